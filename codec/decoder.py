@@ -1,0 +1,56 @@
+"""Quantized latents at the code rate to a log-mel at four times that rate."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from .blocks import AttentionBlock, ConvNeXtBlock, ResidualConvBlock, init_truncated_normal
+from .config import CodecConfig
+
+
+class MelDecoder(nn.Module):
+    """Convolution, residual and attention blocks, ConvNeXt blocks, a fourfold upsampling.
+
+    The backbone of HH-Codec (https://arxiv.org/abs/2507.18897), itself that of WavTokenizer
+    (https://arxiv.org/abs/2408.16532): everything but the last linear map works at the code
+    rate. Optional ConvNeXt blocks at the mel rate smooth the seams between codes.
+    """
+
+    def __init__(self, config: CodecConfig) -> None:
+        super().__init__()
+        size, mel = config.decoder, config.mel
+        self.embed = nn.Conv1d(config.quantizer.dim, size.dim, 7, padding=3)
+        init_truncated_normal(self.embed)
+        self.context = nn.Sequential(
+            ResidualConvBlock(size.dim, size.dropout),
+            ResidualConvBlock(size.dim, size.dropout),
+            AttentionBlock(size.dim),
+            ResidualConvBlock(size.dim, size.dropout),
+            ResidualConvBlock(size.dim, size.dropout),
+            nn.GroupNorm(32, size.dim, eps=1e-6),
+        )
+        self.norm = nn.LayerNorm(size.dim, eps=1e-6)
+        self.blocks = nn.Sequential(
+            *(
+                ConvNeXtBlock(size.dim, size.mlp_ratio * size.dim, 1 / size.num_layers)
+                for _ in range(size.num_layers)
+            )
+        )
+        self.final_norm = nn.LayerNorm(size.dim, eps=1e-6)
+        refines = size.num_refine_layers
+        out_dim = size.refine_dim if refines else mel.n_mels
+        self.upsample = nn.ConvTranspose1d(
+            size.dim, out_dim, config.upsampling, stride=config.upsampling
+        )
+        self.refine = nn.Sequential(
+            *(ConvNeXtBlock(out_dim, 3 * out_dim, 1 / refines) for _ in range(refines)),
+            *([nn.Conv1d(out_dim, mel.n_mels, 1)] if refines else []),
+        )
+
+    def forward(self, quantized: Tensor) -> Tensor:
+        """(B, D, L) to log-mel (B, M, 4L), natural logarithm."""
+        x = self.context(self.embed(quantized))
+        x = self.norm(x.transpose(1, 2)).transpose(1, 2)
+        x = self.blocks(x)
+        x = self.final_norm(x.transpose(1, 2)).transpose(1, 2)
+        return self.refine(self.upsample(x))

@@ -1,0 +1,116 @@
+"""Waveform to latents, one every `hop_length` samples: the paper's SEANet and a mel encoder."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+
+from .blocks import AttentionBlock, ConvNeXtBlock
+from .config import CodecConfig
+from .mel import LogMel
+
+
+class CausalConv(nn.Module):
+    """Weight-normed convolution whose padding, kernel - stride samples, is all on the left."""
+
+    def __init__(self, in_dim: int, out_dim: int, kernel: int, stride: int = 1) -> None:
+        super().__init__()
+        self.padding = kernel - stride
+        self.conv = weight_norm(nn.Conv1d(in_dim, out_dim, kernel, stride))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C_in, N) to (B, C_out, N / stride); N a multiple of the stride."""
+        # reflection needs more samples than it mirrors; the shortest inputs are zero-padded
+        mode = "reflect" if x.shape[-1] > self.padding else "constant"
+        return self.conv(F.pad(x, (self.padding, 0), mode=mode))
+
+
+class SEANetBlock(nn.Module):
+    """Two convolutions through half the width, added to a 1x1 convolution of the input."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.conv1 = CausalConv(dim, dim // 2, 3)
+        self.conv2 = CausalConv(dim // 2, dim, 1)
+        self.shortcut = CausalConv(dim, dim, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, N) to (B, C, N)."""
+        return self.shortcut(x) + self.conv2(F.elu(self.conv1(F.elu(x))))
+
+
+class SEANetEncoder(nn.Module):
+    """Strided causal convolutions and a BiLSTM: the encoder of HH-Codec.
+
+    SEANet as in EnCodec (https://arxiv.org/abs/2210.13438), with a bidirectional LSTM whose
+    residual is its input, duplicated along channels; sizes of https://arxiv.org/abs/2507.18897.
+    """
+
+    def __init__(self, config: CodecConfig) -> None:
+        super().__init__()
+        width = config.encoder.channels
+        layers: list[nn.Module] = [CausalConv(1, width, 7)]
+        for ratio in config.encoder.ratios:
+            layers += [SEANetBlock(width), nn.ELU(), CausalConv(width, 2 * width, 2 * ratio, ratio)]
+            width *= 2
+        self.convs = nn.Sequential(*layers)
+        self.lstm = nn.LSTM(
+            width, width, config.encoder.num_lstm_layers, batch_first=True, bidirectional=True
+        )
+        self.project = CausalConv(2 * width, config.quantizer.dim, 7)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """(B, T) to latents (B, D, T / hop_length); T a multiple of hop_length."""
+        x = self.convs(waveform[:, None])
+        x = x.transpose(1, 2)  # (B, L, C)
+        x = self.lstm(x)[0] + x.repeat(1, 1, 2)
+        return self.project(F.elu(x.transpose(1, 2)))
+
+
+class MelEncoder(nn.Module):
+    """ConvNeXt on the waveform's log-mel, first at the mel rate, then at the code rate.
+
+    A 300 bit/s code keeps no phase, so nothing is lost by starting from magnitudes, and the
+    full-rate convolutions that take most of a SEANet's training time on a CPU are not needed.
+    """
+
+    # log-mels of speech at -23 dBFS, floored at ln 0.01: roughly zero mean and unit variance
+    MEAN, STD = -1.4, 1.9
+
+    def __init__(self, config: CodecConfig) -> None:
+        super().__init__()
+        size, factor = config.encoder, config.upsampling
+        self.mel = LogMel(config.mel)
+        self.num_frames = factor
+        self.stem = nn.Conv1d(config.mel.n_mels, size.channels, 7, padding=3)
+        self.mel_blocks = nn.Sequential(
+            *(
+                ConvNeXtBlock(size.channels, 3 * size.channels, 1 / size.num_mel_blocks)
+                for _ in range(size.num_mel_blocks)
+            )
+        )
+        self.downsample = nn.Conv1d(
+            size.channels, size.dim, 2 * factor, stride=factor, padding=factor // 2
+        )
+        half = size.num_blocks // 2
+        blocks = [
+            ConvNeXtBlock(size.dim, 3 * size.dim, 1 / size.num_blocks)
+            for _ in range(size.num_blocks)
+        ]
+        self.blocks = nn.Sequential(*blocks[:half], AttentionBlock(size.dim), *blocks[half:])
+        self.norm = nn.LayerNorm(size.dim, eps=1e-6)
+        self.project = nn.Linear(size.dim, config.quantizer.dim)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """(B, T) to latents (B, D, T / hop_length); T a multiple of hop_length."""
+        mel = (self.mel(waveform) - self.MEAN) / self.STD
+        frames = waveform.shape[-1] // self.mel.config.hop_length
+        x = self.mel_blocks(self.stem(mel[..., :frames]))
+        x = self.blocks(self.downsample(x))
+        return self.project(self.norm(x.transpose(1, 2))).transpose(1, 2)
+
+
+def build_encoder(config: CodecConfig) -> SEANetEncoder | MelEncoder:
+    """The encoder that `config.encoder.kind` names."""
+    return MelEncoder(config) if config.encoder.kind == "mel" else SEANetEncoder(config)

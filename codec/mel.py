@@ -1,0 +1,100 @@
+"""The log-mel front end: one convention, owned by a `MelConfig`, for encoder, losses and vocoder."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .config import MelConfig
+
+
+def mel_filterbank(sample_rate: int, n_fft: int, n_mels: int) -> Tensor:
+    """Triangular filters on the HTK mel scale, 0 Hz to half the sample rate, peak 1.
+
+    Returns:
+        (n_mels, n_fft // 2 + 1) float32 weights of the magnitude bins.
+    """
+    highest = 2595.0 * torch.log10(torch.tensor(1.0 + sample_rate / 2 / 700.0, dtype=torch.float64))
+    mels = torch.linspace(0.0, float(highest), n_mels + 2, dtype=torch.float64)
+    edges = 700.0 * (10.0 ** (mels / 2595.0) - 1.0)
+    bins = torch.linspace(0.0, sample_rate / 2, n_fft // 2 + 1, dtype=torch.float64)
+    rising = (bins[None] - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
+    falling = (edges[2:, None] - bins[None]) / (edges[2:] - edges[1:-1])[:, None]
+    return torch.minimum(rising, falling).clamp(min=0.0).float()
+
+
+class LogMel(nn.Module):
+    """Natural logarithm of the mel magnitude spectrogram, computed in fp32 whatever the autocast.
+
+    Equal to the feature extractor of the `vocos` package at `floor=1e-7` for both paddings.
+    """
+
+    window: Tensor
+    filterbank: Tensor
+
+    def __init__(self, config: MelConfig) -> None:
+        super().__init__()
+        self.config = config
+        filters = mel_filterbank(config.sample_rate, config.n_fft, config.n_mels)
+        self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
+        self.register_buffer("filterbank", filters, persistent=False)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Compute log-mels.
+
+        Args:
+            waveform: (B, T) float in [-1, 1], T a multiple of `hop_length` and at least `n_fft`.
+
+        Returns:
+            (B, M, F) float32, F = T / hop_length for "same" and T / hop_length + 1 for "center";
+            values are at least ln(floor).
+        """
+        config = self.config
+        with torch.autocast(waveform.device.type, enabled=False):
+            waveform = waveform.float()
+            if config.padding == "same":
+                margin = (config.n_fft - config.hop_length) // 2
+                waveform = F.pad(waveform[:, None], (margin, margin), mode="reflect")[:, 0]
+            spectrum = torch.stft(
+                waveform,
+                config.n_fft,
+                config.hop_length,
+                window=self.window,
+                center=config.padding == "center",
+                return_complex=True,
+            )
+            # the square root's gradient is infinite at exact silence
+            magnitude = (spectrum.real**2 + spectrum.imag**2).clamp(min=1e-18).sqrt()
+            return torch.matmul(self.filterbank, magnitude).clamp(min=config.floor).log()
+
+
+class MultiScaleMel(nn.Module):
+    """L1 distance between the log-mels of two waveforms, averaged over several resolutions."""
+
+    def __init__(
+        self,
+        sample_rate: int,
+        *,
+        n_ffts: tuple[int, ...] = (512, 1024, 2048),
+        mel_bins: tuple[int, ...] = (40, 80, 120),
+        floor: float = 1e-2,
+    ) -> None:
+        super().__init__()
+        self.scales = nn.ModuleList(
+            LogMel(MelConfig(sample_rate, n_fft, n_fft // 4, n_mels, floor * n_fft / 1024, "same"))
+            for n_fft, n_mels in zip(n_ffts, mel_bins, strict=True)
+        )
+
+    def forward(self, estimate: Tensor, target: Tensor) -> Tensor:
+        """Mean absolute difference.
+
+        Args:
+            estimate: (B, T) waveform that receives the gradient.
+            target: (B, T) waveform.
+
+        Returns:
+            scalar float32, in nats.
+        """
+        losses = [(scale(estimate) - scale(target).detach()).abs().mean() for scale in self.scales]
+        return torch.stack(losses).mean()

@@ -1,0 +1,259 @@
+"""HHCodec: 24 kHz speech to one stream of 23.4 codes a second, and back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from .config import CodecConfig, CodecConfigError
+from .decoder import MelDecoder
+from .encoder import build_encoder
+from .quantizer import SLMVQ
+from .vocoder import Vocoder
+
+CONFIG, WEIGHTS = "config.yaml", "model.safetensors"
+
+
+class HHCodec(nn.Module):
+    """The codec of https://arxiv.org/abs/2507.18897 with a Vocos vocoder.
+
+    waveform (B, T) -> encoder -> latents (B, D, L) -> quantizer -> codes (B, L)
+    -> decoder -> log-mel (B, M, 4L) -> vocoder -> waveform (B, T); L = ceil(T / hop_length).
+
+    Args:
+        config: sizes of every part.
+    """
+
+    num_codebooks = 1
+
+    def __init__(self, config: CodecConfig) -> None:
+        super().__init__()
+        self.config = config.check()
+        self.encoder = build_encoder(config)
+        self.quantizer = SLMVQ(config.quantizer)
+        self.decoder = MelDecoder(config)
+        self.vocoder = Vocoder(config)
+        self.vocoder.check_mel(config.mel)
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples per second, Hz."""
+        return self.config.mel.sample_rate
+
+    @property
+    def hop_length(self) -> int:
+        """Samples per code."""
+        return self.config.hop_length
+
+    @property
+    def frame_rate(self) -> float:
+        """Codes per second, Hz."""
+        return self.sample_rate / self.hop_length
+
+    @property
+    def codebook_size(self) -> int:
+        """Number of different codes."""
+        return self.config.quantizer.codebook_size
+
+    @property
+    def bitrate(self) -> float:
+        """Bits per second of the fixed-width code stream."""
+        return self.frame_rate * (self.codebook_size - 1).bit_length()
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits of config and weights: tokens belong to exactly one codec."""
+        digest = hashlib.sha256(json.dumps(self.config.to_dict(), sort_keys=True).encode())
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    @torch.no_grad()
+    def encode(self, waveform: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Waveforms to codes; a clip's codes do not depend on its batch mates or padding.
+
+        Clips with the same number of codes are computed together and nothing is padded beyond
+        a clip's own last code; on a CPU, where batches gain nothing, every clip is computed
+        alone, so that its codes are the same bit for bit in any batch.
+
+        Args:
+            waveform: (B, T) float in [-1, 1] at `sample_rate`.
+            lengths: (B,) int64 valid samples of each clip; None means T.
+
+        Returns:
+            codes (B, L) int64, L = ceil(max(lengths) / hop_length), zero past a clip's end, and
+            code_lengths (B,) int64, ceil(lengths / hop_length).
+
+        Raises:
+            ValueError: wrong shape, lengths outside 1..T, or samples that are not finite.
+        """
+        lengths = self._check_waveform(waveform, lengths)
+        code_lengths = -(-lengths // self.hop_length)
+        codes = torch.zeros(
+            len(waveform), int(code_lengths.max()), dtype=torch.int64, device=waveform.device
+        )
+        for rows in self._groups(code_lengths, waveform.device):
+            frames = int(code_lengths[rows[0]])
+            clips = torch.stack([self._prepared(waveform[r, : lengths[r]], frames) for r in rows])
+            latents = self.encoder(clips)
+            codes[rows, :frames] = self.quantizer.encode(latents)
+        return codes, code_lengths
+
+    @torch.no_grad()
+    def decode(
+        self, codes: Tensor, code_lengths: Tensor | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Codes to waveforms.
+
+        Args:
+            codes: (B, L) int64.
+            code_lengths: (B,) valid codes of each row; None means L.
+            lengths: (B,) samples wanted of each row, at most code_lengths * hop_length, which
+                is also what None gives.
+
+        Returns:
+            waveform (B, max(lengths)) float32, zero past a clip's end, and lengths (B,) int64.
+
+        Raises:
+            ValueError: wrong shapes, lengths that the codes do not cover, or unknown codes.
+        """
+        code_lengths, lengths = self._check_codes(codes, code_lengths, lengths)
+        waveform = torch.zeros(len(codes), int(lengths.max()), device=codes.device)
+        for rows in self._groups(code_lengths, codes.device):
+            mel = self.decoder(self.quantizer.decode(codes[rows, : int(code_lengths[rows[0]])]))
+            for row, decoded in zip(rows, self.vocoder(mel), strict=True):
+                waveform[row, : lengths[row]] = decoded[: lengths[row]]
+        return waveform, lengths
+
+    @torch.no_grad()
+    def decode_mel(self, codes: Tensor) -> Tensor:
+        """Codes (B, L) to the decoder's log-mel (B, M, 4L)."""
+        return self.decoder(self.quantizer.decode(codes))
+
+    def scaled(self, waveform: Tensor) -> Tensor:
+        """(B, T) to the RMS level of `config.loudness_dbfs`, silence unchanged."""
+        if self.config.loudness_dbfs is None:
+            return waveform
+        rms = waveform.square().mean(dim=-1, keepdim=True).sqrt()
+        gain = 10.0 ** (self.config.loudness_dbfs / 20.0) / rms
+        return torch.where(rms > 1e-6, waveform * gain, waveform)
+
+    def _prepared(self, clip: Tensor, frames: int) -> Tensor:
+        """(T,) to (frames * hop_length,): scaled, zero-padded to whole codes."""
+        clip = self.scaled(clip[None])[0]
+        return F.pad(clip, (0, frames * self.hop_length - len(clip)))
+
+    def _groups(self, code_lengths: Tensor, device: torch.device) -> list[list[int]]:
+        """Row numbers that are computed together."""
+        if device.type == "cpu":
+            return [[row] for row in range(len(code_lengths))]
+        groups: dict[int, list[int]] = {}
+        for row, length in enumerate(code_lengths.tolist()):
+            groups.setdefault(length, []).append(row)
+        return list(groups.values())
+
+    def _check_waveform(self, waveform: Tensor, lengths: Tensor | None) -> Tensor:
+        if waveform.ndim != 2 or not waveform.is_floating_point() or waveform.numel() == 0:
+            raise ValueError(
+                f"expected a float waveform (B, T), got {waveform.dtype} {tuple(waveform.shape)}"
+            )
+        if not torch.isfinite(waveform).all():
+            raise ValueError("expected finite samples, got NaN or infinity in the waveform")
+        samples = waveform.shape[1]
+        lengths = _lengths(lengths, len(waveform), samples, "lengths")
+        if not 1 <= int(lengths.min()) <= int(lengths.max()) <= samples:
+            raise ValueError(f"expected lengths in 1..{samples}, got {lengths.tolist()}")
+        return lengths
+
+    def _check_codes(
+        self, codes: Tensor, code_lengths: Tensor | None, lengths: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        if codes.ndim != 2 or codes.is_floating_point() or codes.numel() == 0:
+            raise ValueError(
+                f"expected integer codes (B, L), got {codes.dtype} {tuple(codes.shape)}"
+            )
+        code_lengths = _lengths(code_lengths, len(codes), codes.shape[1], "code_lengths")
+        if not 1 <= int(code_lengths.min()) <= int(code_lengths.max()) <= codes.shape[1]:
+            raise ValueError(
+                f"expected code_lengths in 1..{codes.shape[1]}, got {code_lengths.tolist()}"
+            )
+        if lengths is None:
+            return code_lengths, code_lengths * self.hop_length
+        lengths = _lengths(lengths, len(codes), 0, "lengths")
+        if int(lengths.min()) < 1 or (lengths > code_lengths * self.hop_length).any():
+            raise ValueError(
+                f"expected lengths in 1..{(code_lengths * self.hop_length).tolist()}, "
+                f"got {lengths.tolist()}"
+            )
+        return code_lengths, lengths
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write `config.yaml` and `model.safetensors`; each file appears only when whole."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
+        if self.config.quantizer.shared_transform:
+            tensors = {k: v for k, v in tensors.items() if not _is_shared_copy(k)}
+        save_file(tensors, folder / (WEIGHTS + ".tmp"))
+        self.config.save(folder / (CONFIG + ".tmp"))
+        os.replace(folder / (WEIGHTS + ".tmp"), folder / WEIGHTS)
+        os.replace(folder / (CONFIG + ".tmp"), folder / CONFIG)
+
+    @classmethod
+    def from_pretrained(cls, source: str | os.PathLike[str]) -> HHCodec:
+        """Load a model folder, or a Hugging Face hub repository of the same shape, in eval mode.
+
+        Raises:
+            CodecConfigError: nothing is there, or it is not a codec.
+        """
+        folder = Path(source)
+        if not folder.is_dir():
+            folder = _download(str(source))
+        codec = cls(CodecConfig.load(folder / CONFIG))
+        if not (folder / WEIGHTS).is_file():
+            raise CodecConfigError(f"no codec weights at {folder / WEIGHTS}")
+        tensors = load_file(folder / WEIGHTS)
+        missing, unexpected = codec.load_state_dict(tensors, strict=False)
+        missing = [name for name in missing if not _is_shared_copy(name)]
+        if missing or unexpected:
+            raise CodecConfigError(
+                f"{folder}: weights do not fit the config, missing {missing[:3]}, "
+                f"unexpected {unexpected[:3]}"
+            )
+        return codec.eval()
+
+
+def _is_shared_copy(name: str) -> bool:
+    """Whether a weight is the second stage's name for the first stage's transform."""
+    return name.startswith("quantizer.stages.1.code_transform.")
+
+
+def _lengths(lengths: Tensor | None, rows: int, default: int, name: str) -> Tensor:
+    """Lengths as (rows,) int64 on the CPU, where they steer slicing."""
+    if lengths is None:
+        return torch.full((rows,), default, dtype=torch.int64)
+    lengths = torch.as_tensor(lengths, dtype=torch.int64).cpu()
+    if lengths.shape != (rows,):
+        raise ValueError(f"expected {name} of shape ({rows},), got {tuple(lengths.shape)}")
+    return lengths
+
+
+def _download(repository: str) -> Path:
+    """A hub repository's model files, from the local cache when they are there."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(repository, allow_patterns=[CONFIG, WEIGHTS]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise CodecConfigError(
+            f"{repository!r} is neither a model folder nor a hub repository that can be reached"
+        ) from error

@@ -1,0 +1,127 @@
+"""Decoded audio on disk: one flat int16 file and its index, read through a memory map."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SAMPLES, ITEMS, HEADER = "audio.i16", "items.jsonl", "store.json"
+
+
+class AudioStoreError(ValueError):
+    """An audio store that is missing, unfinished or does not add up."""
+
+
+class AudioStoreWriter:
+    """Writes an `AudioStore`; the header is written last, so an unfinished store is never read.
+
+    Args:
+        folder: where the store goes; made when needed, an unfinished one is begun again.
+        sample_rate: of every waveform, Hz.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], sample_rate: int) -> None:
+        self.folder = Path(folder)
+        self.sample_rate = sample_rate
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / HEADER).unlink(missing_ok=True)
+        self._samples = (self.folder / SAMPLES).open("wb")
+        self._items = (self.folder / ITEMS).open("w", encoding="utf-8")
+        self._start = 0
+        self._count = 0
+
+    def add(self, waveform: NDArray[np.float32], row: dict[str, Any]) -> None:
+        """Append a clip.
+
+        Args:
+            waveform: (T,) in [-1, 1]; stored as 16-bit integers.
+            row: what is known of it; `start` and `num_samples` are added.
+
+        Raises:
+            AudioStoreError: the waveform is empty or not one-dimensional.
+        """
+        if waveform.ndim != 1 or len(waveform) == 0:
+            raise AudioStoreError(f"expected a waveform (T,) with T > 0, got {waveform.shape}")
+        integers = np.round(np.clip(waveform, -1.0, 1.0) * 32767.0).astype("<i2")
+        self._samples.write(integers.tobytes())
+        row = {**row, "start": self._start, "num_samples": len(integers)}
+        self._items.write(json.dumps(row, ensure_ascii=False) + "\n")
+        self._start += len(integers)
+        self._count += 1
+
+    def close(self) -> None:
+        """Finish: after this the store can be read."""
+        for file in (self._samples, self._items):
+            file.flush()
+            os.fsync(file.fileno())
+            file.close()
+        header = {"sample_rate": self.sample_rate, "clips": self._count, "samples": self._start}
+        temporary = self.folder / (HEADER + ".tmp")
+        temporary.write_text(json.dumps(header) + "\n", encoding="utf-8")
+        os.replace(temporary, self.folder / HEADER)
+
+    def __enter__(self) -> AudioStoreWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.close()
+            return
+        self._samples.close()
+        self._items.close()
+
+
+class AudioStore:
+    """Random access to the clips of a finished store.
+
+    Args:
+        folder: what an `AudioStoreWriter` wrote.
+
+    Raises:
+        AudioStoreError: the store is missing, unfinished or its files do not add up.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        header_path = self.folder / HEADER
+        if not header_path.is_file():
+            raise AudioStoreError(f"{self.folder}: no finished audio store; run the prepare stage")
+        header = json.loads(header_path.read_text(encoding="utf-8"))
+        with (self.folder / ITEMS).open(encoding="utf-8") as lines:
+            self.rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
+        size = (self.folder / SAMPLES).stat().st_size
+        if size != 2 * header["samples"] or len(self.rows) != header["clips"]:
+            raise AudioStoreError(
+                f"{self.folder}: expected {header['clips']} clips and {2 * header['samples']} "
+                f"bytes, got {len(self.rows)} and {size}; prepare it again"
+            )
+        self.sample_rate: int = header["sample_rate"]
+        self._samples = (
+            np.memmap(self.folder / SAMPLES, dtype="<i2", mode="r") if size else np.zeros(0, "<i2")
+        )
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def waveform(self, index: int) -> NDArray[np.float32]:
+        """The whole clip as (T,) float32 in [-1, 1]."""
+        return self.crop(index, 0, self.rows[index]["num_samples"])
+
+    def crop(self, index: int, start: int, samples: int) -> NDArray[np.float32]:
+        """`samples` samples of a clip from `start` on, zero-padded past its end."""
+        row = self.rows[index]
+        taken = self._samples[row["start"] + start : row["start"] + row["num_samples"]][:samples]
+        crop = np.zeros(samples, dtype=np.float32)
+        crop[: len(taken)] = taken.astype(np.float32) / 32767.0
+        return crop
