@@ -51,7 +51,9 @@ def read_audio(
         with soundfile.SoundFile(path) as file:
             rate, total = file.samplerate, file.frames
             first = round(start * rate)
-            wanted = total - first if duration is None else min(round(duration * rate), total - first)
+            wanted = (
+                total - first if duration is None else min(round(duration * rate), total - first)
+            )
             if wanted <= 0:
                 raise AudioError(
                     f"{path}: nothing to read from {start} s, it lasts {total / rate:.3f} s"
@@ -114,9 +116,7 @@ def write_audio(
         raise
 
 
-def normalize_loudness(
-    waveform: NDArray[np.float32], loudness_dbfs: float
-) -> NDArray[np.float32]:
+def normalize_loudness(waveform: NDArray[np.float32], loudness_dbfs: float) -> NDArray[np.float32]:
     """Scale to an RMS level, or as near to it as a peak of 1 allows.
 
     Args:

@@ -12,6 +12,9 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 
+PARTS = ("mel", "encoder", "quantizer", "decoder", "vocoder")
+
+
 class CodecConfigError(ValueError):
     """A codec configuration that cannot be built; the message names the field."""
 
@@ -201,25 +204,14 @@ class CodecConfig:
         Raises:
             CodecConfigError: for an unknown key, a wrong type or parts that do not fit.
         """
-        parts = {
-            "mel": MelConfig,
-            "encoder": EncoderConfig,
-            "quantizer": QuantizerConfig,
-            "decoder": DecoderConfig,
-            "vocoder": VocoderConfig,
-        }
+        schema = OmegaConf.structured(cls)
+        for node in (schema, *(schema[name] for name in PARTS)):
+            OmegaConf.set_readonly(node, False)  # frozen dataclasses make read-only nodes
         try:
-            flat = {key: value for key, value in values.items() if key not in parts}
-            for key, part in parts.items():
-                given = dict(values.get(key, {}))
-                merged = OmegaConf.merge(OmegaConf.create(_untupled(part())), given)
-                unknown = sorted(set(given) - set(asdict(part())))
-                if unknown:
-                    raise CodecConfigError(f"codec config {key}: unknown keys {unknown}")
-                flat[key] = part(**_tupled(OmegaConf.to_container(merged)))
-            return cls(**flat).check()
-        except (OmegaConfBaseException, TypeError) as error:
-            raise CodecConfigError(f"codec config: {error}") from error
+            return OmegaConf.to_object(OmegaConf.merge(schema, values)).check()  # type: ignore
+        except OmegaConfBaseException as error:
+            what = str(error).splitlines()[0]
+            raise CodecConfigError(f"codec config {error.full_key or ''}: {what}") from error
 
     @classmethod
     def load(cls, path: Path) -> CodecConfig:
@@ -240,17 +232,10 @@ class CodecConfig:
             CodecConfigError: for another name.
         """
         if name not in PRESETS:
-            raise CodecConfigError(f"unknown codec preset {name!r}: expected one of {list(PRESETS)}")
+            raise CodecConfigError(
+                f"unknown codec preset {name!r}: expected one of {list(PRESETS)}"
+            )
         return PRESETS[name].check()
-
-
-def _untupled(part: Any) -> dict[str, Any]:
-    """Dataclass to containers OmegaConf can type-check."""
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(part).items()}
-
-
-def _tupled(values: Any) -> dict[str, Any]:
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
 
 
 _SPEECH_MEL = MelConfig(floor=1e-2, padding="same")

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import warnings
 
 from torch import Tensor, nn
+from torch.nn.utils import remove_weight_norm
+from torch.nn.utils.parametrizations import weight_norm
 
+from .phases import DiscriminatorConfig
 from .vocoder import import_vocos
-
-
-@dataclass(frozen=True)
-class DiscriminatorConfig:
-    """Which discriminators judge the waveform.
-
-    Attributes:
-        periods: of the multi-period discriminators (8 M parameters each); none on a CPU.
-        n_ffts: window lengths of the multi-resolution discriminators.
-        channels: width of the multi-resolution discriminators; 32 in the package.
-    """
-
-    periods: tuple[int, ...] = (2, 3, 5, 7, 11)
-    n_ffts: tuple[int, ...] = (2048, 1024, 512)
-    channels: int = 32
 
 
 class Discriminators(nn.Module):
@@ -30,10 +18,16 @@ class Discriminators(nn.Module):
     def __init__(self, config: DiscriminatorConfig) -> None:
         super().__init__()
         source = import_vocos("discriminators")
-        self.members = nn.ModuleList(
-            [source.DiscriminatorP(period) for period in config.periods]
-            + [source.DiscriminatorR(n_fft, channels=config.channels) for n_fft in config.n_ffts]
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # the package's old weight norm
+            self.members = nn.ModuleList(
+                [source.DiscriminatorP(period) for period in config.periods]
+                + [source.DiscriminatorR(size, channels=config.channels) for size in config.n_ffts]
+            )
+        for module in self.members.modules():
+            if hasattr(module, "weight_g"):
+                remove_weight_norm(module)
+                weight_norm(module)
 
     def forward(self, waveform: Tensor) -> tuple[list[Tensor], list[list[Tensor]]]:
         """Judge waveforms.

@@ -6,7 +6,6 @@ import json
 import os
 import time
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,31 +15,11 @@ from tqdm import tqdm
 
 from .data import CodecData, CropBatches
 from .model import HHCodec
+from .phases import FitConfig, PhaseConfig
 from .store import AudioStore
-from .training import CodecTraining, PhaseConfig
+from .training import CodecTraining
 
 CHECKPOINT, METRICS = "last.ckpt", "metrics.jsonl"
-
-
-@dataclass(frozen=True)
-class FitConfig:
-    """How a phase is run.
-
-    Attributes:
-        seed: of data, noise and initialisation.
-        precision: Lightning's name, such as "32-true" or "bf16-mixed".
-        accelerator: Lightning's name, such as "cpu" or "gpu".
-        log_every: steps between lines of metrics.jsonl.
-        validate_every: steps between validations.
-        checkpoint_every: steps between checkpoints.
-    """
-
-    seed: int = 0
-    precision: str = "32-true"
-    accelerator: str = "cpu"
-    log_every: int = 20
-    validate_every: int = 200
-    checkpoint_every: int = 200
 
 
 class MetricsFile(Callback):

@@ -1,4 +1,4 @@
-"""The log-mel front end: one convention, owned by a `MelConfig`, for encoder, losses and vocoder."""
+"""The log-mel front end: one convention, owned by a `MelConfig`, for every part of the codec."""
 
 from __future__ import annotations
 

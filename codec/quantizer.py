@@ -44,7 +44,8 @@ def code_transform(config: QuantizerConfig) -> nn.Sequential:
 def set_identity(transform: nn.Sequential) -> None:
     """Make a transform the identity: relu(x) - relu(-x) = x; spare hidden units start at zero."""
     first, last = transform[0], transform[2]
-    assert isinstance(first, nn.Linear) and isinstance(last, nn.Linear)
+    assert isinstance(first, nn.Linear)
+    assert isinstance(last, nn.Linear)
     eye = torch.eye(first.in_features, device=first.weight.device)
     used = 2 * first.in_features
     first.weight[:used] = torch.cat([eye, -eye])
@@ -55,7 +56,9 @@ def set_identity(transform: nn.Sequential) -> None:
 
 
 @torch.no_grad()
-def kmeans(points: Tensor, num_clusters: int, iterations: int, generator: torch.Generator) -> Tensor:
+def kmeans(
+    points: Tensor, num_clusters: int, iterations: int, generator: torch.Generator
+) -> Tensor:
     """Lloyd's algorithm from sampled points; a centre that loses all points keeps its place.
 
     Args:

@@ -1,0 +1,32 @@
+# Every target makes .venv and installs into it on first use. Needs Python with venv, and make.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+# Further settings of the demo, such as DEMO="run=runs/other threads=1".
+DEMO ?=
+
+.PHONY: demo test check clean
+
+demo: $(INSTALLED)
+	$(BIN)/python -m recipes.run_all recipes/configs/demo.yaml $(DEMO)
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache
+
+# torch comes first and alone: with it in place nothing later asks for another build of it. vocos
+# comes last and without its dependencies: torchaudio's wheel does not load beside a CPU build of
+# torch, encodec's is CC BY-NC, and codec/vocoder.py needs neither.
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -c constraints.txt torch==2.13.0
+	$(BIN)/python -m pip install -c constraints.txt -e ".[dev,espeak,eval,tensorboard]"
+	$(BIN)/python -m pip install --no-deps -c constraints.txt vocos
+	touch $@

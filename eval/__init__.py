@@ -1,0 +1,1 @@
+"""Metrics, protocols for what is measured, and reports; imports neither `codec` nor `slm`."""

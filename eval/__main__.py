@@ -1,0 +1,8 @@
+"""`python -m eval`: the same commands as the console script `hh-eval`."""
+
+import sys
+
+from .cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,147 @@
+"""Uncertainty of corpus figures by seeded bootstrap over utterances."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+RESAMPLES = 2000
+LEVEL = 0.95
+# Draws held in memory at once; keeps a large corpus from needing resamples * n integers.
+_BLOCK = 4_000_000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure with its bootstrap interval.
+
+    Args:
+        value: The figure on the data as they are.
+        low: Lower end; None when one observation leaves nothing to resample.
+        high: Upper end; None likewise.
+        count: Observations.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    count: int
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """Difference of two systems on the same items, `ours - theirs`.
+
+    Args:
+        interval: Mean difference with its interval.
+        larger: Items on which ours is larger.
+        smaller: Items on which ours is smaller.
+        equal: Items on which both are equal.
+    """
+
+    interval: Interval
+    larger: int
+    smaller: int
+    equal: int
+
+
+def bootstrap_mean(
+    values: Sequence[float] | np.ndarray,
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+) -> Interval:
+    """Mean of values (N,) with the percentile interval of its bootstrap distribution.
+
+    Raises:
+        ValueError: No values, or one that is not finite.
+    """
+    data = _checked(values, "values")
+    return pooled_rate(data, np.ones_like(data), seed=seed, resamples=resamples, level=level)
+
+
+def pooled_rate(
+    numerators: Sequence[float] | np.ndarray,
+    denominators: Sequence[float] | np.ndarray,
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+) -> Interval:
+    """sum(numerators) / sum(denominators), such as a WER, with its interval over utterances.
+
+    Whole utterances are drawn, as errors within one are not independent.
+
+    Args:
+        numerators: (N,), such as word errors.
+        denominators: (N,) >= 0 with a positive sum, such as reference words.
+        seed: Seed of the draws.
+        resamples: Bootstrap samples.
+        level: Share of the bootstrap distribution inside the interval, 0 to 1.
+
+    Raises:
+        ValueError: Nothing to pool, lengths that differ, values that are not finite.
+    """
+    above, below = _checked(numerators, "numerators"), _checked(denominators, "denominators")
+    if above.size != below.size or (below < 0).any() or below.sum() <= 0:
+        raise ValueError(
+            f"expected {above.size} denominators >= 0 with a positive sum, got {below.size} "
+            f"with the sum {below.sum()}"
+        )
+    value, count = float(above.sum() / below.sum()), above.size
+    if count < 2:
+        return Interval(value, None, None, count)
+    rates = np.concatenate(
+        [
+            above[draws].sum(axis=1) / np.maximum(below[draws].sum(axis=1), 1e-12)
+            for draws in _draws(count, resamples, seed)
+        ]
+    )
+    tail = (1.0 - level) / 2.0
+    low, high = np.quantile(rates, [tail, 1.0 - tail])
+    return Interval(value, float(low), float(high), count)
+
+
+def paired_difference(
+    ours: Sequence[float] | np.ndarray,
+    theirs: Sequence[float] | np.ndarray,
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+) -> PairedDifference:
+    """Mean of `ours - theirs` over the same items (N,), in the same order.
+
+    Between clips figures vary far more than between systems, so this interval is several times
+    narrower than that of either mean: compare systems by it.
+
+    Raises:
+        ValueError: Lengths differ, no values, or one that is not finite.
+    """
+    mine, other = _checked(ours, "ours"), _checked(theirs, "theirs")
+    if mine.size != other.size:
+        raise ValueError(f"expected the same items, got {mine.size} and {other.size} values")
+    difference = mine - other
+    return PairedDifference(
+        bootstrap_mean(difference, seed=seed, resamples=resamples, level=level),
+        larger=int((difference > 0).sum()),
+        smaller=int((difference < 0).sum()),
+        equal=int((difference == 0).sum()),
+    )
+
+
+def _draws(count: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """Indices drawn with replacement, blocks of (rows, count) with `resamples` rows in all."""
+    rng = np.random.default_rng(seed)
+    rows = max(1, _BLOCK // count)
+    for start in range(0, resamples, rows):
+        yield rng.integers(0, count, (min(rows, resamples - start), count))
+
+
+def _checked(values: Sequence[float] | np.ndarray, name: str) -> np.ndarray:
+    """Values (N,) as float64, or a ValueError naming them."""
+    data = np.asarray(values, dtype=np.float64)
+    if data.ndim != 1 or data.size == 0 or not np.isfinite(data).all():
+        raise ValueError(f"expected finite {name} (N,) with N > 0, got shape {data.shape}")
+    return data

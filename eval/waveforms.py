@@ -1,0 +1,108 @@
+"""Waveforms as metrics want them: checked, resampled, brought to one time axis."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+from .protocols import MetricError
+
+# A peak under -60 dB of full scale is silence to a listener and to the pitch tracker.
+SILENCE_PEAK = 1e-3
+# Float audio may overshoot 1 a little; a far larger peak means integer samples were passed.
+LARGEST_PEAK = 8.0
+MIN_DURATION = 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class Sound:
+    """Audio in memory.
+
+    Args:
+        waveform: (T,) float in [-1, 1].
+        sample_rate: Samples per second, Hz.
+    """
+
+    waveform: np.ndarray
+    sample_rate: int
+
+    def __post_init__(self) -> None:
+        """Checks what a caller can mix up before anything is computed."""
+        if np.ndim(self.waveform) != 1:
+            raise ValueError(f"expected a waveform (T,), got shape {np.shape(self.waveform)}")
+        if self.sample_rate <= 0:
+            raise ValueError(f"expected a positive sample rate in Hz, got {self.sample_rate}")
+
+
+AudioSource = Sound | Path | str
+
+
+def load_sound(source: AudioSource) -> Sound:
+    """Reads a file (channels averaged) or passes a `Sound` through.
+
+    Raises:
+        MetricError: The file is missing or is not audio that libsndfile reads.
+    """
+    if isinstance(source, Sound):
+        return source
+    path = Path(source)
+    if not path.is_file():
+        raise MetricError(f"no such audio file: {path.name}")
+    try:
+        samples, sample_rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, RuntimeError) as error:
+        raise MetricError(f"cannot read {path.name} as audio: {error}") from error
+    return Sound(samples.mean(axis=1), int(sample_rate))
+
+
+def sound_digest(source: AudioSource | None) -> str:
+    """Short content hash of an audio source; "none" and "missing" when there is no content."""
+    if source is None:
+        return "none"
+    if isinstance(source, Sound):
+        data = np.ascontiguousarray(source.waveform)
+        head = f"{source.sample_rate} {data.dtype.str}".encode()
+        return hashlib.sha256(head + data.tobytes()).hexdigest()[:16]
+    path = Path(source)
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else "missing"
+
+
+def checked(
+    waveform: np.ndarray, sample_rate: int, what: str, *, min_duration: float = MIN_DURATION
+) -> np.ndarray:
+    """Returns the waveform (T,) as float64, or says why it cannot be measured.
+
+    Raises:
+        MetricError: Empty, not finite, not in float range, silent, or shorter than
+            `min_duration` seconds.
+    """
+    samples = np.asarray(waveform, dtype=np.float64)
+    if samples.ndim != 1:
+        raise MetricError(f"{what}: expected a waveform (T,), got shape {samples.shape}")
+    if samples.size == 0:
+        raise MetricError(f"{what} is empty")
+    if not np.isfinite(samples).all():
+        raise MetricError(
+            f"{what} holds {int((~np.isfinite(samples)).sum())} NaN or infinite samples"
+        )
+    if samples.size < min_duration * sample_rate:
+        raise MetricError(
+            f"{what} is too short: expected at least {min_duration} s, "
+            f"got {samples.size / sample_rate:.3f} s"
+        )
+    peak = float(np.abs(samples).max())
+    if peak > LARGEST_PEAK:
+        raise MetricError(f"{what}: expected samples in [-1, 1], got a peak of {peak:g}")
+    if peak < SILENCE_PEAK:
+        raise MetricError(f"{what} is silent: its peak is {peak:.1e}, below {SILENCE_PEAK:g}")
+    return samples
+
+
+def resampled(waveform: np.ndarray, sample_rate: int, target_rate: int) -> np.ndarray:
+    """Waveform (T,) at another rate; round(T * target_rate / sample_rate) samples or so."""
+    if sample_rate == target_rate:
+        return waveform
+    return soxr.resample(waveform, sample_rate, target_rate, quality="HQ")

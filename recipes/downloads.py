@@ -1,0 +1,139 @@
+"""Downloads that resume where they were cut off and are checked before anything uses them."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sys
+import tarfile
+import tempfile
+import urllib.error
+import urllib.request
+from http.client import HTTPException
+from pathlib import Path
+
+from tqdm import tqdm
+
+CHUNK_BYTES = 1 << 20
+TIMEOUT_SECONDS = 60
+
+
+class DownloadError(ValueError):
+    """A download that broke off or is not what it should be; says what to do about it."""
+
+
+def download(url: str, path: Path, sha256: str, *, attempts: int = 5) -> Path:
+    """Fetch a file to `path`, unless it is there; what arrived before a break is not fetched twice.
+
+    Until it is whole and its checksum is right the file is called `<name>.part`.
+
+    Args:
+        url: Where it is.
+        path: Where it goes.
+        sha256: Its checksum, 64 hex digits.
+        attempts: How often to take up a broken transfer before giving up for this call.
+
+    Raises:
+        DownloadError: The transfer kept breaking (`.part` stays and is resumed by the next call),
+            or the whole file has another checksum (`.part` is deleted).
+    """
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    for attempt in range(1, attempts + 1):
+        try:
+            _fetch_rest(url, part)
+            break
+        except (urllib.error.URLError, HTTPException, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None and not _is_network(error):
+                raise
+            have = part.stat().st_size if part.exists() else 0
+            if attempt == attempts or _is_final(error):
+                raise DownloadError(
+                    f"{url}: broke off after {have} bytes ({error}); run the same command again, "
+                    f"it goes on from {part}"
+                ) from error
+    found = file_sha256(part)
+    if found != sha256:
+        part.unlink()
+        raise DownloadError(
+            f"{url}: expected SHA-256 {sha256}, got {found}; the download was deleted, run the "
+            "same command again"
+        )
+    part.rename(path)
+    return path
+
+
+def unpack(archive: Path, folder: Path, member: str) -> Path:
+    """Unpack one folder of a tar archive as `folder / member`, which appears only when whole.
+
+    Args:
+        archive: `.tar`, `.tar.gz` or `.tar.bz2`.
+        folder: Where `member` goes.
+        member: Path of the folder inside the archive, such as `LibriTTS/dev-clean`.
+
+    Raises:
+        DownloadError: The archive is broken or has no such folder.
+    """
+    target = folder / member
+    if target.is_dir():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".unpacking-") as temporary:
+        try:
+            with tarfile.open(archive) as tar:
+                for entry in tqdm(tar, desc=f"  {archive.name}", unit=" files", file=sys.stderr):
+                    tar.extract(entry, temporary, filter="data")
+        except (tarfile.TarError, EOFError) as error:
+            raise DownloadError(f"{archive}: not a whole tar archive ({error})") from error
+        if not (Path(temporary) / member).is_dir():
+            raise DownloadError(f"{archive}: expected the folder {member} inside, found none")
+        shutil.move(Path(temporary) / member, target)
+    return target
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, 64 hex digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _fetch_rest(url: str, part: Path) -> None:
+    """Append what is missing of a file, or begin anew with a server that knows no ranges."""
+    have = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
+    except urllib.error.HTTPError as error:
+        # 416: there is nothing after what we have; the checksum tells whether it is the file.
+        if error.code == 416:
+            return
+        raise
+    with response:
+        resumed = response.status == 206
+        length = response.headers.get("Content-Length")
+        start = have if resumed else 0
+        total = None if length is None else start + int(length)
+        bar = tqdm(total=total, initial=start, unit="B", unit_scale=True, file=sys.stderr)
+        with part.open("ab" if resumed else "wb") as file, bar:
+            bar.set_description(f"  {part.name.removesuffix('.part')}")
+            while chunk := response.read(CHUNK_BYTES):
+                file.write(chunk)
+                bar.update(len(chunk))
+    size = part.stat().st_size
+    if total is not None and size < total:
+        raise HTTPException(f"the connection closed at {size} of {total} bytes")
+
+
+def _is_network(error: OSError) -> bool:
+    """Whether an error came from the connection rather than from the disk."""
+    return isinstance(error, ConnectionError | TimeoutError | urllib.error.URLError)
+
+
+def _is_final(error: Exception) -> bool:
+    """Whether asking again cannot help: the server answered that it will not."""
+    return isinstance(error, urllib.error.HTTPError) and 400 <= error.code < 500

@@ -1,0 +1,27 @@
+"""Every stage in its order, skipping what is done and resuming what was cut off.
+
+python -m recipes.run_all recipes/configs/mini.yaml corpus=../shared/speech run=runs/real
+python -m recipes.run_all recipes/configs/mini.yaml stages=encode_corpus,train_slm
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .commands import make_parser, run_command
+from .stages import STAGES, run_stages
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the stages that the settings name; returns the exit status."""
+    listing = "\n".join(f"  {name:<14} {stage.summary}" for name, stage in STAGES.items())
+    parser = make_parser(
+        "python -m recipes.run_all",
+        "Run the stages of a recipe in order: what is done is skipped, what was cut off resumes.",
+        f"stages:\n{listing}\n\nSome of them only: stages=encode_corpus,train_slm",
+    )
+    return run_command(parser, argv, lambda config: run_stages(config, config.stages))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,196 @@
+"""What a recipe can be told: one dataclass a section, every field with its unit and its reason.
+
+`recipes/config.py` merges YAML and the command line onto these. A field marked `runtime` changes
+how fast a stage runs, never what it makes, so it takes no part in a stage's signature.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+from codec.phases import PhaseConfig
+
+STAGE_NAMES = (
+    "prepare",
+    "train_codec",
+    "encode_corpus",
+    "train_text",
+    "train_slm",
+    "generate",
+    "evaluate",
+)
+
+
+def runtime(default: Any) -> Any:
+    """A field that changes no result, only how the work is done: not part of any signature."""
+    return field(default=default, metadata={"runtime": True})
+
+
+def require(condition: bool, key: str, expected: str, got: object) -> None:
+    """Raise `ValueError` naming `key`, what was expected of it and what came."""
+    if not condition:
+        raise ValueError(f"{key}: expected {expected}, got {got!r}")
+
+
+@dataclass
+class PrepareConfig:
+    """From a corpus to one store of equal-loudness waveforms per split."""
+
+    # The codec's own rate; clips at any other rate are resampled.
+    sample_rate: int = 24000
+    # RMS that every clip is brought to, or as near as its peaks allow; dB relative to full scale.
+    loudness_dbfs: float = -23.0
+    # Clips outside are left out and listed in skipped.jsonl, seconds.
+    min_duration: float = 0.1
+    max_duration: float = 30.0
+    # At most this many clips per split, spread evenly over the manifest; null = all.
+    limit: int | None = None
+    # Shares of the clips that become `valid` and `test` where a corpus has no splits of its own.
+    valid_fraction: float = 0.02
+    test_fraction: float = 0.02
+    # Above this share of unreadable clips the corpus is taken for broken and the stage stops.
+    max_unreadable: float = 0.01
+
+    def __post_init__(self) -> None:
+        require(self.sample_rate > 0, "prepare.sample_rate", "a rate in Hz > 0", self.sample_rate)
+        require(self.loudness_dbfs < 0, "prepare.loudness_dbfs", "dBFS < 0", self.loudness_dbfs)
+        require(
+            0 <= self.min_duration < self.max_duration,
+            "prepare.min_duration",
+            f"seconds in [0, max_duration={self.max_duration})",
+            self.min_duration,
+        )
+        require(self.limit is None or self.limit > 0, "prepare.limit", "null or > 0", self.limit)
+        for name in ("valid_fraction", "test_fraction", "max_unreadable"):
+            value = getattr(self, name)
+            require(0 <= value < 0.5, f"prepare.{name}", "a share in [0, 0.5)", value)
+
+
+@dataclass
+class CorporaConfig:
+    """Where the published corpora lie, and whether they may be downloaded."""
+
+    # Folder that LJSpeech-1.1/ or LibriTTS/ lies in, and that a download goes to.
+    folder: str = "corpora"
+    # Fetch what is missing (LJSpeech 2.6 GB; LibriTTS 0.9 to 44 GB a subset).
+    download: bool = runtime(False)
+    # LibriTTS subsets that become the train, valid and test split.
+    train_subsets: list[str] = field(default_factory=lambda: ["train-clean-100"])
+    valid_subsets: list[str] = field(default_factory=lambda: ["dev-clean"])
+    test_subsets: list[str] = field(default_factory=lambda: ["test-clean"])
+
+
+@dataclass
+class EspeakConfig:
+    """The embedded corpus: sentences of a small grammar spoken by eSpeak NG. Synthetic speech."""
+
+    # Distinct sentences in each split; no sentence is in two splits.
+    train_sentences: int = 600
+    valid_sentences: int = 30
+    test_sentences: int = 30
+    # Voices of the train and valid splits, and further voices that only the test split has.
+    train_voices: int = 10
+    test_voices: int = 4
+
+    def __post_init__(self) -> None:
+        for name in ("train_sentences", "valid_sentences", "test_sentences"):
+            value = getattr(self, name)
+            require(value > 0, f"espeak.{name}", "a count > 0", value)
+        for name in ("train_voices", "test_voices"):
+            value = getattr(self, name)
+            require(value > 0, f"espeak.{name}", "a count > 0", value)
+
+
+@dataclass
+class CodecConfig:
+    """The codec's sizes."""
+
+    # One of codec.CodecConfig's presets: hh_24khz (the paper), mini (trains on a CPU), tiny.
+    preset: str = "mini"
+    # Fields of that preset to change, nested as in a codec's config.yaml.
+    overrides: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class TrainCodecConfig:
+    """The codec's training: phases by name, in their order."""
+
+    # What each phase trains, for how long and against which losses (codec/phases.py).
+    phases: dict[str, PhaseConfig] = field(default_factory=dict)
+    # Lightning's names.
+    precision: str = "32-true"
+    accelerator: str = runtime("auto")
+    # Only these phases, null = all: phases that train different parts may run side by side, each
+    # in a process of its own; the stage is done when all are.
+    only: list[str] | None = runtime(None)
+    # Steps between lines of metrics.jsonl, validations and checkpoints.
+    log_every: int = runtime(20)
+    validate_every: int = runtime(250)
+    checkpoint_every: int = runtime(250)
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.only or []) - set(self.phases))
+        require(not unknown, "train_codec.only", f"some of {sorted(self.phases)}", unknown)
+
+
+@dataclass
+class EncodeCorpusConfig:
+    """From waveforms to the token store."""
+
+
+@dataclass
+class TrainTextConfig:
+    """The SentencePiece text model."""
+
+
+@dataclass
+class TrainSlmConfig:
+    """The speech language model and its training."""
+
+
+@dataclass
+class GenerateConfig:
+    """What is generated for the report."""
+
+
+@dataclass
+class EvaluateConfig:
+    """What is measured."""
+
+
+@dataclass
+class Config:
+    """One run: a corpus, a folder, and the settings of every stage."""
+
+    # "espeak", "ljspeech", "libritts", or the path of a folder that holds manifest.jsonl.
+    corpus: str = MISSING
+    # Folder of this run; every stage writes to run/<stage>.
+    run: str = MISSING
+    seed: int = 0
+    # Languages to keep, as the manifest spells them; null = all.
+    languages: list[str] | None = None
+    # Stages that `run_all` runs, always in their own order.
+    stages: list[str] = field(default_factory=lambda: list(STAGE_NAMES), metadata={"runtime": True})
+    # CPU threads and worker processes; 0 = as many as this process may use.
+    threads: int = runtime(0)
+    prepare: PrepareConfig = field(default_factory=PrepareConfig)
+    corpora: CorporaConfig = field(default_factory=CorporaConfig)
+    espeak: EspeakConfig = field(default_factory=EspeakConfig)
+    codec: CodecConfig = field(default_factory=CodecConfig)
+    train_codec: TrainCodecConfig = field(default_factory=TrainCodecConfig)
+    encode_corpus: EncodeCorpusConfig = field(default_factory=EncodeCorpusConfig)
+    train_text: TrainTextConfig = field(default_factory=TrainTextConfig)
+    train_slm: TrainSlmConfig = field(default_factory=TrainSlmConfig)
+    generate: GenerateConfig = field(default_factory=GenerateConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+
+    def __post_init__(self) -> None:
+        require(self.threads >= 0, "threads", "a count >= 0", self.threads)
+        require(self.seed >= 0, "seed", "an integer >= 0", self.seed)
+        require(bool(self.stages), "stages", f"some of {', '.join(STAGE_NAMES)}", self.stages)
+        for name in self.stages:
+            require(name in STAGE_NAMES, "stages", f"some of {', '.join(STAGE_NAMES)}", name)
+        require(self.languages != [], "languages", "null or at least one language", self.languages)

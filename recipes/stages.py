@@ -1,0 +1,244 @@
+"""What every stage has in common: its folder, its signature, skipping, resuming, its command.
+
+A stage is a module `recipes.<name>` with `main(config) -> Path`, which writes `run/<name>/` and may
+leave a `metrics.json` there (`write_metrics`). `run_stage` puts around it:
+
+- `settings.json`, written before `main`: every setting that the results depend on, those of the
+  stages before it included, and when those finished;
+- `done.json`, written after it: signature, metrics, commit, seconds. Present means finished.
+
+So a finished stage is skipped, one that was cut off is called again and resumes, and one that was
+started with other settings is refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from .config import Config, save_config
+from .files import write_json
+from .schema import STAGE_NAMES
+
+
+# Suffix of the keys in settings.json that say when a stage before this one finished.
+_FINISHED = ".finished"
+
+
+class StageError(ValueError):
+    """A stage that cannot run as asked; says why and what to do about it."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: what it does, which top-level settings it reads, which stages come before it."""
+
+    summary: str
+    settings: tuple[str, ...]
+    upstream: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class StageReport:
+    """What became of one stage: `status` is `done` or `skipped`; seconds are those of its work."""
+
+    name: str
+    status: str
+    folder: Path
+    seconds: float
+    metrics: dict[str, Any]
+
+
+STAGES = {
+    "prepare": Stage(
+        "corpus -> one store of equal-loudness 24 kHz waveforms per split",
+        ("corpus", "languages", "seed", "prepare", "corpora", "espeak"),
+    ),
+    "train_codec": Stage(
+        "waveforms -> the codec: encoder, quantizer, decoder, vocoder",
+        ("seed", "codec", "train_codec"),
+        ("prepare",),
+    ),
+    "encode_corpus": Stage(
+        "waveforms -> the token store: one sequence of codes per clip",
+        ("encode_corpus",),
+        ("prepare", "train_codec"),
+    ),
+    "train_text": Stage(
+        "transcripts -> the SentencePiece text model", ("seed", "train_text"), ("prepare",)
+    ),
+    "train_slm": Stage(
+        "text and codes -> the speech language model",
+        ("seed", "train_slm"),
+        ("encode_corpus", "train_text"),
+    ),
+    "generate": Stage(
+        "text and prompts -> reconstructed and generated recordings",
+        ("seed", "generate"),
+        ("train_slm",),
+    ),
+    "evaluate": Stage(
+        "recordings -> figures with intervals, and report.html", ("seed", "evaluate"), ("generate",)
+    ),
+}
+
+
+def stage_folder(config: Config, name: str) -> Path:
+    """The folder of a stage in this run."""
+    return Path(config.run) / name
+
+
+def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:
+    """Leave a stage's figures in `metrics.json`, from where they reach `done.json`."""
+    write_json(folder / "metrics.json", metrics)
+
+
+def say(stage: str, message: str) -> None:
+    """One line of progress on stderr; stdout is kept for results."""
+    print(f"[{stage}] {message}", file=sys.stderr, flush=True)
+
+
+def settings_of(config: Config, name: str) -> dict[str, Any]:
+    """Every setting that the results of a stage depend on, by dotted key, upstream included."""
+    settings: dict[str, Any] = {}
+    for upstream in STAGES[name].upstream:
+        settings |= settings_of(config, upstream)
+    for key in STAGES[name].settings:
+        settings |= _flatten(key, getattr(config, key))
+    # The sections of the corpora that this run does not read may change freely.
+    unread = {"espeak": config.corpus != "espeak"}
+    unread["corpora"] = config.corpus not in ("ljspeech", "libritts")
+    return {key: value for key, value in settings.items() if not unread.get(key.split(".")[0])}
+
+
+def run_stage(config: Config, name: str) -> StageReport:
+    """Run one stage, or skip it when it is done.
+
+    Raises:
+        StageError: A stage before it is not done, or its folder was made with other settings.
+        ValueError: What the stage itself finds wrong.
+    """
+    folder = stage_folder(config, name)
+    settings = settings_of(config, name) | _upstream_times(config, name)
+    check_settings(config, name, settings)
+    if (folder / "done.json").is_file():
+        done = json.loads((folder / "done.json").read_text(encoding="utf-8"))
+        say(name, f"done already in {folder}, skipped")
+        return StageReport(name, "skipped", folder, done["seconds"], done["metrics"])
+    resumed = (folder / "settings.json").is_file()
+    say(name, f"{'resuming' if resumed else 'starting'}: {STAGES[name].summary}")
+    write_json(folder / "settings.json", settings)
+    save_config(config, folder / "config.yaml")
+    start = time.perf_counter()
+    made = importlib.import_module(f"recipes.{name}").main(config)
+    assert made == folder, f"recipes.{name}.main returned {made}, its folder is {folder}"
+    seconds = round(time.perf_counter() - start, 3)
+    metrics = _read_metrics(folder)
+    done = {
+        "signature": signature(settings),
+        "metrics": metrics,
+        "commit": git_commit(),
+        "seconds": seconds,
+        "resumed": resumed,
+        "finished": datetime.now(timezone.utc).isoformat(),
+    }
+    write_json(folder / "done.json", done)
+    say(name, f"done in {seconds:.1f} s: {folder}")
+    return StageReport(name, "done", folder, seconds, metrics)
+
+
+def run_stages(config: Config, names: Sequence[str]) -> list[StageReport]:
+    """Run some stages in their own order; refuses before any work what cannot be run."""
+    ordered = [name for name in STAGE_NAMES if name in names]
+    for name in ordered:
+        check_settings(config, name, settings_of(config, name))
+    save_config(config, Path(config.run) / "config.yaml")
+    return [run_stage(config, name) for name in ordered]
+
+
+def check_settings(config: Config, name: str, settings: dict[str, Any]) -> None:
+    """Raise `StageError` when the stage's folder was made with other settings than these."""
+    folder = stage_folder(config, name)
+    try:
+        before = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return
+    now = json.loads(json.dumps(settings))
+    # A key that only one side has is a change as well, but for those this call leaves open.
+    keys = [key for key in now.keys() | before.keys() if not key.endswith(_FINISHED) or key in now]
+    changed = sorted(key for key in keys if before.get(key) != now.get(key))
+    if changed:
+        shown = "; ".join(f"{key}: {before.get(key)!r} -> {now.get(key)!r}" for key in changed[:8])
+        raise StageError(
+            f"{name}: {folder} was made with other settings ({shown}). Choose another run=..., "
+            f"set them back, or delete {folder} and the stages after it"
+        )
+
+
+def signature(settings: dict[str, Any]) -> str:
+    """Hash of the settings that a stage's results depend on, 16 hex digits."""
+    text = json.dumps(settings, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def git_commit(folder: Path = Path(__file__).parent) -> str | None:
+    """The commit of the checkout around `folder`, with `-dirty` when files differ from it.
+
+    None outside git.
+    """
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _upstream_times(config: Config, name: str) -> dict[str, Any]:
+    """When each stage before this one finished: a stage run again invalidates what follows it."""
+    times = {}
+    for upstream in STAGES[name].upstream:
+        marker = stage_folder(config, upstream) / "done.json"
+        if not marker.is_file():
+            raise StageError(
+                f"{name} reads what {upstream} makes, and {marker} is not there: "
+                f"run the stages up to it first (stages={upstream},{name})"
+            )
+        times[upstream + _FINISHED] = json.loads(marker.read_text(encoding="utf-8"))["finished"]
+    return times
+
+
+def _flatten(key: str, value: Any) -> dict[str, Any]:
+    """A setting by its dotted key, or those of a section; runtime fields are left out."""
+    if isinstance(value, dict):
+        # The names in their order, since phases run in it, and then what each holds.
+        flat = {key: list(value)}
+        for name, entry in value.items():
+            flat |= _flatten(f"{key}.{name}", entry)
+        return flat
+    if not dataclasses.is_dataclass(value):
+        return {key: value}
+    flat = {}
+    for entry in dataclasses.fields(value):
+        if not entry.metadata.get("runtime"):
+            flat |= _flatten(f"{key}.{entry.name}", getattr(value, entry.name))
+    return flat
+
+
+def _read_metrics(folder: Path) -> dict[str, Any]:
+    """The figures a stage left, or none."""
+    path = folder / "metrics.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

@@ -1,0 +1,131 @@
+"""Prepared waveforms -> run/train_codec/codec: a model folder, after every declared phase.
+
+    python -m recipes.train_codec recipes/configs/mini.yaml corpus=../shared/speech run=runs/real
+
+Each phase leaves its checkpoint and metrics.jsonl in run/train_codec/<phase>; a phase that was
+cut off goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from codec import CodecConfig, HHCodec
+from codec.fitting import CHECKPOINT, METRICS, fit_codec_phase, load_phase_codec
+from codec.phases import FitConfig, PhaseConfig
+from codec.store import AudioStore
+
+from .commands import stage_command
+from .config import Config, thread_count
+from .stages import StageError, say, stage_folder, write_metrics
+
+
+def main(config: Config) -> Path:
+    """Run the phases in order and save the codec.
+
+    Raises:
+        ValueError: no phases, a phase or codec that cannot be built, or a loss that diverged.
+        StageError: `train_codec.only` left phases to be run.
+    """
+    folder = stage_folder(config, "train_codec")
+    phases = {
+        name: replace(phase, name=name).check() for name, phase in config.train_codec.phases.items()
+    }
+    if not phases:
+        raise ValueError("train_codec.phases: expected at least one phase, got none")
+    torch.set_num_threads(thread_count(config))
+    prepared = stage_folder(config, "prepare")
+    train, valid = AudioStore(prepared / "train"), AudioStore(prepared / "valid")
+    wanted = config.train_codec.only or list(phases)
+    for number, (name, phase) in enumerate(phases.items()):
+        if name in wanted:
+            codec = build_codec(config)
+            earlier = list(phases.values())[:number]
+            load_earlier(codec, folder, earlier)
+            say("train_codec", f"phase {name}: {phase.steps} steps train {', '.join(phase.train)}")
+            fit_codec_phase(codec, phase, train, valid, folder / name, config=fit_config(config))
+    missing = [name for name, phase in phases.items() if not is_finished(folder / name, phase)]
+    if missing:
+        raise StageError(f"train_codec: phases {missing} are still to be run")
+    codec = build_codec(config)
+    load_earlier(codec, folder, list(phases.values()))
+    codec.eval().save_pretrained(folder / "codec")
+    write_metrics(folder, figures(codec, folder, list(phases)))
+    return folder
+
+
+def build_codec(config: Config) -> HHCodec:
+    """A codec with random weights that depend on the seed alone.
+
+    Raises:
+        ValueError: an unknown preset, or overrides that do not fit it.
+    """
+    torch.manual_seed(config.seed)
+    preset = CodecConfig.preset(config.codec.preset).to_dict()
+    return HHCodec(CodecConfig.from_dict(_merged(preset, config.codec.overrides)))
+
+
+def fit_config(config: Config) -> FitConfig:
+    """How this run fits a phase."""
+    settings = config.train_codec
+    return FitConfig(
+        seed=config.seed,
+        precision=settings.precision,
+        accelerator=settings.accelerator,
+        log_every=settings.log_every,
+        validate_every=settings.validate_every,
+        checkpoint_every=settings.checkpoint_every,
+    )
+
+
+def load_earlier(codec: HHCodec, folder: Path, phases: list[PhaseConfig]) -> None:
+    """Give a codec the parts that earlier phases trained, those that have a checkpoint.
+
+    A later phase that needs a part nobody trained yet is allowed: phases that train different
+    parts may run side by side.
+    """
+    for phase in phases:
+        if (folder / phase.name / CHECKPOINT).is_file():
+            load_phase_codec(codec, folder / phase.name, phase.train)
+
+
+def is_finished(folder: Path, phase: PhaseConfig) -> bool:
+    """Whether a phase's checkpoint is that of its last step."""
+    path = folder / CHECKPOINT
+    if not path.is_file():
+        return False
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    return checkpoint["global_step"] >= phase.steps
+
+
+def figures(codec: HHCodec, folder: Path, names: list[str]) -> dict[str, Any]:
+    """Sizes, fingerprint and every phase's last validation."""
+    parts = {
+        name: sum(p.numel() for p in getattr(codec, name).parameters())
+        for name in ("encoder", "quantizer", "decoder", "vocoder")
+    }
+    phases = {}
+    for name in names:
+        lines = (folder / name / METRICS).read_text(encoding="utf-8").splitlines()
+        last = [line for line in map(json.loads, lines) if line["split"] == "valid"][-1]
+        phases[name] = {key: value for key, value in last.items() if key != "split"}
+    return {"fingerprint": codec.fingerprint, "parameters": parts, "phases": phases}
+
+
+def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Nested dictionaries, the second laid over the first."""
+    merged = dict(values)
+    for key, change in changes.items():
+        inner = values.get(key)
+        nested = isinstance(inner, dict) and isinstance(change, dict)
+        merged[key] = _merged(inner, change) if nested and inner is not None else change
+    return merged
+
+
+if __name__ == "__main__":
+    raise SystemExit(stage_command("train_codec"))

@@ -1,0 +1,7 @@
+"""`python -m slm` is `hh-slm`."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

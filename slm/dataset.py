@@ -1,0 +1,296 @@
+"""Packed training rows: documents of token stores, laid end to end without being cut.
+
+Everything random is drawn from (seed, epoch), so batch n is a pure function of (seed, n): a run
+continues exactly from one integer, whatever was read before.
+"""
+
+from bisect import bisect_left, insort
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .config import DocumentSettings
+from .sequence import Document, build_document, document_length
+from .store import TokenStore
+from .text import TextTokenizer
+from .vocabulary import Vocabulary
+
+_PACKING_BLOCK = 8192  # documents packed together; bounds the cost of a large corpus
+PADDING_ID = -1  # document id of padding
+
+
+class PackedBatch(NamedTuple):
+    """Rows of packed documents, all (B, S).
+
+    Attributes:
+        tokens: int64, padded with `pad_id`.
+        positions: int64, place within the document.
+        document_ids: int64, equal within a document, -1 on padding.
+        loss_weights: float32, weight of predicting each token; 0 on padding and document starts.
+    """
+
+    tokens: Tensor
+    positions: Tensor
+    document_ids: Tensor
+    loss_weights: Tensor
+
+
+class DocumentPlan(NamedTuple):
+    """What one document of one epoch is made of: small enough to plan a whole epoch at once."""
+
+    item: int
+    with_text: bool
+    prompt_item: int  # -1 for no prompt
+    prompt_start: int
+    prompt_codes: int
+    length: int
+
+
+class PackedRows:
+    """The documents of one or more token stores as an endless stream of packed rows.
+
+    Args:
+        stores: Stores of one codec.
+        tokenizer: Encodes the rows' `text`; rows without text become speech-only documents.
+        vocabulary: Token layout.
+        seq_len: S, tokens a row.
+        batch_size: B, rows a batch.
+        settings: Prompts and text dropping.
+        seed: Draws prompts, order and packing.
+
+    Attributes:
+        too_long: Rows whose shortest document exceeds `seq_len`, with a `num_tokens` beside each;
+            they are in no batch.
+
+    Raises:
+        ValueError: Stores of different codecs, codes that are not the vocabulary's, a text with no
+            known piece, or no document that fits.
+    """
+
+    def __init__(
+        self,
+        stores: Sequence[TokenStore],
+        tokenizer: TextTokenizer,
+        vocabulary: Vocabulary,
+        *,
+        seq_len: int,
+        batch_size: int,
+        settings: DocumentSettings | None = None,
+        seed: int = 0,
+    ) -> None:
+        _check_stores(stores, vocabulary)
+        self.vocabulary = vocabulary
+        self.seq_len = seq_len
+        self.batch_size = batch_size
+        self.settings = settings or DocumentSettings()
+        self.seed = seed
+        self.too_long: list[dict[str, Any]] = []
+        self._stores = list(stores)
+        self._items: list[tuple[int, int]] = []  # (store, row) of each item
+        self._text_ids: list[list[int] | None] = []
+        self._num_codes: list[int] = []
+        self._collect(tokenizer)
+        self._by_speaker = self._group_speakers()
+        self._row_counts: list[int] = []  # rows of epoch 0, 1, ... as far as asked for
+        self._planned: tuple[int, list[list[DocumentPlan]]] = (-1, [])
+
+    def __len__(self) -> int:
+        """Items that fit a row."""
+        return len(self._items)
+
+    def batch(self, index: int) -> PackedBatch:
+        """Batch `index` >= 0 of the endless stream: rows [index * B, (index + 1) * B)."""
+        first = index * self.batch_size
+        return self._stack([self._row(first + i) for i in range(self.batch_size)])
+
+    def epoch_batches(self, epoch: int = 0) -> Iterator[PackedBatch]:
+        """Batches of one epoch, each document once; the last batch may hold fewer rows."""
+        rows = self._epoch_rows(epoch)
+        for start in range(0, len(rows), self.batch_size):
+            yield self._stack(rows[start : start + self.batch_size])
+
+    def epoch_documents(self, epoch: int = 0) -> Iterator[Document]:
+        """Every document of one epoch on its own, in packed order."""
+        for row in self._epoch_rows(epoch):
+            yield from map(self._document, row)
+
+    def rows_in_epoch(self, epoch: int) -> int:
+        """Packed rows of an epoch; differs a little between epochs as prompts are drawn anew."""
+        while len(self._row_counts) <= epoch:
+            self._epoch_rows(len(self._row_counts))
+        return self._row_counts[epoch]
+
+    def padding_fraction(self, epoch: int = 0) -> float:
+        """Share of an epoch's slots that hold padding, in [0, 1)."""
+        rows = self._epoch_rows(epoch)
+        used = sum(plan.length for row in rows for plan in row)
+        return 1 - used / (len(rows) * self.seq_len)
+
+    def _collect(self, tokenizer: TextTokenizer) -> None:
+        for store_index, store in enumerate(self._stores):
+            for row_index, row in enumerate(store.rows):
+                ids = _encode_text(tokenizer, row)
+                num_codes = int(row["num_codes"])
+                length = document_length(num_codes, None if ids is None else len(ids), 0)
+                if length > self.seq_len:
+                    self.too_long.append({**row, "num_tokens": length})
+                    continue
+                self._items.append((store_index, row_index))
+                self._text_ids.append(ids)
+                self._num_codes.append(num_codes)
+        if not self._items:
+            raise ValueError(
+                f"expected documents of at most seq_len = {self.seq_len} tokens, got "
+                f"{len(self.too_long)} that are all longer; raise seq_len"
+            )
+
+    def _group_speakers(self) -> dict[str, list[int]]:
+        groups: dict[str, list[int]] = defaultdict(list)
+        for item, (store, row) in enumerate(self._items):
+            speaker = self._stores[store].rows[row].get("speaker")
+            if speaker and self._num_codes[item] >= self.settings.min_prompt_codes:
+                groups[str(speaker)].append(item)
+        return groups
+
+    def _codes(self, item: int) -> np.ndarray:
+        store, row = self._items[item]
+        return self._stores[store].codes(row)
+
+    def _plan(self, item: int, draws: np.ndarray) -> DocumentPlan:
+        """One document from five uniform numbers, so that each item uses the stream alike."""
+        settings = self.settings
+        ids = self._text_ids[item]
+        with_text = ids is not None and draws[0] >= settings.text_drop_probability
+        num_text = len(ids) if with_text and ids is not None else None
+        bare = document_length(self._num_codes[item], num_text, 0)
+        plain = DocumentPlan(item, with_text, -1, 0, 0, bare)
+        if draws[1] >= settings.prompt_probability:
+            return plain
+        other = self._other_utterance(item, draws[2])
+        if other is None:
+            return plain
+        room = self.seq_len - bare - 1
+        longest = min(settings.max_prompt_codes, self._num_codes[other], room)
+        if longest < settings.min_prompt_codes:
+            return plain
+        span = longest - settings.min_prompt_codes + 1
+        codes = settings.min_prompt_codes + int(draws[3] * span)
+        start = int(draws[4] * (self._num_codes[other] - codes + 1))
+        return DocumentPlan(item, with_text, other, start, codes, bare + 1 + codes)
+
+    def _other_utterance(self, item: int, draw: float) -> int | None:
+        store, row = self._items[item]
+        speaker = self._stores[store].rows[row].get("speaker")
+        candidates = self._by_speaker.get(str(speaker), []) if speaker else []
+        place = bisect_left(candidates, item)
+        held = place < len(candidates) and candidates[place] == item
+        if len(candidates) - held < 1:
+            return None
+        choice = int(draw * (len(candidates) - held))
+        return candidates[choice + (held and choice >= place)]
+
+    def _epoch_rows(self, epoch: int) -> list[list[DocumentPlan]]:
+        if self._planned[0] == epoch:
+            return self._planned[1]
+        generator = np.random.default_rng([self.seed, epoch])
+        order = generator.permutation(len(self._items))
+        draws = generator.random((len(self._items), 5))
+        plans = [self._plan(int(item), draws[item]) for item in order]
+        rows: list[list[DocumentPlan]] = []
+        for start in range(0, len(plans), _PACKING_BLOCK):
+            rows += pack_best_fit(plans[start : start + _PACKING_BLOCK], self.seq_len)
+        # Packing puts long documents first; a batch should hold a fair mix.
+        rows = [rows[index] for index in generator.permutation(len(rows))]
+        self._planned = (epoch, rows)
+        if epoch == len(self._row_counts):
+            self._row_counts.append(len(rows))
+        return rows
+
+    def _row(self, index: int) -> list[DocumentPlan]:
+        epoch = 0
+        while index >= self.rows_in_epoch(epoch):
+            index -= self.rows_in_epoch(epoch)
+            epoch += 1
+        return self._epoch_rows(epoch)[index]
+
+    def _document(self, plan: DocumentPlan) -> Document:
+        prompt = None
+        if plan.prompt_item >= 0:
+            stop = plan.prompt_start + plan.prompt_codes
+            prompt = self._codes(plan.prompt_item)[plan.prompt_start : stop]
+        return build_document(
+            self.vocabulary,
+            self._codes(plan.item),
+            text_ids=self._text_ids[plan.item] if plan.with_text else None,
+            prompt=prompt,
+            text_loss_weight=self.settings.text_loss_weight,
+        )
+
+    def _stack(self, rows: list[list[DocumentPlan]]) -> PackedBatch:
+        documents = [[self._document(plan) for plan in row] for row in rows]
+        return stack_rows(documents, self.seq_len, self.vocabulary.pad_id)
+
+
+def pack_best_fit(plans: Sequence[DocumentPlan], seq_len: int) -> list[list[DocumentPlan]]:
+    """Best-fit decreasing: each document, longest first, joins the row it leaves least room in."""
+    rows: list[list[DocumentPlan]] = []
+    room: list[tuple[int, int]] = []  # (free tokens, row), ascending
+    for plan in sorted(plans, key=lambda plan: -plan.length):
+        place = bisect_left(room, (plan.length, -1))
+        if place == len(room):
+            rows.append([plan])
+            insort(room, (seq_len - plan.length, len(rows) - 1))
+        else:
+            free, row = room.pop(place)
+            rows[row].append(plan)
+            insort(room, (free - plan.length, row))
+    return rows
+
+
+def stack_rows(rows: Sequence[Sequence[Document]], seq_len: int, pad_id: int) -> PackedBatch:
+    """Lay each row's documents end to end in (B, seq_len) tensors; a row's documents must fit."""
+    shape = (len(rows), seq_len)
+    tokens = np.full(shape, pad_id, dtype=np.int64)
+    positions = np.zeros(shape, dtype=np.int64)
+    document_ids = np.full(shape, PADDING_ID, dtype=np.int64)
+    weights = np.zeros(shape, dtype=np.float32)
+    for row, documents in enumerate(rows):
+        start = 0
+        for number, document in enumerate(documents):
+            stop = start + len(document.tokens)
+            tokens[row, start:stop] = document.tokens
+            positions[row, start:stop] = np.arange(stop - start)
+            document_ids[row, start:stop] = number
+            weights[row, start:stop] = document.loss_weights
+            start = stop
+    arrays = (tokens, positions, document_ids, weights)
+    return PackedBatch(*(torch.from_numpy(array) for array in arrays))
+
+
+def _check_stores(stores: Sequence[TokenStore], vocabulary: Vocabulary) -> None:
+    if not stores:
+        raise ValueError("expected at least one token store, got none")
+    first = stores[0]
+    for store in stores:
+        if store.codec_fingerprint != first.codec_fingerprint:
+            raise ValueError(
+                f"expected stores of one codec, got {first.codec_fingerprint} in {first.folder} "
+                f"and {store.codec_fingerprint} in {store.folder}; encode one of them again"
+            )
+        if store.codebook_size != vocabulary.codebook_size:
+            raise ValueError(
+                f"expected codes of a vocabulary with codebook_size {vocabulary.codebook_size}, "
+                f"got {store.codebook_size} in {store.folder}"
+            )
+
+
+def _encode_text(tokenizer: TextTokenizer, row: dict[str, Any]) -> list[int] | None:
+    text = row.get("text") or ""
+    try:
+        return tokenizer.encode(text) if text.strip() else None
+    except ValueError as error:
+        raise ValueError(f"row {row['id']!r}: {error}") from error

@@ -1,0 +1,40 @@
+"""How long a text takes to say: a prior that keeps generated speech from running away."""
+
+import math
+from collections.abc import Sequence
+
+from .store import TokenStore
+
+_LONGEST_RATIO = 2.0  # speech may take so many times the mean of its text
+_LONGEST_MARGIN = 1.0  # s on top, for very short texts
+_SHORTEST_RATIO = 0.3  # of the mean; nothing said in earnest is faster
+
+
+def codes_per_character(stores: Sequence[TokenStore]) -> float:
+    """Codes a text character, pooled over the rows with a transcript; 0 when there are none."""
+    rows = [row for store in stores for row in store.rows if (row.get("text") or "").strip()]
+    characters = sum(len(row["text"].strip()) for row in rows)
+    return sum(row["num_codes"] for row in rows) / characters if characters else 0.0
+
+
+def length_bounds(
+    text: str, mean_codes_per_character: float, frame_rate: float, longest: int
+) -> tuple[int, int]:
+    """Fewest and most codes that speech of a text may sensibly have.
+
+    Args:
+        text: What is to be said.
+        mean_codes_per_character: See `codes_per_character`; 0 when unknown, which leaves the
+            bounds wide open.
+        frame_rate: Codes a second, Hz.
+        longest: Upper bound in any case.
+
+    Returns:
+        (fewest, most), 1 <= fewest <= most.
+    """
+    expected = mean_codes_per_character * len(text.strip())
+    if not expected:
+        return 1, longest
+    fewest = max(1, int(_SHORTEST_RATIO * expected))
+    most = math.ceil(_LONGEST_RATIO * expected + _LONGEST_MARGIN * frame_rate)
+    return fewest, max(fewest, min(most, longest))

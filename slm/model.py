@@ -1,0 +1,278 @@
+"""Decoder-only transformer over text and code tokens, Llama-like, on x-transformers' Decoder."""
+
+import os
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from x_transformers.x_transformers import Attention, Decoder, FeedForward
+
+from .attention import AttentionContext, ContextAttend, cached_mask, packed_mask
+from .cache import KVCache
+from .config import SpeechLMConfig
+from .text import TextTokenizer
+from .vocabulary import Vocabulary
+
+_INIT_STD = 0.02
+_LOSS_CHUNK = 4096  # targets whose logits are held at once
+
+
+class SpeechLM(nn.Module):
+    """Next-token logits over `Vocabulary` for rows of packed or single documents.
+
+    Pre-norm decoder with rotary positions, RMSNorm, SwiGLU and an untied head.
+
+    Args:
+        config: Sizes, vocabulary and the codec it belongs to.
+    """
+
+    def __init__(self, config: SpeechLMConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.vocabulary = Vocabulary.from_dict(config.vocabulary)
+        self.embedding = nn.Embedding(self.vocabulary.vocab_size, config.dim)
+        self.embedding_dropout = nn.Dropout(config.dropout)
+        self.decoder = Decoder(
+            dim=config.dim,
+            depth=config.num_layers,
+            heads=config.num_heads,
+            attn_dim_head=config.dim_head,
+            attn_kv_heads=config.kv_heads,
+            attn_flash=True,
+            attn_project_out=True,
+            attn_sublayer_dropout=config.dropout,
+            rotary_pos_emb=True,
+            rotary_emb_dim=config.dim_head,
+            use_rmsnorm=True,
+            # The half keeps int(dim * mult) from falling below ff_dim.
+            ff_mult=(config.ff_dim + 0.5) / config.dim,
+            ff_glu=True,
+            ff_swish=True,
+            ff_no_bias=True,
+            ff_sublayer_dropout=config.dropout,
+            verbose=False,
+        )
+        self.head = nn.Linear(config.dim, self.vocabulary.vocab_size, bias=False)
+        attentions = [m for m in self.decoder.modules() if isinstance(m, Attention)]
+        for layer, attention in enumerate(attentions):
+            attention.attend = ContextAttend(layer)  # pyright: ignore[reportAttributeAccessIssue]
+        self._initialise()
+
+    def forward(
+        self, tokens: Tensor, positions: Tensor | None = None, document_ids: Tensor | None = None
+    ) -> Tensor:
+        """Logits of the token after each token.
+
+        Args:
+            tokens: (B, S) int64.
+            positions: (B, S) int64, place within its document; 0 .. S - 1 when None.
+            document_ids: (B, S) int64; tokens attend within their document only. One document a
+                row when None.
+
+        Returns:
+            (B, S, V); padding on the right changes nothing before it.
+        """
+        return self.head(self.hidden(tokens, positions, document_ids))
+
+    def hidden(
+        self, tokens: Tensor, positions: Tensor | None = None, document_ids: Tensor | None = None
+    ) -> Tensor:
+        """Final hidden states (B, S, D); arguments as in `forward`."""
+        if positions is None:
+            positions = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
+        mask = None if document_ids is None else packed_mask(document_ids)
+        return self._decode(tokens, positions, AttentionContext(mask=mask))
+
+    def step(self, tokens: Tensor, positions: Tensor, cache: KVCache) -> Tensor:
+        """Final hidden states of new tokens that follow what `cache` holds, which they join.
+
+        Args:
+            tokens: (B, S) int64, one or more new tokens a row.
+            positions: (B, S) int64, place of each in its row; rows may differ.
+            cache: Of batch size B.
+
+        Returns:
+            (B, S, D).
+        """
+        cache.at(positions)
+        mask = cached_mask(positions, cache.num_keys)
+        return self._decode(tokens, positions, AttentionContext(mask=mask, cache=cache))
+
+    def new_cache(self, batch_size: int, max_len: int) -> KVCache:
+        """An empty cache for `batch_size` rows of up to `max_len` tokens."""
+        config, weight = self.config, self.head.weight
+        return KVCache(
+            config.num_layers,
+            batch_size,
+            config.kv_heads,
+            max_len=max_len,
+            dim_head=config.dim_head,
+            dtype=weight.dtype,
+            device=weight.device,
+        )
+
+    def token_nll(
+        self,
+        tokens: Tensor,
+        selected: Tensor,
+        *,
+        positions: Tensor | None = None,
+        document_ids: Tensor | None = None,
+    ) -> Tensor:
+        """Negative log-likelihood of the selected tokens given what comes before them.
+
+        Args:
+            tokens: (B, S) int64.
+            selected: (B, S) bool; the first token of a document must not be selected, for nothing
+                in its own document predicts it.
+            positions: As in `forward`.
+            document_ids: As in `forward`.
+
+        Returns:
+            (N,) float32 nats, in row-major order of `selected`, whatever the autocast.
+        """
+        hidden = self.hidden(tokens, positions, document_ids)[:, :-1]
+        selected = selected[:, 1:]
+        hidden, targets = hidden[selected], tokens[:, 1:][selected]
+        chunks = zip(hidden.split(_LOSS_CHUNK), targets.split(_LOSS_CHUNK), strict=True)
+        if len(targets) <= _LOSS_CHUNK or not torch.is_grad_enabled():
+            return torch.cat([self._nll(*chunk) for chunk in chunks])
+        # Logits of one chunk at a time: backward computes them again instead of keeping them all.
+        return torch.cat([self._recomputed_nll(*chunk) for chunk in chunks])
+
+    def loss(
+        self,
+        tokens: Tensor,
+        loss_weights: Tensor,
+        *,
+        positions: Tensor | None = None,
+        document_ids: Tensor | None = None,
+    ) -> Tensor:
+        """Weighted mean negative log-likelihood, nats a token, float32 scalar.
+
+        Args:
+            tokens: (B, S) int64.
+            loss_weights: (B, S) float, weight of predicting each token; 0 leaves it out.
+            positions: As in `forward`.
+            document_ids: As in `forward`.
+        """
+        selected = loss_weights > 0
+        nll = self.token_nll(tokens, selected, positions=positions, document_ids=document_ids)
+        weights = loss_weights[:, 1:][selected[:, 1:]].float()
+        return (nll * weights).sum() / weights.sum().clamp(min=1e-9)
+
+    def log_likelihood(self, tokens: Tensor) -> Tensor:
+        """Log-likelihood of each token but the first of one document, in nats.
+
+        Args:
+            tokens: (S,) int64, S >= 2.
+
+        Returns:
+            (S - 1,) float32.
+        """
+        selected = torch.ones_like(tokens, dtype=torch.bool)
+        return -self.token_nll(tokens[None], selected[None])
+
+    @property
+    def num_parameters(self) -> int:
+        """All trained parameters, embeddings included."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def save_pretrained(self, folder: Path | str, tokenizer: TextTokenizer | None = None) -> None:
+        """Write config.yaml, text.model (when given) and model.safetensors, the last one last."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        if tokenizer is not None:
+            tokenizer.save(folder)
+        tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
+        for name, write in (
+            ("config.yaml", self.config.save),
+            ("model.safetensors", lambda path: save_file(tensors, path)),
+        ):
+            partial = folder / f".{name}.partial"
+            try:
+                write(partial)
+                partial.chmod(0o644)  # safetensors makes its files private
+                os.replace(partial, folder / name)
+            finally:
+                partial.unlink(missing_ok=True)
+
+    @classmethod
+    def from_pretrained(cls, path_or_repo: Path | str) -> "SpeechLM":
+        """Load a folder `save_pretrained` wrote, or a Hugging Face hub repository of that shape.
+
+        Returns:
+            The model in eval mode, on the CPU.
+
+        Raises:
+            ValueError: A file is missing or does not fit the config.
+        """
+        folder = pretrained_folder(path_or_repo)
+        for name in ("config.yaml", "model.safetensors"):
+            if not (folder / name).is_file():
+                raise ValueError(
+                    f"expected a speech LM folder with {name}, got {folder} without it"
+                )
+        model = cls(SpeechLMConfig.load(folder / "config.yaml"))
+        try:
+            model.load_state_dict(load_file(folder / "model.safetensors"))
+        except (SafetensorError, RuntimeError) as error:
+            raise ValueError(
+                f"{folder}/model.safetensors does not fit its config: {error}"
+            ) from error
+        return model.eval()
+
+    def _decode(self, tokens: Tensor, positions: Tensor, context: AttentionContext) -> Tensor:
+        embedded = self.embedding_dropout(self.embedding(tokens))
+        return self.decoder(embedded, pos=positions, flash_pack_seq_kwargs=context)
+
+    def _nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        logits = self.head(hidden)
+        with torch.autocast(logits.device.type, enabled=False):
+            return F.cross_entropy(logits.float(), targets, reduction="none")
+
+    def _recomputed_nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        # No dropout inside, so the random state need not be kept.
+        nll = checkpoint(self._nll, hidden, targets, use_reentrant=False, preserve_rng_state=False)
+        assert isinstance(nll, Tensor)
+        return nll
+
+    @torch.no_grad()
+    def _initialise(self) -> None:
+        """Normal 0.02 everywhere, branch outputs scaled down by the number of branches."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=_INIT_STD)
+                if isinstance(module, nn.Linear) and module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        scale = (2 * self.config.num_layers) ** -0.5
+        for module in self.decoder.modules():
+            if isinstance(module, Attention | FeedForward):
+                # The branch's last linear layer writes to the residual stream.
+                output = [part for part in module.modules() if isinstance(part, nn.Linear)][-1]
+                output.weight.mul_(scale)
+
+
+def pretrained_folder(path_or_repo: Path | str) -> Path:
+    """The folder itself, or the local copy of a Hugging Face hub repository.
+
+    Raises:
+        ValueError: Neither is there.
+    """
+    folder = Path(path_or_repo)
+    if folder.is_dir():
+        return folder
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(str(path_or_repo)))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise ValueError(
+            f"expected a speech LM folder or a hub repository that can be reached, "
+            f"got {str(path_or_repo)!r}"
+        ) from error

@@ -1,0 +1,104 @@
+"""How likely the model finds speech: log-likelihoods in nats, over speech codes only."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .dataset import PackedBatch, stack_rows
+from .model import SpeechLM
+from .sequence import Document
+
+
+@dataclass(frozen=True)
+class Score:
+    """Likelihood of one document's speech.
+
+    Attributes:
+        log_likelihood: Sum over the codes, nats; higher is likelier.
+        num_codes: Codes scored.
+        per_code: (L,) float32, nats of each code in order.
+    """
+
+    log_likelihood: float
+    num_codes: int
+    per_code: Tensor
+
+    @property
+    def log_likelihood_per_code(self) -> float:
+        """Mean over the codes, nats."""
+        return self.log_likelihood / self.num_codes
+
+
+def scored_positions(lm: SpeechLM, batch: PackedBatch) -> Tensor:
+    """(B, S) bool: speech codes, that is code tokens with a loss; prompts and the end are out."""
+    return (batch.tokens >= lm.vocabulary.code_start) & (batch.loss_weights > 0)
+
+
+@torch.no_grad()
+def log_likelihood(lm: SpeechLM, documents: Sequence[Document]) -> list[Score]:
+    """Log-likelihood of each document's speech codes given what comes before each.
+
+    Dropout is off; documents are scored one at a time, so a score does not depend on its
+    neighbours.
+
+    Raises:
+        ValueError: A document has no speech codes or does not fit the model.
+    """
+    with _evaluating(lm):
+        return [_score(lm, document) for document in documents]
+
+
+@torch.no_grad()
+def nats_per_code(lm: SpeechLM, batches: Iterable[PackedBatch]) -> float:
+    """Mean negative log-likelihood of a code, nats; lower is better.
+
+    Counted: speech codes. Not counted: text, prompts, specials and the end of speech.
+
+    Raises:
+        ValueError: The batches hold no speech code.
+    """
+    total, count = 0.0, 0
+    with _evaluating(lm):
+        for batch in batches:
+            nll = _nll(lm, batch)
+            total += nll.double().sum().item()
+            count += len(nll)
+    if count == 0:
+        raise ValueError("expected batches with at least one speech code, got none")
+    return total / count
+
+
+@contextmanager
+def _evaluating(lm: SpeechLM) -> Iterator[None]:
+    """Eval mode inside the block, the mode before it afterwards."""
+    was_training = lm.training
+    lm.eval()
+    try:
+        yield
+    finally:
+        lm.train(was_training)
+
+
+def _nll(lm: SpeechLM, batch: PackedBatch) -> Tensor:
+    batch = PackedBatch(*(tensor.to(lm.head.weight.device) for tensor in batch))
+    return lm.token_nll(
+        batch.tokens,
+        scored_positions(lm, batch),
+        positions=batch.positions,
+        document_ids=batch.document_ids,
+    )
+
+
+def _score(lm: SpeechLM, document: Document) -> Score:
+    length = len(document.tokens)
+    if length > lm.config.max_seq_len:
+        raise ValueError(
+            f"expected a document of at most {lm.config.max_seq_len} tokens, got {length}"
+        )
+    nll = _nll(lm, stack_rows([[document]], length, lm.vocabulary.pad_id)).cpu()
+    if len(nll) == 0:
+        raise ValueError(f"expected a document with speech codes, got {length} tokens with none")
+    return Score(-nll.double().sum().item(), len(nll), -nll)

@@ -1,0 +1,326 @@
+"""Text or a recording in, speech out: codec, language model and text model as one synthesizer."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from codec import HHCodec
+from codec.audio import read_audio, write_audio
+
+from .config import GenerationSettings
+from .duration import length_bounds
+from .generation import Generation, generate
+from .model import SpeechLM, pretrained_folder
+from .scoring import Score, log_likelihood
+from .sequence import build_document, prefix_tokens
+from .text import TextTokenizer
+from .voices import load_voices
+
+
+@dataclass(frozen=True)
+class Synthesis:
+    """Speech that was made.
+
+    Attributes:
+        waveform: (T,) float32 in [-1, 1]; for a continuation, the recording as the codec gives it
+            back and what follows.
+        codes: (L,) int64, of the whole waveform.
+        sample_rate: Hz.
+        num_given_codes: Codes at the start that were given, not made (0 for text to speech).
+        truncated: Whether it was cut at its longest instead of ending by itself: runaway speech.
+        log_likelihood: Of the codes that were made, nats, summed.
+        seed: Gives the same speech again.
+    """
+
+    waveform: NDArray[np.float32]
+    codes: NDArray[np.int64]
+    sample_rate: int
+    num_given_codes: int
+    truncated: bool
+    log_likelihood: float
+    seed: int
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        return len(self.waveform) / self.sample_rate
+
+    def save(self, path: Path | str) -> None:
+        """Write a 16-bit WAV or FLAC file, whole or not at all."""
+        write_audio(path, self.waveform, self.sample_rate)
+
+
+class Synthesizer:
+    """Text to speech in a prompt's voice, and continuation of recordings.
+
+    Args:
+        codec: In eval mode.
+        lm: A language model of this codec's codes.
+        tokenizer: The text model the language model was trained with.
+        voices: Prompts by name, (L,) codes each.
+
+    Raises:
+        ValueError: The three do not belong together.
+    """
+
+    def __init__(
+        self,
+        codec: HHCodec,
+        lm: SpeechLM,
+        tokenizer: TextTokenizer,
+        voices: Mapping[str, NDArray[np.int64]] | None = None,
+    ) -> None:
+        if codec.fingerprint != lm.config.codec_fingerprint:
+            raise ValueError(
+                f"expected codec {lm.config.codec_fingerprint}, which this language model speaks, "
+                f"got codec {codec.fingerprint}; load the codec it was trained with"
+            )
+        trained_with = lm.vocabulary.text_fingerprint
+        if trained_with and trained_with != tokenizer.fingerprint:
+            raise ValueError(
+                f"expected text model {trained_with}, which this language model was trained with, "
+                f"got {tokenizer.fingerprint}"
+            )
+        self.codec = codec.eval()
+        self.lm = lm.eval()
+        self.tokenizer = tokenizer
+        self.voices = dict(voices or {})
+
+    @classmethod
+    def from_pretrained(cls, codec: Path | str, lm: Path | str) -> "Synthesizer":
+        """Load a codec folder and a language model folder, its text model and voices included."""
+        folder = pretrained_folder(lm)
+        model = SpeechLM.from_pretrained(folder)
+        voices = load_voices(folder, model.config.codec_fingerprint)
+        tokenizer = TextTokenizer.load(folder)
+        return cls(HHCodec.from_pretrained(codec), model, tokenizer, voices)
+
+    def read(self, path: Path | str) -> NDArray[np.float32]:
+        """A recording as a (T,) waveform at the codec's rate."""
+        return read_audio(path, self.codec.sample_rate)
+
+    def tts(
+        self,
+        text: str,
+        *,
+        prompt: NDArray[np.float32] | None = None,
+        prompt_text: str | None = None,
+        voice: str | None = None,
+        seed: int = 0,
+        settings: GenerationSettings | None = None,
+    ) -> Synthesis:
+        """Speak a text; see `tts_batch`."""
+        return self.tts_batch(
+            [text],
+            prompts=[prompt],
+            prompt_texts=[prompt_text],
+            voices=[voice],
+            seeds=[seed],
+            settings=settings,
+        )[0]
+
+    def tts_batch(
+        self,
+        texts: Sequence[str],
+        *,
+        prompts: Sequence[NDArray[np.float32] | None] | None = None,
+        prompt_texts: Sequence[str | None] | None = None,
+        voices: Sequence[str | None] | None = None,
+        seeds: Sequence[int] | None = None,
+        settings: GenerationSettings | None = None,
+    ) -> list[Synthesis]:
+        """Speak several texts at once, each in its own voice.
+
+        The voice of a row is that of its prompt (a recording) or of its named voice; with neither
+        the model speaks in whichever voice it samples. A prompt is cut to the longest the model
+        was trained with. When the transcript of a prompt is given, the model instead goes on
+        speaking from the whole prompt, as if it were the start of the same utterance.
+
+        Args:
+            texts: What to say.
+            prompts: (T,) waveforms at the codec's rate, or None, one a text.
+            prompt_texts: Transcripts of the prompts, or None, one a text.
+            voices: Names out of `self.voices`, or None, one a text.
+            seeds: One a text; 0, 1, 2 ... when None.
+            settings: How codes are drawn.
+
+        Returns:
+            One result a text, in order.
+
+        Raises:
+            ValueError: A text the text model does not know, an unknown voice, a prompt and a voice
+                at once, a transcript without its prompt, or too much text for the model's context.
+        """
+        count = len(texts)
+        nothing = [None] * count
+        rows = zip(
+            texts,
+            _one_each(prompts or nothing, count, "prompts"),
+            _one_each(prompt_texts or nothing, count, "prompt_texts"),
+            _one_each(voices or nothing, count, "voices"),
+            strict=True,
+        )
+        # Everything is read and checked before any speech is made.
+        starts = [self._tts_start(*row) for row in rows]
+        row_seeds = list(_one_each(range(count) if seeds is None else seeds, count, "seeds"))
+        config = self.lm.config
+        bounds = [
+            length_bounds(text, config.codes_per_character, config.frame_rate, config.max_seq_len)
+            for text in texts
+        ]
+        made = generate(
+            self.lm,
+            [torch.from_numpy(start) for start, _ in starts],
+            settings,
+            max_new_tokens=[longest for _, longest in bounds],
+            min_new_tokens=[shortest for shortest, _ in bounds],
+            seeds=row_seeds,
+        )
+        results = []
+        for (_, spoken), row, seed in zip(starts, made, row_seeds, strict=True):
+            result = self._spoken(spoken, row, seed)
+            results.append(self._without_given(result))
+        return results
+
+    def continue_speech(
+        self,
+        waveform: NDArray[np.float32],
+        seconds: float,
+        *,
+        text: str | None = None,
+        seed: int = 0,
+        settings: GenerationSettings | None = None,
+    ) -> Synthesis:
+        """Continue a recording by at most `seconds`; the model may end it earlier.
+
+        A last frame of the recording that is not full (under 43 ms) is left out.
+
+        Args:
+            waveform: (T,) at the codec's rate.
+            seconds: Longest continuation.
+            text: Transcript of the recording and of what is to follow; None leaves it to the model.
+            seed: Draws the codes.
+            settings: How codes are drawn.
+
+        Raises:
+            ValueError: The recording and the continuation do not fit the model's context.
+        """
+        given = self._encode_whole(waveform)
+        wanted = max(1, round(seconds * self.codec.frame_rate))
+        text_ids = None if text is None else self.tokenizer.encode(text)
+        start = prefix_tokens(self.lm.vocabulary, text_ids, speech=given)
+        room = self.lm.config.max_seq_len - len(start)
+        if wanted > room:
+            raise ValueError(
+                f"expected recording and continuation within {self.lm.config.max_seq_len} tokens, "
+                f"got {len(start)} + {wanted}; ask for at most "
+                f"{max(0, room) / self.codec.frame_rate:.1f} s or give a shorter recording"
+            )
+        made = generate(
+            self.lm, [torch.from_numpy(start)], settings, max_new_tokens=wanted, seeds=[seed]
+        )
+        return self._spoken(given, made[0], seed)
+
+    def score(
+        self,
+        waveform: NDArray[np.float32],
+        *,
+        text: str | None = None,
+        prompt: NDArray[np.float32] | None = None,
+    ) -> Score:
+        """Log-likelihood of a recording's codes, given its transcript and a speaker prompt if any.
+
+        Args:
+            waveform: (T,) at the codec's rate.
+            text: Its transcript.
+            prompt: (T,) of another utterance of the speaker.
+        """
+        document = build_document(
+            self.lm.vocabulary,
+            self.encode(waveform),
+            text_ids=None if text is None else self.tokenizer.encode(text),
+            prompt=None if prompt is None else self._as_prompt(self.encode(prompt)),
+        )
+        return log_likelihood(self.lm, [document])[0]
+
+    def encode(self, waveform: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Codes (L,) of a waveform (T,), L = ceil(T / hop_length)."""
+        with torch.no_grad():
+            codes, _ = self.codec.encode(torch.from_numpy(waveform)[None])
+        return codes[0].cpu().numpy()
+
+    def decode(self, codes: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Waveform (L * hop_length,) of codes (L,)."""
+        with torch.no_grad():
+            waveform, _ = self.codec.decode(torch.from_numpy(codes)[None])
+        return waveform[0].float().cpu().numpy()
+
+    def _tts_start(
+        self,
+        text: str,
+        prompt: NDArray[np.float32] | None,
+        prompt_text: str | None,
+        voice: str | None,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """What generation starts from, and the codes in it that count as already spoken."""
+        nothing = np.zeros(0, dtype=np.int64)
+        if prompt is not None and voice is not None:
+            raise ValueError(f"expected a prompt or a voice, got both (voice {voice!r})")
+        if prompt is None and prompt_text is not None:
+            raise ValueError(f"expected a prompt with its transcript, got only {prompt_text!r}")
+        if voice is not None and voice not in self.voices:
+            raise ValueError(f"expected a voice of {sorted(self.voices)}, got {voice!r}")
+        vocabulary = self.lm.vocabulary
+        if prompt is not None and prompt_text is not None:
+            spoken = self._encode_whole(prompt)
+            text_ids = self.tokenizer.encode(f"{prompt_text} {text}")
+            return prefix_tokens(vocabulary, text_ids, speech=spoken), spoken
+        codes = nothing
+        if prompt is not None:
+            codes = self.encode(prompt)
+        elif voice is not None:
+            codes = self.voices[voice]
+        text_ids = self.tokenizer.encode(text)
+        return prefix_tokens(vocabulary, text_ids, self._as_prompt(codes)), nothing
+
+    def _encode_whole(self, waveform: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Codes without an incomplete last frame: its padding would be heard as a gap."""
+        hop_length = self.codec.hop_length
+        whole = len(waveform) // hop_length * hop_length
+        return self.encode(waveform[:whole] if whole else waveform)
+
+    def _as_prompt(self, codes: NDArray[np.int64]) -> NDArray[np.int64]:
+        return codes[: self.lm.config.max_prompt_codes]
+
+    def _spoken(self, given: NDArray[np.int64], made: Generation, seed: int) -> Synthesis:
+        new = self.lm.vocabulary.token_to_code(made.tokens.numpy())
+        codes = np.concatenate([given, new])
+        return Synthesis(
+            waveform=self.decode(codes),
+            codes=codes,
+            sample_rate=self.codec.sample_rate,
+            num_given_codes=len(given),
+            truncated=made.truncated,
+            log_likelihood=made.log_likelihood,
+            seed=seed,
+        )
+
+    def _without_given(self, result: Synthesis) -> Synthesis:
+        """Only what was made, decoded with the given codes as context."""
+        given = result.num_given_codes
+        return replace(
+            result,
+            waveform=result.waveform[given * self.codec.hop_length :],
+            codes=result.codes[given:],
+            num_given_codes=0,
+        )
+
+
+def _one_each(values: Sequence, count: int, name: str) -> Sequence:
+    if len(values) != count:
+        raise ValueError(f"expected {name} for {count} texts, got {len(values)}")
+    return values

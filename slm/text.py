@@ -1,0 +1,146 @@
+"""Text as SentencePiece ids: train a model on a corpus's transcripts, encode and decode with it."""
+
+import hashlib
+import io
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import sentencepiece
+
+MODEL_NAME = "text.model"
+_WORD_MARK = "\u2581"  # SentencePiece writes a space as this character
+
+
+class TextTokenizer:
+    """Maps a string to ids in [0, vocab_size) and back.
+
+    Text is NFKC-normalised and case-folded by the model itself, so "Hello" and "hello" share ids.
+    Characters the corpus never held become one unknown id each run; see `unknown_characters`.
+
+    Args:
+        model: Serialised SentencePiece model.
+
+    Raises:
+        ValueError: The bytes are no SentencePiece model.
+    """
+
+    def __init__(self, model: bytes) -> None:
+        self._processor = sentencepiece.SentencePieceProcessor()
+        try:
+            self._processor.LoadFromSerializedProto(model)
+        except RuntimeError as error:
+            message = f"expected a SentencePiece model, got {len(model)} bytes that are none"
+            raise ValueError(f"{message} ({error})") from error
+        self._model = model
+
+    @classmethod
+    def train(
+        cls, texts: Iterable[str], folder: Path | str, *, vocab_size: int = 512, seed: int = 0
+    ) -> "TextTokenizer":
+        """Train a unigram model on `texts` and write it to `folder`/text.model.
+
+        Args:
+            texts: Transcripts; empty ones are passed over (rows without a transcript).
+            folder: Made when missing.
+            vocab_size: Most pieces wanted; a small corpus may give fewer.
+            seed: SentencePiece samples from it; training is single-threaded and repeatable.
+
+        Raises:
+            ValueError: No text at all, or `vocab_size` cannot hold the corpus's characters.
+        """
+        sentences = [text for text in texts if text.strip()]
+        if not sentences:
+            raise ValueError("expected at least one non-empty text to train on, got none")
+        buffer = io.BytesIO()
+        sentencepiece.set_random_generator_seed(seed)
+        try:
+            sentencepiece.SentencePieceTrainer.Train(
+                sentence_iterator=iter(sentences),
+                model_writer=buffer,
+                model_type="unigram",
+                vocab_size=vocab_size,
+                hard_vocab_limit=False,
+                character_coverage=1.0,
+                normalization_rule_name="nmt_nfkc_cf",
+                unk_id=0,
+                bos_id=-1,
+                eos_id=-1,
+                pad_id=-1,
+                num_threads=1,
+                minloglevel=2,
+            )
+        except RuntimeError as error:
+            message = f"vocab_size={vocab_size} cannot be trained on {len(sentences)} texts"
+            raise ValueError(f"{message}: {error}") from error
+        tokenizer = cls(buffer.getvalue())
+        tokenizer.save(folder)
+        return tokenizer
+
+    @classmethod
+    def load(cls, path: Path | str) -> "TextTokenizer":
+        """Load from a `text.model` file or a folder that holds one.
+
+        Raises:
+            ValueError: There is no such file, or it is no SentencePiece model.
+        """
+        path = Path(path)
+        path = path / MODEL_NAME if path.is_dir() else path
+        if not path.is_file():
+            raise ValueError(f"expected a SentencePiece model at {path}, found no file")
+        return cls(path.read_bytes())
+
+    def save(self, folder: Path | str) -> Path:
+        """Write `folder`/text.model, whole or not at all, and return its path."""
+        path = Path(folder) / MODEL_NAME
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.partial")
+        try:
+            partial.write_bytes(self._model)
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+        return path
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of text ids."""
+        return self._processor.GetPieceSize()
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex digest of the model's bytes."""
+        return hashlib.sha256(self._model).hexdigest()[:16]
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of `text`, in [0, vocab_size); unknown characters give the unknown id.
+
+        Raises:
+            ValueError: No piece of the text is known (or it is empty).
+        """
+        ids = self._processor.EncodeAsIds(text)
+        if not any(self._is_known(token) for token in ids):
+            raise ValueError(
+                f"expected text with at least one piece the text model knows, got {text!r}; "
+                "write it in the script and language the model was trained on"
+            )
+        return ids
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The normalised text of `ids`."""
+        return self._processor.DecodeIds(list(ids))
+
+    def unknown_characters(self, text: str) -> str:
+        """The characters of `text` the model never saw, in order, each once."""
+        pieces = zip(
+            self._processor.EncodeAsIds(text), self._processor.EncodeAsPieces(text), strict=True
+        )
+        unknown = self._processor.unk_id()
+        found = "".join(piece for token, piece in pieces if token == unknown)
+        return "".join(dict.fromkeys(found.replace(_WORD_MARK, "")))
+
+    def _is_known(self, token: int) -> bool:
+        """Whether an id is a real piece that says more than "a space"."""
+        if token == self._processor.unk_id():
+            return False
+        return self._processor.IdToPiece(token) != _WORD_MARK

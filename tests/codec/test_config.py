@@ -1,0 +1,43 @@
+import pytest
+
+from codec.config import PRESETS, CodecConfig, CodecConfigError, MelConfig
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_presets_survive_yaml(name, tmp_path):
+    config = CodecConfig.preset(name)
+    config.save(tmp_path / "config.yaml")
+    assert CodecConfig.load(tmp_path / "config.yaml") == config
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"encoder": {"ratios": [4, 4, 8, 4]}}, "encoder.ratios"),
+        ({"encoder": {"kind": "conv"}}, "encoder.kind"),
+        ({"encoder": {"widht": 3}}, "widht"),
+        ({"quantizer": {"dim": "wide"}}, "wide"),
+        ({"encoder": {"ratios": ["x"]}}, "encoder.ratios"),
+        ({"quantizer": {"hidden_dim": 3}}, "quantizer.hidden_dim"),
+        ({"mel": {"padding": "reflect"}}, "mel.padding"),
+        ({"nmae": "x"}, "nmae"),
+    ],
+)
+def test_a_config_that_does_not_fit_names_the_field(values, named):
+    with pytest.raises(CodecConfigError, match=named):
+        CodecConfig.from_dict(values)
+
+
+def test_an_unknown_preset_lists_the_known_ones():
+    with pytest.raises(CodecConfigError, match="hh_24khz"):
+        CodecConfig.preset("maxi")
+
+
+def test_a_missing_config_names_the_path(tmp_path):
+    with pytest.raises(CodecConfigError, match=r"config\.yaml"):
+        CodecConfig.load(tmp_path / "config.yaml")
+
+
+def test_mel_conventions_have_different_fingerprints():
+    assert MelConfig().fingerprint == MelConfig().fingerprint
+    assert MelConfig(floor=1e-5).fingerprint != MelConfig().fingerprint

@@ -1,0 +1,110 @@
+"""The command line."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from eval.cli import main
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def folders(make_speech, add_noise, tmp_path):
+    for name in ("ref", "hyp"):
+        (tmp_path / name / "speaker").mkdir(parents=True)
+    for seed in range(3):
+        clip = make_speech(1.2, seed=seed)
+        soundfile.write(tmp_path / "ref" / "speaker" / f"{seed}.flac", clip, 24000)
+        soundfile.write(tmp_path / "hyp" / "speaker" / f"{seed}.wav", add_noise(clip, 15), 24000)
+    return tmp_path
+
+
+def test_codec_scores_folders_and_prints_one_object(folders, capsys):
+    status = main(["codec", str(folders / "ref"), str(folders / "hyp"), "--json"])
+    printed = json.loads(capsys.readouterr().out)
+    assert status == 0
+    assert set(printed["metrics"]) == {
+        "stoi.pystoi04",
+        "estoi.pystoi04",
+        "mel_l1.v1",
+        "pitch.swift03",
+    }
+    assert printed["metrics"]["stoi.pystoi04"]["n_ok"] == 3
+    out = folders / "hyp.eval"
+    assert printed["report"] == str(out / "report.html")
+    html = (out / "report.html").read_text(encoding="utf-8")
+    assert html.count("<audio") == 6
+    stored = json.loads((out / "summary.json").read_text())
+    assert stored["metrics"] == printed["metrics"]
+
+
+def test_a_missing_file_makes_the_exit_status_one(folders, capsys):
+    (folders / "hyp" / "speaker" / "1.wav").unlink()
+    status = main(["codec", str(folders / "ref"), str(folders / "hyp"), "--metrics", "stoi"])
+    assert status == 1
+    assert "2/3" in capsys.readouterr().out
+
+
+def test_words_close_the_vocabulary_of_wer(folders, capsys):
+    texts = folders / "texts.jsonl"
+    texts.write_text("".join(f'{{"id": "speaker/{n}", "text": "one"}}\n' for n in range(3)))
+    options = ["--texts", str(texts), "--words", "one,two", "--metrics", "wer", "--json"]
+    main(["codec", str(folders / "ref"), str(folders / "hyp"), *options])
+    (metric_id,) = json.loads(capsys.readouterr().out)["metrics"]
+    assert metric_id.startswith("wer.pocketsphinx51-closed-")
+
+
+def test_report_is_written_again(folders, capsys):
+    main(["codec", str(folders / "ref"), str(folders / "hyp"), "--metrics", "mel_l1"])
+    capsys.readouterr()
+    page = folders / "hyp.eval" / "report.html"
+    page.unlink()
+    assert main(["report", str(folders / "hyp.eval"), "--title", "mine", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"report": str(page)}
+    assert "<h1>mine</h1>" in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (["codec", "ref", "none"], "expected a folder with audio files"),
+        (["codec", "ref", "hyp", "--metrics", "utmos"], "expected metrics of"),
+        (["codec", "ref", "hyp", "--texts", "none.jsonl"], "expected a JSON-lines file"),
+        (["report", "ref"], "summary.json"),
+    ],
+)
+def test_a_wrong_call_says_what_was_expected(folders, capsys, monkeypatch, change, match):
+    monkeypatch.chdir(folders)
+    assert main(change) == 2
+    assert match in capsys.readouterr().err
+
+
+def test_doctor_lists_every_metric(capsys):
+    assert main(["doctor", "--json"]) == 0
+    metrics = json.loads(capsys.readouterr().out)["metrics"]
+    assert all(row["status"] == "ready" for row in metrics.values())
+    assert main(["doctor"]) == 0
+    assert "pitch.swift03" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["codec", "--help"], ["report", "--help"]])
+def test_help_shows_examples(capsys, arguments):
+    with pytest.raises(SystemExit) as leaving:
+        main(arguments)
+    assert leaving.value.code == 0
+    assert "hh-eval report scores/mini" in capsys.readouterr().out
+
+
+def test_the_package_runs_as_a_module():
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "eval", "doctor", "--json"]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert set(json.loads(done.stdout)) == {"metrics"}

@@ -1,0 +1,201 @@
+"""Scoring of pairs: failures, resuming, worker processes."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from eval.intelligibility import WerMetric
+from eval.protocols import FigureInfo, MetricInfo, Score
+from eval.quality import StoiMetric
+from eval.recognition import DIGITS, PocketSphinxRecognizer
+from eval.registry import RECONSTRUCTION, make_metrics
+from eval.scoring import Pair, score_pairs
+from eval.summary import find_figure, read_summary
+from eval.waveforms import Sound
+
+RATE = 24000
+STOI = "stoi.pystoi04"
+
+
+@pytest.fixture(scope="module")
+def pairs(make_speech, add_noise):
+    clips = [make_speech(1.2, seed=seed) for seed in range(4)]
+    return [
+        Pair(f"clip{n}", Sound(clip, RATE), Sound(add_noise(clip, 10 + n), RATE), "one two")
+        for n, clip in enumerate(clips)
+    ]
+
+
+def bad_sounds(good):
+    broken = good.copy()
+    broken[100] = np.nan
+    return {
+        "silence": Sound(np.zeros_like(good), RATE),
+        "nan": Sound(broken, RATE),
+        "empty": Sound(good[:0], RATE),
+        "short": Sound(good[: RATE // 10], RATE),
+        "integers": Sound(good * 32768, RATE),
+    }
+
+
+def run(pairs, metrics, folder, **options):
+    return score_pairs(pairs, metrics, folder, show_progress=False, **options)
+
+
+def test_bad_input_fails_with_a_reason_and_never_a_number(make_speech, tmp_path):
+    good = make_speech(1.2)
+    closed = PocketSphinxRecognizer(DIGITS)
+    metrics = [*make_metrics(RECONSTRUCTION), WerMetric(closed), WerMetric(closed, "reference")]
+    pairs = [Pair(name, sound, sound, "one two") for name, sound in bad_sounds(good).items()] + [
+        Pair("missing", tmp_path / "gone.wav", tmp_path / "gone.wav", "one two")
+    ]
+    summary = run(pairs, metrics, tmp_path / "scores")
+    for metric_id, metric in summary["metrics"].items():
+        assert (metric["n_expected"], metric["n_ok"], metric["n_failed"]) == (6, 0, 6)
+        assert all(figure["value"] is None for figure in metric["figures"].values())
+        assert {failure["id"] for failure in metric["failures"]} == {pair.id for pair in pairs}
+        lines = (tmp_path / "scores" / "scores" / f"{metric_id}.jsonl").read_text().splitlines()
+        for row in map(json.loads, lines):
+            assert row["status"] == "failed"
+            assert row["values"] == {}
+            assert row["reason"]
+
+
+def test_a_failed_item_is_counted_and_kept_out_of_the_mean(pairs, tmp_path):
+    with_missing = [*pairs, Pair("gone", pairs[0].reference, tmp_path / "gone.wav")]
+    summary = run(with_missing, [StoiMetric()], tmp_path / "scores")
+    metric = summary["metrics"][STOI]
+    assert (metric["n_expected"], metric["n_ok"], metric["n_failed"]) == (5, 4, 1)
+    assert metric["failures"] == [{"id": "gone", "reason": "no such audio file: gone.wav"}]
+    whole = run(pairs, [StoiMetric()], tmp_path / "whole")
+    partial, full = find_figure(summary, "stoi"), find_figure(whole, "stoi")
+    assert partial is not None
+    assert full is not None
+    assert partial["mean"] == full["mean"]
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing that scores catches it."""
+
+
+class DiesAfter(StoiMetric):
+    """STOI that is killed at the third clip."""
+
+    def score(self, item):
+        if item.id == "clip2":
+            raise Killed
+        return super().score(item)
+
+
+def test_a_killed_and_resumed_run_gives_the_summary_of_a_whole_one(pairs, tmp_path):
+    run(pairs, [StoiMetric()], tmp_path / "whole")
+    with pytest.raises(Killed):
+        run(pairs, [DiesAfter()], tmp_path / "cut")
+    assert not (tmp_path / "cut" / "summary.json").exists()
+    scores = tmp_path / "cut" / "scores" / f"{STOI}.jsonl"
+    assert len(scores.read_text().splitlines()) == 2
+    with scores.open("a") as stream:
+        stream.write('{"id": "clip2", "status": "o')
+    run(pairs, [StoiMetric()], tmp_path / "cut")
+    assert len(scores.read_text().splitlines()) == 4
+    for name in ("summary.json", "items.jsonl"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+class Counting:
+    """A metric that counts its calls; its value is the peak of the estimate."""
+
+    info = MetricInfo("peak.v1", "peak", frozenset({"estimate"}), (FigureInfo("peak"),))
+
+    def __init__(self):
+        self.calls = []
+
+    def prepare(self):
+        pass
+
+    def score(self, item):
+        self.calls.append(item.id)
+        return Score({"peak": float(np.abs(item.estimate).max())})
+
+
+def test_done_items_are_kept_and_changed_or_failed_ones_scored_again(pairs, tmp_path):
+    first, again = Counting(), Counting()
+    missing = Pair("late", None, tmp_path / "late.wav")
+    run([*pairs, missing], [first], tmp_path / "scores")
+    assert first.calls == ["clip0", "clip1", "clip2", "clip3"]
+    soundfile.write(tmp_path / "late.wav", 0.25 * np.ones(RATE), RATE)
+    changed = Pair("clip1", pairs[1].reference, Sound(0.5 * pairs[1].estimate.waveform, RATE))
+    summary = run([pairs[0], changed, *pairs[2:], missing], [again], tmp_path / "scores")
+    assert again.calls == ["clip1", "late"]
+    assert summary["metrics"]["peak.v1"]["n_failed"] == 0
+
+
+class NotFinite(Counting):
+    """A metric with a bug: it gives infinity."""
+
+    def score(self, item):
+        return Score({"peak": float("inf")})
+
+
+def test_a_metric_that_gives_no_finite_number_fails(pairs, tmp_path):
+    summary = run(pairs[:1], [NotFinite()], tmp_path)
+    assert summary["metrics"]["peak.v1"]["failures"][0]["reason"] == "not a finite number: peak"
+
+
+class Undefined(Counting):
+    """A metric whose figure is undefined for one clip."""
+
+    def score(self, item):
+        return Score({"peak": None if item.id == "clip0" else 1.0})
+
+
+def test_an_undefined_figure_is_counted(pairs, tmp_path):
+    figure = run(pairs, [Undefined()], tmp_path)["metrics"]["peak.v1"]["figures"]["peak"]
+    assert (figure["n_expected"], figure["n_ok"], figure["n_failed"]) == (4, 3, 1)
+
+
+def test_worker_processes_give_the_same_summary(pairs, tmp_path):
+    metrics = make_metrics(["mel_l1"])
+    run(pairs, metrics, tmp_path / "one")
+    run(pairs, metrics, tmp_path / "two", num_workers=2)
+    one, two = (tmp_path / name / "summary.json" for name in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_wer_is_pooled_with_the_mean_beside_it(make_speech, tmp_path):
+    class Fixed:
+        id = "fixed"
+
+        def transcribe(self, waveform, sample_rate):
+            return "one"
+
+    clip = Sound(make_speech(1.0), RATE)
+    pairs = [Pair("a", None, clip, "one"), Pair("b", None, clip, "one two three four")]
+    figure = find_figure(run(pairs, [WerMetric(Fixed())], tmp_path), "wer/wer")
+    assert figure is not None
+    assert figure["value"] == pytest.approx(3 / 5)
+    assert figure["mean"] == pytest.approx((0 + 3 / 4) / 2)
+    assert figure["aggregate"] == "pooled"
+
+
+def test_rates_may_differ_within_a_pair(make_speech, tmp_path):
+    low = make_speech(1.2, sample_rate=16000)
+    pairs = [Pair("a", Sound(low, 16000), Sound(np.repeat(low, 3)[::2], RATE))]
+    assert run(pairs, [StoiMetric()], tmp_path)["metrics"][STOI]["n_ok"] == 1
+
+
+def test_wrong_calls_are_refused_before_anything_is_written(pairs, tmp_path):
+    folder = tmp_path / "scores"
+    for call in (
+        lambda: run([], [StoiMetric()], folder),
+        lambda: run([pairs[0], pairs[0]], [StoiMetric()], folder),
+        lambda: run(pairs, [], folder),
+        lambda: run(pairs, [StoiMetric()], folder, num_workers=-1),
+    ):
+        with pytest.raises(ValueError, match="expected"):
+            call()
+    assert not folder.exists()
+    with pytest.raises(ValueError, match=r"summary\.json"):
+        read_summary(folder)

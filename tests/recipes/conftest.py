@@ -1,0 +1,78 @@
+"""Tiny corpora and settings for the tests of the recipes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from recipes.config import Config, load_config
+
+SPLITS = ("train", "valid", "test")
+
+
+@pytest.fixture
+def make_corpus(
+    tmp_path: Path, make_waveform: Callable[..., np.ndarray]
+) -> Callable[..., tuple[Path, list[dict[str, Any]]]]:
+    """A maker of a folder with a manifest and WAV files; returns the folder and its records.
+
+    `make_corpus(counts=(4, 2, 2), sample_rate=24000)`: clips of 0.5 s, so many in train, valid and
+    test, of two speakers, the second of whom speaks German.
+    """
+
+    def make(
+        counts: tuple[int, int, int] = (4, 2, 2), sample_rate: int = 24_000, name: str = "corpus"
+    ) -> tuple[Path, list[dict[str, Any]]]:
+        folder = tmp_path / name
+        (folder / "audio").mkdir(parents=True)
+        records = []
+        for split, count in zip(SPLITS, counts, strict=True):
+            for index in range(count):
+                clip = f"{split}_{index}"
+                waveform = make_waveform(0.5, sample_rate, pitch=100 + 20 * index, seed=index)
+                soundfile.write(folder / "audio" / f"{clip}.wav", waveform, sample_rate)
+                records.append(
+                    {
+                        "id": clip,
+                        "audio": f"audio/{clip}.wav",
+                        "duration": 0.5,
+                        "text": f"sentence number {index}",
+                        "speaker": f"speaker{index % 2}",
+                        "lang": ("en", "de")[index % 2],
+                        "split": split,
+                        "gender": "f",
+                    }
+                )
+        write_records(folder, records)
+        return folder, records
+
+    return make
+
+
+def write_records(folder: Path, records: list[dict[str, Any]]) -> None:
+    lines = "".join(json.dumps(record) + "\n" for record in records)
+    (folder / "manifest.jsonl").write_text(lines, encoding="utf-8")
+
+
+@pytest.fixture
+def save_records() -> Callable[[Path, list[dict[str, Any]]], None]:
+    """Writes records as the manifest of a folder."""
+    return write_records
+
+
+@pytest.fixture
+def make_config(tmp_path: Path) -> Callable[..., Config]:
+    """`make_config(corpus, "key=value", ...)`: settings of a run in tmp_path/run, one thread."""
+
+    def make(corpus: Path | str, *overrides: str) -> Config:
+        path = tmp_path / "settings.yaml"
+        path.write_text("threads: 1\n", encoding="utf-8")
+        return load_config(path, [f"corpus={corpus}", f"run={tmp_path / 'run'}", *overrides])
+
+    return make

@@ -1,0 +1,143 @@
+"""A tiny corpus of patterned codes, its text model, and a tiny language model over both."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from codec import CodecConfig, HHCodec
+from slm.config import DocumentSettings, SpeechLMConfig
+from slm.dataset import PackedRows
+from slm.model import SpeechLM
+from slm.store import TokenStore, TokenStoreWriter
+from slm.text import TextTokenizer
+from slm.vocabulary import Vocabulary
+from slm.voices import save_voices
+
+SENTENCE = "the quick brown fox jumps over a lazy dog while rain falls on seven green hills"
+CODEBOOK_SIZE = 64
+FINGERPRINT = "codec-of-the-tests"
+
+
+def write_corpus(folder: Path, items: int = 24) -> TokenStore:
+    """Arithmetic codes in four voices (a voice is a step width); every sixth row has no text."""
+    generator = np.random.default_rng(0)
+    writer = TokenStoreWriter(
+        folder,
+        codec_fingerprint=FINGERPRINT,
+        codebook_size=CODEBOOK_SIZE,
+        frame_rate=23.4375,
+        shard_codes=300,
+    )
+    for item in range(items):
+        length = int(generator.integers(20, 60))
+        codes = (generator.integers(CODEBOOK_SIZE) + (1 + item % 4) * np.arange(length)) % 64
+        text = " ".join(generator.choice(SENTENCE.split(), 4)) if item % 6 else ""
+        writer.add(codes, {"id": f"u{item}", "text": text, "speaker": f"s{item % 4}"})
+    writer.close()
+    return TokenStore(folder)
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> TokenStore:
+    return write_corpus(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> TextTokenizer:
+    return TextTokenizer.train([SENTENCE] * 2, tmp_path_factory.mktemp("text"))
+
+
+@pytest.fixture(scope="session")
+def vocabulary(tokenizer: TextTokenizer) -> Vocabulary:
+    return Vocabulary(tokenizer.vocab_size, CODEBOOK_SIZE, tokenizer.fingerprint)
+
+
+@pytest.fixture
+def make_lm(vocabulary: Vocabulary) -> Callable[..., SpeechLM]:
+    """A maker of tiny models in eval mode, by default with weights so large that outputs differ."""
+
+    def make(gain: float = 4.0, **overrides: object) -> SpeechLM:
+        torch.manual_seed(0)
+        config = SpeechLMConfig.preset(
+            "tiny",
+            **{
+                "vocabulary": vocabulary.to_dict(),
+                "codec_fingerprint": FINGERPRINT,
+                "frame_rate": 23.4375,
+                "max_seq_len": 160,
+                **overrides,
+            },
+        )
+        lm = SpeechLM(config)
+        with torch.no_grad():
+            for parameter in lm.parameters():
+                parameter.mul_(gain)
+        return lm.eval()
+
+    return make
+
+
+@pytest.fixture
+def lm(make_lm: Callable[..., SpeechLM]) -> SpeechLM:
+    return make_lm()
+
+
+@pytest.fixture
+def make_rows(
+    store: TokenStore, tokenizer: TextTokenizer, vocabulary: Vocabulary
+) -> Callable[..., PackedRows]:
+    """A maker of packed rows over the tiny corpus."""
+
+    def make(
+        prompt_probability: float = 0.5, text_loss_weight: float = 0.0, **options: int
+    ) -> PackedRows:
+        return PackedRows(
+            [store],
+            tokenizer,
+            vocabulary,
+            seq_len=options.get("seq_len", 128),
+            batch_size=options.get("batch_size", 2),
+            seed=options.get("seed", 0),
+            settings=DocumentSettings(
+                prompt_probability=prompt_probability,
+                min_prompt_codes=8,
+                max_prompt_codes=16,
+                text_loss_weight=text_loss_weight,
+            ),
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def codec() -> HHCodec:
+    torch.manual_seed(0)
+    return HHCodec(CodecConfig.preset("tiny")).eval()
+
+
+@pytest.fixture(scope="session")
+def model_folders(
+    codec: HHCodec, tokenizer: TextTokenizer, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path]:
+    """Folders of a codec and of a language model that belong together, with one voice."""
+    folder = tmp_path_factory.mktemp("models")
+    vocabulary = Vocabulary(tokenizer.vocab_size, codec.codebook_size, tokenizer.fingerprint)
+    torch.manual_seed(0)
+    lm = SpeechLM(
+        SpeechLMConfig.preset(
+            "tiny",
+            vocabulary=vocabulary.to_dict(),
+            codec_fingerprint=codec.fingerprint,
+            frame_rate=codec.frame_rate,
+            max_seq_len=160,
+            codes_per_character=0.6,
+            max_prompt_codes=12,
+        )
+    )
+    codec.save_pretrained(folder / "codec")
+    lm.save_pretrained(folder / "lm", tokenizer)
+    save_voices(folder / "lm", {"ann": np.arange(10)}, codec.fingerprint)
+    return folder / "codec", folder / "lm"

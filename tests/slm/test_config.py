@@ -1,0 +1,51 @@
+from pathlib import Path
+
+import pytest
+
+from slm.config import DocumentSettings, GenerationSettings, SpeechLMConfig, TrainingSettings
+from slm.vocabulary import Vocabulary
+
+GIVEN = {"vocabulary": Vocabulary(9, 8192).to_dict(), "frame_rate": 23.4375}
+
+
+@pytest.mark.parametrize("fingerprint", ["1e5", "0123", "abc", "0x1F", "null", "1_000"])
+def test_a_config_survives_its_file(tmp_path: Path, fingerprint: str) -> None:
+    config = SpeechLMConfig.preset("mini", **GIVEN, codec_fingerprint=fingerprint, dropout=0.1)
+    config.save(tmp_path / "config.yaml")
+    assert SpeechLMConfig.load(tmp_path / "config.yaml") == config
+
+
+def test_a_misspelt_or_mistyped_key_in_a_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    SpeechLMConfig.preset("mini", **GIVEN, codec_fingerprint="a").save(path)
+    text = path.read_text()
+    for broken, message in (
+        (text.replace("num_layers", "nun_layers"), "nun_layers"),
+        (text.replace("num_layers: 8", "num_layers: many"), "num_layers"),
+    ):
+        path.write_text(broken)
+        with pytest.raises(ValueError, match=message):
+            SpeechLMConfig.load(path)
+
+
+def test_sizes_out_of_range_are_refused() -> None:
+    for wrong, message in (
+        ({"num_kv_heads": 3}, "num_kv_heads dividing 4"),
+        ({"dropout": 1.0}, "dropout in"),
+        ({"dim_head": 7}, "even dim_head"),
+        ({"num_layers": 0}, "num_layers >= 1"),
+        ({"wdith": 3}, "wdith"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            SpeechLMConfig.preset("mini", **GIVEN, codec_fingerprint="a", **wrong)
+    with pytest.raises(ValueError, match="preset of"):
+        SpeechLMConfig.preset("huge", **GIVEN, codec_fingerprint="a")
+
+
+def test_settings_out_of_range_are_refused() -> None:
+    with pytest.raises(ValueError, match="warmup_steps"):
+        TrainingSettings(max_steps=5, warmup_steps=5)
+    with pytest.raises(ValueError, match="top_p"):
+        GenerationSettings(top_p=0)
+    with pytest.raises(ValueError, match="min_prompt_codes"):
+        DocumentSettings(min_prompt_codes=10, max_prompt_codes=9)

@@ -1,0 +1,25 @@
+import pytest
+
+from slm.duration import codes_per_character, length_bounds
+from slm.store import TokenStore
+
+
+def test_codes_per_character_pools_rows_with_text(store: TokenStore) -> None:
+    rows = [row for row in store.rows if row["text"]]
+    assert 0 < len(rows) < len(store)
+    expected = sum(r["num_codes"] for r in rows) / sum(len(r["text"]) for r in rows)
+    assert codes_per_character([store]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "mean", "expected"),
+    [
+        ("ten chars.", 2.0, (6, 64)),  # 20 codes: 0.3 of them, and 2 x 20 + 24
+        (" a ", 2.0, (1, 28)),
+        ("ten chars.", 0.0, (1, 100)),  # nothing known
+        ("ten chars." * 9, 2.0, (54, 100)),  # the context is shorter than the text might take
+        ("ten chars." * 99, 2.0, (594, 594)),
+    ],
+)
+def test_bounds_follow_the_text(text: str, mean: float, expected: tuple[int, int]) -> None:
+    assert length_bounds(text, mean, 24.0, 100) == expected

@@ -1,0 +1,126 @@
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+
+from slm.config import GenerationSettings
+from slm.generation import Generation, generate
+from slm.model import SpeechLM
+
+GREEDY = GenerationSettings(temperature=0)
+WARM = GenerationSettings(temperature=1.0, top_p=1.0)
+
+
+def prompts_of(lm: SpeechLM, lengths: tuple[int, ...] = (3, 17, 8)) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(5)
+    size = lm.vocabulary.vocab_size
+    return [torch.randint(6, size, (length,), generator=generator) for length in lengths]
+
+
+def tokens_of(results: list[Generation]) -> list[list[int]]:
+    return [result.tokens.tolist() for result in results]
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2])
+def test_cached_batched_unequal_prompts_equal_uncached_single_ones(
+    make_lm: Callable[..., SpeechLM], kv_heads: int
+) -> None:
+    lm = make_lm(num_kv_heads=kv_heads)
+    prompts = prompts_of(lm)
+    uncached = GenerationSettings(temperature=0, use_cache=False)
+    together = generate(lm, prompts, GREEDY, max_new_tokens=40)
+    alone = [generate(lm, [prompt], uncached, max_new_tokens=40)[0] for prompt in prompts]
+    assert tokens_of(together) == tokens_of(alone)
+    assert tokens_of(generate(lm, prompts, uncached, max_new_tokens=40)) == tokens_of(alone)
+    for row, single in zip(together, alone, strict=True):
+        assert row.log_likelihood == pytest.approx(single.log_likelihood, abs=1e-3)
+    assert len({tuple(tokens) for tokens in tokens_of(alone)}) == 3
+
+
+def test_greedy_takes_the_likeliest_code_of_the_whole_forward(lm: SpeechLM) -> None:
+    prompt = prompts_of(lm)[0]
+    result = generate(lm, [prompt], GREEDY, max_new_tokens=5, min_new_tokens=5)[0]
+    sequence = torch.cat([prompt, result.tokens])
+    logits = lm(sequence[None])[0, len(prompt) - 1 : -1]
+    start = lm.vocabulary.code_start
+    assert (logits[:, start:].argmax(dim=-1) + start).tolist() == result.tokens.tolist()
+
+
+def test_a_rows_speech_depends_on_its_seed_not_on_its_mates(lm: SpeechLM) -> None:
+    prompts = prompts_of(lm)
+    together = generate(lm, prompts, WARM, max_new_tokens=25, seeds=[7, 8, 9])
+    alone = generate(lm, [prompts[1]], WARM, max_new_tokens=25, seeds=[8])
+    other = generate(lm, [prompts[1]], WARM, max_new_tokens=25, seeds=[10])
+    assert tokens_of(together)[1] == tokens_of(alone)[0]
+    assert tokens_of(other) != tokens_of(alone)
+
+
+def test_only_codes_come_out(lm: SpeechLM) -> None:
+    for tokens in tokens_of(generate(lm, prompts_of(lm), WARM, max_new_tokens=60)):
+        assert all(token >= lm.vocabulary.code_start for token in tokens)
+
+
+@contextmanager
+def end_logit(lm: SpeechLM, value: float) -> Iterator[None]:
+    """Inside the block the end token has this logit, whatever the model says."""
+    end = torch.tensor([lm.vocabulary.eos_id])
+    hook = lm.head.register_forward_hook(lambda *call: call[2].index_fill(-1, end, value))
+    yield
+    hook.remove()
+
+
+def test_the_end_waits_for_the_minimum_and_stops_each_row(lm: SpeechLM) -> None:
+    with end_logit(lm, 1e4):
+        results = generate(lm, prompts_of(lm), WARM, max_new_tokens=30, min_new_tokens=[0, 4, 9])
+    assert [len(result.tokens) for result in results] == [0, 4, 9]
+    assert not any(result.truncated for result in results)
+
+
+def test_speech_that_does_not_end_is_cut_and_reported(lm: SpeechLM) -> None:
+    with end_logit(lm, -1e4):
+        results = generate(lm, prompts_of(lm), WARM, max_new_tokens=[3, 999, 5])
+    room = lm.config.max_seq_len - 17
+    assert [len(result.tokens) for result in results] == [3, room, 5]
+    assert all(result.truncated for result in results)
+
+
+def test_an_end_inside_the_prompt_does_not_stop_generation(lm: SpeechLM) -> None:
+    prompt = prompts_of(lm)[1]
+    prompt[4] = prompt[-1] = lm.vocabulary.eos_id
+    for use_cache in (True, False):
+        settings = GenerationSettings(temperature=0, use_cache=use_cache)
+        results = generate(lm, [prompt], settings, max_new_tokens=12, min_new_tokens=10)
+        assert len(results[0].tokens) >= 10
+
+
+def test_finished_rows_leave_the_batch(lm: SpeechLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    step = lm.step
+
+    def counted(tokens: torch.Tensor, *rest: object) -> torch.Tensor:
+        sizes.append(len(tokens))
+        return step(tokens, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(lm, "step", counted)
+    generate(lm, prompts_of(lm), GREEDY, max_new_tokens=[2, 4, 6], min_new_tokens=[2, 4, 6])
+    assert sizes == [3, 3, 2, 2, 1, 1]
+
+
+def test_what_cannot_be_generated_is_refused(lm: SpeechLM) -> None:
+    good = torch.tensor([1, 5])
+    cases: list[tuple[torch.Tensor, dict[str, Any], str]] = [
+        (torch.zeros(0, dtype=torch.int64), {}, r"\[1, 160\)"),
+        (torch.ones(160, dtype=torch.int64), {}, r"\[1, 160\)"),
+        (torch.tensor([9999]), {}, "got up to 9999"),
+        (good, {"min_new_tokens": 9}, "min_new_tokens <= max_new_tokens"),
+        (good, {"seeds": [1, 2]}, "seeds for 1 prompts, got 2"),
+        (torch.ones(158, dtype=torch.int64), {"min_new_tokens": 4}, "room for 4 codes"),
+    ]
+    for prompt, options, message in cases:
+        with pytest.raises(ValueError, match=message):
+            generate(lm, [prompt], GREEDY, max_new_tokens=5, **options)
+    with pytest.raises(ValueError, match="eval mode"):
+        generate(lm.train(), [good], max_new_tokens=5)
+    assert generate(lm.eval(), [], max_new_tokens=5) == []

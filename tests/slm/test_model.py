@@ -1,0 +1,183 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+
+import slm.model
+from slm.config import SpeechLMConfig
+from slm.dataset import PackedRows
+from slm.model import SpeechLM
+from slm.text import TextTokenizer
+from slm.vocabulary import Vocabulary
+
+ASSETS = Path(__file__).parent / "assets"
+
+
+@torch.no_grad()
+def test_packed_rows_give_the_logits_of_each_document_alone(
+    lm: SpeechLM, make_rows: Callable[..., PackedRows]
+) -> None:
+    """The tolerance is float32 rounding: attention sums over a longer row in another order."""
+    batch = make_rows(seq_len=160).batch(0)
+    packed = lm(batch.tokens, batch.positions, batch.document_ids)
+    assert packed.abs().max() > 1
+    for row in range(len(batch.tokens)):
+        ids = batch.document_ids[row]
+        assert ids.max() >= 1
+        for document in range(int(ids.max()) + 1):
+            alone = lm(batch.tokens[row, ids == document][None])[0]
+            torch.testing.assert_close(packed[row, ids == document], alone, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_later_tokens_and_padding_change_nothing_before_them(lm: SpeechLM) -> None:
+    tokens = torch.randint(6, 80, (1, 30))
+    changed = tokens.clone()
+    changed[:, 20:] = 0
+    torch.testing.assert_close(lm(changed)[:, :20], lm(tokens)[:, :20], atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(lm(changed)[:, 20:], lm(tokens)[:, 20:])
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2])
+@torch.no_grad()
+def test_steps_over_a_cache_give_the_logits_of_the_whole(
+    make_lm: Callable[..., SpeechLM], kv_heads: int
+) -> None:
+    lm = make_lm(num_kv_heads=kv_heads)
+    tokens = torch.randint(6, 80, (3, 20))
+    positions = torch.arange(20).expand(3, 20)
+    cache = lm.new_cache(3, 20)
+    hidden = [lm.step(tokens[:, :12], positions[:, :12], cache)]
+    for place in range(12, 20):
+        now = slice(place, place + 1)
+        hidden.append(lm.step(tokens[:, now], positions[:, now], cache))
+    logits = lm.head(torch.cat(hidden, dim=1))
+    torch.testing.assert_close(logits, lm(tokens), atol=1e-4, rtol=1e-4)
+
+
+def test_loss_is_the_weighted_mean_of_next_token_cross_entropies(
+    lm: SpeechLM, make_rows: Callable[..., PackedRows]
+) -> None:
+    batch = make_rows(text_loss_weight=0.25).batch(0)
+    logits = lm(batch.tokens, batch.positions, batch.document_ids)
+    nll = F.cross_entropy(
+        logits[:, :-1].flatten(0, 1), batch.tokens[:, 1:].flatten(), reduction="none"
+    )
+    weights = batch.loss_weights[:, 1:].flatten()
+    assert set(weights.tolist()) == {0.0, 0.25, 1.0}
+    loss = lm.loss(
+        batch.tokens,
+        batch.loss_weights,
+        positions=batch.positions,
+        document_ids=batch.document_ids,
+    )
+    torch.testing.assert_close(loss, (nll * weights).sum() / weights.sum())
+
+
+@torch.no_grad()
+def test_loss_stays_float32_under_bfloat16_autocast(lm: SpeechLM) -> None:
+    tokens = torch.randint(6, 80, (2, 30))
+    with torch.autocast("cpu", torch.bfloat16):
+        hidden = lm.hidden(tokens)[:, :-1]
+        logits = lm.head(hidden)
+        assert logits.dtype == torch.bfloat16
+        loss = lm.loss(tokens, torch.ones(2, 30)).detach()
+    expected = F.cross_entropy(logits.float().flatten(0, 1), tokens[:, 1:].flatten())
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, expected, atol=1e-6, rtol=1e-6)
+    # A bfloat16 loss of this size could only take steps of 1/64 or more.
+    assert float(loss.bfloat16()) != pytest.approx(float(loss), abs=1e-5)
+
+
+def test_loss_in_chunks_has_the_value_and_gradients_of_the_loss_at_once(
+    lm: SpeechLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens, weights = torch.randint(6, 80, (2, 30)), torch.ones(2, 30)
+    whole = lm.loss(tokens, weights)
+    whole.backward()
+    expected = {name: p.grad.clone() for name, p in lm.named_parameters() if p.grad is not None}
+    lm.zero_grad()
+    monkeypatch.setattr(slm.model, "_LOSS_CHUNK", 7)
+    chunked = lm.loss(tokens, weights)
+    chunked.backward()
+    torch.testing.assert_close(chunked, whole)
+    for name, parameter in lm.named_parameters():
+        torch.testing.assert_close(parameter.grad, expected[name], atol=1e-6, rtol=1e-4)
+
+
+def test_every_parameter_receives_a_gradient(
+    lm: SpeechLM, make_rows: Callable[..., PackedRows]
+) -> None:
+    batch = make_rows().batch(0)
+    lm.loss(batch.tokens, batch.loss_weights, document_ids=batch.document_ids).backward()
+    for name, parameter in lm.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_a_new_model_is_as_uncertain_as_chance(vocabulary: Vocabulary) -> None:
+    config = SpeechLMConfig.preset(
+        "tiny", vocabulary=vocabulary.to_dict(), codec_fingerprint="x", frame_rate=24.0
+    )
+    tokens = torch.randint(0, vocabulary.vocab_size, (4, 100))
+    loss = SpeechLM(config).loss(tokens, torch.ones(4, 100))
+    chance = torch.tensor(float(vocabulary.vocab_size)).log()
+    torch.testing.assert_close(loss, chance, atol=0.1, rtol=0)
+
+
+@torch.no_grad()
+def test_a_saved_model_loads_with_the_same_logits(
+    lm: SpeechLM, tokenizer: TextTokenizer, tmp_path: Path
+) -> None:
+    lm.save_pretrained(tmp_path, tokenizer)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"config.yaml", "model.safetensors", "text.model"}
+    loaded = SpeechLM.from_pretrained(tmp_path)
+    tokens = torch.randint(6, 80, (2, 30))
+    assert torch.equal(loaded(tokens), lm(tokens))
+    assert loaded.config == lm.config
+    assert not loaded.training
+
+
+def test_a_folder_that_is_no_model_is_refused(
+    lm: SpeechLM, make_lm: Callable[..., SpeechLM], tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=r"config\.yaml"):
+        SpeechLM.from_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="speech LM folder or a hub repository"):
+        SpeechLM.from_pretrained(tmp_path / "nothing")
+    lm.save_pretrained(tmp_path)
+    make_lm(dim=96).config.save(tmp_path / "config.yaml")
+    with pytest.raises(ValueError, match="does not fit its config"):
+        SpeechLM.from_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"12345678")
+    with pytest.raises(ValueError, match="does not fit its config"):
+        SpeechLM.from_pretrained(tmp_path)
+
+
+@torch.no_grad()
+def test_logits_are_those_of_the_pinned_decoder_library() -> None:
+    """Golden values: weights, tokens and logits of one model, made once.
+
+    x-transformers has changed numbers and parameter names between minor versions. When this fails
+    after an upgrade, stored models no longer mean what they meant.
+    """
+    golden = load_file(ASSETS / "golden_lm.safetensors")
+    tokens, logits = golden.pop("tokens"), golden.pop("logits")
+    config = SpeechLMConfig(
+        vocabulary=Vocabulary(4, 10).to_dict(),
+        codec_fingerprint="golden",
+        frame_rate=23.4375,
+        dim=16,
+        num_layers=2,
+        num_heads=2,
+        num_kv_heads=1,
+        dim_head=8,
+        max_seq_len=32,
+    )
+    lm = SpeechLM(config).eval()
+    lm.load_state_dict(golden)
+    torch.testing.assert_close(lm(tokens), logits, atol=1e-5, rtol=1e-5)

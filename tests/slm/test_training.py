@@ -1,0 +1,181 @@
+import json
+import os
+import runpy
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from slm.config import TrainingSettings
+from slm.dataset import PackedRows
+from slm.model import SpeechLM
+from slm.scoring import nats_per_code
+from slm.store import TokenStore
+from slm.text import TextTokenizer
+from slm.training import fit_speech_lm, learning_rate
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = Path(__file__).parent / "tiny_run.py"
+SETTINGS = TrainingSettings(
+    max_steps=4, warmup_steps=1, validate_every=2, checkpoint_every=2, learning_rate=3e-3
+)
+
+
+def metrics_of(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def fit(lm: SpeechLM, rows: PackedRows, folder: Path, **changes: Any) -> SpeechLM:
+    settings = replace(SETTINGS, **changes)
+    return fit_speech_lm(lm, rows, folder, settings=settings, accelerator="cpu", progress=False)
+
+
+def test_a_killed_run_resumed_equals_one_that_was_not_bit_for_bit(
+    store: TokenStore, tokenizer: TextTokenizer, tmp_path: Path
+) -> None:
+    text = tokenizer.save(tmp_path / "text")
+    # Batch 15 belongs to step 8; the last checkpoint is then that of step 5.
+    killed = subprocess.run(
+        [sys.executable, str(SCRIPT), str(tmp_path / "killed"), str(store.folder), str(text), "15"],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert [line["step"] for line in metrics_of(tmp_path / "killed")] == list(range(1, 8))
+    train = runpy.run_path(str(SCRIPT))["train"]
+    resumed = train(tmp_path / "killed", store.folder, text)
+    straight = train(tmp_path / "straight", store.folder, text)
+    for name, value in straight.state_dict().items():
+        assert torch.equal(resumed.state_dict()[name], value), name
+    keys = ("step", "loss", "lr", "valid_nats_per_code")
+    first, second = metrics_of(tmp_path / "killed"), metrics_of(tmp_path / "straight")
+    assert [[m.get(k) for k in keys] for m in first] == [[m.get(k) for k in keys] for m in second]
+
+
+def test_training_learns_the_pattern_of_the_codes(
+    make_lm: Callable[..., SpeechLM], make_rows: Callable[..., PackedRows], tmp_path: Path
+) -> None:
+    rows = make_rows(prompt_probability=0.0)
+    lm = make_lm(gain=1.0)
+    batches = list(rows.epoch_batches())
+    before = nats_per_code(lm, batches)
+    fit(lm, rows, tmp_path, max_steps=60, checkpoint_every=60, validate_every=60)
+    after = nats_per_code(lm, batches)
+    assert before > 4.0
+    assert after < 0.6 * before
+
+
+def test_metrics_hold_every_step_and_validation_where_it_was_due(
+    lm: SpeechLM, make_rows: Callable[..., PackedRows], tmp_path: Path
+) -> None:
+    rows = make_rows()
+    validation = list(rows.epoch_batches())[:1]
+    fit_speech_lm(
+        lm,
+        rows,
+        tmp_path,
+        settings=replace(SETTINGS, max_steps=3),
+        validation=validation,
+        accelerator="cpu",
+        progress=False,
+    )
+    metrics = metrics_of(tmp_path)
+    assert [line["step"] for line in metrics] == [1, 2, 3]
+    assert ["valid_nats_per_code" in line for line in metrics] == [False, True, True]
+    assert metrics[-1]["valid_nats_per_code"] == pytest.approx(nats_per_code(lm, validation))
+    assert all(line["tokens_per_second"] > 0 for line in metrics)
+    assert {path.name for path in tmp_path.iterdir()} == {"metrics.jsonl", "last.ckpt"}
+
+
+def test_accumulating_two_batches_reports_their_mean_loss(
+    make_lm: Callable[..., SpeechLM], make_rows: Callable[..., PackedRows], tmp_path: Path
+) -> None:
+    rows, lm = make_rows(), make_lm()
+    losses = [
+        lm.loss(b.tokens, b.loss_weights, document_ids=b.document_ids, positions=b.positions).item()
+        for b in (rows.batch(0), rows.batch(1))
+    ]
+    fit(lm, rows, tmp_path, max_steps=2, accumulate=2, warmup_steps=0)
+    assert metrics_of(tmp_path)[0]["loss"] == pytest.approx(sum(losses) / 2, rel=1e-5)
+
+
+def test_a_finished_run_loads_instead_of_training_again(
+    make_lm: Callable[..., SpeechLM], make_rows: Callable[..., PackedRows], tmp_path: Path
+) -> None:
+    trained = fit(make_lm(), make_rows(), tmp_path)
+    stamp = (tmp_path / "last.ckpt").stat().st_mtime_ns
+    again = fit(make_lm(), make_rows(), tmp_path)
+    assert (tmp_path / "last.ckpt").stat().st_mtime_ns == stamp
+    for name, value in trained.state_dict().items():
+        assert torch.equal(again.state_dict()[name], value)
+
+
+def test_bfloat16_training_keeps_float32_weights(
+    lm: SpeechLM, make_rows: Callable[..., PackedRows], tmp_path: Path
+) -> None:
+    fit(lm, make_rows(), tmp_path, bf16=True)
+    assert {parameter.dtype for parameter in lm.parameters()} == {torch.float32}
+    assert all(line["loss"] > 0 for line in metrics_of(tmp_path))
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused(
+    make_lm: Callable[..., SpeechLM], make_rows: Callable[..., PackedRows], tmp_path: Path
+) -> None:
+    rows = make_rows()
+    fit(make_lm(), rows, tmp_path)
+    with pytest.raises(ValueError, match="model of other sizes"):
+        fit(make_lm(dim=96), rows, tmp_path, max_steps=9)
+    with pytest.raises(ValueError, match="at most max_steps = 3"):
+        fit(make_lm(), rows, tmp_path, max_steps=3)
+    with pytest.raises(ValueError, match="at most max_seq_len = 96"):
+        fit(make_lm(max_seq_len=96), rows, tmp_path / "b")
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(
+    make_lm: Callable[..., SpeechLM],
+    make_rows: Callable[..., PackedRows],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import lightning
+
+    fit(make_lm(), make_rows(), tmp_path)
+    before = (tmp_path / "last.ckpt").read_bytes()
+
+    def save(trainer: lightning.Trainer, path: Path) -> None:
+        path.write_bytes(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(lightning.Trainer, "save_checkpoint", save)
+    with pytest.raises(OSError, match="No space"):
+        fit(make_lm(), make_rows(), tmp_path, max_steps=6)
+    assert (tmp_path / "last.ckpt").read_bytes() == before
+    assert not list(tmp_path.glob(".*partial*"))
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(
+    lm: SpeechLM, make_rows: Callable[..., PackedRows], tmp_path: Path
+) -> None:
+    with torch.no_grad():
+        lm.head.weight[0, 0] = float("nan")
+    with pytest.raises(ValueError, match="finite loss, got nan at step 1"):
+        fit(lm, make_rows(), tmp_path)
+    assert not (tmp_path / "last.ckpt").exists()
+
+
+def test_the_rate_warms_up_and_falls_to_its_minimum() -> None:
+    settings = TrainingSettings(
+        max_steps=100, warmup_steps=10, learning_rate=1.0, min_learning_rate=0.1
+    )
+    rates = [learning_rate(step, settings) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[9] == rates[10] == 1.0
+    assert rates[55] == pytest.approx(0.55)
+    assert rates[100] == pytest.approx(0.1)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
