@@ -32,7 +32,7 @@ class MetricsFile(Callback):
         self._count = 0
         self._since = time.perf_counter()
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Drop lines from beyond the restored step, which will be written again."""
         if self.path.is_file():
             lines = self.path.read_text(encoding="utf-8").splitlines()

@@ -17,7 +17,7 @@ from .waveforms import resampled
 RATE = 16000
 PADDING_SECONDS = 0.2
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-# Unlike the default, no limit on the states alive in a frame: it drops words of long sentences.
+# No limit on the states alive in a frame: a slightly lower error rate at about the same speed.
 _OPEN_SETTINGS = {"maxhmmpf": -1}
 # The search for the best path through the lattice hears silence where a closed vocabulary is
 # spoken; a dearer word keeps one word from being heard as two.
@@ -82,7 +82,7 @@ class PocketSphinxRecognizer:
         """Words heard in a waveform (T,), float in [-1, 1]; "" when none were."""
         self.prepare()
         signal = resampled(np.asarray(waveform, dtype=np.float64), sample_rate, RATE)
-        # Clips cut close to the first word lose it; the search wants some silence around speech.
+        # A little silence around clips that are cut close lowers the error rate slightly.
         signal = np.pad(signal, round(PADDING_SECONDS * RATE))
         pcm = np.round(np.clip(signal, -1.0, 1.0) * 32767.0).astype("<i2").tobytes()
         self._decoder.start_utt()

@@ -140,25 +140,84 @@ class TrainCodecConfig:
 class EncodeCorpusConfig:
     """From waveforms to the token store."""
 
+    # A shard is written, and safe from a crash, once it holds this many codes.
+    shard_codes: int = 65536
+
+    def __post_init__(self) -> None:
+        require(self.shard_codes > 0, "encode_corpus.shard_codes", "codes > 0", self.shard_codes)
+
 
 @dataclass
 class TrainTextConfig:
     """The SentencePiece text model."""
 
+    # At most this many pieces; a small corpus may give fewer.
+    vocab_size: int = 512
+
 
 @dataclass
 class TrainSlmConfig:
-    """The speech language model and its training."""
+    """The speech language model and its training (slm/config.py says what each field does)."""
+
+    # tiny, mini or base, and fields of its SpeechLMConfig to change.
+    preset: str = "mini"
+    overrides: dict[str, Any] = field(default_factory=dict)
+    # Tokens of a packed row, rows of a batch, batches of an optimizer step.
+    seq_len: int = 1024
+    batch_size: int = 2
+    accumulate: int = 1
+    steps: int = 2000
+    learning_rate: float = 1e-3
+    min_learning_rate: float = 1e-5
+    warmup_steps: int = 100
+    weight_decay: float = 0.1
+    bf16: bool = False
+    # Share of documents that open with a speaker prompt, and its length in codes.
+    prompt_probability: float = 0.5
+    min_prompt_codes: int = 24
+    max_prompt_codes: int = 96
+    # Share of transcribed clips that are trained on without their text.
+    text_drop_probability: float = 0.1
+    accelerator: str = runtime("auto")
+    validate_every: int = runtime(100)
+    checkpoint_every: int = runtime(100)
 
 
 @dataclass
 class GenerateConfig:
     """What is generated for the report."""
 
+    # Clips of each of valid and test to reconstruct; null = all.
+    reconstruct: int | None = None
+    # Texts of valid to speak in the voice of their own speaker: those whose speaker was heard in
+    # training, and those whose speaker was not (null = all).
+    texts_known: int | None = None
+    texts_unseen: int | None = 20
+    # Clips of valid to continue, seconds of each that are given, longest continuation.
+    continuations: int = 10
+    given_seconds: float = 3.0
+    continue_seconds: float = 4.0
+    temperature: float = 0.8
+    top_p: float = 0.95
+    # Rows generated at once.
+    batch_size: int = runtime(8)
+
+    def __post_init__(self) -> None:
+        for name in ("given_seconds", "continue_seconds"):
+            value = getattr(self, name)
+            require(value > 0, f"generate.{name}", "seconds > 0", value)
+
 
 @dataclass
 class EvaluateConfig:
     """What is measured."""
+
+    # Words the recogniser may hear, such as [zero, one, two]; null = its US-English model.
+    words: list[str] | None = None
+    # Clips of each kind in the report.
+    report_clips: int = 4
+    # Processes that score; 0 = in this one.
+    workers: int = runtime(0)
 
 
 @dataclass

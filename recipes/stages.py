@@ -30,7 +30,6 @@ from .config import Config, save_config
 from .files import write_json
 from .schema import STAGE_NAMES
 
-
 # Suffix of the keys in settings.json that say when a stage before this one finished.
 _FINISHED = ".finished"
 

@@ -1,4 +1,4 @@
-"""Prepared waveforms -> run/train_codec/codec: a model folder, after every declared phase.
+"""Prepared waveforms -> run/train_codec/model: a model folder, after every declared phase.
 
     python -m recipes.train_codec recipes/configs/mini.yaml corpus=../shared/speech run=runs/real
 
@@ -54,7 +54,7 @@ def main(config: Config) -> Path:
         raise StageError(f"train_codec: phases {missing} are still to be run")
     codec = build_codec(config)
     load_earlier(codec, folder, list(phases.values()))
-    codec.eval().save_pretrained(folder / "codec")
+    codec.eval().save_pretrained(folder / "model")
     write_metrics(folder, figures(codec, folder, list(phases)))
     return folder
 

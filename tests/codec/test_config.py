@@ -17,7 +17,6 @@ def test_presets_survive_yaml(name, tmp_path):
         ({"encoder": {"kind": "conv"}}, "encoder.kind"),
         ({"encoder": {"widht": 3}}, "widht"),
         ({"quantizer": {"dim": "wide"}}, "wide"),
-        ({"encoder": {"ratios": ["x"]}}, "encoder.ratios"),
         ({"quantizer": {"hidden_dim": 3}}, "quantizer.hidden_dim"),
         ({"mel": {"padding": "reflect"}}, "mel.padding"),
         ({"nmae": "x"}, "nmae"),

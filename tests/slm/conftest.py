@@ -59,8 +59,8 @@ def vocabulary(tokenizer: TextTokenizer) -> Vocabulary:
 def make_lm(vocabulary: Vocabulary) -> Callable[..., SpeechLM]:
     """A maker of tiny models in eval mode, by default with weights so large that outputs differ."""
 
-    def make(gain: float = 4.0, **overrides: object) -> SpeechLM:
-        torch.manual_seed(0)
+    def make(gain: float = 4.0, seed: int = 0, **overrides: object) -> SpeechLM:
+        torch.manual_seed(seed)
         config = SpeechLMConfig.preset(
             "tiny",
             **{

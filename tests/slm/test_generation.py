@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,20 +23,54 @@ def tokens_of(results: list[Generation]) -> list[list[int]]:
     return [result.tokens.tolist() for result in results]
 
 
+def smallest_margin(lm: SpeechLM, prompt: torch.Tensor, made: Generation) -> float:
+    """By how much the likeliest token leads at the least certain step of a greedy generation."""
+    sequence = torch.cat([prompt, made.tokens])
+    with torch.no_grad():
+        logits = lm(sequence[None])[0, len(prompt) - 1 :]
+    end = logits[:, lm.vocabulary.eos_id].clone()
+    end[0] = -torch.inf  # speech has at least one code
+    logits = torch.cat([logits[:, lm.vocabulary.code_start :], end[:, None]], dim=1)
+    if made.truncated:
+        logits = logits[:-1]  # nobody asked what comes next
+    first, second = logits.topk(2, dim=-1).values.unbind(-1)
+    return float((first - second).min())
+
+
+def decisive_lm(
+    make_lm: Callable[..., SpeechLM], kv_heads: int, limits: Sequence[int], seed: int
+) -> tuple[SpeechLM, list[Generation]]:
+    """The first random model, from `seed` on, without a near-tie, and what it says uncached.
+
+    Cached and whole passes add up in another order, so their logits differ by about 2e-6. Random
+    weights are not the same on every machine and may put two codes as close as that; which of
+    them greedy search then takes says nothing about the cache.
+    """
+    settings = GenerationSettings(temperature=0, use_cache=False)
+    for candidate in range(seed, seed + 50):
+        lm = make_lm(seed=candidate, num_kv_heads=kv_heads)
+        rows = list(zip(prompts_of(lm), limits, strict=True))
+        alone = [generate(lm, [row], settings, max_new_tokens=limit)[0] for row, limit in rows]
+        margins = [smallest_margin(lm, row[0], made) for row, made in zip(rows, alone, strict=True)]
+        if min(margins) > 1e-3 and min(len(made.tokens) for made in alone) > 4:
+            return lm, alone
+    raise AssertionError(f"no decisive model among 50 from seed {seed} on")
+
+
 @pytest.mark.parametrize("kv_heads", [1, 2])
 def test_cached_batched_unequal_prompts_equal_uncached_single_ones(
     make_lm: Callable[..., SpeechLM], kv_heads: int
 ) -> None:
-    lm = make_lm(num_kv_heads=kv_heads)
-    prompts = prompts_of(lm)
+    limits = (40, 12, 25)  # the middle row leaves the batch first, then the last one
+    lm, alone = decisive_lm(make_lm, kv_heads, limits, seed=0)
     uncached = GenerationSettings(temperature=0, use_cache=False)
-    together = generate(lm, prompts, GREEDY, max_new_tokens=40)
-    alone = [generate(lm, [prompt], uncached, max_new_tokens=40)[0] for prompt in prompts]
+    together = generate(lm, prompts_of(lm), GREEDY, max_new_tokens=limits)
     assert tokens_of(together) == tokens_of(alone)
-    assert tokens_of(generate(lm, prompts, uncached, max_new_tokens=40)) == tokens_of(alone)
+    whole = generate(lm, prompts_of(lm), uncached, max_new_tokens=limits)
+    assert tokens_of(whole) == tokens_of(alone)
     for row, single in zip(together, alone, strict=True):
         assert row.log_likelihood == pytest.approx(single.log_likelihood, abs=1e-3)
-    assert len({tuple(tokens) for tokens in tokens_of(alone)}) == 3
+    assert len({tuple(tokens[:5]) for tokens in tokens_of(alone)}) == 3
 
 
 def test_greedy_takes_the_likeliest_code_of_the_whole_forward(lm: SpeechLM) -> None:

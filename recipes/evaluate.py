@@ -1,0 +1,220 @@
+"""Recordings -> run/evaluate: figures with intervals, metrics.json and report.html.
+
+    python -m recipes.evaluate recipes/configs/mini.yaml corpus=../shared/speech run=runs/real
+
+Reconstructions are compared with their recordings on valid and test. Words are recognised in the
+recordings, reconstructions and generated speech of the valid speakers that training knows.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from codec.store import AudioStore
+from eval.codebook import count_codes, usage_from_counts
+from eval.intelligibility import WerMetric
+from eval.likelihood import bits_per_second, unigram_cross_entropy, unigram_entropy
+from eval.recognition import PocketSphinxRecognizer
+from eval.registry import RECONSTRUCTION, make_metrics
+from eval.scoring import Pair, score_pairs
+from eval.summary import find_figure
+from eval.waveforms import Sound
+from slm import TokenStore
+
+from .commands import stage_command
+from .config import Config
+from .manifest import SPLITS
+from .results import write_results
+from .stages import stage_folder, write_metrics
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Clips that were scored together: where the scores lie and what they sum up to."""
+
+    folder: Path
+    summary: dict[str, Any]
+
+
+def main(config: Config) -> Path:
+    """Score everything that was generated, then write metrics.json and report.html.
+
+    Raises:
+        ValueError: nothing was generated, or a metric cannot run here.
+    """
+    folder = stage_folder(config, "evaluate")
+    scored = reconstruction_scores(config, folder) | word_scores(config, folder)
+    figures = {
+        "reconstruction": {name: headline(s) for name, s in scored.items() if name in GROUPS},
+        "words": {name: words(s) for name, s in scored.items() if name not in GROUPS},
+        "codebook": codebook_figures(config),
+        "language_model": language_model_figures(config),
+        "generation": generation_figures(config),
+    }
+    write_metrics(folder, figures)
+    write_results(config, folder, scored, figures)
+    return folder
+
+
+# Reconstructions are reported for each of these: the splits, and the voices training knows.
+GROUPS = ("valid", "valid_known_speakers", "test")
+
+
+def reconstruction_scores(config: Config, folder: Path) -> dict[str, Scored]:
+    """Reconstructions against recordings, by group of clips."""
+    metrics = make_metrics(list(RECONSTRUCTION))
+    known = known_speakers(config)
+    scored = {}
+    for group in GROUPS:
+        split = group.split("_")[0]
+        pairs = [
+            Pair(row["id"], recordings[row["id"]], path, row["text"], row["speaker"])
+            for row, path, recordings in generated(config, f"reconstructed/{split}", split)
+            if group == split or row["speaker"] in known
+        ]
+        # where training knows every speaker of valid, the two groups are one
+        if pairs and (group == split or len(pairs) < scored[split].summary["n_expected"]):
+            into = folder / "reconstruction" / group
+            workers = config.evaluate.workers
+            scored[group] = Scored(into, score_pairs(pairs, metrics, into, num_workers=workers))
+    return scored
+
+
+def word_scores(config: Config, folder: Path) -> dict[str, Scored]:
+    """Word errors of recordings, reconstructions and speech, for texts of known speakers.
+
+    All three are of the same clips, those that were both reconstructed and spoken.
+    """
+    known = known_speakers(config)
+    spoken = {row["id"]: path for row, path, _ in generated(config, "spoken", "valid")}
+    versions: dict[str, list[Pair]] = {"original": [], "reconstructed": [], "spoken": []}
+    for row, path, recordings in generated(config, "reconstructed/valid", "valid"):
+        if row["speaker"] in known and row["id"] in spoken:
+            sounds = (recordings[row["id"]], path, spoken[row["id"]])
+            for version, sound in zip(versions, sounds, strict=True):
+                versions[version].append(Pair(row["id"], None, sound, row["text"], row["speaker"]))
+    recognizer = PocketSphinxRecognizer(config.evaluate.words)
+    scored = {}
+    for version, pairs in versions.items():
+        if pairs:
+            into = folder / "words" / version
+            metrics = [WerMetric(recognizer)]
+            workers = config.evaluate.workers
+            scored[version] = Scored(into, score_pairs(pairs, metrics, into, num_workers=workers))
+    return scored
+
+
+def known_speakers(config: Config) -> set[str]:
+    """Speakers of the train split."""
+    return {row["speaker"] for row in AudioStore(stage_folder(config, "prepare") / "train").rows}
+
+
+class Recordings:
+    """The prepared recordings of a split by id, read when asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = AudioStore(folder)
+        self._index = {row["id"]: index for index, row in enumerate(self.store.rows)}
+
+    def __getitem__(self, clip: str) -> Sound:
+        return Sound(self.store.waveform(self._index[clip]), self.store.sample_rate)
+
+
+def generated(
+    config: Config, name: str, split: str
+) -> list[tuple[dict[str, Any], Path, Recordings]]:
+    """Rows of a folder of the generate stage, their files, and the split's recordings."""
+    folder = stage_folder(config, "generate") / name
+    recordings = Recordings(stage_folder(config, "prepare") / split)
+    with (folder / "items.jsonl").open(encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
+    return [(row, folder / f"{row['id']}.flac", recordings) for row in rows]
+
+
+def headline(scored: Scored) -> dict[str, Any]:
+    """Mean and interval of every figure of a group of reconstructions."""
+    figures: dict[str, Any] = {"clips": scored.summary["n_expected"]}
+    for metric in scored.summary["metrics"].values():
+        for name, figure in metric["figures"].items():
+            figures[name] = figure["value"]
+            figures[f"{name}_ci95"] = figure["ci95"]
+        figures["failed"] = max(figures.get("failed", 0), metric["n_failed"])
+    return figures
+
+
+def words(scored: Scored) -> dict[str, Any]:
+    """Pooled word and character error rates with their intervals."""
+    figures: dict[str, Any] = {"clips": scored.summary["n_expected"]}
+    for name in ("wer", "cer"):
+        figure = find_figure(scored.summary, f"wer/{name}")
+        if figure is not None:
+            figures |= {name: figure["value"], f"{name}_ci95": figure["ci95"]}
+            figures["failed"] = figure["n_failed"]
+    return figures
+
+
+def code_counts(config: Config) -> dict[str, np.ndarray]:
+    """How often every code occurs in each split."""
+    encoded = stage_folder(config, "encode_corpus")
+    stores = {split: TokenStore(encoded / split) for split in SPLITS}
+    return {
+        split: count_codes((store.codes(index) for index in range(len(store))), store.codebook_size)
+        for split, store in stores.items()
+    }
+
+
+def codebook_figures(config: Config) -> dict[str, Any]:
+    """Use of the coded stage's codebook in each split."""
+    rate = TokenStore(stage_folder(config, "encode_corpus") / "train").frame_rate
+    counts = code_counts(config)
+    return {split: usage_from_counts(counts[split], rate).to_dict() for split in SPLITS}
+
+
+def language_model_figures(config: Config) -> dict[str, Any]:
+    """Nats a code of the language model, beside two models that know no context.
+
+    `unigram_entropy` is that of the split's own codes, which no unigram model can beat;
+    `unigram_nats_per_code` is what the (smoothed) code frequencies of train give there.
+    """
+    rate = TokenStore(stage_folder(config, "encode_corpus") / "train").frame_rate
+    metrics = json.loads((stage_folder(config, "train_slm") / "metrics.json").read_text())
+    counts = code_counts(config)
+    figures = {}
+    for split in ("valid", "test"):
+        nats = metrics[f"{split}_nats_per_code"]
+        figures[split] = {
+            "nats_per_code": nats,
+            "bits_per_second": bits_per_second(nats, rate),
+            "unigram_nats_per_code": unigram_cross_entropy(counts["train"], counts[split]),
+            "unigram_entropy": unigram_entropy(counts[split]),
+            "codes": int(counts[split].sum()),
+        }
+    return figures
+
+
+def generation_figures(config: Config) -> dict[str, Any]:
+    """How often speech had to be cut off, and how long it is beside the recordings."""
+    figures = {}
+    for kind in ("known", "unseen"):
+        items = [
+            row
+            for row, _, _ in generated(config, "spoken", "valid")
+            if row["known_speaker"] == (kind == "known")
+        ]
+        if items:
+            ratios = [row["generated_duration"] / row["duration"] for row in items]
+            figures[f"spoken_{kind}_speakers"] = {
+                "clips": len(items),
+                "runaway_rate": float(np.mean([row["truncated"] for row in items])),
+                "duration_ratio_median": float(np.median(ratios)),
+            }
+    return figures
+
+
+if __name__ == "__main__":
+    raise SystemExit(stage_command("evaluate"))

@@ -1,0 +1,140 @@
+"""Text model and token store -> run/train_slm/model: a speech language model with its voices.
+
+    python -m recipes.train_slm recipes/configs/mini.yaml corpus=../shared/speech run=runs/real
+
+Training leaves last.ckpt and metrics.jsonl in run/train_slm; a run that was cut off resumes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from slm import (
+    DocumentSettings,
+    PackedRows,
+    SpeechLM,
+    SpeechLMConfig,
+    TextTokenizer,
+    TokenStore,
+    TrainingSettings,
+    Vocabulary,
+    choose_voices,
+    codes_per_character,
+    fit_speech_lm,
+    nats_per_code,
+    save_voices,
+)
+
+from .commands import stage_command
+from .config import Config, thread_count
+from .files import write_json_lines
+from .manifest import SPLITS
+from .stages import say, stage_folder, write_metrics
+
+
+def main(config: Config) -> Path:
+    """Train the language model, save it, measure it on every split.
+
+    Raises:
+        ValueError: settings that do not fit, or stores of different codecs.
+    """
+    folder = stage_folder(config, "train_slm")
+    torch.set_num_threads(thread_count(config))
+    encoded = stage_folder(config, "encode_corpus")
+    stores = {split: TokenStore(encoded / split) for split in SPLITS}
+    tokenizer = TextTokenizer.load(stage_folder(config, "train_text"))
+    lm = build_lm(config, stores["train"], tokenizer)
+    rows = {split: packed_rows(config, stores[split], tokenizer, lm, split) for split in SPLITS}
+    too_long = [{"split": split, **row} for split in SPLITS for row in rows[split].too_long]
+    write_json_lines(folder / "too_long.jsonl", too_long)
+    fit_speech_lm(
+        lm,
+        rows["train"],
+        folder,
+        settings=training_settings(config),
+        validation=list(rows["valid"].epoch_batches()),
+        accelerator=config.train_slm.accelerator,
+    )
+    lm.save_pretrained(folder / "model", tokenizer)
+    fingerprint = stores["train"].codec_fingerprint
+    save_voices(folder / "model", choose_voices([stores["train"]]), fingerprint)
+    say("train_slm", "measuring the likelihood of valid and test")
+    figures: dict[str, Any] = {
+        f"{split}_nats_per_code": nats_per_code(lm, rows[split].epoch_batches())
+        for split in ("valid", "test")
+    }
+    figures |= {
+        "parameters": lm.num_parameters,
+        "train_padding": rows["train"].padding_fraction(),
+        "too_long": len(too_long),
+    }
+    write_metrics(folder, figures)
+    return folder
+
+
+def build_lm(config: Config, train: TokenStore, tokenizer: TextTokenizer) -> SpeechLM:
+    """A language model with random weights that depend on the seed alone."""
+    settings = config.train_slm
+    vocabulary = Vocabulary(
+        text_size=tokenizer.vocab_size,
+        codebook_size=train.codebook_size,
+        text_fingerprint=tokenizer.fingerprint,
+    )
+    sizes = {"max_seq_len": settings.seq_len, "max_prompt_codes": settings.max_prompt_codes}
+    torch.manual_seed(config.seed)
+    return SpeechLM(
+        SpeechLMConfig.preset(
+            settings.preset,
+            vocabulary=vocabulary.to_dict(),
+            codec_fingerprint=train.codec_fingerprint,
+            frame_rate=train.frame_rate,
+            codes_per_character=codes_per_character([train]),
+            **(sizes | settings.overrides),
+        )
+    )
+
+
+def packed_rows(
+    config: Config, store: TokenStore, tokenizer: TextTokenizer, lm: SpeechLM, split: str
+) -> PackedRows:
+    """The documents of a split; those of train are varied, the others are as they are."""
+    settings = config.train_slm
+    documents = DocumentSettings(
+        prompt_probability=settings.prompt_probability,
+        min_prompt_codes=settings.min_prompt_codes,
+        max_prompt_codes=settings.max_prompt_codes,
+        text_drop_probability=settings.text_drop_probability,
+    )
+    return PackedRows(
+        [store],
+        tokenizer,
+        lm.vocabulary,
+        seq_len=settings.seq_len,
+        batch_size=settings.batch_size,
+        settings=documents if split == "train" else documents.without_augmentation(),
+        seed=config.seed,
+    )
+
+
+def training_settings(config: Config) -> TrainingSettings:
+    """How this run trains."""
+    settings = config.train_slm
+    return TrainingSettings(
+        max_steps=settings.steps,
+        learning_rate=settings.learning_rate,
+        min_learning_rate=settings.min_learning_rate,
+        warmup_steps=settings.warmup_steps,
+        weight_decay=settings.weight_decay,
+        accumulate=settings.accumulate,
+        validate_every=settings.validate_every,
+        checkpoint_every=settings.checkpoint_every,
+        seed=config.seed,
+        bf16=settings.bf16,
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(stage_command("train_slm"))

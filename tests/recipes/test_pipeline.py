@@ -1,0 +1,119 @@
+"""Every stage runs for two steps, and the next reads what it made."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from codec import HHCodec
+from recipes.config import load_config
+from recipes.generate import spread
+from recipes.run_all import main
+from recipes.schema import STAGE_NAMES
+from slm import SpeechLM, TokenStore
+
+ROOT = Path(__file__).resolve().parents[2]
+SMOKE = str(ROOT / "recipes/configs/smoke.yaml")
+
+
+@pytest.fixture
+def overrides(make_corpus, tmp_path):
+    """Smoke settings on a folder of tones, with a short word list so that recognition is quick."""
+    corpus, _ = make_corpus((6, 3, 2))
+    return [
+        f"corpus={corpus}",
+        f"run={tmp_path / 'run'}",
+        "threads=1",
+        "evaluate.words=[sentence,number]",
+        "generate.given_seconds=0.2",
+        "generate.continue_seconds=0.2",
+        "train_text.vocab_size=32",
+    ]
+
+
+@pytest.mark.slow
+def test_every_stage_reads_what_the_one_before_it_made(overrides, tmp_path, capsys):
+    assert main([SMOKE, *overrides, "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    run = tmp_path / "run"
+    assert list(printed["stages"]) == list(STAGE_NAMES)
+    assert all(stage["status"] == "done" for stage in printed["stages"].values())
+
+    codec = HHCodec.from_pretrained(run / "train_codec/model")
+    lm = SpeechLM.from_pretrained(run / "train_slm/model")
+    store = TokenStore(run / "encode_corpus/train", codec.fingerprint)
+    assert lm.config.codec_fingerprint == codec.fingerprint
+    assert len(store) == 6
+
+    figures = printed["stages"]["evaluate"]["metrics"]
+    assert figures["reconstruction"]["test"]["clips"] == 2
+    assert set(figures["words"]) == {"original", "reconstructed", "spoken"}
+    assert figures["language_model"]["valid"]["nats_per_code"] > 0
+    assert figures["codebook"]["valid"]["num_tokens"] == 3 * 12
+    report = (run / "evaluate/report.html").read_text(encoding="utf-8")
+    assert "unigram entropy" in report
+    assert report.count("<audio") >= 5
+
+    assert main([SMOKE, *overrides, "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert {stage["status"] for stage in again["stages"].values()} == {"skipped"}
+
+
+@pytest.mark.slow
+def test_a_stage_that_was_killed_is_finished_by_the_same_command(overrides, tmp_path):
+    """SIGKILL in the middle of the codec's training, then the command again."""
+    run = tmp_path / "run"
+    longer = [
+        *overrides,
+        "stages=prepare,train_codec",
+        "train_codec.phases.codec.steps=40",
+        "train_codec.checkpoint_every=2",
+    ]
+    command = [sys.executable, "-m", "recipes.run_all", SMOKE, *longer]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    checkpoint = run / "train_codec/codec/last.ckpt"
+    deadline = time.monotonic() + 300
+    while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (run / "train_codec/done.json").exists()
+
+    assert main([SMOKE, *longer]) == 0
+    done = json.loads((run / "train_codec/done.json").read_text(encoding="utf-8"))
+    assert done["resumed"]
+    assert done["metrics"]["phases"]["codec"]["step"] == 40
+
+
+def test_phases_side_by_side_leave_the_stage_open(overrides, tmp_path, capsys):
+    only = [*overrides, "stages=prepare,train_codec", "train_codec.only=[codec]"]
+    assert main([SMOKE, *only]) == 2
+    assert "'vocoder', 'vocoder_gan'" in capsys.readouterr().err
+    assert (tmp_path / "run/train_codec/codec/last.ckpt").is_file()
+
+
+def test_a_misspelt_phase_is_refused_before_any_work(overrides, tmp_path, capsys):
+    assert main([SMOKE, *overrides, "train_codec.only=[codecs]"]) == 2
+    assert "train_codec.only" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_items_are_spread_evenly():
+    assert spread(list(range(10)), 3) == [0, 3, 6]
+    assert spread([1, 2], 5) == [1, 2]
+    assert spread([1, 2], None) == [1, 2]
+
+
+def test_codec_overrides_that_do_not_fit_name_the_field(overrides):
+    from recipes.train_codec import build_codec
+
+    config = load_config(SMOKE, [*overrides, "codec.overrides.decoder.num_layer=2"])
+    with pytest.raises(ValueError, match="num_layer"):
+        build_codec(config)
