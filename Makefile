@@ -27,6 +27,6 @@ clean:
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -c constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install -c constraints.txt -e ".[dev,espeak,eval,tensorboard]"
+	$(BIN)/python -m pip install -c constraints.txt -e ".[dev,espeak,eval]"
 	$(BIN)/python -m pip install --no-deps -c constraints.txt vocos
 	touch $@

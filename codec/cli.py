@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, ValueError) else 1
     for path, reason in report.get("failed", {}).items():
-        print(f"failed: {path}: {reason.removeprefix(path + ': ')}", file=sys.stderr)
+        print(f"failed: {path}: {reason}", file=sys.stderr)
     if arguments.json:
         print(json.dumps(report, ensure_ascii=False))
     else:
@@ -107,4 +107,5 @@ def _print_table(report: dict[str, Any], indent: str = "") -> None:
         elif isinstance(value, int):
             print(f"{indent}{name:<{width}}  {value:,}")
         else:
-            print(f"{indent}{name:<{width}}  {'-' if value is None else value}")
+            text = f"{value:.7g}" if isinstance(value, float) else value
+            print(f"{indent}{name:<{width}}  {'-' if value is None else text}")

@@ -19,7 +19,6 @@ from .reconstruction import (
     encode_recording,
     folder_pairs,
     reconstruct_all,
-    reconstruct_recording,
 )
 
 Report = dict[str, Any]
@@ -45,8 +44,9 @@ def decode(arguments: argparse.Namespace) -> tuple[Report, int]:
 
 def reconstruct(arguments: argparse.Namespace) -> tuple[Report, int]:
     """Recordings through the codec and back; status 1 when some could not be read."""
-    source, target = arguments.input, arguments.output
-    others = 0
+    source, target, others = arguments.input, arguments.output, 0
+    if not source.exists():
+        raise ValueError(f"{source}: expected a recording or a folder, there is none")
     if source.is_dir():
         pairs, others = folder_pairs(source, target)
     else:
@@ -71,7 +71,7 @@ def reconstruct(arguments: argparse.Namespace) -> tuple[Report, int]:
         "codec_fingerprint": codec.fingerprint,
         "failed": outcome.failed,
     }
-    return report, 1 if outcome.failed else 0
+    return report, int(bool(outcome.failed))
 
 
 def info(arguments: argparse.Namespace) -> tuple[Report, int]:

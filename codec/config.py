@@ -11,7 +11,6 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-
 PARTS = ("mel", "encoder", "quantizer", "decoder", "vocoder")
 
 

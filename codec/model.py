@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -202,10 +203,15 @@ class HHCodec(nn.Module):
         tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
         if self.config.quantizer.shared_transform:
             tensors = {k: v for k, v in tensors.items() if not _is_shared_copy(k)}
-        save_file(tensors, folder / (WEIGHTS + ".tmp"))
-        self.config.save(folder / (CONFIG + ".tmp"))
-        os.replace(folder / (WEIGHTS + ".tmp"), folder / WEIGHTS)
-        os.replace(folder / (CONFIG + ".tmp"), folder / CONFIG)
+        temporary = {name: folder / f".{name}.tmp" for name in (WEIGHTS, CONFIG)}
+        try:
+            save_file(tensors, temporary[WEIGHTS])
+            self.config.save(temporary[CONFIG])
+            for name, path in temporary.items():
+                os.replace(path, folder / name)
+        finally:
+            for path in temporary.values():
+                path.unlink(missing_ok=True)
 
     @classmethod
     def from_pretrained(cls, source: str | os.PathLike[str]) -> HHCodec:
@@ -220,8 +226,13 @@ class HHCodec(nn.Module):
         codec = cls(CodecConfig.load(folder / CONFIG))
         if not (folder / WEIGHTS).is_file():
             raise CodecConfigError(f"no codec weights at {folder / WEIGHTS}")
-        tensors = load_file(folder / WEIGHTS)
-        missing, unexpected = codec.load_state_dict(tensors, strict=False)
+        try:
+            tensors = load_file(folder / WEIGHTS)
+            missing, unexpected = codec.load_state_dict(tensors, strict=False)
+        except (SafetensorError, RuntimeError) as error:
+            raise CodecConfigError(
+                f"{folder / WEIGHTS}: damaged, or of another size than {CONFIG} says; {error}"
+            ) from error
         missing = [name for name in missing if not _is_shared_copy(name)]
         if missing or unexpected:
             raise CodecConfigError(

@@ -88,6 +88,13 @@ def _nearest(points: Tensor, centres: Tensor) -> Tensor:
     return torch.addmm(centres.square().sum(1), points, centres.T, alpha=-2.0).argmin(1)
 
 
+class Stage(SimVQ):
+    """One SimVQ stage; what a module holds is untyped, so its parts are named here."""
+
+    frozen_codebook: Tensor
+    code_transform: nn.Sequential
+
+
 class SLMVQ(nn.Module):
     """Latents (B, D, L) to codes (B, L) and back, in fp32 whatever the autocast.
 
@@ -106,7 +113,7 @@ class SLMVQ(nn.Module):
         self.config = config
         shared = code_transform(config) if config.shared_transform else None
         self.stages = nn.ModuleList(
-            SimVQ(
+            Stage(
                 config.dim,
                 config.codebook_size,
                 codebook_transform=shared or code_transform(config),
@@ -130,15 +137,22 @@ class SLMVQ(nn.Module):
         self._cache = None
         super()._load_from_state_dict(*args, **kwargs)  # type: ignore[arg-type]
 
+    def stage(self, index: int) -> Stage:
+        """A residual stage; 0 is the coded one."""
+        stage = self.stages[index]
+        assert isinstance(stage, Stage)
+        return stage
+
     @property
     def codebook(self) -> Tensor:
         """(codebook_size, D) effective codebook of the coded stage, in normalised latent space."""
         if self.training:
-            return self.stages[0].codebook
-        if self._cache is None or self._cache.device != self.mean.device:
+            return self.stage(0).codebook
+        cached = self._cache
+        if cached is None or cached.device != self.mean.device:
             with torch.no_grad(), torch.autocast(self.mean.device.type, enabled=False):
-                self._cache = self.stages[0].codebook.detach()
-        return self._cache
+                cached = self._cache = self.stage(0).codebook.detach()
+        return cached
 
     def normalize(self, latents: Tensor) -> Tensor:
         """(B, D, L) to standardised (B, D, L) float32.
@@ -216,7 +230,7 @@ class SLMVQ(nn.Module):
             self.mean.copy_(points.mean(0))
             self.std.copy_(points.var(0, unbiased=False).add(1e-5).sqrt())
             points = (points - self.mean) / self.std
-        for stage in self.stages:
+        for stage in map(self.stage, range(self.config.num_stages)):
             centres = kmeans(points, self.config.codebook_size, iterations, generator)
             stage.frozen_codebook.copy_(centres)
             set_identity(stage.code_transform)

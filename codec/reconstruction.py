@@ -113,7 +113,7 @@ def reconstruct_all(codec: HHCodec, pairs: Iterable[Pair], *, resume: bool) -> O
             outcome.duration += reconstruct_recording(codec, pair)
             outcome.num_done += 1
         except AudioError as error:
-            outcome.failed[str(pair.source)] = str(error)
+            outcome.failed[str(pair.source)] = str(error).removeprefix(f"{pair.source}: ")
     return outcome
 
 

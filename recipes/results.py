@@ -168,8 +168,9 @@ def recorded_clip(
     if row.get("truncated"):
         notes["stopped"] = "at its longest, not by itself"
     for name, group in scored.items():
-        for key, value in item_notes(group.folder, row["id"]).items():
-            if "reconstructed" in audio or name in ("spoken", "original"):
+        shown = {"original": "original", "spoken": "generated"}.get(name, "reconstructed")
+        if shown in audio:
+            for key, value in item_notes(group.folder, row["id"]).items():
                 notes[f"{name} {key}"] = value
     return Clip(f"{row['split']} {row['id']}", row["text"], notes, audio)
 

@@ -53,7 +53,7 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path, make_waveform, name):
 
 def test_only_finite_mono_waveforms_are_written(tmp_path):
     for waveform in (np.zeros((2, 10)), np.full(10, np.inf)):
-        with pytest.raises(AudioError, match="a.wav"):
+        with pytest.raises(AudioError, match=r"a\.wav"):
             write_audio(tmp_path / "a.wav", waveform)
     with pytest.raises(AudioError, match=r"\.wav or \.flac"):
         write_audio(tmp_path / "a.mp3", np.zeros(10))

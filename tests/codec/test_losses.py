@@ -34,4 +34,5 @@ def test_feature_matching_sends_no_gradient_to_real_features():
     fake = torch.zeros(2, requires_grad=True)
     feature_matching([[real]], [[fake]]).backward()
     assert real.grad is None
+    assert fake.grad is not None
     assert fake.grad.abs().sum() > 0

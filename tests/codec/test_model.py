@@ -112,7 +112,15 @@ def test_the_fingerprint_changes_with_any_weight(codec):
 def test_weights_of_another_size_are_refused(tmp_path, codec):
     codec.save_pretrained(tmp_path)
     CodecConfig.preset("mini").save(tmp_path / "config.yaml")
-    with pytest.raises((CodecConfigError, RuntimeError)):
+    with pytest.raises(CodecConfigError, match="another size"):
+        HHCodec.from_pretrained(tmp_path)
+
+
+def test_damaged_weights_are_named(tmp_path, codec):
+    codec.save_pretrained(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5000])
+    with pytest.raises(CodecConfigError, match=r"model\.safetensors: damaged"):
         HHCodec.from_pretrained(tmp_path)
 
 

@@ -40,7 +40,7 @@ def smallest_margin(lm: SpeechLM, prompt: torch.Tensor, made: Generation) -> flo
 def decisive_lm(
     make_lm: Callable[..., SpeechLM], kv_heads: int, limits: Sequence[int], seed: int
 ) -> tuple[SpeechLM, list[Generation]]:
-    """The first random model, from `seed` on, without a near-tie, and what it says uncached.
+    """The first random model, from `seed` on, without near-ties, and what it says uncached.
 
     Cached and whole passes add up in another order, so their logits differ by about 2e-6. Random
     weights are not the same on every machine and may put two codes as close as that; which of
@@ -52,7 +52,8 @@ def decisive_lm(
         rows = list(zip(prompts_of(lm), limits, strict=True))
         alone = [generate(lm, [row], settings, max_new_tokens=limit)[0] for row, limit in rows]
         margins = [smallest_margin(lm, row[0], made) for row, made in zip(rows, alone, strict=True)]
-        if min(margins) > 1e-3 and min(len(made.tokens) for made in alone) > 4:
+        openings = {tuple(made.tokens[:5].tolist()) for made in alone}
+        if min(margins) > 1e-3 and len(openings) == len(alone):
             return lm, alone
     raise AssertionError(f"no decisive model among 50 from seed {seed} on")
 
@@ -70,7 +71,6 @@ def test_cached_batched_unequal_prompts_equal_uncached_single_ones(
     assert tokens_of(whole) == tokens_of(alone)
     for row, single in zip(together, alone, strict=True):
         assert row.log_likelihood == pytest.approx(single.log_likelihood, abs=1e-3)
-    assert len({tuple(tokens[:5]) for tokens in tokens_of(alone)}) == 3
 
 
 def test_greedy_takes_the_likeliest_code_of_the_whole_forward(lm: SpeechLM) -> None:

@@ -1,0 +1,224 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from codec import CodecConfig, HHCodec
+from codec.audio import read_audio, write_audio
+from codec.cli import main
+from codec.code_file import CodeFile
+
+
+def save_codec(folder: Path, seed: int = 0) -> HHCodec:
+    torch.manual_seed(seed)
+    codec = HHCodec(CodecConfig.preset("tiny")).eval()
+    codec.quantizer.initialize(torch.randn(400, 8), seed=0)
+    codec.save_pretrained(folder)
+    return codec
+
+
+@pytest.fixture(scope="module")
+def codec(tmp_path_factory: pytest.TempPathFactory) -> tuple[HHCodec, str]:
+    """A tiny codec and the folder it lies in."""
+    folder = tmp_path_factory.mktemp("codec")
+    return save_codec(folder), str(folder)
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """A caller of the command line: exit status, standard output, standard error."""
+
+    def run(*argv: object) -> tuple[int, str, str]:
+        status = main([str(argument) for argument in argv])
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def recordings(tmp_path: Path, make_waveform: Callable[..., np.ndarray]) -> Path:
+    """A tree of recordings of several kinds, two that cannot be read, and a text."""
+    folder = tmp_path / "recordings"
+    write_audio(folder / "a.wav", make_waveform(0.5))
+    write_audio(folder / "deep" / "b.flac", make_waveform(0.3, seed=1))
+    stereo = np.stack([make_waveform(0.2, sample_rate=16_000)] * 2, axis=1)
+    soundfile.write(folder / "deep" / "c.ogg", stereo, 16_000)
+    (folder / "empty.wav").touch()
+    (folder / "deep" / "text.flac").write_text("not audio")
+    (folder / "notes.txt").write_text("a text")
+    return folder
+
+
+def test_a_recording_becomes_codes_and_comes_back_at_its_own_length(
+    tmp_path, codec, call, make_waveform
+):
+    model, folder = codec
+    soundfile.write(tmp_path / "in.wav", make_waveform(0.7, sample_rate=16_000), 16_000)
+    status, out, _ = call(
+        "encode", tmp_path / "in.wav", tmp_path / "in.safetensors", "--codec", folder, "--json"
+    )
+    assert status == 0
+    report = json.loads(out)
+    assert report["num_samples"] == 16_800
+    assert report["num_codes"] == 17
+    assert report["duration"] == pytest.approx(0.7)
+    assert report["codec_fingerprint"] == model.fingerprint
+    waveform = torch.from_numpy(read_audio(tmp_path / "in.wav"))[None]
+    codes, _ = model.encode(waveform)
+    assert CodeFile.load(tmp_path / "in.safetensors").codes.tolist() == codes[0].tolist()
+
+    argv = ("decode", tmp_path / "in.safetensors", tmp_path / "out.wav", "--codec", folder)
+    status, out, _ = call(*argv)
+    assert status == 0
+    assert "num_codes" in out
+    expected, _ = model.decode(codes, lengths=torch.tensor([16_800]))
+    np.testing.assert_allclose(
+        read_audio(tmp_path / "out.wav"), expected[0].clamp(-1, 1), atol=1 / 32768
+    )
+
+
+def test_another_codec_refuses_the_codes(tmp_path, codec, call, make_waveform):
+    model, folder = codec
+    write_audio(tmp_path / "in.wav", make_waveform(0.2))
+    call("encode", tmp_path / "in.wav", tmp_path / "in.safetensors", "--codec", folder)
+    other = save_codec(tmp_path / "other", seed=1)
+    status, out, error = call(
+        "decode", tmp_path / "in.safetensors", tmp_path / "out.wav", "--codec", tmp_path / "other"
+    )
+    assert (status, out) == (2, "")
+    assert error.startswith("error: ")
+    assert model.fingerprint in error
+    assert other.fingerprint in error
+    assert not (tmp_path / "out.wav").exists()
+
+
+def test_a_folder_becomes_a_tree_of_the_same_shape_and_the_unreadable_are_listed(
+    tmp_path, codec, call, recordings
+):
+    target = tmp_path / "decoded"
+    status, out, error = call("reconstruct", recordings, target, "--codec", codec[1], "--json")
+    assert status == 1
+    files = sorted(p.relative_to(target).as_posix() for p in target.rglob("*") if p.is_file())
+    assert files == ["a.wav", "deep/b.flac", "deep/c.wav"]
+    lengths = [len(read_audio(target / name)) for name in files]
+    assert lengths == [12_000, 7_200, 4_800]
+    report = json.loads(out)
+    assert (report["num_done"], report["num_skipped"], report["num_failed"]) == (3, 0, 2)
+    assert report["num_other_files"] == 1
+    assert report["duration"] == pytest.approx(1.0)
+    bad = {str(recordings / "deep" / "text.flac"), str(recordings / "empty.wav")}
+    assert set(report["failed"]) == bad
+    assert all(f"failed: {name}: " in error for name in bad)
+    assert "reconstruct: 100%" in error
+
+
+def test_a_resumed_folder_does_only_what_is_missing(tmp_path, codec, call, recordings):
+    target = tmp_path / "decoded"
+    (recordings / "empty.wav").unlink()
+    (recordings / "deep" / "text.flac").unlink()
+    argv = ("reconstruct", recordings, target, "--codec", codec[1], "--json")
+    assert call(*argv)[0] == 0
+    whole = {name: (target / name).read_bytes() for name in ("a.wav", "deep/c.wav")}
+    (target / "a.wav").unlink()
+    (target / "deep" / "c.wav").write_bytes(b"mine")
+    status, out, _ = call(*argv, "--resume")
+    report = json.loads(out)
+    assert (status, report["num_done"], report["num_skipped"]) == (0, 1, 2)
+    assert (target / "a.wav").read_bytes() == whole["a.wav"]
+    assert (target / "deep" / "c.wav").read_bytes() == b"mine"
+    assert json.loads(call(*argv)[1])["num_done"] == 3
+    assert (target / "deep" / "c.wav").read_bytes() == whole["deep/c.wav"]
+
+
+def test_one_file_is_reconstructed_as_by_encode_and_decode(tmp_path, codec, call, recordings):
+    last = ("--codec", codec[1])
+    assert call("reconstruct", recordings / "a.wav", tmp_path / "whole.wav", *last)[0] == 0
+    call("encode", recordings / "a.wav", tmp_path / "a.safetensors", *last)
+    call("decode", tmp_path / "a.safetensors", tmp_path / "steps.wav", *last)
+    assert (tmp_path / "whole.wav").read_bytes() == (tmp_path / "steps.wav").read_bytes()
+    assert call("reconstruct", recordings / "empty.wav", tmp_path / "none.wav", *last)[0] == 1
+
+
+def test_figures_of_the_papers_codec(call):
+    status, out, _ = call("info", "--preset", "hh_24khz", "--json")
+    assert status == 0
+    report = json.loads(out)
+    counts = report["parameters"]
+    assert counts["encoder"] == 17_142_272
+    assert counts["backbone"] == 61_901_568
+    assert counts["mel_head"] == 307_300
+    assert counts["codebook_transform"] == 2 * 512 * 1024 + 1024 + 512
+    parts = ("encoder", "codebook_transform", "backbone", "mel_head", "vocoder")
+    assert counts["inference"] == sum(counts[part] for part in parts)
+    assert counts["total"] == counts["inference"] + counts["training_only"]
+    assert (report["frame_rate"], report["bitrate"]) == (23.4375, 304.6875)
+    assert report["mel"]["padding"] == "center"
+    assert report["fingerprint"] is None
+
+
+def test_figures_of_a_trained_codec(codec, call):
+    model, folder = codec
+    report = json.loads(call("info", "--codec", folder, "--json")[1])
+    assert report["fingerprint"] == model.fingerprint
+    assert report["parameters"]["total"] == sum(p.numel() for p in model.parameters())
+    status, out, _ = call("info", "--codec", folder)
+    assert status == 0
+    assert all(name in out for name in (*report, *report["parameters"], *report["mel"]))
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (("encode", "a.wav", "a.bin"), "ending in .safetensors"),
+        (("encode", "none.wav", "a.safetensors"), "no such audio file"),
+        (("decode", "a.wav", "b.wav"), "a.wav"),
+        (("decode", "a.safetensors", "b.mp3"), ".wav or .flac"),
+        (("reconstruct", "a.wav", "a.ogg"), ".wav or .flac"),
+        (("reconstruct", "a.wav", "a.wav"), "another file"),
+        (("reconstruct", ".", "decoded"), "outside"),
+        (("reconstruct", "deep/empty", "decoded"), "expected recordings"),
+        (("reconstruct", "none", "decoded"), "there is none"),
+    ],
+)
+def test_a_wrong_call_says_what_was_expected(codec, call, recordings, monkeypatch, argv, message):
+    monkeypatch.chdir(recordings)
+    (recordings / "deep" / "empty").mkdir()
+    before = (recordings / "a.wav").read_bytes()
+    status, out, error = call(*argv, "--codec", codec[1])
+    assert (status, out) == (2, "")
+    assert error.startswith("error: ")
+    assert message in error
+    assert (recordings / "a.wav").read_bytes() == before
+
+
+def test_two_recordings_are_never_written_to_one_file(tmp_path, codec, call, recordings):
+    (recordings / "a.ogg").write_bytes((recordings / "deep" / "c.ogg").read_bytes())
+    status, _, error = call("reconstruct", recordings, tmp_path / "decoded", "--codec", codec[1])
+    assert status == 2
+    assert "a.ogg" in error
+    assert "a.wav" in error
+    assert not (tmp_path / "decoded").exists()
+
+
+def test_what_the_disk_refuses_is_another_status(tmp_path, codec, call, recordings):
+    (tmp_path / "file").touch()
+    argv = ("encode", recordings / "a.wav", tmp_path / "file" / "a.safetensors")
+    status, out, error = call(*argv, "--codec", codec[1])
+    assert (status, out) == (1, "")
+    assert error.startswith("error: ")
+    status, _, error = call("decode", tmp_path / "none.safetensors", "b.wav", "--codec", codec[1])
+    assert status == 1
+    assert "none.safetensors" in error
+
+
+@pytest.mark.parametrize("command", ["encode", "decode", "reconstruct", "info"])
+def test_help_shows_an_example(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0
+    assert f"hh-codec {command}" in capsys.readouterr().out.split("example")[1]
