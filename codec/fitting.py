@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 import warnings
@@ -145,6 +146,7 @@ def fit_codec_phase(
         train, phase.batch_size, phase.crop_codes * codec.hop_length, seed=config.seed
     )
     checkpoint = folder / CHECKPOINT
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Lightning's advice on loggers and worker counts
         trainer = Trainer(

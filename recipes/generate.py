@@ -27,8 +27,6 @@ from .files import write_json_lines
 from .schema import GenerateConfig
 from .stages import stage_folder, write_metrics
 
-FEWEST_PROMPT_SECONDS = 1.0
-
 
 @dataclass(frozen=True)
 class Request:
@@ -136,6 +134,7 @@ def choose_texts(config: Config) -> list[Request]:
 
     The prompt of a known speaker is a training clip, that of another a different valid clip.
     """
+    settings = config.generate
     prepared = stage_folder(config, "prepare")
     stores = {split: AudioStore(prepared / split) for split in ("train", "valid")}
     heard = {row["speaker"] for row in stores["train"].rows}
@@ -148,7 +147,7 @@ def choose_texts(config: Config) -> list[Request]:
             for n, other in enumerate(source.rows)
             if other["speaker"] == row["speaker"]
             and other["id"] != row["id"]
-            and other["num_samples"] > FEWEST_PROMPT_SECONDS * source.sample_rate
+            and other["num_samples"] >= settings.min_prompt_seconds * source.sample_rate
         ]
         if row["text"].strip() and others:
             pick = others[(config.seed + index) % len(others)]
@@ -156,7 +155,6 @@ def choose_texts(config: Config) -> list[Request]:
                 row, source.waveform(pick), source.rows[pick]["id"], known, config.seed + index
             )
             requests[known].append(request)
-    settings = config.generate
     return [
         *spread(requests[True], settings.texts_known),
         *spread(requests[False], settings.texts_unseen),

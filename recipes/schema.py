@@ -193,6 +193,8 @@ class GenerateConfig:
     # training, and those whose speaker was not (null = all).
     texts_known: int | None = None
     texts_unseen: int | None = 20
+    # Recordings shorter than this prompt nobody.
+    min_prompt_seconds: float = 1.0
     # Clips of valid to continue, seconds of each that are given, longest continuation.
     continuations: int = 10
     given_seconds: float = 3.0

@@ -30,6 +30,7 @@ def overrides(make_corpus, tmp_path):
         f"run={tmp_path / 'run'}",
         "threads=1",
         "evaluate.words=[sentence,number]",
+        "generate.min_prompt_seconds=0.4",
         "generate.given_seconds=0.2",
         "generate.continue_seconds=0.2",
         "train_text.vocab_size=32",
