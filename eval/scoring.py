@@ -177,11 +177,22 @@ def score_pair(metric: Metric, pair: Pair) -> Row:
         broken = [k for k, v in score.values.items() if v is not None and not math.isfinite(v)]
         if broken:
             raise MetricError(f"not a finite number: {', '.join(broken)}")
-        row.update(values=score.values, details=score.details)
+        row.update(values=_rounded(score.values), details=score.details)
     except (ValueError, ArithmeticError, RuntimeError, OSError) as error:
         row.update(status="failed", reason=str(error) or type(error).__name__)
     row["seconds"] = round(time.perf_counter() - start, 4)
     return row
+
+
+def _rounded(values: dict[str, float | None]) -> dict[str, float | None]:
+    """Values to 9 significant digits.
+
+    Sums over threads differ in the last bits from run to run; a resumed run must not show it.
+    """
+    return {
+        name: float(f"{value:.9g}") if isinstance(value, float) else value
+        for name, value in values.items()
+    }
 
 
 def load_item(pair: Pair, needs: frozenset[Need]) -> Item:

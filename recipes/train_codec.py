@@ -43,7 +43,7 @@ def main(config: Config) -> Path:
     train, valid = AudioStore(prepared / "train"), AudioStore(prepared / "valid")
     wanted = config.train_codec.only or list(phases)
     for number, (name, phase) in enumerate(phases.items()):
-        if name in wanted:
+        if name in wanted and not is_finished(folder / name, phase):
             codec = build_codec(config)
             earlier = list(phases.values())[:number]
             load_earlier(codec, folder, earlier)
