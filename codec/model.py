@@ -64,6 +64,11 @@ class HHCodec(nn.Module):
         return self.config.quantizer.codebook_size
 
     @property
+    def codebook(self) -> Tensor:
+        """(codebook_size, D) vectors of the codes; near each other where the sounds are alike."""
+        return self.quantizer.codebook.detach()
+
+    @property
     def bitrate(self) -> float:
         """Bits per second of the fixed-width code stream."""
         return self.frame_rate * (self.codebook_size - 1).bit_length()

@@ -172,6 +172,8 @@ class TrainSlmConfig:
     warmup_steps: int = 100
     weight_decay: float = 0.1
     bf16: bool = False
+    # Start the embeddings of codes from the codec's codebook, so that like sounds begin alike.
+    place_codes: bool = True
     # Share of documents that open with a speaker prompt, and its length in codes.
     prompt_probability: float = 0.5
     min_prompt_codes: int = 24

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from codec import HHCodec
 from slm import (
     DocumentSettings,
     PackedRows,
@@ -25,6 +26,7 @@ from slm import (
     codes_per_character,
     fit_speech_lm,
     nats_per_code,
+    place_codes,
     save_voices,
 )
 
@@ -47,6 +49,9 @@ def main(config: Config) -> Path:
     stores = {split: TokenStore(encoded / split) for split in SPLITS}
     tokenizer = TextTokenizer.load(stage_folder(config, "train_text"))
     lm = build_lm(config, stores["train"], tokenizer)
+    if config.train_slm.place_codes:
+        codec = HHCodec.from_pretrained(stage_folder(config, "train_codec") / "model")
+        place_codes(lm, codec.codebook, config.seed)
     rows = {split: packed_rows(config, stores[split], tokenizer, lm, split) for split in SPLITS}
     too_long = [{"split": split, **row} for split in SPLITS for row in rows[split].too_long]
     write_json_lines(folder / "too_long.jsonl", too_long)

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from .duration import codes_per_character
     from .generation import Generation, generate
     from .model import SpeechLM
+    from .placement import place_codes
     from .scoring import Score, log_likelihood, nats_per_code
     from .store import TokenStore, TokenStoreWriter
     from .synthesis import Synthesis, Synthesizer
@@ -40,6 +41,7 @@ __all__ = [
     "load_voices",
     "log_likelihood",
     "nats_per_code",
+    "place_codes",
     "save_voices",
 ]
 
@@ -66,6 +68,7 @@ _MODULE_OF = {
     "load_voices": ".voices",
     "log_likelihood": ".scoring",
     "nats_per_code": ".scoring",
+    "place_codes": ".placement",
     "save_voices": ".voices",
 }
 
