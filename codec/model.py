@@ -20,6 +20,8 @@ from .quantizer import SLMVQ
 from .vocoder import Vocoder
 
 CONFIG, WEIGHTS = "config.yaml", "model.safetensors"
+# Models that come with the package, by name.
+BUNDLED = Path(__file__).resolve().parent / "pretrained"
 
 
 class HHCodec(nn.Module):
@@ -220,14 +222,19 @@ class HHCodec(nn.Module):
 
     @classmethod
     def from_pretrained(cls, source: str | os.PathLike[str]) -> HHCodec:
-        """Load a model folder, or a Hugging Face hub repository of the same shape, in eval mode.
+        """Load a codec in eval mode, in fp32.
+
+        Args:
+            source: a model folder, the name of a model that comes with the package
+                ("hh-mini-24k"), or a Hugging Face hub repository of the same shape.
 
         Raises:
             CodecConfigError: nothing is there, or it is not a codec.
         """
         folder = Path(source)
         if not folder.is_dir():
-            folder = _download(str(source))
+            bundled = BUNDLED / str(source)
+            folder = bundled if bundled.is_dir() else _download(str(source))
         codec = cls(CodecConfig.load(folder / CONFIG))
         if not (folder / WEIGHTS).is_file():
             raise CodecConfigError(f"no codec weights at {folder / WEIGHTS}")

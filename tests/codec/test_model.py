@@ -156,3 +156,13 @@ def test_bad_waveforms_are_refused(codec, waveform, lengths, message):
 def test_bad_codes_are_refused(codec, codes, lengths, message):
     with pytest.raises(ValueError, match=message):
         codec.decode(codes, lengths=lengths)
+
+
+def test_the_codec_that_comes_with_the_package_loads_by_name_and_speaks(make_waveform):
+    codec = HHCodec.from_pretrained("hh-mini-24k")
+    waveform = torch.from_numpy(make_waveform(1.0))[None]
+    codes, lengths = codec.encode(waveform)
+    decoded, _ = codec.decode(codes, lengths, torch.tensor([24_000]))
+    assert next(codec.parameters()).dtype == torch.float32
+    assert codes.unique().numel() > 10
+    assert 0.02 < float(decoded.square().mean().sqrt()) < 0.2
