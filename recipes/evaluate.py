@@ -56,8 +56,8 @@ def main(config: Config) -> Path:
         "language_model": language_model_figures(config),
         "generation": generation_figures(config),
     }
-    write_metrics(folder, figures)
-    write_results(config, folder, scored, figures)
+    report = write_results(config, folder, scored, figures)
+    write_metrics(folder, figures | {"report": str(report)})
     return folder
 
 

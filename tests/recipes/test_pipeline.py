@@ -56,6 +56,7 @@ def test_every_stage_reads_what_the_one_before_it_made(overrides, tmp_path, caps
     assert set(figures["words"]) == {"original", "reconstructed", "spoken"}
     assert figures["language_model"]["valid"]["nats_per_code"] > 0
     assert figures["codebook"]["valid"]["num_tokens"] == 3 * 12
+    assert figures["report"] == str(run / "evaluate/report.html")
     report = (run / "evaluate/report.html").read_text(encoding="utf-8")
     assert "unigram entropy" in report
     assert report.count("<audio") >= 5
