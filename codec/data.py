@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import soxr
 import torch
 from lightning import LightningDataModule
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
@@ -22,11 +24,22 @@ class CropBatches(IterableDataset[tuple[int, Tensor]]):
         crop_samples: length of a crop; shorter clips are zero-padded on the right.
         seed: of the draw.
         start: number of the first batch.
+        speed: crops are played up to this share faster or slower, log-uniformly; it moves pitch
+            and formants too, so that few speakers act as many. 0 leaves them alone.
     """
 
     def __init__(
-        self, store: AudioStore, batch_size: int, crop_samples: int, *, seed: int, start: int = 0
+        self,
+        store: AudioStore,
+        batch_size: int,
+        crop_samples: int,
+        *,
+        seed: int,
+        start: int = 0,
+        speed: float = 0.0,
     ) -> None:
+        if not 0.0 <= speed < 0.5:
+            raise ValueError(f"expected speed in [0, 0.5), got {speed}")
         if len(store) == 0:
             raise ValueError(f"{store.folder}: expected at least one clip to train on, got none")
         self.store = store
@@ -34,6 +47,7 @@ class CropBatches(IterableDataset[tuple[int, Tensor]]):
         self.crop_samples = crop_samples
         self.seed = seed
         self.start = start
+        self.speed = speed
         sizes = np.array([row["num_samples"] for row in store.rows], dtype=np.float64)
         self._ends = np.cumsum(sizes)
 
@@ -47,10 +61,21 @@ class CropBatches(IterableDataset[tuple[int, Tensor]]):
         clips = np.searchsorted(self._ends, draw.random(self.batch_size) * self._ends[-1], "right")
         crops = []
         for clip in clips:
-            spare = self.store.rows[clip]["num_samples"] - self.crop_samples
+            factor = np.exp(draw.uniform(-1, 1) * np.log1p(self.speed)) if self.speed else 1.0
+            taken = round(self.crop_samples * factor)
+            spare = self.store.rows[clip]["num_samples"] - taken
             start = int(draw.integers(0, spare + 1)) if spare > 0 else 0
-            crops.append(self.store.crop(int(clip), start, self.crop_samples))
+            crops.append(self._at_speed(self.store.crop(int(clip), start, taken)))
         return torch.from_numpy(np.stack(crops))
+
+    def _at_speed(self, crop: NDArray[np.float32]) -> NDArray[np.float32]:
+        """A crop of any length played within `crop_samples` samples."""
+        if len(crop) == self.crop_samples:
+            return crop
+        played = soxr.resample(crop, len(crop), self.crop_samples, quality="MQ")
+        fitted = np.zeros(self.crop_samples, dtype=np.float32)
+        fitted[: len(played)] = played[: self.crop_samples]
+        return fitted
 
     def __iter__(self) -> Iterator[tuple[int, Tensor]]:
         number = self.start

@@ -143,7 +143,11 @@ def fit_codec_phase(
     folder.mkdir(parents=True, exist_ok=True)
     module = CodecTraining(codec, phase, config.seed)
     batches = CropBatches(
-        train, phase.batch_size, phase.crop_codes * codec.hop_length, seed=config.seed
+        train,
+        phase.batch_size,
+        phase.crop_codes * codec.hop_length,
+        seed=config.seed,
+        speed=phase.speed,
     )
     checkpoint = folder / CHECKPOINT
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)

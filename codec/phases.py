@@ -45,6 +45,7 @@ class PhaseConfig:
         steps: generator steps.
         batch_size: crops a step.
         crop_codes: length of a crop in codes.
+        speed: training crops are played up to this share faster or slower, pitch included.
         learning_rate: peak of the warmup-and-cosine schedule.
         warmup_steps: linear warmup.
         weight_decay: of AdamW.
@@ -64,6 +65,7 @@ class PhaseConfig:
     steps: int = 1000
     batch_size: int = 16
     crop_codes: int = 48
+    speed: float = 0.0
     learning_rate: float = 5e-4
     warmup_steps: int = 100
     weight_decay: float = 0.01

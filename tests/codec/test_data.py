@@ -45,3 +45,21 @@ def test_an_empty_store_is_refused(tmp_path):
         pass
     with pytest.raises(ValueError, match="at least one clip"):
         CropBatches(AudioStore(tmp_path), 4, 2048, seed=0)
+
+
+def test_speed_moves_the_pitch_of_a_crop_by_at_most_its_share(tmp_path):
+    rate, pitch = 24_000, 1_000.0
+    tone = np.sin(2 * np.pi * pitch * np.arange(4 * rate) / rate).astype(np.float32)
+    with AudioStoreWriter(tmp_path, rate) as writer:
+        writer.add(tone, {"id": "tone"})
+    batch = CropBatches(AudioStore(tmp_path), 64, rate // 2, seed=0, speed=0.2).batch(0)
+    assert batch.shape == (64, rate // 2)
+    window = torch.hann_window(rate // 2)
+    heard = torch.fft.rfft(batch * window).abs().argmax(1) * 2.0  # Hz
+    assert 1000 / 1.21 < heard.min() < 870
+    assert 1150 < heard.max() < 1210
+
+
+def test_a_speed_that_is_no_share_is_refused(store):
+    with pytest.raises(ValueError, match=r"speed in \[0, 0.5\), got 0.5"):
+        CropBatches(store, 4, 2048, seed=0, speed=0.5)
