@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from codec.phases import PhaseConfig
+from codec.phases import PARTS, PhaseConfig
 
 STAGE_NAMES = (
     "prepare",
@@ -112,6 +112,14 @@ class CodecConfig:
     preset: str = "mini"
     # Fields of that preset to change, nested as in a codec's config.yaml.
     overrides: dict[str, Any] = field(default_factory=dict)
+    # A trained codec to go on from instead of random weights: the name of a bundled one
+    # (hh-mini-24k), a model folder or a hub repository; and which of its parts are taken.
+    start: str | None = None
+    start_parts: list[str] = field(default_factory=lambda: list(PARTS))
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.start_parts) - set(PARTS))
+        require(not unknown, "codec.start_parts", f"some of {', '.join(PARTS)}", unknown)
 
 
 @dataclass

@@ -60,14 +60,26 @@ def main(config: Config) -> Path:
 
 
 def build_codec(config: Config) -> HHCodec:
-    """A codec with random weights that depend on the seed alone.
+    """The codec that training starts from: random weights of the seed alone, or `codec.start`'s.
 
     Raises:
-        ValueError: an unknown preset, or overrides that do not fit it.
+        ValueError: an unknown preset, overrides that do not fit it, or parts of `codec.start`
+            that have other sizes.
     """
     torch.manual_seed(config.seed)
     preset = CodecConfig.preset(config.codec.preset).to_dict()
-    return HHCodec(CodecConfig.from_dict(_merged(preset, config.codec.overrides)))
+    codec = HHCodec(CodecConfig.from_dict(_merged(preset, config.codec.overrides)))
+    if config.codec.start is not None:
+        start = HHCodec.from_pretrained(config.codec.start)
+        for part in config.codec.start_parts:
+            try:
+                getattr(codec, part).load_state_dict(getattr(start, part).state_dict())
+            except RuntimeError as error:
+                raise ValueError(
+                    f"codec.start: the {part} of {config.codec.start} does not fit that of preset "
+                    f"{config.codec.preset} with its overrides: {error}"
+                ) from error
+    return codec
 
 
 def fit_config(config: Config) -> FitConfig:
