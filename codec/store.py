@@ -107,9 +107,20 @@ class AudioStore:
                 f"bytes, got {len(self.rows)} and {size}; prepare it again"
             )
         self.sample_rate: int = header["sample_rate"]
-        self._samples = (
-            np.memmap(self.folder / SAMPLES, dtype="<i2", mode="r") if size else np.zeros(0, "<i2")
-        )
+        self._open()
+
+    def _open(self) -> None:
+        path = self.folder / SAMPLES
+        empty = path.stat().st_size == 0
+        self._samples = np.zeros(0, "<i2") if empty else np.memmap(path, dtype="<i2", mode="r")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the samples, which a worker maps for itself: pickled, they would be copied."""
+        return {name: value for name, value in vars(self).items() if name != "_samples"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._open()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -118,10 +129,11 @@ class AudioStore:
         """The whole clip as (T,) float32 in [-1, 1]."""
         return self.crop(index, 0, self.rows[index]["num_samples"])
 
-    def crop(self, index: int, start: int, samples: int) -> NDArray[np.float32]:
-        """`samples` samples of a clip from `start` on, zero-padded past its end."""
+    def crop(self, index: int, start: int, num_samples: int, /) -> NDArray[np.float32]:
+        """`num_samples` samples of a clip from `start` on, zero-padded past its end."""
         row = self.rows[index]
-        taken = self._samples[row["start"] + start : row["start"] + row["num_samples"]][:samples]
-        crop = np.zeros(samples, dtype=np.float32)
+        first, end = row["start"] + start, row["start"] + row["num_samples"]
+        taken = self._samples[first : min(end, first + num_samples)]
+        crop = np.zeros(num_samples, dtype=np.float32)
         crop[: len(taken)] = taken.astype(np.float32) / 32767.0
         return crop

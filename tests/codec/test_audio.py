@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from codec.audio import AudioError, normalize_loudness, read_audio, write_audio
+from codec.audio import (
+    AudioError,
+    audio_info,
+    audio_level,
+    normalize_loudness,
+    read_audio,
+    write_audio,
+)
 
 
 def test_a_written_file_reads_back(tmp_path, make_waveform):
@@ -30,6 +37,41 @@ def test_a_part_of_a_file_is_that_part(tmp_path, make_waveform):
     write_audio(tmp_path / "a.flac", waveform)
     part = read_audio(tmp_path / "a.flac", start=0.25, duration=0.5)
     np.testing.assert_allclose(part, waveform[6000:18_000], atol=1 / 32768)
+
+
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+def test_a_part_of_a_resampled_file_is_that_part_of_the_whole(tmp_path, make_waveform, rate):
+    soundfile.write(tmp_path / "a.wav", make_waveform(1.0, sample_rate=rate), rate)
+    whole = read_audio(tmp_path / "a.wav")
+    part = read_audio(tmp_path / "a.wav", start=0.3, duration=0.2)
+    np.testing.assert_allclose(part, whole[7200:12_000], atol=1e-6)
+    assert len(read_audio(tmp_path / "a.wav", start=0.9, duration=5.0)) == 2400
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ({"start": 0.2}, "nothing to read from 0.2 s, it lasts 0.100 s"),
+        ({"start": -0.1}, "nothing to read from -0.1 s"),
+        ({"duration": 0.0}, "nothing to read"),
+        ({"sample_rate": 0}, "sample rate of 1 Hz or more, got 0"),
+    ],
+)
+def test_a_part_that_is_not_there_is_refused(tmp_path, make_waveform, part, message):
+    write_audio(tmp_path / "a.wav", make_waveform(0.1))
+    with pytest.raises(AudioError, match=message):
+        read_audio(tmp_path / "a.wav", **part)
+
+
+def test_long_files_are_read_block_by_block(tmp_path, make_waveform, monkeypatch):
+    waveform = make_waveform(1.0)
+    write_audio(tmp_path / "a.wav", waveform)
+    whole, level = read_audio(tmp_path / "a.wav"), audio_level(tmp_path / "a.wav")
+    monkeypatch.setattr("codec.audio.BLOCK", 1000)
+    np.testing.assert_array_equal(read_audio(tmp_path / "a.wav"), whole)
+    assert audio_level(tmp_path / "a.wav") == pytest.approx(level)
+    assert level[0] == pytest.approx(np.sqrt(np.mean(waveform**2)), rel=1e-3)
+    assert audio_info(tmp_path / "a.wav") == (24_000, 24_000)
 
 
 def bad_files(folder, waveform):

@@ -1,8 +1,12 @@
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
-from codec.data import CropBatches
+from codec.data import CodecData, CropBatches
 from codec.store import AudioStore, AudioStoreWriter
 
 
@@ -63,3 +67,94 @@ def test_speed_moves_the_pitch_of_a_crop_by_at_most_its_share(tmp_path):
 def test_a_speed_that_is_no_share_is_refused(store):
     with pytest.raises(ValueError, match=r"speed in \[0, 0.5\), got 0.5"):
         CropBatches(store, 4, 2048, seed=0, speed=0.5)
+
+
+@pytest.fixture
+def other_store(tmp_path, make_waveform):
+    with AudioStoreWriter(tmp_path / "other", 24_000) as writer:
+        for seed in range(3):
+            writer.add(make_waveform(0.5, seed=10 + seed), {"id": f"o{seed}"})
+    return AudioStore(tmp_path / "other")
+
+
+@pytest.mark.parametrize("num_workers", [0, 1, 2])
+def test_batches_do_not_depend_on_the_number_of_workers(store, num_workers):
+    batches = CropBatches(store, 2, 2048, seed=7, start=3)
+    loader = DataLoader(batches, batch_size=None, num_workers=num_workers)
+    for number, (found, batch) in zip(range(3, 8), loader, strict=False):
+        assert found == number
+        assert torch.equal(batch, batches.batch(number))
+
+
+def trainer_at(step, rank) -> Any:
+    return SimpleNamespace(global_step=step, global_rank=rank)
+
+
+def test_training_resumes_at_its_step_with_workers(store):
+    data = CodecData(CropBatches(store, 2, 2048, seed=7), store, num_workers=2, prefetch=2)
+    data.trainer = trainer_at(11, rank=0)
+    number, batch = next(iter(data.train_dataloader()))
+    assert number == 11
+    assert torch.equal(batch, CropBatches(store, 2, 2048, seed=7).batch(11))
+
+
+def test_processes_that_train_together_see_other_crops(store):
+    data = CodecData(CropBatches(store, 2, 2048, seed=7), store)
+    data.trainer = trainer_at(0, rank=1)
+    _, batch = next(iter(data.train_dataloader()))
+    assert not torch.equal(batch, CropBatches(store, 2, 2048, seed=7).batch(0))
+
+
+def test_sources_give_their_shares_of_the_crops(store, other_store):
+    batches = CropBatches([(store, 1.0), (other_store, 3.0)], 4000, 16, seed=0)
+    places = batches.places(0)
+    assert np.mean([place.source for place in places]) == pytest.approx(0.75, abs=0.03)
+    first = [place.clip for place in places if place.source == 0]
+    shares = np.bincount(first, minlength=3) / len(first)
+    np.testing.assert_allclose(shares, np.array([0.2, 1.0, 3.0]) / 4.2, atol=0.05)
+    none = CropBatches([(store, 0.0), (other_store, 1.0)], 400, 16, seed=0)
+    assert {place.source for place in none.places(0)} == {1}
+
+
+def test_sources_without_shares_give_crops_by_their_duration(store, other_store):
+    batches = CropBatches([(store, None), (other_store, None)], 4000, 16, seed=0)
+    share = np.mean([place.source for place in batches.places(0)])
+    assert share == pytest.approx(1.5 / 5.7, abs=0.03)
+
+
+def test_one_source_in_a_list_is_that_source(store):
+    alone = CropBatches(store, 4, 2048, seed=7).batch(3)
+    assert torch.equal(CropBatches([(store, None)], 4, 2048, seed=7).batch(3), alone)
+
+
+@pytest.mark.parametrize("speed", [0.0, 0.3])
+def test_places_say_where_the_crops_are_from(store, other_store, speed):
+    sources = [store, other_store]
+    batches = CropBatches([(s, None) for s in sources], 32, 20_000, seed=1, speed=speed)
+    for place, crop in zip(batches.places(5), batches.batch(5), strict=True):
+        clip = sources[place.source].waveform(place.clip)[place.start :][: place.taken]
+        assert place.length == round(len(clip) * 20_000 / place.taken)
+        assert crop[place.length + 300 :].abs().sum() < 1e-4
+        if place.taken == 20_000:
+            np.testing.assert_array_equal(crop[: place.length], clip)
+
+
+@pytest.mark.parametrize(
+    ("shares", "message"),
+    [
+        ((0.0, 0.0), "share above 0"),
+        ((1.0, -1.0), "share of 0 or more, got -1"),
+        ((1.0, None), "for every source or for none"),
+        ((), "at least one source"),
+    ],
+)
+def test_shares_that_are_none_are_refused(store, shares, message):
+    with pytest.raises(ValueError, match=message):
+        CropBatches([(store, share) for share in shares], 4, 2048, seed=0)
+
+
+def test_sources_of_different_rates_are_refused(store, tmp_path, make_waveform):
+    with AudioStoreWriter(tmp_path / "slow", 16_000) as writer:
+        writer.add(make_waveform(0.5), {"id": "a"})
+    with pytest.raises(ValueError, match="expected 24000 Hz"):
+        CropBatches([(store, 1.0), (AudioStore(tmp_path / "slow"), 1.0)], 4, 2048, seed=0)

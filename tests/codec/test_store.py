@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pytest
 
@@ -23,6 +25,14 @@ def test_a_crop_past_the_end_is_padded_with_silence(tmp_path):
     write(tmp_path, [np.full(10, 0.5, np.float32), np.full(10, -0.5, np.float32)])
     crop = AudioStore(tmp_path).crop(0, 6, 8)
     np.testing.assert_allclose(crop, [0.5] * 4 + [0.0] * 4, atol=1e-4)
+
+
+def test_a_store_goes_to_a_worker_without_its_samples(tmp_path, make_waveform):
+    write(tmp_path, [make_waveform(2.0)])
+    store = AudioStore(tmp_path)
+    pickled = pickle.dumps(store)
+    assert len(pickled) < 1000
+    np.testing.assert_array_equal(pickle.loads(pickled).waveform(0), store.waveform(0))
 
 
 def test_an_unfinished_store_is_not_read(tmp_path, make_waveform):

@@ -1,0 +1,89 @@
+"""Frames on the time axis: where the frames of a codec or a teacher lie, and moving between them.
+
+Times count from the first sample of a recording; sample k covers [k, k + 1) / sample_rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class FrameGrid:
+    """Evenly spaced frames.
+
+    Attributes:
+        rate: frames per second, Hz.
+        offset: centre of frame 0, s.
+    """
+
+    rate: float
+    offset: float
+
+    @classmethod
+    def of_hops(cls, sample_rate: int, hop_length: float) -> FrameGrid:
+        """Frames that cut the time axis into hops; a codec's code i speaks for hop i."""
+        return cls(sample_rate / hop_length, 0.5 * hop_length / sample_rate)
+
+    @classmethod
+    def of_convolutions(
+        cls, sample_rate: int, kernels: Sequence[int], strides: Sequence[int]
+    ) -> FrameGrid:
+        """Frames of a stack of unpadded convolutions over samples.
+
+        Frame n sees the samples n * stride to n * stride + field - 1, so its centre is at
+        (n * stride + field / 2) / sample_rate. HuBERT's kernels 10, 3, 3, 3, 3, 2, 2 at strides
+        5, 2, 2, 2, 2, 2, 2 give a stride of 320 and a field of 400 samples: 50 frames a second,
+        the first centred 12.5 ms into the recording.
+        """
+        field, stride = receptive_field(kernels, strides)
+        return cls(sample_rate / stride, 0.5 * field / sample_rate)
+
+    def centres(self, num_frames: int, device: torch.device | None = None) -> Tensor:
+        """(num_frames,) float64 centres, s."""
+        return (
+            self.offset + torch.arange(num_frames, dtype=torch.float64, device=device) / self.rate
+        )
+
+
+def receptive_field(kernels: Sequence[int], strides: Sequence[int]) -> tuple[int, int]:
+    """Samples that one output of stacked convolutions sees, and samples between outputs."""
+    field, stride = 1, 1
+    for kernel, step in zip(kernels, strides, strict=True):
+        field += (kernel - 1) * stride
+        stride *= step
+    return field, stride
+
+
+def features_at(
+    features: Tensor, counts: Tensor, grid: FrameGrid, times: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Features read off at other moments, linearly between the two frames around each.
+
+    A moment before the first or after the last frame takes that frame, and is covered when it is
+    no more than 1 / rate away from its centre.
+
+    Args:
+        features: (B, N, D).
+        counts: (B,) int64 frames of each row that exist; those of a row with 0 are not read.
+        grid: where the frames lie.
+        times: (B, L) or (L,) float64 moments, s.
+
+    Returns:
+        features (B, L, D) in their own type, 0 for rows without frames, and covered (B, L) bool.
+    """
+    wanted = ((times - grid.offset) * grid.rate).expand(len(features), -1)
+    last = (counts - 1).clamp(min=0).to(wanted)[:, None]
+    places = wanted.clamp(min=0.0).minimum(last)
+    exists = (counts > 0)[:, None]
+    covered = exists & ((wanted - places).abs() <= 1.0)
+    below = places.floor().long()
+    above = (below + 1).minimum(last.long())
+    share = (places - below).to(features.dtype)[..., None]
+    rows = torch.arange(len(features), device=features.device)[:, None]
+    low, high = features[rows, below], features[rows, above]
+    return torch.where(exists[..., None], low + share * (high - low), 0.0), covered
