@@ -3,75 +3,113 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from .audio import FORMATS, write_audio
-from .code_file import SUFFIX, CodeFile
+from tqdm import tqdm
+
+from .audio import FORMATS
+from .bitstream import SUFFIX
 from .config import CodecConfig
 from .description import describe
+from .jobs import RECORDINGS, Setup, convert_all, tree_pairs
 from .model import HHCodec
-from .reconstruction import (
-    Pair,
-    decode_codes,
-    encode_recording,
-    folder_pairs,
-    reconstruct_all,
-)
+from .reconstruction import Pair
+from .verification import as_lines, verify_file
 
 Report = dict[str, Any]
 
 
 def encode(arguments: argparse.Namespace) -> tuple[Report, int]:
-    """A recording to a code file."""
-    _check_suffix(arguments.output, (SUFFIX,))
-    codec = HHCodec.from_pretrained(arguments.codec)
-    file = encode_recording(codec, arguments.input)
-    file.save(arguments.output)
-    return _file_report(arguments, file), 0
+    """Recordings to `.hhc` files."""
+    return _convert(arguments, "encode", RECORDINGS, (SUFFIX,), SUFFIX)
 
 
 def decode(arguments: argparse.Namespace) -> tuple[Report, int]:
-    """A code file to a recording."""
-    _check_suffix(arguments.output, tuple(FORMATS))
-    file = CodeFile.load(arguments.input)
-    codec = HHCodec.from_pretrained(arguments.codec)
-    write_audio(arguments.output, decode_codes(codec, file), codec.sample_rate)
-    return _file_report(arguments, file), 0
+    """`.hhc` files to recordings."""
+    kind = "salvage" if arguments.salvage else "decode"
+    return _convert(arguments, kind, (SUFFIX,), tuple(FORMATS), ".wav")
 
 
 def reconstruct(arguments: argparse.Namespace) -> tuple[Report, int]:
-    """Recordings through the codec and back; status 1 when some could not be read."""
+    """Recordings through the codec and back."""
+    return _convert(arguments, "reconstruct", RECORDINGS, tuple(FORMATS), None)
+
+
+def _convert(
+    arguments: argparse.Namespace,
+    kind: str,
+    suffixes: tuple[str, ...],
+    outputs: tuple[str, ...],
+    made: str | None,
+) -> tuple[Report, int]:
+    """A file or a tree; status 1 when some files could not be converted."""
     source, target, others = arguments.input, arguments.output, 0
     if not source.exists():
-        raise ValueError(f"{source}: expected a recording or a folder, there is none")
+        raise ValueError(f"{source}: expected a file or a folder, there is none")
     if source.is_dir():
-        pairs, others = folder_pairs(source, target)
+        pairs, others = tree_pairs(source, target, suffixes, made)
     else:
-        _check_suffix(target, tuple(FORMATS))
+        if target.suffix.lower() not in outputs:
+            raise ValueError(f"{target}: expected a name ending in {' or '.join(outputs)}")
         if target.resolve() == source.resolve():
-            raise ValueError(f"{target}: expected another file than the recording itself")
+            raise ValueError(f"{target}: expected another file than the input itself")
         pairs = [Pair(source, target)]
-    codec = HHCodec.from_pretrained(arguments.codec)
+    setup = Setup(
+        arguments.codec, arguments.device, arguments.workers, arguments.batch_size
+    ).check()
+    codec = setup.load()
     began = time.perf_counter()
-    outcome = reconstruct_all(codec, pairs, resume=arguments.resume)
+    outcome = convert_all(setup, codec, kind, pairs, resume=arguments.resume)
     seconds = time.perf_counter() - began
-    report = {
+    duration = outcome.num_samples / codec.sample_rate
+    report: Report = {
         "input": str(source),
         "output": str(target),
         "num_done": outcome.num_done,
         "num_skipped": outcome.num_skipped,
         "num_failed": len(outcome.failed),
         "num_other_files": others,
-        "duration": outcome.duration,
+        "duration": duration,
+        "num_samples": outcome.num_samples,
+        "num_codes": outcome.num_codes,
         "seconds": seconds,
-        "real_time_factor": seconds / outcome.duration if outcome.duration else None,
+        "real_time_factor": seconds / duration if duration else None,
         "codec_fingerprint": codec.fingerprint,
         "failed": outcome.failed,
     }
+    if kind == "salvage":
+        report["lost_blocks"] = outcome.lost_blocks
     return report, int(bool(outcome.failed))
+
+
+def verify(arguments: argparse.Namespace) -> tuple[Report, int]:
+    """Check recordings and `.hhc` files; status 1 when one does not pass."""
+    place: Path = arguments.input
+    if not place.exists():
+        raise ValueError(f"{place}: expected a file or a folder, there is none")
+    paths = [place]
+    if place.is_dir():
+        kinds = (*RECORDINGS, SUFFIX)
+        paths = sorted(path for path in place.rglob("*") if path.suffix.lower() in kinds)
+        if not paths:
+            raise ValueError(f"{place}: expected files of {' '.join(kinds)}, got none")
+    codec = Setup(arguments.codec, arguments.device).check().load()
+    bar = tqdm(paths, desc="verify", unit="file", file=sys.stderr)
+    verdicts = {str(path): verify_file(codec, path) for path in bar}
+    num_failed = sum(not each.is_sound for each in verdicts.values())
+    report = {
+        "num_files": len(verdicts),
+        "num_failed": num_failed,
+        "codec_fingerprint": codec.fingerprint,
+        "files": {p: {**asdict(v), "is_sound": v.is_sound} for p, v in verdicts.items()},
+        "lines": as_lines(verdicts),
+    }
+    return report, int(num_failed > 0)
 
 
 def info(arguments: argparse.Namespace) -> tuple[Report, int]:
@@ -79,7 +117,7 @@ def info(arguments: argparse.Namespace) -> tuple[Report, int]:
     if arguments.preset is not None:
         codec = HHCodec(CodecConfig.preset(arguments.preset))
         return {**describe(codec), "fingerprint": None}, 0
-    codec = HHCodec.from_pretrained(arguments.codec)
+    codec = HHCodec.from_pretrained(arguments.codec, fold=False)
     return {**describe(codec), "fingerprint": codec.fingerprint}, 0
 
 
@@ -87,23 +125,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], tuple[Report, int]]] = {
     "encode": encode,
     "decode": decode,
     "reconstruct": reconstruct,
+    "verify": verify,
     "info": info,
 }
-
-
-def _check_suffix(path: Path, suffixes: tuple[str, ...]) -> None:
-    """Refuse an output name before any work."""
-    if path.suffix.lower() not in suffixes:
-        raise ValueError(f"{path}: expected a name ending in {' or '.join(suffixes)}")
-
-
-def _file_report(arguments: argparse.Namespace, file: CodeFile) -> Report:
-    """Figures of one recording and its code file."""
-    return {
-        "input": str(arguments.input),
-        "output": str(arguments.output),
-        "duration": file.duration,
-        "num_samples": file.num_samples,
-        "num_codes": len(file.codes),
-        "codec_fingerprint": file.codec_fingerprint,
-    }

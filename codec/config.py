@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, replace
+import math
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from .fields import FIRST_FIELDS, CodecConfigError, identity, require
+
 PARTS = ("mel", "encoder", "quantizer", "decoder", "vocoder")
-
-
-class CodecConfigError(ValueError):
-    """A codec configuration that cannot be built; the message names the field."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +25,13 @@ class MelConfig:
         sample_rate: samples per second, Hz.
         n_fft: transform and window length, samples.
         hop_length: samples per mel frame.
-        n_mels: mel bands (HTK scale, no area normalisation, 0 Hz to half the sample rate).
+        n_mels: mel bands, 0 Hz to half the sample rate.
         floor: magnitudes are clamped to at least this before the natural logarithm.
         padding: "same" gives T / hop frames centred between samples, "center" gives
             T / hop + 1 frames centred on samples (the convention of published Vocos weights).
+        filters: "htk" (HTK scale, filters of peak 1) or "slaney" (Slaney's scale, filters of
+            area 1 / Hz; the convention of BigVGAN).
+        power_offset: added to the squared magnitude under the square root.
     """
 
     sample_rate: int = 24_000
@@ -38,11 +40,29 @@ class MelConfig:
     n_mels: int = 100
     floor: float = 1e-7
     padding: str = "same"
+    filters: str = "htk"
+    power_offset: float = 0.0
 
     @property
     def fingerprint(self) -> str:
         """Hex digest of the convention: two parts may meet only when theirs are equal."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+        values = identity(self, FIRST_FIELDS["mel"])
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+    def check(self) -> MelConfig:
+        """Return self when it can be computed.
+
+        Raises:
+            CodecConfigError: naming the field, what was expected and what came.
+        """
+        checks = [
+            (self.padding in ("same", "center"), "padding", "same or center"),
+            (self.floor > 0, "floor", "a positive number"),
+            (self.filters in ("htk", "slaney"), "filters", "htk or slaney"),
+            (self.power_offset >= 0, "power_offset", "zero or more"),
+        ]
+        require(self, "mel.", checks)
+        return self
 
 
 @dataclass(frozen=True)
@@ -78,13 +98,20 @@ class QuantizerConfig:
     Attributes:
         codebook_size: entries of a codebook.
         dim: width D of latents and codebook entries.
-        hidden_dim: width of the codebook transform's hidden layer; at least 2 * dim, so that the
+        hidden_dim: width of the hidden layer of an "mlp" transform; at least 2 * dim, so that the
             transform can start at the identity.
         num_stages: residual stages in training; only the first is coded.
         shared_transform: whether the stages share one transform.
         commitment: weight of the latents' share in the loss, against 1 for the codebook's.
         normalize_latents: standardise every latent channel by running statistics, which are
             frozen when the codebook is filled from data.
+        kind: "simvq", or "ema" for classic vector quantisation, whose entries are moving
+            averages of latents.
+        transform: of a "simvq" codebook: "mlp" (linear, ReLU, linear), "linear", or "none",
+            which leaves the codebook as it was filled.
+        ema_decay: of the averages of "ema", a training step.
+        ema_dead_share: an entry of "ema" whose averaged count falls below this share of an even
+            one is moved onto a latent; 0 leaves dead entries where they are.
     """
 
     codebook_size: int = 8192
@@ -94,6 +121,10 @@ class QuantizerConfig:
     shared_transform: bool = False
     commitment: float = 0.25
     normalize_latents: bool = True
+    kind: str = "simvq"
+    transform: str = "mlp"
+    ema_decay: float = 0.99
+    ema_dead_share: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -119,17 +150,47 @@ class DecoderConfig:
 
 @dataclass(frozen=True)
 class VocoderConfig:
-    """Vocos: log-mel (B, M, F) to waveform.
+    """Log-mel (B, M, F) to waveform.
 
     Attributes:
-        dim: width of the ConvNeXt backbone.
-        intermediate_dim: hidden width of its blocks.
-        num_layers: number of blocks.
+        dim: width of the ConvNeXt backbone ("vocos").
+        intermediate_dim: hidden width of its blocks ("vocos").
+        num_layers: number of blocks ("vocos").
+        kind: "vocos" (ConvNeXt at the mel rate and an inverse STFT) or "bigvgan" (BigVGAN-v2:
+            transposed and periodic convolutions up to the sample rate, about a hundred times
+            the arithmetic).
+        channels: width before the first upsampling, halved by each ("bigvgan").
+        ratios: upsampling factors; their product is the mel's hop length ("bigvgan").
+        kernels: of the residual blocks after every upsampling ("bigvgan").
     """
 
     dim: int = 512
     intermediate_dim: int = 1536
     num_layers: int = 8
+    kind: str = "vocos"
+    channels: int = 1536
+    ratios: tuple[int, ...] = (4, 4, 2, 2, 2, 2)
+    kernels: tuple[int, ...] = (3, 7, 11)
+
+    def check(self, mel: MelConfig) -> VocoderConfig:
+        """Return self when it can be built for mels of this convention.
+
+        Raises:
+            CodecConfigError: naming the field, what was expected and what came.
+        """
+        is_vocos = self.kind == "vocos"
+        hop, halvings = math.prod(self.ratios), 2 ** len(self.ratios)
+        checks = [
+            (self.kind in ("vocos", "bigvgan"), "kind", "vocos or bigvgan"),
+            (is_vocos or hop == mel.hop_length, "ratios", f"product {mel.hop_length}"),
+            (is_vocos or self.channels % halvings == 0, "channels", f"a multiple of {halvings}"),
+        ]
+        require(self, "vocoder.", checks)
+        if not is_vocos and mel.padding != "same":
+            raise CodecConfigError(
+                f"codec config mel.padding: expected same for bigvgan, got {mel.padding!r}"
+            )
+        return self
 
 
 @dataclass(frozen=True)
@@ -163,30 +224,37 @@ class CodecConfig:
         Raises:
             CodecConfigError: naming the field, what was expected and what came.
         """
-        product = 1
-        for ratio in self.encoder.ratios:
-            product *= ratio
+        self.mel.check()
+        self.vocoder.check(self.mel)
+        product = math.prod(self.encoder.ratios)
         checks = [
             (self.encoder.kind in ("seanet", "mel"), "encoder.kind", "seanet or mel"),
             (product == self.hop_length, "encoder.ratios", f"product {self.hop_length}"),
             (self.hop_length % self.mel.hop_length == 0, "mel.hop_length", "a divisor of the hop"),
-            (self.mel.padding in ("same", "center"), "mel.padding", "same or center"),
-            (self.mel.floor > 0, "mel.floor", "a positive number"),
             (2 <= self.quantizer.codebook_size <= 65536, "quantizer.codebook_size", "2..65536"),
             (
-                self.quantizer.hidden_dim >= 2 * self.quantizer.dim,
+                self.quantizer.transform != "mlp"
+                or self.quantizer.hidden_dim >= 2 * self.quantizer.dim,
                 "quantizer.hidden_dim",
                 f"at least {2 * self.quantizer.dim}",
             ),
             (1 <= self.quantizer.num_stages <= 2, "quantizer.num_stages", "1 or 2"),
+            (self.quantizer.kind in ("simvq", "ema"), "quantizer.kind", "simvq or ema"),
+            (
+                self.quantizer.transform in ("mlp", "linear", "none"),
+                "quantizer.transform",
+                "mlp, linear or none",
+            ),
+            (0 <= self.quantizer.ema_decay < 1, "quantizer.ema_decay", "a number in [0, 1)"),
         ]
-        for passed, name, expected in checks:
-            if not passed:
-                value: Any = self
-                for part in name.split("."):
-                    value = getattr(value, part)
-                raise CodecConfigError(f"codec config {name}: expected {expected}, got {value!r}")
+        require(self, "", checks)
         return self
+
+    @property
+    def fingerprint_values(self) -> dict[str, Any]:
+        """What a codec's fingerprint hashes of its config: see FIRST_FIELDS."""
+        parts = {name: identity(getattr(self, name), FIRST_FIELDS[name]) for name in PARTS}
+        return {**identity(self, FIRST_FIELDS[""], without=PARTS), **parts}
 
     def to_dict(self) -> dict[str, Any]:
         """Nested plain containers, ready for YAML or JSON."""
@@ -225,41 +293,18 @@ class CodecConfig:
 
     @classmethod
     def preset(cls, name: str) -> CodecConfig:
-        """One of the built-in sizes: "hh_24khz" (the paper's), "mini" (CPU), "tiny" (tests).
+        """A built-in size.
+
+        "hh_24khz" is the paper's with Vocos, "hh_24khz_bigvgan" with the paper's own vocoder,
+        "mini" is for a CPU, "tiny" for tests.
 
         Raises:
             CodecConfigError: for another name.
         """
+        from .presets import PRESETS  # which is made of this class
+
         if name not in PRESETS:
             raise CodecConfigError(
                 f"unknown codec preset {name!r}: expected one of {list(PRESETS)}"
             )
         return PRESETS[name].check()
-
-
-_SPEECH_MEL = MelConfig(floor=1e-2, padding="same")
-
-_MINI = CodecConfig(
-    name="mini",
-    loudness_dbfs=-23.0,
-    mel=_SPEECH_MEL,
-    encoder=EncoderConfig(
-        kind="mel", channels=160, dim=256, num_mel_blocks=2, num_blocks=4, num_lstm_layers=0
-    ),
-    quantizer=QuantizerConfig(dim=32, hidden_dim=512),
-    decoder=DecoderConfig(dim=256, num_layers=6, dropout=0.0, num_refine_layers=3, refine_dim=160),
-    vocoder=VocoderConfig(dim=256, intermediate_dim=768, num_layers=6),
-)
-
-PRESETS: dict[str, CodecConfig] = {
-    "hh_24khz": CodecConfig(mel=MelConfig(padding="center")),
-    "mini": _MINI,
-    "tiny": replace(
-        _MINI,
-        name="tiny",
-        encoder=replace(_MINI.encoder, channels=32, dim=64, num_mel_blocks=1, num_blocks=1),
-        quantizer=QuantizerConfig(codebook_size=64, dim=8, hidden_dim=16),
-        decoder=replace(_MINI.decoder, dim=64, num_layers=1, num_refine_layers=1, refine_dim=32),
-        vocoder=VocoderConfig(dim=32, intermediate_dim=64, num_layers=1),
-    ),
-}

@@ -1,4 +1,8 @@
-"""The discriminators of `vocos`: multi-period and multi-resolution (complex, in bands)."""
+"""Discriminators of waveforms: multi-period, multi-resolution and multi-band.
+
+The first two are those of `vocos`. Its multi-resolution discriminator is itself one on bands of
+the complex spectrogram, of every clip centred and brought to one peak; ours keeps the level.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import remove_weight_norm
 from torch.nn.utils.parametrizations import weight_norm
 
+from .band_discriminator import BandDiscriminator
 from .phases import DiscriminatorConfig
 from .vocoder import import_vocos
 
@@ -20,14 +25,14 @@ class Discriminators(nn.Module):
         source = import_vocos("discriminators")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # the package's old weight norm
-            self.members = nn.ModuleList(
-                [source.DiscriminatorP(period) for period in config.periods]
-                + [source.DiscriminatorR(size, channels=config.channels) for size in config.n_ffts]
-            )
-        for module in self.members.modules():
+            members: list[nn.Module] = [source.DiscriminatorP(period) for period in config.periods]
+            members += [source.DiscriminatorR(n, channels=config.channels) for n in config.n_ffts]
+        for module in (inner for member in members for inner in member.modules()):
             if hasattr(module, "weight_g"):
                 remove_weight_norm(module)
                 weight_norm(module)
+        members += [BandDiscriminator(n, config.band_channels) for n in config.band_n_ffts]
+        self.members = nn.ModuleList(members)
 
     def forward(self, waveform: Tensor) -> tuple[list[Tensor], list[list[Tensor]]]:
         """Judge waveforms.

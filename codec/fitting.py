@@ -1,115 +1,33 @@
-"""Running a training phase: progress, metrics, validation, checkpoints and exact resume."""
+"""Running a training phase: from its last checkpoint to its last step."""
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import time
 import warnings
 from pathlib import Path
-from typing import Any
 
 import torch
-from lightning import Callback, LightningModule, Trainer
-from tqdm import tqdm
+from lightning import Trainer
 
-from .data import CodecData, CropBatches
+from .callbacks import CHECKPOINT, METRICS, Checkpoint, MetricsFile, Progress
+from .critics import load_critics, save_critics
+from .dashboard import Dashboard
+from .data import CodecData, CropBatches, Sources, source_shares
+from .ema import load_averages
 from .model import HHCodec
 from .phases import FitConfig, PhaseConfig
-from .store import AudioStore
 from .training import CodecTraining
 
-CHECKPOINT, METRICS = "last.ckpt", "metrics.jsonl"
+__all__ = ["CHECKPOINT", "METRICS", "fit_codec_phase", "load_phase_codec"]
 
-
-class MetricsFile(Callback):
-    """Appends training and validation figures to metrics.jsonl, one JSON object a line."""
-
-    def __init__(self, folder: Path, config: FitConfig) -> None:
-        self.path = folder / METRICS
-        self.config = config
-        self._sums: dict[str, float] = {}
-        self._count = 0
-        self._since = time.perf_counter()
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Drop lines from beyond the restored step, which will be written again."""
-        if self.path.is_file():
-            lines = self.path.read_text(encoding="utf-8").splitlines()
-            kept = [line for line in lines if json.loads(line)["step"] <= trainer.global_step]
-            self.path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Average the losses since the last line and write when it is time."""
-        assert isinstance(pl_module, CodecTraining)
-        for name, value in pl_module.last_losses.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
-        self._count += 1
-        step = trainer.global_step
-        last = step == trainer.max_steps
-        if step % self.config.log_every == 0 or last:
-            line = {name: total / self._count for name, total in self._sums.items()}
-            line["seconds_per_step"] = (time.perf_counter() - self._since) / self._count
-            self._append({"step": step, "split": "train", **line})
-            self._sums, self._count, self._since = {}, 0, time.perf_counter()
-        if step % self.config.validate_every == 0 or last:
-            data = trainer.datamodule  # type: ignore[attr-defined]
-            figures = pl_module.validate(data.valid_batch().to(pl_module.device))
-            self._append({"step": step, "split": "valid", **figures})
-
-    def _append(self, line: dict[str, Any]) -> None:
-        rounded = {k: round(v, 6) if isinstance(v, float) else v for k, v in line.items()}
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(rounded) + "\n")
-
-
-class Checkpoint(Callback):
-    """Saves the whole training state every so many steps; the file is replaced when whole."""
-
-    def __init__(self, folder: Path, every: int) -> None:
-        self.path = folder / CHECKPOINT
-        self.every = every
-
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Save when it is time or the phase ends."""
-        step = trainer.global_step
-        if step % self.every == 0 or step == trainer.max_steps:
-            temporary = self.path.with_suffix(".tmp")
-            trainer.save_checkpoint(temporary)
-            os.replace(temporary, self.path)
-
-
-class Progress(Callback):
-    """A bar on standard error with the step, the speed and the losses."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.bar: Any = None
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Open the bar at the restored step."""
-        self.bar = tqdm(
-            total=trainer.max_steps, initial=trainer.global_step, desc=self.name, mininterval=5
-        )
-
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Advance."""
-        assert isinstance(pl_module, CodecTraining)
-        shown = {k: v for k, v in pl_module.last_losses.items() if k != "learning_rate"}
-        self.bar.set_postfix({k: f"{v:.3f}" for k, v in shown.items()}, refresh=False)
-        self.bar.update(1)
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Close the bar."""
-        self.bar.close()
+PRECISIONS = ("32-true", "bf16-mixed", "64-true")
 
 
 def fit_codec_phase(
     codec: HHCodec,
     phase: PhaseConfig,
-    train: AudioStore,
-    valid: AudioStore,
+    train: Sources,
+    valid: Sources,
     folder: Path,
     *,
     config: FitConfig,
@@ -117,39 +35,49 @@ def fit_codec_phase(
     """Train one phase to its last step, from its last checkpoint when there is one.
 
     A run that was killed and started again gives the weights of one that was not, bit for bit
-    on a CPU: batches, noise and learning rate depend on seed and step alone.
+    on a CPU: batches, noise and learning rate depend on seed and step alone, and the checkpoint
+    holds the rest (weights, discriminators, both optimizers, averages, the window of figures).
 
     Args:
-        codec: trained in place.
+        codec: trained in place; at the end it has the averaged weights if the phase keeps them.
         phase: what to train.
-        train: training clips at the codec's rate.
+        train: training clips at the codec's rate, or several sources with their shares.
         valid: validation clips.
-        folder: receives last.ckpt and metrics.jsonl.
+        folder: receives last.ckpt, metrics.jsonl, training.safetensors when the phase has
+            discriminators or a teacher, and what TensorBoard shows when asked for.
         config: seed, precision, intervals.
 
     Returns:
         the trained module; its `codec` is in eval mode.
 
     Raises:
-        ValueError: the stores have another sample rate than the codec, or a phase that cannot
-            be trained.
-        DivergedError: a loss is no longer a number.
+        ValueError: the clips have another sample rate than the codec, a phase that cannot be
+            trained, or an unknown precision.
+        DivergedError: a loss or gradient is no longer a number.
     """
-    for store in (train, valid):
-        if store.sample_rate != codec.sample_rate:
+    for source, _ in [*source_shares(train), *source_shares(valid)]:
+        if source.sample_rate != codec.sample_rate:
             raise ValueError(
-                f"{store.folder}: expected {codec.sample_rate} Hz, got {store.sample_rate}"
+                f"{source.folder}: expected {codec.sample_rate} Hz, got {source.sample_rate}"
             )
+    if config.precision not in PRECISIONS:
+        raise ValueError(f"precision: expected one of {PRECISIONS}, got {config.precision!r}")
     folder.mkdir(parents=True, exist_ok=True)
-    module = CodecTraining(codec, phase, config.seed)
-    batches = CropBatches(
-        train,
-        phase.batch_size,
-        phase.crop_codes * codec.hop_length,
-        seed=config.seed,
-        speed=phase.speed,
+    module = CodecTraining(
+        codec, phase, config.seed, folder=folder, balance_every=config.balance_every
     )
+    crop_samples = phase.crop_codes * codec.hop_length
+    batches = CropBatches(
+        train, phase.batch_size, crop_samples, seed=config.seed, speed=phase.speed
+    )
+    dashboard = Dashboard(folder, codec.sample_rate) if config.tensorboard else None
+    metrics = MetricsFile(folder, config, dashboard)
     checkpoint = folder / CHECKPOINT
+    if not checkpoint.is_file():
+        _begin(module, metrics, config)
+    if module.distillation is not None:
+        on_gpu = config.accelerator != "cpu" and torch.cuda.is_available()
+        module.distillation.prepare(batches.sources, "cuda" if on_gpu else "cpu")
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Lightning's advice on loggers and worker counts
@@ -164,23 +92,39 @@ def fit_codec_phase(
             enable_progress_bar=False,
             enable_model_summary=False,
             callbacks=[
-                MetricsFile(folder, config),
+                metrics,
                 Checkpoint(folder, config.checkpoint_every),
-                Progress(phase.name),
+                Progress(phase.name, config.log_every),
             ],
         )
         trainer.fit(
             module,
-            datamodule=CodecData(batches, valid),
+            datamodule=CodecData(batches, valid, num_workers=config.num_workers),
             ckpt_path=checkpoint if checkpoint.is_file() else None,
             weights_only=True,
         )
+    if dashboard is not None:
+        dashboard.close()
+    if module.average is not None:
+        module.average.copy_to(codec)
+    save_critics(module, folder)
     codec.eval()
     return module
 
 
+def _begin(module: CodecTraining, metrics: MetricsFile, config: FitConfig) -> None:
+    """Take over discriminators and a distillation's head, and say what starts anew."""
+    if not config.critics_from:
+        return
+    for text in load_critics(module, config.critics_from):
+        warnings.warn(f"phase {module.phase.name}: {text}", stacklevel=3)
+        metrics.notice(0, text)
+
+
 def load_phase_codec(codec: HHCodec, folder: Path, parts: tuple[str, ...]) -> None:
     """Copy the weights of some parts from a phase's checkpoint into a codec.
+
+    Averaged weights are taken where the phase kept them.
 
     Raises:
         ValueError: the folder has no checkpoint.
@@ -188,8 +132,10 @@ def load_phase_codec(codec: HHCodec, folder: Path, parts: tuple[str, ...]) -> No
     path = folder / CHECKPOINT
     if not path.is_file():
         raise ValueError(f"{folder}: no {CHECKPOINT}; train that phase first")
-    state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    state = checkpoint["state_dict"]
     for part in parts:
         prefix = f"codec.{part}."
         weights = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
         getattr(codec, part).load_state_dict(weights)
+    load_averages(codec, checkpoint.get("average", {}), parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,10 +17,12 @@ from torch import Tensor, nn
 from .config import CodecConfig, CodecConfigError
 from .decoder import MelDecoder
 from .encoder import build_encoder
+from .folding import fold_weight_norm, weight_normed
+from .hub import download
 from .quantizer import SLMVQ
 from .vocoder import Vocoder
 
-CONFIG, WEIGHTS = "config.yaml", "model.safetensors"
+FILES = CONFIG, WEIGHTS = "config.yaml", "model.safetensors"
 # Models that come with the package, by name.
 BUNDLED = Path(__file__).resolve().parent / "pretrained"
 
@@ -42,8 +45,8 @@ class HHCodec(nn.Module):
         self.encoder = build_encoder(config)
         self.quantizer = SLMVQ(config.quantizer)
         self.decoder = MelDecoder(config)
-        self.vocoder = Vocoder(config)
-        self.vocoder.check_mel(config.mel)
+        self.vocoder = Vocoder(config.mel, config.vocoder)
+        self._folded_fingerprint: str | None = None
 
     @property
     def sample_rate(self) -> int:
@@ -77,12 +80,61 @@ class HHCodec(nn.Module):
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits of config and weights: tokens belong to exactly one codec."""
-        digest = hashlib.sha256(json.dumps(self.config.to_dict(), sort_keys=True).encode())
+        """16 hex digits of config and weights: tokens belong to exactly one codec.
+
+        The weights are those with weight norm, as they are stored; folding, which gives the same
+        codes bit for bit, keeps the fingerprint. Config fields newer than the first release count
+        where they differ from their default (`codec/fields.py`).
+        """
+        if self._folded_fingerprint is not None:
+            return self._folded_fingerprint
+        values = self.config.fingerprint_values
+        digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
         for name, tensor in sorted(self.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
+
+    def fold(self) -> HHCodec:
+        """Fold weight norm for inference, and return self in eval mode.
+
+        A folded codec gives the same codes and waveforms and has the same fingerprint, which is
+        taken now; it can neither train nor be saved.
+        """
+        if weight_normed(self):
+            fingerprint = self.fingerprint
+            fold_weight_norm(self)
+            self._folded_fingerprint = fingerprint
+        return self.eval()
+
+    def train(self, mode: bool = True) -> HHCodec:
+        """Switch mode.
+
+        Raises:
+            ValueError: training of a folded codec.
+        """
+        if mode:
+            self._check_not_folded("trained")
+        return super().train(mode)
+
+    def replace_vocoder(self, vocoder: Vocoder) -> None:
+        """Take another vocoder of the same mel convention, such as published weights.
+
+        Codes stay as they are; the fingerprint, which covers decoding too, changes.
+
+        Raises:
+            ValueError: it expects mels of another convention, or one of the two is folded.
+        """
+        vocoder.check_mel(self.config.mel)
+        self._check_not_folded("given another vocoder")
+        if vocoder.is_folded:
+            raise ValueError("expected a vocoder with weight norm: load it with fold=False")
+        self.config = replace(self.config, vocoder=vocoder.config).check()
+        self.vocoder = vocoder
+
+    def _check_not_folded(self, what: str) -> None:
+        if self._folded_fingerprint is not None:
+            raise ValueError(f"a folded codec cannot be {what}: load it with fold=False")
 
     @torch.no_grad()
     def encode(self, waveform: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -111,9 +163,13 @@ class HHCodec(nn.Module):
         for rows in self._groups(code_lengths, waveform.device):
             frames = int(code_lengths[rows[0]])
             clips = torch.stack([self._prepared(waveform[r, : lengths[r]], frames) for r in rows])
-            latents = self.encoder(clips)
-            codes[rows, :frames] = self.quantizer.encode(latents)
+            codes[rows, :frames] = self.encode_scaled(clips)
         return codes, code_lengths
+
+    @torch.no_grad()
+    def encode_scaled(self, waveform: Tensor) -> Tensor:
+        """(B, L * hop_length) samples, already at the wanted level, to codes (B, L)."""
+        return self.quantizer.encode(self.encoder(waveform))
 
     @torch.no_grad()
     def decode(
@@ -137,7 +193,7 @@ class HHCodec(nn.Module):
         waveform = torch.zeros(len(codes), int(lengths.max()), device=codes.device)
         for rows in self._groups(code_lengths, codes.device):
             mel = self.decoder(self.quantizer.decode(codes[rows, : int(code_lengths[rows[0]])]))
-            for row, decoded in zip(rows, self.vocoder(mel), strict=True):
+            for row, decoded in zip(rows, self.vocoder(mel, self.config.mel), strict=True):
                 waveform[row, : lengths[row]] = decoded[: lengths[row]]
         return waveform, lengths
 
@@ -204,7 +260,12 @@ class HHCodec(nn.Module):
         return code_lengths, lengths
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Write `config.yaml` and `model.safetensors`; each file appears only when whole."""
+        """Write `config.yaml` and `model.safetensors`; each file appears only when whole.
+
+        Raises:
+            ValueError: the codec is folded.
+        """
+        self._check_not_folded("saved")
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
@@ -221,12 +282,13 @@ class HHCodec(nn.Module):
                 path.unlink(missing_ok=True)
 
     @classmethod
-    def from_pretrained(cls, source: str | os.PathLike[str]) -> HHCodec:
+    def from_pretrained(cls, source: str | os.PathLike[str], *, fold: bool = True) -> HHCodec:
         """Load a codec in eval mode, in fp32.
 
         Args:
             source: a model folder, the name of a model that comes with the package
                 ("hh-mini-24k"), or a Hugging Face hub repository of the same shape.
+            fold: fold weight norm for inference; False keeps it, to train or save the codec.
 
         Raises:
             CodecConfigError: nothing is there, or it is not a codec.
@@ -234,7 +296,7 @@ class HHCodec(nn.Module):
         folder = Path(source)
         if not folder.is_dir():
             bundled = BUNDLED / str(source)
-            folder = bundled if bundled.is_dir() else _download(str(source))
+            folder = bundled if bundled.is_dir() else download(str(source), FILES, "model")
         codec = cls(CodecConfig.load(folder / CONFIG))
         if not (folder / WEIGHTS).is_file():
             raise CodecConfigError(f"no codec weights at {folder / WEIGHTS}")
@@ -251,7 +313,7 @@ class HHCodec(nn.Module):
                 f"{folder}: weights do not fit the config, missing {missing[:3]}, "
                 f"unexpected {unexpected[:3]}"
             )
-        return codec.eval()
+        return codec.fold() if fold else codec.eval()
 
 
 def _is_shared_copy(name: str) -> bool:
@@ -267,16 +329,3 @@ def _lengths(lengths: Tensor | None, rows: int, default: int, name: str) -> Tens
     if lengths.shape != (rows,):
         raise ValueError(f"expected {name} of shape ({rows},), got {tuple(lengths.shape)}")
     return lengths
-
-
-def _download(repository: str) -> Path:
-    """A hub repository's model files, from the local cache when they are there."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(repository, allow_patterns=[CONFIG, WEIGHTS]))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise CodecConfigError(
-            f"{repository!r} is neither a model folder nor a hub repository that can be reached"
-        ) from error

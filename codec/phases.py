@@ -4,33 +4,51 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from .semantic_config import SemanticConfig
+
 PARTS = ("encoder", "quantizer", "decoder", "vocoder")
+SCHEDULES = ("cosine", "wsd")
 
 
 @dataclass
 class LossWeights:
-    """Weight of every named loss term; a term of weight 0 is not computed."""
+    """Weight of every named loss term; a term of weight 0 is not trained on.
+
+    Attributes:
+        mel: mean absolute difference of the decoder's log-mel and the recording's, nats.
+        vq: codebook and commitment loss, summed over the quantizer's stages.
+        waveform_mel: mean absolute difference of log-mels at several resolutions, nats.
+        adversarial: hinge loss of the generator, averaged over the discriminators.
+        feature_matching: mean absolute difference of the discriminators' feature maps.
+        semantic: distance of the quantized latents from what a speech model hears.
+    """
 
     mel: float = 0.0
     vq: float = 0.0
     waveform_mel: float = 0.0
     adversarial: float = 0.0
     feature_matching: float = 0.0
+    semantic: float = 0.0
 
 
 @dataclass
 class DiscriminatorConfig:
-    """Which discriminators judge the waveform.
+    """Which discriminators judge the waveform; an empty tuple leaves a kind out.
 
     Attributes:
         periods: of the multi-period discriminators (8 M parameters each); none on a CPU.
-        n_ffts: window lengths of the multi-resolution discriminators.
+        n_ffts: window lengths of the multi-resolution discriminators of `vocos`, which see
+            every clip at one peak level.
         channels: width of the multi-resolution discriminators; 32 in the package.
+        band_n_ffts: window lengths of our multi-band discriminators, which see a clip's level.
+        band_channels: their width.
     """
 
     periods: tuple[int, ...] = (2, 3, 5, 7, 11)
     n_ffts: tuple[int, ...] = (2048, 1024, 512)
     channels: int = 32
+    band_n_ffts: tuple[int, ...] = ()
+    band_channels: int = 32
 
 
 @dataclass
@@ -46,17 +64,26 @@ class PhaseConfig:
         batch_size: crops a step.
         crop_codes: length of a crop in codes.
         speed: training crops are played up to this share faster or slower, pitch included.
-        learning_rate: peak of the warmup-and-cosine schedule.
+        learning_rate: peak of the generator's schedule.
+        discriminator_learning_rate: peak of the discriminators'; null for the generator's.
+        part_rates: multiples of `learning_rate` by part, such as {vocoder: 0.25}; others 1.
+        schedule: after the warmup, "cosine" falls to a hundredth of the peak at the last step;
+            "wsd" stays at the peak and falls linearly over the last `decay_share` of the steps.
+        decay_share: see `schedule`.
         warmup_steps: linear warmup.
         weight_decay: of AdamW.
         betas: of AdamW.
         max_grad_norm: gradients are clipped to this norm, generator and discriminators apart.
-        quantize_from: step at which the codebook is filled from data; before it latents pass
-            unquantised.
+        ema_decay: of the averaged weights that are validated and exported; 0 for none.
+        quantize_from: step at which the codebook is filled; before it latents pass unquantised.
+        codebook_start: "data" fills the codebook from latents, "random" leaves codebook and
+            transform as they were drawn, which is the reference's start and collapses.
         noise: largest standard deviation of the noise on unquantised latents; it grows from 0.
         adversarial_from: step from which the discriminators train and judge.
         weights: of the losses.
-        discriminators: which ones; used when `weights.adversarial` is positive.
+        discriminators: which ones; used when `weights` has an adversarial or feature-matching
+            part.
+        semantic: the teacher; used when `weights.semantic` is positive.
     """
 
     name: str = "codec"
@@ -67,15 +94,22 @@ class PhaseConfig:
     crop_codes: int = 48
     speed: float = 0.0
     learning_rate: float = 5e-4
+    discriminator_learning_rate: float | None = None
+    part_rates: dict[str, float] = field(default_factory=dict)
+    schedule: str = "cosine"
+    decay_share: float = 0.2
     warmup_steps: int = 100
     weight_decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.98)
     max_grad_norm: float = 1.0
+    ema_decay: float = 0.0
     quantize_from: int = 0
+    codebook_start: str = "data"
     noise: float = 0.5
     adversarial_from: int = 0
     weights: LossWeights = field(default_factory=LossWeights)
     discriminators: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    semantic: SemanticConfig = field(default_factory=SemanticConfig)
 
     def check(self) -> PhaseConfig:
         """Return self when it can be trained.
@@ -83,27 +117,64 @@ class PhaseConfig:
         Raises:
             ValueError: naming the field, what was expected and what came.
         """
-        unknown = [part for part in self.train if part not in PARTS]
-        if unknown or not self.train:
-            raise ValueError(f"phase {self.name}: expected parts of {PARTS}, got {self.train}")
-        if self.vocoder_input not in ("target", "decoded"):
-            raise ValueError(
-                f"phase {self.name}: vocoder_input must be target or decoded, "
-                f"got {self.vocoder_input!r}"
-            )
-        if min(self.steps, self.batch_size, self.crop_codes) < 1:
-            raise ValueError(f"phase {self.name}: steps, batch_size, crop_codes must be positive")
+        parts_known = bool(self.train) and set(self.train) <= set(PARTS)
+        critics = self.discriminators
+        judges = (*critics.periods, *critics.n_ffts, *critics.band_n_ffts)
+        taught = self.weights.semantic <= 0 or bool(self.semantic.teacher)
+        counts = (self.steps, self.batch_size, self.crop_codes)
+        checks = [
+            (parts_known, "train", f"parts of {PARTS}", self.train),
+            (
+                set(self.part_rates) <= set(PARTS),
+                "part_rates",
+                f"parts of {PARTS}",
+                [*self.part_rates],
+            ),
+            (
+                self.vocoder_input in ("target", "decoded"),
+                "vocoder_input",
+                "target or decoded",
+                self.vocoder_input,
+            ),
+            (min(counts) >= 1, "steps, batch_size, crop_codes", "positive numbers", counts),
+            (self.schedule in SCHEDULES, "schedule", f"one of {SCHEDULES}", self.schedule),
+            (0 < self.decay_share <= 1, "decay_share", "a share in (0, 1]", self.decay_share),
+            (0 <= self.ema_decay < 1, "ema_decay", "a number in [0, 1)", self.ema_decay),
+            (
+                self.codebook_start in ("data", "random"),
+                "codebook_start",
+                "data or random",
+                self.codebook_start,
+            ),
+            (judges or not self.uses_discriminators, "discriminators", "at least one", judges),
+            (
+                taught,
+                "semantic.teacher",
+                "a teacher for weights.semantic > 0",
+                self.semantic.teacher,
+            ),
+        ]
+        for passed, name, expected, got in checks:
+            if not passed:
+                raise ValueError(f"phase {self.name}: {name}: expected {expected}, got {got!r}")
+        self.semantic.check()
         return self
 
     @property
     def uses_codec(self) -> bool:
         """Whether encoder, quantizer and decoder run at all."""
-        return self.weights.mel > 0 or self.vocoder_input == "decoded"
+        weights = self.weights
+        return max(weights.mel, weights.vq, weights.semantic) > 0 or self.vocoder_input == "decoded"
 
     @property
     def uses_waveform(self) -> bool:
         """Whether the vocoder runs."""
-        return self.weights.waveform_mel > 0 or self.weights.adversarial > 0
+        return self.weights.waveform_mel > 0 or self.uses_discriminators
+
+    @property
+    def uses_discriminators(self) -> bool:
+        """Whether the discriminators train and judge, from `adversarial_from` on."""
+        return max(self.weights.adversarial, self.weights.feature_matching) > 0
 
 
 @dataclass
@@ -117,6 +188,12 @@ class FitConfig:
         log_every: steps between lines of metrics.jsonl.
         validate_every: steps between validations.
         checkpoint_every: steps between checkpoints.
+        num_workers: processes that read training crops ahead; 0 reads when a step asks. They
+            change no batch.
+        balance_every: steps between reports of every loss term's gradient; 0 for none.
+        tensorboard: also write curves, mel pictures and audio for TensorBoard (extra `train`).
+        critics_from: folder with the training.safetensors of an earlier phase or a release,
+            whose discriminators a phase begins with; empty for new ones.
     """
 
     seed: int = 0
@@ -125,3 +202,7 @@ class FitConfig:
     log_every: int = 20
     validate_every: int = 200
     checkpoint_every: int = 200
+    num_workers: int = 0
+    balance_every: int = 0
+    tensorboard: bool = False
+    critics_from: str = ""

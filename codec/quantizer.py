@@ -1,9 +1,4 @@
-"""SLM-VQ: one coded SimVQ stage, a second that only trains, and a start that does not collapse.
-
-SimVQ (https://arxiv.org/abs/2411.02038) learns a transform of a frozen codebook instead of the
-codebook itself, so that no entry can die alone; gradients pass by the rotation trick
-(https://arxiv.org/abs/2410.06424). Both come from `vector-quantize-pytorch`.
-"""
+"""SLM-VQ: one coded stage, a second that only trains, and a start that does not collapse."""
 
 from __future__ import annotations
 
@@ -11,9 +6,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from vector_quantize_pytorch import SimVQ
 
+from .clustering import kmeans, nearest_entries
 from .config import QuantizerConfig
+from .stages import EMAStage, SimVQStage, code_transform
+
+Stage = SimVQStage | EMAStage
 
 
 @dataclass(frozen=True)
@@ -31,77 +29,13 @@ class Quantization:
     loss: Tensor
 
 
-def code_transform(config: QuantizerConfig) -> nn.Sequential:
-    """Linear, ReLU, Linear: the learnt map from frozen to effective codebook."""
-    return nn.Sequential(
-        nn.Linear(config.dim, config.hidden_dim),
-        nn.ReLU(),
-        nn.Linear(config.hidden_dim, config.dim),
-    )
-
-
-@torch.no_grad()
-def set_identity(transform: nn.Sequential) -> None:
-    """Make a transform the identity: relu(x) - relu(-x) = x; spare hidden units start at zero."""
-    first, last = transform[0], transform[2]
-    assert isinstance(first, nn.Linear)
-    assert isinstance(last, nn.Linear)
-    eye = torch.eye(first.in_features, device=first.weight.device)
-    used = 2 * first.in_features
-    first.weight[:used] = torch.cat([eye, -eye])
-    first.bias[:used] = 0.0
-    last.weight.zero_()
-    last.weight[:, :used] = torch.cat([eye, -eye], dim=1)
-    last.bias.zero_()
-
-
-@torch.no_grad()
-def kmeans(
-    points: Tensor, num_clusters: int, iterations: int, generator: torch.Generator
-) -> Tensor:
-    """Lloyd's algorithm from sampled points; a centre that loses all points keeps its place.
-
-    Args:
-        points: (N, D) float32; fewer points than clusters are repeated with a little noise.
-        num_clusters: centres wanted.
-        iterations: passes over the points.
-        generator: source of the initial sample.
-
-    Returns:
-        (num_clusters, D) centres.
-    """
-    order = torch.randperm(len(points), generator=generator)
-    if len(points) < num_clusters:
-        order = order.repeat(-(-num_clusters // len(points)))
-        points = points + 0.01 * points.std() * torch.randn(points.shape, generator=generator)
-    centres = points[order[:num_clusters]].clone()
-    for _ in range(iterations):
-        nearest = torch.cat([_nearest(chunk, centres) for chunk in points.split(4096)])
-        counts = torch.bincount(nearest, minlength=num_clusters)
-        sums = torch.zeros_like(centres).index_add_(0, nearest, points)
-        centres = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], centres)
-    return centres
-
-
-def _nearest(points: Tensor, centres: Tensor) -> Tensor:
-    """(N, D) and (K, D) to the (N,) indices of the nearest centres in Euclidean distance."""
-    return torch.addmm(centres.square().sum(1), points, centres.T, alpha=-2.0).argmin(1)
-
-
-class Stage(SimVQ):
-    """One SimVQ stage; what a module holds is untyped, so its parts are named here."""
-
-    frozen_codebook: Tensor
-    code_transform: nn.Sequential
-
-
 class SLMVQ(nn.Module):
     """Latents (B, D, L) to codes (B, L) and back, in fp32 whatever the autocast.
 
-    The quantizer passes latents through unquantised, with noise, until
-    `initialize` has filled the frozen codebooks from data: at random initialisation an encoder's
-    frames fall on a handful of codes and stay there. In eval mode the transformed codebook is
-    computed once and kept until weights change.
+    The quantizer passes latents through unquantised, with noise, until `initialize` has filled
+    the codebooks from data or `start` has begun with the random ones: at random initialisation
+    an encoder's frames fall on a handful of codes and stay there. In eval mode the transformed
+    codebook is computed once and kept until weights change.
     """
 
     initialized: Tensor
@@ -111,22 +45,16 @@ class SLMVQ(nn.Module):
     def __init__(self, config: QuantizerConfig) -> None:
         super().__init__()
         self.config = config
-        shared = code_transform(config) if config.shared_transform else None
-        self.stages = nn.ModuleList(
-            Stage(
-                config.dim,
-                config.codebook_size,
-                codebook_transform=shared or code_transform(config),
-                channel_first=True,
-                rotation_trick=True,
-                input_to_quantize_commit_loss_weight=config.commitment,
-            )
-            for _ in range(config.num_stages)
-        )
+        self.stages = nn.ModuleList(_make_stages(config))
         self.register_buffer("initialized", torch.tensor(False))
         self.register_buffer("mean", torch.zeros(config.dim))
         self.register_buffer("std", torch.ones(config.dim))
         self._cache: Tensor | None = None
+        self._quantizes: bool | None = None
+
+    def forget(self) -> None:
+        """Drop what was kept of the weights; whoever writes into them must call it."""
+        self._cache = self._quantizes = None
 
     def train(self, mode: bool = True) -> SLMVQ:
         """Switch mode and drop the cached codebook."""
@@ -134,14 +62,21 @@ class SLMVQ(nn.Module):
         return super().train(mode)
 
     def _load_from_state_dict(self, *args: object, **kwargs: object) -> None:
-        self._cache = None
+        self.forget()
         super()._load_from_state_dict(*args, **kwargs)  # type: ignore[arg-type]
 
     def stage(self, index: int) -> Stage:
         """A residual stage; 0 is the coded one."""
         stage = self.stages[index]
-        assert isinstance(stage, Stage)
+        assert isinstance(stage, (SimVQStage, EMAStage))
         return stage
+
+    @property
+    def quantizes(self) -> bool:
+        """Whether training passes quantise; read from the device only after weights changed."""
+        if self._quantizes is None:
+            self._quantizes = bool(self.initialized)
+        return self._quantizes
 
     @property
     def codebook(self) -> Tensor:
@@ -157,14 +92,14 @@ class SLMVQ(nn.Module):
     def normalize(self, latents: Tensor) -> Tensor:
         """(B, D, L) to standardised (B, D, L) float32.
 
-        In training, before `initialize`, by the batch's own statistics, which running averages
-        follow; after it, and in eval mode, by the frozen averages.
+        In training, before the quantizer quantises, by the batch's own statistics, which running
+        averages follow; after it, and in eval mode, by the frozen averages.
         """
         latents = latents.float()
         if not self.config.normalize_latents:
             return latents
         mean, std = self.mean, self.std
-        if self.training and not self.initialized:
+        if self.training and not self.quantizes:
             mean = latents.mean(dim=(0, 2))
             std = latents.var(dim=(0, 2), unbiased=False).add(1e-5).sqrt()
             with torch.no_grad():
@@ -185,7 +120,7 @@ class SLMVQ(nn.Module):
         """
         with torch.autocast(latents.device.type, enabled=False):
             latents = self.normalize(latents)
-            if not self.initialized:
+            if not self.quantizes:
                 noisy = latents + noise * torch.randn_like(latents)
                 codes = torch.zeros_like(latents[:, 0], dtype=torch.int64)
                 return Quantization(noisy, codes, latents.new_zeros(()))
@@ -200,7 +135,7 @@ class SLMVQ(nn.Module):
         """(B, D, L) latents to (B, L) int64 codes."""
         with torch.autocast(latents.device.type, enabled=False):
             points = self.normalize(latents).transpose(1, 2)  # (B, L, D)
-            return _nearest(points.flatten(0, 1), self.codebook).view(points.shape[:2])
+            return nearest_entries(points.flatten(0, 1), self.codebook).view(points.shape[:2])
 
     def decode(self, codes: Tensor) -> Tensor:
         """(B, L) codes to (B, D, L) float32 quantized latents.
@@ -217,7 +152,7 @@ class SLMVQ(nn.Module):
 
     @torch.no_grad()
     def initialize(self, latents: Tensor, seed: int, iterations: int = 10) -> None:
-        """Fill the frozen codebooks from data, set the transforms to the identity, quantise.
+        """Fill the codebooks from data, set the transforms to the identity, quantise.
 
         Args:
             latents: (N, D) encoder outputs of many different clips, before `normalize`.
@@ -232,9 +167,27 @@ class SLMVQ(nn.Module):
             points = (points - self.mean) / self.std
         for stage in map(self.stage, range(self.config.num_stages)):
             centres = kmeans(points, self.config.codebook_size, iterations, generator)
-            stage.frozen_codebook.copy_(centres)
-            set_identity(stage.code_transform)
-            nearest = torch.cat([_nearest(chunk, centres) for chunk in points.split(4096)])
+            stage.fill(centres)
+            nearest = torch.cat([nearest_entries(chunk, centres) for chunk in points.split(4096)])
             points = points - centres[nearest]
+        self.start()
+
+    def start(self) -> None:
+        """Quantise from here on with codebooks, transforms and statistics as they are.
+
+        On a new quantizer that is the reference's start: random codebooks behind random
+        transforms, and latents as the encoder gives them.
+        """
         self.initialized.fill_(True)
-        self._cache = None
+        self._cache, self._quantizes = None, True
+
+
+def _make_stages(config: QuantizerConfig) -> list[Stage]:
+    """The stages, of random weights."""
+    if config.kind == "ema":
+        return [EMAStage(config) for _ in range(config.num_stages)]
+    shared = code_transform(config) if config.shared_transform else None
+    return [
+        SimVQStage(config, code_transform(config) if shared is None else shared)
+        for _ in range(config.num_stages)
+    ]

@@ -1,149 +1,229 @@
-"""Recordings through the codec: to a code file, back to a waveform, and whole folders at once."""
+"""Recordings to `.hhc` files, back, and both at once: one file, or several of equal length."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import soundfile
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from .audio import FORMATS, AudioError, read_audio, write_audio
-from .code_file import CodeFile
+from .audio import (
+    FORMATS,
+    AudioError,
+    audio_info,
+    read_audio,
+    read_samples,
+    resampled_length,
+)
+from .bitstream import BitstreamError, CodedRecording, StreamHeader, StreamWriter, whole_file
+from .chunking import WINDOW, Read, decode_stream, encode_stream
 from .model import HHCodec
-
-RECORDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".w64")
+from .salvage import salvage
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A recording and where its reconstruction goes."""
+    """A file and where what is made of it goes."""
 
     source: Path
     target: Path
 
 
-@dataclass
-class Outcome:
-    """What became of a folder of recordings.
+@dataclass(frozen=True)
+class Done:
+    """What was made of one file.
 
     Attributes:
-        num_done: reconstructed now.
-        num_skipped: left alone because their reconstruction was there.
-        duration: of those done, s.
-        failed: what was wrong with each recording that could not be read, by its path.
+        num_samples: of the recording at the codec's rate.
+        num_codes: ceil(num_samples / hop_length).
+        lost_blocks: of a salvaged stream.
+        reason: why nothing was made; the other fields are then 0.
     """
 
-    num_done: int = 0
-    num_skipped: int = 0
-    duration: float = 0.0
-    failed: dict[str, str] = field(default_factory=dict)
+    num_samples: int = 0
+    num_codes: int = 0
+    lost_blocks: tuple[int, ...] = ()
+    reason: str | None = None
 
 
-def encode_recording(codec: HHCodec, path: Path) -> CodeFile:
-    """Codes of a recording of any rate and any number of channels.
+def recording(path: Path, sample_rate: int) -> tuple[int, Read]:
+    """Length of a recording at a rate, and a reader of its parts.
+
+    Raises:
+        AudioError: the file is missing, empty or not audio.
+    """
+    frames, rate = audio_info(path)
+    num_samples = resampled_length(frames, rate, sample_rate)
+    if num_samples < 1:
+        raise AudioError(f"{path}: expected a sample or more, got none")
+
+    def read(first: int, count: int) -> NDArray[np.float32]:
+        return read_samples(path, sample_rate, first, count)
+
+    return num_samples, read
+
+
+def stream_header(codec: HHCodec) -> StreamHeader:
+    """The header of the streams of a codec."""
+    return StreamHeader(codec.fingerprint, codec.sample_rate, codec.hop_length, codec.codebook_size)
+
+
+def encode_recording(codec: HHCodec, pair: Pair) -> Done:
+    """Write the `.hhc` file of a recording of any length, rate and number of channels.
 
     Raises:
         AudioError: it cannot be read.
+        OSError: the disk refused.
     """
-    waveform = read_audio(path, codec.sample_rate)
-    codes, _ = codec.encode(torch.from_numpy(waveform)[None])
-    return CodeFile(
-        codes=codes[0].cpu().numpy().astype(np.uint16),
-        num_samples=len(waveform),
-        sample_rate=codec.sample_rate,
-        hop_length=codec.hop_length,
-        codec_fingerprint=codec.fingerprint,
-    )
+    num_samples, read = recording(pair.source, codec.sample_rate)
+    with whole_file(pair.target) as partial_file, partial_file.open("wb") as file:
+        writer = StreamWriter(file, stream_header(codec))
+        for codes in encode_stream(codec, read, num_samples):
+            writer.write(codes)
+        writer.finish(num_samples)
+    return Done(num_samples, writer.num_codes)
 
 
-def decode_codes(codec: HHCodec, file: CodeFile) -> NDArray[np.float32]:
-    """Waveform (num_samples,) of a code file.
+def decode_recording(codec: HHCodec, pair: Pair, *, salvaging: bool = False) -> Done:
+    """Write the recording of a `.hhc` file.
+
+    Args:
+        codec: that made the codes.
+        pair: `.hhc` file, and .wav or .flac file.
+        salvaging: of a damaged file, decode what is sound, and repeats in place of the rest.
 
     Raises:
-        CodeFileError: another codec made it.
-        ValueError: a code is not in the codebook.
+        BitstreamError: the file is damaged, or of another codec.
+        OSError: the disk refused, or there is no such file.
     """
-    file.check_codec(codec.fingerprint)
-    return _decoded(codec, torch.from_numpy(file.codes.astype(np.int64))[None], file.num_samples)
+    lost: tuple[int, ...] = ()
+    if salvaging:
+        coded, lost = _salvaged(codec, pair.source)
+    else:
+        coded = CodedRecording.load(pair.source)
+    check_stream(codec, coded.header)
+    pieces = decode_stream(codec, coded.codes, coded.num_samples)
+    write_pieces(pair.target, pieces, codec.sample_rate)
+    return Done(coded.num_samples, len(coded.codes), lost)
 
 
-def reconstruct_recording(codec: HHCodec, pair: Pair) -> float:
-    """Write what the codec makes of a recording, at its own length; returns that length, s.
+def reconstruct_recording(codec: HHCodec, pair: Pair) -> Done:
+    """Write what the codec makes of a recording, at its own length.
 
     Raises:
         AudioError: it cannot be read.
+        OSError: the disk refused.
     """
-    waveform = read_audio(pair.source, codec.sample_rate)
-    codes, _ = codec.encode(torch.from_numpy(waveform)[None])
-    write_audio(pair.target, _decoded(codec, codes, len(waveform)), codec.sample_rate)
-    return len(waveform) / codec.sample_rate
+    num_samples, read = recording(pair.source, codec.sample_rate)
+    codes = np.concatenate(list(encode_stream(codec, read, num_samples)))
+    write_pieces(pair.target, decode_stream(codec, codes, num_samples), codec.sample_rate)
+    return Done(num_samples, len(codes))
 
 
-def _decoded(codec: HHCodec, codes: torch.Tensor, num_samples: int) -> NDArray[np.float32]:
-    """(1, L) codes to (num_samples,)."""
-    waveform, _ = codec.decode(codes, lengths=torch.tensor([num_samples]))
-    return waveform[0].cpu().numpy()
+def check_stream(codec: HHCodec, header: StreamHeader) -> None:
+    """Refuse a stream that the codec cannot decode.
+
+    Raises:
+        BitstreamError: it is of another codec, or claims what is not so of this one.
+    """
+    header.check_codec(codec.fingerprint)
+    for name in ("sample_rate", "hop_length", "codebook_size"):
+        if getattr(header, name) != getattr(codec, name):
+            raise BitstreamError(
+                f"the stream says {name} {getattr(header, name)}, the codec {getattr(codec, name)}"
+            )
 
 
-def reconstruct_all(codec: HHCodec, pairs: Iterable[Pair], *, resume: bool) -> Outcome:
-    """Reconstruct recordings one after the other, with a bar on standard error.
+def write_pieces(path: Path, pieces: Iterable[NDArray[np.float32]], sample_rate: int) -> None:
+    """Write a mono 16-bit .wav or .flac from consecutive pieces (n,), whole or not at all.
+
+    Raises:
+        OSError: the disk refused.
+    """
+    with whole_file(path) as partial_file:
+        try:
+            with soundfile.SoundFile(
+                partial_file, "w", sample_rate, 1, "PCM_16", format=FORMATS[path.suffix.lower()]
+            ) as file:
+                for piece in pieces:
+                    file.write(np.clip(piece, -1.0, 1.0))
+        except soundfile.LibsndfileError as error:
+            raise OSError(f"{path}: cannot be written ({error.error_string})") from error
+
+
+def _salvaged(codec: HHCodec, path: Path) -> tuple[CodedRecording, tuple[int, ...]]:
+    """What is sound of a stream, and the numbers of the blocks that are not."""
+    try:
+        found = salvage(path.read_bytes(), stream_header(codec))
+    except BitstreamError as error:
+        raise BitstreamError(f"{path}: {error}", error.blocks) from error
+    return found.recording, found.lost
+
+
+ONE_BY_ONE = {
+    "encode": encode_recording,
+    "decode": decode_recording,
+    "salvage": partial(decode_recording, salvaging=True),
+    "reconstruct": reconstruct_recording,
+}
+
+
+def convert(codec: HHCodec, kind: str, pairs: Sequence[Pair]) -> list[Done]:
+    """Convert files; what goes wrong with one is said in its `reason` and spares the others.
 
     Args:
         codec: in eval mode.
-        pairs: what to read and where to write.
-        resume: leave alone what is already written (files appear only when whole).
-
-    Returns:
-        what was done and which recordings could not be read; the others are done all the same.
-
-    Raises:
-        OSError: a reconstruction could not be written.
+        kind: "encode", "decode", "salvage" or "reconstruct".
+        pairs: of recordings with one number of codes where there are several; those no longer
+            than a window are encoded together.
     """
-    outcome = Outcome()
-    for pair in tqdm(list(pairs), desc="reconstruct", unit="file", file=sys.stderr):
-        if resume and pair.target.is_file():
-            outcome.num_skipped += 1
-            continue
+    if len(pairs) > 1 and kind in ("encode", "reconstruct"):
         try:
-            outcome.duration += reconstruct_recording(codec, pair)
-            outcome.num_done += 1
-        except AudioError as error:
-            outcome.failed[str(pair.source)] = str(error).removeprefix(f"{pair.source}: ")
-    return outcome
+            return _convert_together(codec, kind, pairs)
+        except (ValueError, OSError):
+            pass  # one of them; find out which
+    done = []
+    for pair in pairs:
+        try:
+            done.append(ONE_BY_ONE[kind](codec, pair))
+        except (ValueError, OSError) as error:
+            done.append(Done(reason=str(error).removeprefix(f"{pair.source}: ")))
+    return done
 
 
-def folder_pairs(source: Path, target: Path) -> tuple[list[Pair], int]:
-    """Recordings of a folder tree and their places in a tree of the same shape.
+def _convert_together(codec: HHCodec, kind: str, pairs: Sequence[Pair]) -> list[Done]:
+    """`encode` or `reconstruct` of recordings that are no longer than a window, in one batch."""
+    waveforms = [read_audio(pair.source, codec.sample_rate) for pair in pairs]
+    lengths = torch.tensor([len(waveform) for waveform in waveforms])
+    if int(lengths.max()) > WINDOW * codec.hop_length:
+        raise ValueError(f"expected recordings of up to {WINDOW} codes")
+    batch = torch.zeros(len(pairs), int(lengths.max()))
+    for row, waveform in enumerate(waveforms):
+        batch[row, : len(waveform)] = torch.from_numpy(waveform)
+    codes, code_lengths = codec.encode(batch.to(next(codec.parameters()).device), lengths)
+    if kind == "encode":
+        for pair, row, count, length in _rows(pairs, codes.cpu().numpy(), code_lengths, lengths):
+            header = stream_header(codec)
+            CodedRecording(header, row[:count].astype(np.uint16), length).save(pair.target)
+    else:
+        decoded = codec.decode(codes, code_lengths, lengths)[0].cpu().numpy()
+        for pair, row, _, length in _rows(pairs, decoded, code_lengths, lengths):
+            write_pieces(pair.target, [row[:length]], codec.sample_rate)
+    return [
+        Done(length, count)
+        for length, count in zip(lengths.tolist(), code_lengths.tolist(), strict=True)
+    ]
 
-    FLAC stays FLAC; everything else becomes WAV.
 
-    Args:
-        source: holds recordings, at any depth.
-        target: another folder, outside `source`.
-
-    Returns:
-        the pairs in order of their path, and the number of other files, which are left alone.
-
-    Raises:
-        ValueError: there is no recording, `target` lies in `source`, or two recordings would
-            be written to one file.
-    """
-    if target.resolve().is_relative_to(source.resolve()):
-        raise ValueError(f"expected an output folder outside {source}, got {target}")
-    files = sorted(path for path in source.rglob("*") if path.is_file())
-    sources = [path for path in files if path.suffix.lower() in RECORDINGS]
-    if not sources:
-        raise ValueError(f"{source}: expected recordings ({' '.join(RECORDINGS)}), got none")
-    taken: dict[Path, Path] = {}
-    for path in sources:
-        suffix = path.suffix if path.suffix.lower() in FORMATS else ".wav"
-        place = target / path.relative_to(source).with_suffix(suffix)
-        if place in taken:
-            raise ValueError(f"{taken[place]} and {path} would both become {place}; rename one")
-        taken[place] = path
-    return [Pair(path, place) for place, path in taken.items()], len(files) - len(sources)
+def _rows(
+    pairs: Sequence[Pair],
+    rows: NDArray[np.generic],
+    code_lengths: torch.Tensor,
+    lengths: torch.Tensor,
+) -> Iterator[tuple[Pair, NDArray[np.generic], int, int]]:
+    return zip(pairs, rows, code_lengths.tolist(), lengths.tolist(), strict=True)

@@ -1,140 +1,180 @@
-"""Log-mel to waveform with Vocos, built from the `vocos` package.
-
-`vocos` imports `torchaudio`, whose wheels do not load beside a CPU-only torch, and `encodec`,
-whose release is licensed CC BY-NC. What is used of `vocos` (backbone, Fourier head,
-discriminators) needs of both only a spectrogram and two mel-scale formulas, so the import is
-given stand-ins for them and neither package has to be installed.
-"""
+"""Log-mel to waveform: Vocos, built from the `vocos` package, or BigVGAN-v2, from `bigvgan`."""
 
 from __future__ import annotations
 
-import importlib
-import math
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import ModuleType
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from .config import CodecConfig, MelConfig
+from .config import MelConfig, VocoderConfig
+from .fields import CodecConfigError
+from .folding import fold_weight_norm, weight_normed
 from .mel import LogMel
-
-
-class _Spectrogram(nn.Module):
-    """Stand-in for torchaudio's transform with the arguments that `vocos` passes."""
-
-    window: Tensor
-
-    def __init__(self, n_fft: int, hop_length: int, win_length: int, power: float | None) -> None:
-        super().__init__()
-        if power is not None or win_length != n_fft:
-            raise ValueError(f"expected power=None and win_length={n_fft}, got {power, win_length}")
-        self.n_fft, self.hop_length = n_fft, hop_length
-        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
-
-    def forward(self, waveform: Tensor) -> Tensor:
-        """(B, T) to complex (B, n_fft // 2 + 1, T // hop + 1)."""
-        with torch.autocast(waveform.device.type, enabled=False):
-            return torch.stft(
-                waveform.float(),
-                self.n_fft,
-                self.hop_length,
-                window=self.window,
-                return_complex=True,
-            )
-
-
-def _stand_ins() -> dict[str, ModuleType]:
-    """Modules that satisfy the import lines of `vocos`."""
-    names = ("torchaudio", "torchaudio.transforms", "torchaudio.functional", "encodec")
-    modules = {name: ModuleType(name) for name in (*names, "torchaudio.functional.functional")}
-    modules["torchaudio"].transforms = modules["torchaudio.transforms"]  # type: ignore[attr-defined]
-    modules["torchaudio.transforms"].Spectrogram = _Spectrogram  # type: ignore[attr-defined]
-    scales = modules["torchaudio.functional.functional"]
-    scales._hz_to_mel = lambda hz: 2595.0 * math.log10(1.0 + hz / 700.0)  # type: ignore[attr-defined]
-    scales._mel_to_hz = lambda mel: 700.0 * (10.0 ** (mel / 2595.0) - 1.0)  # type: ignore[attr-defined]
-    modules["encodec"].EncodecModel = object  # type: ignore[attr-defined]
-    return modules
-
-
-@contextmanager
-def _replaced(modules: dict[str, ModuleType]) -> Iterator[None]:
-    """Put modules into `sys.modules`, and what was there back afterwards."""
-    before = {name: sys.modules.get(name) for name in modules}
-    sys.modules.update(modules)
-    try:
-        yield
-    finally:
-        for name, module in before.items():
-            if module is None:
-                del sys.modules[name]
-            else:
-                sys.modules[name] = module
-
-
-def import_vocos(submodule: str) -> Any:
-    """Import `vocos.<submodule>`, whether or not torchaudio loads here.
-
-    Raises:
-        ImportError: `vocos` is not installed; the message says how to get it.
-    """
-    name = f"vocos.{submodule}"
-    if name in sys.modules:
-        return sys.modules[name]
-    try:
-        with _replaced(_stand_ins()):
-            return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            "the vocoder needs the package vocos: pip install --no-deps vocos==0.1.0"
-        ) from error
+from .stand_ins import import_bigvgan, import_vocos
+from .vocoder_weights import read_vocoder
 
 
 class Vocoder(nn.Module):
-    """Vocos (https://arxiv.org/abs/2306.00814): ConvNeXt backbone and inverse-STFT head.
+    """Log-mels of one convention to waveforms, differentiable.
+
+    "vocos" (https://arxiv.org/abs/2306.00814) is a ConvNeXt backbone at the mel rate and an
+    inverse-STFT head; "bigvgan" (https://arxiv.org/abs/2206.04658, second version) upsamples by
+    transposed convolutions and anti-aliased periodic activations.
 
     Args:
-        config: sizes and the mel convention; the vocoder owns the convention, and `check_mel`
-            refuses another.
+        mel: the convention, which the vocoder owns: `check_mel` refuses another.
+        config: kind and sizes.
+
+    Raises:
+        CodecConfigError: sizes that do not fit the convention.
+        ImportError: the package of this kind is not installed.
     """
 
-    def __init__(self, config: CodecConfig) -> None:
+    def __init__(self, mel: MelConfig, config: VocoderConfig) -> None:
         super().__init__()
-        size, mel = config.vocoder, config.mel
-        self.mel_config = mel
+        self.config, self.mel_config = config.check(mel), mel.check()
         self.mel = LogMel(mel)
+        if config.kind == "bigvgan":
+            self.generator = _generator(mel, config)
+            return
         self.backbone = import_vocos("models").VocosBackbone(
-            mel.n_mels, size.dim, size.intermediate_dim, size.num_layers
+            mel.n_mels, config.dim, config.intermediate_dim, config.num_layers
         )
         self.head = import_vocos("heads").ISTFTHead(
-            size.dim, mel.n_fft, mel.hop_length, padding=mel.padding
+            config.dim, mel.n_fft, mel.hop_length, padding=mel.padding
         )
 
-    def check_mel(self, mel_config: MelConfig) -> None:
+    @property
+    def is_folded(self) -> bool:
+        """Whether weight norm was folded away, after which the vocoder only infers."""
+        return self.config.kind == "bigvgan" and not weight_normed(self)
+
+    def check_mel(self, convention: MelConfig) -> None:
         """Refuse log-mels of another convention than this vocoder was built for.
 
         Raises:
-            ValueError: the conventions differ.
+            ValueError: naming both conventions.
         """
-        if mel_config.fingerprint != self.mel_config.fingerprint:
-            raise ValueError(f"the vocoder expects mels of {self.mel_config}, got {mel_config}")
+        if convention.fingerprint != self.mel_config.fingerprint:
+            raise ValueError(
+                f"the {self.config.kind} vocoder expects mels of {self.mel_config} "
+                f"({self.mel_config.fingerprint}), got {convention} ({convention.fingerprint})"
+            )
 
-    def forward(self, mel: Tensor) -> Tensor:
+    def forward(self, mel: Tensor, convention: MelConfig | None = None) -> Tensor:
         """Log-mel to waveform.
 
         Args:
             mel: (B, M, F) in the convention of `mel_config`; F = T / hop_length for both
                 paddings ("center" repeats the last frame, which its inverse needs).
+            convention: of `mel`; None when the caller has checked it.
 
         Returns:
-            (B, F * hop_length) float32, about [-1, 1].
+            (B, F * hop_length) float32: about [-1, 1] of "vocos"; of "bigvgan" clamped to
+            [-1, 1] unless a gradient goes through it, which the clamp would stop.
+
+        Raises:
+            ValueError: the mel is of another convention.
         """
+        if convention is not None:
+            self.check_mel(convention)
+        if self.config.kind == "bigvgan":
+            waveform = _generate(self.generator, mel).float()
+            return waveform if waveform.requires_grad else waveform.clamp(-1.0, 1.0)
         if self.mel_config.padding == "center":
             mel = torch.cat([mel, mel[..., -1:]], dim=-1)
         hidden = self.backbone(mel)
         # the inverse transform needs fp32; exp() of the head overflows in half precision
         with torch.autocast(mel.device.type, enabled=False):
             return self.head(hidden.float())
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write `config.yaml` and `model.safetensors`; each file appears only when whole.
+
+        Raises:
+            ValueError: the vocoder is folded.
+        """
+        if self.is_folded:
+            raise ValueError("expected a vocoder with weight norm, got a folded one: load it "
+                             "with fold=False to save it")  # fmt: skip
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        values = {"mel": asdict(self.mel_config), "vocoder": asdict(self.config)}
+        temporary = {n: folder / f".{n}.tmp" for n in ("model.safetensors", "config.yaml")}
+        try:
+            tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
+            save_file(tensors, temporary["model.safetensors"])
+            temporary["config.yaml"].write_text(
+                yaml.safe_dump(json.loads(json.dumps(values)), sort_keys=False), encoding="utf-8"
+            )
+            for name, path in temporary.items():
+                os.replace(path, folder / name)
+        finally:
+            for path in temporary.values():
+                path.unlink(missing_ok=True)
+
+    @classmethod
+    def from_pretrained(cls, source: str | os.PathLike[str], *, fold: bool = True) -> Vocoder:
+        """Load a vocoder in eval mode, in fp32.
+
+        Args:
+            source: a folder of `save_pretrained`, of a codec or of published weights (Vocos:
+                config.yaml + pytorch_model.bin; BigVGAN-v2: config.json + bigvgan_generator.pt),
+                a file in such a folder, or a hub repository that holds one, such as
+                "charactr/vocos-mel-24khz" or "nvidia/bigvgan_v2_24khz_100band_256x".
+            fold: fold weight norm for inference; False keeps it for training.
+
+        Raises:
+            CodecConfigError: nothing is there, or not a vocoder of these kinds.
+            ImportError: the package of its kind is not installed.
+        """
+        mel, config, tensors = read_vocoder(source)
+        vocoder = cls(mel, config)
+        try:
+            vocoder.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise CodecConfigError(f"{source}: weights do not fit the config; {error}") from error
+        if fold:
+            fold_weight_norm(vocoder)
+        return vocoder.eval()
+
+
+def _generator(mel: MelConfig, config: VocoderConfig) -> nn.Module:
+    """BigVGAN-v2 at the given sizes, with weight norm."""
+    source = import_bigvgan()
+    settings = source.AttrDict(
+        num_mels=mel.n_mels,
+        upsample_rates=list(config.ratios),
+        upsample_kernel_sizes=[2 * ratio for ratio in config.ratios],
+        upsample_initial_channel=config.channels,
+        resblock="1",
+        resblock_kernel_sizes=list(config.kernels),
+        resblock_dilation_sizes=[[1, 3, 5]] * len(config.kernels),
+        activation="snakebeta",
+        snake_logscale=True,
+        use_bias_at_final=False,
+        use_tanh_at_final=False,
+    )
+    return source.BigVGAN(settings)
+
+
+def _generate(generator: Any, mel: Tensor) -> Tensor:
+    """The generator's pass up to its last convolution: (B, M, F) to (B, T), not clamped.
+
+    Every level upsamples and averages its residual blocks, which differ in kernel size.
+    """
+    x = generator.conv_pre(mel)
+    blocks = list(generator.resblocks)
+    per_level = len(blocks) // len(generator.ups)
+    for level, upsample in enumerate(generator.ups):
+        x = upsample[0](x)
+        branches = blocks[level * per_level : (level + 1) * per_level]
+        x = sum(block(x) for block in branches) / per_level
+    return generator.conv_post(generator.activation_post(x))[:, 0]

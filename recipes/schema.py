@@ -138,6 +138,12 @@ class TrainCodecConfig:
     log_every: int = runtime(20)
     validate_every: int = runtime(250)
     checkpoint_every: int = runtime(250)
+    # Processes that read training crops ahead; 0 = read when a step asks.
+    num_workers: int = runtime(0)
+    # Steps between reports of every loss term's gradient at the decoder's output; 0 = none.
+    balance_every: int = runtime(0)
+    # Also write curves, mel pictures and audio for TensorBoard (extra `train`).
+    tensorboard: bool = runtime(False)
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.only or []) - set(self.phases))

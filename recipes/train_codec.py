@@ -9,6 +9,8 @@ cut off goes on from its last checkpoint.
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from typing import Any
 import torch
 
 from codec import CodecConfig, HHCodec
+from codec.critics import CRITICS
 from codec.fitting import CHECKPOINT, METRICS, fit_codec_phase, load_phase_codec
 from codec.phases import FitConfig, PhaseConfig
 from codec.store import AudioStore
@@ -48,13 +51,15 @@ def main(config: Config) -> Path:
             earlier = list(phases.values())[:number]
             load_earlier(codec, folder, earlier)
             say("train_codec", f"phase {name}: {phase.steps} steps train {', '.join(phase.train)}")
-            fit_codec_phase(codec, phase, train, valid, folder / name, config=fit_config(config))
+            settings = fit_config(config, critics_source(config, folder, earlier))
+            fit_codec_phase(codec, phase, train, valid, folder / name, config=settings)
     missing = [name for name, phase in phases.items() if not is_finished(folder / name, phase)]
     if missing:
         raise StageError(f"train_codec: phases {missing} are still to be run")
     codec = build_codec(config)
     load_earlier(codec, folder, list(phases.values()))
     codec.eval().save_pretrained(folder / "model")
+    keep_critics(folder, list(phases))
     write_metrics(folder, figures(codec, folder, list(phases)))
     return folder
 
@@ -70,7 +75,7 @@ def build_codec(config: Config) -> HHCodec:
     preset = CodecConfig.preset(config.codec.preset).to_dict()
     codec = HHCodec(CodecConfig.from_dict(_merged(preset, config.codec.overrides)))
     if config.codec.start is not None:
-        start = HHCodec.from_pretrained(config.codec.start)
+        start = HHCodec.from_pretrained(config.codec.start, fold=False)
         for part in config.codec.start_parts:
             try:
                 getattr(codec, part).load_state_dict(getattr(start, part).state_dict())
@@ -82,7 +87,7 @@ def build_codec(config: Config) -> HHCodec:
     return codec
 
 
-def fit_config(config: Config) -> FitConfig:
+def fit_config(config: Config, critics_from: str = "") -> FitConfig:
     """How this run fits a phase."""
     settings = config.train_codec
     return FitConfig(
@@ -92,7 +97,33 @@ def fit_config(config: Config) -> FitConfig:
         log_every=settings.log_every,
         validate_every=settings.validate_every,
         checkpoint_every=settings.checkpoint_every,
+        num_workers=settings.num_workers,
+        balance_every=settings.balance_every,
+        tensorboard=settings.tensorboard,
+        critics_from=critics_from,
     )
+
+
+def critics_source(config: Config, folder: Path, earlier: list[PhaseConfig]) -> str:
+    """Where a phase finds discriminators and a distillation's head to go on with.
+
+    Those of the last phase before it that had any, else those beside `codec.start`.
+    """
+    for phase in reversed(earlier):
+        if (folder / phase.name / CRITICS).is_file():
+            return str(folder / phase.name)
+    return config.codec.start or ""
+
+
+def keep_critics(folder: Path, names: list[str]) -> None:
+    """Put the last phase's discriminators beside the model, for those who fine-tune it."""
+    for name in reversed(names):
+        source = folder / name / CRITICS
+        if source.is_file():
+            temporary = folder / "model" / (CRITICS + ".tmp")
+            shutil.copyfile(source, temporary)
+            os.replace(temporary, folder / "model" / CRITICS)
+            return
 
 
 def load_earlier(codec: HHCodec, folder: Path, phases: list[PhaseConfig]) -> None:

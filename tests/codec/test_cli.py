@@ -9,8 +9,8 @@ import torch
 
 from codec import CodecConfig, HHCodec
 from codec.audio import read_audio, write_audio
+from codec.bitstream import CodedRecording, StreamHeader
 from codec.cli import main
-from codec.code_file import CodeFile
 
 
 def save_codec(folder: Path, seed: int = 0) -> HHCodec:
@@ -60,7 +60,7 @@ def test_a_recording_becomes_codes_and_comes_back_at_its_own_length(
     model, folder = codec
     soundfile.write(tmp_path / "in.wav", make_waveform(0.7, sample_rate=16_000), 16_000)
     status, out, _ = call(
-        "encode", tmp_path / "in.wav", tmp_path / "in.safetensors", "--codec", folder, "--json"
+        "encode", tmp_path / "in.wav", tmp_path / "in.hhc", "--codec", folder, "--json"
     )
     assert status == 0
     report = json.loads(out)
@@ -70,9 +70,9 @@ def test_a_recording_becomes_codes_and_comes_back_at_its_own_length(
     assert report["codec_fingerprint"] == model.fingerprint
     waveform = torch.from_numpy(read_audio(tmp_path / "in.wav"))[None]
     codes, _ = model.encode(waveform)
-    assert CodeFile.load(tmp_path / "in.safetensors").codes.tolist() == codes[0].tolist()
+    assert CodedRecording.load(tmp_path / "in.hhc").codes.tolist() == codes[0].tolist()
 
-    argv = ("decode", tmp_path / "in.safetensors", tmp_path / "out.wav", "--codec", folder)
+    argv = ("decode", tmp_path / "in.hhc", tmp_path / "out.wav", "--codec", folder)
     status, out, _ = call(*argv)
     assert status == 0
     assert "num_codes" in out
@@ -85,14 +85,16 @@ def test_a_recording_becomes_codes_and_comes_back_at_its_own_length(
 def test_another_codec_refuses_the_codes(tmp_path, codec, call, make_waveform):
     model, folder = codec
     write_audio(tmp_path / "in.wav", make_waveform(0.2))
-    call("encode", tmp_path / "in.wav", tmp_path / "in.safetensors", "--codec", folder)
+    call("encode", tmp_path / "in.wav", tmp_path / "in.hhc", "--codec", folder)
     other = save_codec(tmp_path / "other", seed=1)
     status, out, error = call(
-        "decode", tmp_path / "in.safetensors", tmp_path / "out.wav", "--codec", tmp_path / "other"
+        "decode", tmp_path / "in.hhc", tmp_path / "out.wav", "--codec", tmp_path / "other"
     )
-    assert (status, out) == (2, "")
-    assert error.startswith("error: ")
-    assert model.fingerprint in error
+    assert status == 1
+    assert "num_failed" in out
+    assert (
+        f"failed: {tmp_path / 'in.hhc'}: the codes were made by codec {model.fingerprint}" in error
+    )
     assert other.fingerprint in error
     assert not (tmp_path / "out.wav").exists()
 
@@ -125,21 +127,110 @@ def test_a_resumed_folder_does_only_what_is_missing(tmp_path, codec, call, recor
     assert call(*argv)[0] == 0
     whole = {name: (target / name).read_bytes() for name in ("a.wav", "deep/c.wav")}
     (target / "a.wav").unlink()
-    (target / "deep" / "c.wav").write_bytes(b"mine")
+    (target / "deep" / "c.wav").write_bytes(b"damaged")
+    write_audio(target / "deep" / "b.flac", np.zeros(7_200, dtype=np.float32))
+    mine = (target / "deep" / "b.flac").read_bytes()
     status, out, _ = call(*argv, "--resume")
     report = json.loads(out)
-    assert (status, report["num_done"], report["num_skipped"]) == (0, 1, 2)
-    assert (target / "a.wav").read_bytes() == whole["a.wav"]
-    assert (target / "deep" / "c.wav").read_bytes() == b"mine"
+    assert (status, report["num_done"], report["num_skipped"]) == (0, 2, 1)
+    assert {name: (target / name).read_bytes() for name in whole} == whole
+    assert (target / "deep" / "b.flac").read_bytes() == mine
     assert json.loads(call(*argv)[1])["num_done"] == 3
-    assert (target / "deep" / "c.wav").read_bytes() == whole["deep/c.wav"]
+    assert (target / "deep" / "b.flac").read_bytes() != mine
+
+
+def test_a_tree_of_codes_is_made_resumed_and_decoded(tmp_path, codec, call, recordings):
+    codes, decoded = tmp_path / "codes", tmp_path / "decoded"
+    last = ("--codec", codec[1], "--json")
+    status, out, _ = call("encode", recordings, codes, *last, "--batch-size", 4)
+    assert (status, json.loads(out)["num_done"]) == (1, 3)
+    files = sorted(p.relative_to(codes).as_posix() for p in codes.rglob("*") if p.is_file())
+    assert files == ["a.hhc", "deep/b.hhc", "deep/c.hhc"]
+    (codes / "a.hhc").write_bytes((codes / "a.hhc").read_bytes()[:-1])
+    report = json.loads(call("encode", recordings, codes, *last, "--resume")[1])
+    assert (report["num_done"], report["num_skipped"], report["num_failed"]) == (1, 2, 2)
+    status, out, _ = call("decode", codes, decoded, *last)
+    assert (status, json.loads(out)["num_samples"]) == (0, 24_000)
+    lengths = [len(read_audio(decoded / name)) for name in ("a.wav", "deep/b.wav", "deep/c.wav")]
+    assert lengths == [12_000, 7_200, 4_800]
+    report = json.loads(call("decode", codes, decoded, *last, "--resume")[1])
+    assert (report["num_done"], report["num_skipped"]) == (0, 3)
+
+
+def test_a_batch_of_equal_lengths_gives_what_each_gives_alone(tmp_path, codec, call, make_waveform):
+    for number in range(3):
+        write_audio(tmp_path / "in" / f"{number}.wav", make_waveform(0.5, seed=number))
+    (tmp_path / "in" / "bad.wav").write_bytes((tmp_path / "in" / "0.wav").read_bytes()[:9000])
+    for command, suffix in (("encode", "hhc"), ("reconstruct", "wav")):
+        made = []
+        for size in (1, 8):
+            folder = tmp_path / f"{command}{size}"
+            argv = (command, tmp_path / "in", folder, "--codec", codec[1], "--batch-size", size)
+            call(*argv)
+            made.append([(folder / f"{number}.{suffix}").read_bytes() for number in range(3)])
+        assert made[0] == made[1]
+        assert len(set(made[0])) == 3
+
+
+@pytest.mark.slow
+def test_several_processes_do_what_one_does(tmp_path, codec, call, recordings):
+    found = {}
+    for workers in (1, 2):
+        target = tmp_path / f"by{workers}"
+        argv = ("encode", recordings, target, "--codec", codec[1], "--json")
+        status, out, _ = call(*argv, "--workers", workers)
+        report = json.loads(out)
+        files = {p.relative_to(target): p.read_bytes() for p in target.rglob("*.hhc")}
+        found[workers] = (status, files, report["failed"], report["num_codes"])
+    assert found[1] == found[2]
+    assert len(found[1][1]) == 3
+
+
+def test_a_damaged_stream_is_refused_and_salvaged(tmp_path, codec, call, recordings):
+    last = ("--codec", codec[1], "--json")
+    model = codec[0]
+    header = StreamHeader(model.fingerprint, 24_000, 1024, 64, block_codes=4)
+    codes = np.arange(12, dtype=np.uint16)
+    CodedRecording(header, codes, 12_000).save(tmp_path / "a.hhc")
+    data = bytearray((tmp_path / "a.hhc").read_bytes())
+    data[36 + 13 + 8] ^= 1
+    (tmp_path / "a.hhc").write_bytes(data)
+    status, _, error = call("decode", tmp_path / "a.hhc", tmp_path / "a.wav", *last)
+    assert status == 1
+    assert "block 1 is damaged" in error
+    assert not (tmp_path / "a.wav").exists()
+    argv = ("decode", tmp_path / "a.hhc", tmp_path / "a.wav", *last, "--salvage")
+    status, out, _ = call(*argv)
+    assert status == 0
+    assert json.loads(out)["lost_blocks"] == {str(tmp_path / "a.hhc"): [1]}
+    assert len(read_audio(tmp_path / "a.wav")) == 12_000
+
+
+def test_files_are_verified(tmp_path, codec, call, recordings):
+    status, out, error = call("verify", recordings / "a.wav", "--codec", codec[1])
+    assert status == 0
+    assert out.startswith("ok ")
+    assert "verify: 100%" in error
+    status, out, _ = call("verify", recordings, "--codec", codec[1], "--json")
+    report = json.loads(out)
+    assert (status, report["num_files"], report["num_failed"]) == (1, 5, 2)
+    assert not report["files"][str(recordings / "empty.wav")]["is_sound"]
+    assert report["files"][str(recordings / "a.wav")]["checks"]["batched"]
+    status, out, _ = call("verify", recordings, "--codec", codec[1])
+    assert out.count("FAILED") == 2
+
+
+def test_the_codec_that_comes_with_the_package_is_the_default(tmp_path, call, recordings):
+    status, _, _ = call("reconstruct", recordings / "a.wav", tmp_path / "out.wav")
+    assert status == 0
+    assert len(read_audio(tmp_path / "out.wav")) == 12_000
 
 
 def test_one_file_is_reconstructed_as_by_encode_and_decode(tmp_path, codec, call, recordings):
     last = ("--codec", codec[1])
     assert call("reconstruct", recordings / "a.wav", tmp_path / "whole.wav", *last)[0] == 0
-    call("encode", recordings / "a.wav", tmp_path / "a.safetensors", *last)
-    call("decode", tmp_path / "a.safetensors", tmp_path / "steps.wav", *last)
+    call("encode", recordings / "a.wav", tmp_path / "a.hhc", *last)
+    call("decode", tmp_path / "a.hhc", tmp_path / "steps.wav", *last)
     assert (tmp_path / "whole.wav").read_bytes() == (tmp_path / "steps.wav").read_bytes()
     assert call("reconstruct", recordings / "empty.wav", tmp_path / "none.wav", *last)[0] == 1
 
@@ -174,14 +265,18 @@ def test_figures_of_a_trained_codec(codec, call):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (("encode", "a.wav", "a.bin"), "ending in .safetensors"),
-        (("encode", "none.wav", "a.safetensors"), "no such audio file"),
-        (("decode", "a.wav", "b.wav"), "a.wav"),
-        (("decode", "a.safetensors", "b.mp3"), ".wav or .flac"),
+        (("encode", "a.wav", "a.bin"), "ending in .hhc"),
+        (("encode", "none.wav", "a.hhc"), "there is none"),
+        (("encode", "a.wav", "a.hhc", "--workers", "0"), "workers of 1 or more, got 0"),
+        (("encode", "a.wav", "a.hhc", "--device", "abacus"), "device 'abacus'"),
+        (("decode", "a.wav", "b.mp3"), ".wav or .flac"),
+        (("decode", ".", "../decoded"), "expected files of .hhc"),
+        (("verify", "none"), "there is none"),
+        (("verify", "deep/empty"), "expected files of"),
         (("reconstruct", "a.wav", "a.ogg"), ".wav or .flac"),
         (("reconstruct", "a.wav", "a.wav"), "another file"),
         (("reconstruct", ".", "decoded"), "outside"),
-        (("reconstruct", "deep/empty", "decoded"), "expected recordings"),
+        (("reconstruct", "deep/empty", "decoded"), "expected files of"),
         (("reconstruct", "none", "decoded"), "there is none"),
     ],
 )
@@ -207,16 +302,17 @@ def test_two_recordings_are_never_written_to_one_file(tmp_path, codec, call, rec
 
 def test_what_the_disk_refuses_is_another_status(tmp_path, codec, call, recordings):
     (tmp_path / "file").touch()
-    argv = ("encode", recordings / "a.wav", tmp_path / "file" / "a.safetensors")
-    status, out, error = call(*argv, "--codec", codec[1])
-    assert (status, out) == (1, "")
-    assert error.startswith("error: ")
-    status, _, error = call("decode", tmp_path / "none.safetensors", "b.wav", "--codec", codec[1])
+    argv = ("encode", recordings / "a.wav", tmp_path / "file" / "a.hhc")
+    status, _, error = call(*argv, "--codec", codec[1])
     assert status == 1
-    assert "none.safetensors" in error
+    assert f"failed: {recordings / 'a.wav'}: " in error
+    status, _, error = call("decode", recordings / "a.wav", tmp_path / "b.wav", "--codec", codec[1])
+    assert status == 1
+    assert "no .hhc stream" in error
+    assert list(tmp_path.glob("*.wav")) == []
 
 
-@pytest.mark.parametrize("command", ["encode", "decode", "reconstruct", "info"])
+@pytest.mark.parametrize("command", ["encode", "decode", "reconstruct", "verify", "info"])
 def test_help_shows_an_example(command, capsys):
     with pytest.raises(SystemExit) as stop:
         main([command, "--help"])

@@ -1,6 +1,7 @@
 import pytest
 
-from codec.config import PRESETS, CodecConfig, CodecConfigError, MelConfig
+from codec.config import CodecConfig, CodecConfigError, MelConfig
+from codec.presets import PRESETS
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
@@ -20,6 +21,10 @@ def test_presets_survive_yaml(name, tmp_path):
         ({"quantizer": {"hidden_dim": 3}}, "quantizer.hidden_dim"),
         ({"mel": {"padding": "reflect"}}, "mel.padding"),
         ({"nmae": "x"}, "nmae"),
+        ({"vocoder": {"kind": "wavenet"}}, "vocoder.kind"),
+        ({"vocoder": {"kind": "bigvgan", "ratios": [4, 4]}}, "vocoder.ratios"),
+        ({"vocoder": {"kind": "bigvgan", "channels": 100}}, "vocoder.channels"),
+        ({"vocoder": {"kind": "bigvgan"}, "mel": {"padding": "center"}}, "mel.padding"),
     ],
 )
 def test_a_config_that_does_not_fit_names_the_field(values, named):

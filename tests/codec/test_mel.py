@@ -1,11 +1,13 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from codec.config import MelConfig
 from codec.mel import LogMel, MultiScaleMel
+from codec.presets import BIGVGAN_MEL
 
 ASSETS = Path(__file__).parent / "assets"
 
@@ -17,6 +19,34 @@ def test_log_mel_equals_the_vocos_feature_extractor(padding):
     mel = LogMel(MelConfig(padding=padding))(golden["waveform"])
     assert mel.shape == golden[padding].shape
     torch.testing.assert_close(mel.exp(), golden[padding].exp(), rtol=1e-4, atol=1e-7)
+
+
+def slaney_hz(mel):
+    """Slaney's scale in words: 200/3 Hz a mel to 1 kHz, then 27 mels for every factor of 6.4."""
+    return np.where(mel < 15, mel * 200 / 3, 1000 * 6.4 ** ((np.maximum(mel, 15) - 15) / 27))
+
+
+def test_log_mel_equals_the_formula_of_bigvgan(make_waveform):
+    """Frame by frame in float64: mirrored ends, Hann window, Slaney filters of unit area."""
+    waveform = make_waveform(0.5)[:8192].astype(np.float64)
+    waveform[3000:5000] = 0.0
+    padded = np.pad(waveform, 384, mode="reflect")
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(1024) / 1024)
+    frames = np.stack([padded[i * 256 : i * 256 + 1024] * window for i in range(32)])
+    magnitude = np.sqrt(np.abs(np.fft.rfft(frames)) ** 2 + 1e-9)
+    top = 15 + 27 * np.log(12.0) / np.log(6.4)
+    edges, bins = slaney_hz(np.linspace(0, top, 102)), np.linspace(0, 12_000, 513)
+    filters = np.stack(
+        [
+            np.interp(bins, [low, mid, high], [0, 2 / (high - low), 0], left=0, right=0)
+            for low, mid, high in zip(edges, edges[1:], edges[2:], strict=False)
+        ]
+    )
+    expected = np.log(np.maximum(filters @ magnitude.T, 1e-5))
+    mel = LogMel(BIGVGAN_MEL)(torch.from_numpy(waveform).float()[None])
+    assert mel.shape == (1, 100, 32)
+    assert expected.min() == pytest.approx(np.log(1e-5), abs=1.0)
+    np.testing.assert_allclose(mel[0].numpy(), expected, atol=2e-3)
 
 
 @pytest.mark.parametrize(("padding", "extra"), [("same", 0), ("center", 1)])

@@ -28,6 +28,40 @@ def batch(clips, padding=0.0):
     return waveform, lengths
 
 
+@pytest.fixture(scope="module", params=["mel", "seanet"])
+def varied(request):
+    """A codec of each kind of encoder whose codes all come up in noise."""
+    torch.manual_seed(0)
+    values = CodecConfig.preset("tiny").to_dict()
+    values["loudness_dbfs"] = -23.0
+    if request.param == "seanet":
+        values["encoder"] |= {"kind": "seanet", "channels": 16, "num_lstm_layers": 1}
+    codec = HHCodec(CodecConfig.from_dict(values)).eval()
+    with torch.no_grad():
+        latents = codec.encoder(0.1 * torch.randn(4, 100 * 1024)).transpose(1, 2).flatten(0, 1)
+    codec.quantizer.initialize(latents, seed=0)
+    return codec.eval()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_any_lengths_in_any_order_give_each_clip_its_own_codes(varied, seed):
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(1, 20_000, (5,), generator=generator)
+    # two clips with the same number of codes
+    lengths[:2] = lengths[1] // 1024 * 1024 + torch.randint(1, 1024, (2,), generator=generator)
+    waveform = 0.1 * torch.randn(5, int(lengths.max()) + 700, generator=generator)
+    codes, code_lengths = varied.encode(waveform, lengths)
+    order = torch.randperm(5, generator=generator)
+    shuffled, _ = varied.encode(waveform[order], lengths[order])
+    assert codes.unique().numel() > 8
+    for place, row in enumerate(order.tolist()):
+        count = int(code_lengths[row])
+        alone, _ = varied.encode(waveform[row : row + 1, : lengths[row]])
+        assert torch.equal(codes[row, :count], alone[0])
+        assert torch.equal(shuffled[place, :count], alone[0])
+        assert (codes[row, count:] == 0).all()
+
+
 def test_codes_are_the_same_alone_in_a_batch_and_padded(codec, clips):
     waveform, lengths = batch(clips)
     codes, code_lengths = codec.encode(waveform, lengths)

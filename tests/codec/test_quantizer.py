@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from codec.clustering import kmeans
 from codec.config import QuantizerConfig
-from codec.quantizer import SLMVQ, code_transform, kmeans, set_identity
+from codec.quantizer import SLMVQ
+from codec.stages import SimVQStage, code_transform, set_identity
 
 CONFIG = QuantizerConfig(codebook_size=32, dim=4, hidden_dim=16)
 
@@ -16,7 +18,14 @@ def initialized(config=CONFIG):
     return quantizer
 
 
-def last_layer(transform: nn.Sequential) -> nn.Linear:
+def stage_of(quantizer: SLMVQ, index: int = 0) -> SimVQStage:
+    stage = quantizer.stage(index)
+    assert isinstance(stage, SimVQStage)
+    return stage
+
+
+def last_layer(transform: nn.Module) -> nn.Linear:
+    assert isinstance(transform, nn.Sequential)
     layer = transform[2]
     assert isinstance(layer, nn.Linear)
     return layer
@@ -39,7 +48,7 @@ def test_codes_equal_those_of_simvq():
 def test_hand_made_codebook_gives_the_nearest_entry():
     quantizer = SLMVQ(QuantizerConfig(4, 2, 4, num_stages=1, normalize_latents=False)).eval()
     set_identity(quantizer.stage(0).code_transform)
-    quantizer.stage(0).frozen_codebook.copy_(
+    stage_of(quantizer).frozen_codebook.copy_(
         torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
     )
     latents = torch.tensor([[[0.1, 0.9, 0.2, 0.8], [0.2, 0.1, 0.7, 0.6]]])
@@ -95,7 +104,7 @@ def test_the_second_stage_only_trains():
     quantizer = initialized().eval()
     latents = torch.randn(1, 4, 30)
     before = quantizer.encode(latents)
-    quantizer.stage(1).frozen_codebook.add_(5.0)
+    stage_of(quantizer, 1).frozen_codebook.add_(5.0)
     assert torch.equal(quantizer.encode(latents), before)
 
 
