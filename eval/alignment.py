@@ -1,15 +1,21 @@
 """Lag between a recording and its copy, and their common part."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
-from scipy.signal import correlate
+from scipy.fft import next_fast_len
 
 from .mel import log_mel
-from .protocols import MetricError
+from .protocols import Item, MetricError
 from .waveforms import checked, resampled
 
 ALIGN_RATE = 16000
 STEPS_PER_SECOND = 1000
 MAX_LAG_MS = 100
+# A codec whose copies come later than this pads or cuts wrongly.
+NOTABLE_LAG_MS = 2
 # A copy that much longer or shorter is not cut to fit: cutting would hide lost speech.
 MAX_LENGTH_DIFFERENCE = 0.2
 
@@ -27,10 +33,10 @@ def estimate_lag(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) 
     ours, theirs = ours[:, :steps], theirs[:, :steps]
     reach = min(MAX_LAG_MS, steps // 2)
     lags = np.arange(-reach, reach + 1)
-    products = np.zeros(lags.size)
-    for ours_band, theirs_band in zip(ours, theirs, strict=True):
-        full = correlate(theirs_band, ours_band, mode="full", method="fft")
-        products += full[steps - 1 - reach : steps + reach]
+    # Correlation of all bands at once; the padding keeps the lags asked for from wrapping round.
+    size = next_fast_len(steps + reach, real=True)
+    spectrum = (np.conj(np.fft.rfft(ours, size)) * np.fft.rfft(theirs, size)).sum(axis=0)
+    products = np.fft.irfft(spectrum, size)[lags]
     # Both energies are taken over the overlap only, else short overlaps would score low.
     late = np.concatenate(([0.0], np.cumsum((theirs**2).sum(axis=0))))
     early = np.concatenate(([0.0], np.cumsum((ours**2).sum(axis=0))))
@@ -83,3 +89,54 @@ def checked_pair(
         resampled(ours, sample_rate, target_rate),
         resampled(theirs, sample_rate, target_rate),
     )
+
+
+@dataclass(frozen=True)
+class AlignedPair:
+    """A recording and its copy at the rate of a metric.
+
+    Args:
+        reference: As it is, (T,).
+        estimate: As it is, (T',).
+        sample_rate: Rate in Hz of both.
+        lag_ms: Delay of the estimate in whole ms.
+    """
+
+    reference: np.ndarray
+    estimate: np.ndarray
+    sample_rate: int
+    lag_ms: int
+
+    @property
+    def raw(self) -> tuple[np.ndarray, np.ndarray]:
+        """Both cut to the shorter, no lag removed."""
+        return common_part(self.reference, self.estimate)
+
+    @property
+    def aligned(self) -> tuple[np.ndarray, np.ndarray]:
+        """Both without the lag, cut to their common part."""
+        return shifted(self.reference, self.estimate, self.sample_rate, self.lag_ms)
+
+
+def aligned_pair(item: Item, sample_rate: int) -> AlignedPair:
+    """The pair of an item at a rate with its lag, computed once for all metrics of the item.
+
+    Raises:
+        MetricError: As `checked_pair`.
+    """
+    ours, theirs = shared(item, ("pair", sample_rate), lambda: _pair(item, sample_rate))
+    low = shared(item, ("pair", ALIGN_RATE), lambda: _pair(item, ALIGN_RATE))
+    lag_ms = shared(item, "lag_ms", lambda: estimate_lag(low[0], low[1], ALIGN_RATE))
+    return AlignedPair(ours, theirs, sample_rate, lag_ms)
+
+
+def shared(item: Item, key: Any, compute: Callable[[], Any]) -> Any:
+    """What another metric has computed of this item under a key, else computes and keeps it."""
+    if key not in item.shared:
+        item.shared[key] = compute()
+    return item.shared[key]
+
+
+def _pair(item: Item, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
+    """Both waveforms of an item, checked and at a rate."""
+    return checked_pair(item.reference, item.estimate, item.sample_rate, sample_rate)

@@ -104,3 +104,24 @@ def usage(
         ValueError: As `count_codes` and `usage_from_counts`.
     """
     return usage_from_counts(count_codes(codes, codebook_size), frame_rate)
+
+
+def rank_frequency(counts: np.ndarray, points: int = 200) -> tuple[np.ndarray, np.ndarray]:
+    """Shares of the entries seen, the commonest first, thinned evenly in log rank for a plot.
+
+    Args:
+        counts: Occurrences (codebook_size,).
+        points: Points at most.
+
+    Returns:
+        Ranks (N,) int64 from 1 and shares (N,) of all codes; entries never seen have no point.
+
+    Raises:
+        ValueError: No code was counted.
+    """
+    counts = np.sort(np.asarray(counts, dtype=np.int64))[::-1]
+    seen = counts[counts > 0]
+    if counts.ndim != 1 or seen.size == 0:
+        raise ValueError(f"expected counts (codebook_size,) of at least one code, got {counts!r}")
+    places = np.unique(np.round(np.geomspace(1, seen.size, min(points, seen.size))).astype(int))
+    return places, seen[places - 1] / seen.sum()

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 from typing import Literal
 
 import numpy as np
 
 Scale = Literal["auto", "linear", "log"]
+Style = Literal["line", "points", "both"]
 WIDTH, HEIGHT = 400, 250
 LEFT, RIGHT, TOP, BOTTOM = 58, 12, 8, 40
 NUM_COLORS = 6
@@ -25,11 +26,19 @@ class Series:
         name: Shown in the legend.
         x: (N,) positions.
         y: (N,) values; points that are not finite break nothing, they are left out and counted.
+        style: A line, a dot for each point (none is thinned out), or both.
+        labels: Short texts beside the dots, "" for none; () where there are none at all.
+        low: (N,) lower ends of intervals, drawn through the dots; () without them.
+        high: (N,) upper ends.
     """
 
     name: str
     x: Sequence[float] | np.ndarray
     y: Sequence[float] | np.ndarray
+    style: Style = "line"
+    labels: Sequence[str] = ()
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
 
     def __post_init__(self) -> None:
         """Checks that every value has its position."""
@@ -38,6 +47,11 @@ class Series:
                 f"series {self.name!r}: expected x and y (N,), got {np.shape(self.x)} and "
                 f"{np.shape(self.y)}"
             )
+        for what, given in (("labels", self.labels), ("low", self.low), ("high", self.high)):
+            if len(given) not in (0, len(self.x)):
+                raise ValueError(
+                    f"series {self.name!r}: expected {len(self.x)} {what}, got {len(given)}"
+                )
 
 
 @dataclass(frozen=True)
@@ -50,6 +64,8 @@ class Curve:
         y_label: Name and unit of the values.
         series: Lines; a chart whose series hold no point is left out of a report.
         levels: Named horizontal lines, such as {"unigram entropy": 7.1}.
+        bands: Named ranges (low, high) of values, shaded from side to side.
+        diagonal: Draws the line on which both axes agree, and gives both axes the same range.
         x_scale: "auto" takes a log axis where positive values span a factor above 20.
         y_scale: Likewise.
         note: A sentence below.
@@ -61,6 +77,8 @@ class Curve:
     y_label: str
     series: Sequence[Series]
     levels: dict[str, float] = field(default_factory=dict)
+    bands: dict[str, tuple[float, float]] = field(default_factory=dict)
+    diagonal: bool = False
     x_scale: Scale = "linear"
     y_scale: Scale = "auto"
     note: str = ""
@@ -153,7 +171,7 @@ def _tick_text(value: float) -> str:
     return f"{value:.6g}" if value == 0 or abs(value) >= 1e-3 else f"{value:.0e}"
 
 
-_Line = tuple[str, np.ndarray, np.ndarray]
+_Line = tuple[Series, np.ndarray, np.ndarray]
 
 
 def curve_svg(curve: Curve) -> str:
@@ -162,22 +180,40 @@ def curve_svg(curve: Curve) -> str:
     if not lines:
         return ""
     levels = {name: value for name, value in curve.levels.items() if math.isfinite(value)}
-    all_x = np.concatenate([x for _, x, _ in lines])
-    all_y = np.concatenate([y for _, _, y in lines] + [np.array(list(levels.values()))])
-    x_axis = _axis(all_x, curve.x_scale, LEFT, WIDTH - RIGHT)
-    y_axis = _axis(all_y, curve.y_scale, HEIGHT - BOTTOM, TOP)
-    parts = [_grid(x_axis, y_axis), _labels(curve, x_axis, y_axis)]
-    for index, (_, x, y) in enumerate(lines):
-        parts.append(_line(x, y, x_axis, y_axis, index % NUM_COLORS))
+    x_axis, y_axis = _axes(curve, lines, levels)
+    parts = [_bands(curve, y_axis, len(lines) + len(levels)), _grid(x_axis, y_axis)]
+    if curve.diagonal:
+        parts.append(_diagonal(x_axis, y_axis))
+    for index, (series, x, y) in enumerate(lines):
+        parts.append(_drawn(series, x, y, x_axis, y_axis, index % NUM_COLORS))
+    parts.append(_point_labels(lines, x_axis, y_axis))
     for index, value in enumerate(levels.values(), start=len(lines)):
         at = f"{y_axis(value):.1f}"
         span = f'x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at}" y2="{at}"'
         parts.append(f'<line class="level c{index % NUM_COLORS}" {span}/>')
+    parts.append(_labels(curve, x_axis, y_axis))
     svg = (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(curve.title)}">'
         f"{''.join(parts)}</svg>"
     )
     return svg + _legend(curve, lines, levels, left_out)
+
+
+def _axes(curve: Curve, lines: Sequence[_Line], levels: dict[str, float]) -> tuple[_Axis, _Axis]:
+    """Both axes, wide enough for lines, intervals, levels and bands."""
+    all_x = np.concatenate([x for _, x, _ in lines])
+    ends = [*levels.values(), *(end for band in curve.bands.values() for end in band)]
+    for series, _, _ in lines:
+        ends += [end for end in (*series.low, *series.high) if math.isfinite(end)]
+    all_y = np.concatenate([y for _, _, y in lines] + [np.array(ends, dtype=np.float64)])
+    if curve.diagonal:
+        all_x = all_y = np.concatenate((all_x, all_y))
+    x_axis = _axis(all_x, curve.x_scale, LEFT, WIDTH - RIGHT)
+    if x_axis.log and any(series.style != "line" for series, _, _ in lines):
+        # Dots on the edge of a chart are cut in half, and their texts fall off it.
+        room = (x_axis.high / x_axis.low) ** 0.07
+        x_axis = replace(x_axis, low=x_axis.low / room, high=x_axis.high * room)
+    return x_axis, _axis(all_y, curve.y_scale, HEIGHT - BOTTOM, TOP)
 
 
 def _drawable(series: Sequence[Series]) -> tuple[list[_Line], int]:
@@ -188,18 +224,90 @@ def _drawable(series: Sequence[Series]) -> tuple[list[_Line], int]:
         x, y = (np.asarray(data, dtype=np.float64) for data in (one.x, one.y))
         good = np.isfinite(x) & np.isfinite(y)
         left_out += int((~good).sum())
-        if good.any():
-            lines.append((one.name, *thinned(x[good], y[good])))
+        if not good.any():
+            continue
+        kept = {
+            name: [given for given, keep in zip(getattr(one, name), good, strict=False) if keep]
+            for name in ("labels", "low", "high")
+        }
+        points = (x[good], y[good]) if one.style != "line" else thinned(x[good], y[good])
+        same = replace(one, x=x[good], y=y[good], **kept)
+        lines.append((same, *points))
     return lines, left_out
 
 
-def _line(x: np.ndarray, y: np.ndarray, x_axis: _Axis, y_axis: _Axis, color: int) -> str:
-    """A line through points (N,), or a dot where there is but one."""
-    if x.size == 1:
-        centre = f'cx="{x_axis(x[0]):.1f}" cy="{y_axis(y[0]):.1f}"'
-        return f'<circle class="dot c{color}" {centre} r="3"/>'
-    points = " ".join(f"{x_axis(a):.1f},{y_axis(b):.1f}" for a, b in zip(x, y, strict=True))
-    return f'<polyline class="line c{color}" points="{points}"/>'
+def _drawn(
+    series: Series, x: np.ndarray, y: np.ndarray, x_axis: _Axis, y_axis: _Axis, color: int
+) -> str:
+    """A line through points (N,), dots on them, or both; a dot where there is but one."""
+    places = [(x_axis(a), y_axis(b)) for a, b in zip(x, y, strict=True)]
+    parts = []
+    if series.style != "points" and x.size > 1:
+        points = " ".join(f"{a:.1f},{b:.1f}" for a, b in places)
+        parts.append(f'<polyline class="line c{color}" points="{points}"/>')
+    for (a, _), low, high in zip(places, series.low, series.high, strict=False):
+        if math.isfinite(low) and math.isfinite(high):
+            ends = f'y1="{y_axis(low):.1f}" y2="{y_axis(high):.1f}"'
+            parts.append(f'<line class="whisker c{color}" x1="{a:.1f}" x2="{a:.1f}" {ends}/>')
+    if series.style != "line" or x.size == 1:
+        parts += [
+            f'<circle class="dot c{color}" cx="{a:.1f}" cy="{b:.1f}" r="3"/>' for a, b in places
+        ]
+    return "".join(parts)
+
+
+def _point_labels(lines: Sequence[_Line], x_axis: _Axis, y_axis: _Axis) -> str:
+    """Texts beside dots, each moved to the first place that covers no other text and no dot."""
+    dots = [(x_axis(a), y_axis(b)) for _, x, y in lines for a, b in zip(x, y, strict=True)]
+    texts = [label for series, x, _ in lines for label in (series.labels or [""] * x.size)]
+    if not any(texts):
+        return ""
+    taken = [(a - 4, b - 4, a + 4, b + 4) for a, b in dots]
+    parts = []
+    for (a, b), text in zip(dots, texts, strict=True):
+        if not text:
+            continue
+        width, height = 6.3 * len(text), 11.0
+        offsets = [(6, 4), (-6 - width, 4), (-width / 2, -7), (-width / 2, 16), (5, -5), (5, 14)]
+        spots = [(a + dx, b + dy) for dx, dy in offsets]
+        boxes = [(x, y - height + 2, x + width, y + 2) for x, y in spots]
+        free = [
+            (spot, box)
+            for spot, box in zip(spots, boxes, strict=True)
+            if box[0] >= LEFT
+            and box[2] <= WIDTH
+            and box[1] >= 0
+            and not any(_overlap(box, t) for t in taken)
+        ]
+        (x, y), box = free[0] if free else (spots[0], boxes[0])
+        taken.append(box)
+        parts.append(f'<text class="tag" x="{x:.1f}" y="{y:.1f}">{escape(text)}</text>')
+    return "".join(parts)
+
+
+_Box = tuple[float, float, float, float]
+
+
+def _overlap(one: _Box, two: _Box) -> bool:
+    """Whether two boxes (left, top, right, bottom) share a point."""
+    return one[0] < two[2] and two[0] < one[2] and one[1] < two[3] and two[1] < one[3]
+
+
+def _bands(curve: Curve, y_axis: _Axis, first: int) -> str:
+    """Shaded ranges of values."""
+    parts = []
+    for index, (low, high) in enumerate(curve.bands.values(), start=first):
+        top, bottom = sorted((y_axis(low), y_axis(high)))
+        box = f'x="{LEFT}" width="{WIDTH - RIGHT - LEFT}" y="{top:.1f}" height="{bottom - top:.1f}"'
+        parts.append(f'<rect class="band c{index % NUM_COLORS}" {box}/>')
+    return "".join(parts)
+
+
+def _diagonal(x_axis: _Axis, y_axis: _Axis) -> str:
+    """The line on which both axes agree."""
+    low, high = x_axis.low, x_axis.high
+    ends = f'x1="{x_axis(low):.1f}" y1="{y_axis(low):.1f}" x2="{x_axis(high):.1f}"'
+    return f'<line class="diagonal" {ends} y2="{y_axis(high):.1f}"/>'
 
 
 def _grid(x_axis: _Axis, y_axis: _Axis) -> str:
@@ -233,10 +341,15 @@ def _labels(curve: Curve, x_axis: _Axis, y_axis: _Axis) -> str:
 def _legend(curve: Curve, lines: Sequence[_Line], levels: dict[str, float], left_out: int) -> str:
     """What each line is, with its last value, and how many points could not be drawn."""
     texts = [
-        f"{name}: {number_text(float(y[-1]))}" if curve.show_last else name for name, _, y in lines
+        f"{series.name}: {number_text(float(y[-1]))}" if curve.show_last else series.name
+        for series, _, y in lines
     ]
     keys = [("key", text) for text in texts]
     keys += [("key dashed", f"{name}: {number_text(value)}") for name, value in levels.items()]
+    keys += [
+        ("key area", f"{name}: {number_text(low)} to {number_text(high)}")
+        for name, (low, high) in curve.bands.items()
+    ]
     entries = [
         f'<span class="{kind} c{index % NUM_COLORS}">{escape(text)}</span>'
         for index, (kind, text) in enumerate(keys)

@@ -1,9 +1,12 @@
 """Word and character error rates of what a recogniser hears in a waveform."""
 
 import re
+import string
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from importlib import import_module
 from typing import Literal
 
 from .protocols import FigureInfo, Item, MetricError, MetricInfo, Need, Recognizer, Score
@@ -28,7 +31,33 @@ def _words_joined(text: str) -> str:
     return " ".join("".join(c for c in folded if c.isalnum() or c in "' ").split())
 
 
-NORMALIZERS: dict[str, Callable[[str], str]] = {"basic": _basic, "joined": _words_joined}
+_ASCII_MARKS = str.maketrans("", "", string.punctuation.replace("'", ""))
+
+
+def _seedtts(text: str) -> str:
+    """As the seed-tts-eval protocol for English: marks deleted but ', lower case, no numbers."""
+    return " ".join(text.translate(_ASCII_MARKS).lower().split())
+
+
+def _whisper_english(text: str) -> str:
+    """As the Whisper paper for English: numbers, contractions and spellings made alike."""
+    return _whisper_normalizer()(text)
+
+
+@lru_cache(maxsize=1)
+def _whisper_normalizer() -> Callable[[str], str]:
+    """The published rules, out of the package whisper-normalizer."""
+    return import_module("whisper_normalizer.english").EnglishTextNormalizer()
+
+
+NORMALIZERS: dict[str, Callable[[str], str]] = {
+    "basic": _basic,
+    "joined": _words_joined,
+    "seedtts": _seedtts,
+    "whisper_en": _whisper_english,
+}
+# (distribution, version prefix) pairs that a normaliser needs.
+NORMALIZER_PACKAGES = {"whisper_en": (("whisper-normalizer", "0.1."),)}
 
 
 def normalize_text(text: str, normalizer: str = "basic") -> str:
@@ -36,8 +65,9 @@ def normalize_text(text: str, normalizer: str = "basic") -> str:
 
     Args:
         text: Any text, as published or as recognised.
-        normalizer: "basic" (hyphens part words) or "joined" (hyphens are deleted). Neither spells
-            numbers out. The name is part of a WER's id, as the choice moves the number.
+        normalizer: "basic" (hyphens part words), "joined" (hyphens are deleted), "seedtts" (that
+            of seed-tts-eval) or "whisper_en" (that of Whisper; needs whisper-normalizer). Only the
+            last makes numbers alike. The name is part of a WER's id: it moves the number.
 
     Raises:
         ValueError: Unknown normaliser.
@@ -119,16 +149,27 @@ class WerMetric:
         part: "estimate" for the waveform under test; "reference" for the recording, whose rate
             is the floor that belongs beside every other.
         normalizer: Name in `NORMALIZERS`.
+        family: Begins the id; "_original" is added for the recording.
+
+    Raises:
+        ValueError: Unknown normaliser.
     """
 
     recognizer: Recognizer
     part: Part = "estimate"
     normalizer: str = "basic"
+    family: str = "wer"
+
+    def __post_init__(self) -> None:
+        """Checks the normaliser before anything is heard."""
+        if self.normalizer not in NORMALIZERS:
+            known = sorted(NORMALIZERS)
+            raise ValueError(f"expected a normalizer of {known}, got {self.normalizer!r}")
 
     @property
     def info(self) -> MetricInfo:
         """Identity; see `Metric`."""
-        name = "wer" if self.part == "estimate" else "wer_original"
+        name = self.family if self.part == "estimate" else f"{self.family}_original"
         needs: frozenset[Need] = frozenset({self.part, "text"})
         return MetricInfo(
             id=f"{name}.{self.recognizer.id}.{self.normalizer}",
@@ -140,7 +181,14 @@ class WerMetric:
                 FigureInfo("wer", "%", False, "word_errors", "reference_words"),
                 FigureInfo("cer", "%", False, "character_errors", "reference_characters"),
             ),
-            packages=(("jiwer", "4."), *getattr(self.recognizer, "packages", ())),
+            packages=(
+                ("jiwer", "4."),
+                *getattr(self.recognizer, "packages", ()),
+                *NORMALIZER_PACKAGES.get(self.normalizer, ()),
+            ),
+            weights=getattr(self.recognizer, "weights", ()),
+            alternative=getattr(self.recognizer, "alternative", ""),
+            is_large=True,
         )
 
     def prepare(self) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .charts import similarity_charts
 from .curves import Curve, Series, number_text
 from .files import read_json_lines
 from .report import Cell, Clip, Estimate, Failure, Report, Table
@@ -101,6 +102,35 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def worst_items(
+    folder: Path | str, summary: dict[str, Any], families: Sequence[str], count: int
+) -> list[str]:
+    """Items that did worst, the worst first, by the first of some metrics that was scored.
+
+    Args:
+        folder: Scored folder.
+        summary: Its summary.
+        families: Names such as "wer"; where none of them was scored, the first metric counts.
+        count: Items at most.
+    """
+    by_family = {metric_id.split(".")[0]: metric_id for metric_id in reversed(summary["metrics"])}
+    metric_id = next(
+        (by_family[family] for family in families if family in by_family),
+        next(iter(summary["metrics"])),
+    )
+    figures = summary["metrics"][metric_id]["figures"]
+    directed = [name for name, f in figures.items() if f["higher_is_better"] is not None]
+    name = (directed or list(figures))[0]
+    sign = 1.0 if figures[name]["higher_is_better"] else -1.0
+    rows = {r["id"]: r for r in read_json_lines(Path(folder) / "scores" / f"{metric_id}.jsonl")}
+    values = {
+        item: row["values"][name]
+        for item, row in rows.items()
+        if row["status"] == "ok" and row["values"].get(name) is not None
+    }
+    return sorted(values, key=lambda item: (sign * values[item], item))[:count]
+
+
 _COUNTS = ("num_", "word_", "reference_", "character_")
 
 
@@ -132,8 +162,16 @@ def folder_report(
     title: str = "",
     clips: Sequence[Clip] = (),
     provenance: dict[str, str] | None = None,
+    charts: Sequence[Curve] = (),
 ) -> Report:
     """Report of a scored folder, with the curves of a metrics.jsonl beside its summary.
+
+    Args:
+        folder: Holds summary.json.
+        title: Heading, "" for one that names the folder.
+        clips: To look at and listen to.
+        provenance: What was run.
+        charts: Shown before the similarity beside its band and the curves of the folder.
 
     Raises:
         ValueError: The folder holds no summary.json.
@@ -150,7 +188,11 @@ def folder_report(
             summary_table("Figures", {items: summary}),
             Table("Definitions", ("metric", "what is computed"), definitions),
         ],
-        curves=training_curves(folder / "metrics.jsonl"),
+        curves=[
+            *charts,
+            *similarity_charts(folder, summary),
+            *training_curves(folder / "metrics.jsonl"),
+        ],
         clips=clips,
         provenance=provenance or {},
     )

@@ -34,6 +34,7 @@ th:first-child { text-align: left; position: sticky; left: 0; background: var(--
   font-weight: 600; min-width: 7rem; max-width: 18rem; }
 td { white-space: nowrap; min-width: 6rem; }
 td.words { text-align: left; white-space: normal; min-width: 9rem; }
+th.words { text-align: left; }
 td small, th small { display: block; }
 .alert { border-left: 4px solid var(--bad); background: var(--bad-back); padding: .1rem .8rem .8rem;
   border-radius: 8px; }
@@ -56,12 +57,17 @@ svg text { fill: var(--soft); font: 13px system-ui, sans-serif; }
 .line { fill: none; stroke: currentColor; stroke-width: 1.8; stroke-linejoin: round; }
 .dot { fill: currentColor; }
 .level { stroke: currentColor; stroke-width: 1.3; stroke-dasharray: 5 4; }
+.whisker { stroke: currentColor; stroke-width: 1.2; opacity: .55; }
+.diagonal { stroke: var(--soft); stroke-width: 1; stroke-dasharray: 2 3; }
+.band { fill: currentColor; opacity: .16; }
+svg text.tag { fill: var(--ink); font-size: 11px; }
 .c0 { color: var(--c0); } .c1 { color: var(--c1); } .c2 { color: var(--c2); }
 .c3 { color: var(--c3); } .c4 { color: var(--c4); } .c5 { color: var(--c5); }
 .legend { display: flex; flex-wrap: wrap; gap: .1rem 1.1rem; margin: .4rem 0 0; font-size: .85rem; }
 .key::before { content: ""; display: inline-block; width: 1.1rem; margin-right: .35rem;
   vertical-align: .25em; border-top: 3px solid currentColor; }
 .dashed::before { border-top-style: dashed; }
+.area::before { border-top-width: .7rem; opacity: .3; vertical-align: -.05em; }
 blockquote { margin: 0 0 .5rem; font-size: 1.05rem; }
 dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .15rem .8rem;
   margin: 0 0 .6rem; font-size: .9rem; }

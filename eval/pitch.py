@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .alignment import checked_pair, common_part, estimate_lag, shifted
+from .alignment import aligned_pair, common_part
 from .protocols import FigureInfo, Item, MetricError, MetricInfo, Score
 
 RATE = 16000
@@ -116,14 +116,13 @@ class PitchMetric:
 
     def score(self, item: Item) -> Score:
         """The three figures, frames voiced in both, and the lag; see `Metric`."""
-        pair = checked_pair(item.reference, item.estimate, item.sample_rate, RATE)
-        lag_ms = estimate_lag(*pair, RATE)
-        agreement = vuv_f1(*shifted(*pair, RATE, lag_ms), RATE)
+        pair = aligned_pair(item, RATE)
+        agreement = vuv_f1(*pair.aligned, RATE)
         values: dict[str, float | None] = {
             "vuv_f1": agreement.vuv_f1,
             "f0_cents": agreement.f0_cents,
             "gross_error_rate": agreement.gross_error_rate,
             "num_both_voiced": float(agreement.num_both_voiced),
-            "lag_ms": float(lag_ms),
+            "lag_ms": float(pair.lag_ms),
         }
         return Score(values)

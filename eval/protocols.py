@@ -1,11 +1,12 @@
 """What the evaluation asks of metrics, recognisers and models; no implementation lives here."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-Need = Literal["reference", "estimate", "text"]
+Need = Literal["reference", "estimate", "text", "prompt"]
 
 
 class MetricError(ValueError):
@@ -33,6 +34,32 @@ class FigureInfo:
 
 
 @dataclass(frozen=True)
+class WeightSpec:
+    """A file or folder of weights that no code here downloads.
+
+    Args:
+        name: Key of `--weight name=path`, such as "utmos22_strong".
+        licence: Its licence, as published.
+        how_to_get: Where a person gets it.
+        sha256: Digest the file must have, None where any is taken (and written into the run).
+        is_folder: A folder, such as a model saved by transformers.
+        bundled: (package, file) where an installed package holds it, found without import.
+    """
+
+    name: str
+    licence: str
+    how_to_get: str
+    sha256: str | None = None
+    is_folder: bool = False
+    bundled: tuple[str, str] | None = None
+
+    @property
+    def variable(self) -> str:
+        """Environment variable that names its path, such as HH_WEIGHT_UTMOS22_STRONG."""
+        return f"HH_WEIGHT_{self.name.upper()}"
+
+
+@dataclass(frozen=True)
 class MetricInfo:
     """Identity of a metric; a change of definition or of back end is a new id.
 
@@ -43,6 +70,10 @@ class MetricInfo:
         figures: Numbers that are summarised; other values of a score are only stored.
         sample_rate: Rate in Hz at which it is computed, None for the rate of the item.
         packages: (distribution, version prefix) pairs the definition is tied to.
+        weights: Weights it loads, which must be found before a run starts.
+        install: Command that installs the packages where a plain `pip install` would not do.
+        alternative: Family name of a metric that runs offline and measures something alike.
+        is_large: Holds a large model, so it is scored by itself, after the others.
     """
 
     id: str
@@ -51,6 +82,10 @@ class MetricInfo:
     figures: tuple[FigureInfo, ...]
     sample_rate: int | None = None
     packages: tuple[tuple[str, str], ...] = ()
+    weights: tuple[WeightSpec, ...] = ()
+    install: str = ""
+    alternative: str = ""
+    is_large: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,8 +96,11 @@ class Item:
         id: Unique name of the utterance.
         reference: Recording, (T,) float in [-1, 1].
         estimate: Waveform under test, (T,) float in [-1, 1].
-        sample_rate: Rate in Hz of both waveforms.
+        sample_rate: Rate in Hz of all waveforms.
         text: Transcript as published; "" when there is none.
+        prompt: Recording whose voice was to be spoken in, (T,) float in [-1, 1].
+        shared: What metrics that look at this item in turn have computed for each other, such as
+            the lag; never part of a result.
     """
 
     id: str
@@ -70,6 +108,8 @@ class Item:
     estimate: np.ndarray | None
     sample_rate: int
     text: str = ""
+    prompt: np.ndarray | None = None
+    shared: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -80,10 +120,12 @@ class Score:
         values: Figures and counts; None marks a figure that is undefined for this item (such as
             the pitch error of a clip without a voiced frame), which the summary counts.
         details: Text worth keeping, such as what a recogniser heard.
+        stored: Text kept in the row for figures of the whole corpus and shown nowhere.
     """
 
     values: dict[str, float | None]
     details: dict[str, str] = field(default_factory=dict)
+    stored: dict[str, str] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -104,6 +146,34 @@ class Metric(Protocol):
 
         Raises:
             MetricError: The item cannot be scored (silence, NaN, too short, no transcript, ...).
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class ScoredItem:
+    """An item that a metric has scored, as a `CorpusMetric` sees it afterwards.
+
+    Args:
+        id: Name of the utterance.
+        speaker: Who speaks; "" where it is not known.
+        score: What the metric gave for it.
+    """
+
+    id: str
+    speaker: str
+    score: Score
+
+
+@runtime_checkable
+class CorpusMetric(Metric, Protocol):
+    """A metric with figures that no single item has, such as how alike two speakers are."""
+
+    def corpus(self, items: Sequence[ScoredItem]) -> dict[str, Any]:
+        """Figures of all scored items, as JSON; the same for the same items in the same order.
+
+        It works on what rows hold, so that a resumed run gives what a whole one does, and may
+        be called without `prepare`.
         """
         ...
 
@@ -156,4 +226,84 @@ class LanguageModel(Protocol):
 
     def log_likelihood(self, tokens: Any) -> Any:
         """Tokens (S,) int64 to the log-likelihood of each but the first, (S - 1,), in nats."""
+        ...
+
+
+@runtime_checkable
+class Tokenizer(Protocol):
+    """Waveform to K parallel streams of codes and back: what a language model may be trained on."""
+
+    @property
+    def name(self) -> str:
+        """Short name, as a table shows it."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of weights and settings; codes of another fingerprint are other codes."""
+        ...
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples per second of what goes in and comes out, Hz."""
+        ...
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames per second, Hz."""
+        ...
+
+    @property
+    def num_codebooks(self) -> int:
+        """K, codes in a frame."""
+        ...
+
+    @property
+    def codebook_size(self) -> int:
+        """Entries in each codebook."""
+        ...
+
+    @property
+    def tokens_per_second(self) -> float:
+        """frame_rate * num_codebooks."""
+        ...
+
+    def encode(self, waveform: np.ndarray) -> np.ndarray:
+        """Waveform (T,) float in [-1, 1] to codes (K, L) int64."""
+        ...
+
+    def decode(self, codes: np.ndarray, num_samples: int) -> np.ndarray:
+        """Codes (K, L) to a waveform (num_samples,) float32."""
+        ...
+
+
+@dataclass(frozen=True)
+class Recoded:
+    """What came back of a waveform, and what its coded form took.
+
+    Args:
+        waveform: (T,) float32, as long as what went in.
+        bits: Size of the coded form; None where there is none (the original, a filter).
+    """
+
+    waveform: np.ndarray
+    bits: int | None
+
+
+@runtime_checkable
+class Recoder(Protocol):
+    """Anything that takes a waveform through a coded form and back."""
+
+    @property
+    def name(self) -> str:
+        """Short name, as a table shows it and a folder may be called."""
+        ...
+
+    @property
+    def bitrate(self) -> float | None:
+        """Nominal bit/s; None where there is no coded form. The measured one is in `Recoded`."""
+        ...
+
+    def recode(self, waveform: np.ndarray, sample_rate: int) -> Recoded:
+        """Waveform (T,) float in [-1, 1] at `sample_rate` Hz to what is left of it."""
         ...

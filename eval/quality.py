@@ -6,7 +6,7 @@ from importlib import import_module
 
 import numpy as np
 
-from .alignment import checked_pair, common_part, estimate_lag, shifted
+from .alignment import NOTABLE_LAG_MS, aligned_pair, common_part
 from .mel import FLOOR, HOP_LENGTH, N_FFT, N_MELS, SAMPLE_RATE, log_mel
 from .protocols import FigureInfo, Item, MetricError, MetricInfo, Score
 from .waveforms import resampled
@@ -53,6 +53,10 @@ def mel_distance(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) 
     return float(np.abs(ours - theirs).mean())
 
 
+# A warning: a codec of one's own should copy without a lag, classical ones have theirs.
+LAG_FIGURES = (FigureInfo("lag_ms", "ms"), FigureInfo("lag_over_2ms", "%", False))
+
+
 @dataclass(frozen=True)
 class StoiMetric:
     """STOI or ESTOI, after removing the lag and as it is, with the lag beside them."""
@@ -73,7 +77,7 @@ class StoiMetric:
             f"estimated lag (whole ms), {name}_raw as it is",
             needs=frozenset({"reference", "estimate"}),
             # The lag is the same for both, so only one of them puts it into the summary.
-            figures=figures if self.extended else (*figures, FigureInfo("lag_ms", "ms")),
+            figures=figures if self.extended else (*figures, *LAG_FIGURES),
             sample_rate=16000,
             packages=(("pystoi", "0.4."),),
         )
@@ -83,13 +87,14 @@ class StoiMetric:
         import_module("pystoi")
 
     def score(self, item: Item) -> Score:
-        """Both values and the lag; see `Metric`."""
+        """Both values, the lag and whether it is over 2 ms (1.0 or 0.0); see `Metric`."""
         name, rate = ("estoi" if self.extended else "stoi"), 16000
-        pair = checked_pair(item.reference, item.estimate, item.sample_rate, rate)
-        lag_ms = estimate_lag(*pair, rate)
-        raw = stoi(*common_part(*pair), rate, extended=self.extended)
-        aligned = stoi(*shifted(*pair, rate, lag_ms), rate, extended=self.extended)
-        return Score({name: aligned, f"{name}_raw": raw, "lag_ms": float(lag_ms)})
+        pair = aligned_pair(item, rate)
+        raw = stoi(*pair.raw, rate, extended=self.extended)
+        aligned = stoi(*pair.aligned, rate, extended=self.extended) if pair.lag_ms else raw
+        late = float(abs(pair.lag_ms) > NOTABLE_LAG_MS)
+        lags = {"lag_ms": float(pair.lag_ms), "lag_over_2ms": late}
+        return Score({name: aligned, f"{name}_raw": raw, **lags})
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,6 @@ class MelDistanceMetric:
 
     def score(self, item: Item) -> Score:
         """The distance and the lag; see `Metric`."""
-        pair = checked_pair(item.reference, item.estimate, item.sample_rate, SAMPLE_RATE)
-        lag_ms = estimate_lag(*pair, SAMPLE_RATE)
-        distance = mel_distance(*shifted(*pair, SAMPLE_RATE, lag_ms), SAMPLE_RATE)
-        return Score({"mel_l1": distance, "lag_ms": float(lag_ms)})
+        pair = aligned_pair(item, SAMPLE_RATE)
+        distance = mel_distance(*pair.aligned, SAMPLE_RATE)
+        return Score({"mel_l1": distance, "lag_ms": float(pair.lag_ms)})

@@ -153,9 +153,16 @@ def _failures(failures: Sequence[Failure]) -> str:
     return f'<div class="alert"><p>{head}</p><ul>{entries}</ul></div>'
 
 
+_WORDS = ' class="words"'
+
+
 def _table(table: Table) -> str:
     """A table that scrolls sideways within itself on a narrow screen."""
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in table.columns)
+    words = [all(isinstance(row[n], str) for row in table.rows) for n in range(len(table.columns))]
+    head = "".join(
+        f'<th scope="col"{_WORDS if is_words else ""}>{escape(name)}</th>'
+        for name, is_words in zip(table.columns, words, strict=True)
+    )
     body = "".join(
         f'<tr><th scope="row">{_cell(row[0])}</th>'
         + "".join(f"<td{_align(cell)}>{_cell(cell)}</td>" for cell in row[1:])
@@ -171,7 +178,7 @@ def _table(table: Table) -> str:
 
 def _align(cell: Cell) -> str:
     """Text goes left; numbers go right, the default of the style sheet."""
-    return ' class="words"' if isinstance(cell, str) else ""
+    return _WORDS if isinstance(cell, str) else ""
 
 
 def _cell(cell: Cell) -> str:

@@ -1,40 +1,45 @@
 """Corpus figures of scored items, with intervals and with everything that failed."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .protocols import FigureInfo, MetricInfo
+from .protocols import CorpusMetric, FigureInfo, Metric, Score, ScoredItem
+from .registry import installed_packages, used_weights
 from .statistics import Interval, bootstrap_mean, pooled_rate
 
 Row = dict[str, Any]
 
 
 def summarize(
-    infos: Sequence[MetricInfo],
+    measures: Sequence[Metric],
     rows: dict[str, dict[str, Row]],
     ids: Sequence[str],
     *,
     seed: int = 0,
+    speakers: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Summary of rows, the same bytes for the same rows in whatever order they were scored.
 
     Args:
-        infos: Metrics.
+        measures: Metrics.
         rows: Rows by metric id, then by item id.
         ids: Items that were to be scored; one without a row counts as failed.
         seed: Seed of the intervals.
+        speakers: Speaker by item id, for figures of the whole corpus.
 
     Returns:
-        {"seed", "n_expected", "metrics": {metric id: {"definition", "sample_rate", "n_expected",
-        "n_ok", "n_failed", "failures": [{"id", "reason"}], "figures": {name: figure}}}}, a figure
-        being as `_figure` returns it.
+        {"seed", "n_expected", "metrics": {metric id: {"definition", "sample_rate", "backend",
+        "n_expected", "n_ok", "n_failed", "failures": [{"id", "reason"}], "figures": {name:
+        figure}}}}, a figure being as `_figure` returns it and a back end {"packages": {name:
+        version}, "weights": {name: SHA-256}}; a `CorpusMetric` has "corpus" beside its figures.
     """
     metrics = {}
-    for info in infos:
+    for measure in measures:
+        info = measure.info
         found = rows.get(info.id, {})
         failures = [
             {"id": name, "reason": found.get(name, {}).get("reason") or "was not scored"}
@@ -45,13 +50,26 @@ def summarize(
         metrics[info.id] = {
             "definition": info.definition,
             "sample_rate": info.sample_rate,
+            "backend": {"packages": installed_packages(measure), "weights": used_weights(measure)},
             "n_expected": len(ids),
             "n_ok": len(good),
             "n_failed": len(failures),
             "failures": failures,
             "figures": {f.name: _figure(f, good, len(ids), seed) for f in info.figures},
         }
+        if isinstance(measure, CorpusMetric):
+            whole = [
+                ScoredItem(name, (speakers or {}).get(name, ""), _score(found[name]))
+                for name in ids
+                if found.get(name, {}).get("status") == "ok"
+            ]
+            metrics[info.id]["corpus"] = measure.corpus(whole)
     return {"seed": seed, "n_expected": len(ids), "metrics": metrics}
+
+
+def _score(row: Row) -> Score:
+    """What a metric gave, out of a row."""
+    return Score(row["values"], row.get("details", {}), row.get("stored", {}))
 
 
 def _figure(
@@ -69,6 +87,8 @@ def _figure(
         "higher_is_better": info.higher_is_better,
         "aggregate": "pooled" if info.numerator else "mean",
     }
+    if info.numerator and info.denominator:
+        head |= {"numerator": info.numerator, "denominator": info.denominator}
     counts = {
         "n_expected": expected,
         "n_ok": len(defined),

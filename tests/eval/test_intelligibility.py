@@ -36,6 +36,24 @@ def test_normalizers(text, basic, joined):
     assert normalize_text(text, "joined") == joined
 
 
+def test_the_normalizer_of_seedtts_joins_words_and_keeps_numbers():
+    """Marks but the apostrophe vanish, so a hyphen joins; "50" and "fifty" stay two words."""
+    assert normalize_text("Well-known: it's 50.", "seedtts") == "wellknown it's 50"
+    assert word_edits("fifty", "50", normalizer="seedtts").rate == 1.0
+
+
+def test_the_normalizer_of_whisper_makes_numbers_alike():
+    pytest.importorskip("whisper_normalizer")
+    assert word_edits("Fifty dollars", "$50", normalizer="whisper_en").rate == 0.0
+    metric = WerMetric(Echo("a"), normalizer="whisper_en")
+    assert ("whisper-normalizer", "0.1.") in metric.info.packages
+
+
+def test_a_wer_of_an_unknown_normalizer_is_refused():
+    with pytest.raises(ValueError, match="expected a normalizer"):
+        WerMetric(Echo("a"), normalizer="none")
+
+
 def test_an_unknown_normalizer_is_refused():
     with pytest.raises(ValueError, match="basic"):
         normalize_text("a", "none")

@@ -33,7 +33,13 @@ def scored(make_speech, add_noise, tmp_path_factory):
 def test_table_has_a_row_a_figure_and_a_column_a_summary(scored):
     table = summary_table("Figures", {"valid": scored[1], "test": scored[1]})
     assert list(table.columns) == ["figure", "valid", "test"]
-    assert [row[0] for row in table.rows] == ["stoi ↑", "stoi_raw ↑", "lag_ms", "mel_l1 ↓"]
+    assert [row[0] for row in table.rows] == [
+        "stoi ↑",
+        "stoi_raw ↑",
+        "lag_ms",
+        "lag_over_2ms ↓",
+        "mel_l1 ↓",
+    ]
     cell = table.rows[0][1]
     assert isinstance(cell, Estimate)
     assert cell.note == "1 of 2"

@@ -63,6 +63,62 @@ def test_bad_input_fails_with_a_reason_and_never_a_number(make_speech, tmp_path)
             assert row["reason"]
 
 
+class NeedsPrompt:
+    """A metric whose value is the peak of the prompt."""
+
+    info = MetricInfo("prompt.v1", "peak", frozenset({"prompt"}), (FigureInfo("peak"),))
+
+    def prepare(self):
+        pass
+
+    def score(self, item):
+        return Score({"peak": float(np.abs(item.prompt).max())})
+
+
+def test_a_prompt_is_loaded_where_it_is_needed_and_part_of_the_key(pairs, tmp_path):
+    first = pairs[0]
+    prompted = Pair("clip0", None, first.estimate, prompt=Sound(0.25 * np.ones(RATE), RATE))
+    louder = Pair("clip0", None, first.estimate, prompt=Sound(0.5 * np.ones(RATE), RATE))
+    for pair, peak in ((prompted, 0.25), (louder, 0.5)):
+        figure = find_figure(run([pair], [NeedsPrompt()], tmp_path), "peak")
+        assert figure is not None
+        assert figure["value"] == peak
+    failed = run([first], [NeedsPrompt()], tmp_path)["metrics"]["prompt.v1"]["failures"]
+    assert failed == [{"id": "clip0", "reason": "the item has no prompt"}]
+
+
+def test_a_row_without_a_figure_of_today_is_scored_again(pairs, tmp_path):
+    """A release that gave no `lag_over_2ms` must not leave the figure undefined."""
+    run(pairs, [StoiMetric()], tmp_path / "whole")
+    run(pairs, [StoiMetric()], tmp_path / "old")
+    scores = tmp_path / "old" / "scores" / f"{STOI}.jsonl"
+    rows = [json.loads(line) for line in scores.read_text().splitlines()]
+    for row in rows:
+        del row["values"]["lag_over_2ms"]
+    scores.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run(pairs, [StoiMetric()], tmp_path / "old")
+    one, two = ((tmp_path / name / "summary.json").read_bytes() for name in ("whole", "old"))
+    assert one == two
+
+
+def test_the_run_record_says_what_the_figures_rest_on(pairs, tmp_path):
+    run(pairs, make_metrics(["mel_l1"]), tmp_path, record={"codec": "fingerprint"}, seed=3)
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["settings"] == {"codec": "fingerprint"}
+    assert record["seed"] == 3
+    assert set(record["metrics"]) == {"mel_l1.v1"}
+    assert len(record["manifest_sha256"]) == 64
+
+
+def test_metrics_together_give_what_each_gives_alone(pairs, tmp_path):
+    """The lag and the resampled pair are shared, which must not show."""
+    together = run(pairs, make_metrics(["mel_l1", "mcd_mel", "stoi", "si_sdr"]), tmp_path / "all")
+    for name in ("si_sdr", "mcd_mel", "stoi"):
+        alone = run(pairs, make_metrics([name]), tmp_path / name)
+        for metric_id, metric in alone["metrics"].items():
+            assert together["metrics"][metric_id] == metric
+
+
 def test_a_failed_item_is_counted_and_kept_out_of_the_mean(pairs, tmp_path):
     with_missing = [*pairs, Pair("gone", pairs[0].reference, tmp_path / "gone.wav")]
     summary = run(with_missing, [StoiMetric()], tmp_path / "scores")
@@ -199,3 +255,20 @@ def test_wrong_calls_are_refused_before_anything_is_written(pairs, tmp_path):
     assert not folder.exists()
     with pytest.raises(ValueError, match=r"summary\.json"):
         read_summary(folder)
+
+
+class Large(Counting):
+    """A metric with a large model, which is scored after the small ones."""
+
+    info = MetricInfo(
+        "large.v1", "peak", frozenset({"estimate"}), (FigureInfo("peak"),), is_large=True
+    )
+
+
+def test_a_large_model_is_loaded_when_the_small_ones_are_done(pairs, tmp_path):
+    order = []
+    small, large = Counting(), Large()
+    small.prepare = lambda: order.append("small")
+    large.prepare = lambda: order.append(f"large after {len(small.calls)}")
+    run(pairs, [large, small], tmp_path)
+    assert order == ["small", "large after 4"]

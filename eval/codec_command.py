@@ -1,0 +1,139 @@
+"""`hh-eval codec`: scores of decoded files against their recordings."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from .commands import (
+    Commands,
+    add_command,
+    add_metric_options,
+    folder_pairs,
+    print_summary,
+    provenance,
+    read_texts,
+)
+from .files import read_json_lines
+from .intelligibility import NORMALIZERS, WerMetric
+from .overview import folder_report, item_notes
+from .protocols import Metric
+from .recognition import DIGITS, PocketSphinxRecognizer
+from .registry import INTELLIGIBILITY, RECONSTRUCTION, WHERE_READY, Selection, select_metrics
+from .report import Clip, write_report
+from .scoring import Pair, score_pairs
+from .waveforms import load_sound
+from .weights import parse_weights, use_weights
+
+WORST_CLIPS = 5
+
+EXAMPLES = """examples:
+  hh-eval codec recordings/ decoded/
+  hh-eval codec recordings/ decoded/ --out scores/mini --workers 2 --json
+  hh-eval codec recordings/ decoded/ --texts texts.jsonl --metrics stoi,pitch,wer_original,wer
+  hh-eval codec recordings/ decoded/ --metrics default,utmos22 --weight utmos22_strong=FILE.pt
+  hh-eval codec recordings/ decoded/ --metrics=-pesq
+  hh-eval report scores/mini
+"""
+
+
+def add(commands: Commands) -> None:
+    """Adds the command."""
+    codec = add_command(
+        commands,
+        "codec",
+        run,
+        summary="score a folder of decoded files against their recordings",
+        description="Files are matched by their path below each folder, without suffix. Exits "
+        "with 1 when a file of REF_DIR has no match or cannot be scored.",
+        examples=EXAMPLES,
+    )
+    codec.add_argument("ref_dir", type=Path, metavar="REF_DIR", help="recordings")
+    codec.add_argument("hyp_dir", type=Path, metavar="HYP_DIR", help="decoded files")
+    codec.add_argument("--out", type=Path, help="results (default: HYP_DIR with .eval added)")
+    add_metric_options(codec)
+    codec.add_argument("--texts", type=Path, help='JSON lines {"id": "...", "text": "..."} for WER')
+    codec.add_argument("--words", help="recognise only these: 'digits' or a comma-separated list")
+    codec.add_argument(
+        "--normalizer",
+        choices=sorted(NORMALIZERS),
+        default="basic",
+        help="of texts (default: basic)",
+    )
+    codec.add_argument("--workers", type=int, default=0, help="processes beside this one")
+    codec.add_argument("--seed", type=int, default=0, help="seed of the intervals")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Scores HYP_DIR against REF_DIR and writes the report."""
+    texts = read_texts(arguments.texts)
+    selection = _chosen_metrics(arguments, has_texts=bool(texts))
+    metrics = selection.metrics
+    for name, reasons in selection.skipped.items():
+        print(f"hh-eval: left out {name}: {'; '.join(reasons)}", file=sys.stderr)
+    pairs = folder_pairs(arguments.ref_dir, arguments.hyp_dir, texts)
+    out = arguments.out or arguments.hyp_dir.with_name(arguments.hyp_dir.name + ".eval")
+    summary = score_pairs(
+        pairs,
+        metrics,
+        out,
+        num_workers=arguments.workers,
+        seed=arguments.seed,
+        record={"skipped_metrics": selection.skipped},
+    )
+    clips = [
+        Clip(
+            pair.id,
+            pair.text,
+            item_notes(out, pair.id),
+            {"original": _audio(pair.reference), "reconstructed": _audio(pair.estimate)},
+        )
+        for pair in _worst(pairs, out, metrics[0])
+    ]
+    report = folder_report(out, clips=clips, provenance=provenance())
+    page = write_report(report, out / "report.html")
+    print_summary(summary, page, as_json=arguments.json)
+    failed = sum(metric["n_failed"] for metric in summary["metrics"].values())
+    return 1 if failed else 0
+
+
+def _chosen_metrics(arguments: argparse.Namespace, *, has_texts: bool) -> Selection:
+    """Metrics of --metrics, else all that apply, the recogniser closed to --words."""
+    use_weights(parse_weights(arguments.weight))
+    chosen = select_metrics(
+        arguments.metrics,
+        (*RECONSTRUCTION, *(INTELLIGIBILITY if has_texts else ())),
+        where_ready=WHERE_READY,
+        skip_unavailable=arguments.skip_unavailable,
+    )
+    return replace(
+        chosen, metrics=[_heard(m, arguments.words, arguments.normalizer) for m in chosen.metrics]
+    )
+
+
+def _heard(metric: Metric, words: str | None, normalizer: str) -> Metric:
+    """A WER with the normaliser asked for, pocketsphinx closed to words; others as they are."""
+    if not isinstance(metric, WerMetric):
+        return metric
+    recognizer = metric.recognizer
+    if words is not None and isinstance(recognizer, PocketSphinxRecognizer):
+        recognizer = PocketSphinxRecognizer(DIGITS if words == "digits" else words.split(","))
+    return replace(metric, recognizer=recognizer, normalizer=normalizer)
+
+
+def _worst(pairs: Sequence[Pair], folder: Path, metric: Metric) -> list[Pair]:
+    """The clips that did worst on the first figure of a metric, the worst first."""
+    info = metric.info
+    figure = info.figures[0]
+    rows = {row["id"]: row for row in read_json_lines(folder / "scores" / f"{info.id}.jsonl")}
+    scored = [pair for pair in pairs if rows[pair.id]["values"].get(figure.name) is not None]
+    sign = 1.0 if figure.higher_is_better else -1.0
+    return sorted(scored, key=lambda p: sign * rows[p.id]["values"][figure.name])[:WORST_CLIPS]
+
+
+def _audio(source: Any) -> tuple[Any, int]:
+    """Waveform and rate of a source that could be scored."""
+    sound = load_sound(source)
+    return sound.waveform, sound.sample_rate

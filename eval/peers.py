@@ -1,0 +1,229 @@
+"""EnCodec, DAC, Mimi and X-Codec-2 as tokenizers, by the `transformers` package.
+
+Weights come by hub name (downloaded by that package) or from a local folder that it saved. Codes
+are those of the first K codebooks, on the CPU in float32.
+
+EnCodec https://arxiv.org/abs/2210.13438, DAC https://arxiv.org/abs/2306.06546,
+Mimi https://arxiv.org/abs/2410.00037, X-Codec-2 https://arxiv.org/abs/2502.04128.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from .token_streams import fit_length
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One kind of codec.
+
+    Args:
+        model: Class name in `transformers`.
+        weights: A published repository of weights.
+        num_codebooks: K when none is asked for.
+        licence: Of those weights, as their model card states it.
+    """
+
+    model: str
+    weights: str
+    num_codebooks: int
+    licence: str
+
+
+PEERS = {
+    "encodec": Peer("EncodecModel", "facebook/encodec_24khz", 2, "MIT"),
+    "dac": Peer("DacModel", "descript/dac_24khz", 2, "MIT"),
+    "mimi": Peer("MimiModel", "kyutai/mimi", 8, "CC-BY-4.0"),
+    "xcodec2": Peer("Xcodec2Model", "HKUSTAudio/xcodec2-hf", 1, "CC-BY-NC-4.0"),
+}
+
+
+class TransformersTokenizer:
+    """One of `PEERS` behind the `Tokenizer` protocol.
+
+    Args:
+        kind: A key of `PEERS`.
+        source: Hub name or local folder; None takes the published weights.
+        num_codebooks: First K codebooks of a residual codec; None takes the kind's own.
+        name: As a table shows it; the kind and K when empty.
+
+    Raises:
+        ValueError: An unknown kind, no `transformers`, weights that are not there or are of
+            another model, or more codebooks than the model has.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        source: str | os.PathLike[str] | None = None,
+        *,
+        num_codebooks: int | None = None,
+        name: str = "",
+    ) -> None:
+        if kind not in PEERS:
+            raise ValueError(f"expected a codec of {sorted(PEERS)}, got {kind!r}")
+        self.kind = kind
+        self.source = str(source or PEERS[kind].weights)
+        self._model = _load(kind, self.source)
+        config = self._model.config
+        self.sample_rate = int(config.sampling_rate)
+        self.codebook_size = _codebook_size(kind, config)
+        most = _num_codebooks(kind, config)
+        self.num_codebooks = min(num_codebooks or PEERS[kind].num_codebooks, most)
+        if num_codebooks is not None and not 1 <= num_codebooks <= most:
+            raise ValueError(f"expected 1 to {most} codebooks of {kind}, got {num_codebooks}")
+        self.hop_length = _hop_length(kind, config)
+        self.name = name or f"{kind}_{self.num_codebooks}"
+        self._features = _feature_extractor() if kind == "xcodec2" else None
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames a second, Hz."""
+        return self.sample_rate / self.hop_length
+
+    @property
+    def tokens_per_second(self) -> float:
+        """frame_rate * num_codebooks."""
+        return self.frame_rate * self.num_codebooks
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits of kind, codebooks and weights."""
+        digest = hashlib.sha256(f"{self.kind} {self.num_codebooks}".encode())
+        for key, value in sorted(self._model.state_dict().items()):
+            digest.update(key.encode() + value.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    @torch.no_grad()
+    def encode(self, waveform: np.ndarray) -> np.ndarray:
+        """Waveform (T,) float in [-1, 1] to codes (K, L) int64."""
+        samples = torch.from_numpy(np.ascontiguousarray(waveform, dtype=np.float32))
+        if samples.ndim != 1 or len(samples) == 0:
+            raise ValueError(f"expected a waveform (T,) with T > 0, got {tuple(samples.shape)}")
+        codes = _ENCODE[self.kind](self, samples[None, None])
+        return codes.reshape(-1, codes.shape[-1])[: self.num_codebooks].numpy().astype(np.int64)
+
+    @torch.no_grad()
+    def decode(self, codes: np.ndarray, num_samples: int) -> np.ndarray:
+        """Codes (K, L) to a waveform (num_samples,) float32.
+
+        Raises:
+            ValueError: Codes of another shape or outside the codebooks.
+        """
+        codes = np.asarray(codes)
+        if codes.ndim != 2 or len(codes) != self.num_codebooks or codes.shape[1] == 0:
+            raise ValueError(f"expected codes ({self.num_codebooks}, L), got {codes.shape}")
+        if codes.min() < 0 or codes.max() >= self.codebook_size:
+            raise ValueError(f"expected codes in [0, {self.codebook_size}), got {codes.max()}")
+        rows = torch.from_numpy(codes.astype(np.int64))[None]
+        return fit_length(_DECODE[self.kind](self._model, rows).reshape(-1).numpy(), num_samples)
+
+
+def _load(kind: str, source: str) -> Any:
+    """The model in eval mode.
+
+    Raises:
+        ValueError: Not installed, or not to be had from there.
+    """
+    try:
+        import transformers
+    except ImportError as error:
+        raise ValueError(
+            f"{kind} needs the package transformers: pip install 'transformers>=5,<6'"
+        ) from error
+    model_class = getattr(transformers, PEERS[kind].model)
+    try:
+        return model_class.from_pretrained(source, dtype=torch.float32).eval()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"expected {kind} weights ({PEERS[kind].licence}) at {source!r}: a hub name such as "
+            f"{PEERS[kind].weights} or a folder that transformers saved; {error}"
+        ) from error
+
+
+def _codebook_size(kind: str, config: Any) -> int:
+    """Entries in a codebook; X-Codec-2 has one whose codes are levels of every dimension."""
+    if kind == "xcodec2":
+        return int(np.prod(config.quantization_levels))
+    return int(config.codebook_size)
+
+
+def _num_codebooks(kind: str, config: Any) -> int:
+    """Codebooks the model has."""
+    if kind == "xcodec2":
+        return 1
+    return int(config.n_codebooks if kind == "dac" else config.num_quantizers)
+
+
+def _hop_length(kind: str, config: Any) -> int:
+    """Samples of a frame; Mimi halves the rate of its convolutions once more."""
+    if kind == "mimi":
+        return round(config.sampling_rate / config.frame_rate)
+    return int(config.hop_length)
+
+
+def _feature_extractor() -> Any:
+    """What X-Codec-2's semantic encoder hears: 80 mel bands, two frames stacked.
+
+    Its own extractor in transformers wants torchaudio; this one, of the model it was derived
+    from, computes the same filter banks in numpy.
+    """
+    from transformers import SeamlessM4TFeatureExtractor
+
+    return SeamlessM4TFeatureExtractor(
+        feature_size=80, num_mel_bins=80, sampling_rate=16000, stride=2, padding_value=1.0
+    )
+
+
+def _encode_encodec(peer: TransformersTokenizer, waveform: torch.Tensor) -> torch.Tensor:
+    """(1, 1, T) to (K, L): every codebook that the widest setting has; the first K are kept."""
+    widest = max(peer._model.config.target_bandwidths)
+    encoded = peer._model.encode(waveform, bandwidth=widest, return_dict=True)
+    return encoded.audio_codes.reshape(-1, encoded.audio_codes.shape[-1])
+
+
+def _encode_dac(peer: TransformersTokenizer, waveform: torch.Tensor) -> torch.Tensor:
+    """(1, 1, T), padded to whole frames, to (1, K, L)."""
+    padded = F.pad(waveform, (0, -waveform.shape[-1] % peer.hop_length))
+    return peer._model.encode(padded, n_quantizers=peer.num_codebooks).audio_codes
+
+
+def _encode_mimi(peer: TransformersTokenizer, waveform: torch.Tensor) -> torch.Tensor:
+    """(1, 1, T) to (1, K, L)."""
+    return peer._model.encode(waveform, num_quantizers=peer.num_codebooks).audio_codes
+
+
+def _encode_xcodec2(peer: TransformersTokenizer, waveform: torch.Tensor) -> torch.Tensor:
+    """(1, 1, T) to (1, 1, L); half a hop of silence at both ends centres the mel frames."""
+    assert peer._features is not None
+    length = waveform.shape[-1]
+    hop = peer.hop_length
+    # One sample more, then whole frames: the padding its authors trained with.
+    padded = F.pad(waveform, (0, 1 + -(length + 1) % hop))
+    heard = F.pad(padded[0, 0], (hop // 2, hop // 2)).numpy()
+    features = peer._features(heard, sampling_rate=peer.sample_rate, return_tensors="pt")
+    return peer._model.encode(
+        input_values=padded, input_features=features["input_features"]
+    ).audio_codes
+
+
+_ENCODE: dict[str, Callable[[TransformersTokenizer, torch.Tensor], torch.Tensor]] = {
+    "encodec": _encode_encodec,
+    "dac": _encode_dac,
+    "mimi": _encode_mimi,
+    "xcodec2": _encode_xcodec2,
+}
+_DECODE: dict[str, Callable[[Any, torch.Tensor], torch.Tensor]] = {
+    # EnCodec wants chunks first and a scale a chunk, which its 24 kHz model does not use.
+    "encodec": lambda model, codes: model.decode(codes[None], [None]).audio_values,
+    "dac": lambda model, codes: model.decode(audio_codes=codes).audio_values,
+    "mimi": lambda model, codes: model.decode(codes).audio_values,
+    "xcodec2": lambda model, codes: model.decode(audio_codes=codes).audio_values,
+}

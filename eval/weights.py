@@ -1,0 +1,102 @@
+"""Weights that metrics need: where they are, what they hash to, and what to say when missing."""
+
+import hashlib
+import os
+from collections.abc import Iterable
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from .protocols import WeightSpec
+
+
+def parse_weights(options: Iterable[str]) -> dict[str, Path]:
+    """Paths by weight name of `name=path` options.
+
+    Raises:
+        ValueError: No "=" in an option, or nothing at a path.
+    """
+    found = {}
+    for option in options:
+        name, sign, path = option.partition("=")
+        if not sign or not name or not path:
+            raise ValueError(f"expected --weight NAME=PATH, got {option!r}")
+        if not Path(path).exists():
+            raise ValueError(f"expected a file or folder for the weight {name!r}, got {path}")
+        found[name] = Path(path)
+    return found
+
+
+def use_weights(paths: dict[str, Path]) -> None:
+    """Names weights for this process and its workers, by the environment both read."""
+    for name, path in paths.items():
+        os.environ[WeightSpec(name, "", "").variable] = str(path.resolve())
+
+
+def find_weight(spec: WeightSpec) -> Path | None:
+    """Path of a weight: of its environment variable, else inside an installed package, else None.
+
+    Packages are looked up, not imported.
+    """
+    named = os.environ.get(spec.variable)
+    if named:
+        path = Path(named)
+        return path if (path.is_dir() if spec.is_folder else path.is_file()) else None
+    if spec.bundled is None:
+        return None
+    package, file = spec.bundled
+    found = find_spec(package)
+    for folder in (found.submodule_search_locations or ()) if found else ():
+        if (Path(folder) / file).is_file():
+            return Path(folder) / file
+    return None
+
+
+def require_weight(spec: WeightSpec) -> Path:
+    """Path of a weight.
+
+    Raises:
+        ValueError: It is not there or has another digest than it must.
+    """
+    reason = weight_obstacle(spec)
+    path = find_weight(spec)
+    if reason or path is None:
+        raise ValueError(reason or f"expected the weight {spec.name!r}, got none")
+    return path
+
+
+def weight_obstacle(spec: WeightSpec) -> str | None:
+    """Why a weight cannot be used and how to mend it; None when it can."""
+    path = find_weight(spec)
+    kind = "folder" if spec.is_folder else "file"
+    if path is None:
+        named = os.environ.get(spec.variable)
+        where = f" ({spec.variable} names {named}, where there is no such {kind})" if named else ""
+        return (
+            f"weight {kind} '{spec.name}' ({spec.licence}) is missing{where}: nothing is downloaded"
+            f" here; {spec.how_to_get}; then --weight {spec.name}=PATH or {spec.variable}=PATH"
+        )
+    if spec.sha256 is not None and weight_digest(path) != spec.sha256:
+        return f"expected {spec.name} with sha256 {spec.sha256}, got {weight_digest(path)}: {path}"
+    return None
+
+
+def weight_digest(path: Path) -> str:
+    """SHA-256 of a file, or of the names and digests of a folder's files in order."""
+    stat = path.stat()
+    return _digest(str(path.resolve()), stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _digest(name: str, size: int, modified: int) -> str:
+    """Digest of a file or folder as it was at a time; size and time only key the cache."""
+    path = Path(name)
+    if path.is_dir():
+        files = sorted(each for each in path.rglob("*") if each.is_file())
+        lines = [f"{each.relative_to(path).as_posix()} {weight_digest(each)}" for each in files]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
