@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -206,24 +206,17 @@ def _convert_together(codec: HHCodec, kind: str, pairs: Sequence[Pair]) -> list[
     for row, waveform in enumerate(waveforms):
         batch[row, : len(waveform)] = torch.from_numpy(waveform)
     codes, code_lengths = codec.encode(batch.to(next(codec.parameters()).device), lengths)
-    if kind == "encode":
-        for pair, row, count, length in _rows(pairs, codes.cpu().numpy(), code_lengths, lengths):
-            header = stream_header(codec)
-            CodedRecording(header, row[:count].astype(np.uint16), length).save(pair.target)
-    else:
-        decoded = codec.decode(codes, code_lengths, lengths)[0].cpu().numpy()
-        for pair, row, _, length in _rows(pairs, decoded, code_lengths, lengths):
-            write_pieces(pair.target, [row[:length]], codec.sample_rate)
-    return [
+    all_done = [
         Done(length, count)
         for length, count in zip(lengths.tolist(), code_lengths.tolist(), strict=True)
     ]
-
-
-def _rows(
-    pairs: Sequence[Pair],
-    rows: NDArray[np.generic],
-    code_lengths: torch.Tensor,
-    lengths: torch.Tensor,
-) -> Iterator[tuple[Pair, NDArray[np.generic], int, int]]:
-    return zip(pairs, rows, code_lengths.tolist(), lengths.tolist(), strict=True)
+    if kind == "encode":
+        rows = codes.cpu().numpy().astype(np.uint16)
+        for pair, row, done in zip(pairs, rows, all_done, strict=True):
+            coded = CodedRecording(stream_header(codec), row[: done.num_codes], done.num_samples)
+            coded.save(pair.target)
+    else:
+        decoded = codec.decode(codes, code_lengths, lengths)[0].cpu().numpy()
+        for pair, row, done in zip(pairs, decoded, all_done, strict=True):
+            write_pieces(pair.target, [row[: done.num_samples]], codec.sample_rate)
+    return all_done

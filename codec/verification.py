@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +15,8 @@ from .chunking import WINDOW, Read, decode_stream, encode_stream
 from .model import HHCodec
 from .reconstruction import check_stream, recording, stream_header
 from .salvage import salvage
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -128,7 +131,7 @@ def _lost_blocks(data: bytes) -> str:
     return f"; lost blocks: {', '.join(map(str, found.lost))}"
 
 
-def _attempt(work: Callable[[], object]):
+def _attempt(work: Callable[[], T]) -> T | None:
     try:
         return work()
     except BitstreamError:

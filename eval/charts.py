@@ -83,9 +83,15 @@ def _from_anchors(name: str, row: dict[str, Any]) -> RatedSystem:
     for key, figure in row["figures"].items():
         family, _, figure_name = key.rpartition("/")
         if figure["value"] is not None and not family.split(".")[0].endswith("_original"):
-            values.setdefault(figure_name, (figure["value"], *(figure["ci95"] or (None, None))))
+            values.setdefault(figure_name, _value(figure))
     rate = row["measured_bitrate"] if row["measured_bitrate"] is not None else None
     return RatedSystem(name, rate, values, bool(row.get("is_ours")))
+
+
+def _value(figure: dict[str, Any]) -> Value:
+    """Mean of a summary's figure with the ends of its interval."""
+    low, high = figure["ci95"] or (None, None)
+    return figure["value"], low, high
 
 
 def summary_system(
@@ -96,7 +102,7 @@ def summary_system(
     for metric in summary["metrics"].values():
         for figure_name, figure in metric["figures"].items():
             if figure["value"] is not None:
-                values.setdefault(figure_name, (figure["value"], *(figure["ci95"] or (None, None))))
+                values.setdefault(figure_name, _value(figure))
     return RatedSystem(name, bitrate, values, is_ours)
 
 
@@ -165,11 +171,8 @@ def clip_charts(ours: Path, theirs: Path, *, names: tuple[str, str] = ("", "")) 
         for figure, head in summaries[0]["metrics"][metric_id]["figures"].items():
             if not _is_drawn(figure, head):
                 continue
-            points = [
-                (rows[1][name][figure], rows[0][name][figure])
-                for name in rows[0]
-                if all(side.get(name, {}).get(figure) is not None for side in rows)
-            ]
+            pairs = [(rows[1].get(n, {}).get(figure), rows[0][n].get(figure)) for n in rows[0]]
+            points = [(a, b) for a, b in pairs if a is not None and b is not None]
             if len(points) > 1:
                 curves.append(_scatter(figure, points, labels, head))
     return curves[:MOST_CHARTS]
@@ -208,7 +211,7 @@ def similarity_charts(folder: Path, summary: dict[str, Any]) -> list[Curve]:
             continue
         name = next(iter(metric["figures"]))
         rows = _values(folder, metric_id)
-        values = sorted(row[name] for row in rows.values() if row.get(name) is not None)
+        values = sorted(v for row in rows.values() if (v := row.get(name)) is not None)
         bands = {
             label: (band[key]["p5"], band[key]["p95"])
             for label, key in (("same speaker", "same_speaker"), ("strangers", "different_speaker"))

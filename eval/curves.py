@@ -230,9 +230,11 @@ def _drawable(series: Sequence[Series]) -> tuple[list[_Line], int]:
             name: [given for given, keep in zip(getattr(one, name), good, strict=False) if keep]
             for name in ("labels", "low", "high")
         }
-        points = (x[good], y[good]) if one.style != "line" else thinned(x[good], y[good])
         same = replace(one, x=x[good], y=y[good], **kept)
-        lines.append((same, *points))
+        drawn_x, drawn_y = x[good], y[good]
+        if one.style == "line":
+            drawn_x, drawn_y = thinned(drawn_x, drawn_y)
+        lines.append((same, drawn_x, drawn_y))
     return lines, left_out
 
 

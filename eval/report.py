@@ -1,6 +1,7 @@
 """A report as one HTML file that opens offline: tables, charts, pictures and players inside."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -185,7 +186,7 @@ def _cell(cell: Cell) -> str:
     """HTML of a cell."""
     if isinstance(cell, str):
         # A narrow screen may break long names where their words join.
-        return escape(cell).replace("_", "_<wbr>")
+        return re.sub(r"_|\.(?=[a-z])", r"\g<0><wbr>", escape(cell))
     estimate = cell if isinstance(cell, Estimate) else Estimate(cell)
     if estimate.value is None or not math.isfinite(estimate.value):
         main = "-"

@@ -5,9 +5,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .charts import clip_charts, rate_charts, read_ladder, summary_system
+from .codebook import count_codes
 from .commands import Commands, add_command, audio_files, provenance
-from .curves import Curve
+from .curves import Curve, codebook_rank_curve
+from .files import read_json_lines
 from .overview import folder_report, item_notes, worst_items
 from .report import Clip, write_report
 from .summary import read_summary
@@ -50,6 +54,13 @@ def add(commands: Commands) -> None:
         metavar="FILE",
         help="systems by bit rate: anchors.json, or a list of name, bitrate and values",
     )
+    command.add_argument(
+        "--codes",
+        type=Path,
+        metavar="FILE",
+        help='JSON lines with "codes" of each clip, for how often each entry of a codebook is used',
+    )
+    command.add_argument("--codebook-size", type=int, help="entries there are, for --codes")
     command.add_argument("--bitrate", type=float, help="bit/s of what FOLDER holds, for --ladder")
 
 
@@ -84,7 +95,23 @@ def _charts(arguments: argparse.Namespace, summary: dict[str, Any]) -> list[Curv
     if arguments.baseline is not None:
         names = (arguments.title, arguments.baseline_name)
         curves += clip_charts(folder, arguments.baseline, names=names)
+    if arguments.codes is not None:
+        curves.append(_rank_chart(arguments.codes, arguments.codebook_size))
     return curves
+
+
+def _rank_chart(path: Path, codebook_size: int | None) -> Curve:
+    """Use of a codebook by rank, of the codes in a file.
+
+    Raises:
+        ValueError: No such file, no size, or no codes within it.
+    """
+    if not path.is_file() or codebook_size is None:
+        raise ValueError(f"expected --codes FILE with --codebook-size, got {path}, {codebook_size}")
+    clips = [np.asarray(row["codes"]) for row in read_json_lines(path) if row.get("codes")]
+    if not clips:
+        raise ValueError(f'{path}: expected JSON lines with "codes", got none')
+    return codebook_rank_curve(count_codes(clips, codebook_size))
 
 
 def _clips(folder: Path, summary: dict[str, Any], ref_dir: Path, hyp_dir: Path) -> list[Clip]:

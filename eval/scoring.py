@@ -23,7 +23,7 @@ from .files import cut_torn_line, json_text, read_json_lines, write_whole
 from .protocols import Item, Metric, MetricError, Need
 from .registry import require_ready, used_packages, used_weights
 from .summary import summarize
-from .threads import one_thread_each
+from .threads import leave_with_parent, one_thread_each
 from .waveforms import AudioSource, Sound, load_sound, resampled, sound_digest
 
 Row = dict[str, Any]
@@ -225,7 +225,7 @@ def scored_rows(
     context = get_context("spawn")
     with (
         one_thread_each(),
-        ProcessPoolExecutor(num_workers, context, _prepare, (metrics,)) as pool,
+        ProcessPoolExecutor(num_workers, context, _start_worker, (metrics,)) as pool,
     ):
         yield from pool.map(_score_prepared, tasks)
 
@@ -233,8 +233,14 @@ def scored_rows(
 _prepared: dict[str, Metric] = {}
 
 
+def _start_worker(metrics: Sequence[Metric]) -> None:
+    """Loads the metrics in a worker process, which ends with the process that started it."""
+    leave_with_parent()
+    _prepare(metrics)
+
+
 def _prepare(metrics: Sequence[Metric]) -> None:
-    """Loads the metrics of a pass, in a worker process or in this one."""
+    """Loads the metrics of a pass in this process."""
     _prepared.clear()
     for metric in metrics:
         metric.prepare()

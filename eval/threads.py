@@ -1,8 +1,10 @@
-"""One thread a worker process: workers share the cores, threads of theirs would fight for them."""
+"""Manners of worker processes: one thread each, as they share the cores, and none left behind."""
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import parent_process
 
 VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -20,3 +22,19 @@ def one_thread_each() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+def leave_with_parent() -> None:
+    """Ends this worker process when its parent is gone: a killed run cannot tell it to.
+
+    Does nothing in a process that no other of Python's started.
+    """
+    parent = parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

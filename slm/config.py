@@ -211,15 +211,34 @@ class GenerationSettings:
         temperature: Divides the logits; 0 takes the likeliest token.
         top_k: Keep so many likeliest tokens; 0 keeps all.
         top_p: Keep the smallest set of at least this probability, in (0, 1]; 1 keeps all.
+        min_p: Keep tokens with this share of the likeliest one's probability, in [0, 1]; 0 keeps
+            all.
+        repetition_window: Codes looked back over for repetition-aware sampling; 0 switches it off.
+        repetition_ratio: Share of the window a token may fill before it is drawn anew, in (0, 1].
+        guidance: Classifier-free guidance on the text; 1 is none. Costs a second row a request, and
+            needs a model that was trained with text dropped now and then.
         use_cache: Keep keys and values between steps; False recomputes (for comparison).
+        weights: "exact" for the model's own precision, "int8" or "bf16" to read fewer bytes a step.
     """
 
     temperature: float = 0.8
     top_k: int = 0
     top_p: float = 0.95
+    min_p: float = 0.0
+    repetition_window: int = 0
+    repetition_ratio: float = 0.1
+    guidance: float = 1.0
     use_cache: bool = True
+    weights: str = "exact"
 
     def __post_init__(self) -> None:
         _require(self.temperature >= 0, "temperature >= 0", self.temperature)
         _require(self.top_k >= 0, "top_k >= 0", self.top_k)
         _require(0 < self.top_p <= 1, "top_p in (0, 1]", self.top_p)
+        _require(0 <= self.min_p <= 1, "min_p in [0, 1]", self.min_p)
+        _require(self.repetition_window >= 0, "repetition_window >= 0", self.repetition_window)
+        ratio = self.repetition_ratio
+        _require(0 < ratio <= 1, "repetition_ratio in (0, 1]", ratio)
+        _require(self.guidance >= 0, "guidance >= 0", self.guidance)
+        kinds = ("exact", "bf16", "int8")
+        _require(self.weights in kinds, f"weights of {kinds}", repr(self.weights))

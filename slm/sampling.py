@@ -3,6 +3,8 @@
 Logits of tokens that are ruled out are -inf; every function leaves at least one token in.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -37,6 +39,28 @@ def keep_top_p(logits: Tensor, top_p: float) -> Tensor:
     return logits.masked_fill(dropped, _NEVER)
 
 
+def keep_min_p(logits: Tensor, min_p: float) -> Tensor:
+    """Keep tokens of (..., V) with at least `min_p` times the likeliest one's probability."""
+    floor = logits.amax(dim=-1, keepdim=True) + math.log(min_p)
+    return logits.masked_fill(logits < floor, _NEVER)
+
+
+def guide(conditional: Tensor, unconditional: Tensor, guidance: float) -> Tensor:
+    """Classifier-free guidance: away from what would be said without the text.
+
+    Args:
+        conditional: (..., V) logits given the text.
+        unconditional: (..., V) logits of the same speech without it.
+        guidance: 1 gives the conditional distribution, 0 the unconditional one, more than 1
+            leans on the text.
+
+    Returns:
+        (..., V) log-probabilities before normalisation.
+    """
+    without = unconditional.log_softmax(dim=-1)
+    return without + guidance * (conditional.log_softmax(dim=-1) - without)
+
+
 def draw(logits: Tensor, uniforms: Tensor) -> Tensor:
     """Draw a token a row by inverting the cumulative distribution.
 
@@ -58,22 +82,58 @@ def draw(logits: Tensor, uniforms: Tensor) -> Tensor:
     return torch.minimum(chosen, last)
 
 
-def choose(logits: Tensor, uniforms: Tensor, settings: GenerationSettings) -> Tensor:
-    """Next tokens: argmax at temperature 0, else temperature, top-k, top-p and a draw.
+def avoid_repetition(
+    chosen: Tensor, logits: Tensor, recent: Tensor, uniforms: Tensor, ratio: float
+) -> Tensor:
+    """Repetition-aware sampling (VALL-E 2, https://arxiv.org/abs/2406.05370).
+
+    A token that already fills more than `ratio` of the window is drawn once more, from the
+    distribution before top-k, top-p and min-p, which is wide enough to leave a loop.
 
     Args:
-        logits: (..., V), ruled-out tokens at -inf.
-        uniforms: (...), float64 in [0, 1).
-        settings: How to draw.
+        chosen: (B,) int64, drawn after those filters.
+        logits: (B, V) before them, ruled-out tokens at -inf.
+        recent: (B, W) int64, the last W tokens of each row; -1 where there was none.
+        uniforms: (B,) float64 in [0, 1), another number than drew `chosen`.
+        ratio: In (0, 1].
 
     Returns:
-        (...) int64.
+        (B,) int64.
+    """
+    share = (recent == chosen[:, None]).sum(dim=-1) / recent.shape[-1]
+    return torch.where(share > ratio, draw(logits, uniforms), chosen)
+
+
+def choose(
+    logits: Tensor,
+    uniforms: Tensor,
+    settings: GenerationSettings,
+    recent: Tensor | None = None,
+) -> Tensor:
+    """Next tokens: argmax at temperature 0, else temperature, the filters and a draw.
+
+    Args:
+        logits: (B, V), ruled-out tokens at -inf.
+        uniforms: (B,) or, for repetition-aware sampling, (B, 2); float64 in [0, 1).
+        settings: How to draw.
+        recent: (B, W) int64, see `avoid_repetition`; needed when `settings.repetition_window`.
+
+    Returns:
+        (B,) int64.
     """
     if settings.temperature == 0:
         return logits.argmax(dim=-1)
+    first = uniforms if uniforms.ndim == logits.ndim - 1 else uniforms[..., 0]
     logits = logits / settings.temperature
+    filtered = logits
     if settings.top_k:
-        logits = keep_top_k(logits, settings.top_k)
+        filtered = keep_top_k(filtered, settings.top_k)
     if settings.top_p < 1:
-        logits = keep_top_p(logits, settings.top_p)
-    return draw(logits, uniforms)
+        filtered = keep_top_p(filtered, settings.top_p)
+    if settings.min_p:
+        filtered = keep_min_p(filtered, settings.min_p)
+    chosen = draw(filtered, first)
+    if settings.repetition_window and recent is not None:
+        second = uniforms[..., 1]
+        chosen = avoid_repetition(chosen, logits, recent, second, settings.repetition_ratio)
+    return chosen

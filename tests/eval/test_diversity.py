@@ -7,9 +7,9 @@ from eval.diversity import auto_bleu, bleu, distinct_n, diversity, self_bleu
 
 def test_auto_bleu_by_hand():
     # "a b a b": all 4 words recur; of the pairs ab, ba, ab two of three do.
-    assert auto_bleu("a b a b".split(), 1) == 1.0
-    assert auto_bleu("a b a b".split(), 2) == pytest.approx((2 / 3) ** 0.5)
-    assert auto_bleu("a b c".split(), 2) == 0.0
+    assert auto_bleu(["a", "b", "a", "b"], 1) == 1.0
+    assert auto_bleu(["a", "b", "a", "b"], 2) == pytest.approx((2 / 3) ** 0.5)
+    assert auto_bleu(["a", "b", "c"], 2) == 0.0
     assert auto_bleu(["a"], 2) is None
 
 
@@ -21,10 +21,10 @@ def test_distinct_counts_over_all_texts():
 
 def test_bleu_by_hand():
     # Words 2 of 3, pairs 1 of 2, as long as the reference.
-    assert bleu("a b x".split(), ["a b c".split()]) == pytest.approx((2 / 3 * 1 / 2) ** 0.5)
-    assert bleu("a b".split(), ["a b c d".split()]) == pytest.approx(2.718281828 ** (1 - 4 / 2))
+    assert bleu(["a", "b", "x"], [["a", "b", "c"]]) == pytest.approx((2 / 3 * 1 / 2) ** 0.5)
+    assert bleu(["a", "b"], [["a", "b", "c", "d"]]) == pytest.approx(2.718281828 ** (1 - 4 / 2))
     # A word said three times is matched as often as the reference has it.
-    assert bleu("a a a".split(), ["a b c".split()], 1) == pytest.approx(1 / 3)
+    assert bleu(["a", "a", "a"], [["a", "b", "c"]], 1) == pytest.approx(1 / 3)
 
 
 def test_equal_texts_are_fully_alike_and_others_not():

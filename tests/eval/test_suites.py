@@ -13,7 +13,8 @@ def make(folder, *names):
 
 
 def test_zerospeech_pairs_by_id_and_voice(tmp_path):
-    table = "id,filename,voice,subtype,correct\n1,aa,v1,npi,1\n1,ab,v1,npi,0\n1,ac,v2,npi,0\n1,ad,v2,npi,1\n"
+    rows = ["1,aa,v1,npi,1", "1,ab,v1,npi,0", "1,ac,v2,npi,0", "1,ad,v2,npi,1"]
+    table = "\n".join(["id,filename,voice,subtype,correct", *rows, ""])
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev" / "gold.csv").write_text(table)
     pairs = SUITES["sblimp"](tmp_path)

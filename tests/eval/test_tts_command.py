@@ -112,9 +112,12 @@ def test_a_page_shows_ladder_baseline_and_worst_clips(spoken, capsys):
     ladder = [{"name": "opus_6", "bitrate": 6000, "values": {"mel_l1": [0.9, 0.8, 1.0]}}]
     (spoken / "ladder.json").write_text(json.dumps(ladder))
     options = ["--ladder", str(spoken / "ladder.json"), "--bitrate", "300"]
+    (spoken / "codes.jsonl").write_text('{"codes": [1, 1, 2]}\n')
+    options += ["--codes", str(spoken / "codes.jsonl"), "--codebook-size", "4"]
     options += ["--baseline", str(spoken / "b"), "--audio", *pairs[:2]]
     assert main(["report", str(spoken / "a"), *options]) == 0
     page = (spoken / "a" / "report.html").read_text(encoding="utf-8")
     assert "mel_l1 by bit rate" in page
     assert "mel_l1, clip by clip" in page
+    assert "2 of 4 used in 3 codes" in page
     assert page.count("<audio") == 4
