@@ -21,12 +21,14 @@ check: $(INSTALLED)
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache
 
-# torch comes first and alone: with it in place nothing later asks for another build of it. vocos
-# comes last and without its dependencies: torchaudio's wheel does not load beside a CPU build of
-# torch, encodec's is CC BY-NC, and codec/vocoder.py needs neither.
+# torch comes first and alone: with it in place nothing later asks for another build of it. The
+# last come without their dependencies: torchaudio's wheel does not load beside a CPU build of
+# torch, encodec's is CC BY-NC, and of these packages only a model or its weights is used
+# (codec/stand_ins.py, eval/foreign.py).
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -c constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install -c constraints.txt -e ".[dev,espeak,eval]"
-	$(BIN)/python -m pip install --no-deps -c constraints.txt vocos
+	$(BIN)/python -m pip install -c constraints.txt -e ".[dev,espeak,eval,train,peers]"
+	$(BIN)/python -m pip install --no-deps -c constraints.txt vocos bigvgan \
+		Resemblyzer distillmos xls-r-sqa
 	touch $@
