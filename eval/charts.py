@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .curves import Curve, Series
-from .files import read_json_lines
-from .summary import read_summary
+from .summary import item_rows, read_summary
 
 Value = tuple[float, float | None, float | None]
 MOST_CHARTS = 8
@@ -20,6 +19,11 @@ def _is_drawn(name: str, figure: dict[str, Any]) -> bool:
     """Whether a figure has a better direction and is none that a chart beside it shows, too."""
     directed = figure["higher_is_better"] is not None
     return directed and not name.endswith("_raw") and name not in _NOT_DRAWN
+
+
+def _is_of_recordings(metric_id: str) -> bool:
+    """Whether a metric hears the recordings: a figure of its own that says nothing of a coder."""
+    return metric_id.split(".")[0].endswith("_original")
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ def _from_anchors(name: str, row: dict[str, Any]) -> RatedSystem:
     values: dict[str, Value] = {}
     for key, figure in row["figures"].items():
         family, _, figure_name = key.rpartition("/")
-        if figure["value"] is not None and not family.split(".")[0].endswith("_original"):
+        if figure["value"] is not None and not _is_of_recordings(family):
             values.setdefault(figure_name, _value(figure))
     rate = row["measured_bitrate"] if row["measured_bitrate"] is not None else None
     return RatedSystem(name, rate, values, bool(row.get("is_ours")))
@@ -99,9 +103,9 @@ def summary_system(
 ) -> RatedSystem:
     """A scored folder's summary as a point of the chart."""
     values: dict[str, Value] = {}
-    for metric in summary["metrics"].values():
+    for metric_id, metric in summary["metrics"].items():
         for figure_name, figure in metric["figures"].items():
-            if figure["value"] is not None:
+            if figure["value"] is not None and not _is_of_recordings(metric_id):
                 values.setdefault(figure_name, _value(figure))
     return RatedSystem(name, bitrate, values, is_ours)
 
@@ -144,7 +148,9 @@ def rate_chart(systems: Sequence[RatedSystem], figure: str, *, unit: str = "") -
 def rate_charts(systems: Sequence[RatedSystem], summary: dict[str, Any]) -> list[Curve]:
     """A chart of each figure with a better direction that the classical systems have, too."""
     curves = []
-    for metric in summary["metrics"].values():
+    for metric_id, metric in summary["metrics"].items():
+        if _is_of_recordings(metric_id):
+            continue
         for name, figure in metric["figures"].items():
             others = [s for s in systems if name in s.values and not s.is_ours and s.bitrate]
             if others and _is_drawn(name, figure):
@@ -165,6 +171,7 @@ def clip_charts(ours: Path, theirs: Path, *, names: tuple[str, str] = ("", "")) 
     both = [name for name in summaries[0]["metrics"] if name in summaries[1]["metrics"]]
     if not both:
         raise ValueError(f"expected metrics in both {ours} and {theirs}, got none")
+    both = [name for name in both if not _is_of_recordings(name)]
     curves = []
     for metric_id in both:
         rows = [_values(folder, metric_id) for folder in (ours, theirs)]
@@ -241,5 +248,5 @@ def similarity_charts(folder: Path, summary: dict[str, Any]) -> list[Curve]:
 
 def _values(folder: Path, metric_id: str) -> dict[str, dict[str, float | None]]:
     """Values by item of the rows that are ok; the last row of an item counts."""
-    rows = {row["id"]: row for row in read_json_lines(folder / "scores" / f"{metric_id}.jsonl")}
+    rows = item_rows(folder, metric_id)
     return {name: row["values"] for name, row in rows.items() if row["status"] == "ok"}

@@ -1,4 +1,4 @@
-"""The console script `hh-eval`: what can be measured here, scores of a folder, a report."""
+"""The console script `hh-eval`: what can be measured, scores, comparisons, reports."""
 
 import argparse
 import sys
@@ -31,7 +31,10 @@ EXAMPLES = """examples:
   hh-eval doctor
   hh-eval codec recordings/ decoded/
   hh-eval codec recordings/ decoded/ --out scores/mini --workers 2 --json
+  hh-eval tts meta.lst spoken/ --out scores/tts
+  hh-eval slm pairs/pairs.jsonl --scores pairs/scores.jsonl
   hh-eval compare scores/mini scores/opus_6
+  hh-eval adapt runs/adapt
   hh-eval report scores/mini
 """
 

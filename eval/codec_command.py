@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,13 @@ from .commands import (
     provenance,
     read_texts,
 )
-from .files import read_json_lines
 from .intelligibility import NORMALIZERS, WerMetric
-from .overview import folder_report, item_notes
+from .overview import folder_report, item_notes, worst_items
 from .protocols import Metric
 from .recognition import DIGITS, PocketSphinxRecognizer
 from .registry import INTELLIGIBILITY, RECONSTRUCTION, WHERE_READY, Selection, select_metrics
 from .report import Clip, write_report
-from .scoring import Pair, score_pairs
+from .scoring import score_pairs
 from .waveforms import load_sound
 from .weights import parse_weights, use_weights
 
@@ -34,7 +32,7 @@ EXAMPLES = """examples:
   hh-eval codec recordings/ decoded/ --out scores/mini --workers 2 --json
   hh-eval codec recordings/ decoded/ --texts texts.jsonl --metrics stoi,pitch,wer_original,wer
   hh-eval codec recordings/ decoded/ --metrics default,utmos22 --weight utmos22_strong=FILE.pt
-  hh-eval codec recordings/ decoded/ --metrics=-pesq
+  hh-eval codec recordings/ decoded/ --metrics=-mcd_mel
   hh-eval report scores/mini
 """
 
@@ -83,6 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         record={"skipped_metrics": selection.skipped},
     )
+    by_id = {pair.id: pair for pair in pairs}
     clips = [
         Clip(
             pair.id,
@@ -90,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
             item_notes(out, pair.id),
             {"original": _audio(pair.reference), "reconstructed": _audio(pair.estimate)},
         )
-        for pair in _worst(pairs, out, metrics[0])
+        for pair in (by_id[name] for name in worst_items(out, summary, (), WORST_CLIPS))
     ]
     report = folder_report(out, clips=clips, provenance=provenance())
     page = write_report(report, out / "report.html")
@@ -121,16 +120,6 @@ def _heard(metric: Metric, words: str | None, normalizer: str) -> Metric:
     if words is not None and isinstance(recognizer, PocketSphinxRecognizer):
         recognizer = PocketSphinxRecognizer(DIGITS if words == "digits" else words.split(","))
     return replace(metric, recognizer=recognizer, normalizer=normalizer)
-
-
-def _worst(pairs: Sequence[Pair], folder: Path, metric: Metric) -> list[Pair]:
-    """The clips that did worst on the first figure of a metric, the worst first."""
-    info = metric.info
-    figure = info.figures[0]
-    rows = {row["id"]: row for row in read_json_lines(folder / "scores" / f"{info.id}.jsonl")}
-    scored = [pair for pair in pairs if rows[pair.id]["values"].get(figure.name) is not None]
-    sign = 1.0 if figure.higher_is_better else -1.0
-    return sorted(scored, key=lambda p: sign * rows[p.id]["values"][figure.name])[:WORST_CLIPS]
 
 
 def _audio(source: Any) -> tuple[Any, int]:

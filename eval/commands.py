@@ -14,9 +14,7 @@ from typing import Any
 from .curves import number_text
 from .files import read_json_lines
 from .scoring import Pair
-from .summary import find_figure
-
-SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+from .waveforms import SUFFIXES
 
 # What `ArgumentParser.add_subparsers` returns; argparse has no public name for it.
 Commands = Any
@@ -143,13 +141,13 @@ def print_summary(summary: dict[str, Any], page: Path, *, as_json: bool) -> None
         print(json.dumps({**summary, "report": str(page)}, allow_nan=False))
         return
     for metric_id, metric in summary["metrics"].items():
-        for name in metric["figures"]:
-            figure = find_figure(summary, f"{metric_id.split('.')[0]}/{name}") or {}
+        for name, figure in metric["figures"].items():
+            unit = figure["unit"]
             ends = figure["ci95"] or ()
-            value = "-" if figure["value"] is None else number_text(figure["value"])
-            interval = f"[{', '.join(number_text(end) for end in ends)}]"
+            value = "-" if figure["value"] is None else number_text(figure["value"], unit=unit)
+            interval = f"[{', '.join(number_text(end, unit=unit) for end in ends)}]"
             done = f"{figure['n_ok']}/{figure['n_expected']}"
-            print(f"{metric_id:34} {name:18} {value:>8} {interval:>18} {done:>9}")
+            print(f"{metric_id:34} {name:18} {value:>12} {interval:>26} {done:>9}")
         for name, value in metric.get("corpus", {}).items():
             print(f"{metric_id:34} {name:18} {_corpus_text(value)}")
     print(page)

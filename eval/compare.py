@@ -13,11 +13,8 @@ import numpy as np
 
 from .curves import number_text
 from .files import read_json_lines
-from .statistics import LEVEL, RESAMPLES
-from .summary import read_summary
-
-# Draws held in memory at once.
-_BLOCK = 4_000_000
+from .statistics import paired_rates
+from .summary import item_rows, read_summary
 
 
 class ComparisonError(ValueError):
@@ -140,60 +137,21 @@ def compare_folders(
         seed: Seed of the intervals.
 
     Raises:
-        ComparisonError: No scored folder, other items, recordings or texts, other metric ids.
+        ComparisonError: No scored folder, other items, recordings, texts or prompts, other metric
+            ids or weights.
     """
     folders = (Path(ours), Path(theirs))
     summaries = [read_summary(folder) for folder in folders]
     ids, is_verified = _same_items(*folders)
     chosen = _same_metrics(*(list(s["metrics"]) for s in summaries), wanted=metrics)
     figures = []
+    _same_weights(summaries, chosen)
     for metric in chosen:
-        rows = [_good_rows(folder / "scores" / f"{metric}.jsonl") for folder in folders]
+        rows = [_good_rows(folder, metric) for folder in folders]
         for name, head in summaries[0]["metrics"][metric]["figures"].items():
             figures.append(_difference(metric, name, head, rows, ids, seed))
     a, b = names or _names(*folders)
     return Comparison(a, b, tuple(figures), is_verified)
-
-
-def paired_rates(
-    ours: tuple[np.ndarray, np.ndarray],
-    theirs: tuple[np.ndarray, np.ndarray],
-    *,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
-    level: float = LEVEL,
-) -> tuple[float, float | None, float | None]:
-    """Difference of two pooled rates over the same items, with its interval.
-
-    Whole items are drawn, the same ones for both systems. Denominators of 1 make it the
-    difference of means.
-
-    Args:
-        ours: Numerators and denominators of A, (N,) each.
-        theirs: Likewise of B.
-        seed: Seed of the draws.
-        resamples: Bootstrap samples.
-        level: Share of the bootstrap distribution inside the interval.
-
-    Returns:
-        sum(numerators) / sum(denominators) of A minus that of B, and its ends, None for N = 1.
-    """
-    data = np.stack([*ours, *theirs]).astype(np.float64)  # (4, N)
-    count = data.shape[1]
-    sums = data.sum(axis=1)
-    value = float(sums[0] / sums[1] - sums[2] / sums[3])
-    if count < 2:
-        return value, None, None
-    rng = np.random.default_rng(seed)
-    size = max(1, _BLOCK // count)
-    drawn = []
-    for start in range(0, resamples, size):
-        picks = rng.integers(0, count, (min(size, resamples - start), count))
-        a, b, c, d = (row[picks].sum(axis=1) for row in data)
-        drawn.append(a / np.maximum(b, 1e-12) - c / np.maximum(d, 1e-12))
-    tail = (1.0 - level) / 2.0
-    low, high = np.quantile(np.concatenate(drawn), [tail, 1.0 - tail])
-    return value, float(low), float(high)
 
 
 def _same_items(ours: Path, theirs: Path) -> tuple[list[str], bool]:
@@ -209,8 +167,9 @@ def _same_items(ours: Path, theirs: Path) -> tuple[list[str], bool]:
             f"expected the same items in {ours} and {theirs}, got {len(a)} and {len(b)}, of which "
             f"{len(alone)} are in one only: {', '.join(alone[:5])}"
         )
-    for key in ("reference", "text"):
-        other = [n for n in a if key in a[n] and key in b[n] and a[n][key] != b[n][key]]
+    for key in ("reference", "text", "prompt"):
+        both = [n for n in a if key == "prompt" or (key in a[n] and key in b[n])]
+        other = [n for n in both if a[n].get(key) != b[n].get(key)]
         if other:
             raise ComparisonError(
                 f"expected the same {key} for every item of {ours} and {theirs}, got another for "
@@ -246,9 +205,21 @@ def _same_metrics(
     return list(ours)
 
 
-def _good_rows(path: Path) -> dict[str, dict[str, Any]]:
-    """Values by item of the rows that are ok; the last row of an item counts."""
-    rows = {row["id"]: row for row in read_json_lines(path)}
+def _same_weights(summaries: Sequence[dict[str, Any]], metrics: Sequence[str]) -> None:
+    """Refuses scores of one id by two models, such as two sizes of a recogniser.
+
+    Raises:
+        ComparisonError: A metric loaded other weights in A than in B.
+    """
+    for metric in metrics:
+        a, b = (s["metrics"][metric].get("backend", {}).get("weights") or {} for s in summaries)
+        if a != b:
+            raise ComparisonError(f"expected the same weights behind {metric}, got {a} and {b}")
+
+
+def _good_rows(folder: Path, metric_id: str) -> dict[str, dict[str, Any]]:
+    """Values by item of the rows that are ok."""
+    rows = item_rows(folder, metric_id)
     return {name: row["values"] for name, row in rows.items() if row["status"] == "ok"}
 
 

@@ -20,8 +20,9 @@ from .files import read_json_lines
 from .intelligibility import normalize_text
 from .ngrams import NgramModel
 from .scoring import Pair
+from .summary import item_rows
+from .waveforms import SUFFIXES
 
-SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 RECORD_NAMES = ("generation.jsonl", "items.jsonl")
 
 
@@ -199,7 +200,7 @@ def text_figures(transcripts: Sequence[str], model: WordModel | None, n: int = 2
 
 def transcripts_of(folder: Path, metric_id: str) -> list[str]:
     """What a recogniser heard in each item that it could score, in the order of the items."""
-    rows = {row["id"]: row for row in read_json_lines(folder / "scores" / f"{metric_id}.jsonl")}
+    rows = item_rows(folder, metric_id)
     items = [row["id"] for row in read_json_lines(folder / "items.jsonl")]
     good = [rows[name] for name in items if rows.get(name, {}).get("status") == "ok"]
     return [row["details"]["heard"] for row in good if "heard" in row["details"]]

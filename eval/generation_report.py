@@ -31,6 +31,7 @@ _TEXT_ROWS = {
     "self_bleu_2": ("self-BLEU-2 (likeness of clips)", "%"),
     "distinct_1": ("distinct words", "%"),
     "distinct_2": ("distinct pairs of words", "%"),
+    "texts": ("clips heard", ""),
     "units": ("words heard", ""),
     "empty": ("clips without a word", ""),
 }

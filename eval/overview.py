@@ -10,7 +10,7 @@ from .charts import similarity_charts
 from .curves import Curve, Series, number_text
 from .files import read_json_lines
 from .report import Cell, Clip, Estimate, Failure, Report, Table
-from .summary import read_summary
+from .summary import item_rows, read_summary
 
 ARROWS = {True: "↑", False: "↓", None: ""}
 
@@ -49,7 +49,10 @@ def summary_table(
                 label = f"{_family_label(metric_id, name)} {ARROWS[figure['higher_is_better']]}"
                 names.setdefault((metric_id, name), label.strip())
     rows: list[list[Cell]] = []
-    for (metric_id, name), label in names.items():
+    labels = list(names.values())
+    for (metric_id, name), text in names.items():
+        # Two definitions of one figure are two rows, told apart by their ids.
+        label = text if labels.count(text) == 1 else f"{text} [{metric_id}]"
         found = [
             summary["metrics"].get(metric_id, {"figures": {}})["figures"].get(name)
             for summary in summaries.values()
@@ -122,7 +125,7 @@ def worst_items(
     directed = [name for name, f in figures.items() if f["higher_is_better"] is not None]
     name = (directed or list(figures))[0]
     sign = 1.0 if figures[name]["higher_is_better"] else -1.0
-    rows = {r["id"]: r for r in read_json_lines(Path(folder) / "scores" / f"{metric_id}.jsonl")}
+    rows = item_rows(folder, metric_id)
     values = {
         item: row["values"][name]
         for item, row in rows.items()
@@ -139,7 +142,7 @@ def item_notes(folder: Path | str, item_id: str) -> dict[str, str]:
     scores: dict[str, str] = {}
     notes: dict[str, str] = {}
     for path in sorted((Path(folder) / "scores").glob("*.jsonl")):
-        row = {row["id"]: row for row in read_json_lines(path)}.get(item_id)
+        row = item_rows(folder, path.stem).get(item_id)
         if row is None:
             continue
         if row["status"] != "ok":

@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from .files import read_json_lines, write_whole
+from .files import cut_torn_line, read_json_lines, write_whole
 
 # Tokens around the change that the localised variant looks at, in seconds after it.
 LOCAL_SECONDS = 1.0
@@ -148,6 +148,7 @@ def score_recordings(
     have = {row["path"] for row in read_json_lines(path) if "log_likelihoods" in row}
     wanted = list(dict.fromkeys(audio for pair in pairs for audio in (pair.pos, pair.neg)))
     path.parent.mkdir(parents=True, exist_ok=True)
+    cut_torn_line(path)
     with path.open("a", encoding="utf-8") as stream:
         for number, audio in enumerate(wanted, start=1):
             if str(audio) not in have:

@@ -220,7 +220,8 @@ def require_ready(metrics: Sequence[Metric]) -> None:
         reasons = obstacles(metric)
         if reasons:
             family, other = metric.info.id.split(".")[0], metric.info.alternative
-            ways = f"drop it with --metrics=-{family}, or leave out all such: --skip-unavailable"
+            ways = f"leave it out of --metrics (the default set without it: --metrics=-{family})"
+            ways += ", or leave out all such: --skip-unavailable"
             instead = f"; it runs offline instead: {other}" if other else ""
             raise ValueError(
                 f"metric {metric.info.id} cannot run: {'; '.join(reasons)}. Or {ways}{instead}"

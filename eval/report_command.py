@@ -22,6 +22,8 @@ WORST_CLIPS = 5
 EXAMPLES = """examples:
   hh-eval report scores/mini --title 'mini codec'
   hh-eval report scores/mini --ladder anchors.json --bitrate 304.7
+  hh-eval report scores/mini --codes run/generate/reconstructed/test/items.jsonl \\
+    --codebook-size 8192
   hh-eval report scores/mini --baseline scores/opus_6 --audio recordings/ decoded/
 """
 
@@ -58,7 +60,8 @@ def add(commands: Commands) -> None:
         "--codes",
         type=Path,
         metavar="FILE",
-        help='JSON lines with "codes" of each clip, for how often each entry of a codebook is used',
+        help='JSON lines with "codes" of each clip, such as the items.jsonl of recipes.generate, '
+        "for how often each entry of a codebook is used",
     )
     command.add_argument("--codebook-size", type=int, help="entries there are, for --codes")
     command.add_argument("--bitrate", type=float, help="bit/s of what FOLDER holds, for --ladder")

@@ -73,7 +73,8 @@ def score_pairs(
     Writes run.json (what the figures rest on), items.jsonl, scores/<metric id>.jsonl (one row an
     item as it is done) and, last, summary.json. Called again, it keeps rows that are ok and of the
     same audio and text, and scores the rest, failed ones included: the summary of a run that was
-    killed and resumed equals that of one that was not, byte for byte.
+    killed and resumed equals that of one that was not, byte for byte. While it works the folder
+    holds no summary.json.
 
     Args:
         pairs: Utterances, each id once.
@@ -107,9 +108,12 @@ def score_pairs(
             "text": pair.text,
             "speaker": pair.speaker,
         }
+        | ({} if pair.prompt is None else {"prompt": sound_digest(pair.prompt)})
         for pair in pairs
     ]
     lines = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items)
+    # A summary of other items must not lie beside these while they are scored.
+    (folder / "summary.json").unlink(missing_ok=True)
     write_whole(folder / "items.jsonl", lines)
     write_whole(folder / "run.json", json_text(_run_record(metrics, lines, seed, record or {})))
     rows: dict[str, dict[str, Row]] = {}
@@ -157,7 +161,8 @@ def _score_group(
     """Rows by metric id and item id, those already in the files and those scored now."""
     by_id = {metric.info.id: metric for metric in metrics}
     paths = {name: folder / "scores" / f"{name}.jsonl" for name in by_id}
-    rows = {name: current_rows(paths[name], keys, by_id[name]) for name in by_id}
+    own = {name: row_keys(metric, keys) for name, metric in by_id.items()}
+    rows = {name: current_rows(paths[name], own[name], by_id[name]) for name in by_id}
     tasks = [
         (pair, [name for name in by_id if rows[name].get(pair.id, {}).get("status") != "ok"])
         for pair in pairs
@@ -180,13 +185,27 @@ def _score_group(
         )
         for scored in scored_rows(needed, tasks, min(num_workers, len(tasks))):
             for name, row in scored.items():
-                row["key"] = keys[row["id"]]
+                row["key"] = own[name][row["id"]]
                 # A whole line at once, flushed: a kill leaves at most one torn line at the end.
                 streams[name].write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
                 streams[name].flush()
                 rows[name][row["id"]] = row
             bar.update()
     return rows
+
+
+def row_keys(metric: Metric, keys: dict[str, str]) -> dict[str, str]:
+    """What rows of a metric are bound to, by item: the item's key and, after a dot, the weights.
+
+    Weights of one known digest are part of the metric's id and leave the key as it is; any other
+    model under the same id gives other scores, which must not be taken for those of this one.
+    """
+    free = [spec.name for spec in metric.info.weights if spec.sha256 is None]
+    if not free:
+        return keys
+    used = used_weights(metric)
+    digest = hashlib.sha256("\n".join(f"{name} {used[name]}" for name in free).encode())
+    return {name: f"{key}.{digest.hexdigest()[:8]}" for name, key in keys.items()}
 
 
 def current_rows(path: Path, keys: dict[str, str], metric: Metric) -> dict[str, Row]:

@@ -131,6 +131,44 @@ def paired_difference(
     )
 
 
+def paired_rates(
+    ours: tuple[np.ndarray, np.ndarray],
+    theirs: tuple[np.ndarray, np.ndarray],
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+) -> tuple[float, float | None, float | None]:
+    """Difference of two pooled rates over the same items, with its interval.
+
+    Whole items are drawn, the same ones for both systems. Denominators of 1 make it the
+    difference of means.
+
+    Args:
+        ours: Numerators and denominators of A, (N,) each.
+        theirs: Likewise of B.
+        seed: Seed of the draws.
+        resamples: Bootstrap samples.
+        level: Share of the bootstrap distribution inside the interval.
+
+    Returns:
+        sum(numerators) / sum(denominators) of A minus that of B, and its ends, None for N = 1.
+    """
+    data = np.stack([*ours, *theirs]).astype(np.float64)  # (4, N)
+    count = data.shape[1]
+    sums = data.sum(axis=1)
+    value = float(sums[0] / sums[1] - sums[2] / sums[3])
+    if count < 2:
+        return value, None, None
+    drawn = []
+    for picks in _draws(count, resamples, seed):
+        a, b, c, d = (row[picks].sum(axis=1) for row in data)
+        drawn.append(a / np.maximum(b, 1e-12) - c / np.maximum(d, 1e-12))
+    tail = (1.0 - level) / 2.0
+    low, high = np.quantile(np.concatenate(drawn), [tail, 1.0 - tail])
+    return value, float(low), float(high)
+
+
 def _draws(count: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
     """Indices drawn with replacement, blocks of (rows, count) with `resamples` rows in all."""
     rng = np.random.default_rng(seed)

@@ -18,8 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .pairs import LikelihoodPair
-
-SUFFIXES = (".wav", ".flac", ".ogg")
+from .waveforms import SUFFIXES
 
 
 class SuiteError(ValueError):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .files import read_json_lines
 from .protocols import CorpusMetric, FigureInfo, Metric, Score, ScoredItem
 from .registry import installed_packages, used_weights
 from .statistics import Interval, bootstrap_mean, pooled_rate
@@ -132,6 +133,22 @@ def read_summary(folder: Path | str) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"expected a scored folder with summary.json, got {folder}")
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def item_rows(folder: Path | str, metric_id: str) -> dict[str, Row]:
+    """Last row of each item in a score file of a scored folder.
+
+    A row that was made of other audio or text than items.jsonl names today is left out: the score
+    files are only ever appended to.
+    """
+    folder = Path(folder)
+    keys = {item["id"]: item.get("key") for item in read_json_lines(folder / "items.jsonl")}
+    rows = {row["id"]: row for row in read_json_lines(folder / "scores" / f"{metric_id}.jsonl")}
+    return {
+        name: row
+        for name, row in rows.items()
+        if name in keys and row["key"].partition(".")[0] == keys[name]
+    }
 
 
 def find_figure(summary: dict[str, Any], name: str) -> dict[str, Any] | None:

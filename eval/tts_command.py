@@ -63,7 +63,8 @@ def add(commands: Commands) -> None:
         "--text-model",
         type=Path,
         metavar="FILE",
-        help="lines of text to train a 3-gram model on, for generative perplexity",
+        help="lines of text to train a 3-gram model on, for generative perplexity beside that "
+        "of the recordings (implies --recordings where META has references)",
     )
     command.add_argument("--words", help="recognise only these: 'digits' or a comma-separated list")
     command.add_argument(
@@ -84,7 +85,11 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"hh-eval: left out {name}: {'; '.join(reasons)}", file=sys.stderr)
     out = arguments.out or arguments.wav_dir.with_name(arguments.wav_dir.name + ".eval")
     versions = {"generated": (pairs, out, chosen.metrics)}
-    if arguments.recordings:
+    # A perplexity means nothing without that of real speech through the same recogniser.
+    has_references = any(pair.reference is not None for pair in pairs)
+    if arguments.text_model is not None and not has_references:
+        print("hh-eval: no references: the perplexity has nothing beside it", file=sys.stderr)
+    if arguments.recordings or (arguments.text_model is not None and has_references):
         true = recordings_as_estimates(pairs)
         if not true:
             raise ValueError(f"expected references in {arguments.meta} for --recordings, got none")

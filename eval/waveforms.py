@@ -10,6 +10,8 @@ import soxr
 
 from .protocols import MetricError
 
+# Of files that are read as audio where a folder is searched.
+SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 # A peak under -60 dB of full scale is silence to a listener and to the pitch tracker.
 SILENCE_PEAK = 1e-3
 # Float audio may overshoot 1 a little; a far larger peak means integer samples were passed.

@@ -129,7 +129,7 @@ def _markdown(
         clips = next(iter(table.values()))["clips"]
         parts += [
             f"{split}, {clips} clips: mean, 95 % interval; below it the paired difference "
-            "from `full` on the same clips.",
+            'from `full` on the same clips; "without": clips that have no such figure.',
             "",
             *lines,
             "",
@@ -148,8 +148,12 @@ def _cell(figure: dict[str, Any] | None) -> str:
     """`0.82 (0.81 to 0.83)<br>-0.02 (-0.03 to -0.01)`, or a dash."""
     if figure is None or figure["value"] is None:
         return "-"
-    low, high = figure["ci95"] or (figure["value"], figure["value"])
-    text = f"{figure['value']:.3g} ({low:.3g} to {high:.3g})"
+    text = f"{figure['value']:.3g}"
+    if figure["ci95"]:
+        low, high = figure["ci95"]
+        text += f" ({low:.3g} to {high:.3g})"
+    if figure["failed"]:
+        text += f", {figure['failed']} without"
     change = figure.get("difference")
     if change is not None and change["low"] is not None:
         text += f"<br>{change['value']:+.2g} ({change['low']:+.2g} to {change['high']:+.2g})"

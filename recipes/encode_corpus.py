@@ -14,6 +14,7 @@ import torch
 from tqdm import tqdm
 
 from codec import HHCodec
+from codec.chunking import encode_clip
 from codec.store import AudioStore
 from eval.codebook import usage
 from slm import TokenStore, TokenStoreWriter
@@ -55,9 +56,8 @@ def encode_split(codec: HHCodec, clips: AudioStore, writer: TokenStoreWriter) ->
     kept = ("start", "num_samples")
     for index, row in enumerate(tqdm(clips.rows, desc=clips.folder.name, unit="clip")):
         if row["id"] not in writer.done_ids:
-            codes, _ = codec.encode(torch.from_numpy(clips.waveform(index))[None])
-            row = {key: value for key, value in row.items() if key not in kept}
-            writer.add(codes[0].numpy(), row)
+            codes = encode_clip(codec, clips.waveform(index))
+            writer.add(codes, {key: value for key, value in row.items() if key not in kept})
     writer.close()
 
 

@@ -9,6 +9,7 @@ recordings, reconstructions and generated speech of the valid speakers that trai
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ import numpy as np
 from codec.store import AudioStore
 from eval.codebook import count_codes, usage_from_counts
 from eval.intelligibility import WerMetric
-from eval.likelihood import bits_per_second, unigram_cross_entropy, unigram_entropy
+from eval.likelihood import NATS_PER_BIT, bits_per_second, unigram_cross_entropy, unigram_entropy
+from eval.ngrams import NgramModel
 from eval.recognition import PocketSphinxRecognizer
 from eval.registry import RECONSTRUCTION, make_metrics
 from eval.scoring import Pair, score_pairs
@@ -56,7 +58,7 @@ def main(config: Config) -> Path:
         "language_model": language_model_figures(config),
         "generation": generation_figures(config),
     }
-    report = write_results(config, folder, scored, figures)
+    report = write_results(config, folder, scored, figures, code_counts(config))
     write_metrics(folder, figures | {"report": str(report)})
     return folder
 
@@ -168,6 +170,11 @@ def code_counts(config: Config) -> dict[str, np.ndarray]:
     }
 
 
+def streams(store: TokenStore) -> Iterator[np.ndarray]:
+    """Codes (L,) int64 of each clip."""
+    return (store.codes(index).astype(np.int64) for index in range(len(store)))
+
+
 def codebook_figures(config: Config) -> dict[str, Any]:
     """Use of the coded stage's codebook in each split."""
     rate = TokenStore(stage_folder(config, "encode_corpus") / "train").frame_rate
@@ -176,22 +183,30 @@ def codebook_figures(config: Config) -> dict[str, Any]:
 
 
 def language_model_figures(config: Config) -> dict[str, Any]:
-    """Nats a code of the language model, beside two models that know no context.
+    """Nats a code of the language model, beside models that know next to no context.
 
     `unigram_entropy` is that of the split's own codes, which no unigram model can beat;
-    `unigram_nats_per_code` is what the (smoothed) code frequencies of train give there.
+    `unigram_nats_per_code` is what the (smoothed) code frequencies of train give there, and
+    `bigram_nats_per_code` what a Kneser-Ney bigram of train gives: only below it has the language
+    model learnt from more than the last code.
     """
-    rate = TokenStore(stage_folder(config, "encode_corpus") / "train").frame_rate
+    encoded = stage_folder(config, "encode_corpus")
+    stores = {split: TokenStore(encoded / split) for split in SPLITS}
+    rate = stores["train"].frame_rate
+    bigram = NgramModel(streams(stores["train"]), stores["train"].codebook_size)
     metrics = json.loads((stage_folder(config, "train_slm") / "metrics.json").read_text())
     counts = code_counts(config)
     figures = {}
     for split in ("valid", "test"):
         nats = metrics[f"{split}_nats_per_code"]
+        bigram_nats = bigram.bits_per_code(streams(stores[split]))[0] * NATS_PER_BIT
         figures[split] = {
             "nats_per_code": nats,
             "bits_per_second": bits_per_second(nats, rate),
             "unigram_nats_per_code": unigram_cross_entropy(counts["train"], counts[split]),
             "unigram_entropy": unigram_entropy(counts[split]),
+            "bigram_nats_per_code": bigram_nats,
+            "bigram_bits_per_second": bits_per_second(bigram_nats, rate),
             "codes": int(counts[split].sum()),
         }
     return figures

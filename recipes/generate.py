@@ -2,12 +2,19 @@
 
     python -m recipes.generate recipes/configs/mini.yaml corpus=../shared/speech run=runs/real
 
-Every folder below run/generate holds FLAC files and items.jsonl, which says what each of them is.
+Every folder below run/generate holds FLAC files and items.jsonl, which says what each of them is
+and which codes it was made of. `spoken` and `continued/made` hold the prompts and the recordings,
+too, so that other metrics need no more than
+
+    hh-eval tts runs/real/generate/spoken/items.jsonl runs/real/generate/spoken
+    hh-eval tts runs/real/generate/continued/made/items.jsonl runs/real/generate/continued/made
+
 A run that was cut off keeps its reconstructions; speech is drawn again from the same seeds.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,20 +26,22 @@ from tqdm import tqdm
 
 from codec.audio import write_audio
 from codec.store import AudioStore
-from slm import GenerationSettings, Synthesis, Synthesizer, TokenStore
+from slm import GenerationSettings, Synthesis, Synthesizer, TokenStore, Verifier, speak_best
 
 from .commands import stage_command
 from .config import Config, thread_count
 from .files import write_json_lines
 from .schema import GenerateConfig
 from .stages import stage_folder, write_metrics
+from .verifiers import make_verifiers
 
 
 @dataclass(frozen=True)
 class Request:
-    """A text of the valid split to speak, and a recording (T,) of its speaker."""
+    """A text of the valid split (row and index) to speak, and a recording (T,) of its speaker."""
 
     row: dict[str, Any]
+    index: int
     prompt: NDArray[np.float32]
     prompt_id: str
     known_speaker: bool
@@ -43,9 +52,14 @@ def main(config: Config) -> Path:
     """Generate everything that the evaluation compares.
 
     Raises:
-        ValueError: models that are missing or do not belong together.
+        ValueError: a verifier that cannot run here, models that are missing or do not belong
+            together.
     """
     folder = stage_folder(config, "generate")
+    settings = config.generate
+    verifiers: dict[str, Verifier] = {}
+    if settings.best_of > 1:
+        verifiers = make_verifiers(settings.verifiers, settings.verifier_words)
     torch.set_num_threads(thread_count(config))
     synthesizer = Synthesizer.from_pretrained(
         stage_folder(config, "train_codec") / "model", stage_folder(config, "train_slm") / "model"
@@ -54,12 +68,12 @@ def main(config: Config) -> Path:
         split: reconstruct(config, synthesizer, split, folder / "reconstructed" / split)
         for split in ("valid", "test")
     }
-    spoken = speak(config, synthesizer, folder / "spoken")
+    said = speak(config, synthesizer, folder / "spoken", verifiers)
     continued = continue_clips(config, synthesizer, folder / "continued")
     figures = {
         "reconstructed": counts,
-        "spoken": len(spoken),
-        "spoken_runaway": sum(item["truncated"] for item in spoken),
+        "spoken": len(said),
+        "spoken_runaway": sum(item["truncated"] for item in said),
         "continued": len(continued),
     }
     write_metrics(folder, figures)
@@ -78,43 +92,80 @@ def reconstruct(config: Config, synthesizer: Synthesizer, split: str, folder: Pa
         if not path.is_file():
             waveform = synthesizer.decode(store.codes(index).astype(np.int64))
             write_audio(path, waveform[: samples[row["id"]]], synthesizer.codec.sample_rate)
-    rows = [store.rows[index] for index in chosen]
+    rows = [store.rows[index] | {"codes": store.codes(index).tolist()} for index in chosen]
     write_json_lines(folder / "items.jsonl", rows)
     return len(rows)
 
 
-def speak(config: Config, synthesizer: Synthesizer, folder: Path) -> list[dict[str, Any]]:
+def speak(
+    config: Config, synthesizer: Synthesizer, folder: Path, verifiers: Mapping[str, Verifier]
+) -> list[dict[str, Any]]:
     """Speak texts of the valid split, each prompted by another recording of its speaker."""
-    settings = sampling(config.generate)
+    settings = config.generate
     requests = choose_texts(config)
+    recordings = AudioStore(stage_folder(config, "prepare") / "valid")
+    rate, frame_rate = recordings.sample_rate, synthesizer.codec.frame_rate
     items: list[dict[str, Any]] = []
-    size = config.generate.batch_size
+    size = 1 if verifiers else settings.batch_size
     for start in tqdm(range(0, len(requests), size), desc="speak", unit="batch"):
         batch = requests[start : start + size]
-        made = synthesizer.tts_batch(
-            [request.row["text"] for request in batch],
-            prompts=[request.prompt for request in batch],
-            seeds=[request.seed for request in batch],
-            settings=settings,
-        )
+        made = spoken(synthesizer, batch, settings, verifiers)
         for request, result in zip(batch, made, strict=True):
-            result.save(folder / f"{request.row['id']}.flac")
-            items.append(
-                request.row
-                | described(result)
-                | {"prompt": request.prompt_id, "known_speaker": request.known_speaker}
-            )
+            name = request.row["id"]
+            files = {
+                "prompt": f"prompts/{request.prompt_id}.flac",
+                "reference": f"recordings/{name}.flac",
+            }
+            result.save(folder / f"{name}.flac")
+            write_audio(folder / files["prompt"], request.prompt, rate)
+            write_audio(folder / files["reference"], recordings.waveform(request.index), rate)
+            about = {"prompt_id": request.prompt_id, "known_speaker": request.known_speaker}
+            items.append(request.row | described(result, frame_rate) | files | about)
     write_json_lines(folder / "items.jsonl", items)
     return items
 
 
+def spoken(
+    synthesizer: Synthesizer,
+    batch: list[Request],
+    settings: GenerateConfig,
+    verifiers: Mapping[str, Verifier],
+) -> list[Synthesis]:
+    """Speech of some requests at once; with verifiers, the best of several of each."""
+    drawn = sampling(settings)
+    if verifiers:
+        return [
+            speak_best(
+                synthesizer,
+                request.row["text"],
+                settings.best_of,
+                verifiers,
+                prompt=request.prompt,
+                seed=request.seed,
+                settings=drawn,
+            ).best
+            for request in batch
+        ]
+    return synthesizer.tts_batch(
+        [request.row["text"] for request in batch],
+        prompts=[request.prompt for request in batch],
+        seeds=[request.seed for request in batch],
+        settings=drawn,
+    )
+
+
 def continue_clips(config: Config, synthesizer: Synthesizer, folder: Path) -> list[dict[str, Any]]:
-    """Continue the beginning of clips of the valid split that are long enough."""
+    """Continue the beginning of clips of the valid split that are long enough.
+
+    What was made lies by itself in `made`, beside the given part and the true continuation.
+    """
     settings = config.generate
     clips = AudioStore(stage_folder(config, "prepare") / "valid")
     given = round(settings.given_seconds * clips.sample_rate)
     enough = [n for n, row in enumerate(clips.rows) if row["num_samples"] > 1.3 * given]
     items: list[dict[str, Any]] = []
+    alone: list[dict[str, Any]] = []
+    most = round(settings.continue_seconds * clips.sample_rate)
     for index in tqdm(spread(enough, settings.continuations), desc="continue", unit="clip"):
         result = synthesizer.continue_speech(
             clips.crop(index, 0, given),
@@ -122,10 +173,22 @@ def continue_clips(config: Config, synthesizer: Synthesizer, folder: Path) -> li
             seed=config.seed + index,
             settings=sampling(settings),
         )
-        row = clips.rows[index]
-        result.save(folder / f"{row['id']}.flac")
-        items.append(row | described(result))
+        row, rate = clips.rows[index], clips.sample_rate
+        name, about = f"{row['id']}.flac", described(result, synthesizer.codec.frame_rate)
+        result.save(folder / name)
+        items.append(row | about)
+        made = result.waveform[result.num_given_codes * synthesizer.codec.hop_length :]
+        rest = clips.crop(index, given, min(most, row["num_samples"] - given))
+        parts = {"prompt": f"given/{name}", "reference": f"recordings/{name}"}
+        # A model that ended at once has made nothing: without a file it counts as failed.
+        if len(made):
+            write_audio(folder / "made" / name, made, rate)
+        write_audio(folder / "made" / parts["prompt"], clips.crop(index, 0, given), rate)
+        write_audio(folder / "made" / parts["reference"], rest, rate)
+        kept = {"id": row["id"], "speaker": row["speaker"]}
+        alone.append(kept | {key: about[key] for key in ("codes", "frame_rate", "seed")} | parts)
     write_json_lines(folder / "items.jsonl", items)
+    write_json_lines(folder / "made" / "items.jsonl", alone)
     return items
 
 
@@ -151,10 +214,8 @@ def choose_texts(config: Config) -> list[Request]:
         ]
         if row["text"].strip() and others:
             pick = others[(config.seed + index) % len(others)]
-            request = Request(
-                row, source.waveform(pick), source.rows[pick]["id"], known, config.seed + index
-            )
-            requests[known].append(request)
+            prompt, name = source.waveform(pick), source.rows[pick]["id"]
+            requests[known].append(Request(row, index, prompt, name, known, config.seed + index))
     return [
         *spread(requests[True], settings.texts_known),
         *spread(requests[False], settings.texts_unseen),
@@ -166,9 +227,11 @@ def sampling(settings: GenerateConfig) -> GenerationSettings:
     return GenerationSettings(temperature=settings.temperature, top_p=settings.top_p)
 
 
-def described(result: Synthesis) -> dict[str, Any]:
-    """What items.jsonl says of generated speech."""
+def described(result: Synthesis, frame_rate: float) -> dict[str, Any]:
+    """What items.jsonl says of generated speech; `codes` are those that were made."""
     return {
+        "codes": result.codes[result.num_given_codes :].tolist(),
+        "frame_rate": frame_rate,
         "truncated": result.truncated,
         "seed": result.seed,
         "generated_duration": result.duration,

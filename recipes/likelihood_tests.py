@@ -32,7 +32,7 @@ from slm.synthesis import Synthesizer
 from .files import write_json
 from .manifest import MANIFEST_NAME, read_manifest
 from .settings import comparison_parser, keep_settings, load_settings
-from .stages import git_commit
+from .stages import git_commit, say
 
 
 @dataclass
@@ -80,6 +80,9 @@ def main(config: LikelihoodConfig) -> Path:
     synthesizer = Synthesizer.from_pretrained(config.codec, config.lm)
     claim(run, synthesizer)
     pairs = wanted_pairs(config)
+    absent = missing_kinds(config, pairs)
+    if absent:
+        say("likelihood_tests", f"the recordings give no pair of {', '.join(absent)}")
     rate = synthesizer.codec.sample_rate
     with tqdm(total=0, desc="likelihood", unit="clip") as bar:
 
@@ -96,6 +99,7 @@ def main(config: LikelihoodConfig) -> Path:
         )
     scores, reasons = read_scores(scores_path)
     result = judge_pairs(pairs, scores, reasons, local_seconds=config.local_seconds)
+    result["kinds_without_pairs"] = absent
     write_json(run / "likelihood.json", result)
     provenance = {
         "codec": synthesizer.codec.fingerprint,
@@ -104,6 +108,13 @@ def main(config: LikelihoodConfig) -> Path:
     }
     write_report(likelihood_report(result, provenance=provenance), run / "report.html")
     return run
+
+
+def missing_kinds(config: LikelihoodConfig, pairs: Sequence[LikelihoodPair]) -> list[str]:
+    """Kinds asked for of which no pair could be built, for want of speakers or genders."""
+    if config.pairs is not None:
+        return []
+    return [kind for kind in config.kinds if kind not in {pair.suite for pair in pairs}]
 
 
 def claim(run: Path, synthesizer: Synthesizer) -> None:

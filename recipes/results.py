@@ -14,7 +14,7 @@ import numpy as np
 
 from codec.audio import read_audio
 from codec.store import AudioStore
-from eval.curves import Curve, Series
+from eval.curves import Curve, Series, codebook_rank_curve
 from eval.overview import item_notes, summary_failures, summary_table
 from eval.report import Clip, Report, Table, write_report
 
@@ -48,9 +48,13 @@ WORDS_NOTE = (
 
 
 def write_results(
-    config: Config, folder: Path, scored: Mapping[str, ScoredClips], figures: dict[str, Any]
+    config: Config,
+    folder: Path,
+    scored: Mapping[str, ScoredClips],
+    figures: dict[str, Any],
+    counts: dict[str, np.ndarray],
 ) -> Path:
-    """Write report.html from the scored folders and the figures of metrics.json."""
+    """Write report.html from the scored folders, the figures of metrics.json and code counts."""
     words = {name: s.summary for name, s in scored.items() if s.folder.parent.name == "words"}
     quality = {name: s.summary for name, s in scored.items() if name not in words}
     report = Report(
@@ -64,7 +68,11 @@ def write_results(
             figure_table("Codebook", figures["codebook"], "codes of the coded stage, by split"),
             figure_table("Generation", figures["generation"], "speech of valid texts"),
         ],
-        curves=[*codec_curves(config), *slm_curves(config, figures)],
+        curves=[
+            *codec_curves(config),
+            codebook_rank_curve(counts),
+            *slm_curves(config, figures),
+        ],
         clips=clips(config, scored),
         provenance=provenance(config),
     )
@@ -113,7 +121,11 @@ def slm_curves(config: Config, figures: dict[str, Any]) -> list[Curve]:
     """Loss of the language model beside the entropy of the codes."""
     rows = json_lines(stage_folder(config, "train_slm") / "metrics.jsonl")
     series = [line("train", rows, "loss"), line("valid", rows, "valid_nats_per_code")]
-    levels = {"unigram entropy of valid": figures["language_model"]["valid"]["unigram_entropy"]}
+    valid = figures["language_model"]["valid"]
+    levels = {
+        "unigram entropy of valid": valid["unigram_entropy"],
+        "bigram of train on valid": valid["bigram_nats_per_code"],
+    }
     title = "language model: nats a token"
     return [Curve(title, "step", "nats", [s for s in series if len(s.x)], levels=levels)]
 
@@ -163,8 +175,8 @@ def recorded_clip(
         label = LABELS.get(version, "reconstructed")
         audio[label] = (read_audio(path, store.sample_rate), store.sample_rate)
     notes = {"speaker": row["speaker"]}
-    if "prompt" in row:
-        notes["prompted by"] = row["prompt"]
+    if "prompt_id" in row:
+        notes["prompted by"] = row["prompt_id"]
     if row.get("truncated"):
         notes["stopped"] = "at its longest, not by itself"
     for name, group in scored.items():

@@ -23,6 +23,9 @@ STAGE_NAMES = (
     "evaluate",
 )
 
+# By recipes/verifiers.py.
+VERIFIERS = ("likelihood", "words", "voice")
+
 
 def runtime(default: Any) -> Any:
     """A field that changes no result, only how the work is done: not part of any signature."""
@@ -116,10 +119,25 @@ class CodecConfig:
     # (hh-mini-24k), a model folder or a hub repository; and which of its parts are taken.
     start: str | None = None
     start_parts: list[str] = field(default_factory=lambda: list(PARTS))
+    # A published vocoder to take instead: a folder, file or hub repository of Vocos or BigVGAN-v2,
+    # such as charactr/vocos-mel-24khz; its mel convention must be the preset's.
+    vocoder_from: str | None = None
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.start_parts) - set(PARTS))
         require(not unknown, "codec.start_parts", f"some of {', '.join(PARTS)}", unknown)
+
+
+@dataclass
+class SourceConfig:
+    """Recordings that training crops are read from as they are, without the prepare stage."""
+
+    # A manifest (JSON lines with `audio`), or a folder with recordings at any depth.
+    corpus: str = MISSING
+    # Its share of the crops, relative to the other sources'; null = by duration, for all alike.
+    share: float | None = None
+    # Fields of the manifest and the values they must have, such as {split: train}.
+    select: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -128,6 +146,9 @@ class TrainCodecConfig:
 
     # What each phase trains, for how long and against which losses (codec/phases.py).
     phases: dict[str, PhaseConfig] = field(default_factory=dict)
+    # Where training crops come from, by name, in place of the prepared train split; brought to
+    # prepare.loudness_dbfs too. Unreadable files are listed in train_codec/bad_files.jsonl.
+    sources: dict[str, SourceConfig] | None = None
     # Lightning's names.
     precision: str = "32-true"
     accelerator: str = runtime("auto")
@@ -173,9 +194,12 @@ class TrainTextConfig:
 class TrainSlmConfig:
     """The speech language model and its training (slm/config.py says what each field does)."""
 
-    # tiny, mini or base, and fields of its SpeechLMConfig to change.
+    # tiny, mini, small, base, medium or large, and fields of its SpeechLMConfig to change.
     preset: str = "mini"
     overrides: dict[str, Any] = field(default_factory=dict)
+    # Folder of a text model to start from (transformers: Llama 2 and 3, TinyLlama, SmolLM2, Qwen3),
+    # which then gives the sizes; null = random weights.
+    start: str | None = None
     # Tokens of a packed row, rows of a batch, batches of an optimizer step.
     seq_len: int = 1024
     batch_size: int = 2
@@ -194,7 +218,15 @@ class TrainSlmConfig:
     max_prompt_codes: int = 96
     # Share of transcribed clips that are trained on without their text.
     text_drop_probability: float = 0.1
+    # Further fields of DocumentSettings and of TrainingSettings to change, such as
+    # documents.interleave_probability=0.3 or training.optimizer=muon.
+    documents: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
     accelerator: str = runtime("auto")
+    # Devices of a node, nodes, and auto, ddp or fsdp (docs/training_at_scale.md).
+    devices: int = runtime(1)
+    num_nodes: int = runtime(1)
+    strategy: str = runtime("auto")
     validate_every: int = runtime(100)
     checkpoint_every: int = runtime(100)
 
@@ -217,6 +249,12 @@ class GenerateConfig:
     continue_seconds: float = 4.0
     temperature: float = 0.8
     top_p: float = 0.95
+    # Times each text is spoken; what the verifiers find best is kept. 1 = the first, unranked.
+    best_of: int = 1
+    # What ranks them, the most important first: likelihood, words (the offline recogniser against
+    # the text; verifier_words = all it may hear, null = its model), voice (likeness to the prompt).
+    verifiers: list[str] = field(default_factory=lambda: ["likelihood"])
+    verifier_words: list[str] | None = None
     # Rows generated at once.
     batch_size: int = runtime(8)
 
@@ -224,6 +262,9 @@ class GenerateConfig:
         for name in ("given_seconds", "continue_seconds"):
             value = getattr(self, name)
             require(value > 0, f"generate.{name}", "seconds > 0", value)
+        require(self.best_of > 0, "generate.best_of", "a count > 0", self.best_of)
+        known = set(self.verifiers) <= set(VERIFIERS) and bool(self.verifiers)
+        require(known, "generate.verifiers", f"some of {', '.join(VERIFIERS)}", self.verifiers)
 
 
 @dataclass

@@ -9,8 +9,6 @@ cut off goes on from its last checkpoint.
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +16,13 @@ from typing import Any
 import torch
 
 from codec import CodecConfig, HHCodec
-from codec.critics import CRITICS
+from codec.critics import collect_critics
+from codec.data import Sources
 from codec.fitting import CHECKPOINT, METRICS, fit_codec_phase, load_phase_codec
 from codec.phases import FitConfig, PhaseConfig
+from codec.sources import FolderSource
 from codec.store import AudioStore
+from codec.vocoder import Vocoder
 
 from .commands import stage_command
 from .config import Config, thread_count
@@ -42,8 +43,8 @@ def main(config: Config) -> Path:
     if not phases:
         raise ValueError("train_codec.phases: expected at least one phase, got none")
     torch.set_num_threads(thread_count(config))
-    prepared = stage_folder(config, "prepare")
-    train, valid = AudioStore(prepared / "train"), AudioStore(prepared / "valid")
+    valid = AudioStore(stage_folder(config, "prepare") / "valid")
+    train = training_sources(config, folder, valid.sample_rate)
     wanted = config.train_codec.only or list(phases)
     for number, (name, phase) in enumerate(phases.items()):
         if name in wanted and not is_finished(folder / name, phase):
@@ -51,7 +52,8 @@ def main(config: Config) -> Path:
             earlier = list(phases.values())[:number]
             load_earlier(codec, folder, earlier)
             say("train_codec", f"phase {name}: {phase.steps} steps train {', '.join(phase.train)}")
-            settings = fit_config(config, critics_source(config, folder, earlier))
+            before = tuple(str(folder / phase.name) for phase in reversed(earlier))
+            settings = fit_config(config, before)
             fit_codec_phase(codec, phase, train, valid, folder / name, config=settings)
     missing = [name for name, phase in phases.items() if not is_finished(folder / name, phase)]
     if missing:
@@ -59,17 +61,43 @@ def main(config: Config) -> Path:
     codec = build_codec(config)
     load_earlier(codec, folder, list(phases.values()))
     codec.eval().save_pretrained(folder / "model")
-    keep_critics(folder, list(phases))
+    collect_critics([folder / name for name in reversed(phases)], folder / "model")
     write_metrics(folder, figures(codec, folder, list(phases)))
     return folder
+
+
+def training_sources(config: Config, folder: Path, sample_rate: int) -> Sources:
+    """The prepared train split, or what `train_codec.sources` declares.
+
+    Raises:
+        ValueError: a corpus is not there, or too many of its files cannot be read.
+    """
+    declared = config.train_codec.sources
+    if declared is None:
+        return AudioStore(stage_folder(config, "prepare") / "train")
+    return [
+        (
+            FolderSource(
+                source.corpus,
+                sample_rate,
+                config.prepare.loudness_dbfs,
+                select=source.select,
+                index=folder / f"index_{name}.jsonl",
+                bad_files=folder / "bad_files.jsonl",
+                max_bad_share=config.prepare.max_unreadable,
+            ),
+            source.share,
+        )
+        for name, source in declared.items()
+    ]
 
 
 def build_codec(config: Config) -> HHCodec:
     """The codec that training starts from: random weights of the seed alone, or `codec.start`'s.
 
     Raises:
-        ValueError: an unknown preset, overrides that do not fit it, or parts of `codec.start`
-            that have other sizes.
+        ValueError: an unknown preset, overrides that do not fit it, parts of `codec.start` that
+            have other sizes, or a vocoder of another mel convention.
     """
     torch.manual_seed(config.seed)
     preset = CodecConfig.preset(config.codec.preset).to_dict()
@@ -84,11 +112,17 @@ def build_codec(config: Config) -> HHCodec:
                     f"codec.start: the {part} of {config.codec.start} does not fit that of preset "
                     f"{config.codec.preset} with its overrides: {error}"
                 ) from error
+    if config.codec.vocoder_from is not None:
+        codec.replace_vocoder(Vocoder.from_pretrained(config.codec.vocoder_from, fold=False))
     return codec
 
 
-def fit_config(config: Config, critics_from: str = "") -> FitConfig:
-    """How this run fits a phase."""
+def fit_config(config: Config, earlier_phases: tuple[str, ...] = ()) -> FitConfig:
+    """How this run fits a phase.
+
+    Discriminators and a distillation's head go on from the last phase before it that had any, else
+    from those beside `codec.start`.
+    """
     settings = config.train_codec
     return FitConfig(
         seed=config.seed,
@@ -100,30 +134,9 @@ def fit_config(config: Config, critics_from: str = "") -> FitConfig:
         num_workers=settings.num_workers,
         balance_every=settings.balance_every,
         tensorboard=settings.tensorboard,
-        critics_from=critics_from,
+        critics_from=config.codec.start or "",
+        earlier_phases=earlier_phases,
     )
-
-
-def critics_source(config: Config, folder: Path, earlier: list[PhaseConfig]) -> str:
-    """Where a phase finds discriminators and a distillation's head to go on with.
-
-    Those of the last phase before it that had any, else those beside `codec.start`.
-    """
-    for phase in reversed(earlier):
-        if (folder / phase.name / CRITICS).is_file():
-            return str(folder / phase.name)
-    return config.codec.start or ""
-
-
-def keep_critics(folder: Path, names: list[str]) -> None:
-    """Put the last phase's discriminators beside the model, for those who fine-tune it."""
-    for name in reversed(names):
-        source = folder / name / CRITICS
-        if source.is_file():
-            temporary = folder / "model" / (CRITICS + ".tmp")
-            shutil.copyfile(source, temporary)
-            os.replace(temporary, folder / "model" / CRITICS)
-            return
 
 
 def load_earlier(codec: HHCodec, folder: Path, phases: list[PhaseConfig]) -> None:

@@ -8,13 +8,14 @@ Training leaves last.ckpt and metrics.jsonl in run/train_slm; a run that was cut
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from codec import HHCodec
 from slm import (
     DocumentSettings,
+    Machines,
     PackedRows,
     SpeechLM,
     SpeechLMConfig,
@@ -24,9 +25,14 @@ from slm import (
     Vocabulary,
     choose_voices,
     codes_per_character,
+    duration_spread,
     fit_speech_lm,
+    import_llama,
+    llama_sizes,
     nats_per_code,
     place_codes,
+    process_rank,
+    rows_of_pieces,
     save_voices,
 )
 
@@ -35,6 +41,8 @@ from .config import Config, thread_count
 from .files import write_json_lines
 from .manifest import SPLITS
 from .stages import say, stage_folder, write_metrics
+
+T = TypeVar("T", DocumentSettings, TrainingSettings)
 
 
 def main(config: Config) -> Path:
@@ -55,14 +63,20 @@ def main(config: Config) -> Path:
     rows = {split: packed_rows(config, stores[split], tokenizer, lm, split) for split in SPLITS}
     too_long = [{"split": split, **row} for split in SPLITS for row in rows[split].too_long]
     write_json_lines(folder / "too_long.jsonl", too_long)
+    settings = config.train_slm
+    machines = Machines(
+        settings.accelerator, settings.devices, settings.num_nodes, settings.strategy
+    )
     fit_speech_lm(
         lm,
         rows["train"],
         folder,
         settings=training_settings(config),
         validation=list(rows["valid"].epoch_batches()),
-        accelerator=config.train_slm.accelerator,
+        machines=machines,
     )
+    if process_rank() > 0:
+        raise SystemExit(0)  # the first process measures and writes
     lm.save_pretrained(folder / "model", tokenizer)
     fingerprint = stores["train"].codec_fingerprint
     save_voices(folder / "model", choose_voices([stores["train"]]), fingerprint)
@@ -89,17 +103,23 @@ def build_lm(config: Config, train: TokenStore, tokenizer: TextTokenizer) -> Spe
         text_fingerprint=tokenizer.fingerprint,
     )
     sizes = {"max_seq_len": settings.seq_len, "max_prompt_codes": settings.max_prompt_codes}
+    if settings.start:
+        sizes |= llama_sizes(settings.start)
     torch.manual_seed(config.seed)
-    return SpeechLM(
+    lm = SpeechLM(
         SpeechLMConfig.preset(
             settings.preset,
             vocabulary=vocabulary.to_dict(),
             codec_fingerprint=train.codec_fingerprint,
             frame_rate=train.frame_rate,
             codes_per_character=codes_per_character([train]),
+            duration_spread=duration_spread([train]),
             **(sizes | settings.overrides),
         )
     )
+    if settings.start:
+        import_llama(lm, settings.start, text_rows=rows_of_pieces(tokenizer, settings.start))
+    return lm
 
 
 def packed_rows(
@@ -107,11 +127,14 @@ def packed_rows(
 ) -> PackedRows:
     """The documents of a split; those of train are varied, the others are as they are."""
     settings = config.train_slm
-    documents = DocumentSettings(
+    documents = _made(
+        DocumentSettings,
+        "train_slm.documents",
         prompt_probability=settings.prompt_probability,
         min_prompt_codes=settings.min_prompt_codes,
         max_prompt_codes=settings.max_prompt_codes,
         text_drop_probability=settings.text_drop_probability,
+        **settings.documents,
     )
     return PackedRows(
         [store],
@@ -127,7 +150,9 @@ def packed_rows(
 def training_settings(config: Config) -> TrainingSettings:
     """How this run trains."""
     settings = config.train_slm
-    return TrainingSettings(
+    return _made(
+        TrainingSettings,
+        "train_slm.training",
         max_steps=settings.steps,
         learning_rate=settings.learning_rate,
         min_learning_rate=settings.min_learning_rate,
@@ -138,7 +163,16 @@ def training_settings(config: Config) -> TrainingSettings:
         checkpoint_every=settings.checkpoint_every,
         seed=config.seed,
         bf16=settings.bf16,
+        **settings.training,
     )
+
+
+def _made(kind: type[T], key: str, **given: Any) -> T:
+    """A settings object; raises `ValueError` naming `key` for what is none of its fields."""
+    unknown = sorted(set(given) - set(kind.__dataclass_fields__))  # type: ignore[attr-defined]
+    if unknown:
+        raise ValueError(f"{key}: expected fields of {kind.__name__}, got {unknown}")
+    return kind(**given)
 
 
 if __name__ == "__main__":

@@ -100,7 +100,11 @@ def test_clips_are_set_against_a_baseline(scored):
 
 def test_similarity_lies_before_its_band(tmp_path):
     (tmp_path / "scores").mkdir()
-    rows = [{"id": str(n), "status": "ok", "values": {"sim": 0.6 + 0.1 * n}} for n in (1, 0)]
+    rows = [
+        {"id": str(n), "key": "k", "status": "ok", "values": {"sim": 0.6 + 0.1 * n}} for n in (1, 0)
+    ]
+    items = "".join(json.dumps({"id": row["id"], "key": "k"}) + "\n" for row in rows)
+    (tmp_path / "items.jsonl").write_text(items)
     (tmp_path / "scores" / "sim.x.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     ends = {"mean": 0.9, "p5": 0.85, "p95": 0.95, "pairs": 4}
     band = {"same_speaker": ends, "different_speaker": {**ends, "pairs": 0}}
@@ -108,4 +112,22 @@ def test_similarity_lies_before_its_band(tmp_path):
     (curve,) = similarity_charts(tmp_path, summary)
     assert list(curve.series[0].y) == [0.6, 0.7]
     assert curve.bands == {"same speaker": (0.85, 0.95)}
+    drawn = curve_svg(curve)
+    assert 'class="band' in drawn
+    assert "same speaker" in drawn
     assert curve_svg(curve).count('class="band') == 1
+
+
+def test_what_is_heard_in_the_recordings_is_no_figure_of_a_coder():
+    """The point of our own codec once showed the word errors of the originals."""
+    figure = {"value": 0.1, "ci95": None, "unit": "%", "higher_is_better": False}
+    summary = {
+        "metrics": {
+            "wer_original.x": {"figures": {"wer": figure}},
+            "wer.x": {"figures": {"wer": {**figure, "value": 0.4}}},
+        }
+    }
+    ours = summary_system("ours", summary, 300.0)
+    assert ours.values == {"wer": (0.4, None, None)}
+    others = [RatedSystem("opus_6", 6000.0, {"wer": (0.3, None, None)})]
+    assert [curve.title for curve in rate_charts([ours, *others], summary)] == ["wer by bit rate"]

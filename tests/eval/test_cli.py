@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +10,14 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from eval.cli import main
-from eval.registry import INTELLIGIBILITY, METRICS, RECONSTRUCTION, WHERE_READY
+from eval.cli import COMMANDS, EXAMPLES, main
+from eval.registry import (
+    INTELLIGIBILITY,
+    METRICS,
+    RECONSTRUCTION,
+    WHERE_READY,
+    select_metrics,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -137,3 +144,19 @@ def test_the_package_runs_as_a_module():
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )
     assert set(json.loads(done.stdout)) == {"metrics"}
+
+
+@pytest.mark.parametrize("module", COMMANDS, ids=lambda module: module.__name__.split(".")[-1])
+def test_every_choice_of_metrics_in_the_examples_is_understood(module):
+    """An example once dropped a metric that was not in the set."""
+    defaults = {"codec_command": RECONSTRUCTION, "bench_command": RECONSTRUCTION}
+    default = defaults.get(module.__name__.split(".")[-1], ("delivery",))
+    shown = Path(module.__file__).read_text().split("\ndef run")[0]
+    for text in re.findall(r"hh-eval [^\n]*--metrics[= ]([^\s\"]+)", shown):
+        select_metrics(text, default, where_ready=WHERE_READY, skip_unavailable=True)
+
+
+def test_the_commands_are_named_in_the_examples():
+    """Each is shown by the help of the whole, reports and comparisons included."""
+    for name in ("doctor", "codec", "tts", "slm", "compare", "adapt", "report"):
+        assert f"hh-eval {name} " in EXAMPLES or f"hh-eval {name}\n" in EXAMPLES

@@ -8,22 +8,26 @@ import numpy as np
 import pytest
 
 from eval.cli import main
-from eval.compare import ComparisonError, compare_folders, paired_rates
-from eval.protocols import FigureInfo, Item, MetricInfo, Score
+from eval.compare import ComparisonError, compare_folders
+from eval.protocols import FigureInfo, Item, MetricInfo, Score, WeightSpec
 from eval.scoring import Pair, score_pairs
-from eval.statistics import paired_difference
+from eval.statistics import paired_difference, paired_rates
 from eval.waveforms import Sound
 
 
 class Level:
     """Mean level of the estimate, and its share of samples above 0 as a pooled rate."""
 
+    weights: tuple[WeightSpec, ...] = ()
+
     def __init__(self, version: str = "1") -> None:
         figures = (
             FigureInfo("level", higher_is_better=True),
             FigureInfo("error", "%", False, numerator="errors", denominator="words"),
         )
-        self.info = MetricInfo(f"level.v{version}", "level", frozenset({"estimate"}), figures)
+        self.info = MetricInfo(
+            f"level.v{version}", "level", frozenset({"estimate"}), figures, weights=self.weights
+        )
 
     def prepare(self) -> None: ...
 
@@ -103,6 +107,25 @@ def test_other_items_recordings_and_metric_ids_are_refused(scored: Callable[...,
         compare_folders(a, scored("newer", [1, 2, 2, 2], version="2"))
     with pytest.raises(ComparisonError, match=r"expected metrics of .*got \['stoi'\]"):
         compare_folders(a, scored("b", [1, 2, 2, 2]), metrics=["stoi"])
+
+
+def test_other_prompts_and_other_weights_of_one_id_are_refused(
+    scored: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound = Sound(np.array([1.0, 4.0]), 8)
+    for name, level in (("p", 0.5), ("q", 0.25)):
+        pair = Pair("clip0", None, sound, "text", prompt=Sound(np.full(3, level), 8))
+        score_pairs([pair], [Level()], tmp_path / name, show_progress=False)  # type: ignore[list-item]
+    with pytest.raises(ComparisonError, match="same prompt for every item"):
+        compare_folders(tmp_path / "p", tmp_path / "q")
+
+    monkeypatch.setattr(Level, "weights", (WeightSpec("ears", "MIT", "make them"),))
+    for name in ("small", "large"):
+        (tmp_path / f"{name}.pt").write_text(name)
+        monkeypatch.setenv("HH_WEIGHT_EARS", str(tmp_path / f"{name}.pt"))
+        scored(name, [1, 2, 3, 4])
+    with pytest.raises(ComparisonError, match="same weights behind level"):
+        compare_folders(tmp_path / "small", tmp_path / "large")
 
 
 def test_a_failed_item_is_listed_and_makes_the_status_nonzero(

@@ -45,6 +45,15 @@ def test_table_has_a_row_a_figure_and_a_column_a_summary(scored):
     assert cell.note == "1 of 2"
 
 
+def test_two_definitions_of_a_figure_are_rows_told_apart_by_their_ids(scored):
+    summary = scored[1]
+    other = {"metrics": {"stoi.other": summary["metrics"]["stoi.pystoi04"]}}
+    rows = [row[0] for row in summary_table("Figures", {"a": summary, "b": other}).rows]
+    assert rows[0] == "stoi ↑ [stoi.pystoi04]"
+    assert "stoi ↑ [stoi.other]" in rows
+    assert "mel_l1 ↓" in rows
+
+
 def test_a_figure_that_is_absent_gives_an_empty_cell():
     assert figure_cell(None) is None
 

@@ -75,6 +75,16 @@ def test_a_run_that_was_cut_off_scores_only_the_rest(pairs, tmp_path):
     assert path.read_bytes() == whole
 
 
+def test_a_line_that_a_kill_tore_is_scored_again(pairs, tmp_path):
+    """The next row was once written behind the torn one, and the file could not be read again."""
+    path = tmp_path / "s.jsonl"
+    score_recordings(pairs, LoudScorer(), path, read=read)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])
+    score_recordings(pairs, LoudScorer(), path, read=read)
+    assert path.read_bytes() == whole
+
+
 def test_a_recording_without_a_score_is_a_failure_with_its_reason(pairs, tmp_path):
     soundfile.write(pairs[0].neg, np.ones(RATE), RATE, subtype="FLOAT")
     path = score_recordings(pairs, LoudScorer(), tmp_path / "s.jsonl", read=read)

@@ -7,12 +7,12 @@ import pytest
 import soundfile
 
 from eval.intelligibility import WerMetric
-from eval.protocols import FigureInfo, MetricInfo, Score
+from eval.protocols import FigureInfo, MetricInfo, Score, WeightSpec
 from eval.quality import StoiMetric
 from eval.recognition import DIGITS, PocketSphinxRecognizer
 from eval.registry import RECONSTRUCTION, make_metrics
 from eval.scoring import Pair, score_pairs
-from eval.summary import find_figure, read_summary
+from eval.summary import find_figure, item_rows, read_summary
 from eval.waveforms import Sound
 
 RATE = 24000
@@ -186,6 +186,40 @@ def test_done_items_are_kept_and_changed_or_failed_ones_scored_again(pairs, tmp_
     summary = run([pairs[0], changed, *pairs[2:], missing], [again], tmp_path / "scores")
     assert again.calls == ["clip1", "late"]
     assert summary["metrics"]["peak.v1"]["n_failed"] == 0
+
+
+class Weighed(Counting):
+    """A metric that loads whatever model it is given."""
+
+    info = MetricInfo(
+        "weighed.v1",
+        "peak",
+        frozenset({"estimate"}),
+        (FigureInfo("peak"),),
+        weights=(WeightSpec("some_model", "MIT", "make one"),),
+    )
+
+
+def test_scores_of_another_model_under_the_same_id_are_not_kept(pairs, tmp_path, monkeypatch):
+    calls = []
+    for text in ("small", "small", "large"):
+        path = tmp_path / f"{text}.pt"
+        path.write_text(text)
+        monkeypatch.setenv("HH_WEIGHT_SOME_MODEL", str(path))
+        metric = Weighed()
+        run(pairs, [metric], tmp_path / "scores")
+        calls.append(len(metric.calls))
+    assert calls == [4, 0, 4]
+
+
+def test_no_summary_or_row_of_other_audio_lies_beside_the_items_of_a_killed_run(pairs, tmp_path):
+    """The table of the first run was once found beside the items of the second."""
+    run(pairs, [StoiMetric()], tmp_path)
+    halved = [Pair(p.id, p.reference, Sound(0.5 * p.estimate.waveform, RATE)) for p in pairs]
+    with pytest.raises(Killed):
+        run(halved, [DiesAfter()], tmp_path)
+    assert not (tmp_path / "summary.json").exists()
+    assert set(item_rows(tmp_path, STOI)) == {"clip0", "clip1"}
 
 
 class NotFinite(Counting):

@@ -41,6 +41,13 @@ def test_generated_speech_is_scored_beside_the_recordings(spoken, capsys):
     assert (spoken / "out" / "recording" / "summary.json").is_file()
 
 
+def test_a_perplexity_brings_that_of_the_recordings_with_it(spoken, capsys):
+    (spoken / "corpus.txt").write_text("some words here\n")
+    assert call(spoken, "--text-model", str(spoken / "corpus.txt")) == 0
+    assert (spoken / "out" / "recording" / "summary.json").is_file()
+    capsys.readouterr()
+
+
 def test_a_missing_wav_is_a_failure_and_comes_first(spoken, capsys):
     (spoken / "spoken" / "1.wav").unlink()
     assert call(spoken) == 1

@@ -31,7 +31,10 @@ def test_there_are_configs_to_load() -> None:
 @pytest.mark.parametrize("path", YAML_FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_yaml_file_loads(path: Path) -> None:
     # What a config leaves to the command line on purpose is given here.
-    assert isinstance(load_config(path, ["corpus=espeak", "run=runs/x"]), Config)
+    config = load_config(path, ["corpus=espeak", "run=runs/x"])
+    assert isinstance(config, Config)
+    for phase in config.train_codec.phases.values():
+        phase.check()
 
 
 def test_an_override_wins_over_the_file_which_wins_over_the_default(yaml_file: Path) -> None:

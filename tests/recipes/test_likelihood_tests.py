@@ -60,10 +60,18 @@ def test_a_corpus_is_built_scored_and_judged_and_again(
     call = [
         str(ROOT / "recipes" / "configs" / "likelihood_tests.yaml"),
         *(f"corpus={corpus}", f"codec={models / 'codec'}", f"lm={models / 'lm'}", f"run={run}"),
-        *("per_kind=2", "half_seconds=0.4", "kinds=gender_switch,shuffled_halves", "--json"),
+        *(
+            "per_kind=2",
+            "half_seconds=0.4",
+            "kinds=gender_switch,speaker_switch,shuffled_halves",
+            "--json",
+        ),
     ]
     assert command(call) == 0
-    printed = json.loads(capsys.readouterr().out)
+    captured = capsys.readouterr()
+    printed = json.loads(captured.out)
+    assert printed["kinds_without_pairs"] == ["speaker_switch"]
+    assert "no pair of speaker_switch" in captured.err
     assert (printed["n_expected"], printed["n_ok"]) == (4, 4)
     assert printed["suites"]["gender_switch"]["all"]["length"]["ties"] == 2
     assert (run / "report.html").is_file()

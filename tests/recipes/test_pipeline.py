@@ -9,8 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
-from codec import HHCodec
+from codec import CodecConfig, HHCodec
+from codec.audio import write_audio
+from eval.cli import main as eval_main
 from recipes.config import load_config
 from recipes.generate import spread
 from recipes.run_all import main
@@ -59,6 +62,21 @@ def test_every_stage_reads_what_the_one_before_it_made(overrides, tmp_path, caps
     assert figures["report"] == str(run / "evaluate/report.html")
     report = (run / "evaluate/report.html").read_text(encoding="utf-8")
     assert "unigram entropy" in report
+    assert "Codebook use by rank" in report
+    assert figures["language_model"]["valid"]["bigram_nats_per_code"] > 0
+    for folder in ("spoken", "continued/made"):
+        where = str(run / "generate" / folder)
+        lines = Path(where, "items.jsonl").read_text(encoding="utf-8").splitlines()
+        for item in map(json.loads, lines):
+            assert item["frame_rate"] == codec.frame_rate
+            assert all(Path(where, item[part]).is_file() for part in ("prompt", "reference"))
+        chosen = "delivery" if folder == "spoken" else "delivery,duration"
+        assert eval_main(["tts", f"{where}/items.jsonl", where, "--metrics", chosen]) in (0, 1)
+    items = str(run / "generate/reconstructed/test/items.jsonl")
+    scored = str(run / "generate/spoken.eval")
+    size = str(store.codebook_size)
+    assert eval_main(["report", scored, "--codes", items, "--codebook-size", size]) == 0
+    capsys.readouterr()
     assert report.count("<audio") >= 5
 
     assert main([SMOKE, *overrides, "--json"]) == 0
@@ -119,3 +137,31 @@ def test_codec_overrides_that_do_not_fit_name_the_field(overrides):
     config = load_config(SMOKE, [*overrides, "codec.overrides.decoder.num_layer=2"])
     with pytest.raises(ValueError, match="num_layer"):
         build_codec(config)
+
+
+def test_a_published_vocoder_is_taken_and_must_speak_the_presets_mel(overrides, tmp_path):
+    from recipes.train_codec import build_codec
+
+    vocoder = HHCodec(CodecConfig.preset("tiny")).vocoder
+    vocoder.save_pretrained(tmp_path / "vocoder")
+    taken = [*overrides, "codec.preset=tiny", f"codec.vocoder_from={tmp_path / 'vocoder'}"]
+    codec = build_codec(load_config(SMOKE, taken))
+    assert torch.equal(codec.vocoder.head.out.weight, vocoder.head.out.weight)
+    with pytest.raises(ValueError, match="expects mels of"):
+        build_codec(load_config(SMOKE, [*taken, "codec.overrides.mel.floor=0.5"]))
+
+
+def test_declared_sources_take_the_place_of_the_prepared_clips(overrides, tmp_path, make_waveform):
+    from recipes.train_codec import training_sources
+
+    for name in ("a", "b"):
+        write_audio(tmp_path / name / "clip.wav", make_waveform(0.5))
+    declared = [
+        f"train_codec.sources.{name}.{key}"
+        for name, share in (("a", 3), ("b", 1))
+        for key in (f"corpus={tmp_path / name}", f"share={share}")
+    ]
+    config = load_config(SMOKE, [*overrides, "prepare.max_unreadable=0.4", *declared])
+    sources = training_sources(config, tmp_path / "train_codec", 24_000)
+    assert [(source.folder.name, share) for source, share in sources] == [("a", 3.0), ("b", 1.0)]
+    assert all(source.loudness_dbfs == config.prepare.loudness_dbfs for source, _ in sources)

@@ -1,0 +1,126 @@
+"""Verifiers of generated speech, by which the best of several is kept: words heard, voice kept.
+
+    hh-slm tts ... --best-of 4 --verifier recipes/verifiers.py:words
+
+A recogniser or a speaker encoder that has chosen among candidates no longer measures them fairly:
+report the word errors of `words`, or the similarity of `voice`, by another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from eval.intelligibility import WerMetric, normalize_text, word_edits
+from eval.protocols import MetricError, Recognizer
+from eval.recognition import PocketSphinxRecognizer
+from eval.registry import require_ready
+from eval.similarity import SimilarityMetric
+from eval.speaker import RATE, ResemblyzerEncoder, SpeakerEncoder
+from eval.waveforms import checked, resampled
+from slm import Verifier
+from slm.ranking import likelihood
+
+
+class WordVerifier:
+    """Minus the word error rate of what a recogniser hears; see `slm.Verifier`.
+
+    A candidate that cannot be heard (silent, too short) has lost every word: -1.
+
+    Raises:
+        ValueError: The recogniser cannot run here.
+    """
+
+    def __init__(self, recognizer: Recognizer | None = None) -> None:
+        self.recognizer = recognizer or PocketSphinxRecognizer()
+        require_ready([WerMetric(self.recognizer)])
+
+    def __call__(self, candidates: Sequence[Any], text: str, prompt: Any = None) -> list[float]:
+        """One score a candidate, 0 at best; all 0 for a text without a word."""
+        if not normalize_text(text):
+            return [0.0] * len(candidates)
+        return [-word_edits(text, self._heard(each)).rate for each in candidates]
+
+    def _heard(self, candidate: Any) -> str:
+        try:
+            samples = checked(candidate.waveform, candidate.sample_rate, "candidate")
+        except MetricError:
+            return ""
+        return self.recognizer.transcribe(samples, candidate.sample_rate)
+
+
+class VoiceVerifier:
+    """Likeness of the voice to the prompt's, a cosine; see `slm.Verifier`.
+
+    A candidate in which no voice can be heard has the least there is: -1.
+
+    Args:
+        sample_rate: Of prompts, Hz; None takes that of the candidates.
+        encoder: Maps a waveform to its voice.
+
+    Raises:
+        ValueError: The encoder cannot run here.
+    """
+
+    def __init__(
+        self, sample_rate: int | None = None, encoder: SpeakerEncoder | None = None
+    ) -> None:
+        self.sample_rate = sample_rate
+        self.encoder = encoder or ResemblyzerEncoder()
+        require_ready([SimilarityMetric(self.encoder)])
+
+    def __call__(self, candidates: Sequence[Any], text: str, prompt: Any = None) -> list[float]:
+        """One cosine a candidate; all 0 without a prompt."""
+        if prompt is None or not len(candidates):
+            return [0.0] * len(candidates)
+        rate = self.sample_rate or candidates[0].sample_rate
+        wanted = self._voice(prompt, rate)
+        if wanted is None:
+            return [0.0] * len(candidates)
+        voices = [self._voice(each.waveform, each.sample_rate) for each in candidates]
+        return [-1.0 if voice is None else float(voice @ wanted) for voice in voices]
+
+    def _voice(self, waveform: np.ndarray, sample_rate: int) -> np.ndarray | None:
+        try:
+            samples = checked(waveform, sample_rate, "candidate")
+            return self.encoder.embed(resampled(samples, sample_rate, RATE))
+        except MetricError:
+            return None
+
+
+def make_verifiers(names: Sequence[str], words: Sequence[str] | None = None) -> dict[str, Verifier]:
+    """Verifiers by name, in order: "likelihood", "words", "voice".
+
+    Args:
+        names: Some of them.
+        words: All that the recogniser may hear; None for its US-English model.
+
+    Raises:
+        ValueError: An unknown name, or one that cannot run here and what would mend it.
+    """
+    makers = {
+        "likelihood": lambda: likelihood,
+        "words": lambda: WordVerifier(PocketSphinxRecognizer(words)),
+        "voice": VoiceVerifier,
+    }
+    unknown = [name for name in names if name not in makers]
+    if unknown:
+        raise ValueError(f"expected verifiers of {list(makers)}, got {unknown}")
+    return {name: makers[name]() for name in names}
+
+
+_word_verifier = lru_cache(maxsize=1)(WordVerifier)
+_voice_verifier = lru_cache(maxsize=1)(VoiceVerifier)
+
+
+def words(candidates: Sequence[Any], text: str, prompt: Any = None) -> list[float]:
+    """`WordVerifier` with the US-English model, for `--verifier recipes/verifiers.py:words`."""
+    return _word_verifier()(candidates, text, prompt)
+
+
+def voice(candidates: Sequence[Any], text: str, prompt: Any = None) -> list[float]:
+    """`VoiceVerifier`, for `--verifier recipes/verifiers.py:voice`."""
+    return _voice_verifier()(candidates, text, prompt)

@@ -1,0 +1,61 @@
+"""What the generate stage draws, and how it says what it drew."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from recipes.config import ConfigError, load_config
+from recipes.generate import Request, described, spoken
+from recipes.schema import GenerateConfig
+from slm import Synthesis
+
+
+class Speaker:
+    """Speaks with one code more for every request of a batch, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[list[str], list[int]]] = []
+
+    def tts_batch(self, texts: list[str], *, seeds: list[int], **options: Any) -> list[Synthesis]:
+        self.asked.append((texts, seeds))
+        return [
+            Synthesis(np.zeros(8, np.float32), np.arange(n + 1), 8, 0, False, -float(n), seed)
+            for n, seed in enumerate(seeds)
+        ]
+
+
+def request(text: str, seed: int) -> Request:
+    return Request({"id": text, "text": text}, 0, np.zeros(8, np.float32), "other", True, seed)
+
+
+def test_one_of_each_is_drawn_in_one_batch_unless_asked_for_more() -> None:
+    speaker = Speaker()
+    made = spoken(speaker, [request("a", 5), request("b", 6)], GenerateConfig(), {})  # type: ignore[arg-type]
+    assert speaker.asked == [(["a", "b"], [5, 6])]
+    assert len(made) == 2
+
+
+def test_the_best_of_several_is_what_the_verifier_says() -> None:
+    speaker = Speaker()
+    verifiers = {"length": lambda candidates, text, prompt: [len(c.codes) for c in candidates]}
+    settings = GenerateConfig(best_of=3)
+    (best,) = spoken(speaker, [request("a", 5)], settings, verifiers)  # type: ignore[arg-type]
+    ((texts, seeds),) = speaker.asked
+    assert texts == ["a"] * 3
+    assert (seeds[0], len(set(seeds))) == (5, 3)
+    assert len(best.codes) == 3
+
+
+def test_a_record_holds_the_codes_that_were_made() -> None:
+    result = Synthesis(np.zeros(32, np.float32), np.array([7, 8, 9]), 8, 1, True, -1.0, 0)
+    about = described(result, 23.4)
+    assert (about["codes"], about["frame_rate"], about["truncated"]) == ([8, 9], 23.4, True)
+
+
+@pytest.mark.parametrize("wrong", ["generate.best_of=0", "generate.verifiers=[mos]"])
+def test_settings_that_cannot_be_are_refused(wrong: str) -> None:
+    with pytest.raises(ConfigError, match=wrong.split("=", maxsplit=1)[0]):
+        load_config("recipes/configs/smoke.yaml", ["corpus=x", "run=y", wrong])
