@@ -1,4 +1,4 @@
-"""Command line of the speech language model: `hh-slm tts | continue | score`."""
+"""Command line of the speech language model: `hh-slm tts | continue | score | bench`."""
 
 import argparse
 import json
@@ -7,14 +7,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from .config import GenerationSettings
-from .synthesis import Synthesis, Synthesizer
 
 _EXAMPLES = """examples:
   hh-slm tts "Good morning." --codec models/codec --lm models/slm --out morning.wav
   hh-slm tts "Good morning." --codec models/codec --lm models/slm --prompt me.wav --out me.flac
   hh-slm tts "Good morning." --codec models/codec --lm models/slm --voice kathleen --out k.wav
+  hh-slm tts "Good morning." --codec models/codec --lm models/slm --best-of 4 --out best.wav
+  hh-slm tts --file texts.txt --codec models/codec --lm models/slm --out spoken --resume
   hh-slm continue start.wav --seconds 4 --codec models/codec --lm models/slm --out longer.wav
   hh-slm score take1.wav take2.wav --text "Good morning." --codec models/codec --lm models/slm
+  hh-slm bench generate --size 43M --json
+  hh-slm bench train --size 10M
 """
 
 
@@ -22,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; errors go to stderr and give exit status 2."""
     arguments = _parser().parse_args(argv)
     try:
-        report = arguments.run(arguments)
+        report = _run(arguments)
     except (ValueError, OSError) as error:
         print(f"hh-slm {arguments.command}: {error}", file=sys.stderr)
         return 2
@@ -31,6 +34,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         _print_table(report)
     return 0
+
+
+def _run(arguments: argparse.Namespace) -> dict[str, Any]:
+    from . import commands  # loads torch, which --help can do without
+
+    return getattr(commands, f"run_{arguments.command}")(arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -43,16 +52,16 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
 
     tts = commands.add_parser("tts", help="speak a text")
-    tts.set_defaults(run=_tts)
-    tts.add_argument("text", help="what to say")
+    tts.add_argument("text", nargs="?", help="what to say")
+    tts.add_argument("--file", help="texts: one a line, or .jsonl with id, text, prompt, voice ...")
     tts.add_argument("--prompt", help="recording whose voice to take")
     tts.add_argument("--prompt-text", help="its transcript: speak on from it, as one utterance")
     tts.add_argument("--voice", help="named voice stored with the language model")
+    _add_choice(tts)
     _add_models(tts)
     _add_generation(tts)
 
     going_on = commands.add_parser("continue", help="continue a recording")
-    going_on.set_defaults(run=_continue)
     going_on.add_argument("audio", help="recording to continue")
     going_on.add_argument("--seconds", type=float, default=3.0, help="longest continuation, s")
     going_on.add_argument("--text", help="transcript of the recording and of what is to follow")
@@ -60,12 +69,34 @@ def _parser() -> argparse.ArgumentParser:
     _add_generation(going_on)
 
     score = commands.add_parser("score", help="log-likelihood of recordings, nats a code")
-    score.set_defaults(run=_score)
     score.add_argument("audio", nargs="+", help="recordings")
     score.add_argument("--text", help="transcript, the same for all")
     score.add_argument("--prompt", help="another recording of the speaker")
     _add_models(score)
+
+    bench = commands.add_parser("bench", help="speed beside the stock decoder, same weights")
+    bench.add_argument("what", choices=["generate", "train"])
+    bench.add_argument("--size", default="10M", help="1M, 10M or 43M parameters")
+    bench.add_argument("--new-tokens", type=int, default=32, help="generated a row and round")
+    bench.add_argument("--rounds", type=int, default=3, help="of which the fastest counts")
+    bench.add_argument("--batch-size", type=int, default=16, help="of the larger batch")
+    bench.add_argument("--threads", type=int, default=0, help="0 leaves it to torch")
+    bench.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
+
+
+def _add_choice(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--best-of", type=int, default=1, help="candidates, the best is kept")
+    parser.add_argument(
+        "--verifier",
+        action="append",
+        help="likelihood (default) or FILE.py:CALLABLE; again for a tie-breaker",
+    )
+    parser.add_argument("--attempts", type=int, default=3, help="tries where speech runs away")
+    parser.add_argument("--long", action="store_true", help="sentence by sentence, in one voice")
+    parser.add_argument("--normalize", action="store_true", help="write numbers out (English)")
+    parser.add_argument("--resume", action="store_true", help="leave files alone that are there")
+    parser.add_argument("--format", choices=["wav", "flac"], default="wav", help="with --file")
 
 
 def _add_models(parser: argparse.ArgumentParser) -> None:
@@ -76,74 +107,17 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
 
 def _add_generation(parser: argparse.ArgumentParser) -> None:
     default = GenerationSettings()
-    parser.add_argument("--out", required=True, help="file to write, .wav or .flac")
+    parser.add_argument("--out", required=True, help=".wav or .flac to write; a folder with --file")
     parser.add_argument("--seed", type=int, default=0, help="the same seed speaks the same")
     parser.add_argument("--temperature", type=float, default=default.temperature)
     parser.add_argument("--top-k", type=int, default=default.top_k, help="0 keeps all")
     parser.add_argument("--top-p", type=float, default=default.top_p, help="1 keeps all")
-
-
-def _settings(arguments: argparse.Namespace) -> GenerationSettings:
-    return GenerationSettings(
-        temperature=arguments.temperature, top_k=arguments.top_k, top_p=arguments.top_p
+    parser.add_argument("--min-p", type=float, default=default.min_p, help="0 keeps all")
+    parser.add_argument(
+        "--repetition-window", type=int, default=0, help="codes looked back over; 0 is off"
     )
-
-
-def _tts(arguments: argparse.Namespace) -> dict[str, Any]:
-    settings = _settings(arguments)
-    synthesizer = Synthesizer.from_pretrained(arguments.codec, arguments.lm)
-    unknown = synthesizer.tokenizer.unknown_characters(arguments.text)
-    if unknown:
-        print(f"hh-slm tts: the text model never saw {unknown!r}", file=sys.stderr)
-    result = synthesizer.tts(
-        arguments.text,
-        prompt=None if arguments.prompt is None else synthesizer.read(arguments.prompt),
-        prompt_text=arguments.prompt_text,
-        voice=arguments.voice,
-        seed=arguments.seed,
-        settings=settings,
-    )
-    return _written(result, arguments.out)
-
-
-def _continue(arguments: argparse.Namespace) -> dict[str, Any]:
-    settings = _settings(arguments)
-    synthesizer = Synthesizer.from_pretrained(arguments.codec, arguments.lm)
-    result = synthesizer.continue_speech(
-        synthesizer.read(arguments.audio),
-        arguments.seconds,
-        text=arguments.text,
-        seed=arguments.seed,
-        settings=settings,
-    )
-    return _written(result, arguments.out)
-
-
-def _score(arguments: argparse.Namespace) -> dict[str, Any]:
-    synthesizer = Synthesizer.from_pretrained(arguments.codec, arguments.lm)
-    prompt = None if arguments.prompt is None else synthesizer.read(arguments.prompt)
-    report = {}
-    for path in arguments.audio:
-        score = synthesizer.score(synthesizer.read(path), text=arguments.text, prompt=prompt)
-        report[path] = {
-            "log_likelihood": score.log_likelihood,
-            "log_likelihood_per_code": score.log_likelihood_per_code,
-            "num_codes": score.num_codes,
-        }
-    return report
-
-
-def _written(result: Synthesis, path: str) -> dict[str, Any]:
-    result.save(path)
-    return {
-        "out": path,
-        "duration": result.duration,
-        "num_codes": len(result.codes),
-        "num_given_codes": result.num_given_codes,
-        "truncated": result.truncated,
-        "log_likelihood": result.log_likelihood,
-        "seed": result.seed,
-    }
+    parser.add_argument("--guidance", type=float, default=1.0, help="on the text; 1 is none")
+    parser.add_argument("--weights", default="exact", help="exact, bf16 or int8")
 
 
 def _print_table(report: dict[str, Any], indent: str = "") -> None:

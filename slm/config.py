@@ -1,6 +1,6 @@
 """What a language model, its documents, its training and its sampling are: plain dataclasses."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +9,35 @@ from omegaconf.errors import OmegaConfBaseException
 
 from .vocabulary import Vocabulary
 
+# Parameters with 8192 codes and 512 text pieces; a test counts them.
 _PRESETS: dict[str, dict[str, Any]] = {
-    # Tests and smoke runs: under 100 k parameters beside the embeddings.
+    # 0.1 M beside the embeddings: tests and smoke runs.
     "tiny": {"dim": 64, "num_layers": 2, "num_heads": 2, "dim_head": 32, "max_seq_len": 512},
-    # About 11 M parameters with 8192 codes: trains on two CPU cores.
+    # 11 M: trains on two CPU cores.
     "mini": {"dim": 256, "num_layers": 8, "num_heads": 4, "dim_head": 64, "max_seq_len": 1024},
-    # 124 M parameters: one GPU.
+    # 41 M.
+    "small": {"dim": 512, "num_layers": 10, "num_heads": 8, "dim_head": 64, "max_seq_len": 2048},
+    # 98 M: one GPU.
     "base": {"dim": 768, "num_layers": 12, "num_heads": 12, "dim_head": 64, "max_seq_len": 2048},
+    # 345 M.
+    "medium": {
+        "dim": 1024,
+        "num_layers": 24,
+        "num_heads": 16,
+        "dim_head": 64,
+        "ff_mult": 3.0,
+        "max_seq_len": 2048,
+    },
+    # 1.0 B, grouped key and value heads: several GPUs.
+    "large": {
+        "dim": 2048,
+        "num_layers": 20,
+        "num_heads": 16,
+        "num_kv_heads": 8,
+        "dim_head": 128,
+        "ff_mult": 2.75,
+        "max_seq_len": 2048,
+    },
 }
 
 
@@ -42,7 +64,13 @@ class SpeechLMConfig:
         max_seq_len: Longest document in tokens.
         codes_per_character: Mean codes spoken a text character; 0 when unknown. Generation
             bounds the length of speech with it.
+        duration_spread: Standard deviation of the logarithm of codes a character; 0 when unknown.
         max_prompt_codes: Longest speaker prompt in training; synthesis uses no more of one.
+        qk_norm: Root-mean-square norm of queries and keys, as in Qwen3.
+        rotary_theta: Base of the rotary positions.
+        rotary_scaling: Empty, or how Llama 3.1 stretches them: its `rope_type`, `factor`,
+            `low_freq_factor`, `high_freq_factor` and `original_max_position_embeddings`.
+        norm_eps: Added to the mean square in every norm; 0 for none.
 
     Raises:
         ValueError: A size is out of range or the vocabulary's layout does not verify.
@@ -60,7 +88,12 @@ class SpeechLMConfig:
     dropout: float = 0.0
     max_seq_len: int = 1024
     codes_per_character: float = 0.0
+    duration_spread: float = 0.0
     max_prompt_codes: int = 96
+    qk_norm: bool = False
+    rotary_theta: float = 10000.0
+    rotary_scaling: dict[str, Any] = field(default_factory=dict)
+    norm_eps: float = 0.0
 
     def __post_init__(self) -> None:
         Vocabulary.from_dict(self.vocabulary)
@@ -78,6 +111,12 @@ class SpeechLMConfig:
         _require(
             self.codes_per_character >= 0, "codes_per_character >= 0", self.codes_per_character
         )
+        _require(self.duration_spread >= 0, "duration_spread >= 0", self.duration_spread)
+        _require(self.rotary_theta > 1, "rotary_theta > 1", self.rotary_theta)
+        _require(self.norm_eps >= 0, "norm_eps >= 0", self.norm_eps)
+        if self.rotary_scaling:
+            kind = self.rotary_scaling.get("rope_type")
+            _require(kind == "llama3", "rotary_scaling of rope_type 'llama3'", repr(kind))
 
     @property
     def kv_heads(self) -> int:
@@ -136,6 +175,11 @@ class DocumentSettings:
         text_drop_probability: Chance that a transcribed item becomes a speech-only document, so
             that the model also continues recordings without a transcript.
         text_loss_weight: Loss weight of text tokens; speech codes and the end weigh 1.
+        prompt_text_probability: Chance that a prompt is a whole utterance that comes with its
+            transcript, where both are transcribed and it has at most `max_prompt_codes`.
+        interleave_probability: Chance that text and speech of a transcribed item take turns.
+        interleave_text: Text tokens of a turn.
+        interleave_codes: Codes of a turn.
     """
 
     prompt_probability: float = 0.5
@@ -143,10 +187,21 @@ class DocumentSettings:
     max_prompt_codes: int = 96
     text_drop_probability: float = 0.1
     text_loss_weight: float = 0.0
+    prompt_text_probability: float = 0.0
+    interleave_probability: float = 0.0
+    interleave_text: int = 5
+    interleave_codes: int = 30
 
     def __post_init__(self) -> None:
-        for name in ("prompt_probability", "text_drop_probability"):
+        for name in (
+            "prompt_probability",
+            "text_drop_probability",
+            "prompt_text_probability",
+            "interleave_probability",
+        ):
             _require(0 <= getattr(self, name) <= 1, f"{name} in [0, 1]", getattr(self, name))
+        for name in ("interleave_text", "interleave_codes"):
+            _require(getattr(self, name) >= 1, f"{name} >= 1", getattr(self, name))
         _require(self.text_loss_weight >= 0, "text_loss_weight >= 0", self.text_loss_weight)
         _require(
             1 <= self.min_prompt_codes <= self.max_prompt_codes,
@@ -156,7 +211,13 @@ class DocumentSettings:
 
     def without_augmentation(self) -> "DocumentSettings":
         """The same with nothing drawn at random: every item as it is, for validation."""
-        return replace(self, prompt_probability=0.0, text_drop_probability=0.0)
+        return replace(
+            self,
+            prompt_probability=0.0,
+            text_drop_probability=0.0,
+            prompt_text_probability=0.0,
+            interleave_probability=0.0,
+        )
 
 
 @dataclass(frozen=True)
@@ -166,7 +227,7 @@ class TrainingSettings:
     Args:
         max_steps: Optimizer steps of the whole run.
         learning_rate: Peak.
-        min_learning_rate: At the end of the cosine.
+        min_learning_rate: At the end of the schedule.
         warmup_steps: Linear warm-up from 0, below `max_steps`.
         weight_decay: On matrices only; gains, biases and embeddings are left alone.
         betas: Of AdamW.
@@ -176,6 +237,12 @@ class TrainingSettings:
         checkpoint_every: Steps between checkpoints.
         seed: Seeds dropout, step by step.
         bf16: bfloat16 autocast; the loss stays in float32.
+        optimizer: "adamw", or "muon" for the matrices between embedding and head.
+        schedule: "cosine", or "wsd": warm up, stay, decay at the end.
+        decay_fraction: Share of the steps in which "wsd" decays, in (0, 1].
+        attention: How packed rows are attended to (see slm/packing.py).
+        recompute: Make activations again in the backward pass instead of keeping them.
+        compile: Compile the blocks; shapes are fixed, so that it happens once.
     """
 
     max_steps: int
@@ -190,8 +257,17 @@ class TrainingSettings:
     checkpoint_every: int = 200
     seed: int = 0
     bf16: bool = False
+    optimizer: str = "adamw"
+    schedule: str = "cosine"
+    decay_fraction: float = 0.2
+    attention: str = "auto"
+    recompute: bool = False
+    compile: bool = False
 
     def __post_init__(self) -> None:
+        _require(self.optimizer in ("adamw", "muon"), "adamw or muon", repr(self.optimizer))
+        _require(self.schedule in ("cosine", "wsd"), "schedule cosine or wsd", repr(self.schedule))
+        _require(0 < self.decay_fraction <= 1, "decay_fraction in (0, 1]", self.decay_fraction)
         for name in ("max_steps", "accumulate", "validate_every", "checkpoint_every"):
             _require(getattr(self, name) >= 1, f"{name} >= 1", getattr(self, name))
         for name in ("learning_rate", "gradient_clip"):
@@ -201,6 +277,30 @@ class TrainingSettings:
             f"warmup_steps in [0, max_steps = {self.max_steps})",
             self.warmup_steps,
         )
+
+
+@dataclass(frozen=True)
+class Machines:
+    """What a training run is spread over; its outcome is the same but for float rounding.
+
+    Args:
+        accelerator: Lightning's name of the device kind.
+        devices: Devices of each node; more than one trains the same steps on shares of each.
+        num_nodes: Nodes.
+        strategy: "ddp" keeps the model whole on every device, "fsdp" spreads its weights,
+            gradients and optimizer state over them; "auto" is one device, or "ddp".
+    """
+
+    accelerator: str = "auto"
+    devices: int = 1
+    num_nodes: int = 1
+    strategy: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("devices", "num_nodes"):
+            _require(getattr(self, name) >= 1, f"{name} >= 1", getattr(self, name))
+        kinds = ("auto", "ddp", "fsdp")
+        _require(self.strategy in kinds, f"strategy of {kinds}", repr(self.strategy))
 
 
 @dataclass(frozen=True)

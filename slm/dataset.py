@@ -14,7 +14,13 @@ import torch
 from torch import Tensor
 
 from .config import DocumentSettings
-from .sequence import Document, build_document, document_length
+from .sequence import (
+    Document,
+    build_document,
+    build_interleaved,
+    document_length,
+    interleaved_turns,
+)
 from .store import TokenStore
 from .text import TextTokenizer
 from .vocabulary import Vocabulary
@@ -48,6 +54,8 @@ class DocumentPlan(NamedTuple):
     prompt_start: int
     prompt_codes: int
     length: int
+    prompt_text: bool = False  # the prompt is spoken first, and its transcript comes with it
+    interleaved: bool = False
 
 
 class PackedRows:
@@ -84,6 +92,7 @@ class PackedRows:
     ) -> None:
         _check_stores(stores, vocabulary)
         self.vocabulary = vocabulary
+        self.codec_fingerprint = stores[0].codec_fingerprint
         self.seq_len = seq_len
         self.batch_size = batch_size
         self.settings = settings or DocumentSettings()
@@ -161,26 +170,51 @@ class PackedRows:
         return self._stores[store].codes(row)
 
     def _plan(self, item: int, draws: np.ndarray) -> DocumentPlan:
-        """One document from five uniform numbers, so that each item uses the stream alike."""
+        """One document from seven uniform numbers, so that each item uses the stream alike."""
         settings = self.settings
         ids = self._text_ids[item]
         with_text = ids is not None and draws[0] >= settings.text_drop_probability
         num_text = len(ids) if with_text and ids is not None else None
         bare = document_length(self._num_codes[item], num_text, 0)
         plain = DocumentPlan(item, with_text, -1, 0, 0, bare)
+        if num_text and draws[6] < settings.interleave_probability:
+            every = (settings.interleave_text, settings.interleave_codes)
+            turns = interleaved_turns(self._num_codes[item], num_text, every)
+            length = bare + 2 * (turns - 1)
+            if length <= self.seq_len:
+                return plain._replace(interleaved=True, length=length)
         if draws[1] >= settings.prompt_probability:
             return plain
         other = self._other_utterance(item, draws[2])
         if other is None:
             return plain
+        if with_text and draws[5] < settings.prompt_text_probability:
+            whole = self._whole_prompt(plain, other)
+            if whole is not None:
+                return whole
+        return self._cut_prompt(plain, other, draws[3:5])
+
+    def _whole_prompt(self, plain: DocumentPlan, other: int) -> DocumentPlan | None:
+        """The document after another whole utterance and its transcript, where that is possible."""
+        ids, codes = self._text_ids[other], self._num_codes[other]
+        if ids is None or codes > self.settings.max_prompt_codes:
+            return None
+        length = plain.length + len(ids) + codes
+        if length > self.seq_len:
+            return None
+        return DocumentPlan(plain.item, True, other, 0, codes, length, prompt_text=True)
+
+    def _cut_prompt(self, plain: DocumentPlan, other: int, draws: np.ndarray) -> DocumentPlan:
+        """The document after a piece of another utterance, where there is room for one."""
+        settings, bare = self.settings, plain.length
         room = self.seq_len - bare - 1
         longest = min(settings.max_prompt_codes, self._num_codes[other], room)
         if longest < settings.min_prompt_codes:
             return plain
         span = longest - settings.min_prompt_codes + 1
-        codes = settings.min_prompt_codes + int(draws[3] * span)
-        start = int(draws[4] * (self._num_codes[other] - codes + 1))
-        return DocumentPlan(item, with_text, other, start, codes, bare + 1 + codes)
+        codes = settings.min_prompt_codes + int(draws[0] * span)
+        start = int(draws[1] * (self._num_codes[other] - codes + 1))
+        return DocumentPlan(plain.item, plain.with_text, other, start, codes, bare + 1 + codes)
 
     def _other_utterance(self, item: int, draw: float) -> int | None:
         store, row = self._items[item]
@@ -199,6 +233,9 @@ class PackedRows:
         generator = np.random.default_rng([self.seed, epoch])
         order = generator.permutation(len(self._items))
         draws = generator.random((len(self._items), 5))
+        # Of a stream of their own: kinds of documents that came later change no earlier draw.
+        later = np.random.default_rng([self.seed, epoch, 1]).random((len(self._items), 2))
+        draws = np.concatenate([draws, later], axis=1)
         plans = [self._plan(int(item), draws[item]) for item in order]
         rows: list[list[DocumentPlan]] = []
         for start in range(0, len(plans), _PACKING_BLOCK):
@@ -218,17 +255,20 @@ class PackedRows:
         return self._epoch_rows(epoch)[index]
 
     def _document(self, plan: DocumentPlan) -> Document:
-        prompt = None
+        settings, codes = self.settings, self._codes(plan.item)
+        text_ids = self._text_ids[plan.item] if plan.with_text else None
+        options: dict[str, Any] = {"text_loss_weight": settings.text_loss_weight}
+        if plan.interleaved:
+            assert text_ids is not None
+            every = (settings.interleave_text, settings.interleave_codes)
+            return build_interleaved(self.vocabulary, codes, text_ids, every=every, **options)
         if plan.prompt_item >= 0:
             stop = plan.prompt_start + plan.prompt_codes
-            prompt = self._codes(plan.prompt_item)[plan.prompt_start : stop]
-        return build_document(
-            self.vocabulary,
-            self._codes(plan.item),
-            text_ids=self._text_ids[plan.item] if plan.with_text else None,
-            prompt=prompt,
-            text_loss_weight=self.settings.text_loss_weight,
-        )
+            given = self._codes(plan.prompt_item)[plan.prompt_start : stop]
+            options["spoken_before" if plan.prompt_text else "prompt"] = given
+        if plan.prompt_text:
+            text_ids = [*(self._text_ids[plan.prompt_item] or ()), *(text_ids or ())]
+        return build_document(self.vocabulary, codes, text_ids=text_ids, **options)
 
     def _stack(self, rows: list[list[DocumentPlan]]) -> PackedBatch:
         documents = [[self._document(plan) for plan in row] for row in rows]

@@ -35,26 +35,52 @@ class Matrix(NamedTuple):
     """A linear map as it is read in a step.
 
     Attributes:
-        weight: (N, D) in the step's precision, or int8.
+        weight: (N, D) in the step's precision, or int8; laid out for oneDNN when `packed`.
         scale: (N,) for int8, else None.
-        bias: (N,) or None.
+        bias: (N,) in the step's precision, or None.
+        packed: Whether `weight` is in oneDNN's own layout, which reads faster for several rows.
     """
 
     weight: Tensor
     scale: Tensor | None = None
     bias: Tensor | None = None
+    packed: bool = False
 
     def __call__(self, x: Tensor) -> Tensor:
         """(..., D) to (..., N), in x's precision."""
+        flat = x.reshape(-1, x.shape[-1])
         if self.scale is not None:
-            flat = x.reshape(-1, x.shape[-1])
-            product = torch.ops.aten._weight_int8pack_mm(flat, self.weight, self.scale)
-            product = product.view(*x.shape[:-1], -1)
-            return product if self.bias is None else product + self.bias
-        if self.weight.dtype != x.dtype:
-            product = F.linear(x.to(self.weight.dtype), self.weight).to(x.dtype)
-            return product if self.bias is None else product + self.bias
-        return F.linear(x, self.weight, self.bias)
+            multiply = torch.ops.aten._weight_int8pack_mm  # fast for bfloat16 inputs alone
+            product = multiply(flat.to(self.scale.dtype), self.weight, self.scale).to(x.dtype)
+            product = product if self.bias is None else product + self.bias
+        elif self.packed:
+            flat = flat.to(self.weight.dtype)
+            linear = torch.ops.mkldnn._linear_pointwise
+            product = linear(flat, self.weight, self.bias, "none", [], "").to(x.dtype)
+        else:
+            product = F.linear(flat.to(self.weight.dtype), self.weight, self.bias).to(x.dtype)
+        return product.view(*x.shape[:-1], -1)
+
+
+def matrix_of(weight: Tensor, bias: Tensor | None, kind: str) -> Matrix:
+    """A `Matrix` of (N, D) and (N,) in one of "exact", "bf16" and "int8"."""
+    if kind == "int8":
+        scale = weight.float().abs().amax(dim=1).clamp(min=1e-12) / 127
+        rounded = (weight.float() / scale[:, None]).round().to(torch.int8)
+        return Matrix(rounded.contiguous(), scale.bfloat16(), bias)
+    if kind == "bf16":
+        weight, bias = weight.bfloat16(), None if bias is None else bias.bfloat16()
+    weight = weight.contiguous()
+    if _can_pack(weight):
+        return Matrix(torch.ops.mkldnn._reorder_linear_weight(weight, None), None, bias, True)
+    return Matrix(weight, None, bias)
+
+
+def _can_pack(weight: Tensor) -> bool:
+    """Whether this build of torch has oneDNN's layouts for such a matrix."""
+    known = weight.dtype in (torch.float32, torch.bfloat16) and weight.device.type == "cpu"
+    available = torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
+    return known and available and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
 
 
 class Layer(NamedTuple):
@@ -195,13 +221,7 @@ class FusedDecoder:
         return (g + self._gain_offset) * self.config.dim**0.5
 
     def _matrix(self, weight: Tensor, bias: Tensor | None = None) -> Matrix:
-        if self._weights == "bf16":
-            return Matrix(weight.bfloat16().contiguous(), None, bias)
-        if self._weights == "int8":
-            scale = weight.float().abs().amax(dim=1).clamp(min=1e-12) / 127
-            rounded = (weight.float() / scale[:, None]).round().to(torch.int8)
-            return Matrix(rounded.contiguous(), scale.to(weight.dtype), bias)
-        return Matrix(weight.contiguous(), None, bias)
+        return matrix_of(weight, bias, self._weights)
 
     def _layer(self, state: dict[str, Tensor], index: int) -> Layer:
         config = self.config
@@ -227,19 +247,20 @@ class FusedDecoder:
         )
 
 
-_DECODERS: WeakKeyDictionary[nn.Module, tuple[tuple, FusedDecoder]] = WeakKeyDictionary()
+_Kept = dict[str, tuple[tuple[tuple[int, int], ...], FusedDecoder]]
+_DECODERS: WeakKeyDictionary[nn.Module, _Kept] = WeakKeyDictionary()
 
 
 def fused_decoder(lm: SpeechLM, weights: str = "exact") -> FusedDecoder:
-    """The model's `FusedDecoder`, kept until its weights change, move or are asked for rounded."""
+    """The model's `FusedDecoder`, one a precision, kept until the model's weights change."""
     tensors = [*lm.parameters(), *lm.buffers()]
-    stamp = (weights, *((tensor.data_ptr(), tensor._version) for tensor in tensors))
-    kept = _DECODERS.get(lm)
-    if kept is None or kept[0] != stamp:
+    stamp = tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
+    kept = _DECODERS.setdefault(lm, {})
+    if weights not in kept or kept[weights][0] != stamp:
+        kept.pop(weights, None)
         with torch.no_grad():
-            kept = (stamp, FusedDecoder(lm, weights))
-        _DECODERS[lm] = kept
-    return kept[1]
+            kept[weights] = (stamp, FusedDecoder(lm, weights))
+    return kept[weights][1]
 
 
 def fits(lm: SpeechLM) -> bool:
@@ -248,7 +269,10 @@ def fits(lm: SpeechLM) -> bool:
     for index in range(lm.config.num_layers):
         attention, feed = f"layers.{2 * index}", f"layers.{2 * index + 1}"
         expected |= {name.format(a=attention, f=feed) for name in _LAYER_NAMES}
-    return set(lm.decoder.state_dict()) == expected
+    # Settings that change what the same parts compute, whether or not this model has them.
+    others = ("qk_norm", "norm_eps", "rotary_scaling")
+    plain = not any(getattr(lm.config, name, None) for name in others)
+    return plain and set(lm.decoder.state_dict()) == expected
 
 
 def _normed(x: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """How long a text takes to say: a prior that keeps generated speech from running away."""
 
 import math
+import statistics
 from collections.abc import Sequence
 
 from .store import TokenStore
@@ -8,6 +9,7 @@ from .store import TokenStore
 _LONGEST_RATIO = 2.0  # speech may take so many times the mean of its text
 _LONGEST_MARGIN = 1.0  # s on top, for very short texts
 _SHORTEST_RATIO = 0.3  # of the mean; nothing said in earnest is faster
+_SPREADS = 4.0  # standard deviations either way that are still believed
 
 
 def codes_per_character(stores: Sequence[TokenStore]) -> float:
@@ -17,8 +19,23 @@ def codes_per_character(stores: Sequence[TokenStore]) -> float:
     return sum(row["num_codes"] for row in rows) / characters if characters else 0.0
 
 
+def duration_spread(stores: Sequence[TokenStore]) -> float:
+    """Standard deviation of log(codes a character) over rows with text, nats; 0 if none.
+
+    Rows weigh alike. How fast people speak is near a log-normal, so that a few times this spread
+    bounds what a text may take.
+    """
+    rows = [row for store in stores for row in store.rows if (row.get("text") or "").strip()]
+    logs = [math.log(max(1, row["num_codes"]) / len(row["text"].strip())) for row in rows]
+    return statistics.pstdev(logs) if logs else 0.0
+
+
 def length_bounds(
-    text: str, mean_codes_per_character: float, frame_rate: float, longest: int
+    text: str,
+    mean_codes_per_character: float,
+    frame_rate: float,
+    longest: int,
+    spread: float = 0.0,
 ) -> tuple[int, int]:
     """Fewest and most codes that speech of a text may sensibly have.
 
@@ -28,6 +45,8 @@ def length_bounds(
             bounds wide open.
         frame_rate: Codes a second, Hz.
         longest: Upper bound in any case.
+        spread: See `duration_spread`; 0 when unknown. Four of it either way replace the fixed
+            ratios where they are tighter.
 
     Returns:
         (fewest, most), 1 <= fewest <= most.
@@ -35,6 +54,10 @@ def length_bounds(
     expected = mean_codes_per_character * len(text.strip())
     if not expected:
         return 1, longest
-    fewest = max(1, int(_SHORTEST_RATIO * expected))
-    most = math.ceil(_LONGEST_RATIO * expected + _LONGEST_MARGIN * frame_rate)
+    slowest, fastest = _LONGEST_RATIO, _SHORTEST_RATIO
+    if spread > 0:
+        slowest = min(slowest, math.exp(_SPREADS * spread))
+        fastest = max(fastest, math.exp(-_SPREADS * spread))
+    fewest = max(1, int(fastest * expected))
+    most = math.ceil(slowest * expected + _LONGEST_MARGIN * frame_rate)
     return fewest, max(fewest, min(most, longest))

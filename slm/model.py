@@ -1,24 +1,26 @@
 """Decoder-only transformer over text and code tokens, Llama-like, on x-transformers' Decoder."""
 
 import os
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 from x_transformers.x_transformers import Attention, Decoder, FeedForward
 
-from .attention import AttentionContext, ContextAttend, cached_mask, packed_mask
+from .attention import AttentionContext, ContextAttend, cached_mask, rotations
 from .cache import KVCache
 from .config import SpeechLMConfig
+from .loss import mean_nll, token_nll
+from .norms import add_norm_eps, rotary_frequencies
+from .packing import packed_attention
 from .text import TextTokenizer
 from .vocabulary import Vocabulary
 
 _INIT_STD = 0.02
-_LOSS_CHUNK = 4096  # targets whose logits are held at once
 
 
 class SpeechLM(nn.Module):
@@ -28,7 +30,14 @@ class SpeechLM(nn.Module):
 
     Args:
         config: Sizes, vocabulary and the codec it belongs to.
+
+    Attributes:
+        attention_kernel: How packed rows are attended to, one of `slm.packing.KERNELS`.
+        compiled: What runs the blocks in training mode; None for themselves.
     """
+
+    attention_kernel: str = "auto"
+    compiled: Callable[..., Tensor] | None = None
 
     def __init__(self, config: SpeechLMConfig) -> None:
         super().__init__()
@@ -36,30 +45,14 @@ class SpeechLM(nn.Module):
         self.vocabulary = Vocabulary.from_dict(config.vocabulary)
         self.embedding = nn.Embedding(self.vocabulary.vocab_size, config.dim)
         self.embedding_dropout = nn.Dropout(config.dropout)
-        self.decoder = Decoder(
-            dim=config.dim,
-            depth=config.num_layers,
-            heads=config.num_heads,
-            attn_dim_head=config.dim_head,
-            attn_kv_heads=config.kv_heads,
-            attn_flash=True,
-            attn_project_out=True,
-            attn_sublayer_dropout=config.dropout,
-            rotary_pos_emb=True,
-            rotary_emb_dim=config.dim_head,
-            use_rmsnorm=True,
-            # The half keeps int(dim * mult) from falling below ff_dim.
-            ff_mult=(config.ff_dim + 0.5) / config.dim,
-            ff_glu=True,
-            ff_swish=True,
-            ff_no_bias=True,
-            ff_sublayer_dropout=config.dropout,
-            verbose=False,
-        )
+        self.decoder = new_decoder(config)
         self.head = nn.Linear(config.dim, self.vocabulary.vocab_size, bias=False)
         attentions = [m for m in self.decoder.modules() if isinstance(m, Attention)]
         for layer, attention in enumerate(attentions):
             attention.attend = ContextAttend(layer)  # pyright: ignore[reportAttributeAccessIssue]
+        self._frequencies.copy_(rotary_frequencies(config))
+        if config.norm_eps:
+            add_norm_eps(self.decoder, config.norm_eps)
         self._initialise()
 
     def forward(
@@ -84,8 +77,16 @@ class SpeechLM(nn.Module):
         """Final hidden states (B, S, D); arguments as in `forward`."""
         if positions is None:
             positions = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
-        mask = None if document_ids is None else packed_mask(document_ids)
-        return self._decode(tokens, positions, AttentionContext(mask=mask))
+        run = self.compiled if self.compiled is not None and self.training else None
+        packed = None
+        if document_ids is not None:
+            fixed = run is not None
+            packed = packed_attention(document_ids, self.attention_kernel, fixed_shapes=fixed)
+        return (run or self._decode)(tokens, positions, AttentionContext(packed=packed))
+
+    def compile_training(self, backend: str = "inductor") -> None:
+        """Compile the blocks for training: once for each (B, S), whatever documents rows hold."""
+        self.compiled = torch.compile(self._decode, dynamic=False, backend=backend)
 
     def step(self, tokens: Tensor, positions: Tensor, cache: KVCache) -> Tensor:
         """Final hidden states of new tokens that follow what `cache` holds, which they join.
@@ -137,12 +138,8 @@ class SpeechLM(nn.Module):
         """
         hidden = self.hidden(tokens, positions, document_ids)[:, :-1]
         selected = selected[:, 1:]
-        hidden, targets = hidden[selected], tokens[:, 1:][selected]
-        chunks = zip(hidden.split(_LOSS_CHUNK), targets.split(_LOSS_CHUNK), strict=True)
-        if len(targets) <= _LOSS_CHUNK or not torch.is_grad_enabled():
-            return torch.cat([self._nll(*chunk) for chunk in chunks])
-        # Logits of one chunk at a time: backward computes them again instead of keeping them all.
-        return torch.cat([self._recomputed_nll(*chunk) for chunk in chunks])
+        targets = tokens[:, 1:][selected]
+        return token_nll(hidden[selected], self.head.weight, targets)
 
     def loss(
         self,
@@ -151,6 +148,7 @@ class SpeechLM(nn.Module):
         *,
         positions: Tensor | None = None,
         document_ids: Tensor | None = None,
+        total_weight: Tensor | None = None,
     ) -> Tensor:
         """Weighted mean negative log-likelihood, nats a token, float32 scalar.
 
@@ -159,11 +157,16 @@ class SpeechLM(nn.Module):
             loss_weights: (B, S) float, weight of predicting each token; 0 leaves it out.
             positions: As in `forward`.
             document_ids: As in `forward`.
+            total_weight: What the weighted sum is divided by, where these rows are a share of
+                more; the sum of their own weights when None.
         """
-        selected = loss_weights > 0
-        nll = self.token_nll(tokens, selected, positions=positions, document_ids=document_ids)
-        weights = loss_weights[:, 1:][selected[:, 1:]].float()
-        return (nll * weights).sum() / weights.sum().clamp(min=1e-9)
+        hidden = self.hidden(tokens, positions, document_ids)[:, :-1]
+        weights, targets = loss_weights[:, 1:].float(), tokens[:, 1:]
+        selected = weights > 0
+        weights = weights[selected]
+        total = weights.sum() if total_weight is None else total_weight
+        scales = weights / total.clamp(min=1e-9)
+        return mean_nll(hidden[selected], self.head.weight, targets[selected], scales)
 
     def log_likelihood(self, tokens: Tensor) -> Tensor:
         """Log-likelihood of each token but the first of one document, in nats.
@@ -226,20 +229,31 @@ class SpeechLM(nn.Module):
             ) from error
         return model.eval()
 
+    @property
+    def _frequencies(self) -> Tensor:
+        """Of the rotary positions; a buffer of the decoder, so that it is stored with a model."""
+        assert self.decoder.rotary_pos_emb is not None
+        frequencies = self.decoder.rotary_pos_emb.inv_freq
+        assert isinstance(frequencies, Tensor)
+        return frequencies
+
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """Attention and feed-forward blocks in their order."""
+        return [m for m in self.decoder.modules() if isinstance(m, Attention | FeedForward)]
+
     def _decode(self, tokens: Tensor, positions: Tensor, context: AttentionContext) -> Tensor:
         embedded = self.embedding_dropout(self.embedding(tokens))
-        return self.decoder(embedded, pos=positions, flash_pack_seq_kwargs=context)
-
-    def _nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        logits = self.head(hidden)
-        with torch.autocast(logits.device.type, enabled=False):
-            return F.cross_entropy(logits.float(), targets, reduction="none")
-
-    def _recomputed_nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        # No dropout inside, so the random state need not be kept.
-        nll = checkpoint(self._nll, hidden, targets, use_reentrant=False, preserve_rng_state=False)
-        assert isinstance(nll, Tensor)
-        return nll
+        turns = rotations(positions, self._frequencies)
+        # Angles of no width: the decoder turns nothing, `ContextAttend` does, with cosines made
+        # once and not in every layer.
+        unturned = embedded.new_zeros(1, tokens.shape[1], 0), 1.0
+        return self.decoder(
+            embedded,
+            pos=positions,
+            rotary_pos_emb=unturned,
+            flash_pack_seq_kwargs=replace(context, turns=turns),
+        )
 
     @torch.no_grad()
     def _initialise(self) -> None:
@@ -250,11 +264,35 @@ class SpeechLM(nn.Module):
                 if isinstance(module, nn.Linear) and module.bias is not None:
                     nn.init.zeros_(module.bias)
         scale = (2 * self.config.num_layers) ** -0.5
-        for module in self.decoder.modules():
-            if isinstance(module, Attention | FeedForward):
-                # The branch's last linear layer writes to the residual stream.
-                output = [part for part in module.modules() if isinstance(part, nn.Linear)][-1]
-                output.weight.mul_(scale)
+        for block in self.blocks:
+            # The branch's last linear layer writes to the residual stream.
+            output = [part for part in block.modules() if isinstance(part, nn.Linear)][-1]
+            output.weight.mul_(scale)
+
+
+def new_decoder(config: SpeechLMConfig) -> Decoder:
+    """The transformer blocks between embedding and head, with weights not yet initialised."""
+    return Decoder(
+        dim=config.dim,
+        depth=config.num_layers,
+        heads=config.num_heads,
+        attn_dim_head=config.dim_head,
+        attn_kv_heads=config.kv_heads,
+        attn_flash=True,
+        attn_project_out=True,
+        attn_sublayer_dropout=config.dropout,
+        rotary_pos_emb=True,
+        rotary_emb_dim=config.dim_head,
+        attn_qk_rmsnorm=config.qk_norm,
+        use_rmsnorm=True,
+        # The half keeps int(dim * mult) from falling below ff_dim.
+        ff_mult=(config.ff_dim + 0.5) / config.dim,
+        ff_glu=True,
+        ff_swish=True,
+        ff_no_bias=True,
+        ff_sublayer_dropout=config.dropout,
+        verbose=False,
+    )
 
 
 def pretrained_folder(path_or_repo: Path | str) -> Path:

@@ -31,6 +31,10 @@ class Score:
         """Mean over the codes, nats."""
         return self.log_likelihood / self.num_codes
 
+    def log_likelihood_per_second(self, frame_rate: float) -> float:
+        """Nats a second of speech, at so many codes a second (Hz)."""
+        return self.log_likelihood_per_code * frame_rate
+
 
 def scored_positions(lm: SpeechLM, batch: PackedBatch) -> Tensor:
     """(B, S) bool: speech codes, that is code tokens with a loss; prompts and the end are out."""
@@ -38,17 +42,34 @@ def scored_positions(lm: SpeechLM, batch: PackedBatch) -> Tensor:
 
 
 @torch.no_grad()
-def log_likelihood(lm: SpeechLM, documents: Sequence[Document]) -> list[Score]:
+def log_likelihood(
+    lm: SpeechLM, documents: Sequence[Document], *, batch_tokens: int = 4096
+) -> list[Score]:
     """Log-likelihood of each document's speech codes given what comes before each.
 
-    Dropout is off; documents are scored one at a time, so a score does not depend on its
-    neighbours.
+    Dropout is off. Documents of like length go through the model together; a score depends on
+    them by float rounding alone.
+
+    Args:
+        lm: The model.
+        documents: In any order.
+        batch_tokens: Most tokens, padding included, that go through together; 1 scores each alone.
+
+    Returns:
+        One score a document, in order.
 
     Raises:
         ValueError: A document has no speech codes or does not fit the model.
     """
+    for document in documents:
+        _check(lm, document)
+    order = sorted(range(len(documents)), key=lambda index: len(documents[index].tokens))
+    scores: dict[int, Score] = {}
     with _evaluating(lm):
-        return [_score(lm, document) for document in documents]
+        for group in _groups(order, documents, batch_tokens):
+            made = _scores(lm, [documents[index] for index in group])
+            scores.update(zip(group, made, strict=True))
+    return [scores[index] for index in range(len(documents))]
 
 
 @torch.no_grad()
@@ -92,13 +113,34 @@ def _nll(lm: SpeechLM, batch: PackedBatch) -> Tensor:
     )
 
 
-def _score(lm: SpeechLM, document: Document) -> Score:
+def _groups(
+    order: Sequence[int], documents: Sequence[Document], batch_tokens: int
+) -> Iterator[list[int]]:
+    """Documents in ascending length, as many together as their padded rows allow."""
+    group: list[int] = []
+    for index in order:
+        if group and (len(group) + 1) * len(documents[index].tokens) > batch_tokens:
+            yield group
+            group = []
+        group.append(index)
+    if group:
+        yield group
+
+
+def _check(lm: SpeechLM, document: Document) -> None:
     length = len(document.tokens)
     if length > lm.config.max_seq_len:
         raise ValueError(
             f"expected a document of at most {lm.config.max_seq_len} tokens, got {length}"
         )
-    nll = _nll(lm, stack_rows([[document]], length, lm.vocabulary.pad_id)).cpu()
-    if len(nll) == 0:
+    scored = (document.tokens >= lm.vocabulary.code_start) & (document.loss_weights > 0)
+    if not scored.any():
         raise ValueError(f"expected a document with speech codes, got {length} tokens with none")
-    return Score(-nll.double().sum().item(), len(nll), -nll)
+
+
+def _scores(lm: SpeechLM, documents: Sequence[Document]) -> list[Score]:
+    longest = max(len(document.tokens) for document in documents)
+    batch = stack_rows([[document] for document in documents], longest, lm.vocabulary.pad_id)
+    counts = scored_positions(lm, batch).sum(dim=1).tolist()
+    parts = _nll(lm, batch).cpu().split(counts)
+    return [Score(-nll.double().sum().item(), len(nll), -nll) for nll in parts]

@@ -2,10 +2,13 @@
 
     plain TTS       <bos> <text> t .. <speech> c .. <eos>
     zero-shot TTS   <bos> <prompt> p .. <text> t .. <speech> c .. <eos>
+      transcribed   <bos> <text> t' .. t .. <speech> p .. c .. <eos>    (p says t')
     speech only     <bos> <speech> c .. <eos>            (continuation; a prompt may come first)
+    interleaved     <bos> <text> t .. <speech> c .. <text> t .. <speech> c .. <eos>
 
 The prompt holds codes of another utterance of the same speaker. It carries the voice, so that one
-model speaks in many voices, ones it never trained on included, without a name for any.
+model speaks in many voices, ones it never trained on included, without a name for any. Loss falls
+on the codes of the utterance itself and on the end, never on a prompt.
 """
 
 from collections.abc import Sequence
@@ -63,6 +66,7 @@ def build_document(
     *,
     text_ids: Sequence[int] | None = None,
     prompt: Sequence[int] | np.ndarray | None = None,
+    spoken_before: Sequence[int] | np.ndarray = (),
     text_loss_weight: float = 0.0,
 ) -> Document:
     """A whole document, with loss on its speech and end (and, lightly if asked, on its text).
@@ -72,17 +76,61 @@ def build_document(
         codes: Codes of the utterance, (L,).
         text_ids: Its transcript; None for speech-only.
         prompt: Codes of another utterance of the speaker, never counted in the loss.
+        spoken_before: Codes of another utterance of the speaker whose transcript opens `text_ids`,
+            never counted in the loss.
         text_loss_weight: Weight of text tokens.
     """
-    start = prefix_tokens(vocabulary, text_ids, prompt)
+    start = prefix_tokens(vocabulary, text_ids, prompt, speech=spoken_before)
     end = np.array([vocabulary.eos_id])
     tokens = np.concatenate([start, vocabulary.code_to_token(codes), end])
     weights = np.zeros(len(tokens), dtype=np.float32)
     weights[len(start) :] = 1.0
     if text_ids is not None and len(text_ids):
-        stop = len(start) - 1  # the last of the prefix is <speech>
+        stop = len(start) - len(spoken_before) - 1  # <speech> lies between
         weights[stop - len(text_ids) : stop] = text_loss_weight
     return Document(tokens, weights)
+
+
+def build_interleaved(
+    vocabulary: Vocabulary,
+    codes: Sequence[int] | np.ndarray,
+    text_ids: Sequence[int],
+    *,
+    every: tuple[int, int],
+    text_loss_weight: float = 0.0,
+) -> Document:
+    """Text and speech of one utterance taking turns, so that speech can begin before text ends.
+
+    Turns are counted, not aligned to words; the last takes what is left of both.
+
+    Args:
+        vocabulary: Token layout.
+        codes: Codes of the utterance, (L,).
+        text_ids: Its transcript, at least one id.
+        every: Text tokens and codes of a turn.
+        text_loss_weight: Weight of text tokens; codes and the end weigh 1, markers 0.
+    """
+    text, speech = vocabulary.text_to_token(text_ids), vocabulary.code_to_token(codes)
+    turns = interleaved_turns(len(speech), len(text), every)
+    tokens: list[np.ndarray] = [np.array([vocabulary.bos_id])]
+    weights: list[np.ndarray] = [np.zeros(1)]
+    for turn in range(turns):
+        last = turn == turns - 1
+        for marker, source, size, weight in (
+            (vocabulary.text_id, text, every[0], text_loss_weight),
+            (vocabulary.speech_id, speech, every[1], 1.0),
+        ):
+            part = source[turn * size : None if last else (turn + 1) * size]
+            tokens += [np.array([marker]), part]
+            weights += [np.zeros(1), np.full(len(part), weight)]
+    tokens.append(np.array([vocabulary.eos_id]))
+    weights.append(np.ones(1))
+    return Document(np.concatenate(tokens), np.concatenate(weights).astype(np.float32))
+
+
+def interleaved_turns(num_codes: int, num_text: int, every: tuple[int, int]) -> int:
+    """Turns of an interleaved document, >= 1; its length is text + codes + 2 turns + 2."""
+    return max(1, min(-(-num_text // every[0]), -(-num_codes // every[1])))
 
 
 def document_length(num_codes: int, num_text: int | None, num_prompt: int) -> int:

@@ -1,8 +1,10 @@
 """Text or a recording in, speech out: codec, language model and text model as one synthesizer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,10 +15,13 @@ from codec.audio import read_audio, write_audio
 
 from .config import GenerationSettings
 from .duration import length_bounds
-from .generation import Generation, generate
+from .generation import Speaking, generate
 from .model import SpeechLM, pretrained_folder
+from .resampling import Attempts, Request, generate_until_ended
 from .scoring import Score, log_likelihood
 from .sequence import build_document, prefix_tokens
+from .stopping import StopRules, silence_codes
+from .streaming import StreamWindow, decode_while_speaking
 from .text import TextTokenizer
 from .voices import load_voices
 
@@ -33,7 +38,9 @@ class Synthesis:
         num_given_codes: Codes at the start that were given, not made (0 for text to speech).
         truncated: Whether it was cut at its longest instead of ending by itself: runaway speech.
         log_likelihood: Of the codes that were made, nats, summed.
-        seed: Gives the same speech again.
+        seed: The one it was drawn with in the end; gives the same speech again.
+        stopped: "end" by itself; "limit", "silence" or "loop" where it was cut.
+        rejected: Why tries were given up, the last one included where all were.
     """
 
     waveform: NDArray[np.float32]
@@ -43,6 +50,8 @@ class Synthesis:
     truncated: bool
     log_likelihood: float
     seed: int
+    stopped: str = "end"
+    rejected: tuple[str, ...] = ()
 
     @property
     def duration(self) -> float:
@@ -52,6 +61,12 @@ class Synthesis:
     def save(self, path: Path | str) -> None:
         """Write a 16-bit WAV or FLAC file, whole or not at all."""
         write_audio(path, self.waveform, self.sample_rate)
+
+
+class _Start(NamedTuple):
+    tokens: NDArray[np.int64]
+    spoken: NDArray[np.int64]  # codes in it that count as already spoken
+    without_text: NDArray[np.int64]
 
 
 class Synthesizer:
@@ -132,6 +147,7 @@ class Synthesizer:
         voices: Sequence[str | None] | None = None,
         seeds: Sequence[int] | None = None,
         settings: GenerationSettings | None = None,
+        max_attempts: int = 3,
     ) -> list[Synthesis]:
         """Speak several texts at once, each in its own voice.
 
@@ -147,6 +163,7 @@ class Synthesizer:
             voices: Names out of `self.voices`, or None, one a text.
             seeds: One a text; 0, 1, 2 ... when None.
             settings: How codes are drawn.
+            max_attempts: Speech that ran away is drawn anew, so many times in all.
 
         Returns:
             One result a text, in order.
@@ -167,24 +184,62 @@ class Synthesizer:
         # Everything is read and checked before any speech is made.
         starts = [self._tts_start(*row) for row in rows]
         row_seeds = list(_one_each(range(count) if seeds is None else seeds, count, "seeds"))
-        config = self.lm.config
-        bounds = [
-            length_bounds(text, config.codes_per_character, config.frame_rate, config.max_seq_len)
-            for text in texts
+        guided = settings is not None and settings.guidance != 1
+        requests = [
+            Request(
+                torch.from_numpy(start.tokens),
+                *self._bounds(text),
+                seed,
+                torch.from_numpy(start.without_text) if guided else None,
+            )
+            for text, start, seed in zip(texts, starts, row_seeds, strict=True)
         ]
-        made = generate(
-            self.lm,
-            [torch.from_numpy(start) for start, _ in starts],
-            settings,
-            max_new_tokens=[longest for _, longest in bounds],
-            min_new_tokens=[shortest for shortest, _ in bounds],
-            seeds=row_seeds,
+        made = generate_until_ended(
+            self.lm, requests, settings, rules=self.stop_rules, max_attempts=max_attempts
         )
-        results = []
-        for (_, spoken), row, seed in zip(starts, made, row_seeds, strict=True):
-            result = self._spoken(spoken, row, seed)
-            results.append(self._without_given(result))
-        return results
+        return [
+            self._without_given(self._spoken(start.spoken, each))
+            for start, each in zip(starts, made, strict=True)
+        ]
+
+    def stream(
+        self,
+        text: str,
+        *,
+        prompt: NDArray[np.float32] | None = None,
+        prompt_text: str | None = None,
+        voice: str | None = None,
+        seed: int = 0,
+        settings: GenerationSettings | None = None,
+        window: StreamWindow | None = None,
+    ) -> Iterator[NDArray[np.float32]]:
+        """Speak a text and hand out the waveform while it is being made; see `tts`.
+
+        The first chunk comes after `window.delay_codes` codes. Runaway speech is not drawn anew.
+
+        Yields:
+            (T,) float32; together one attempt of `tts`, up to what the decoder hears further off.
+        """
+        start = self._tts_start(text, prompt, prompt_text, voice)
+        fewest, most = self._bounds(text)
+        speaking = Speaking(
+            self.lm,
+            [torch.from_numpy(start.tokens)],
+            settings,
+            max_new_tokens=most,
+            min_new_tokens=fewest,
+            seeds=[seed],
+            unguided=[torch.from_numpy(start.without_text)],
+            rules=self.stop_rules,
+        )
+        yield from decode_while_speaking(
+            speaking,
+            self.decode,
+            self.lm.vocabulary.token_to_code,
+            given=start.spoken,
+            hop_length=self.codec.hop_length,
+            window=window or StreamWindow(),
+        )
 
     def continue_speech(
         self,
@@ -220,10 +275,17 @@ class Synthesizer:
                 f"got {len(start)} + {wanted}; ask for at most "
                 f"{max(0, room) / self.codec.frame_rate:.1f} s or give a shorter recording"
             )
+        unguided = torch.from_numpy(prefix_tokens(self.lm.vocabulary, None, speech=given))
         made = generate(
-            self.lm, [torch.from_numpy(start)], settings, max_new_tokens=wanted, seeds=[seed]
-        )
-        return self._spoken(given, made[0], seed)
+            self.lm,
+            [torch.from_numpy(start)],
+            settings,
+            max_new_tokens=wanted,
+            seeds=[seed],
+            unguided=[unguided],
+        )[0]
+        reasons = (made.stopped,) if made.truncated else ()
+        return self._spoken(given, Attempts(made, seed, reasons))
 
     def score(
         self,
@@ -265,8 +327,8 @@ class Synthesizer:
         prompt: NDArray[np.float32] | None,
         prompt_text: str | None,
         voice: str | None,
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """What generation starts from, and the codes in it that count as already spoken."""
+    ) -> _Start:
+        """What generation starts from; everything a request can get wrong is found here."""
         nothing = np.zeros(0, dtype=np.int64)
         if prompt is not None and voice is not None:
             raise ValueError(f"expected a prompt or a voice, got both (voice {voice!r})")
@@ -278,14 +340,27 @@ class Synthesizer:
         if prompt is not None and prompt_text is not None:
             spoken = self._encode_whole(prompt)
             text_ids = self.tokenizer.encode(f"{prompt_text} {text}")
-            return prefix_tokens(vocabulary, text_ids, speech=spoken), spoken
+            tokens = prefix_tokens(vocabulary, text_ids, speech=spoken)
+            return _Start(tokens, spoken, prefix_tokens(vocabulary, None, speech=spoken))
         codes = nothing
         if prompt is not None:
             codes = self.encode(prompt)
         elif voice is not None:
             codes = self.voices[voice]
         text_ids = self.tokenizer.encode(text)
-        return prefix_tokens(vocabulary, text_ids, self._as_prompt(codes)), nothing
+        codes = self._as_prompt(codes)
+        tokens = prefix_tokens(vocabulary, text_ids, codes)
+        return _Start(tokens, nothing, prefix_tokens(vocabulary, None, codes))
+
+    @cached_property
+    def stop_rules(self) -> StopRules:
+        """What ends runaway speech; the codec says once which of its codes are silence."""
+        return StopRules(silence_codes(self.encode, self.codec.sample_rate))
+
+    def _bounds(self, text: str) -> tuple[int, int]:
+        config = self.lm.config
+        mean, spread = config.codes_per_character, config.duration_spread
+        return length_bounds(text, mean, config.frame_rate, config.max_seq_len, spread)
 
     def _encode_whole(self, waveform: NDArray[np.float32]) -> NDArray[np.int64]:
         """Codes without an incomplete last frame: its padding would be heard as a gap."""
@@ -296,7 +371,8 @@ class Synthesizer:
     def _as_prompt(self, codes: NDArray[np.int64]) -> NDArray[np.int64]:
         return codes[: self.lm.config.max_prompt_codes]
 
-    def _spoken(self, given: NDArray[np.int64], made: Generation, seed: int) -> Synthesis:
+    def _spoken(self, given: NDArray[np.int64], attempts: Attempts) -> Synthesis:
+        made = attempts.generation
         new = self.lm.vocabulary.token_to_code(made.tokens.numpy())
         codes = np.concatenate([given, new])
         return Synthesis(
@@ -306,18 +382,16 @@ class Synthesizer:
             num_given_codes=len(given),
             truncated=made.truncated,
             log_likelihood=made.log_likelihood,
-            seed=seed,
+            seed=attempts.seed,
+            stopped=made.stopped,
+            rejected=attempts.reasons,
         )
 
     def _without_given(self, result: Synthesis) -> Synthesis:
         """Only what was made, decoded with the given codes as context."""
         given = result.num_given_codes
-        return replace(
-            result,
-            waveform=result.waveform[given * self.codec.hop_length :],
-            codes=result.codes[given:],
-            num_given_codes=0,
-        )
+        waveform = result.waveform[given * self.codec.hop_length :]
+        return replace(result, waveform=waveform, codes=result.codes[given:], num_given_codes=0)
 
 
 def _one_each(values: Sequence, count: int, name: str) -> Sequence:

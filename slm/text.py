@@ -108,6 +108,12 @@ class TextTokenizer:
         return self._processor.GetPieceSize()
 
     @property
+    def pieces(self) -> list[str]:
+        """The text of every id, a leading space where the piece begins a word."""
+        names = (self._processor.IdToPiece(token) for token in range(self.vocab_size))
+        return [name.replace(_WORD_MARK, " ") for name in names]
+
+    @property
     def fingerprint(self) -> str:
         """Hex digest of the model's bytes."""
         return hashlib.sha256(self._model).hexdigest()[:16]
@@ -125,6 +131,10 @@ class TextTokenizer:
                 "write it in the script and language the model was trained on"
             )
         return ids
+
+    def ids(self, text: str) -> list[int]:
+        """Ids of `text` with nothing checked; none for an empty text."""
+        return self._processor.EncodeAsIds(text)
 
     def decode(self, ids: Iterable[int]) -> str:
         """The normalised text of `ids`."""

@@ -1,40 +1,35 @@
 """Training of the speech LM: step-indexed batches, atomic checkpoints, resume to the bit."""
 
-import json
+import copy
 import logging
-import math
-import os
-import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from torch import Tensor
-from tqdm import tqdm
 
 from .checkpoint import (
     CHECKPOINT_NAME,
     METRICS_NAME,
+    describe_model,
     drop_metrics_after,
+    number_by_module,
     saved_step,
     saved_weights,
+    set_batches_read,
 )
-from .config import TrainingSettings
+from .config import Machines, TrainingSettings
 from .dataset import PackedBatch, PackedRows
 from .model import SpeechLM
-from .scoring import nats_per_code
-
-
-def learning_rate(step: int, settings: TrainingSettings) -> float:
-    """Rate of optimizer step `step` (from 0): linear warm-up, then a cosine to the minimum."""
-    if step < settings.warmup_steps:
-        return settings.learning_rate * (step + 1) / settings.warmup_steps
-    progress = (step - settings.warmup_steps) / max(1, settings.max_steps - settings.warmup_steps)
-    span = settings.learning_rate - settings.min_learning_rate
-    return settings.min_learning_rate + span * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+from .monitoring import Monitor
+from .optimizers import learning_rate, new_optimizer
+from .recomputation import recompute_activations
+from .shares import Share, Shares, local_accumulate, process_rank
+from .throughput import gradient_norm
 
 
 class SpeechLMTraining(lightning.LightningModule):
@@ -43,162 +38,83 @@ class SpeechLMTraining(lightning.LightningModule):
     Args:
         lm: The model, trained in place.
         settings: Schedule, optimizer and seeds.
+        shares_per_step: Shares of an optimizer step that this process works off.
+        sharded: Spread the model over the processes (Lightning's model-parallel strategy).
+
+    Attributes:
+        gradient_norm: Of the last optimizer step, before clipping; float32 scalar.
     """
-
-    def __init__(self, lm: SpeechLM, settings: TrainingSettings) -> None:
-        super().__init__()
-        self.lm = lm
-        self.settings = settings
-
-    def training_step(self, batch: PackedBatch, batch_idx: int) -> Tensor:
-        """Loss of one batch, nats a token, float32."""
-        # Dropout of a batch depends on its number alone, so a resumed run draws the same.
-        torch.manual_seed(self.settings.seed * 1_000_003 + batch_idx)
-        return self.lm.loss(
-            batch.tokens,
-            batch.loss_weights,
-            positions=batch.positions,
-            document_ids=batch.document_ids,
-        )
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW that decays matrices only."""
-        embedding = self.lm.embedding.weight
-        decayed, kept = [], []
-        for parameter in self.lm.parameters():
-            is_matrix = parameter.ndim >= 2 and parameter is not embedding
-            (decayed if is_matrix else kept).append(parameter)
-        groups = [
-            {"params": decayed, "weight_decay": self.settings.weight_decay},
-            {"params": kept, "weight_decay": 0.0},
-        ]
-        return torch.optim.AdamW(
-            groups, lr=self.settings.learning_rate, betas=self.settings.betas, eps=1e-8
-        )
-
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Set the rate of the step about to be made; it depends on the step alone."""
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(self.global_step, self.settings)
-
-
-class _Batches:
-    """Batches `start`, `start` + 1, ... `stop` - 1 of the stream.
-
-    Lightning asks a loader that can continue for its state; ours needs none, because the place in
-    the stream is the number of the batch.
-    """
-
-    def __init__(self, rows: PackedRows, start: int, stop: int) -> None:
-        self._rows, self._start, self._stop = rows, start, stop
-
-    def __iter__(self) -> Iterator[PackedBatch]:
-        return (self._rows.batch(index) for index in range(self._start, self._stop))
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        del state_dict
-
-
-class _Monitor(lightning.Callback):
-    """Progress bar, metrics.jsonl, validation and checkpoints, all at optimizer steps."""
 
     def __init__(
         self,
+        lm: SpeechLM,
         settings: TrainingSettings,
-        folder: Path,
-        start_step: int,
-        validation: list[PackedBatch],
-        progress: bool,
+        *,
+        shares_per_step: int = 1,
+        sharded: bool = False,
     ) -> None:
-        self._settings = settings
-        self._folder = folder
-        self._step = start_step
-        self._validation = validation
-        self._bar = tqdm(
-            total=settings.max_steps,
-            initial=start_step,
-            desc="train slm",
-            unit="step",
-            disable=not progress,
+        super().__init__()
+        self.lm = lm
+        self.settings = settings
+        self.gradient_norm = torch.zeros(())
+        self._shares_per_step = shares_per_step
+        self._sharded = sharded
+
+    def configure_model(self) -> None:
+        """Spread every block, and what is left as one more unit, over the processes."""
+        from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
+
+        if not self._sharded or isinstance(self.lm, FSDPModule):
+            return
+        assert self.device_mesh is not None
+        mesh = self.device_mesh["data_parallel"]
+        for block in self.lm.blocks:
+            fully_shard(block, mesh=mesh)
+        fully_shard(self.lm, mesh=mesh)
+        for name in ("loss", "token_nll"):
+            register_fsdp_forward_method(self.lm, name)
+
+    def training_step(self, batch: Share, batch_idx: int) -> Tensor:
+        """Loss of one share, nats a token, float32."""
+        # Dropout depends on the batch's number alone, so a resumed run draws the same.
+        torch.manual_seed(self.settings.seed * 1_000_003 + batch.number)
+        rows = batch.batch
+        return self.lm.loss(
+            rows.tokens,
+            rows.loss_weights,
+            positions=rows.positions,
+            document_ids=rows.document_ids,
+            total_weight=batch.total_weight,
         )
-        self._losses: list[Tensor] = []
-        self._tokens = 0
-        self._since = time.perf_counter()
 
-    def on_train_batch_end(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
-        """After the last batch of an optimizer step: log, and when due validate and save."""
-        assert isinstance(pl_module, SpeechLMTraining)
-        self._losses.append(outputs["loss"].detach())
-        self._tokens += int((batch.document_ids >= 0).sum())
-        if trainer.global_step == self._step:
-            return  # still accumulating
-        self._step = trainer.global_step
-        metrics = self._step_metrics()
-        last = self._step == self._settings.max_steps
-        if self._validation and (last or self._step % self._settings.validate_every == 0):
-            metrics["valid_nats_per_code"] = nats_per_code(pl_module.lm, self._validation)
-            self._since = time.perf_counter()
-        self._bar.set_postfix(
-            loss=f"{metrics['loss']:.3f}",
-            tokens_per_second=f"{metrics['tokens_per_second']:.0f}",
-            refresh=False,
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """The optimizer of the settings."""
+        return new_optimizer(self.lm, self.lm.embedding.weight, self.lm.head.weight, self.settings)
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Measure and clip the gradient; set the rate, which depends on the step alone."""
+        self.gradient_norm = gradient_norm(self.lm.parameters())
+        torch.nn.utils.clip_grads_with_norm_(
+            self.lm.parameters(), self.settings.gradient_clip, self.gradient_norm
         )
-        self._bar.update(1)
-        with open(self._folder / METRICS_NAME, "a", encoding="utf-8") as file:
-            file.write(json.dumps(metrics) + "\n")
-        if last or self._step % self._settings.checkpoint_every == 0:
-            self._save(trainer)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(self.global_step, self.settings)
 
-    def on_exception(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: Any
-    ) -> None:
-        """Leave the terminal in order."""
-        self._bar.close()
-
-    def on_train_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
-    ) -> None:
-        """Leave the terminal in order."""
-        self._bar.close()
-
-    def _step_metrics(self) -> dict[str, Any]:
-        now = time.perf_counter()
-        # Lightning has divided each by the number of batches accumulated: their sum is the mean.
-        loss = float(torch.stack(self._losses).sum())
-        if not math.isfinite(loss):
-            raise ValueError(
-                f"expected a finite loss, got {loss} at step {self._step}; "
-                "lower learning_rate and start again from the last checkpoint"
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say whose weights these are, and number them as any number of processes can read."""
+        checkpoint.update(describe_model(self.lm.config))
+        if self._sharded:
+            return
+        checkpoint["optimizer_states"] = [
+            number_by_module(state, optimizer.param_groups, self.lm.parameters())
+            for state, optimizer in zip(
+                checkpoint["optimizer_states"], self.trainer.optimizers, strict=True
             )
-        metrics = {
-            "step": self._step,
-            "loss": loss,
-            "lr": learning_rate(self._step - 1, self._settings),
-            "tokens_per_second": self._tokens / max(1e-9, now - self._since),
-        }
-        self._losses, self._tokens, self._since = [], 0, now
-        return metrics
+        ]
 
-    def _save(self, trainer: lightning.Trainer) -> None:
-        """Checkpoint under a temporary name, then rename: `last.ckpt` is always whole."""
-        path = self._folder / CHECKPOINT_NAME
-        partial = path.with_name(f".{path.name}.partial")
-        try:
-            trainer.save_checkpoint(partial)
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
-        self._since = time.perf_counter()
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Count batches as this number of processes would have read them."""
+        set_batches_read(checkpoint, self._shares_per_step)
 
 
 def fit_speech_lm(
@@ -209,22 +125,27 @@ def fit_speech_lm(
     settings: TrainingSettings,
     validation: Iterable[PackedBatch] = (),
     accelerator: str = "auto",
+    machines: Machines | None = None,
     progress: bool = True,
 ) -> SpeechLM:
     """Train `lm` in place, continuing from `folder`/last.ckpt when there is one.
 
     On one device the outcome does not depend on how often the run was cut off; on the CPU it is
-    the same to the bit for the same number of threads.
+    the same to the bit for the same number of threads. Over several devices each step reads the
+    same rows as on one, and a checkpoint continues on any number of them; dropout of a batch whose
+    rows are shared out is drawn for each share.
 
     Args:
         lm: The model.
         rows: Training rows; batch n is the n-th the run reads.
-        folder: Gets last.ckpt and metrics.jsonl (step, loss, lr, tokens_per_second, and
+        folder: Gets last.ckpt and metrics.jsonl (step, loss, lr, gradient_norm before clipping,
+            tokens_per_second without padding, mfu where the device's peak is known, and
             valid_nats_per_code where it was measured).
         settings: Schedule, optimizer and seeds.
         validation: Batches to validate on, usually `PackedRows.epoch_batches()` of settings
             without augmentation.
-        accelerator: Lightning's name of the device kind.
+        accelerator: Lightning's name of the device kind, used without `machines`.
+        machines: Devices, nodes and strategy; one device when None.
         progress: Show a bar on stderr.
 
     Returns:
@@ -232,47 +153,73 @@ def fit_speech_lm(
 
     Raises:
         ValueError: The rows do not fit the model, the checkpoint is of another model or beyond
-            `max_steps`, or the loss is not finite.
+            `max_steps`, a step cannot be shared among the devices, the settings do not go
+            together, or the loss is not finite.
     """
+    machines = machines or Machines(accelerator)
     _check_rows(lm, rows)
+    _check_settings(settings, machines)
+    shares = local_accumulate(
+        settings.accumulate, rows.batch_size, machines.devices * machines.num_nodes
+    )
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / CHECKPOINT_NAME
     start_step = saved_step(checkpoint, lm, settings.max_steps)
-    drop_metrics_after(folder / METRICS_NAME, start_step)
-    if start_step == settings.max_steps:
+    if process_rank() == 0:
+        drop_metrics_after(folder / METRICS_NAME, start_step)
+    if start_step < settings.max_steps:
+        sharded = machines.strategy == "fsdp"
+        # Sharding replaces parameters, and the caller's model shall keep its own.
+        trained = _prepared(copy.deepcopy(lm) if sharded else lm, settings)
+        module = SpeechLMTraining(trained, settings, shares_per_step=shares, sharded=sharded)
+        monitor = Monitor(settings, folder, start_step, list(validation), progress)
+        trainer = _quiet_trainer(settings, monitor, machines, shares)
+        batches = Shares(
+            rows, settings.accumulate, start_step=start_step, stop_step=settings.max_steps
+        )
+        _fit(trainer, module, batches, checkpoint if start_step else None)
+        trained.compiled, trained.attention_kernel = None, "auto"
+    lm.to("cpu")
+    if start_step == settings.max_steps or machines.strategy == "fsdp":
         lm.load_state_dict(saved_weights(checkpoint))
-        return lm.eval()
-    monitor = _Monitor(settings, folder, start_step, list(validation), progress)
-    trainer = _quiet_trainer(settings, monitor, accelerator)
-    batches = _Batches(
-        rows, start_step * settings.accumulate, settings.max_steps * settings.accumulate
-    )
+    return lm.eval()
+
+
+def _fit(
+    trainer: lightning.Trainer, module: SpeechLMTraining, batches: Shares, checkpoint: Path | None
+) -> None:
     with warnings.catch_warnings():
         # Lightning 2.6 asks torch's tree utilities in a way torch 2.13 calls deprecated.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
-        trainer.fit(
-            SpeechLMTraining(lm.train(), settings),
-            train_dataloaders=batches,
-            ckpt_path=checkpoint if start_step else None,
-            weights_only=True,
-        )
-    return lm.to("cpu").eval()
+        trainer.fit(module, train_dataloaders=batches, ckpt_path=checkpoint, weights_only=True)
+
+
+def _prepared(lm: SpeechLM, settings: TrainingSettings) -> SpeechLM:
+    """The model in training mode, with what the settings say of how it runs."""
+    lm.attention_kernel = settings.attention
+    if settings.recompute:
+        for block in lm.blocks:
+            recompute_activations(block)
+    if settings.compile:
+        lm.compile_training()
+    return lm.train()
 
 
 def _quiet_trainer(
-    settings: TrainingSettings, monitor: _Monitor, accelerator: str
+    settings: TrainingSettings, monitor: Monitor, machines: Machines, shares: int
 ) -> lightning.Trainer:
     """A trainer that prints nothing and writes nothing of its own."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     return lightning.Trainer(
-        accelerator=accelerator,
-        devices=1,
+        accelerator=machines.accelerator,
+        devices=machines.devices,
+        num_nodes=machines.num_nodes,
+        strategy=_strategy(machines),
         precision="bf16-mixed" if settings.bf16 else "32-true",
         max_steps=settings.max_steps,
         max_epochs=-1,
-        accumulate_grad_batches=settings.accumulate,
-        gradient_clip_val=settings.gradient_clip,
+        accumulate_grad_batches=shares,
         callbacks=[monitor],
         logger=False,
         enable_checkpointing=False,
@@ -283,10 +230,34 @@ def _quiet_trainer(
     )
 
 
+def _strategy(machines: Machines) -> str | Strategy:
+    processes = machines.devices * machines.num_nodes
+    if machines.strategy == "fsdp":
+        # One file for the whole checkpoint, so that it loads at any number of processes.
+        return ModelParallelStrategy(
+            data_parallel_size=processes, tensor_parallel_size=1, save_distributed_checkpoint=False
+        )
+    if machines.strategy == "ddp" or processes > 1:
+        return DDPStrategy(gradient_as_bucket_view=True)
+    return "auto"
+
+
+def _check_settings(settings: TrainingSettings, machines: Machines) -> None:
+    if machines.strategy == "fsdp" and settings.optimizer == "muon":
+        raise ValueError("expected adamw with strategy fsdp, got muon, which needs whole matrices")
+    if machines.strategy == "fsdp" and settings.compile:
+        raise ValueError("expected compile with one device or ddp, got it with fsdp")
+
+
 def _check_rows(lm: SpeechLM, rows: PackedRows) -> None:
     if rows.vocabulary != lm.vocabulary:
         raise ValueError(
             f"expected rows in the model's vocabulary {lm.vocabulary}, got {rows.vocabulary}"
+        )
+    if rows.codec_fingerprint != lm.config.codec_fingerprint:
+        raise ValueError(
+            f"expected codes of the model's codec {lm.config.codec_fingerprint}, got those of "
+            f"{rows.codec_fingerprint}"
         )
     if rows.seq_len > lm.config.max_seq_len:
         raise ValueError(

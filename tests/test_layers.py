@@ -20,8 +20,9 @@ ONLY_IN = {
     "vocos": ("codec/stand_ins.py",),
     "bigvgan": ("codec/stand_ins.py",),
     "vector_quantize_pytorch": ("codec/stages.py",),
-    "x_transformers": ("slm/model.py",),
+    "x_transformers": ("slm/model.py", "slm/bench.py"),
     "sentencepiece": ("slm/text.py",),
+    "inflect": ("slm/normalization.py",),
     "jiwer": ("eval/intelligibility.py",),
     "lightning": (
         "codec/training.py",
@@ -29,6 +30,7 @@ ONLY_IN = {
         "codec/fitting.py",
         "codec/callbacks.py",
         "slm/training.py",
+        "slm/monitoring.py",
         "slm/data.py",
         "slm/dataset.py",
         "recipes/*.py",

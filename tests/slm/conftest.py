@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -92,7 +93,10 @@ def make_rows(
     """A maker of packed rows over the tiny corpus."""
 
     def make(
-        prompt_probability: float = 0.5, text_loss_weight: float = 0.0, **options: int
+        prompt_probability: float = 0.5,
+        text_loss_weight: float = 0.0,
+        documents: dict[str, Any] | None = None,
+        **options: int,
     ) -> PackedRows:
         return PackedRows(
             [store],
@@ -102,10 +106,13 @@ def make_rows(
             batch_size=options.get("batch_size", 2),
             seed=options.get("seed", 0),
             settings=DocumentSettings(
-                prompt_probability=prompt_probability,
-                min_prompt_codes=8,
-                max_prompt_codes=16,
-                text_loss_weight=text_loss_weight,
+                **{
+                    "prompt_probability": prompt_probability,
+                    "min_prompt_codes": 8,
+                    "max_prompt_codes": 16,
+                    "text_loss_weight": text_loss_weight,
+                    **(documents or {}),
+                }
             ),
         )
 

@@ -92,3 +92,45 @@ def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert stopped.value.code == 0
     assert 'hh-slm tts "Good morning."' in capsys.readouterr().out
+
+
+def test_a_file_of_texts_is_spoken_to_a_folder_and_taken_up_again(
+    models: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        {"id": "a", "text": "green hills", "seed": 5},
+        {"id": "b", "text": "a dog", "voice": "ann"},
+    ]
+    texts, out = tmp_path / "texts.jsonl", tmp_path / "out"
+    texts.write_text("\n".join(map(json.dumps, rows)))
+    command = ["tts", "--file", str(texts), *models, "--out", str(out), "--json"]
+    assert main(command) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["spoken"] == 2
+    assert sorted(path.name for path in out.iterdir()) == ["a.wav", "b.wav"]
+    first = (out / "a.wav").read_bytes()
+    (out / "b.wav").unlink()
+    assert main([*command, "--resume"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["spoken"], report["already_there"]) == (1, 1)
+    assert (out / "a.wav").read_bytes() == first
+    alone = tmp_path / "alone.wav"
+    main(["tts", "green hills", *models, "--seed", "5", "--out", str(alone)])
+    assert alone.read_bytes() == first
+
+
+def test_the_best_of_several_is_written_with_its_scores(
+    models: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "own.py"
+    own.write_text(
+        "def longest(candidates, text, prompt):\n    return [len(c.codes) for c in candidates]\n"
+    )
+    out = str(tmp_path / "best.wav")
+    command = ["tts", "green hills", *models, "--best-of", "4", "--out", out, "--json"]
+    assert main([*command, "--verifier", f"{own}:longest", "--verifier", "likelihood"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["num_codes"] == report["scores"]["longest"][report["choice"]]
+    assert len(report["scores"]["likelihood"]) == 4
+    assert main([*command, "--verifier", f"{own}:nothing"]) == 2
+    assert "expected a callable 'nothing'" in capsys.readouterr().err

@@ -1,3 +1,4 @@
+import shutil
 from collections import Counter
 from collections.abc import Callable
 
@@ -5,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from slm.config import DocumentSettings
 from slm.dataset import PackedBatch, PackedRows
 from slm.store import TokenStore, TokenStoreWriter
 from slm.text import TextTokenizer
@@ -128,3 +130,75 @@ def test_a_text_with_no_known_piece_is_refused_with_its_row(
     writer.close()
     with pytest.raises(ValueError, match=r"row 'utterance-7': .*漢字"):
         PackedRows([TokenStore(folder)], tokenizer, vocabulary, seq_len=99, batch_size=1)
+
+
+def test_a_transcribed_prompt_is_another_whole_utterance_with_its_text(
+    make_rows: Callable[..., PackedRows],
+    store: TokenStore,
+    tokenizer: TextTokenizer,
+    vocabulary: Vocabulary,
+) -> None:
+    rows = make_rows(
+        seq_len=250,
+        prompt_probability=1.0,
+        documents={"prompt_text_probability": 1.0, "max_prompt_codes": 80},
+    )
+    whole = {tuple(store.codes(i).astype(int)): store.rows[i] for i in range(len(store))}
+    found = 0
+    for document in rows.epoch_documents():
+        tokens = document.tokens.tolist()
+        if vocabulary.prompt_id in tokens or vocabulary.text_id not in tokens:
+            continue
+        start = tokens.index(vocabulary.speech_id) + 1
+        counted = int(document.loss_weights.sum())
+        before = tuple(vocabulary.token_to_code(tokens[start:-counted]))
+        speech = tuple(vocabulary.token_to_code(tokens[-counted:-1]))
+        prompt, own = whole[before], whole[speech]
+        assert prompt["speaker"] == own["speaker"]
+        assert prompt["id"] != own["id"]
+        text = vocabulary.token_to_text(tokens[2 : start - 1]).tolist()
+        assert text == tokenizer.encode(f"{prompt['text']} {own['text']}")
+        found += 1
+    assert found > 5
+
+
+def test_interleaved_documents_are_planned_at_their_length(
+    make_rows: Callable[..., PackedRows], vocabulary: Vocabulary
+) -> None:
+    rows = make_rows(seq_len=200, documents={"interleave_probability": 1.0, "interleave_codes": 9})
+    turns = [d.tokens.tolist().count(vocabulary.speech_id) for d in rows.epoch_documents()]
+    assert max(turns) > 2
+    assert turns.count(1) >= 4  # those without text
+    planned = sum(plan.length for row in rows._epoch_rows(0) for plan in row)
+    assert planned == sum(len(d.tokens) for d in rows.epoch_documents())
+
+
+def test_validation_drops_no_condition(make_rows: Callable[..., PackedRows]) -> None:
+    varied = DocumentSettings(prompt_text_probability=0.3, interleave_probability=0.4)
+    plain = varied.without_augmentation()
+    names = [name for name in DocumentSettings.__dataclass_fields__ if "probability" in name]
+    assert len(names) == 4
+    assert {getattr(plain, name) for name in names} == {0.0}
+
+
+def test_new_kinds_of_documents_leave_the_draws_of_old_ones_alone(
+    make_rows: Callable[..., PackedRows],
+) -> None:
+    plain = make_rows().batch(0)
+    assert same(plain, make_rows(documents={"prompt_text_probability": 1e-12}).batch(0))
+
+
+def test_codes_beyond_the_codebook_in_a_damaged_shard_are_refused(
+    store: TokenStore, tokenizer: TextTokenizer, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A code one past the last would be a token past the vocabulary, and a text id before it."""
+    folder = tmp_path_factory.mktemp("damaged") / "store"
+    shutil.copytree(store.folder, folder)
+    path = folder / "codes-00000.u16"
+    codes = np.fromfile(path, dtype="<u2")
+    codes[3] = 64
+    codes.tofile(path)
+    vocabulary = Vocabulary(tokenizer.vocab_size, 64, tokenizer.fingerprint)
+    rows = PackedRows([TokenStore(folder)], tokenizer, vocabulary, seq_len=160, batch_size=1)
+    with pytest.raises(ValueError, match=r"codes in \[0, 64\)"):
+        list(rows.epoch_batches())

@@ -1,13 +1,17 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
+import slm.generation
 from slm.config import GenerationSettings
+from slm.decoding import FusedDecoder
 from slm.generation import Generation, generate
 from slm.model import SpeechLM
+from slm.stopping import StopRules
 
 GREEDY = GenerationSettings(temperature=0)
 WARM = GenerationSettings(temperature=1.0, top_p=1.0)
@@ -97,23 +101,28 @@ def test_only_codes_come_out(lm: SpeechLM) -> None:
 
 
 @contextmanager
-def end_logit(lm: SpeechLM, value: float) -> Iterator[None]:
+def end_logit(value: float) -> Iterator[None]:
     """Inside the block the end token has this logit, whatever the model says."""
-    end = torch.tensor([lm.vocabulary.eos_id])
-    hook = lm.head.register_forward_hook(lambda *call: call[2].index_fill(-1, end, value))
-    yield
-    hook.remove()
+    with pytest.MonkeyPatch.context() as patch:
+        logits = FusedDecoder._logits
+
+        def changed(self: FusedDecoder, hidden: torch.Tensor) -> torch.Tensor:
+            end = torch.tensor([0])
+            return logits(self, hidden).index_fill(-1, end, value)
+
+        patch.setattr(FusedDecoder, "_logits", changed)
+        yield
 
 
 def test_the_end_waits_for_the_minimum_and_stops_each_row(lm: SpeechLM) -> None:
-    with end_logit(lm, 1e4):
+    with end_logit(1e4):
         results = generate(lm, prompts_of(lm), WARM, max_new_tokens=30, min_new_tokens=[0, 4, 9])
     assert [len(result.tokens) for result in results] == [0, 4, 9]
     assert not any(result.truncated for result in results)
 
 
 def test_speech_that_does_not_end_is_cut_and_reported(lm: SpeechLM) -> None:
-    with end_logit(lm, -1e4):
+    with end_logit(-1e4):
         results = generate(lm, prompts_of(lm), WARM, max_new_tokens=[3, 999, 5])
     room = lm.config.max_seq_len - 17
     assert [len(result.tokens) for result in results] == [3, room, 5]
@@ -131,15 +140,59 @@ def test_an_end_inside_the_prompt_does_not_stop_generation(lm: SpeechLM) -> None
 
 def test_finished_rows_leave_the_batch(lm: SpeechLM, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
-    step = lm.step
+    step = FusedDecoder.step
 
-    def counted(tokens: torch.Tensor, *rest: object) -> torch.Tensor:
+    def counted(self: FusedDecoder, tokens: torch.Tensor, *rest: Any) -> torch.Tensor:
         sizes.append(len(tokens))
-        return step(tokens, *rest)  # type: ignore[arg-type]
+        return step(self, tokens, *rest)
 
-    monkeypatch.setattr(lm, "step", counted)
+    monkeypatch.setattr(FusedDecoder, "step", counted)
     generate(lm, prompts_of(lm), GREEDY, max_new_tokens=[2, 4, 6], min_new_tokens=[2, 4, 6])
-    assert sizes == [3, 3, 2, 2, 1, 1]
+    assert sizes == [3, 2, 2, 1, 1]
+
+
+def test_a_decoder_of_other_parts_is_generated_from_all_the_same(
+    lm: SpeechLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Merged weights are refused for blocks they do not know; the model's own cache serves."""
+    fused = generate(lm, prompts_of(lm), GREEDY, max_new_tokens=12)
+    monkeypatch.setattr(slm.generation, "fits", lambda lm: False)
+    assert tokens_of(generate(lm, prompts_of(lm), GREEDY, max_new_tokens=12)) == tokens_of(fused)
+    rounded = GenerationSettings(weights="int8")
+    with pytest.raises(ValueError, match="exact weights"):
+        generate(lm, prompts_of(lm), rounded, max_new_tokens=3)
+
+
+def test_guidance_one_is_none_and_zero_ignores_the_text(lm: SpeechLM) -> None:
+    prompts = prompts_of(lm)
+    without = [prompt[-2:] for prompt in prompts]
+    options: dict[str, Any] = {"max_new_tokens": [9, 5, 7], "seeds": [1, 2, 3]}
+    ignoring = generate(
+        lm, prompts, replace(WARM, guidance=0.0), unguided=without, min_new_tokens=3, **options
+    )
+    bare = generate(lm, without, WARM, min_new_tokens=3, **options)
+    assert tokens_of(ignoring) == tokens_of(bare)
+    strong = replace(WARM, guidance=3.0)
+    together = generate(lm, prompts, strong, unguided=without, **options)
+    alone = generate(lm, prompts[1:2], strong, unguided=without[1:2], max_new_tokens=5, seeds=[2])
+    assert tokens_of(together)[1] == tokens_of(alone)[0]
+    with pytest.raises(ValueError, match="prompt without text for each of 3"):
+        generate(lm, prompts, strong, **options)
+
+
+def test_loops_and_silence_end_a_row_and_say_why(lm: SpeechLM) -> None:
+    every = frozenset(range(lm.vocabulary.codebook_size))
+    rules = StopRules(silence_codes=every, longest_silence=6)
+    with end_logit(-1e4):
+        silent = generate(lm, prompts_of(lm), WARM, max_new_tokens=40, rules=rules)
+    assert [(len(row.tokens), row.stopped) for row in silent] == [(6, "silence")] * 3
+    assert all(row.truncated for row in silent)
+    with end_logit(-1e4), torch.no_grad():
+        lm.head.weight.zero_()  # greedy then says code 0 for ever
+        looped = generate(
+            lm, prompts_of(lm)[:1], GREEDY, max_new_tokens=60, rules=StopRules(longest_loop=9)
+        )
+    assert (len(looped[0].tokens), looped[0].stopped) == (9, "loop")
 
 
 def test_what_cannot_be_generated_is_refused(lm: SpeechLM) -> None:

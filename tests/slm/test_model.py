@@ -1,35 +1,20 @@
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
-import slm.model
 from slm.config import SpeechLMConfig
 from slm.dataset import PackedRows
 from slm.model import SpeechLM
+from slm.sequence import build_document
 from slm.text import TextTokenizer
 from slm.vocabulary import Vocabulary
 
 ASSETS = Path(__file__).parent / "assets"
-
-
-@torch.no_grad()
-def test_packed_rows_give_the_logits_of_each_document_alone(
-    lm: SpeechLM, make_rows: Callable[..., PackedRows]
-) -> None:
-    """The tolerance is float32 rounding: attention sums over a longer row in another order."""
-    batch = make_rows(seq_len=160).batch(0)
-    packed = lm(batch.tokens, batch.positions, batch.document_ids)
-    assert packed.abs().max() > 1
-    for row in range(len(batch.tokens)):
-        ids = batch.document_ids[row]
-        assert ids.max() >= 1
-        for document in range(int(ids.max()) + 1):
-            alone = lm(batch.tokens[row, ids == document][None])[0]
-            torch.testing.assert_close(packed[row, ids == document], alone, atol=1e-4, rtol=1e-4)
 
 
 @torch.no_grad()
@@ -41,12 +26,15 @@ def test_later_tokens_and_padding_change_nothing_before_them(lm: SpeechLM) -> No
     assert not torch.allclose(lm(changed)[:, 20:], lm(tokens)[:, 20:])
 
 
-@pytest.mark.parametrize("kv_heads", [1, 2])
+IMPORTED = {"qk_norm": True, "norm_eps": 1e-5, "rotary_theta": 5e5}  # as of a text model
+
+
+@pytest.mark.parametrize("sizes", [{"num_kv_heads": 1}, {"num_kv_heads": 2}, IMPORTED])
 @torch.no_grad()
 def test_steps_over_a_cache_give_the_logits_of_the_whole(
-    make_lm: Callable[..., SpeechLM], kv_heads: int
+    make_lm: Callable[..., SpeechLM], sizes: dict[str, Any]
 ) -> None:
-    lm = make_lm(num_kv_heads=kv_heads)
+    lm = make_lm(**sizes)
     tokens = torch.randint(6, 80, (3, 20))
     positions = torch.arange(20).expand(3, 20)
     cache = lm.new_cache(3, 20)
@@ -78,6 +66,22 @@ def test_loss_is_the_weighted_mean_of_next_token_cross_entropies(
 
 
 @torch.no_grad()
+def test_the_loss_of_a_document_is_that_of_its_response_and_of_nothing_else(
+    lm: SpeechLM, vocabulary: Vocabulary
+) -> None:
+    """Against log-probabilities read off the logits one by one: prompt and text are left out."""
+    codes = [3, 1, 4]
+    document = build_document(vocabulary, codes, text_ids=[2, 7], prompt=[5, 9])
+    tokens = torch.from_numpy(document.tokens)[None]
+    log_probabilities = lm(tokens)[0].double().log_softmax(-1)
+    response = [*(vocabulary.code_start + code for code in codes), vocabulary.eos_id]
+    start = tokens.shape[1] - len(response)
+    by_hand = [-log_probabilities[start + i - 1, token] for i, token in enumerate(response)]
+    loss = lm.loss(tokens, torch.from_numpy(document.loss_weights)[None])
+    torch.testing.assert_close(loss.double(), torch.stack(by_hand).mean(), atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
 def test_loss_stays_float32_under_bfloat16_autocast(lm: SpeechLM) -> None:
     tokens = torch.randint(6, 80, (2, 30))
     with torch.autocast("cpu", torch.bfloat16):
@@ -90,22 +94,6 @@ def test_loss_stays_float32_under_bfloat16_autocast(lm: SpeechLM) -> None:
     torch.testing.assert_close(loss, expected, atol=1e-6, rtol=1e-6)
     # A bfloat16 loss of this size could only take steps of 1/64 or more.
     assert float(loss.bfloat16()) != pytest.approx(float(loss), abs=1e-5)
-
-
-def test_loss_in_chunks_has_the_value_and_gradients_of_the_loss_at_once(
-    lm: SpeechLM, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tokens, weights = torch.randint(6, 80, (2, 30)), torch.ones(2, 30)
-    whole = lm.loss(tokens, weights)
-    whole.backward()
-    expected = {name: p.grad.clone() for name, p in lm.named_parameters() if p.grad is not None}
-    lm.zero_grad()
-    monkeypatch.setattr(slm.model, "_LOSS_CHUNK", 7)
-    chunked = lm.loss(tokens, weights)
-    chunked.backward()
-    torch.testing.assert_close(chunked, whole)
-    for name, parameter in lm.named_parameters():
-        torch.testing.assert_close(parameter.grad, expected[name], atol=1e-6, rtol=1e-4)
 
 
 def test_every_parameter_receives_a_gradient(
@@ -181,3 +169,38 @@ def test_logits_are_those_of_the_pinned_decoder_library() -> None:
     lm = SpeechLM(config).eval()
     lm.load_state_dict(golden)
     torch.testing.assert_close(lm(tokens), logits, atol=1e-5, rtol=1e-5)
+
+
+def test_rows_of_one_shape_compile_once_whatever_documents_they_hold(
+    make_lm: Callable[..., SpeechLM], make_rows: Callable[..., PackedRows]
+) -> None:
+    torch._dynamo.reset()
+    counters = torch._dynamo.utils.counters["stats"]
+    counters.clear()
+    plain, lm, rows = make_lm().train(), make_lm().train(), make_rows()
+    lm.compile_training(backend="eager")
+    for index in range(4):
+        batch = rows.batch(index)
+        given = {"positions": batch.positions, "document_ids": batch.document_ids}
+        expected = plain.loss(batch.tokens, batch.loss_weights, **given)
+        loss = lm.loss(batch.tokens, batch.loss_weights, **given)
+        loss.backward()
+        torch.testing.assert_close(loss, expected)
+    assert counters["unique_graphs"] == 1
+    assert not torch._dynamo.utils.counters["graph_break"]
+
+
+@pytest.mark.parametrize(
+    ("preset", "millions"),
+    [("mini", 10.9), ("small", 40.6), ("base", 98.4), ("medium", 345.2), ("large", 979.8)],
+)
+def test_presets_have_the_parameters_they_are_named_for(preset: str, millions: float) -> None:
+    config = SpeechLMConfig.preset(
+        preset,
+        vocabulary=Vocabulary(512, 8192).to_dict(),
+        codec_fingerprint="x",
+        frame_rate=23.4375,
+    )
+    with torch.device("meta"):
+        lm = SpeechLM(config)
+    assert lm.num_parameters / 1e6 == pytest.approx(millions, abs=0.1)

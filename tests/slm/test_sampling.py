@@ -4,7 +4,16 @@ import pytest
 import torch
 
 from slm.config import GenerationSettings
-from slm.sampling import choose, draw, keep_allowed, keep_top_k, keep_top_p
+from slm.sampling import (
+    avoid_repetition,
+    choose,
+    draw,
+    guide,
+    keep_allowed,
+    keep_min_p,
+    keep_top_k,
+    keep_top_p,
+)
 
 LOGITS = torch.tensor([0.1, 0.4, 0.2, 0.3]).log()
 
@@ -49,3 +58,33 @@ def test_temperature_zero_is_argmax_and_low_temperature_comes_near() -> None:
     assert choose(LOGITS[None], uniforms, GenerationSettings(temperature=0.01)).item() == 1
     warm = GenerationSettings(temperature=1, top_p=1)
     assert choose(LOGITS[None], uniforms, warm).item() == 3
+
+
+def test_min_p_keeps_a_share_of_the_likeliest() -> None:
+    assert kept(keep_min_p(LOGITS, 0.6)) == [1, 3]
+    assert kept(keep_min_p(LOGITS, 1.0)) == [1]
+    assert kept(keep_min_p(LOGITS, 0.01)) == [0, 1, 2, 3]
+
+
+def test_guidance_leans_from_one_distribution_to_the_other() -> None:
+    other = LOGITS.flip(0) + 5.0
+    torch.testing.assert_close(guide(LOGITS, other, 1.0).softmax(-1), LOGITS.exp())
+    torch.testing.assert_close(guide(LOGITS, other, 0.0).softmax(-1), LOGITS.exp().flip(0))
+    assert guide(LOGITS, other, 3.0)[1] > LOGITS[1]
+
+
+def test_a_token_that_fills_the_window_is_drawn_once_more() -> None:
+    logits = torch.stack([LOGITS] * 3)
+    recent = torch.tensor([[1, 1, 0, -1], [1, 0, 0, 3], [-1, -1, -1, -1]])
+    again = avoid_repetition(
+        torch.tensor([1, 1, 1]), logits, recent, torch.full((3,), 0.99).double(), ratio=0.25
+    )
+    assert again.tolist() == [3, 1, 1]
+
+
+def test_repetition_aware_sampling_looks_past_the_filters() -> None:
+    settings = GenerationSettings(temperature=1, top_k=1, repetition_window=2)
+    uniforms = torch.tensor([[0.5, 0.99]]).double()
+    fresh, worn = torch.tensor([[0, 0]]), torch.tensor([[1, 1]])
+    assert choose(LOGITS[None], uniforms, settings, fresh).item() == 1
+    assert choose(LOGITS[None], uniforms, settings, worn).item() == 3

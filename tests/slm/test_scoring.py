@@ -55,3 +55,15 @@ def test_documents_that_cannot_be_scored_are_refused(lm: SpeechLM) -> None:
         log_likelihood(lm, [build_document(lm.vocabulary, [1] * 200)])
     with pytest.raises(ValueError, match="at least one speech code"):
         nats_per_code(lm, [])
+
+
+def test_documents_scored_together_and_alone_agree_and_keep_their_order(lm: SpeechLM) -> None:
+    lengths = [9, 2, 30, 5]
+    documents = [build_document(lm.vocabulary, range(n), text_ids=[1]) for n in lengths]
+    together = log_likelihood(lm, documents)
+    alone = log_likelihood(lm, documents, batch_tokens=1)
+    assert [score.num_codes for score in together] == lengths
+    for first, second in zip(together, alone, strict=True):
+        torch.testing.assert_close(first.per_code, second.per_code, atol=1e-4, rtol=1e-4)
+    per_second = together[0].log_likelihood_per_second(20.0)
+    assert per_second == pytest.approx(20 * together[0].log_likelihood_per_code)

@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from slm.sequence import build_document, document_length, prefix_tokens
+from slm.sequence import (
+    build_document,
+    build_interleaved,
+    document_length,
+    interleaved_turns,
+    prefix_tokens,
+)
 from slm.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary(10, 20)  # text tokens 6 .. 15, code tokens 16 .. 35
@@ -35,3 +41,33 @@ def test_length_formula_and_prefix_agree_with_the_document(
     assert len(document.tokens) == document_length(2, num_text, len(prompt or []))
     start = prefix_tokens(VOCABULARY, text, prompt, speech=[4, 5])
     np.testing.assert_array_equal(start, document.tokens[:-1])
+
+
+def test_a_transcribed_prompt_is_spoken_first_and_never_counts() -> None:
+    document = build_document(
+        VOCABULARY, [0], text_ids=[1, 7], spoken_before=[18, 19], text_loss_weight=0.25
+    )
+    assert document.tokens.tolist() == [1, 3, 7, 13, 5, 34, 35, 16, 2]
+    assert document.loss_weights.tolist() == [0, 0, 0.25, 0.25, 0, 0, 0, 1, 1]
+
+
+def test_interleaved_text_and_speech_take_turns_until_both_are_said() -> None:
+    document = build_interleaved(
+        VOCABULARY, [0, 1, 2, 3, 4], [7, 8, 9], every=(2, 2), text_loss_weight=0.5
+    )
+    assert document.tokens.tolist() == [1, 3, 13, 14, 5, 16, 17, 3, 15, 5, 18, 19, 20, 2]
+    weights = [0, 0, 0.5, 0.5, 0, 1, 1, 0, 0.5, 0, 1, 1, 1, 1]
+    assert document.loss_weights.tolist() == weights
+
+
+@pytest.mark.parametrize("num_codes", [1, 4, 5, 30])
+@pytest.mark.parametrize("num_text", [1, 2, 3, 20])
+def test_interleaving_says_everything_in_the_length_that_was_planned(
+    num_codes: int, num_text: int
+) -> None:
+    codes, text = [i % 20 for i in range(num_codes)], [i % 10 for i in range(num_text)]
+    tokens = build_interleaved(VOCABULARY, codes, text, every=(2, 5)).tokens
+    assert VOCABULARY.token_to_code(tokens[tokens >= 16]).tolist() == codes
+    assert VOCABULARY.token_to_text(tokens[(tokens >= 6) & (tokens < 16)]).tolist() == text
+    turns = interleaved_turns(num_codes, num_text, (2, 5))
+    assert len(tokens) == num_codes + num_text + 2 * turns + 2

@@ -65,16 +65,16 @@ def test_length_follows_from_the_text(synthesizer: Synthesizer) -> None:
 def test_a_transcribed_prompt_is_spoken_on_from_but_not_returned(
     synthesizer: Synthesizer, make_waveform: Waveforms, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import slm.synthesis
+    import slm.resampling
 
     starts = []
-    generate = slm.synthesis.generate
+    generate = slm.resampling.generate
 
     def spy(lm: SpeechLM, prompts: list, *rest: object, **options: object) -> list:
         starts.extend(prompts)
         return generate(lm, prompts, *rest, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(slm.synthesis, "generate", spy)
+    monkeypatch.setattr(slm.resampling, "generate", spy)
     prompt = make_waveform(duration=0.5)
     result = synthesizer.tts(TEXT, prompt=prompt, prompt_text="a lazy dog")
     vocabulary, hop = synthesizer.lm.vocabulary, synthesizer.codec.hop_length

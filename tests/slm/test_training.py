@@ -1,3 +1,4 @@
+import functools
 import json
 import os
 import runpy
@@ -12,13 +13,13 @@ from typing import Any
 import pytest
 import torch
 
-from slm.config import TrainingSettings
+from slm.config import Machines, TrainingSettings
 from slm.dataset import PackedRows
 from slm.model import SpeechLM
 from slm.scoring import nats_per_code
 from slm.store import TokenStore
 from slm.text import TextTokenizer
-from slm.training import fit_speech_lm, learning_rate
+from slm.training import fit_speech_lm
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = Path(__file__).parent / "tiny_run.py"
@@ -169,13 +170,109 @@ def test_a_loss_that_is_not_finite_stops_the_run(
     assert not (tmp_path / "last.ckpt").exists()
 
 
-def test_the_rate_warms_up_and_falls_to_its_minimum() -> None:
-    settings = TrainingSettings(
-        max_steps=100, warmup_steps=10, learning_rate=1.0, min_learning_rate=0.1
-    )
-    rates = [learning_rate(step, settings) for step in range(101)]
-    assert rates[0] == pytest.approx(0.1)
-    assert rates[9] == rates[10] == 1.0
-    assert rates[55] == pytest.approx(0.55)
-    assert rates[100] == pytest.approx(0.1)
-    assert rates[10:] == sorted(rates[10:], reverse=True)
+def test_every_step_says_its_gradient_norm_and_no_mfu_where_no_peak_is_known(
+    make_lm: Callable[..., SpeechLM], make_rows: Callable[..., PackedRows], tmp_path: Path
+) -> None:
+    rows, lm = make_rows(), make_lm()
+    batch = rows.batch(0)
+    lm.loss(
+        batch.tokens,
+        batch.loss_weights,
+        positions=batch.positions,
+        document_ids=batch.document_ids,
+    ).backward()
+    whole = torch.cat([p.grad.flatten() for p in lm.parameters() if p.grad is not None])
+    fit(make_lm(), rows, tmp_path, gradient_clip=1e-3)
+    metrics = metrics_of(tmp_path)
+    assert metrics[0]["gradient_norm"] == pytest.approx(float(whole.norm()), rel=1e-4)
+    assert all("mfu" not in line for line in metrics)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"optimizer": "muon"}, {"schedule": "wsd"}, {"recompute": True}, {"attention": "mask"}],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_run_cut_off_between_steps_continues_to_the_bit(
+    make_lm: Callable[..., SpeechLM],
+    make_rows: Callable[..., PackedRows],
+    tmp_path: Path,
+    changes: dict[str, Any],
+) -> None:
+    """With three batches a step: the fourth step must begin at batch 9, not 3."""
+    rows = make_rows()
+    given = {"accumulate": 3, "min_learning_rate": 3e-3, **changes}  # a rate that stays
+    straight = fit(make_lm(), rows, tmp_path / "a", max_steps=5, **given)
+    fit(make_lm(), rows, tmp_path / "b", max_steps=3, **given)
+    resumed = fit(make_lm(seed=1), rows, tmp_path / "b", max_steps=5, **given)
+    for name, value in straight.state_dict().items():
+        assert torch.equal(resumed.state_dict()[name], value), name
+    losses = [[line["loss"] for line in metrics_of(tmp_path / run)] for run in "ab"]
+    assert losses[0] == losses[1]
+    assert len(losses[0]) == 5
+
+
+def test_a_checkpoint_of_another_token_layout_or_codec_is_refused(
+    make_lm: Callable[..., SpeechLM], make_rows: Callable[..., PackedRows], tmp_path: Path
+) -> None:
+    """The sizes are the same: only what is written beside the weights tells them apart."""
+    rows = make_rows()
+    fit(make_lm(), rows, tmp_path)
+    path = tmp_path / "last.ckpt"
+    saved = torch.load(path, weights_only=True)
+    assert saved["vocabulary"] == make_lm().config.vocabulary
+    for name, other in (("vocabulary", {"specials": []}), ("codec_fingerprint", "another")):
+        torch.save({**saved, name: other}, path)
+        with pytest.raises(ValueError, match=f"trained with {name}"):
+            fit(make_lm(), rows, tmp_path, max_steps=9)
+
+
+def test_rows_of_another_codec_are_refused(
+    make_lm: Callable[..., SpeechLM], make_rows: Callable[..., PackedRows], tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="expected codes of the model's codec another"):
+        fit(make_lm(codec_fingerprint="another"), make_rows(), tmp_path)
+
+
+def test_settings_that_do_not_go_together_are_refused(
+    lm: SpeechLM, make_rows: Callable[..., PackedRows], tmp_path: Path
+) -> None:
+    for machines, changes, message in (
+        (Machines("cpu", 2, 1, "fsdp"), {"optimizer": "muon"}, "needs whole matrices"),
+        (Machines("cpu", 2, 1, "fsdp"), {"compile": True}, "one device or ddp"),
+        (Machines("cpu", 3), {}, "multiple of 3 processes"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            fit_speech_lm(
+                lm,
+                make_rows(),
+                tmp_path,
+                settings=replace(SETTINGS, **changes),
+                machines=machines,
+                progress=False,
+            )
+    for wrong in ({"optimizer": "sgd"}, {"schedule": "linear"}, {"decay_fraction": 0.0}):
+        with pytest.raises(ValueError, match="expected"):
+            replace(SETTINGS, **wrong)
+    with pytest.raises(ValueError, match="strategy of"):
+        Machines(strategy="zero")
+
+
+def test_a_model_is_only_compiled_while_it_trains(
+    make_lm: Callable[..., SpeechLM],
+    make_rows: Callable[..., PackedRows],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compile_eagerly = functools.partialmethod(SpeechLM.compile_training, backend="eager")
+    monkeypatch.setattr(SpeechLM, "compile_training", compile_eagerly)
+    rows = make_rows()
+    plain = fit(make_lm(), rows, tmp_path / "plain", attention="mask")
+    torch._dynamo.reset()
+    counters = torch._dynamo.utils.counters["stats"]
+    counters.clear()
+    lm = fit(make_lm(), rows, tmp_path / "compiled", compile=True)
+    assert counters["unique_graphs"] == 1
+    assert lm.compiled is None
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(lm.state_dict()[name], value, atol=1e-5, rtol=1e-4)

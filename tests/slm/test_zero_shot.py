@@ -30,7 +30,10 @@ def test_a_prompt_decides_the_voice_of_the_speech(
     """A voice is a range of codes here; the text says nothing about it, only the prompt does."""
     generator = np.random.default_rng(0)
     writer = TokenStoreWriter(
-        tmp_path / "store", codec_fingerprint="a", codebook_size=64, frame_rate=23.4375
+        tmp_path / "store",
+        codec_fingerprint="codec-of-the-tests",
+        codebook_size=64,
+        frame_rate=23.4375,
     )
     for item in range(40):
         voice = item % VOICES

@@ -1,0 +1,131 @@
+"""Best of N: several candidates of one request, ranked by verifiers that the caller brings."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Candidate(Protocol):
+    """What verifiers look at; `Synthesis` is one."""
+
+    @property
+    def waveform(self) -> NDArray[np.float32]:
+        """(T,)."""
+        ...
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz."""
+        ...
+
+    @property
+    def codes(self) -> NDArray[np.int64]:
+        """(L,)."""
+        ...
+
+    @property
+    def log_likelihood(self) -> float:
+        """Of the codes, nats."""
+        ...
+
+    @property
+    def truncated(self) -> bool:
+        """Whether it ran away."""
+        ...
+
+
+class Verifier(Protocol):
+    """Says how good candidates of one request are; higher is better, in any unit.
+
+    A recogniser returns minus the word error rate against `text`, a speaker encoder the
+    similarity to `prompt` (which is None without one).
+    """
+
+    def __call__(
+        self,
+        candidates: Sequence[Any],
+        text: str,
+        prompt: NDArray[np.float32] | None,
+    ) -> Sequence[float]:
+        """One score a candidate, in order."""
+        ...
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Scores of one request's candidates.
+
+    Attributes:
+        choice: Index of the best.
+        scores: Of each verifier by name, one number a candidate.
+    """
+
+    choice: int
+    scores: dict[str, tuple[float, ...]]
+
+
+def likelihood(
+    candidates: Sequence[Candidate], text: str, prompt: NDArray[np.float32] | None
+) -> list[float]:
+    """The built-in verifier: mean log-likelihood of a code, nats."""
+    return [each.log_likelihood / max(1, len(each.codes)) for each in candidates]
+
+
+def rank(
+    candidates: Sequence[Candidate],
+    verifiers: Mapping[str, Verifier],
+    text: str,
+    prompt: NDArray[np.float32] | None = None,
+) -> Ranking:
+    """Rank candidates: what ended by itself first, then the verifiers in their order.
+
+    A later verifier only decides among those the earlier ones find equal, so the first should be
+    the one that matters most.
+
+    Raises:
+        ValueError: No candidate or verifier, or a verifier's scores are not one finite number each.
+    """
+    if not candidates or not verifiers:
+        raise ValueError(
+            f"expected candidates and verifiers, got {len(candidates)} and {len(verifiers)}"
+        )
+    scores: dict[str, tuple[float, ...]] = {}
+    for name, verifier in verifiers.items():
+        given = tuple(float(score) for score in verifier(candidates, text, prompt))
+        if len(given) != len(candidates) or not np.isfinite(given).all():
+            raise ValueError(
+                f"expected {len(candidates)} finite scores of verifier {name!r}, got {given}"
+            )
+        scores[name] = given
+    columns = list(zip(*scores.values(), strict=True))
+    keys = [(not each.truncated, *columns[index]) for index, each in enumerate(candidates)]
+    return Ranking(max(range(len(keys)), key=keys.__getitem__), scores)
+
+
+def load_verifier(description: str) -> tuple[str, Verifier]:
+    """A verifier named on a command line: "likelihood", or FILE.py:CALLABLE.
+
+    Raises:
+        ValueError: Neither, or the file has no such callable.
+    """
+    if description == "likelihood":
+        return description, likelihood
+    path, _, name = description.rpartition(":")
+    if not path.endswith(".py") or not Path(path).is_file():
+        raise ValueError(
+            f'expected a verifier "likelihood" or FILE.py:CALLABLE, got {description!r}'
+        )
+    spec = spec_from_file_location(Path(path).stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: Callable[..., Any] | None = getattr(module, name, None)
+    if not callable(found):
+        raise ValueError(f"expected a callable {name!r} in {path}, got none")
+    return name, found

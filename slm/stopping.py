@@ -1,0 +1,83 @@
+"""When speech has run away: silence that lasts, loops that repeat; what the codec calls silence."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+_QUIET_LEVELS_DBFS = (-90.0, -75.0, -65.0)
+_QUIET_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class StopRules:
+    """What ends a row that will not end by itself; lengths in codes.
+
+    Args:
+        silence_codes: Codes of silence; none switches the check off.
+        longest_silence: A run of this many silence codes is runaway silence; 0 never.
+        longest_period: Loops of up to this many codes are looked for; 0 looks for none.
+        longest_loop: A loop is one that has gone on for this long and at least three times round.
+
+    Raises:
+        ValueError: A length is negative.
+    """
+
+    silence_codes: frozenset[int] = frozenset()
+    longest_silence: int = 48
+    longest_period: int = 24
+    longest_loop: int = 72
+
+    def __post_init__(self) -> None:
+        for name in ("longest_silence", "longest_period", "longest_loop"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"expected {name} >= 0 codes, got {getattr(self, name)}")
+
+    def broken(self, codes: Sequence[int]) -> str:
+        """Why speech so far should stop: "silence", "loop" or "" for no reason."""
+        run = self.longest_silence
+        if self.silence_codes and run and trailing_run(codes, self.silence_codes) >= run:
+            return "silence"
+        longest = self.longest_period
+        return "loop" if longest and loop_period(codes, longest, self.longest_loop) else ""
+
+
+def trailing_run(codes: Sequence[int], of: Collection[int]) -> int:
+    """How many codes at the end belong to a set."""
+    count = 0
+    for code in reversed(codes):
+        if code not in of:
+            break
+        count += 1
+    return count
+
+
+def loop_period(codes: Sequence[int], longest_period: int, longest_loop: int) -> int:
+    """Period of the loop at the end of a sequence, 0 for none.
+
+    A loop of period p: the last max(`longest_loop`, 3 p) codes equal those p before them.
+    """
+    for period in range(1, longest_period + 1):
+        span = max(longest_loop, 3 * period)
+        if len(codes) < span or codes[-1] != codes[-1 - period]:
+            continue
+        if list(codes[-span:-period]) == list(codes[-span + period :]):
+            return period
+    return 0
+
+
+def silence_codes(
+    encode: Callable[[NDArray[np.float32]], NDArray[np.int64]], sample_rate: int
+) -> frozenset[int]:
+    """Codes a codec gives to digital silence and to noise too soft to be heard.
+
+    Args:
+        encode: Waveform (T,) to codes (L,).
+        sample_rate: Hz.
+    """
+    generator = np.random.default_rng(0)
+    noise = generator.standard_normal(round(_QUIET_SECONDS * sample_rate)).astype(np.float32)
+    levels = [0.0, *(10 ** (level / 20) for level in _QUIET_LEVELS_DBFS)]
+    found = [encode(np.asarray(noise * np.float32(level))) for level in levels]
+    return frozenset(int(code) for codes in found for code in codes)

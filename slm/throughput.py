@@ -1,0 +1,76 @@
+"""What a training step costs in floating-point operations, and what a device could do."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .config import SpeechLMConfig
+from .dataset import PackedBatch
+
+# Peak dense bfloat16 rate by a part of CUDA's device name, TFLOP/s, from the vendors' data sheets;
+# the first that fits counts.
+_PEAKS = {
+    "B200": 2250.0,
+    "GH200": 989.0,
+    "H200": 989.0,
+    "H100 PCIe": 756.0,
+    "H100 NVL": 835.0,
+    "H100": 989.0,
+    "A100": 312.0,
+    "L40S": 362.0,
+    "L40": 181.0,
+    "L4": 121.0,
+    "A10": 125.0,
+    "A6000": 155.0,
+    "RTX 4090": 165.0,
+    "RTX 3090": 71.0,
+}
+
+
+def block_parameters(config: SpeechLMConfig) -> int:
+    """Weights of the matrices of all blocks: what every token is multiplied with."""
+    attention = 2 * config.dim_head * (config.num_heads + config.kv_heads) * config.dim
+    return config.num_layers * (attention + 3 * config.dim * config.ff_dim)
+
+
+def training_flops(config: SpeechLMConfig, batch: PackedBatch) -> float:
+    """Floating-point operations a batch needs, forward and backward; recomputation is not counted.
+
+    With N block weights, V x D head weights, L layers, H heads of width D':
+
+        6 N                 a token: 2 a weight forward, 4 backward
+        6 V D               a token with a loss: others need no logits
+        12 L H D'           a token and a token it may see, itself included
+
+    Padding counts nothing, nor do embeddings, norms, and what attention must not see.
+
+    Args:
+        config: Of the model.
+        batch: Packed rows.
+    """
+    real = batch.document_ids >= 0
+    tokens = int(real.sum())
+    targets = int((batch.loss_weights[:, 1:] > 0).sum())
+    seen = int((batch.positions[real] + 1).sum())
+    head = config.vocabulary["ranges"]["code"][1] * config.dim
+    width = config.num_layers * config.num_heads * config.dim_head
+    return 6.0 * (block_parameters(config) * tokens + head * targets + 2 * width * seen)
+
+
+def peak_flops(device: torch.device, bf16: bool) -> float | None:
+    """Floating-point operations a second that a device can do at best; None where not known.
+
+    Known are CUDA devices by their names, in bfloat16 only.
+    """
+    if device.type != "cuda" or not bf16:
+        return None
+    name = torch.cuda.get_device_name(device)
+    return next((rate * 1e12 for part, rate in _PEAKS.items() if part in name), None)
+
+
+def gradient_norm(parameters: Any) -> Tensor:
+    """Euclidean norm of all gradients together, float32 scalar, whole where they are sharded."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norm = torch.nn.utils.get_total_norm(gradients)
+    return norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # type: ignore[union-attr]

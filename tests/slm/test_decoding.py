@@ -1,0 +1,60 @@
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from slm.decoding import FusedDecoder, fits, fused_decoder
+from slm.model import SpeechLM
+
+
+def spoken(lm: SpeechLM, tokens: torch.Tensor) -> torch.Tensor:
+    """Logits of the end and the codes by the model itself."""
+    vocabulary = lm.vocabulary
+    columns = [vocabulary.eos_id, *range(vocabulary.code_start, vocabulary.vocab_size)]
+    with torch.no_grad():
+        return lm(tokens)[..., columns]
+
+
+@pytest.mark.parametrize(
+    ("weights", "kv_heads", "tolerance"),
+    [("exact", 2, 2e-5), ("exact", 1, 2e-5), ("bf16", 1, 0.06), ("int8", 1, 0.06)],
+)
+def test_merged_weights_say_what_the_model_says(
+    make_lm: Callable[..., SpeechLM], weights: str, kv_heads: int, tolerance: float
+) -> None:
+    """Unequal rows, prompts and single steps; tolerances are shares of the largest logit."""
+    lm = make_lm(gain=2.0, num_kv_heads=kv_heads)
+    with torch.no_grad():
+        for name, parameter in lm.named_parameters():
+            if name.endswith((".g", ".bias")):
+                parameter.normal_(std=0.3)
+    tokens = torch.randint(0, lm.vocabulary.vocab_size, (2, 20))
+    expected = spoken(lm, tokens)
+    decoder = FusedDecoder(lm, weights)
+    cache, places = decoder.new_cache(2, 24), [12, 9]
+    scale = float(expected.abs().max())
+    with torch.no_grad():
+        logits = decoder.prefill(tokens[:, :12], places, cache)
+        for _ in range(6):
+            for row, place in enumerate(places):
+                error = (logits[row] - expected[row, place - 1]).abs().max() / scale
+                assert error < tolerance
+            logits = decoder.step(tokens[torch.arange(2), torch.tensor(places)], places, cache)
+            places = [place + 1 for place in places]
+
+
+def test_changed_weights_are_merged_anew_and_unchanged_ones_are_not(lm: SpeechLM) -> None:
+    first = fused_decoder(lm)
+    fused_decoder(lm, "int8")
+    assert fused_decoder(lm) is first
+    with torch.no_grad():
+        lm.head.weight.mul_(2)
+    assert fused_decoder(lm) is not first
+
+
+def test_another_block_is_refused(lm: SpeechLM) -> None:
+    assert fits(lm)
+    lm.decoder.register_buffer("extra", torch.zeros(1))
+    assert not fits(lm)
+    with pytest.raises(ValueError, match="other parts"):
+        FusedDecoder(lm)

@@ -1,0 +1,176 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from slm.config import SpeechLMConfig
+from slm.llama import export_llama, import_llama, llama_sizes
+from slm.model import SpeechLM
+from slm.vocabulary import Vocabulary
+
+transformers = pytest.importorskip("transformers")
+
+TEXT_SIZE = 40
+SIZES = {
+    "vocab_size": TEXT_SIZE,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "max_position_embeddings": 64,
+    "rms_norm_eps": 1e-5,
+}
+LLAMA3 = {
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 16,
+    "rope_theta": 500000.0,
+}
+DEFAULT = {"rope_type": "default", "rope_theta": 10000.0}
+
+
+def text_model(folder: Path, kind: str, rope: dict[str, Any], tied: bool = False) -> Any:
+    """A random text model of `transformers`, saved, its gains away from one."""
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{kind}Config")(
+        **SIZES, rope_parameters=rope, tie_word_embeddings=tied
+    )
+    model = getattr(transformers, f"{kind}ForCausalLM")(config).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.mul_(3.0) if parameter.ndim > 1 else parameter.add_(
+                0.3 * torch.randn_like(parameter)
+            )
+            assert name
+    model.save_pretrained(folder)
+    return model
+
+
+def speech_lm(text_size: int = TEXT_SIZE, **sizes: Any) -> SpeechLM:
+    torch.manual_seed(1)
+    given = {"dim": 32, "num_layers": 2, "num_heads": 4, "num_kv_heads": 2, "dim_head": 16}
+    return SpeechLM(
+        SpeechLMConfig(
+            vocabulary=Vocabulary(text_size, 24).to_dict(),
+            codec_fingerprint="x",
+            frame_rate=23.4375,
+            max_seq_len=64,
+            **{**given, **sizes},
+        )
+    ).eval()
+
+
+@pytest.mark.parametrize(
+    ("kind", "rope", "tied"),
+    [
+        ("Llama", DEFAULT, False),
+        ("Llama", {**DEFAULT, "rope_theta": 500000.0}, True),
+        ("Llama", LLAMA3, False),
+        ("Qwen3", {**DEFAULT, "rope_theta": 1000000.0}, True),
+    ],
+)
+@torch.no_grad()
+def test_an_imported_text_model_gives_its_own_logits_on_text(
+    tmp_path: Path, kind: str, rope: dict[str, Any], tied: bool
+) -> None:
+    theirs = text_model(tmp_path, kind, rope, tied)
+    lm = import_llama(speech_lm(**llama_sizes(tmp_path)), tmp_path)
+    tokens = torch.randint(0, TEXT_SIZE, (2, 30))
+    start = lm.vocabulary.text_start
+    ours = lm(tokens + start)[..., start : start + TEXT_SIZE]
+    expected = theirs(tokens).logits
+    assert expected.abs().max() > 1
+    torch.testing.assert_close(ours, expected, atol=2e-4, rtol=2e-4)
+
+
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize("kv_heads", [1, 2, 4])
+@torch.no_grad()
+def test_an_exported_model_gives_the_same_logits_in_transformers(
+    tmp_path: Path, kv_heads: int, biased: bool
+) -> None:
+    lm = speech_lm(num_kv_heads=kv_heads)
+    for name, parameter in lm.named_parameters():
+        if parameter.ndim > 1:
+            parameter.mul_(4)
+        elif biased or "bias" not in name:
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    export_llama(lm, tmp_path)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path).eval()
+    assert type(theirs).__name__ == "LlamaForCausalLM"
+    assert theirs.config.mlp_bias == biased
+    tokens = torch.randint(0, lm.vocabulary.vocab_size, (2, 30))
+    expected = lm(tokens)
+    assert expected.abs().max() > 1
+    torch.testing.assert_close(theirs(tokens).logits, expected, atol=2e-4, rtol=2e-4)
+
+
+@pytest.mark.parametrize(("kind", "rope"), [("Llama", LLAMA3), ("Qwen3", DEFAULT)])
+@torch.no_grad()
+def test_a_model_imported_and_exported_again_is_still_the_same(
+    tmp_path: Path, kind: str, rope: dict[str, Any]
+) -> None:
+    text_model(tmp_path / "text", kind, rope)
+    sizes = llama_sizes(tmp_path / "text")
+    lm = import_llama(speech_lm(**sizes), tmp_path / "text")
+    export_llama(lm, tmp_path / "speech")
+    assert llama_sizes(tmp_path / "speech") == sizes
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "speech").eval()
+    assert type(theirs).__name__ == f"{kind}ForCausalLM"
+    tokens = torch.randint(0, lm.vocabulary.vocab_size, (2, 30))
+    torch.testing.assert_close(theirs(tokens).logits, lm(tokens), atol=2e-4, rtol=2e-4)
+    lm.save_pretrained(tmp_path / "own")
+    assert torch.equal(SpeechLM.from_pretrained(tmp_path / "own")(tokens), lm(tokens))
+
+
+@torch.no_grad()
+def test_new_tokens_start_near_the_mean_and_pieces_at_the_rows_they_are_made_of(
+    tmp_path: Path,
+) -> None:
+    theirs = text_model(tmp_path, "Llama", DEFAULT)
+    rows = [[3], [5, 7], [0, 1, 2]]
+    lm = import_llama(speech_lm(3, **llama_sizes(tmp_path)), tmp_path, text_rows=rows)
+    source = theirs.model.embed_tokens.weight
+    text = lm.embedding.weight[lm.vocabulary.text_start : lm.vocabulary.code_start]
+    torch.testing.assert_close(text, torch.stack([source[ids].mean(0) for ids in rows]))
+    codes = lm.embedding.weight[lm.vocabulary.code_start :]
+    assert (codes - source.mean(0)).abs().max() < source.std(0).max()
+    assert len(codes.unique(dim=0)) == len(codes)
+
+
+def test_a_text_model_that_the_blocks_cannot_represent_is_refused(tmp_path: Path) -> None:
+    text_model(tmp_path, "Llama", DEFAULT)
+    given = json.loads((tmp_path / "config.json").read_text())
+    for change, message in (
+        ({"model_type": "qwen2"}, "got 'qwen2'"),
+        ({"attention_bias": True}, "no attention_bias"),
+        ({"rope_parameters": {"rope_type": "yarn"}}, "default or llama3, got 'yarn'"),
+    ):
+        (tmp_path / "config.json").write_text(json.dumps({**given, **change}))
+        with pytest.raises(ValueError, match=message):
+            llama_sizes(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(given))
+    with pytest.raises(ValueError, match="expected num_heads = 4"):
+        import_llama(speech_lm(**{**llama_sizes(tmp_path), "num_heads": 2}), tmp_path)
+    with pytest.raises(ValueError, match="at most 40 text pieces"):
+        import_llama(speech_lm(99, **llama_sizes(tmp_path)), tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match="found none"):
+        import_llama(speech_lm(**llama_sizes(tmp_path)), tmp_path)
+
+
+def test_gains_that_heads_do_not_share_cannot_be_exported(tmp_path: Path) -> None:
+    lm = speech_lm(qk_norm=True)
+    with torch.no_grad():
+        for name, parameter in lm.named_parameters():
+            if "q_rmsnorm" in name:
+                parameter[0] += 1
+    with pytest.raises(ValueError, match="that all heads share"):
+        export_llama(lm, tmp_path)
+    assert not list(tmp_path.iterdir())
