@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +13,16 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from .files import whole_file
+
 FORMATS = {".wav": "WAV", ".flac": "FLAC"}
 # Input samples on either side that soxr's very high quality filter can reach, measured: beyond
 # 256 at rising rates, and 256 times the ratio at falling ones, nothing changes in float32.
 FILTER_REACH = 256
 BLOCK = 1 << 20
+# What is taken for a recording in a folder.
+RECORDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".w64")
+MOST_FRAMES = 1 << 40  # ten months at 44.1 kHz; libsndfile says 2**63 - 1 where none is stated
 
 
 class AudioError(ValueError):
@@ -135,6 +139,11 @@ def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
         raise AudioError(f"{path}: the file is empty (0 bytes); copy it again")
     try:
         with soundfile.SoundFile(path) as file:
+            if file.frames > MOST_FRAMES:
+                raise AudioError(
+                    f"{path}: the header does not say how long it is; write the file again, such "
+                    "as by `ffmpeg -i`"
+                )
             yield file
     except soundfile.LibsndfileError as error:
         raise AudioError(
@@ -192,22 +201,14 @@ def write_audio(
         raise AudioError(f"{path}: expected a name ending in {' or '.join(FORMATS)}")
     if waveform.ndim != 1 or not np.isfinite(waveform).all():
         raise AudioError(f"{path}: expected finite samples (T,), got shape {waveform.shape}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=path.suffix)
-    os.close(handle)
-    try:
+    with whole_file(path) as partial:
         soundfile.write(
-            temporary,
+            partial,
             np.clip(waveform, -1.0, 1.0),
             sample_rate,
             subtype="PCM_16",
             format=FORMATS[path.suffix.lower()],
         )
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def normalize_loudness(waveform: NDArray[np.float32], loudness_dbfs: float) -> NDArray[np.float32]:

@@ -21,10 +21,8 @@ from __future__ import annotations
 
 import os
 import struct
-import tempfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -32,6 +30,8 @@ from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .files import whole_file
 
 SUFFIX = ".hhc"
 MAGIC = b"\x89HHC\r\n\x1a\n"
@@ -342,21 +342,6 @@ class CodedRecording:
             return cls.from_bytes(Path(path).read_bytes())
         except BitstreamError as error:
             raise BitstreamError(f"{path}: {error}", error.blocks) from error
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A place beside `path` to write to, which takes its name when nothing went wrong."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
-    os.close(handle)
-    partial = Path(name)
-    try:
-        yield partial
-        partial.chmod(0o644)  # mkstemp makes files that only their owner may read
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _check_length(num_codes: int, num_samples: int, header: StreamHeader) -> None:

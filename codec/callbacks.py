@@ -90,7 +90,8 @@ class MetricsFile(Callback):
     def _write_validation(self, trainer: Trainer, module: CodecTraining, step: int) -> None:
         """Validate on the fixed crops."""
         data = trainer.datamodule  # type: ignore[attr-defined]
-        found = module.validate(data.valid_batch().to(module.device))
+        lengths = data.valid_lengths().to(module.device)
+        found = module.validate(data.valid_batch().to(module.device), lengths)
         for text in found.notices:
             self.notice(step, text)
         self.append(step, "valid", found.figures)

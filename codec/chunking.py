@@ -121,6 +121,30 @@ def encode_stream(
         yield _as_codes(codes)[cut.first - cut.start : cut.last - cut.start]
 
 
+def encode_clip(codec: HHCodec, waveform: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """Codes of a recording in memory, as the command line has them of a file.
+
+    Up to WINDOW codes these are the codes of `HHCodec.encode`, beyond it those of windows.
+
+    Args:
+        codec: in eval mode.
+        waveform: (T,) at the codec's rate.
+
+    Returns:
+        (ceil(T / hop_length),) uint16.
+
+    Raises:
+        ValueError: no samples (T,), or some that are not finite.
+    """
+    if waveform.ndim != 1 or len(waveform) == 0:
+        raise ValueError(f"expected samples (T,), got shape {waveform.shape}")
+
+    def read(first: int, count: int) -> NDArray[np.float32]:
+        return waveform[first : first + count]
+
+    return np.concatenate(list(encode_stream(codec, read, len(waveform))))
+
+
 def recording_gain(codec: HHCodec, read: Read, num_samples: int) -> float:
     """Factor that brings a whole recording to the codec's level, as `HHCodec.scaled` does."""
     if codec.config.loudness_dbfs is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.distributed as distributed
 
 from .data import CropBatches
 from .model import HHCodec
@@ -18,6 +19,8 @@ def fill_codebook(
 ) -> None:
     """Fill a quantizer's codebooks with latents of training crops, which it then quantises.
 
+    In a distributed run every rank takes what the first one found in its own crops.
+
     Args:
         codec: whose encoder makes the latents and whose quantizer is filled.
         batches: batches of their own numbers are drawn, which training does not reach.
@@ -31,3 +34,7 @@ def fill_codebook(
         latents = [codec.encoder(batch.to(device)).float() for batch in crops]
     points = torch.cat([part.transpose(1, 2).flatten(0, 1) for part in latents])
     codec.quantizer.initialize(points, seed)
+    if distributed.is_available() and distributed.is_initialized():
+        for value in codec.quantizer.state_dict().values():
+            distributed.broadcast(value, 0)
+        codec.quantizer.forget()

@@ -12,11 +12,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from .audio import FORMATS
+from .audio import FORMATS, RECORDINGS
 from .bitstream import SUFFIX
 from .config import CodecConfig
 from .description import describe
-from .jobs import RECORDINGS, Setup, convert_all, tree_pairs
+from .jobs import Setup, convert_all, tree_pairs
 from .model import HHCodec
 from .reconstruction import Pair
 from .verification import as_lines, verify_file

@@ -11,6 +11,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from .fields import FIRST_FIELDS, CodecConfigError, identity, require
 
@@ -289,7 +290,13 @@ class CodecConfig:
         """
         if not path.is_file():
             raise CodecConfigError(f"no codec config at {path}: expected a model folder")
-        return cls.from_dict(OmegaConf.to_container(OmegaConf.load(path)))  # type: ignore[arg-type]
+        try:
+            values = OmegaConf.to_container(OmegaConf.load(path))
+        except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+            raise CodecConfigError(f"{path}: expected YAML that can be read; {error}") from error
+        if not isinstance(values, dict):
+            raise CodecConfigError(f"{path}: expected a mapping, got {type(values).__name__}")
+        return cls.from_dict(values)  # type: ignore[arg-type]
 
     @classmethod
     def preset(cls, name: str) -> CodecConfig:

@@ -191,3 +191,7 @@ class CodecData(LightningDataModule):
     def valid_batch(self) -> Tensor:
         """The validation crops, (num_valid_crops, crop_samples), always the same."""
         return self.valid_batches.batch(0)
+
+    def valid_lengths(self) -> Tensor:
+        """(num_valid_crops,) int64 samples of each of them that are clip and not padding."""
+        return torch.tensor([place.length for place in self.valid_batches.places(0)])

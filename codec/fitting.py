@@ -114,9 +114,7 @@ def fit_codec_phase(
 
 def _begin(module: CodecTraining, metrics: MetricsFile, config: FitConfig) -> None:
     """Take over discriminators and a distillation's head, and say what starts anew."""
-    if not config.critics_from:
-        return
-    for text in load_critics(module, config.critics_from):
+    for text in load_critics(module, config.critics_from, config.earlier_phases):
         warnings.warn(f"phase {module.phase.name}: {text}", stacklevel=3)
         metrics.notice(0, text)
 

@@ -19,8 +19,6 @@ from .bitstream import SUFFIX, CodedRecording
 from .model import HHCodec
 from .reconstruction import Done, Pair, check_stream, convert
 
-RECORDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".w64")
-
 
 @dataclass(frozen=True)
 class Setup:
@@ -178,6 +176,8 @@ def _results(
                 "a worker process died, perhaps for want of memory: use fewer --workers and go "
                 "on with --resume"
             ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)  # of an interrupted run, the rest is not begun
 
 
 _CODEC: list[HHCodec] = []  # of a worker process

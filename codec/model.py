@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +20,7 @@ from torch import Tensor, nn
 from .config import CodecConfig, CodecConfigError
 from .decoder import MelDecoder
 from .encoder import build_encoder
+from .files import whole_file
 from .folding import fold_weight_norm, weight_normed
 from .hub import download
 from .quantizer import SLMVQ
@@ -25,6 +29,29 @@ from .vocoder import Vocoder
 FILES = CONFIG, WEIGHTS = "config.yaml", "model.safetensors"
 # Models that come with the package, by name.
 BUNDLED = Path(__file__).resolve().parent / "pretrained"
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+def _inferring(
+    method: Callable[Concatenate[HHCodec, Arguments], Result],
+) -> Callable[Concatenate[HHCodec, Arguments], Result]:
+    """Run a method of a codec in eval mode and without gradients, whatever mode it is in."""
+
+    @wraps(method)
+    def run(codec: HHCodec, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        training = [module for module in codec.modules() if module.training]
+        if training:
+            codec.eval()
+        try:
+            with torch.no_grad():
+                return method(codec, *args, **kwargs)
+        finally:
+            for module in training:  # parts may be in different modes, and stay so
+                module.training = True
+
+    return run
 
 
 class HHCodec(nn.Module):
@@ -47,6 +74,8 @@ class HHCodec(nn.Module):
         self.decoder = MelDecoder(config)
         self.vocoder = Vocoder(config.mel, config.vocoder)
         self._folded_fingerprint: str | None = None
+        # the last digest, and the state of the weights that it is of
+        self._digest: tuple[list[tuple[str, int, int]], str] | None = None
 
     @property
     def sample_rate(self) -> int:
@@ -84,16 +113,33 @@ class HHCodec(nn.Module):
 
         The weights are those with weight norm, as they are stored; folding, which gives the same
         codes bit for bit, keeps the fingerprint. Config fields newer than the first release count
-        where they differ from their default (`codec/fields.py`).
+        where they differ from their default (`codec/fields.py`). Weights are hashed anew only
+        after they were written to.
         """
         if self._folded_fingerprint is not None:
             return self._folded_fingerprint
+        tensors = sorted(self.state_dict().items())
+        if any(tensor.is_inference() for _, tensor in tensors):  # whose writes are not counted
+            return self._hashed(tensors)
+        # torch counts the writes to a tensor; one that was replaced lies elsewhere
+        state = [(name, tensor.data_ptr(), tensor._version) for name, tensor in tensors]
+        if self._digest is None or self._digest[0] != state:
+            self._digest = state, self._hashed(tensors)
+        return self._digest[1]
+
+    def _hashed(self, tensors: list[tuple[str, Tensor]]) -> str:
+        """16 hex digits of the config and of tensors by name."""
         values = self.config.fingerprint_values
         digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
-        for name, tensor in sorted(self.state_dict().items()):
+        for name, tensor in tensors:
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
+
+    def _apply(self, *args: Any, **kwargs: Any) -> HHCodec:
+        """Move or convert the weights: torch may put the new ones where the old ones lay."""
+        self._digest = None
+        return super()._apply(*args, **kwargs)
 
     def fold(self) -> HHCodec:
         """Fold weight norm for inference, and return self in eval mode.
@@ -131,18 +177,22 @@ class HHCodec(nn.Module):
             raise ValueError("expected a vocoder with weight norm: load it with fold=False")
         self.config = replace(self.config, vocoder=vocoder.config).check()
         self.vocoder = vocoder
+        self._digest = None
 
     def _check_not_folded(self, what: str) -> None:
         if self._folded_fingerprint is not None:
             raise ValueError(f"a folded codec cannot be {what}: load it with fold=False")
 
-    @torch.no_grad()
+    @_inferring
     def encode(self, waveform: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Waveforms to codes; a clip's codes do not depend on its batch mates or padding.
 
         Clips with the same number of codes are computed together and nothing is padded beyond
         a clip's own last code; on a CPU, where batches gain nothing, every clip is computed
-        alone, so that its codes are the same bit for bit in any batch.
+        alone, so that its codes are the same bit for bit in any batch. A clip is encoded whole
+        however long it is; recordings beyond 43.7 s go through `codec.chunking.encode_clip` or
+        `encode_stream`, as on the command line, which bound the memory and, up to there, give
+        the same codes.
 
         Args:
             waveform: (B, T) float in [-1, 1] at `sample_rate`.
@@ -166,12 +216,12 @@ class HHCodec(nn.Module):
             codes[rows, :frames] = self.encode_scaled(clips)
         return codes, code_lengths
 
-    @torch.no_grad()
+    @_inferring
     def encode_scaled(self, waveform: Tensor) -> Tensor:
         """(B, L * hop_length) samples, already at the wanted level, to codes (B, L)."""
         return self.quantizer.encode(self.encoder(waveform))
 
-    @torch.no_grad()
+    @_inferring
     def decode(
         self, codes: Tensor, code_lengths: Tensor | None = None, lengths: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -197,7 +247,7 @@ class HHCodec(nn.Module):
                 waveform[row, : lengths[row]] = decoded[: lengths[row]]
         return waveform, lengths
 
-    @torch.no_grad()
+    @_inferring
     def decode_mel(self, codes: Tensor) -> Tensor:
         """Codes (B, L) to the decoder's log-mel (B, M, 4L)."""
         return self.decoder(self.quantizer.decode(codes))
@@ -267,19 +317,12 @@ class HHCodec(nn.Module):
         """
         self._check_not_folded("saved")
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
         if self.config.quantizer.shared_transform:
             tensors = {k: v for k, v in tensors.items() if not _is_shared_copy(k)}
-        temporary = {name: folder / f".{name}.tmp" for name in (WEIGHTS, CONFIG)}
-        try:
-            save_file(tensors, temporary[WEIGHTS])
-            self.config.save(temporary[CONFIG])
-            for name, path in temporary.items():
-                os.replace(path, folder / name)
-        finally:
-            for path in temporary.values():
-                path.unlink(missing_ok=True)
+        with whole_file(folder / CONFIG) as config, whole_file(folder / WEIGHTS) as weights:
+            save_file(tensors, weights)
+            self.config.save(config)
 
     @classmethod
     def from_pretrained(cls, source: str | os.PathLike[str], *, fold: bool = True) -> HHCodec:

@@ -192,8 +192,10 @@ class FitConfig:
             change no batch.
         balance_every: steps between reports of every loss term's gradient; 0 for none.
         tensorboard: also write curves, mel pictures and audio for TensorBoard (extra `train`).
-        critics_from: folder with the training.safetensors of an earlier phase or a release,
-            whose discriminators a phase begins with; empty for new ones.
+        critics_from: folder with the training.safetensors of a release, whose discriminators a
+            phase begins with; empty for new ones. What it does not have is warned of.
+        earlier_phases: folders of earlier phases of the same run, the latest first, whose
+            discriminators a phase goes on with before it asks `critics_from`.
     """
 
     seed: int = 0
@@ -206,3 +208,4 @@ class FitConfig:
     balance_every: int = 0
     tensorboard: bool = False
     critics_from: str = ""
+    earlier_phases: tuple[str, ...] = ()

@@ -20,8 +20,9 @@ from .audio import (
     read_samples,
     resampled_length,
 )
-from .bitstream import BitstreamError, CodedRecording, StreamHeader, StreamWriter, whole_file
+from .bitstream import BitstreamError, CodedRecording, StreamHeader, StreamWriter
 from .chunking import WINDOW, Read, decode_stream, encode_stream
+from .files import whole_file
 from .model import HHCodec
 from .salvage import salvage
 
@@ -180,11 +181,12 @@ def convert(codec: HHCodec, kind: str, pairs: Sequence[Pair]) -> list[Done]:
         codec: in eval mode.
         kind: "encode", "decode", "salvage" or "reconstruct".
         pairs: of recordings with one number of codes where there are several; those no longer
-            than a window are encoded together.
+            than a window are computed together.
     """
-    if len(pairs) > 1 and kind in ("encode", "reconstruct"):
+    if len(pairs) > 1 and kind != "salvage":
+        together = _decode_together if kind == "decode" else partial(_encode_together, kind=kind)
         try:
-            return _convert_together(codec, kind, pairs)
+            return together(codec, pairs)
         except (ValueError, OSError):
             pass  # one of them; find out which
     done = []
@@ -196,7 +198,7 @@ def convert(codec: HHCodec, kind: str, pairs: Sequence[Pair]) -> list[Done]:
     return done
 
 
-def _convert_together(codec: HHCodec, kind: str, pairs: Sequence[Pair]) -> list[Done]:
+def _encode_together(codec: HHCodec, pairs: Sequence[Pair], kind: str) -> list[Done]:
     """`encode` or `reconstruct` of recordings that are no longer than a window, in one batch."""
     waveforms = [read_audio(pair.source, codec.sample_rate) for pair in pairs]
     lengths = torch.tensor([len(waveform) for waveform in waveforms])
@@ -216,7 +218,32 @@ def _convert_together(codec: HHCodec, kind: str, pairs: Sequence[Pair]) -> list[
             coded = CodedRecording(stream_header(codec), row[: done.num_codes], done.num_samples)
             coded.save(pair.target)
     else:
-        decoded = codec.decode(codes, code_lengths, lengths)[0].cpu().numpy()
-        for pair, row, done in zip(pairs, decoded, all_done, strict=True):
-            write_pieces(pair.target, [row[: done.num_samples]], codec.sample_rate)
+        _write_decoded(codec, pairs, codes, all_done)
     return all_done
+
+
+def _decode_together(codec: HHCodec, pairs: Sequence[Pair]) -> list[Done]:
+    """`decode` of streams that are no longer than a window, in one batch."""
+    streams = [CodedRecording.load(pair.source) for pair in pairs]
+    for stream in streams:
+        check_stream(codec, stream.header)
+    all_done = [Done(stream.num_samples, len(stream.codes)) for stream in streams]
+    longest = max(done.num_codes for done in all_done)
+    if longest > WINDOW:
+        raise ValueError(f"expected recordings of up to {WINDOW} codes")
+    codes = torch.zeros(len(streams), longest, dtype=torch.int64)
+    for row, stream in enumerate(streams):
+        codes[row, : len(stream.codes)] = torch.from_numpy(stream.codes.astype(np.int64))
+    _write_decoded(codec, pairs, codes.to(next(codec.parameters()).device), all_done)
+    return all_done
+
+
+def _write_decoded(
+    codec: HHCodec, pairs: Sequence[Pair], codes: torch.Tensor, all_done: Sequence[Done]
+) -> None:
+    """Decode rows of codes (B, L) together and write each at its own length."""
+    code_lengths = torch.tensor([done.num_codes for done in all_done])
+    lengths = torch.tensor([done.num_samples for done in all_done])
+    decoded = codec.decode(codes, code_lengths, lengths)[0].cpu().numpy()
+    for pair, row, done in zip(pairs, decoded, all_done, strict=True):
+        write_pieces(pair.target, [row[: done.num_samples]], codec.sample_rate)

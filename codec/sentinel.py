@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
+
+from .files import whole_file
 
 
 class DivergedError(ValueError):
@@ -60,8 +61,7 @@ def _save(batch: Tensor, step: int, folder: Path | None) -> str:
     if folder is None:
         return ""
     path = folder / f"diverged-{step}.safetensors"
-    temporary = path.with_suffix(".tmp")
     tensors = {"waveform": batch.detach().cpu().contiguous(), "step": torch.tensor(step)}
-    save_file(tensors, temporary)
-    os.replace(temporary, path)
+    with whole_file(path) as partial:
+        save_file(tensors, partial)
     return f"; the batch is in {path}"

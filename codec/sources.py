@@ -12,10 +12,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .audio import AudioError, loudness_gain, read_samples, resampled_length
+from .audio import RECORDINGS, AudioError, loudness_gain, read_samples, resampled_length
 from .audio_index import Measurement, measure_files
 
-SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au"}
 SUBSTITUTE, ATTEMPTS = 0x5AB5, 100
 
 
@@ -221,7 +220,7 @@ def _recordings(folder: Path) -> list[dict[str, Any]]:
     """Every recording under a folder, in the order of their paths."""
     if not folder.is_dir():
         raise SourceError(f"{folder}: expected a manifest or a folder of recordings")
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in RECORDINGS)
     names = [path.relative_to(folder).as_posix() for path in paths]
     return [{"id": name, "audio": name} for name in names]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -228,16 +229,15 @@ class CodecTraining(LightningModule):
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         return torch.nn.utils.clip_grad_norm_(parameters, self.phase.max_grad_norm)
 
-    def validate(self, waveform: Tensor) -> Validation:
-        """Validate on crops (B, T), everything in eval mode and with averaged weights if any."""
-        if self.average is None:
-            return self._validate(waveform)
-        with self.average.applied(self.codec):
-            return self._validate(waveform)
+    def validate(self, waveform: Tensor, lengths: Tensor | None = None) -> Validation:
+        """Validate on crops (B, T), everything in eval mode and with averaged weights if any.
 
-    def _validate(self, waveform: Tensor) -> Validation:
-        self.codec.eval()
-        return validate(self.codec, self.phase, waveform, self.waveform_loss, self.distillation)
+        `lengths` (B,) are the samples of each that are no padding; None means T.
+        """
+        with nullcontext() if self.average is None else self.average.applied(self.codec):
+            self.codec.eval()
+            parts = self.codec, self.phase, waveform, self.waveform_loss, self.distillation
+            return validate(*parts, lengths=lengths)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the averaged weights."""

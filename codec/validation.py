@@ -48,6 +48,7 @@ def validate(
     waveform_loss: nn.Module | None,
     distillation: Any = None,
     *,
+    lengths: Tensor | None = None,
     num_heard: int = 16,
 ) -> Validation:
     """Losses on crops, and STOI of the first of them through the codec's vocoder as it stands.
@@ -57,7 +58,10 @@ def validate(
         phase: which parts run and on what.
         waveform: (B, T) crops.
         waveform_loss: multi-scale mel distance of two waveforms.
-        distillation: student's head and teacher, when the phase has them.
+        distillation: student's head and teacher, when the phase has them. The teacher hears the
+            crops themselves, also where training reads what it heard in whole clips.
+        lengths: (B,) samples of each crop that are clip and not padding, which is taught nothing;
+            None means T.
         num_heard: crops that STOI is computed on.
 
     Returns:
@@ -68,7 +72,7 @@ def validate(
         made = generate(codec, phase, waveform, 0.0)
     terms = supervised_terms(phase, made, waveform, waveform_loss, every=True)
     if distillation is not None and made.quantized is not None:
-        terms["semantic"] = distillation.loss(made.quantized, waveform)
+        terms["semantic"] = distillation.loss(made.quantized, waveform, lengths)
     figures = {name: float(value) for name, value in terms.items()}
     if made.codes is not None:
         counts = torch.bincount(made.codes.flatten(), minlength=codec.codebook_size)

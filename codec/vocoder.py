@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from .config import MelConfig, VocoderConfig
 from .fields import CodecConfigError
+from .files import whole_file
 from .folding import fold_weight_norm, weight_normed
 from .mel import LogMel
 from .stand_ins import import_bigvgan, import_vocos
@@ -105,20 +106,13 @@ class Vocoder(nn.Module):
             raise ValueError("expected a vocoder with weight norm, got a folded one: load it "
                              "with fold=False to save it")  # fmt: skip
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         values = {"mel": asdict(self.mel_config), "vocoder": asdict(self.config)}
-        temporary = {n: folder / f".{n}.tmp" for n in ("model.safetensors", "config.yaml")}
-        try:
-            tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
-            save_file(tensors, temporary["model.safetensors"])
-            temporary["config.yaml"].write_text(
-                yaml.safe_dump(json.loads(json.dumps(values)), sort_keys=False), encoding="utf-8"
-            )
-            for name, path in temporary.items():
-                os.replace(path, folder / name)
-        finally:
-            for path in temporary.values():
-                path.unlink(missing_ok=True)
+        text = yaml.safe_dump(json.loads(json.dumps(values)), sort_keys=False)
+        tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
+        places = folder / "config.yaml", folder / "model.safetensors"
+        with whole_file(places[0]) as settings, whole_file(places[1]) as weights:
+            save_file(tensors, weights)
+            settings.write_text(text, encoding="utf-8")
 
     @classmethod
     def from_pretrained(cls, source: str | os.PathLike[str], *, fold: bool = True) -> Vocoder:

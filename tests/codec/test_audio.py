@@ -82,15 +82,26 @@ def bad_files(folder, waveform):
     write_audio(folder / "whole.flac", waveform)
     whole = (folder / "whole.flac").read_bytes()
     (folder / "cut.flac").write_bytes(whole[: len(whole) // 2])
+    # as encoders leave it that cannot go back to the header: 36 bits of length are zero
+    unknown = whole[:21] + bytes([whole[21] & 0xF0]) + bytes(4) + whole[26:]
+    (folder / "unstated.flac").write_bytes(unknown)
 
 
 @pytest.mark.parametrize(
-    "name", ["missing.wav", "empty.wav", "text.wav", "nan.wav", "none.wav", "cut.flac"]
+    "name",
+    ["missing.wav", "empty.wav", "text.wav", "nan.wav", "none.wav", "cut.flac", "unstated.flac"],
 )
 def test_a_file_that_cannot_be_used_is_named(tmp_path, make_waveform, name):
     bad_files(tmp_path, make_waveform(1.0))
     with pytest.raises(AudioError, match=name):
         read_audio(tmp_path / name)
+
+
+def test_a_length_that_the_header_does_not_state_is_not_believed(tmp_path, make_waveform):
+    """libsndfile says 2**63 - 1 samples, for which windows were listed until memory ran out."""
+    bad_files(tmp_path, make_waveform(1.0))
+    with pytest.raises(AudioError, match="does not say how long"):
+        audio_info(tmp_path / "unstated.flac")
 
 
 def test_only_finite_mono_waveforms_are_written(tmp_path):

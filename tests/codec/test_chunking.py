@@ -4,7 +4,14 @@ import soundfile
 import torch
 
 from codec import CodecConfig, HHCodec
-from codec.chunking import WINDOW, decode_stream, encode_stream, recording_gain, windows
+from codec.chunking import (
+    WINDOW,
+    decode_stream,
+    encode_clip,
+    encode_stream,
+    recording_gain,
+    windows,
+)
 from codec.reconstruction import recording
 
 
@@ -183,3 +190,13 @@ def test_decoding_sizes_that_cannot_be_mixed_are_refused(codec):
     with pytest.raises(ValueError, match=r"1\.\.102400"):
         list(decode_stream(codec, codes, 102_401, size=64, overlap=16))
     assert WINDOW == 1024
+
+
+def test_a_clip_in_memory_gets_the_codes_of_its_file(codec, waveform, monkeypatch):
+    whole = codec.encode(torch.from_numpy(waveform)[None])[0][0].numpy()
+    np.testing.assert_array_equal(encode_clip(codec, waveform), whole)
+    long = np.tile(waveform, 9)  # 54 s, beyond a window
+    assert len(long) > WINDOW * codec.hop_length
+    np.testing.assert_array_equal(encode_clip(codec, long), encoded(codec, long))
+    with pytest.raises(ValueError, match=r"expected samples \(T,\), got shape \(0,\)"):
+        encode_clip(codec, waveform[:0])

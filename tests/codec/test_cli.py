@@ -157,6 +157,27 @@ def test_a_tree_of_codes_is_made_resumed_and_decoded(tmp_path, codec, call, reco
     assert (report["num_done"], report["num_skipped"]) == (0, 3)
 
 
+def test_streams_of_equal_lengths_are_decoded_together(
+    tmp_path, codec, call, make_waveform, monkeypatch
+):
+    for number in range(3):
+        write_audio(tmp_path / "in" / f"{number}.wav", make_waveform(0.5, seed=number))
+    last = ("--codec", codec[1])
+    call("encode", tmp_path / "in", tmp_path / "codes", *last)
+    sizes, decode = [], HHCodec.decode
+
+    def counted(self, codes, *lengths, **named):
+        sizes.append(len(codes))
+        return decode(self, codes, *lengths, **named)
+
+    monkeypatch.setattr(HHCodec, "decode", counted)
+    call("decode", tmp_path / "codes", tmp_path / "alone", *last)
+    status, _, _ = call("decode", tmp_path / "codes", tmp_path / "both", *last, "--batch-size", 2)
+    assert (status, sizes) == (0, [1, 1, 1, 2, 1])
+    for path in sorted((tmp_path / "alone").iterdir()):
+        assert path.read_bytes() == (tmp_path / "both" / path.name).read_bytes()
+
+
 def test_a_batch_of_equal_lengths_gives_what_each_gives_alone(tmp_path, codec, call, make_waveform):
     for number in range(3):
         write_audio(tmp_path / "in" / f"{number}.wav", make_waveform(0.5, seed=number))

@@ -62,6 +62,8 @@ RANK = """
 import sys
 import torch
 import torch.distributed as distributed
+from codec import CodecConfig, HHCodec
+from codec.codebook_start import fill_codebook
 from codec.codebook_use import CodebookUse
 from codec.config import QuantizerConfig
 from codec.stages import EMAStage
@@ -79,6 +81,20 @@ stage(torch.randn(1, 2, 50))
 other = stage.entries.clone()
 distributed.broadcast(other, 0)
 assert torch.equal(stage.entries, other)
+
+
+class Crops:
+    def batch(self, number):
+        torch.manual_seed(number + rank)
+        return 0.1 * torch.randn(2, 4096)
+
+
+codec = HHCodec(CodecConfig.preset("tiny"))
+fill_codebook(codec, Crops(), seed=0, device=torch.device("cpu"), num_batches=2)
+for value in codec.quantizer.state_dict().values():
+    first = value.clone()
+    distributed.broadcast(first, 0)
+    assert torch.equal(value, first)
 """
 
 

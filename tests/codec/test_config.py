@@ -42,6 +42,13 @@ def test_a_missing_config_names_the_path(tmp_path):
         CodecConfig.load(tmp_path / "config.yaml")
 
 
+@pytest.mark.parametrize("text", ["a: [", "- 1\n- 2\n", "name: ${nowhere}\n"])
+def test_a_config_that_is_no_mapping_names_the_path(tmp_path, text):
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(CodecConfigError, match=r"config\.yaml|nowhere"):
+        CodecConfig.load(tmp_path / "config.yaml")
+
+
 def test_mel_conventions_have_different_fingerprints():
     assert MelConfig().fingerprint == MelConfig().fingerprint
     assert MelConfig(floor=1e-5).fingerprint != MelConfig().fingerprint

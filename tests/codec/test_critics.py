@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from codec import CodecConfig, HHCodec
-from codec.critics import CRITICS, load_critics, save_critics
+from codec.critics import CRITICS, collect_critics, load_critics, save_critics
 from codec.phases import DiscriminatorConfig, LossWeights, PhaseConfig
 from codec.semantic_config import SemanticConfig
 from codec.training import CodecTraining
@@ -61,6 +61,58 @@ def test_a_phase_with_nothing_that_only_trains_writes_and_misses_nothing(tmp_pat
     assert save_critics(plain, tmp_path) is None
     assert list(tmp_path.iterdir()) == []
     assert load_critics(plain, tmp_path) == []
+
+
+def test_an_earlier_phase_without_discriminators_is_nothing_to_speak_of(tmp_path):
+    taught = replace(PHASE, weights=LossWeights(mel=1.0, semantic=0.1))
+    first = module_of(taught, seed=1)
+    save_critics(first, tmp_path)
+    second = module_of(seed=2)
+    assert load_critics(second, earlier=[tmp_path / "nowhere", tmp_path]) == []
+    assert torch.equal(head(second), head(first))
+
+
+def test_each_network_comes_from_the_first_place_that_has_it(tmp_path):
+    """A phase with a teacher alone once hid the discriminators of the release it began from."""
+    release, first, second = (module_of(seed=seed) for seed in range(3))
+    save_critics(release, folder_of(tmp_path / "release"))
+    first.discriminators = None
+    save_critics(first, folder_of(tmp_path / "first"))
+    assert load_critics(second, tmp_path / "release", [tmp_path / "first"]) == []
+    assert torch.equal(head(second), head(first))
+    assert_same_discriminators(second, release)
+    (notice,) = load_critics(second, tmp_path / "first")
+    assert notice.startswith("discriminators start anew")
+
+
+def test_a_release_gets_each_network_from_the_last_phase_that_had_it(tmp_path):
+    """Of a last phase with a teacher alone, the discriminators were once left out."""
+    first, last, again = (module_of(seed=seed) for seed in range(3))
+    save_critics(first, folder_of(tmp_path / "first"))
+    last.discriminators = None
+    save_critics(last, folder_of(tmp_path / "last"))
+    phases = [tmp_path / "last", tmp_path / "plain", tmp_path / "first"]
+    assert collect_critics(phases, tmp_path / "model") == tmp_path / "model" / CRITICS
+    assert load_critics(again, tmp_path / "model") == []
+    assert torch.equal(head(again), head(last))
+    assert_same_discriminators(again, first)
+    assert collect_critics(phases[1:2], tmp_path / "none") is None
+    assert not (tmp_path / "none").exists()
+
+
+def assert_same_discriminators(module, other):
+    assert module.discriminators is not None
+    for name, value in module.discriminators.state_dict().items():
+        assert torch.equal(value, other.discriminators.state_dict()[name]), name
+
+
+def head(module):
+    return module.distillation.head.weight
+
+
+def folder_of(path):
+    path.mkdir()
+    return path
 
 
 @pytest.mark.parametrize("source", ["hh-mini-24k", "nowhere"])

@@ -143,6 +143,54 @@ def test_the_fingerprint_changes_with_any_weight(codec):
     assert changed != before
 
 
+def test_a_codec_in_training_codes_as_it_will_afterwards(clips):
+    """Dropout made a decoder of the reference random until somebody remembered eval()."""
+    values = CodecConfig.preset("tiny").to_dict()
+    values["decoder"]["dropout"] = 0.5
+    codec = HHCodec(CodecConfig.from_dict(values)).train()
+    codec.encoder.eval()
+    mean, clip = codec.quantizer.mean.clone(), clips[0][None]
+    codes, _ = codec.encode(clip)
+    decoded, _ = codec.decode(codes)
+    assert (codec.training, codec.encoder.training, codec.decoder.training) == (True, False, True)
+    assert torch.equal(codec.quantizer.mean, mean)
+    codec.eval()
+    assert torch.equal(codec.encode(clip)[0], codes)
+    assert torch.equal(codec.decode(codes)[0], decoded)
+
+
+def test_weights_are_hashed_only_after_they_changed(codec, monkeypatch):
+    hashed = []
+    work = HHCodec._hashed
+    monkeypatch.setattr(HHCodec, "_hashed", lambda *a: hashed.append(1) or work(*a))
+    codec._digest = None
+    first = codec.fingerprint
+    assert codec.fingerprint == first
+    codec.train().eval()
+    assert codec.fingerprint == first
+    assert len(hashed) == 1
+
+    part = codec.decoder
+    before = {name: value.clone() for name, value in part.state_dict().items()}
+    part.load_state_dict({name: value + 1 for name, value in before.items()})
+    loaded = codec.fingerprint
+    part.load_state_dict(before)
+    assert codec.fingerprint == first
+
+    parameters = list(part.parameters())
+    optimizer = torch.optim.AdamW(parameters, lr=0.1, foreach=True)
+    for parameter in parameters:
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    trained = codec.fingerprint
+    optimizer.zero_grad()
+    part.load_state_dict(before)
+    assert len({first, loaded, trained}) == 3
+
+    codec.bfloat16().float()  # whose weights may lie where the old ones lay
+    assert codec.fingerprint != first
+
+
 def test_weights_of_another_size_are_refused(tmp_path, codec):
     codec.save_pretrained(tmp_path)
     CodecConfig.preset("mini").save(tmp_path / "config.yaml")

@@ -8,6 +8,8 @@ from codec import CodecConfig, HHCodec
 from codec import validation as validation_module
 from codec.mel import MultiScaleMel
 from codec.phases import LossWeights, PhaseConfig
+from codec.semantic import Distillation
+from codec.semantic_config import SemanticConfig
 from codec.validation import mean_stoi, stoi_is_missing, validate
 
 PHASE = PhaseConfig(weights=LossWeights(mel=1.0, vq=1.0))
@@ -71,6 +73,18 @@ def test_validation_neither_trains_nor_draws(codec, speech):
     assert torch.equal(torch.get_rng_state(), state)
     assert validate(codec, PHASE, speech, None).figures == first
     assert all(torch.equal(value, before[name]) for name, value in codec.state_dict().items())
+
+
+def test_padding_of_a_crop_is_taught_nothing(codec, speech):
+    phase = replace(PHASE, semantic=SemanticConfig(teacher="mfcc"))
+    distillation = Distillation(phase.semantic, 8, codec.frame_rate, codec.sample_rate)
+    lengths = torch.tensor([18 * 1024, 9 * 1024])
+    speech[1, lengths[1] :] = 0.0
+    found = validate(codec, phase, speech, None, distillation, lengths=lengths)
+    quantized = codec.quantizer.decode(codec.encode_scaled(speech))
+    taught = distillation.loss(quantized, speech, lengths).item()
+    assert found.figures["semantic"] == pytest.approx(taught, rel=1e-5)
+    assert taught != pytest.approx(distillation.loss(quantized, speech).item(), rel=1e-3)
 
 
 def test_a_missing_pystoi_is_noticed_and_stops_nothing(codec, speech, monkeypatch):
