@@ -51,7 +51,7 @@ def write_anchors(
                 ours.folder / part, other.folder / part, names=(ours.name, other.name)
             )
             for other in systems
-            if ours is not None and other is not ours and (ours.folder / part).is_dir()
+            if ours is not None and other is not ours and _finished(part, ours, other)
         }
         for part in PARTS
     }
@@ -96,6 +96,11 @@ def system_row(system: AnchorSystem) -> dict[str, Any]:
         "failed": failed,
         "figures": figures,
     }
+
+
+def _finished(part: str, *systems: AnchorSystem) -> bool:
+    """Whether a part is scored for all of them: metrics may be asked for later, or cut off."""
+    return all((system.folder / part / "summary.json").is_file() for system in systems)
 
 
 def _markdown(figures: dict[str, Any], differences: dict[str, dict[str, Comparison]]) -> str:
