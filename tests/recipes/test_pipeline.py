@@ -152,6 +152,8 @@ def test_a_published_vocoder_is_taken_and_must_speak_the_presets_mel(overrides, 
 
 
 def test_declared_sources_take_the_place_of_the_prepared_clips(overrides, tmp_path, make_waveform):
+    from codec.data import source_shares
+    from codec.sources import FolderSource
     from recipes.train_codec import training_sources
 
     for name in ("a", "b"):
@@ -162,6 +164,8 @@ def test_declared_sources_take_the_place_of_the_prepared_clips(overrides, tmp_pa
         for key in (f"corpus={tmp_path / name}", f"share={share}")
     ]
     config = load_config(SMOKE, [*overrides, "prepare.max_unreadable=0.4", *declared])
-    sources = training_sources(config, tmp_path / "train_codec", 24_000)
+    sources = source_shares(training_sources(config, tmp_path / "train_codec", 24_000))
     assert [(source.folder.name, share) for source, share in sources] == [("a", 3.0), ("b", 1.0)]
-    assert all(source.loudness_dbfs == config.prepare.loudness_dbfs for source, _ in sources)
+    for source, _ in sources:
+        assert isinstance(source, FolderSource)
+        assert source.loudness_dbfs == config.prepare.loudness_dbfs
