@@ -17,6 +17,8 @@ from .results import json_lines, processor
 from .stages import git_commit
 
 FULL = "full"
+# In the JSON only: they say how figures were aligned, not how variants differ.
+HIDDEN = ("stoi_raw", "estoi_raw", "lag_ms", "lag_over_2ms")
 
 
 class NamedVariant(Protocol):
@@ -141,7 +143,7 @@ def _markdown(
 
 def _is_figure(key: str, value: Any) -> bool:
     """Whether an entry of a row is a figure of a metric."""
-    return key not in ("clips", "codebook") and isinstance(value, dict)
+    return key not in ("clips", "codebook", *HIDDEN) and isinstance(value, dict)
 
 
 def _cell(figure: dict[str, Any] | None) -> str:
