@@ -25,7 +25,7 @@ clean:
 # last come without their dependencies: torchaudio's wheel does not load beside a CPU build of
 # torch, encodec's is CC BY-NC, and of these packages only a model or its weights is used
 # (codec/stand_ins.py, eval/foreign.py).
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): Makefile pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -c constraints.txt torch==2.13.0
 	$(BIN)/python -m pip install -c constraints.txt -e ".[dev,espeak,eval,peers,text,train]"
