@@ -1,7 +1,6 @@
 """`hh-eval codec`: scores of decoded files against their recordings."""
 
 import argparse
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,14 @@ from .commands import (
     Commands,
     add_command,
     add_metric_options,
+    add_scoring_options,
     folder_pairs,
     print_summary,
     provenance,
     read_texts,
+    say_skipped,
 )
-from .intelligibility import NORMALIZERS, WerMetric
+from .intelligibility import WerMetric
 from .overview import folder_report, item_notes, worst_items
 from .protocols import Metric
 from .recognition import DIGITS, PocketSphinxRecognizer
@@ -53,15 +54,7 @@ def add(commands: Commands) -> None:
     codec.add_argument("--out", type=Path, help="results (default: HYP_DIR with .eval added)")
     add_metric_options(codec)
     codec.add_argument("--texts", type=Path, help='JSON lines {"id": "...", "text": "..."} for WER')
-    codec.add_argument("--words", help="recognise only these: 'digits' or a comma-separated list")
-    codec.add_argument(
-        "--normalizer",
-        choices=sorted(NORMALIZERS),
-        default="basic",
-        help="of texts (default: basic)",
-    )
-    codec.add_argument("--workers", type=int, default=0, help="processes beside this one")
-    codec.add_argument("--seed", type=int, default=0, help="seed of the intervals")
+    add_scoring_options(codec, normalizer="basic")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -69,8 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     texts = read_texts(arguments.texts)
     selection = _chosen_metrics(arguments, has_texts=bool(texts))
     metrics = selection.metrics
-    for name, reasons in selection.skipped.items():
-        print(f"hh-eval: left out {name}: {'; '.join(reasons)}", file=sys.stderr)
+    say_skipped(selection.skipped)
     pairs = folder_pairs(arguments.ref_dir, arguments.hyp_dir, texts)
     out = arguments.out or arguments.hyp_dir.with_name(arguments.hyp_dir.name + ".eval")
     summary = score_pairs(

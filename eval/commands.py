@@ -6,13 +6,14 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from .curves import number_text
 from .files import read_json_lines
+from .intelligibility import NORMALIZERS
 from .scoring import Pair
 from .waveforms import SUFFIXES
 
@@ -62,6 +63,25 @@ def add_metric_options(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="leave out metrics that cannot run, naming them in run.json",
     )
+
+
+def add_scoring_options(command: argparse.ArgumentParser, normalizer: str) -> None:
+    """Adds what commands that recognise and score share; `normalizer` is their default."""
+    command.add_argument("--words", help="recognise only these: 'digits' or a comma-separated list")
+    command.add_argument(
+        "--normalizer",
+        choices=sorted(NORMALIZERS),
+        default=normalizer,
+        help=f"of texts (default: {normalizer})",
+    )
+    command.add_argument("--workers", type=int, default=0, help="processes beside this one")
+    command.add_argument("--seed", type=int, default=0, help="seed of the intervals")
+
+
+def say_skipped(skipped: Mapping[str, Sequence[str]]) -> None:
+    """Names the metrics that were left out, and why, on standard error."""
+    for name, reasons in skipped.items():
+        print(f"hh-eval: left out {name}: {'; '.join(reasons)}", file=sys.stderr)
 
 
 def folder_pairs(ref_dir: Path, hyp_dir: Path, texts: dict[str, str]) -> list[Pair]:

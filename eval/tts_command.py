@@ -8,7 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .commands import Commands, add_command, add_metric_options, print_summary, provenance
+from .commands import (
+    Commands,
+    add_command,
+    add_metric_options,
+    add_scoring_options,
+    print_summary,
+    provenance,
+    say_skipped,
+)
 from .delivery import DeliveryMetric
 from .files import json_text, write_whole
 from .generation import (
@@ -20,7 +28,7 @@ from .generation import (
     transcripts_of,
 )
 from .generation_report import generation_report
-from .intelligibility import NORMALIZERS, WerMetric
+from .intelligibility import WerMetric
 from .protocols import Metric
 from .recognition import DIGITS, PocketSphinxRecognizer
 from .registry import Selection, select_metrics
@@ -66,23 +74,14 @@ def add(commands: Commands) -> None:
         help="lines of text to train a 3-gram model on, for generative perplexity beside that "
         "of the recordings (implies --recordings where META has references)",
     )
-    command.add_argument("--words", help="recognise only these: 'digits' or a comma-separated list")
-    command.add_argument(
-        "--normalizer",
-        choices=sorted(NORMALIZERS),
-        default="seedtts",
-        help="of texts (default: seedtts)",
-    )
-    command.add_argument("--workers", type=int, default=0, help="processes beside this one")
-    command.add_argument("--seed", type=int, default=0, help="seed of the intervals")
+    add_scoring_options(command, normalizer="seedtts")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Scores WAV_DIR and writes the report."""
     pairs = read_generation(arguments.meta, arguments.wav_dir)
     chosen = _chosen(arguments, pairs)
-    for name, reasons in chosen.skipped.items():
-        print(f"hh-eval: left out {name}: {'; '.join(reasons)}", file=sys.stderr)
+    say_skipped(chosen.skipped)
     out = arguments.out or arguments.wav_dir.with_name(arguments.wav_dir.name + ".eval")
     versions = {"generated": (pairs, out, chosen.metrics)}
     # A perplexity means nothing without that of real speech through the same recogniser.
