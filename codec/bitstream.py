@@ -114,7 +114,10 @@ class StreamHeader:
             BitstreamError: they are damaged, of another format or of a newer version.
         """
         if data[: len(MAGIC)] != MAGIC:
-            raise BitstreamError("no .hhc stream: it does not start as one")
+            got = bytes(data[: len(MAGIC)])
+            raise BitstreamError(
+                f"no .hhc stream: expected it to start with {MAGIC!r}, got {got!r}"
+            )
         if len(data) > len(MAGIC) and data[len(MAGIC)] != VERSION:
             raise BitstreamError(f"expected version {VERSION} of .hhc, got {data[len(MAGIC)]}")
         if len(data) != HEADER.size + CRC.size or not _is_sound(data):
