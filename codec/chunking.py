@@ -40,7 +40,8 @@ from .model import HHCodec
 WINDOW = 1024  # codes, 43.7 s
 OVERLAP = 64  # codes on each side, 2.7 s
 FADE = 8  # codes on each side of a seam over which the mels of two windows are mixed
-MARGIN = 64  # mel frames on each side that a vocoder is given and that are then cut off
+MARGIN = 64  # mel frames after a piece that a vocoder is given and that are then cut off
+BEFORE = 256  # and before it: to where a voiced stretch began, which a harmonic vocoder counts from
 LEVEL_BLOCK = 1 << 20  # samples; the sum of squares is taken in this order whatever the reader
 
 # Samples [first, first + count) of a recording, (count,) float32 at the codec's rate.
@@ -168,7 +169,8 @@ def decode_stream(
     """Waveform of codes, piece by piece and without clicks.
 
     The log-mels of neighbouring windows are mixed over FADE codes on either side of their seam,
-    and the vocoder runs on over the mixed mel with MARGIN frames of context, more than it sees.
+    and the vocoder runs on over the mixed mel with BEFORE and MARGIN frames of context, more than
+    it sees.
 
     Args:
         codec: in eval mode.
@@ -231,7 +233,7 @@ def _vocoded(codec: HHCodec, mels: Iterator[Tensor]) -> Iterator[Tensor]:
             continue
         waveform = codec.vocoder(waiting, codec.config.mel)[0]
         yield waveform[before * hop : (frames - MARGIN) * hop]
-        start = max(0, frames - 2 * MARGIN)
+        start = max(0, frames - MARGIN - BEFORE)
         waiting, before = waiting[..., start:], frames - MARGIN - start
     if waiting is not None:
         yield codec.vocoder(waiting, codec.config.mel)[0][before * hop :]

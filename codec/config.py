@@ -16,6 +16,7 @@ from yaml import YAMLError
 from .fields import FIRST_FIELDS, CodecConfigError, identity, require
 
 PARTS = ("mel", "encoder", "quantizer", "decoder", "vocoder")
+VOCODERS = ("vocos", "harmonic", "bigvgan")
 
 
 @dataclass(frozen=True)
@@ -154,15 +155,18 @@ class VocoderConfig:
     """Log-mel (B, M, F) to waveform.
 
     Attributes:
-        dim: width of the ConvNeXt backbone ("vocos").
-        intermediate_dim: hidden width of its blocks ("vocos").
-        num_layers: number of blocks ("vocos").
-        kind: "vocos" (ConvNeXt at the mel rate and an inverse STFT) or "bigvgan" (BigVGAN-v2:
-            transposed and periodic convolutions up to the sample rate, about a hundred times
-            the arithmetic).
+        dim: width of the ConvNeXt backbone ("vocos", "harmonic").
+        intermediate_dim: hidden width of its blocks ("vocos", "harmonic").
+        num_layers: number of blocks ("vocos", "harmonic").
+        kind: "vocos" (ConvNeXt at the mel rate and an inverse STFT), "harmonic" (the same
+            backbone gives filters for a pulse train at the pitch that it reads off the mel, and
+            for noise) or "bigvgan" (BigVGAN-v2: transposed and periodic convolutions up to the
+            sample rate, about a hundred times the arithmetic).
         channels: width before the first upsampling, halved by each ("bigvgan").
         ratios: upsampling factors; their product is the mel's hop length ("bigvgan").
         kernels: of the residual blocks after every upsampling ("bigvgan").
+        pitch_dim: width of the pitch network ("harmonic").
+        pitch_layers: its ConvNeXt blocks ("harmonic").
     """
 
     dim: int = 512
@@ -172,6 +176,8 @@ class VocoderConfig:
     channels: int = 1536
     ratios: tuple[int, ...] = (4, 4, 2, 2, 2, 2)
     kernels: tuple[int, ...] = (3, 7, 11)
+    pitch_dim: int = 128
+    pitch_layers: int = 3
 
     def check(self, mel: MelConfig) -> VocoderConfig:
         """Return self when it can be built for mels of this convention.
@@ -179,17 +185,21 @@ class VocoderConfig:
         Raises:
             CodecConfigError: naming the field, what was expected and what came.
         """
-        is_vocos = self.kind == "vocos"
+        upsamples = self.kind == "bigvgan"
         hop, halvings = math.prod(self.ratios), 2 ** len(self.ratios)
         checks = [
-            (self.kind in ("vocos", "bigvgan"), "kind", "vocos or bigvgan"),
-            (is_vocos or hop == mel.hop_length, "ratios", f"product {mel.hop_length}"),
-            (is_vocos or self.channels % halvings == 0, "channels", f"a multiple of {halvings}"),
+            (self.kind in VOCODERS, "kind", f"one of {', '.join(VOCODERS)}"),
+            (not upsamples or hop == mel.hop_length, "ratios", f"product {mel.hop_length}"),
+            (
+                not upsamples or self.channels % halvings == 0,
+                "channels",
+                f"a multiple of {halvings}",
+            ),
         ]
         require(self, "vocoder.", checks)
-        if not is_vocos and mel.padding != "same":
+        if self.kind != "vocos" and mel.padding != "same":
             raise CodecConfigError(
-                f"codec config mel.padding: expected same for bigvgan, got {mel.padding!r}"
+                f"codec config mel.padding: expected same for {self.kind}, got {mel.padding!r}"
             )
         return self
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from .harmonic import pitch_loss
 from .losses import mel_l1
 from .model import HHCodec
 from .phases import PhaseConfig
+from .pitch import track_pitch
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class Generated:
         mel: (B, M, F) log-mel of the decoder.
         waveform: (B, T) of the vocoder.
         vq_loss: scalar of the quantizer.
+        pitch: octaves over 1 Hz and logit of voicing (B, F) that the vocoder reads off its mel.
+        tracked: pitch in Hz and voicing (B, F) of the recording.
     """
 
     target: Tensor
@@ -33,6 +37,8 @@ class Generated:
     mel: Tensor | None = None
     waveform: Tensor | None = None
     vq_loss: Tensor | None = None
+    pitch: tuple[Tensor, Tensor] | None = None
+    tracked: tuple[Tensor, Tensor] | None = None
 
     def activations(self) -> dict[str, Tensor]:
         """Outputs by the part that made them, in the order they were made."""
@@ -70,10 +76,15 @@ def generate(codec: HHCodec, phase: PhaseConfig, waveform: Tensor, noise: float)
                 codes = codec.quantizer.encode(latents)
                 quantized = codec.quantizer.decode(codes)
         mel = codec.decoder(quantized)
-    fake = None
+    fake = pitch = tracked = None
     if phase.uses_waveform:
-        fake = codec.vocoder(mel if phase.vocoder_input == "decoded" else target)
-    return Generated(target, latents, quantized, codes, mel, fake, vq_loss)
+        given = target if phase.vocoder_input == "target" else mel
+        assert given is not None
+        fake = codec.vocoder(given)
+        if phase.weights.pitch > 0:
+            pitch = codec.vocoder.pitch(given)
+            tracked = track_pitch(waveform, codec.sample_rate, codec.config.mel.hop_length)
+    return Generated(target, latents, quantized, codes, mel, fake, vq_loss, pitch, tracked)
 
 
 def supervised_terms(
@@ -105,4 +116,6 @@ def supervised_terms(
     heard = made.waveform
     if heard is not None and waveform_loss is not None and (weights.waveform_mel > 0 or every):
         terms["waveform_mel"] = waveform_loss(heard, waveform)
+    if made.pitch is not None and made.tracked is not None:
+        terms["pitch"] = pitch_loss(*made.pitch, *made.tracked)
     return terms

@@ -21,6 +21,8 @@ class LossWeights:
         adversarial: hinge loss of the generator, averaged over the discriminators.
         feature_matching: mean absolute difference of the discriminators' feature maps.
         semantic: distance of the quantized latents from what a speech model hears.
+        pitch: distance of a "harmonic" vocoder's pitch network from the pitch tracked in the
+            recording, `codec.harmonic.pitch_loss`. Only it trains that network.
     """
 
     mel: float = 0.0
@@ -29,6 +31,7 @@ class LossWeights:
     adversarial: float = 0.0
     feature_matching: float = 0.0
     semantic: float = 0.0
+    pitch: float = 0.0
 
 
 @dataclass
@@ -169,7 +172,7 @@ class PhaseConfig:
     @property
     def uses_waveform(self) -> bool:
         """Whether the vocoder runs."""
-        return self.weights.waveform_mel > 0 or self.uses_discriminators
+        return max(self.weights.waveform_mel, self.weights.pitch) > 0 or self.uses_discriminators
 
     @property
     def uses_discriminators(self) -> bool:

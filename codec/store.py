@@ -18,6 +18,16 @@ class AudioStoreError(ValueError):
     """An audio store that is missing, unfinished or does not add up."""
 
 
+def as_integers(waveform: NDArray[np.float32]) -> NDArray[np.int16]:
+    """(T,) in [-1, 1] as the store keeps it; values beyond are clipped."""
+    return np.round(np.clip(waveform, -1.0, 1.0) * 32767.0).astype("<i2")
+
+
+def as_waveform(integers: NDArray[np.int16]) -> NDArray[np.float32]:
+    """(T,) of a store as float32 in [-1, 1]."""
+    return integers.astype(np.float32) / 32767.0
+
+
 class AudioStoreWriter:
     """Writes an `AudioStore`; the header is written last, so an unfinished store is never read.
 
@@ -48,7 +58,7 @@ class AudioStoreWriter:
         """
         if waveform.ndim != 1 or len(waveform) == 0:
             raise AudioStoreError(f"expected a waveform (T,) with T > 0, got {waveform.shape}")
-        integers = np.round(np.clip(waveform, -1.0, 1.0) * 32767.0).astype("<i2")
+        integers = as_integers(waveform)
         self._samples.write(integers.tobytes())
         row = {**row, "start": self._start, "num_samples": len(integers)}
         self._items.write(json.dumps(row, ensure_ascii=False) + "\n")
@@ -135,5 +145,5 @@ class AudioStore:
         first, end = row["start"] + start, row["start"] + row["num_samples"]
         taken = self._samples[first : min(end, first + num_samples)]
         crop = np.zeros(num_samples, dtype=np.float32)
-        crop[: len(taken)] = taken.astype(np.float32) / 32767.0
+        crop[: len(taken)] = as_waveform(taken)
         return crop

@@ -70,6 +70,11 @@ class CodecTraining(LightningModule):
         self.balance_every = balance_every
         for part in PARTS:
             self.part(part).requires_grad_(part in phase.train)
+        if phase.weights.pitch > 0 and codec.config.vocoder.kind != "harmonic":
+            raise ValueError(
+                f"phase {phase.name}: expected a harmonic vocoder for weights.pitch > 0, got a "
+                f"{codec.config.vocoder.kind} one"
+            )
         fixed = not {"encoder", "quantizer"} & set(phase.train)
         if phase.uses_codec and fixed and not codec.quantizer.quantizes:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Log-mel to waveform: Vocos, built from the `vocos` package, or BigVGAN-v2, from `bigvgan`."""
+"""Log-mel to waveform: Vocos, Vocos with a harmonic source, or BigVGAN-v2."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from .config import MelConfig, VocoderConfig
 from .fields import CodecConfigError
 from .files import whole_file
 from .folding import fold_weight_norm, weight_normed
+from .harmonic import HarmonicGenerator
 from .mel import LogMel
 from .stand_ins import import_bigvgan, import_vocos
 from .vocoder_weights import read_vocoder
@@ -26,7 +27,8 @@ class Vocoder(nn.Module):
     """Log-mels of one convention to waveforms, differentiable.
 
     "vocos" (https://arxiv.org/abs/2306.00814) is a ConvNeXt backbone at the mel rate and an
-    inverse-STFT head; "bigvgan" (https://arxiv.org/abs/2206.04658, second version) upsamples by
+    inverse-STFT head; "harmonic" is that backbone as a filter of pulses and noise
+    (`codec.harmonic`); "bigvgan" (https://arxiv.org/abs/2206.04658, second version) upsamples by
     transposed convolutions and anti-aliased periodic activations.
 
     Args:
@@ -42,8 +44,12 @@ class Vocoder(nn.Module):
         super().__init__()
         self.config, self.mel_config = config.check(mel), mel.check()
         self.mel = LogMel(mel)
+        self.generator: nn.Module | None = None  # of what is not Vocos as published
         if config.kind == "bigvgan":
             self.generator = _generator(mel, config)
+            return
+        if config.kind == "harmonic":
+            self.generator = HarmonicGenerator(mel, config)
             return
         self.backbone = import_vocos("models").VocosBackbone(
             mel.n_mels, config.dim, config.intermediate_dim, config.num_layers
@@ -78,7 +84,7 @@ class Vocoder(nn.Module):
             convention: of `mel`; None when the caller has checked it.
 
         Returns:
-            (B, F * hop_length) float32: about [-1, 1] of "vocos"; of "bigvgan" clamped to
+            (B, F * hop_length) float32: about [-1, 1]; of "bigvgan" clamped to
             [-1, 1] unless a gradient goes through it, which the clamp would stop.
 
         Raises:
@@ -86,6 +92,8 @@ class Vocoder(nn.Module):
         """
         if convention is not None:
             self.check_mel(convention)
+        if isinstance(self.generator, HarmonicGenerator):
+            return self.generator(mel)
         if self.config.kind == "bigvgan":
             waveform = _generate(self.generator, mel).float()
             return waveform if waveform.requires_grad else waveform.clamp(-1.0, 1.0)
@@ -95,6 +103,19 @@ class Vocoder(nn.Module):
         # the inverse transform needs fp32; exp() of the head overflows in half precision
         with torch.autocast(mel.device.type, enabled=False):
             return self.head(hidden.float())
+
+    def pitch(self, mel: Tensor) -> tuple[Tensor, Tensor]:
+        """What a "harmonic" vocoder takes for the pitch of a mel (B, M, F), with gradient.
+
+        Returns:
+            octaves over 1 Hz and the logit of voicing, (B, F) float32 each.
+
+        Raises:
+            ValueError: a vocoder of another kind.
+        """
+        if not isinstance(self.generator, HarmonicGenerator):
+            raise ValueError(f"expected a harmonic vocoder, got a {self.config.kind} one")
+        return self.generator.pitch(mel)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write `config.yaml` and `model.safetensors`; each file appears only when whole.

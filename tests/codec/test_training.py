@@ -194,3 +194,36 @@ def test_bf16_agrees_with_fp32(store):
 def test_a_phase_that_cannot_be_trained_is_refused(change, message):
     with pytest.raises(ValueError, match=message):
         replace(JOINT, **change).check()
+
+
+def harmonic_codec():
+    torch.manual_seed(5)
+    size = {"kind": "harmonic", "pitch_dim": 16, "pitch_layers": 1}
+    preset = CodecConfig.preset("tiny")
+    return HHCodec(replace(preset, vocoder=replace(preset.vocoder, **size)))
+
+
+PITCH = PhaseConfig(
+    name="pitch",
+    train=("decoder", "vocoder"),
+    weights=LossWeights(mel=1.0, waveform_mel=1.0, pitch=1.0),
+)
+
+
+def test_the_pitch_tracked_in_recordings_teaches_vocoder_and_decoder(store):
+    pytest.importorskip("swift_f0")
+    codec = harmonic_codec()
+    codec.quantizer.initialize(torch.randn(100, 8), 0)
+    module = CodecTraining(codec, PITCH, 0)
+    terms = module.terms(module.generate(crops(store, 8), 0), crops(store, 8))
+    assert set(terms) == {"mel", "waveform_mel", "pitch"}
+    terms["pitch"].backward()
+    taught = {name.split(".")[0] for name, p in codec.named_parameters() if p.grad is not None}
+    assert taught == {"decoder", "vocoder"}
+
+
+def test_a_pitch_loss_is_refused_where_nothing_reads_the_pitch():
+    codec = new_codec()
+    codec.quantizer.initialize(torch.randn(100, 8), 0)
+    with pytest.raises(ValueError, match="pitch: expected a harmonic vocoder"):
+        CodecTraining(codec, PITCH, 0)

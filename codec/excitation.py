@@ -1,0 +1,56 @@
+"""The source of a source-filter vocoder: a band-limited pulse train at a given pitch."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LOWEST_HZ, HIGHEST_HZ = 50.0, 600.0  # of speech
+
+
+@torch.no_grad()
+def pulse_train(
+    pitch: Tensor, voiced: Tensor, hop_length: int, sample_rate: int, delay: int = 0
+) -> Tensor:
+    """All harmonics of a pitch below half the sample rate, in cosine phase and equally strong.
+
+    The sum over k of cos(2 pi k phase) is taken in closed form (Dirichlet's kernel), so that a
+    sample costs the same at any pitch. The phase starts at 0 wherever a voiced stretch begins:
+    what is heard depends on the pitch since then and on nothing before, so that a recording may
+    be cut in any pause and comes out the same.
+
+    Args:
+        pitch: (B, F) fundamental frequency, Hz, clamped to `LOWEST_HZ`..`HIGHEST_HZ`; between the
+            centres of frames it is interpolated in logarithms.
+        voiced: (B, F) bool; elsewhere the source is silent, with a ramp of one frame between.
+        hop_length: samples a frame.
+        sample_rate: Hz.
+        delay: samples by which every pulse comes late.
+
+    Returns:
+        (B, F * hop_length) float32, of variance 1 where voiced.
+    """
+    octaves = _between_centres(pitch.float().clamp(LOWEST_HZ, HIGHEST_HZ).log2(), hop_length)
+    level = _between_centres(voiced.float(), hop_length)
+    frequency = octaves.exp2()
+    cycles = torch.cumsum(frequency.double() / sample_rate, dim=-1)
+    sounds = level > 0
+    begins = sounds & ~F.pad(sounds, (1, 0))[..., :-1]
+    since = torch.cummax(torch.where(begins, cycles, 0.0), dim=-1).values
+    phase = torch.remainder(cycles - since - delay * frequency / sample_rate, 1.0).float()
+    count = torch.floor(0.5 * sample_rate / frequency)
+    below = torch.sin(math.pi * phase)
+    kernel = torch.sin((2 * count + 1) * math.pi * phase) / torch.where(
+        below.abs() < 1e-4, 1.0, below
+    )
+    kernel = torch.where(below.abs() < 1e-4, 2 * count + 1, kernel)
+    return level * (2.0 / count).sqrt() * 0.5 * (kernel - 1.0)
+
+
+def _between_centres(frames: Tensor, hop_length: int) -> Tensor:
+    """(B, F) at the centres of frames to (B, F * hop_length) samples, linearly."""
+    samples = F.interpolate(frames[:, None], scale_factor=hop_length, mode="linear")
+    return samples[:, 0]
