@@ -2,12 +2,21 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-# Further settings of the demo, such as DEMO="run=runs/other threads=1".
+# Further options of the demos: DEMO="--voice kathleen", or DEMO="run=runs/other" for demo-train.
 DEMO ?=
+# What the demo speaks and which recording it takes, such as TEXT="Good morning." RECORDING=my.wav.
+TEXT ?=
+RECORDING ?=
+export TEXT RECORDING
 
-.PHONY: demo test check clean
+.PHONY: demo demo-train test check clean
 
+# The shell, not make, puts these in: a text may hold quotes and dollars.
 demo: $(INSTALLED)
+	$(BIN)/python -m recipes.demo $${TEXT:+--text "$$TEXT"} \
+		$${RECORDING:+--recording "$$RECORDING"} $(DEMO)
+
+demo-train: $(INSTALLED)
 	$(BIN)/python -m recipes.run_all recipes/configs/demo.yaml $(DEMO)
 
 test: $(INSTALLED)

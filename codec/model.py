@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +11,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -21,6 +19,7 @@ from .config import CodecConfig, CodecConfigError
 from .decoder import MelDecoder
 from .encoder import build_encoder
 from .files import whole_file
+from .fingerprints import Digests, Identity
 from .folding import fold_weight_norm, weight_normed
 from .hub import download
 from .quantizer import SLMVQ
@@ -73,9 +72,7 @@ class HHCodec(nn.Module):
         self.quantizer = SLMVQ(config.quantizer)
         self.decoder = MelDecoder(config)
         self.vocoder = Vocoder(config.mel, config.vocoder)
-        self._folded_fingerprint: str | None = None
-        # the last digest, and the state of the weights that it is of
-        self._digest: tuple[list[tuple[str, int, int]], str] | None = None
+        self._identity = Identity()
 
     @property
     def sample_rate(self) -> int:
@@ -109,48 +106,67 @@ class HHCodec(nn.Module):
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits of config and weights: tokens belong to exactly one codec.
+        """16 hex digits of config and weights: what is decoded belongs to exactly one codec.
 
         The weights are those with weight norm, as they are stored; folding, which gives the same
         codes bit for bit, keeps the fingerprint. Config fields newer than the first release count
         where they differ from their default (`codec/fields.py`). Weights are hashed anew only
         after they were written to.
         """
-        if self._folded_fingerprint is not None:
-            return self._folded_fingerprint
-        tensors = sorted(self.state_dict().items())
-        if any(tensor.is_inference() for _, tensor in tensors):  # whose writes are not counted
-            return self._hashed(tensors)
-        # torch counts the writes to a tensor; one that was replaced lies elsewhere
-        state = [(name, tensor.data_ptr(), tensor._version) for name, tensor in tensors]
-        if self._digest is None or self._digest[0] != state:
-            self._digest = state, self._hashed(tensors)
-        return self._digest[1]
+        return self._digests().whole
 
-    def _hashed(self, tensors: list[tuple[str, Tensor]]) -> str:
-        """16 hex digits of the config and of tensors by name."""
-        values = self.config.fingerprint_values
-        digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
-        for name, tensor in tensors:
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()[:16]
+    @property
+    def code_fingerprint(self) -> str:
+        """16 hex digits of what decides on the codes: encoder, quantizer and their config.
+
+        Tokens belong to it: codecs that share it give the same codes bit for bit, however they
+        differ in decoder and vocoder.
+        """
+        return self._digests().codes
+
+    @property
+    def code_fingerprints(self) -> tuple[str, ...]:
+        """Every name under which codes of this codec may have been stored, today's first.
+
+        They are `code_fingerprint`; `fingerprint`, which stores and language models held before
+        there was the other; and the names of the codecs that were given to `keep_codes_of`.
+        """
+        return self._identity.names(self._digests())
+
+    def keep_codes_of(self, earlier: HHCodec) -> None:
+        """Take what was stored by an earlier codec that makes the same codes, as this codec's own.
+
+        For a codec that got another decoder or vocoder. It is saved with the weights, and holds
+        as long as encoder and quantizer stay as they are.
+
+        Raises:
+            ValueError: encoder, quantizer or their config differ.
+        """
+        if self.code_fingerprint != earlier.code_fingerprint:
+            raise ValueError(
+                f"expected a codec of the same encoder and quantizer ({self.code_fingerprint}), "
+                f"got {earlier.code_fingerprint}, whose codes are others"
+            )
+        self._identity.keep(self._digests(), earlier.code_fingerprints)
+
+    def _digests(self) -> Digests:
+        return self._identity.digests(self.config.fingerprint_values, self.state_dict())
 
     def _apply(self, *args: Any, **kwargs: Any) -> HHCodec:
         """Move or convert the weights: torch may put the new ones where the old ones lay."""
-        self._digest = None
+        self._identity.forget()
         return super()._apply(*args, **kwargs)
 
     def fold(self) -> HHCodec:
         """Fold weight norm for inference, and return self in eval mode.
 
-        A folded codec gives the same codes and waveforms and has the same fingerprint, which is
+        A folded codec gives the same codes and waveforms and has the same fingerprints, which are
         taken now; it can neither train nor be saved.
         """
         if weight_normed(self):
-            fingerprint = self.fingerprint
+            digests = self._digests()
             fold_weight_norm(self)
-            self._folded_fingerprint = fingerprint
+            self._identity.frozen = digests
         return self.eval()
 
     def train(self, mode: bool = True) -> HHCodec:
@@ -166,7 +182,8 @@ class HHCodec(nn.Module):
     def replace_vocoder(self, vocoder: Vocoder) -> None:
         """Take another vocoder of the same mel convention, such as published weights.
 
-        Codes stay as they are; the fingerprint, which covers decoding too, changes.
+        Codes and their fingerprint stay as they are; `fingerprint`, which covers decoding too,
+        changes.
 
         Raises:
             ValueError: it expects mels of another convention, or one of the two is folded.
@@ -177,10 +194,10 @@ class HHCodec(nn.Module):
             raise ValueError("expected a vocoder with weight norm: load it with fold=False")
         self.config = replace(self.config, vocoder=vocoder.config).check()
         self.vocoder = vocoder
-        self._digest = None
+        self._identity.forget()
 
     def _check_not_folded(self, what: str) -> None:
-        if self._folded_fingerprint is not None:
+        if self._identity.frozen is not None:
             raise ValueError(f"a folded codec cannot be {what}: load it with fold=False")
 
     @_inferring
@@ -321,7 +338,7 @@ class HHCodec(nn.Module):
         if self.config.quantizer.shared_transform:
             tensors = {k: v for k, v in tensors.items() if not _is_shared_copy(k)}
         with whole_file(folder / CONFIG) as config, whole_file(folder / WEIGHTS) as weights:
-            save_file(tensors, weights)
+            save_file(tensors, weights, metadata=self._identity.to_header())
             self.config.save(config)
 
     @classmethod
@@ -345,6 +362,7 @@ class HHCodec(nn.Module):
             raise CodecConfigError(f"no codec weights at {folder / WEIGHTS}")
         try:
             tensors = load_file(folder / WEIGHTS)
+            codec._identity.read_header(_header(folder / WEIGHTS))
             missing, unexpected = codec.load_state_dict(tensors, strict=False)
         except (SafetensorError, RuntimeError) as error:
             raise CodecConfigError(
@@ -357,6 +375,12 @@ class HHCodec(nn.Module):
                 f"unexpected {unexpected[:3]}"
             )
         return codec.fold() if fold else codec.eval()
+
+
+def _header(path: Path) -> dict[str, str]:
+    """What a safetensors file says beside its tensors."""
+    with safe_open(path, "numpy") as file:
+        return file.metadata() or {}
 
 
 def _is_shared_copy(name: str) -> bool:

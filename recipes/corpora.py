@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from slm.storage import local_copy
+
 from .config import Config
 from .espeak import espeak_rows
 from .manifest import MANIFEST_NAME, CorpusRow, assign_splits, read_manifest
 from .published import libritts_rows, ljspeech_rows
+from .strings import string_rows
 
 
 def load_corpus(config: Config, work_folder: Path) -> list[CorpusRow]:
@@ -15,18 +18,20 @@ def load_corpus(config: Config, work_folder: Path) -> list[CorpusRow]:
 
     Args:
         config: The run's settings.
-        work_folder: Folder for a corpus that has to be made first (eSpeak NG).
+        work_folder: Folder for a corpus that has to be made first (eSpeak NG, strings of words).
 
     Raises:
         ValueError: The corpus is not there or breaks its layout; says what was looked for.
     """
-    rows = _rows(config, work_folder)
-    return assign_splits(
-        rows,
+    rows = assign_splits(
+        _rows(config, work_folder),
         valid_fraction=config.prepare.valid_fraction,
         test_fraction=config.prepare.test_fraction,
         seed=config.seed,
     )
+    if config.strings.train == 0:
+        return rows
+    return string_rows(rows, config.strings, work_folder / "strings", seed=config.seed)
 
 
 def _rows(config: Config, work_folder: Path) -> list[CorpusRow]:
@@ -37,7 +42,7 @@ def _rows(config: Config, work_folder: Path) -> list[CorpusRow]:
         return ljspeech_rows(config.corpora)
     if config.corpus == "libritts":
         return libritts_rows(config.corpora)
-    manifest = Path(config.corpus) / MANIFEST_NAME
+    manifest = local_copy(config.corpus) / MANIFEST_NAME
     if not manifest.is_file():
         raise ValueError(
             f"corpus: expected espeak, ljspeech, libritts or a folder that holds {MANIFEST_NAME}, "

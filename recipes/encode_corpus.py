@@ -2,63 +2,212 @@
 
     python -m recipes.encode_corpus recipes/configs/mini.yaml corpus=../shared/speech run=runs/real
 
-Shards appear whole: a run that was cut off goes on after its last shard.
+`encode_corpus.engine=ray` does the same on a cluster (docs/encoding_at_scale.md). Shards are
+planned before any is computed and appear whole: a run that was cut off makes those that are
+missing. Recordings that could not be read are listed in `bad_files.jsonl`, and such a run tries
+them again.
 """
 
 from __future__ import annotations
 
+import math
+import time
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from codec import HHCodec
-from codec.chunking import encode_clip
-from codec.store import AudioStore
 from eval.codebook import usage
-from slm import TokenStore, TokenStoreWriter
+from slm import TokenStore
+from slm.shards import ShardWriter
 
 from .commands import stage_command
 from .config import Config, thread_count
+from .corpora import load_corpus
+from .encode_batches import choose_device, encode_locally
+from .encode_plan import (
+    Batch,
+    Clip,
+    Coded,
+    Shard,
+    plan_batches,
+    plan_shards,
+    prepared_clips,
+    recorded_clips,
+)
+from .encode_ray import encode_on_ray
+from .files import write_json_lines
 from .manifest import SPLITS
-from .stages import stage_folder, write_metrics
+from .prepare import select_rows
+from .stages import say, stage_folder, write_metrics
 
 
 def main(config: Config) -> Path:
     """Encode every split with the trained codec.
 
     Raises:
-        ValueError: no codec or no prepared clips, or a store of another codec in the folder.
+        ValueError: no codec or no clips, a store of another codec in the folder, or more
+            unreadable recordings than `prepare.max_unreadable` allows.
+        OSError: a worker died, or the cluster could not do a batch.
     """
     folder = stage_folder(config, "encode_corpus")
-    torch.set_num_threads(thread_count(config))
     codec = HHCodec.from_pretrained(stage_folder(config, "train_codec") / "model")
-    fingerprint = codec.fingerprint
-    figures: dict[str, Any] = {"codec_fingerprint": fingerprint}
-    for split in SPLITS:
-        clips = AudioStore(stage_folder(config, "prepare") / split)
-        writer = TokenStoreWriter(
+    names = codec.code_fingerprints
+    shards = plan(config, codec.hop_length)
+    writers = {
+        split: ShardWriter(
             folder / split,
-            codec_fingerprint=fingerprint,
+            codec_fingerprint=names,
             codebook_size=codec.codebook_size,
             frame_rate=codec.frame_rate,
-            shard_codes=config.encode_corpus.shard_codes,
         )
-        encode_split(codec, clips, writer)
-        figures[split] = split_figures(TokenStore(folder / split, fingerprint))
+        for split in SPLITS
+    }
+    missing = [each for each in shards if not writers[each.split].is_done(each.index, each.plan)]
+    say("encode_corpus", f"{len(missing)} of {len(shards)} shards are to be made")
+    figures: dict[str, Any] = {"codec_fingerprint": names[0]}
+    if missing:
+        figures["encoding"] = encode_shards(config, codec, shards, missing, writers)
+    for split in SPLITS:
+        writers[split].close(sum(shard.split == split for shard in shards))
+        figures[split] = split_figures(TokenStore(folder / split, names))
     write_metrics(folder, figures)
     return folder
 
 
-def encode_split(codec: HHCodec, clips: AudioStore, writer: TokenStoreWriter) -> None:
-    """Encode the clips that no finished shard holds yet, in the store's order."""
-    kept = ("start", "num_samples")
-    for index, row in enumerate(tqdm(clips.rows, desc=clips.folder.name, unit="clip")):
-        if row["id"] not in writer.done_ids:
-            codes = encode_clip(codec, clips.waveform(index))
-            writer.add(codes, {key: value for key, value in row.items() if key not in kept})
-    writer.close()
+def plan(config: Config, hop_length: int) -> list[Shard]:
+    """Every shard of every split; the same for the same clips and `encode_corpus.shard_codes`.
+
+    Raises:
+        ValueError: a split without clips.
+    """
+    settings = config.encode_corpus
+    prepared = stage_folder(config, "prepare")
+    rows = select_rows(load_corpus(config, prepared), config)[0] if settings.recordings else []
+    shards: list[Shard] = []
+    for split in SPLITS:
+        shifts = settings.shifts if split == "train" else []
+        clips: list[Clip]
+        if settings.recordings:
+            own = [row for row in rows if row.split == split]
+            clips = recorded_clips(own, config, hop_length, shifts, settings.shift_select)
+        else:
+            clips = prepared_clips(prepared / split, hop_length, shifts, settings.shift_select)
+        if not clips:
+            raise ValueError(f"no clip is in split {split!r} of corpus {config.corpus!r}")
+        shards += plan_shards(split, clips, settings.shard_codes)
+    return shards
+
+
+def encode_shards(
+    config: Config,
+    codec: HHCodec,
+    shards: Sequence[Shard],
+    missing: Sequence[Shard],
+    writers: Mapping[str, ShardWriter],
+) -> dict[str, Any]:
+    """Make the missing shards; returns how fast, the start of processes and actors included.
+
+    Raises:
+        ValueError: too many recordings are unreadable.
+    """
+    most = round(config.encode_corpus.batch_seconds * codec.frame_rate)
+    batches = [batch for shard in missing for batch in plan_batches(shard, most)]
+    start = time.perf_counter()
+    arrivals: list[float] = []
+    bad: list[dict[str, Any]] = []
+    samples = 0
+    allowed = math.floor(config.prepare.max_unreadable * sum(len(each.clips) for each in shards))
+    try:
+        with closing(computed(config, batches)) as coded:
+            for shard, found in whole_shards(missing, _noted(coded, arrivals)):
+                bad += write_shard(writers[shard.split], shard, found)
+                samples += sum(num_samples for _, num_samples, _ in found)
+                if len(bad) > allowed:
+                    raise ValueError(_too_many(bad, config))
+    finally:
+        write_json_lines(stage_folder(config, "encode_corpus") / "bad_files.jsonl", bad)
+    seconds = time.perf_counter() - start
+    hours = samples / codec.sample_rate / 3600
+    return {
+        "engine": config.encode_corpus.engine,
+        "hours": round(hours, 4),
+        "seconds": round(seconds, 2),
+        "first_batch_seconds": round(arrivals[0] - start, 2),
+        "hours_an_hour": round(hours / seconds * 3600, 2),
+        "bad_files": len(bad),
+    }
+
+
+def computed(config: Config, batches: Sequence[Batch]) -> Generator[Coded, None, None]:
+    """The batches as the engine computes them, in its own order."""
+    settings = config.encode_corpus
+    source = stage_folder(config, "train_codec") / "model"
+    if settings.engine == "ray":
+        return encode_on_ray(
+            batches,
+            source,
+            address=settings.address,
+            device=settings.device,
+            workers=settings.workers,
+            cores=thread_count(config),
+        )
+    device = choose_device(settings.device, torch.cuda.device_count())
+    workers = settings.workers or (1 if device == "cuda" else thread_count(config))
+    return encode_locally(batches, str(source), device, workers)
+
+
+def whole_shards(
+    missing: Sequence[Shard], results: Iterable[Coded]
+) -> Iterator[tuple[Shard, list[tuple[Any, int, str]]]]:
+    """Shards as soon as their last batch is there, with codes, samples and reason of each clip."""
+    waiting = {(shard.split, shard.index): shard for shard in missing}
+    found: dict[tuple[str, int], dict[int, tuple[Any, int, str]]] = {key: {} for key in waiting}
+    for coded in results:
+        key = (coded.batch.split, coded.batch.shard)
+        if key not in waiting:  # a batch that came twice
+            continue
+        clips = zip(coded.codes, coded.num_samples, coded.reasons, strict=True)
+        found[key].update(zip(coded.batch.positions, clips, strict=True))
+        if len(found[key]) == len(waiting[key].clips):
+            shard, parts = waiting.pop(key), found.pop(key)
+            yield shard, [parts[position] for position in range(len(parts))]
+    assert not waiting, f"the engine left out batches of {sorted(waiting)[:3]}"
+
+
+def write_shard(
+    writer: ShardWriter, shard: Shard, found: Sequence[tuple[Any, int, str]]
+) -> list[dict[str, Any]]:
+    """Write one shard; returns the recordings that it lacks, and why."""
+    codes, rows, bad = [], [], []
+    for clip, (its_codes, num_samples, reason) in zip(shard.clips, found, strict=True):
+        if its_codes is None:
+            bad.append({"id": clip.row["id"], "reason": reason})
+            continue
+        codes.append(its_codes)
+        rows.append(clip.row | clip.source.known(num_samples))
+    writer.write(shard.index, codes, rows, plan=shard.plan, bad=bad)
+    return [{"split": shard.split, **each} for each in bad]
+
+
+def _noted(coded: Iterable[Coded], arrivals: list[float]) -> Iterator[Coded]:
+    """The batches as they are, and when each came."""
+    for batch in coded:
+        arrivals.append(time.perf_counter())
+        yield batch
+
+
+def _too_many(bad: Sequence[Mapping[str, Any]], config: Config) -> str:
+    """The message that stops a broken corpus."""
+    shown = "".join(f"\n  {entry['id']}: {entry['reason']}" for entry in bad[:5])
+    return (
+        f"more than {config.prepare.max_unreadable:.1%} of the clips of {config.corpus!r} are "
+        "unreadable; mend them, see that every node reads the same paths, or raise "
+        f"prepare.max_unreadable; shards that lack them are made again. The first:{shown}"
+    )
 
 
 def split_figures(store: TokenStore) -> dict[str, Any]:

@@ -3,11 +3,13 @@
     python -m recipes.evaluate recipes/configs/mini.yaml corpus=../shared/speech run=runs/real
 
 Reconstructions are compared with their recordings on valid and test. Words are recognised in the
-recordings, reconstructions and generated speech of the valid speakers that training knows.
+recordings, reconstructions and generated speech of the texts that were spoken, those of speakers
+that training knows apart from those of others.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -88,27 +90,37 @@ def reconstruction_scores(config: Config, folder: Path) -> dict[str, Scored]:
 
 
 def word_scores(config: Config, folder: Path) -> dict[str, Scored]:
-    """Word errors of recordings, reconstructions and speech, for texts of known speakers.
+    """Word errors of recordings, reconstructions and speech; names of others' end in `_unseen`.
 
-    All three are of the same clips, those that were both reconstructed and spoken.
+    All of a group are of the same clips, those that were both reconstructed and spoken.
     """
-    known = known_speakers(config)
-    spoken = {row["id"]: path for row, path, _ in generated(config, "spoken", "valid")}
-    versions: dict[str, list[Pair]] = {"original": [], "reconstructed": [], "spoken": []}
-    for row, path, recordings in generated(config, "reconstructed/valid", "valid"):
-        if row["speaker"] in known and row["id"] in spoken:
-            sounds = (recordings[row["id"]], path, spoken[row["id"]])
-            for version, sound in zip(versions, sounds, strict=True):
-                versions[version].append(Pair(row["id"], None, sound, row["text"], row["speaker"]))
+    known, split = known_speakers(config), config.generate.split
+    spoken = {
+        kind: {row["id"]: path for row, path, _ in generated(config, kind, split)}
+        for kind in spoken_kinds(config)
+    }
+    versions: dict[str, list[Pair]] = {}
+    for row, path, recordings in generated(config, f"reconstructed/{split}", split):
+        if row["id"] in spoken["spoken"]:
+            sounds = {"original": recordings[row["id"]], "reconstructed": path}
+            sounds |= {kind: paths[row["id"]] for kind, paths in spoken.items()}
+            group = "" if row["speaker"] in known else "_unseen"
+            for kind, sound in sounds.items():
+                pair = Pair(row["id"], None, sound, row["text"], row["speaker"])
+                versions.setdefault(kind + group, []).append(pair)
     recognizer = PocketSphinxRecognizer(config.evaluate.words)
     scored = {}
     for version, pairs in versions.items():
-        if pairs:
-            into = folder / "words" / version
-            metrics = [WerMetric(recognizer)]
-            workers = config.evaluate.workers
-            scored[version] = Scored(into, score_pairs(pairs, metrics, into, num_workers=workers))
+        into = folder / "words" / version
+        metrics = [WerMetric(recognizer)]
+        workers = config.evaluate.workers
+        scored[version] = Scored(into, score_pairs(pairs, metrics, into, num_workers=workers))
     return scored
+
+
+def spoken_kinds(config: Config) -> list[str]:
+    """What was spoken: the best of each text, and beside it the first where there were several."""
+    return ["spoken", "spoken_first"] if config.generate.best_of > 1 else ["spoken"]
 
 
 def known_speakers(config: Config) -> set[str]:
@@ -213,19 +225,23 @@ def language_model_figures(config: Config) -> dict[str, Any]:
 
 
 def generation_figures(config: Config) -> dict[str, Any]:
-    """How often speech had to be cut off, and how long it is beside the recordings."""
+    """How often speech had to be cut off, and how long it is beside the recordings.
+
+    `runaway_rate` counts what ran away in every attempt, `first_attempt_runaway_rate` in the first.
+    """
     figures = {}
-    for kind in ("known", "unseen"):
+    for spoken, kind in itertools.product(spoken_kinds(config), ("known", "unseen")):
         items = [
             row
-            for row, _, _ in generated(config, "spoken", "valid")
+            for row, _, _ in generated(config, spoken, config.generate.split)
             if row["known_speaker"] == (kind == "known")
         ]
         if items:
             ratios = [row["generated_duration"] / row["duration"] for row in items]
-            figures[f"spoken_{kind}_speakers"] = {
+            figures[f"{spoken}_{kind}_speakers"] = {
                 "clips": len(items),
                 "runaway_rate": float(np.mean([row["truncated"] for row in items])),
+                "first_attempt_runaway_rate": float(np.mean([bool(r["rejected"]) for r in items])),
                 "duration_ratio_median": float(np.median(ratios)),
             }
     return figures

@@ -38,7 +38,7 @@ from .verifiers import make_verifiers
 
 @dataclass(frozen=True)
 class Request:
-    """A text of the valid split (row and index) to speak, and a recording (T,) of its speaker."""
+    """A text (row and index in its split) to speak, and a recording (T,) of its speaker."""
 
     row: dict[str, Any]
     index: int
@@ -68,7 +68,7 @@ def main(config: Config) -> Path:
         split: reconstruct(config, synthesizer, split, folder / "reconstructed" / split)
         for split in ("valid", "test")
     }
-    said = speak(config, synthesizer, folder / "spoken", verifiers)
+    said = speak(config, synthesizer, folder, verifiers)
     continued = continue_clips(config, synthesizer, folder / "continued")
     figures = {
         "reconstructed": counts,
@@ -82,7 +82,8 @@ def main(config: Config) -> Path:
 
 def reconstruct(config: Config, synthesizer: Synthesizer, split: str, folder: Path) -> int:
     """Decode the codes of a split's clips; returns how many."""
-    store = TokenStore(stage_folder(config, "encode_corpus") / split, synthesizer.codec.fingerprint)
+    encoded = stage_folder(config, "encode_corpus") / split
+    store = TokenStore(encoded, synthesizer.codec.code_fingerprints)
     clips = AudioStore(stage_folder(config, "prepare") / split)
     samples = {row["id"]: row["num_samples"] for row in clips.rows}
     chosen = spread(list(range(len(store))), config.generate.reconstruct)
@@ -100,29 +101,37 @@ def reconstruct(config: Config, synthesizer: Synthesizer, split: str, folder: Pa
 def speak(
     config: Config, synthesizer: Synthesizer, folder: Path, verifiers: Mapping[str, Verifier]
 ) -> list[dict[str, Any]]:
-    """Speak texts of the valid split, each prompted by another recording of its speaker."""
+    """Speak texts into `folder`/spoken, each prompted by another recording of its speaker.
+
+    Where the best of several is kept, the first lies in `folder`/spoken_first.
+    """
     settings = config.generate
     requests = choose_texts(config)
-    recordings = AudioStore(stage_folder(config, "prepare") / "valid")
+    recordings = AudioStore(stage_folder(config, "prepare") / settings.split)
     rate, frame_rate = recordings.sample_rate, synthesizer.codec.frame_rate
-    items: list[dict[str, Any]] = []
+    items: dict[str, list[dict[str, Any]]] = {"spoken": []}
+    if verifiers:
+        items["spoken_first"] = []
     size = 1 if verifiers else settings.batch_size
     for start in tqdm(range(0, len(requests), size), desc="speak", unit="batch"):
         batch = requests[start : start + size]
         made = spoken(synthesizer, batch, settings, verifiers)
-        for request, result in zip(batch, made, strict=True):
+        for request, results in zip(batch, made, strict=True):
             name = request.row["id"]
             files = {
                 "prompt": f"prompts/{request.prompt_id}.flac",
                 "reference": f"recordings/{name}.flac",
             }
-            result.save(folder / f"{name}.flac")
-            write_audio(folder / files["prompt"], request.prompt, rate)
-            write_audio(folder / files["reference"], recordings.waveform(request.index), rate)
             about = {"prompt_id": request.prompt_id, "known_speaker": request.known_speaker}
-            items.append(request.row | described(result, frame_rate) | files | about)
-    write_json_lines(folder / "items.jsonl", items)
-    return items
+            for (kind, kept), result in zip(items.items(), results, strict=False):
+                into = folder / kind
+                result.save(into / f"{name}.flac")
+                write_audio(into / files["prompt"], request.prompt, rate)
+                write_audio(into / files["reference"], recordings.waveform(request.index), rate)
+                kept.append(request.row | described(result, frame_rate) | files | about)
+    for kind, kept in items.items():
+        write_json_lines(folder / kind / "items.jsonl", kept)
+    return items["spoken"]
 
 
 def spoken(
@@ -130,11 +139,11 @@ def spoken(
     batch: list[Request],
     settings: GenerateConfig,
     verifiers: Mapping[str, Verifier],
-) -> list[Synthesis]:
-    """Speech of some requests at once; with verifiers, the best of several of each."""
+) -> list[tuple[Synthesis, ...]]:
+    """Speech of some requests at once: one of each, or the best of several and the first."""
     drawn = sampling(settings)
     if verifiers:
-        return [
+        tried = [
             speak_best(
                 synthesizer,
                 request.row["text"],
@@ -143,15 +152,17 @@ def spoken(
                 prompt=request.prompt,
                 seed=request.seed,
                 settings=drawn,
-            ).best
+            )
             for request in batch
         ]
-    return synthesizer.tts_batch(
+        return [(each.best, each.candidates[0]) for each in tried]
+    made = synthesizer.tts_batch(
         [request.row["text"] for request in batch],
         prompts=[request.prompt for request in batch],
         seeds=[request.seed for request in batch],
         settings=drawn,
     )
+    return [(each,) for each in made]
 
 
 def continue_clips(config: Config, synthesizer: Synthesizer, folder: Path) -> list[dict[str, Any]]:
@@ -193,18 +204,18 @@ def continue_clips(config: Config, synthesizer: Synthesizer, folder: Path) -> li
 
 
 def choose_texts(config: Config) -> list[Request]:
-    """Texts of valid whose speaker left another recording, known speakers first.
+    """Texts of a split whose speaker left another recording, known speakers first.
 
-    The prompt of a known speaker is a training clip, that of another a different valid clip.
+    The prompt of a known speaker is a training clip, that of another a different clip of the split.
     """
     settings = config.generate
     prepared = stage_folder(config, "prepare")
-    stores = {split: AudioStore(prepared / split) for split in ("train", "valid")}
+    stores = {split: AudioStore(prepared / split) for split in ("train", settings.split)}
     heard = {row["speaker"] for row in stores["train"].rows}
     requests: dict[bool, list[Request]] = {True: [], False: []}
-    for index, row in enumerate(stores["valid"].rows):
+    for index, row in enumerate(stores[settings.split].rows):
         known = row["speaker"] in heard
-        source = stores["train" if known else "valid"]
+        source = stores["train" if known else settings.split]
         others = [
             n
             for n, other in enumerate(source.rows)
@@ -233,6 +244,7 @@ def described(result: Synthesis, frame_rate: float) -> dict[str, Any]:
         "codes": result.codes[result.num_given_codes :].tolist(),
         "frame_rate": frame_rate,
         "truncated": result.truncated,
+        "rejected": list(result.rejected),
         "seed": result.seed,
         "generated_duration": result.duration,
         "num_given_codes": result.num_given_codes,

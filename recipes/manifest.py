@@ -1,6 +1,6 @@
 """The manifest: one JSON object a line, the one form in which every corpus reaches `prepare`.
 
-Fields: `id`, `audio` (path, relative to the manifest's folder), `duration` (s), `text` ('' where
+Fields: `id`, `audio` (path, from the manifest's folder on), `duration` (s), `text` ('' where
 there is no transcript), `speaker`, `lang`, and `split` (train, valid or test; may be absent from
 every line of a corpus that has no splits). Further fields are carried along untouched.
 """
@@ -87,11 +87,17 @@ def read_manifest(path: Path) -> list[CorpusRow]:
 
 
 def write_manifest(path: Path, rows: Iterable[CorpusRow]) -> None:
-    """Write rows as a manifest, whole or not at all; audio paths relative to its folder."""
+    """Write rows as a manifest, whole or not at all.
+
+    Audio below its folder is named from there, so that both can be moved; other audio absolutely.
+    """
+    folder = path.parent.absolute()
     records = []
     for row in rows:
+        audio = row.audio.absolute()
+        place = audio.relative_to(folder) if audio.is_relative_to(folder) else audio
         record: dict[str, Any] = {name: getattr(row, name) for name in ("id", "duration", "text")}
-        record |= {"audio": row.audio.relative_to(path.parent).as_posix(), "speaker": row.speaker}
+        record |= {"audio": place.as_posix(), "speaker": row.speaker}
         record |= {"lang": row.lang} | ({"split": row.split} if row.split else {}) | row.extra
         records.append(record)
     write_json_lines(path, records)

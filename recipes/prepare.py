@@ -161,7 +161,7 @@ def _write_store(
     with AudioStoreWriter(folder, config.prepare.sample_rate) as writer:
         for row, clip in zip(rows, clips, strict=True):
             if clip.waveform is not None:
-                writer.add(clip.waveform, _store_row(row, clip.waveform, config))
+                writer.add(clip.waveform, store_row(row, len(clip.waveform), config))
                 continue
             unreadable.append(_record(row, "unreadable", clip.reason))
             if len(unreadable) > allowed:
@@ -169,7 +169,7 @@ def _write_store(
     return unreadable
 
 
-def _store_row(row: CorpusRow, waveform: np.ndarray, config: Config) -> dict[str, Any]:
+def store_row(row: CorpusRow, num_samples: int, config: Config) -> dict[str, Any]:
     """What the store keeps of a clip beside its samples."""
     own = {
         "id": row.id,
@@ -178,7 +178,7 @@ def _store_row(row: CorpusRow, waveform: np.ndarray, config: Config) -> dict[str
         "lang": row.lang,
         "split": row.split,
         "source": row.extra.get("source", Path(config.corpus).name),
-        "duration": round(len(waveform) / config.prepare.sample_rate, 6),
+        "duration": round(num_samples / config.prepare.sample_rate, 6),
     }
     return row.extra | own
 

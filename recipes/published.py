@@ -7,12 +7,14 @@ LibriTTS (CC BY 4.0, https://arxiv.org/abs/1904.02882):
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import soundfile
 
 from .downloads import download, unpack
+from .importing import Skip, Utterance
 from .manifest import CorpusRow
 from .schema import CorporaConfig
 
@@ -43,29 +45,46 @@ LIBRITTS_SHA256 = {
 }
 
 
+# What a subset's name begins with -> split.
+_SPLIT_OF = {"train": "train", "dev": "valid", "test": "test"}
+
+
 def ljspeech_rows(settings: CorporaConfig) -> list[CorpusRow]:
     """LJSpeech: one woman reading, 13,100 clips, English; it has no splits of its own.
 
     Raises:
         ValueError: The corpus is not there, or a line or recording of it is missing.
     """
-    root = _folder(settings, LJSPEECH)
+    return [_row(found) for found in ljspeech_utterances(_folder(settings, LJSPEECH))]
+
+
+def ljspeech_utterances(folder: Path) -> Iterator[Utterance]:
+    """The lines of metadata.csv.
+
+    Args:
+        folder: `LJSpeech-1.1/`, or the folder that it lies in.
+
+    Raises:
+        ValueError: No metadata.csv, or a line of it that is not of the format.
+    """
+    root = folder / LJSPEECH.member if (folder / LJSPEECH.member).is_dir() else folder
     metadata = root / "metadata.csv"
     if not metadata.is_file():
         raise ValueError(f"{metadata}: not found; expected LJSpeech 1.1 in {root}")
-    rows = []
     lines = metadata.read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(lines, start=1):
         fields = line.split("|")
         if len(fields) != 3:
             raise ValueError(f"{metadata}:{number}: expected id|text|normalized, got {line!r}")
         name, text, normalized = fields
-        audio = root / "wavs" / f"{name}.wav"
         extra = {"source": "ljspeech", "gender": "f", "text_norm": normalized}
-        rows.append(
-            CorpusRow(name, audio, _duration(audio), text, "ljspeech", "en", split="", extra=extra)
-        )
-    return rows
+        audio = root / "wavs" / f"{name}.wav"
+        yield Utterance(name, audio, text, "ljspeech", "en", extra=extra)
+
+
+def fetch_ljspeech(folder: Path) -> None:
+    """Download LJSpeech to `folder` unless it is there."""
+    _folder(CorporaConfig(str(folder), download=True), LJSPEECH)
 
 
 def libritts_rows(settings: CorporaConfig) -> list[CorpusRow]:
@@ -82,28 +101,71 @@ def libritts_rows(settings: CorporaConfig) -> list[CorpusRow]:
                 raise ValueError(
                     f"corpora.{split}_subsets: expected some of {expected}, got {subset!r}"
                 )
-            url = LIBRITTS_URL.format(subset=subset)
-            archive = Archive(url, LIBRITTS_SHA256[subset], f"LibriTTS/{subset}")
-            rows += _subset_rows(_folder(settings, archive), split)
+            folder = _folder(settings, _subset(subset))
+            rows += [_row(found) for found in _subset_utterances(folder, split)]
     return rows
 
 
-def _subset_rows(folder: Path, split: str) -> list[CorpusRow]:
+def libritts_utterances(folder: Path) -> Iterator[Utterance | Skip]:
+    """The clips of every subset that is there; train-*, dev-* and test-* make the splits.
+
+    Args:
+        folder: `LibriTTS/`, or the folder that it lies in.
+
+    Raises:
+        ValueError: No subset is there, or one without clips.
+    """
+    root = folder / "LibriTTS" if (folder / "LibriTTS").is_dir() else folder
+    subsets = [name for name in LIBRITTS_SHA256 if (root / name).is_dir()]
+    if not subsets:
+        raise ValueError(f"{root}: expected some of {', '.join(LIBRITTS_SHA256)}, found none")
+    for name in subsets:
+        yield from _subset_utterances(root / name, _SPLIT_OF[name.split("-")[0]])
+
+
+def fetch_libritts(folder: Path, subsets: Sequence[str]) -> None:
+    """Download subsets of LibriTTS to `folder` unless they are there.
+
+    Raises:
+        ValueError: There is no such subset.
+    """
+    unknown = sorted(set(subsets) - set(LIBRITTS_SHA256))
+    if unknown or not subsets:
+        raise ValueError(f"expected some of {', '.join(LIBRITTS_SHA256)}, got {unknown}")
+    for subset in subsets:
+        _folder(CorporaConfig(str(folder), download=True), _subset(subset))
+
+
+def _subset(name: str) -> Archive:
+    """The archive of a LibriTTS subset."""
+    return Archive(LIBRITTS_URL.format(subset=name), LIBRITTS_SHA256[name], f"LibriTTS/{name}")
+
+
+def _subset_utterances(folder: Path, split: str) -> Iterator[Utterance | Skip]:
     """The clips of one LibriTTS subset, sorted by id."""
-    rows = []
-    for audio in sorted(folder.glob("*/*/*.wav")):
-        original, normalized = (
-            _transcript(audio.with_name(f"{audio.stem}.{kind}.txt"))
-            for kind in ("original", "normalized")
-        )
+    found = sorted(folder.glob("*/*/*.wav"))
+    if not found:
+        raise ValueError(f"{folder}: expected <speaker>/<chapter>/<id>.wav inside, found none")
+    for audio in found:
+        try:
+            original, normalized = (
+                _transcript(audio.with_name(f"{audio.stem}.{kind}.txt"))
+                for kind in ("original", "normalized")
+            )
+        except ValueError as error:
+            yield Skip(audio.stem, str(error), "transcript")
+            continue
         extra = {"source": f"libritts_{folder.name}", "text_norm": normalized}
         speaker = audio.parent.parent.name
-        rows.append(
-            CorpusRow(audio.stem, audio, _duration(audio), original, speaker, "en", split, extra)
-        )
-    if not rows:
-        raise ValueError(f"{folder}: expected <speaker>/<chapter>/<id>.wav inside, found none")
-    return rows
+        yield Utterance(audio.stem, audio, original, speaker, "en", split, extra)
+
+
+def _row(found: Utterance | Skip) -> CorpusRow:
+    """The row of a clip; a published corpus that was unpacked whole has no clip without one."""
+    if isinstance(found, Skip):
+        raise ValueError(found.reason)
+    row = (found.id, found.audio, _duration(found.audio), found.text, found.speaker, found.lang)
+    return CorpusRow(*row, split=found.split, extra=found.extra)
 
 
 def _folder(settings: CorporaConfig, archive: Archive) -> Path:

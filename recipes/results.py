@@ -66,7 +66,7 @@ def write_results(
             summary_table("Words", words, note=WORDS_NOTE),
             figure_table("Language model", figures["language_model"], "nats a code, by split"),
             figure_table("Codebook", figures["codebook"], "codes of the coded stage, by split"),
-            figure_table("Generation", figures["generation"], "speech of valid texts"),
+            figure_table("Generation", figures["generation"], f"texts of {config.generate.split}"),
         ],
         curves=[
             *codec_curves(config),
@@ -143,10 +143,11 @@ def clips(config: Config, scored: Mapping[str, ScoredClips]) -> list[Clip]:
         name: {row["id"]: row for row in json_lines(made / name / "items.jsonl")}
         for name in ("reconstructed/valid", "reconstructed/test", "spoken", "continued")
     }
-    both = [clip for clip in rows["spoken"] if clip in rows["reconstructed/valid"]]
+    reconstructed = f"reconstructed/{config.generate.split}"
+    both = [clip for clip in rows["spoken"] if clip in rows[reconstructed]]
     limit = config.evaluate.report_clips
     shown = [
-        recorded_clip(config, rows["spoken"][clip], ("reconstructed/valid", "spoken"), scored)
+        recorded_clip(config, rows["spoken"][clip], (reconstructed, "spoken"), scored)
         for clip in spread(both, limit)
     ]
     for name in ("reconstructed/test", "continued"):
@@ -180,11 +181,16 @@ def recorded_clip(
     if row.get("truncated"):
         notes["stopped"] = "at its longest, not by itself"
     for name, group in scored.items():
-        shown = {"original": "original", "spoken": "generated"}.get(name, "reconstructed")
-        if shown in audio:
+        if shown_as(name) in audio:
             for key, value in item_notes(group.folder, row["id"]).items():
                 notes[f"{name} {key}"] = value
     return Clip(f"{row['split']} {row['id']}", row["text"], notes, audio)
+
+
+def shown_as(scored: str) -> str:
+    """The player that a group of scores belongs to; "" for one that is not shown."""
+    kinds = {"original": "original", "spoken": "generated", "spoken_first": ""}
+    return kinds.get(scored.removesuffix("_unseen"), "reconstructed")
 
 
 def provenance(config: Config) -> dict[str, str]:

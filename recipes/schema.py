@@ -108,6 +108,38 @@ class EspeakConfig:
 
 
 @dataclass
+class StringsConfig:
+    """Strings of words out of a corpus of single words (recipes/strings.py); off by default."""
+
+    # Strings of each split, dealt out to its speakers in turn; train 0 = the corpus as it is.
+    train: int = 0
+    valid: int = 100
+    test: int = 100
+    # Words of a string; those of valid and test have more, and occur inside none of train.
+    min_words: int = 1
+    max_words: int = 6
+    min_held_out_words: int = 3
+    # Silence between two recordings, drawn evenly, seconds.
+    min_pause: float = 0.1
+    max_pause: float = 0.25
+    # Share of valid's recordings that become test's, so that test has voices that train has, too.
+    known_in_test: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("train", "valid", "test"):
+            value = getattr(self, name)
+            require(value >= 0, f"strings.{name}", "a count >= 0", value)
+        sizes = (self.min_words, self.min_held_out_words, self.max_words)
+        ordered = 1 <= sizes[0] <= sizes[1] <= sizes[2]
+        words = "1 <= min_words <= min_held_out_words <= max_words"
+        require(ordered, "strings.min_words", words, sizes)
+        pauses = (self.min_pause, self.max_pause)
+        require(0 <= pauses[0] <= pauses[1], "strings.min_pause", "0 <= min <= max", pauses)
+        share = self.known_in_test
+        require(0 <= share < 1, "strings.known_in_test", "a share in [0, 1)", share)
+
+
+@dataclass
 class CodecConfig:
     """The codec's sizes."""
 
@@ -177,17 +209,51 @@ class EncodeCorpusConfig:
 
     # A shard is written, and safe from a crash, once it holds this many codes.
     shard_codes: int = 65536
+    # Clips of train are encoded once more from each of these samples on: other codes of the same
+    # sounds, for a language model of little speech. Only where the manifest has these values.
+    shifts: list[int] = field(default_factory=list)
+    shift_select: dict[str, Any] = field(default_factory=dict)
+    # Read the corpus's own recordings as prepare would have stored them, not what it stored.
+    recordings: bool = False
+    # local = processes of this machine; ray = a Ray cluster (extra `ray`), one started on this
+    # machine or the one at `address`, such as auto (docs/encoding_at_scale.md).
+    engine: str = runtime("local")
+    address: str | None = runtime(None)
+    # Processes that encode, with one thread or one GPU each; 0 = one a core or GPU.
+    workers: int = runtime(0)
+    # auto = a GPU where there is one; cpu or cuda.
+    device: str = runtime("auto")
+    # Audio that is encoded at once, clips of like length, and that is lost with a worker, seconds.
+    batch_seconds: float = runtime(120.0)
 
     def __post_init__(self) -> None:
+        for name, known in (("engine", ("local", "ray")), ("device", ("auto", "cpu", "cuda"))):
+            value = getattr(self, name)
+            require(value in known, f"encode_corpus.{name}", " or ".join(known), value)
+        require(self.workers >= 0, "encode_corpus.workers", "a count >= 0", self.workers)
+        seconds = self.batch_seconds
+        require(seconds >= 1, "encode_corpus.batch_seconds", "seconds >= 1", seconds)
         require(self.shard_codes > 0, "encode_corpus.shard_codes", "codes > 0", self.shard_codes)
+        positive = all(shift > 0 for shift in self.shifts)
+        distinct = len(set(self.shifts)) == len(self.shifts)
+        require(positive and distinct, "encode_corpus.shifts", "samples > 0, each once", self.shifts)
 
 
 @dataclass
 class TrainTextConfig:
-    """The SentencePiece text model."""
+    """How text becomes tokens: SentencePiece pieces, or phones that are aligned with the speech."""
 
-    # At most this many pieces; a small corpus may give fewer.
+    # pieces, or phones: English alone, with the dictionary and the aligner of pocketsphinx.
+    kind: str = "pieces"
+    # Pieces: at most this many; a small corpus may give fewer.
     vocab_size: int = 512
+    # Phones: clips of these languages are aligned, as the manifest spells them; the others become
+    # speech without text.
+    languages: list[str] = field(default_factory=lambda: ["en"])
+
+    def __post_init__(self) -> None:
+        kinds = ("pieces", "phones")
+        require(self.kind in kinds, "train_text.kind", " or ".join(kinds), self.kind)
 
 
 @dataclass
@@ -237,7 +303,9 @@ class GenerateConfig:
 
     # Clips of each of valid and test to reconstruct; null = all.
     reconstruct: int | None = None
-    # Texts of valid to speak in the voice of their own speaker: those whose speaker was heard in
+    # Split (valid or test) whose texts are spoken.
+    split: str = "valid"
+    # Its texts to speak in the voice of their own speaker: those whose speaker was heard in
     # training, and those whose speaker was not (null = all).
     texts_known: int | None = None
     texts_unseen: int | None = 20
@@ -249,7 +317,8 @@ class GenerateConfig:
     continue_seconds: float = 4.0
     temperature: float = 0.8
     top_p: float = 0.95
-    # Times each text is spoken; what the verifiers find best is kept. 1 = the first, unranked.
+    # Times each text is spoken; what the verifiers find best is kept, and the first beside it.
+    # 1 = the first, unranked.
     best_of: int = 1
     # What ranks them, the most important first: likelihood, words (the offline recogniser against
     # the text; verifier_words = all it may hear, null = its model), voice (likeness to the prompt).
@@ -262,6 +331,7 @@ class GenerateConfig:
         for name in ("given_seconds", "continue_seconds"):
             value = getattr(self, name)
             require(value > 0, f"generate.{name}", "seconds > 0", value)
+        require(self.split in ("valid", "test"), "generate.split", "valid or test", self.split)
         require(self.best_of > 0, "generate.best_of", "a count > 0", self.best_of)
         known = set(self.verifiers) <= set(VERIFIERS) and bool(self.verifiers)
         require(known, "generate.verifiers", f"some of {', '.join(VERIFIERS)}", self.verifiers)
@@ -297,6 +367,7 @@ class Config:
     prepare: PrepareConfig = field(default_factory=PrepareConfig)
     corpora: CorporaConfig = field(default_factory=CorporaConfig)
     espeak: EspeakConfig = field(default_factory=EspeakConfig)
+    strings: StringsConfig = field(default_factory=StringsConfig)
     codec: CodecConfig = field(default_factory=CodecConfig)
     train_codec: TrainCodecConfig = field(default_factory=TrainCodecConfig)
     encode_corpus: EncodeCorpusConfig = field(default_factory=EncodeCorpusConfig)

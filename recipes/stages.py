@@ -61,7 +61,7 @@ class StageReport:
 STAGES = {
     "prepare": Stage(
         "corpus -> one store of equal-loudness 24 kHz waveforms per split",
-        ("corpus", "languages", "seed", "prepare", "corpora", "espeak"),
+        ("corpus", "languages", "seed", "prepare", "corpora", "espeak", "strings"),
     ),
     "train_codec": Stage(
         "waveforms -> the codec: encoder, quantizer, decoder, vocoder",
@@ -117,6 +117,7 @@ def settings_of(config: Config, name: str) -> dict[str, Any]:
     # The sections of the corpora that this run does not read may change freely.
     unread = {"espeak": config.corpus != "espeak"}
     unread["corpora"] = config.corpus not in ("ljspeech", "libritts")
+    unread["strings"] = config.strings.train == 0
     return {key: value for key, value in settings.items() if not unread.get(key.split(".")[0])}
 
 

@@ -3,7 +3,8 @@
     python -m recipes.train_codec recipes/configs/mini.yaml corpus=../shared/speech run=runs/real
 
 Each phase leaves its checkpoint and metrics.jsonl in run/train_codec/<phase>; a phase that was
-cut off goes on from its last checkpoint.
+cut off goes on from its last checkpoint. Without phases the codec of `codec.start` is taken as it
+is, so that a language model of its codes can be trained alone.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ def main(config: Config) -> Path:
     """Run the phases in order and save the codec.
 
     Raises:
-        ValueError: no phases, a phase or codec that cannot be built, or a loss that diverged.
+        ValueError: neither phases nor `codec.start`, a phase or codec that cannot be built, or a
+            loss that diverged.
         StageError: `train_codec.only` left phases to be run.
     """
     folder = stage_folder(config, "train_codec")
@@ -41,7 +43,7 @@ def main(config: Config) -> Path:
         name: replace(phase, name=name).check() for name, phase in config.train_codec.phases.items()
     }
     if not phases:
-        raise ValueError("train_codec.phases: expected at least one phase, got none")
+        return take_as_it_is(config, folder)
     torch.set_num_threads(thread_count(config))
     valid = AudioStore(stage_folder(config, "prepare") / "valid")
     train = training_sources(config, folder, valid.sample_rate)
@@ -63,6 +65,23 @@ def main(config: Config) -> Path:
     codec.eval().save_pretrained(folder / "model")
     collect_critics([folder / name for name in reversed(phases)], folder / "model")
     write_metrics(folder, figures(codec, folder, list(phases)))
+    return folder
+
+
+def take_as_it_is(config: Config, folder: Path) -> Path:
+    """Save the codec of `codec.start`, its weights and its fingerprint unchanged.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if config.codec.start is None:
+        raise ValueError(
+            "train_codec.phases: expected at least one phase, or codec.start to take as it is; "
+            "got neither"
+        )
+    codec = HHCodec.from_pretrained(config.codec.start, fold=False)
+    codec.eval().save_pretrained(folder / "model")
+    write_metrics(folder, figures(codec, folder, []))
     return folder
 
 

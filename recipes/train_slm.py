@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import torch
 
 from codec import HHCodec
+from codec.store import AudioStore
 from slm import (
     DocumentSettings,
     Machines,
@@ -35,7 +36,10 @@ from slm import (
     rows_of_pieces,
     save_voices,
 )
+from slm.alignment import Spoken, spoken
+from slm.tokenizers import Tokenizer, load_tokenizer
 
+from .align import alignments_of
 from .commands import stage_command
 from .config import Config, thread_count
 from .files import write_json_lines
@@ -55,11 +59,10 @@ def main(config: Config) -> Path:
     torch.set_num_threads(thread_count(config))
     encoded = stage_folder(config, "encode_corpus")
     stores = {split: TokenStore(encoded / split) for split in SPLITS}
-    tokenizer = TextTokenizer.load(stage_folder(config, "train_text"))
+    tokenizer = load_tokenizer(stage_folder(config, "train_text"))
     lm = build_lm(config, stores["train"], tokenizer)
     if config.train_slm.place_codes:
-        codec = HHCodec.from_pretrained(stage_folder(config, "train_codec") / "model")
-        place_codes(lm, codec.codebook, config.seed)
+        place_codes(lm, load_codec(config).codebook, config.seed)
     rows = {split: packed_rows(config, stores[split], tokenizer, lm, split) for split in SPLITS}
     too_long = [{"split": split, **row} for split in SPLITS for row in rows[split].too_long]
     write_json_lines(folder / "too_long.jsonl", too_long)
@@ -94,7 +97,7 @@ def main(config: Config) -> Path:
     return folder
 
 
-def build_lm(config: Config, train: TokenStore, tokenizer: TextTokenizer) -> SpeechLM:
+def build_lm(config: Config, train: TokenStore, tokenizer: Tokenizer) -> SpeechLM:
     """A language model with random weights that depend on the seed alone."""
     settings = config.train_slm
     vocabulary = Vocabulary(
@@ -105,6 +108,10 @@ def build_lm(config: Config, train: TokenStore, tokenizer: TextTokenizer) -> Spe
     sizes = {"max_seq_len": settings.seq_len, "max_prompt_codes": settings.max_prompt_codes}
     if settings.start:
         sizes |= llama_sizes(settings.start)
+    if settings.overrides.get("code_table"):
+        if not settings.place_codes:
+            raise ValueError("train_slm.place_codes: expected true with a code_table, got false")
+        sizes["codebook_dim"] = load_codec(config).codebook.shape[1]
     torch.manual_seed(config.seed)
     lm = SpeechLM(
         SpeechLMConfig.preset(
@@ -118,12 +125,19 @@ def build_lm(config: Config, train: TokenStore, tokenizer: TextTokenizer) -> Spe
         )
     )
     if settings.start:
+        if not isinstance(tokenizer, TextTokenizer):
+            raise ValueError("train_slm.start: expected train_text.kind = pieces, got phones")
         import_llama(lm, settings.start, text_rows=rows_of_pieces(tokenizer, settings.start))
     return lm
 
 
+def load_codec(config: Config) -> HHCodec:
+    """The codec of this run."""
+    return HHCodec.from_pretrained(stage_folder(config, "train_codec") / "model")
+
+
 def packed_rows(
-    config: Config, store: TokenStore, tokenizer: TextTokenizer, lm: SpeechLM, split: str
+    config: Config, store: TokenStore, tokenizer: Tokenizer, lm: SpeechLM, split: str
 ) -> PackedRows:
     """The documents of a split; those of train are varied, the others are as they are."""
     settings = config.train_slm
@@ -134,6 +148,7 @@ def packed_rows(
         min_prompt_codes=settings.min_prompt_codes,
         max_prompt_codes=settings.max_prompt_codes,
         text_drop_probability=settings.text_drop_probability,
+        lookahead=lm.config.lookahead,
         **settings.documents,
     )
     return PackedRows(
@@ -144,7 +159,22 @@ def packed_rows(
         batch_size=settings.batch_size,
         settings=documents if split == "train" else documents.without_augmentation(),
         seed=config.seed,
+        alignments=spoken_rows(config, store, split) if lm.config.is_aligned else None,
     )
+
+
+def spoken_rows(config: Config, store: TokenStore, split: str) -> dict[str, Spoken]:
+    """Units and their counts of the rows of a split that were aligned, by id.
+
+    A row that was encoded from a later sample on has the alignment of the row it is a copy of.
+    """
+    units = alignments_of(stage_folder(config, "train_text"), split)
+    rate = AudioStore(stage_folder(config, "prepare") / split).sample_rate
+    return {
+        row["id"]: spoken(found, row["num_codes"], store.frame_rate, row.get("shift", 0) / rate)
+        for row in store.rows
+        if (found := units.get(row.get("base_id", row["id"])))
+    }
 
 
 def training_settings(config: Config) -> TrainingSettings:

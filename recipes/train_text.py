@@ -1,6 +1,10 @@
-"""Transcripts of the train split -> run/train_text/text.model, a SentencePiece model.
+"""Transcripts -> run/train_text: how a language model reads text.
 
-python -m recipes.train_text recipes/configs/mini.yaml corpus=../shared/speech run=runs/real
+    python -m recipes.train_text recipes/configs/mini.yaml corpus=../shared/speech run=runs/real
+
+`train_text.kind=pieces` trains a SentencePiece model on the train split (`text.model`).
+`train_text.kind=phones` writes a pronouncing lexicon (`lexicon.xz`) and aligns every split's clips
+with their phones (`<split>.alignment.jsonl`); what could not be aligned is listed beside it.
 """
 
 from __future__ import annotations
@@ -9,18 +13,31 @@ from pathlib import Path
 
 from codec.store import AudioStore
 from slm import TextTokenizer
+from slm.lexicon import LEXICON_NAME, Lexicon, read_dictionary
 
+from .align import align_split
+from .aligner import Aligner, dictionary_lines
 from .commands import stage_command
 from .config import Config
-from .stages import stage_folder, write_metrics
+from .manifest import SPLITS
+from .stages import say, stage_folder, write_metrics
+
+_NOTICE = (
+    "The Carnegie Mellon Pronouncing Dictionary, as pocketsphinx ships it.\n"
+    "Copyright (C) 1993-2015 Carnegie Mellon University. All rights reserved. BSD licence:\n"
+    "http://www.speech.cs.cmu.edu/cgi-bin/cmudict"
+)
 
 
 def main(config: Config) -> Path:
-    """Train the text model.
+    """Train the text model, or write the lexicon and align the clips.
 
     Raises:
-        ValueError: no clip has a transcript, or too few pieces were asked for.
+        ValueError: no clip has a transcript, too few pieces were asked for, or pocketsphinx is
+            missing.
     """
+    if config.train_text.kind == "phones":
+        return phones(config)
     folder = stage_folder(config, "train_text")
     rows = AudioStore(stage_folder(config, "prepare") / "train").rows
     texts = [row["text"] for row in rows if row["text"].strip()]
@@ -33,6 +50,31 @@ def main(config: Config) -> Path:
         "characters_per_piece": sum(map(len, texts)) / pieces,
     }
     write_metrics(folder, figures)
+    return folder
+
+
+def phones(config: Config) -> Path:
+    """Write the lexicon, then the alignments of every split."""
+    folder = stage_folder(config, "train_text")
+    if not (folder / LEXICON_NAME).is_file():
+        say("train_text", "learning letter-to-sound rules from the dictionary")
+        said = read_dictionary(dictionary_lines())
+        words = {word: said[word] for word in said if word.replace("'", "").isalpha()}
+        Lexicon.learn(words, _NOTICE).save(folder)
+    aligner = Aligner(Lexicon.load(folder))
+    prepared = stage_folder(config, "prepare")
+    figures = {
+        split: align_split(
+            AudioStore(prepared / split), folder, aligner, config.train_text.languages
+        )
+        for split in SPLITS
+    }
+    if not figures["train"]["aligned"]:
+        raise ValueError(
+            f"train_text: expected clips of train with a text in {config.train_text.languages}, "
+            f"got {figures['train']}"
+        )
+    write_metrics(folder, {"words": len(aligner.lexicon.words), **figures})
     return folder
 
 

@@ -1,11 +1,7 @@
-"""Generation speed beside the stock decoder's own, at the same weights, in one run.
+"""What generation is timed against: the stock library's, `transformers`' and ours, same weights."""
 
-Every figure is the best of a few rounds in which all contestants take turns, so that a busy
-machine slows them alike. The ceiling is what reading every weight once a token allows, measured
-here as products of a matrix of that size with a vector.
-"""
-
-import time
+import importlib.util
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -15,8 +11,8 @@ from torch import Tensor
 from x_transformers import AutoregressiveWrapper, TransformerWrapper
 
 from .config import GenerationSettings, SpeechLMConfig
-from .decoding import FusedDecoder, RowCache, fused_decoder
 from .generation import generate
+from .llama import export_llama
 from .model import SpeechLM, new_decoder
 from .vocabulary import Vocabulary
 
@@ -26,47 +22,37 @@ SIZES: dict[str, dict[str, Any]] = {
     "10M": {"dim": 256, "num_layers": 8, "num_heads": 4, "dim_head": 64},
     "43M": {"dim": 512, "num_layers": 12, "num_heads": 8, "dim_head": 64},
 }
+OTHERS = ("stock", "transformers")
+_OWN = {
+    "exact": {},
+    "compiled": {"compile": True},
+    "int8": {"weights": "int8"},
+    "bf16": {"weights": "bf16"},
+    "compiled_int8": {"weights": "int8", "compile": True},
+    "compiled_bf16": {"weights": "bf16", "compile": True},
+}
 _PROMPT_TOKENS = 32
-_NEAR, _FAR = 100, 2000
-_STEPS = 8  # timed together where single steps are
 _GREEDY = GenerationSettings(temperature=0)
 
 
-def bench_generation(
-    size: str = "10M", *, new_tokens: int = 32, rounds: int = 3, batch_size: int = 16
-) -> dict[str, Any]:
-    """Tokens a second of one size, stock and ours, at batch 1 and at `batch_size`.
+def names(compiled: bool = True) -> list[str]:
+    """Contestants that can run here.
 
     Args:
-        size: One of `SIZES`.
-        new_tokens: Generated a row and round.
-        rounds: Of which the fastest counts.
-        batch_size: Of the larger batch.
+        compiled: Whether to name those whose steps are compiled.
+    """
+    found = [name for name in OTHERS if name == "stock" or importlib.util.find_spec(name)]
+    return found + [name for name in _OWN if compiled or not name.startswith("compiled")]
 
-    Returns:
-        Tokens a second of each contestant, the ratios to stock, the ceiling and the share of it
-        that is reached, and what a step at position 2000 costs over one at 100.
+
+def random_lm(size: str, seed: int = 0, max_seq_len: int = 2048) -> SpeechLM:
+    """An untrained model of one of `SIZES`, in eval mode, with a quarter as many key heads.
 
     Raises:
         ValueError: A size that is not known.
     """
     if size not in SIZES:
         raise ValueError(f"expected a size of {sorted(SIZES)}, got {size!r}")
-    lm = random_lm(size)
-    stock = stock_twin(lm)
-    contestants: dict[str, Callable[[], object]] = {}
-    for rows, name in ((1, "batch_1"), (batch_size, f"batch_{batch_size}")):
-        contestants[f"stock_{name}"] = _stock_run(stock, rows, new_tokens)
-        for weights in ("exact", "int8", "bf16") if rows == 1 else ("exact",):
-            contestants[f"{weights}_{name}"] = _own_run(lm, rows, new_tokens, weights)
-    contestants |= {"ceiling": _streaming(lm)}
-    contestants |= _steps_at(lm)
-    seconds = _fastest(contestants, rounds)
-    return _report(lm, size, seconds, new_tokens, batch_size)
-
-
-def random_lm(size: str, seed: int = 0) -> SpeechLM:
-    """An untrained model of one of `SIZES`, in eval mode, with a quarter as many key heads."""
     sizes = SIZES[size]
     torch.manual_seed(seed)
     config = SpeechLMConfig(
@@ -74,7 +60,7 @@ def random_lm(size: str, seed: int = 0) -> SpeechLM:
         codec_fingerprint="bench",
         frame_rate=23.4375,
         num_kv_heads=sizes["num_heads"] // 4,
-        max_seq_len=_FAR + 48,
+        max_seq_len=max_seq_len,
         **sizes,
     )
     return SpeechLM(config).eval()
@@ -95,6 +81,15 @@ def stock_twin(lm: SpeechLM) -> AutoregressiveWrapper:
     return AutoregressiveWrapper(net).eval()
 
 
+def transformers_twin(lm: SpeechLM) -> Any:
+    """`LlamaForCausalLM` of the installed `transformers` with the weights of `lm`."""
+    from transformers import LlamaForCausalLM
+
+    with tempfile.TemporaryDirectory() as folder:
+        export_llama(lm, folder)
+        return LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+
+
 def prompt_tokens(lm: SpeechLM, rows: int) -> Tensor:
     """(rows, 32) int64 code tokens, the same every time."""
     generator = torch.Generator().manual_seed(0)
@@ -102,84 +97,40 @@ def prompt_tokens(lm: SpeechLM, rows: int) -> Tensor:
     return torch.randint(start, stop, (rows, _PROMPT_TOKENS), generator=generator)
 
 
-def _stock_run(stock: AutoregressiveWrapper, rows: int, new_tokens: int) -> Callable[[], object]:
-    size = stock.net.num_tokens
-    prompts = torch.randint(0, size, (rows, _PROMPT_TOKENS), generator=torch.Generator())
-    return lambda: stock.generate(prompts, new_tokens, temperature=0.0, cache_kv=True)
+def contestant(lm: SpeechLM, name: str, rows: int, new_tokens: int) -> Callable[[], object]:
+    """A call that continues `rows` prompts of 32 tokens by exactly `new_tokens` each, greedily.
 
+    Args:
+        lm: The model.
+        name: One of `names`.
+        rows: In a batch.
+        new_tokens: A row.
 
-def _own_run(lm: SpeechLM, rows: int, new_tokens: int, weights: str) -> Callable[[], object]:
-    prompts = list(prompt_tokens(lm, rows))
-    settings = replace(_GREEDY, weights=weights)
+    Raises:
+        ValueError: A name that is not known.
+    """
+    prompts = prompt_tokens(lm, rows)
+    if name == "stock":
+        stock = stock_twin(lm)
+        return lambda: stock.generate(prompts, new_tokens, temperature=0.0, cache_kv=True)
+    if name == "transformers":
+        return _transformers_run(lm, prompts, new_tokens)
+    if name not in _OWN:
+        raise ValueError(f"expected a contestant of {names()}, got {name!r}")
+    settings = replace(_GREEDY, **_OWN[name])
     return lambda: generate(
-        lm, prompts, settings, max_new_tokens=new_tokens, min_new_tokens=new_tokens
+        lm, list(prompts), settings, max_new_tokens=new_tokens, min_new_tokens=new_tokens
     )
 
 
-def _steps_at(lm: SpeechLM) -> dict[str, Callable[[], object]]:
-    decoder = fused_decoder(lm)
-    cache = decoder.new_cache(1, lm.config.max_seq_len)
-    token = prompt_tokens(lm, 1)[:, 0]
-
-    def steps(place: int) -> Callable[[], object]:
-        return lambda: _walk(decoder, cache, token, place)
-
-    return {"near": steps(_NEAR), "far": steps(_FAR)}
-
-
-@torch.no_grad()
-def _walk(decoder: FusedDecoder, cache: RowCache, token: Tensor, place: int) -> None:
-    for step in range(_STEPS):
-        decoder.step(token, [place + step], cache)
-
-
-def _streaming(lm: SpeechLM) -> Callable[[], object]:
-    """Read as many bytes as the weights of a step hold: all but embedding and unused head rows."""
-    vocabulary, width = lm.vocabulary, lm.config.dim
-    unread = vocabulary.vocab_size + vocabulary.code_start - 1
-    rows = lm.num_parameters // width - unread
-    matrix, vector = torch.randn(rows, width), torch.randn(width)
-
-    def run() -> None:
-        for _ in range(_STEPS):
-            torch.mv(matrix, vector)
-
-    return run
-
-
-def _fastest(contestants: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Seconds of each one's fastest round, after one that is not counted."""
-    best = dict.fromkeys(contestants, float("inf"))
-    for turn in range(rounds + 1):
-        for name, run in contestants.items():
-            start = time.perf_counter()
-            run()
-            if turn:
-                best[name] = min(best[name], time.perf_counter() - start)
-    return best
-
-
-def _report(
-    lm: SpeechLM, size: str, seconds: dict[str, float], new_tokens: int, batch_size: int
-) -> dict[str, Any]:
-    large = f"batch_{batch_size}"
-    rate = {name: new_tokens / value for name, value in seconds.items() if "_batch_" in name}
-    rate = {n: r * (batch_size if n.endswith(large) else 1) for n, r in rate.items()}
-    ceiling = _STEPS / seconds["ceiling"]
-    step = _STEPS / seconds["near"]
-    return {
-        "size": size,
-        "parameters": lm.num_parameters,
-        "threads": torch.get_num_threads(),
-        "tokens_per_second": rate,
-        "times_stock": {
-            "exact_batch_1": rate["exact_batch_1"] / rate["stock_batch_1"],
-            "int8_batch_1": rate["int8_batch_1"] / rate["stock_batch_1"],
-            "bf16_batch_1": rate["bf16_batch_1"] / rate["stock_batch_1"],
-            f"exact_{large}": rate[f"exact_{large}"] / rate[f"stock_{large}"],
-        },
-        "ceiling_tokens_per_second": ceiling,
-        "steps_per_second": step,
-        "share_of_ceiling": step / ceiling,
-        "step_at_2000_over_100": seconds["far"] / seconds["near"],
+def _transformers_run(lm: SpeechLM, prompts: Tensor, new_tokens: int) -> Callable[[], object]:
+    model = transformers_twin(lm)
+    options = {
+        "attention_mask": torch.ones_like(prompts),
+        "max_new_tokens": new_tokens,
+        "min_new_tokens": new_tokens,
+        "do_sample": False,
+        "cache_implementation": "static",
+        "pad_token_id": lm.vocabulary.pad_id,
     }
+    return lambda: model.generate(prompts, **options)

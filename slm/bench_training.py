@@ -6,17 +6,18 @@ machine slows them alike. A round is one optimizer step: forward, backward, Adam
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .bench import random_lm, stock_twin
+from .bench import names, random_lm, stock_twin, transformers_twin
 from .dataset import DocumentPlan, PackedBatch, pack_best_fit, stack_rows
 from .model import SpeechLM
 from .sequence import Document, build_document
-from .throughput import peak_flops, training_flops
+from .throughput import measured_peak_flops, peak_flops, peak_memory, training_flops
 
 _SECONDS = (8.0, 12.0)  # of the utterances, ten on average
 _PIECES_PER_SECOND = 5.0  # of English read aloud, in pieces of a small text model
@@ -46,8 +47,10 @@ def bench_training(
     Returns:
         `tokens_per_second` of each contestant, padding not counted; `packed_over_padded` (ours
         packed over stock padded, and over ours padded), `full_over_stock` on equal rows of one
-        document each; the share of padding; `mfu` and `peak_memory_bytes` of ours on full rows
-        where they are known.
+        document each; the share of padding; for the contestants on full rows `mfu`, the share
+        of the device's peak (of its data sheet, on the CPU of a large matrix product timed
+        here) that useful operations reach, and `peak_memory_bytes`: on CUDA all that is
+        allocated, on the CPU what a step needs on top of what the process already holds.
 
     Raises:
         ValueError: A size that is not known.
@@ -66,6 +69,8 @@ def bench_training(
         "full": (own, full),
         "stock_full": (library, full),
     }
+    if "transformers" in names():
+        contestants["transformers_full"] = (_transformers_step(lm, device, bf16, compile), full)
     seconds = _fastest(contestants, rounds, torch.device(device))
     useful = {
         name: int((batch.document_ids >= 0).sum()) for name, (_, batch) in contestants.items()
@@ -81,14 +86,32 @@ def bench_training(
         "packed_padding": 1 - useful["packed"] / packed.tokens.numel(),
         "padded_padding": 1 - useful["padded"] / padded.tokens.numel(),
     }
-    peak = peak_flops(torch.device(device), bf16)
+    place = torch.device(device)
+    peak = peak_flops(place, bf16) or (None if bf16 else measured_peak_flops(place))
+    full_rows = [name for name in contestants if name.endswith("full")]
     if peak is not None:
-        report["mfu"] = training_flops(lm.config, full) / seconds["full"] / peak
-    if torch.device(device).type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        own(full)
-        report["peak_memory_bytes"] = torch.cuda.max_memory_allocated(device)
+        work = training_flops(lm.config, full)
+        report["peak_flops"] = peak
+        report["mfu"] = {name: work / seconds[name] / peak for name in full_rows}
+    memory = {}
+    for name in full_rows:
+        step, batch = contestants[name]
+        memory[name] = peak_memory(partial(step, batch), place)
+    if None not in memory.values():
+        report["peak_memory_bytes"] = memory
     return report
+
+
+def table(report: dict[str, Any]) -> str:
+    """A report as a Markdown table, one contestant a row."""
+    memory, mfu = report.get("peak_memory_bytes", {}), report.get("mfu", {})
+    lines = ["| contestant | tokens/s | of the device's peak | peak memory, MB |"]
+    lines.append("| --- | --- | --- | --- |")
+    for name, rate in report["tokens_per_second"].items():
+        share = f"{mfu[name]:.1%}" if name in mfu else ""
+        peak = f"{memory[name] / 1e6:.0f}" if name in memory else ""
+        lines.append(f"| {name} | {rate:.1f} | {share} | {peak} |")
+    return "\n".join(lines)
 
 
 def utterances(lm: SpeechLM, count: int, seed: int = 0) -> list[Document]:
@@ -149,6 +172,20 @@ def _stock_step(net: Any, bf16: bool) -> Callable[[PackedBatch], None]:
         return torch.nn.functional.cross_entropy(logits.transpose(1, 2), targets, ignore_index=-1)
 
     return _step(net, loss, bf16)
+
+
+def _transformers_step(
+    lm: SpeechLM, device: str, bf16: bool, compiled: bool
+) -> Callable[[PackedBatch], None]:
+    """A step of `LlamaForCausalLM`, whose own loss is used."""
+    model = transformers_twin(lm).train().to(device)
+    net = torch.compile(model) if compiled else model
+
+    def loss(batch: PackedBatch) -> Tensor:
+        labels = batch.tokens.masked_fill(batch.loss_weights == 0, -100)
+        return net(input_ids=batch.tokens, labels=labels, use_cache=False).loss
+
+    return _step(model, loss, bf16)
 
 
 def _step(

@@ -87,3 +87,9 @@ class KVCache:
         """Drop every row but `rows` (int64 indices), so that finished rows cost nothing."""
         self._keys = self._keys[:, rows]
         self._values = self._values[:, rows]
+
+    def join(self, other: "KVCache") -> None:
+        """Take in the rows of another cache of the same sizes, after those held."""
+        self._keys = torch.cat([self._keys, other._keys], dim=1)
+        self._values = torch.cat([self._values, other._values], dim=1)
+        self.num_keys = max(self.num_keys, other.num_keys)

@@ -8,15 +8,17 @@ from typing import Any
 
 from .config import GenerationSettings
 
+# What speaks where nothing else is asked for; both come with the packages.
+DEFAULT_CODEC, DEFAULT_LM = "hh-mini-24k", "hh-mini-slm"
 _EXAMPLES = """examples:
-  hh-slm tts "Good morning." --codec models/codec --lm models/slm --out morning.wav
-  hh-slm tts "Good morning." --codec models/codec --lm models/slm --prompt me.wav --out me.flac
-  hh-slm tts "Good morning." --codec models/codec --lm models/slm --voice kathleen --out k.wav
-  hh-slm tts "Good morning." --codec models/codec --lm models/slm --best-of 4 --out best.wav
-  hh-slm tts --file texts.txt --codec models/codec --lm models/slm --out spoken --resume
-  hh-slm continue start.wav --seconds 4 --codec models/codec --lm models/slm --out longer.wav
-  hh-slm score take1.wav take2.wav --text "Good morning." --codec models/codec --lm models/slm
-  hh-slm bench generate --size 43M --json
+  hh-slm tts "Good morning." -o morning.wav
+  hh-slm tts "Good morning." --prompt me.wav -o me.flac
+  hh-slm tts "Good morning." --voice kathleen --best-of 4 -o best.wav
+  hh-slm tts "Good morning." --codec models/codec --lm models/slm -o morning.wav
+  hh-slm tts --file texts.txt -o spoken --resume
+  hh-slm continue start.wav --seconds 4 -o longer.wav
+  hh-slm score take1.wav take2.wav
+  hh-slm bench generate --size 43M --memory --markdown
   hh-slm bench train --size 10M
 """
 
@@ -29,7 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"hh-slm {arguments.command}: {error}", file=sys.stderr)
         return 2
-    if arguments.json:
+    if getattr(arguments, "markdown", False):
+        print(_markdown(arguments.what, report))
+    elif arguments.json:
         print(json.dumps(report, ensure_ascii=False))
     else:
         _print_table(report)
@@ -40,6 +44,12 @@ def _run(arguments: argparse.Namespace) -> dict[str, Any]:
     from . import commands  # loads torch, which --help can do without
 
     return getattr(commands, f"run_{arguments.command}")(arguments)
+
+
+def _markdown(what: str, report: dict[str, Any]) -> str:
+    from . import bench_generation, bench_training
+
+    return (bench_generation if what == "generate" else bench_training).table(report)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -56,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     tts.add_argument("--file", help="texts: one a line, or .jsonl with id, text, prompt, voice ...")
     tts.add_argument("--prompt", help="recording whose voice to take")
     tts.add_argument("--prompt-text", help="its transcript: speak on from it, as one utterance")
-    tts.add_argument("--voice", help="named voice stored with the language model")
+    tts.add_argument("--voice", help="named voice of the language model (its default, if any)")
     _add_choice(tts)
     _add_models(tts)
     _add_generation(tts)
@@ -77,11 +87,18 @@ def _parser() -> argparse.ArgumentParser:
     bench = commands.add_parser("bench", help="speed beside the stock decoder, same weights")
     bench.add_argument("what", choices=["generate", "train"])
     bench.add_argument("--size", default="10M", help="1M, 10M or 43M parameters")
-    bench.add_argument("--new-tokens", type=int, default=32, help="generated a row and round")
+    bench.add_argument("--new-tokens", type=int, default=128, help="generated a row and round")
     bench.add_argument("--rounds", type=int, default=3, help="of which the fastest counts")
     bench.add_argument("--batch-size", type=int, default=16, help="of the larger batch")
     bench.add_argument("--threads", type=int, default=0, help="0 leaves it to torch")
-    bench.add_argument("--json", action="store_true", help="print one JSON object")
+    bench.add_argument("--no-compile", action="store_true", help="leave compiled steps out")
+    bench.add_argument("--only", action="append", help="a contestant; again for more")
+    bench.add_argument(
+        "--memory", action="store_true", help="also peak memory, a process for each contestant"
+    )
+    form = bench.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print one JSON object")
+    form.add_argument("--markdown", action="store_true", help="print Markdown tables")
     return parser
 
 
@@ -100,14 +117,17 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_models(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--codec", required=True, help="codec folder")
-    parser.add_argument("--lm", required=True, help="language model folder")
+    kinds = "model folder, bundled name or hub repository"
+    parser.add_argument("--codec", default=DEFAULT_CODEC, help=f"{kinds} ({DEFAULT_CODEC})")
+    parser.add_argument("--lm", default=DEFAULT_LM, help=f"{kinds} ({DEFAULT_LM})")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def _add_generation(parser: argparse.ArgumentParser) -> None:
     default = GenerationSettings()
-    parser.add_argument("--out", required=True, help=".wav or .flac to write; a folder with --file")
+    parser.add_argument(
+        "-o", "--out", required=True, help=".wav or .flac to write; a folder with --file"
+    )
     parser.add_argument("--seed", type=int, default=0, help="the same seed speaks the same")
     parser.add_argument("--temperature", type=float, default=default.temperature)
     parser.add_argument("--top-k", type=int, default=default.top_k, help="0 keeps all")
@@ -118,6 +138,9 @@ def _add_generation(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--guidance", type=float, default=1.0, help="on the text; 1 is none")
     parser.add_argument("--weights", default="exact", help="exact, bf16 or int8")
+    parser.add_argument(
+        "--compile", action="store_true", help="wait for compiled steps first: for long jobs"
+    )
 
 
 def _print_table(report: dict[str, Any], indent: str = "") -> None:

@@ -10,10 +10,12 @@ from tqdm import tqdm
 
 from .config import GenerationSettings
 from .jobs import Job, read_jobs
+from .model import pretrained_folder
 from .normalization import spoken_form
 from .ranking import Ranking, load_verifier
 from .speech import join, speak_best, speak_long
 from .synthesis import Synthesis, Synthesizer
+from .voices import default_voice
 
 
 def run_tts(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -26,6 +28,8 @@ def run_tts(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.long and any(job.prompt_text for job in jobs):
         raise ValueError("expected --long without a transcript of the prompt, got one")
     synthesizer = Synthesizer.from_pretrained(arguments.codec, arguments.lm)
+    if arguments.prompt is None and arguments.voice is None:
+        arguments.voice = default_voice(pretrained_folder(arguments.lm))
     if arguments.file is None:
         result, ranking = _spoken(synthesizer, jobs[0], arguments, settings, verifiers)
         return _written(result, arguments.out, ranking)
@@ -88,13 +92,16 @@ def run_bench(arguments: argparse.Namespace) -> dict[str, Any]:
         from .bench_training import bench_training
 
         return bench_training(arguments.size, rounds=arguments.rounds)
-    from .bench import bench_generation
+    from .bench_generation import bench_generation
 
     return bench_generation(
         arguments.size,
         new_tokens=arguments.new_tokens,
         rounds=arguments.rounds,
         batch_size=arguments.batch_size,
+        compiled=not arguments.no_compile,
+        only=arguments.only or (),
+        memory=arguments.memory,
     )
 
 
@@ -143,6 +150,7 @@ def _settings(arguments: argparse.Namespace) -> GenerationSettings:
         repetition_window=arguments.repetition_window,
         guidance=arguments.guidance,
         weights=arguments.weights,
+        compile=arguments.compile,
     )
 
 

@@ -71,6 +71,13 @@ class SpeechLMConfig:
         rotary_scaling: Empty, or how Llama 3.1 stretches them: its `rope_type`, `factor`,
             `low_freq_factor`, `high_freq_factor` and `original_max_position_embeddings`.
         norm_eps: Added to the mean square in every norm; 0 for none.
+        lookahead: Units of speech that the model reads ahead of those it speaks, where it was
+            trained on aligned documents of phones; 0 for a model that reads whole texts.
+        code_dropout: Share of the codes a document in training that the model does not see, so
+            that it leans on the text; in [0, 1).
+        code_table: Hidden units of the networks that make the codes' embeddings from the codec's
+            vectors (slm/code_table.py); 0 for embeddings of their own.
+        codebook_dim: Numbers in such a vector; 0 without a code table.
 
     Raises:
         ValueError: A size is out of range or the vocabulary's layout does not verify.
@@ -94,6 +101,10 @@ class SpeechLMConfig:
     rotary_theta: float = 10000.0
     rotary_scaling: dict[str, Any] = field(default_factory=dict)
     norm_eps: float = 0.0
+    lookahead: int = 0
+    code_dropout: float = 0.0
+    code_table: int = 0
+    codebook_dim: int = 0
 
     def __post_init__(self) -> None:
         Vocabulary.from_dict(self.vocabulary)
@@ -114,9 +125,22 @@ class SpeechLMConfig:
         _require(self.duration_spread >= 0, "duration_spread >= 0", self.duration_spread)
         _require(self.rotary_theta > 1, "rotary_theta > 1", self.rotary_theta)
         _require(self.norm_eps >= 0, "norm_eps >= 0", self.norm_eps)
+        _require(self.lookahead >= 0, "lookahead >= 0", self.lookahead)
+        _require(0 <= self.code_dropout < 1, "code_dropout in [0, 1)", self.code_dropout)
+        _require(self.code_table >= 0, "code_table >= 0", self.code_table)
+        _require(
+            not self.code_table or self.codebook_dim > 0,
+            "codebook_dim > 0 with a code_table",
+            self.codebook_dim,
+        )
         if self.rotary_scaling:
             kind = self.rotary_scaling.get("rope_type")
             _require(kind == "llama3", "rotary_scaling of rope_type 'llama3'", repr(kind))
+
+    @property
+    def is_aligned(self) -> bool:
+        """Whether the model was trained on aligned documents of phones."""
+        return self.lookahead > 0
 
     @property
     def kv_heads(self) -> int:
@@ -180,6 +204,11 @@ class DocumentSettings:
         interleave_probability: Chance that text and speech of a transcribed item take turns.
         interleave_text: Text tokens of a turn.
         interleave_codes: Codes of a turn.
+        lookahead: Units read ahead in the aligned documents of rows that have an alignment; 0
+            where no row has one.
+        duration_loss_weight: Loss weight of the durations in them.
+        shares: Share of the rows of a `source` that an epoch takes, drawn anew for each; all of a
+            source that is not named.
     """
 
     prompt_probability: float = 0.5
@@ -191,6 +220,9 @@ class DocumentSettings:
     interleave_probability: float = 0.0
     interleave_text: int = 5
     interleave_codes: int = 30
+    lookahead: int = 0
+    duration_loss_weight: float = 1.0
+    shares: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in (
@@ -202,7 +234,10 @@ class DocumentSettings:
             _require(0 <= getattr(self, name) <= 1, f"{name} in [0, 1]", getattr(self, name))
         for name in ("interleave_text", "interleave_codes"):
             _require(getattr(self, name) >= 1, f"{name} >= 1", getattr(self, name))
-        _require(self.text_loss_weight >= 0, "text_loss_weight >= 0", self.text_loss_weight)
+        for name in ("text_loss_weight", "duration_loss_weight", "lookahead"):
+            _require(getattr(self, name) >= 0, f"{name} >= 0", getattr(self, name))
+        for source, share in self.shares.items():
+            _require(0 <= share <= 1, f"a share in [0, 1] of {source!r}", share)
         _require(
             1 <= self.min_prompt_codes <= self.max_prompt_codes,
             "1 <= min_prompt_codes <= max_prompt_codes",
@@ -217,6 +252,7 @@ class DocumentSettings:
             text_drop_probability=0.0,
             prompt_text_probability=0.0,
             interleave_probability=0.0,
+            shares={},
         )
 
 
@@ -319,6 +355,8 @@ class GenerationSettings:
             needs a model that was trained with text dropped now and then.
         use_cache: Keep keys and values between steps; False recomputes (for comparison).
         weights: "exact" for the model's own precision, "int8" or "bf16" to read fewer bytes a step.
+        compile: Compile the steps before the first one: seconds of waiting, and faster steps. For
+            long jobs; needs a C++ compiler (on CUDA Triton), without one a warning says so.
     """
 
     temperature: float = 0.8
@@ -330,6 +368,7 @@ class GenerationSettings:
     guidance: float = 1.0
     use_cache: bool = True
     weights: str = "exact"
+    compile: bool = False
 
     def __post_init__(self) -> None:
         _require(self.temperature >= 0, "temperature >= 0", self.temperature)

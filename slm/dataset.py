@@ -6,27 +6,37 @@ continues exactly from one integer, whatever was read before.
 
 from bisect import bisect_left, insort
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .alignment import Spoken
 from .config import DocumentSettings
 from .sequence import (
     Document,
+    aligned_length,
+    build_aligned,
     build_document,
     build_interleaved,
     document_length,
     interleaved_turns,
 )
 from .store import TokenStore
-from .text import TextTokenizer
 from .vocabulary import Vocabulary
 
 _PACKING_BLOCK = 8192  # documents packed together; bounds the cost of a large corpus
 PADDING_ID = -1  # document id of padding
+
+
+class Encoder(Protocol):
+    """Text to ids: `TextTokenizer`, or `PhoneTokenizer`."""
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text."""
+        ...
 
 
 class PackedBatch(NamedTuple):
@@ -56,6 +66,7 @@ class DocumentPlan(NamedTuple):
     length: int
     prompt_text: bool = False  # the prompt is spoken first, and its transcript comes with it
     interleaved: bool = False
+    aligned: bool = False
 
 
 class PackedRows:
@@ -69,6 +80,8 @@ class PackedRows:
         batch_size: B, rows a batch.
         settings: Prompts and text dropping.
         seed: Draws prompts, order and packing.
+        alignments: Of rows by id. When given, a row that is in it becomes an aligned document, and
+            every other one speech without text.
 
     Attributes:
         too_long: Rows whose shortest document exceeds `seq_len`, with a `num_tokens` beside each;
@@ -76,21 +89,24 @@ class PackedRows:
 
     Raises:
         ValueError: Stores of different codecs, codes that are not the vocabulary's, a text with no
-            known piece, or no document that fits.
+            known piece, alignments without a lookahead, or no document that fits.
     """
 
     def __init__(
         self,
         stores: Sequence[TokenStore],
-        tokenizer: TextTokenizer,
+        tokenizer: Encoder,
         vocabulary: Vocabulary,
         *,
         seq_len: int,
         batch_size: int,
         settings: DocumentSettings | None = None,
         seed: int = 0,
+        alignments: Mapping[str, Spoken] | None = None,
     ) -> None:
         _check_stores(stores, vocabulary)
+        if alignments and not (settings and settings.lookahead):
+            raise ValueError("expected settings with lookahead >= 1 for aligned rows, got none")
         self.vocabulary = vocabulary
         self.codec_fingerprint = stores[0].codec_fingerprint
         self.seq_len = seq_len
@@ -102,7 +118,10 @@ class PackedRows:
         self._items: list[tuple[int, int]] = []  # (store, row) of each item
         self._text_ids: list[list[int] | None] = []
         self._num_codes: list[int] = []
-        self._collect(tokenizer)
+        self._spoken: list[Spoken | None] = []
+        self._collect(tokenizer, alignments)
+        self._base = self._find_bases()
+        self._shares = self._find_shares()
         self._by_speaker = self._group_speakers()
         self._row_counts: list[int] = []  # rows of epoch 0, 1, ... as far as asked for
         self._planned: tuple[int, list[list[DocumentPlan]]] = (-1, [])
@@ -139,31 +158,63 @@ class PackedRows:
         used = sum(plan.length for row in rows for plan in row)
         return 1 - used / (len(rows) * self.seq_len)
 
-    def _collect(self, tokenizer: TextTokenizer) -> None:
+    def _collect(self, tokenizer: Encoder, alignments: Mapping[str, Spoken] | None) -> None:
         for store_index, store in enumerate(self._stores):
             for row_index, row in enumerate(store.rows):
-                ids = _encode_text(tokenizer, row)
+                spoken = None if alignments is None else alignments.get(row["id"])
+                ids = _encode_text(tokenizer, row) if alignments is None else None
                 num_codes = int(row["num_codes"])
-                length = document_length(num_codes, None if ids is None else len(ids), 0)
+                if spoken is None:
+                    length = document_length(num_codes, None if ids is None else len(ids), 0)
+                else:
+                    length = self._aligned_length(spoken, num_codes)
                 if length > self.seq_len:
                     self.too_long.append({**row, "num_tokens": length})
                     continue
                 self._items.append((store_index, row_index))
                 self._text_ids.append(ids)
                 self._num_codes.append(num_codes)
+                self._spoken.append(spoken)
         if not self._items:
             raise ValueError(
                 f"expected documents of at most seq_len = {self.seq_len} tokens, got "
                 f"{len(self.too_long)} that are all longer; raise seq_len"
             )
 
+    def _find_shares(self) -> np.ndarray:
+        """How likely an epoch takes each item, (N,); at least one is taken for certain.
+
+        Raises:
+            ValueError: No row is taken in every epoch.
+        """
+        sources = (self._stores[store].rows[row].get("source") for store, row in self._items)
+        shares = np.array([self.settings.shares.get(str(source), 1.0) for source in sources])
+        if shares.max() < 1:
+            raise ValueError(
+                "expected rows of a source that `shares` does not make rarer, got none: an epoch "
+                "might be empty"
+            )
+        return shares
+
+    def _find_bases(self) -> list[int]:
+        """The item that each is a shifted copy of: itself for most."""
+        rows = [(store, self._stores[store].rows[row]) for store, row in self._items]
+        found = {(store, row["id"]): item for item, (store, row) in enumerate(rows)}
+        bases = ((store, row.get("base_id", row["id"])) for store, row in rows)
+        return [found.get(base, item) for item, base in enumerate(bases)]
+
     def _group_speakers(self) -> dict[str, list[int]]:
         groups: dict[str, list[int]] = defaultdict(list)
         for item, (store, row) in enumerate(self._items):
-            speaker = self._stores[store].rows[row].get("speaker")
-            if speaker and self._num_codes[item] >= self.settings.min_prompt_codes:
+            about = self._stores[store].rows[row]
+            speaker, enough = about.get("speaker"), self.settings.min_prompt_codes
+            # Rows with a base are the same recording once more: one of them is enough.
+            if speaker and "base_id" not in about and self._num_codes[item] >= enough:
                 groups[str(speaker)].append(item)
         return groups
+
+    def _aligned_length(self, spoken: Spoken, num_codes: int) -> int:
+        return aligned_length(num_codes, len(spoken.units), self.settings.lookahead, 0)
 
     def _codes(self, item: int) -> np.ndarray:
         store, row = self._items[item]
@@ -177,6 +228,10 @@ class PackedRows:
         num_text = len(ids) if with_text and ids is not None else None
         bare = document_length(self._num_codes[item], num_text, 0)
         plain = DocumentPlan(item, with_text, -1, 0, 0, bare)
+        spoken = self._spoken[item]
+        if spoken is not None and draws[0] >= settings.text_drop_probability:
+            length = self._aligned_length(spoken, self._num_codes[item])
+            plain = plain._replace(aligned=True, length=length)
         if num_text and draws[6] < settings.interleave_probability:
             every = (settings.interleave_text, settings.interleave_codes)
             turns = interleaved_turns(self._num_codes[item], num_text, every)
@@ -214,14 +269,17 @@ class PackedRows:
         span = longest - settings.min_prompt_codes + 1
         codes = settings.min_prompt_codes + int(draws[0] * span)
         start = int(draws[1] * (self._num_codes[other] - codes + 1))
-        return DocumentPlan(plain.item, plain.with_text, other, start, codes, bare + 1 + codes)
+        return plain._replace(
+            prompt_item=other, prompt_start=start, prompt_codes=codes, length=bare + 1 + codes
+        )
 
     def _other_utterance(self, item: int, draw: float) -> int | None:
         store, row = self._items[item]
         speaker = self._stores[store].rows[row].get("speaker")
         candidates = self._by_speaker.get(str(speaker), []) if speaker else []
-        place = bisect_left(candidates, item)
-        held = place < len(candidates) and candidates[place] == item
+        own = self._base[item]
+        place = bisect_left(candidates, own)
+        held = place < len(candidates) and candidates[place] == own
         if len(candidates) - held < 1:
             return None
         choice = int(draw * (len(candidates) - held))
@@ -236,7 +294,8 @@ class PackedRows:
         # Of a stream of their own: kinds of documents that came later change no earlier draw.
         later = np.random.default_rng([self.seed, epoch, 1]).random((len(self._items), 2))
         draws = np.concatenate([draws, later], axis=1)
-        plans = [self._plan(int(item), draws[item]) for item in order]
+        kept = np.random.default_rng([self.seed, epoch, 2]).random(len(self._items)) < self._shares
+        plans = [self._plan(int(item), draws[item]) for item in order if kept[item]]
         rows: list[list[DocumentPlan]] = []
         for start in range(0, len(plans), _PACKING_BLOCK):
             rows += pack_best_fit(plans[start : start + _PACKING_BLOCK], self.seq_len)
@@ -266,6 +325,17 @@ class PackedRows:
             stop = plan.prompt_start + plan.prompt_codes
             given = self._codes(plan.prompt_item)[plan.prompt_start : stop]
             options["spoken_before" if plan.prompt_text else "prompt"] = given
+        if plan.aligned:
+            spoken = self._spoken[plan.item]
+            assert spoken is not None
+            return build_aligned(
+                self.vocabulary,
+                codes,
+                spoken,
+                lookahead=settings.lookahead,
+                prompt=options.get("prompt"),
+                duration_loss_weight=settings.duration_loss_weight,
+            )
         if plan.prompt_text:
             text_ids = [*(self._text_ids[plan.prompt_item] or ()), *(text_ids or ())]
         return build_document(self.vocabulary, codes, text_ids=text_ids, **options)
@@ -328,7 +398,7 @@ def _check_stores(stores: Sequence[TokenStore], vocabulary: Vocabulary) -> None:
             )
 
 
-def _encode_text(tokenizer: TextTokenizer, row: dict[str, Any]) -> list[int] | None:
+def _encode_text(tokenizer: Encoder, row: dict[str, Any]) -> list[int] | None:
     text = row.get("text") or ""
     try:
         return tokenizer.encode(text) if text.strip() else None

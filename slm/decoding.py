@@ -1,34 +1,23 @@
 """The decoder once more, for generation: few large operations a step, weights merged beforehand.
 
 A step of one token is bound by what it reads from memory and by how many operations it issues.
-Here queries, keys and values are one product, the gains of the norms are part of the matrices that
-follow them, keys are kept rotated, the rotation is one complex product, and the head holds nothing
-but what may be said. Nothing is compiled, so nothing ever recompiles. `SpeechLM` stays the
-definition of the model: a test holds the two together, and `fits` refuses any other block.
+Here the weights are those of `slm.merging`, keys are kept rotated, the rotation is one complex
+product, and the head holds nothing but what may be said. Nothing is compiled, so nothing ever
+recompiles; `slm.compilation` does the same steps compiled. `SpeechLM` stays the definition of the
+model: a test holds the two together.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .attention import rotate
+from .merging import merged_head, merged_layers, turning_table, unit
 from .model import SpeechLM
-
-_SMALLEST_NORM = 1e-12  # as the model's own norm
-_LAYER_NAMES = {
-    "{a}.0.0.g",
-    "{a}.1.to_q.weight",
-    "{a}.1.to_k.weight",
-    "{a}.1.to_v.weight",
-    "{a}.1.to_out.weight",
-    "{f}.0.0.g",
-    "{f}.1.ff.0.proj.weight",
-    "{f}.1.ff.0.proj.bias",
-    "{f}.1.ff.2.weight",
-}
 
 
 class Matrix(NamedTuple):
@@ -84,27 +73,40 @@ def _can_pack(weight: Tensor) -> bool:
 
 
 class Layer(NamedTuple):
-    """The four products of a decoder layer."""
+    """The four products of a decoder layer, and the gain of its QK norm (see `MergedLayer`)."""
 
     qkv: Matrix
     out: Matrix
     up_gate: Matrix
     down: Matrix
+    qk_gain: Tensor | None
 
 
 class RowCache:
-    """Rotated keys, and values, of B rows; slot j of a row holds its position j.
+    """Rotated keys, and values, of up to B rows; slot j of a row holds its position j.
 
     Attributes:
-        layers: Per layer (2, B, L, H', D): keys, then values.
+        layers: Per layer (B, 2, L, H', D): keys, then values.
+        count: Rows in use, the first ones.
     """
 
     def __init__(self, layers: list[Tensor]) -> None:
         self.layers = layers
+        self.count = len(layers[0])
 
-    def keep(self, rows: Tensor) -> None:
-        """Drop every row but `rows` (int64 indices)."""
-        self.layers = [layer[:, rows] for layer in self.layers]
+    def at(self, first: int, count: int) -> "RowCache":
+        """The `count` rows from `first` on, over the same memory."""
+        return RowCache([layer[first : first + count] for layer in self.layers])
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Drop every row but these, which come to lie in this order; only moved rows cost."""
+        moved = [(to, source) for to, source in enumerate(rows) if to != source]
+        self.count = len(rows)
+        if not moved:
+            return
+        targets, sources = (list(indices) for indices in zip(*moved, strict=True))
+        for layer in self.layers:
+            layer[targets] = layer[sources]
 
 
 class FusedDecoder:
@@ -116,34 +118,30 @@ class FusedDecoder:
             precision, embeddings are never rounded.
 
     Raises:
-        ValueError: The model's blocks are not the ones written here (see `fits`).
+        ValueError: The model's blocks are not the ones known here (see `slm.merging.fits`).
     """
 
     def __init__(self, lm: SpeechLM, weights: str = "exact") -> None:
-        if not fits(lm):
-            raise ValueError("expected the blocks of slm.model, got a decoder with other parts")
-        config = lm.config
-        self.config = config
+        self.config = lm.config
         self._embedding = lm.embedding.weight.detach()
-        self._weights = weights
-        self._gain_offset = float(getattr(lm.decoder.final_norm, "unit_offset", False))
-        self._groups = config.num_heads // config.kv_heads
-        state = {name: value.detach() for name, value in lm.decoder.state_dict().items()}
-        self._layers = [self._layer(state, index) for index in range(config.num_layers)]
-        vocabulary = lm.vocabulary
-        spoken = [vocabulary.eos_id, *range(vocabulary.code_start, vocabulary.vocab_size)]
-        head = lm.head.weight.detach()[spoken]
-        self._head = self._matrix(head * self._gain(state["final_norm.g"]))
-        angles = torch.outer(
-            torch.arange(config.max_seq_len, device=head.device).float(),
-            state["rotary_pos_emb.inv_freq"].float(),
-        )
-        self._turns = torch.polar(torch.ones_like(angles), angles)
+        self._groups = lm.config.num_heads // lm.config.kv_heads
+        self._layers = [
+            Layer(
+                matrix_of(layer.qkv, None, weights),
+                matrix_of(layer.out, None, weights),
+                matrix_of(layer.up_gate, layer.up_gate_bias, weights),
+                matrix_of(layer.down, None, weights),
+                layer.qk_gain,
+            )
+            for layer in merged_layers(lm)
+        ]
+        self._head = matrix_of(merged_head(lm), None, weights)
+        self._turns = turning_table(lm)
 
     def new_cache(self, batch_size: int, max_len: int) -> RowCache:
         """An empty cache for `batch_size` rows of up to `max_len` tokens."""
         config, like = self.config, self._embedding
-        shape = (2, batch_size, max_len, config.kv_heads, config.dim_head)
+        shape = (batch_size, 2, max_len, config.kv_heads, config.dim_head)
         # Zeros, not empty: an unseen slot times a zero attention weight must not be NaN.
         return RowCache([like.new_zeros(shape) for _ in range(config.num_layers)])
 
@@ -170,36 +168,39 @@ class FusedDecoder:
     def _run(
         self, tokens: Tensor, positions: Tensor, cache: RowCache, num_keys: int, mask: Tensor | None
     ) -> Tensor:
+        eps = self.config.norm_eps
         x = F.embedding(tokens, self._embedding)
         turns = self._turns[positions][:, :, None]
         rows = torch.arange(len(tokens), device=tokens.device)[:, None]
         single = int(positions) if positions.numel() == 1 and not tokens.is_cuda else None
         for layer, held in zip(self._layers, cache.layers, strict=True):
-            queries, keys_values = self._project(layer.qkv(_normed(x)), turns)
+            qkv = layer.qkv(unit(x, eps))
+            queries, keys, values = self._project(qkv, turns, layer.qk_gain)
             if single is None:
-                held[:, rows, positions] = keys_values
+                held[rows, 0, positions], held[rows, 1, positions] = keys, values
             else:
-                held[:, 0, single] = keys_values[:, 0, 0]
-            x = x + layer.out(self._attend(queries, held, num_keys, mask))
-            up, gate = layer.up_gate(_normed(x)).chunk(2, dim=-1)
+                held[0, 0, single], held[0, 1, single] = keys[0, 0], values[0, 0]
+            x = x + layer.out(self._attend(queries, held[: len(x)], num_keys, mask))
+            up, gate = layer.up_gate(unit(x, eps)).chunk(2, dim=-1)
             x = x + layer.down(up * F.silu(gate))
         return x
 
-    def _project(self, qkv: Tensor, turns: Tensor) -> tuple[Tensor, Tensor]:
-        """Rotated queries (B, S, H, D); rotated keys and values (2, B, S, H', D)."""
+    def _project(
+        self, qkv: Tensor, turns: Tensor, qk_gain: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Rotated queries (B, S, H, D) and keys (B, S, H', D), and values (B, S, H', D)."""
         config = self.config
-        batch, width = qkv.shape[:2]
-        heads = qkv.view(batch, width, -1, config.dim_head)
-        turned_heads = config.num_heads + config.kv_heads
-        pairs = heads[:, :, :turned_heads].float().unflatten(-1, (-1, 2))
-        turned = torch.view_as_real(torch.view_as_complex(pairs) * turns).flatten(-2).to(qkv.dtype)
-        queries, keys = turned.split([config.num_heads, config.kv_heads], dim=2)
-        return queries, torch.stack([keys, heads[:, :, turned_heads:]])
+        heads = qkv.unflatten(-1, (-1, config.dim_head))
+        turned, values = heads.split([config.num_heads + config.kv_heads, config.kv_heads], dim=-2)
+        if qk_gain is not None:
+            turned = unit(turned, config.norm_eps) * qk_gain
+        queries, keys = rotate(turned, turns).split([config.num_heads, config.kv_heads], dim=-2)
+        return queries, keys, values
 
     def _attend(self, queries: Tensor, held: Tensor, num_keys: int, mask: Tensor | None) -> Tensor:
         """(B, S, H * D); the query heads of one key head stand in for more queries."""
         batch, width, _, dim_head = queries.shape
-        keys, values = (part[:, :num_keys].transpose(1, 2) for part in held)
+        keys, values = held[:, :, :num_keys].transpose(2, 3).unbind(1)
         grouped = queries.unflatten(2, (-1, self._groups)).permute(0, 2, 3, 1, 4)
         grouped = grouped.reshape(batch, -1, self._groups * width, dim_head)
         if mask is not None and width > 1:
@@ -209,73 +210,27 @@ class FusedDecoder:
         return out.reshape(batch, width, -1)
 
     def _logits(self, hidden: Tensor) -> Tensor:
-        return self._head(_normed(hidden)).float()
+        return self._head(unit(hidden, self.config.norm_eps)).float()
 
     def _additive(self, seen: Tensor) -> Tensor:
         """0 where a key is seen, -inf where it is not."""
         zeros = torch.zeros(seen.shape, dtype=self._embedding.dtype, device=seen.device)
         return zeros.masked_fill(~seen, float("-inf"))
 
-    def _gain(self, g: Tensor) -> Tensor:
-        """What a unit vector is multiplied with after the norm."""
-        return (g + self._gain_offset) * self.config.dim**0.5
 
-    def _matrix(self, weight: Tensor, bias: Tensor | None = None) -> Matrix:
-        return matrix_of(weight, bias, self._weights)
-
-    def _layer(self, state: dict[str, Tensor], index: int) -> Layer:
-        config = self.config
-        attention, feed = f"layers.{2 * index}", f"layers.{2 * index + 1}"
-        # The model pairs query head i with key head i % H'; here a key head's queries lie together.
-        order = torch.arange(config.num_heads).view(self._groups, config.kv_heads).T.flatten()
-
-        def by_head(weight: Tensor) -> Tensor:
-            return weight.unflatten(0, (config.num_heads, config.dim_head))[order].flatten(0, 1)
-
-        queries = by_head(state[f"{attention}.1.to_q.weight"])
-        keys, values = (state[f"{attention}.1.to_{name}.weight"] for name in "kv")
-        before_attention = self._gain(state[f"{attention}.0.0.g"])
-        before_feed = self._gain(state[f"{feed}.0.0.g"])
-        return Layer(
-            self._matrix(torch.cat([queries, keys, values]) * before_attention),
-            self._matrix(by_head(state[f"{attention}.1.to_out.weight"].T).T),
-            self._matrix(
-                state[f"{feed}.1.ff.0.proj.weight"] * before_feed,
-                state[f"{feed}.1.ff.0.proj.bias"],
-            ),
-            self._matrix(state[f"{feed}.1.ff.2.weight"]),
-        )
-
-
-_Kept = dict[str, tuple[tuple[tuple[int, int], ...], FusedDecoder]]
+_Kept = dict[tuple[type[FusedDecoder], str], tuple[tuple[tuple[int, int], ...], FusedDecoder]]
 _DECODERS: WeakKeyDictionary[nn.Module, _Kept] = WeakKeyDictionary()
 
 
-def fused_decoder(lm: SpeechLM, weights: str = "exact") -> FusedDecoder:
-    """The model's `FusedDecoder`, one a precision, kept until the model's weights change."""
+def fused_decoder(
+    lm: SpeechLM, weights: str = "exact", kind: type[FusedDecoder] = FusedDecoder
+) -> FusedDecoder:
+    """The model's decoder of a kind and precision, kept until the model's weights change."""
     tensors = [*lm.parameters(), *lm.buffers()]
     stamp = tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
     kept = _DECODERS.setdefault(lm, {})
-    if weights not in kept or kept[weights][0] != stamp:
-        kept.pop(weights, None)
+    if (kind, weights) not in kept or kept[kind, weights][0] != stamp:
+        kept.pop((kind, weights), None)
         with torch.no_grad():
-            kept[weights] = (stamp, FusedDecoder(lm, weights))
-    return kept[weights][1]
-
-
-def fits(lm: SpeechLM) -> bool:
-    """Whether the decoder has exactly the parts that `FusedDecoder` knows."""
-    expected = {"rotary_pos_emb.inv_freq", "final_norm.g"}
-    for index in range(lm.config.num_layers):
-        attention, feed = f"layers.{2 * index}", f"layers.{2 * index + 1}"
-        expected |= {name.format(a=attention, f=feed) for name in _LAYER_NAMES}
-    # Settings that change what the same parts compute, whether or not this model has them.
-    others = ("qk_norm", "norm_eps", "rotary_scaling")
-    plain = not any(getattr(lm.config, name, None) for name in others)
-    return plain and set(lm.decoder.state_dict()) == expected
-
-
-def _normed(x: Tensor) -> Tensor:
-    """Unit vectors over the last dimension."""
-    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    return cast(Tensor, x / norm.clamp_(min=_SMALLEST_NORM))
+            kept[kind, weights] = (stamp, kind(lm, weights))
+    return kept[kind, weights][1]

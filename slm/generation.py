@@ -1,17 +1,15 @@
-"""Batched generation of speech: unequal prompts, one seed a row, rows that stop leave the batch."""
+"""Batched generation of speech: unequal prompts, one seed a row, no place left empty."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from .config import GenerationSettings
-from .decoding import fits, fused_decoder
 from .model import SpeechLM
 from .sampling import choose, guide
+from .steps import open_steps
 from .stopping import StopRules
 
 
@@ -43,6 +41,7 @@ def generate(
     seeds: Sequence[int] | None = None,
     unguided: Sequence[Tensor] | None = None,
     rules: StopRules | None = None,
+    max_rows: int | None = None,
 ) -> list[Generation]:
     """Continue each prompt with codes until the model ends it or its maximum is reached.
 
@@ -60,12 +59,15 @@ def generate(
         seeds: One a row; 0, 1, 2 ... when None.
         unguided: The prompts without their text, for `settings.guidance` other than 1.
         rules: What else ends a row; None for nothing.
+        max_rows: Most rows spoken at a time; the others wait for one to end and take its place.
+            None speaks all at once.
 
     Returns:
         One `Generation` a prompt, in order.
 
     Raises:
-        ValueError: The model is in training mode, or a prompt, limit or seed does not fit.
+        ValueError: The model is in training mode, or a prompt, limit or seed does not fit, or
+            `max_rows` is below 1.
     """
     if not prompts and not lm.training:
         return []
@@ -78,6 +80,7 @@ def generate(
         seeds=seeds,
         unguided=unguided,
         rules=rules,
+        max_rows=max_rows,
     )
     while not speaking.done:
         speaking.advance()
@@ -98,27 +101,34 @@ class Speaking:
         seeds: Sequence[int] | None = None,
         unguided: Sequence[Tensor] | None = None,
         rules: StopRules | None = None,
+        max_rows: int | None = None,
     ) -> None:
         if lm.training:
             raise ValueError(
                 "expected a model in eval mode, got one in training mode: call lm.eval()"
             )
+        if max_rows is not None and max_rows < 1:
+            raise ValueError(f"expected max_rows >= 1, got {max_rows}")
         self._settings = settings or GenerationSettings()
         self._rules = rules
-        rows = _open_rows(lm, prompts, max_new_tokens, min_new_tokens, seeds)
-        self._rows = self._active = rows
+        self._rows = _open_rows(lm, prompts, max_new_tokens, min_new_tokens, seeds)
         self._guided = self._settings.guidance != 1
-        contexts = [(row.prompt, row.max_new) for row in rows]
         if self._guided:
-            contexts += _unguided(lm, rows, unguided)
-        self._steps = _steps(lm, contexts, self._settings)
+            _give_unguided(lm, self._rows, unguided)
+        self._waiting = list(reversed(self._rows))
+        self._active: list[_Row] = []
+        self._places = min(len(self._rows), max_rows or len(self._rows))
+        most = self._places * (2 if self._guided else 1)
+        longest = max((row.longest for row in self._rows), default=0)
+        self._steps = open_steps(lm, self._settings, most, longest)
         self._start = lm.vocabulary.code_start
-        self._drawn: Tensor | None = None
+        self._device = lm.head.weight.device
+        self._drawn = torch.zeros(0, dtype=torch.int64, device=self._device)
 
     @property
     def done(self) -> bool:
         """Whether every row has stopped."""
-        return not self._active
+        return not self._active and not self._waiting
 
     def drawn(self, row: int) -> Sequence[int]:
         """Code tokens of a row so far."""
@@ -130,41 +140,54 @@ class Speaking:
 
     @torch.no_grad()
     def advance(self) -> None:
-        """Draw one token for every row that still speaks; those that stop leave the batch."""
-        if self._drawn is None:
-            logits = self._steps.first()
-        else:
-            twice = torch.cat([self._drawn, self._drawn]) if self._guided else self._drawn
-            logits = self._steps.next(twice)
-        columns, gains = self._choose(logits)
+        """Draw one token for every row that still speaks; those that stop make room for others."""
+        logits = []
+        if self._active:
+            twice = self._drawn.repeat_interleave(2) if self._guided else self._drawn
+            logits.append(self._steps.next(twice))
+        if self._waiting and len(self._active) < self._places:
+            logits.append(self._admit())
+        columns, gains = self._choose(logits[0] if len(logits) == 1 else torch.cat(logits))
         for row, column, gain in zip(self._active, columns.tolist(), gains.tolist(), strict=True):
             row.accept(column, gain, self._start, self._rules)
-        going = [index for index, row in enumerate(self._active) if not row.done]
         self._drawn = columns - 1 + self._start
-        if len(going) < len(self._active):
-            count = len(self._active)
-            self._active = [self._active[index] for index in going]
-            self._drawn = self._drawn[going]
-            if going:
-                pairs = [index + count for index in going] if self._guided else []
-                self._steps.keep(torch.tensor(going + pairs, device=logits.device))
+        if any(row.done for row in self._active):
+            self._drop_finished()
+
+    def _admit(self) -> Tensor:
+        """Fill free places with waiting rows; logits of their first tokens."""
+        count = min(len(self._waiting), self._places - len(self._active))
+        admitted = [self._waiting.pop() for _ in range(count)]
+        self._active += admitted
+        prompts = [prompt for row in admitted for prompt in row.contexts]
+        return self._steps.admit(prompts)
+
+    def _drop_finished(self) -> None:
+        """Rows from the end take the places of finished ones, so that few rows move."""
+        count = sum(not row.done for row in self._active)
+        movers = [i for i, row in enumerate(self._active) if i >= count and not row.done]
+        order = [i if not self._active[i].done else movers.pop() for i in range(count)]
+        self._active = [self._active[index] for index in order]
+        self._drawn = self._drawn[order]
+        pairs = [row for index in order for row in (2 * index, 2 * index + 1)]
+        self._steps.keep(pairs if self._guided else order)
 
     def _choose(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Columns drawn, 0 for the end, else 1 + code; and their log-likelihoods."""
-        device, settings = logits.device, self._settings
-        plain = logits[: len(self._active)]
-        early = [index for index, row in enumerate(self._active) if not row.may_end]
-        guided = plain
+        settings, plain, guided = self._settings, logits, logits
         if self._guided:
-            guided = guide(plain, logits[len(self._active) :], settings.guidance)
-        plain, guided = plain.clone(), guided.clone()
-        for part in (plain, guided):
-            part[early, 0] = float("-inf")
-        uniforms = torch.stack([row.uniform() for row in self._active]).to(device)
-        recent = None
+            plain, without = logits.unflatten(0, (-1, 2)).unbind(1)
+            guided = guide(plain, without, settings.guidance)
+        early = [index for index, row in enumerate(self._active) if not row.may_end]
+        if early:
+            plain, guided = plain.clone(), guided.clone()
+            plain[early, 0] = guided[early, 0] = float("-inf")
+        recent, uniforms = None, logits.new_zeros(len(plain), dtype=torch.float64)
+        if settings.temperature:
+            uniforms = torch.stack([row.uniform() for row in self._active]).to(self._device)
         if settings.repetition_window:
             rows = [row.recent(settings.repetition_window) for row in self._active]
-            recent = torch.tensor(rows, device=device)
+            recent = torch.tensor(rows, device=self._device)
         columns = choose(guided, uniforms, settings, recent)
         return columns, plain.log_softmax(dim=-1).gather(1, columns[:, None])[:, 0]
 
@@ -177,10 +200,21 @@ class _Row:
     max_new: int
     min_new: int
     uniforms: Tensor
+    unguided: Tensor | None = None
     drawn: list[int] = field(default_factory=list)
     codes: list[int] = field(default_factory=list)
     log_likelihood: float = 0.0
     stopped: str = ""
+
+    @property
+    def contexts(self) -> list[Tensor]:
+        """What is read before the first token: the prompt, under guidance also the other one."""
+        return [self.prompt] if self.unguided is None else [self.prompt, self.unguided]
+
+    @property
+    def longest(self) -> int:
+        """Most tokens of a context and what follows."""
+        return max(map(len, self.contexts)) + self.max_new
 
     @property
     def may_end(self) -> bool:
@@ -216,119 +250,8 @@ class _Row:
         return Generation(tokens, stopped != "end", self.log_likelihood, stopped)
 
 
-class _Steps(Protocol):
-    """Logits of the end and of every code after each row's last token, (B, 1 + codes) float32."""
-
-    def first(self) -> Tensor: ...
-
-    def next(self, tokens: Tensor) -> Tensor: ...
-
-    def keep(self, rows: Tensor) -> None: ...
-
-
-_Contexts = list[tuple[Tensor, int]]  # a prompt and the most tokens that may follow
-
-
-def _steps(lm: SpeechLM, contexts: _Contexts, settings: GenerationSettings) -> _Steps:
-    if not settings.use_cache:
-        return _WholeSteps(lm, contexts)
-    if not fits(lm):
-        if settings.weights != "exact":
-            raise ValueError(f"expected exact weights for this model, got {settings.weights!r}")
-        return _CachedSteps(lm, contexts)
-    return _FusedSteps(lm, contexts, settings.weights)
-
-
-class _FusedSteps:
-    """Runs each new token alone through the merged weights."""
-
-    def __init__(self, lm: SpeechLM, contexts: _Contexts, weights: str) -> None:
-        device = lm.head.weight.device
-        self._decoder = fused_decoder(lm, weights)
-        self._prompts = _padded(contexts, device)
-        self._lengths = [len(prompt) for prompt, _ in contexts]
-        self._cache = self._decoder.new_cache(len(contexts), _longest(contexts))
-
-    def first(self) -> Tensor:
-        # Padding on the right fills slots past a row's end; its own tokens overwrite them before
-        # any query is allowed to see them.
-        return self._decoder.prefill(self._prompts, self._lengths, self._cache)
-
-    def next(self, tokens: Tensor) -> Tensor:
-        logits = self._decoder.step(tokens, self._lengths, self._cache)
-        self._lengths = [length + 1 for length in self._lengths]
-        return logits
-
-    def keep(self, rows: Tensor) -> None:
-        self._cache.keep(rows)
-        self._lengths = [self._lengths[index] for index in rows.tolist()]
-
-
-class _CachedSteps:
-    """Runs each new token alone through the model itself, over its cache: fits any decoder."""
-
-    def __init__(self, lm: SpeechLM, contexts: _Contexts) -> None:
-        self._lm = lm
-        device = lm.head.weight.device
-        self._prompts = _padded(contexts, device)
-        self._lengths = torch.tensor([len(prompt) for prompt, _ in contexts], device=device)
-        self._cache = lm.new_cache(len(contexts), _longest(contexts))
-
-    def first(self) -> Tensor:
-        positions = torch.arange(self._prompts.shape[1], device=self._prompts.device)
-        hidden = self._lm.step(self._prompts, positions.expand_as(self._prompts), self._cache)
-        rows = torch.arange(len(hidden), device=hidden.device)
-        return _spoken_logits(self._lm, hidden[rows, self._lengths - 1])
-
-    def next(self, tokens: Tensor) -> Tensor:
-        hidden = self._lm.step(tokens[:, None], self._lengths[:, None], self._cache)
-        self._lengths = self._lengths + 1
-        return _spoken_logits(self._lm, hidden[:, 0])
-
-    def keep(self, rows: Tensor) -> None:
-        self._cache.keep(rows)
-        self._lengths = self._lengths[rows]
-
-
-class _WholeSteps:
-    """Runs every sequence from its start at each step: slow, and the reference for the caches."""
-
-    def __init__(self, lm: SpeechLM, contexts: _Contexts) -> None:
-        self._lm = lm
-        self._sequences = [prompt.to(lm.head.weight.device) for prompt, _ in contexts]
-
-    def first(self) -> Tensor:
-        padded = pad_sequence(self._sequences, batch_first=True)
-        last = torch.tensor([len(sequence) - 1 for sequence in self._sequences])
-        hidden = self._lm.hidden(padded)[torch.arange(len(last)), last.to(padded.device)]
-        return _spoken_logits(self._lm, hidden)
-
-    def next(self, tokens: Tensor) -> Tensor:
-        pairs = zip(self._sequences, tokens, strict=True)
-        self._sequences = [torch.cat([sequence, token[None]]) for sequence, token in pairs]
-        return self.first()
-
-    def keep(self, rows: Tensor) -> None:
-        self._sequences = [self._sequences[index] for index in rows.tolist()]
-
-
-def _spoken_logits(lm: SpeechLM, hidden: Tensor) -> Tensor:
-    """The end first, then the codes: no other token may be said."""
-    logits = lm.head(hidden).float()
-    end = lm.vocabulary.eos_id
-    return torch.cat([logits[:, end : end + 1], logits[:, lm.vocabulary.code_start :]], dim=1)
-
-
-def _padded(contexts: _Contexts, device: torch.device) -> Tensor:
-    return pad_sequence([prompt for prompt, _ in contexts], batch_first=True).to(device)
-
-
-def _longest(contexts: _Contexts) -> int:
-    return max(len(prompt) + room for prompt, room in contexts)
-
-
-def _unguided(lm: SpeechLM, rows: Sequence["_Row"], prompts: Sequence[Tensor] | None) -> _Contexts:
-    """The second row of each request under guidance."""
+def _give_unguided(lm: SpeechLM, rows: Sequence[_Row], prompts: Sequence[Tensor] | None) -> None:
+    """Give each row the prompt that guidance leads away from."""
     if prompts is None or len(prompts) != len(rows):
         got = "none" if prompts is None else len(prompts)
         raise ValueError(
@@ -340,7 +263,7 @@ def _unguided(lm: SpeechLM, rows: Sequence["_Row"], prompts: Sequence[Tensor] | 
             raise ValueError(
                 f"expected prompts without text of 1 to {len(row.prompt)} tokens, got {len(prompt)}"
             )
-    return [(prompt, row.max_new) for row, prompt in zip(rows, prompts, strict=True)]
+        row.unguided = prompt
 
 
 def _per_row(value: int | Sequence[int], count: int, name: str) -> list[int]:

@@ -13,20 +13,25 @@ from x_transformers.x_transformers import Attention, Decoder, FeedForward
 
 from .attention import AttentionContext, ContextAttend, cached_mask, rotations
 from .cache import KVCache
+from .code_table import add_code_tables, fold_code_tables
+from .compact import expanded_weights
 from .config import SpeechLMConfig
 from .loss import mean_nll, token_nll
 from .norms import add_norm_eps, rotary_frequencies
 from .packing import packed_attention
-from .text import TextTokenizer
+from .tokenizers import Tokenizer
 from .vocabulary import Vocabulary
 
+# Models that come with the package, by name.
+BUNDLED = Path(__file__).resolve().parent / "pretrained"
 _INIT_STD = 0.02
 
 
 class SpeechLM(nn.Module):
     """Next-token logits over `Vocabulary` for rows of packed or single documents.
 
-    Pre-norm decoder with rotary positions, RMSNorm, SwiGLU and an untied head.
+    Pre-norm decoder with rotary positions, RMSNorm, SwiGLU and an untied head. With a code table
+    the codes' rows of embedding and head are made from the codec's vectors.
 
     Args:
         config: Sizes, vocabulary and the codec it belongs to.
@@ -54,6 +59,10 @@ class SpeechLM(nn.Module):
         if config.norm_eps:
             add_norm_eps(self.decoder, config.norm_eps)
         self._initialise()
+        if config.code_table:
+            sizes = self.vocabulary.codebook_size, config.codebook_dim
+            options = {"hidden": config.code_table, "std": _INIT_STD}
+            add_code_tables(self.embedding, self.head, codebook=sizes, **options)
 
     def forward(
         self, tokens: Tensor, positions: Tensor | None = None, document_ids: Tensor | None = None
@@ -185,8 +194,8 @@ class SpeechLM(nn.Module):
         """All trained parameters, embeddings included."""
         return sum(parameter.numel() for parameter in self.parameters())
 
-    def save_pretrained(self, folder: Path | str, tokenizer: TextTokenizer | None = None) -> None:
-        """Write config.yaml, text.model (when given) and model.safetensors, the last one last."""
+    def save_pretrained(self, folder: Path | str, tokenizer: Tokenizer | None = None) -> None:
+        """Write config.yaml, the text model (if given) and model.safetensors, the last one last."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         if tokenizer is not None:
@@ -205,11 +214,16 @@ class SpeechLM(nn.Module):
                 partial.unlink(missing_ok=True)
 
     @classmethod
-    def from_pretrained(cls, path_or_repo: Path | str) -> "SpeechLM":
-        """Load a folder `save_pretrained` wrote, or a Hugging Face hub repository of that shape.
+    def from_pretrained(cls, path_or_repo: Path | str, *, fold: bool = True) -> "SpeechLM":
+        """Load a folder `save_pretrained` wrote, a model that comes with the package or from a hub.
+
+        Args:
+            path_or_repo: See `pretrained_folder`.
+            fold: Replace code tables by the weights they make, for speed; False to save the model
+                again as small as it was.
 
         Returns:
-            The model in eval mode, on the CPU.
+            The model in eval mode, in fp32, on the CPU.
 
         Raises:
             ValueError: A file is missing or does not fit the config.
@@ -222,11 +236,14 @@ class SpeechLM(nn.Module):
                 )
         model = cls(SpeechLMConfig.load(folder / "config.yaml"))
         try:
-            model.load_state_dict(load_file(folder / "model.safetensors"))
+            model.load_state_dict(expanded_weights(load_file(folder / "model.safetensors")))
         except (SafetensorError, RuntimeError) as error:
             raise ValueError(
                 f"{folder}/model.safetensors does not fit its config: {error}"
             ) from error
+        if fold:
+            fold_code_tables(model.embedding, model.head)
+            model.config = replace(model.config, code_table=0, codebook_dim=0)
         return model.eval()
 
     @property
@@ -244,6 +261,10 @@ class SpeechLM(nn.Module):
 
     def _decode(self, tokens: Tensor, positions: Tensor, context: AttentionContext) -> Tensor:
         embedded = self.embedding_dropout(self.embedding(tokens))
+        if self.training and self.config.code_dropout:
+            unseen = torch.rand(tokens.shape, device=tokens.device) < self.config.code_dropout
+            unseen &= tokens >= self.vocabulary.code_start
+            embedded = embedded.masked_fill(unseen[..., None], 0.0)
         turns = rotations(positions, self._frequencies)
         # Angles of no width: the decoder turns nothing, `ContextAttend` does, with cosines made
         # once and not in every layer.
@@ -296,14 +317,18 @@ def new_decoder(config: SpeechLMConfig) -> Decoder:
 
 
 def pretrained_folder(path_or_repo: Path | str) -> Path:
-    """The folder itself, or the local copy of a Hugging Face hub repository.
+    """Where a model's files are.
+
+    Args:
+        path_or_repo: A folder, the name of a model that comes with the package ("hh-mini-slm"), or
+            a Hugging Face hub repository of the same shape.
 
     Raises:
-        ValueError: Neither is there.
+        ValueError: None of them is there.
     """
-    folder = Path(path_or_repo)
-    if folder.is_dir():
-        return folder
+    for folder in (Path(path_or_repo), BUNDLED / str(path_or_repo)):
+        if folder.is_dir():
+            return folder
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 

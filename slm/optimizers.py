@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
+from .code_table import code_tables
 from .config import TrainingSettings
 
 # Newton-Schulz iteration towards the nearest orthogonal matrix (Jordan et al., "Muon", 2024).
@@ -47,8 +48,9 @@ def new_optimizer(
         settings: Which optimizer, rate, decay and betas. AdamW's fused kernel is used on CUDA.
     """
     hidden, decayed, kept = [], [], []
+    own = {id(table.own) for table in code_tables(lm)}  # rows of single codes, as embeddings are
     for parameter in lm.parameters():
-        if parameter.ndim < 2 or parameter is embedding:
+        if parameter.ndim < 2 or parameter is embedding or id(parameter) in own:
             kept.append(parameter)
         elif settings.optimizer == "muon" and parameter.ndim == 2 and parameter is not head:
             hidden.append(parameter)

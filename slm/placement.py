@@ -8,6 +8,7 @@ its codebook vectors lie near each other where the sounds do.
 import torch
 from torch import Tensor
 
+from .code_table import code_tables, standardised
 from .model import SpeechLM
 
 _STD = 0.02  # of the model's own initialisation
@@ -20,7 +21,8 @@ def place_codes(lm: SpeechLM, codebook: Tensor, seed: int = 0) -> None:
 
     Every code becomes a fixed random projection of its vector and of the vector's squared norm,
     scaled as the model's own initialisation. With the norm among the features the head can express
-    a normal distribution around a point of the codec's latent space.
+    a normal distribution around a point of the codec's latent space. Where the model has code
+    tables, they get the vectors instead.
 
     Args:
         lm: Changed in place; its text pieces and specials stay as they are.
@@ -38,9 +40,11 @@ def place_codes(lm: SpeechLM, codebook: Tensor, seed: int = 0) -> None:
         )
     if not torch.isfinite(codebook).all():
         raise ValueError("expected a finite codebook, got NaN or infinity in it")
-    codebook = codebook.float().cpu()
-    features = torch.cat([codebook, codebook.square().sum(1, keepdim=True)], dim=1)
-    features = (features - features.mean(0)) / features.std(0).clamp(min=1e-6)
+    for table in code_tables(lm):
+        table.set_codebook(codebook)
+    if code_tables(lm):
+        return
+    features = standardised(codebook)
     generator = torch.Generator().manual_seed(seed)
     rows = slice(vocabulary.code_start, vocabulary.code_start + vocabulary.codebook_size)
     for weight in (lm.embedding.weight, lm.head.weight):

@@ -1,12 +1,28 @@
 """Waveform while codes are still being made: windows of codes decoded with context both ways."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .generation import Speaking
+
+class BeingSpoken(Protocol):
+    """A batch on its way: `Speaking`, or `AlignedSpeaking`."""
+
+    @property
+    def done(self) -> bool:
+        """Whether every row has stopped."""
+        ...
+
+    def advance(self) -> None:
+        """Draw one token a row."""
+        ...
+
+    def drawn(self, row: int) -> Sequence[int]:
+        """Code tokens of a row so far."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -37,7 +53,7 @@ class StreamWindow:
 
 
 def decode_while_speaking(
-    speaking: Speaking,
+    speaking: BeingSpoken,
     decode: Callable[[NDArray[np.int64]], NDArray[np.float32]],
     to_codes: Callable[[Iterable[int]], NDArray[np.int64]],
     *,

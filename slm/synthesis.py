@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from codec import HHCodec
 from codec.audio import read_audio, write_audio
 
+from .aligned_generation import AlignedRequest, AlignedSpeaking, speak_aligned
 from .config import GenerationSettings
 from .duration import length_bounds
 from .generation import Speaking, generate
@@ -21,8 +22,8 @@ from .resampling import Attempts, Request, generate_until_ended
 from .scoring import Score, log_likelihood
 from .sequence import build_document, prefix_tokens
 from .stopping import StopRules, silence_codes
-from .streaming import StreamWindow, decode_while_speaking
-from .text import TextTokenizer
+from .streaming import BeingSpoken, StreamWindow, decode_while_speaking
+from .tokenizers import Tokenizer, load_tokenizer
 from .voices import load_voices
 
 
@@ -86,13 +87,13 @@ class Synthesizer:
         self,
         codec: HHCodec,
         lm: SpeechLM,
-        tokenizer: TextTokenizer,
+        tokenizer: Tokenizer,
         voices: Mapping[str, NDArray[np.int64]] | None = None,
     ) -> None:
-        if codec.fingerprint != lm.config.codec_fingerprint:
+        if lm.config.codec_fingerprint not in codec.code_fingerprints:
             raise ValueError(
                 f"expected codec {lm.config.codec_fingerprint}, which this language model speaks, "
-                f"got codec {codec.fingerprint}; load the codec it was trained with"
+                f"got codec {codec.code_fingerprint}; load the codec it was trained with"
             )
         trained_with = lm.vocabulary.text_fingerprint
         if trained_with and trained_with != tokenizer.fingerprint:
@@ -111,7 +112,7 @@ class Synthesizer:
         folder = pretrained_folder(lm)
         model = SpeechLM.from_pretrained(folder)
         voices = load_voices(folder, model.config.codec_fingerprint)
-        tokenizer = TextTokenizer.load(folder)
+        tokenizer = load_tokenizer(folder)
         return cls(HHCodec.from_pretrained(codec), model, tokenizer, voices)
 
     def read(self, path: Path | str) -> NDArray[np.float32]:
@@ -154,7 +155,8 @@ class Synthesizer:
         The voice of a row is that of its prompt (a recording) or of its named voice; with neither
         the model speaks in whichever voice it samples. A prompt is cut to the longest the model
         was trained with. When the transcript of a prompt is given, the model instead goes on
-        speaking from the whole prompt, as if it were the start of the same utterance.
+        speaking from the whole prompt, as if it were the start of the same utterance. A model of
+        aligned speech takes no more than the voice from a prompt, and cannot run away.
 
         Args:
             texts: What to say.
@@ -181,9 +183,12 @@ class Synthesizer:
             _one_each(voices or nothing, count, "voices"),
             strict=True,
         )
-        # Everything is read and checked before any speech is made.
-        starts = [self._tts_start(*row) for row in rows]
         row_seeds = list(_one_each(range(count) if seeds is None else seeds, count, "seeds"))
+        # Everything is read and checked before any speech is made.
+        if self.lm.config.is_aligned:
+            pairs = zip(rows, row_seeds, strict=True)
+            return self._speak_aligned([self._request(*row, seed) for row, seed in pairs], settings)
+        starts = [self._tts_start(*row) for row in rows]
         guided = settings is not None and settings.guidance != 1
         requests = [
             Request(
@@ -220,23 +225,30 @@ class Synthesizer:
         Yields:
             (T,) float32; together one attempt of `tts`, up to what the decoder hears further off.
         """
-        start = self._tts_start(text, prompt, prompt_text, voice)
-        fewest, most = self._bounds(text)
-        speaking = Speaking(
-            self.lm,
-            [torch.from_numpy(start.tokens)],
-            settings,
-            max_new_tokens=most,
-            min_new_tokens=fewest,
-            seeds=[seed],
-            unguided=[torch.from_numpy(start.without_text)],
-            rules=self.stop_rules,
-        )
+        speaking: BeingSpoken
+        given = np.zeros(0, dtype=np.int64)
+        if self.lm.config.is_aligned:
+            request = self._request(text, prompt, prompt_text, voice, seed)
+            speaking = AlignedSpeaking(self.lm, [request], settings)
+        else:
+            start = self._tts_start(text, prompt, prompt_text, voice)
+            given = start.spoken
+            fewest, most = self._bounds(text)
+            speaking = Speaking(
+                self.lm,
+                [torch.from_numpy(start.tokens)],
+                settings,
+                max_new_tokens=most,
+                min_new_tokens=fewest,
+                seeds=[seed],
+                unguided=[torch.from_numpy(start.without_text)],
+                rules=self.stop_rules,
+            )
         yield from decode_while_speaking(
             speaking,
             self.decode,
             self.lm.vocabulary.token_to_code,
-            given=start.spoken,
+            given=given,
             hop_length=self.codec.hop_length,
             window=window or StreamWindow(),
         )
@@ -262,8 +274,10 @@ class Synthesizer:
             settings: How codes are drawn.
 
         Raises:
-            ValueError: The recording and the continuation do not fit the model's context.
+            ValueError: The recording and the continuation do not fit the model's context, or a text
+                for a model of aligned speech, which would have to know when its words are said.
         """
+        self._check_free(text)
         given = self._encode_whole(waveform)
         wanted = max(1, round(seconds * self.codec.frame_rate))
         text_ids = None if text is None else self.tokenizer.encode(text)
@@ -300,7 +314,11 @@ class Synthesizer:
             waveform: (T,) at the codec's rate.
             text: Its transcript.
             prompt: (T,) of another utterance of the speaker.
+
+        Raises:
+            ValueError: A text for a model of aligned speech.
         """
+        self._check_free(text)
         document = build_document(
             self.lm.vocabulary,
             self.encode(waveform),
@@ -330,27 +348,65 @@ class Synthesizer:
     ) -> _Start:
         """What generation starts from; everything a request can get wrong is found here."""
         nothing = np.zeros(0, dtype=np.int64)
-        if prompt is not None and voice is not None:
-            raise ValueError(f"expected a prompt or a voice, got both (voice {voice!r})")
-        if prompt is None and prompt_text is not None:
-            raise ValueError(f"expected a prompt with its transcript, got only {prompt_text!r}")
-        if voice is not None and voice not in self.voices:
-            raise ValueError(f"expected a voice of {sorted(self.voices)}, got {voice!r}")
+        self._check_voice(prompt, prompt_text, voice)
         vocabulary = self.lm.vocabulary
         if prompt is not None and prompt_text is not None:
             spoken = self._encode_whole(prompt)
             text_ids = self.tokenizer.encode(f"{prompt_text} {text}")
             tokens = prefix_tokens(vocabulary, text_ids, speech=spoken)
             return _Start(tokens, spoken, prefix_tokens(vocabulary, None, speech=spoken))
-        codes = nothing
-        if prompt is not None:
-            codes = self.encode(prompt)
-        elif voice is not None:
-            codes = self.voices[voice]
+        codes = self._voice_codes(prompt, voice)
         text_ids = self.tokenizer.encode(text)
-        codes = self._as_prompt(codes)
         tokens = prefix_tokens(vocabulary, text_ids, codes)
         return _Start(tokens, nothing, prefix_tokens(vocabulary, None, codes))
+
+    def _check_voice(
+        self, prompt: NDArray[np.float32] | None, prompt_text: str | None, voice: str | None
+    ) -> None:
+        if prompt is not None and voice is not None:
+            raise ValueError(f"expected a prompt or a voice, got both (voice {voice!r})")
+        if prompt is None and prompt_text is not None:
+            raise ValueError(f"expected a prompt with its transcript, got only {prompt_text!r}")
+        if voice is not None and voice not in self.voices:
+            raise ValueError(f"expected a voice of {sorted(self.voices)}, got {voice!r}")
+
+    def _voice_codes(
+        self, prompt: NDArray[np.float32] | None, voice: str | None
+    ) -> NDArray[np.int64]:
+        """Codes of a prompt or of a named voice, none without either."""
+        if prompt is not None:
+            return self._as_prompt(self.encode(prompt))
+        return np.zeros(0, np.int64) if voice is None else self._as_prompt(self.voices[voice])
+
+    def _request(
+        self,
+        text: str,
+        prompt: NDArray[np.float32] | None,
+        prompt_text: str | None,
+        voice: str | None,
+        seed: int,
+    ) -> AlignedRequest:
+        """What a model of aligned speech starts from."""
+        self._check_voice(prompt, prompt_text, voice)
+        units = np.array(self.tokenizer.encode(text))
+        return AlignedRequest(units, self._voice_codes(prompt, voice), seed)
+
+    def _speak_aligned(
+        self, requests: list[AlignedRequest], settings: GenerationSettings | None
+    ) -> list[Synthesis]:
+        made = speak_aligned(self.lm, requests, settings)
+        nothing = np.zeros(0, dtype=np.int64)
+        return [
+            self._spoken(nothing, Attempts(each, request.seed, ()))
+            for request, each in zip(requests, made, strict=True)
+        ]
+
+    def _check_free(self, text: str | None) -> None:
+        if text is not None and self.lm.config.is_aligned:
+            raise ValueError(
+                f"expected no text for a model of aligned speech, which cannot know when its words "
+                f"are said, got {text!r}"
+            )
 
     @cached_property
     def stop_rules(self) -> StopRules:

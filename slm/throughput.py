@@ -1,5 +1,8 @@
-"""What a training step costs in floating-point operations, and what a device could do."""
+"""What a training step costs in operations and memory, and what a device could do."""
 
+import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -74,3 +77,54 @@ def gradient_norm(parameters: Any) -> Tensor:
     gradients = [p.grad for p in parameters if p.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients)
     return norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # type: ignore[union-attr]
+
+
+def measured_peak_flops(device: torch.device, size: int = 1024, rounds: int = 5) -> float | None:
+    """Operations a second of a float32 product of two (size, size) matrices, the fastest of a few.
+
+    Only on the CPU, where no data sheet says what so many of its cores can do; None elsewhere.
+    """
+    if device.type != "cpu":
+        return None
+    left, right, best = torch.randn(size, size), torch.randn(size, size), float("inf")
+    for _ in range(rounds):
+        start = time.perf_counter()
+        torch.mm(left, right)
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best
+
+
+def peak_memory(run: Callable[[], object], device: torch.device) -> int | None:
+    """Bytes at the highest point of a call; None where there is no way to measure.
+
+    On CUDA all that is allocated then; on the CPU, under Linux, resident memory beyond what the
+    process held before.
+    """
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        run()
+        return torch.cuda.max_memory_allocated(device)
+    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+    if device.type != "cpu" or not reset.exists():
+        return None
+    try:
+        reset.write_text("5", encoding="ascii")  # forgets the highest resident size so far
+    except OSError:
+        return None
+    before = _status_bytes(status, "VmRSS")
+    run()
+    return _status_bytes(status, "VmHWM") - before
+
+
+def process_peak_memory() -> int | None:
+    """Most bytes of memory this process has held so far; None outside Linux.
+
+    Not `getrusage`'s figure, which a process takes over from the one that started it.
+    """
+    status = Path("/proc/self/status")
+    return _status_bytes(status, "VmHWM") if status.exists() else None
+
+
+def _status_bytes(path: Path, name: str) -> int:
+    line = next(each for each in path.read_text("ascii").splitlines() if each.startswith(name))
+    return 1024 * int(line.split()[1])

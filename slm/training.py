@@ -22,6 +22,7 @@ from .checkpoint import (
     saved_weights,
     set_batches_read,
 )
+from .code_table import plain_weight
 from .config import Machines, TrainingSettings
 from .dataset import PackedBatch, PackedRows
 from .model import SpeechLM
@@ -89,7 +90,8 @@ class SpeechLMTraining(lightning.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimizer of the settings."""
-        return new_optimizer(self.lm, self.lm.embedding.weight, self.lm.head.weight, self.settings)
+        embedding, head = plain_weight(self.lm.embedding), plain_weight(self.lm.head)
+        return new_optimizer(self.lm, embedding, head, self.settings)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Measure and clip the gradient; set the rate, which depends on the step alone."""

@@ -48,12 +48,23 @@ def choose_voices(
 
 
 def save_voices(
-    folder: Path | str, voices: Mapping[str, np.ndarray], codec_fingerprint: str
+    folder: Path | str,
+    voices: Mapping[str, np.ndarray],
+    codec_fingerprint: str,
+    default: str | None = None,
 ) -> Path:
-    """Write `folder`/voices.json, whole or not at all, and return its path."""
+    """Write `folder`/voices.json, whole or not at all, and return its path.
+
+    Args:
+        folder: Of the model.
+        voices: (L,) codes by name.
+        codec_fingerprint: Of the codec whose codes they are.
+        default: The voice that the command line speaks in where none is asked for.
+    """
     path = Path(folder) / VOICES_NAME
     lists = {name: [int(code) for code in codes] for name, codes in voices.items()}
-    text = json.dumps({"codec_fingerprint": codec_fingerprint, "voices": lists})
+    about = {"codec_fingerprint": codec_fingerprint, "voices": lists}
+    text = json.dumps(about if default is None else {**about, "default": default})
     partial = path.with_name(f".{path.name}.partial")
     try:
         partial.write_text(text, encoding="utf-8")
@@ -79,3 +90,11 @@ def load_voices(folder: Path | str, codec_fingerprint: str) -> dict[str, np.ndar
             f"{codec_fingerprint}; choose the voices again from a store of this codec"
         )
     return {name: np.array(codes, dtype=np.int64) for name, codes in stored["voices"].items()}
+
+
+def default_voice(folder: Path | str) -> str | None:
+    """The voice of a model folder for texts that ask for none; None leaves it to the model."""
+    path = Path(folder) / VOICES_NAME
+    if not path.exists():
+        return None
+    return json.loads(path.read_text(encoding="utf-8")).get("default")

@@ -12,6 +12,7 @@ import soundfile
 from recipes.config import Config
 from recipes.corpora import load_corpus
 from recipes.manifest import ManifestError, assign_splits, read_manifest, write_manifest
+from slm.storage import push
 
 RECORD = {
     "id": "a",
@@ -119,6 +120,29 @@ def test_a_folder_without_a_manifest_says_what_was_looked_for(
 ) -> None:
     with pytest.raises(ValueError, match="espeak, ljspeech, libritts or a folder"):
         load_corpus(make_config(tmp_path / "absent"), tmp_path)
+
+
+def test_audio_outside_the_manifests_folder_is_named_absolutely(tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    (row,) = read_manifest(write_lines(tmp_path, json.dumps(RECORD)))
+    write_manifest(tmp_path / "corpus" / "manifest.jsonl", [row])
+    assert read_manifest(tmp_path / "corpus" / "manifest.jsonl") == [row]
+
+
+def test_a_corpus_in_object_storage_is_read_from_a_local_copy(
+    make_corpus: Callable[..., tuple[Path, list[dict[str, Any]]]],
+    make_config: Callable[..., Config],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HH_SLM_CACHE", str(tmp_path / "cache"))
+    folder, records = make_corpus()
+    url = f"memory://{tmp_path.name}/corpus"
+    push(folder, url, progress=False)
+    rows = load_corpus(make_config(url), tmp_path)
+    assert [row.id for row in rows] == [record["id"] for record in records]
+    assert rows[0].audio.is_relative_to(tmp_path / "cache")
+    assert rows[0].audio.read_bytes() == (folder / records[0]["audio"]).read_bytes()
 
 
 def test_ljspeech_is_read_in_its_published_layout(

@@ -35,18 +35,18 @@ def test_one_of_each_is_drawn_in_one_batch_unless_asked_for_more() -> None:
     speaker = Speaker()
     made = spoken(speaker, [request("a", 5), request("b", 6)], GenerateConfig(), {})  # type: ignore[arg-type]
     assert speaker.asked == [(["a", "b"], [5, 6])]
-    assert len(made) == 2
+    assert [len(each) for each in made] == [1, 1]
 
 
 def test_the_best_of_several_is_what_the_verifier_says() -> None:
     speaker = Speaker()
     verifiers = {"length": lambda candidates, text, prompt: [len(c.codes) for c in candidates]}
     settings = GenerateConfig(best_of=3)
-    (best,) = spoken(speaker, [request("a", 5)], settings, verifiers)  # type: ignore[arg-type]
+    ((best, first),) = spoken(speaker, [request("a", 5)], settings, verifiers)  # type: ignore[arg-type]
     ((texts, seeds),) = speaker.asked
     assert texts == ["a"] * 3
     assert (seeds[0], len(set(seeds))) == (5, 3)
-    assert len(best.codes) == 3
+    assert (len(best.codes), len(first.codes)) == (3, 1)
 
 
 def test_a_record_holds_the_codes_that_were_made() -> None:
@@ -55,7 +55,9 @@ def test_a_record_holds_the_codes_that_were_made() -> None:
     assert (about["codes"], about["frame_rate"], about["truncated"]) == ([8, 9], 23.4, True)
 
 
-@pytest.mark.parametrize("wrong", ["generate.best_of=0", "generate.verifiers=[mos]"])
+@pytest.mark.parametrize(
+    "wrong", ["generate.best_of=0", "generate.verifiers=[mos]", "generate.split=train"]
+)
 def test_settings_that_cannot_be_are_refused(wrong: str) -> None:
     with pytest.raises(ConfigError, match=wrong.split("=", maxsplit=1)[0]):
         load_config("recipes/configs/smoke.yaml", ["corpus=x", "run=y", wrong])

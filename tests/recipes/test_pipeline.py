@@ -50,8 +50,8 @@ def test_every_stage_reads_what_the_one_before_it_made(overrides, tmp_path, caps
 
     codec = HHCodec.from_pretrained(run / "train_codec/model")
     lm = SpeechLM.from_pretrained(run / "train_slm/model")
-    store = TokenStore(run / "encode_corpus/train", codec.fingerprint)
-    assert lm.config.codec_fingerprint == codec.fingerprint
+    store = TokenStore(run / "encode_corpus/train", codec.code_fingerprint)
+    assert lm.config.codec_fingerprint == codec.code_fingerprint
     assert len(store) == 6
 
     figures = printed["stages"]["evaluate"]["metrics"]

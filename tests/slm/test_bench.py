@@ -1,22 +1,20 @@
 import pytest
 import torch
 
-from slm.bench import bench_generation, prompt_tokens, random_lm, stock_twin
+from slm.bench import names, prompt_tokens, random_lm, stock_twin, transformers_twin
 
 
-def test_the_stock_twin_is_the_same_model() -> None:
+def test_the_twins_are_the_same_model() -> None:
+    """Stock exactly; Llama's norms have an epsilon that ours lack."""
     lm = random_lm("1M")
     tokens = prompt_tokens(lm, 2)
     with torch.no_grad():
         torch.testing.assert_close(stock_twin(lm).net(tokens), lm(tokens), atol=2e-5, rtol=1e-4)
+        if "transformers" in names():
+            logits = transformers_twin(lm)(tokens).logits
+            torch.testing.assert_close(logits, lm(tokens), atol=1e-4, rtol=1e-3)
 
 
-def test_the_bench_reports_every_contestant() -> None:
-    report = bench_generation("1M", new_tokens=2, rounds=1, batch_size=2)
-    assert set(report["times_stock"]) == {
-        "exact_batch_1", "int8_batch_1", "bf16_batch_1", "exact_batch_2",
-    }  # fmt: skip
-    assert all(value > 0 for value in report["tokens_per_second"].values())
-    assert report["step_at_2000_over_100"] > 0
+def test_a_size_that_is_not_known_is_refused() -> None:
     with pytest.raises(ValueError, match="expected a size"):
-        bench_generation("7B")
+        random_lm("7B")

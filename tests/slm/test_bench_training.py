@@ -1,13 +1,18 @@
-from slm.bench_training import bench_training
+from slm.bench import names
+from slm.bench_training import bench_training, table
 
 
 def test_a_bench_names_every_contestant_and_its_ratios() -> None:
     report = bench_training("1M", row_tokens=700, rows=1, rounds=1)
     rates = report["tokens_per_second"]
-    assert set(rates) == {"packed", "padded", "stock_padded", "full", "stock_full"}
+    others = {"transformers_full"} if "transformers" in names() else set()
+    full = {"full", "stock_full"} | others
+    assert set(rates) == {"packed", "padded", "stock_padded"} | full
     assert all(rate > 0 for rate in rates.values())
     assert 0 <= report["packed_padding"] <= report["padded_padding"] < 1
-    assert "mfu" not in report
+    assert set(report["mfu"]) == full
+    assert all(0 < share < 1.5 for share in report["mfu"].values())
+    assert table(report).count("\n") == len(rates) + 1
 
 
 def test_stock_and_ours_have_the_same_loss_on_the_same_rows() -> None:

@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -6,8 +7,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from codec import HHCodec
 from codec.audio import write_audio
 from slm.cli import main
+from slm.voices import save_voices
 
 Waveforms = Callable[..., np.ndarray]
 
@@ -134,3 +137,24 @@ def test_the_best_of_several_is_written_with_its_scores(
     assert len(report["scores"]["likelihood"]) == 4
     assert main([*command, "--verifier", f"{own}:nothing"]) == 2
     assert "expected a callable 'nothing'" in capsys.readouterr().err
+
+
+def test_models_that_come_with_the_packages_speak_where_none_is_named(
+    model_folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the default voice of the language model, which here is the only one it has."""
+    bundled, voices = tmp_path / "bundled", {"ann": np.arange(10)}
+    for source, name in zip(model_folders, ("hh-mini-24k", "hh-mini-slm"), strict=True):
+        shutil.copytree(source, bundled / name)
+    codec = HHCodec.from_pretrained(model_folders[0])
+    save_voices(bundled / "hh-mini-slm", voices, codec.fingerprint, "ann")
+    monkeypatch.setattr("codec.model.BUNDLED", bundled)
+    monkeypatch.setattr("slm.model.BUNDLED", bundled)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    written = []
+    models = ["--codec", str(model_folders[0]), "--lm", str(model_folders[1])]
+    for options in ([], [*models, "--voice", "ann"], models):
+        out = tmp_path / "out.wav"
+        assert main(["tts", "green hills", *options, "-o", str(out)]) == 0
+        written.append(out.read_bytes())
+    assert written[0] == written[1] != written[2]

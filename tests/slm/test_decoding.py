@@ -1,9 +1,11 @@
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 
-from slm.decoding import FusedDecoder, fits, fused_decoder
+from slm.decoding import FusedDecoder, fused_decoder
+from slm.merging import fits
 from slm.model import SpeechLM
 
 
@@ -16,17 +18,26 @@ def spoken(lm: SpeechLM, tokens: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    ("weights", "kv_heads", "tolerance"),
-    [("exact", 2, 2e-5), ("exact", 1, 2e-5), ("bf16", 1, 0.06), ("int8", 1, 0.06)],
+    ("weights", "tolerance", "blocks"),
+    [
+        ("exact", 2e-5, {"num_kv_heads": 2}),
+        ("exact", 2e-5, {"num_kv_heads": 1}),
+        ("bf16", 0.06, {"num_kv_heads": 1}),
+        ("int8", 0.06, {"num_kv_heads": 1}),
+        ("exact", 2e-5, {"num_kv_heads": 1, "qk_norm": True}),
+        ("exact", 2e-5, {"num_kv_heads": 1, "norm_eps": 1e-3}),
+        ("exact", 2e-5, {"num_kv_heads": 1, "qk_norm": True, "norm_eps": 1e-3}),
+        ("exact", 2e-5, {"rotary_theta": 500.0}),
+    ],
 )
 def test_merged_weights_say_what_the_model_says(
-    make_lm: Callable[..., SpeechLM], weights: str, kv_heads: int, tolerance: float
+    make_lm: Callable[..., SpeechLM], weights: str, tolerance: float, blocks: dict[str, Any]
 ) -> None:
     """Unequal rows, prompts and single steps; tolerances are shares of the largest logit."""
-    lm = make_lm(gain=2.0, num_kv_heads=kv_heads)
+    lm = make_lm(gain=2.0, **blocks)
     with torch.no_grad():
         for name, parameter in lm.named_parameters():
-            if name.endswith((".g", ".bias")):
+            if name.endswith((".g", ".gamma", ".bias")):
                 parameter.normal_(std=0.3)
     tokens = torch.randint(0, lm.vocabulary.vocab_size, (2, 20))
     expected = spoken(lm, tokens)

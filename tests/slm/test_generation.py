@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-import slm.generation
+import slm.steps
 from slm.config import GenerationSettings
 from slm.decoding import FusedDecoder
 from slm.generation import Generation, generate
@@ -156,7 +156,7 @@ def test_a_decoder_of_other_parts_is_generated_from_all_the_same(
 ) -> None:
     """Merged weights are refused for blocks they do not know; the model's own cache serves."""
     fused = generate(lm, prompts_of(lm), GREEDY, max_new_tokens=12)
-    monkeypatch.setattr(slm.generation, "fits", lambda lm: False)
+    monkeypatch.setattr(slm.steps, "fits", lambda lm: False)
     assert tokens_of(generate(lm, prompts_of(lm), GREEDY, max_new_tokens=12)) == tokens_of(fused)
     rounded = GenerationSettings(weights="int8")
     with pytest.raises(ValueError, match="exact weights"):
@@ -211,3 +211,63 @@ def test_what_cannot_be_generated_is_refused(lm: SpeechLM) -> None:
     with pytest.raises(ValueError, match="eval mode"):
         generate(lm.train(), [good], max_new_tokens=5)
     assert generate(lm.eval(), [], max_new_tokens=5) == []
+
+
+@pytest.mark.parametrize("use_cache", [True, False])
+def test_rows_that_wait_their_turn_say_what_they_say_alone(lm: SpeechLM, use_cache: bool) -> None:
+    """Seven prompts through two places, in and out at different times, each with its own seed."""
+    prompts = prompts_of(lm, (3, 17, 8, 5, 11, 2, 9))
+    limits, seeds = [6, 20, 3, 1, 14, 9, 5], [9, 8, 7, 6, 5, 4, 3]
+    settings = replace(WARM, use_cache=use_cache)
+    queued = generate(
+        lm, prompts, settings, max_new_tokens=limits, min_new_tokens=1, seeds=seeds, max_rows=2
+    )
+    for prompt, limit, seed, made in zip(prompts, limits, seeds, queued, strict=True):
+        alone = generate(lm, [prompt], settings, max_new_tokens=limit, seeds=[seed])[0]
+        assert made.tokens.tolist() == alone.tokens.tolist()
+        assert made.log_likelihood == pytest.approx(alone.log_likelihood, abs=1e-3)
+    with pytest.raises(ValueError, match="max_rows >= 1"):
+        generate(lm, prompts, settings, max_new_tokens=3, max_rows=0)
+
+
+def test_guided_rows_wait_their_turn_too(lm: SpeechLM) -> None:
+    prompts = prompts_of(lm, (6, 17, 8, 5))
+    without = [prompt[-2:] for prompt in prompts]
+    strong, limits = replace(WARM, guidance=3.0), [4, 9, 7, 6]
+    queued = generate(
+        lm, prompts, strong, unguided=without, max_new_tokens=limits, seeds=range(4), max_rows=2
+    )
+    for index, (prompt, bare) in enumerate(zip(prompts, without, strict=True)):
+        alone = generate(
+            lm,
+            [prompt],
+            strong,
+            unguided=[bare],
+            max_new_tokens=limits[index],
+            seeds=[index],
+        )
+        assert queued[index].tokens.tolist() == alone[0].tokens.tolist()
+
+
+def test_a_free_place_is_taken_at_once(lm: SpeechLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two places, rows of 5, 3 and 4 codes: the third begins in the step after the second ends."""
+    sizes = []
+    step = FusedDecoder.step
+
+    def counted(self: FusedDecoder, tokens: torch.Tensor, *rest: Any) -> torch.Tensor:
+        sizes.append(len(tokens))
+        return step(self, tokens, *rest)
+
+    monkeypatch.setattr(FusedDecoder, "step", counted)
+    limits = [5, 3, 4]
+    generate(lm, prompts_of(lm), GREEDY, max_new_tokens=limits, min_new_tokens=limits, max_rows=2)
+    assert sizes == [2, 2, 1, 2, 1, 1]
+
+
+def test_a_model_of_other_parts_lets_rows_wait_too(
+    lm: SpeechLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = generate(lm, prompts_of(lm), GREEDY, max_new_tokens=[9, 2, 6])
+    monkeypatch.setattr(slm.steps, "fits", lambda lm: False)
+    queued = generate(lm, prompts_of(lm), GREEDY, max_new_tokens=[9, 2, 6], max_rows=1)
+    assert tokens_of(queued) == tokens_of(together)

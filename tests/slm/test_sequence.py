@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
 
+from slm.alignment import Spoken
+from slm.phone_text import PhoneTokenizer
 from slm.sequence import (
+    aligned_length,
+    aligned_prefix,
+    build_aligned,
     build_document,
     build_interleaved,
     document_length,
@@ -71,3 +76,40 @@ def test_interleaving_says_everything_in_the_length_that_was_planned(
     assert VOCABULARY.token_to_text(tokens[(tokens >= 6) & (tokens < 16)]).tolist() == text
     turns = interleaved_turns(num_codes, num_text, (2, 5))
     assert len(tokens) == num_codes + num_text + 2 * turns + 2
+
+
+ALIGNED = Vocabulary(PhoneTokenizer.vocab_size, 20)  # codes from 118 on
+TEXT, SPEECH = ALIGNED.text_start, ALIGNED.code_start
+
+
+def test_aligned_text_runs_ahead_of_the_codes_it_is_aligned_with() -> None:
+    said = Spoken(np.array([0, 41, 2]), np.array([1, 0, 2]))
+    document = build_aligned(ALIGNED, [5, 6, 7], said, lookahead=1, duration_loss_weight=0.5)
+    durations = [TEXT + 79 + count for count in (1, 0, 2)]
+    assert document.tokens.tolist() == [
+        ALIGNED.bos_id, ALIGNED.text_id, TEXT + 0,
+        TEXT + 41, durations[0], SPEECH + 5,
+        TEXT + 2, durations[1],
+        ALIGNED.speech_id, durations[2], SPEECH + 6, SPEECH + 7,
+        ALIGNED.eos_id,
+    ]  # fmt: skip
+    assert document.loss_weights.tolist() == [0, 0, 0, 0, 0.5, 1, 0, 0.5, 0, 0.5, 1, 1, 1]
+
+
+@pytest.mark.parametrize("lookahead", [1, 2, 5])
+@pytest.mark.parametrize("prompt", [None, [1, 2, 3]])
+def test_aligned_length_and_prefix_agree_with_the_document(
+    lookahead: int, prompt: list[int] | None
+) -> None:
+    said = Spoken(np.array([0, 41, 2, 0]), np.array([1, 0, 2, 3]))
+    document = build_aligned(ALIGNED, range(6), said, lookahead=lookahead, prompt=prompt)
+    assert len(document.tokens) == aligned_length(6, 4, lookahead, len(prompt or []))
+    start = aligned_prefix(ALIGNED, said.units, lookahead, prompt)
+    np.testing.assert_array_equal(start, document.tokens[: len(start)])
+    assert not document.loss_weights[: len(start)].any()
+    assert document.loss_weights.sum() == 6 + 4 + 1
+
+
+def test_counts_of_other_codes_are_refused() -> None:
+    with pytest.raises(ValueError, match="counts of 2 codes, got 3"):
+        build_aligned(ALIGNED, [1, 2], Spoken(np.array([0]), np.array([3])), lookahead=1)

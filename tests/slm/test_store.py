@@ -68,13 +68,28 @@ def test_codes_of_another_codec_are_refused_with_both_names(tmp_path: Path) -> N
         open_writer(tmp_path, codebook_size=64)
 
 
+def test_a_store_is_read_and_continued_under_any_name_of_its_codec(tmp_path: Path) -> None:
+    """Stores were once named after all of a codec; what decides on codes is less than that."""
+    writer = open_writer(tmp_path, codec_fingerprint="whole", shard_codes=1)
+    writer.add(codes_of(0), {"id": "u0"})
+    writer = open_writer(tmp_path, codec_fingerprint=("codes", "whole"), shard_codes=1)
+    assert writer.done_ids == {"u0"}
+    writer.add(codes_of(1), {"id": "u1"})
+    writer.close()
+    for names in ("whole", ("codes", "whole")):
+        store = TokenStore(tmp_path, names)
+        assert (store.codec_fingerprint, len(store)) == ("whole", 2)
+    with pytest.raises(ValueError, match="codec whole, expected codec codes"):
+        TokenStore(tmp_path, ("codes", "another"))
+
+
 @pytest.mark.parametrize("failing", ["u16", "offsets.npy", "rows.jsonl"])
 def test_a_full_disk_leaves_no_half_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
-    import slm.store
+    import slm.shards
 
-    whole = slm.store._write_whole
+    whole = slm.shards._write_whole
 
     def write(path: Path, fill: Any) -> None:
         def fill_until_full(file: Any) -> None:
@@ -84,7 +99,7 @@ def test_a_full_disk_leaves_no_half_file(
         whole(path, fill_until_full if path.name.endswith(failing) else fill)
 
     writer = open_writer(tmp_path)
-    monkeypatch.setattr(slm.store, "_write_whole", write)
+    monkeypatch.setattr(slm.shards, "_write_whole", write)
     writer.add(codes_of(0), {"id": "u0"})
     writer.add(codes_of(1), {"id": "u1"})
     with pytest.raises(OSError, match="No space"):
@@ -92,7 +107,7 @@ def test_a_full_disk_leaves_no_half_file(
     assert not list(tmp_path.glob("*partial*"))
     assert not (tmp_path / "codes-00000.rows.jsonl").exists()
     assert not (tmp_path / f"codes-00000.{failing}").exists()
-    monkeypatch.setattr(slm.store, "_write_whole", whole)
+    monkeypatch.setattr(slm.shards, "_write_whole", whole)
     again = open_writer(tmp_path)
     assert again.done_ids == set()
     for item in range(3):

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from codec import HHCodec
 from codec.audio import read_audio
@@ -162,6 +163,27 @@ def test_a_model_without_a_length_prior_may_use_its_whole_context(
     assert lm.config.codes_per_character == 0
     result = Synthesizer(codec, lm, tokenizer).tts("a dog")
     assert 1 <= len(result.codes) <= 40
+
+
+def test_a_model_speaks_through_every_codec_of_its_codes(
+    codec: HHCodec, model_folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Here the model knows the first codec by its whole fingerprint, as all did once."""
+    other = HHCodec(codec.config).eval()
+    other.load_state_dict(codec.state_dict())
+    with torch.no_grad():
+        next(other.vocoder.parameters()).add_(1e-3)
+    other.save_pretrained(tmp_path / "unnamed")
+    with pytest.raises(ValueError, match=f"expected codec {codec.fingerprint}"):
+        Synthesizer.from_pretrained(tmp_path / "unnamed", model_folders[1])
+    other.keep_codes_of(codec)
+    other.save_pretrained(tmp_path / "named")
+    made = [
+        Synthesizer.from_pretrained(folder, model_folders[1]).tts(TEXT, voice="ann")
+        for folder in (model_folders[0], tmp_path / "named")
+    ]
+    np.testing.assert_array_equal(made[0].codes, made[1].codes)
+    assert not np.array_equal(made[0].waveform, made[1].waveform)
 
 
 def test_saved_speech_is_read_back(synthesizer: Synthesizer, tmp_path: Path) -> None:

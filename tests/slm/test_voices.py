@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from slm.store import TokenStore, TokenStoreWriter
-from slm.voices import choose_voices, load_voices, save_voices
+from slm.voices import choose_voices, default_voice, load_voices, save_voices
 
 
 def write_store(folder: Path) -> TokenStore:
@@ -30,3 +30,13 @@ def test_voices_survive_their_file_and_belong_to_a_codec(tmp_path: Path) -> None
     assert load_voices(tmp_path, "one")["ann"].tolist() == [1, 2]
     with pytest.raises(ValueError, match="codes of codec one, expected codec two"):
         load_voices(tmp_path, "two")
+
+
+def test_a_model_may_have_a_voice_for_texts_that_ask_for_none(tmp_path: Path) -> None:
+    assert default_voice(tmp_path) is None
+    voices = {"ann": np.array([1, 2]), "bob": np.array([3])}
+    save_voices(tmp_path, voices, "one")
+    assert default_voice(tmp_path) is None
+    save_voices(tmp_path, voices, "one", "bob")
+    assert default_voice(tmp_path) == "bob"
+    assert list(load_voices(tmp_path, "one")) == ["ann", "bob"]

@@ -1,0 +1,156 @@
+"""The shipped models at work: speaks, reconstructs, continues, measures, and writes a report.
+
+    python -m recipes.demo --text "Good morning. How are you?" --recording my.wav
+
+Writes FLAC files, figures.json and report.html into runs/demo. Recordings are those given, else
+two clips of ../shared/speech where that is, else synthetic speech of eSpeak NG.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from codec.audio import write_audio
+from slm import Synthesizer, sentences
+
+from .demo_recordings import find_recordings
+from .demo_report import Demo, measure, write_demo_report
+from .files import write_json
+from .results import processor
+from .stages import git_commit
+
+CODEC, LM = "hh-mini-24k", "hh-mini-slm"
+TEXT = (
+    "Good morning, and welcome. This voice was never recorded saying these words. "
+    "Every second of it is twenty four small numbers."
+)
+PROMPT_SECONDS, CONTINUED_SECONDS = 3.0, 3.0
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The whole demo; returns what is printed.
+
+    Raises:
+        ValueError: A model or a recording is not there or cannot be used, or a text without words.
+    """
+    demo, folder = Demo(), Path(arguments.out)
+    with demo.timed("load the models"):
+        synthesizer = Synthesizer.from_pretrained(arguments.codec, arguments.lm)
+    rate = synthesizer.codec.sample_rate
+    demo.recordings, origin = find_recordings(arguments.recording, arguments.corpus, rate)
+    voice = arguments.voice or next(iter(synthesizer.voices), None)
+    speak(demo, synthesizer, arguments.text, voice, arguments.seed)
+    reconstruct(demo, synthesizer)
+    continue_first(demo, synthesizer, arguments.seed)
+    save(demo, folder, rate)
+    with demo.timed("measure"):
+        scores = measure(demo, folder / "scores", rate)
+    provenance = {
+        "command": f"python -m recipes.demo {' '.join(sys.argv[1:])}".strip(),
+        "codec": f"{arguments.codec} {synthesizer.codec.fingerprint}",
+        "language model": f"{arguments.lm}, {synthesizer.lm.num_parameters:,} parameters",
+        "voice": voice or "whichever the model samples",
+        "recordings": origin,
+        "commit": git_commit() or "not a git checkout",
+        "date": date.today().isoformat(),
+        "hardware": processor(),
+    }
+    report = write_demo_report(demo, scores, folder, rate, provenance)
+    figures = {
+        "report": str(report),
+        "recordings": origin,
+        "seconds": {part: round(work, 2) for part, (work, _) in demo.seconds.items()},
+        "figures": scores.headline(),
+        "skipped": scores.skipped,
+    }
+    write_json(folder / "figures.json", figures)
+    return figures
+
+
+def speak(demo: Demo, synthesizer: Synthesizer, text: str, voice: str | None, seed: int) -> None:
+    """Every sentence of a text, in one batch."""
+    demo.texts = sentences(text)
+    count = len(demo.texts)
+    with demo.timed("speak"):
+        demo.spoken = synthesizer.tts_batch(
+            demo.texts, voices=[voice] * count, seeds=range(seed, seed + count)
+        )
+    demo.heard("speak", sum(made.duration for made in demo.spoken))
+
+
+def reconstruct(demo: Demo, synthesizer: Synthesizer) -> None:
+    """Every recording through the codec and back."""
+    with demo.timed("reconstruct"):
+        for recording in demo.recordings:
+            waveform = synthesizer.decode(synthesizer.encode(recording.waveform))
+            demo.reconstructed.append(waveform[: len(recording.waveform)])
+    seconds = sum(len(each) for each in demo.reconstructed) / synthesizer.codec.sample_rate
+    demo.heard("reconstruct", seconds)
+
+
+def continue_first(demo: Demo, synthesizer: Synthesizer, seed: int) -> None:
+    """The beginning of the first recording, at most half of it, and what the model makes follow."""
+    whole, rate = demo.recordings[0].waveform, synthesizer.codec.sample_rate
+    demo.prompt = whole[: min(round(PROMPT_SECONDS * rate), max(1, len(whole) // 2))]
+    with demo.timed("continue"):
+        demo.continued = synthesizer.continue_speech(demo.prompt, CONTINUED_SECONDS, seed=seed)
+    demo.heard("continue", demo.continued.duration - len(demo.prompt) / rate)
+
+
+def save(demo: Demo, folder: Path, rate: int) -> None:
+    """Everything that was made as FLAC, beside the recordings."""
+    for number, made in enumerate(demo.spoken, start=1):
+        made.save(folder / f"spoken_{number}.flac")
+    for recording, waveform in zip(demo.recordings, demo.reconstructed, strict=True):
+        write_audio(folder / f"{recording.id}_original.flac", recording.waveform, rate)
+        write_audio(folder / f"{recording.id}_reconstructed.flac", waveform, rate)
+    if demo.continued is not None:
+        demo.continued.save(folder / "continued.flac")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the demo; returns the exit status, 2 for the caller's mistake."""
+    parser = argparse.ArgumentParser(
+        prog="python -m recipes.demo", description="The shipped models at work, in one report."
+    )
+    parser.add_argument("--text", default=TEXT, help="sentences to speak")
+    parser.add_argument(
+        "--recording", type=Path, nargs="+", default=[], help="to reconstruct; one is continued"
+    )
+    parser.add_argument(
+        "--corpus", type=Path, default=Path("../shared/speech"), help="where to look for one"
+    )
+    parser.add_argument("--voice", help="named voice of the language model")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed speaks the same")
+    parser.add_argument("--codec", default=CODEC, help=f"folder, bundled name or hub ({CODEC})")
+    parser.add_argument("--lm", default=LM, help=f"likewise ({LM})")
+    parser.add_argument("--out", default="runs/demo", help="folder to write to (runs/demo)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    arguments = parser.parse_args(argv)
+    try:
+        figures = run(arguments)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ValueError) else 1
+    if arguments.json:
+        print(json.dumps(figures, ensure_ascii=False))
+        return 0
+    print(figures["recordings"])
+    for name, value in figures["figures"].items():
+        print(f"  {name:<44} {value:.4g}")
+    for part, seconds in figures["seconds"].items():
+        print(f"  {part + ', seconds':<44} {seconds:.1f}")
+    for name, reasons in figures["skipped"].items():
+        print(f"  not measured: {name}: {'; '.join(reasons)}")
+    print(f"Look and listen: {figures['report']}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

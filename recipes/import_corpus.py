@@ -1,0 +1,180 @@
+"""A published corpus, a Kaldi folder or a lhotse CutSet -> a folder with manifest.jsonl.
+
+    python -m recipes.import_corpus librispeech corpora/LibriSpeech -o corpora/librispeech
+    python -m recipes.run_all recipes/configs/mini.yaml corpus=corpora/librispeech run=runs/mine
+
+Recordings stay where they are; only parts of longer recordings (segments of Kaldi, cuts of lhotse,
+pieces of Libri-Light) and the contents of tars (Emilia) are written, below the manifest. What does
+not become a row is listed in skipped.jsonl. Run again, it does what is left to do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from .import_emilia import emilia_utterances
+from .import_kaldi import UNKNOWN_LANGUAGE, kaldi_utterances
+from .import_lhotse import cutset_utterances, librispeech_utterances, vctk_utterances
+from .import_librilight import librilight_utterances
+from .importing import Skip, Utterance, import_utterances
+from .published import fetch_libritts, fetch_ljspeech, libritts_utterances, ljspeech_utterances
+
+EPILOG = """\
+kinds:
+  libritts     FOLDER holds LibriTTS/, or is it: <subset>/<speaker>/<chapter>/<id>.wav
+  librispeech  FOLDER holds LibriSpeech/, or is it (extra lhotse)
+  ljspeech     FOLDER holds LJSpeech-1.1/, or is it
+  vctk         FOLDER holds speaker-info.txt, txt/ and wav48_silence_trimmed/ (extra lhotse)
+  librilight   FOLDER holds small/, medium/ or large/; chapters are cut at pauses
+  emilia       FOLDER holds WebDataset tars at any depth; they are unpacked
+  kaldi        FOLDER holds wav.scp, and segments, text, utt2spk where there are any
+  lhotse       FOLDER is a CutSet file, such as cuts.jsonl.gz (extra lhotse)
+
+examples:
+  python -m recipes.import_corpus libritts corpora -o corpora/libritts --download dev-clean
+  python -m recipes.import_corpus librilight /data/librilight -o /data/pieces --longest 20 --workers 8
+  python -m recipes.import_corpus emilia /data/Emilia/DE -o /data/emilia_de --limit 1000
+  python -m recipes.import_corpus kaldi egs/data/train -o corpora/kaldi --audio-root egs --lang en
+"""  # noqa: E501 - commands stay on one line
+DOWNLOADS = ("libritts", "librispeech", "ljspeech", "vctk")
+
+Found = Iterable[Utterance | Skip]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Import one corpus from the command line.
+
+    Returns:
+        Exit status: 0 when done, 1 when the disk failed, 2 for the caller's mistake.
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        figures = import_corpus(arguments)
+    except (ValueError, OSError) as error:
+        if arguments.debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ValueError) else 1
+    if arguments.json:
+        print(json.dumps(figures))
+        return 0
+    skipped = figures["skipped"]
+    listed = ", ".join(f"{count} {kind}" for kind, count in skipped.items()) or "none"
+    print(f"{figures['clips']} clips, {figures['hours']} h, {figures['speakers']} speakers")
+    print(f"splits: {', '.join(f'{name} {count}' for name, count in figures['splits'].items())}")
+    print(f"skipped: {listed} (skipped.jsonl)")
+    print(f"corpus={arguments.output}")
+    return 0
+
+
+def import_corpus(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Import as the arguments say; returns the figures of `import_utterances`.
+
+    Raises:
+        ValueError: The corpus is not of its layout, or an option does not go with it.
+    """
+    if arguments.download is not None and arguments.kind not in DOWNLOADS:
+        raise ValueError(f"--download: expected one of {', '.join(DOWNLOADS)}")
+    if arguments.limit is not None and arguments.limit < 1:
+        raise ValueError(f"--limit: expected a count > 0, got {arguments.limit}")
+    if not arguments.folder.exists() and arguments.download is None:
+        raise ValueError(f"{arguments.folder}: expected the corpus there, found nothing")
+    return import_utterances(
+        KINDS[arguments.kind](arguments),
+        arguments.output,
+        limit=arguments.limit,
+        workers=arguments.workers,
+    )
+
+
+def _libritts(arguments: argparse.Namespace) -> Found:
+    if arguments.download is not None:
+        fetch_libritts(arguments.folder, arguments.download)
+    return libritts_utterances(arguments.folder)
+
+
+def _ljspeech(arguments: argparse.Namespace) -> Found:
+    if arguments.download is not None:
+        fetch_ljspeech(arguments.folder)
+    return ljspeech_utterances(arguments.folder)
+
+
+def _librispeech(arguments: argparse.Namespace) -> Found:
+    return librispeech_utterances(arguments.folder, download=arguments.download or ())
+
+
+def _vctk(arguments: argparse.Namespace) -> Found:
+    return vctk_utterances(arguments.folder, download=arguments.download is not None)
+
+
+def _librilight(arguments: argparse.Namespace) -> Found:
+    return librilight_utterances(arguments.folder, longest=arguments.longest)
+
+
+def _emilia(arguments: argparse.Namespace) -> Found:
+    return emilia_utterances(
+        arguments.folder, arguments.output, limit=arguments.limit, workers=arguments.workers
+    )
+
+
+def _kaldi(arguments: argparse.Namespace) -> Found:
+    root = arguments.audio_root
+    return kaldi_utterances(arguments.folder, audio_root=root, lang=arguments.lang)
+
+
+def _lhotse(arguments: argparse.Namespace) -> Found:
+    root = arguments.audio_root
+    return cutset_utterances(arguments.folder, audio_root=root, lang=arguments.lang)
+
+
+KINDS: dict[str, Callable[[argparse.Namespace], Found]] = {
+    "libritts": _libritts,
+    "librispeech": _librispeech,
+    "ljspeech": _ljspeech,
+    "vctk": _vctk,
+    "librilight": _librilight,
+    "emilia": _emilia,
+    "kaldi": _kaldi,
+    "lhotse": _lhotse,
+}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m recipes.import_corpus",
+        description="Make a manifest of a corpus in the layout it is published in.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("kind", choices=KINDS, help="layout, see below")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where the corpus lies")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, help="folder for manifest.jsonl"
+    )
+    parser.add_argument("--limit", type=int, help="at most so many clips, evenly spread")
+    parser.add_argument("--workers", type=int, default=1, help="processes that cut and unpack")
+    parser.add_argument(
+        "--longest", type=float, default=20.0, help="librilight: longest piece, s (default 20)"
+    )
+    parser.add_argument("--audio-root", type=Path, help="kaldi, lhotse: start of relative paths")
+    parser.add_argument(
+        "--lang", default=UNKNOWN_LANGUAGE, help="kaldi, lhotse: language where none is stated"
+    )
+    parser.add_argument(
+        "--download",
+        nargs="*",
+        metavar="SUBSET",
+        help=f"fetch first what is missing ({', '.join(DOWNLOADS)})",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,111 @@
+"""Kaldi data folders: wav.scp with segments, text, utt2spk, utt2lang and spk2gender where present.
+
+The format: https://kaldi-asr.org/doc/data_prep.html. lhotse reads it too, but rounds lengths down
+to milliseconds and needs a further package for lines that are commands.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from .importing import Skip, Utterance
+
+UNKNOWN_LANGUAGE = "und"  # ISO 639's code for a language that is not stated
+
+
+def kaldi_utterances(
+    folder: Path, *, audio_root: Path | None = None, lang: str = UNKNOWN_LANGUAGE
+) -> Iterator[Utterance | Skip]:
+    """The utterances of a Kaldi data folder; without utt2spk every one has a speaker of its own.
+
+    Args:
+        folder: Holds `wav.scp`.
+        audio_root: What relative paths in it begin from; None is `folder`.
+        lang: Language of utterances that utt2lang does not name.
+
+    Raises:
+        ValueError: No wav.scp, or a line that is not of the format; names file and line.
+    """
+    if not (folder / "wav.scp").is_file():
+        raise ValueError(f"{folder}: expected a Kaldi data folder with wav.scp, found none")
+    texts, speakers, languages, genders = (
+        _table(folder / name) for name in ("text", "utt2spk", "utt2lang", "spk2gender")
+    )
+    recordings: dict[str, Path] = {}
+    for recording, source in _table(folder / "wav.scp").items():
+        try:
+            recordings[recording] = (audio_root or folder) / _audio_of(source)
+        except ValueError as error:
+            yield Skip(recording, str(error), "command")
+    parts = _parts(folder / "segments")
+    for name, (recording, part) in (parts or {key: (key, None) for key in recordings}).items():
+        if recording not in recordings:
+            yield Skip(name, f"recording {recording!r} is none that wav.scp lists as a file")
+            continue
+        if texts and name not in texts:
+            yield Skip(name, "has no line in text", "transcript")
+            continue
+        speaker = speakers.get(name) or name
+        gender = genders.get(speaker)
+        extra = {"source": folder.name} | ({"gender": gender} if gender else {})
+        yield Utterance(
+            name,
+            recordings[recording],
+            texts.get(name, ""),
+            speaker,
+            languages.get(name) or lang,
+            extra=extra,
+            part=part,
+        )
+
+
+def _audio_of(source: str) -> str:
+    """The file that a line of wav.scp names; nothing is ever run.
+
+    Raises:
+        ValueError: The line is a command other than one that decodes a FLAC file.
+    """
+    if not source.endswith("|"):
+        return source
+    words = shlex.split(source[:-1])
+    files = [word for word in words[1:] if word.lower().endswith(".flac")]
+    if words and Path(words[0]).name == "flac" and len(files) == 1:
+        return files[0]
+    raise ValueError(
+        f"expected a file, got the command {source!r}; commands are not run: write its output to "
+        "a WAV or FLAC file and name that in wav.scp"
+    )
+
+
+def _table(path: Path) -> dict[str, str]:
+    """First word of each line -> the rest of it; {} without the file."""
+    if not path.is_file():
+        return {}
+    rows: dict[str, str] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        name, _, rest = line.strip().partition(" ")
+        if "\t" in name:
+            name, _, rest = line.strip().partition("\t")
+        if name in rows:
+            raise ValueError(f"{path}:{number}: expected every name once, got {name!r} again")
+        rows[name] = rest.strip()
+    return rows
+
+
+def _parts(path: Path) -> dict[str, tuple[str, tuple[float, float | None] | None]]:
+    """Utterance -> recording, start and end (s; -1 in the file is the recording's end)."""
+    parts = {}
+    for name, rest in _table(path).items():
+        words = rest.split()
+        try:
+            recording, start, end = words[0], float(words[1]), float(words[2])
+        except (IndexError, ValueError) as error:
+            raise ValueError(
+                f"{path}: {name}: expected `utterance recording start end`, got {rest!r}"
+            ) from error
+        parts[name] = recording, (start, None if end == -1 else end)
+    return parts

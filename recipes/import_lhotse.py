@@ -1,0 +1,224 @@
+"""Corpora that lhotse prepares, and CutSets that were made with it (extra `lhotse`).
+
+lhotse (https://github.com/lhotse-speech/lhotse, Apache-2.0) knows the layouts of LibriSpeech and
+VCTK and where they are downloaded from; what it leaves out is found again and listed here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .import_kaldi import UNKNOWN_LANGUAGE
+from .importing import Skip, Utterance
+
+# lhotse's recipes name languages in English; manifests hold codes.
+LANGUAGES = {
+    "chinese": "zh",
+    "english": "en",
+    "french": "fr",
+    "german": "de",
+    "italian": "it",
+    "japanese": "ja",
+    "korean": "ko",
+    "spanish": "es",
+}
+SPLITS = {"train": "train", "dev": "valid", "test": "test"}
+# Of a cut and the recording it is of: nearer than this they are the same, s.
+_SAME = 1e-3
+
+
+def librispeech_utterances(
+    folder: Path, *, download: Sequence[str] = ()
+) -> Iterator[Utterance | Skip]:
+    """The subsets of LibriSpeech that lie in `folder`; train-*, dev-* and test-* make the splits.
+
+    Args:
+        folder: `LibriSpeech/`, or the folder that it lies in or is to be downloaded to.
+        download: Subsets to fetch first, such as dev-clean.
+
+    Raises:
+        ValueError: lhotse is not installed, or no subset is there.
+    """
+    recipe = _lhotse("recipes.librispeech")
+    if download:
+        recipe.download_librispeech(folder, dataset_parts=list(download))
+    root = folder / "LibriSpeech" if (folder / "LibriSpeech").is_dir() else folder
+    with _log_as_skips() as skips:
+        parts = _prepared(lambda: recipe.prepare_librispeech(root))
+    yield from skips
+    for part, manifests in sorted(parts.items()):
+        cuts = _lhotse("cut").CutSet.from_manifests(**manifests)
+        extra = {"source": f"librispeech_{part}"}
+        yield from cut_utterances(cuts, split=SPLITS[part.split("-")[0]], extra=extra)
+        yield from _left_out((root / part).rglob("*.flac"), manifests["recordings"])
+
+
+def vctk_utterances(folder: Path, *, download: bool = False) -> Iterator[Utterance | Skip]:
+    """VCTK 0.92 (second microphone) or the older layout; it has no splits.
+
+    Args:
+        folder: Holds `speaker-info.txt` and `txt/`; a download unpacks to it.
+        download: Fetch version 0.92 first (11 GB).
+
+    Raises:
+        ValueError: lhotse is not installed, or the layout is not VCTK's.
+    """
+    recipe = _lhotse("recipes.vctk")
+    if download:
+        recipe.download_vctk(folder, use_edinburgh_vctk_url=True)
+    trimmed = folder / "wav48_silence_trimmed"
+    new = trimmed.is_dir()
+    if not new and not (folder / "wav48").is_dir():
+        raise ValueError(f"{folder}: expected VCTK with wav48_silence_trimmed/ or wav48/ in it")
+    with _log_as_skips() as skips:
+        manifests = _prepared(lambda: recipe.prepare_vctk(folder, use_edinburgh_vctk_url=new))
+    yield from skips
+    cuts = _lhotse("cut").CutSet.from_manifests(**manifests)
+    yield from cut_utterances(cuts, extra={"source": "vctk"}, lang="en")
+    audio = trimmed.rglob("*_mic2.flac") if new else (folder / "wav48").rglob("*.wav")
+    yield from _left_out(audio, manifests["recordings"])
+
+
+def cutset_utterances(
+    path: Path, *, audio_root: Path | None = None, lang: str = UNKNOWN_LANGUAGE
+) -> Iterator[Utterance | Skip]:
+    """The cuts of a CutSet file (.jsonl or .jsonl.gz).
+
+    Args:
+        path: Of the file.
+        audio_root: What relative paths in it begin from; None is the folder of the file.
+        lang: Language of cuts that state none.
+
+    Raises:
+        ValueError: lhotse is not installed, or the file is no CutSet.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: expected a CutSet file such as cuts.jsonl.gz, found none")
+    cuts = _prepared(lambda: _lhotse("cut").CutSet.from_file(path))
+    root = path.parent if audio_root is None else audio_root
+    try:
+        yield from cut_utterances(cuts, root=root, lang=lang, extra={"source": path.parent.name})
+    except (KeyError, TypeError, AssertionError) as error:
+        raise ValueError(f"{path}: expected a CutSet, got lines of another kind: {error!r}") from (
+            error
+        )
+
+
+def cut_utterances(
+    cuts: Iterable[Any],
+    *,
+    split: str = "",
+    extra: dict[str, Any] | None = None,
+    root: Path | None = None,
+    lang: str = UNKNOWN_LANGUAGE,
+) -> Iterator[Utterance | Skip]:
+    """Cuts of lhotse as utterances: a whole recording, or a part that has to be cut out of it.
+
+    Args:
+        cuts: Of a CutSet.
+        split: Of all of them.
+        extra: Fields that all of them get; a supervision's own are added.
+        root: What relative paths begin from.
+        lang: Language of cuts that state none.
+    """
+    for cut in cuts:
+        problem = _unusable(cut)
+        if problem:
+            yield Skip(cut.id, problem, "cut")
+            continue
+        said = cut.supervisions
+        speakers = sorted({str(each.speaker) for each in said if each.speaker})
+        if len(speakers) > 1:
+            yield Skip(cut.id, f"expected one speaker, got {', '.join(speakers)}", "cut")
+            continue
+        own = {key: value for each in said for key, value in (each.custom or {}).items()}
+        genders = {each.gender for each in said if each.gender}
+        own |= {"gender": genders.pop()} if len(genders) == 1 else {}
+        stated = next((each.language for each in said if each.language), lang)
+        whole = cut.start < _SAME and abs(cut.duration - cut.recording.duration) < _SAME
+        yield Utterance(
+            cut.id if not _is_numbered(cut) else said[0].id,
+            (root or Path()) / cut.recording.sources[0].source,
+            " ".join(each.text.strip() for each in said if each.text),
+            speakers[0] if speakers else cut.id,
+            LANGUAGES.get(stated.lower(), stated),
+            split,
+            (extra or {}) | {key: value for key, value in own.items() if value is not None},
+            None if whole else (cut.start, cut.start + cut.duration),
+        )
+
+
+def _is_numbered(cut: Any) -> bool:
+    """Whether lhotse named a cut itself, `<recording>-<number>`, though it is one utterance."""
+    return len(cut.supervisions) == 1 and cut.id.rpartition("-")[0] == cut.recording.id
+
+
+def _unusable(cut: Any) -> str:
+    """Why a cut is no plain part of a file, '' where it is one."""
+    recording = getattr(cut, "recording", None)
+    if recording is None:
+        return "expected a cut of one recording, got a mixed, padded or feature-only cut"
+    sources = recording.sources
+    if len(sources) != 1 or sources[0].type != "file":
+        kinds = ", ".join(source.type for source in sources)
+        return f"expected one file, got {kinds}; write files with CutSet.save_audios"
+    if recording.transforms:
+        return "is changed when it is read; write files with CutSet.save_audios"
+    return ""
+
+
+def _left_out(audio: Iterable[Path], recordings: Any) -> Iterator[Skip]:
+    """Recordings on disk that no manifest holds."""
+    known = {str(each.id) for each in recordings}
+    for path in sorted(audio):
+        if path.stem not in known:
+            yield Skip(path.stem, f"{path}: has no transcript", "transcript")
+
+
+def _prepared(prepare: Any) -> Any:
+    """What lhotse makes of a corpus.
+
+    Raises:
+        ValueError: It found another layout than it expects.
+    """
+    try:
+        return prepare()
+    except (AssertionError, KeyError, OSError) as error:
+        raise ValueError(f"lhotse could not read this corpus: {error!r}") from error
+
+
+def _lhotse(module: str) -> Any:
+    """A module of lhotse.
+
+    Raises:
+        ValueError: It is not installed.
+    """
+    from importlib import import_module
+
+    try:
+        return import_module(f"lhotse.{module}")
+    except ImportError as error:
+        raise ValueError("expected lhotse, which is not installed: pip install lhotse") from error
+
+
+@contextmanager
+def _log_as_skips() -> Iterator[list[Skip]]:
+    """Collects lhotse's warnings, which are all that it says of clips it passes over."""
+    skips: list[Skip] = []
+
+    class Collect(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.module != "qa":  # sums of what is listed one by one elsewhere
+                skips.append(Skip("", record.getMessage(), "lhotse"))
+
+    handler = Collect(logging.WARNING)
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield skips
+    finally:
+        root.removeHandler(handler)

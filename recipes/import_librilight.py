@@ -1,0 +1,75 @@
+"""Libri-Light: chapters of audiobooks cut where its voice activity says that nobody speaks.
+
+`<subset>/<speaker>/<book>/<chapter>.flac` and a `.json` of the same name with the speaker and the
+spans in which there is speech (https://arxiv.org/abs/1912.07875). There are no transcripts.
+lhotse makes one segment of every span and holds all of them in memory; here spans are joined to
+pieces of a useful length, file by file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from .importing import Skip, Utterance
+
+# A pause longer than this ends a piece, s.
+LONGEST_PAUSE = 1.0
+# Pieces shorter than this are left out, s.
+SHORTEST = 0.5
+
+
+def librilight_utterances(folder: Path, *, longest: float = 20.0) -> Iterator[Utterance | Skip]:
+    """Pieces of at most `longest` seconds of every chapter below `folder`.
+
+    Raises:
+        ValueError: No recording below the folder, or `longest` below `SHORTEST`.
+    """
+    if longest < SHORTEST:
+        raise ValueError(f"longest: expected at least {SHORTEST} s, got {longest}")
+    chapters = sorted(folder.rglob("*.flac"))
+    if not chapters:
+        raise ValueError(f"{folder}: expected <subset>/<speaker>/<book>/<chapter>.flac, found none")
+    for audio in chapters:
+        name = audio.relative_to(folder).with_suffix("").as_posix()
+        try:
+            about = json.loads(audio.with_suffix(".json").read_text(encoding="utf-8"))
+            spans = [(float(start), float(end)) for start, end in about["voice_activity"]]
+            speaker = str(about["speaker"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            yield Skip(name, f"expected its .json with speaker and voice_activity: {error!r}")
+            continue
+        extra = {"source": "librilight"}
+        extra |= {"snr": about["snr"]} if isinstance(about.get("snr"), int | float) else {}
+        for number, (start, end) in enumerate(speech_pieces(spans, longest)):
+            piece = f"{name}_{number:04d}"
+            if end - start < SHORTEST:
+                yield Skip(piece, f"{end - start:.2f} s of speech, below {SHORTEST} s", "short")
+            else:
+                part = (start, end)
+                yield Utterance(piece, audio, "", speaker, "en", extra=extra, part=part)
+
+
+def speech_pieces(
+    spans: Sequence[tuple[float, float]], longest: float
+) -> list[tuple[float, float]]:
+    """Spans of speech joined to pieces as long as they may be.
+
+    A piece ends before it would pass `longest`, and at every pause of more than `LONGEST_PAUSE`. A
+    span that is longer by itself is divided evenly.
+
+    Args:
+        spans: (start, end) of speech in ascending order, s.
+        longest: Of a piece, s.
+    """
+    pieces: list[tuple[float, float]] = []
+    for start, end in spans:
+        fits = bool(pieces) and end - pieces[-1][0] <= longest
+        if fits and start - pieces[-1][1] <= LONGEST_PAUSE:
+            pieces[-1] = (pieces[-1][0], end)
+            continue
+        count = max(1, -int(-(end - start) // longest))
+        step = (end - start) / count
+        pieces += [(start + i * step, start + (i + 1) * step) for i in range(count)]
+    return pieces

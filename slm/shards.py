@@ -1,0 +1,246 @@
+"""Shards of a token store: three files and a marker each, written in any order, by one process.
+
+`codes-NNNNN.u16` holds codes end to end, `codes-NNNNN.offsets.npy` (int64) one offset more than
+items, `codes-NNNNN.rows.jsonl` one JSON object an item. `codes-NNNNN.done.json`, written last, has
+the SHA-256 of each: a shard is there once its marker is. What a shard holds, and so every byte of
+it, is up to the caller's plan, not to the order in which shards are finished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+FORMAT = "hh-slm token store 1"
+HEADER = "store.json"
+PROGRESS = "writer.json"
+MARKER = "done.json"
+PARTS = CODES, OFFSETS, ROWS = "u16", "offsets.npy", "rows.jsonl"
+
+
+def shard_path(folder: Path, index: int, part: str) -> Path:
+    """One file of a shard."""
+    return folder / f"codes-{index:05d}.{part}"
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """One JSON object a line."""
+    with open(path, encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def codec_names(fingerprints: str | Sequence[str]) -> Sequence[str]:
+    """The names of a codec, of which one alone may be given."""
+    return [fingerprints] if isinstance(fingerprints, str) else fingerprints
+
+
+def check_fingerprint(folder: Path, stored: str, names: Sequence[str]) -> None:
+    """Raise `ValueError` where a store is of a codec that has none of these names."""
+    if stored not in names:
+        raise ValueError(
+            f"token store {folder} holds codes of codec {stored}, expected codec {names[0]}; "
+            "encode the corpus again with this codec, into another folder"
+        )
+
+
+def check_store(folder: Path | str) -> None:
+    """Read every shard of a finished store and compare it with its marker.
+
+    Raises:
+        ValueError: A shard has no marker, or a file of it is missing or not what was written.
+    """
+    folder = Path(folder)
+    header = json.loads((folder / HEADER).read_text(encoding="utf-8"))
+    for index in range(len(header["shards"])):
+        marker = read_marker(folder, index)
+        damaged = PARTS if marker is None else damaged_parts(folder, index, marker)
+        if damaged:
+            names = ", ".join(shard_path(folder, index, part).name for part in damaged)
+            raise ValueError(
+                f"{folder}: expected the files that {shard_path(folder, index, MARKER).name} "
+                f"vouches for, got others or none: {names}; encode that shard again"
+            )
+
+
+def read_marker(folder: Path, index: int) -> dict[str, Any] | None:
+    """What the marker of a shard says, None where the shard was not finished."""
+    try:
+        return json.loads(shard_path(folder, index, MARKER).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+
+
+def damaged_parts(folder: Path, index: int, marker: dict[str, Any]) -> list[str]:
+    """Files of a shard that are missing or differ from its marker's checksums."""
+    return [
+        part
+        for part in PARTS
+        if _sha256(shard_path(folder, index, part)) != marker["sha256"].get(part)
+    ]
+
+
+class ShardWriter:
+    """Writes shards of a token store in any order, and then the header that makes it readable.
+
+    Args:
+        folder: Made when missing; bound to the codec.
+        codec_fingerprint: `HHCodec.code_fingerprint` of the codec that made the codes, or its
+            `code_fingerprints`: a folder begun under any of them is continued under that one.
+        codebook_size: Codes lie in [0, codebook_size), at most 65536.
+        frame_rate: Codes a second, Hz.
+
+    Raises:
+        ValueError: The folder holds a store of another codec, or `codebook_size` does not fit.
+    """
+
+    def __init__(
+        self,
+        folder: Path | str,
+        *,
+        codec_fingerprint: str | Sequence[str],
+        codebook_size: int,
+        frame_rate: float,
+    ) -> None:
+        if not 1 <= codebook_size <= 65536:
+            raise ValueError(f"expected codebook_size in [1, 65536], got {codebook_size}")
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._names = codec_names(codec_fingerprint)
+        self._identity = {
+            "format": FORMAT,
+            "codec_fingerprint": self._names[0],
+            "codebook_size": codebook_size,
+            "frame_rate": float(frame_rate),
+        }
+        self._claim()
+
+    def is_done(self, index: int, plan: str) -> bool:
+        """Whether a shard is there, of this plan, whole by its checksums and without bad files."""
+        marker = read_marker(self.folder, index)
+        if marker is None or marker.get("plan") != plan or marker.get("bad"):
+            return False
+        return not damaged_parts(self.folder, index, marker)
+
+    def checked(self, codes: np.ndarray, item: str) -> np.ndarray:
+        """Codes (L,) of an item as little-endian uint16.
+
+        Raises:
+            ValueError: They are no integers (L,) with L >= 1 in [0, codebook_size).
+        """
+        codes = np.asarray(codes)
+        size = self._identity["codebook_size"]
+        if codes.ndim != 1 or len(codes) == 0 or not np.issubdtype(codes.dtype, np.integer):
+            shape = f"{codes.dtype} {codes.shape}"
+            raise ValueError(f"expected integer codes (L,) with L >= 1 for {item!r}, got {shape}")
+        if codes.min() < 0 or codes.max() >= size:
+            span = f"[{codes.min()}, {codes.max()}]"
+            raise ValueError(f"expected codes in [0, {size}) for {item!r}, got {span}")
+        return codes.astype("<u2")
+
+    def write(
+        self,
+        index: int,
+        codes: Sequence[np.ndarray],
+        rows: Sequence[dict[str, Any]],
+        *,
+        plan: str = "",
+        bad: Sequence[dict[str, Any]] = (),
+    ) -> None:
+        """Write one shard; an older one of this number is no longer there from the start on.
+
+        Args:
+            index: Number of the shard, 0 or more.
+            codes: (L,) integers in [0, codebook_size) of each item; may be none at all.
+            rows: JSON-able, as many, each with an `id`; `num_codes` is added.
+            plan: What `is_done` is asked about later.
+            bad: Items that belong here and could not be had, one JSON-able object each.
+
+        Raises:
+            ValueError: The codes do not fit.
+        """
+        checked = [self.checked(c, row["id"]) for c, row in zip(codes, rows, strict=True)]
+        counts = [len(each) for each in checked]
+        lines = [
+            json.dumps({**row, "num_codes": count}, ensure_ascii=False) + "\n"
+            for row, count in zip(rows, counts, strict=True)
+        ]
+        offsets = np.cumsum([0, *counts], dtype=np.int64)
+        marker = shard_path(self.folder, index, MARKER)
+        marker.unlink(missing_ok=True)
+        contents: dict[str, Callable[[IO[bytes]], object]] = {
+            CODES: lambda file: [file.write(each.tobytes()) for each in checked],
+            OFFSETS: lambda file: np.save(file, offsets),
+            ROWS: lambda file: file.write("".join(lines).encode()),
+        }
+        for part, write in contents.items():
+            _write_whole(shard_path(self.folder, index, part), write)
+        sums = {part: _sha256(shard_path(self.folder, index, part)) for part in PARTS}
+        about = {"items": len(rows), "codes": sum(counts), "sha256": sums}
+        about |= {"plan": plan} if plan else {}
+        about |= {"bad": list(bad)} if bad else {}
+        _write_json(marker, about)
+
+    def close(self, num_shards: int) -> None:
+        """Write the header.
+
+        Args:
+            num_shards: Shards 0 to num_shards - 1 make the store.
+
+        Raises:
+            ValueError: One of them is not there, or they hold no item at all.
+        """
+        shards = []
+        for index in range(num_shards):
+            marker = read_marker(self.folder, index)
+            if marker is None:
+                raise ValueError(f"expected shards 0 to {num_shards - 1}, {index} is missing")
+            shards.append({"items": marker["items"], "codes": marker["codes"]})
+        if not any(shard["items"] for shard in shards):
+            raise ValueError(f"expected at least one item in token store {self.folder}, got none")
+        _write_json(self.folder / HEADER, {**self._identity, "shards": shards})
+
+    def _claim(self) -> None:
+        """Bind the folder to this codec, or verify that it is bound to it."""
+        path = self.folder / PROGRESS
+        if not path.exists():
+            _write_json(path, self._identity)
+            return
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        check_fingerprint(self.folder, stored["codec_fingerprint"], self._names)
+        self._identity["codec_fingerprint"] = stored["codec_fingerprint"]
+        if stored != self._identity:
+            raise ValueError(
+                f"token store {self.folder} was begun as {stored}, got {self._identity}"
+            )
+
+
+def _sha256(path: Path) -> str | None:
+    """Hash of a file in hex, None where there is none."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return None
+
+
+def _write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Let `write` fill a temporary file beside `path`; `path` appears only when it is complete."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with open(partial, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    _write_whole(path, lambda file: file.write(text.encode()))

@@ -1,0 +1,243 @@
+"""Shards are a function of the clips: of no order, no engine, no interruption."""
+
+import itertools
+import json
+import random
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import recipes.encode_corpus as stage
+from codec import CodecConfig, HHCodec
+from codec.chunking import encode_clip
+from codec.store import AudioStore
+from recipes.encode_batches import encode_batch, encode_waveforms
+from recipes.encode_plan import Clip, plan_batches, plan_shards, read_batch
+from recipes.encode_sources import Recording, Span
+from recipes.manifest import read_manifest
+from recipes.stages import run_stage, run_stages
+from slm import TokenStore
+from slm.shards import check_store
+
+SMALL = ("encode_corpus.shard_codes=40", "encode_corpus.batch_seconds=1")
+
+
+@pytest.fixture
+def tiny_codec(tmp_path):
+    import torch
+
+    codec = HHCodec(CodecConfig.preset("tiny")).eval()
+    codec.quantizer.initialize(torch.randn(400, 8), seed=0)
+    codec.save_pretrained(tmp_path / "codec")
+    return tmp_path / "codec"
+
+
+@pytest.fixture
+def prepared(make_corpus, make_config, tiny_codec):
+    """`prepared("key=value", ...)`: settings of a run whose clips and codec are there."""
+    corpus, _ = make_corpus((9, 2, 2))
+    start = f"codec.start={tiny_codec}"
+    run_stages(make_config(corpus, start), ["prepare", "train_codec"])
+
+    def settings(*overrides):
+        return make_config(corpus, start, *SMALL, *overrides)
+
+    return settings
+
+
+def files_of(folder):
+    """Every file of the three stores, by name."""
+    return {
+        f"{path.parent.name}/{path.name}": path.read_bytes()
+        for path in sorted(folder.glob("*/*"))
+        if path.is_file()
+    }
+
+
+def clips_of(lengths):
+    return [
+        Clip({"id": f"c{n}"}, Span("x", 0, 1024 * count), count) for n, count in enumerate(lengths)
+    ]
+
+
+def test_a_shard_ends_with_the_clip_that_fills_it():
+    shards = plan_shards("train", clips_of([4, 4, 4, 30, 1, 1]), 10)
+    assert [[clip.num_codes for clip in shard.clips] for shard in shards] == [
+        [4, 4, 4],
+        [30],
+        [1, 1],
+    ]
+    assert [shard.index for shard in shards] == [0, 1, 2]
+    assert len({shard.plan for shard in shards}) == 3
+
+
+def test_batches_hold_clips_of_like_length_and_every_clip_once():
+    lengths = [3, 50, 7, 3, 120, 8, 3, 49]
+    (shard,) = plan_shards("train", clips_of(lengths), 10_000)
+    batches = list(plan_batches(shard, 100))
+    assert [[lengths[p] for p in batch.positions] for batch in batches] == [
+        [120],
+        [50, 49],
+        [8, 7, 3, 3, 3],
+    ]
+    assert sorted(itertools.chain(*(batch.positions for batch in batches))) == list(range(8))
+
+
+def test_the_store_holds_what_each_clip_alone_is_encoded_to(prepared):
+    folder = run_stage(prepared(), "encode_corpus").folder
+    codec = HHCodec.from_pretrained(folder.parent / "train_codec/model")
+    for split, count in (("train", 9), ("valid", 2), ("test", 2)):
+        clips = AudioStore(folder.parent / "prepare" / split)
+        store = TokenStore(folder / split, codec.code_fingerprint)
+        assert len(store) == count
+        for index, row in enumerate(clips.rows):
+            assert store.rows[index]["id"] == row["id"]
+            assert store.rows[index]["text"] == row["text"]
+            assert "start" not in store.rows[index]
+            expected = encode_clip(codec, clips.waveform(index))
+            np.testing.assert_array_equal(store.codes(index), expected)
+        check_store(folder / split)
+    assert len(list((folder / "train").glob("*.done.json"))) == 3
+    figures = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["encoding"]
+    assert figures["hours"] == pytest.approx(13 * 0.5 / 3600, abs=1e-4)
+    assert figures["bad_files"] == 0
+
+
+def test_codes_of_several_clips_at_once_are_those_of_each_alone(tiny_codec, make_waveform):
+    codec = HHCodec.from_pretrained(tiny_codec)
+    waveforms = [make_waveform(seconds) for seconds in (0.3, 45.0, 0.31, 1.0)]
+    for waveform, codes in zip(waveforms, encode_waveforms(codec, waveforms), strict=True):
+        assert codes.dtype == np.uint16
+        np.testing.assert_array_equal(codes, encode_clip(codec, waveform))
+
+
+def test_neither_the_order_of_results_nor_the_size_of_batches_changes_a_byte(prepared, monkeypatch):
+    folder = run_stage(prepared(), "encode_corpus").folder
+    expected = files_of(folder)
+    shutil.rmtree(folder)
+
+    codec = HHCodec.from_pretrained(folder.parent / "train_codec/model")
+
+    def shuffled(config, batches):
+        results = [encode_batch(codec, read_batch(batch)) for batch in batches]
+        random.shuffle(results)
+        yield from [*results[:3], *results]  # some computed twice, as after a lost answer
+
+    monkeypatch.setattr(stage, "computed", shuffled)
+    for seconds in (1, 1000):
+        folder = run_stage(
+            prepared(f"encode_corpus.batch_seconds={seconds}"), "encode_corpus"
+        ).folder
+        assert files_of(folder) == expected
+        shutil.rmtree(folder)
+
+
+def test_a_rerun_makes_the_missing_and_the_damaged_shards_and_no_other(prepared):
+    folder = run_stage(prepared(), "encode_corpus").folder
+    expected = files_of(folder)
+    times = {path: path.stat().st_mtime_ns for path in folder.glob("*/codes-*")}
+    (folder / "done.json").unlink()
+    (folder / "train/codes-00001.done.json").unlink()
+    damaged = folder / "train/codes-00002.u16"
+    damaged.write_bytes(damaged.read_bytes()[::-1])
+    with pytest.raises(ValueError, match=r"codes-00002\.u16|codes-00001"):
+        check_store(folder / "train")
+    assert run_stage(prepared(), "encode_corpus").status == "done"
+    assert files_of(folder) == expected
+    made = {path.name for path, time in times.items() if path.stat().st_mtime_ns != time}
+    assert {name.split(".")[0] for name in made} == {"codes-00001", "codes-00002"}
+
+
+def test_a_changed_row_makes_its_shard_again(prepared):
+    folder = run_stage(prepared(), "encode_corpus").folder
+    (folder / "done.json").unlink()
+    items = folder.parent / "prepare/train/items.jsonl"
+    text = items.read_text(encoding="utf-8")
+    items.write_text(text.replace("sentence number 8", "another sentence"), encoding="utf-8")
+    run_stage(prepared(), "encode_corpus")
+    assert TokenStore(folder / "train").rows[8]["text"] == "another sentence"
+
+
+def test_recordings_give_the_store_of_prepared_clips(prepared):
+    folder = run_stage(prepared("encode_corpus.shifts=[100]"), "encode_corpus").folder
+    expected = files_of(folder)
+    rows = TokenStore(folder / "train").rows
+    assert [row["id"] for row in rows[:3]] == ["train_0", "train_0+100", "train_1"]
+    assert (rows[1]["base_id"], rows[1]["shift"]) == ("train_0", 100)
+    shutil.rmtree(folder)
+    settings = prepared("encode_corpus.shifts=[100]", "encode_corpus.recordings=true")
+    assert files_of(run_stage(settings, "encode_corpus").folder) == expected
+
+
+def test_bad_recordings_are_listed_and_tried_again(prepared):
+    settings = prepared("encode_corpus.recordings=true", "prepare.max_unreadable=0.4")
+    broken = Path(settings.corpus) / "audio/train_4.wav"
+    whole = broken.read_bytes()
+    broken.write_bytes(b"RIFF")
+    folder = run_stage(settings, "encode_corpus").folder
+    (line,) = (folder / "bad_files.jsonl").read_text(encoding="utf-8").splitlines()
+    listed = json.loads(line)
+    assert (listed["split"], listed["id"]) == ("train", "train_4")
+    assert "train_4.wav" in listed["reason"]
+    assert "train_4" not in {row["id"] for row in TokenStore(folder / "train").rows}
+    assert len(TokenStore(folder / "train")) == 8
+
+    broken.write_bytes(whole)
+    (folder / "done.json").unlink()
+    run_stage(settings, "encode_corpus")
+    assert len(TokenStore(folder / "train")) == 9
+    assert (folder / "bad_files.jsonl").read_text(encoding="utf-8") == ""
+
+
+def test_a_shard_of_bad_recordings_alone_is_empty(prepared):
+    one = "encode_corpus.shard_codes=1"
+    settings = prepared("encode_corpus.recordings=true", "prepare.max_unreadable=0.4", one)
+    (Path(settings.corpus) / "audio/train_4.wav").unlink()
+    store = TokenStore(run_stage(settings, "encode_corpus").folder / "train")
+    assert [row["id"] for row in store.rows][3:5] == ["train_3", "train_5"]
+    assert len(store.codes(4)) == 12
+
+
+def test_too_many_bad_recordings_stop_the_stage(prepared):
+    settings = prepared("encode_corpus.recordings=true")
+    assert settings.prepare.max_unreadable == 0.01
+    for path in Path(settings.corpus).glob("audio/*.wav"):
+        soundfile.write(path, np.zeros(0), 24_000)
+    with pytest.raises(ValueError, match=r"every node reads the same paths.*(\n.*)*train_0"):
+        run_stage(settings, "encode_corpus")
+    folder = Path(settings.run) / "encode_corpus"
+    assert (folder / "bad_files.jsonl").stat().st_size > 0
+    assert not (folder / "train/store.json").exists()
+
+
+def test_a_shift_beyond_a_recordings_end_is_a_reason(make_corpus, make_config):
+    corpus, _ = make_corpus((1, 1, 1))
+    row = read_manifest(corpus / "manifest.jsonl")[0]
+    with pytest.raises(ValueError, match="nothing left from sample 12000 on"):
+        Recording(row, make_config(corpus).prepare, 12_000).read()
+
+
+@pytest.mark.parametrize("wrong", ["engine=spark", "device=tpu", "workers=-1", "batch_seconds=0"])
+def test_a_setting_that_does_not_fit_is_named(make_config, wrong):
+    with pytest.raises(ValueError, match=f"encode_corpus.{wrong.split('=')[0]}"):
+        make_config("corpus", f"encode_corpus.{wrong}")
+
+
+def test_without_ray_the_error_says_how_to_install_it(prepared, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ValueError, match=r"not installed; pip install .*\[ray\]"):
+        run_stage(prepared("encode_corpus.engine=ray"), "encode_corpus")
+
+
+@pytest.mark.slow
+def test_several_processes_give_the_bytes_of_one(prepared):
+    many = ("encode_corpus.batch_seconds=1", "encode_corpus.shifts=[100,200]")
+    folder = run_stage(prepared(*many), "encode_corpus").folder
+    expected = files_of(folder)
+    shutil.rmtree(folder)
+    settings = prepared(*many, "encode_corpus.workers=2")
+    assert files_of(run_stage(settings, "encode_corpus").folder) == expected

@@ -1,0 +1,71 @@
+"""What comes with the packages: small, without any audio, and there without a network."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from codec import HHCodec
+from slm import SpeechLM, load_voices
+from slm.tokenizers import load_tokenizer
+
+ROOT = Path(__file__).resolve().parent.parent
+CODEC, LM = "codec/pretrained/hh-mini-24k", "slm/pretrained/hh-mini-slm"
+FOLDERS = [path for path in (ROOT / CODEC, ROOT / LM) if path.is_dir()]
+MOST_BYTES = 40_000_000
+SOUNDS = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".aiff", ".au", ".spx", ".c2"}
+# How files of sound begin, whatever they are called.
+BEGINNINGS = (b"RIFF", b"fLaC", b"OggS", b"ID3", b"FORM", b".snd", b"caff")
+
+
+def own_files() -> list[Path]:
+    """Every file of the repository, those not yet added included."""
+    command = ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard"]
+    try:
+        listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not a git checkout")
+    return [path for name in listed.splitlines() if (path := ROOT / name).is_file()]
+
+
+def test_models_together_stay_below_forty_megabytes() -> None:
+    files = [path for folder in FOLDERS for path in folder.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= MOST_BYTES
+
+
+def test_no_recording_is_in_the_repository() -> None:
+    files = own_files()
+    assert [str(path) for path in files if path.suffix.lower() in SOUNDS] == []
+    begun = []
+    for path in files:
+        with path.open("rb") as file:
+            if file.read(4).startswith(BEGINNINGS):
+                begun.append(str(path))
+    assert begun == []
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_every_model_has_its_card_and_pictures_that_exist(folder: Path) -> None:
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    pictures = sorted(folder.glob("*.png"))
+    assert sum(path.stat().st_size for path in pictures) < 400_000
+    assert [path.name for path in pictures if f"]({path.name})" not in card] == []
+    assert "CC BY 4.0" in card or "Creative Commons Attribution 4.0" in card
+
+
+def test_the_shipped_codec_still_speaks_what_was_stored_for_its_first_release() -> None:
+    """Tokens of then carry the fingerprint of the whole codec; its vocoder may change."""
+    codec = HHCodec.from_pretrained("hh-mini-24k")
+    assert "648bddcc4cecf0c9" in codec.code_fingerprints
+    assert codec.code_fingerprint == "943b47e472360fab"
+
+
+@pytest.mark.skipif(not (ROOT / LM).is_dir(), reason="the language model does not come along yet")
+def test_the_shipped_language_model_belongs_to_the_shipped_codec(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    codec, lm = HHCodec.from_pretrained("hh-mini-24k"), SpeechLM.from_pretrained("hh-mini-slm")
+    assert lm.config.codec_fingerprint == codec.code_fingerprint
+    assert load_tokenizer(ROOT / LM).fingerprint == lm.vocabulary.text_fingerprint
+    assert load_voices(ROOT / LM, codec.code_fingerprint)
