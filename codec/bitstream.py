@@ -22,7 +22,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -62,7 +62,8 @@ class StreamHeader:
     """What a stream says before its codes.
 
     Attributes:
-        codec_fingerprint: 16 hex digits of the only codec that can decode the codes.
+        codec_fingerprint: 16 hex digits of what made the codes, `HHCodec.code_fingerprint`; files
+            of before there was one have the whole codec's `fingerprint`.
         sample_rate: of the codec, Hz.
         hop_length: samples per code.
         codebook_size: codes are below it, 2..65536.
@@ -129,15 +130,18 @@ class StreamHeader:
             raise BitstreamError(f"stream header: expected reserved byte 0, got {reserved}")
         return cls(fingerprint.hex(), sample_rate, hop_length, codebook_size, block_codes)
 
-    def check_codec(self, fingerprint: str) -> None:
+    def check_codec(self, names: Sequence[str]) -> None:
         """Refuse to be decoded by another codec.
+
+        Args:
+            names: `HHCodec.code_fingerprints`.
 
         Raises:
             BitstreamError: naming both fingerprints and the remedy.
         """
-        if fingerprint != self.codec_fingerprint:
+        if self.codec_fingerprint not in names:
             raise BitstreamError(
-                f"the codes were made by codec {self.codec_fingerprint}, got codec {fingerprint}; "
+                f"the codes were made by codec {self.codec_fingerprint}, got codec {names[0]}; "
                 "give the codec that made them, or encode the recording again"
             )
 

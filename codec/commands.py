@@ -116,9 +116,10 @@ def info(arguments: argparse.Namespace) -> tuple[Report, int]:
     """Figures of a trained codec or of a preset, whose weights are not trained."""
     if arguments.preset is not None:
         codec = HHCodec(CodecConfig.preset(arguments.preset))
-        return {**describe(codec), "fingerprint": None}, 0
+        return {**describe(codec), "fingerprint": None, "code_fingerprint": None}, 0
     codec = HHCodec.from_pretrained(arguments.codec, fold=False)
-    return {**describe(codec), "fingerprint": codec.fingerprint}, 0
+    names = {"fingerprint": codec.fingerprint, "code_fingerprint": codec.code_fingerprint}
+    return {**describe(codec), **names}, 0
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], tuple[Report, int]]] = {

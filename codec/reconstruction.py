@@ -71,7 +71,8 @@ def recording(path: Path, sample_rate: int) -> tuple[int, Read]:
 
 def stream_header(codec: HHCodec) -> StreamHeader:
     """The header of the streams of a codec."""
-    return StreamHeader(codec.fingerprint, codec.sample_rate, codec.hop_length, codec.codebook_size)
+    sizes = codec.sample_rate, codec.hop_length, codec.codebook_size
+    return StreamHeader(codec.code_fingerprint, *sizes)
 
 
 def encode_recording(codec: HHCodec, pair: Pair) -> Done:
@@ -132,7 +133,7 @@ def check_stream(codec: HHCodec, header: StreamHeader) -> None:
     Raises:
         BitstreamError: it is of another codec, or claims what is not so of this one.
     """
-    header.check_codec(codec.fingerprint)
+    header.check_codec(codec.code_fingerprints)
     for name in ("sample_rate", "hop_length", "codebook_size"):
         if getattr(header, name) != getattr(codec, name):
             raise BitstreamError(

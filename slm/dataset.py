@@ -7,7 +7,7 @@ continues exactly from one integer, whatever was read before.
 from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,18 +25,11 @@ from .sequence import (
     interleaved_turns,
 )
 from .store import TokenStore
+from .tokenizers import Tokenizer
 from .vocabulary import Vocabulary
 
 _PACKING_BLOCK = 8192  # documents packed together; bounds the cost of a large corpus
 PADDING_ID = -1  # document id of padding
-
-
-class Encoder(Protocol):
-    """Text to ids: `TextTokenizer`, or `PhoneTokenizer`."""
-
-    def encode(self, text: str) -> list[int]:
-        """Ids of a text."""
-        ...
 
 
 class PackedBatch(NamedTuple):
@@ -95,7 +88,7 @@ class PackedRows:
     def __init__(
         self,
         stores: Sequence[TokenStore],
-        tokenizer: Encoder,
+        tokenizer: Tokenizer,
         vocabulary: Vocabulary,
         *,
         seq_len: int,
@@ -158,7 +151,7 @@ class PackedRows:
         used = sum(plan.length for row in rows for plan in row)
         return 1 - used / (len(rows) * self.seq_len)
 
-    def _collect(self, tokenizer: Encoder, alignments: Mapping[str, Spoken] | None) -> None:
+    def _collect(self, tokenizer: Tokenizer, alignments: Mapping[str, Spoken] | None) -> None:
         for store_index, store in enumerate(self._stores):
             for row_index, row in enumerate(store.rows):
                 spoken = None if alignments is None else alignments.get(row["id"])
@@ -398,7 +391,7 @@ def _check_stores(stores: Sequence[TokenStore], vocabulary: Vocabulary) -> None:
             )
 
 
-def _encode_text(tokenizer: Encoder, row: dict[str, Any]) -> list[int] | None:
+def _encode_text(tokenizer: Tokenizer, row: dict[str, Any]) -> list[int] | None:
     text = row.get("text") or ""
     try:
         return tokenizer.encode(text) if text.strip() else None

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,12 +14,12 @@ from codec.audio import read_audio, write_audio
 
 from .aligned_generation import AlignedRequest, AlignedSpeaking, speak_aligned
 from .config import GenerationSettings
-from .duration import length_bounds
 from .generation import Speaking, generate
 from .model import SpeechLM, pretrained_folder
 from .resampling import Attempts, Request, generate_until_ended
 from .scoring import Score, log_likelihood
 from .sequence import build_document, prefix_tokens
+from .starts import NOTHING, Start, check_no_text, check_voice, code_bounds, one_each, text_start
 from .stopping import StopRules, silence_codes
 from .streaming import BeingSpoken, StreamWindow, decode_while_speaking
 from .tokenizers import Tokenizer, load_tokenizer
@@ -64,10 +63,8 @@ class Synthesis:
         write_audio(path, self.waveform, self.sample_rate)
 
 
-class _Start(NamedTuple):
-    tokens: NDArray[np.int64]
-    spoken: NDArray[np.int64]  # codes in it that count as already spoken
-    without_text: NDArray[np.int64]
+# A text, a prompt (T,) and its transcript, and the name of a voice.
+_Row = tuple[str, NDArray[np.float32] | None, str | None, str | None]
 
 
 class Synthesizer:
@@ -178,22 +175,24 @@ class Synthesizer:
         nothing = [None] * count
         rows = zip(
             texts,
-            _one_each(prompts or nothing, count, "prompts"),
-            _one_each(prompt_texts or nothing, count, "prompt_texts"),
-            _one_each(voices or nothing, count, "voices"),
+            one_each(prompts or nothing, count, "prompts"),
+            one_each(prompt_texts or nothing, count, "prompt_texts"),
+            one_each(voices or nothing, count, "voices"),
             strict=True,
         )
-        row_seeds = list(_one_each(range(count) if seeds is None else seeds, count, "seeds"))
+        row_seeds = list(one_each(range(count) if seeds is None else seeds, count, "seeds"))
         # Everything is read and checked before any speech is made.
         if self.lm.config.is_aligned:
             pairs = zip(rows, row_seeds, strict=True)
-            return self._speak_aligned([self._request(*row, seed) for row, seed in pairs], settings)
-        starts = [self._tts_start(*row) for row in rows]
+            asked = [self._aligned_request(row, seed) for row, seed in pairs]
+            spoken = zip(asked, speak_aligned(self.lm, asked, settings), strict=True)
+            return [self._spoken(NOTHING, Attempts(each, row.seed, ())) for row, each in spoken]
+        starts = [self._tts_start(row) for row in rows]
         guided = settings is not None and settings.guidance != 1
         requests = [
             Request(
                 torch.from_numpy(start.tokens),
-                *self._bounds(text),
+                *code_bounds(self.lm.config, text),
                 seed,
                 torch.from_numpy(start.without_text) if guided else None,
             )
@@ -226,14 +225,13 @@ class Synthesizer:
             (T,) float32; together one attempt of `tts`, up to what the decoder hears further off.
         """
         speaking: BeingSpoken
-        given = np.zeros(0, dtype=np.int64)
+        given, row = NOTHING, (text, prompt, prompt_text, voice)
         if self.lm.config.is_aligned:
-            request = self._request(text, prompt, prompt_text, voice, seed)
-            speaking = AlignedSpeaking(self.lm, [request], settings)
+            speaking = AlignedSpeaking(self.lm, [self._aligned_request(row, seed)], settings)
         else:
-            start = self._tts_start(text, prompt, prompt_text, voice)
+            start = self._tts_start(row)
             given = start.spoken
-            fewest, most = self._bounds(text)
+            fewest, most = code_bounds(self.lm.config, text)
             speaking = Speaking(
                 self.lm,
                 [torch.from_numpy(start.tokens)],
@@ -277,7 +275,7 @@ class Synthesizer:
             ValueError: The recording and the continuation do not fit the model's context, or a text
                 for a model of aligned speech, which would have to know when its words are said.
         """
-        self._check_free(text)
+        check_no_text(self.lm.config, text)
         given = self._encode_whole(waveform)
         wanted = max(1, round(seconds * self.codec.frame_rate))
         text_ids = None if text is None else self.tokenizer.encode(text)
@@ -318,7 +316,7 @@ class Synthesizer:
         Raises:
             ValueError: A text for a model of aligned speech.
         """
-        self._check_free(text)
+        check_no_text(self.lm.config, text)
         document = build_document(
             self.lm.vocabulary,
             self.encode(waveform),
@@ -339,84 +337,33 @@ class Synthesizer:
             waveform, _ = self.codec.decode(torch.from_numpy(codes)[None])
         return waveform[0].float().cpu().numpy()
 
-    def _tts_start(
-        self,
-        text: str,
-        prompt: NDArray[np.float32] | None,
-        prompt_text: str | None,
-        voice: str | None,
-    ) -> _Start:
+    def _tts_start(self, row: _Row) -> Start:
         """What generation starts from; everything a request can get wrong is found here."""
-        nothing = np.zeros(0, dtype=np.int64)
-        self._check_voice(prompt, prompt_text, voice)
+        text, prompt, prompt_text, voice = row
+        check_voice(prompt, prompt_text, voice, self.voices)
         vocabulary = self.lm.vocabulary
         if prompt is not None and prompt_text is not None:
-            spoken = self._encode_whole(prompt)
             text_ids = self.tokenizer.encode(f"{prompt_text} {text}")
-            tokens = prefix_tokens(vocabulary, text_ids, speech=spoken)
-            return _Start(tokens, spoken, prefix_tokens(vocabulary, None, speech=spoken))
-        codes = self._voice_codes(prompt, voice)
-        text_ids = self.tokenizer.encode(text)
-        tokens = prefix_tokens(vocabulary, text_ids, codes)
-        return _Start(tokens, nothing, prefix_tokens(vocabulary, None, codes))
+            return text_start(vocabulary, text_ids, NOTHING, self._encode_whole(prompt))
+        return text_start(vocabulary, self.tokenizer.encode(text), self._voice(prompt, voice))
 
-    def _check_voice(
-        self, prompt: NDArray[np.float32] | None, prompt_text: str | None, voice: str | None
-    ) -> None:
-        if prompt is not None and voice is not None:
-            raise ValueError(f"expected a prompt or a voice, got both (voice {voice!r})")
-        if prompt is None and prompt_text is not None:
-            raise ValueError(f"expected a prompt with its transcript, got only {prompt_text!r}")
-        if voice is not None and voice not in self.voices:
-            raise ValueError(f"expected a voice of {sorted(self.voices)}, got {voice!r}")
+    def _aligned_request(self, row: _Row, seed: int) -> AlignedRequest:
+        """The same for a model of aligned speech."""
+        text, prompt, prompt_text, voice = row
+        check_voice(prompt, prompt_text, voice, self.voices)
+        units = np.array(self.tokenizer.encode(text))
+        return AlignedRequest(units, self._voice(prompt, voice), seed)
 
-    def _voice_codes(
-        self, prompt: NDArray[np.float32] | None, voice: str | None
-    ) -> NDArray[np.int64]:
+    def _voice(self, prompt: NDArray[np.float32] | None, voice: str | None) -> NDArray[np.int64]:
         """Codes of a prompt or of a named voice, none without either."""
         if prompt is not None:
             return self._as_prompt(self.encode(prompt))
-        return np.zeros(0, np.int64) if voice is None else self._as_prompt(self.voices[voice])
-
-    def _request(
-        self,
-        text: str,
-        prompt: NDArray[np.float32] | None,
-        prompt_text: str | None,
-        voice: str | None,
-        seed: int,
-    ) -> AlignedRequest:
-        """What a model of aligned speech starts from."""
-        self._check_voice(prompt, prompt_text, voice)
-        units = np.array(self.tokenizer.encode(text))
-        return AlignedRequest(units, self._voice_codes(prompt, voice), seed)
-
-    def _speak_aligned(
-        self, requests: list[AlignedRequest], settings: GenerationSettings | None
-    ) -> list[Synthesis]:
-        made = speak_aligned(self.lm, requests, settings)
-        nothing = np.zeros(0, dtype=np.int64)
-        return [
-            self._spoken(nothing, Attempts(each, request.seed, ()))
-            for request, each in zip(requests, made, strict=True)
-        ]
-
-    def _check_free(self, text: str | None) -> None:
-        if text is not None and self.lm.config.is_aligned:
-            raise ValueError(
-                f"expected no text for a model of aligned speech, which cannot know when its words "
-                f"are said, got {text!r}"
-            )
+        return NOTHING if voice is None else self._as_prompt(self.voices[voice])
 
     @cached_property
     def stop_rules(self) -> StopRules:
         """What ends runaway speech; the codec says once which of its codes are silence."""
         return StopRules(silence_codes(self.encode, self.codec.sample_rate))
-
-    def _bounds(self, text: str) -> tuple[int, int]:
-        config = self.lm.config
-        mean, spread = config.codes_per_character, config.duration_spread
-        return length_bounds(text, mean, config.frame_rate, config.max_seq_len, spread)
 
     def _encode_whole(self, waveform: NDArray[np.float32]) -> NDArray[np.int64]:
         """Codes without an incomplete last frame: its padding would be heard as a gap."""
@@ -448,9 +395,3 @@ class Synthesizer:
         given = result.num_given_codes
         waveform = result.waveform[given * self.codec.hop_length :]
         return replace(result, waveform=waveform, codes=result.codes[given:], num_given_codes=0)
-
-
-def _one_each(values: Sequence, count: int, name: str) -> Sequence:
-    if len(values) != count:
-        raise ValueError(f"expected {name} for {count} texts, got {len(values)}")
-    return values

@@ -37,6 +37,9 @@ ONLY_IN = {
     ),
     "espeakng_loader": ("recipes/espeak.py",),
     "pystoi": ("eval/quality.py", "codec/validation.py"),
+    "ray": ("recipes/encode_ray.py",),
+    "fsspec": ("slm/places.py",),
+    "lhotse": ("recipes/import_lhotse.py",),
     "torchaudio": (),
     "encodec": (),
 }

@@ -142,9 +142,9 @@ def test_codes_and_lengths_that_do_not_fit_are_refused():
 
 
 def test_another_codec_is_refused_by_both_names():
-    HEADER.check_codec("0123456789abcdef")
+    HEADER.check_codec(["0", "0123456789abcdef"])
     with pytest.raises(BitstreamError, match=r"0123456789abcdef.*fedcba.*encode"):
-        HEADER.check_codec("fedcba")
+        HEADER.check_codec(["fedcba"])
 
 
 def test_a_file_appears_whole_and_errors_name_it(tmp_path):

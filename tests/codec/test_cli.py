@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -92,11 +93,32 @@ def test_another_codec_refuses_the_codes(tmp_path, codec, call, make_waveform):
     )
     assert status == 1
     assert "num_failed" in out
-    assert (
-        f"failed: {tmp_path / 'in.hhc'}: the codes were made by codec {model.fingerprint}" in error
-    )
-    assert other.fingerprint in error
+    made_by = f"the codes were made by codec {model.code_fingerprint}"
+    assert f"failed: {tmp_path / 'in.hhc'}: {made_by}" in error
+    assert other.code_fingerprint in error
     assert not (tmp_path / "out.wav").exists()
+
+
+def test_codes_outlive_the_vocoder_of_their_codec(tmp_path, codec, call, make_waveform):
+    """Also those of files that name the whole codec, as all did before code fingerprints."""
+    model, folder = codec
+    other = HHCodec.from_pretrained(folder, fold=False)
+    with torch.no_grad():
+        next(other.vocoder.parameters()).add_(1e-3)
+    other.keep_codes_of(model)
+    other.save_pretrained(tmp_path / "other")
+    write_audio(tmp_path / "in.wav", make_waveform(0.2))
+    call("encode", tmp_path / "in.wav", tmp_path / "new.hhc", "--codec", folder)
+    coded = CodedRecording.load(tmp_path / "new.hhc")
+    assert coded.header.codec_fingerprint == other.code_fingerprint
+    old = replace(coded, header=replace(coded.header, codec_fingerprint=model.fingerprint))
+    (tmp_path / "old.hhc").write_bytes(old.to_bytes())
+    heard = []
+    for name in ("new", "old"):
+        target = tmp_path / f"{name}.wav"
+        call("decode", tmp_path / f"{name}.hhc", target, "--codec", tmp_path / "other")
+        heard.append(target.read_bytes())
+    assert heard[0] == heard[1]
 
 
 def test_a_folder_becomes_a_tree_of_the_same_shape_and_the_unreadable_are_listed(

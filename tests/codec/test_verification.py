@@ -75,7 +75,7 @@ def test_damaged_blocks_and_another_codec_are_named(codec, clip, tmp_path):
     other = HHCodec(CodecConfig.preset("tiny")).eval()
     verdict = verify_file(other, stream)
     assert verdict.checks == {"header": True, "blocks": True, "codec": False}
-    assert codec.fingerprint in verdict.reason
+    assert codec.code_fingerprint in verdict.reason
     data = bytearray(stream.read_bytes())
     data[45] ^= 1
     stream.write_bytes(data)
