@@ -207,8 +207,9 @@ def choose_texts(config: Config) -> list[Request]:
     """Texts of a split whose speaker left another recording, known speakers first.
 
     The prompt of a known speaker is a training clip, that of another a different clip of the split.
+    A model that reads phones is given texts of the languages that were aligned, no others.
     """
-    settings = config.generate
+    settings, text = config.generate, config.train_text
     prepared = stage_folder(config, "prepare")
     stores = {split: AudioStore(prepared / split) for split in ("train", settings.split)}
     heard = {row["speaker"] for row in stores["train"].rows}
@@ -223,7 +224,8 @@ def choose_texts(config: Config) -> list[Request]:
             and other["id"] != row["id"]
             and other["num_samples"] >= settings.min_prompt_seconds * source.sample_rate
         ]
-        if row["text"].strip() and others:
+        readable = text.kind != "phones" or row["lang"] in text.languages
+        if row["text"].strip() and others and readable:
             pick = others[(config.seed + index) % len(others)]
             prompt, name = source.waveform(pick), source.rows[pick]["id"]
             requests[known].append(Request(row, index, prompt, name, known, config.seed + index))

@@ -14,6 +14,7 @@ from codec import CodecConfig, HHCodec
 from codec.audio import write_audio
 from recipes.config import load_config
 from recipes.espeak import VOICES, Espeak
+from recipes.generate import choose_texts
 from recipes.schema import Config
 from recipes.stages import run_stages
 from recipes.train_codec import take_as_it_is
@@ -45,7 +46,7 @@ def codec_folder(tmp_path: Path) -> Path:
 
 
 def write_spoken_corpus(folder: Path) -> None:
-    """Each text twice in train and once in valid and test; a German row in train."""
+    """Each text twice in train and once in valid and test; a German row in train and in valid."""
     rows: list[dict[str, Any]] = []
     with Espeak() as espeak:
         for split, repeats in (("train", 2), ("valid", 1), ("test", 1)):
@@ -55,7 +56,7 @@ def write_spoken_corpus(folder: Path) -> None:
                 (folder / "audio").mkdir(parents=True, exist_ok=True)
                 write_audio(folder / f"audio/{clip}.wav", waveform, espeak.sample_rate)
                 about = {"duration": len(waveform) / espeak.sample_rate, "split": split}
-                lang = "de" if clip == "train5" else "en"
+                lang = "de" if clip in ("train5", "valid2") else "en"
                 speaker = {"speaker": f"s{number % 2}", "lang": lang, "source": "kathleen"}
                 path = f"audio/{clip}.wav"
                 rows.append({"id": clip, "audio": path, "text": text, **about, **speaker})
@@ -126,5 +127,6 @@ def test_every_stage_of_an_aligned_model_reads_what_the_one_before_it_made(
     lm = SpeechLM.from_pretrained(run / "train_slm/model")
     assert lm.config.is_aligned
     assert not isinstance(load_tokenizer(run / "train_slm/model"), TextTokenizer)
+    assert [each.row["id"] for each in choose_texts(config)] == ["valid0", "valid1"]
     synthesizer = Synthesizer.from_pretrained(run / "train_codec/model", run / "train_slm/model")
     assert synthesizer.tts("A bell, the sea!", voice="s0").stopped == "end"
