@@ -8,7 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from .config import GenerationSettings
+from .config import GenerationSettings, SpeechLMConfig
 from .jobs import Job, read_jobs
 from .model import pretrained_folder
 from .normalization import spoken_form
@@ -20,7 +20,7 @@ from .voices import default_voice
 
 def run_tts(arguments: argparse.Namespace) -> dict[str, Any]:
     """`hh-slm tts`: one text to --out, or a file of texts to the folder --out."""
-    settings = _settings(arguments)
+    _settings(arguments)  # what cannot be is found before anything is loaded
     verifiers = dict(map(load_verifier, arguments.verifier or ["likelihood"]))
     jobs = _jobs(arguments)
     if arguments.long and arguments.best_of > 1:
@@ -28,6 +28,7 @@ def run_tts(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.long and any(job.prompt_text for job in jobs):
         raise ValueError("expected --long without a transcript of the prompt, got one")
     synthesizer = Synthesizer.from_pretrained(arguments.codec, arguments.lm)
+    settings = _settings(arguments, synthesizer.lm.config)
     if arguments.prompt is None and arguments.voice is None:
         arguments.voice = default_voice(pretrained_folder(arguments.lm))
     if arguments.file is None:
@@ -52,8 +53,9 @@ def run_tts(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def run_continue(arguments: argparse.Namespace) -> dict[str, Any]:
     """`hh-slm continue`."""
-    settings = _settings(arguments)
+    _settings(arguments)  # what cannot be is found before anything is loaded
     synthesizer = Synthesizer.from_pretrained(arguments.codec, arguments.lm)
+    settings = _settings(arguments, synthesizer.lm.config)
     result = synthesizer.continue_speech(
         synthesizer.read(arguments.audio),
         arguments.seconds,
@@ -141,11 +143,15 @@ def _spoken(
     return best.best, best.ranking if arguments.best_of > 1 else None
 
 
-def _settings(arguments: argparse.Namespace) -> GenerationSettings:
+def _settings(
+    arguments: argparse.Namespace, config: SpeechLMConfig | None = None
+) -> GenerationSettings:
+    """What was asked for, else as suits the model."""
+    own = GenerationSettings() if config is None else config.sampling
     return GenerationSettings(
-        temperature=arguments.temperature,
+        temperature=own.temperature if arguments.temperature is None else arguments.temperature,
         top_k=arguments.top_k,
-        top_p=arguments.top_p,
+        top_p=own.top_p if arguments.top_p is None else arguments.top_p,
         min_p=arguments.min_p,
         repetition_window=arguments.repetition_window,
         guidance=arguments.guidance,

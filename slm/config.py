@@ -78,6 +78,8 @@ class SpeechLMConfig:
         code_table: Hidden units of the networks that make the codes' embeddings from the codec's
             vectors (slm/code_table.py); 0 for embeddings of their own.
         codebook_dim: Numbers in such a vector; 0 without a code table.
+        temperature: At which this model speaks best; synthesis takes it where none is asked for.
+        top_p: The same.
 
     Raises:
         ValueError: A size is out of range or the vocabulary's layout does not verify.
@@ -105,8 +107,11 @@ class SpeechLMConfig:
     code_dropout: float = 0.0
     code_table: int = 0
     codebook_dim: int = 0
+    temperature: float = 0.8
+    top_p: float = 0.95
 
     def __post_init__(self) -> None:
+        _ = self.sampling  # checks them
         Vocabulary.from_dict(self.vocabulary)
         for name in ("dim", "num_layers", "num_heads", "max_seq_len", "max_prompt_codes"):
             _require(getattr(self, name) >= 1, f"{name} >= 1", getattr(self, name))
@@ -136,6 +141,11 @@ class SpeechLMConfig:
         if self.rotary_scaling:
             kind = self.rotary_scaling.get("rope_type")
             _require(kind == "llama3", "rotary_scaling of rope_type 'llama3'", repr(kind))
+
+    @property
+    def sampling(self) -> "GenerationSettings":
+        """How codes are best drawn from this model."""
+        return GenerationSettings(temperature=self.temperature, top_p=self.top_p)
 
     @property
     def is_aligned(self) -> bool:

@@ -161,7 +161,7 @@ class Synthesizer:
             prompt_texts: Transcripts of the prompts, or None, one a text.
             voices: Names out of `self.voices`, or None, one a text.
             seeds: One a text; 0, 1, 2 ... when None.
-            settings: How codes are drawn.
+            settings: How codes are drawn; as suits the model when None.
             max_attempts: Speech that ran away is drawn anew, so many times in all.
 
         Returns:
@@ -171,6 +171,7 @@ class Synthesizer:
             ValueError: A text the text model does not know, an unknown voice, a prompt and a voice
                 at once, a transcript without its prompt, or too much text for the model's context.
         """
+        settings = settings or self.lm.config.sampling
         count = len(texts)
         nothing = [None] * count
         rows = zip(
@@ -188,7 +189,7 @@ class Synthesizer:
             spoken = zip(asked, speak_aligned(self.lm, asked, settings), strict=True)
             return [self._spoken(NOTHING, Attempts(each, row.seed, ())) for row, each in spoken]
         starts = [self._tts_start(row) for row in rows]
-        guided = settings is not None and settings.guidance != 1
+        guided = settings.guidance != 1
         requests = [
             Request(
                 torch.from_numpy(start.tokens),
@@ -225,6 +226,7 @@ class Synthesizer:
             (T,) float32; together one attempt of `tts`, up to what the decoder hears further off.
         """
         speaking: BeingSpoken
+        settings = settings or self.lm.config.sampling
         given, row = NOTHING, (text, prompt, prompt_text, voice)
         if self.lm.config.is_aligned:
             speaking = AlignedSpeaking(self.lm, [self._aligned_request(row, seed)], settings)
@@ -291,7 +293,7 @@ class Synthesizer:
         made = generate(
             self.lm,
             [torch.from_numpy(start)],
-            settings,
+            settings or self.lm.config.sampling,
             max_new_tokens=wanted,
             seeds=[seed],
             unguided=[unguided],

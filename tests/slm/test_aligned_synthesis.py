@@ -1,6 +1,7 @@
 """A model of aligned speech behind the same synthesizer and command line as any other."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,6 +99,26 @@ def test_a_seed_speaks_the_same_again(synthesizer: Synthesizer) -> None:
     np.testing.assert_array_equal(first.codes, again.codes)
     assert first.codes.tolist() != other.codes.tolist()
     assert len(first.waveform) == len(first.codes) * synthesizer.codec.hop_length
+
+
+def test_speech_is_drawn_as_suits_the_model_where_nothing_is_asked_for(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    codec, lm = folders
+    shutil.copytree(lm, tmp_path / "lm")
+    lines = (tmp_path / "lm/config.yaml").read_text().splitlines()
+    own = {"temperature": "temperature: 0.0", "top_p": "top_p: 1.0"}
+    text = "\n".join(own.get(line.split(":")[0], line) for line in lines)
+    (tmp_path / "lm/config.yaml").write_text(text)
+    greedy = Synthesizer.from_pretrained(codec, tmp_path / "lm")
+    first, second = (greedy.tts(TEXT, seed=seed) for seed in (3, 4))
+    np.testing.assert_array_equal(first.codes, second.codes)
+    likelihoods = set()
+    for options in (["--seed", "3"], ["--seed", "4"], ["--seed", "4", "--temperature", "5"]):
+        given = ["--codec", str(codec), "--lm", str(tmp_path / "lm"), "--json", *options]
+        assert main(["tts", TEXT, *given, "--out", str(tmp_path / "out.wav")]) == 0
+        likelihoods.add(json.loads(capsys.readouterr().out)["log_likelihood"])
+    assert len(likelihoods) == 2
 
 
 def test_a_stream_is_one_attempt_of_speech(synthesizer: Synthesizer) -> None:

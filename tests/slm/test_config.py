@@ -49,3 +49,13 @@ def test_settings_out_of_range_are_refused() -> None:
         GenerationSettings(top_p=0)
     with pytest.raises(ValueError, match="min_prompt_codes"):
         DocumentSettings(min_prompt_codes=10, max_prompt_codes=9)
+
+
+def test_a_model_says_how_it_is_best_drawn_from() -> None:
+    vocabulary = Vocabulary(10, 20).to_dict()
+    config = SpeechLMConfig(vocabulary, "codec", 23.4375)
+    assert config.sampling == GenerationSettings()
+    own = SpeechLMConfig(vocabulary, "codec", 23.4375, temperature=0.4, top_p=0.8)
+    assert own.sampling == GenerationSettings(temperature=0.4, top_p=0.8)
+    with pytest.raises(ValueError, match="top_p"):
+        SpeechLMConfig(vocabulary, "codec", 23.4375, top_p=0.0)
