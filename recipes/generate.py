@@ -182,7 +182,7 @@ def continue_clips(config: Config, synthesizer: Synthesizer, folder: Path) -> li
             clips.crop(index, 0, given),
             settings.continue_seconds,
             seed=config.seed + index,
-            settings=sampling(settings),
+            settings=continued_sampling(settings),
         )
         row, rate = clips.rows[index], clips.sample_rate
         name, about = f"{row['id']}.flac", described(result, synthesizer.codec.frame_rate)
@@ -238,6 +238,15 @@ def choose_texts(config: Config) -> list[Request]:
 def sampling(settings: GenerateConfig) -> GenerationSettings:
     """How codes are drawn."""
     return GenerationSettings(temperature=settings.temperature, top_p=settings.top_p)
+
+
+def continued_sampling(settings: GenerateConfig) -> GenerationSettings:
+    """The same for continuations."""
+    temperature, top_p = settings.continue_temperature, settings.continue_top_p
+    return GenerationSettings(
+        temperature=settings.temperature if temperature is None else temperature,
+        top_p=settings.top_p if top_p is None else top_p,
+    )
 
 
 def described(result: Synthesis, frame_rate: float) -> dict[str, Any]:

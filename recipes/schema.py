@@ -236,7 +236,9 @@ class EncodeCorpusConfig:
         require(self.shard_codes > 0, "encode_corpus.shard_codes", "codes > 0", self.shard_codes)
         positive = all(shift > 0 for shift in self.shifts)
         distinct = len(set(self.shifts)) == len(self.shifts)
-        require(positive and distinct, "encode_corpus.shifts", "samples > 0, each once", self.shifts)
+        require(
+            positive and distinct, "encode_corpus.shifts", "samples > 0, each once", self.shifts
+        )
 
 
 @dataclass
@@ -315,8 +317,11 @@ class GenerateConfig:
     continuations: int = 10
     given_seconds: float = 3.0
     continue_seconds: float = 4.0
+    # How codes of texts are drawn, and those of continuations (null = alike).
     temperature: float = 0.8
     top_p: float = 0.95
+    continue_temperature: float | None = None
+    continue_top_p: float | None = None
     # Times each text is spoken; what the verifiers find best is kept, and the first beside it.
     # 1 = the first, unranked.
     best_of: int = 1

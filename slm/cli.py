@@ -129,9 +129,9 @@ def _add_generation(parser: argparse.ArgumentParser) -> None:
         "-o", "--out", required=True, help=".wav or .flac to write; a folder with --file"
     )
     parser.add_argument("--seed", type=int, default=0, help="the same seed speaks the same")
-    parser.add_argument("--temperature", type=float, help="default: the model's own")
+    parser.add_argument("--temperature", type=float, help="default: as suits the model")
     parser.add_argument("--top-k", type=int, default=default.top_k, help="0 keeps all")
-    parser.add_argument("--top-p", type=float, help="1 keeps all; default: the model's own")
+    parser.add_argument("--top-p", type=float, help="1 keeps all; default: as suits it")
     parser.add_argument("--min-p", type=float, default=default.min_p, help="0 keeps all")
     parser.add_argument(
         "--repetition-window", type=int, default=0, help="codes looked back over; 0 is off"

@@ -53,9 +53,8 @@ def run_tts(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def run_continue(arguments: argparse.Namespace) -> dict[str, Any]:
     """`hh-slm continue`."""
-    _settings(arguments)  # what cannot be is found before anything is loaded
+    settings = _settings(arguments)
     synthesizer = Synthesizer.from_pretrained(arguments.codec, arguments.lm)
-    settings = _settings(arguments, synthesizer.lm.config)
     result = synthesizer.continue_speech(
         synthesizer.read(arguments.audio),
         arguments.seconds,

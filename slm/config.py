@@ -78,7 +78,8 @@ class SpeechLMConfig:
         code_table: Hidden units of the networks that make the codes' embeddings from the codec's
             vectors (slm/code_table.py); 0 for embeddings of their own.
         codebook_dim: Numbers in such a vector; 0 without a code table.
-        temperature: At which this model speaks best; synthesis takes it where none is asked for.
+        temperature: At which this model says texts best; taken where none is asked for. Continued
+            recordings keep the general default: a voice is lost where codes are drawn with care.
         top_p: The same.
 
     Raises:
@@ -144,7 +145,7 @@ class SpeechLMConfig:
 
     @property
     def sampling(self) -> "GenerationSettings":
-        """How codes are best drawn from this model."""
+        """How codes of a text are best drawn from this model."""
         return GenerationSettings(temperature=self.temperature, top_p=self.top_p)
 
     @property

@@ -293,7 +293,7 @@ class Synthesizer:
         made = generate(
             self.lm,
             [torch.from_numpy(start)],
-            settings or self.lm.config.sampling,
+            settings,
             max_new_tokens=wanted,
             seeds=[seed],
             unguided=[unguided],

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from recipes.config import ConfigError, load_config
-from recipes.generate import Request, described, spoken
+from recipes.generate import Request, continued_sampling, described, sampling, spoken
 from recipes.schema import GenerateConfig
 from slm import Synthesis
 
@@ -61,3 +61,10 @@ def test_a_record_holds_the_codes_that_were_made() -> None:
 def test_settings_that_cannot_be_are_refused(wrong: str) -> None:
     with pytest.raises(ConfigError, match=wrong.split("=", maxsplit=1)[0]):
         load_config("recipes/configs/smoke.yaml", ["corpus=x", "run=y", wrong])
+
+
+def test_continuations_are_drawn_as_texts_are_unless_asked_for_otherwise() -> None:
+    alike = GenerateConfig(temperature=0.4, top_p=0.8)
+    assert continued_sampling(alike) == sampling(alike)
+    other = GenerateConfig(temperature=0.4, continue_temperature=0.9)
+    assert (sampling(other).temperature, continued_sampling(other).temperature) == (0.4, 0.9)
