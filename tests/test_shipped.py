@@ -60,7 +60,6 @@ def test_the_shipped_codec_still_speaks_what_was_stored_for_its_first_release() 
     assert codec.code_fingerprint == "943b47e472360fab"
 
 
-@pytest.mark.skipif(not (ROOT / LM).is_dir(), reason="the language model does not come along yet")
 def test_the_shipped_language_model_belongs_to_the_shipped_codec(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
