@@ -11,7 +11,7 @@ from slm.tokenizers import load_tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
 CODEC, LM = "codec/pretrained/hh-mini-24k", "slm/pretrained/hh-mini-slm"
-FOLDERS = [path for path in (ROOT / CODEC, ROOT / LM) if path.is_dir()]
+FOLDERS = [ROOT / CODEC, ROOT / LM]
 MOST_BYTES = 40_000_000
 SOUNDS = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".aiff", ".au", ".spx", ".c2"}
 # How files of sound begin, whatever they are called.
