@@ -12,9 +12,7 @@ LOWEST_HZ, HIGHEST_HZ = 50.0, 600.0  # of speech
 
 
 @torch.no_grad()
-def pulse_train(
-    pitch: Tensor, voiced: Tensor, hop_length: int, sample_rate: int, delay: int = 0
-) -> Tensor:
+def pulse_train(pitch: Tensor, voiced: Tensor, hop_length: int, sample_rate: int) -> Tensor:
     """All harmonics of a pitch below half the sample rate, in cosine phase and equally strong.
 
     The sum over k of cos(2 pi k phase) is taken in closed form (Dirichlet's kernel), so that a
@@ -28,7 +26,6 @@ def pulse_train(
         voiced: (B, F) bool; elsewhere the source is silent, with a ramp of one frame between.
         hop_length: samples a frame.
         sample_rate: Hz.
-        delay: samples by which every pulse comes late.
 
     Returns:
         (B, F * hop_length) float32, of variance 1 where voiced.
@@ -40,13 +37,12 @@ def pulse_train(
     sounds = level > 0
     begins = sounds & ~F.pad(sounds, (1, 0))[..., :-1]
     since = torch.cummax(torch.where(begins, cycles, 0.0), dim=-1).values
-    phase = torch.remainder(cycles - since - delay * frequency / sample_rate, 1.0).float()
+    phase = torch.remainder(cycles - since, 1.0).float()
     count = torch.floor(0.5 * sample_rate / frequency)
     below = torch.sin(math.pi * phase)
-    kernel = torch.sin((2 * count + 1) * math.pi * phase) / torch.where(
-        below.abs() < 1e-4, 1.0, below
-    )
-    kernel = torch.where(below.abs() < 1e-4, 2 * count + 1, kernel)
+    at_pulse = below.abs() < 1e-4
+    kernel = torch.sin((2 * count + 1) * math.pi * phase) / torch.where(at_pulse, 1.0, below)
+    kernel = torch.where(at_pulse, 2 * count + 1, kernel)
     return level * (2.0 / count).sqrt() * 0.5 * (kernel - 1.0)
 
 
