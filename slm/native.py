@@ -159,6 +159,7 @@ class NativeSteps:
             places += [self._places[row]] * len(new)
             last.append(len(tokens) - 1)
             self._lengths[row] += len(new)
+        assert max(self._lengths) <= self._model.slots, "rows are no longer than was said"
         hidden = F.embedding(torch.tensor(tokens), self._decoder.embedding)
         for first in range(0, len(tokens), _MOST_TOKENS):
             part = slice(first, first + _MOST_TOKENS)
