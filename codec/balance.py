@@ -7,6 +7,7 @@ from torch import Tensor
 
 from .adversary import Verdict
 from .generator import Generated
+from .parallel import norms_over_batch
 
 
 def gradient_balance(
@@ -24,7 +25,7 @@ def gradient_balance(
         verdict: of the discriminators on `made.waveform`.
 
     Returns:
-        "<seam>.<term>", the 2-norm over the whole batch, for the seams "latents" (the encoder's
+        "<seam>.<term>", the 2-norm over the whole batch (of all processes), for the seams "latents" (the encoder's
         output), "mel" (the decoder's) and "waveform" (the vocoder's); 0 where a term has no
         part in a seam.
     """
@@ -43,4 +44,4 @@ def gradient_balance(
         )
         for seam, found in zip(seams, gradients, strict=True):
             figures[f"{seam}.{name}"] = 0.0 if found is None else float(found.float().norm())
-    return figures
+    return norms_over_batch(figures, made.target.device)
