@@ -77,17 +77,13 @@ def fit_codec_phase(
             trained, an unknown precision or strategy, or a batch that the devices cannot share.
         DivergedError: a loss or gradient is no longer a number.
     """
+    _check(phase, config)
     for source, _ in [*source_shares(train), *source_shares(valid)]:
         if source.sample_rate != codec.sample_rate:
             raise ValueError(
                 f"{source.folder}: expected {codec.sample_rate} Hz, got {source.sample_rate}"
             )
-    for name, known in (("precision", PRECISIONS), ("strategy", STRATEGIES)):
-        if getattr(config, name) not in known:
-            raise ValueError(f"{name}: expected one of {known}, got {getattr(config, name)!r}")
-    processes = config.devices * config.num_nodes
-    check_shares(f"phase {phase.name}", phase.batch_size, processes)
-    first = processes == 1 or process_rank() == 0
+    first = config.devices * config.num_nodes == 1 or process_rank() == 0
     folder.mkdir(parents=True, exist_ok=True)
     module = CodecTraining(
         codec, phase, config.seed, folder=folder, balance_every=config.balance_every
@@ -138,6 +134,17 @@ def fit_codec_phase(
     wait_for_all()  # a phase that comes next reads what the first has written
     codec.eval()
     return module
+
+
+def _check(phase: PhaseConfig, config: FitConfig) -> None:
+    """Refuse what cannot be run, before any work."""
+    for name, known in (("precision", PRECISIONS), ("strategy", STRATEGIES)):
+        if getattr(config, name) not in known:
+            raise ValueError(f"{name}: expected one of {known}, got {getattr(config, name)!r}")
+    for name in ("devices", "num_nodes"):
+        if getattr(config, name) < 1:
+            raise ValueError(f"{name}: expected a count >= 1, got {getattr(config, name)}")
+    check_shares(f"phase {phase.name}", phase.batch_size, config.devices * config.num_nodes)
 
 
 def _strategy(config: FitConfig) -> str | Strategy:
