@@ -18,13 +18,12 @@ from .data import CodecData, CropBatches, Sources, source_shares
 from .ema import load_averages
 from .model import HHCodec
 from .parallel import check_shares, process_rank, wait_for_all
-from .phases import FitConfig, PhaseConfig
+from .phases import STRATEGIES, FitConfig, PhaseConfig
 from .training import CodecTraining
 
 __all__ = ["CHECKPOINT", "METRICS", "fit_codec_phase", "load_phase_codec"]
 
 PRECISIONS = ("32-true", "bf16-mixed", "64-true")
-STRATEGIES = ("auto", "ddp")
 
 
 class AveragedGradients(DDPStrategy):

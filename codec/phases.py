@@ -8,6 +8,7 @@ from .semantic_config import SemanticConfig
 
 PARTS = ("encoder", "quantizer", "decoder", "vocoder")
 SCHEDULES = ("cosine", "wsd")
+STRATEGIES = ("auto", "ddp")
 
 
 @dataclass
