@@ -25,9 +25,9 @@ def gradient_balance(
         verdict: of the discriminators on `made.waveform`.
 
     Returns:
-        "<seam>.<term>", the 2-norm over the whole batch (of all processes), for the seams "latents" (the encoder's
-        output), "mel" (the decoder's) and "waveform" (the vocoder's); 0 where a term has no
-        part in a seam.
+        "<seam>.<term>", the 2-norm over the whole batch (all processes' rows), for the seams
+        "latents" (the encoder's output), "mel" (the decoder's) and "waveform" (the vocoder's); 0
+        where a term has no part in a seam.
     """
     points = {"latents": made.latents, "mel": made.mel, "waveform": made.waveform}
     seams = {seam: p for seam, p in points.items() if p is not None and p.requires_grad}

@@ -43,7 +43,7 @@ class CodebookUse(nn.Module):
         Every rank must call it, the counts being summed over them; empty before any code.
         """
         counts = self.counts.clone()
-        if process_count() > 1:
+        if distributed.is_available() and distributed.is_initialized():
             distributed.all_reduce(counts)
         return use_figures(counts)
 

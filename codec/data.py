@@ -190,7 +190,7 @@ class CodecData(LightningDataModule):
         )
 
     def valid_batch(self) -> Tensor:
-        """The validation crops, (num_valid_crops, crop_samples), the same always and in every process."""
+        """The validation crops, (num_valid_crops, crop_samples), the same in every process."""
         return self.valid_batches.batch(0)
 
     def valid_lengths(self) -> Tensor:

@@ -93,8 +93,9 @@ class SLMVQ(nn.Module):
     def normalize(self, latents: Tensor) -> Tensor:
         """(B, D, L) to standardised (B, D, L) float32.
 
-        In training, before the quantizer quantises, by the batch's own statistics (of all processes'
-        rows), which running averages follow; after it, and in eval mode, by the frozen averages.
+        In training, before the quantizer quantises, by the batch's own statistics, over the rows
+        of all processes, which running averages follow; after it, and in eval mode, by the frozen
+        averages.
         """
         latents = latents.float()
         if not self.config.normalize_latents:

@@ -5,8 +5,17 @@ from typing import Any
 
 import pytest
 
+from codec import CodecConfig, HHCodec
+from codec.discriminators import Discriminators
 from codec.phases import DiscriminatorConfig
-from recipes.codec_work import codec_work
+from recipes.accelerators import accelerator
+from recipes.codec_work import (
+    codec_memory,
+    codec_step_seconds,
+    codec_work,
+    count_kept,
+    kept_bytes,
+)
 from recipes.plan import main
 
 
@@ -39,11 +48,50 @@ def test_a_plan_from_a_measurement(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["step_seconds"] > 0
 
 
-def test_the_codec_is_not_planned_on_more_devices_than_it_trains_on(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert main(["codec", "--gpus", "8"]) == 2
-    assert "trains on 1 device" in capsys.readouterr().err
+def test_eight_gpus_share_a_codecs_crops(capsys: pytest.CaptureFixture[str]) -> None:
+    one, eight = (
+        plan(capsys, "codec", "--preset", "tiny", "--crop-codes", "8", "--gpus", count)
+        for count in ("1", "8")
+    )
+    assert 6 < one["step_seconds"] / eight["step_seconds"] < 8
+    assert one["activations_gb"] > 3 * eight["activations_gb"]
+    assert one["weights_gb"] == eight["weights_gb"]
+    assert "exchange_gb" not in one
+    parts = ("weights", "gradients", "optimizer", "averages", "teacher", "exchange", "activations")
+    assert eight["memory_gb"] == pytest.approx(sum(eight[f"{part}_gb"] for part in parts))
+    assert eight["device_hours"] == pytest.approx(8 * eight["hours"])
+
+
+def test_crops_that_gpus_cannot_share_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["codec", "--gpus", "7"]) == 2
+    assert "expected a multiple of 7 processes" in capsys.readouterr().err
+    assert main(["codec", "--gpus", "8", "--nodes", "3"]) == 2
+    assert "gpus: expected a multiple of 3 nodes, got 8" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_activations_of_a_codec_are_what_autograd_keeps(bf16: bool) -> None:
+    """Planned from two short crops, counted on a longer one."""
+    critics = DiscriminatorConfig(periods=(2,), n_ffts=(512,), channels=4)
+    work = codec_work("tiny", critics, 8, teacher=False)
+    kept = kept_bytes("tiny", critics, bf16=bf16)
+    codec = HHCodec(CodecConfig.preset("tiny"))
+    codec.quantizer.start()
+    counted = count_kept(codec, Discriminators(critics), 40, bf16=bf16)
+    planned = codec_memory(work, kept, crops=5, crop_codes=40, devices=5)
+    assert planned.activations == pytest.approx(counted, rel=0.05)
+    assert planned.weights == 4 * (work.parameters + work.critics)
+
+
+def test_a_slow_link_shows() -> None:
+    critics = DiscriminatorConfig(periods=(), n_ffts=(512,), channels=4)
+    work = codec_work("tiny", critics, 8, teacher=False)
+    device = accelerator("h100")
+    fast, slow = (
+        codec_step_seconds(work, 8, 4, device, efficiency=0.2, link_gbs=link) for link in (450, 1)
+    )
+    moved = 1.5 * 4 * (work.parameters + work.critics)
+    assert slow - fast == pytest.approx(moved / 1e9 - moved / 450e9)
 
 
 def test_the_work_of_a_codec_grows_with_the_crop() -> None:
