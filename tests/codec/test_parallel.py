@@ -36,13 +36,13 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def together(store: Path, jobs: list[tuple[Path, str, int, bool]]) -> None:
+def together(folder: Path, jobs: list[tuple[str, str, int, bool]]) -> None:
     """Two processes, as torchrun starts them, which train one job after the other."""
-    given = json.dumps([[str(folder), *job] for folder, *job in jobs])
+    given = json.dumps([[str(folder / name), *job] for name, *job in jobs])
     command = [
         *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"),
         *("--master-addr", "127.0.0.1", "--master-port", str(free_port())),
-        *(str(SCRIPT), str(store), given),
+        *(str(SCRIPT), str(folder / "audio"), given),
     ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -113,7 +113,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, make_waveform: Callable[..., 
     if find_spec("swift_f0") is not None:
         train(folder / "audio", folder / "one_classic", "classic", 4)
         jobs.append(("two_classic", "classic", 4, False))
-    together(folder / "audio", [(folder / name, *job) for name, *job in jobs])
+    together(folder, jobs)
     train(folder / "audio", folder / "shrunk", "joint", 6)
     return folder
 
