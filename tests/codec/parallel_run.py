@@ -23,7 +23,7 @@ from codec.store import AudioStore
 from codec.training import CodecTraining
 
 FIT = FitConfig(seed=1, log_every=2, validate_every=6, checkpoint_every=3, balance_every=3)
-# Every kind of step: noise on unquantised latents, critics from step 2, codes from step 3.
+# Every kind of step: noise on unquantised latents, critics and codes from step 2.
 JOINT = PhaseConfig(
     name="joint",
     steps=6,
@@ -36,7 +36,7 @@ JOINT = PhaseConfig(
     decay_share=1e-9,
     warmup_steps=2,
     ema_decay=0.9,
-    quantize_from=3,
+    quantize_from=2,
     adversarial_from=2,
     weights=LossWeights(
         mel=1.0, vq=1.0, waveform_mel=1.0, adversarial=0.1, feature_matching=0.1, semantic=1.0
