@@ -7,6 +7,7 @@ from torch import Tensor
 
 from .adversary import Verdict
 from .generator import Generated
+from .parallel import norms_over_batch
 
 
 def gradient_balance(
@@ -24,9 +25,9 @@ def gradient_balance(
         verdict: of the discriminators on `made.waveform`.
 
     Returns:
-        "<seam>.<term>", the 2-norm over the whole batch, for the seams "latents" (the encoder's
-        output), "mel" (the decoder's) and "waveform" (the vocoder's); 0 where a term has no
-        part in a seam.
+        "<seam>.<term>", the 2-norm over the whole batch (all processes' rows), for the seams
+        "latents" (the encoder's output), "mel" (the decoder's) and "waveform" (the vocoder's); 0
+        where a term has no part in a seam.
     """
     points = {"latents": made.latents, "mel": made.mel, "waveform": made.waveform}
     seams = {seam: p for seam, p in points.items() if p is not None and p.requires_grad}
@@ -43,4 +44,4 @@ def gradient_balance(
         )
         for seam, found in zip(seams, gradients, strict=True):
             figures[f"{seam}.{name}"] = 0.0 if found is None else float(found.float().norm())
-    return figures
+    return norms_over_batch(figures, made.target.device)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .parallel import drawn_like, process_count
 
 
 class ConvNeXtBlock(nn.Module):
@@ -34,6 +37,16 @@ class ConvNeXtBlock(nn.Module):
         return x + hidden.transpose(1, 2)
 
 
+class BatchDropout(nn.Dropout):
+    """Dropout that processes which share a batch draw as one process would."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, ...) to (B, ...)."""
+        if not self.training or self.p == 0 or process_count() == 1:
+            return super().forward(x)
+        return x * drawn_like(lambda whole: F.dropout(torch.ones_like(whole), self.p), x.detach())
+
+
 class ResidualConvBlock(nn.Module):
     """GroupNorm, swish, convolution, twice, with dropout before the second and a residual."""
 
@@ -42,7 +55,7 @@ class ResidualConvBlock(nn.Module):
         self.norm1 = nn.GroupNorm(32, dim, eps=1e-6)
         self.conv1 = nn.Conv1d(dim, dim, 3, padding=1)
         self.norm2 = nn.GroupNorm(32, dim, eps=1e-6)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = BatchDropout(dropout)
         self.conv2 = nn.Conv1d(dim, dim, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -24,18 +24,28 @@ class MetricsFile(Callback):
     """Appends figures to metrics.jsonl, one JSON object a line.
 
     Every line has `step` and `split`: "train" (means since the last such line, and use of the
-    codebook in that window), "valid", "balance" (norms of every term's gradient) or "notice".
+    codebook in that window), "valid", "balance" (norms of every term's gradient) or "notice". Of
+    several processes all take part in the figures, and one writes them.
 
     Args:
         folder: receives the file.
         config: intervals.
         dashboard: shown the same figures, and what validation made.
+        writes: whether this is the process that does.
     """
 
-    def __init__(self, folder: Path, config: FitConfig, dashboard: Dashboard | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        config: FitConfig,
+        dashboard: Dashboard | None = None,
+        *,
+        writes: bool = True,
+    ) -> None:
         self.path = folder / METRICS
         self.config = config
         self.dashboard = dashboard
+        self._writes = writes
         self._sums: dict[str, Tensor | float] = {}
         self._counts: dict[str, int] = {}
         self._said: set[str] = set()
@@ -52,7 +62,7 @@ class MetricsFile(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Drop lines from beyond the restored step, which will be written again."""
-        if self.path.is_file():
+        if self._writes and self.path.is_file():
             lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
             whole = [line for line in lines if line.endswith("\n")]  # a kill can tear the last
             kept = [line for line in whole if json.loads(line)["step"] <= trainer.global_step]
@@ -103,7 +113,8 @@ class MetricsFile(Callback):
         if text in self._said:
             return
         self._said.add(text)
-        logging.getLogger(__name__).warning(text)
+        if self._writes:
+            logging.getLogger(__name__).warning(text)
         self._write({"step": step, "split": "notice", "notice": text})
 
     def append(self, step: int, split: str, figures: dict[str, float]) -> None:
@@ -114,6 +125,8 @@ class MetricsFile(Callback):
             self.dashboard.figures(step, split, figures)
 
     def _write(self, line: dict[str, Any]) -> None:
+        if not self._writes:
+            return
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
@@ -127,11 +140,15 @@ class Checkpoint(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Save when it is time or the phase ends."""
+        assert isinstance(pl_module, CodecTraining)
         step = trainer.global_step
         if step % self.every == 0 or step == trainer.max_steps:
             temporary = self.path.with_suffix(".tmp")
+            pl_module.codebook_use.gather()
             trainer.save_checkpoint(temporary)
-            os.replace(temporary, self.path)
+            if trainer.is_global_zero:
+                os.replace(temporary, self.path)
+            trainer.strategy.barrier()
 
 
 class Progress(Callback):
@@ -145,7 +162,11 @@ class Progress(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the bar at the restored step."""
         self.bar = tqdm(
-            total=trainer.max_steps, initial=trainer.global_step, desc=self.name, mininterval=5
+            total=trainer.max_steps,
+            initial=trainer.global_step,
+            desc=self.name,
+            mininterval=5,
+            disable=not trainer.is_global_zero,
         )
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:

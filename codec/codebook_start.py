@@ -7,6 +7,7 @@ import torch.distributed as distributed
 
 from .data import CropBatches
 from .model import HHCodec
+from .parallel import gather_rows
 
 
 @torch.no_grad()
@@ -19,7 +20,8 @@ def fill_codebook(
 ) -> None:
     """Fill a quantizer's codebooks with latents of training crops, which it then quantises.
 
-    In a distributed run every rank takes what the first one found in its own crops.
+    In a distributed run every rank encodes its rows of each batch, and all take the codebooks that
+    the first one makes of the latents of all.
 
     Args:
         codec: whose encoder makes the latents and whose quantizer is filled.
@@ -31,7 +33,7 @@ def fill_codebook(
     crops = (batches.batch(-1 - number & 0x7FFFFFFF) for number in range(num_batches))
     # under autocast, weights cast without gradient would be kept for the step that follows
     with torch.autocast(device.type, enabled=False):
-        latents = [codec.encoder(batch.to(device)).float() for batch in crops]
+        latents = [gather_rows(codec.encoder(batch.to(device)).float()) for batch in crops]
     points = torch.cat([part.transpose(1, 2).flatten(0, 1) for part in latents])
     codec.quantizer.initialize(points, seed)
     if distributed.is_available() and distributed.is_initialized():

@@ -8,6 +8,8 @@ import torch
 import torch.distributed as distributed
 from torch import Tensor, nn
 
+from .parallel import process_count, process_rank
+
 
 class CodebookUse(nn.Module):
     """Counts the codes of a window of training.
@@ -44,6 +46,17 @@ class CodebookUse(nn.Module):
         if distributed.is_available() and distributed.is_initialized():
             distributed.all_reduce(counts)
         return use_figures(counts)
+
+    def gather(self) -> None:
+        """Move all ranks' counts to the first, whose checkpoint then has them; all must call it."""
+        if process_count() > 1:
+            distributed.all_reduce(self.counts)
+            self.keep_first()
+
+    def keep_first(self) -> None:
+        """Forget the counts but in the first rank, where every rank has those of all."""
+        if process_count() > 1 and process_rank() > 0:
+            self.reset()
 
 
 def use_figures(counts: Tensor) -> dict[str, float]:

@@ -26,7 +26,7 @@ class CropBatches(IterableDataset[tuple[int, Tensor]]):
     Args:
         sources: the training clips; or several sources, each with the share of crops that it
             gives (relative to the others'), or None for a share in proportion to its duration.
-        batch_size: crops a batch.
+        batch_size: crops a batch, over all processes that train together.
         crop_samples: length of a crop; shorter clips are zero-padded on the right.
         seed: of the draw.
         start: number of the first batch.
@@ -57,19 +57,18 @@ class CropBatches(IterableDataset[tuple[int, Tensor]]):
         self.seed = seed
         self.start = start
         self.speed = speed
-        # which of several processes that train together this is; each sees other crops
-        self.rank = 0
+        # which of how many processes that train together this is; each has its rows of a batch
+        self.rank, self.processes = 0, 1
         self._firsts = np.cumsum([0] + [len(source) for source in self.sources])
         self._ends = np.cumsum(_weights(pairs))
 
     def places(self, number: int) -> list[CropPlace]:
-        """Where the crops of batch `number` come from, without reading them.
+        """Where this process's crops of batch `number` come from, without reading them.
 
         Clips are drawn in proportion to their length, so every second of a source is equally
         likely; the crop's place in the clip is uniform.
         """
-        key = (self.seed, number, self.rank) if self.rank else (self.seed, number)
-        draw = np.random.default_rng(key)
+        draw = np.random.default_rng((self.seed, number))
         clips = np.searchsorted(self._ends, draw.random(self.batch_size) * self._ends[-1], "right")
         places = []
         for chosen in clips:
@@ -81,10 +80,11 @@ class CropBatches(IterableDataset[tuple[int, Tensor]]):
             start = int(draw.integers(0, num_samples - taken + 1)) if num_samples > taken else 0
             length = round(min(num_samples, taken) * self.crop_samples / taken)
             places.append(CropPlace(source, clip, start, taken, length))
-        return places
+        count = self.batch_size // self.processes
+        return places[self.rank * count : (self.rank + 1) * count]
 
     def batch(self, number: int) -> Tensor:
-        """Batch `number`, (batch_size, crop_samples) float32."""
+        """This process's rows of batch `number`, (batch_size / processes, crop_samples) float32."""
         crops = [
             self._at_speed(self.sources[place.source].crop(place.clip, place.start, place.taken))
             for place in self.places(number)
@@ -180,6 +180,7 @@ class CodecData(LightningDataModule):
         assert self.trainer is not None
         self.batches.start = self.trainer.global_step
         self.batches.rank = self.trainer.global_rank
+        self.batches.processes = self.trainer.world_size
         return DataLoader(
             self.batches,
             batch_size=None,
@@ -189,7 +190,7 @@ class CodecData(LightningDataModule):
         )
 
     def valid_batch(self) -> Tensor:
-        """The validation crops, (num_valid_crops, crop_samples), always the same."""
+        """The validation crops, (num_valid_crops, crop_samples), the same in every process."""
         return self.valid_batches.batch(0)
 
     def valid_lengths(self) -> Tensor:

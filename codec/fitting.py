@@ -7,7 +7,9 @@ import warnings
 from pathlib import Path
 
 import torch
+import torch.distributed as distributed
 from lightning import Trainer
+from lightning.pytorch.strategies import DDPStrategy, Strategy
 
 from .callbacks import CHECKPOINT, METRICS, Checkpoint, MetricsFile, Progress
 from .critics import load_critics, save_critics
@@ -15,12 +17,29 @@ from .dashboard import Dashboard
 from .data import CodecData, CropBatches, Sources, source_shares
 from .ema import load_averages
 from .model import HHCodec
-from .phases import FitConfig, PhaseConfig
+from .parallel import check_shares, process_rank, wait_for_all
+from .phases import STRATEGIES, FitConfig, PhaseConfig
 from .training import CodecTraining
 
 __all__ = ["CHECKPOINT", "METRICS", "fit_codec_phase", "load_phase_codec"]
 
 PRECISIONS = ("32-true", "bf16-mixed", "64-true")
+
+
+class AveragedGradients(DDPStrategy):
+    """One process a device, each with the whole model, whose gradients the module averages itself.
+
+    Lightning's own wraps the module in `DistributedDataParallel`, which expects one backward pass a
+    step over all parameters (see `codec.parallel.average_gradients`).
+    """
+
+    def configure_ddp(self) -> None:
+        """Begin with the first process's weights."""
+        module = self.lightning_module
+        assert isinstance(module, CodecTraining)
+        for value in module.state_dict().values():
+            distributed.broadcast(value, 0)
+        module.codec.quantizer.forget()
 
 
 def fit_codec_phase(
@@ -37,6 +56,8 @@ def fit_codec_phase(
     A run that was killed and started again gives the weights of one that was not, bit for bit
     on a CPU: batches, noise and learning rate depend on seed and step alone, and the checkpoint
     holds the rest (weights, discriminators, both optimizers, averages, the window of figures).
+    Over several devices a step reads the same crops and draws the same noise as on one; weights
+    differ by the rounding of sums, and a checkpoint continues on any number of devices.
 
     Args:
         codec: trained in place; at the end it has the averaged weights if the phase keeps them.
@@ -52,16 +73,16 @@ def fit_codec_phase(
 
     Raises:
         ValueError: the clips have another sample rate than the codec, a phase that cannot be
-            trained, or an unknown precision.
+            trained, an unknown precision or strategy, or a batch that the devices cannot share.
         DivergedError: a loss or gradient is no longer a number.
     """
+    _check(phase, config)
     for source, _ in [*source_shares(train), *source_shares(valid)]:
         if source.sample_rate != codec.sample_rate:
             raise ValueError(
                 f"{source.folder}: expected {codec.sample_rate} Hz, got {source.sample_rate}"
             )
-    if config.precision not in PRECISIONS:
-        raise ValueError(f"precision: expected one of {PRECISIONS}, got {config.precision!r}")
+    first = config.devices * config.num_nodes == 1 or process_rank() == 0
     folder.mkdir(parents=True, exist_ok=True)
     module = CodecTraining(
         codec, phase, config.seed, folder=folder, balance_every=config.balance_every
@@ -70,14 +91,11 @@ def fit_codec_phase(
     batches = CropBatches(
         train, phase.batch_size, crop_samples, seed=config.seed, speed=phase.speed
     )
-    dashboard = Dashboard(folder, codec.sample_rate) if config.tensorboard else None
-    metrics = MetricsFile(folder, config, dashboard)
+    dashboard = Dashboard(folder, codec.sample_rate) if config.tensorboard and first else None
+    metrics = MetricsFile(folder, config, dashboard, writes=first)
     checkpoint = folder / CHECKPOINT
     if not checkpoint.is_file():
         _begin(module, metrics, config)
-    if module.distillation is not None:
-        on_gpu = config.accelerator != "cpu" and torch.cuda.is_available()
-        module.distillation.prepare(batches.sources, "cuda" if on_gpu else "cpu")
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Lightning's advice on loggers and worker counts
@@ -85,7 +103,10 @@ def fit_codec_phase(
             max_steps=phase.steps,
             max_epochs=-1,
             accelerator=config.accelerator,
-            devices=1,
+            devices=config.devices,
+            num_nodes=config.num_nodes,
+            strategy=_strategy(config),
+            use_distributed_sampler=False,
             precision=config.precision,  # type: ignore[arg-type]
             logger=False,
             enable_checkpointing=False,
@@ -107,9 +128,27 @@ def fit_codec_phase(
         dashboard.close()
     if module.average is not None:
         module.average.copy_to(codec)
-    save_critics(module, folder)
+    if first:
+        save_critics(module, folder)
+    wait_for_all()  # a phase that comes next reads what the first has written
     codec.eval()
     return module
+
+
+def _check(phase: PhaseConfig, config: FitConfig) -> None:
+    """Refuse what cannot be run, before any work."""
+    for name, known in (("precision", PRECISIONS), ("strategy", STRATEGIES)):
+        if getattr(config, name) not in known:
+            raise ValueError(f"{name}: expected one of {known}, got {getattr(config, name)!r}")
+    for name in ("devices", "num_nodes"):
+        if getattr(config, name) < 1:
+            raise ValueError(f"{name}: expected a count >= 1, got {getattr(config, name)}")
+    check_shares(f"phase {phase.name}", phase.batch_size, config.devices * config.num_nodes)
+
+
+def _strategy(config: FitConfig) -> str | Strategy:
+    alone = config.strategy == "auto" and config.devices * config.num_nodes == 1
+    return "auto" if alone else AveragedGradients()
 
 
 def _begin(module: CodecTraining, metrics: MetricsFile, config: FitConfig) -> None:

@@ -10,6 +10,7 @@ from .blocks import ConvNeXtBlock
 from .config import MelConfig, VocoderConfig
 from .excitation import HIGHEST_HZ, LOWEST_HZ, pulse_train
 from .mel import LogMel
+from .parallel import mean_of_unequal
 from .stand_ins import import_vocos
 
 CENTRE_OCTAVE = 7.5  # 181 Hz, between the voices of men and women
@@ -122,6 +123,7 @@ def pitch_loss(octaves: Tensor, voicing: Tensor, pitch: Tensor, voiced: Tensor) 
         difference over voiced frames.
     """
     wanted = pitch.clamp(LOWEST_HZ, HIGHEST_HZ).log2()
-    count = voiced.sum().clamp(min=1)
-    distance = ((octaves - wanted).abs() * voiced).sum() / count
+    count = voiced.sum()
+    distance = ((octaves - wanted).abs() * voiced).sum() / count.clamp(min=1)
+    distance = mean_of_unequal(distance, count)
     return F.binary_cross_entropy_with_logits(voicing, voiced.float()) + 2.0 * distance

@@ -8,6 +8,7 @@ from .semantic_config import SemanticConfig
 
 PARTS = ("encoder", "quantizer", "decoder", "vocoder")
 SCHEDULES = ("cosine", "wsd")
+STRATEGIES = ("auto", "ddp")
 
 
 @dataclass
@@ -64,7 +65,7 @@ class PhaseConfig:
         vocoder_input: "target" trains the vocoder on mels of recordings, "decoded" on the
             decoder's.
         steps: generator steps.
-        batch_size: crops a step.
+        batch_size: crops a step, over all devices.
         crop_codes: length of a crop in codes.
         speed: training crops are played up to this share faster or slower, pitch included.
         learning_rate: peak of the generator's schedule.
@@ -188,6 +189,9 @@ class FitConfig:
         seed: of data, noise and initialisation.
         precision: Lightning's name, such as "32-true" or "bf16-mixed".
         accelerator: Lightning's name, such as "cpu" or "gpu".
+        devices: of each node; more than one share the crops of every step.
+        num_nodes: machines that train together.
+        strategy: "ddp", the whole model on every device; "auto" is that, or one device.
         log_every: steps between lines of metrics.jsonl.
         validate_every: steps between validations.
         checkpoint_every: steps between checkpoints.
@@ -204,6 +208,9 @@ class FitConfig:
     seed: int = 0
     precision: str = "32-true"
     accelerator: str = "cpu"
+    devices: int = 1
+    num_nodes: int = 1
+    strategy: str = "auto"
     log_every: int = 20
     validate_every: int = 200
     checkpoint_every: int = 200

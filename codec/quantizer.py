@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from .clustering import kmeans, nearest_entries
 from .config import QuantizerConfig
+from .parallel import drawn_like, process_mean
 from .stages import EMAStage, SimVQStage, code_transform
 
 Stage = SimVQStage | EMAStage
@@ -92,16 +93,17 @@ class SLMVQ(nn.Module):
     def normalize(self, latents: Tensor) -> Tensor:
         """(B, D, L) to standardised (B, D, L) float32.
 
-        In training, before the quantizer quantises, by the batch's own statistics, which running
-        averages follow; after it, and in eval mode, by the frozen averages.
+        In training, before the quantizer quantises, by the batch's own statistics, over the rows
+        of all processes, which running averages follow; after it, and in eval mode, by the frozen
+        averages.
         """
         latents = latents.float()
         if not self.config.normalize_latents:
             return latents
         mean, std = self.mean, self.std
         if self.training and not self.quantizes:
-            mean = latents.mean(dim=(0, 2))
-            std = latents.var(dim=(0, 2), unbiased=False).add(1e-5).sqrt()
+            mean, var = _statistics(latents)
+            std = var.add(1e-5).sqrt()
             with torch.no_grad():
                 self.mean.lerp_(mean, 0.05)
                 self.std.lerp_(std, 0.05)
@@ -121,7 +123,7 @@ class SLMVQ(nn.Module):
         with torch.autocast(latents.device.type, enabled=False):
             latents = self.normalize(latents)
             if not self.quantizes:
-                noisy = latents + noise * torch.randn_like(latents)
+                noisy = latents + noise * drawn_like(torch.randn_like, latents)
                 codes = torch.zeros_like(latents[:, 0], dtype=torch.int64)
                 return Quantization(noisy, codes, latents.new_zeros(()))
             quantized, codes, loss = self.stages[0](latents)
@@ -180,6 +182,13 @@ class SLMVQ(nn.Module):
         """
         self.initialized.fill_(True)
         self._cache, self._quantizes = None, True
+
+
+def _statistics(latents: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance (D,) of (B, D, L) latents, over the rows of all processes."""
+    own, var = latents.mean(dim=(0, 2)), latents.var(dim=(0, 2), unbiased=False)
+    mean = process_mean(own)
+    return (own, var) if mean is own else (mean, process_mean(var + (own - mean).square()))
 
 
 def _make_stages(config: QuantizerConfig) -> list[Stage]:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .frame_grid import FrameGrid, features_at
+from .parallel import mean_of_unequal, wait_for_all
 from .resampling import Resampler
 from .semantic_cache import SemanticCache, fill_cache
 from .semantic_config import SemanticConfig
@@ -61,6 +62,8 @@ class Distillation(nn.Module):
     def prepare(self, sources: Sequence[AudioSource], device: torch.device | str = "cpu") -> None:
         """With `config.cache`, hear every clip of the sources once; a cut-off run goes on.
 
+        Processes that train together share the clips.
+
         Args:
             sources: of the training crops, in the order that `CropPlace.source` numbers them.
             device: where the teacher hears them.
@@ -73,6 +76,7 @@ class Distillation(nn.Module):
         folders = [Path(self.config.cache) / str(number) for number in range(len(sources))]
         for source, folder in zip(sources, folders, strict=True):
             fill_cache(source, self.teacher, folder, device=device)
+        wait_for_all()
         self.caches = [
             SemanticCache(folder, self.teacher.fingerprint, source)
             for source, folder in zip(sources, folders, strict=True)
@@ -166,10 +170,12 @@ class Distillation(nn.Module):
             student = self.head(quantized.float().transpose(1, 2))  # (B, L, dim)
             cosines = masked_cosines(student, targets, mask, self.config.axis)
             if cosines.numel() == 0:
-                return 0.0 * student.sum()
-            if self.config.distance == "cosine":
-                return (1.0 - cosines).mean()
-            return -F.logsigmoid(cosines).mean()
+                loss = 0.0 * student.sum()
+            elif self.config.distance == "cosine":
+                loss = (1.0 - cosines).mean()
+            else:
+                loss = -F.logsigmoid(cosines).mean()
+            return mean_of_unequal(loss, cosines.numel())
 
 
 def masked_cosines(student: Tensor, teacher: Tensor, mask: Tensor, axis: str) -> Tensor:

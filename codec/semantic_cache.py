@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from .audio import AudioError
 from .frame_grid import FrameGrid, features_at
+from .parallel import process_count, process_rank
 from .resampling import Resampler
 from .sources import AudioSource
 from .teachers import Teacher
@@ -41,7 +42,8 @@ def fill_cache(
     """Hear every clip of a source once; what an earlier, cut-off run finished is kept.
 
     Shards appear only when whole, so a killed run loses at most the shard it was at. A clip that
-    cannot be read gets no frames, and so no part in the loss.
+    cannot be read gets no frames, and so no part in the loss. Of several processes that train
+    together each hears the clips of its own shards.
 
     Args:
         source: the clips.
@@ -71,7 +73,8 @@ def fill_cache(
         temporary.write_text(json.dumps(header) + "\n", encoding="utf-8")
         os.replace(temporary, path)
     resample = Resampler(source.sample_rate, teacher.sample_rate).to(device)
-    missing = [n for n in range(_num_shards(header)) if not _shard(folder, n).is_file()]
+    own = range(process_rank() % process_count(), _num_shards(header), process_count())
+    missing = [n for n in own if not _shard(folder, n).is_file()]
     for number in tqdm(missing, desc=f"features of {teacher.name}", disable=not missing):
         first = number * header["clips_per_shard"]
         clips = range(first, min(first + header["clips_per_shard"], len(source)))

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .files import whole_file
+from .parallel import process_count, process_rank
 
 
 class DivergedError(ValueError):
@@ -32,7 +33,8 @@ def check_finite(
         batch: (B, T) waveforms of the step, saved when the step is refused.
         phase: its name, for the message.
         step: its number.
-        folder: receives diverged-<step>.safetensors; None saves nothing.
+        folder: receives diverged-<step>.safetensors, of several processes one of each, which ends
+            in its rank; None saves nothing.
 
     Raises:
         DivergedError: naming the first value that is not finite, the part whose output was the
@@ -60,7 +62,8 @@ def _save(batch: Tensor, step: int, folder: Path | None) -> str:
     """Write the batch whole or not at all; says where, for the message."""
     if folder is None:
         return ""
-    path = folder / f"diverged-{step}.safetensors"
+    rank = f"-{process_rank()}" if process_count() > 1 else ""
+    path = folder / f"diverged-{step}{rank}.safetensors"
     tensors = {"waveform": batch.detach().cpu().contiguous(), "step": torch.tensor(step)}
     with whole_file(path) as partial:
         save_file(tensors, partial)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .audio import RECORDINGS, AudioError, loudness_gain, read_samples, resampled_length
 from .audio_index import Measurement, measure_files
+from .files import whole_file
 
 SUBSTITUTE, ATTEMPTS = 0x5AB5, 100
 
@@ -185,9 +186,8 @@ class FolderSource:
             for line, row in zip(lines, map(json.loads, lines), strict=True)
             if not self._is_mine(row)
         ]
-        temporary = self._list.with_suffix(".tmp")
-        temporary.write_text("".join(line + "\n" for line in others), encoding="utf-8")
-        os.replace(temporary, self._list)
+        with whole_file(self._list) as partial:
+            partial.write_text("".join(line + "\n" for line in others), encoding="utf-8")
 
     def _note_bad(self, name: str, error: str, *, check: bool = True) -> None:
         """List a file that cannot be read, once a process."""

@@ -17,6 +17,7 @@ from vector_quantize_pytorch import SimVQ
 
 from .clustering import nearest_entries
 from .config import QuantizerConfig
+from .parallel import drawn_points
 
 
 def code_transform(config: QuantizerConfig) -> nn.Module:
@@ -77,8 +78,8 @@ class EMAStage(nn.Module):
     """Classic VQ: entries are moving averages of the latents that fall on them.
 
     An entry whose averaged count falls below `ema_dead_share` of an even share is moved onto a
-    latent of the batch. In a distributed run the averages are those of all ranks. Entries have
-    no gradient; latents get the straight-through one and the commitment loss.
+    latent of the batch. In a distributed run both are of all ranks' rows. Entries have no
+    gradient; latents get the straight-through one and the commitment loss.
     """
 
     entries: Tensor
@@ -124,12 +125,10 @@ class EMAStage(nn.Module):
         """Take (N, D) points into the averages and move the dead entries."""
         counts = torch.zeros_like(self.counts).index_add_(0, codes, torch.ones_like(points[:, 0]))
         sums = torch.zeros_like(self.sums).index_add_(0, codes, points)
-        drawn = torch.randint(len(points), (len(self.entries),), device=points.device)
-        spares = points[drawn]
+        spares = drawn_points(points, len(self.entries))
         if distributed.is_available() and distributed.is_initialized():
             distributed.all_reduce(counts)
             distributed.all_reduce(sums)
-            distributed.broadcast(spares, 0)
         decay = self.config.ema_decay
         self.counts.lerp_(counts, 1.0 - decay)
         self.sums.lerp_(sums, 1.0 - decay)

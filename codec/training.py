@@ -20,6 +20,7 @@ from .ema import WeightAverage
 from .generator import Generated, generate, supervised_terms
 from .mel import MultiScaleMel
 from .model import HHCodec
+from .parallel import average_gradients, mean_of_scalars
 from .phases import PARTS, PhaseConfig
 from .schedule import generator_groups, schedule
 from .sentinel import DivergedError, check_finite
@@ -39,6 +40,9 @@ class CodecTraining(LightningModule):
     step alone, so that a checkpoint needs no random state. Quantizer, transforms and losses are
     computed in fp32 whatever the autocast; a test holds a step under bf16 to the losses of fp32
     within 2 % and to its gradients within a cosine of 0.98.
+
+    Several processes that train together each make the step for their rows of the batch; gradients
+    are averaged before they are clipped, and so are the figures (`codec.parallel`).
 
     Args:
         codec: trained in place.
@@ -115,6 +119,15 @@ class CodecTraining(LightningModule):
             for player in players
         ]
 
+    def on_fit_start(self) -> None:
+        """Have the teacher hear the clips, where their features are kept."""
+        if self.distillation is not None:
+            self.distillation.prepare(self._data.batches.sources, self.device)
+
+    def on_train_start(self) -> None:
+        """Go on from restored counts, of which every process has all."""
+        self.codebook_use.keep_first()
+
     def set_modes(self) -> None:
         """Train mode for the parts that train, eval mode for the frozen ones."""
         for part in PARTS:
@@ -139,6 +152,7 @@ class CodecTraining(LightningModule):
         values = dict(terms)
         if verdict is not None:
             values |= {**verdict.terms, "discriminator": verdict.own}
+        values = mean_of_scalars(values)
         values["gradient_norm"] = self._clip(optimizers[0].optimizer)
         if verdict is not None:
             values["discriminator_gradient_norm"] = self._clip(optimizers[1].optimizer)
@@ -165,9 +179,7 @@ class CodecTraining(LightningModule):
         if self.phase.codebook_start == "random":
             quantizer.start()
         else:
-            data = self.trainer.datamodule  # type: ignore[attr-defined]
-            assert isinstance(data, CodecData)
-            fill_codebook(self.codec, data.batches, self.seed, self.device)
+            fill_codebook(self.codec, self._data.batches, self.seed, self.device)
         if self.average is not None:
             self.average.restart(self.codec, "quantizer.")
 
@@ -193,9 +205,13 @@ class CodecTraining(LightningModule):
         """Where the crops of a step come from, for a teacher that has heard the whole clips."""
         if self.distillation is None:
             return None
+        return self._data.batches.places(step)
+
+    @property
+    def _data(self) -> CodecData:
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(data, CodecData)
-        return data.batches.places(step)
+        return data
 
     def judged(self, made: Generated, waveform: Tensor, step: int) -> Verdict | None:
         """What the discriminators make of the pass, once they are on."""
@@ -230,8 +246,9 @@ class CodecTraining(LightningModule):
         self.last_balance = gradient_balance(made, terms, self.weights, verdict) if due else {}
 
     def _clip(self, optimizer: torch.optim.Optimizer) -> Tensor:
-        """Clip one player's gradients; returns their norm before."""
+        """Average one player's gradients over the processes and clip them; their norm before."""
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        average_gradients(parameters)
         return torch.nn.utils.clip_grad_norm_(parameters, self.phase.max_grad_norm)
 
     def validate(self, waveform: Tensor, lengths: Tensor | None = None) -> Validation:

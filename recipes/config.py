@@ -30,7 +30,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 
     Args:
         path: YAML file; its top-level key `base` may name another YAML file of the same folder,
-            whose values it then overrides.
+            or of the one above (`../name.yaml`), whose values it then overrides.
         overrides: `key=value` with dotted keys, such as `prepare.limit=100` or
             `stages=encode_corpus,train_slm`; later ones win.
 
@@ -67,8 +67,10 @@ def read_yaml(path: Path, seen: tuple[Path, ...] = ()) -> DictConfig:
     base = loaded.pop("base", None)
     if base is None:
         return loaded
-    if not isinstance(base, str) or Path(base).name != base:
-        raise ConfigError(f"{path}: base: expected a file name of the same folder, got {base!r}")
+    if not isinstance(base, str) or Path(base).name != base.removeprefix("../"):
+        raise ConfigError(
+            f"{path}: base: expected a file name of the same folder or ../name, got {base!r}"
+        )
     merged = OmegaConf.merge(read_yaml(path.parent / base, (*seen, path.resolve())), loaded)
     assert isinstance(merged, DictConfig)
     return merged

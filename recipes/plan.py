@@ -2,7 +2,7 @@
 
     python -m recipes.plan slm --hours 60000 --text-rate 0 --model medium --gpu H100 --gpus 8
     python -m recipes.plan slm --hours 5 --model mini --gpus 1 --batch-size 2 --no-bf16 --calibrate
-    python -m recipes.plan codec --preset hh_24khz --gpu H100
+    python -m recipes.plan codec --preset hh_24khz --gpu H100 --gpus 8
 
 The arithmetic is stated in recipes/planning.py and recipes/codec_work.py. Without `--calibrate` the
 products are taken to reach `--efficiency` of a published peak: an assumption, and the largest
@@ -18,10 +18,11 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
+from codec.parallel import check_shares
 from slm.config import SpeechLMConfig
 from slm.vocabulary import Vocabulary
 
-from .accelerators import ACCELERATORS, accelerator
+from .accelerators import ACCELERATORS, Accelerator, accelerator
 from .planning import (
     FRAME_RATE,
     Corpus,
@@ -99,11 +100,8 @@ def plan_slm(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.calibrate:
         seconds = _calibrated(arguments, config, run, plan)
     else:
-        fits = needed.total / 1e9 + RESERVE_GB <= device.memory_gb
         plan["device"] = f"{run.devices} x {arguments.gpu}, {run.strategy}"
-        plan["fits"] = (
-            f"{'yes' if fits else 'NO'}, {device.memory_gb:g} GB, {RESERVE_GB:g} reserved"
-        )
+        plan["fits"] = _fits(needed.total, device)
         plan["efficiency"] = arguments.efficiency
         seconds = step_seconds(
             config,
@@ -119,36 +117,43 @@ def plan_slm(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def plan_codec(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Figures of the codec's training, which runs on one device.
+    """Figures of the codec's training, joint phases with discriminators and a teacher.
 
     Raises:
-        ValueError: More than one device, or a preset or GPU that is not known.
+        ValueError: A preset or GPU that is not known, or crops or devices that do not divide.
     """
     from codec.phases import DiscriminatorConfig
 
-    from .codec_work import codec_work
+    from .codec_work import codec_memory, codec_step_seconds, codec_work, kept_bytes
 
-    if arguments.gpus != 1:
-        raise ValueError(
-            f"gpus: the codec trains on 1 device (codec/fitting.py), got {arguments.gpus}; "
-            "phases that train different parts may run side by side"
-        )
-    device = accelerator(arguments.gpu)
+    device, gpus, crops = accelerator(arguments.gpu), arguments.gpus, arguments.batch_size
+    if min(gpus, arguments.nodes) < 1 or gpus % arguments.nodes:
+        raise ValueError(f"gpus: expected a multiple of {arguments.nodes} nodes, got {gpus}")
+    check_shares("codec", crops, gpus)
     critics = DiscriminatorConfig(channels=64, band_n_ffts=(2048, 1024, 512))
     work = codec_work(arguments.preset, critics, arguments.crop_codes, teacher=True)
-    operations = work.step * arguments.batch_size
-    seconds = operations / (device.tflops * 1e12 * arguments.efficiency)
-    return {
-        "model": f"{arguments.preset}, {work.parameters / 1e6:.1f} M parameters",
-        "audio_seconds_a_step": arguments.batch_size * work.seconds,
+    kept = kept_bytes(arguments.preset, critics, bf16=arguments.bf16)
+    needed = codec_memory(work, kept, crops, arguments.crop_codes, gpus)
+    link = device.link_gbs if arguments.nodes == 1 else min(device.link_gbs, arguments.node_gbs)
+    seconds = codec_step_seconds(
+        work, crops, gpus, device, efficiency=arguments.efficiency, link_gbs=link
+    )
+    plan: dict[str, Any] = {
+        "model": f"{arguments.preset}, {work.parameters / 1e6:.1f} M parameters, "
+        f"{work.critics / 1e6:.1f} M of discriminators",
+        "audio_seconds_a_step": crops * work.seconds,
         "steps": arguments.steps,
-        "operations_a_step": operations,
+        "operations_a_step": work.step * crops,
         "generator_share": 3 * work.generator / work.step,
         "discriminator_share": 7 * work.discriminators / work.step,
-        "device": f"1 x {arguments.gpu}",
-        "efficiency": arguments.efficiency,
-        "step_seconds": seconds,
-    } | _time_and_cost(seconds * arguments.steps, 1, arguments.price)
+    }
+    plan |= {f"{name}_gb": value / 1e9 for name, value in vars(needed).items() if value}
+    plan["memory_gb"] = needed.total / 1e9
+    plan["device"] = f"{gpus} x {arguments.gpu}" + (", ddp" if gpus > 1 else "")
+    plan["fits"] = _fits(needed.total, device)
+    plan["efficiency"] = arguments.efficiency
+    plan["step_seconds"] = seconds
+    return plan | _time_and_cost(seconds * arguments.steps, gpus, arguments.price)
 
 
 def _calibrated(
@@ -172,6 +177,12 @@ def _calibrated(
     plan["device"] = f"{measured.device}, {measured.threads} threads, measured"
     plan["sustained_tflops"] = measured.layer_tflops
     return measured.step_seconds(config.num_layers, run.device_rows, run.device_batches)
+
+
+def _fits(needed: float, device: Accelerator) -> str:
+    """Whether so many bytes go into a device, in words."""
+    fits = needed / 1e9 + RESERVE_GB <= device.memory_gb
+    return f"{'yes' if fits else 'NO'}, {device.memory_gb:g} GB, {RESERVE_GB:g} reserved"
 
 
 def _time_and_cost(seconds: float, devices: int, price: float | None) -> dict[str, Any]:
@@ -217,24 +228,25 @@ def _parser() -> argparse.ArgumentParser:
         ("prompt_codes", 60.0, "mean length of a prompt, codes"),
         ("padding", 0.02, "share of a row that stays empty"),
         ("epochs", 1.0, "passes over the corpus"),
-        ("node_gbs", 50.0, "between nodes, GB/s a device"),
     ):
         flag = "--" + name.replace("_", "-")
         slm.add_argument(flag, type=float, default=default, required=default is None, help=text)
-    for name, default in (("seq_len", 2048), ("batch_size", 64), ("accumulate", 1), ("nodes", 1)):
+    for name, default in (("seq_len", 2048), ("batch_size", 64), ("accumulate", 1)):
         slm.add_argument("--" + name.replace("_", "-"), type=int, default=default)
     slm.add_argument("--strategy", default="ddp", help="ddp or fsdp")
     slm.add_argument("--recompute", action="store_true", help="activations made again")
-    slm.add_argument("--bf16", action=argparse.BooleanOptionalAction, default=True)
     slm.add_argument("--calibrate", action="store_true", help="measure on the device at hand")
-    codec = kinds.add_parser("codec", help="the codec, on one device")
+    codec = kinds.add_parser("codec", help="the codec, joint phases")
     codec.add_argument("--preset", default="hh_24khz")
     codec.add_argument("--steps", type=int, default=155_000, help="of all phases")
-    codec.add_argument("--batch-size", type=int, default=48)
+    codec.add_argument("--batch-size", type=int, default=48, help="crops a step")
     codec.add_argument("--crop-codes", type=int, default=64)
     for each, gpus in ((slm, 8), (codec, 1)):
         each.add_argument("--gpu", default="H100", help=", ".join(ACCELERATORS))
         each.add_argument("--gpus", type=int, default=gpus, help="over all nodes")
+        each.add_argument("--nodes", type=int, default=1)
+        each.add_argument("--node-gbs", type=float, default=50.0, help="between nodes, GB/s a GPU")
+        each.add_argument("--bf16", action=argparse.BooleanOptionalAction, default=True)
         efficiency = 0.4 if each is slm else 0.2
         each.add_argument("--efficiency", type=float, default=efficiency, help="share of the peak")
         each.add_argument("--price", type=float, help="of a GPU hour, in any currency")

@@ -11,7 +11,8 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from codec.phases import PARTS, PhaseConfig
+from codec.parallel import check_shares
+from codec.phases import PARTS, STRATEGIES, PhaseConfig
 
 STAGE_NAMES = (
     "prepare",
@@ -184,6 +185,10 @@ class TrainCodecConfig:
     # Lightning's names.
     precision: str = "32-true"
     accelerator: str = runtime("auto")
+    # Devices of a node, nodes, and auto or ddp (docs/training_at_scale.md).
+    devices: int = runtime(1)
+    num_nodes: int = runtime(1)
+    strategy: str = runtime("auto")
     # Only these phases, null = all: phases that train different parts may run side by side, each
     # in a process of its own; the stage is done when all are.
     only: list[str] | None = runtime(None)
@@ -201,6 +206,11 @@ class TrainCodecConfig:
     def __post_init__(self) -> None:
         unknown = sorted(set(self.only or []) - set(self.phases))
         require(not unknown, "train_codec.only", f"some of {sorted(self.phases)}", unknown)
+        require(self.strategy in STRATEGIES, "train_codec.strategy", "auto or ddp", self.strategy)
+        counts = (self.devices, self.num_nodes)
+        require(min(counts) >= 1, "train_codec.devices, num_nodes", "counts >= 1", counts)
+        for name, phase in self.phases.items():
+            check_shares(f"train_codec.phases.{name}", phase.batch_size, counts[0] * counts[1])
 
 
 @dataclass

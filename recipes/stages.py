@@ -160,6 +160,12 @@ def run_stage(config: Config, name: str) -> StageReport:
 def run_stages(config: Config, names: Sequence[str]) -> list[StageReport]:
     """Run some stages in their own order; refuses before any work what cannot be run."""
     ordered = [name for name in STAGE_NAMES if name in names]
+    shared = [name for name in ("train_codec", "train_slm") if _is_shared(config, name)]
+    if len(shared) > 1 and set(shared) <= set(ordered):
+        raise StageError(
+            f"expected one stage of several devices in a command, got {' and '.join(shared)}: the "
+            "other processes end with the first; run each by itself (stages=train_codec)"
+        )
     for name in ordered:
         check_settings(config, name, settings_of(config, name))
     save_config(config, Path(config.run) / "config.yaml")
@@ -205,6 +211,12 @@ def git_commit(folder: Path = Path(__file__).parent) -> str | None:
         return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain") else "")
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def _is_shared(config: Config, name: str) -> bool:
+    """Whether several processes run a training stage."""
+    section = getattr(config, name)
+    return section.devices * section.num_nodes > 1
 
 
 def _upstream_times(config: Config, name: str) -> dict[str, Any]:

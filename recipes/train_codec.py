@@ -4,7 +4,8 @@
 
 Each phase leaves its checkpoint and metrics.jsonl in run/train_codec/<phase>; a phase that was
 cut off goes on from its last checkpoint. Without phases the codec of `codec.start` is taken as it
-is, so that a language model of its codes can be trained alone.
+is, so that a language model of its codes can be trained alone. Several devices share the crops of
+every step (docs/training_at_scale.md).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from codec import CodecConfig, HHCodec
 from codec.critics import collect_critics
 from codec.data import Sources
 from codec.fitting import CHECKPOINT, METRICS, fit_codec_phase, load_phase_codec
+from codec.parallel import leave_group, process_rank
 from codec.phases import FitConfig, PhaseConfig
 from codec.sources import FolderSource
 from codec.store import AudioStore
@@ -42,21 +44,13 @@ def main(config: Config) -> Path:
     phases = {
         name: replace(phase, name=name).check() for name, phase in config.train_codec.phases.items()
     }
+    first = config.train_codec.devices * config.train_codec.num_nodes == 1 or process_rank() == 0
+    if phases:
+        train_phases(config, folder, phases)
+    if not first:
+        raise SystemExit(0)  # the first process measures and writes
     if not phases:
         return take_as_it_is(config, folder)
-    torch.set_num_threads(thread_count(config))
-    valid = AudioStore(stage_folder(config, "prepare") / "valid")
-    train = training_sources(config, folder, valid.sample_rate)
-    wanted = config.train_codec.only or list(phases)
-    for number, (name, phase) in enumerate(phases.items()):
-        if name in wanted and not is_finished(folder / name, phase):
-            codec = build_codec(config)
-            earlier = list(phases.values())[:number]
-            load_earlier(codec, folder, earlier)
-            say("train_codec", f"phase {name}: {phase.steps} steps train {', '.join(phase.train)}")
-            before = tuple(str(folder / phase.name) for phase in reversed(earlier))
-            settings = fit_config(config, before)
-            fit_codec_phase(codec, phase, train, valid, folder / name, config=settings)
     missing = [name for name, phase in phases.items() if not is_finished(folder / name, phase)]
     if missing:
         raise StageError(f"train_codec: phases {missing} are still to be run")
@@ -66,6 +60,25 @@ def main(config: Config) -> Path:
     collect_critics([folder / name for name in reversed(phases)], folder / "model")
     write_metrics(folder, figures(codec, folder, list(phases)))
     return folder
+
+
+def train_phases(config: Config, folder: Path, phases: dict[str, PhaseConfig]) -> None:
+    """Run the wanted phases that are not finished, in every process that trains."""
+    settings = config.train_codec
+    torch.set_num_threads(max(1, thread_count(config) // settings.devices))
+    valid = AudioStore(stage_folder(config, "prepare") / "valid")
+    train = training_sources(config, folder, valid.sample_rate)
+    wanted = settings.only or list(phases)
+    for number, (name, phase) in enumerate(phases.items()):
+        if name in wanted and not is_finished(folder / name, phase):
+            codec = build_codec(config)
+            earlier = list(phases.values())[:number]
+            load_earlier(codec, folder, earlier)
+            say("train_codec", f"phase {name}: {phase.steps} steps train {', '.join(phase.train)}")
+            before = tuple(str(folder / phase.name) for phase in reversed(earlier))
+            fit = fit_config(config, before)
+            fit_codec_phase(codec, phase, train, valid, folder / name, config=fit)
+    leave_group()
 
 
 def take_as_it_is(config: Config, folder: Path) -> Path:
@@ -147,6 +160,9 @@ def fit_config(config: Config, earlier_phases: tuple[str, ...] = ()) -> FitConfi
         seed=config.seed,
         precision=settings.precision,
         accelerator=settings.accelerator,
+        devices=settings.devices,
+        num_nodes=settings.num_nodes,
+        strategy=settings.strategy,
         log_every=settings.log_every,
         validate_every=settings.validate_every,
         checkpoint_every=settings.checkpoint_every,

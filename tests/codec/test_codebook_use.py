@@ -74,6 +74,9 @@ use = CodebookUse(4)
 use.update(torch.tensor([rank, rank, 2]))
 figures = use.figures()
 assert (figures["tokens"], figures["codes_used"], figures["dead_codes"]) == (6.0, 3.0, 1.0), figures
+use.gather()
+assert use.counts.tolist() == ([2, 2, 2, 0], [0, 0, 0, 0])[rank]
+assert use.figures() == figures
 stage = EMAStage(QuantizerConfig(8, 2, kind="ema"))
 stage.fill(torch.arange(16.0).view(8, 2))
 torch.manual_seed(rank)

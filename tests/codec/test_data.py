@@ -86,8 +86,8 @@ def test_batches_do_not_depend_on_the_number_of_workers(store, num_workers):
         assert torch.equal(batch, batches.batch(number))
 
 
-def trainer_at(step, rank) -> Any:
-    return SimpleNamespace(global_step=step, global_rank=rank)
+def trainer_at(step, rank, processes=1) -> Any:
+    return SimpleNamespace(global_step=step, global_rank=rank, world_size=processes)
 
 
 def test_training_resumes_at_its_step_with_workers(store):
@@ -98,11 +98,17 @@ def test_training_resumes_at_its_step_with_workers(store):
     assert torch.equal(batch, CropBatches(store, 2, 2048, seed=7).batch(11))
 
 
-def test_processes_that_train_together_see_other_crops(store):
-    data = CodecData(CropBatches(store, 2, 2048, seed=7), store)
-    data.trainer = trainer_at(0, rank=1)
-    _, batch = next(iter(data.train_dataloader()))
-    assert not torch.equal(batch, CropBatches(store, 2, 2048, seed=7).batch(0))
+def test_processes_that_train_together_share_the_crops_of_a_batch(store):
+    shares, places = [], []
+    for rank in range(3):
+        data = CodecData(CropBatches(store, 6, 2048, seed=7, speed=0.1), store)
+        data.trainer = trainer_at(5, rank, processes=3)
+        shares.append(next(iter(data.train_dataloader()))[1])
+        places += data.batches.places(5)
+        assert len(data.valid_batch()) == 48
+    whole = CropBatches(store, 6, 2048, seed=7, speed=0.1)
+    assert torch.equal(torch.cat(shares), whole.batch(5))
+    assert places == whole.places(5)
 
 
 def test_sources_give_their_shares_of_the_crops(store, other_store):

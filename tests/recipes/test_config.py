@@ -112,7 +112,7 @@ def test_a_wrong_override_names_its_key(
         ("corpus: a\ncorpus: b\n", "not valid YAML"),
         ("- a\n- b\n", "expected a mapping"),
         ("base: run.yaml\n", "its own base"),
-        ("base: ../other.yaml\n", "file name of the same folder"),
+        ("base: ../../other.yaml\n", "file name of the same folder"),
         ("base: absent.yaml\n", "absent.yaml"),
     ],
 )

@@ -1,0 +1,201 @@
+"""Several processes that train one codec together make the step of one process.
+
+Each takes its rows of every batch, in the order of the ranks. What a step computes of all rows at
+once (statistics, counts, draws) is put together here, so that R processes compute what one would,
+but for the rounding of sums. Without a process group every function leaves its input alone, bit for
+bit. All processes must call them in the same order.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+import torch.distributed as distributed
+from torch import Tensor
+
+
+def process_count() -> int:
+    """R, the processes that train together; 1 without a process group."""
+    return distributed.get_world_size() if _in_group() else 1
+
+
+def process_rank() -> int:
+    """This process's number in the group, or among those its launcher started; 0 for one alone.
+
+    Before there is a group, a launcher may tell only the number of the node and that within it:
+    then 0 is still the first process and no other.
+    """
+    if _in_group():
+        return distributed.get_rank()
+    for name in ("RANK", "SLURM_PROCID"):
+        if name in os.environ:
+            return int(os.environ[name])
+    return int(os.environ.get("NODE_RANK", 0)) + int(os.environ.get("LOCAL_RANK", 0))
+
+
+def check_shares(what: str, batch_size: int, processes: int) -> None:
+    """Refuse a batch that does not divide into equal shares.
+
+    Args:
+        what: whose batch, for the message.
+        batch_size: crops.
+        processes: R.
+
+    Raises:
+        ValueError: naming `what` and both numbers.
+    """
+    if batch_size % processes:
+        raise ValueError(
+            f"{what}: batch_size: expected a multiple of {processes} processes (devices x "
+            f"num_nodes), got {batch_size}"
+        )
+
+
+def wait_for_all() -> None:
+    """Go on when every process is here."""
+    if _in_group():
+        distributed.barrier()
+
+
+def leave_group() -> None:
+    """End training together: what this process does from here on it does alone."""
+    if _in_group():
+        distributed.barrier()
+        distributed.destroy_process_group()
+
+
+class _Mean(torch.autograd.Function):
+    """Mean over the processes; the gradient of every process's loss flows to every input."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        del ctx
+        return _summed(value) / process_count()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        del ctx
+        return _summed(gradients[0]) / process_count()
+
+
+def process_mean(value: Tensor) -> Tensor:
+    """Mean of a tensor over the processes, with gradient.
+
+    Used within a loss of which `average_gradients` then takes the mean, it gives the gradient that
+    one process would find for the whole batch.
+    """
+    return _Mean.apply(value) if _in_group() else value  # type: ignore[return-value]
+
+
+def mean_of_unequal(mean: Tensor, count: Tensor | int) -> Tensor:
+    """A mean over some of this process's values, weighted by how many of all values they are.
+
+    Args:
+        mean: scalar; anything finite when there are none.
+        count: of the values that it is taken over.
+
+    Returns:
+        scalar, of which the mean over the processes is the mean over all values.
+    """
+    if not _in_group():
+        return mean
+    own = torch.as_tensor(count, dtype=torch.float64, device=mean.device)
+    share = own * process_count() / _summed(own).clamp(min=1)
+    return mean * share.to(mean.dtype)
+
+
+def mean_of_scalars(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Every scalar's mean over the processes, in one exchange and without gradient."""
+    if not _in_group() or not values:
+        return dict(values)
+    stacked = torch.stack([value.detach().float() for value in values.values()])
+    means = (_summed(stacked) / process_count()).unbind()
+    return dict(zip(values, means, strict=True))
+
+
+def norms_over_batch(norms: Mapping[str, float], device: torch.device) -> dict[str, float]:
+    """Norms of the gradient of one process's loss to those of the whole batch's mean loss.
+
+    Args:
+        norms: of gradients for this process's rows.
+        device: where the processes exchange tensors.
+    """
+    if not _in_group() or not norms:
+        return dict(norms)
+    squares = torch.tensor(list(norms.values()), dtype=torch.float32, device=device).square()
+    whole = (_summed(squares).sqrt() / process_count()).tolist()
+    return dict(zip(norms, whole, strict=True))
+
+
+@torch.no_grad()
+def average_gradients(parameters: Iterable[Tensor]) -> None:
+    """Replace gradients by their mean over the processes, in one exchange of a flat buffer.
+
+    By hand, because `DistributedDataParallel` reduces once a backward pass, and a step of two
+    players has several, some of which must leave no gradient. A parameter without a gradient
+    has one in no process: which ones have depends on phase and step alone.
+    """
+    gradients = [value.grad for value in parameters if value.grad is not None]
+    if not _in_group() or not gradients:
+        return
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    distributed.all_reduce(flat)
+    flat /= process_count()
+    parts = flat.split([gradient.numel() for gradient in gradients])
+    for gradient, part in zip(gradients, parts, strict=True):
+        gradient.copy_(part.view_as(gradient))
+
+
+@torch.no_grad()
+def gather_rows(rows: Tensor) -> Tensor:
+    """(B, ...) of this process to (R * B, ...) of all, in the order of the whole batch."""
+    if not _in_group():
+        return rows
+    parts = [rows.new_empty(rows.shape) for _ in range(process_count())]
+    distributed.all_gather(parts, rows.contiguous())
+    return torch.cat(parts)
+
+
+def drawn_like(draw: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+    """What `draw` gives for the whole batch, of which this process takes its rows.
+
+    Every process draws all of it from the same random state, as one process would.
+
+    Args:
+        draw: of a tensor, whose shape and memory layout alone count, such as `torch.randn_like`.
+        rows: (B, ...) of this process.
+    """
+    if not _in_group():
+        return draw(rows)
+    count = len(rows)
+    strides = (rows[0].numel(), *rows.stride()[1:])
+    whole = torch.empty_strided(
+        (count * process_count(), *rows.shape[1:]), strides, dtype=rows.dtype, device=rows.device
+    )
+    first = process_rank() * count
+    return draw(whole)[first : first + count]
+
+
+def drawn_points(points: Tensor, count: int) -> Tensor:
+    """(N, D) points of this process to (count, D) drawn from those of all, the same in each."""
+    drawn = torch.randint(len(points) * process_count(), (count,), device=points.device)
+    if not _in_group():
+        return points[drawn]
+    distributed.broadcast(drawn, 0)
+    drawn -= process_rank() * len(points)
+    own = (drawn >= 0) & (drawn < len(points))
+    return _summed(points[drawn.clamp(0, len(points) - 1)] * own[:, None])
+
+
+def _in_group() -> bool:
+    return distributed.is_available() and distributed.is_initialized()
+
+
+def _summed(value: Tensor) -> Tensor:
+    """A new tensor, the sum over the processes."""
+    total = value.detach().clone(memory_format=torch.contiguous_format)
+    distributed.all_reduce(total)
+    return total

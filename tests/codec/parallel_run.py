@@ -1,0 +1,125 @@
+"""Tiny codec trainings, one after the other: `parallel_run.py STORE JOBS`.
+
+JOBS are JSON: a list of [folder, case, steps, cut]; two processes come from torchrun. A training
+that is cut fails once in all processes, within a window of figures, and then goes on.
+"""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as distributed
+from torch import Tensor
+
+from codec import CodecConfig, HHCodec
+from codec.data import CropBatches
+from codec.fitting import fit_codec_phase
+from codec.phases import DiscriminatorConfig, FitConfig, LossWeights, PhaseConfig
+from codec.semantic_config import SemanticConfig
+from codec.store import AudioStore
+from codec.training import CodecTraining
+
+FIT = FitConfig(seed=1, log_every=2, validate_every=6, checkpoint_every=3, balance_every=3)
+# Every kind of step: noise on unquantised latents, critics and codes from step 2.
+JOINT = PhaseConfig(
+    name="joint",
+    steps=6,
+    batch_size=4,
+    crop_codes=8,
+    speed=0.1,
+    learning_rate=1e-3,
+    # the same rate at every step, however many there are to be
+    schedule="wsd",
+    decay_share=1e-9,
+    warmup_steps=2,
+    ema_decay=0.9,
+    quantize_from=2,
+    adversarial_from=2,
+    weights=LossWeights(
+        mel=1.0, vq=1.0, waveform_mel=1.0, adversarial=0.1, feature_matching=0.1, semantic=1.0
+    ),
+    discriminators=DiscriminatorConfig(
+        periods=(), n_ffts=(256,), channels=2, band_n_ffts=(128,), band_channels=2
+    ),
+    semantic=SemanticConfig("mfcc"),
+)
+# Losses over unequal numbers of frames, averages of codes, and features kept on disk.
+CLASSIC = replace(
+    JOINT,
+    name="classic",
+    steps=4,
+    quantize_from=1,
+    weights=LossWeights(mel=1.0, vq=1.0, waveform_mel=1.0, semantic=1.0, pitch=1.0),
+    semantic=SemanticConfig("mfcc", axis="channel", distance="cosine"),
+)
+
+
+def new_codec(case: str) -> HHCodec:
+    """Random weights of one seed; dropout is on."""
+    tiny = CodecConfig.preset("tiny")
+    config = replace(tiny, decoder=replace(tiny.decoder, dropout=0.1))
+    if case == "classic":
+        vocoder = replace(tiny.vocoder, kind="harmonic", pitch_dim=16, pitch_layers=1)
+        # averages so short that entries die within a few steps
+        short = {"ema_decay": 0.3, "ema_dead_share": 0.5}
+        quantizer = replace(tiny.quantizer, kind="ema", transform="none", **short)
+        config = replace(config, vocoder=vocoder, quantizer=quantizer)
+    torch.manual_seed(5)
+    return HHCodec(config)
+
+
+def train(store: Path, folder: Path, case: str, steps: int, devices: int = 1) -> CodecTraining:
+    """One phase up to `steps`, going on where its folder has a checkpoint."""
+    torch.set_num_threads(1)
+    phase = replace(JOINT if case == "joint" else CLASSIC, steps=steps)
+    if case == "classic":
+        cache = str(folder.with_name(folder.name + "_cache"))
+        phase = replace(phase, semantic=replace(phase.semantic, cache=cache))
+    clips = AudioStore(store)
+    config = replace(FIT, devices=devices)
+    return fit_codec_phase(new_codec(case), phase, clips, clips, folder, config=config)
+
+
+class Cut(Exception):
+    """Ends a training in the middle of a step."""
+
+
+def cut(*given: Any) -> None:
+    """Train until batch 5 is asked for."""
+    whole = CropBatches.batch
+
+    def fatal(self: CropBatches, number: int) -> Tensor:
+        if number == 5:
+            raise Cut
+        return whole(self, number)
+
+    CropBatches.batch = fatal
+    try:
+        train(*given)
+    except Cut:
+        return
+    finally:
+        CropBatches.batch = whole
+    raise AssertionError("batch 5 was not asked for")
+
+
+def assert_alike(module: CodecTraining) -> None:
+    """Every process has the first one's weights and averages, to the bit."""
+    averages = {} if module.average is None else module.average.state_dict()
+    state = {**module.state_dict(), **averages}
+    del state["codebook_use.counts"]
+    for name, value in state.items():
+        first = torch.as_tensor(value).clone()
+        distributed.broadcast(first, 0)
+        assert torch.equal(torch.as_tensor(value), first), name
+
+
+if __name__ == "__main__":
+    for folder, case, steps, fails in json.loads(sys.argv[2]):
+        job = (Path(sys.argv[1]), Path(folder), case, steps, 2)
+        if fails:
+            cut(*job)
+        assert_alike(train(*job))
