@@ -17,6 +17,7 @@ from .epochs import DocumentPlan, Epoch, plan_epoch
 from .items import Items
 from .sequence import Document, build_aligned, build_document, build_interleaved
 from .store import TokenStore
+from .stream import alignments_digest, describe_rows
 from .tokenizers import Tokenizer
 from .vocabulary import Vocabulary
 
@@ -87,12 +88,40 @@ class PackedRows:
             text_size=vocabulary.text_size,
             alignments=alignments,
         )
-        self._row_counts: list[int] = []  # rows of epoch 0, 1, ... as far as asked for
+        self._stores = list(stores)
+        self._alignments = alignments_digest(alignments)
+        self._row_counts: list[int] = []  # rows of epoch 0, 1, ... as far as known
         self._planned: tuple[int, Epoch] | None = None
 
     def __len__(self) -> int:
         """Items that fit a row."""
         return len(self._items)
+
+    def describe(self) -> dict[str, Any]:
+        """What decides which batches there are (slm/stream.py); JSON-able."""
+        return describe_rows(
+            self._stores,
+            self.settings,
+            alignments=self._alignments,
+            seq_len=self.seq_len,
+            batch_size=self.batch_size,
+            seed=self.seed,
+        )
+
+    @property
+    def row_counts(self) -> list[int]:
+        """Packed rows of epochs 0, 1, ... as far as they have been planned or told."""
+        return list(self._row_counts)
+
+    def know_row_counts(self, counts: Sequence[int]) -> None:
+        """Take over the `row_counts` of equal rows, so that those epochs need no planning.
+
+        Raises:
+            ValueError: They contradict what is known; an epoch planned later is compared, too.
+        """
+        for epoch, (known, told) in enumerate(zip(self._row_counts, counts, strict=False)):
+            _check_count(epoch, told, known)
+        self._row_counts += counts[len(self._row_counts) :]
 
     @property
     def too_long(self) -> list[dict[str, Any]]:
@@ -135,7 +164,9 @@ class PackedRows:
             sizes = {"seq_len": self.seq_len, "seed": self.seed, "epoch": epoch}
             self._planned = epoch, plan_epoch(self._items, self.settings, **sizes)
         rows = self._planned[1]
-        if epoch == len(self._row_counts):
+        if epoch < len(self._row_counts):
+            _check_count(epoch, self._row_counts[epoch], len(rows))
+        elif epoch == len(self._row_counts):
             self._row_counts.append(len(rows))
         return rows
 
@@ -197,6 +228,14 @@ def stack_rows(rows: Sequence[Sequence[Document]], seq_len: int, pad_id: int) ->
             start = stop
     arrays = (tokens, positions, document_ids, weights)
     return PackedBatch(*(torch.from_numpy(array) for array in arrays))
+
+
+def _check_count(epoch: int, told: int, found: int) -> None:
+    if told != found:
+        raise ValueError(
+            f"expected {told} packed rows in epoch {epoch}, as the checkpoint says, got {found}: "
+            "the data, or this program's way of packing, has changed since"
+        )
 
 
 def _check_stores(stores: Sequence[TokenStore], vocabulary: Vocabulary) -> None:

@@ -177,6 +177,11 @@ class TokenStore:
         """Codes of all items together."""
         return sum(shard["codes"] for shard in self._shards)
 
+    @property
+    def shard_sizes(self) -> list[dict[str, int]]:
+        """Items and codes of each shard."""
+        return self._shards
+
     @cached_property
     def lengths(self) -> np.ndarray:
         """Codes of each item, int32 (N,)."""
