@@ -120,9 +120,9 @@ class Monitor(lightning.Callback):
         figures = torch.cat([loss[None], counts])
         figures = trainer.strategy.reduce(figures, reduce_op="sum")
         assert isinstance(figures, Tensor)
-        norm = module.gradient_norm.to(figures)  # type: ignore[union-attr,operator]
+        gradient_norm: Any = module.gradient_norm
         # Here, and nowhere else in a step, this process waits for its device.
-        total, tokens, flops, norm = torch.cat([figures, norm[None]]).tolist()
+        total, tokens, flops, norm = torch.cat([figures, gradient_norm.to(figures)[None]]).tolist()
         now = time.perf_counter()
         mean = total / trainer.world_size
         if not math.isfinite(mean):

@@ -8,6 +8,7 @@ lie in FOLDER/gradients.safetensors.
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -44,7 +45,7 @@ class RecordingTraining(SpeechLMTraining):
         if self.global_step == 0:
             found = {}
             for name, parameter in self.lm.named_parameters():
-                gradient = parameter.grad
+                gradient: Any = parameter.grad
                 assert gradient is not None, name
                 whole = gradient.full_tensor() if hasattr(gradient, "full_tensor") else gradient
                 found[name] = whole.clone()

@@ -83,8 +83,8 @@ def assert_same_gradients(folder: Path, other: Path) -> None:
     assert set(first) == set(second)
     for name, value in first.items():
         assert value.abs().sum() > 0, name
-        close = {"atol": 1e-5 * float(value.abs().max()), "rtol": 1e-4}
-        torch.testing.assert_close(second[name], value, **close)
+        atol = 1e-5 * float(value.abs().max())
+        torch.testing.assert_close(second[name], value, atol=atol, rtol=1e-4)
 
 
 def assert_same_training(folder: Path, other: Path, lm: SpeechLM, twin: SpeechLM) -> None:
