@@ -17,7 +17,10 @@ STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def resident_mib(field: str) -> float:
-    """`VmRSS`, now, or `VmHWM`, the highest since it was reset; off Linux the latter for both."""
+    """`VmRSS`, now, `RssAnon`, without mapped files, or `VmHWM`, the highest since it was reset.
+
+    Off Linux it is the highest for all of them.
+    """
     if STATUS.is_file():
         lines = STATUS.read_text(encoding="utf-8").splitlines()
         return int(next(line for line in lines if line.startswith(field)).split()[1]) / 1024

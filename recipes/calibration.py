@@ -16,7 +16,8 @@ import torch
 
 from slm.bench_training import utterances
 from slm.config import SpeechLMConfig, TrainingSettings
-from slm.dataset import DocumentPlan, PackedBatch, pack_best_fit, stack_rows
+from slm.dataset import PackedBatch, stack_rows
+from slm.epochs import pack_best_fit
 from slm.model import SpeechLM
 from slm.optimizers import new_optimizer
 from slm.recomputation import recompute_activations
@@ -111,9 +112,9 @@ def packed_utterances(lm: SpeechLM, rows: int, seq_len: int) -> PackedBatch:
     """Rows filled with utterances of 8 to 12 s, as training packs them."""
     count = -(-rows * seq_len // 200)
     documents = utterances(lm, max(count, 4 * rows))
-    plans = [DocumentPlan(i, True, -1, 0, 0, len(d.tokens)) for i, d in enumerate(documents)]
-    packed = pack_best_fit([plan for plan in plans if plan.length <= seq_len], seq_len)
-    chosen = [[documents[plan.item] for plan in row] for row in packed[:rows]]
+    documents = [each for each in documents if len(each.tokens) <= seq_len]
+    packed = pack_best_fit([len(each.tokens) for each in documents], seq_len)
+    chosen = [[documents[number] for number in row] for row in packed[:rows]]
     return stack_rows(chosen, seq_len, lm.vocabulary.pad_id)
 
 

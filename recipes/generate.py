@@ -14,6 +14,7 @@ A run that was cut off keeps its reconstructions; speech is drawn again from the
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -212,27 +213,39 @@ def choose_texts(config: Config) -> list[Request]:
     settings, text = config.generate, config.train_text
     prepared = stage_folder(config, "prepare")
     stores = {split: AudioStore(prepared / split) for split in ("train", settings.split)}
+    least = settings.min_prompt_seconds
+    prompts = {split: _by_speaker(store, least) for split, store in stores.items()}
     heard = {row["speaker"] for row in stores["train"].rows}
-    requests: dict[bool, list[Request]] = {True: [], False: []}
+    found: dict[bool, list[tuple[int, int]]] = {True: [], False: []}
     for index, row in enumerate(stores[settings.split].rows):
         known = row["speaker"] in heard
-        source = stores["train" if known else settings.split]
-        others = [
-            n
-            for n, other in enumerate(source.rows)
-            if other["speaker"] == row["speaker"]
-            and other["id"] != row["id"]
-            and other["num_samples"] >= settings.min_prompt_seconds * source.sample_rate
-        ]
+        others = prompts["train" if known else settings.split].get(row["speaker"], [])
+        itself = bisect_left(others, index) if not known else len(others)
+        held = itself < len(others) and others[itself] == index
         readable = text.kind != "phones" or row["lang"] in text.languages
-        if row["text"].strip() and others and readable:
-            pick = others[(config.seed + index) % len(others)]
-            prompt, name = source.waveform(pick), source.rows[pick]["id"]
-            requests[known].append(Request(row, index, prompt, name, known, config.seed + index))
-    return [
-        *spread(requests[True], settings.texts_known),
-        *spread(requests[False], settings.texts_unseen),
+        if row["text"].strip() and len(others) > held and readable:
+            choice = (config.seed + index) % (len(others) - held)
+            found[known].append((index, others[choice + (held and choice >= itself)]))
+    chosen = [
+        *((True, *each) for each in spread(found[True], settings.texts_known)),
+        *((False, *each) for each in spread(found[False], settings.texts_unseen)),
     ]
+    requests = []
+    for known, index, pick in chosen:
+        source = stores["train" if known else settings.split]
+        prompt, name = source.waveform(pick), source.rows[pick]["id"]
+        row = stores[settings.split].rows[index]
+        requests.append(Request(row, index, prompt, name, known, config.seed + index))
+    return requests
+
+
+def _by_speaker(store: AudioStore, seconds: float) -> dict[str, list[int]]:
+    """The recordings of each speaker that are long enough for a prompt, ascending."""
+    found: dict[str, list[int]] = {}
+    for index, row in enumerate(store.rows):
+        if row["num_samples"] >= seconds * store.sample_rate:
+            found.setdefault(row["speaker"], []).append(index)
+    return found
 
 
 def sampling(settings: GenerateConfig) -> GenerationSettings:

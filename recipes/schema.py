@@ -307,6 +307,8 @@ class TrainSlmConfig:
     strategy: str = runtime("auto")
     validate_every: int = runtime(100)
     checkpoint_every: int = runtime(100)
+    # Checkpoint to go on from where run/train_slm has no last.ckpt; null = begin at step 0.
+    resume_from: str | None = runtime(None)
 
 
 @dataclass

@@ -2,7 +2,8 @@
 
     python -m recipes.train_slm recipes/configs/mini.yaml corpus=../shared/speech run=runs/real
 
-Training leaves last.ckpt and metrics.jsonl in run/train_slm; a run that was cut off resumes.
+Training leaves last.ckpt and metrics.jsonl in run/train_slm; a run that was cut off resumes, and
+train_slm.resume_from names another checkpoint to go on from where that one was lost.
 """
 
 from __future__ import annotations
@@ -76,6 +77,7 @@ def main(config: Config) -> Path:
         folder,
         settings=training_settings(config),
         validation=list(rows["valid"].epoch_batches()),
+        resume_from=settings.resume_from,
         machines=machines,
     )
     if process_rank() > 0:

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from .bench import names, random_lm, stock_twin, transformers_twin
-from .dataset import DocumentPlan, PackedBatch, pack_best_fit, stack_rows
+from .dataset import PackedBatch, stack_rows
+from .epochs import pack_best_fit
 from .model import SpeechLM
 from .sequence import Document, build_document
 from .throughput import (
@@ -136,15 +137,11 @@ def _batches(lm: SpeechLM, row_tokens: int, rows: int) -> tuple[PackedBatch, ...
     """Rows of packed utterances, of one utterance each, and of one document that fills each."""
     pad = lm.vocabulary.pad_id
     documents = utterances(lm, 16 * rows)
-    plans = [
-        DocumentPlan(index, True, -1, 0, 0, len(document.tokens))
-        for index, document in enumerate(documents)
-    ]
-    packed = pack_best_fit(plans, row_tokens)
+    packed = pack_best_fit([len(document.tokens) for document in documents], row_tokens)
     middle = packed[len(packed) // 2 - rows // 2 :][:rows]  # neither the fullest nor the last
     full = build_document(lm.vocabulary, np.arange(row_tokens - 3) % lm.vocabulary.codebook_size)
     laid_out: Sequence[Sequence[Sequence[Document]]] = (
-        [[documents[plan.item] for plan in row] for row in middle],
+        [[documents[number] for number in row] for row in middle],
         [[document] for document in documents[:rows]],
         [[full]] * rows,
     )

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .config import SpeechLMConfig
 from .model import SpeechLM
+from .stream import ROW_COUNTS, STREAM, check_stream
 
 CHECKPOINT_NAME = "last.ckpt"
 METRICS_NAME = "metrics.jsonl"
@@ -67,18 +68,56 @@ def set_batches_read(checkpoint: dict[str, Any], shares_per_step: int) -> None:
         count.update(dict.fromkeys(count, read))
 
 
-def saved_step(path: Path, lm: SpeechLM, max_steps: int) -> int:
-    """Optimizer steps a checkpoint has made; 0 without one.
+def checkpoint_to_resume(folder: Path, resume_from: Path | None) -> Path | None:
+    """The checkpoint that a run continues: its own, else `resume_from`, else None.
+
+    Args:
+        folder: Of the run.
+        resume_from: Where the run begins when it has no checkpoint of its own; must be there.
 
     Raises:
-        ValueError: It is of another model, codec or token layout, or beyond `max_steps`.
+        ValueError: `resume_from` is no file, or the folder's metrics have steps and there is no
+            checkpoint to go on from.
     """
-    if not path.exists():
+    if resume_from is not None and not resume_from.is_file():
+        raise ValueError(f"expected a checkpoint at resume_from = {resume_from}, got no file there")
+    own = folder / CHECKPOINT_NAME
+    if own.exists():
+        return own
+    metrics = folder / METRICS_NAME
+    made = 0 if resume_from is not None else len(_metrics_lines(metrics))
+    if made:
+        raise ValueError(
+            f"expected {own}, as {metrics} has {made} steps, got no such file; name another "
+            f"checkpoint as resume_from, or remove {METRICS_NAME} to begin at step 0"
+        )
+    return resume_from
+
+
+def saved_step(path: Path | None, lm: SpeechLM, stream: dict[str, Any], max_steps: int) -> int:
+    """Optimizer steps a checkpoint has made; 0 without one.
+
+    Args:
+        path: Of the checkpoint.
+        lm: The model to be trained.
+        stream: `describe_stream` of the run.
+        max_steps: Of the run.
+
+    Raises:
+        ValueError: It is of another model, codec, token layout or stream of batches, does not say
+            its layout, or is beyond `max_steps`.
+    """
+    if path is None:
         return 0
     checkpoint = _load_checkpoint(path)
     step = int(checkpoint["global_step"])
     for name, expected in describe_model(lm.config).items():
-        if checkpoint.get(name, expected) != expected:
+        if name not in checkpoint:
+            raise ValueError(
+                f"expected a checkpoint that says its {name}, got {path} of an early version "
+                "that does not; train in another folder"
+            )
+        if checkpoint[name] != expected:
             raise ValueError(
                 f"{path} was trained with {name} {checkpoint[name]}, expected {expected}; train "
                 "in another folder"
@@ -86,17 +125,30 @@ def saved_step(path: Path, lm: SpeechLM, max_steps: int) -> int:
     saved = {name: tuple(value.shape) for name, value in saved_weights(path).items()}
     if saved != {name: tuple(value.shape) for name, value in lm.state_dict().items()}:
         raise ValueError(f"{path} holds a model of other sizes; train in another folder")
+    check_stream(path, checkpoint.get(STREAM), stream)
     if step > max_steps:
         raise ValueError(f"expected at most max_steps = {max_steps} in {path}, got {step}")
     return step
+
+
+def saved_row_counts(path: Path) -> list[int]:
+    """Rows of the epochs that a run had planned, none of a checkpoint that does not say them."""
+    return [int(count) for count in _load_checkpoint(path).get(ROW_COUNTS, [])]
+
+
+def _metrics_lines(path: Path) -> list[str]:
+    """Whole lines of a metrics file."""
+    if not path.exists():
+        return []
+    with open(path, encoding="utf-8") as file:
+        return [line for line in file if line.endswith("\n")]
 
 
 def drop_metrics_after(path: Path, step: int) -> None:
     """Remove from a metrics file the lines of steps that will be made again."""
     if not path.exists():
         return
-    with open(path, encoding="utf-8") as file:
-        lines = [line for line in file if line.endswith("\n") and json.loads(line)["step"] <= step]
+    lines = [line for line in _metrics_lines(path) if json.loads(line)["step"] <= step]
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text("".join(lines), encoding="utf-8")
     os.replace(partial, path)

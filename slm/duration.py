@@ -2,7 +2,8 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterator, Sequence
 
 from .store import TokenStore
 
@@ -14,9 +15,11 @@ _SPREADS = 4.0  # standard deviations either way that are still believed
 
 def codes_per_character(stores: Sequence[TokenStore]) -> float:
     """Codes a text character, pooled over the rows with a transcript; 0 when there are none."""
-    rows = [row for store in stores for row in store.rows if (row.get("text") or "").strip()]
-    characters = sum(len(row["text"].strip()) for row in rows)
-    return sum(row["num_codes"] for row in rows) / characters if characters else 0.0
+    codes = characters = 0
+    for num_codes, num_characters in _spoken_texts(stores):
+        codes += num_codes
+        characters += num_characters
+    return codes / characters if characters else 0.0
 
 
 def duration_spread(stores: Sequence[TokenStore]) -> float:
@@ -25,8 +28,7 @@ def duration_spread(stores: Sequence[TokenStore]) -> float:
     Rows weigh alike. How fast people speak is near a log-normal, so that a few times this spread
     bounds what a text may take.
     """
-    rows = [row for store in stores for row in store.rows if (row.get("text") or "").strip()]
-    logs = [math.log(max(1, row["num_codes"]) / len(row["text"].strip())) for row in rows]
+    logs = array("d", (math.log(max(1, codes) / text) for codes, text in _spoken_texts(stores)))
     return statistics.pstdev(logs) if logs else 0.0
 
 
@@ -61,3 +63,11 @@ def length_bounds(
     fewest = max(1, int(fastest * expected))
     most = math.ceil(slowest * expected + _LONGEST_MARGIN * frame_rate)
     return fewest, max(fewest, min(most, longest))
+
+
+def _spoken_texts(stores: Sequence[TokenStore]) -> Iterator[tuple[int, int]]:
+    """Codes and characters of every row with text."""
+    for store in stores:
+        for row in store.rows:
+            if text := (row.get("text") or "").strip():
+                yield row["num_codes"], len(text)

@@ -19,6 +19,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from .code_table import code_tables
 from .config import SpeechLMConfig
 from .model import SpeechLM
 from .vocabulary import Vocabulary
@@ -86,8 +87,14 @@ def import_llama(
         `lm`.
 
     Raises:
-        ValueError: Sizes, pieces or tensors do not fit.
+        ValueError: Sizes, pieces or tensors do not fit, or the model has code tables, which have no
+            rows to be given.
     """
+    if code_tables(lm):
+        raise ValueError(
+            f"expected a model without code tables to start from {folder}, got code_table = "
+            f"{lm.config.code_table}"
+        )
     config, vocabulary = lm.config, lm.vocabulary
     for name, expected in llama_sizes(folder).items():
         if getattr(config, name) != expected and name != "ff_mult":
@@ -112,10 +119,10 @@ def export_llama(lm: SpeechLM, folder: Path | str) -> Path:
     """Write the model as `LlamaForCausalLM` (`Qwen3ForCausalLM` with QK norm) of `transformers`.
 
     Token ids stay as they are: text pieces and codes at the places of the vocabulary, which is
-    stored beside as `vocabulary.json`.
+    stored beside as `vocabulary.json`. Code tables become the weights they make.
 
     Args:
-        lm: The model.
+        lm: The model, which stays as it is.
         folder: Gets config.json, vocabulary.json and model.safetensors, the last one last.
 
     Returns:
@@ -279,9 +286,10 @@ def _exported(lm: SpeechLM) -> dict[str, Tensor]:
     config, state = lm.config, {k: v.detach().cpu() for k, v in lm.state_dict().items()}
     offset = _gain_offset(lm)
     found = {
-        "model.embed_tokens.weight": state["embedding.weight"],
+        # Not out of the state, where code tables have what they are made of.
+        "model.embed_tokens.weight": lm.embedding.weight.detach().cpu(),
         "model.norm.weight": state["decoder.final_norm.g"] + offset,
-        "lm_head.weight": state["head.weight"],
+        "lm_head.weight": lm.head.weight.detach().cpu(),
     }
     own_queries = _own_query_order(config).argsort()
     pairs = _own_pair_order(config.dim_head).argsort()

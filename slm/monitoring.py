@@ -18,7 +18,7 @@ from .dataset import PackedBatch
 from .optimizers import learning_rate
 from .scoring import nats_per_code
 from .shares import process_rank
-from .throughput import peak_flops, training_flops
+from .throughput import counted_flops, measured_peak_flops, peak_flops
 
 
 class Monitor(lightning.Callback):
@@ -56,6 +56,18 @@ class Monitor(lightning.Callback):
         self._losses: list[Tensor] = []
         self._tokens = 0
         self._flops = 0.0
+        self._peak = float("inf")
+        self._since = time.perf_counter()
+
+    def on_train_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Find out what the device can do."""
+        bf16 = self._settings.bf16
+        peak = peak_flops(pl_module.device, bf16)
+        if peak is None:
+            peak = measured_peak_flops(pl_module.device, torch.bfloat16 if bf16 else torch.float32)
+        self._peak = peak
         self._since = time.perf_counter()
 
     def on_train_batch_end(
@@ -69,8 +81,8 @@ class Monitor(lightning.Callback):
         """After the last batch of an optimizer step: log, and when due validate and save."""
         lm: Any = pl_module.lm
         self._losses.append(outputs["loss"].detach())
-        self._tokens += int((batch.batch.document_ids >= 0).sum())
-        self._flops += training_flops(lm.config, batch.batch)
+        self._tokens += batch.counts.tokens
+        self._flops += counted_flops(lm.config, batch.counts)
         if trainer.global_step == self._step:
             return  # still accumulating
         self._step = trainer.global_step
@@ -81,7 +93,9 @@ class Monitor(lightning.Callback):
             self._since = time.perf_counter()
         if trainer.is_global_zero:
             self._show(metrics)
-        if last or self._step % self._settings.checkpoint_every == 0:
+        # The first step's shows early that it can be written, and lets a run that is cut off soon
+        # go on; without one, metrics of steps mean that a checkpoint was lost.
+        if last or self._step == 1 or self._step % self._settings.checkpoint_every == 0:
             self._save(trainer)
 
     def on_exception(
@@ -100,14 +114,16 @@ class Monitor(lightning.Callback):
         self, trainer: lightning.Trainer, module: lightning.LightningModule
     ) -> dict[str, Any]:
         """Figures of the step over all processes."""
-        now = time.perf_counter()
         # Lightning has divided each by the number of batches accumulated: their sum is the mean.
         loss = torch.stack(self._losses).sum().double()
         counts = loss.new_tensor([self._tokens, self._flops])
         figures = torch.cat([loss[None], counts])
         figures = trainer.strategy.reduce(figures, reduce_op="sum")
         assert isinstance(figures, Tensor)
-        total, tokens, flops = figures.tolist()
+        gradient_norm: Any = module.gradient_norm
+        # Here, and nowhere else in a step, this process waits for its device.
+        total, tokens, flops, norm = torch.cat([figures, gradient_norm.to(figures)[None]]).tolist()
+        now = time.perf_counter()
         mean = total / trainer.world_size
         if not math.isfinite(mean):
             raise ValueError(
@@ -119,12 +135,10 @@ class Monitor(lightning.Callback):
             "step": self._step,
             "loss": mean,
             "lr": learning_rate(self._step - 1, self._settings),
-            "gradient_norm": float(module.gradient_norm),  # type: ignore[arg-type]
+            "gradient_norm": norm,
             "tokens_per_second": tokens / seconds,
+            "mfu": flops / (seconds * self._peak * trainer.world_size),
         }
-        peak = peak_flops(module.device, self._settings.bf16)
-        if peak is not None:
-            metrics["mfu"] = flops / (seconds * peak * trainer.world_size)
         self._losses, self._tokens, self._flops, self._since = [], 0, 0.0, now
         return metrics
 

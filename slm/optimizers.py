@@ -45,7 +45,8 @@ def new_optimizer(
         lm: The model.
         embedding: Its input embeddings, which do not decay.
         head: Its output matrix, which Muon leaves to AdamW.
-        settings: Which optimizer, rate, decay and betas. AdamW's fused kernel is used on CUDA.
+        settings: Which optimizer, rate, decay and betas. AdamW's fused kernel is used on
+            the CPU and on CUDA.
     """
     hidden, decayed, kept = [], [], []
     own = {id(table.own) for table in code_tables(lm)}  # rows of single codes, as embeddings are
@@ -64,7 +65,8 @@ def new_optimizer(
     if settings.optimizer == "muon":
         muon = {"params": hidden, "weight_decay": settings.weight_decay, "muon": True}
         return MuonAdamW([muon, *groups], **options)
-    return torch.optim.AdamW(groups, **options, eps=1e-8, fused=embedding.is_cuda or None)
+    fused = embedding.device.type in ("cpu", "cuda") or None
+    return torch.optim.AdamW(groups, **options, eps=1e-8, fused=fused)
 
 
 class MuonAdamW(torch.optim.Optimizer):

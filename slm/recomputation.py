@@ -7,14 +7,22 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+_PLAIN: dict[type[nn.Module], type[nn.Module]] = {}  # what each recomputed class is made of
+
 
 def recompute_activations(block: nn.Module) -> None:
     """Let `block` keep nothing but its inputs between the passes of training.
 
     Its parameters and their names stay as they are. Random numbers are drawn again as they were.
     """
-    if not type(block).__name__.startswith("Recomputed"):
+    if type(block) not in _PLAIN:
         block.__class__ = _recomputed(type(block))
+
+
+def keep_activations(block: nn.Module) -> None:
+    """Undo `recompute_activations`."""
+    if type(block) in _PLAIN:
+        block.__class__ = _PLAIN[type(block)]
 
 
 @cache
@@ -27,4 +35,6 @@ def _recomputed(kind: type[nn.Module]) -> type[nn.Module]:
             return plain(*args, **kwargs)
         return checkpoint(plain, *args, use_reentrant=False, **kwargs)
 
-    return type(f"Recomputed{kind.__name__}", (kind,), {"forward": forward})
+    made = type(f"Recomputed{kind.__name__}", (kind,), {"forward": forward})
+    _PLAIN[made] = kind
+    return made

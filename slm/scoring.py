@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .code_table import plain_weight
 from .dataset import PackedBatch, stack_rows
 from .model import SpeechLM
 from .sequence import Document
@@ -104,7 +105,7 @@ def _evaluating(lm: SpeechLM) -> Iterator[None]:
 
 
 def _nll(lm: SpeechLM, batch: PackedBatch) -> Tensor:
-    batch = PackedBatch(*(tensor.to(lm.head.weight.device) for tensor in batch))
+    batch = PackedBatch(*(tensor.to(plain_weight(lm.head).device) for tensor in batch))
     return lm.token_nll(
         batch.tokens,
         scored_positions(lm, batch),

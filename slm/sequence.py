@@ -41,7 +41,7 @@ class Document(NamedTuple):
 
 def prefix_tokens(
     vocabulary: Vocabulary,
-    text_ids: Sequence[int] | None = None,
+    text_ids: Sequence[int] | np.ndarray | None = None,
     prompt: Sequence[int] | np.ndarray | None = None,
     *,
     speech: Sequence[int] | np.ndarray | None = None,
@@ -72,7 +72,7 @@ def build_document(
     vocabulary: Vocabulary,
     codes: Sequence[int] | np.ndarray,
     *,
-    text_ids: Sequence[int] | None = None,
+    text_ids: Sequence[int] | np.ndarray | None = None,
     prompt: Sequence[int] | np.ndarray | None = None,
     spoken_before: Sequence[int] | np.ndarray = (),
     text_loss_weight: float = 0.0,
@@ -102,7 +102,7 @@ def build_document(
 def build_interleaved(
     vocabulary: Vocabulary,
     codes: Sequence[int] | np.ndarray,
-    text_ids: Sequence[int],
+    text_ids: Sequence[int] | np.ndarray,
     *,
     every: tuple[int, int],
     text_loss_weight: float = 0.0,

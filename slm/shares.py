@@ -6,13 +6,15 @@ where R divides `accumulate`, else its rows of every batch where R divides the r
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from .dataset import PackedBatch, PackedRows
+from .prefetch import read_ahead
+from .throughput import BatchCounts, batch_counts
 
 
 class Share(NamedTuple):
@@ -23,11 +25,13 @@ class Share(NamedTuple):
         total_weight: Float32 scalar that divides their weighted loss, such that the mean over
             processes is the mean over the whole batch.
         number: Of the batch in the stream.
+        counts: Of its rows, made before they go to a device.
     """
 
     batch: PackedBatch
     total_weight: Tensor
     number: int
+    counts: BatchCounts
 
 
 def process_rank() -> int:
@@ -76,35 +80,63 @@ def share(
     if local * processes == accumulate:
         number = step * accumulate + rank * local + place
         batch = rows.batch(number)
-        return Share(batch, _total_weight(batch), number)
+        return Share(batch, _total_weight(batch), number, batch_counts(batch))
     number = step * accumulate + place
     whole = rows.batch(number)
     count = rows.batch_size // processes
     own = slice(rank * count, (rank + 1) * count)
     batch = PackedBatch(*(tensor[own] for tensor in whole))
-    return Share(batch, _total_weight(whole) / processes, number)
+    return Share(batch, _total_weight(whole) / processes, number, batch_counts(batch))
 
 
 class Shares:
-    """The shares of this process for steps `start_step` to `stop_step` - 1.
+    """The shares of this process for steps `start_step` to `stop_step` - 1, one read ahead.
 
     Lightning asks a loader that can continue for its state; ours needs none, because the place in
     the stream is the number of the step.
+
+    Args:
+        rows: The stream.
+        accumulate: Batches of a step.
+        start_step: First step.
+        stop_step: Step after the last one.
+        pinned: Keep batches in memory that a CUDA device can copy from while it computes.
     """
 
     def __init__(
-        self, rows: PackedRows, accumulate: int, *, start_step: int, stop_step: int
+        self,
+        rows: PackedRows,
+        accumulate: int,
+        *,
+        start_step: int,
+        stop_step: int,
+        pinned: bool = False,
     ) -> None:
         self._rows, self._accumulate = rows, accumulate
         self._start_step, self._stop_step = start_step, stop_step
+        self._pinned = pinned
+        self._begun: list[Generator[Share, None, None]] = []
 
     def __iter__(self) -> Iterator[Share]:
         rank, processes = 0, 1
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             rank, processes = torch.distributed.get_rank(), torch.distributed.get_world_size()
+        # The thread must not make a context on a device that is another process's.
+        device = torch.cuda.current_device() if self._pinned else None
+        shares = read_ahead(self._shares(rank, processes, device))
+        self._begun.append(shares)
+        return shares
+
+    def close(self) -> None:
+        """End the threads that read ahead."""
+        while self._begun:
+            self._begun.pop().close()
+
+    def _shares(self, rank: int, processes: int, device: int | None) -> Iterator[Share]:
         local = local_accumulate(self._accumulate, self._rows.batch_size, processes)
         for index in range(self._start_step * local, self._stop_step * local):
-            yield share(self._rows, index, self._accumulate, rank=rank, processes=processes)
+            made = share(self._rows, index, self._accumulate, rank=rank, processes=processes)
+            yield made if device is None else _pinned(made, device)
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing: the number of the step says it all."""
@@ -117,3 +149,9 @@ class Shares:
 
 def _total_weight(batch: PackedBatch) -> Tensor:
     return batch.loss_weights[:, 1:].sum()
+
+
+def _pinned(made: Share, device: int) -> Share:
+    with torch.cuda.device(device):
+        batch = PackedBatch(*(tensor.pin_memory() for tensor in made.batch))
+        return made._replace(batch=batch, total_weight=made.total_weight.pin_memory())

@@ -5,17 +5,21 @@
 """
 
 import json
+from collections import OrderedDict
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from .rows import Rows
 from .shards import (
     CODES,
     FORMAT,
     HEADER,
     OFFSETS,
+    PARTS,
     ROWS,
     ShardWriter,
     check_fingerprint,
@@ -25,6 +29,9 @@ from .shards import (
     shard_path,
 )
 from .storage import local_copy
+
+# Shards that are mapped at a time, two files each: Linux lets a process map 65,530.
+_MAPPED_SHARDS = 8192
 
 
 class TokenStoreWriter:
@@ -118,7 +125,10 @@ class TokenStoreWriter:
 
 
 class TokenStore:
-    """Read-only view of a finished store; codes stay on disk until they are asked for.
+    """Read-only view of a finished store; codes and rows stay on disk until they are asked for.
+
+    Opening looks at the header and the sizes of the files. What is held then is some hundred bytes
+    a shard; `lengths` takes 4 bytes an item and `rows` 8, each once it is used.
 
     Args:
         folder: A folder `TokenStoreWriter` closed, or the URL that one was pushed to
@@ -126,8 +136,12 @@ class TokenStore:
         codec_fingerprint: When given, the store must be of this codec: its `code_fingerprint`, or
             all its `code_fingerprints`.
 
+    Attributes:
+        rows: What is known of each item, `num_codes` among it, read when it is asked for.
+
     Raises:
-        ValueError: Unfinished, truncated or unknown store, or one of another codec.
+        ValueError: Unfinished, truncated or unknown store, or one of another codec. Rows and
+            offsets are counted when they are first used.
     """
 
     def __init__(
@@ -149,11 +163,11 @@ class TokenStore:
         if codec_fingerprint is not None:
             names = codec_names(codec_fingerprint)
             check_fingerprint(self.folder, self.codec_fingerprint, names)
-        self.rows: list[dict[str, Any]] = []
-        self._where: list[tuple[int, int, int]] = []  # shard, start, stop of each item
-        self._maps: list[np.ndarray] = []
-        for index, shard in enumerate(header["shards"]):
-            self._open_shard(index, shard)
+        self._shards: list[dict[str, int]] = header["shards"]
+        self.rows = Rows(self.folder, [shard["items"] for shard in self._shards])
+        self._maps: OrderedDict[int, tuple[np.ndarray, np.ndarray]] = OrderedDict()
+        for index in range(len(self._shards)):
+            self._check_shard(index)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -161,25 +175,59 @@ class TokenStore:
     @property
     def num_codes(self) -> int:
         """Codes of all items together."""
-        return sum(len(shard) for shard in self._maps)
+        return sum(shard["codes"] for shard in self._shards)
+
+    @property
+    def shard_sizes(self) -> list[dict[str, int]]:
+        """Items and codes of each shard."""
+        return self._shards
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """Codes of each item, int32 (N,)."""
+        counts = [np.diff(self._offsets(index)) for index in range(len(self._shards))]
+        return np.concatenate(counts, dtype=np.int32)
 
     def codes(self, index: int) -> np.ndarray:
         """Codes of item `index`, uint16 (L,), a view of the mapped file."""
-        shard, start, stop = self._where[index]
-        return self._maps[shard][start:stop]
+        shard, place = self.rows.locate(index)
+        codes, offsets = self._mapped(shard)
+        return codes[offsets[place] : offsets[place + 1]]
 
-    def _open_shard(self, index: int, shard: dict[str, int]) -> None:
-        path = shard_path(self.folder, index, CODES)
-        rows = read_rows(shard_path(self.folder, index, ROWS))
-        offsets = np.load(shard_path(self.folder, index, OFFSETS), allow_pickle=False)
-        codes = path.stat().st_size // 2
-        if (len(rows), len(offsets) - 1, codes) != (shard["items"], shard["items"], shard["codes"]):
-            raise ValueError(
-                f"expected {shard['items']} items and {shard['codes']} codes in {path}, got "
-                f"{len(rows)} rows, {len(offsets) - 1} offsets, {codes} codes; encode it again"
-            )
+    def _mapped(self, shard: int) -> tuple[np.ndarray, np.ndarray]:
+        """Codes and offsets of a shard; the ones used longest ago are let go."""
+        if shard in self._maps:
+            self._maps.move_to_end(shard)
+            return self._maps[shard]
+        path = shard_path(self.folder, shard, CODES)
         # No file of no bytes can be mapped: a shard whose recordings were all bad.
-        self._maps.append(np.memmap(path, dtype="<u2", mode="r") if codes else np.zeros(0, "<u2"))
-        self.rows.extend(rows)
-        spans = zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)
-        self._where.extend((index, start, stop) for start, stop in spans)
+        empty = self._shards[shard]["codes"] == 0
+        codes = np.zeros(0, "<u2") if empty else np.memmap(path, dtype="<u2", mode="r")
+        # Slices of plain arrays are made in a third of the time that those of a memmap take.
+        self._maps[shard] = codes.view(np.ndarray), self._offsets(shard, "r")
+        if len(self._maps) > _MAPPED_SHARDS:
+            self._maps.popitem(last=False)
+        return self._maps[shard]
+
+    def _offsets(self, shard: int, mode: Literal["r"] | None = None) -> np.ndarray:
+        """Offsets of the items of a shard, int64 (items + 1,), read or mapped."""
+        path, about = shard_path(self.folder, shard, OFFSETS), self._shards[shard]
+        offsets = np.load(path, mmap_mode=mode, allow_pickle=False)
+        if len(offsets) != about["items"] + 1 or offsets[-1] != about["codes"]:
+            raise ValueError(
+                f"expected offsets of {about['items']} items and {about['codes']} codes in {path}, "
+                f"got {len(offsets) - 1} items and {offsets[-1]} codes; encode it again"
+            )
+        return offsets.view(np.ndarray)
+
+    def _check_shard(self, index: int) -> None:
+        about, parts = self._shards[index], [shard_path(self.folder, index, part) for part in PARTS]
+        missing = [path.name for path in parts if not path.is_file()]
+        if missing:
+            raise ValueError(f"expected {missing} in {self.folder}, found none; encode it again")
+        codes = parts[0].stat().st_size // 2
+        if codes != about["codes"]:
+            raise ValueError(
+                f"expected {about['items']} items and {about['codes']} codes in {parts[0]}, got "
+                f"{codes} codes; encode it again"
+            )

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -30,6 +31,8 @@ _PEAKS = {
     "RTX 3090": 71.0,
 }
 
+_MEASURED_SIZES = {"cuda": 8192}  # rows of the matrices multiplied there
+
 
 def block_parameters(config: SpeechLMConfig) -> int:
     """Weights of the matrices of all blocks: what every token is multiplied with."""
@@ -37,7 +40,36 @@ def block_parameters(config: SpeechLMConfig) -> int:
     return config.num_layers * (attention + 3 * config.dim * config.ff_dim)
 
 
+class BatchCounts(NamedTuple):
+    """What a batch holds.
+
+    Attributes:
+        tokens: Without padding.
+        targets: Tokens with a loss.
+        seen: Tokens that each token may see, itself included, added up.
+    """
+
+    tokens: int
+    targets: int
+    seen: int
+
+
+def batch_counts(batch: PackedBatch) -> BatchCounts:
+    """Count a batch; waits for its device, so count before it goes to one."""
+    real = batch.document_ids >= 0
+    return BatchCounts(
+        tokens=int(real.sum()),
+        targets=int((batch.loss_weights[:, 1:] > 0).sum()),
+        seen=int((batch.positions[real] + 1).sum()),
+    )
+
+
 def training_flops(config: SpeechLMConfig, batch: PackedBatch) -> float:
+    """`counted_flops` of packed rows."""
+    return counted_flops(config, batch_counts(batch))
+
+
+def counted_flops(config: SpeechLMConfig, counts: BatchCounts) -> float:
     """Floating-point operations a batch needs, forward and backward; recomputation is not counted.
 
     With N block weights, V x D head weights, L layers, H heads of width D':
@@ -50,12 +82,9 @@ def training_flops(config: SpeechLMConfig, batch: PackedBatch) -> float:
 
     Args:
         config: Of the model.
-        batch: Packed rows.
+        counts: Of the batch.
     """
-    real = batch.document_ids >= 0
-    tokens = int(real.sum())
-    targets = int((batch.loss_weights[:, 1:] > 0).sum())
-    seen = int((batch.positions[real] + 1).sum())
+    tokens, targets, seen = counts
     head = config.vocabulary["ranges"]["code"][1] * config.dim
     width = config.num_layers * config.num_heads * config.dim_head
     return 6.0 * (block_parameters(config) * tokens + head * targets + 2 * width * seen)
@@ -79,19 +108,40 @@ def gradient_norm(parameters: Any) -> Tensor:
     return norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # type: ignore[union-attr]
 
 
-def measured_peak_flops(device: torch.device, size: int = 1024, rounds: int = 5) -> float | None:
-    """Operations a second of a float32 product of two (size, size) matrices, the fastest of a few.
+def measured_peak_flops(
+    device: torch.device, dtype: torch.dtype = torch.float32, rounds: int = 5
+) -> float:
+    """Operations a second of a product of two square matrices, the fastest of a few.
 
-    Only on the CPU, where no data sheet says what so many of its cores can do; None elsewhere.
+    For devices of which no data sheet says what they can do, such as so many cores of a CPU. Made
+    once in a process for as many threads.
+
+    Args:
+        device: Where.
+        dtype: Of the matrices.
+        rounds: How often.
     """
-    if device.type != "cpu":
-        return None
-    left, right, best = torch.randn(size, size), torch.randn(size, size), float("inf")
+    return _measured_peak(device, dtype, rounds, torch.get_num_threads())
+
+
+@cache
+def _measured_peak(device: torch.device, dtype: torch.dtype, rounds: int, threads: int) -> float:
+    del threads  # only tells results apart
+    size = _MEASURED_SIZES.get(device.type, 1024)
+    matrix = torch.ones(size, size, dtype=dtype, device=device)
+    best = float("inf")
     for _ in range(rounds):
+        _wait_for(device)
         start = time.perf_counter()
-        torch.mm(left, right)
+        torch.mm(matrix, matrix)
+        _wait_for(device)
         best = min(best, time.perf_counter() - start)
     return 2 * size**3 / best
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def peak_memory(run: Callable[[], object], device: torch.device) -> int | None:

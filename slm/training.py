@@ -3,21 +3,25 @@
 import copy
 import logging
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch.accelerators import CUDAAccelerator
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from torch import Tensor
 
 from .checkpoint import (
     CHECKPOINT_NAME,
     METRICS_NAME,
+    checkpoint_to_resume,
     describe_model,
     drop_metrics_after,
     number_by_module,
+    saved_row_counts,
     saved_step,
     saved_weights,
     set_batches_read,
@@ -28,8 +32,9 @@ from .dataset import PackedBatch, PackedRows
 from .model import SpeechLM
 from .monitoring import Monitor
 from .optimizers import learning_rate, new_optimizer
-from .recomputation import recompute_activations
+from .recomputation import keep_activations, recompute_activations
 from .shares import Share, Shares, local_accumulate, process_rank
+from .stream import ROW_COUNTS, STREAM, describe_stream
 from .throughput import gradient_norm
 
 
@@ -39,6 +44,7 @@ class SpeechLMTraining(lightning.LightningModule):
     Args:
         lm: The model, trained in place.
         settings: Schedule, optimizer and seeds.
+        rows: What it trains on, which checkpoints then describe.
         shares_per_step: Shares of an optimizer step that this process works off.
         sharded: Spread the model over the processes (Lightning's model-parallel strategy).
 
@@ -51,6 +57,7 @@ class SpeechLMTraining(lightning.LightningModule):
         lm: SpeechLM,
         settings: TrainingSettings,
         *,
+        rows: PackedRows | None = None,
         shares_per_step: int = 1,
         sharded: bool = False,
     ) -> None:
@@ -58,6 +65,7 @@ class SpeechLMTraining(lightning.LightningModule):
         self.lm = lm
         self.settings = settings
         self.gradient_norm = torch.zeros(())
+        self.rows = rows
         self._shares_per_step = shares_per_step
         self._sharded = sharded
 
@@ -105,6 +113,9 @@ class SpeechLMTraining(lightning.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say whose weights these are, and number them as any number of processes can read."""
         checkpoint.update(describe_model(self.lm.config))
+        if self.rows is not None:
+            checkpoint[STREAM] = describe_stream(self.rows.describe(), self.settings)
+            checkpoint[ROW_COUNTS] = self.rows.row_counts
         if self._sharded:
             return
         checkpoint["optimizer_states"] = [
@@ -126,6 +137,7 @@ def fit_speech_lm(
     *,
     settings: TrainingSettings,
     validation: Iterable[PackedBatch] = (),
+    resume_from: Path | str | None = None,
     accelerator: str = "auto",
     machines: Machines | None = None,
     progress: bool = True,
@@ -141,11 +153,13 @@ def fit_speech_lm(
         lm: The model.
         rows: Training rows; batch n is the n-th the run reads.
         folder: Gets last.ckpt and metrics.jsonl (step, loss, lr, gradient_norm before clipping,
-            tokens_per_second without padding, mfu where the device's peak is known, and
-            valid_nats_per_code where it was measured).
+            tokens_per_second without padding, mfu, and valid_nats_per_code where it was measured).
+            Checkpoints are written after the first step, then as the settings say.
         settings: Schedule, optimizer and seeds.
         validation: Batches to validate on, usually `PackedRows.epoch_batches()` of settings
             without augmentation.
+        resume_from: Checkpoint that a folder without last.ckpt goes on from; the folder's own goes
+            first, so that the same call continues a run that was cut off once more.
         accelerator: Lightning's name of the device kind, used without `machines`.
         machines: Devices, nodes and strategy; one device when None.
         progress: Show a bar on stderr.
@@ -154,9 +168,10 @@ def fit_speech_lm(
         `lm`, in eval mode.
 
     Raises:
-        ValueError: The rows do not fit the model, the checkpoint is of another model or beyond
-            `max_steps`, a step cannot be shared among the devices, the settings do not go
-            together, or the loss is not finite.
+        ValueError: The rows do not fit the model; the checkpoint is of another model, trained on
+            other batches or beyond `max_steps`; `resume_from` is not there; the folder has the
+            metrics of steps and no checkpoint; a step cannot be shared among the devices; the
+            settings do not go together; or the loss is not finite.
     """
     machines = machines or Machines(accelerator)
     _check_rows(lm, rows)
@@ -166,46 +181,64 @@ def fit_speech_lm(
     )
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = folder / CHECKPOINT_NAME
-    start_step = saved_step(checkpoint, lm, settings.max_steps)
+    checkpoint = checkpoint_to_resume(folder, Path(resume_from) if resume_from else None)
+    stream = describe_stream(rows.describe(), settings)
+    start_step = saved_step(checkpoint, lm, stream, settings.max_steps)
+    if checkpoint is not None:
+        rows.know_row_counts(saved_row_counts(checkpoint))
     if process_rank() == 0:
         drop_metrics_after(folder / METRICS_NAME, start_step)
     if start_step < settings.max_steps:
         sharded = machines.strategy == "fsdp"
         # Sharding replaces parameters, and the caller's model shall keep its own.
-        trained = _prepared(copy.deepcopy(lm) if sharded else lm, settings)
-        module = SpeechLMTraining(trained, settings, shares_per_step=shares, sharded=sharded)
         monitor = Monitor(settings, folder, start_step, list(validation), progress)
         trainer = _quiet_trainer(settings, monitor, machines, shares)
-        batches = Shares(
-            rows, settings.accumulate, start_step=start_step, stop_step=settings.max_steps
-        )
-        _fit(trainer, module, batches, checkpoint if start_step else None)
-        trained.compiled, trained.attention_kernel = None, "auto"
+        with _prepared(copy.deepcopy(lm) if sharded else lm, settings) as trained:
+            module = SpeechLMTraining(
+                trained, settings, rows=rows, shares_per_step=shares, sharded=sharded
+            )
+            _fit(trainer, module, start_step, checkpoint)
+        checkpoint = folder / CHECKPOINT_NAME
     lm.to("cpu")
     if start_step == settings.max_steps or machines.strategy == "fsdp":
+        assert checkpoint is not None
         lm.load_state_dict(saved_weights(checkpoint))
     return lm.eval()
 
 
 def _fit(
-    trainer: lightning.Trainer, module: SpeechLMTraining, batches: Shares, checkpoint: Path | None
+    trainer: lightning.Trainer, module: SpeechLMTraining, start_step: int, checkpoint: Path | None
 ) -> None:
-    with warnings.catch_warnings():
+    settings, rows = module.settings, module.rows
+    assert rows is not None
+    batches = Shares(
+        rows,
+        settings.accumulate,
+        start_step=start_step,
+        stop_step=settings.max_steps,
+        pinned=isinstance(trainer.accelerator, CUDAAccelerator),
+    )
+    with warnings.catch_warnings(), closing(batches):
         # Lightning 2.6 asks torch's tree utilities in a way torch 2.13 calls deprecated.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
         trainer.fit(module, train_dataloaders=batches, ckpt_path=checkpoint, weights_only=True)
 
 
-def _prepared(lm: SpeechLM, settings: TrainingSettings) -> SpeechLM:
-    """The model in training mode, with what the settings say of how it runs."""
+@contextmanager
+def _prepared(lm: SpeechLM, settings: TrainingSettings) -> Iterator[SpeechLM]:
+    """The model in training mode, with what the settings say of how it runs until the end."""
     lm.attention_kernel = settings.attention
     if settings.recompute:
         for block in lm.blocks:
             recompute_activations(block)
     if settings.compile:
         lm.compile_training()
-    return lm.train()
+    try:
+        yield lm.train()
+    finally:
+        lm.compiled, lm.attention_kernel = None, "auto"
+        for block in lm.blocks:
+            keep_activations(block)
 
 
 def _quiet_trainer(

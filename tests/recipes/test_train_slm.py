@@ -10,6 +10,7 @@ import torch
 
 from recipes.config import load_config
 from recipes.schema import Config
+from recipes.stages import settings_of
 from recipes.train_slm import build_lm, packed_rows, training_settings
 from slm import TextTokenizer, TokenStore, TokenStoreWriter
 
@@ -74,3 +75,9 @@ def test_a_text_model_gives_its_sizes_and_weights(
     start = lm.vocabulary.text_start
     pieces = lm.embedding.weight[start : lm.vocabulary.code_start]
     assert torch.equal(pieces, theirs.model.embed_tokens.weight)
+
+
+def test_another_checkpoint_to_go_on_from_is_none_of_the_settings_results_depend_on() -> None:
+    config = config_with("resume_from=kept.ckpt")
+    assert config.train_slm.resume_from == "kept.ckpt"
+    assert settings_of(config, "train_slm") == settings_of(config_with(), "train_slm")

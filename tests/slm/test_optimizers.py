@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -48,6 +49,27 @@ def test_only_matrices_decay(lm: SpeechLM) -> None:
     assert any(p is lm.embedding.weight for p in kept)
     assert any(p is lm.head.weight for p in decayed)
     assert len(decayed) + len(kept) == len(list(lm.parameters()))
+
+
+def test_the_fused_kernel_makes_the_steps_of_the_plain_one(
+    make_lm: Callable[..., SpeechLM],
+) -> None:
+    lm, twin = make_lm(gain=1.0), make_lm(gain=1.0)
+    fused = new_optimizer(lm, lm.embedding.weight, lm.head.weight, settings(learning_rate=1e-2))
+    assert all(group["fused"] for group in fused.param_groups)
+    plain = new_optimizer(
+        twin, twin.embedding.weight, twin.head.weight, settings(learning_rate=1e-2)
+    )
+    for group in plain.param_groups:
+        group["fused"] = None
+    for _ in range(3):
+        for parameter, other in zip(lm.parameters(), twin.parameters(), strict=True):
+            parameter.grad = torch.randn_like(parameter)
+            other.grad = parameter.grad.clone()
+        fused.step()
+        plain.step()
+    for parameter, other in zip(lm.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(parameter, other)
 
 
 def test_muon_turns_hidden_matrices_and_adamw_the_rest(lm: SpeechLM) -> None:

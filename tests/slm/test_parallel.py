@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from slm.model import SpeechLM
 from slm.store import TokenStore
@@ -32,6 +33,29 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
+def run_two(
+    places: list[str], launcher: bool = True, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """The script on two processes that torchrun starts, or the first of them the second."""
+    port = str(free_port())
+    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    torchrun += ["--master-addr", "127.0.0.1", "--master-port", port]
+    given = json.dumps({"devices": 2, **options})
+    return subprocess.run(
+        [sys.executable, *(torchrun if launcher else ()), str(SCRIPT), *places, given],
+        env={
+            **os.environ,
+            **({} if launcher else {"MASTER_PORT": port}),
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
 @pytest.fixture
 def alone(store: TokenStore, tokenizer: TextTokenizer, tmp_path: Path) -> Train:
     """One process, in this one."""
@@ -46,18 +70,21 @@ def together(store: TokenStore, tokenizer: TextTokenizer, tmp_path: Path) -> Tra
     text = tokenizer.save(tmp_path / "text")
 
     def train(folder: Path, **options: Any) -> SpeechLM:
-        given = json.dumps({"devices": 2, **options})
-        command = [
-            *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"),
-            *("--master-addr", "127.0.0.1", "--master-port", str(free_port())),
-            *(str(SCRIPT), str(folder), str(store.folder), str(text), given),
-        ]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        done = run_two([str(folder), str(store.folder), str(text)], **options)
         assert done.returncode == 0, done.stderr[-3000:]
-        return SpeechLM.from_pretrained(folder / "model")
+        return SpeechLM.from_pretrained(folder / "model", fold=False)
 
     return train
+
+
+def assert_same_gradients(folder: Path, other: Path) -> None:
+    """Of every parameter in the first step, before clipping, and none of them zero."""
+    first, second = (load_file(each / "gradients.safetensors") for each in (folder, other))
+    assert set(first) == set(second)
+    for name, value in first.items():
+        assert value.abs().sum() > 0, name
+        atol = 1e-5 * float(value.abs().max())
+        torch.testing.assert_close(second[name], value, atol=atol, rtol=1e-4)
 
 
 def assert_same_training(folder: Path, other: Path, lm: SpeechLM, twin: SpeechLM) -> None:
@@ -66,6 +93,7 @@ def assert_same_training(folder: Path, other: Path, lm: SpeechLM, twin: SpeechLM
     for key in ("loss", "gradient_norm", "lr", "valid_nats_per_code"):
         values = [[line.get(key, 0.0) for line in lines] for lines in (first, second)]
         assert values[0] == pytest.approx(values[1], rel=1e-4), key
+    assert_same_gradients(folder, other)
     for name, value in lm.state_dict().items():
         torch.testing.assert_close(twin.state_dict()[name], value, atol=2e-5, rtol=1e-3)
 
@@ -79,6 +107,33 @@ def test_two_processes_train_as_one(
     one = alone(tmp_path / "one", accumulate=accumulate)
     two = together(tmp_path / "two", accumulate=accumulate, strategy="ddp")
     assert_same_training(tmp_path / "one", tmp_path / "two", one, two)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_two_processes_train_codes_made_from_vectors_as_one(
+    alone: Train, together: Train, tmp_path: Path, strategy: str
+) -> None:
+    """Validation included; gradients of what both tables are made of are those of one process."""
+    one = alone(tmp_path / "one", code_table=16)
+    two = together(tmp_path / "two", code_table=16, strategy=strategy)
+    assert_same_training(tmp_path / "one", tmp_path / "two", one, two)
+    names = load_file(tmp_path / "two" / "gradients.safetensors")
+    for table in ("embedding", "head"):
+        assert f"{table}.parametrizations.weight.0.own" in names
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", [True, False], ids=["torchrun", "by itself"])
+def test_a_failing_process_makes_the_command_fail(
+    store: TokenStore, tokenizer: TextTokenizer, tmp_path: Path, launcher: bool
+) -> None:
+    text = tokenizer.save(tmp_path / "text")
+    places = [str(tmp_path / "run"), str(store.folder), str(text)]
+    done = run_two(places, launcher, failing_rank=1, strategy="ddp", accumulate=1)
+    assert done.returncode != 0
+    assert "cannot be read" in done.stderr
+    assert not (tmp_path / "run" / "model").exists()
 
 
 @pytest.mark.slow

@@ -71,6 +71,19 @@ def test_shares_start_at_the_micro_batch_of_their_step(
     assert numbers == [6, 7, 8, 9, 10, 11]
 
 
+def test_shares_are_counted_before_they_leave_the_processor(
+    make_rows: Callable[..., PackedRows],
+) -> None:
+    """By rows of a batch here, so that what is counted is this process's part."""
+    rows = make_rows(batch_size=4)
+    for rank in range(2):
+        each = share(rows, 1, 1, rank=rank, processes=2)
+        real = each.batch.document_ids >= 0
+        assert each.counts.tokens == int(real.sum())
+        assert each.counts.targets == int((each.batch.loss_weights > 0).sum())
+        assert each.counts.seen == int((each.batch.positions + 1)[real].sum())
+
+
 def test_a_step_that_cannot_be_divided_is_refused() -> None:
     with pytest.raises(ValueError, match="multiple of 3 processes, got 4 batches of 2 rows"):
         local_accumulate(4, 2, 3)

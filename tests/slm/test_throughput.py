@@ -6,7 +6,13 @@ import torch
 import slm.throughput
 from slm.dataset import PackedRows
 from slm.model import SpeechLM
-from slm.throughput import block_parameters, gradient_norm, peak_flops, training_flops
+from slm.throughput import (
+    block_parameters,
+    gradient_norm,
+    measured_peak_flops,
+    peak_flops,
+    training_flops,
+)
 
 
 def test_block_parameters_are_those_of_the_decoders_matrices(
@@ -45,6 +51,14 @@ def test_the_peak_is_known_for_named_devices_in_bfloat16_only(
     assert peak_flops(torch.device("cpu"), bf16=True) is None
     name = "Some other device"
     assert peak_flops(cuda, bf16=True) is None
+
+
+def test_the_measured_peak_is_that_of_the_fastest_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([0.0, 4.0, 10.0, 12.0, 20.0, 23.0])
+    monkeypatch.setattr(slm.throughput.time, "perf_counter", lambda: next(times))
+    for _ in range(2):  # the second time it is known
+        peak = measured_peak_flops(torch.device("cpu"), torch.bfloat16, rounds=3)
+        assert peak == 2 * 1024**3 / 2.0
 
 
 def test_the_gradient_norm_is_that_of_all_parameters_end_to_end() -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from slm.config import Machines, TrainingSettings
 from slm.dataset import PackedRows
 from slm.model import SpeechLM
 from slm.scoring import nats_per_code
+from slm.shares import Shares
 from slm.store import TokenStore
 from slm.text import TextTokenizer
 from slm.training import fit_speech_lm
@@ -41,14 +43,16 @@ def test_a_killed_run_resumed_equals_one_that_was_not_bit_for_bit(
     store: TokenStore, tokenizer: TextTokenizer, tmp_path: Path
 ) -> None:
     text = tokenizer.save(tmp_path / "text")
-    # Batch 15 belongs to step 8; the last checkpoint is then that of step 5.
+    # Batches 14 and 15 are those of step 8, the last checkpoint is then that of step 5. Lightning
+    # asks for a batch one early, and the thread behind it one more.
     killed = subprocess.run(
-        [sys.executable, str(SCRIPT), str(tmp_path / "killed"), str(store.folder), str(text), "15"],
+        [sys.executable, str(SCRIPT), str(tmp_path / "killed"), str(store.folder), str(text), "17"],
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         check=False,
     )
     assert killed.returncode == -signal.SIGKILL
-    assert [line["step"] for line in metrics_of(tmp_path / "killed")] == list(range(1, 8))
+    steps = [line["step"] for line in metrics_of(tmp_path / "killed")]
+    assert steps in (list(range(1, 8)), list(range(1, 9)))
     train = runpy.run_path(str(SCRIPT))["train"]
     resumed = train(tmp_path / "killed", store.folder, text)
     straight = train(tmp_path / "straight", store.folder, text)
@@ -125,41 +129,6 @@ def test_bfloat16_training_keeps_float32_weights(
     assert all(line["loss"] > 0 for line in metrics_of(tmp_path))
 
 
-def test_a_checkpoint_that_does_not_fit_is_refused(
-    make_lm: Callable[..., SpeechLM], make_rows: Callable[..., PackedRows], tmp_path: Path
-) -> None:
-    rows = make_rows()
-    fit(make_lm(), rows, tmp_path)
-    with pytest.raises(ValueError, match="model of other sizes"):
-        fit(make_lm(dim=96), rows, tmp_path, max_steps=9)
-    with pytest.raises(ValueError, match="at most max_steps = 3"):
-        fit(make_lm(), rows, tmp_path, max_steps=3)
-    with pytest.raises(ValueError, match="at most max_seq_len = 96"):
-        fit(make_lm(max_seq_len=96), rows, tmp_path / "b")
-
-
-def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(
-    make_lm: Callable[..., SpeechLM],
-    make_rows: Callable[..., PackedRows],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    import lightning
-
-    fit(make_lm(), make_rows(), tmp_path)
-    before = (tmp_path / "last.ckpt").read_bytes()
-
-    def save(trainer: lightning.Trainer, path: Path) -> None:
-        path.write_bytes(b"half of it")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(lightning.Trainer, "save_checkpoint", save)
-    with pytest.raises(OSError, match="No space"):
-        fit(make_lm(), make_rows(), tmp_path, max_steps=6)
-    assert (tmp_path / "last.ckpt").read_bytes() == before
-    assert not list(tmp_path.glob(".*partial*"))
-
-
 def test_a_loss_that_is_not_finite_stops_the_run(
     lm: SpeechLM, make_rows: Callable[..., PackedRows], tmp_path: Path
 ) -> None:
@@ -170,7 +139,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(
     assert not (tmp_path / "last.ckpt").exists()
 
 
-def test_every_step_says_its_gradient_norm_and_no_mfu_where_no_peak_is_known(
+def test_every_step_says_its_gradient_norm_and_what_share_of_the_peak_it_used(
     make_lm: Callable[..., SpeechLM], make_rows: Callable[..., PackedRows], tmp_path: Path
 ) -> None:
     rows, lm = make_rows(), make_lm()
@@ -185,7 +154,7 @@ def test_every_step_says_its_gradient_norm_and_no_mfu_where_no_peak_is_known(
     fit(make_lm(), rows, tmp_path, gradient_clip=1e-3)
     metrics = metrics_of(tmp_path)
     assert metrics[0]["gradient_norm"] == pytest.approx(float(whole.norm()), rel=1e-4)
-    assert all("mfu" not in line for line in metrics)
+    assert all(0 < line["mfu"] < 1.5 for line in metrics)
 
 
 @pytest.mark.parametrize(
@@ -210,21 +179,6 @@ def test_a_run_cut_off_between_steps_continues_to_the_bit(
     losses = [[line["loss"] for line in metrics_of(tmp_path / run)] for run in "ab"]
     assert losses[0] == losses[1]
     assert len(losses[0]) == 5
-
-
-def test_a_checkpoint_of_another_token_layout_or_codec_is_refused(
-    make_lm: Callable[..., SpeechLM], make_rows: Callable[..., PackedRows], tmp_path: Path
-) -> None:
-    """The sizes are the same: only what is written beside the weights tells them apart."""
-    rows = make_rows()
-    fit(make_lm(), rows, tmp_path)
-    path = tmp_path / "last.ckpt"
-    saved = torch.load(path, weights_only=True)
-    assert saved["vocabulary"] == make_lm().config.vocabulary
-    for name, other in (("vocabulary", {"specials": []}), ("codec_fingerprint", "another")):
-        torch.save({**saved, name: other}, path)
-        with pytest.raises(ValueError, match=f"trained with {name}"):
-            fit(make_lm(), rows, tmp_path, max_steps=9)
 
 
 def test_rows_of_another_codec_are_refused(
@@ -276,3 +230,54 @@ def test_a_model_is_only_compiled_while_it_trains(
     assert lm.compiled is None
     for name, value in plain.state_dict().items():
         torch.testing.assert_close(lm.state_dict()[name], value, atol=1e-5, rtol=1e-4)
+
+
+def test_what_training_changes_of_a_model_beside_its_weights_is_undone(
+    make_lm: Callable[..., SpeechLM], make_rows: Callable[..., PackedRows], tmp_path: Path
+) -> None:
+    kinds = [type(module) for module in make_lm().modules()]
+    lm = make_lm()
+    with torch.no_grad():
+        lm.head.weight[0, 0] = float("nan")
+    for folder, model in (("a", make_lm()), ("b", lm)):
+        if model is lm:
+            with pytest.raises(ValueError, match="finite loss"):
+                fit(model, make_rows(), tmp_path / folder, recompute=True, attention="mask")
+        else:
+            fit(model, make_rows(), tmp_path / folder, recompute=True, attention="mask")
+        assert [type(module) for module in model.modules()] == kinds
+        assert model.attention_kernel == "auto"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("attention", ["auto", "mask", "flex"])
+def test_compiled_training_on_cuda_learns_as_on_the_processor(
+    make_lm: Callable[..., SpeechLM],
+    make_rows: Callable[..., PackedRows],
+    tmp_path: Path,
+    attention: str,
+) -> None:
+    """Never run where this was written, for want of a device: bfloat16, one graph a shape."""
+    rows = make_rows()
+    fit(make_lm(gain=1.0), rows, tmp_path / "cpu", max_steps=20)
+    settings = replace(SETTINGS, max_steps=20, bf16=True, compile=True, attention=attention)
+    torch._dynamo.reset()
+    counters = torch._dynamo.utils.counters["stats"]
+    counters.clear()
+    options: dict[str, Any] = {"settings": settings, "accelerator": "cuda", "progress": False}
+    fit_speech_lm(make_lm(gain=1.0), rows, tmp_path / "cuda", **options)
+    assert counters["unique_graphs"] == 1
+    losses = [[line["loss"] for line in metrics_of(tmp_path / run)] for run in ("cpu", "cuda")]
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
+    assert all(0 < line["mfu"] < 1 for line in metrics_of(tmp_path / "cuda"))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_batches_for_a_cuda_device_are_pinned(make_rows: Callable[..., PackedRows]) -> None:
+    """Never run where this was written, for want of a device."""
+    torch.cuda.init()
+    with closing(Shares(make_rows(), 1, start_step=0, stop_step=3, pinned=True)) as shares:
+        for each in shares:
+            assert all(tensor.is_pinned() for tensor in (*each.batch, each.total_weight))
