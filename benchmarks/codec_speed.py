@@ -17,7 +17,7 @@ from codec.peers import SAMPLE_RATE, Subject
 from .contest import SIZES, Benchmark, Call, Contestant, CostCurve, Figure
 from .rulers import hum, products
 
-CLIP_SECONDS = {"tiny": 0.2, "small": 2.0, "full": 10.0}
+CLIP_SECONDS = {"tiny": 0.2, "small": 2.0, "full": 4.0}
 SHIPPED = "hh-mini-24k"
 FULL = ("full",)
 DIRECTIONS = ("encode", "decode")

@@ -136,7 +136,7 @@ CURVES = (
         "corpus.encode.clips",
         "recipes.encode_corpus on clips of 0.3 s with a tiny codec",
         "clips",
-        {"tiny": (1, 2, 3, 4), "small": (16, 32, 64, 128), "full": (32, 64, 128, 256, 512, 1024)},
+        {"tiny": (1, 2, 3, 4), "small": (8, 16, 32, 64), "full": (32, 64, 128, 256, 512, 1024)},
         build_clips,
     ),
 )

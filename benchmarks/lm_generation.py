@@ -91,7 +91,7 @@ CURVES = (
         "lm.generation.length",
         "continue one prompt, 10 M model",
         "tokens",
-        {"tiny": (2, 4, 6, 8), "small": (16, 32, 64, 128), "full": (64, 128, 256, 512, 1024)},
+        {"tiny": (2, 4, 6, 8), "small": (8, 16, 32, 64), "full": (64, 128, 256, 512, 1024)},
         build_length,
     ),
 )

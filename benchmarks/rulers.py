@@ -7,7 +7,6 @@ fast and on a slow machine.
 
 from __future__ import annotations
 
-import math
 import os
 import subprocess
 import sys
@@ -17,6 +16,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from eval.bench import synthetic_pairs
+from eval.waveforms import Sound
 
 from .contest import Call
 
@@ -65,11 +67,8 @@ def process(*arguments: str, environment: Mapping[str, str] | None = None) -> Ca
     return call
 
 
-def hum(seconds: float, rate: int = 24_000, seed: int = 0) -> NDArray[np.float32]:
-    """A gliding voice of ten harmonics with pauses, (T,) float32 with a peak of 0.5."""
-    draw = np.random.default_rng(seed)
-    times = np.arange(max(1, round(seconds * rate))) / rate
-    phase = np.cumsum(2 * math.pi * draw.uniform(90, 220) * (1 + 0.1 * np.sin(9 * times)) / rate)
-    voice = sum(np.sin(k * phase) / k for k in range(1, 11)) * (0.55 + 0.45 * np.sin(25 * times))
-    waveform = np.asarray(voice + 0.01 * draw.standard_normal(len(times)))
-    return (0.5 * waveform / np.abs(waveform).max()).astype(np.float32)
+def hum(seconds: float, seed: int = 0) -> NDArray[np.float32]:
+    """A voiced sound with pauses at 24 kHz, (T,) float32."""
+    sound = synthetic_pairs(seconds, clip_seconds=seconds, seed=seed)[0].reference
+    assert isinstance(sound, Sound)
+    return sound.waveform

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -68,7 +67,7 @@ def _waveforms(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _pystoi(sounds: list[tuple[np.ndarray, np.ndarray]]) -> Call:
-    stoi = importlib.import_module("pystoi").stoi
+    from pystoi import stoi
 
     def call() -> None:
         for reference, estimate in sounds:

@@ -42,7 +42,7 @@ ONLY_IN = {
         "recipes/*.py",
     ),
     "espeakng_loader": ("recipes/espeak.py",),
-    "pystoi": ("eval/quality.py", "codec/validation.py"),
+    "pystoi": ("eval/quality.py", "codec/validation.py", "benchmarks/scoring.py"),
     "ray": ("recipes/encode_ray.py",),
     "fsspec": ("slm/places.py",),
     "lhotse": ("recipes/import_lhotse.py",),
