@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import platform
 import re
+import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from codec.bench import machine
+from recipes.stages import git_commit
+
+from .rulers import ROOT
 
 PACKAGES = ("torch", "numpy", "scipy", "transformers", "x-transformers", "soundfile", "pystoi")
+RESULT_FILES = ("benchmarks/results", "docs/benchmarks.md", "docs/images/benchmarks.png")
 
 
 def describe() -> dict[str, Any]:
@@ -49,6 +54,20 @@ def file_name(cpu: str) -> str:
     """A file name for a processor: lower case letters, digits and dashes."""
     words = re.sub(r"\((R|TM|C)\)", "", cpu, flags=re.IGNORECASE)
     return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-") + ".json"
+
+
+def commit(root: Path = ROOT) -> str | None:
+    """The commit of a checkout, with `-dirty` when other files than results differ from it.
+
+    Results of one suite must not make those of the next look as if the code had changed.
+    """
+    found = git_commit(root)
+    if found is None or not found.endswith("-dirty"):
+        return found
+    kept = [f":(exclude){path}" for path in RESULT_FILES]
+    command = ["git", "-C", str(root), "status", "--porcelain", "--", ".", *kept]
+    changed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    return found if changed else found.removesuffix("-dirty")
 
 
 def _version(package: str) -> str | None:

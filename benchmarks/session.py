@@ -9,10 +9,8 @@ from datetime import datetime, timezone
 
 import torch
 
-from recipes.stages import git_commit
-
 from .contest import Benchmark, CostCurve
-from .machine import describe
+from .machine import commit, describe
 from .measuring import Bench, measure, measure_curve
 from .records import CurveResult, FigureResult, Record
 from .registry import chosen
@@ -49,7 +47,7 @@ class Session:
         record = Record(
             suite=self.suite,
             date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            commit=git_commit(),
+            commit=commit(),
             command=command,
             threads=self.threads,
             clock=clock_name(self.threads),

@@ -1,4 +1,6 @@
-from benchmarks.machine import cpu_model, describe, file_name
+import subprocess
+
+from benchmarks.machine import commit, cpu_model, describe, file_name
 
 
 def test_processors_of_one_name_are_told_apart_by_family_and_model(tmp_path):
@@ -16,3 +18,21 @@ def test_the_machine_is_described_with_the_versions_that_matter():
     assert about["cpu"]
     assert about["cores"] >= 1
     assert about["packages"]["torch"]
+
+
+def test_new_results_leave_the_commit_clean_and_new_code_does_not(tmp_path):
+    def git(*words):
+        author = ("-c", "user.name=a", "-c", "user.email=a@b.c")
+        subprocess.run(["git", "-C", str(tmp_path), *author, *words], check=True)
+
+    assert commit(tmp_path) is None
+    git("init", "-q")
+    git("commit", "-q", "--allow-empty", "-m", "Begin")
+    clean = commit(tmp_path)
+    assert clean is not None
+    assert len(clean) == 40
+    (tmp_path / "benchmarks/results").mkdir(parents=True)
+    (tmp_path / "benchmarks/results/a.json").write_text("{}", encoding="utf-8")
+    assert commit(tmp_path) == clean
+    (tmp_path / "benchmarks/new.py").write_text("", encoding="utf-8")
+    assert commit(tmp_path) == f"{clean}-dirty"
