@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import tempfile
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -85,8 +86,8 @@ def measure(
             is_now.low,
             is_now.high,
             is_now.rounds,
-            1 / min(ours),
-            1 / min(other),
+            1 / statistics.median(ours),
+            1 / statistics.median(other),
             benchmark.unit,
         )
     return found

@@ -40,6 +40,7 @@ def draw_curves(curves: Mapping[str, CurveResult], path: Path) -> Path:
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     rows = -(-len(curves) // COLUMNS)
     figure = Figure(figsize=(3.0 * COLUMNS, 2.5 * rows), dpi=80)
@@ -54,6 +55,11 @@ def draw_curves(curves: Mapping[str, CurveResult], path: Path) -> Path:
         axes.set_title(f"{name}: {exponent}", loc="left", fontsize=8)
         axes.set_xlabel(curve.axis, fontsize=7)
         axes.set_ylabel("s", fontsize=7)
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_minor_formatter(NullFormatter())
+        axes.set_xticks(curve.sizes, [f"{size:g}" for size in curve.sizes])
         axes.tick_params(labelsize=6, length=2, pad=1)
         axes.grid(alpha=0.3, linewidth=0.5)
     figure.tight_layout(pad=0.5)

@@ -19,11 +19,11 @@ class FigureResult:
     """A figure as measured.
 
     Attributes:
-        ratio: how many times as fast ours is as the other; higher is better.
-        low: lower quartile of the ratios within the rounds.
+        ratio: how many times as fast ours is as the other, median of the rounds; higher is better.
+        low: lower quartile of the rounds.
         high: upper quartile.
         rounds: how many.
-        ours_rate: units of work a second, fastest round.
+        ours_rate: units of work a second, median round.
         other_rate: the same of the other.
         unit: of work.
     """

@@ -21,9 +21,9 @@ class Ratio:
     """How many times as fast, with its spread.
 
     Attributes:
-        value: fastest round of the other over the fastest of ours.
-        low: lower quartile of the ratios within a round.
-        high: upper quartile of them.
+        value: median of the ratios within a round, seconds of the other over those of ours.
+        low: lower quartile of them.
+        high: upper quartile.
         rounds: how many there were.
     """
 
@@ -107,8 +107,8 @@ def ratio(ours: Sequence[float], other: Sequence[float]) -> Ratio:
     pairs = [theirs / own for own, theirs in zip(ours, other, strict=True)]
     if len(pairs) == 1:
         return Ratio(pairs[0], pairs[0], pairs[0], 1)
-    low, _, high = statistics.quantiles(pairs, n=4, method="inclusive")
-    return Ratio(min(other) / min(ours), low, high, len(pairs))
+    low, middle, high = statistics.quantiles(pairs, n=4, method="inclusive")
+    return Ratio(middle, low, high, len(pairs))
 
 
 def _repeats(call: Call, clock: Callable[[], float]) -> int:

@@ -86,11 +86,11 @@ def test_a_ratio_that_fell_is_named_and_makes_the_status_1(command, committed, c
 
 
 def test_a_moment_of_noise_does_not_fail(command, committed, tmp_path):
-    """The first six calls, warm-up included, are slow: all of five rounds, but not all of ten."""
+    """The first six calls, warm-up included, are slow: all of 5 rounds, half of 10, 5 of 20."""
     committed({"toy/ours:other": 3.0})
     assert command("--check", ours=(5.0,) * 6 + (1.0,)) == 0
     stored = read_records(tmp_path / "out/small.json")["small"].figures["toy/ours:other"]
-    assert (stored.ratio, stored.rounds) == (3.0, 10)
+    assert (stored.ratio, stored.rounds) == (3.0, 20)
 
 
 def test_on_another_processor_twice_as_much_is_allowed(command, committed, capsys):

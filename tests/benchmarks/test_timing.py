@@ -29,7 +29,7 @@ def test_short_calls_are_repeated_and_counted_as_one(clock):
     assert seconds == {"a": [pytest.approx(0.004)] * 3}
 
 
-def test_a_ratio_is_that_of_the_fastest_rounds_with_the_quartiles_of_all():
+def test_a_ratio_is_the_median_of_those_within_the_rounds_with_their_quartiles():
     found = ratio([1.0, 2.0, 1.0, 4.0, 2.0], [4.0, 4.0, 3.0, 4.0, 8.0])
     # Within the rounds: 4, 2, 3, 1, 4.
     assert (found.value, found.low, found.high, found.rounds) == (3.0, 2.0, 4.0, 5)
