@@ -23,8 +23,8 @@ from .codec_speed import codec_for, tiny_codec
 from .contest import Benchmark, Call, Contestant, CostCurve, Figure
 from .rulers import hum
 
-CLIPS = {"tiny": 1, "small": 20, "full": 60}
-CLIP_SECONDS = {"tiny": 0.2, "small": 4.0, "full": 6.0}
+CLIPS = {"tiny": 1, "small": 20, "full": 20}
+CLIP_SECONDS = {"tiny": 0.2, "small": 4.0, "full": 4.0}
 
 
 def make_corpus(folder: Path, clips: int, seconds: float) -> list[Path]:
