@@ -9,7 +9,7 @@ TEXT ?=
 RECORDING ?=
 export TEXT RECORDING
 
-.PHONY: demo demo-train test check clean
+.PHONY: demo demo-train test check bench bench-check clean
 
 # The shell, not make, puts these in: a text may hold quotes and dollars.
 demo: $(INSTALLED)
@@ -26,6 +26,14 @@ check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+# Speed beside other software, as ratios (docs/benchmarks.md): all of it, and what CI compares with
+# the committed results.
+bench: $(INSTALLED)
+	$(BIN)/python -m benchmarks.run --suite full
+
+bench-check: $(INSTALLED)
+	$(BIN)/python -m benchmarks.run --suite small --check
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache

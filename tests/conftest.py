@@ -17,11 +17,11 @@ import pytest
 import torch
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("codec", "slm", "eval", "recipes")
+PACKAGES = ("codec", "slm", "eval", "recipes", "benchmarks")
 
 
 def pytest_sessionstart() -> None:
-    """Refuse to test another distribution's `codec`, `slm`, `eval` or `recipes`."""
+    """Refuse to test another distribution's `codec`, `slm` or any other of our names."""
     for name in PACKAGES:
         spec = importlib.util.find_spec(name)
         found = None if spec is None else spec.origin

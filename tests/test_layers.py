@@ -6,9 +6,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-OURS = ("codec", "slm", "eval", "recipes")
+OURS = ("codec", "slm", "eval", "recipes", "benchmarks")
 # Which of our packages a package may import, beside itself.
-ARROWS = {"codec": set(), "slm": set(), "eval": set(), "recipes": {"codec", "slm", "eval"}}
+ARROWS = {
+    "codec": set(),
+    "slm": set(),
+    "eval": set(),
+    "recipes": {"codec", "slm", "eval"},
+    "benchmarks": {"codec", "slm", "eval", "recipes"},
+}
 # The one module through which slm reaches the codec's public interface, and its command line.
 EXCEPTIONS = {"slm/synthesis.py": {"codec"}, "slm/cli.py": {"codec"}}
 PUBLIC_CODEC = {"codec", "codec.audio"}
@@ -36,7 +42,7 @@ ONLY_IN = {
         "recipes/*.py",
     ),
     "espeakng_loader": ("recipes/espeak.py",),
-    "pystoi": ("eval/quality.py", "codec/validation.py"),
+    "pystoi": ("eval/quality.py", "codec/validation.py", "benchmarks/scoring.py"),
     "ray": ("recipes/encode_ray.py",),
     "fsspec": ("slm/places.py",),
     "lhotse": ("recipes/import_lhotse.py",),
@@ -84,7 +90,7 @@ def sibling_imports(source: str) -> list[str]:
 
 
 def modules() -> list[Path]:
-    """Every module of the four packages."""
+    """Every module of our packages."""
     return [path for package in OURS for path in sorted((ROOT / package).rglob("*.py"))]
 
 
@@ -108,6 +114,7 @@ def test_imports_follow_the_layers(path: Path) -> None:
         ("slm/synthesis.py", "from codec.model import HHCodec"),
         ("slm/training.py", "import sentencepiece as spm"),
         ("codec/mel.py", "from vocos.pretrained import Vocos"),
+        ("recipes/plan.py", "from benchmarks.timing import ratio"),
     ],
 )
 def test_a_wrong_arrow_is_found(path: str, source: str) -> None:

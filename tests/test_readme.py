@@ -59,7 +59,7 @@ def test_linked_files_and_named_settings_exist():
 
 def test_the_map_names_every_module():
     """A file that is made or renamed moves in the README too."""
-    for package in ("codec", "slm", "eval", "recipes"):
+    for package in ("codec", "slm", "eval", "recipes", "benchmarks"):
         section = README.split(f"| `{package}/` | |")[1].split("\n\n")[0]
         named = set(re.findall(r"`(\w+)/?`", section))
         modules = {path.stem for path in (ROOT / package).glob("[!_]*.py")}

@@ -1,0 +1,97 @@
+"""Greedy generation: ours beside x-transformers' and transformers' own, the same weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+
+import torch
+
+from slm.bench import contestant, random_lm
+from slm.compilation import can_compile
+
+from .contest import Benchmark, Call, Contestant, CostCurve, Figure
+
+MODEL = {"tiny": "1M", "small": "10M", "full": "10M"}
+NEW_TOKENS = {"tiny": 4, "small": 24, "full": 128}
+BATCH = {"tiny": 2, "small": 8, "full": 16}
+NAMES = {
+    "exact": "exact",
+    "int8": "int8",
+    "bf16": "bf16",
+    "compiled": "compiled",
+    "x-transformers": "stock",
+    "transformers": "transformers",
+}
+FULL = ("full",)
+
+
+def build(size: str, folder: Path) -> dict[str, Contestant]:
+    """Prompts of 32 tokens continued, alone and in a batch; work is tokens made."""
+    lm = cache(lambda: random_lm(MODEL[size]))
+    tokens, contestants = NEW_TOKENS[size], {}
+    for label, rows in (("", 1), (" batch", BATCH[size])):
+        for name, theirs in NAMES.items():
+            make = partial(_make, lm, theirs, rows, tokens)
+            contestants[name + label] = Contestant(make, rows * tokens)
+    return contestants
+
+
+def _make(lm: Callable[[], object], name: str, rows: int, tokens: int) -> Call:
+    if name.startswith("compiled") and not can_compile(torch.device("cpu")):
+        raise ImportError("no C++ compiler is there to compile steps with")
+    return contestant(lm(), name, rows, tokens)  # type: ignore[arg-type]
+
+
+def build_batch(folder: Path) -> Callable[[float], Call]:
+    """Sixteen tokens for so many prompts at once."""
+    lm = cache(lambda: random_lm("10M"))
+    return lambda rows: contestant(lm(), "exact", int(rows), 16)
+
+
+def build_length(folder: Path) -> Callable[[float], Call]:
+    """So many tokens after one prompt: every one sees all before it."""
+    lm = cache(lambda: random_lm("10M"))
+    return lambda tokens: contestant(lm(), "exact", 1, int(tokens))
+
+
+BENCHMARKS = (
+    Benchmark(
+        "lm.generation",
+        "continue prompts of 32 tokens greedily with a 10 M model",
+        "tokens",
+        build,
+        (
+            Figure("exact", "x-transformers", "one prompt, fp32, x-transformers with its cache"),
+            Figure("exact", "transformers", "one prompt, fp32, LlamaForCausalLM, static cache"),
+            Figure("int8", "x-transformers", "one prompt, our int8 weights", FULL),
+            Figure("bf16", "x-transformers", "one prompt, our bf16 weights", FULL),
+            Figure("compiled", "x-transformers", "one prompt, our compiled steps", FULL),
+            Figure("exact batch", "x-transformers batch", "a batch of prompts, fp32"),
+            Figure(
+                "exact batch",
+                "transformers batch",
+                "a batch of prompts, LlamaForCausalLM",
+                ("tiny", "full"),
+            ),
+        ),
+    ),
+)
+
+CURVES = (
+    CostCurve(
+        "lm.generation.batch",
+        "16 tokens for every prompt of a batch, 10 M model",
+        "prompts",
+        {"tiny": (1, 2, 3, 4), "full": (1, 2, 4, 8, 16, 32)},
+        build_batch,
+    ),
+    CostCurve(
+        "lm.generation.length",
+        "continue one prompt, 10 M model",
+        "tokens",
+        {"tiny": (2, 4, 6, 8), "small": (8, 16, 32, 64), "full": (64, 128, 256, 512, 1024)},
+        build_length,
+    ),
+)
