@@ -1,7 +1,7 @@
 """A Ray cluster of two nodes on this machine makes the bytes of one process, whatever dies.
 
-`HH_SLM_KILLS=10 python -m pytest tests/recipes/test_encode_ray.py` kills a worker in each of ten runs,
-and takes a node away; without it a worker is killed in one run.
+`HH_SLM_KILLS=10 python -m pytest tests/recipes/test_encode_ray.py` kills a worker in each of ten
+runs, and takes a node away; without it a worker is killed in one run.
 """
 
 import importlib.util
