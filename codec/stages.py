@@ -13,10 +13,13 @@ import torch
 import torch.distributed as distributed
 import torch.nn.functional as F
 from torch import Tensor, nn
-from vector_quantize_pytorch import SimVQ
 
 from .clustering import nearest_entries
 from .config import QuantizerConfig
+from .stand_ins import without_einx
+
+with without_einx():
+    from vector_quantize_pytorch import SimVQ
 
 
 def code_transform(config: QuantizerConfig) -> nn.Module:
