@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+RAY := .venv/.ray
 # Further options of the demos: DEMO="--voice kathleen", or DEMO="run=runs/other" for demo-train.
 DEMO ?=
 # What the demo speaks and which recording it takes, such as TEXT="Good morning." RECORDING=my.wav.
@@ -19,7 +20,7 @@ demo: $(INSTALLED)
 demo-train: $(INSTALLED)
 	$(BIN)/python -m recipes.run_all recipes/configs/demo.yaml $(DEMO)
 
-test: $(INSTALLED)
+test: $(INSTALLED) $(RAY)
 	$(BIN)/python -m pytest
 
 check: $(INSTALLED)
@@ -48,4 +49,9 @@ $(INSTALLED): Makefile pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -c constraints.txt -e ".[dev,espeak,eval,lhotse,peers,s3,text,train]"
 	$(BIN)/python -m pip install --no-deps -c constraints.txt vocos bigvgan \
 		Resemblyzer distillmos xls-r-sqa
+	touch $@
+
+# Another 500 MB that only the tests of recipes/encode_ray.py need: two nodes, a killed worker.
+$(RAY): $(INSTALLED)
+	$(BIN)/python -m pip install -c constraints.txt -e ".[ray]"
 	touch $@

@@ -13,11 +13,14 @@ import torch
 import torch.distributed as distributed
 import torch.nn.functional as F
 from torch import Tensor, nn
-from vector_quantize_pytorch import SimVQ
 
 from .clustering import nearest_entries
 from .config import QuantizerConfig
 from .parallel import drawn_points
+from .stand_ins import without_einx
+
+with without_einx():
+    from vector_quantize_pytorch import SimVQ
 
 
 def code_transform(config: QuantizerConfig) -> nn.Module:

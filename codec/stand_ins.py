@@ -1,21 +1,23 @@
-"""Import what is used of `vocos` and `bigvgan` without what is not.
+"""Import what is used of `vocos`, `bigvgan` and `vector_quantize_pytorch` without what is not.
 
 `vocos` imports `torchaudio`, whose wheels do not load beside a CPU-only torch, and `encodec`,
 whose release is licensed CC BY-NC. What is used of `vocos` (backbone, Fourier head,
 discriminators) needs of both only a spectrogram and two mel-scale formulas. `bigvgan` imports
 librosa and matplotlib for its mels and plots, and its generator needs two one-line functions of
 those modules. So the imports are given stand-ins, and none of the four has to be installed.
+`vector_quantize_pytorch` imports einx, which takes longer to load than torch (with torch's
+compiler and sympy), for functions that nothing here calls.
 """
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import math
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -55,8 +57,11 @@ def _module(name: str, **values: Any) -> ModuleType:
     return module
 
 
-def _for_vocos() -> dict[str, ModuleType]:
-    """Modules that satisfy the import lines of `vocos`."""
+def _for_vocos(folders: list[str]) -> dict[str, ModuleType]:
+    """Modules that satisfy the import lines of `vocos`, without its `__init__`.
+
+    That would load the Hugging Face hub's client.
+    """
     transforms = _module("torchaudio.transforms", Spectrogram=_Spectrogram)
     scales = _module(
         "torchaudio.functional.functional",
@@ -64,6 +69,7 @@ def _for_vocos() -> dict[str, ModuleType]:
         _mel_to_hz=lambda mel: 700.0 * (10.0 ** (mel / 2595.0) - 1.0),
     )
     modules = [
+        _module("vocos", __path__=folders),
         _module("torchaudio", transforms=transforms),
         transforms,
         _module("torchaudio.functional"),
@@ -113,13 +119,25 @@ def import_vocos(submodule: str) -> Any:
     name = f"vocos.{submodule}"
     if name in sys.modules:
         return sys.modules[name]
-    try:
-        with _replaced(_for_vocos()):
-            return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            "the vocoder needs the package vocos: pip install --no-deps vocos==0.1.0"
-        ) from error
+    spec = importlib.util.find_spec("vocos")
+    if spec is None or spec.submodule_search_locations is None:
+        raise ImportError("the vocoder needs the package vocos: pip install --no-deps vocos==0.1.0")
+    with _replaced(_for_vocos(list(spec.submodule_search_locations))):
+        return import_module(name)
+
+
+class _Deferred(ModuleType):
+    """A module that is imported when one of its functions is called."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return lambda *given, **named: getattr(import_module(self.__name__), name)(*given, **named)
+
+
+def without_einx() -> AbstractContextManager[None]:
+    """A context in which packages may import einx, which is loaded when they first call it."""
+    return nullcontext() if "einx" in sys.modules else _replaced({"einx": _Deferred("einx")})
 
 
 @cache
@@ -140,7 +158,7 @@ def import_bigvgan() -> Any:
     others = {name: sys.modules.pop(name) for name in own}
     try:
         with _replaced(_for_bigvgan(list(spec.submodule_search_locations))):
-            module = importlib.import_module("bigvgan.bigvgan")
+            module = import_module("bigvgan.bigvgan")
     finally:
         for name in [name for name in sys.modules if name.split(".")[0] == "bigvgan"]:
             del sys.modules[name]

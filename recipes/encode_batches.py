@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,20 +15,41 @@ from codec import HHCodec
 from codec.chunking import WINDOW, encode_clip
 from codec.store import as_waveform
 
-from .encode_plan import Batch, Coded, Sound, read_batch
-from .workers import Workers
+from .encode_plan import Batch, Coded, Sound, clips_of, joined, read_batch, without
+from .workers import DEADLY, Workers
 
 
-def encode_batch(codec: HHCodec, sound: Sound) -> Coded:
-    """Encode what could be read of a batch."""
-    readable = [index for index, each in enumerate(sound.samples) if each is not None]
-    waveforms = [as_waveform(each) for each in sound.samples if each is not None]
-    codes = dict(zip(readable, encode_waveforms(codec, waveforms), strict=True))
+def encode_batch(
+    codec: HHCodec, sound: Sound, may_try: Callable[[int], bool] | None = None
+) -> Coded:
+    """Encode what could be read of a batch.
+
+    Args:
+        codec: in eval mode.
+        sound: what was read.
+        may_try: asked before each clip, by its place in the batch, and then they are encoded one
+            by one; those that may not are left out.
+    """
+    waveforms = {
+        place: as_waveform(each) for place, each in enumerate(sound.samples) if each is not None
+    }
+    reasons = list(sound.reasons)
+    codes: dict[int, NDArray[np.uint16]] = {}
+    if may_try is None:
+        found = encode_waveforms(codec, list(waveforms.values()))
+        codes = dict(zip(waveforms, found, strict=True))
+    else:
+        for place, waveform in waveforms.items():
+            if may_try(place):
+                (codes[place],) = encode_waveforms(codec, [waveform])
+            else:
+                reasons[place] = DEADLY
+    places = range(len(sound.samples))
     return Coded(
         sound.batch,
-        tuple(codes.get(index) for index in range(len(sound.samples))),
-        tuple(0 if each is None else len(each) for each in sound.samples),
-        sound.reasons,
+        tuple(codes.get(place) for place in places),
+        tuple(len(waveforms[place]) if place in codes else 0 for place in places),
+        tuple(reasons),
     )
 
 
@@ -80,28 +102,49 @@ def settled(codec: HHCodec, device: str) -> HHCodec:
 
 
 def encode_locally(
-    batches: Sequence[Batch], source: str, device: str, workers: int
+    batches: Sequence[Batch], source: str, device: str, workers: int, note: Path
 ) -> Generator[Coded, None, None]:
     """Batches in their order, by processes of this machine.
+
+    A clip that ends the process that works on it is left out. Where that is this process, the next
+    run does so: it finds in `note` which batch was the last one.
 
     Args:
         batches: What to encode.
         source: Folder of the codec.
         device: `cpu` or `cuda`.
         workers: Processes; 1 works in this one.
-
-    Raises:
-        OSError: A worker process died.
+        note: File for the name of the batch that this process works on, while it does.
     """
     work = functools.partial(_work, source=source, device=device)
-    try:
-        with Workers(workers) as pool:
-            yield from pool.map(work, batches, "encode")
-    except BrokenProcessPool as error:
-        raise OSError(
-            "a worker process died, perhaps for want of memory: use fewer "
-            "encode_corpus.workers; the same command goes on after the finished shards"
-        ) from error
+    with Workers(workers) as pool:
+        clip_by_clip = functools.partial(_clip_by_clip, work=work, pool=pool)
+        if not pool.works_here(len(batches)):
+            yield from pool.map(work, batches, "encode", deadly=clip_by_clip)
+            return
+        fatal = note.read_text(encoding="utf-8") if note.is_file() else ""
+
+        def noted(batch: Batch) -> Coded:
+            if batch.name == fatal:
+                return clip_by_clip(batch)
+            note.write_text(batch.name, encoding="utf-8")
+            return work(batch)
+
+        try:
+            yield from pool.map(noted, batches, "encode")
+        finally:
+            note.unlink(missing_ok=True)
+
+
+def _clip_by_clip(batch: Batch, *, work: Callable[[Batch], Coded], pool: Workers) -> Coded:
+    """A batch on which a process died, without the clips that do that by themselves."""
+    parts = []
+    for clip in clips_of(batch):
+        try:
+            parts.append(pool.alone(work, clip))
+        except BrokenProcessPool:
+            parts.append(without(clip, DEADLY))
+    return joined(batch, parts)
 
 
 def _work(batch: Batch, source: str, device: str) -> Coded:

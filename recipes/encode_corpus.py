@@ -51,7 +51,7 @@ def main(config: Config) -> Path:
     Raises:
         ValueError: no codec or no clips, a store of another codec in the folder, or more
             unreadable recordings than `prepare.max_unreadable` allows.
-        OSError: a worker died, or the cluster could not do a batch.
+        OSError: the cluster could not do a batch.
     """
     folder = stage_folder(config, "encode_corpus")
     codec = HHCodec.from_pretrained(stage_folder(config, "train_codec") / "model")
@@ -157,7 +157,8 @@ def computed(config: Config, batches: Sequence[Batch]) -> Generator[Coded, None,
         )
     device = choose_device(settings.device, torch.cuda.device_count())
     workers = settings.workers or (1 if device == "cuda" else thread_count(config))
-    return encode_locally(batches, str(source), device, workers)
+    note = stage_folder(config, "encode_corpus") / ".working_on"
+    return encode_locally(batches, str(source), device, workers, note)
 
 
 def whole_shards(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from .config import Config
 from .encode_sources import Recording, Span
 from .manifest import CorpusRow
 from .prepare import store_row
+from .workers import DEADLY
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,11 @@ class Batch:
     shard: int
     positions: tuple[int, ...]
     sources: tuple[Span | Recording, ...]
+
+    @property
+    def name(self) -> str:
+        """Of this batch and no other of the run."""
+        return f"{self.split} {self.shard} {self.positions[0]}"
 
 
 @dataclass(frozen=True)
@@ -179,11 +185,20 @@ def plan_batches(shard: Shard, batch_codes: int) -> Iterator[Batch]:
         start += size
 
 
-def read_batch(batch: Batch) -> Sound:
-    """Read every clip of a batch; a file that cannot be read is a reason, not an error."""
+def read_batch(batch: Batch, may_try: Callable[[int], bool] | None = None) -> Sound:
+    """Read every clip of a batch; a file that cannot be read is a reason, not an error.
+
+    Args:
+        batch: Which.
+        may_try: Asked before each clip, by its place in the batch; those that may not are left out.
+    """
     samples: list[NDArray[np.int16] | None] = []
     reasons = []
-    for source in batch.sources:
+    for place, source in enumerate(batch.sources):
+        if may_try is not None and not may_try(place):
+            samples.append(None)
+            reasons.append(DEADLY)
+            continue
         try:
             samples.append(source.read())
             reasons.append("")
@@ -191,6 +206,26 @@ def read_batch(batch: Batch) -> Sound:
             samples.append(None)
             reasons.append(str(error))
     return Sound(replace(batch, sources=()), tuple(samples), tuple(reasons))
+
+
+def clips_of(batch: Batch) -> list[Batch]:
+    """A batch for each clip of a batch."""
+    parts = zip(batch.positions, batch.sources, strict=True)
+    return [replace(batch, positions=(place,), sources=(source,)) for place, source in parts]
+
+
+def without(batch: Batch, reason: str) -> Coded:
+    """A batch of which there is nothing, for one reason."""
+    count = len(batch.positions)
+    return Coded(replace(batch, sources=()), (None,) * count, (0,) * count, (reason,) * count)
+
+
+def joined(batch: Batch, parts: Sequence[Coded]) -> Coded:
+    """The results of `clips_of` a batch as one."""
+    codes, num_samples, reasons = zip(
+        *((part.codes[0], part.num_samples[0], part.reasons[0]) for part in parts), strict=True
+    )
+    return Coded(replace(batch, sources=()), codes, num_samples, reasons)
 
 
 def _shifts_of(

@@ -1,7 +1,8 @@
 """Batches of clips to codes on a Ray cluster: recordings are read by tasks, encoded by actors.
 
 Ray Data streams the batches through both, holds readers back when encoders are busy, and computes
-a batch again whose worker or node was lost. Only codes come back; the caller writes them.
+a batch again whose worker or node was lost, as often as that happens; `Attempts` sees to it that a
+clip is not what it happens for. Only codes come back; the caller writes them.
 """
 
 from __future__ import annotations
@@ -10,15 +11,19 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from .encode_plan import Batch, Coded, read_batch
+from .attempts import Attempts
+from .encode_plan import Batch, Coded, Sound, read_batch
+
+Result = TypeVar("Result")
 
 # Cores that a reader and an encoder ask for. Together one, so that an encoder on every core of a
 # cluster leaves room for a reader beside it: reading takes a tenth of encoding on a CPU or less.
@@ -71,11 +76,12 @@ def encode_on_ray(
         workers = workers or max(1, int(found))
         files = {name: (source / name).read_bytes() for name in FILES}
         shipped = [ray.put(files)]  # in a list, so that an encoder gets the reference
+        attempts = _attempts(ray)
         try:
             with tqdm(total=len(batches), desc="encode", file=sys.stderr, mininterval=1) as bar:
                 for start in range(0, len(batches), ROUND):
                     chunk = batches[start : start + ROUND]
-                    for coded in _one_round(ray, chunk, shipped, device, workers):
+                    for coded in _one_round(ray, chunk, (shipped, device, attempts), workers):
                         bar.update()
                         yield coded
         except ray.exceptions.RayError as error:
@@ -86,16 +92,17 @@ def encode_on_ray(
 
 
 def _one_round(
-    ray: Any, batches: Sequence[Batch], shipped: list[Any], device: str, workers: int
+    ray: Any, batches: Sequence[Batch], setup: tuple[list[Any], str, Any], workers: int
 ) -> Iterator[Coded]:
-    """Some batches through one data set."""
+    """Some batches through one data set; `setup` is what an `_Encoder` is made of."""
+    _, device, attempts = setup
     reading, encoding = CORES[device]
     blocks = len(batches)  # a batch each: what a lost worker costs
     dataset = ray.data.from_items(list(batches), override_num_blocks=blocks)
-    dataset = dataset.map(_read, num_cpus=reading)
+    dataset = dataset.map(_read, fn_args=(attempts,), num_cpus=reading)
     encoded = dataset.map(
         _Encoder,
-        fn_constructor_args=(shipped, device),
+        fn_constructor_args=setup,
         compute=ray.data.ActorPoolStrategy(
             size=min(workers, blocks), max_tasks_in_flight_per_actor=IN_FLIGHT
         ),
@@ -106,22 +113,48 @@ def _one_round(
         yield row["item"]
 
 
-def _read(row: dict[str, Any]) -> dict[str, Any]:
+def _attempts(ray: Any) -> Any:
+    """An actor that remembers what was tried, on the node of the command: lost only with it."""
+    from ray.util.scheduling_strategies import (  # pyright: ignore[reportMissingImports]
+        NodeAffinitySchedulingStrategy,
+    )
+
+    here = ray.get_runtime_context().get_node_id()
+    strategy = NodeAffinitySchedulingStrategy(here, soft=False)
+    return ray.remote(Attempts).options(num_cpus=0, scheduling_strategy=strategy).remote()
+
+
+def _attempted(
+    attempts: Any, name: str, work: Callable[[Callable[[int], bool] | None], Result]
+) -> Result:
+    """`work(may_try)`, marked as begun and ended; None for `may_try` if not begun before."""
+    import ray  # pyright: ignore[reportMissingImports]
+
+    def may_try(place: int) -> bool:
+        return ray.get(attempts.may_try.remote(name, place))
+
+    result = work(may_try if ray.get(attempts.begin.remote(name)) else None)
+    ray.get(attempts.end.remote(name))
+    return result
+
+
+def _read(row: dict[str, Any], attempts: Any) -> dict[str, Any]:
     """A batch to its samples."""
-    return {"item": read_batch(row["item"])}
+    batch: Batch = row["item"]
+    return {"item": _attempted(attempts, f"read {batch.name}", partial(read_batch, batch))}
 
 
 class _Encoder:
     """An actor: one codec on one core or GPU."""
 
-    def __init__(self, shipped: list[Any], device: str) -> None:
+    def __init__(self, shipped: list[Any], device: str, attempts: Any) -> None:
         import ray  # pyright: ignore[reportMissingImports]
 
         from codec import HHCodec
 
         from .encode_batches import encode_batch, settled
 
-        self._encode_batch = encode_batch
+        self._encode_batch, self._attempts = encode_batch, attempts
         with TemporaryDirectory() as folder:
             files: Any = ray.get(shipped[0])
             for name, content in files.items():
@@ -129,7 +162,9 @@ class _Encoder:
             self._codec = settled(HHCodec.from_pretrained(folder), device)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        return {"item": self._encode_batch(self._codec, row["item"])}
+        sound: Sound = row["item"]
+        work = partial(self._encode_batch, self._codec, sound)
+        return {"item": _attempted(self._attempts, f"encode {sound.batch.name}", work)}
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from codec.audio_index import Measurement, measure_files
 
 from .files import write_json, write_json_lines
 from .manifest import MANIFEST_NAME, CorpusRow, write_manifest
-from .workers import Workers
+from .workers import DEADLY, Workers
 
 SKIPPED_NAME = "skipped.jsonl"
 FIGURES_NAME = "import.json"
@@ -204,7 +204,9 @@ def _cut_parts(
     ]
     failed: dict[str, str] = {}
     with Workers(workers) as pool:
-        results = pool.map(_cut_recording, jobs, "  recordings cut")
+        results = pool.map(
+            _cut_recording, jobs, "  recordings cut", deadly=lambda job: [DEADLY] * len(job.parts)
+        )
         for (_, group), reasons in zip(by_recording.items(), results, strict=True):
             failed |= {each.id: why for each, why in zip(group, reasons, strict=True) if why}
     return failed

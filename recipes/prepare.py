@@ -29,7 +29,7 @@ from .files import write_json_lines
 from .manifest import SPLITS, CorpusRow
 from .schema import PrepareConfig
 from .stages import say, stage_folder, write_metrics
-from .workers import Workers
+from .workers import DEADLY, Workers
 
 # Below this RMS a clip is taken for silence: its hiss must not be raised to speech level.
 SILENCE_DBFS = -70.0
@@ -157,7 +157,8 @@ def _write_store(
     """Write every readable clip into a store; return a record for each of the others."""
     unreadable: list[dict[str, Any]] = []
     work = functools.partial(prepare_clip, settings=config.prepare)
-    clips = workers.map(work, rows, f"  {rows[0].split}")
+    deadly = PreparedClip(None, DEADLY)
+    clips = workers.map(work, rows, f"  {rows[0].split}", deadly=lambda row: deadly)
     with AudioStoreWriter(folder, config.prepare.sample_rate) as writer:
         for row, clip in zip(rows, clips, strict=True):
             if clip.waveform is not None:

@@ -6,7 +6,7 @@ The phones are the 39 of ARPAbet without stress, as in the CMU pronouncing dicti
 import hashlib
 import lzma
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from .letters import apply_rules, learn_rules
@@ -20,6 +20,45 @@ PHONES: tuple[str, ...] = (
 )
 _FORMAT = "hh-slm lexicon 1"
 _RULES = "[rules]"
+
+
+class _Sayings(Mapping[str, tuple[str, ...]]):
+    """Phones of words, kept as they are written; taken apart when a word is looked up.
+
+    A dictionary has more than a hundred thousand words, of which a text needs some dozen.
+
+    Args:
+        as_written: Phones with a space between them by word.
+
+    Raises:
+        ValueError: A pronunciation is empty or holds something that is no phone.
+    """
+
+    def __init__(self, as_written: dict[str, str]) -> None:
+        self.as_written = as_written
+        known = set(PHONES)
+        if "" in as_written.values() or not known.issuperset(" ".join(as_written.values()).split()):
+            for word, said in as_written.items():
+                if not said or not known.issuperset(said.split()):
+                    expected = f"expected phones of {sorted(known)} for {word!r}"
+                    raise ValueError(f"{expected}, got {said.split()}")
+
+    @classmethod
+    def of(cls, words: Mapping[str, Sequence[str]]) -> "_Sayings":
+        """Of phones one by one."""
+        return cls({word: " ".join(said) for word, said in words.items()})
+
+    def __getitem__(self, word: str) -> tuple[str, ...]:
+        return tuple(self.as_written[word].split())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.as_written)
+
+    def __len__(self) -> int:
+        return len(self.as_written)
+
+    def __contains__(self, word: object) -> bool:
+        return word in self.as_written
 
 
 class Lexicon:
@@ -40,11 +79,7 @@ class Lexicon:
         rules: Mapping[str, tuple[str, ...]] | None = None,
         notice: str = "",
     ) -> None:
-        known = set(PHONES)
-        for word, said in words.items():
-            if not said or not known.issuperset(said):
-                raise ValueError(f"expected phones of {sorted(known)} for {word!r}, got {said}")
-        self.words = {word: tuple(said) for word, said in words.items()}
+        self.words = words if isinstance(words, _Sayings) else _Sayings.of(words)
         self.rules = dict(rules or {})
         self.notice = notice
 
@@ -104,12 +139,11 @@ class Lexicon:
             raise ValueError(f"expected {path} of format {_FORMAT!r}: {error}") from error
         notice = "\n".join(line.removeprefix("# ") for line in lines[1:start])
         rules = {key: tuple(said.split()) for key, said in _pairs(lines[stop + 1 :])}
-        words = {word: tuple(said.split()) for word, said in _pairs(lines[start + 1 : stop])}
-        return cls(words, rules, notice)
+        return cls(_Sayings(dict(_pairs(lines[start + 1 : stop]))), rules, notice)
 
     def _text(self) -> str:
         notice = [f"# {line}" for line in self.notice.splitlines()]
-        words = [f"{word}\t{' '.join(said)}" for word, said in sorted(self.words.items())]
+        words = [f"{word}\t{said}" for word, said in sorted(self.words.as_written.items())]
         rules = [f"{key}\t{' '.join(said)}" for key, said in sorted(self.rules.items())]
         return "\n".join([_FORMAT, *notice, "[words]", *words, _RULES, *rules, ""])
 
@@ -147,6 +181,7 @@ def read_dictionary(lines: Iterable[str]) -> dict[str, tuple[str, ...]]:
     return words
 
 
-def _pairs(lines: Iterable[str]) -> list[tuple[str, str]]:
-    pairs = (line.partition("\t") for line in lines)
-    return [(key, said) for key, _, said in pairs]
+def _pairs(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for line in lines:
+        key, _, said = line.partition("\t")
+        yield key, said

@@ -9,7 +9,6 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from x_transformers.x_transformers import Attention, Decoder, FeedForward
 
 from .attention import AttentionContext, ContextAttend, cached_mask, rotations
 from .cache import KVCache
@@ -19,8 +18,12 @@ from .config import SpeechLMConfig
 from .loss import mean_nll, token_nll
 from .norms import add_norm_eps, rotary_frequencies
 from .packing import packed_attention
+from .stand_ins import without_einx
 from .tokenizers import Tokenizer
 from .vocabulary import Vocabulary
+
+with without_einx():
+    from x_transformers.x_transformers import Attention, Decoder, FeedForward
 
 # Models that come with the package, by name.
 BUNDLED = Path(__file__).resolve().parent / "pretrained"

@@ -76,3 +76,26 @@ def make_config(tmp_path: Path) -> Callable[..., Config]:
         return load_config(path, [f"corpus={corpus}", f"run={tmp_path / 'run'}", *overrides])
 
     return make
+
+
+STAND_IN = """
+import os
+import soundfile
+
+opened = soundfile.SoundFile.__init__
+
+def open_or_die(self, file, *arguments, **options):
+    if "poison" in str(file):
+        os._exit(9)
+    opened(self, file, *arguments, **options)
+
+soundfile.SoundFile.__init__ = open_or_die
+"""
+
+
+@pytest.fixture(scope="session")
+def poison(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A PYTHONPATH with which a process dies of opening a recording named `poison...`."""
+    folder = tmp_path_factory.mktemp("poison")
+    (folder / "sitecustomize.py").write_text(STAND_IN, encoding="utf-8")
+    return str(folder)

@@ -4,12 +4,14 @@ import itertools
 import json
 import random
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from omegaconf import OmegaConf
 
 import recipes.encode_corpus as stage
 from codec import CodecConfig, HHCodec
@@ -23,6 +25,7 @@ from recipes.stages import run_stage, run_stages
 from slm import TokenStore
 from slm.shards import check_store
 
+ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("encode_corpus.shard_codes=40", "encode_corpus.batch_seconds=1")
 
 
@@ -241,3 +244,63 @@ def test_several_processes_give_the_bytes_of_one(prepared):
     shutil.rmtree(folder)
     settings = prepared(*many, "encode_corpus.workers=2")
     assert files_of(run_stage(settings, "encode_corpus").folder) == expected
+
+
+@pytest.fixture
+def poisoned(prepared, save_records):
+    """`poisoned(*settings)`: settings of a run with a deadly recording, and all else it makes."""
+
+    def settings_of(*overrides):
+        settings = prepared(
+            "encode_corpus.recordings=true", "prepare.max_unreadable=0.4", *overrides
+        )
+        corpus = Path(settings.corpus)
+        lines = (corpus / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
+        records = [json.loads(line) for line in lines]
+        records[4]["audio"] = "audio/poison.wav"
+        save_records(corpus, records)
+        (corpus / "audio/poison.wav").write_bytes(b"RIFF")  # here it is just unreadable
+        folder = run_stage(settings, "encode_corpus").folder
+        made = files_of(folder)
+        shutil.rmtree(folder)
+        return settings, {name: made[name] for name in made if "done.json" not in name}
+
+    return settings_of
+
+
+def bad_ids(folder):
+    lines = (folder / "bad_files.jsonl").read_text(encoding="utf-8").splitlines()
+    records = [json.loads(line) for line in lines]
+    assert all("died" in record["reason"] for record in records)
+    return [record["id"] for record in records]
+
+
+@pytest.mark.slow
+def test_a_recording_that_kills_workers_is_listed_and_the_rest_encoded(
+    poisoned, poison, monkeypatch
+):
+    settings, expected = poisoned()
+    settings.encode_corpus.workers = 2
+    monkeypatch.setattr("recipes.workers.IN_FLIGHT", 2)
+    monkeypatch.setenv("PYTHONPATH", poison)
+    folder = run_stage(settings, "encode_corpus").folder
+    assert bad_ids(folder) == ["train_4"]
+    assert expected.items() <= files_of(folder).items()
+
+
+@pytest.mark.slow
+def test_a_recording_that_kills_the_command_is_listed_by_the_next_one(
+    poisoned, poison, monkeypatch, tmp_path
+):
+    settings, expected = poisoned()
+    monkeypatch.setenv("PYTHONPATH", poison)
+    config = ["corpus", "run", "codec.start", *(key.split("=")[0] for key in SMALL)]
+    config += ["encode_corpus.recordings", "prepare.max_unreadable"]
+    overrides = [f"{key}={OmegaConf.select(OmegaConf.structured(settings), key)}" for key in config]
+    command = [sys.executable, "-m", "recipes.encode_corpus", str(tmp_path / "settings.yaml")]
+    died = subprocess.run([*command, *overrides], cwd=ROOT, capture_output=True, check=False)
+    assert died.returncode == 9
+    folder = run_stage(settings, "encode_corpus").folder
+    assert bad_ids(folder) == ["train_4"]
+    assert expected.items() <= files_of(folder).items()
+    assert not list(folder.glob(".working_on"))

@@ -39,6 +39,53 @@ if __name__ == "__main__":
 """
 
 
+DEADLY = """
+import os, sys
+from recipes.workers import Workers
+
+def work(item):
+    if item in (3, 20):
+        os._exit(9)
+    return item * item
+
+def died(item):
+    return -item
+
+if __name__ == "__main__":
+    with Workers(2) as workers:
+        if sys.argv[1] == "listed":
+            print(list(workers.map(work, range(40), "working", deadly=died)))
+        else:
+            list(workers.map(work, range(40), "working"))
+"""
+
+
+def run_deadly(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    script = folder / "deadly.py"
+    script.write_text(DEADLY)
+    return subprocess.run(
+        [sys.executable, str(script), *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_items_that_end_their_worker_cost_no_other_item(tmp_path: Path) -> None:
+    result = run_deadly(tmp_path, "listed")
+    assert result.returncode == 0, result.stderr
+    squares = [-item if item in (3, 20) else item * item for item in range(40)]
+    assert result.stdout.strip() == str(squares)
+    assert "a worker process died" in result.stderr
+
+
+def test_a_worker_that_dies_is_an_error_where_nobody_says_what_to_do(tmp_path: Path) -> None:
+    result = run_deadly(tmp_path, "raised")
+    assert result.returncode == 1
+    assert "BrokenProcessPool" in result.stderr
+
+
 def children_of(pid: int) -> list[int]:
     path = Path(f"/proc/{pid}/task/{pid}/children")
     return [int(child) for child in path.read_text().split()] if path.exists() else []
