@@ -1,7 +1,12 @@
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from codec import HHCodec
 from recipes.config import ConfigError, load_config
 from recipes.stages import StageError, run_stages, settings_of
 from recipes.train_codec import build_codec, fit_config
@@ -50,3 +55,28 @@ def test_two_stages_of_several_devices_are_refused_in_one_command(tmp_path):
     with pytest.raises(StageError, match="train_codec and train_slm: the other processes"):
         run_stages(config, config.stages)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_processes_that_the_command_starts_train_every_phase_and_the_first_saves(
+    make_corpus, tmp_path
+):
+    """And goes on alone, with the stage that comes next."""
+    corpus, _ = make_corpus((4, 2, 1))
+    command = [sys.executable, "-m", "recipes.run_all", str(CONFIGS / "smoke.yaml")]
+    command += ["stages=prepare,train_codec,encode_corpus", f"run={tmp_path / 'run'}", "threads=2"]
+    command += [f"corpus={corpus}", "train_codec.accelerator=cpu", "train_codec.devices=2"]
+    # a launcher's variables around the tests would be taken for those of this one
+    names = {"RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "NODE_RANK"}
+    environment = {k: v for k, v in os.environ.items() if k not in names}
+    environment |= {"PYTHONPATH": str(CONFIGS.parents[1]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    stage = tmp_path / "run" / "train_codec"
+    figures = json.loads((stage / "done.json").read_text())["metrics"]
+    assert HHCodec.from_pretrained(stage / "model").fingerprint == figures["fingerprint"]
+    for phase in ("vocoder", "vocoder_gan", "codec"):
+        lines = (stage / phase / "metrics.jsonl").read_text().splitlines()
+        splits = [json.loads(line)["split"] for line in lines]
+        assert splits.count("train") == splits.count("valid") == 1, phase
+    assert (tmp_path / "run" / "encode_corpus" / "done.json").is_file()
