@@ -17,8 +17,8 @@ from .dashboard import Dashboard
 from .data import CodecData, CropBatches, Sources, source_shares
 from .ema import load_averages
 from .model import HHCodec
-from .parallel import check_shares, process_rank, wait_for_all
-from .phases import STRATEGIES, FitConfig, PhaseConfig
+from .parallel import process_rank, wait_for_all
+from .phases import STRATEGIES, FitConfig, PhaseConfig, check_shares
 from .training import CodecTraining
 
 __all__ = ["CHECKPOINT", "METRICS", "fit_codec_phase", "load_phase_codec"]

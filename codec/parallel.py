@@ -36,24 +36,6 @@ def process_rank() -> int:
     return int(os.environ.get("NODE_RANK", 0)) + int(os.environ.get("LOCAL_RANK", 0))
 
 
-def check_shares(what: str, batch_size: int, processes: int) -> None:
-    """Refuse a batch that does not divide into equal shares.
-
-    Args:
-        what: whose batch, for the message.
-        batch_size: crops.
-        processes: R.
-
-    Raises:
-        ValueError: naming `what` and both numbers.
-    """
-    if batch_size % processes:
-        raise ValueError(
-            f"{what}: batch_size: expected a multiple of {processes} processes (devices x "
-            f"num_nodes), got {batch_size}"
-        )
-
-
 def wait_for_all() -> None:
     """Go on when every process is here."""
     if _in_group():

@@ -219,3 +219,21 @@ class FitConfig:
     tensorboard: bool = False
     critics_from: str = ""
     earlier_phases: tuple[str, ...] = ()
+
+
+def check_shares(what: str, batch_size: int, processes: int) -> None:
+    """Refuse a batch that does not divide into equal shares.
+
+    Args:
+        what: whose batch, for the message.
+        batch_size: crops.
+        processes: R.
+
+    Raises:
+        ValueError: naming `what` and both numbers.
+    """
+    if batch_size % processes:
+        raise ValueError(
+            f"{what}: batch_size: expected a multiple of {processes} processes (devices x "
+            f"num_nodes), got {batch_size}"
+        )

@@ -146,10 +146,10 @@ class SLMVQ(nn.Module):
             ValueError: a code lies outside 0..codebook_size - 1.
         """
         size = self.config.codebook_size
-        if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < size:
-            raise ValueError(
-                f"expected codes in 0..{size - 1}, got {int(codes.min())}..{int(codes.max())}"
-            )
+        # One copy from the device for both: it waits for all that was begun there.
+        low, high = torch.stack(codes.aminmax()).tolist() if codes.numel() else (0, 0)
+        if not 0 <= low <= high < size:
+            raise ValueError(f"expected codes in 0..{size - 1}, got {low}..{high}")
         return self.codebook[codes].transpose(1, 2)
 
     @torch.no_grad()

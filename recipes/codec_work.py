@@ -38,8 +38,7 @@ from codec.adversary import judge
 from codec.discriminators import Discriminators
 from codec.generator import generate, supervised_terms
 from codec.mel import MultiScaleMel
-from codec.parallel import check_shares
-from codec.phases import DiscriminatorConfig, LossWeights, PhaseConfig
+from codec.phases import DiscriminatorConfig, LossWeights, PhaseConfig, check_shares
 
 from .accelerators import Accelerator
 from .planning import AVERAGES, GRADIENT, OPTIMIZER_BYTES, WEIGHT

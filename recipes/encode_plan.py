@@ -27,7 +27,7 @@ from .prepare import store_row
 from .workers import DEADLY
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Clip:
     """One clip to encode: what the store keeps of it, where it is, how many codes it should have.
 

@@ -15,7 +15,7 @@ from .prepare import prepare_clip
 from .schema import PrepareConfig
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Span:
     """Samples of a prepared store: [start, start + num_samples) of its file."""
 
@@ -41,7 +41,7 @@ class Span:
         return {}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Recording:
     """A recording of the corpus from a sample on, to be made what `prepare` would have made it."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from .files import write_json_lines
 
 SPLITS = ("train", "valid", "test")
 MANIFEST_NAME = "manifest.jsonl"
+_SHORT = 32  # characters of a value that other rows may well have, too
 _TEXT_FIELDS = ("id", "audio", "text", "speaker", "lang")
 
 
@@ -26,7 +28,7 @@ class ManifestError(ValueError):
     """A manifest that breaks the schema; names the file, the line and the field."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CorpusRow:
     """One clip of a corpus.
 
@@ -153,11 +155,17 @@ def _parse_line(line: str, *, where: str, folder: Path) -> CorpusRow:
         audio=folder / record["audio"],
         duration=seconds,
         text=record["text"],
-        speaker=record["speaker"],
-        lang=record["lang"],
-        split=split,
-        extra={name: value for name, value in record.items() if name not in known},
+        # Of these there are few, and a corpus may have millions of rows.
+        speaker=sys.intern(record["speaker"]),
+        lang=sys.intern(record["lang"]),
+        split=sys.intern(split),
+        extra={name: _shared(value) for name, value in record.items() if name not in known},
     )
+
+
+def _shared(value: Any) -> Any:
+    """A short string as the one object that all rows with it have; anything else as it is."""
+    return sys.intern(value) if isinstance(value, str) and len(value) <= _SHORT else value
 
 
 def _shown(record: dict[str, Any], name: str) -> str:

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from codec.parallel import check_shares
+from codec.phases import check_shares
 from slm.config import SpeechLMConfig
 from slm.vocabulary import Vocabulary
 

@@ -1,4 +1,4 @@
-"""Settings are read without the seconds that torch takes to load."""
+"""What is not needed is not loaded: counted in modules of a fresh process, not in seconds."""
 
 from __future__ import annotations
 
@@ -12,13 +12,69 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.mark.parametrize("module", ["codec.phases", "slm.config", "recipes.schema", "codec.cli"])
-def test_settings_load_without_torch(module: str) -> None:
-    code = f"import sys, {module}; print([m for m in ('torch', 'lightning') if m in sys.modules])"
+# Heavy packages that are for some of what can be done.
+SELDOM = ("lightning", "transformers", "matplotlib", "tensorboard", "ray", "lhotse", "scipy.signal")
+# What the packages that our models are built on would load, longer than torch takes itself.
+BROUGHT_ALONG = ("einx", "sympy", "torch._dynamo", "huggingface_hub", "torch.distributed.fsdp")
+
+
+def loaded(code: str, *names: str) -> list[str]:
+    """Those of some modules that a fresh process has loaded after it ran `code`."""
+    shown = f"import sys; sys.stdout.write(' '.join(m for m in {names} if m in sys.modules))"
     result = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", f"{code}\n{shown}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    assert result.stdout.strip() == "[]"
+    return result.stdout.split()
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["codec", "slm", "eval", "codec.phases", "slm.config", "recipes.schema", "recipes.encode_ray"],
+)
+def test_settings_load_without_torch(module: str) -> None:
+    assert loaded(f"import {module}", "torch", *SELDOM) == []
+
+
+@pytest.mark.parametrize("module", ["codec.cli", "slm.cli", "eval.cli"])
+def test_help_is_shown_without_torch(module: str) -> None:
+    code = f"""
+import contextlib, io, {module} as command
+with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+    command.main(["--help"])
+"""
+    assert loaded(code, "torch", *SELDOM) == []
+
+
+SPEAKING = """
+import torch
+from codec import HHCodec
+from slm import SpeechLM, TokenStore
+codec = HHCodec.from_pretrained("hh-mini-24k")
+codes, lengths = codec.encode(torch.randn(1, 4000))
+codec.decode(codes, lengths)
+lm = SpeechLM.from_pretrained("hh-mini-slm")
+"""
+
+
+def test_the_shipped_models_load_and_work_without_compilers_and_trainers() -> None:
+    assert loaded(SPEAKING, "torch", *SELDOM, *BROUGHT_ALONG) == ["torch"]
+
+
+def test_einx_is_there_once_it_is_called() -> None:
+    code = """
+import torch, codec.stages, slm.model
+from vector_quantize_pytorch.residual_vq import get_at
+assert "einx" not in __import__("sys").modules
+table, places = torch.arange(6.0).reshape(3, 2), torch.tensor([2, 0])
+assert get_at("[n] d, b -> b d", table, places).tolist() == [[4.0, 5.0], [0.0, 1.0]]
+import x_transformers.x_transformers as library
+assert library.einx.add("a, b -> a b", places, places).tolist() == [[4, 2], [2, 0]]
+"""
+    assert loaded(code, "einx") == ["einx"]
 
 
 @pytest.mark.parametrize("package", ["codec", "slm"])
