@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from codec import HHCodec
+from codec import HHCodec, StreamDecoder
 from codec.audio import read_audio, write_audio
 
 from .aligned_generation import AlignedRequest, AlignedSpeaking, speak_aligned
@@ -223,7 +223,8 @@ class Synthesizer:
         The first chunk comes after `window.delay_codes` codes. Runaway speech is not drawn anew.
 
         Yields:
-            (T,) float32; together one attempt of `tts`, up to what the decoder hears further off.
+            (T,) float32; together one attempt of `tts`, up to what the decoder hears further off
+            (`codec.StreamDecoder`).
         """
         speaking: BeingSpoken
         settings = settings or self.lm.config.sampling
@@ -244,13 +245,13 @@ class Synthesizer:
                 unguided=[torch.from_numpy(start.without_text)],
                 rules=self.stop_rules,
             )
+        window = window or StreamWindow()
         yield from decode_while_speaking(
             speaking,
-            self.decode,
+            StreamDecoder(self.codec, **vars(window)),
             self.lm.vocabulary.token_to_code,
             given=given,
             hop_length=self.codec.hop_length,
-            window=window or StreamWindow(),
         )
 
     def continue_speech(
