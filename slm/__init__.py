@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from .stopping import StopRules
     from .store import TokenStore, TokenStoreWriter
     from .streaming import StreamWindow
-    from .synthesis import Synthesis, Synthesizer
+    from .synthesis import Synthesizer
     from .text import TextTokenizer
     from .training import SpeechLMTraining, fit_speech_lm
+    from .utterance import Synthesis
     from .vocabulary import Vocabulary
     from .voices import choose_voices, load_voices, save_voices
     from .warm_start import rows_of_pieces
@@ -89,7 +90,7 @@ _MODULE_OF = {
     "SpeechLMTraining": ".training",
     "StopRules": ".stopping",
     "StreamWindow": ".streaming",
-    "Synthesis": ".synthesis",
+    "Synthesis": ".utterance",
     "Synthesizer": ".synthesis",
     "TextTokenizer": ".text",
     "TokenStore": ".store",

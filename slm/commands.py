@@ -14,7 +14,8 @@ from .model import pretrained_folder
 from .normalization import spoken_form
 from .ranking import Ranking, load_verifier
 from .speech import join, speak_best, speak_long
-from .synthesis import Synthesis, Synthesizer
+from .synthesis import Synthesizer
+from .utterance import Synthesis
 from .voices import default_voice
 
 
