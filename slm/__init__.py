@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from .generation import Generation, generate
     from .llama import export_llama, import_llama, llama_sizes
     from .model import SpeechLM
-    from .normalization import sentences, spoken_form
+    from .normalization import spoken_form
     from .placement import place_codes
     from .ranking import Verifier, rank
     from .scoring import Score, log_likelihood, nats_per_code
     from .shares import process_rank
     from .speech import BestOf, join, speak_best, speak_long
+    from .splitting import sentences
     from .stopping import StopRules
     from .store import TokenStore, TokenStoreWriter
     from .streaming import StreamWindow
@@ -115,7 +116,7 @@ _MODULE_OF = {
     "rank": ".ranking",
     "rows_of_pieces": ".warm_start",
     "save_voices": ".voices",
-    "sentences": ".normalization",
+    "sentences": ".splitting",
     "speak_best": ".speech",
     "speak_long": ".speech",
     "spoken_form": ".normalization",

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .normalization import sentences
 from .ranking import Ranking, Verifier, likelihood, rank
 from .resampling import derived_seed
+from .splitting import sentences
 from .synthesis import Synthesizer
 from .utterance import Synthesis
 
