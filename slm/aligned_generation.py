@@ -18,6 +18,7 @@ from .model import SpeechLM
 from .phone_text import DURATION_START, MAX_DURATION, PAUSE_ID, UNIT_COUNT, is_word_start
 from .sampling import choose
 from .sequence import aligned_prefix, unit_tokens
+from .steps import open_steps
 
 # Codes: no phone lasts longer than half a second, no pause within a sentence longer than a second.
 LONGEST_PHONE = 12
@@ -69,7 +70,7 @@ class AlignedSpeaking:
     Args:
         lm: A model of aligned speech in eval mode.
         requests: One a row.
-        settings: How codes are drawn; guidance and rounded weights are not to be had here.
+        settings: How codes are drawn; guidance is not to be had here.
         duration_settings: How durations are drawn; as codes when None.
 
     Raises:
@@ -88,10 +89,13 @@ class AlignedSpeaking:
         self._settings = settings or GenerationSettings()
         self._duration_settings = duration_settings or self._settings
         _check(lm, self._settings, self._duration_settings)
-        self._lm = lm
         self._rows = self._active = [_open(lm, request) for request in requests]
-        room = max(row.most_tokens() for row in self._rows)
-        self._cache = lm.new_cache(len(self._rows), min(room, lm.config.max_seq_len))
+        room = min(max(row.most_tokens() for row in self._rows), lm.config.max_seq_len)
+        self._steps = open_steps(lm, self._settings, len(self._rows), room)
+        start = lm.vocabulary.text_start + DURATION_START
+        self._durations = range(start, start + MAX_DURATION + 1)
+        self._codes = range(lm.vocabulary.code_start, lm.vocabulary.vocab_size)
+        self._is_open = False
 
     @property
     def done(self) -> bool:
@@ -124,41 +128,32 @@ class AlignedSpeaking:
         if len(going) < len(self._active):
             self._active = [self._active[n] for n in going]
             if going:
-                self._cache.keep(torch.tensor(going, device=hidden.device))
+                self._steps.keep(going)
 
     def _read(self) -> Tensor:
         """Feed every row what it has waiting; hidden states (B, D) after its last token."""
-        width = max(len(row.waiting) for row in self._active)
-        tokens, places = [], []
+        waiting = [row.waiting for row in self._active]
         for row in self._active:
-            # A row with less to read reads its last token again, at the same place.
-            spare = width - len(row.waiting)
-            tokens.append(row.waiting + row.waiting[-1:] * spare)
-            ends = list(range(row.length, row.length + len(row.waiting)))
-            places.append(ends + ends[-1:] * spare)
             row.length += len(row.waiting)
             row.waiting = []
-        device = self._lm.head.weight.device
-        hidden = self._lm.step(
-            torch.tensor(tokens, device=device), torch.tensor(places, device=device), self._cache
-        )
-        return hidden[:, -1]
+        if self._is_open:
+            return self._steps.feed(waiting)
+        self._is_open = True
+        return self._steps.admit([torch.tensor(tokens) for tokens in waiting])
 
     def _draw_durations(self, rows: list["_Row"], hidden: Tensor, uniforms: Tensor) -> None:
-        start = self._lm.vocabulary.text_start + DURATION_START
-        weight = self._lm.head.weight[start : start + MAX_DURATION + 1]
-        logits = (hidden @ weight.T).float()
+        logits = self._steps.logits(hidden, (self._durations,))
         for index, row in enumerate(rows):
             fewest, most = row.bounds()
             logits[index, :fewest] = float("-inf")
             logits[index, most + 1 :] = float("-inf")
         counts = choose(logits, uniforms.to(hidden.device), self._duration_settings)
         for row, count in zip(rows, counts.tolist(), strict=True):
-            row.begin(count, start)
+            row.begin(count, self._durations.start)
 
     def _draw_codes(self, rows: list["_Row"], hidden: Tensor, uniforms: Tensor) -> None:
-        start, settings = self._lm.vocabulary.code_start, self._settings
-        logits = (hidden @ self._lm.head.weight[start:].T).float()
+        start, settings = self._codes.start, self._settings
+        logits = self._steps.logits(hidden, (self._codes,))
         recent = None
         if settings.repetition_window:
             recent = torch.tensor([row.recent(settings.repetition_window, start) for row in rows])
@@ -281,8 +276,7 @@ def _check(lm: SpeechLM, *settings: GenerationSettings) -> None:
     if not lm.config.is_aligned:
         raise ValueError("expected a model of aligned speech, got one with lookahead 0")
     for each in settings:
-        if each.guidance != 1 or each.weights != "exact" or not each.use_cache:
+        if each.guidance != 1:
             raise ValueError(
-                "expected guidance 1, exact weights and a cache for a model of aligned speech, "
-                f"got {each}"
+                f"expected guidance 1 for a model of aligned speech, got {each.guidance}"
             )

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 from x_transformers import AutoregressiveWrapper, TransformerWrapper
 
-from .config import GenerationSettings, SpeechLMConfig
+from .config import ENGINES, GenerationSettings, SpeechLMConfig
 from .generation import generate
 from .llama import export_llama
 from .model import SpeechLM, new_decoder
+from .native_build import is_available
 from .vocabulary import Vocabulary
 
 # Llama-like proportions, four query heads a key head. Parameters with 512 pieces and 8192 codes.
@@ -21,31 +22,30 @@ SIZES: dict[str, dict[str, Any]] = {
     "1M": {"dim": 64, "num_layers": 2, "num_heads": 4, "dim_head": 16},
     "10M": {"dim": 256, "num_layers": 8, "num_heads": 4, "dim_head": 64},
     "43M": {"dim": 512, "num_layers": 12, "num_heads": 8, "dim_head": 64},
+    "125M": {"dim": 896, "num_layers": 12, "num_heads": 16, "dim_head": 64},
+    "350M": {"dim": 1280, "num_layers": 19, "num_heads": 20, "dim_head": 64},
 }
 OTHERS = ("stock", "transformers")
-_OWN = {
-    "exact": {},
-    "compiled": {"compile": True},
-    "int8": {"weights": "int8"},
-    "bf16": {"weights": "bf16"},
-    "compiled_int8": {"weights": "int8", "compile": True},
-    "compiled_bf16": {"weights": "bf16", "compile": True},
-}
+_WEIGHTS = ("exact", "bf16", "int8")
 _PROMPT_TOKENS = 32
 _GREEDY = GenerationSettings(temperature=0)
 
 
-def names(compiled: bool = True) -> list[str]:
-    """Contestants that can run here.
+def engines(device: str = "cpu") -> list[str]:
+    """Engines of `slm.config.ENGINES` that a device has, the plainest first."""
+    if torch.device(device).type == "cuda":
+        return ["torch", "graphs"]
+    return ["torch", "native"] if is_available() else ["torch"]
 
-    Args:
-        compiled: Whether to name those whose steps are compiled.
-    """
+
+def names(device: str = "cpu") -> list[str]:
+    """Contestants that can run here: others, then ENGINE and ENGINE_WEIGHTS of ours."""
     found = [name for name in OTHERS if name == "stock" or importlib.util.find_spec(name)]
-    return found + [name for name in _OWN if compiled or not name.startswith("compiled")]
+    own = [(engine, weights) for engine in engines(device) for weights in _WEIGHTS]
+    return found + [name if kind == "exact" else f"{name}_{kind}" for name, kind in own]
 
 
-def random_lm(size: str, seed: int = 0, max_seq_len: int = 2048) -> SpeechLM:
+def random_lm(size: str, seed: int = 0, max_seq_len: int = 4096) -> SpeechLM:
     """An untrained model of one of `SIZES`, in eval mode, with a quarter as many key heads.
 
     Raises:
@@ -78,7 +78,7 @@ def stock_twin(lm: SpeechLM) -> AutoregressiveWrapper:
     state = net.state_dict()
     state |= {"token_emb.emb.weight": lm.embedding.weight, "to_logits.weight": lm.head.weight}
     net.load_state_dict(state)
-    return AutoregressiveWrapper(net).eval()
+    return AutoregressiveWrapper(net).to(lm.head.weight.device).eval()
 
 
 def transformers_twin(lm: SpeechLM) -> Any:
@@ -87,14 +87,16 @@ def transformers_twin(lm: SpeechLM) -> Any:
 
     with tempfile.TemporaryDirectory() as folder:
         export_llama(lm, folder)
-        return LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+        model: Any = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    return model.to(lm.head.weight.device).eval()
 
 
 def prompt_tokens(lm: SpeechLM, rows: int) -> Tensor:
     """(rows, 32) int64 code tokens, the same every time."""
     generator = torch.Generator().manual_seed(0)
     start, stop = lm.vocabulary.code_start, lm.vocabulary.vocab_size
-    return torch.randint(start, stop, (rows, _PROMPT_TOKENS), generator=generator)
+    tokens = torch.randint(start, stop, (rows, _PROMPT_TOKENS), generator=generator)
+    return tokens.to(lm.head.weight.device)
 
 
 def contestant(lm: SpeechLM, name: str, rows: int, new_tokens: int) -> Callable[[], object]:
@@ -115,9 +117,10 @@ def contestant(lm: SpeechLM, name: str, rows: int, new_tokens: int) -> Callable[
         return lambda: stock.generate(prompts, new_tokens, temperature=0.0, cache_kv=True)
     if name == "transformers":
         return _transformers_run(lm, prompts, new_tokens)
-    if name not in _OWN:
+    engine, _, weights = name.partition("_")
+    if engine not in ENGINES or weights not in ("", *_WEIGHTS):
         raise ValueError(f"expected a contestant of {names()}, got {name!r}")
-    settings = replace(_GREEDY, **_OWN[name])
+    settings = replace(_GREEDY, engine=engine, weights=weights or "exact")
     return lambda: generate(
         lm, list(prompts), settings, max_new_tokens=new_tokens, min_new_tokens=new_tokens
     )

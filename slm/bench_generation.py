@@ -15,11 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .bench import OTHERS, contestant, names, prompt_tokens, random_lm
-from .compilation import CompiledDecoder, can_compile
-from .decoding import FusedDecoder, RowCache, fused_decoder
+from .bench import OTHERS, contestant, engines, names, prompt_tokens, random_lm
+from .config import GenerationSettings
+from .merging import Outputs, spoken_outputs
 from .model import SpeechLM
-from .throughput import process_peak_memory
+from .steps import Steps, open_steps
+from .throughput import process_peak_memory, wait_for_device
 
 _NEAR, _FAR = 100, 2000
 _STEPS = 8  # timed together where single steps are
@@ -31,9 +32,9 @@ def bench_generation(
     new_tokens: int = 128,
     rounds: int = 3,
     batch_size: int = 16,
-    compiled: bool = True,
     only: Sequence[str] = (),
     memory: bool = False,
+    device: str = "cpu",
 ) -> dict[str, Any]:
     """Tokens a second of one size, of others and ours, at batch 1 and at `batch_size`.
 
@@ -42,31 +43,28 @@ def bench_generation(
         new_tokens: Generated a row and round, after a prompt of 32.
         rounds: Of which the fastest counts.
         batch_size: Of the larger batch.
-        compiled: Also time compiled steps, where there is a compiler.
         only: Contestants to time; empty for all that can run here.
         memory: Also measure each contestant's peak memory, in a process of its own.
+        device: Where to run.
 
     Returns:
-        Tokens a second of each contestant, the ratios to stock, and where ours run: seconds of
-        compiling, the ceiling, the share of it that is reached, and what a step at position 2000
-        costs over one at 100, each for steps that are not compiled and for compiled ones.
+        Tokens a second of each contestant, the ratios to stock, and where ours run: the ceiling,
+        the share of it that is reached, and what a step at position 2000 costs over one at 100,
+        each for every engine.
 
     Raises:
         ValueError: A size or a contestant that is not known.
     """
-    lm = random_lm(size)
-    compiled = compiled and can_compile(lm.head.weight.device)
-    chosen = list(only) or names(compiled)
+    lm = random_lm(size).to(device)
+    chosen = list(only) or names(device)
     runs: dict[str, Callable[[], object]] = {}
     for rows in (1, batch_size):
         for name in chosen:
-            if rows == 1 or name in (*OTHERS, "exact") or name in only:
+            if rows == 1 or name in (*OTHERS, *engines(device)) or name in only:
                 runs[f"{name}_batch_{rows}"] = contestant(lm, name, rows, new_tokens)
-    kinds = {"exact": FusedDecoder, "compiled": CompiledDecoder}
     # One alone is timed for its memory, to which nothing else may add.
-    own = {name: kind for name, kind in kinds.items() if name in chosen and len(chosen) > 1}
-    compiling = _compile(lm, chosen)
-    probes = {f"{name}/{n}": r for name, kind in own.items() for n, r in _places(lm, kind).items()}
+    own = [name for name in engines(device) if name in chosen and len(chosen) > 1]
+    probes = {f"{name}/{n}": run for name in own for n, run in _places(lm, name, rounds).items()}
     if own:
         probes |= _reads(lm)
     seconds = _fastest(runs | probes, rounds)
@@ -75,10 +73,9 @@ def bench_generation(
         "parameters": lm.num_parameters,
         "threads": torch.get_num_threads(),
         "new_tokens": new_tokens,
-        "compile_seconds": compiling,
     }
     report |= _rates({name: seconds[name] for name in runs}, new_tokens)
-    report |= _steps(seconds, list(own))
+    report |= _steps(seconds, own)
     if own:
         read = 4 * _weights_read(lm)
         report["ceiling_bytes_per_second"] = read * report["ceiling_tokens_per_second"]
@@ -111,31 +108,24 @@ def table(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _compile(lm: SpeechLM, chosen: Sequence[str]) -> float | None:
-    """Seconds that compiling took, before anything is timed; None where nothing is compiled."""
-    if "compiled" not in chosen:
-        return None
-    decoder = fused_decoder(lm, "exact", CompiledDecoder)
-    assert isinstance(decoder, CompiledDecoder)
-    start = time.perf_counter()
-    decoder.warm_up()
-    return time.perf_counter() - start
-
-
-def _places(lm: SpeechLM, kind: type[FusedDecoder]) -> dict[str, Callable[[], object]]:
-    decoder = fused_decoder(lm, "exact", kind)
-    cache = decoder.new_cache(1, lm.config.max_seq_len)
+def _places(lm: SpeechLM, engine: str, rounds: int) -> dict[str, Callable[[], object]]:
+    """Steps of one row from positions 100 and 2000 on, further on in every round."""
+    settings, outputs = GenerationSettings(temperature=0, engine=engine), spoken_outputs(lm)
     token = prompt_tokens(lm, 1)[:, 0]
-    return {
-        "near": lambda: _walk(decoder, cache, token, _NEAR),
-        "far": lambda: _walk(decoder, cache, token, _FAR),
-    }
+
+    def walk(place: int) -> Callable[[], object]:
+        steps = open_steps(lm, settings, 1, place + (rounds + 1) * _STEPS)
+        with torch.no_grad():
+            steps.admit([token.expand(place)])
+        return lambda: _walk(steps, token, outputs)
+
+    return {"near": walk(_NEAR), "far": walk(_FAR)}
 
 
 @torch.no_grad()
-def _walk(decoder: FusedDecoder, cache: RowCache, token: Tensor, place: int) -> None:
-    for step in range(_STEPS):
-        decoder.step(token, [place + step], cache)
+def _walk(steps: Steps, token: Tensor, outputs: Outputs) -> None:
+    for _ in range(_STEPS):
+        steps.logits(steps.next(token), outputs)
 
 
 def _weights_read(lm: SpeechLM) -> int:
@@ -147,7 +137,9 @@ def _weights_read(lm: SpeechLM) -> int:
 def _reads(lm: SpeechLM) -> dict[str, Callable[[], object]]:
     """Ways to read as many numbers as a step reads weights."""
     width = lm.config.dim
-    matrix, vector = torch.randn(_weights_read(lm) // width, width), torch.randn(width)
+    device = lm.head.weight.device
+    matrix = torch.randn(_weights_read(lm) // width, width, device=device)
+    vector = torch.randn(width, device=device)
 
     def repeated(read: Callable[[], object]) -> Callable[[], object]:
         return lambda: [read() for _ in range(_STEPS)]
@@ -163,8 +155,10 @@ def _fastest(contestants: dict[str, Callable[[], object]], rounds: int) -> dict[
     best = dict.fromkeys(contestants, float("inf"))
     for turn in range(rounds + 1):
         for name, run in contestants.items():
+            wait_for_device()
             start = time.perf_counter()
             run()
+            wait_for_device()
             if turn:
                 best[name] = min(best[name], time.perf_counter() - start)
     return best

@@ -17,7 +17,13 @@ from .bench import names, random_lm, stock_twin, transformers_twin
 from .dataset import DocumentPlan, PackedBatch, pack_best_fit, stack_rows
 from .model import SpeechLM
 from .sequence import Document, build_document
-from .throughput import measured_peak_flops, peak_flops, peak_memory, training_flops
+from .throughput import (
+    measured_peak_flops,
+    peak_flops,
+    peak_memory,
+    training_flops,
+    wait_for_device,
+)
 
 _SECONDS = (8.0, 12.0)  # of the utterances, ten on average
 _PIECES_PER_SECOND = 5.0  # of English read aloud, in pieces of a small text model
@@ -71,7 +77,7 @@ def bench_training(
     }
     if "transformers" in names():
         contestants["transformers_full"] = (_transformers_step(lm, device, bf16, compile), full)
-    seconds = _fastest(contestants, rounds, torch.device(device))
+    seconds = _fastest(contestants, rounds)
     useful = {
         name: int((batch.document_ids >= 0).sum()) for name, (_, batch) in contestants.items()
     }
@@ -206,23 +212,16 @@ def _step(
 
 
 def _fastest(
-    contestants: dict[str, tuple[Callable[[PackedBatch], None], PackedBatch]],
-    rounds: int,
-    device: torch.device,
+    contestants: dict[str, tuple[Callable[[PackedBatch], None], PackedBatch]], rounds: int
 ) -> dict[str, float]:
     """Seconds of each contestant's fastest round, after one that is not counted."""
     best = dict.fromkeys(contestants, float("inf"))
     for number in range(rounds + 1):
         for name, (step, batch) in contestants.items():
-            _wait(device)
+            wait_for_device()
             start = time.perf_counter()
             step(batch)
-            _wait(device)
+            wait_for_device()
             if number:
                 best[name] = min(best[name], time.perf_counter() - start)
     return best
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from .config import GenerationSettings
+from .config import ENGINES, GenerationSettings
 
 # What speaks where nothing else is asked for; both come with the packages.
 DEFAULT_CODEC, DEFAULT_LM = "hh-mini-24k", "hh-mini-slm"
@@ -86,13 +86,17 @@ def _parser() -> argparse.ArgumentParser:
 
     bench = commands.add_parser("bench", help="speed beside the stock decoder, same weights")
     bench.add_argument("what", choices=["generate", "train"])
-    bench.add_argument("--size", default="10M", help="1M, 10M or 43M parameters")
+    bench.add_argument("--size", default="10M", help="1M, 10M, 43M, 125M or 350M parameters")
     bench.add_argument("--new-tokens", type=int, default=128, help="generated a row and round")
     bench.add_argument("--rounds", type=int, default=3, help="of which the fastest counts")
     bench.add_argument("--batch-size", type=int, default=16, help="of the larger batch")
     bench.add_argument("--threads", type=int, default=0, help="0 leaves it to torch")
-    bench.add_argument("--no-compile", action="store_true", help="leave compiled steps out")
-    bench.add_argument("--only", action="append", help="a contestant; again for more")
+    bench.add_argument("--only", action="append", help="generate: a contestant; again for more")
+    bench.add_argument("--device", default="cpu", help="cpu or cuda")
+    bench.add_argument("--rows", type=int, default=2, help="train: of a step")
+    bench.add_argument("--row-tokens", type=int, default=1024, help="train: of a row")
+    bench.add_argument("--bf16", action="store_true", help="train: autocast to bfloat16")
+    bench.add_argument("--compile", action="store_true", help="train: compile all contestants")
     bench.add_argument(
         "--memory", action="store_true", help="also peak memory, a process for each contestant"
     )
@@ -138,9 +142,7 @@ def _add_generation(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--guidance", type=float, default=1.0, help="on the text; 1 is none")
     parser.add_argument("--weights", default="exact", help="exact, bf16 or int8")
-    parser.add_argument(
-        "--compile", action="store_true", help="wait for compiled steps first: for long jobs"
-    )
+    parser.add_argument("--engine", default="auto", help=f"of the steps: {', '.join(ENGINES)}")
 
 
 def _print_table(report: dict[str, Any], indent: str = "") -> None:

@@ -93,7 +93,15 @@ def run_bench(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.what == "train":
         from .bench_training import bench_training
 
-        return bench_training(arguments.size, rounds=arguments.rounds)
+        return bench_training(
+            arguments.size,
+            row_tokens=arguments.row_tokens,
+            rows=arguments.rows,
+            rounds=arguments.rounds,
+            device=arguments.device,
+            bf16=arguments.bf16,
+            compile=arguments.compile,
+        )
     from .bench_generation import bench_generation
 
     return bench_generation(
@@ -101,9 +109,9 @@ def run_bench(arguments: argparse.Namespace) -> dict[str, Any]:
         new_tokens=arguments.new_tokens,
         rounds=arguments.rounds,
         batch_size=arguments.batch_size,
-        compiled=not arguments.no_compile,
         only=arguments.only or (),
         memory=arguments.memory,
+        device=arguments.device,
     )
 
 
@@ -156,7 +164,7 @@ def _settings(
         repetition_window=arguments.repetition_window,
         guidance=arguments.guidance,
         weights=arguments.weights,
-        compile=arguments.compile,
+        engine=arguments.engine,
     )
 
 

@@ -40,6 +40,9 @@ _PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 
+# What computes the steps of generation; see `GenerationSettings`.
+ENGINES = ("auto", "native", "graphs", "torch")
+
 
 def _require(condition: bool, expected: str, got: object) -> None:
     if not condition:
@@ -366,8 +369,9 @@ class GenerationSettings:
             needs a model that was trained with text dropped now and then.
         use_cache: Keep keys and values between steps; False recomputes (for comparison).
         weights: "exact" for the model's own precision, "int8" or "bf16" to read fewer bytes a step.
-        compile: Compile the steps before the first one: seconds of waiting, and faster steps. For
-            long jobs; needs a C++ compiler (on CUDA Triton), without one a warning says so.
+        engine: What computes the steps, one of `ENGINES`. "native" is code compiled for this
+            processor at its first use, a second's work that is kept; it needs a C++ compiler.
+            "graphs" are CUDA graphs. "torch" runs anywhere. "auto" takes the fastest that is there.
     """
 
     temperature: float = 0.8
@@ -379,7 +383,7 @@ class GenerationSettings:
     guidance: float = 1.0
     use_cache: bool = True
     weights: str = "exact"
-    compile: bool = False
+    engine: str = "auto"
 
     def __post_init__(self) -> None:
         _require(self.temperature >= 0, "temperature >= 0", self.temperature)
@@ -392,3 +396,4 @@ class GenerationSettings:
         _require(self.guidance >= 0, "guidance >= 0", self.guidance)
         kinds = ("exact", "bf16", "int8")
         _require(self.weights in kinds, f"weights of {kinds}", repr(self.weights))
+        _require(self.engine in ENGINES, f"an engine of {ENGINES}", repr(self.engine))

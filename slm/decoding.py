@@ -1,14 +1,14 @@
 """The decoder once more, for generation: few large operations a step, weights merged beforehand.
 
 A step of one token is bound by what it reads from memory and by how many operations it issues.
-Here the weights are those of `slm.merging`, keys are kept rotated, the rotation is one complex
-product, and the head holds nothing but what may be said. Nothing is compiled, so nothing ever
-recompiles; `slm.compilation` does the same steps compiled. `SpeechLM` stays the definition of the
-model: a test holds the two together.
+Here the weights are those of `slm.merging`, keys are kept rotated, and the rotation is one complex
+product. Nothing is compiled, so that this runs anywhere; `slm.native` and `slm.graphs` are faster
+where they are to be had. `SpeechLM` stays the definition of the model: a test holds them together.
 """
 
+import weakref
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .attention import rotate
-from .merging import merged_head, merged_layers, turning_table, unit
+from .merging import Outputs, merged_head, merged_layers, turning_table, unit
 from .model import SpeechLM
 
 
@@ -110,7 +110,7 @@ class RowCache:
 
 
 class FusedDecoder:
-    """`SpeechLM` in eval mode, restricted to the end and the codes as outputs.
+    """`SpeechLM` in eval mode; hidden states lack the last norm's gain, which `logits` adds.
 
     Args:
         lm: The model; its weights are copied where they are merged.
@@ -135,8 +135,9 @@ class FusedDecoder:
             )
             for layer in merged_layers(lm)
         ]
-        self._head = matrix_of(merged_head(lm), None, weights)
         self._turns = turning_table(lm)
+        self._heads: dict[Outputs, Matrix] = {}
+        self._lm, self._weights = weakref.ref(lm), weights
 
     def new_cache(self, batch_size: int, max_len: int) -> RowCache:
         """An empty cache for `batch_size` rows of up to `max_len` tokens."""
@@ -146,24 +147,37 @@ class FusedDecoder:
         return RowCache([like.new_zeros(shape) for _ in range(config.num_layers)])
 
     def prefill(self, tokens: Tensor, lengths: Sequence[int], cache: RowCache) -> Tensor:
-        """Read whole prompts; (B, S) int64, padded on the right, to (B, 1 + codes) logits."""
+        """Read whole prompts; (B, S) int64, padded on the right, to (B, D) after each."""
         width = tokens.shape[1]
         places = torch.arange(width, device=tokens.device)
         mask = (places[None, :] <= places[:, None])[None, None]
         hidden = self._run(tokens, places.expand_as(tokens), cache, width, self._additive(mask))
         last = torch.tensor([length - 1 for length in lengths], device=tokens.device)
-        return self._logits(hidden[torch.arange(len(lengths), device=tokens.device), last])
+        return hidden[torch.arange(len(lengths), device=tokens.device), last]
 
     def step(self, tokens: Tensor, places: Sequence[int], cache: RowCache) -> Tensor:
-        """Read one token a row, (B,) int64 at `places`, to (B, 1 + codes) float32 logits."""
+        """Read one token a row, (B,) int64 at `places`, to (B, D)."""
         positions = torch.tensor(places, device=tokens.device)[:, None]
         num_keys = max(places) + 1
         mask = None
         if min(places) + 1 < num_keys:
             slots = torch.arange(num_keys, device=tokens.device)
             mask = self._additive((slots <= positions)[:, None, None, :])
-        hidden = self._run(tokens[:, None], positions, cache, num_keys, mask)
-        return self._logits(hidden[:, 0])
+        return self._run(tokens[:, None], positions, cache, num_keys, mask)[:, 0]
+
+    def read(self, tokens: Tensor, places: Tensor, num_keys: int, cache: RowCache) -> Tensor:
+        """Read (B, S) int64 at `places` (B, S) below `num_keys`, to (B, D) after the last."""
+        slots = torch.arange(num_keys, device=tokens.device)
+        mask = self._additive((slots <= places[..., None])[:, None])
+        return self._run(tokens, places, cache, num_keys, mask)[:, -1]
+
+    def logits(self, hidden: Tensor, outputs: Outputs) -> Tensor:
+        """Logits (B, N) float32 of the tokens of `outputs`, of hidden states (B, D)."""
+        if outputs not in self._heads:
+            lm = self._lm()
+            assert lm is not None, "a decoder is kept no longer than its model"
+            self._heads[outputs] = matrix_of(merged_head(lm, outputs), None, self._weights)
+        return self._heads[outputs](hidden).float()
 
     def _run(
         self, tokens: Tensor, positions: Tensor, cache: RowCache, num_keys: int, mask: Tensor | None
@@ -183,7 +197,7 @@ class FusedDecoder:
             x = x + layer.out(self._attend(queries, held[: len(x)], num_keys, mask))
             up, gate = layer.up_gate(unit(x, eps)).chunk(2, dim=-1)
             x = x + layer.down(up * F.silu(gate))
-        return x
+        return unit(x, eps)
 
     def _project(
         self, qkv: Tensor, turns: Tensor, qk_gain: Tensor | None
@@ -209,22 +223,24 @@ class FusedDecoder:
         out = out.unflatten(2, (self._groups, width)).permute(0, 3, 1, 2, 4)
         return out.reshape(batch, width, -1)
 
-    def _logits(self, hidden: Tensor) -> Tensor:
-        return self._head(unit(hidden, self.config.norm_eps)).float()
-
     def _additive(self, seen: Tensor) -> Tensor:
         """0 where a key is seen, -inf where it is not."""
         zeros = torch.zeros(seen.shape, dtype=self._embedding.dtype, device=seen.device)
         return zeros.masked_fill(~seen, float("-inf"))
 
 
-_Kept = dict[tuple[type[FusedDecoder], str], tuple[tuple[tuple[int, int], ...], FusedDecoder]]
+class Decoder(Protocol):
+    """A decoder for generation, made of a model and a precision of its weights."""
+
+    def __init__(self, lm: SpeechLM, weights: str) -> None: ...
+
+
+_Kind = TypeVar("_Kind", bound=Decoder)
+_Kept = dict[tuple[type[Any], str], tuple[tuple[tuple[int, int], ...], Any]]
 _DECODERS: WeakKeyDictionary[nn.Module, _Kept] = WeakKeyDictionary()
 
 
-def fused_decoder(
-    lm: SpeechLM, weights: str = "exact", kind: type[FusedDecoder] = FusedDecoder
-) -> FusedDecoder:
+def kept_decoder(lm: SpeechLM, weights: str, kind: type[_Kind]) -> _Kind:
     """The model's decoder of a kind and precision, kept until the model's weights change."""
     tensors = [*lm.parameters(), *lm.buffers()]
     stamp = tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)

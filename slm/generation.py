@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from .config import GenerationSettings
+from .merging import spoken_outputs
 from .model import SpeechLM
 from .sampling import choose, guide
 from .steps import open_steps
@@ -121,6 +122,7 @@ class Speaking:
         most = self._places * (2 if self._guided else 1)
         longest = max((row.longest for row in self._rows), default=0)
         self._steps = open_steps(lm, self._settings, most, longest)
+        self._outputs = spoken_outputs(lm)
         self._start = lm.vocabulary.code_start
         self._device = lm.head.weight.device
         self._drawn = torch.zeros(0, dtype=torch.int64, device=self._device)
@@ -141,13 +143,14 @@ class Speaking:
     @torch.no_grad()
     def advance(self) -> None:
         """Draw one token for every row that still speaks; those that stop make room for others."""
-        logits = []
+        hidden = []
         if self._active:
             twice = self._drawn.repeat_interleave(2) if self._guided else self._drawn
-            logits.append(self._steps.next(twice))
+            hidden.append(self._steps.next(twice))
         if self._waiting and len(self._active) < self._places:
-            logits.append(self._admit())
-        columns, gains = self._choose(logits[0] if len(logits) == 1 else torch.cat(logits))
+            hidden.append(self._admit())
+        read = hidden[0] if len(hidden) == 1 else torch.cat(hidden)
+        columns, gains = self._choose(self._steps.logits(read, self._outputs))
         for row, column, gain in zip(self._active, columns.tolist(), gains.tolist(), strict=True):
             row.accept(column, gain, self._start, self._rules)
         self._drawn = columns - 1 + self._start
@@ -155,7 +158,7 @@ class Speaking:
             self._drop_finished()
 
     def _admit(self) -> Tensor:
-        """Fill free places with waiting rows; logits of their first tokens."""
+        """Fill free places with waiting rows; hidden states after their prompts."""
         count = min(len(self._waiting), self._places - len(self._active))
         admitted = [self._waiting.pop() for _ in range(count)]
         self._active += admitted

@@ -13,6 +13,9 @@ from torch import Tensor
 
 from .model import SpeechLM
 
+# Tokens whose logits are asked for, as stretches of ids.
+Outputs = tuple[range, ...]
+
 _SMALLEST_NORM = 1e-12  # as the model's own norm
 _LAYER_NAMES = {
     "{a}.0.0.g",
@@ -77,11 +80,23 @@ def merged_layers(lm: SpeechLM) -> Iterator[MergedLayer]:
         yield _merged_layer(lm, state, index)
 
 
-def merged_head(lm: SpeechLM) -> Tensor:
-    """(1 + codes, dim): rows of the end and of every code, the last norm's gain multiplied in."""
+def spoken_outputs(lm: SpeechLM) -> Outputs:
+    """The end, then every code: what may be said."""
     vocabulary = lm.vocabulary
-    spoken = [vocabulary.eos_id, *range(vocabulary.code_start, vocabulary.vocab_size)]
-    return lm.head.weight.detach()[spoken] * _gain(lm, lm.decoder.state_dict()["final_norm.g"])
+    end = vocabulary.eos_id
+    return range(end, end + 1), range(vocabulary.code_start, vocabulary.vocab_size)
+
+
+def head_rows(lm: SpeechLM, outputs: Outputs) -> Tensor:
+    """(N, dim): the head's rows of some tokens."""
+    weight = lm.head.weight
+    return torch.cat([weight[each.start : each.stop] for each in outputs])
+
+
+def merged_head(lm: SpeechLM, outputs: Outputs) -> Tensor:
+    """(N, dim): the head's rows of some tokens, the last norm's gain multiplied in."""
+    gain = _gain(lm, lm.decoder.state_dict()["final_norm.g"])
+    return head_rows(lm, outputs).detach() * gain
 
 
 def turning_table(lm: SpeechLM) -> Tensor:

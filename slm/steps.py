@@ -1,6 +1,5 @@
-"""Logits a step for generation: through merged weights, through the model's cache, or from anew."""
+"""Steps of generation: what reads the tokens of some rows, by every way there is."""
 
-import warnings
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -9,26 +8,41 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from .cache import KVCache
-from .compilation import CompiledDecoder, can_compile, needed_compiler
 from .config import GenerationSettings
-from .decoding import FusedDecoder, fused_decoder
-from .merging import fits
+from .decoding import FusedDecoder, kept_decoder
+from .fused import FusedSteps, padded, ragged
+from .graphs import GraphSteps
+from .merging import Outputs, fits, head_rows
 from .model import SpeechLM
+from .native import NativeDecoder, NativeSteps, can_run
+from .native_build import is_available
 
 
 class Steps(Protocol):
-    """Rows being spoken; logits are those of the end and of every code, (B, 1 + codes) float32."""
+    """Rows being spoken; what is read of a row depends on its own tokens alone.
+
+    Hidden states are those after the last token read of each row, (B, D), for `logits` and nothing
+    else: some steps keep the last norm's gain in the head.
+    """
 
     def admit(self, prompts: Sequence[Tensor]) -> Tensor:
-        """Take prompts in as new rows after those held; logits after the last token of each."""
+        """Take prompts in as new rows after those held; hidden states of the new rows."""
         ...
 
     def next(self, tokens: Tensor) -> Tensor:
-        """Logits after one more token of every row, (B,) int64."""
+        """Read one more token of every row, (B,) int64; hidden states."""
+        ...
+
+    def feed(self, waiting: Sequence[Sequence[int]]) -> Tensor:
+        """Read one or more tokens of every row; hidden states."""
         ...
 
     def keep(self, rows: Sequence[int]) -> None:
         """Drop every row but these, which come to lie in this order."""
+        ...
+
+    def logits(self, hidden: Tensor, outputs: Outputs) -> Tensor:
+        """Logits (B, N) float32 of the tokens of `outputs`, after some rows' hidden states."""
         ...
 
 
@@ -37,69 +51,39 @@ def open_steps(lm: SpeechLM, settings: GenerationSettings, rows: int, longest: i
 
     Args:
         lm: In eval mode.
-        settings: Of them `use_cache`, `weights` and `compile`.
+        settings: Of them `use_cache`, `weights` and `engine`.
         rows: Most rows at a time.
         longest: Most tokens of a row.
 
     Raises:
-        ValueError: Rounded weights for a decoder of other parts than `slm.merging` knows.
+        ValueError: Rounded weights or an engine that this model or machine does not have.
     """
+    engine, device = settings.engine, lm.head.weight.device
     if not settings.use_cache:
         return WholeSteps(lm)
     if not fits(lm):
-        if settings.weights != "exact":
-            raise ValueError(f"expected exact weights for this model, got {settings.weights!r}")
+        if settings.weights != "exact" or engine not in ("auto", "torch"):
+            raise ValueError(
+                "expected exact weights and engine auto or torch for a decoder of other parts than "
+                f"slm.model's, got {settings.weights!r} and {engine!r}"
+            )
         return CachedSteps(lm, longest)
-    kind, device = FusedDecoder, lm.head.weight.device
-    if settings.compile and can_compile(device):
-        kind = CompiledDecoder
-    elif settings.compile:
-        warnings.warn(
-            f"expected {needed_compiler(device)} to compile steps, found none: they run "
-            "uncompiled, slower and to the same results",
-            RuntimeWarning,
-            stacklevel=4,
-        )
-    return FusedSteps(fused_decoder(lm, settings.weights, kind), rows, longest, device)
+    if engine == "auto":
+        engine = best_engine(lm)
+    if engine == "native":
+        decoder = kept_decoder(lm, settings.weights, NativeDecoder)
+        return NativeSteps(decoder, rows, longest)
+    fused = kept_decoder(lm, settings.weights, FusedDecoder)
+    if engine == "graphs":
+        return GraphSteps(fused, rows, longest, device)
+    return FusedSteps(fused, rows, longest, device)
 
 
-class FusedSteps:
-    """Runs each new token alone through the merged weights.
-
-    Args:
-        decoder: Of the model.
-        rows: Most rows at a time.
-        longest: Most tokens of a row.
-        device: Of the model.
-    """
-
-    def __init__(
-        self, decoder: FusedDecoder, rows: int, longest: int, device: torch.device
-    ) -> None:
-        self._decoder = decoder
-        self._cache = decoder.new_cache(rows, longest)
-        self._lengths: list[int] = []
-        self._device = device
-
-    def admit(self, prompts: Sequence[Tensor]) -> Tensor:
-        """See `Steps`."""
-        # Padding on the right fills slots past a row's end; its own tokens overwrite them before
-        # any query is allowed to see them.
-        lengths = [len(prompt) for prompt in prompts]
-        place = self._cache.at(len(self._lengths), len(prompts))
-        self._lengths += lengths
-        return self._decoder.prefill(_padded(prompts, self._device), lengths, place)
-
-    def next(self, tokens: Tensor) -> Tensor:
-        """See `Steps`."""
-        logits = self._decoder.step(tokens, self._lengths, self._cache)
-        self._lengths = [length + 1 for length in self._lengths]
-        return logits
-
-    def keep(self, rows: Sequence[int]) -> None:
-        """See `Steps`."""
-        self._cache.keep(rows)
-        self._lengths = [self._lengths[index] for index in rows]
+def best_engine(lm: SpeechLM) -> str:
+    """The fastest engine that a model has on this machine, one of `slm.config.ENGINES`."""
+    if lm.head.weight.device.type == "cuda":
+        return "graphs"
+    return "native" if can_run(lm) and is_available() else "torch"
 
 
 class CachedSteps:
@@ -118,7 +102,7 @@ class CachedSteps:
 
     def admit(self, prompts: Sequence[Tensor]) -> Tensor:
         """See `Steps`."""
-        tokens = _padded(prompts, self._device)
+        tokens = padded(prompts, self._device)
         lengths = torch.tensor([len(prompt) for prompt in prompts], device=self._device)
         positions = torch.arange(tokens.shape[1], device=self._device).expand_as(tokens)
         cache = self._lm.new_cache(len(prompts), self._longest)
@@ -126,19 +110,29 @@ class CachedSteps:
         self._cache.join(cache)
         self._lengths = torch.cat([self._lengths, lengths])
         rows = torch.arange(len(hidden), device=self._device)
-        return _spoken_logits(self._lm, hidden[rows, lengths - 1])
+        return hidden[rows, lengths - 1]
 
     def next(self, tokens: Tensor) -> Tensor:
         """See `Steps`."""
         hidden = self._lm.step(tokens[:, None], self._lengths[:, None], self._cache)
         self._lengths = self._lengths + 1
-        return _spoken_logits(self._lm, hidden[:, 0])
+        return hidden[:, 0]
+
+    def feed(self, waiting: Sequence[Sequence[int]]) -> Tensor:
+        """See `Steps`."""
+        tokens, places = ragged(waiting, self._lengths.tolist(), self._device)
+        self._lengths = places[:, -1] + 1
+        return self._lm.step(tokens, places, self._cache)[:, -1]
 
     def keep(self, rows: Sequence[int]) -> None:
         """See `Steps`."""
         index = torch.tensor(rows, dtype=torch.int64, device=self._device)
         self._cache.keep(index)
         self._lengths = self._lengths[index]
+
+    def logits(self, hidden: Tensor, outputs: Outputs) -> Tensor:
+        """See `Steps`."""
+        return (hidden @ head_rows(self._lm, outputs).T).float()
 
 
 class WholeSteps:
@@ -156,31 +150,27 @@ class WholeSteps:
         """See `Steps`."""
         added = [prompt.to(self._lm.head.weight.device) for prompt in prompts]
         self._sequences += added
-        return self._last_logits(added)
+        return self._last(added)
 
     def next(self, tokens: Tensor) -> Tensor:
         """See `Steps`."""
-        pairs = zip(self._sequences, tokens, strict=True)
-        self._sequences = [torch.cat([sequence, token[None]]) for sequence, token in pairs]
-        return self._last_logits(self._sequences)
+        return self.feed(tokens[:, None].tolist())
+
+    def feed(self, waiting: Sequence[Sequence[int]]) -> Tensor:
+        """See `Steps`."""
+        pairs = zip(self._sequences, waiting, strict=True)
+        self._sequences = [torch.cat([held, held.new_tensor(new)]) for held, new in pairs]
+        return self._last(self._sequences)
 
     def keep(self, rows: Sequence[int]) -> None:
         """See `Steps`."""
         self._sequences = [self._sequences[index] for index in rows]
 
-    def _last_logits(self, sequences: Sequence[Tensor]) -> Tensor:
+    def logits(self, hidden: Tensor, outputs: Outputs) -> Tensor:
+        """See `Steps`."""
+        return (hidden @ head_rows(self._lm, outputs).T).float()
+
+    def _last(self, sequences: Sequence[Tensor]) -> Tensor:
         padded = pad_sequence(list(sequences), batch_first=True)
         last = torch.tensor([len(sequence) - 1 for sequence in sequences])
-        hidden = self._lm.hidden(padded)[torch.arange(len(last)), last.to(padded.device)]
-        return _spoken_logits(self._lm, hidden)
-
-
-def _spoken_logits(lm: SpeechLM, hidden: Tensor) -> Tensor:
-    """The end first, then the codes: no other token may be said."""
-    logits = lm.head(hidden).float()
-    end = lm.vocabulary.eos_id
-    return torch.cat([logits[:, end : end + 1], logits[:, lm.vocabulary.code_start :]], dim=1)
-
-
-def _padded(prompts: Sequence[Tensor], device: torch.device) -> Tensor:
-    return pad_sequence(list(prompts), batch_first=True).to(device)
+        return self._lm.hidden(padded)[torch.arange(len(last)), last.to(padded.device)]

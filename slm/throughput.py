@@ -128,3 +128,9 @@ def process_peak_memory() -> int | None:
 def _status_bytes(path: Path, name: str) -> int:
     line = next(each for each in path.read_text("ascii").splitlines() if each.startswith(name))
     return 1024 * int(line.split()[1])
+
+
+def wait_for_device() -> None:
+    """Return when all that CUDA was given is done, so that a clock may be read; else at once."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

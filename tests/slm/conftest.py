@@ -1,6 +1,7 @@
 """A tiny corpus of patterned codes, its text model, and a tiny language model over both."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+import slm.steps
 from codec import CodecConfig, HHCodec
 from slm.config import DocumentSettings, SpeechLMConfig
 from slm.dataset import PackedRows
+from slm.graphs import GraphSteps
 from slm.model import SpeechLM
+from slm.native_build import is_available
 from slm.store import TokenStore, TokenStoreWriter
 from slm.text import TextTokenizer
 from slm.vocabulary import Vocabulary
@@ -148,3 +152,23 @@ def model_folders(
     lm.save_pretrained(folder / "lm", tokenizer)
     save_voices(folder / "lm", {"ann": np.arange(10)}, codec.fingerprint)
     return folder / "codec", folder / "lm"
+
+
+def replayed(run: Callable[[], torch.Tensor]) -> Callable[[], torch.Tensor]:
+    """In place of a CUDA graph: runs anew, into the same memory."""
+    result = run()
+
+    def replay() -> torch.Tensor:
+        return result.copy_(run())
+
+    return replay
+
+
+@pytest.fixture(params=["torch", "native", "graphs"])
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Has everything in the test generate by this engine; graphs are run without recording."""
+    if request.param == "native" and not is_available():
+        pytest.skip("no C++ compiler")
+    monkeypatch.setattr(slm.steps, "best_engine", lambda lm: request.param)
+    monkeypatch.setattr(slm.steps, "GraphSteps", partial(GraphSteps, record=replayed))
+    return request.param

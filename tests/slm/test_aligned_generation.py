@@ -18,6 +18,8 @@ from slm.phone_text import DURATION_START, PAUSE_ID, PhoneTokenizer, word_units
 from slm.sequence import build_aligned
 from slm.vocabulary import Vocabulary
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 GREEDY = GenerationSettings(temperature=0)
 CAT = np.array([PAUSE_ID, *word_units(["K", "AE", "T"]), PAUSE_ID])
 A = np.array([PAUSE_ID, *word_units(["AH"]), *word_units(["D", "AO"]), PAUSE_ID])

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 import torch
 
-from slm.decoding import FusedDecoder, fused_decoder
-from slm.merging import fits
+from slm.decoding import FusedDecoder, kept_decoder
+from slm.merging import fits, spoken_outputs
 from slm.model import SpeechLM
 
 
@@ -45,22 +45,24 @@ def test_merged_weights_say_what_the_model_says(
     cache, places = decoder.new_cache(2, 24), [12, 9]
     scale = float(expected.abs().max())
     with torch.no_grad():
-        logits = decoder.prefill(tokens[:, :12], places, cache)
+        hidden = decoder.prefill(tokens[:, :12], places, cache)
+        logits = decoder.logits(hidden, spoken_outputs(lm))
         for _ in range(6):
             for row, place in enumerate(places):
                 error = (logits[row] - expected[row, place - 1]).abs().max() / scale
                 assert error < tolerance
-            logits = decoder.step(tokens[torch.arange(2), torch.tensor(places)], places, cache)
+            hidden = decoder.step(tokens[torch.arange(2), torch.tensor(places)], places, cache)
+            logits = decoder.logits(hidden, spoken_outputs(lm))
             places = [place + 1 for place in places]
 
 
 def test_changed_weights_are_merged_anew_and_unchanged_ones_are_not(lm: SpeechLM) -> None:
-    first = fused_decoder(lm)
-    fused_decoder(lm, "int8")
-    assert fused_decoder(lm) is first
+    first = kept_decoder(lm, "exact", FusedDecoder)
+    kept_decoder(lm, "int8", FusedDecoder)
+    assert kept_decoder(lm, "exact", FusedDecoder) is first
     with torch.no_grad():
         lm.head.weight.mul_(2)
-    assert fused_decoder(lm) is not first
+    assert kept_decoder(lm, "exact", FusedDecoder) is not first
 
 
 def test_another_block_is_refused(lm: SpeechLM) -> None:

@@ -9,9 +9,15 @@ import torch
 import slm.steps
 from slm.config import GenerationSettings
 from slm.decoding import FusedDecoder
+from slm.fused import FusedSteps
 from slm.generation import Generation, generate
+from slm.graphs import GraphSteps
+from slm.merging import Outputs
 from slm.model import SpeechLM
+from slm.native import NativeDecoder, NativeSteps
 from slm.stopping import StopRules
+
+pytestmark = pytest.mark.usefixtures("engine")
 
 GREEDY = GenerationSettings(temperature=0)
 WARM = GenerationSettings(temperature=1.0, top_p=1.0)
@@ -104,14 +110,31 @@ def test_only_codes_come_out(lm: SpeechLM) -> None:
 def end_logit(value: float) -> Iterator[None]:
     """Inside the block the end token has this logit, whatever the model says."""
     with pytest.MonkeyPatch.context() as patch:
-        logits = FusedDecoder._logits
+        for decoder in (FusedDecoder, NativeDecoder):
+            logits = decoder.logits
 
-        def changed(self: FusedDecoder, hidden: torch.Tensor) -> torch.Tensor:
-            end = torch.tensor([0])
-            return logits(self, hidden).index_fill(-1, end, value)
+            def changed(
+                self: Any, hidden: torch.Tensor, outputs: Outputs, logits: Any = logits
+            ) -> torch.Tensor:
+                return logits(self, hidden, outputs).index_fill(-1, torch.tensor([0]), value)
 
-        patch.setattr(FusedDecoder, "_logits", changed)
+            patch.setattr(decoder, "logits", changed)
         yield
+
+
+@pytest.fixture
+def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Rows of every step of single tokens that the test makes."""
+    counted: list[int] = []
+    for kind in (FusedSteps, GraphSteps, NativeSteps):
+        read = kind.next
+
+        def counting(self: Any, tokens: torch.Tensor, read: Any = read) -> torch.Tensor:
+            counted.append(len(tokens))
+            return read(self, tokens)
+
+        monkeypatch.setattr(kind, "next", counting)
+    return counted
 
 
 def test_the_end_waits_for_the_minimum_and_stops_each_row(lm: SpeechLM) -> None:
@@ -138,15 +161,7 @@ def test_an_end_inside_the_prompt_does_not_stop_generation(lm: SpeechLM) -> None
         assert len(results[0].tokens) >= 10
 
 
-def test_finished_rows_leave_the_batch(lm: SpeechLM, monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes = []
-    step = FusedDecoder.step
-
-    def counted(self: FusedDecoder, tokens: torch.Tensor, *rest: Any) -> torch.Tensor:
-        sizes.append(len(tokens))
-        return step(self, tokens, *rest)
-
-    monkeypatch.setattr(FusedDecoder, "step", counted)
+def test_finished_rows_leave_the_batch(lm: SpeechLM, sizes: list[int]) -> None:
     generate(lm, prompts_of(lm), GREEDY, max_new_tokens=[2, 4, 6], min_new_tokens=[2, 4, 6])
     assert sizes == [3, 2, 2, 1, 1]
 
@@ -249,16 +264,8 @@ def test_guided_rows_wait_their_turn_too(lm: SpeechLM) -> None:
         assert queued[index].tokens.tolist() == alone[0].tokens.tolist()
 
 
-def test_a_free_place_is_taken_at_once(lm: SpeechLM, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_free_place_is_taken_at_once(lm: SpeechLM, sizes: list[int]) -> None:
     """Two places, rows of 5, 3 and 4 codes: the third begins in the step after the second ends."""
-    sizes = []
-    step = FusedDecoder.step
-
-    def counted(self: FusedDecoder, tokens: torch.Tensor, *rest: Any) -> torch.Tensor:
-        sizes.append(len(tokens))
-        return step(self, tokens, *rest)
-
-    monkeypatch.setattr(FusedDecoder, "step", counted)
     limits = [5, 3, 4]
     generate(lm, prompts_of(lm), GREEDY, max_new_tokens=limits, min_new_tokens=limits, max_rows=2)
     assert sizes == [2, 2, 1, 2, 1, 1]

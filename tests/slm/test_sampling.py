@@ -34,6 +34,20 @@ def test_top_p_keeps_the_smallest_set_that_reaches_it(top_p: float, expected: li
     assert kept(keep_top_p(LOGITS, top_p)) == expected
 
 
+def test_top_p_keeps_what_a_plain_sort_says() -> None:
+    """Many rows, some tokens ruled out, in single and double precision."""
+    logits = 3 * torch.randn(20, 500)
+    logits[:, ::7] = -torch.inf
+    for each in (logits, logits.double()):
+        for top_p in (0.05, 0.5, 0.95):
+            ordered, order = each.softmax(-1).sort(descending=True, stable=True)
+            wanted = torch.full_like(each, -torch.inf)
+            for row in range(20):
+                count = int((ordered[row].cumsum(-1) - ordered[row] < top_p).sum())
+                wanted[row, order[row, :count]] = each[row, order[row, :count]]
+            assert torch.equal(keep_top_p(each, top_p), wanted)
+
+
 def test_draw_inverts_the_cumulative_distribution() -> None:
     uniforms = torch.tensor([0.0, 0.09, 0.11, 0.49, 0.51, 0.69, 0.71, 1 - 1e-12]).double()
     assert draw(LOGITS.expand(8, 4), uniforms).tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
