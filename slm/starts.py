@@ -183,3 +183,11 @@ def one_each(values: Sequence[Each], count: int, name: str) -> Sequence[Each]:
     if len(values) != count:
         raise ValueError(f"expected {name} for {count} texts, got {len(values)}")
     return values
+
+
+def check_seeds(seeds: Sequence[int]) -> Sequence[int]:
+    """The seeds; raises `ValueError` for one that does not fit 64 bits."""
+    for seed in seeds:
+        if not -(1 << 63) <= seed < 1 << 64:
+            raise ValueError(f"expected seeds in [-2 ** 63, 2 ** 64), got {seed}")
+    return seeds

@@ -19,15 +19,24 @@ from .model import SpeechLM, pretrained_folder
 from .resampling import Attempts, Request, check_attempts, generate_until_ended
 from .scoring import Score, log_likelihood
 from .sequence import build_document
-from .starts import NOTHING, Row, Start, Starts, check_no_text, code_bounds, one_each
+from .starts import (
+    NOTHING,
+    Row,
+    Start,
+    Starts,
+    check_no_text,
+    check_seeds,
+    code_bounds,
+    one_each,
+)
 from .stopping import StopRules, silence_codes
 from .streaming import BeingSpoken, StreamWindow, decode_while_speaking
 from .tokenizers import Tokenizer, load_tokenizer
 from .utterance import Synthesis
 from .voices import load_voices
 
-# Rows that are spoken or scored together: each holds keys and values, 13 MB of them at the size of
-# hh-mini-slm.
+# Rows that are spoken together where nothing else is asked for: each holds keys and values, of
+# which the longest speech of hh-mini-slm has 13 MB.
 MAX_ROWS = 16
 
 
@@ -153,7 +162,7 @@ class Synthesizer:
             one_each(voices or nothing, count, "voices"),
         )
         rows = [Row(*row) for row in zip(*columns, strict=True)]
-        row_seeds = one_each(range(count) if seeds is None else seeds, count, "seeds")
+        row_seeds = check_seeds(one_each(range(count) if seeds is None else seeds, count, "seeds"))
         # Everything is read and checked before any speech is made.
         if self.lm.config.is_aligned:
             asked = [
@@ -258,6 +267,7 @@ class Synthesizer:
                 for a model of aligned speech, which would have to know when its words are said.
         """
         settings = settings or GenerationSettings()
+        check_seeds([seed])
         start, wanted = self.starts.of_recording(waveform, text, seconds)
         request = self._request(start, (1, wanted), seed, settings, open_end=True)
         made = generate_until_ended(

@@ -183,6 +183,8 @@ def test_requests_that_make_no_sense_are_refused(
     for options, message in cases:
         with pytest.raises(ValueError, match=message):
             synthesizer.tts(**options)
+    with pytest.raises(ValueError, match=r"seeds in .*got 100000000000000000000"):
+        synthesizer.tts(TEXT, seed=10**20)
     for name in ("max_attempts", "max_rows"):
         none: dict[str, Any] = {name: 0}
         with pytest.raises(ValueError, match=f"{name} >= 1, got 0"):
