@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from typing import Any
 
 from .arguments import SEEDS, Incomplete, seconds, whole_number
@@ -17,6 +18,7 @@ _EXAMPLES = """examples:
   hh-slm tts "Good morning." --voice kathleen --best-of 4 -o best.wav
   hh-slm tts "Good morning." --codec models/codec --lm models/slm -o morning.wav
   hh-slm tts --file texts.txt -o spoken --resume
+  hh-slm tts "Good morning." --stream -o - | aplay -t raw -f S16_LE -r 24000
   hh-slm continue start.wav --seconds 4 -o longer.wav
   hh-slm score take1.wav take2.wav
   hh-slm bench generate --size 43M --memory --markdown
@@ -39,12 +41,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"hh-slm {arguments.command}: {error}", file=sys.stderr)
         return 2
-    if getattr(arguments, "markdown", False):
-        print(_markdown(arguments.what, report))
-    elif arguments.json:
-        print(json.dumps(report, ensure_ascii=False))
-    else:
-        _print_table(report)
+    # where speech goes to stdout, the report must not
+    to = sys.stderr if getattr(arguments, "out", "") == "-" else sys.stdout
+    with redirect_stdout(to):
+        if getattr(arguments, "markdown", False):
+            print(_markdown(arguments.what, report))
+        elif arguments.json:
+            print(json.dumps(report, ensure_ascii=False))
+        else:
+            _print_table(report)
     return status
 
 
@@ -130,10 +135,13 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--verifier",
         action="append",
-        help="likelihood (default) or FILE.py:CALLABLE; again for a tie-breaker",
+        help="likelihood (default), an installed one or FILE.py:CALLABLE; again for a tie-breaker",
     )
     parser.add_argument(
         "--rows", type=whole_number(1), help="texts or candidates spoken at a time, at most (16)"
+    )
+    parser.add_argument(
+        "--stream", action="store_true", help="with -o -: raw 16-bit samples to stdout as they come"
     )
     parser.add_argument("--long", action="store_true", help="sentence by sentence, in one voice")
     parser.add_argument("--normalize", action="store_true", help="write numbers out (English)")

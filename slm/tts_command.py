@@ -3,12 +3,14 @@
 import argparse
 import json
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from .arguments import Incomplete, check_folder, check_sound
@@ -48,6 +50,8 @@ def run_tts(arguments: argparse.Namespace) -> dict[str, Any]:
     speaker = _Speaker(
         synthesizer, arguments, sampling(arguments, synthesizer.lm.config), verifiers
     )
+    if arguments.stream:
+        return speaker.stream(jobs[0])
     if alone:
         result, ranking = speaker.together(jobs)[0]
         result.save(arguments.out)
@@ -66,7 +70,11 @@ def _jobs(arguments: argparse.Namespace) -> list[Job]:
 
 
 def _check(arguments: argparse.Namespace, jobs: Sequence[Job]) -> None:
-    (check_sound if arguments.file is None else check_folder)(arguments.out)
+    if arguments.stream:
+        if arguments.out != "-" or arguments.file or arguments.long or arguments.best_of > 1:
+            raise ValueError("expected --stream with -o - and one text, got more or another place")
+    else:
+        (check_sound if arguments.file is None else check_folder)(arguments.out)
     if arguments.long and arguments.best_of > 1:
         raise ValueError("expected --long or --best-of, got both")
     if arguments.long and (arguments.prompt_text or any(job.prompt_text for job in jobs)):
@@ -128,6 +136,23 @@ class _Speaker:
         texts = [job.text for job in jobs]
         made = self.synthesizer.tts_batch(texts, **columns, **options)
         return [(each, None) for each in made]
+
+    def stream(self, job: Job) -> dict[str, Any]:
+        """Write a job to stdout while it is being spoken: 16-bit little-endian samples, mono."""
+        rate, count, begun, first = self.synthesizer.codec.sample_rate, 0, time.perf_counter(), 0.0
+        for chunk in self.synthesizer.stream(job.text, settings=self.settings, **self._row(job)):
+            first = first if count else time.perf_counter() - begun
+            samples = np.round(np.clip(chunk, -1.0, 1.0) * 32767).astype("<i2")
+            sys.stdout.buffer.write(samples.tobytes())
+            sys.stdout.buffer.flush()
+            count += len(chunk)
+        return {
+            "out": "-",
+            "sample_rate": rate,
+            "duration": count / rate,
+            "first_sound_after": first,
+            "spoken_in": time.perf_counter() - begun,
+        }
 
     def _alone(self, job: Job) -> _Spoken | str:
         try:

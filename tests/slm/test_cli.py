@@ -246,6 +246,8 @@ def test_what_cannot_be_is_said_before_anything_is_loaded(
         (["tts", "a fox", "-o", str(tmp_path / "a.wav" / "..")], "end in .wav or .flac"),
         (["tts", "--file", str(texts), "-o", str(texts)], "name a folder"),
         (["continue", recording, "-o", "out"], "end in .wav or .flac"),
+        (["tts", "a fox", "-o", "-"], "end in .wav or .flac"),
+        (["tts", "a fox", *out, "--stream"], "--stream with -o -"),
         (["tts", "a fox", *out, "--guidance", "inf"], "guidance in [0, 100]"),
         (["tts", "a fox", *out, "--temperature", "1e-40"], "temperature 0 or in"),
         (["tts", "a fox", *out, "--temperature", "nan"], "temperature 0 or in"),
@@ -318,3 +320,17 @@ def test_a_long_text_is_reported_with_the_seed_that_was_asked_for(
     text = "A lazy dog. ... Seven green hills."
     assert main(["tts", text, *models, "--long", "--seed", "7", "-o", out, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["seed"] == 7
+
+
+def test_a_stream_to_stdout_is_the_speech_and_nothing_else(
+    models: list[str], model_folders: tuple[Path, Path], capfdbinary: Any
+) -> None:
+    command = ["tts", "green hills", *models, "--stream", "-o", "-", "--seed", "3", "--json"]
+    assert main(command) == 0
+    out, err = capfdbinary.readouterr()
+    chunks = Synthesizer.from_pretrained(*model_folders).stream("green hills", seed=3)
+    waveform = np.concatenate(list(chunks))
+    np.testing.assert_allclose(np.frombuffer(out, "<i2") / 32767, waveform.clip(-1, 1), atol=1e-3)
+    report = json.loads(err.splitlines()[-1])
+    assert report["duration"] == pytest.approx(len(waveform) / report["sample_rate"])
+    assert 0 < report["first_sound_after"] <= report["spoken_in"]
