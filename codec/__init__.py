@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .config import CodecConfig
     from .model import HHCodec
+    from .running import StreamDecoder
 
-__all__ = ["CodecConfig", "HHCodec"]
+__all__ = ["CodecConfig", "HHCodec", "StreamDecoder"]
 
-_MODULE_OF = {"CodecConfig": ".config", "HHCodec": ".model"}
+_MODULE_OF = {"CodecConfig": ".config", "HHCodec": ".model", "StreamDecoder": ".running"}
 
 # Names load when they are first used: settings can be read without the seconds torch takes.
 # Type checkers read the imports above, so that to them a name that is not there stays an error.

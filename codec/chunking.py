@@ -36,12 +36,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .model import HHCodec
+from .running import CONTEXT, RunningVocoder
 
 WINDOW = 1024  # codes, 43.7 s
 OVERLAP = 64  # codes on each side, 2.7 s
 FADE = 8  # codes on each side of a seam over which the mels of two windows are mixed
-MARGIN = 64  # mel frames after a piece that a vocoder is given and that are then cut off
-BEFORE = 256  # and before it: to where a voiced stretch began, which a harmonic vocoder counts from
 LEVEL_BLOCK = 1 << 20  # samples; the sum of squares is taken in this order whatever the reader
 
 # Samples [first, first + count) of a recording, (count,) float32 at the codec's rate.
@@ -169,8 +168,7 @@ def decode_stream(
     """Waveform of codes, piece by piece and without clicks.
 
     The log-mels of neighbouring windows are mixed over FADE codes on either side of their seam,
-    and the vocoder runs on over the mixed mel with BEFORE and MARGIN frames of context, more than
-    it sees.
+    and the vocoder runs on over the mixed mel (`RunningVocoder`) as if it saw the whole.
 
     Args:
         codec: in eval mode.
@@ -222,21 +220,17 @@ def _mels(codec: HHCodec, codes: NDArray[np.integer], cuts: list[Window]) -> Ite
             yield mel[..., :keep]
 
 
-@torch.no_grad()
 def _vocoded(codec: HHCodec, mels: Iterator[Tensor]) -> Iterator[Tensor]:
     """Consecutive pieces (n,) of the waveform of consecutive pieces of a log-mel."""
-    hop, before, waiting = codec.config.mel.hop_length, 0, None
+    vocoder, waiting = RunningVocoder(codec.vocoder), None
     for mel in mels:
         waiting = mel if waiting is None else torch.cat([waiting, mel], dim=-1)
-        frames = waiting.shape[-1]
-        if frames <= before + MARGIN:
-            continue
-        waveform = codec.vocoder(waiting, codec.config.mel)[0]
-        yield waveform[before * hop : (frames - MARGIN) * hop]
-        start = max(0, frames - MARGIN - BEFORE)
-        waiting, before = waiting[..., start:], frames - MARGIN - start
+        ready = waiting.shape[-1] - CONTEXT
+        if ready > 0:
+            yield vocoder.advance(waiting[..., :ready], waiting[..., ready:])
+            waiting = waiting[..., ready:]
     if waiting is not None:
-        yield codec.vocoder(waiting, codec.config.mel)[0][before * hop :]
+        yield vocoder.advance(waiting, waiting[..., :0])
 
 
 def _as_codes(codes: Tensor) -> NDArray[np.uint16]:

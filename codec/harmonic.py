@@ -78,9 +78,13 @@ class HarmonicGenerator(nn.Module):
         with torch.no_grad():
             octaves, voicing = self.pitch(mel)
             pulses, noise = self.source(octaves.exp2(), voicing > 0)
+        return self.filtered(mel, voicing > 0, pulses, noise)
+
+    def filtered(self, mel: Tensor, voiced: Tensor, pulses: Tensor, noise: Tensor) -> Tensor:
+        """The source (B, F * hop_length) each, filtered as mel (B, M, F) and voicing (B, F) say."""
         with torch.autocast(mel.device.type, enabled=False):
             heard = self.log_mel(pulses)
-        given = torch.cat([mel, heard, (voicing > 0).to(mel)[:, None]], dim=1)
+        given = torch.cat([mel, heard, voiced.to(mel)[:, None]], dim=1)
         hidden = self.backbone(given)
         with torch.autocast(mel.device.type, enabled=False):
             filters = self.out(hidden.float()).transpose(1, 2)
@@ -95,8 +99,7 @@ class HarmonicGenerator(nn.Module):
         The noise is the same for every row and in every call.
         """
         pulses = pulse_train(pitch, voiced, self.hop_length, self.sample_rate)
-        generator = torch.Generator().manual_seed(NOISE_SEED)
-        noise = torch.randn(1, pulses.shape[-1], generator=generator).to(pulses)
+        noise = torch.randn(1, pulses.shape[-1], generator=noise_generator()).to(pulses)
         return pulses, noise.expand_as(pulses)
 
     def _spectrum(self, waveform: Tensor) -> Tensor:
@@ -107,6 +110,11 @@ class HarmonicGenerator(nn.Module):
         return torch.stft(
             padded, self.n_fft, self.hop_length, window=window, center=False, return_complex=True
         )
+
+
+def noise_generator() -> torch.Generator:
+    """What the noise of every waveform is drawn from; in one piece or several, it is the same."""
+    return torch.Generator().manual_seed(NOISE_SEED)
 
 
 def pitch_loss(octaves: Tensor, voicing: Tensor, pitch: Tensor, voiced: Tensor) -> Tensor:

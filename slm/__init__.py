@@ -16,18 +16,20 @@ if TYPE_CHECKING:
     from .generation import Generation, generate
     from .llama import export_llama, import_llama, llama_sizes
     from .model import SpeechLM
-    from .normalization import sentences, spoken_form
+    from .normalization import spoken_form
     from .placement import place_codes
     from .ranking import Verifier, rank
     from .scoring import Score, log_likelihood, nats_per_code
     from .shares import process_rank
     from .speech import BestOf, join, speak_best, speak_long
+    from .splitting import sentences
     from .stopping import StopRules
     from .store import TokenStore, TokenStoreWriter
     from .streaming import StreamWindow
-    from .synthesis import Synthesis, Synthesizer
+    from .synthesis import Synthesizer
     from .text import TextTokenizer
     from .training import SpeechLMTraining, fit_speech_lm
+    from .utterance import Synthesis
     from .vocabulary import Vocabulary
     from .voices import choose_voices, load_voices, save_voices
     from .warm_start import rows_of_pieces
@@ -89,7 +91,7 @@ _MODULE_OF = {
     "SpeechLMTraining": ".training",
     "StopRules": ".stopping",
     "StreamWindow": ".streaming",
-    "Synthesis": ".synthesis",
+    "Synthesis": ".utterance",
     "Synthesizer": ".synthesis",
     "TextTokenizer": ".text",
     "TokenStore": ".store",
@@ -114,7 +116,7 @@ _MODULE_OF = {
     "rank": ".ranking",
     "rows_of_pieces": ".warm_start",
     "save_voices": ".voices",
-    "sentences": ".normalization",
+    "sentences": ".splitting",
     "speak_best": ".speech",
     "speak_long": ".speech",
     "spoken_form": ".normalization",

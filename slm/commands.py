@@ -3,57 +3,24 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from contextlib import closing
 from typing import Any
 
 from tqdm import tqdm
 
-from .config import GenerationSettings, SpeechLMConfig
-from .jobs import Job, read_jobs
-from .model import pretrained_folder
-from .normalization import spoken_form
-from .ranking import Ranking, load_verifier
-from .speech import join, speak_best, speak_long
-from .synthesis import Synthesis, Synthesizer
-from .voices import default_voice
+from .arguments import Incomplete, check_sound
+from .outcome import described, sampling
+from .scoring import Score
+from .synthesis import MAX_ROWS, Synthesizer
+from .tts_command import run_tts
 
-
-def run_tts(arguments: argparse.Namespace) -> dict[str, Any]:
-    """`hh-slm tts`: one text to --out, or a file of texts to the folder --out."""
-    _settings(arguments)  # what cannot be is found before anything is loaded
-    verifiers = dict(map(load_verifier, arguments.verifier or ["likelihood"]))
-    jobs = _jobs(arguments)
-    if arguments.long and arguments.best_of > 1:
-        raise ValueError("expected --long or --best-of, got both")
-    if arguments.long and any(job.prompt_text for job in jobs):
-        raise ValueError("expected --long without a transcript of the prompt, got one")
-    synthesizer = Synthesizer.from_pretrained(arguments.codec, arguments.lm)
-    settings = _settings(arguments, synthesizer.lm.config)
-    if arguments.prompt is None and arguments.voice is None:
-        arguments.voice = default_voice(pretrained_folder(arguments.lm))
-    if arguments.file is None:
-        result, ranking = _spoken(synthesizer, jobs[0], arguments, settings, verifiers)
-        return _written(result, arguments.out, ranking)
-    folder = Path(arguments.out)
-    folder.mkdir(parents=True, exist_ok=True)
-    targets = {job.id: folder / f"{job.id}.{arguments.format}" for job in jobs}
-    waiting = [j for j in jobs if not (arguments.resume and targets[j.id].exists())]
-    items: dict[str, Any] = {}
-    for job in tqdm(waiting, unit="text", disable=None, file=sys.stderr):
-        result, ranking = _spoken(synthesizer, job, arguments, settings, verifiers)
-        items[job.id] = _written(result, str(targets[job.id]), ranking)
-    return {
-        "spoken": len(items),
-        "already_there": len(jobs) - len(waiting),
-        "runaway": sum(item["truncated"] for item in items.values()),
-        "rejected_attempts": sum(len(item["rejected"]) for item in items.values()),
-        "items": items,
-    }
+__all__ = ["run_bench", "run_continue", "run_score", "run_tts"]
 
 
 def run_continue(arguments: argparse.Namespace) -> dict[str, Any]:
     """`hh-slm continue`."""
-    settings = _settings(arguments)
+    settings = sampling(arguments)
+    check_sound(arguments.out)
     synthesizer = Synthesizer.from_pretrained(arguments.codec, arguments.lm)
     result = synthesizer.continue_speech(
         synthesizer.read(arguments.audio),
@@ -61,26 +28,66 @@ def run_continue(arguments: argparse.Namespace) -> dict[str, Any]:
         text=arguments.text,
         seed=arguments.seed,
         settings=settings,
+        max_attempts=arguments.attempts,
     )
-    return _written(result, arguments.out)
+    result.save(arguments.out)
+    return described(result, arguments.out)
 
 
 def run_score(arguments: argparse.Namespace) -> dict[str, Any]:
-    """`hh-slm score`."""
+    """`hh-slm score`: what cannot be scored is in the report with its error.
+
+    Raises:
+        Incomplete: There is such a recording.
+    """
     synthesizer = Synthesizer.from_pretrained(arguments.codec, arguments.lm)
     prompt = None if arguments.prompt is None else synthesizer.read(arguments.prompt)
-    report = {}
-    for path in tqdm(arguments.audio, unit="recording", disable=None, file=sys.stderr):
-        score = synthesizer.score(synthesizer.read(path), text=arguments.text, prompt=prompt)
-        report[path] = {
-            "log_likelihood": score.log_likelihood,
-            "log_likelihood_per_code": score.log_likelihood_per_code,
-            "log_likelihood_per_second": score.log_likelihood_per_second(
-                synthesizer.codec.frame_rate
-            ),
-            "num_codes": score.num_codes,
-        }
+    report: dict[str, Any] = {}
+    total = len(arguments.audio)
+    with closing(tqdm(total=total, unit="recording", disable=None, file=sys.stderr)) as bar:
+        for first in range(0, total, MAX_ROWS):
+            paths = arguments.audio[first : first + MAX_ROWS]
+            scores = _scored(synthesizer, paths, arguments.text, prompt)
+            for path, score in zip(paths, scores, strict=True):
+                report[_unused(path, report)] = _described(score, synthesizer.codec.frame_rate)
+            bar.update(len(paths))
+    if any("error" in row for row in report.values()):
+        raise Incomplete(report)
     return report
+
+
+def _scored(
+    synthesizer: Synthesizer, paths: Sequence[str], text: str | None, prompt: Any
+) -> list[Score | str]:
+    """Scores of recordings in one batch, or why there is none."""
+    try:
+        waveforms = [synthesizer.read(path) for path in paths]
+        return list(synthesizer.score_batch(waveforms, texts=[text] * len(paths), prompt=prompt))
+    except (ValueError, OSError) as error:
+        if len(paths) == 1:
+            return [str(error)]
+    # one of them; find out which
+    return [_scored(synthesizer, [path], text, prompt)[0] for path in paths]
+
+
+def _described(score: Score | str, frame_rate: float) -> dict[str, Any]:
+    if isinstance(score, str):
+        return {"error": score}
+    return {
+        "log_likelihood": score.log_likelihood,
+        "log_likelihood_per_code": score.log_likelihood_per_code,
+        "log_likelihood_per_second": score.log_likelihood_per_second(frame_rate),
+        "num_codes": score.num_codes,
+    }
+
+
+def _unused(path: str, report: dict[str, Any]) -> str:
+    """The name of a recording in the report; one that is given again is counted."""
+    name, number = path, 1
+    while name in report:
+        number += 1
+        name = f"{path} ({number})"
+    return name
 
 
 def run_bench(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -112,79 +119,3 @@ def run_bench(arguments: argparse.Namespace) -> dict[str, Any]:
         memory=arguments.memory,
         device=arguments.device,
     )
-
-
-def _jobs(arguments: argparse.Namespace) -> list[Job]:
-    """The texts of the command line or of the file, as they are to be said."""
-    if (arguments.text is None) == (arguments.file is None):
-        raise ValueError("expected a text or --file, got both or neither")
-    jobs = [Job("", arguments.text)] if arguments.file is None else read_jobs(arguments.file)
-    if not arguments.normalize:
-        return jobs
-    return [Job(**{**vars(job), "text": spoken_form(job.text)}) for job in jobs]
-
-
-def _spoken(
-    synthesizer: Synthesizer,
-    job: Job,
-    arguments: argparse.Namespace,
-    settings: GenerationSettings,
-    verifiers: dict[str, Any],
-) -> tuple[Synthesis, Ranking | None]:
-    unknown = synthesizer.tokenizer.unknown_characters(job.text)
-    if unknown:
-        print(f"hh-slm tts: the text model never saw {unknown!r}", file=sys.stderr)
-    path = job.prompt if job.prompt is not None or job.voice is not None else arguments.prompt
-    voice = job.voice if job.prompt is not None or job.voice is not None else arguments.voice
-    request: dict[str, Any] = {
-        "prompt": None if path is None else synthesizer.read(path),
-        "voice": voice,
-        "seed": arguments.seed if job.seed is None else job.seed,
-        "settings": settings,
-        "max_attempts": arguments.attempts,
-    }
-    if arguments.long:
-        return join(speak_long(synthesizer, job.text, **request)), None
-    request["prompt_text"] = job.prompt_text or arguments.prompt_text
-    best = speak_best(synthesizer, job.text, arguments.best_of, verifiers, **request)
-    return best.best, best.ranking if arguments.best_of > 1 else None
-
-
-def _settings(
-    arguments: argparse.Namespace, config: SpeechLMConfig | None = None
-) -> GenerationSettings:
-    """What was asked for, else as suits the model."""
-    own = GenerationSettings() if config is None else config.sampling
-    return GenerationSettings(
-        temperature=own.temperature if arguments.temperature is None else arguments.temperature,
-        top_k=arguments.top_k,
-        top_p=own.top_p if arguments.top_p is None else arguments.top_p,
-        min_p=arguments.min_p,
-        repetition_window=arguments.repetition_window,
-        guidance=arguments.guidance,
-        weights=arguments.weights,
-        engine=arguments.engine,
-    )
-
-
-def _written(result: Synthesis, path: str, ranking: Ranking | None = None) -> dict[str, Any]:
-    result.save(path)
-    report: dict[str, Any] = {
-        "out": path,
-        "duration": result.duration,
-        "num_codes": len(result.codes),
-        "num_given_codes": result.num_given_codes,
-        "truncated": result.truncated,
-        "stopped": result.stopped,
-        "rejected": _listed(result.rejected),
-        "log_likelihood": result.log_likelihood,
-        "seed": result.seed,
-    }
-    if ranking is not None:
-        report["choice"] = ranking.choice
-        report["scores"] = {name: _listed(scores) for name, scores in ranking.scores.items()}
-    return report
-
-
-def _listed(values: Sequence[Any]) -> list[Any]:
-    return list(values)

@@ -358,7 +358,7 @@ class GenerationSettings:
     """How tokens are drawn.
 
     Args:
-        temperature: Divides the logits; 0 takes the likeliest token.
+        temperature: Divides the logits, in [0.001, 100]; 0 takes the likeliest token.
         top_k: Keep so many likeliest tokens; 0 keeps all.
         top_p: Keep the smallest set of at least this probability, in (0, 1]; 1 keeps all.
         min_p: Keep tokens with this share of the likeliest one's probability, in [0, 1]; 0 keeps
@@ -386,14 +386,15 @@ class GenerationSettings:
     engine: str = "auto"
 
     def __post_init__(self) -> None:
-        _require(self.temperature >= 0, "temperature >= 0", self.temperature)
+        warm = self.temperature == 0 or 1e-3 <= self.temperature <= 100  # less would overflow
+        _require(warm, "temperature 0 or in [0.001, 100]", self.temperature)
         _require(self.top_k >= 0, "top_k >= 0", self.top_k)
         _require(0 < self.top_p <= 1, "top_p in (0, 1]", self.top_p)
         _require(0 <= self.min_p <= 1, "min_p in [0, 1]", self.min_p)
         _require(self.repetition_window >= 0, "repetition_window >= 0", self.repetition_window)
         ratio = self.repetition_ratio
         _require(0 < ratio <= 1, "repetition_ratio in (0, 1]", ratio)
-        _require(self.guidance >= 0, "guidance >= 0", self.guidance)
+        _require(0 <= self.guidance <= 100, "guidance in [0, 100]", self.guidance)
         kinds = ("exact", "bf16", "int8")
         _require(self.weights in kinds, f"weights of {kinds}", repr(self.weights))
         _require(self.engine in ENGINES, f"an engine of {ENGINES}", repr(self.engine))

@@ -1,6 +1,8 @@
-"""Written English as it is said: numbers, money, abbreviations; and where sentences end."""
+"""Written English as it is said: numbers, money, times, decades, abbreviations."""
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 _ABBREVIATIONS = {
     "dr": "doctor",
@@ -21,18 +23,30 @@ _ABBREVIATION = re.compile(
     r"\b(dr|mr|mrs|ms|prof|vs|etc|approx|e\.g|i\.e|no(?=\.\s*\d)|st(?=\.\s+[A-Z]))\.",
     re.IGNORECASE,
 )
-_MONEY = re.compile(r"([$£€])\s?(\d[\d,]*)(?:\.(\d\d))?(?!\d)")
+# Behind a number only. The last full stop is also the sentence's where no small letter follows.
+_HALF_OF_DAY = re.compile(
+    r"(?<=\d)\s?([ap])(?:m\b|\.m\b(?:\.(?=\s+(?-i:[a-z0-9]))|\.(?=,))?)", re.IGNORECASE
+)
+_MONEY = re.compile(
+    r"([$£€])\s?(\d[\d,]*)(?:\.(\d+))?(?:\s+(hundred|thousand|million|billion|trillion)\b)?"
+)
 _CURRENCY = {"$": ("dollar", "cent"), "£": ("pound", "penny"), "€": ("euro", "cent")}
+_TIME = re.compile(r"(?<![\d:.,])([01]?\d|2[0-3]):([0-5]\d)(?![\d:])")
+_DECADE = re.compile(r"(?<![\w.,])['\u2019]?(\d\d)?(\d0)['\u2019]?s\b")
+_TENS = ["hundreds", "tens", "twenties", "thirties", "forties", "fifties", "sixties"]
+_TENS += ["seventies", "eighties", "nineties"]
+_SCIENTIFIC = re.compile(r"(?<![\w.])(-?)(\d+)(\.\d+)?e([+-]?)(\d+)\b", re.IGNORECASE)
 _ORDINAL = re.compile(r"\b(\d[\d,]*)(?:st|nd|rd|th)\b", re.IGNORECASE)
-_NUMBER = re.compile(r"(?<![\w.])(-?)(\d{1,3}(?:,\d{3})+|\d+)(\.\d+)?(%?)")
-_SENTENCE_END = re.compile(r"(?<=[.!?;:])[\"')\]]*\s+")
-_LONGEST_SENTENCE = 240  # characters; longer ones are split at commas, then at spaces
+_NUMBER = re.compile(r"(?<![\w.])(-?)(\d{1,3}(?:,\d{3})+(?!\d)|\d+)(\.\d+)?(%?)")
+_LEFT_OVER = re.compile(r"(\.?)(\d+)(%?)")
+_LONGEST_NUMBER = 15  # digits; longer ones are said digit by digit
 
 
 def spoken_form(text: str) -> str:
-    """English text with numbers, money and common abbreviations written out.
+    """English text with numbers, money, times and common abbreviations written out.
 
-    Years are read as numbers. Needs the `text` extra (inflect).
+    Years are read as numbers, decades ("1990s") as decades; numbers of more than 15 digits and what
+    follows a point digit by digit. No digit is left. Needs the `text` extra (inflect).
 
     Raises:
         ValueError: The package is missing.
@@ -43,51 +57,99 @@ def spoken_form(text: str) -> str:
         raise ValueError(
             "expected the package inflect to write numbers out: pip install 'hh-slm[text]'"
         ) from error
-    engine = inflect.engine()
+    said = _Numbers(inflect.engine())
+    text = re.sub(r"\d", lambda match: str(int(match[0])), text)  # digits of any script
+    text = _ABBREVIATION.sub(lambda match: _ABBREVIATIONS[match[1].lower()], text)
+    rules: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [
+        (_MONEY, said.money),
+        (_HALF_OF_DAY, lambda match: f" {match[1]} m"),
+        (_TIME, said.time),
+        (_DECADE, said.decade),
+        (_SCIENTIFIC, said.scientific),
+        (_ORDINAL, said.ordinal),
+        (_NUMBER, said.number),
+        (_LEFT_OVER, said.left_over),
+    ]
+    for pattern, say in rules:
+        text = pattern.sub(lambda match, say=say: _apart(match, say(match)), text)
+    return " ".join(text.replace("&", " and ").split())
 
-    def words(digits: str) -> str:
-        return str(engine.number_to_words(digits.replace(",", ""))).replace(",", "")
 
-    def money(match: re.Match[str]) -> str:
-        whole, part = _CURRENCY[match[1]]
-        units = int(match[2].replace(",", ""))
-        said = f"{words(match[2])} {_counted(whole, units)}"
-        cents = int(match[3] or 0)
-        return f"{said} and {words(str(cents))} {_counted(part, cents)}" if cents else said
+class _Numbers:
+    """Says what was found, by inflect's engine."""
 
-    def number(match: re.Match[str]) -> str:
-        said = words(match[2])
-        if match[3]:
-            said += " point " + " ".join(words(digit) for digit in match[3][1:])
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+
+    def words(self, digits: str) -> str:
+        digits = digits.replace(",", "")
+        if len(digits) > _LONGEST_NUMBER:
+            return self.one_by_one(digits)
+        return str(self._engine.number_to_words(digits)).replace(",", "")
+
+    def one_by_one(self, digits: str) -> str:
+        return " ".join(self.words(digit) for digit in digits)
+
+    def decimal(self, whole: str, point: str | None) -> str:
+        """A number, with what follows its point if anything does (the point may come along)."""
+        said = self.words(whole)
+        return f"{said} point {self.one_by_one(point.lstrip('.'))}" if point else said
+
+    def money(self, match: re.Match[str]) -> str:
+        (unit, part), whole, point, large = _CURRENCY[match[1]], match[2], match[3], match[4]
+        units = int(whole.replace(",", ""))
+        # a comma that was none of the number's
+        rest = "," * (len(whole) - len(whole.rstrip(",")))
+        if large or len(point or "") > 2:
+            many = f" {large}" if large else ""
+            return f"{self.decimal(whole, point)}{many} {_counted(unit, 2)}{rest}"
+        cents = int(f"{point or 0:<02}")
+        money = f"{self.words(whole)} {_counted(unit, units)}"
+        if cents and not units:
+            money = f"{self.words(str(cents))} {_counted(part, cents)}"
+        elif cents:
+            money = f"{money} and {self.words(str(cents))} {_counted(part, cents)}"
+        return money + rest
+
+    def time(self, match: re.Match[str]) -> str:
+        hour, minute = int(match[1]), int(match[2])
+        said = self.words(str(hour))
+        if minute:
+            return f"{said} {'oh ' if minute < 10 else ''}{self.words(str(minute))}"
+        if re.match(r" +[ap] m\b", match.string[match.end() :], re.IGNORECASE):
+            return said
+        return f"{said} o'clock" if 1 <= hour <= 12 else f"{said} hundred"
+
+    def decade(self, match: re.Match[str]) -> str:
+        century, tens = match[1], _TENS[int(match[2]) // 10]
+        if century is None:
+            return tens if match[2] != "00" else "two thousands"
+        if match[2] == "00" and int(century) % 10 == 0:
+            return f"{self.words(f'{int(century) // 10}000')}s"
+        return f"{self.words(str(int(century)))} {tens}"
+
+    def scientific(self, match: re.Match[str]) -> str:
+        power = f"{'minus ' if match[4] == '-' else ''}{self.words(match[5])}"
+        number = self.decimal(match[2], match[3])
+        return f"{'minus ' if match[1] else ''}{number} times ten to the power of {power}"
+
+    def ordinal(self, match: re.Match[str]) -> str:
+        return str(self._engine.ordinal(self.words(match[1])))
+
+    def number(self, match: re.Match[str]) -> str:
+        said = self.decimal(match[2], match[3])
         return f"{'minus ' if match[1] else ''}{said}{' percent' if match[4] else ''}"
 
-    text = _ABBREVIATION.sub(lambda match: _ABBREVIATIONS[match[1].lower()], text)
-    text = _MONEY.sub(money, text)
-    text = _ORDINAL.sub(lambda match: str(engine.ordinal(words(match[1]))), text)
-    return " ".join(_NUMBER.sub(number, text).replace("&", " and ").split())
+    def left_over(self, match: re.Match[str]) -> str:
+        """Digits within a word ("MP3") or behind a point ("1.2.3", ".5")."""
+        said = f"point {self.one_by_one(match[2])}" if match[1] else self.words(match[2])
+        return f"{said}{' percent' if match[3] else ''}"
 
 
-def sentences(text: str) -> list[str]:
-    """A text in pieces to be spoken one by one, none longer than 240 characters.
-
-    Raises:
-        ValueError: There is nothing to say.
-    """
-    pieces = [piece.strip() for piece in _SENTENCE_END.split(text) if piece.strip()]
-    if not pieces:
-        raise ValueError("expected a text with something to say, got none")
-    return [part for piece in pieces for part in _short(piece)]
-
-
-def _short(piece: str) -> list[str]:
-    if len(piece) <= _LONGEST_SENTENCE:
-        return [piece]
-    place = max(piece.rfind(mark, 1, _LONGEST_SENTENCE) for mark in (", ", ",\n"))
-    place = place + 1 if place > 0 else piece.rfind(" ", 1, _LONGEST_SENTENCE)
-    if place <= 0:
-        place = _LONGEST_SENTENCE
-    rest = piece[place:].strip()
-    return [piece[:place].strip(), *(_short(rest) if rest else [])]
+def _apart(match: re.Match[str], said: str) -> str:
+    """Words, with a space where a letter or a digit stands right beside them."""
+    before, after = match.string[: match.start()][-1:], match.string[match.end() :][:1]
+    return f"{' ' if before.isalnum() else ''}{said}{' ' if after.isalnum() else ''}"
 
 
 def _counted(unit: str, count: int) -> str:

@@ -1,13 +1,17 @@
 """Best of N: several candidates of one request, ranked by verifiers that the caller brings."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+# Verifiers of installed packages.
+ENTRY_POINTS = "hh_slm.verifiers"
 
 
 class Candidate(Protocol):
@@ -108,24 +112,39 @@ def rank(
 
 
 def load_verifier(description: str) -> tuple[str, Verifier]:
-    """A verifier named on a command line: "likelihood", or FILE.py:CALLABLE.
+    """A verifier named on a command line.
+
+    Args:
+        description: "likelihood", the name of an entry point of the group "hh_slm.verifiers" of an
+            installed package, or FILE.py:CALLABLE.
 
     Raises:
-        ValueError: Neither, or the file has no such callable.
+        ValueError: None of them, or the file or the package has no such callable.
     """
     if description == "likelihood":
         return description, likelihood
+    for entry in entry_points(group=ENTRY_POINTS, name=description):
+        try:
+            return description, _checked(entry.load(), description, entry.value)
+        except (ImportError, AttributeError) as error:
+            raise ValueError(f"cannot load verifier {description!r}: {error}") from error
     path, _, name = description.rpartition(":")
     if not path.endswith(".py") or not Path(path).is_file():
+        installed = sorted(entry_points(group=ENTRY_POINTS).names)
         raise ValueError(
-            f'expected a verifier "likelihood" or FILE.py:CALLABLE, got {description!r}'
+            f'expected a verifier "likelihood", FILE.py:CALLABLE or one that is installed '
+            f"({', '.join(installed) or 'none is'}), got {description!r}"
         )
     spec = spec_from_file_location(Path(path).stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
-    found: Callable[..., Any] | None = getattr(module, name, None)
-    if not callable(found):
-        raise ValueError(f"expected a callable {name!r} in {path}, got none")
-    return name, found
+    return name, _checked(getattr(module, name, None), name, path)
+
+
+def _checked(found: Any, name: str, place: str) -> Verifier:
+    checked: Any = found
+    if not callable(checked):
+        raise ValueError(f"expected a callable {name!r} in {place}, got none")
+    return checked

@@ -22,6 +22,7 @@ class Request:
         most: Codes at which it is cut.
         seed: Draws them.
         unguided: The prompt without its text, for guidance; None without.
+        open_end: Whether `most` is the length that was asked for, so that to reach it is no fault.
     """
 
     prompt: Tensor
@@ -29,6 +30,11 @@ class Request:
     most: int
     seed: int
     unguided: Tensor | None = None
+    open_end: bool = False
+
+    def ran_away(self, generation: Generation) -> bool:
+        """Whether speech was cut that should have ended by itself."""
+        return generation.truncated and not (self.open_end and generation.stopped == "limit")
 
 
 @dataclass(frozen=True)
@@ -36,14 +42,18 @@ class Attempts:
     """What came of a request after as many tries as it took.
 
     Attributes:
-        generation: The first that ended by itself, else the likeliest a code of all tries.
+        generation: The first that did not run away, else the likeliest a code of all tries.
         seed: The seed it was drawn with.
         reasons: Why each earlier or failed try was given up: "limit", "silence" or "loop".
+        attempt: Which of the tries it is, from 0.
+        ran_away: Whether even it did.
     """
 
     generation: Generation
     seed: int
-    reasons: tuple[str, ...]
+    reasons: tuple[str, ...] = ()
+    attempt: int = 0
+    ran_away: bool = False
 
 
 def derived_seed(seed: int, attempt: int) -> int:
@@ -61,6 +71,7 @@ def generate_until_ended(
     *,
     rules: StopRules | None = None,
     max_attempts: int = 3,
+    max_rows: int | None = None,
 ) -> list[Attempts]:
     """Generate every request; those that ran away again, together, up to `max_attempts` times.
 
@@ -72,13 +83,13 @@ def generate_until_ended(
         settings: How tokens are drawn.
         rules: What else ends a row.
         max_attempts: At least 1.
+        max_rows: Most rows spoken at a time; None for all at once.
 
     Raises:
         ValueError: As `generate`, or `max_attempts` below 1.
     """
     settings = settings or GenerationSettings()
-    if max_attempts < 1:
-        raise ValueError(f"expected max_attempts >= 1, got {max_attempts}")
+    check_attempts(max_attempts)
     tries: list[list[tuple[int, Generation]]] = [[] for _ in requests]
     waiting = list(range(len(requests)))
     for attempt in range(1 if settings.temperature == 0 else max_attempts):
@@ -93,21 +104,29 @@ def generate_until_ended(
             seeds=seeds,
             unguided=[r.unguided for r in chosen if r.unguided is not None],
             rules=rules,
+            max_rows=max_rows,
         )
         for index, seed, generation in zip(waiting, seeds, made, strict=True):
             tries[index].append((seed, generation))
-        waiting = [index for index in waiting if tries[index][-1][1].truncated]
+        waiting = [index for index in waiting if requests[index].ran_away(tries[index][-1][1])]
         if not waiting:
             break
-    return [_settled(each) for each in tries]
+    return [_settled(request, each) for request, each in zip(requests, tries, strict=True)]
 
 
-def _settled(tries: Sequence[tuple[int, Generation]]) -> Attempts:
-    reasons = tuple(generation.stopped for _, generation in tries if generation.truncated)
-    seed, generation = tries[-1]
-    if generation.truncated:
-        seed, generation = max(tries, key=lambda each: _per_code(each[1]))
-    return Attempts(generation, seed, reasons)
+def check_attempts(max_attempts: int) -> None:
+    """Raise `ValueError` below one attempt."""
+    if max_attempts < 1:
+        raise ValueError(f"expected max_attempts >= 1, got {max_attempts}")
+
+
+def _settled(request: Request, tries: Sequence[tuple[int, Generation]]) -> Attempts:
+    reasons = tuple(made.stopped for _, made in tries if request.ran_away(made))
+    ran_away, attempt = len(reasons) == len(tries), len(tries) - 1
+    if ran_away:
+        attempt = max(range(len(tries)), key=lambda index: _per_code(tries[index][1]))
+    seed, generation = tries[attempt]
+    return Attempts(generation, seed, reasons, attempt, ran_away)
 
 
 def _per_code(generation: Generation) -> float:

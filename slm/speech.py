@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .normalization import sentences
 from .ranking import Ranking, Verifier, likelihood, rank
 from .resampling import derived_seed
-from .synthesis import Synthesis, Synthesizer
+from .splitting import sentences
+from .synthesis import Synthesizer
+from .utterance import Synthesis
 
 _SEED_STEP = 1000  # apart from the attempts of one request, which count by one
 
@@ -48,7 +49,7 @@ def speak_best(
         prompt_text: Its transcript, see `Synthesizer.tts_batch`.
         voice: A named voice instead.
         seed: Every candidate's seed is derived from it; the first is the one `tts` would use.
-        options: `settings` and `max_attempts` of `Synthesizer.tts_batch`.
+        options: `settings`, `max_attempts` and `max_rows` of `Synthesizer.tts_batch`.
 
     Raises:
         ValueError: As `tts_batch` and `rank`, or `count` below 1.
@@ -86,7 +87,7 @@ def speak_long(
         prompt: (T,) waveform whose voice to take.
         voice: A named voice instead.
         seed: Of the first sentence; the others' are derived from it.
-        options: `settings` and `max_attempts` of `Synthesizer.tts_batch`.
+        options: `settings`, `max_attempts` and `max_rows` of `Synthesizer.tts_batch`.
 
     Returns:
         One result a sentence, in order; see `join`.
@@ -110,24 +111,28 @@ def speak_long(
     )
 
 
-def join(parts: Sequence[Synthesis], pause: float = 0.2) -> Synthesis:
+def join(parts: Sequence[Synthesis], pause: float = 0.2, seed: int | None = None) -> Synthesis:
     """Several results as one waveform, with so many seconds of silence between them.
 
-    The codes are those of the parts end to end; the pauses have none.
+    The codes are those of the parts end to end; the pauses have none. The seed is the one given,
+    which `speak_long` was asked for; without it the first part's, which may be of a later attempt.
 
     Raises:
         ValueError: There is no part.
     """
     if not parts:
         raise ValueError("expected at least one result to join, got none")
+    seed = parts[0].seed if seed is None else seed
     if len(parts) == 1:
-        return parts[0]
+        return replace(parts[0], seed=seed)
     gap = np.zeros(round(pause * parts[0].sample_rate), dtype=np.float32)
     return replace(
         parts[0],
         waveform=np.concatenate([piece for part in parts for piece in (gap, part.waveform)][1:]),
         codes=np.concatenate([part.codes for part in parts]),
         truncated=any(part.truncated for part in parts),
+        seed=seed,
+        attempt=max(part.attempt for part in parts),
         log_likelihood=sum(part.log_likelihood for part in parts),
         stopped=next((part.stopped for part in parts if part.truncated), "end"),
         rejected=tuple(reason for part in parts for reason in part.rejected),

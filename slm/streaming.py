@@ -1,4 +1,4 @@
-"""Waveform while codes are still being made: windows of codes decoded with context both ways."""
+"""Waveform while codes are still being made: what is drawn goes to a decoder that runs on."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,6 +25,18 @@ class BeingSpoken(Protocol):
         ...
 
 
+class RunningDecoder(Protocol):
+    """Takes codes as they come and gives their waveform as it is known; `codec.StreamDecoder`."""
+
+    def push(self, codes: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Take the next codes (n,) and give what can be said now, (T,), T >= 0."""
+        ...
+
+    def finish(self) -> NDArray[np.float32]:
+        """The rest (T,), T >= 0."""
+        ...
+
+
 @dataclass(frozen=True)
 class StreamWindow:
     """Sizes of a stream, in codes.
@@ -38,9 +50,9 @@ class StreamWindow:
         ValueError: No chunk, or a negative context.
     """
 
-    chunk: int = 8
-    before: int = 24
-    after: int = 4
+    chunk: int = 6
+    before: int = 96
+    after: int = 6
 
     def __post_init__(self) -> None:
         if self.chunk < 1 or min(self.before, self.after) < 0:
@@ -54,40 +66,41 @@ class StreamWindow:
 
 def decode_while_speaking(
     speaking: BeingSpoken,
-    decode: Callable[[NDArray[np.int64]], NDArray[np.float32]],
+    decoder: RunningDecoder,
     to_codes: Callable[[Iterable[int]], NDArray[np.int64]],
     *,
     given: NDArray[np.int64],
     hop_length: int,
-    window: StreamWindow,
 ) -> Iterator[NDArray[np.float32]]:
     """Waveform chunks of a batch of one, the codes `given` not among them.
 
     Args:
         speaking: Of one row, not yet begun.
-        decode: Codes (L,) to waveform (L * hop_length,).
+        decoder: Of this speech alone.
         to_codes: Code tokens to codes.
-        given: (G,) codes already spoken, context of the first chunk.
+        given: (G,) codes already spoken, which the decoder hears first.
         hop_length: Samples a code.
-        window: Sizes.
     """
-    out = len(given)
+    unwanted = len(given) * hop_length  # samples still to come of what was given
+    for piece in _pieces(speaking, decoder, to_codes, given):
+        wanted = piece[unwanted:]
+        unwanted -= min(unwanted, len(piece))
+        if len(wanted):
+            yield wanted
 
-    def cut(codes: NDArray[np.int64], stop: int) -> NDArray[np.float32]:
-        first = max(0, out - window.before)
-        last = min(len(codes), stop + window.after)
-        return decode(codes[first:last])[(out - first) * hop_length : (stop - first) * hop_length]
 
+def _pieces(
+    speaking: BeingSpoken,
+    decoder: RunningDecoder,
+    to_codes: Callable[[Iterable[int]], NDArray[np.int64]],
+    given: NDArray[np.int64],
+) -> Iterator[NDArray[np.float32]]:
+    """Waveform (T,), T >= 0, of the given codes and then of those that are drawn."""
+    yield decoder.push(given)
+    taken = 0
     while not speaking.done:
         speaking.advance()
-        made = len(given) + len(speaking.drawn(0))
-        if speaking.done or made < out + window.delay_codes:
-            continue
-        codes = np.concatenate([given, to_codes(speaking.drawn(0))])
-        yield cut(codes, out + window.chunk)
-        out += window.chunk
-    codes = np.concatenate([given, to_codes(speaking.drawn(0))])
-    while out < len(codes):
-        stop = min(len(codes), out + window.chunk)
-        yield cut(codes, stop)
-        out = stop
+        new = speaking.drawn(0)[taken:]
+        taken += len(new)
+        yield decoder.push(to_codes(new))
+    yield decoder.finish()

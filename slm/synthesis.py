@@ -1,7 +1,7 @@
 """Text or a recording in, speech out: codec, language model and text model as one synthesizer."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -9,62 +9,35 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from codec import HHCodec
-from codec.audio import read_audio, write_audio
+from codec import HHCodec, StreamDecoder
+from codec.audio import read_audio
 
-from .aligned_generation import AlignedRequest, AlignedSpeaking, speak_aligned
+from .aligned_generation import AlignedSpeaking, speak_aligned
 from .config import GenerationSettings
-from .generation import Speaking, generate
+from .generation import Speaking
 from .model import SpeechLM, pretrained_folder
-from .resampling import Attempts, Request, generate_until_ended
+from .resampling import Attempts, Request, check_attempts, generate_until_ended
 from .scoring import Score, log_likelihood
-from .sequence import build_document, prefix_tokens
-from .starts import NOTHING, Start, check_no_text, check_voice, code_bounds, one_each, text_start
+from .sequence import build_document
+from .starts import (
+    NOTHING,
+    Row,
+    Start,
+    Starts,
+    check_no_text,
+    check_seeds,
+    code_bounds,
+    one_each,
+)
 from .stopping import StopRules, silence_codes
 from .streaming import BeingSpoken, StreamWindow, decode_while_speaking
 from .tokenizers import Tokenizer, load_tokenizer
+from .utterance import Synthesis
 from .voices import load_voices
 
-
-@dataclass(frozen=True)
-class Synthesis:
-    """Speech that was made.
-
-    Attributes:
-        waveform: (T,) float32 in [-1, 1]; for a continuation, the recording as the codec gives it
-            back and what follows.
-        codes: (L,) int64, of the whole waveform.
-        sample_rate: Hz.
-        num_given_codes: Codes at the start that were given, not made (0 for text to speech).
-        truncated: Whether it was cut at its longest instead of ending by itself: runaway speech.
-        log_likelihood: Of the codes that were made, nats, summed.
-        seed: The one it was drawn with in the end; gives the same speech again.
-        stopped: "end" by itself; "limit", "silence" or "loop" where it was cut.
-        rejected: Why tries were given up, the last one included where all were.
-    """
-
-    waveform: NDArray[np.float32]
-    codes: NDArray[np.int64]
-    sample_rate: int
-    num_given_codes: int
-    truncated: bool
-    log_likelihood: float
-    seed: int
-    stopped: str = "end"
-    rejected: tuple[str, ...] = ()
-
-    @property
-    def duration(self) -> float:
-        """Seconds."""
-        return len(self.waveform) / self.sample_rate
-
-    def save(self, path: Path | str) -> None:
-        """Write a 16-bit WAV or FLAC file, whole or not at all."""
-        write_audio(path, self.waveform, self.sample_rate)
-
-
-# A text, a prompt (T,) and its transcript, and the name of a voice.
-_Row = tuple[str, NDArray[np.float32] | None, str | None, str | None]
+# Rows that are spoken together where nothing else is asked for: each holds keys and values, of
+# which the longest speech of hh-mini-slm has 13 MB.
+MAX_ROWS = 16
 
 
 class Synthesizer:
@@ -125,6 +98,7 @@ class Synthesizer:
         voice: str | None = None,
         seed: int = 0,
         settings: GenerationSettings | None = None,
+        max_attempts: int = 3,
     ) -> Synthesis:
         """Speak a text; see `tts_batch`."""
         return self.tts_batch(
@@ -134,6 +108,7 @@ class Synthesizer:
             voices=[voice],
             seeds=[seed],
             settings=settings,
+            max_attempts=max_attempts,
         )[0]
 
     def tts_batch(
@@ -146,6 +121,7 @@ class Synthesizer:
         seeds: Sequence[int] | None = None,
         settings: GenerationSettings | None = None,
         max_attempts: int = 3,
+        max_rows: int = MAX_ROWS,
     ) -> list[Synthesis]:
         """Speak several texts at once, each in its own voice.
 
@@ -163,44 +139,53 @@ class Synthesizer:
             seeds: One a text; 0, 1, 2 ... when None.
             settings: How codes are drawn; as suits the model when None.
             max_attempts: Speech that ran away is drawn anew, so many times in all.
+            max_rows: Most texts spoken at a time; the others wait, which bounds the memory.
 
         Returns:
             One result a text, in order.
 
         Raises:
             ValueError: A text the text model does not know, an unknown voice, a prompt and a voice
-                at once, a transcript without its prompt, or too much text for the model's context.
+                at once, a transcript without its prompt, too much text for the model's context, or
+                a count below 1.
         """
+        check_attempts(max_attempts)
+        if max_rows < 1:
+            raise ValueError(f"expected max_rows >= 1, got {max_rows}")
         settings = settings or self.lm.config.sampling
         count = len(texts)
         nothing = [None] * count
-        rows = zip(
+        columns = (
             texts,
             one_each(prompts or nothing, count, "prompts"),
             one_each(prompt_texts or nothing, count, "prompt_texts"),
             one_each(voices or nothing, count, "voices"),
-            strict=True,
         )
-        row_seeds = list(one_each(range(count) if seeds is None else seeds, count, "seeds"))
+        rows = [Row(*row) for row in zip(*columns, strict=True)]
+        row_seeds = check_seeds(one_each(range(count) if seeds is None else seeds, count, "seeds"))
         # Everything is read and checked before any speech is made.
         if self.lm.config.is_aligned:
-            pairs = zip(rows, row_seeds, strict=True)
-            asked = [self._aligned_request(row, seed) for row, seed in pairs]
-            spoken = zip(asked, speak_aligned(self.lm, asked, settings), strict=True)
-            return [self._spoken(NOTHING, Attempts(each, row.seed, ())) for row, each in spoken]
-        starts = [self._tts_start(row) for row in rows]
-        guided = settings.guidance != 1
+            asked = [
+                self.starts.of_aligned(row, seed) for row, seed in zip(rows, row_seeds, strict=True)
+            ]
+            groups = [asked[first : first + max_rows] for first in range(0, count, max_rows)]
+            spoken = [each for some in groups for each in speak_aligned(self.lm, some, settings)]
+            return [
+                self._spoken(NOTHING, Attempts(each, seed))
+                for each, seed in zip(spoken, row_seeds, strict=True)
+            ]
+        starts = [self.starts.of_text(row) for row in rows]
         requests = [
-            Request(
-                torch.from_numpy(start.tokens),
-                *code_bounds(self.lm.config, text),
-                seed,
-                torch.from_numpy(start.without_text) if guided else None,
-            )
-            for text, start, seed in zip(texts, starts, row_seeds, strict=True)
+            self._request(start, code_bounds(self.lm.config, row.text), seed, settings)
+            for row, start, seed in zip(rows, starts, row_seeds, strict=True)
         ]
         made = generate_until_ended(
-            self.lm, requests, settings, rules=self.stop_rules, max_attempts=max_attempts
+            self.lm,
+            requests,
+            settings,
+            rules=self.stop_rules,
+            max_attempts=max_attempts,
+            max_rows=max_rows,
         )
         return [
             self._without_given(self._spoken(start.spoken, each))
@@ -223,15 +208,16 @@ class Synthesizer:
         The first chunk comes after `window.delay_codes` codes. Runaway speech is not drawn anew.
 
         Yields:
-            (T,) float32; together one attempt of `tts`, up to what the decoder hears further off.
+            (T,) float32; together one attempt of `tts`, up to what the decoder hears further off
+            (`codec.StreamDecoder`).
         """
         speaking: BeingSpoken
         settings = settings or self.lm.config.sampling
-        given, row = NOTHING, (text, prompt, prompt_text, voice)
+        given, row = NOTHING, Row(text, prompt, prompt_text, voice)
         if self.lm.config.is_aligned:
-            speaking = AlignedSpeaking(self.lm, [self._aligned_request(row, seed)], settings)
+            speaking = AlignedSpeaking(self.lm, [self.starts.of_aligned(row, seed)], settings)
         else:
-            start = self._tts_start(row)
+            start = self.starts.of_text(row)
             given = start.spoken
             fewest, most = code_bounds(self.lm.config, text)
             speaking = Speaking(
@@ -244,13 +230,13 @@ class Synthesizer:
                 unguided=[torch.from_numpy(start.without_text)],
                 rules=self.stop_rules,
             )
+        window = window or StreamWindow()
         yield from decode_while_speaking(
             speaking,
-            self.decode,
+            StreamDecoder(self.codec, **vars(window)),
             self.lm.vocabulary.token_to_code,
             given=given,
             hop_length=self.codec.hop_length,
-            window=window or StreamWindow(),
         )
 
     def continue_speech(
@@ -261,6 +247,7 @@ class Synthesizer:
         text: str | None = None,
         seed: int = 0,
         settings: GenerationSettings | None = None,
+        max_attempts: int = 3,
     ) -> Synthesis:
         """Continue a recording by at most `seconds`; the model may end it earlier.
 
@@ -268,38 +255,25 @@ class Synthesizer:
 
         Args:
             waveform: (T,) at the codec's rate.
-            seconds: Longest continuation.
+            seconds: Longest continuation, above 0.
             text: Transcript of the recording and of what is to follow; None leaves it to the model.
             seed: Draws the codes.
             settings: How codes are drawn.
+            max_attempts: A continuation that falls silent or loops is drawn anew, so many times in
+                all.
 
         Raises:
             ValueError: The recording and the continuation do not fit the model's context, or a text
                 for a model of aligned speech, which would have to know when its words are said.
         """
-        check_no_text(self.lm.config, text)
-        given = self._encode_whole(waveform)
-        wanted = max(1, round(seconds * self.codec.frame_rate))
-        text_ids = None if text is None else self.tokenizer.encode(text)
-        start = prefix_tokens(self.lm.vocabulary, text_ids, speech=given)
-        room = self.lm.config.max_seq_len - len(start)
-        if wanted > room:
-            raise ValueError(
-                f"expected recording and continuation within {self.lm.config.max_seq_len} tokens, "
-                f"got {len(start)} + {wanted}; ask for at most "
-                f"{max(0, room) / self.codec.frame_rate:.1f} s or give a shorter recording"
-            )
-        unguided = torch.from_numpy(prefix_tokens(self.lm.vocabulary, None, speech=given))
-        made = generate(
-            self.lm,
-            [torch.from_numpy(start)],
-            settings,
-            max_new_tokens=wanted,
-            seeds=[seed],
-            unguided=[unguided],
-        )[0]
-        reasons = (made.stopped,) if made.truncated else ()
-        return self._spoken(given, Attempts(made, seed, reasons))
+        settings = settings or GenerationSettings()
+        check_seeds([seed])
+        start, wanted = self.starts.of_recording(waveform, text, seconds)
+        request = self._request(start, (1, wanted), seed, settings, open_end=True)
+        made = generate_until_ended(
+            self.lm, [request], settings, rules=self.stop_rules, max_attempts=max_attempts
+        )
+        return self._spoken(start.spoken, made[0])
 
     def score(
         self,
@@ -308,24 +282,42 @@ class Synthesizer:
         text: str | None = None,
         prompt: NDArray[np.float32] | None = None,
     ) -> Score:
-        """Log-likelihood of a recording's codes, given its transcript and a speaker prompt if any.
+        """Log-likelihood of a recording's codes; see `score_batch`."""
+        return self.score_batch([waveform], texts=[text], prompt=prompt)[0]
+
+    def score_batch(
+        self,
+        waveforms: Sequence[NDArray[np.float32]],
+        *,
+        texts: Sequence[str | None] | None = None,
+        prompt: NDArray[np.float32] | None = None,
+    ) -> list[Score]:
+        """Log-likelihoods of the codes of recordings.
 
         Args:
-            waveform: (T,) at the codec's rate.
-            text: Its transcript.
-            prompt: (T,) of another utterance of the speaker.
+            waveforms: (T,) each at the codec's rate.
+            texts: Transcripts, or None, one a recording.
+            prompt: (T,) of another utterance of their speaker.
+
+        Returns:
+            One score a recording, in order.
 
         Raises:
             ValueError: A text for a model of aligned speech.
         """
-        check_no_text(self.lm.config, text)
-        document = build_document(
-            self.lm.vocabulary,
-            self.encode(waveform),
-            text_ids=None if text is None else self.tokenizer.encode(text),
-            prompt=None if prompt is None else self._as_prompt(self.encode(prompt)),
-        )
-        return log_likelihood(self.lm, [document])[0]
+        count = len(waveforms)
+        given = None if prompt is None else self.starts.as_prompt(self.encode(prompt))
+        documents = []
+        for waveform, text in zip(
+            waveforms, one_each(texts or [None] * count, count, "texts"), strict=True
+        ):
+            check_no_text(self.lm.config, text)
+            text_ids = None if text is None else self.tokenizer.encode(text)
+            codes = self.encode(waveform)
+            documents.append(
+                build_document(self.lm.vocabulary, codes, text_ids=text_ids, prompt=given)
+            )
+        return log_likelihood(self.lm, documents)
 
     def encode(self, waveform: NDArray[np.float32]) -> NDArray[np.int64]:
         """Codes (L,) of a waveform (T,), L = ceil(T / hop_length)."""
@@ -339,42 +331,36 @@ class Synthesizer:
             waveform, _ = self.codec.decode(torch.from_numpy(codes)[None])
         return waveform[0].float().cpu().numpy()
 
-    def _tts_start(self, row: _Row) -> Start:
-        """What generation starts from; everything a request can get wrong is found here."""
-        text, prompt, prompt_text, voice = row
-        check_voice(prompt, prompt_text, voice, self.voices)
-        vocabulary = self.lm.vocabulary
-        if prompt is not None and prompt_text is not None:
-            text_ids = self.tokenizer.encode(f"{prompt_text} {text}")
-            return text_start(vocabulary, text_ids, NOTHING, self._encode_whole(prompt))
-        return text_start(vocabulary, self.tokenizer.encode(text), self._voice(prompt, voice))
-
-    def _aligned_request(self, row: _Row, seed: int) -> AlignedRequest:
-        """The same for a model of aligned speech."""
-        text, prompt, prompt_text, voice = row
-        check_voice(prompt, prompt_text, voice, self.voices)
-        units = np.array(self.tokenizer.encode(text))
-        return AlignedRequest(units, self._voice(prompt, voice), seed)
-
-    def _voice(self, prompt: NDArray[np.float32] | None, voice: str | None) -> NDArray[np.int64]:
-        """Codes of a prompt or of a named voice, none without either."""
-        if prompt is not None:
-            return self._as_prompt(self.encode(prompt))
-        return NOTHING if voice is None else self._as_prompt(self.voices[voice])
+    @property
+    def starts(self) -> Starts:
+        """What requests are checked by, and generation starts from."""
+        return Starts(
+            self.lm.config,
+            self.lm.vocabulary,
+            self.tokenizer,
+            self.voices,
+            self.encode,
+            self.codec.hop_length,
+        )
 
     @cached_property
     def stop_rules(self) -> StopRules:
         """What ends runaway speech; the codec says once which of its codes are silence."""
         return StopRules(silence_codes(self.encode, self.codec.sample_rate))
 
-    def _encode_whole(self, waveform: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Codes without an incomplete last frame: its padding would be heard as a gap."""
-        hop_length = self.codec.hop_length
-        whole = len(waveform) // hop_length * hop_length
-        return self.encode(waveform[:whole] if whole else waveform)
-
-    def _as_prompt(self, codes: NDArray[np.int64]) -> NDArray[np.int64]:
-        return codes[: self.lm.config.max_prompt_codes]
+    def _request(
+        self,
+        start: Start,
+        bounds: tuple[int, int],
+        seed: int,
+        settings: GenerationSettings,
+        *,
+        open_end: bool = False,
+    ) -> Request:
+        """A row of generation, of so many codes at least and at most."""
+        guided = settings.guidance != 1
+        unguided = torch.from_numpy(start.without_text) if guided else None
+        return Request(torch.from_numpy(start.tokens), *bounds, seed, unguided, open_end)
 
     def _spoken(self, given: NDArray[np.int64], attempts: Attempts) -> Synthesis:
         made = attempts.generation
@@ -385,11 +371,12 @@ class Synthesizer:
             codes=codes,
             sample_rate=self.codec.sample_rate,
             num_given_codes=len(given),
-            truncated=made.truncated,
+            truncated=attempts.ran_away,
             log_likelihood=made.log_likelihood,
             seed=attempts.seed,
             stopped=made.stopped,
             rejected=attempts.reasons,
+            attempt=attempts.attempt,
         )
 
     def _without_given(self, result: Synthesis) -> Synthesis:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from codec import HHCodec
+from recipes.config import load_config
 from slm import SpeechLM, load_voices
 from slm.tokenizers import load_tokenizer
 
@@ -58,6 +59,15 @@ def test_the_shipped_codec_still_speaks_what_was_stored_for_its_first_release() 
     codec = HHCodec.from_pretrained("hh-mini-24k")
     assert "648bddcc4cecf0c9" in codec.code_fingerprints
     assert codec.code_fingerprint == "943b47e472360fab"
+
+
+def test_the_shipped_language_model_draws_as_its_card_was_measured() -> None:
+    config = SpeechLM.from_pretrained("hh-mini-slm").config
+    recipe = load_config(ROOT / "recipes/configs/slm_mini.yaml")
+    measured = recipe.generate.temperature, recipe.generate.top_p
+    assert (config.sampling.temperature, config.sampling.top_p) == measured == (0.4, 0.8)
+    card = (ROOT / LM / "README.md").read_text(encoding="utf-8")
+    assert "as shipped, one draw, temperature 0.4, top-p 0.8" in card
 
 
 def test_the_shipped_language_model_belongs_to_the_shipped_codec(

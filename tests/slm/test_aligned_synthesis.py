@@ -94,6 +94,14 @@ def test_a_batch_gives_each_text_what_it_gets_alone(
         assert (row.stopped, row.truncated, row.rejected) == ("end", False, ())
 
 
+def test_rows_that_wait_their_turn_say_the_same(synthesizer: Synthesizer) -> None:
+    texts = [TEXT, "dog, dog", "lazy", "a dog", "lazy lazy dog"]
+    together = synthesizer.tts_batch(texts, settings=GREEDY)
+    few = synthesizer.tts_batch(texts, settings=GREEDY, max_rows=2)
+    for one, other in zip(together, few, strict=True):
+        np.testing.assert_array_equal(one.codes, other.codes)
+
+
 def test_a_seed_speaks_the_same_again(synthesizer: Synthesizer) -> None:
     first, again, other = (synthesizer.tts(TEXT, seed=seed) for seed in (3, 3, 4))
     np.testing.assert_array_equal(first.codes, again.codes)
@@ -149,6 +157,8 @@ def test_what_such_a_model_cannot_know_is_refused(
     assert synthesizer.continue_speech(waveform, 1.0).num_given_codes == 11
     with pytest.raises(ValueError, match="expected a voice of"):
         synthesizer.tts(TEXT, voice="bob")
+    with pytest.raises(ValueError, match="max_attempts >= 1"):
+        synthesizer.tts(TEXT, max_attempts=0)
     with pytest.raises(ValueError, match="guidance"):
         synthesizer.tts(TEXT, settings=GenerationSettings(guidance=2.0))
 

@@ -47,6 +47,11 @@ def test_settings_out_of_range_are_refused() -> None:
         TrainingSettings(max_steps=5, warmup_steps=5)
     with pytest.raises(ValueError, match="top_p"):
         GenerationSettings(top_p=0)
+    for wrong in (-1.0, 1e-40, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match="temperature 0 or in"):
+            GenerationSettings(temperature=wrong)
+        with pytest.raises(ValueError, match="guidance in"):
+            GenerationSettings(guidance=-wrong if wrong > 0 else wrong)
     with pytest.raises(ValueError, match="min_prompt_codes"):
         DocumentSettings(min_prompt_codes=10, max_prompt_codes=9)
 

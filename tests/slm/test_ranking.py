@@ -1,3 +1,4 @@
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -37,3 +38,23 @@ def test_scores_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match=r"FILE\.py:CALLABLE"):
         load_verifier("wer")
     assert load_verifier("likelihood") == ("likelihood", likelihood)
+
+
+def test_a_verifier_of_an_installed_package_is_taken_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "judges.py").write_text("def words(candidates, text, prompt):\n    return [1.0]\n")
+    about = tmp_path / "judges-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: judges\nVersion: 1\n")
+    (about / "entry_points.txt").write_text(
+        "[hh_slm.verifiers]\nwer = judges:words\ngone = judges:gone\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    name, verifier = load_verifier("wer")
+    assert name == "wer"
+    assert verifier([candidate(0, 1)], "x", None) == [1.0]
+    with pytest.raises(ValueError, match="cannot load verifier 'gone'"):
+        load_verifier("gone")
+    with pytest.raises(ValueError, match=r"installed \(gone, wer\), got 'other'"):
+        load_verifier("other")

@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,20 @@ def test_chunks_end_to_end_are_the_whole(synthesizer: Synthesizer, voice: str | 
     window = StreamWindow(chunk=3, before=40, after=40)
     chunks = list(synthesizer.stream(TEXT, voice=voice, seed=3, window=window))
     np.testing.assert_allclose(np.concatenate(chunks), whole.waveform, atol=2e-5)
+
+
+def test_a_stream_that_goes_on_from_a_prompt_is_the_whole_too(
+    synthesizer: Synthesizer, make_waveform: Callable[..., np.ndarray]
+) -> None:
+    said: dict[str, Any] = {"prompt": make_waveform(duration=0.5), "prompt_text": "a lazy dog"}
+    several: dict[str, Any] = {f"{name}s": [value] for name, value in said.items()}
+    whole = synthesizer.tts_batch([TEXT], seeds=[3], max_attempts=1, **several)[0]
+    window = StreamWindow(chunk=3, before=60, after=60)
+    chunks = list(synthesizer.stream(TEXT, seed=3, window=window, **said))
+    np.testing.assert_allclose(np.concatenate(chunks), whole.waveform, atol=2e-5)
+    short = list(synthesizer.stream(TEXT, seed=3, window=StreamWindow(2, 8, 3), **said))
+    assert sum(map(len, short)) == len(whole.waveform)
+    assert min(map(len, short)) > 0
 
 
 def test_the_first_chunk_comes_before_the_speech_is_over(

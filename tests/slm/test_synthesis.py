@@ -10,6 +10,7 @@ from codec import HHCodec
 from codec.audio import read_audio
 from slm.config import GenerationSettings
 from slm.model import SpeechLM
+from slm.stopping import StopRules
 from slm.synthesis import Synthesizer
 from slm.text import TextTokenizer
 from slm.vocabulary import Vocabulary
@@ -112,6 +113,28 @@ def test_continuation_starts_with_the_recordings_own_codes(
     assert len(result.waveform) == len(result.codes) * hop
     with pytest.raises(ValueError, match=r"ask for at most 6\.3 s"):
         synthesizer.continue_speech(waveform, 60.0)
+    for seconds in (0.0, -3.0, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match="expected seconds > 0"):
+            synthesizer.continue_speech(waveform, seconds)
+
+
+def test_a_continuation_as_long_as_asked_for_is_not_rejected(
+    synthesizer: Synthesizer, make_waveform: Waveforms
+) -> None:
+    result = synthesizer.continue_speech(make_waveform(duration=0.5), 0.1, seed=1)
+    assert len(result.codes) - result.num_given_codes == 2
+    assert (result.stopped, result.truncated, result.rejected) == ("limit", False, ())
+
+
+def test_a_continuation_that_falls_silent_is_drawn_anew(
+    synthesizer: Synthesizer, make_waveform: Waveforms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here every code counts as silence, so that no try can do better."""
+    every = StopRules(frozenset(range(synthesizer.codec.codebook_size)), longest_silence=5)
+    monkeypatch.setitem(vars(synthesizer), "stop_rules", every)
+    result = synthesizer.continue_speech(make_waveform(duration=0.5), 2.0, max_attempts=3)
+    assert (result.stopped, result.truncated) == ("silence", True)
+    assert result.rejected == ("silence",) * 3
 
 
 def test_score_counts_every_code_of_the_recording(
@@ -123,6 +146,17 @@ def test_score_counts_every_code_of_the_recording(
     assert plain.num_codes == with_text.num_codes == 12
     assert plain.log_likelihood < 0
     assert with_text.log_likelihood != plain.log_likelihood
+
+
+def test_recordings_are_scored_together_as_alone(
+    synthesizer: Synthesizer, make_waveform: Waveforms
+) -> None:
+    waveforms = [make_waveform(duration=duration) for duration in (0.5, 0.3, 0.8)]
+    together = synthesizer.score_batch(waveforms, texts=[TEXT, None, TEXT], prompt=waveforms[0])
+    for waveform, text, score in zip(waveforms, (TEXT, None, TEXT), together, strict=True):
+        alone = synthesizer.score(waveform, text=text, prompt=waveforms[0])
+        assert score.num_codes == alone.num_codes
+        assert score.log_likelihood == pytest.approx(alone.log_likelihood, abs=1e-3)
 
 
 def test_parts_that_do_not_belong_together_are_refused(
@@ -149,6 +183,12 @@ def test_requests_that_make_no_sense_are_refused(
     for options, message in cases:
         with pytest.raises(ValueError, match=message):
             synthesizer.tts(**options)
+    with pytest.raises(ValueError, match=r"seeds in .*got 100000000000000000000"):
+        synthesizer.tts(TEXT, seed=10**20)
+    for name in ("max_attempts", "max_rows"):
+        none: dict[str, Any] = {name: 0}
+        with pytest.raises(ValueError, match=f"{name} >= 1, got 0"):
+            synthesizer.tts_batch([TEXT], **none)
     with pytest.raises(ValueError, match="voices for 2 texts, got 1"):
         synthesizer.tts_batch([TEXT, TEXT], voices=["ann"])
 

@@ -1,0 +1,68 @@
+"""A text of any length in pieces that are spoken one by one."""
+
+import re
+
+# A mark that may end a sentence, and what closes around it.
+_MARK = re.compile(r"[.!?;:\u2026][\"')\]\u2019\u201d]*\s+")
+# Before a name or a number, never the last word of a sentence.
+_TITLES = frozenset(
+    ("dr", "mr", "mrs", "ms", "prof", "st", "vs", "approx", "rev", "gen", "sen", "capt", "col")
+)
+_BEFORE_NUMBERS = frozenset(("no", "fig", "vol", "p", "pp"))
+# May be the last word; a capital letter after them says so.
+_SHORTENED = frozenset(("etc", "jr", "sr", "inc", "ltd", "co", "corp", "a.m", "p.m"))
+_LAST_WORD = re.compile(r"([^\W\d_](?:[^\W\d_]|\.(?=[^\W\d_]))*)\.\W*$")
+_LONGEST = 240  # characters; longer pieces are split at commas, then at spaces
+
+
+def sentences(text: str) -> list[str]:
+    """A text in pieces to be spoken one by one, none longer than 240 characters.
+
+    A full stop after a title ("Dr. Smith"), an initial or an abbreviation ends no sentence. Pieces
+    without a letter or a digit ("...") say nothing and are left out.
+
+    Raises:
+        ValueError: There is nothing to say.
+    """
+    pieces, start = [], 0
+    for mark in _MARK.finditer(text):
+        if _ends_sentence(text[start : mark.end()], text[mark.end() : mark.end() + 1]):
+            pieces.append(text[start : mark.end()])
+            start = mark.end()
+    pieces.append(text[start:])
+    said = [part for piece in pieces for part in _short(piece.strip()) if _says_something(part)]
+    if not said:
+        raise ValueError(f"expected a text with something to say, got {text[:80]!r}")
+    return said
+
+
+def _ends_sentence(before: str, after: str) -> bool:
+    """Whether a text up to a mark and the space behind it is whole; `after` is what comes next."""
+    word = _LAST_WORD.search(before)
+    if word is None:  # another mark, or a number before it
+        return True
+    shortened = word[1].lower()
+    if shortened in _TITLES:
+        return False
+    if shortened in _BEFORE_NUMBERS and after.isdigit():
+        return False
+    if shortened in _SHORTENED:
+        return not after.islower()
+    # "J. Smith", "e.g. this", "the U.S. Army"; but "Plan B. It" is taken for an initial too
+    return not ("." in shortened or (len(shortened) == 1 and word[1].isupper() and word[1] != "I"))
+
+
+def _says_something(piece: str) -> bool:
+    return any(each.isalnum() or each in "&%" for each in piece)
+
+
+def _short(piece: str) -> list[str]:
+    parts = []
+    while len(piece) > _LONGEST:
+        place = max(piece.rfind(mark, 1, _LONGEST) for mark in (", ", ",\n"))
+        place = place + 1 if place > 0 else piece.rfind(" ", 1, _LONGEST)
+        if place <= 0:
+            place = _LONGEST
+        parts.append(piece[:place].strip())
+        piece = piece[place:].strip()
+    return [*parts, piece]
