@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,7 +144,6 @@ def load_verifier(description: str) -> tuple[str, Verifier]:
 
 
 def _checked(found: Any, name: str, place: str) -> Verifier:
-    checked: Any = found
-    if not callable(checked):
+    if not callable(found):
         raise ValueError(f"expected a callable {name!r} in {place}, got none")
-    return checked
+    return cast(Verifier, found)
