@@ -18,7 +18,9 @@ def test_log_mel_equals_the_vocos_feature_extractor(padding):
     golden = load_file(ASSETS / "vocos_mel.safetensors")
     mel = LogMel(MelConfig(padding=padding))(golden["waveform"])
     assert mel.shape == golden[padding].shape
-    torch.testing.assert_close(mel.exp(), golden[padding].exp(), rtol=1e-4, atol=1e-7)
+    # Transforms of different processors differ by roundings of the loudest bin.
+    atol = 2e-6 * float(golden[padding].max().exp())
+    torch.testing.assert_close(mel.exp(), golden[padding].exp(), rtol=1e-4, atol=atol)
 
 
 def slaney_hz(mel):

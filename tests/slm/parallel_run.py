@@ -9,6 +9,7 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from safetensors.torch import save_file
@@ -84,17 +85,17 @@ def train(folder: Path, store: Path, text: Path, options: dict) -> SpeechLM:
         place_codes(lm, torch.randn(CODEBOOK, 4))
     machines = Machines("cpu", options.pop("devices", 1), 1, options.pop("strategy", "auto"))
     given = {"max_steps": 4, "warmup_steps": 1, "accumulate": 2, "validate_every": 2}
-    slm.training.SpeechLMTraining = RecordingTraining
     RecordingTraining.folder = folder
-    return fit_speech_lm(
-        lm,
-        rows,
-        folder,
-        settings=TrainingSettings(**{**given, **options}),
-        validation=list(rows.epoch_batches(0))[:1],
-        machines=machines,
-        progress=False,
-    )
+    with patch.object(slm.training, "SpeechLMTraining", RecordingTraining):
+        return fit_speech_lm(
+            lm,
+            rows,
+            folder,
+            settings=TrainingSettings(**{**given, **options}),
+            validation=list(rows.epoch_batches(0))[:1],
+            machines=machines,
+            progress=False,
+        )
 
 
 if __name__ == "__main__":
