@@ -23,7 +23,7 @@ from .steps import Steps, open_steps
 from .throughput import process_peak_memory, wait_for_device
 
 _NEAR, _FAR = 100, 2000
-_STEPS = 8  # timed together where single steps are
+_STEPS = 32  # timed together where single steps are
 
 
 def bench_generation(
