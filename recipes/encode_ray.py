@@ -99,13 +99,17 @@ def _one_round(
     reading, encoding = CORES[device]
     blocks = len(batches)  # a batch each: what a lost worker costs
     dataset = ray.data.from_items(list(batches), override_num_blocks=blocks)
-    dataset = dataset.map(_read, fn_args=(attempts,), num_cpus=reading)
+    most = min(workers, blocks)
+    # Actors, not tasks: a node ends processes that are more than its cores and idle, and every
+    # new one would load all libraries again.
+    readers = ray.data.ActorPoolStrategy(min_size=most, max_size=most if device == "cpu" else None)
+    dataset = dataset.map(
+        _Reader, fn_constructor_args=(attempts,), compute=readers, num_cpus=reading
+    )
     encoded = dataset.map(
         _Encoder,
         fn_constructor_args=setup,
-        compute=ray.data.ActorPoolStrategy(
-            size=min(workers, blocks), max_tasks_in_flight_per_actor=IN_FLIGHT
-        ),
+        compute=ray.data.ActorPoolStrategy(size=most, max_tasks_in_flight_per_actor=IN_FLIGHT),
         num_cpus=encoding,
         num_gpus=1 if device == "cuda" else 0,
     )
@@ -138,10 +142,16 @@ def _attempted(
     return result
 
 
-def _read(row: dict[str, Any], attempts: Any) -> dict[str, Any]:
-    """A batch to its samples."""
-    batch: Batch = row["item"]
-    return {"item": _attempted(attempts, f"read {batch.name}", partial(read_batch, batch))}
+class _Reader:
+    """An actor: batches to their samples."""
+
+    def __init__(self, attempts: Any) -> None:
+        self._attempts = attempts
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        batch: Batch = row["item"]
+        work = partial(read_batch, batch)
+        return {"item": _attempted(self._attempts, f"read {batch.name}", work)}
 
 
 class _Encoder:
