@@ -125,6 +125,8 @@ def workers_of(cluster):
 def running(command, cluster):
     """The command on the cluster, once it has a worker that reads or encodes."""
     engine = ("encode_corpus.engine=ray", f"encode_corpus.address={cluster.address}")
+    while workers_of(cluster):  # of the run before
+        time.sleep(0.05)
     process = subprocess.Popen(command(*engine), cwd=ROOT)
     try:
         while process.poll() is None and not workers_of(cluster):
