@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from codec import CodecConfig, HHCodec
-from codec.bench import SYSTEMS, count_macs
-from codec.chunking import encode_clip
-from codec.peers import SAMPLE_RATE, Subject
+from codec.bench.codecs import SYSTEMS, count_macs
+from codec.bench.peers import SAMPLE_RATE, Subject
+from codec.streaming.long_form import encode_clip
 
 from .contest import SIZES, Benchmark, Call, Contestant, CostCurve, Figure
 from .rulers import hum, products

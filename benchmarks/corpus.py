@@ -14,7 +14,7 @@ import soundfile
 import torch
 
 from codec import HHCodec
-from codec.peers import SAMPLE_RATE, mimi
+from codec.bench.peers import SAMPLE_RATE, mimi
 from recipes import encode_corpus
 from recipes.config import load_config
 from recipes.manifest import SPLITS

@@ -12,8 +12,8 @@ import soundfile
 import soxr
 import torch
 
-from codec.data import CropBatches
-from codec.store import AudioStore, AudioStoreWriter
+from codec.audio.store import AudioStore, AudioStoreWriter
+from codec.training.data import CropBatches
 from slm.dataset import PackedRows
 from slm.store import TokenStore, TokenStoreWriter
 from slm.text import TextTokenizer

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from codec.bench import machine
+from codec.bench.codecs import machine
 from recipes.stages import git_commit
 
 from .rulers import ROOT

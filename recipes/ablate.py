@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from codec import HHCodec
 from codec.audio import write_audio
-from codec.store import AudioStore
+from codec.audio.store import AudioStore
 from eval.codebook import count_codes, usage_from_counts
 from eval.registry import make_metrics
 from eval.scoring import Pair, score_pairs

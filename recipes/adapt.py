@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from omegaconf import MISSING
 
-from codec.store import AudioStore
+from codec.audio.store import AudioStore
 from eval.adaptability import CURVE, RESULT, RUN, Rendered, render
 from eval.protocols import Tokenizer
 from eval.registry import make_metrics, require_ready

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from codec.store import AudioStore
+from codec.audio.store import AudioStore
 from eval.protocols import Tokenizer
 from eval.token_streams import flatten_codes
 from eval.waveforms import resampled

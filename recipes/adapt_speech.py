@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from codec.audio import write_audio
-from codec.store import AudioStore
+from codec.audio.store import AudioStore
 from eval.intelligibility import WerMetric
 from eval.protocols import Metric, Tokenizer
 from eval.recognition import DIGITS, PocketSphinxRecognizer

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from codec.store import AudioStore
+from codec.audio.store import AudioStore
 from slm.alignment import Unit, read_alignments, write_alignments
 
 from .aligner import Aligner, AlignmentError

@@ -20,7 +20,7 @@ import torch
 from omegaconf import MISSING
 from tqdm import tqdm
 
-from codec.audio import normalize_loudness, read_audio, write_audio
+from codec.audio.io import normalize_loudness, read_audio, write_audio
 from eval.classical import make_recoder
 from eval.files import cut_torn_line, read_json_lines
 from eval.protocols import Metric, Recoder

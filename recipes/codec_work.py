@@ -20,8 +20,8 @@ step / R:
 Time of a step = operations x crops / (R x peak x `efficiency`), plus, through memory, AdamW's 28
 bytes a parameter and 12 a weight that is averaged, plus with R > 1 the gradients' way into the flat
 buffer and back, 16 bytes a parameter, and a ring's 2 (R - 1) / R x 4 (G + C) bytes over the link.
-That way is added whole: gradients are exchanged after the backward passes (`codec.parallel`), not
-beside them. Reading, validation and checkpoints are not counted. Between nodes the link is
+That way is added whole: gradients are exchanged after the backward passes (`codec.distributed`),
+not beside them. Reading, validation and checkpoints are not counted. Between nodes the link is
 `node_gbs` of a device.
 """
 
@@ -34,11 +34,11 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from codec import CodecConfig, HHCodec
-from codec.adversary import judge
-from codec.discriminators import Discriminators
-from codec.generator import generate, supervised_terms
-from codec.mel import MultiScaleMel
-from codec.phases import DiscriminatorConfig, LossWeights, PhaseConfig, check_shares
+from codec.model.mel import MultiScaleMel
+from codec.training.adversarial import judge
+from codec.training.config import DiscriminatorConfig, LossWeights, PhaseConfig, check_shares
+from codec.training.discriminators import Discriminators
+from codec.training.forward import generate, supervised_terms
 
 from .accelerators import Accelerator
 from .planning import AVERAGES, GRADIENT, OPTIMIZER_BYTES, WEIGHT

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from codec import HHCodec
-from codec.chunking import WINDOW, encode_clip
-from codec.store import as_waveform
+from codec.audio.store import as_waveform
+from codec.streaming.long_form import WINDOW, encode_clip
 
 from .encode_plan import Batch, Coded, Sound, clips_of, joined, read_batch, without
 from .workers import DEADLY, Workers

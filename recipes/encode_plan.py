@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.store import SAMPLES, AudioStore
+from codec.audio.store import SAMPLES, AudioStore
 
 from .config import Config
 from .encode_sources import Recording, Span

@@ -65,7 +65,7 @@ def encode_on_ray(
         OSError: The cluster was lost, or a batch failed other than by the death of its worker.
     """
     # These load torch, which readers do without.
-    from codec.model import FILES
+    from codec.model.hh_codec import FILES
 
     from .encode_batches import choose_device
 

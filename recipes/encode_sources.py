@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.store import as_integers
+from codec.audio.store import as_integers
 
 from .manifest import CorpusRow
 from .prepare import prepare_clip

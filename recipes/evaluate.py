@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from codec.store import AudioStore
+from codec.audio.store import AudioStore
 from eval.codebook import count_codes, usage_from_counts
 from eval.intelligibility import WerMetric
 from eval.likelihood import NATS_PER_BIT, bits_per_second, unigram_cross_entropy, unigram_entropy

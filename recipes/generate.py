@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from codec.audio import write_audio
-from codec.store import AudioStore
+from codec.audio.store import AudioStore
 from slm import GenerationSettings, Synthesis, Synthesizer, TokenStore, Verifier, speak_best
 
 from .commands import stage_command

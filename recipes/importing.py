@@ -16,8 +16,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from codec.audio import AudioError, audio_info, read_samples, write_audio
-from codec.audio_index import Measurement, measure_files
+from codec.audio.index import Measurement, measure_files
+from codec.audio.io import AudioError, audio_info, read_samples, write_audio
 
 from .files import write_json, write_json_lines
 from .manifest import MANIFEST_NAME, CorpusRow, write_manifest

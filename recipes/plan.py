@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from codec.phases import check_shares
+from codec.training.config import check_shares
 from slm.config import SpeechLMConfig
 from slm.vocabulary import Vocabulary
 
@@ -122,7 +122,7 @@ def plan_codec(arguments: argparse.Namespace) -> dict[str, Any]:
     Raises:
         ValueError: A preset or GPU that is not known, or crops or devices that do not divide.
     """
-    from codec.phases import DiscriminatorConfig
+    from codec.training.config import DiscriminatorConfig
 
     from .codec_work import codec_memory, codec_step_seconds, codec_work, kept_bytes
 

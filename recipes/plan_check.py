@@ -91,7 +91,7 @@ def check(preset: str, arguments: argparse.Namespace) -> dict[str, Any]:
 
 def measure(arguments: argparse.Namespace) -> dict[str, float]:
     """Train a few steps here: median seconds of a step, and highest resident memory, bytes."""
-    from codec.memory_probe import reset_peak, resident_mib
+    from codec.bench.memory import reset_peak, resident_mib
     from slm.config import TrainingSettings
     from slm.model import SpeechLM
     from slm.training import fit_speech_lm
@@ -129,7 +129,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
 
 def _random_rows(folder: Path, arguments: argparse.Namespace) -> Any:
     """Packed rows of random codes with a sentence each, more than the run reads."""
-    from codec.memory_probe import resident_mib
+    from codec.bench.memory import resident_mib
     from slm.bench_training import utterances
     from slm.dataset import PackedBatch, PackedRows
     from slm.model import SpeechLM

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from codec.audio import AudioError, normalize_loudness, read_audio
-from codec.store import AudioStore, AudioStoreWriter
+from codec.audio.io import AudioError, normalize_loudness, read_audio
+from codec.audio.store import AudioStore, AudioStoreWriter
 
 from .commands import stage_command
 from .config import Config, thread_count

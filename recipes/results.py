@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from codec.audio import read_audio
-from codec.store import AudioStore
+from codec.audio.store import AudioStore
 from eval.curves import Curve, Series, codebook_rank_curve
 from eval.overview import item_notes, summary_failures, summary_table
 from eval.report import Clip, Report, Table, write_report

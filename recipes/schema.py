@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from codec.phases import PARTS, STRATEGIES, PhaseConfig, check_shares
+from codec.training.config import PARTS, STRATEGIES, PhaseConfig, check_shares
 
 from .schema_corpora import CorporaConfig, EspeakConfig, PrepareConfig, StringsConfig
 from .schema_fields import require, runtime
@@ -67,7 +67,7 @@ class SourceConfig:
 class TrainCodecConfig:
     """The codec's training: phases by name, in their order."""
 
-    # What each phase trains, for how long and against which losses (codec/phases.py).
+    # What each phase trains, for how long and against which losses (codec/training/config.py).
     phases: dict[str, PhaseConfig] = field(default_factory=dict)
     # Where training crops come from, by name, in place of the prepared train split; brought to
     # prepare.loudness_dbfs too. Unreadable files are listed in train_codec/bad_files.jsonl.

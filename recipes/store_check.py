@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from codec.memory_probe import resident_mib
+from codec.bench.memory import resident_mib
 
 CODEBOOK, FRAME_RATE, SHARD_CODES = 8192, 23.4375, 1 << 20
 WORDS = [

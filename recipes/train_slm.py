@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import torch
 
 from codec import HHCodec
-from codec.store import AudioStore
+from codec.audio.store import AudioStore
 from slm import (
     DocumentSettings,
     Machines,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from codec.store import AudioStore
+from codec.audio.store import AudioStore
 from slm import TextTokenizer
 from slm.lexicon import LEXICON_NAME, Lexicon, read_dictionary
 

@@ -1,6 +1,6 @@
 """Import x-transformers without einx, which takes longer to load than torch itself.
 
-einx loads torch's compiler and sympy, for functions that nothing here calls. `codec.stand_ins`
+einx loads torch's compiler and sympy, for functions that nothing here calls. `codec.import_shims`
 does the same for its own quantizer.
 """
 

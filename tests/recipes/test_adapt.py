@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from codec import CodecConfig, HHCodec
-from codec.store import AudioStore, AudioStoreWriter
+from codec.audio.store import AudioStore, AudioStoreWriter
 from recipes.adapt import main
 from recipes.adapt_codes import encode_splits
 from recipes.adapt_likelihood import ngram_figures

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from codec.store import AudioStore, AudioStoreWriter
+from codec.audio.store import AudioStore, AudioStoreWriter
 from recipes.align import align_split, alignments_of
 from recipes.aligner import Aligner, AlignmentError, dictionary_lines
 from recipes.espeak import VOICES, Espeak

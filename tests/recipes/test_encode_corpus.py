@@ -15,8 +15,8 @@ from omegaconf import OmegaConf
 
 import recipes.encode_corpus as stage
 from codec import CodecConfig, HHCodec
-from codec.chunking import encode_clip
-from codec.store import AudioStore
+from codec.audio.store import AudioStore
+from codec.streaming.long_form import encode_clip
 from recipes.encode_batches import encode_batch, encode_waveforms
 from recipes.encode_plan import Clip, plan_batches, plan_shards, read_batch
 from recipes.encode_sources import Recording, Span

@@ -152,8 +152,8 @@ def test_a_published_vocoder_is_taken_and_must_speak_the_presets_mel(overrides, 
 
 
 def test_declared_sources_take_the_place_of_the_prepared_clips(overrides, tmp_path, make_waveform):
-    from codec.data import source_shares
-    from codec.sources import FolderSource
+    from codec.audio.sources import FolderSource
+    from codec.training.data import source_shares
     from recipes.train_codec import training_sources
 
     for name in ("a", "b"):

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from codec import CodecConfig, HHCodec
-from codec.discriminators import Discriminators
-from codec.phases import DiscriminatorConfig
+from codec.training.config import DiscriminatorConfig
+from codec.training.discriminators import Discriminators
 from recipes.accelerators import accelerator
 from recipes.codec_work import (
     codec_memory,

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from codec.store import AudioStore
+from codec.audio.store import AudioStore
 from recipes import prepare
 from recipes.config import Config
 from recipes.files import write_json, write_text
@@ -239,7 +239,7 @@ def test_several_processes_make_the_same_store_as_one(
 
 KILLED_AT_THE_FIFTH_CLIP = """
 import os, signal, sys
-from codec.store import AudioStoreWriter
+from codec.audio.store import AudioStoreWriter
 from recipes.commands import stage_command
 
 add, clips = AudioStoreWriter.add, []

@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 
 from codec import CodecConfig, HHCodec
-from codec.vocoder import Vocoder
+from codec.model.vocoder import Vocoder
 from recipes.ship import main
 from slm import (
     SpeechLM,
