@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 
-from slm.bench import contestant, engines, random_lm
+from slm.bench.contestants import contestant, engines, random_lm
 
 from .contest import Benchmark, Call, Contestant, CostCurve, Figure
 

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from recipes.calibration import packed_utterances
-from slm.bench import random_lm, stock_twin, transformers_twin
-from slm.bench_training import utterances
-from slm.config import SpeechLMConfig
-from slm.dataset import PackedBatch, stack_rows
-from slm.model import SpeechLM
-from slm.sequence import build_document
-from slm.vocabulary import Vocabulary
+from slm.bench.contestants import random_lm, stock_twin, transformers_twin
+from slm.bench.training import utterances
+from slm.data.documents import build_document
+from slm.data.packed_dataset import PackedBatch, stack_rows
+from slm.data.vocabulary import Vocabulary
+from slm.model.config import SpeechLMConfig
+from slm.model.speech_lm import SpeechLM
 
 from .contest import Benchmark, Call, Contestant, CostCurve, Figure
 

@@ -14,10 +14,10 @@ import torch
 
 from codec.audio.store import AudioStore, AudioStoreWriter
 from codec.training.data import CropBatches
-from slm.dataset import PackedRows
-from slm.store import TokenStore, TokenStoreWriter
-from slm.text import TextTokenizer
-from slm.vocabulary import Vocabulary
+from slm.data.packed_dataset import PackedRows
+from slm.data.token_store import TokenStore, TokenStoreWriter
+from slm.data.vocabulary import Vocabulary
+from slm.text.sentencepiece_tokenizer import TextTokenizer
 
 from .contest import Benchmark, Call, Contestant, CostCurve, Figure
 from .rulers import hum

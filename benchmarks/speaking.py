@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from slm import SpeechLM, Synthesizer
-from slm.bench import stock_twin
-from slm.vocabulary import Vocabulary
+from slm.bench.contestants import stock_twin
+from slm.data.vocabulary import Vocabulary
 
 from .codec_speed import SHIPPED
 from .contest import Benchmark, Contestant, Figure

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from codec.lazy_names import lazy_names
+from .lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from codec.audio.io import read_audio, write_audio

@@ -59,7 +59,8 @@ class AdaptConfig:
     loudness_dbfs: float = -23.0
     # Training clips that k-means sees at most.
     kmeans_clips: int = 1000
-    # The LM: preset of slm/config.py and fields to change; it is the same for every tokenizer.
+    # The LM: preset of slm/model/config.py and fields to change; it is the same for every
+    # tokenizer.
     preset: str = "mini"
     overrides: dict[str, Any] = field(default_factory=dict)
     # Pieces of the text model, and share of clips whose text is dropped.

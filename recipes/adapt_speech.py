@@ -21,8 +21,8 @@ from eval.scoring import Pair, score_pairs
 from eval.token_streams import fit_length, unflatten_codes
 from eval.waveforms import Sound, resampled
 from slm import GenerationSettings, generate
-from slm.duration import length_bounds
-from slm.sequence import prefix_tokens
+from slm.data.documents import prefix_tokens
+from slm.generation.duration_prior import length_bounds
 
 from .adapt_codes import Encoded
 from .adapt_training import Trained

@@ -27,7 +27,7 @@ from slm import (
     fit_speech_lm,
     nats_per_code,
 )
-from slm.sequence import document_length
+from slm.data.documents import document_length
 
 from .adapt_codes import Encoded
 from .files import write_json

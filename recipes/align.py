@@ -13,7 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from codec.audio.store import AudioStore
-from slm.alignment import Unit, read_alignments, write_alignments
+from slm.data.alignment import Unit, read_alignments, write_alignments
 
 from .aligner import Aligner, AlignmentError
 from .files import write_json_lines

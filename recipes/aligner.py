@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from eval.waveforms import resampled
-from slm.alignment import Unit, aligned_units
-from slm.lexicon import Lexicon
-from slm.phone_text import PAUSE, spoken_items
+from slm.data.alignment import Unit, aligned_units
+from slm.text.lexicon import Lexicon
+from slm.text.phone_tokenizer import PAUSE, spoken_items
 
 RATE = 16000
 FRAME = 0.01  # s

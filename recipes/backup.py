@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from slm.storage import StorageError, Transfer, has_index, pull, push
+from slm.storage.sync import StorageError, Transfer, has_index, pull, push
 
 _RESTORING = ".restoring"
 

@@ -14,14 +14,14 @@ from dataclasses import asdict, dataclass, replace
 
 import torch
 
-from slm.bench_training import utterances
-from slm.config import SpeechLMConfig, TrainingSettings
-from slm.dataset import PackedBatch, stack_rows
-from slm.epochs import pack_best_fit
-from slm.model import SpeechLM
-from slm.optimizers import new_optimizer
-from slm.recomputation import recompute_activations
-from slm.throughput import gradient_norm, training_flops
+from slm.bench.training import utterances
+from slm.data.packed_dataset import PackedBatch, stack_rows
+from slm.data.packing import pack_best_fit
+from slm.model.config import SpeechLMConfig, TrainingSettings
+from slm.model.speech_lm import SpeechLM
+from slm.training.activation_checkpointing import recompute_activations
+from slm.training.flops import gradient_norm, training_flops
+from slm.training.optimizers import new_optimizer
 
 LAYERS = (1, 3)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slm.storage import local_copy
+from slm.storage.sync import local_copy
 
 from .config import Config
 from .espeak import espeak_rows

@@ -22,7 +22,7 @@ import torch
 from codec import HHCodec
 from eval.codebook import usage
 from slm import TokenStore
-from slm.shards import ShardWriter
+from slm.data.shards import ShardWriter
 
 from .commands import stage_command
 from .config import Config, thread_count

@@ -27,7 +27,7 @@ from eval.pair_building import KINDS, PairSettings, Recording, build_pairs
 from eval.pairs import LikelihoodPair, judge_pairs, read_pairs, read_scores, score_recordings
 from eval.report import write_report
 from eval.waveforms import resampled
-from slm.synthesis import Synthesizer
+from slm.synthesis.synthesizer import Synthesizer
 
 from .files import write_json
 from .manifest import MANIFEST_NAME, read_manifest

@@ -19,8 +19,8 @@ from dataclasses import fields
 from typing import Any
 
 from codec.training.config import check_shares
-from slm.config import SpeechLMConfig
-from slm.vocabulary import Vocabulary
+from slm.data.vocabulary import Vocabulary
+from slm.model.config import SpeechLMConfig
 
 from .accelerators import ACCELERATORS, Accelerator, accelerator
 from .planning import (

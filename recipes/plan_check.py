@@ -23,7 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from slm.config import SpeechLMConfig
+from slm.model.config import SpeechLMConfig
 
 from .plan import model_config
 from .planning import FRAME_RATE, Run, memory, parameters
@@ -92,9 +92,9 @@ def check(preset: str, arguments: argparse.Namespace) -> dict[str, Any]:
 def measure(arguments: argparse.Namespace) -> dict[str, float]:
     """Train a few steps here: median seconds of a step, and highest resident memory, bytes."""
     from codec.bench.memory import reset_peak, resident_mib
-    from slm.config import TrainingSettings
-    from slm.model import SpeechLM
-    from slm.training import fit_speech_lm
+    from slm.model.config import TrainingSettings
+    from slm.model.speech_lm import SpeechLM
+    from slm.training.module import fit_speech_lm
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -130,12 +130,12 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
 def _random_rows(folder: Path, arguments: argparse.Namespace) -> Any:
     """Packed rows of random codes with a sentence each, more than the run reads."""
     from codec.bench.memory import resident_mib
-    from slm.bench_training import utterances
-    from slm.dataset import PackedBatch, PackedRows
-    from slm.model import SpeechLM
-    from slm.store import TokenStore, TokenStoreWriter
-    from slm.text import TextTokenizer
-    from slm.vocabulary import Vocabulary
+    from slm.bench.training import utterances
+    from slm.data.packed_dataset import PackedBatch, PackedRows
+    from slm.data.token_store import TokenStore, TokenStoreWriter
+    from slm.data.vocabulary import Vocabulary
+    from slm.model.speech_lm import SpeechLM
+    from slm.text.sentencepiece_tokenizer import TextTokenizer
 
     clock = time.process_time if arguments.cpu_seconds else time.perf_counter
 

@@ -5,8 +5,8 @@ utterance adds four markers (begin, text, speech, end), and on average
 `prompt_probability` x (mean prompt + 1) tokens of a speaker prompt. Rows are filled but for
 `padding`. Steps = epochs x tokens / (rows of a step x row length x (1 - padding)).
 
-Operations a token, forward and backward, as slm/throughput.py counts them, with N block weights, V
-x D head weights, L layers, H heads of width D', n tokens a document:
+Operations a token, forward and backward, as slm/training/flops.py counts them, with N block
+weights, V x D head weights, L layers, H heads of width D', n tokens a document:
 
     6 N + 6 V D x (share of tokens with a loss) + 12 L H D' x (n + 1) / 2
 
@@ -38,8 +38,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from slm.config import SpeechLMConfig
-from slm.throughput import block_parameters
+from slm.model.config import SpeechLMConfig
+from slm.training.flops import block_parameters
 
 from .accelerators import Accelerator
 

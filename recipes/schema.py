@@ -160,7 +160,7 @@ class TrainTextConfig:
 
 @dataclass
 class TrainSlmConfig:
-    """The speech language model and its training (slm/config.py says what each field does)."""
+    """The speech language model and its training (fields: slm/model/config.py)."""
 
     # tiny, mini, small, base, medium or large, and fields of its SpeechLMConfig to change.
     preset: str = "mini"

@@ -26,8 +26,8 @@ from safetensors.torch import save_file
 from codec import HHCodec
 from codec.files import whole_file
 from slm import SpeechLM, load_voices, save_voices
-from slm.compact import PRECISIONS, compact_weights, expanded_weights
-from slm.tokenizers import load_tokenizer
+from slm.model.int8_weights import PRECISIONS, compact_weights, expanded_weights
+from slm.text.tokenizer import load_tokenizer
 
 CODEC = "hh-mini-24k"
 CONFIG, WEIGHTS = "config.yaml", "model.safetensors"
@@ -73,7 +73,7 @@ def ship_slm(
         target: Folder to write to.
         codec: The codec it ships beside.
         voices: Names of those to keep; the command line speaks in the first.
-        precision: Of the weights, see `slm.compact`.
+        precision: Of the weights, see `slm.model.int8_weights`.
 
     Raises:
         ValueError: No language model of this codec's codes, or one without such a voice.

@@ -71,7 +71,7 @@ def write_store(folder: Path, count: int, *, codes: int, words: int) -> None:
         codes: Of a row, about: they differ by a fifth either way.
         words: Of a row's text.
     """
-    from slm.shards import ShardWriter
+    from slm.data.shards import ShardWriter
 
     generator = np.random.default_rng(0)
     identity: dict[str, Any] = {"codebook_size": CODEBOOK, "frame_rate": FRAME_RATE}
@@ -104,10 +104,10 @@ def write_store(folder: Path, count: int, *, codes: int, words: int) -> None:
 
 def measure(folder: Path) -> dict[str, Any]:
     """Seconds and private bytes a row of each stage, in this process."""
-    from slm.dataset import PackedRows
-    from slm.store import TokenStore
-    from slm.text import TextTokenizer
-    from slm.vocabulary import Vocabulary
+    from slm.data.packed_dataset import PackedRows
+    from slm.data.token_store import TokenStore
+    from slm.data.vocabulary import Vocabulary
+    from slm.text.sentencepiece_tokenizer import TextTokenizer
 
     with tempfile.TemporaryDirectory() as text_folder:
         tokenizer = TextTokenizer.train([" ".join(WORDS)] * 2, text_folder)

@@ -37,8 +37,8 @@ from slm import (
     rows_of_pieces,
     save_voices,
 )
-from slm.alignment import Spoken, spoken
-from slm.tokenizers import Tokenizer, load_tokenizer
+from slm.data.alignment import Spoken, spoken
+from slm.text.tokenizer import Tokenizer, load_tokenizer
 
 from .align import alignments_of
 from .commands import stage_command

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from codec.audio.store import AudioStore
 from slm import TextTokenizer
-from slm.lexicon import LEXICON_NAME, Lexicon, read_dictionary
+from slm.text.lexicon import LEXICON_NAME, Lexicon, read_dictionary
 
 from .align import align_split
 from .aligner import Aligner, dictionary_lines

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from slm.storage import Transfer, is_url, pull, push
+from slm.storage.sync import Transfer, is_url, pull, push
 
 from .manifest import MANIFEST_NAME
 

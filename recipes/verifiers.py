@@ -22,7 +22,7 @@ from eval.similarity import SimilarityMetric
 from eval.speaker import RATE, ResemblyzerEncoder, SpeakerEncoder
 from eval.waveforms import checked, resampled
 from slm import Verifier
-from slm.ranking import likelihood
+from slm.generation.best_of import likelihood
 
 
 class WordVerifier:

@@ -14,8 +14,8 @@ from codec.audio.store import AudioStore, AudioStoreWriter
 from recipes.align import align_split, alignments_of
 from recipes.aligner import Aligner, AlignmentError, dictionary_lines
 from recipes.espeak import VOICES, Espeak
-from slm.lexicon import Lexicon
-from slm.phone_text import PAUSE_ID, is_word_start, word_units
+from slm.text.lexicon import Lexicon
+from slm.text.phone_tokenizer import PAUSE_ID, is_word_start, word_units
 
 pytest.importorskip("pocketsphinx")
 pytest.importorskip("espeakng_loader")

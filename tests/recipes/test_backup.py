@@ -12,7 +12,7 @@ import pytest
 
 from recipes.backup import main, restore
 from recipes.transfer import main as transfer_main
-from slm.storage import push
+from slm.storage.sync import push
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 # Counts to 6 from where count.txt stands, a file a count, and dies at 3 when it is told to.
@@ -128,7 +128,7 @@ def test_training_goes_on_to_the_bit_from_object_storage(tmp_path: Path) -> None
         "import sys; sys.path[:0] = [sys.argv[1], sys.argv[2]]\n"
         "from pathlib import Path\n"
         "from conftest import SENTENCE, write_corpus\n"
-        "from slm.text import TextTokenizer\n"
+        "from slm.text.sentencepiece_tokenizer import TextTokenizer\n"
         "write_corpus(Path(sys.argv[3]) / 'store')\n"
         "TextTokenizer.train([SENTENCE] * 2, Path(sys.argv[3]) / 'text').save(\n"
         "    Path(sys.argv[3]) / 'text')\n"

@@ -12,7 +12,7 @@ import soundfile
 from recipes.config import Config
 from recipes.corpora import load_corpus
 from recipes.manifest import ManifestError, assign_splits, read_manifest, write_manifest
-from slm.storage import push
+from slm.storage.sync import push
 
 RECORD = {
     "id": "a",

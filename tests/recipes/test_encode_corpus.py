@@ -23,7 +23,7 @@ from recipes.encode_sources import Recording, Span
 from recipes.manifest import read_manifest
 from recipes.stages import run_stage, run_stages
 from slm import TokenStore
-from slm.shards import check_store
+from slm.data.shards import check_store
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("encode_corpus.shard_codes=40", "encode_corpus.batch_seconds=1")

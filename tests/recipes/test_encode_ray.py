@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import soundfile
 
-from slm.shards import check_store
+from slm.data.shards import check_store
 
 ROOT = Path(__file__).resolve().parents[2]
 KILLS = int(os.environ.get("HH_SLM_KILLS", "1"))

@@ -20,11 +20,11 @@ from recipes.planning import (
     steps,
     token_operations,
 )
-from slm.config import SpeechLMConfig
-from slm.model import SpeechLM
-from slm.recomputation import recompute_activations
-from slm.throughput import _PEAKS, training_flops
-from slm.vocabulary import Vocabulary
+from slm.data.vocabulary import Vocabulary
+from slm.model.config import SpeechLMConfig
+from slm.model.speech_lm import SpeechLM
+from slm.training.activation_checkpointing import recompute_activations
+from slm.training.flops import _PEAKS, training_flops
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SCALE = sorted((ROOT / "recipes" / "configs" / "scale").glob("*.yaml"))

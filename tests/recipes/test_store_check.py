@@ -1,8 +1,8 @@
 from pathlib import Path
 
 from recipes.store_check import STAGES, measure, write_store
-from slm.shards import check_store
-from slm.store import TokenStore
+from slm.data.shards import check_store
+from slm.data.token_store import TokenStore
 
 
 def test_what_is_measured_is_a_whole_store_with_as_many_rows_as_asked(tmp_path: Path) -> None:

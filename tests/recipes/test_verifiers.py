@@ -11,7 +11,7 @@ import pytest
 
 from eval.protocols import MetricError
 from recipes.verifiers import VoiceVerifier, WordVerifier, make_verifiers
-from slm.ranking import load_verifier, rank
+from slm.generation.best_of import load_verifier, rank
 
 RATE = 16000
 ROOT = Path(__file__).resolve().parents[2]
