@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from eval.bench import synthetic_pairs
-from eval.waveforms import Sound
+from eval.scoring.speed import synthetic_pairs
+from eval.sound import Sound
 
 from .contest import Call
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eval.threads import VARIABLES
+from eval.scoring.workers import VARIABLES
 
 if TYPE_CHECKING:
     from .comparison import Baseline

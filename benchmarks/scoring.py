@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.bench import RATE, synthetic_pairs
-from eval.registry import RECONSTRUCTION, make_metrics, require_ready
-from eval.scoring import Pair, score_pair
-from eval.waveforms import load_sound
+from eval.metrics.registry import RECONSTRUCTION, make_metrics, require_ready
+from eval.scoring.score import Pair, score_pair
+from eval.scoring.speed import RATE, synthetic_pairs
+from eval.sound import load_sound
 
 from .contest import Benchmark, Call, Contestant, CostCurve, Figure
 from .rulers import spectra

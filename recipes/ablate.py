@@ -23,10 +23,10 @@ from tqdm import tqdm
 from codec import HHCodec
 from codec.audio import write_audio
 from codec.audio.store import AudioStore
-from eval.codebook import count_codes, usage_from_counts
-from eval.registry import make_metrics
-from eval.scoring import Pair, score_pairs
-from eval.waveforms import Sound
+from eval.metrics.registry import make_metrics
+from eval.scoring.score import Pair, score_pairs
+from eval.sound import Sound
+from eval.tokens.codebook import count_codes, usage_from_counts
 
 from .ablation_table import write_table
 from .commands import make_parser

@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Protocol
 
-from eval.statistics import paired_difference
+from eval.scoring.bootstrap import paired_difference
 
 from .files import write_json, write_text
 from .results import json_lines, processor

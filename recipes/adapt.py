@@ -24,9 +24,9 @@ import torch
 from omegaconf import MISSING
 
 from codec.audio.store import AudioStore
-from eval.adaptability import CURVE, RESULT, RUN, Rendered, render
+from eval.metrics.registry import make_metrics, require_ready
 from eval.protocols import Tokenizer
-from eval.registry import make_metrics, require_ready
+from eval.reporting.adaptability import CURVE, RESULT, RUN, Rendered, render
 
 from .adapt_codes import encode_splits
 from .adapt_likelihood import ngram_figures

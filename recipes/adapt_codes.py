@@ -13,9 +13,9 @@ import numpy as np
 from tqdm import tqdm
 
 from codec.audio.store import AudioStore
+from eval.baselines.token_streams import flatten_codes
 from eval.protocols import Tokenizer
-from eval.token_streams import flatten_codes
-from eval.waveforms import resampled
+from eval.sound import resampled
 from slm import TokenStore, TokenStoreWriter
 
 from .files import write_json

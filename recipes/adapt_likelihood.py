@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from eval.codebook import count_codes, usage_from_counts
-from eval.likelihood import NATS_PER_BIT, bits_per_second
-from eval.ngrams import conditional_entropy
+from eval.tokens.codebook import count_codes, usage_from_counts
+from eval.tokens.likelihood import NATS_PER_BIT, bits_per_second
+from eval.tokens.ngrams import conditional_entropy
 from slm import TokenStore
 
 from .adapt_codes import Encoded

@@ -13,13 +13,13 @@ from tqdm import tqdm
 
 from codec.audio import write_audio
 from codec.audio.store import AudioStore
-from eval.intelligibility import WerMetric
+from eval.baselines.token_streams import fit_length, unflatten_codes
+from eval.metrics.asr_pocketsphinx import DIGITS, PocketSphinxRecognizer
+from eval.metrics.registry import make_metrics
+from eval.metrics.wer import WerMetric
 from eval.protocols import Metric, Tokenizer
-from eval.recognition import DIGITS, PocketSphinxRecognizer
-from eval.registry import make_metrics
-from eval.scoring import Pair, score_pairs
-from eval.token_streams import fit_length, unflatten_codes
-from eval.waveforms import Sound, resampled
+from eval.scoring.score import Pair, score_pairs
+from eval.sound import Sound, resampled
 from slm import GenerationSettings, generate
 from slm.data.documents import prefix_tokens
 from slm.generation.duration_prior import length_bounds

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from eval.likelihood import bits_per_second
+from eval.tokens.likelihood import bits_per_second
 from slm import (
     DocumentSettings,
     PackedRows,

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from eval.waveforms import resampled
+from eval.sound import resampled
 from slm.data.alignment import Unit, aligned_units
 from slm.text.lexicon import Lexicon
 from slm.text.phone_tokenizer import PAUSE, spoken_items

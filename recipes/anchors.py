@@ -21,12 +21,12 @@ from omegaconf import MISSING
 from tqdm import tqdm
 
 from codec.audio.io import normalize_loudness, read_audio, write_audio
-from eval.classical import make_recoder
+from eval.baselines.classical_codecs import make_recoder
+from eval.baselines.token_streams import TokenizerRecoder
 from eval.files import cut_torn_line, read_json_lines
+from eval.metrics.registry import make_metrics, require_ready
 from eval.protocols import Metric, Recoder
-from eval.registry import make_metrics, require_ready
-from eval.scoring import Pair, score_pairs
-from eval.token_streams import TokenizerRecoder
+from eval.scoring.score import Pair, score_pairs
 
 from .anchors_table import AnchorSystem, write_anchors
 from .files import write_json
@@ -56,7 +56,7 @@ class AnchorsConfig:
     codec: list[str] = field(default_factory=lambda: ["hh-mini-24k"])
     # Other tokenizers by name, as in adapt.yaml.
     tokenizers: dict[str, TokenizerConfig] = field(default_factory=dict)
-    # Coders of eval/classical.py; `original` says what a metric can reach.
+    # Coders of eval/baselines/classical_codecs.py; `original` says what a metric can reach.
     classical: list[str] = field(
         default_factory=lambda: [
             ORIGINAL,

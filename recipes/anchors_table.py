@@ -9,10 +9,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from eval.compare import Comparison, FigureDifference, compare_folders
-from eval.curves import number_text
 from eval.files import read_json_lines
-from eval.summary import read_summary
+from eval.reporting.line_chart import number_text
+from eval.scoring.compare import Comparison, FigureDifference, compare_folders
+from eval.scoring.summary import read_summary
 
 from .files import write_json, write_text
 from .results import processor

@@ -23,7 +23,7 @@ import torch
 
 from codec import HHCodec
 from codec.audio import read_audio
-from eval.curves import number_text
+from eval.reporting.line_chart import number_text
 from slm import Synthesizer
 
 from .files import write_text

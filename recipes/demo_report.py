@@ -13,11 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.overview import item_notes, summary_failures, summary_table
-from eval.registry import INTELLIGIBILITY, RECONSTRUCTION, WHERE_READY, make_metrics, obstacles
-from eval.report import Clip, Report, Table, write_report
-from eval.scoring import Pair, score_pairs
-from eval.waveforms import Sound
+from eval.metrics.registry import (
+    INTELLIGIBILITY,
+    RECONSTRUCTION,
+    WHERE_READY,
+    make_metrics,
+    obstacles,
+)
+from eval.reporting.report import Clip, Report, Table, write_report
+from eval.reporting.sections import item_notes, summary_failures, summary_table
+from eval.scoring.score import Pair, score_pairs
+from eval.sound import Sound
 from slm import Synthesis
 
 from .demo_recordings import Recording

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from codec import HHCodec
-from eval.codebook import usage
+from eval.tokens.codebook import usage
 from slm import TokenStore
 from slm.data.shards import ShardWriter
 

@@ -22,11 +22,17 @@ from omegaconf import MISSING
 from tqdm import tqdm
 
 from codec.audio import read_audio
-from eval.generation_report import likelihood_report
-from eval.pair_building import KINDS, PairSettings, Recording, build_pairs
-from eval.pairs import LikelihoodPair, judge_pairs, read_pairs, read_scores, score_recordings
-from eval.report import write_report
-from eval.waveforms import resampled
+from eval.likelihood_tests.build import KINDS, PairSettings, Recording, build_pairs
+from eval.likelihood_tests.judge import (
+    LikelihoodPair,
+    judge_pairs,
+    read_pairs,
+    read_scores,
+    score_recordings,
+)
+from eval.reporting.generation import likelihood_report
+from eval.reporting.report import write_report
+from eval.sound import resampled
 from slm.synthesis.synthesizer import Synthesizer
 
 from .files import write_json
@@ -56,7 +62,7 @@ class LikelihoodConfig:
 
 
 class SpeechScorer:
-    """A codec and a language model behind `eval.pairs.Scorer`."""
+    """A codec and a language model behind `eval.likelihood_tests.judge.Scorer`."""
 
     def __init__(self, synthesizer: Synthesizer) -> None:
         self.synthesizer = synthesizer

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec.files import whole_file
-from eval.media import TICKS_HZ, mel_peak
-from eval.mel import FLOOR, N_MELS, SAMPLE_RATE, hz_to_mel, log_mel
-from eval.waveforms import resampled
+from eval.metrics.mel import FLOOR, N_MELS, SAMPLE_RATE, hz_to_mel, log_mel
+from eval.reporting.media import TICKS_HZ, mel_peak
+from eval.sound import resampled
 
 DPI, COLORS = 80, 64
 Line = tuple[Sequence[float], Sequence[float]]

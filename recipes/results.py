@@ -14,9 +14,9 @@ import numpy as np
 
 from codec.audio import read_audio
 from codec.audio.store import AudioStore
-from eval.curves import Curve, Series, codebook_rank_curve
-from eval.overview import item_notes, summary_failures, summary_table
-from eval.report import Clip, Report, Table, write_report
+from eval.reporting.line_chart import Curve, Series, codebook_rank_curve
+from eval.reporting.report import Clip, Report, Table, write_report
+from eval.reporting.sections import item_notes, summary_failures, summary_table
 
 from .config import Config
 from .generate import spread

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from codec import HHCodec
-from eval.kmeans_tokenizer import CONFIG, KMeansSettings, KMeansTokenizer, train_kmeans
-from eval.peers import PEERS, TransformersTokenizer
+from eval.baselines.kmeans import CONFIG, KMeansSettings, KMeansTokenizer, train_kmeans
+from eval.baselines.neural_codecs import PEERS, TransformersTokenizer
 from eval.protocols import Tokenizer
 
 KINDS = ("hh", "kmeans", *PEERS)
@@ -26,7 +26,7 @@ class TokenizerConfig:
     # hh: name of a bundled codec, folder or hub repository; of transformers: hub name or folder
     # (null = the published weights); kmeans: folder of a saved one (null = train it).
     source: str | None = None
-    # First K codebooks of a residual codec; null = as eval/peers.py says.
+    # First K codebooks of a residual codec; null = as eval/baselines/neural_codecs.py says.
     num_codebooks: int | None = None
     # kmeans: centroids, and mel frames (93.75 Hz) a code.
     codebook_size: int = 1024

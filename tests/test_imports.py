@@ -47,7 +47,7 @@ def test_settings_load_without_torch(module: str) -> None:
     assert loaded(f"import {module}", "torch", *SELDOM) == []
 
 
-@pytest.mark.parametrize("module", ["codec.cli.main", "slm.cli.main", "eval.cli"])
+@pytest.mark.parametrize("module", ["codec.cli.main", "slm.cli.main", "eval.cli.main"])
 def test_help_is_shown_without_torch(module: str) -> None:
     code = f"""
 import contextlib, io, {module} as command

@@ -74,9 +74,7 @@ def merged_layers(lm: SpeechLM) -> Iterator[MergedLayer]:
         ValueError: The model's blocks are not the ones known here (see `fits`).
     """
     if not fits(lm):
-        raise ValueError(
-            "expected the blocks of slm.model, got a decoder with other parts"
-        )
+        raise ValueError("expected the blocks of slm.model, got a decoder with other parts")
     state = {name: value.detach() for name, value in lm.decoder.state_dict().items()}
     for index in range(lm.config.num_layers):
         yield _merged_layer(lm, state, index)

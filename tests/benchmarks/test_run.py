@@ -11,7 +11,7 @@ from benchmarks import registry
 from benchmarks.machine import describe, file_name
 from benchmarks.records import read_records, write_records
 from benchmarks.run import main
-from eval.threads import VARIABLES
+from eval.scoring.workers import VARIABLES
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from codec import CodecConfig, HHCodec
-from eval.token_streams import TokenizerRecoder
+from eval.baselines.token_streams import TokenizerRecoder
 from recipes.anchors import main
 from recipes.tokenizers import HHTokenizer
 

@@ -13,7 +13,7 @@ import torch
 
 from codec import CodecConfig, HHCodec
 from codec.audio import write_audio
-from eval.cli import main as eval_main
+from eval.cli.main import main as eval_main
 from recipes.config import load_config
 from recipes.generate import spread
 from recipes.run_all import main
