@@ -51,7 +51,7 @@ $(INSTALLED): Makefile pyproject.toml constraints.txt
 		Resemblyzer distillmos xls-r-sqa
 	touch $@
 
-# Another 500 MB that only the tests of recipes/encode_ray.py need: two nodes, a killed worker.
+# Another 500 MB that only the tests of recipes/encoding/cluster.py need: two nodes, a killed worker.
 $(RAY): $(INSTALLED)
 	$(BIN)/python -m pip install -c constraints.txt -e ".[ray]"
 	touch $@

@@ -33,13 +33,13 @@ from eval.tokens.likelihood import (
     unigram_entropy,
 )
 from eval.tokens.ngrams import NgramModel
+from recipes.corpora.manifest import SPLITS
+from recipes.runner.cli import stage_command
+from recipes.runner.config import Config
+from recipes.runner.stages import stage_folder, write_metrics
 from slm import TokenStore
 
-from .commands import stage_command
-from .config import Config
-from .manifest import SPLITS
-from .results import write_results
-from .stages import stage_folder, write_metrics
+from .evaluate_report import write_results
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,9 @@ from codec.training.auxiliary_weights import collect_critics
 from codec.training.config import FitConfig, PhaseConfig
 from codec.training.data import Sources
 from codec.training.fit import CHECKPOINT, METRICS, fit_codec_phase, load_phase_codec
-
-from .commands import stage_command
-from .config import Config, thread_count
-from .stages import StageError, say, stage_folder, write_metrics
+from recipes.runner.cli import stage_command
+from recipes.runner.config import Config, thread_count
+from recipes.runner.stages import StageError, say, stage_folder, write_metrics
 
 
 def main(config: Config) -> Path:

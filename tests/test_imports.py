@@ -39,8 +39,8 @@ def loaded(code: str, *names: str) -> list[str]:
         "eval",
         "codec.training.config",
         "slm.model.config",
-        "recipes.schema",
-        "recipes.encode_ray",
+        "recipes.runner.schema",
+        "recipes.encoding.cluster",
     ],
 )
 def test_settings_load_without_torch(module: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from codec import HHCodec
-from recipes.config import load_config
+from recipes.runner.config import load_config
 from slm import SpeechLM, load_voices
 from slm.text.tokenizer import load_tokenizer
 

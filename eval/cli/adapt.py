@@ -9,7 +9,8 @@ from eval.reporting.adaptability import read_results, render
 from .options import Commands, add_command
 
 EXAMPLES = """example:
-  python -m recipes.adapt recipes/configs/adapt.yaml corpus=../shared/digits run=runs/adapt
+  python -m recipes.comparisons.adapt recipes/configs/adapt.yaml corpus=../shared/digits \\
+    run=runs/adapt
   hh-eval adapt runs/adapt
 """
 
@@ -21,11 +22,13 @@ def add(commands: Commands) -> None:
         "adapt",
         run,
         summary="table and curves of which tokenizer a language model learns best",
-        description="Writes adapt.md, adapt.json and adapt.png into a folder that recipes.adapt "
-        "made, from the tokenizers that are done.",
+        description="Writes adapt.md, adapt.json and adapt.png into a folder that "
+        "recipes.comparisons.adapt made, from the tokenizers that are done.",
         examples=EXAMPLES,
     )
-    command.add_argument("folder", type=Path, metavar="RUN", help="folder of recipes.adapt")
+    command.add_argument(
+        "folder", type=Path, metavar="RUN", help="folder of recipes.comparisons.adapt"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

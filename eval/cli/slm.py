@@ -37,7 +37,8 @@ def add(commands: Commands) -> None:
         summary="likelihood tests: how often the better recording is found likelier",
         description="PAIRS is a pair manifest, or with --suite the folder of a published test. "
         'FILE holds JSON lines {"path", "log_likelihoods": [nats a token], "seconds"}, as '
-        "recipes/likelihood_tests.py writes it. Exits with 1 when a recording has no score.",
+        "recipes.comparisons.likelihood_tests writes it. Exits with 1 when a recording has no "
+        "score.",
         examples=EXAMPLES,
     )
     command.add_argument("pairs", type=Path, metavar="PAIRS", help="pair manifest or folder")

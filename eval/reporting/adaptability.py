@@ -81,7 +81,7 @@ def read_results(run: Path | str) -> list[Result]:
     """
     run = Path(run)
     if not (run / RUN).is_file():
-        raise ValueError(f"expected a folder of recipes.adapt with {RUN}, got {run}")
+        raise ValueError(f"expected a folder of recipes.comparisons.adapt with {RUN}, got {run}")
     found = []
     for path in sorted(run.glob(f"*/{RESULT}")):
         result = json.loads(path.read_text(encoding="utf-8"))

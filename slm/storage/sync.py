@@ -135,7 +135,7 @@ def pull(url: str, folder: Path, *, progress: bool = True) -> Transfer:
     if index is None:
         raise StorageError(
             f"{url}: expected a folder with {INDEX}, found none; put it there with "
-            "`python -m recipes.transfer FOLDER URL`"
+            "`python -m recipes.storage.transfer FOLDER URL`"
         )
     for path in index:
         if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:

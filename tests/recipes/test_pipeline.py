@@ -14,10 +14,10 @@ import torch
 from codec import CodecConfig, HHCodec
 from codec.audio import write_audio
 from eval.cli.main import main as eval_main
-from recipes.config import load_config
 from recipes.generate import spread
 from recipes.run_all import main
-from recipes.schema import STAGE_NAMES
+from recipes.runner.config import load_config
+from recipes.runner.schema import STAGE_NAMES
 from slm import SpeechLM, TokenStore
 
 ROOT = Path(__file__).resolve().parents[2]
