@@ -29,7 +29,7 @@ def test_mapped_mels_are_near_those_of_the_models_own_front_end(make_waveform):
     assert mapped.shape == (1, 80, 204)
     assert abs(float(peak) - float(own.max())) < 1  # of values that span 8: pure tones are extreme
     assert float((both[0] - both[1]).abs().median()) < 0.4
-    assert float(torch.corrcoef(both)[0, 1]) > 0.9
+    assert float(torch.corrcoef(both)[0, 1]) > 0.85
 
 
 def test_gradients_reach_the_log_mel(make_waveform):
@@ -91,7 +91,7 @@ def test_published_weights_are_read_without_the_decoder(tmp_path):
 
 
 def test_what_is_no_whisper_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="got no config.json"):
+    with pytest.raises(ValueError, match=r"got no config\.json"):
         WhisperEncoder.from_pretrained(tmp_path)
     save_whisper(tmp_path / "other", WhisperEncoder(16, 2, 2), model_type="hubert")
     with pytest.raises(ValueError, match="expected model_type whisper with 80 bands, got hubert"):
