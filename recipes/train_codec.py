@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from codec import CodecConfig, HHCodec
 from codec.audio.sources import FolderSource
 from codec.audio.store import AudioStore
 from codec.distributed import leave_group, process_rank
 from codec.model.vocoder import Vocoder
+from codec.model.whisper_encoder import WhisperEncoder
 from codec.training.auxiliary_weights import collect_critics
 from codec.training.config import FitConfig, PhaseConfig
 from codec.training.data import Sources
@@ -137,15 +139,51 @@ def build_codec(config: Config) -> HHCodec:
         start = HHCodec.from_pretrained(config.codec.start, fold=False)
         for part in config.codec.start_parts:
             try:
-                getattr(codec, part).load_state_dict(getattr(start, part).state_dict())
+                load_part(getattr(codec, part), getattr(start, part))
             except RuntimeError as error:
                 raise ValueError(
                     f"codec.start: the {part} of {config.codec.start} does not fit that of preset "
                     f"{config.codec.preset} with its overrides: {error}"
                 ) from error
+    if config.codec.speech_encoder_from is not None:
+        load_speech_encoder(codec, config.codec.speech_encoder_from)
     if config.codec.vocoder_from is not None:
         codec.replace_vocoder(Vocoder.from_pretrained(config.codec.vocoder_from, fold=False))
     return codec
+
+
+def load_part(part: nn.Module, start: nn.Module) -> None:
+    """Copy a part's weights; an encoder may have speech features that its start has not.
+
+    Raises:
+        RuntimeError: the two have other weights otherwise.
+    """
+    weights = start.state_dict()
+    own = {k: v for k, v in part.state_dict().items() if k.startswith("speech.")}
+    if own and not any(name.startswith("speech.") for name in weights):
+        weights = {**weights, **own}
+    part.load_state_dict(weights)
+
+
+def load_speech_encoder(codec: HHCodec, folder: str) -> None:
+    """Give the codec's encoder the published weights of a Whisper encoder.
+
+    Raises:
+        ValueError: an encoder without one, no Whisper in the folder, or one of other sizes.
+    """
+    speech = getattr(codec.encoder, "speech", None)
+    if speech is None:
+        raise ValueError(
+            "codec.speech_encoder_from: expected overrides.encoder.speech_layers > 0 for it, got 0"
+        )
+    found = WhisperEncoder.from_pretrained(folder)
+    try:
+        speech.whisper.load_state_dict(found.state_dict())
+    except RuntimeError as error:
+        raise ValueError(
+            f"codec.speech_encoder_from: the encoder of {folder} does not fit "
+            f"codec.overrides.encoder (speech_layers, speech_dim, speech_heads): {error}"
+        ) from error
 
 
 def fit_config(config: Config, earlier_phases: tuple[str, ...] = ()) -> FitConfig:

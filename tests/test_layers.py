@@ -13,6 +13,7 @@ OURS = ("codec", "slm", "eval", "recipes", "benchmarks")
 # Files of codec that need nothing of ours and serve every package.
 GROUND = {
     "codec.checks",
+    "codec.command_line",
     "codec.distributed",
     "codec.files",
     "codec.import_shims",

@@ -82,6 +82,10 @@ class EncoderConfig:
         num_lstm_layers: bidirectional LSTM layers ("seanet").
         num_mel_blocks: ConvNeXt blocks at the mel rate ("mel").
         num_blocks: ConvNeXt blocks at the code rate ("mel").
+        speech_layers: layers of a frozen Whisper encoder whose states enter at the code rate
+            ("mel"); 0 for none. Its weights are part of the codec.
+        speech_dim: its width; 384 for Whisper tiny.
+        speech_heads: its attention heads; 6 for Whisper tiny.
     """
 
     kind: str = "seanet"
@@ -91,6 +95,9 @@ class EncoderConfig:
     num_lstm_layers: int = 2
     num_mel_blocks: int = 3
     num_blocks: int = 6
+    speech_layers: int = 0
+    speech_dim: int = 384
+    speech_heads: int = 6
 
 
 @dataclass(frozen=True)
@@ -240,6 +247,12 @@ class CodecConfig:
         product = math.prod(self.encoder.ratios)
         checks = [
             (self.encoder.kind in ("seanet", "mel"), "encoder.kind", "seanet or mel"),
+            (
+                self.encoder.speech_layers >= 0
+                and (self.encoder.kind == "mel" or self.encoder.speech_layers == 0),
+                "encoder.speech_layers",
+                "0, or a count for encoder.kind mel",
+            ),
             (product == self.hop_length, "encoder.ratios", f"product {self.hop_length}"),
             (self.hop_length % self.mel.hop_length == 0, "mel.hop_length", "a divisor of the hop"),
             (2 <= self.quantizer.codebook_size <= 65536, "quantizer.codebook_size", "2..65536"),

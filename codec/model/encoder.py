@@ -10,6 +10,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from .blocks import AttentionBlock, ConvNeXtBlock
 from .config import CodecConfig
 from .mel import LogMel
+from .whisper_encoder import SpeechFeatures
 
 
 class CausalConv(nn.Module):
@@ -89,6 +90,8 @@ class MelEncoder(nn.Module):
 
     A 300 bit/s code keeps no phase, so nothing is lost by starting from magnitudes, and the
     full-rate convolutions that take most of a SEANet's training time on a CPU are not needed.
+    With `encoder.speech_layers` the states of a frozen Whisper encoder are added behind the
+    downsampling (`SpeechFeatures`).
     """
 
     # log-mels of speech at -23 dBFS, floored at ln 0.01: roughly zero mean and unit variance
@@ -109,6 +112,17 @@ class MelEncoder(nn.Module):
         self.downsample = nn.Conv1d(
             size.channels, size.dim, 2 * factor, stride=factor, padding=factor // 2
         )
+        self.speech = (
+            SpeechFeatures(
+                config.mel,
+                size.dim,
+                speech_dim=size.speech_dim,
+                num_layers=size.speech_layers,
+                num_heads=size.speech_heads,
+            )
+            if size.speech_layers
+            else None
+        )
         half = size.num_blocks // 2
         blocks = [
             ConvNeXtBlock(size.dim, 3 * size.dim, 1 / size.num_blocks)
@@ -120,10 +134,13 @@ class MelEncoder(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """(B, T) to latents (B, D, T / hop_length); T a multiple of hop_length."""
-        mel = (self.mel(waveform) - self.MEAN) / self.STD
         frames = waveform.shape[-1] // self.mel.config.hop_length
-        x = self.mel_blocks(self.stem(mel[..., :frames]))
-        x = self.blocks(self.downsample(x))
+        log_mel = self.mel(waveform)[..., :frames]
+        mel = (log_mel - self.MEAN) / self.STD
+        x = self.downsample(self.mel_blocks(self.stem(mel)))
+        if self.speech is not None:
+            x = x + self.speech(log_mel, x.shape[-1])
+        x = self.blocks(x)
         return self.project(self.norm(x.transpose(1, 2))).transpose(1, 2)
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from codec.distillation.config import SemanticConfig
 
+from .perceptual_config import PerceptualConfig
+
 PARTS = ("encoder", "quantizer", "decoder", "vocoder")
 SCHEDULES = ("cosine", "wsd")
 STRATEGIES = ("auto", "ddp")
@@ -22,6 +24,8 @@ class LossWeights:
         adversarial: hinge loss of the generator, averaged over the discriminators.
         feature_matching: mean absolute difference of the discriminators' feature maps.
         semantic: distance of the quantized latents from what a speech model hears.
+        perceptual: distance of a frozen recogniser's states of the decoder's log-mel and the
+            recording's, `codec.training.perceptual`.
         pitch: distance of a "harmonic" vocoder's pitch network from the pitch tracked in the
             recording, `codec.model.harmonic_vocoder.pitch_loss`. Only it trains that network.
     """
@@ -32,6 +36,7 @@ class LossWeights:
     adversarial: float = 0.0
     feature_matching: float = 0.0
     semantic: float = 0.0
+    perceptual: float = 0.0
     pitch: float = 0.0
 
 
@@ -88,6 +93,7 @@ class PhaseConfig:
         discriminators: which ones; used when `weights` has an adversarial or feature-matching
             part.
         semantic: the teacher; used when `weights.semantic` is positive.
+        perceptual: the recogniser; used when `weights.perceptual` is positive.
     """
 
     name: str = "codec"
@@ -114,6 +120,7 @@ class PhaseConfig:
     weights: LossWeights = field(default_factory=LossWeights)
     discriminators: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     semantic: SemanticConfig = field(default_factory=SemanticConfig)
+    perceptual: PerceptualConfig = field(default_factory=PerceptualConfig)
 
     def check(self) -> PhaseConfig:
         """Return self when it can be trained.
@@ -157,6 +164,12 @@ class PhaseConfig:
                 "a teacher for weights.semantic > 0",
                 self.semantic.teacher,
             ),
+            (
+                self.weights.perceptual <= 0 or bool(self.perceptual.model),
+                "perceptual.model",
+                "a folder for weights.perceptual > 0",
+                self.perceptual.model,
+            ),
         ]
         for passed, name, expected, got in checks:
             if not passed:
@@ -168,7 +181,8 @@ class PhaseConfig:
     def uses_codec(self) -> bool:
         """Whether encoder, quantizer and decoder run at all."""
         weights = self.weights
-        return max(weights.mel, weights.vq, weights.semantic) > 0 or self.vocoder_input == "decoded"
+        wanted = max(weights.mel, weights.vq, weights.semantic, weights.perceptual) > 0
+        return wanted or self.vocoder_input == "decoded"
 
     @property
     def uses_waveform(self) -> bool:

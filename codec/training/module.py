@@ -14,6 +14,7 @@ from codec.audio.sources import CropPlace
 from codec.distributed import average_gradients, mean_of_scalars
 from codec.model.hh_codec import HHCodec
 from codec.model.mel import MultiScaleMel
+from codec.model.whisper_encoder import WhisperEncoder
 
 from .adversarial import Verdict, backward_both, judge
 from .balance import gradient_balance
@@ -26,6 +27,7 @@ from .discriminators import Discriminators
 from .ema import WeightAverage
 from .forward import Generated, generate, supervised_terms
 from .optimizers import generator_groups, schedule
+from .perceptual import PerceptualLoss
 from .validation import Validation, validate
 
 __all__ = ["CodecTraining", "DivergedError"]
@@ -75,6 +77,9 @@ class CodecTraining(LightningModule):
         self.balance_every = balance_every
         for part in PARTS:
             self.part(part).requires_grad_(part in phase.train)
+        for module in codec.modules():
+            if isinstance(module, WhisperEncoder):
+                module.requires_grad_(False)
         if phase.weights.pitch > 0 and codec.config.vocoder.kind != "harmonic":
             raise ValueError(
                 f"phase {phase.name}: expected a harmonic vocoder for weights.pitch > 0, got a "
@@ -93,6 +98,11 @@ class CodecTraining(LightningModule):
                 Discriminators(phase.discriminators) if phase.uses_discriminators else None
             )
             self.distillation = _distillation(codec, phase) if phase.weights.semantic > 0 else None
+        self.perceptual = (
+            PerceptualLoss(phase.perceptual, codec.config.mel)
+            if phase.weights.perceptual > 0
+            else None
+        )
         self.average = WeightAverage(codec, phase.ema_decay) if phase.ema_decay > 0 else None
         self.codebook_use = CodebookUse(codec.codebook_size)
         self.last_figures: dict[str, Tensor | float] = {}
@@ -121,7 +131,9 @@ class CodecTraining(LightningModule):
         ]
 
     def on_fit_start(self) -> None:
-        """Have the teacher hear the clips, where their features are kept."""
+        """Compute the teacher's features of the clips where they are kept; place the models."""
+        if self.perceptual is not None:
+            self.perceptual.to(self.device)
         if self.distillation is not None:
             self.distillation.prepare(self._data.batches.sources, self.device)
 
@@ -200,6 +212,9 @@ class CodecTraining(LightningModule):
                 terms["semantic"] = self.distillation.loss(
                     made.quantized.float(), waveform, places=places
                 )
+        if self.perceptual is not None:
+            assert made.mel is not None
+            terms["perceptual"] = self.perceptual(made.mel, made.target)
         return terms
 
     def _places(self, step: int) -> list[CropPlace] | None:
@@ -260,7 +275,7 @@ class CodecTraining(LightningModule):
         with nullcontext() if self.average is None else self.average.applied(self.codec):
             self.codec.eval()
             parts = self.codec, self.phase, waveform, self.waveform_loss, self.distillation
-            return validate(*parts, lengths=lengths)
+            return validate(*parts, perceptual=self.perceptual, lengths=lengths)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the averaged weights."""

@@ -15,6 +15,7 @@ from codec.model.hh_codec import HHCodec
 from .codebook import use_figures
 from .config import PhaseConfig
 from .forward import Generated, generate, supervised_terms
+from .perceptual import PerceptualLoss
 
 # Shorter crops hold too few of the 384 ms segments that STOI compares.
 SHORTEST_STOI = 0.6
@@ -49,6 +50,7 @@ def validate(
     waveform_loss: nn.Module | None,
     distillation: Any = None,
     *,
+    perceptual: PerceptualLoss | None = None,
     lengths: Tensor | None = None,
     num_heard: int = 16,
 ) -> Validation:
@@ -61,6 +63,7 @@ def validate(
         waveform_loss: multi-scale mel distance of two waveforms.
         distillation: student's head and teacher, when the phase has them. The teacher hears the
             crops themselves, also where training reads what it heard in whole clips.
+        perceptual: loss between log-mels, when the phase has it.
         lengths: (B,) samples of each crop that are clip and not padding, which is taught nothing;
             None means T.
         num_heard: crops that STOI is computed on.
@@ -74,6 +77,8 @@ def validate(
     terms = supervised_terms(phase, made, waveform, waveform_loss, every=True)
     if distillation is not None and made.quantized is not None:
         terms["semantic"] = distillation.loss(made.quantized, waveform, lengths)
+    if perceptual is not None and made.mel is not None:
+        terms["perceptual"] = perceptual(made.mel, made.target)
     figures = {name: float(value) for name, value in terms.items()}
     if made.codes is not None:
         counts = torch.bincount(made.codes.flatten(), minlength=codec.codebook_size)

@@ -45,6 +45,9 @@ class CodecConfig:
     # A published vocoder to take instead: a folder, file or hub repository of Vocos or BigVGAN-v2,
     # such as charactr/vocos-mel-24khz; its mel convention must be the preset's.
     vocoder_from: str | None = None
+    # Folder of a Whisper in the transformers layout whose encoder a codec with
+    # overrides.encoder.speech_layers begins with; null = that of `start`.
+    speech_encoder_from: str | None = None
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.start_parts) - set(PARTS))

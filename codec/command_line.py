@@ -1,0 +1,168 @@
+"""The command line that `hh-codec`, `hh-slm` and `hh-eval` share.
+
+A command is a module with `add(commands)`, which adds its parser by `add_command`, and
+`run(arguments)`, which imports what it needs when it is called: help and mistyped options must not
+wait for torch. Exit statuses are the same everywhere: 0 for success, 1 when work failed or some of
+it could not be done, 2 for a call that was wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
+from typing import Any, Protocol
+
+# What `ArgumentParser.add_subparsers` returns; argparse has no public name for it.
+Commands = Any
+
+DONE, FAILED, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
+
+
+class Command(Protocol):
+    """A module that adds one command."""
+
+    def add(self, commands: Commands, /) -> None:
+        """Add the command's parser."""
+        ...
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
+    """Text of descriptions as it is written, and the default of every option that has one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        # a switch has no default worth a line, and some options describe theirs in words
+        silent = action.default in (None, False, "") or action.default == []
+        if silent or "default" in (action.help or ""):
+            return action.help
+        return super()._get_help_string(action)
+
+
+def version() -> str:
+    """The installed version of the toolkit, "unknown" in a checkout that is not installed."""
+    try:
+        return metadata.version("hh-slm")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def add_command(
+    commands: Commands,
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    *,
+    summary: str,
+    description: str | None = None,
+    examples: str = "",
+) -> argparse.ArgumentParser:
+    """Add a command with `--json`.
+
+    Args:
+        commands: what `add` was given.
+        name: of the command.
+        run: gets the parsed arguments and returns the exit status.
+        summary: one line for the list of commands.
+        description: above the options; None for the summary.
+        examples: below the options.
+    """
+    command = commands.add_parser(
+        name,
+        help=summary,
+        description=description or summary,
+        epilog=examples,
+        formatter_class=HelpFormatter,
+    )
+    command.add_argument("--json", action="store_true", help="print one JSON object")
+    command.set_defaults(run=run)
+    return command
+
+
+def run_command_line(
+    program: str,
+    commands: Sequence[Command],
+    argv: Sequence[str] | None = None,
+    *,
+    description: str,
+    examples: str,
+) -> int:
+    """Parse a call and run its command.
+
+    Args:
+        program: name of the console script.
+        commands: modules, in the order of the help.
+        argv: the call's words; None for the process's.
+        description: above the list of commands.
+        examples: below it.
+
+    Returns:
+        Exit status.
+    """
+    parser = argparse.ArgumentParser(
+        program, description=description, epilog=examples, formatter_class=HelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"{program} {version()}")
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
+    for command in commands:
+        command.add(subparsers)
+    arguments = parser.parse_args(argv)
+    return exit_status(lambda: arguments.run(arguments))
+
+
+def exit_status(work: Callable[[], int], *, debug: bool = False) -> int:
+    """Do some work and turn its errors into one line on stderr and an exit status.
+
+    Args:
+        work: returns an exit status of its own.
+        debug: let errors through, with their traceback.
+
+    Returns:
+        The work's status, 2 for a ValueError, 1 for an OSError, 130 for an interrupt, 1 without a
+        word when whoever read stdout has closed it.
+    """
+    try:
+        status = work()
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        # Python flushes stdout once more at its end, which must not fail again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except (ValueError, OSError) as error:
+        if debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return WRONG_CALL if isinstance(error, ValueError) else FAILED
+
+
+def print_report(report: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print figures on stdout, as one JSON object or as a table of names and values."""
+    if as_json:
+        print(json.dumps(report, ensure_ascii=False, allow_nan=False))
+    else:
+        _print_table(report)
+
+
+def _print_table(report: Mapping[str, Any], indent: str = "") -> None:
+    """Names and values in two columns, nested ones indented."""
+    width = max(map(len, report), default=0)
+    for name, value in report.items():
+        if isinstance(value, Mapping):
+            print(f"{indent}{name}")
+            _print_table(value, indent + "  ")
+        else:
+            print(f"{indent}{name:<{width}}  {_text(value)}")
+
+
+def _text(value: Any) -> str:
+    """A figure for people: thousands separated, seven digits of a fraction, - for none."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:.7g}"
