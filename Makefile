@@ -42,7 +42,7 @@ clean:
 # torch comes first and alone: with it in place nothing later asks for another build of it. The
 # last come without their dependencies: torchaudio's wheel does not load beside a CPU build of
 # torch, encodec's is CC BY-NC, and of these packages only a model or its weights is used
-# (codec/stand_ins.py, eval/foreign.py).
+# (codec/import_shims.py, eval/foreign.py).
 $(INSTALLED): Makefile pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -c constraints.txt torch==2.13.0
@@ -51,7 +51,7 @@ $(INSTALLED): Makefile pyproject.toml constraints.txt
 		Resemblyzer distillmos xls-r-sqa
 	touch $@
 
-# Another 500 MB that only the tests of recipes/encode_ray.py need: two nodes, a killed worker.
+# Another 500 MB that only the tests of recipes/encoding/cluster.py need: two nodes, a killed worker.
 $(RAY): $(INSTALLED)
 	$(BIN)/python -m pip install -c constraints.txt -e ".[ray]"
 	touch $@

@@ -6,10 +6,9 @@ import io
 from collections.abc import Mapping
 from pathlib import Path
 
+from benchmarks.harness.benchmark import SUITES
+from benchmarks.harness.records import CurveResult, read_records
 from codec.files import whole_file
-
-from .contest import SUITES
-from .records import CurveResult, read_records
 
 COLUMNS = 4
 

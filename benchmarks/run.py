@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eval.threads import VARIABLES
+from eval.scoring.workers import VARIABLES
 
 if TYPE_CHECKING:
-    from .comparison import Baseline
-    from .records import Record
+    from benchmarks.harness.records import Record
+
+    from .regression import Baseline
 
 EXAMPLES = """Every figure is a ratio: how many times as fast ours is as what ran beside it in the
 same turns. Higher is better. One thread by default, timed by the processor's own seconds.
@@ -51,10 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace, argv: Sequence[str] | None) -> int:
     """What the call asks for; returns the exit status."""
-    from .comparison import changes, find_baseline, settle
-    from .machine import describe
-    from .records import write_records
-    from .session import open_session
+    from benchmarks.harness.machine import describe
+    from benchmarks.harness.records import write_records
+    from benchmarks.harness.session import open_session
+
+    from .regression import changes, find_baseline, settle
     from .table import markdown
 
     if arguments.update and (arguments.only or arguments.check):
@@ -88,7 +90,7 @@ def _verdict(
     fallen: dict[str, str],
 ) -> int:
     """Say on stderr what was left out and what fell."""
-    from .comparison import not_compared
+    from .regression import not_compared
 
     for name, reason in record.skipped.items():
         _say(f"skipped: {name}: {reason}")
@@ -105,8 +107,8 @@ def _verdict(
 
 def _update(folder: Path, record: Record) -> None:
     """Put a record in the place of the one of its processor and suite."""
-    from .machine import file_name
-    from .records import read_records, write_records
+    from benchmarks.harness.machine import file_name
+    from benchmarks.harness.records import read_records, write_records
 
     path = folder / file_name(record.cpu)
     records = read_records(path) if path.exists() else {}
@@ -116,7 +118,7 @@ def _update(folder: Path, record: Record) -> None:
 
 def _list(arguments: argparse.Namespace) -> int:
     """Print what a suite holds."""
-    from .registry import chosen
+    from benchmarks.cases.registry import chosen
 
     benchmarks, curves = chosen(arguments.suite, arguments.only)
     for benchmark in benchmarks:

@@ -10,11 +10,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from recipes.files import write_text
-
-from .contest import SUITES
-from .records import RESULTS, Record, read_records
-from .registry import BENCHMARKS, CURVES
+from benchmarks.cases.registry import BENCHMARKS, CURVES
+from benchmarks.harness.benchmark import SUITES
+from benchmarks.harness.records import RESULTS, Record, read_records
+from recipes.runner.files import write_text
 
 PAGE = Path("docs/benchmarks.md")
 PICTURE = Path("docs/images/benchmarks.png")

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from .lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from .config import CodecConfig
-    from .model import HHCodec
-    from .running import StreamDecoder
+    from codec.audio.io import read_audio, write_audio
+    from codec.model.config import CodecConfig
+    from codec.model.hh_codec import HHCodec
+    from codec.model.vocoder import Vocoder
+    from codec.streaming.stream_decoder import StreamDecoder
 
-__all__ = ["CodecConfig", "HHCodec", "StreamDecoder"]
+__all__ = ["CodecConfig", "HHCodec", "StreamDecoder", "Vocoder", "read_audio", "write_audio"]
 
-_MODULE_OF = {"CodecConfig": ".config", "HHCodec": ".model", "StreamDecoder": ".running"}
+_MODULE_OF = {
+    "CodecConfig": ".model.config",
+    "HHCodec": ".model.hh_codec",
+    "StreamDecoder": ".streaming.stream_decoder",
+    "Vocoder": ".model.vocoder",
+    "read_audio": ".audio.io",
+    "write_audio": ".audio.io",
+}
 
-# Names load when they are first used: settings can be read without the seconds torch takes.
-# Type checkers read the imports above, so that to them a name that is not there stays an error.
+# Settings can be read without the seconds torch takes. Type checkers read the imports above, so
+# that to them a name that is not there stays an error.
 if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> Any:
-        if name not in _MODULE_OF:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(import_module(_MODULE_OF[name], __name__), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+    __getattr__, __dir__ = lazy_names(__name__, _MODULE_OF)

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from codec.audio import write_audio
+from recipes.release.demo_recordings import find_recordings
+from recipes.release.demo_report import Demo, measure, write_demo_report
+from recipes.runner.files import write_json
+from recipes.runner.stages import git_commit
 from slm import Synthesizer, sentences
 
-from .demo_recordings import find_recordings
-from .demo_report import Demo, measure, write_demo_report
-from .files import write_json
-from .results import processor
-from .stages import git_commit
+from .evaluate_report import processor
 
 CODEC, LM = "hh-mini-24k", "hh-mini-slm"
 TEXT = (

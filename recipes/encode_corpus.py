@@ -20,15 +20,12 @@ from typing import Any
 import torch
 
 from codec import HHCodec
-from eval.codebook import usage
-from slm import TokenStore
-from slm.shards import ShardWriter
-
-from .commands import stage_command
-from .config import Config, thread_count
-from .corpora import load_corpus
-from .encode_batches import choose_device, encode_locally
-from .encode_plan import (
+from eval.tokens.codebook import usage
+from recipes.corpora.load import load_corpus
+from recipes.corpora.manifest import SPLITS
+from recipes.encoding.cluster import encode_on_ray
+from recipes.encoding.local import choose_device, encode_locally
+from recipes.encoding.plan import (
     Batch,
     Clip,
     Coded,
@@ -38,11 +35,14 @@ from .encode_plan import (
     prepared_clips,
     recorded_clips,
 )
-from .encode_ray import encode_on_ray
-from .files import write_json_lines
-from .manifest import SPLITS
+from recipes.runner.cli import stage_command
+from recipes.runner.config import Config, thread_count
+from recipes.runner.files import write_json_lines
+from recipes.runner.stages import say, stage_folder, write_metrics
+from slm import TokenStore
+from slm.data.shards import ShardWriter
+
 from .prepare import select_rows
-from .stages import say, stage_folder, write_metrics
 
 
 def main(config: Config) -> Path:

@@ -18,23 +18,28 @@ from typing import Any
 
 import numpy as np
 
-from codec.store import AudioStore
-from eval.codebook import count_codes, usage_from_counts
-from eval.intelligibility import WerMetric
-from eval.likelihood import NATS_PER_BIT, bits_per_second, unigram_cross_entropy, unigram_entropy
-from eval.ngrams import NgramModel
-from eval.recognition import PocketSphinxRecognizer
-from eval.registry import RECONSTRUCTION, make_metrics
-from eval.scoring import Pair, score_pairs
-from eval.summary import find_figure
-from eval.waveforms import Sound
+from codec.audio.store import AudioStore
+from eval.metrics.asr_pocketsphinx import PocketSphinxRecognizer
+from eval.metrics.registry import RECONSTRUCTION, make_metrics
+from eval.metrics.wer import WerMetric
+from eval.scoring.score import Pair, score_pairs
+from eval.scoring.summary import find_figure
+from eval.sound import Sound
+from eval.tokens.codebook import count_codes, usage_from_counts
+from eval.tokens.likelihood import (
+    NATS_PER_BIT,
+    bits_per_second,
+    unigram_cross_entropy,
+    unigram_entropy,
+)
+from eval.tokens.ngrams import NgramModel
+from recipes.corpora.manifest import SPLITS
+from recipes.runner.cli import stage_command
+from recipes.runner.config import Config
+from recipes.runner.stages import stage_folder, write_metrics
 from slm import TokenStore
 
-from .commands import stage_command
-from .config import Config
-from .manifest import SPLITS
-from .results import write_results
-from .stages import stage_folder, write_metrics
+from .evaluate_report import write_results
 
 
 @dataclass(frozen=True)

@@ -26,14 +26,14 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from codec.audio import write_audio
-from codec.store import AudioStore
+from codec.audio.store import AudioStore
+from recipes.runner.cli import stage_command
+from recipes.runner.config import Config, thread_count
+from recipes.runner.files import write_json_lines
+from recipes.runner.schema import GenerateConfig
+from recipes.runner.stages import stage_folder, write_metrics
 from slm import GenerationSettings, Synthesis, Synthesizer, TokenStore, Verifier, speak_best
 
-from .commands import stage_command
-from .config import Config, thread_count
-from .files import write_json_lines
-from .schema import GenerateConfig
-from .stages import stage_folder, write_metrics
 from .verifiers import make_verifiers
 
 

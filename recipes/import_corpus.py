@@ -17,12 +17,17 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .import_emilia import emilia_utterances
-from .import_kaldi import UNKNOWN_LANGUAGE, kaldi_utterances
-from .import_lhotse import cutset_utterances, librispeech_utterances, vctk_utterances
-from .import_librilight import librilight_utterances
-from .importing import Skip, Utterance, import_utterances
-from .published import fetch_libritts, fetch_ljspeech, libritts_utterances, ljspeech_utterances
+from recipes.corpora.import_emilia import emilia_utterances
+from recipes.corpora.import_kaldi import UNKNOWN_LANGUAGE, kaldi_utterances
+from recipes.corpora.import_lhotse import cutset_utterances, librispeech_utterances, vctk_utterances
+from recipes.corpora.import_librilight import librilight_utterances
+from recipes.corpora.importing import Skip, Utterance, import_utterances
+from recipes.corpora.published import (
+    fetch_libritts,
+    fetch_ljspeech,
+    libritts_utterances,
+    ljspeech_utterances,
+)
 
 EPILOG = """\
 kinds:

@@ -19,17 +19,16 @@ from typing import Any
 
 import numpy as np
 
-from codec.audio import AudioError, normalize_loudness, read_audio
-from codec.store import AudioStore, AudioStoreWriter
-
-from .commands import stage_command
-from .config import Config, thread_count
-from .corpora import load_corpus
-from .files import write_json_lines
-from .manifest import SPLITS, CorpusRow
-from .schema import PrepareConfig
-from .stages import say, stage_folder, write_metrics
-from .workers import DEADLY, Workers
+from codec.audio.io import AudioError, normalize_loudness, read_audio
+from codec.audio.store import AudioStore, AudioStoreWriter
+from recipes.corpora.load import load_corpus
+from recipes.corpora.manifest import SPLITS, CorpusRow
+from recipes.runner.cli import stage_command
+from recipes.runner.config import Config, thread_count
+from recipes.runner.files import write_json_lines
+from recipes.runner.schema import PrepareConfig
+from recipes.runner.stages import say, stage_folder, write_metrics
+from recipes.runner.workers import DEADLY, Workers
 
 # Below this RMS a clip is taken for silence: its hiss must not be raised to speech level.
 SILENCE_DBFS = -70.0

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .commands import make_parser, run_command
-from .stages import STAGES, run_stages
+from recipes.runner.cli import make_parser, run_command
+from recipes.runner.stages import STAGES, run_stages
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -19,19 +19,18 @@ import torch
 from torch import nn
 
 from codec import CodecConfig, HHCodec
-from codec.critics import collect_critics
-from codec.data import Sources
-from codec.fitting import CHECKPOINT, METRICS, fit_codec_phase, load_phase_codec
-from codec.parallel import leave_group, process_rank
-from codec.phases import FitConfig, PhaseConfig
-from codec.sources import FolderSource
-from codec.store import AudioStore
-from codec.vocoder import Vocoder
-from codec.whisper_encoder import WhisperEncoder
-
-from .commands import stage_command
-from .config import Config, thread_count
-from .stages import StageError, say, stage_folder, write_metrics
+from codec.audio.sources import FolderSource
+from codec.audio.store import AudioStore
+from codec.distributed import leave_group, process_rank
+from codec.model.vocoder import Vocoder
+from codec.model.whisper_encoder import WhisperEncoder
+from codec.training.auxiliary_weights import collect_critics
+from codec.training.config import FitConfig, PhaseConfig
+from codec.training.data import Sources
+from codec.training.fit import CHECKPOINT, METRICS, fit_codec_phase, load_phase_codec
+from recipes.runner.cli import stage_command
+from recipes.runner.config import Config, thread_count
+from recipes.runner.stages import StageError, say, stage_folder, write_metrics
 
 
 def main(config: Config) -> Path:

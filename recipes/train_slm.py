@@ -14,7 +14,13 @@ from typing import Any, TypeVar
 import torch
 
 from codec import HHCodec
-from codec.store import AudioStore
+from codec.audio.store import AudioStore
+from recipes.corpora.align import alignments_of
+from recipes.corpora.manifest import SPLITS
+from recipes.runner.cli import stage_command
+from recipes.runner.config import Config, thread_count
+from recipes.runner.files import write_json_lines
+from recipes.runner.stages import say, stage_folder, write_metrics
 from slm import (
     DocumentSettings,
     Machines,
@@ -37,15 +43,8 @@ from slm import (
     rows_of_pieces,
     save_voices,
 )
-from slm.alignment import Spoken, spoken
-from slm.tokenizers import Tokenizer, load_tokenizer
-
-from .align import alignments_of
-from .commands import stage_command
-from .config import Config, thread_count
-from .files import write_json_lines
-from .manifest import SPLITS
-from .stages import say, stage_folder, write_metrics
+from slm.data.alignment import Spoken, spoken
+from slm.text.tokenizer import Tokenizer, load_tokenizer
 
 T = TypeVar("T", DocumentSettings, TrainingSettings)
 

@@ -11,16 +11,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from codec.store import AudioStore
+from codec.audio.store import AudioStore
+from recipes.corpora.align import align_split
+from recipes.corpora.forced_alignment import Aligner, dictionary_lines
+from recipes.corpora.manifest import SPLITS
+from recipes.runner.cli import stage_command
+from recipes.runner.config import Config
+from recipes.runner.stages import say, stage_folder, write_metrics
 from slm import TextTokenizer
-from slm.lexicon import LEXICON_NAME, Lexicon, read_dictionary
-
-from .align import align_split
-from .aligner import Aligner, dictionary_lines
-from .commands import stage_command
-from .config import Config
-from .manifest import SPLITS
-from .stages import say, stage_folder, write_metrics
+from slm.text.lexicon import LEXICON_NAME, Lexicon, read_dictionary
 
 _NOTICE = (
     "The Carnegie Mellon Pronouncing Dictionary, as pocketsphinx ships it.\n"

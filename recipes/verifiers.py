@@ -14,15 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from eval.intelligibility import WerMetric, normalize_text, word_edits
+from eval.metrics.asr_pocketsphinx import PocketSphinxRecognizer
+from eval.metrics.registry import require_ready
+from eval.metrics.speaker_encoders import RATE, ResemblyzerEncoder, SpeakerEncoder
+from eval.metrics.speaker_similarity import SimilarityMetric
+from eval.metrics.wer import WerMetric, normalize_text, word_edits
 from eval.protocols import MetricError, Recognizer
-from eval.recognition import PocketSphinxRecognizer
-from eval.registry import require_ready
-from eval.similarity import SimilarityMetric
-from eval.speaker import RATE, ResemblyzerEncoder, SpeakerEncoder
-from eval.waveforms import checked, resampled
+from eval.sound import checked, resampled
 from slm import Verifier
-from slm.ranking import likelihood
+from slm.generation.best_of import likelihood
 
 
 class WordVerifier:

@@ -1,38 +1,41 @@
 """Speech language model: text and 24 Hz codes as tokens of one decoder-only transformer."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from codec.lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from .config import (
+    from slm.data.packed_dataset import PackedRows
+    from slm.data.token_store import TokenStore, TokenStoreWriter
+    from slm.data.vocabulary import Vocabulary
+    from slm.generation.best_of import Verifier, rank
+    from slm.generation.duration_prior import codes_per_character, duration_spread
+    from slm.generation.generate import Generation, generate
+    from slm.generation.stopping import StopRules
+    from slm.model.code_init import place_codes
+    from slm.model.config import (
         DocumentSettings,
         GenerationSettings,
         Machines,
         SpeechLMConfig,
         TrainingSettings,
     )
-    from .dataset import PackedRows
-    from .duration import codes_per_character, duration_spread
-    from .generation import Generation, generate
-    from .llama import export_llama, import_llama, llama_sizes
-    from .model import SpeechLM
-    from .normalization import spoken_form
-    from .placement import place_codes
-    from .ranking import Verifier, rank
-    from .scoring import Score, log_likelihood, nats_per_code
-    from .shares import process_rank
-    from .speech import BestOf, join, speak_best, speak_long
-    from .splitting import sentences
-    from .stopping import StopRules
-    from .store import TokenStore, TokenStoreWriter
-    from .streaming import StreamWindow
-    from .synthesis import Synthesizer
-    from .text import TextTokenizer
-    from .training import SpeechLMTraining, fit_speech_lm
-    from .utterance import Synthesis
-    from .vocabulary import Vocabulary
-    from .voices import choose_voices, load_voices, save_voices
-    from .warm_start import rows_of_pieces
+    from slm.model.likelihood import Score, log_likelihood, nats_per_code
+    from slm.model.llama import export_llama, import_llama, llama_sizes
+    from slm.model.speech_lm import SpeechLM
+    from slm.model.warm_start import rows_of_pieces
+    from slm.synthesis.long_text import BestOf, join, speak_best, speak_long
+    from slm.synthesis.result import Synthesis
+    from slm.synthesis.streaming import StreamWindow
+    from slm.synthesis.synthesizer import Synthesizer
+    from slm.synthesis.voices import choose_voices, load_voices, save_voices
+    from slm.text.normalization import spoken_form
+    from slm.text.sentencepiece_tokenizer import TextTokenizer
+    from slm.text.sentences import sentences
+    from slm.training.microbatches import process_rank
+    from slm.training.module import SpeechLMTraining, fit_speech_lm
 
 __all__ = [
     "BestOf",
@@ -79,58 +82,50 @@ __all__ = [
 ]
 
 _MODULE_OF = {
-    "BestOf": ".speech",
-    "DocumentSettings": ".config",
-    "Generation": ".generation",
-    "GenerationSettings": ".config",
-    "Machines": ".config",
-    "PackedRows": ".dataset",
-    "Score": ".scoring",
-    "SpeechLM": ".model",
-    "SpeechLMConfig": ".config",
-    "SpeechLMTraining": ".training",
-    "StopRules": ".stopping",
-    "StreamWindow": ".streaming",
-    "Synthesis": ".utterance",
-    "Synthesizer": ".synthesis",
-    "TextTokenizer": ".text",
-    "TokenStore": ".store",
-    "TokenStoreWriter": ".store",
-    "TrainingSettings": ".config",
-    "Verifier": ".ranking",
-    "Vocabulary": ".vocabulary",
-    "choose_voices": ".voices",
-    "codes_per_character": ".duration",
-    "duration_spread": ".duration",
-    "export_llama": ".llama",
-    "fit_speech_lm": ".training",
-    "generate": ".generation",
-    "import_llama": ".llama",
-    "join": ".speech",
-    "llama_sizes": ".llama",
-    "load_voices": ".voices",
-    "log_likelihood": ".scoring",
-    "nats_per_code": ".scoring",
-    "place_codes": ".placement",
-    "process_rank": ".shares",
-    "rank": ".ranking",
-    "rows_of_pieces": ".warm_start",
-    "save_voices": ".voices",
-    "sentences": ".splitting",
-    "speak_best": ".speech",
-    "speak_long": ".speech",
-    "spoken_form": ".normalization",
+    "BestOf": ".synthesis.long_text",
+    "DocumentSettings": ".model.config",
+    "Generation": ".generation.generate",
+    "GenerationSettings": ".model.config",
+    "Machines": ".model.config",
+    "PackedRows": ".data.packed_dataset",
+    "Score": ".model.likelihood",
+    "SpeechLM": ".model.speech_lm",
+    "SpeechLMConfig": ".model.config",
+    "SpeechLMTraining": ".training.module",
+    "StopRules": ".generation.stopping",
+    "StreamWindow": ".synthesis.streaming",
+    "Synthesis": ".synthesis.result",
+    "Synthesizer": ".synthesis.synthesizer",
+    "TextTokenizer": ".text.sentencepiece_tokenizer",
+    "TokenStore": ".data.token_store",
+    "TokenStoreWriter": ".data.token_store",
+    "TrainingSettings": ".model.config",
+    "Verifier": ".generation.best_of",
+    "Vocabulary": ".data.vocabulary",
+    "choose_voices": ".synthesis.voices",
+    "codes_per_character": ".generation.duration_prior",
+    "duration_spread": ".generation.duration_prior",
+    "export_llama": ".model.llama",
+    "fit_speech_lm": ".training.module",
+    "generate": ".generation.generate",
+    "import_llama": ".model.llama",
+    "join": ".synthesis.long_text",
+    "llama_sizes": ".model.llama",
+    "load_voices": ".synthesis.voices",
+    "log_likelihood": ".model.likelihood",
+    "nats_per_code": ".model.likelihood",
+    "place_codes": ".model.code_init",
+    "process_rank": ".training.microbatches",
+    "rank": ".generation.best_of",
+    "rows_of_pieces": ".model.warm_start",
+    "save_voices": ".synthesis.voices",
+    "sentences": ".text.sentences",
+    "speak_best": ".synthesis.long_text",
+    "speak_long": ".synthesis.long_text",
+    "spoken_form": ".text.normalization",
 }
 
-# Names load when they are first used: stores and settings can be read without the seconds torch
-# takes. Type checkers read the imports above, so that to them a missing name stays an error.
+# Stores and settings can be read without the seconds torch takes. Type checkers read the imports
+# above, so that to them a missing name stays an error.
 if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> Any:
-        if name not in _MODULE_OF:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(import_module(_MODULE_OF[name], __name__), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+    __getattr__, __dir__ = lazy_names(__name__, _MODULE_OF)

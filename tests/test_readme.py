@@ -57,10 +57,11 @@ def test_linked_files_and_named_settings_exist():
         assert (ROOT / path).exists(), path
 
 
-def test_the_map_names_every_module():
-    """A file that is made or renamed moves in the README too."""
+def test_every_room_is_named():
+    """A room that is made or renamed moves in the README too."""
+    tree = README.split("## Layout")[1].split("```")[1]
     for package in ("codec", "slm", "eval", "recipes", "benchmarks"):
-        section = README.split(f"| `{package}/` | |")[1].split("\n\n")[0]
-        named = set(re.findall(r"`(\w+)/?`", section))
-        modules = {path.stem for path in (ROOT / package).glob("[!_]*.py")}
-        assert modules <= named, f"{package}: not in the map: {sorted(modules - named)}"
+        section = re.split(r"\n(?=\S)", tree.split(f"\n{package}/")[1])[0]
+        named = set(re.findall(r"^  (\w+)/", section, flags=re.MULTILINE))
+        rooms = {path.parent.name for path in (ROOT / package).glob("*/__init__.py")}
+        assert rooms <= named, f"{package}: not in the layout: {sorted(rooms - named)}"

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from codec import HHCodec
-from recipes.config import load_config
+from recipes.runner.config import load_config
 from slm import SpeechLM, load_voices
-from slm.tokenizers import load_tokenizer
+from slm.text.tokenizer import load_tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
 CODEC, LM = "codec/pretrained/hh-mini-24k", "slm/pretrained/hh-mini-slm"

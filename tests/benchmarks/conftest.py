@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.contest import Benchmark, Contestant, CostCurve, Figure
-from benchmarks.records import CurveResult, FigureResult, Record
+from benchmarks.harness.benchmark import Benchmark, Contestant, CostCurve, Figure
+from benchmarks.harness.records import CurveResult, FigureResult, Record
 
 
 class Clock:

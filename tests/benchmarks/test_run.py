@@ -6,12 +6,12 @@ from unittest.mock import patch
 
 import pytest
 
-import benchmarks.session as session_module
-from benchmarks import registry
-from benchmarks.machine import describe, file_name
-from benchmarks.records import read_records, write_records
+import benchmarks.harness.session as session_module
+from benchmarks.cases import registry
+from benchmarks.harness.machine import describe, file_name
+from benchmarks.harness.records import read_records, write_records
 from benchmarks.run import main
-from eval.threads import VARIABLES
+from eval.scoring.workers import VARIABLES
 
 
 @pytest.fixture

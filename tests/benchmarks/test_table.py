@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.contest import Figure
-from benchmarks.records import write_records
-from benchmarks.registry import BENCHMARKS
+from benchmarks.cases.registry import BENCHMARKS
+from benchmarks.harness.benchmark import Figure
+from benchmarks.harness.records import write_records
 from benchmarks.table import END, START, main, markdown, page_section, replace_section
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -1,6 +1,6 @@
 import pytest
 
-from codec.store import AudioStore, AudioStoreWriter
+from codec.audio.store import AudioStore, AudioStoreWriter
 
 
 @pytest.fixture

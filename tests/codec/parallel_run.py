@@ -15,12 +15,12 @@ import torch.distributed as distributed
 from torch import Tensor
 
 from codec import CodecConfig, HHCodec
-from codec.data import CropBatches
-from codec.fitting import fit_codec_phase
-from codec.phases import DiscriminatorConfig, FitConfig, LossWeights, PhaseConfig
-from codec.semantic_config import SemanticConfig
-from codec.store import AudioStore
-from codec.training import CodecTraining
+from codec.audio.store import AudioStore
+from codec.distillation.config import SemanticConfig
+from codec.training.config import DiscriminatorConfig, FitConfig, LossWeights, PhaseConfig
+from codec.training.data import CropBatches
+from codec.training.fit import fit_codec_phase
+from codec.training.module import CodecTraining
 
 FIT = FitConfig(seed=1, log_every=2, validate_every=6, checkpoint_every=3, balance_every=3)
 # Every kind of step: noise on unquantised latents, critics and codes from step 2.

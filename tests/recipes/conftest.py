@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from recipes.config import Config, load_config
+from recipes.runner.config import Config, load_config
 
 SPLITS = ("train", "valid", "test")
 

@@ -12,17 +12,17 @@ import torch
 
 from codec import CodecConfig, HHCodec
 from codec.audio import write_audio
-from recipes.config import load_config
-from recipes.espeak import VOICES, Espeak
+from recipes.corpora.espeak import VOICES, Espeak
 from recipes.generate import choose_texts
-from recipes.schema import Config
-from recipes.stages import run_stages
+from recipes.runner.config import load_config
+from recipes.runner.schema import Config
+from recipes.runner.stages import run_stages
 from recipes.train_codec import take_as_it_is
 from recipes.train_slm import build_lm, spoken_rows
 from slm import SpeechLM, Synthesizer, TextTokenizer, TokenStore
-from slm.lexicon import Lexicon, read_dictionary
-from slm.phone_text import PhoneTokenizer
-from slm.tokenizers import load_tokenizer
+from slm.text.lexicon import Lexicon, read_dictionary
+from slm.text.phone_tokenizer import PhoneTokenizer
+from slm.text.tokenizer import load_tokenizer
 
 CONFIGS = Path(__file__).resolve().parents[2] / "recipes/configs"
 TEXTS = ("The old man found a red boat.", "A bell was ringing last night.", "She saw the sea.")

@@ -15,7 +15,7 @@ import torch
 from codec import CodecConfig, HHCodec
 from codec.audio import read_audio, write_audio
 from recipes.demo import main
-from recipes.demo_recordings import find_recordings
+from recipes.release.demo_recordings import find_recordings
 from slm import SpeechLM, SpeechLMConfig, TextTokenizer, Vocabulary, save_voices
 
 ROOT = Path(__file__).resolve().parent.parent.parent

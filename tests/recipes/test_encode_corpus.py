@@ -15,15 +15,15 @@ from omegaconf import OmegaConf
 
 import recipes.encode_corpus as stage
 from codec import CodecConfig, HHCodec
-from codec.chunking import encode_clip
-from codec.store import AudioStore
-from recipes.encode_batches import encode_batch, encode_waveforms
-from recipes.encode_plan import Clip, plan_batches, plan_shards, read_batch
-from recipes.encode_sources import Recording, Span
-from recipes.manifest import read_manifest
-from recipes.stages import run_stage, run_stages
+from codec.audio.store import AudioStore
+from codec.streaming.long_form import encode_clip
+from recipes.corpora.manifest import read_manifest
+from recipes.encoding.encode_sources import Recording, Span
+from recipes.encoding.local import encode_batch, encode_waveforms
+from recipes.encoding.plan import Clip, plan_batches, plan_shards, read_batch
+from recipes.runner.stages import run_stage, run_stages
 from slm import TokenStore
-from slm.shards import check_store
+from slm.data.shards import check_store
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("encode_corpus.shard_codes=40", "encode_corpus.batch_seconds=1")
@@ -281,7 +281,7 @@ def test_a_recording_that_kills_workers_is_listed_and_the_rest_encoded(
 ):
     settings, expected = poisoned()
     settings.encode_corpus.workers = 2
-    monkeypatch.setattr("recipes.workers.IN_FLIGHT", 2)
+    monkeypatch.setattr("recipes.runner.workers.IN_FLIGHT", 2)
     monkeypatch.setenv("PYTHONPATH", poison)
     folder = run_stage(settings, "encode_corpus").folder
     assert bad_ids(folder) == ["train_4"]

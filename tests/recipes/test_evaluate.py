@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from codec.audio import write_audio
-from codec.store import AudioStoreWriter
-from recipes.config import Config
+from codec.audio.store import AudioStoreWriter
 from recipes.evaluate import generation_figures, word_scores
-from recipes.files import write_json_lines
+from recipes.runner.config import Config
+from recipes.runner.files import write_json_lines
 
 RATE = 24_000
 

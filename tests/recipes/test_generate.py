@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recipes.config import ConfigError, load_config
 from recipes.generate import Request, continued_sampling, described, sampling, spoken
-from recipes.schema import GenerateConfig
+from recipes.runner.config import ConfigError, load_config
+from recipes.runner.schema import GenerateConfig
 from slm import Synthesis
 
 

@@ -14,9 +14,9 @@ import pytest
 import soundfile
 
 from codec.audio import read_audio
+from recipes.corpora.import_librilight import speech_pieces
+from recipes.corpora.manifest import CorpusRow, read_manifest
 from recipes.import_corpus import main
-from recipes.import_librilight import speech_pieces
-from recipes.manifest import CorpusRow, read_manifest
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ import torch
 
 from codec import CodecConfig, HHCodec
 from codec.audio import write_audio
-from eval.cli import main as eval_main
-from recipes.config import load_config
+from eval.cli.main import main as eval_main
 from recipes.generate import spread
 from recipes.run_all import main
-from recipes.schema import STAGE_NAMES
+from recipes.runner.config import load_config
+from recipes.runner.schema import STAGE_NAMES
 from slm import SpeechLM, TokenStore
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -152,8 +152,8 @@ def test_a_published_vocoder_is_taken_and_must_speak_the_presets_mel(overrides, 
 
 
 def test_declared_sources_take_the_place_of_the_prepared_clips(overrides, tmp_path, make_waveform):
-    from codec.data import source_shares
-    from codec.sources import FolderSource
+    from codec.audio.sources import FolderSource
+    from codec.training.data import source_shares
     from recipes.train_codec import training_sources
 
     for name in ("a", "b"):

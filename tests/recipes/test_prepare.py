@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from codec.store import AudioStore
+from codec.audio.store import AudioStore
 from recipes import prepare
-from recipes.config import Config
-from recipes.files import write_json, write_text
-from recipes.stages import run_stage
+from recipes.runner.config import Config
+from recipes.runner.files import write_json, write_text
+from recipes.runner.stages import run_stage
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MakeCorpus = Callable[..., tuple[Path, list[dict[str, Any]]]]
@@ -239,8 +239,8 @@ def test_several_processes_make_the_same_store_as_one(
 
 KILLED_AT_THE_FIFTH_CLIP = """
 import os, signal, sys
-from codec.store import AudioStoreWriter
-from recipes.commands import stage_command
+from codec.audio.store import AudioStoreWriter
+from recipes.runner.cli import stage_command
 
 add, clips = AudioStoreWriter.add, []
 

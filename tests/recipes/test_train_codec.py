@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from codec import HHCodec
-from recipes.config import ConfigError, load_config
-from recipes.stages import StageError, run_stages, settings_of
+from recipes.runner.config import ConfigError, load_config
+from recipes.runner.stages import StageError, run_stages, settings_of
 from recipes.train_codec import build_codec, fit_config
 
 CONFIGS = Path(__file__).parents[2] / "recipes" / "configs"

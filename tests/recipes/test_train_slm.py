@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from recipes.config import load_config
-from recipes.schema import Config
-from recipes.stages import settings_of
+from recipes.runner.config import load_config
+from recipes.runner.schema import Config
+from recipes.runner.stages import settings_of
 from recipes.train_slm import build_lm, packed_rows, training_settings
 from slm import TextTokenizer, TokenStore, TokenStoreWriter
 

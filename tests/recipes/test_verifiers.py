@@ -11,7 +11,7 @@ import pytest
 
 from eval.protocols import MetricError
 from recipes.verifiers import VoiceVerifier, WordVerifier, make_verifiers
-from slm.ranking import load_verifier, rank
+from slm.generation.best_of import load_verifier, rank
 
 RATE = 16000
 ROOT = Path(__file__).resolve().parents[2]
@@ -89,7 +89,7 @@ def test_unknown_and_missing_verifiers_are_refused_before_anything_is_spoken(
 ) -> None:
     with pytest.raises(ValueError, match=r"expected verifiers of .*got \['mos'\]"):
         make_verifiers(["mos"])
-    monkeypatch.setattr("eval.registry.version", lambda name: "0.0")
+    monkeypatch.setattr("eval.metrics.registry.version", lambda name: "0.0")
     with pytest.raises(ValueError, match="pocketsphinx"):
         make_verifiers(["words"])
 

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-import slm.steps
+import slm.engines.engine
 from codec import CodecConfig, HHCodec
-from slm.config import DocumentSettings, SpeechLMConfig
-from slm.dataset import PackedRows
-from slm.graphs import GraphSteps
-from slm.model import SpeechLM
-from slm.native_build import is_available
-from slm.store import TokenStore, TokenStoreWriter
-from slm.text import TextTokenizer
-from slm.vocabulary import Vocabulary
-from slm.voices import save_voices
+from slm.data.packed_dataset import PackedRows
+from slm.data.token_store import TokenStore, TokenStoreWriter
+from slm.data.vocabulary import Vocabulary
+from slm.engines.cuda_graphs import GraphSteps
+from slm.engines.native_build import is_available
+from slm.model.config import DocumentSettings, SpeechLMConfig
+from slm.model.speech_lm import SpeechLM
+from slm.synthesis.voices import save_voices
+from slm.text.sentencepiece_tokenizer import TextTokenizer
 
 SENTENCE = "the quick brown fox jumps over a lazy dog while rain falls on seven green hills"
 CODEBOOK_SIZE = 64
@@ -169,6 +169,6 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     """Has everything in the test generate by this engine; graphs are run without recording."""
     if request.param == "native" and not is_available():
         pytest.skip("no C++ compiler")
-    monkeypatch.setattr(slm.steps, "best_engine", lambda lm: request.param)
-    monkeypatch.setattr(slm.steps, "GraphSteps", partial(GraphSteps, record=replayed))
+    monkeypatch.setattr(slm.engines.engine, "best_engine", lambda lm: request.param)
+    monkeypatch.setattr(slm.engines.engine, "GraphSteps", partial(GraphSteps, record=replayed))
     return request.param

@@ -1,0 +1,1 @@
+"""What is measured, one subject a file, and the registry of all."""

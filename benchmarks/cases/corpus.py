@@ -1,0 +1,142 @@
+"""A corpus of recordings to a token store: the recipe's local engine beside bare loops."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import shutil
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import soundfile
+import torch
+
+from benchmarks.harness.benchmark import Benchmark, Call, Contestant, CostCurve, Figure
+from benchmarks.harness.reference_work import hum
+from codec import HHCodec
+from codec.bench.peers import SAMPLE_RATE, mimi
+from recipes import encode_corpus
+from recipes.corpora.manifest import SPLITS
+from recipes.runner.config import load_config
+
+from .codec import codec_for, tiny_codec
+
+CLIPS = {"tiny": 1, "small": 20, "full": 20}
+CLIP_SECONDS = {"tiny": 0.2, "small": 4.0, "full": 4.0}
+
+
+def make_corpus(folder: Path, clips: int, seconds: float) -> list[Path]:
+    """WAV files with a manifest: `clips` in train, and one each in valid and test."""
+    folder.mkdir(parents=True)
+    paths, lines = [], []
+    for split in SPLITS:
+        for number in range(clips if split == "train" else 1):
+            name = f"{split}{number}"
+            paths.append(folder / f"{name}.wav")
+            waveform = hum(seconds, seed=number % 16)
+            soundfile.write(paths[-1], waveform, SAMPLE_RATE)
+            row = {"id": name, "audio": f"{name}.wav", "duration": seconds, "text": "a sentence"}
+            row |= {"speaker": f"s{number % 4}", "lang": "en", "split": split}
+            lines.append(json.dumps(row) + "\n")
+    (folder / "manifest.jsonl").write_text("".join(lines), encoding="utf-8")
+    return paths
+
+
+def recipe(folder: Path, corpus: Path, codec: HHCodec) -> Call:
+    """The stage `encode_corpus` from recordings, in this process, from nothing every time."""
+    run = folder / "run"
+    codec.save_pretrained(run / "train_codec" / "model")
+    settings = folder / "settings.yaml"
+    settings.write_text("threads: 1\n", encoding="utf-8")
+    overrides = ["encode_corpus.recordings=true", "encode_corpus.workers=1"]
+    overrides += ["encode_corpus.device=cpu", f"corpus={corpus}", f"run={run}"]
+    config = load_config(settings, overrides)
+
+    def call() -> None:
+        shutil.rmtree(run / "encode_corpus", ignore_errors=True)
+        # Its lines of progress are those of a stage, not of this benchmark.
+        with contextlib.redirect_stderr(io.StringIO()):
+            encode_corpus.main(config)
+
+    return call
+
+
+def build(size: str, folder: Path) -> dict[str, Contestant]:
+    """Files to codes; work is seconds of audio."""
+    paths = make_corpus(folder / "corpus", CLIPS[size], CLIP_SECONDS[size])
+    seconds = CLIP_SECONDS[size] * len(paths)
+    codec = cache(lambda: codec_for(size))
+    return {
+        "recipe": Contestant(lambda: recipe(folder, folder / "corpus", codec()), seconds),
+        "loop": Contestant(lambda: _loop(paths, codec()), seconds),
+        "mimi loop": Contestant(lambda: _peer_loop(paths), seconds),
+    }
+
+
+def _loop(paths: list[Path], codec: HHCodec) -> Call:
+    """Read and encode each file, and drop the codes."""
+
+    @torch.inference_mode()
+    def call() -> None:
+        for path in paths:
+            codec.encode(torch.from_numpy(soundfile.read(path, dtype="float32")[0])[None])
+
+    return call
+
+
+def _peer_loop(paths: list[Path]) -> Call:
+    subject = mimi()
+
+    @torch.inference_mode()
+    def call() -> None:
+        for path in paths:
+            subject.encode(torch.from_numpy(soundfile.read(path, dtype="float32")[0])[None])
+
+    return call
+
+
+def build_clips(folder: Path) -> Callable[[float], Call]:
+    """The recipe with a codec of a few thousand weights: what is left is the way around it."""
+
+    def make(clips: float) -> Call:
+        place = folder / f"{clips:g}"
+        make_corpus(place / "corpus", int(clips), 0.3)
+        return recipe(place, place / "corpus", tiny_codec())
+
+    return make
+
+
+BENCHMARKS = (
+    Benchmark(
+        "corpus.encode",
+        "recordings to a token store, one process, the shipped codec",
+        "s of audio",
+        build,
+        (
+            Figure(
+                "recipe",
+                "loop",
+                "recipes.encode_corpus beside a bare loop of soundfile.read and encode: 1 would "
+                "be loudness, batches, checksums and files for nothing",
+            ),
+            Figure(
+                "recipe",
+                "mimi loop",
+                "recipes.encode_corpus beside the same loop with Mimi",
+                ("full",),
+            ),
+        ),
+    ),
+)
+
+CURVES = (
+    CostCurve(
+        "corpus.encode.clips",
+        "recipes.encode_corpus on clips of 0.3 s with a tiny codec",
+        "clips",
+        {"tiny": (1, 2, 3, 4), "small": (8, 16, 32, 64), "full": (32, 64, 128, 256, 512, 1024)},
+        build_clips,
+    ),
+)

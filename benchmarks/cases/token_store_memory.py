@@ -1,0 +1,168 @@
+"""What a token store and the training data made of it cost: private memory a row, and seconds.
+
+    python -m benchmarks.cases.token_store_memory --rows 10000 100000 1000000
+
+Stores of random codes are written, and each is opened, made into packed rows and planned for an
+epoch by a process of its own (Linux). Memory is anonymous resident memory beyond that of the
+imports: pages of mapped files are shared by all processes and given back when memory is wanted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from codec.bench.memory import resident_mib
+
+CODEBOOK, FRAME_RATE, SHARD_CODES = 8192, 23.4375, 1 << 20
+WORDS = [
+    "the",
+    "quick",
+    "brown",
+    "fox",
+    "jumps",
+    "over",
+    "a",
+    "lazy",
+    "dog",
+    "while",
+    "it",
+    "rains",
+]
+STAGES = "open", "rows", "epoch", "batch"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print a line for each size, or with `--json` an object.
+
+    Returns:
+        Exit status, 0.
+    """
+    arguments = _parser().parse_args(argv)
+    if arguments.measure:
+        print(json.dumps(measure(Path(arguments.measure))))
+        return 0
+    for count in arguments.rows:
+        with tempfile.TemporaryDirectory() as folder:
+            write_store(Path(folder), count, codes=arguments.codes, words=arguments.words)
+            command = [
+                sys.executable,
+                "-m",
+                "benchmarks.cases.token_store_memory",
+                "--measure",
+                folder,
+            ]
+            output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        found = {"rows": count, **json.loads(output.splitlines()[-1])}
+        print(json.dumps(found) if arguments.json else _line(found), flush=True)
+    return 0
+
+
+def write_store(folder: Path, count: int, *, codes: int, words: int) -> None:
+    """A store of `count` utterances by speakers of a hundred each, in `folder`.
+
+    Args:
+        folder: Of the store.
+        count: Rows, >= 1.
+        codes: Of a row, about: they differ by a fifth either way.
+        words: Of a row's text.
+    """
+    from slm.data.shards import ShardWriter
+
+    generator = np.random.default_rng(0)
+    identity: dict[str, Any] = {"codebook_size": CODEBOOK, "frame_rate": FRAME_RATE}
+    writer = ShardWriter(folder, codec_fingerprint="checked", **identity)
+    size = max(1, SHARD_CODES // codes)
+    shards = [range(start, min(start + size, count)) for start in range(0, count, size)]
+    for index, shard in enumerate(shards):
+        lengths = generator.integers(max(1, codes - codes // 5), codes + codes // 5 + 1, len(shard))
+        ends = np.cumsum(lengths)
+        drawn = generator.integers(0, CODEBOOK, ends[-1])
+        chosen = generator.integers(0, len(WORDS), (len(shard), words))
+        writer.write(
+            index,
+            np.split(drawn, ends[:-1]),
+            [
+                {
+                    "id": f"{row // 100}_chapter_{row:08d}",
+                    "text": " ".join(WORDS[word] for word in chosen[place]),
+                    "speaker": f"speaker_{row // 100}",
+                    "lang": "en",
+                    "split": "train",
+                    "source": "checked",
+                    "duration": round(float(lengths[place]) / FRAME_RATE, 6),
+                }
+                for place, row in enumerate(shard)
+            ],
+        )
+    writer.close(len(shards))
+
+
+def measure(folder: Path) -> dict[str, Any]:
+    """Seconds and private bytes a row of each stage, in this process."""
+    from slm.data.packed_dataset import PackedRows
+    from slm.data.token_store import TokenStore
+    from slm.data.vocabulary import Vocabulary
+    from slm.text.sentencepiece_tokenizer import TextTokenizer
+
+    with tempfile.TemporaryDirectory() as text_folder:
+        tokenizer = TextTokenizer.train([" ".join(WORDS)] * 2, text_folder)
+    vocabulary = Vocabulary(tokenizer.vocab_size, CODEBOOK, tokenizer.fingerprint)
+    held: list[Any] = []
+    steps = (
+        lambda: TokenStore(folder),
+        lambda: PackedRows([held[0]], tokenizer, vocabulary, seq_len=2048, batch_size=64),
+        lambda: held[1].rows_in_epoch(0),
+        lambda: held[1].batch(0),
+    )
+    found: dict[str, Any] = {}
+    before = _private_bytes()
+    for name, step in zip(STAGES, steps, strict=True):
+        start = time.perf_counter()
+        held.append(step())
+        found[f"{name}_seconds"] = time.perf_counter() - start
+        found[f"{name}_bytes_a_row"] = (_private_bytes() - before) / len(held[0])
+    return found | {"peak_bytes": resident_mib("VmHWM") * 2**20}
+
+
+def _private_bytes() -> float:
+    gc.collect()
+    return resident_mib("RssAnon") * 2**20
+
+
+def _line(found: dict[str, Any]) -> str:
+    parts = (
+        f"{name} {found[f'{name}_seconds']:.3f} s, {found[f'{name}_bytes_a_row']:.0f} B a row"
+        for name in STAGES
+    )
+    return (
+        f"{found['rows']:>9} rows   " + "   ".join(parts) + f"   {found['peak_bytes'] / 1e9:.2f} GB"
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.cases.token_store_memory",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000])
+    parser.add_argument("--codes", type=int, default=234, help="of a row; 234 are ten seconds")
+    parser.add_argument("--words", type=int, default=0, help="of a row's text")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

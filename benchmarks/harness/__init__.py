@@ -1,0 +1,1 @@
+"""Measuring: timing, memory, records, the machine, work to compare with."""

@@ -1,0 +1,122 @@
+"""What a run found, as JSON: one file a processor, each suite a record of its own in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from recipes.runner.files import write_json
+
+FORMAT = "hh-slm benchmarks 1"
+RESULTS = Path(__file__).resolve().parent.parent / "results"
+
+
+@dataclass(frozen=True)
+class FigureResult:
+    """A figure as measured.
+
+    Attributes:
+        ratio: how many times as fast ours is as the other, median of the rounds; higher is better.
+        low: lower quartile of the rounds.
+        high: upper quartile.
+        rounds: how many.
+        ours_rate: units of work a second, median round.
+        other_rate: the same of the other.
+        unit: of work.
+    """
+
+    ratio: float
+    low: float
+    high: float
+    rounds: int
+    ours_rate: float
+    other_rate: float
+    unit: str
+
+
+@dataclass(frozen=True)
+class CurveResult:
+    """A cost curve as measured; exponent, error and last slope as `curves.Fit` has them."""
+
+    axis: str
+    sizes: list[float]
+    seconds: list[float]
+    exponent: float
+    error: float
+    last: float
+    worse_than_linear: bool
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run of one suite.
+
+    Attributes:
+        suite: of SUITES.
+        date: UTC, ISO 8601.
+        commit: of the checkout, with `-dirty` when files differ; None outside git.
+        command: that was run.
+        threads: of torch and of numerical libraries.
+        clock: which seconds were counted, a key of `timing.CLOCKS`.
+        wall_seconds: that the run took.
+        machine: see `machine.describe`.
+        figures: by key.
+        curves: by name.
+        skipped: what could not be measured, with the reason.
+    """
+
+    suite: str
+    date: str
+    commit: str | None
+    command: str
+    threads: int
+    clock: str
+    wall_seconds: float
+    machine: dict[str, Any]
+    figures: dict[str, FigureResult] = field(default_factory=dict)
+    curves: dict[str, CurveResult] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def cpu(self) -> str:
+        """Model of the processor."""
+        return self.machine["cpu"]
+
+
+def read_records(path: Path) -> dict[str, Record]:
+    """Records of a file by suite.
+
+    Raises:
+        ValueError: it is missing, or holds something else.
+    """
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        if stored["format"] != FORMAT:
+            raise ValueError(f"format {stored['format']!r}")
+        return {name: _record(suite) for name, suite in stored["suites"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"expected benchmark results ({FORMAT}) at {path}: {error!r}") from error
+
+
+def write_records(path: Path, records: Mapping[str, Record]) -> None:
+    """Write records by suite, whole or not at all."""
+    suites = {name: _rounded(asdict(record)) for name, record in records.items()}
+    write_json(path, {"format": FORMAT, "suites": suites})
+
+
+def _record(stored: dict[str, Any]) -> Record:
+    figures = {key: FigureResult(**each) for key, each in stored["figures"].items()}
+    curves = {name: CurveResult(**each) for name, each in stored["curves"].items()}
+    return Record(**{**stored, "figures": figures, "curves": curves})
+
+
+def _rounded(value: Any) -> Any:
+    """Numbers to five significant digits: more are noise, and every line of a diff."""
+    if isinstance(value, dict):
+        return {key: _rounded(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_rounded(each) for each in value]
+    return float(f"{value:.5g}") if isinstance(value, float) else value

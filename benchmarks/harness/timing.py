@@ -1,0 +1,122 @@
+"""Timing in turns: whatever disturbs the machine disturbs every contestant."""
+
+from __future__ import annotations
+
+import math
+import resource
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from .benchmark import Call
+
+# A call that is shorter is repeated within a turn until it takes so long.
+LEAST_SECONDS = 0.02
+MOST_REPEATS = 10_000
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times as fast, with its spread.
+
+    Attributes:
+        value: median of the ratios within a round, seconds of the other over those of ours.
+        low: lower quartile of them.
+        high: upper quartile.
+        rounds: how many there were.
+    """
+
+    value: float
+    low: float
+    high: float
+    rounds: int
+
+
+def processor_seconds() -> float:
+    """Seconds of processor that this process and the ended ones it waited for have used.
+
+    Other work on the machine disturbs them less than the time of day; waiting, as for a disk, is
+    not in them.
+    """
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
+# One thread is timed by what it uses; several threads are there to save time of day.
+CLOCKS: dict[str, Callable[[], float]] = {
+    "processor": processor_seconds,
+    "wall": time.perf_counter,
+}
+
+
+def clock_name(threads: int) -> str:
+    """The clock for so many threads, a key of CLOCKS."""
+    return "processor" if threads == 1 else "wall"
+
+
+def take_turns(
+    calls: Mapping[str, Call],
+    rounds: int,
+    *,
+    clock: Callable[[], float],
+    warm: bool = True,
+    progress: Callable[[str], None] = lambda text: None,
+) -> dict[str, list[float]]:
+    """Time calls, one turn of each a round, beginning with another one every round.
+
+    Args:
+        calls: what to time.
+        rounds: turns of each, at least 1.
+        clock: seconds.
+        warm: call each once before; short calls are then repeated within a turn.
+        progress: told which round it is.
+
+    Returns:
+        Seconds of one call, by name, one for every round.
+
+    Raises:
+        ValueError: no rounds.
+    """
+    if rounds < 1:
+        raise ValueError(f"expected at least one round, got {rounds}")
+    repeats = {name: _repeats(call, clock) if warm else 1 for name, call in calls.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    names = list(calls)
+    for number in range(rounds):
+        progress(f"round {number + 1} of {rounds}")
+        first = number % max(1, len(names))
+        for name in names[first:] + names[:first]:
+            call, count = calls[name], repeats[name]
+            start = clock()
+            for _ in range(count):
+                call()
+            # A clock that has not moved would make a ratio of nothing.
+            seconds[name].append(max(clock() - start, 1e-9) / count)
+    return seconds
+
+
+def ratio(ours: Sequence[float], other: Sequence[float]) -> Ratio:
+    """Of seconds per unit of work, round by round; above 1 where ours is faster.
+
+    Raises:
+        ValueError: no rounds, or not as many of both.
+    """
+    if not ours or len(ours) != len(other):
+        raise ValueError(f"expected as many rounds of both, got {len(ours)} and {len(other)}")
+    pairs = [theirs / own for own, theirs in zip(ours, other, strict=True)]
+    if len(pairs) == 1:
+        return Ratio(pairs[0], pairs[0], pairs[0], 1)
+    low, middle, high = statistics.quantiles(pairs, n=4, method="inclusive")
+    return Ratio(middle, low, high, len(pairs))
+
+
+def _repeats(call: Call, clock: Callable[[], float]) -> int:
+    """How often a turn makes a call, found out by the calls that warm it up."""
+    for _ in range(2):
+        start = clock()
+        call()
+        once = clock() - start
+        if once >= LEAST_SECONDS:
+            return 1
+    return min(MOST_REPEATS, math.ceil(LEAST_SECONDS / max(once, 1e-9)))

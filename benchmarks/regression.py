@@ -1,0 +1,115 @@
+"""Figures beside those that were committed: ratios of ratios, and what counts as a fall."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchmarks.harness.machine import file_name
+from benchmarks.harness.records import CurveResult, FigureResult, Record, read_records
+
+# A ratio may fall by a third; on another processor than that of the results by twice as much.
+TOLERANCE = 1 / 3
+# A curve may be steeper than the committed one by so much, and by anything below linear growth.
+STEEPER = 0.25
+# What seems to have fallen is measured again, with 2 and then 4 times the rounds.
+RETRIES = (2, 4)
+
+Again = Callable[[Collection[str], int], tuple[dict[str, FigureResult], dict[str, CurveResult]]]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Committed results to compare with.
+
+    Attributes:
+        path: where they are.
+        record: of the same suite.
+        tolerance: by what share of it a ratio may have fallen.
+        note: why these, in words.
+    """
+
+    path: Path
+    record: Record
+    tolerance: float
+    note: str
+
+
+def find_baseline(folder: Path, suite: str, cpu: str, threads: int) -> Baseline:
+    """Results of this processor, else the latest of another one with a doubled tolerance.
+
+    Raises:
+        ValueError: there are none of this suite and number of threads.
+    """
+    found = {}
+    for path in sorted(folder.glob("*.json")):
+        record = read_records(path).get(suite)
+        if record is not None and record.threads == threads:
+            found[path] = record
+    if not found:
+        raise ValueError(
+            f"expected results of the suite {suite} with {threads} threads in {folder}, found "
+            f"none: python -m benchmarks.run --suite {suite} --update makes them"
+        )
+    own = folder / file_name(cpu)
+    if own in found:
+        return Baseline(own, found[own], TOLERANCE, f"of this processor, {cpu}")
+    path = max(found, key=lambda each: found[each].date)
+    note = f"no results are of this processor, {cpu}: the latest are of {found[path].cpu}"
+    return Baseline(path, found[path], 2 * TOLERANCE, note)
+
+
+def changes(record: Record, baseline: Baseline) -> dict[str, float]:
+    """The ratio now over the committed one, of every figure that both have."""
+    before = baseline.record.figures
+    return {
+        key: now.ratio / before[key].ratio for key, now in record.figures.items() if key in before
+    }
+
+
+def falls(record: Record, baseline: Baseline) -> dict[str, str]:
+    """What has fallen, by name, in words: ratios, and curves that grew steeper."""
+    least, found = 1 - baseline.tolerance, {}
+    for key, change in changes(record, baseline).items():
+        if change < least:
+            before, now = baseline.record.figures[key], record.figures[key]
+            found[key] = (
+                f"{key}: {now.ratio:.3g} ({now.low:.3g} to {now.high:.3g}, {now.rounds} rounds), "
+                f"was {before.ratio:.3g} ({before.low:.3g} to {before.high:.3g}): {change:.2f} of "
+                f"it, at least {least:.2f} is asked for"
+            )
+    for name, curve in record.curves.items():
+        before = baseline.record.curves.get(name)
+        if before and curve.worse_than_linear and curve.exponent > before.exponent + STEEPER:
+            found[name] = (
+                f"{name}: worse than linear, exponent {curve.exponent:.2f} +- {curve.error:.2f}, "
+                f"was {before.exponent:.2f} +- {before.error:.2f}"
+            )
+    return found
+
+
+def settle(record: Record, baseline: Baseline, again: Again) -> tuple[Record, dict[str, str]]:
+    """Measure again what seems to have fallen; it has if every time says so.
+
+    Args:
+        record: as measured.
+        baseline: what it is compared with.
+        again: given names and by how much to multiply rounds, what they are now.
+
+    Returns:
+        The record with what was measured again, and what has fallen, by name, in words.
+    """
+    for factor in RETRIES:
+        suspects = falls(record, baseline)
+        if not suspects:
+            break
+        figures, curves = again(list(suspects), factor)
+        record = replace(record, figures=record.figures | figures, curves=record.curves | curves)
+    return record, falls(record, baseline)
+
+
+def not_compared(record: Record, baseline: Baseline) -> list[str]:
+    """Names of the committed results that were not measured now, and of new ones."""
+    before = {*baseline.record.figures, *baseline.record.curves}
+    return sorted(before ^ {*record.figures, *record.curves})

@@ -1,0 +1,128 @@
+"""What is known of the files of a corpus without reading them again: length, rate, level."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from .io import AudioError, audio_info, audio_level
+
+THREADS = 8
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One file, as it was when it was measured.
+
+    Attributes:
+        num_bytes: size of the file.
+        modified: time of its last change, ns.
+        num_samples: at the file's own rate.
+        sample_rate: the file's own, Hz.
+        rms: of the whole file as mono, full scale = 1; None when only the header was read.
+        peak: as rms.
+    """
+
+    num_bytes: int
+    modified: int
+    num_samples: int
+    sample_rate: int
+    rms: float | None = None
+    peak: float | None = None
+
+
+def measure_files(
+    paths: Sequence[Path], *, levels: bool, index: Path | None = None
+) -> list[Measurement | AudioError]:
+    """Measure files, several at a time; those that an index knows unchanged are not touched.
+
+    Args:
+        paths: the files.
+        levels: whether to read the files through for their level, not their headers alone.
+        index: JSON lines that measurements are looked up in and added to; a run that is cut off
+            goes on from there.
+
+    Returns:
+        for every path, in order, its measurement or what is wrong with it.
+    """
+    known = _load(index)
+
+    def measured(path: Path) -> Measurement | AudioError:
+        try:
+            return _measure(path, levels, known.get(os.path.abspath(path)))
+        except (AudioError, OSError) as error:
+            return error if isinstance(error, AudioError) else AudioError(f"{path}: {error}")
+
+    found: list[Measurement | AudioError] = []
+    with _writer(index) as write:
+        for path, result in zip(paths, _in_threads(measured, paths, levels), strict=True):
+            found.append(result)
+            name = os.path.abspath(path)
+            if isinstance(result, Measurement) and result is not known.get(name):
+                write(json.dumps({"audio": name, **asdict(result)}))
+    return found
+
+
+def _measure(path: Path, levels: bool, known: Measurement | None) -> Measurement:
+    """A file's measurement, the known one when it still holds and says enough."""
+    if not path.is_file():
+        raise AudioError(f"{path}: no such audio file")
+    state = path.stat()
+    if (
+        known is not None
+        and (known.num_bytes, known.modified) == (state.st_size, state.st_mtime_ns)
+        and (known.rms is not None or not levels)
+    ):
+        return known
+    num_samples, sample_rate = audio_info(path)
+    if num_samples == 0:
+        raise AudioError(f"{path}: no samples in it")
+    level = audio_level(path) if levels else (None, None)
+    return Measurement(state.st_size, state.st_mtime_ns, num_samples, sample_rate, *level)
+
+
+def _in_threads(
+    function: Callable[[Path], Any], paths: Sequence[Path], slow: bool
+) -> Iterator[Any]:
+    """Results in order, with a bar when whole files are read; libsndfile runs beside Python."""
+    with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
+        results = pool.map(function, paths)
+        yield from tqdm(results, "levels", len(paths), disable=not slow, mininterval=5, delay=5)
+
+
+def _load(index: Path | None) -> dict[str, Measurement]:
+    """Measurements by path; the last of several holds, a line cut short does not count."""
+    known: dict[str, Measurement] = {}
+    if index is None or not index.is_file():
+        return known
+    for line in index.read_text(encoding="utf-8").splitlines():
+        try:
+            row = json.loads(line)
+            path = row.pop("audio")
+            known[path] = Measurement(**row)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return known
+
+
+@contextmanager
+def _writer(index: Path | None) -> Iterator[Callable[[str], Any]]:
+    """A function that appends a line to the index, or does nothing without one."""
+    if index is None:
+        yield lambda line: None
+        return
+    index.parent.mkdir(parents=True, exist_ok=True)
+    with index.open("a+b") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":  # a run was killed within a line
+                file.write(b"\n")
+        yield lambda line: file.write(line.encode() + b"\n")

@@ -1,0 +1,243 @@
+"""Where training crops come from: prepared stores, and folders of recordings read in parts."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codec.files import whole_file
+
+from .index import Measurement, measure_files
+from .io import RECORDINGS, AudioError, loudness_gain, read_samples, resampled_length
+
+SUBSTITUTE, ATTEMPTS = 0x5AB5, 100
+
+
+class SourceError(ValueError):
+    """A corpus that cannot be trained on; says which files and why."""
+
+
+class AudioSource(Protocol):
+    """Clips that crops are cut from; `AudioStore` and `FolderSource` are two.
+
+    Attributes:
+        folder: for messages.
+        sample_rate: of every crop, Hz.
+        rows: what is known of each clip, `num_samples` at `sample_rate` among it.
+    """
+
+    folder: Path
+    sample_rate: int
+    rows: list[dict[str, Any]]
+
+    def __len__(self) -> int: ...
+
+    def waveform(self, index: int) -> NDArray[np.float32]:
+        """The whole clip, (num_samples,) float32; AudioError when it cannot be read."""
+        ...
+
+    def crop(self, index: int, start: int, num_samples: int, /) -> NDArray[np.float32]:
+        """(num_samples,) float32 from sample `start` on, zero-padded past the clip's end."""
+        ...
+
+
+@dataclass(frozen=True)
+class CropPlace:
+    """Where a crop comes from.
+
+    Attributes:
+        source: number of the source.
+        clip: number of the clip in the source.
+        start: first sample in the clip.
+        taken: samples of the clip, or of the silence after it, that the crop spans.
+        length: samples of the crop as played that are clip and not padding.
+    """
+
+    source: int
+    clip: int
+    start: int
+    taken: int
+    length: int
+
+
+class FolderSource:
+    """Recordings of any rate and format, of which only the wanted part is read.
+
+    Every file's header is read at the start, with `loudness_dbfs` the whole file, and kept in
+    `index`. A file that cannot be read, at the start or later, is listed, and a crop of it
+    is replaced by one that depends on the wanted crop alone, whichever worker asks.
+
+    Args:
+        corpus: a manifest, JSON lines with `audio`, a path from the manifest's folder; or a
+            folder, of which all recordings are taken, subfolders included.
+        sample_rate: of the crops, Hz.
+        loudness_dbfs: level that every file as a whole is scaled to; None leaves them alone.
+        select: fields of the manifest and the values they must have, such as {"split": "train"}.
+        index: file that keeps the measurements between runs; None measures every time.
+        bad_files: JSON lines file of the run that lists the files that cannot be read; it is
+            also what workers count them by. Without it each process counts for itself.
+        max_bad_share: files that may be unreadable, as a share of all.
+
+    Raises:
+        SourceError: no manifest or folder there, a row without `audio`, no recordings, or more
+            than `max_bad_share` of them unreadable (from `crop` too).
+    """
+
+    def __init__(
+        self,
+        corpus: str | os.PathLike[str],
+        sample_rate: int,
+        loudness_dbfs: float | None = None,
+        *,
+        select: Mapping[str, Any] | None = None,
+        index: Path | None = None,
+        bad_files: Path | None = None,
+        max_bad_share: float = 0.01,
+    ) -> None:
+        corpus = Path(corpus)
+        self.folder = corpus if corpus.is_dir() else corpus.parent
+        self.sample_rate = sample_rate
+        self.loudness_dbfs = loudness_dbfs
+        self.max_bad_share = max_bad_share
+        rows = _manifest(corpus, select or {}) if corpus.is_file() else _recordings(corpus)
+        if not rows:
+            raise SourceError(f"{corpus}: expected at least one recording, got none")
+        self._listed = {row["audio"] for row in rows}
+        self._bad: dict[str, str] = {}
+        self._list = bad_files
+        self._forget_bad()
+        paths = [self.folder / row["audio"] for row in rows]
+        found = measure_files(paths, levels=loudness_dbfs is not None, index=index)
+        self.rows: list[dict[str, Any]] = []
+        for row, measured in zip(rows, found, strict=True):
+            if isinstance(measured, Measurement):
+                self.rows.append({**row, **self._known(measured)})
+            else:
+                self._note_bad(row["audio"], str(measured), check=False)
+        self._check_bad()
+        self._ends = np.cumsum([row["num_samples"] for row in self.rows], dtype=np.float64)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def bad_files(self) -> dict[str, str]:
+        """What is wrong with each file that could not be read so far, workers' finds included."""
+        if self._list is None or not self._list.is_file():
+            return dict(self._bad)
+        lines = self._list.read_text(encoding="utf-8").splitlines()
+        rows = [row for row in map(json.loads, lines) if self._is_mine(row)]
+        return {row["audio"]: row["error"] for row in rows}
+
+    def waveform(self, index: int) -> NDArray[np.float32]:
+        """The whole clip as (num_samples,) float32; AudioError when it cannot be read."""
+        return self._read(index, 0, self.rows[index]["num_samples"])
+
+    def crop(self, index: int, start: int, num_samples: int, /) -> NDArray[np.float32]:
+        """(num_samples,) float32 of a clip from `start` on, zero-padded past its end.
+
+        Raises:
+            SourceError: the clip cannot be read, and with it too many are.
+        """
+        for attempt in range(ATTEMPTS):
+            try:
+                return self._read(index, start, num_samples)
+            except (AudioError, OSError) as error:
+                self._note_bad(self.rows[index]["audio"], str(error))
+            draw = np.random.default_rng((SUBSTITUTE, index, start, attempt))
+            index = int(np.searchsorted(self._ends, draw.random() * self._ends[-1], "right"))
+            spare = self.rows[index]["num_samples"] - num_samples
+            start = int(draw.integers(0, spare + 1)) if spare > 0 else 0
+        raise SourceError(f"{self.folder}: {ATTEMPTS} clips in a row cannot be read")
+
+    def _read(self, index: int, start: int, num_samples: int) -> NDArray[np.float32]:
+        row = self.rows[index]
+        crop = np.zeros(num_samples, dtype=np.float32)
+        if start < row["num_samples"]:
+            part = read_samples(self.folder / row["audio"], self.sample_rate, start, num_samples)
+            crop[: len(part)] = part * np.float32(row.get("gain", 1.0))
+        return crop
+
+    def _known(self, measured: Measurement) -> dict[str, Any]:
+        """What a measurement adds to a row."""
+        length = resampled_length(measured.num_samples, measured.sample_rate, self.sample_rate)
+        if self.loudness_dbfs is None or measured.rms is None or measured.peak is None:
+            return {"num_samples": length}
+        gain = loudness_gain(measured.rms, measured.peak, self.loudness_dbfs)
+        return {"num_samples": length, "gain": gain}
+
+    def _is_mine(self, bad: dict[str, str]) -> bool:
+        """Whether a line of the list is about this source: several may share one list."""
+        return bad["folder"] == str(self.folder) and bad["audio"] in self._listed
+
+    def _forget_bad(self) -> None:
+        """Drop what an earlier run listed of this source: it is all looked at again."""
+        if self._list is None or not self._list.is_file():
+            return
+        lines = self._list.read_text(encoding="utf-8").splitlines()
+        others = [
+            line
+            for line, row in zip(lines, map(json.loads, lines), strict=True)
+            if not self._is_mine(row)
+        ]
+        with whole_file(self._list) as partial:
+            partial.write_text("".join(line + "\n" for line in others), encoding="utf-8")
+
+    def _note_bad(self, name: str, error: str, *, check: bool = True) -> None:
+        """List a file that cannot be read, once a process."""
+        if name in self._bad:
+            return
+        self._bad[name] = error
+        if self._list is not None:
+            self._list.parent.mkdir(parents=True, exist_ok=True)
+            line = json.dumps({"folder": str(self.folder), "audio": name, "error": error})
+            handle = os.open(self._list, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            try:
+                os.write(handle, line.encode() + b"\n")  # whole, beside other workers' lines
+            finally:
+                os.close(handle)
+        if check:
+            self._check_bad()
+
+    def _check_bad(self) -> None:
+        bad = self.bad_files
+        if len(bad) > self.max_bad_share * len(self._listed):
+            first = "; ".join(list(bad.values())[:3])
+            listed = f", listed in {self._list}" if self._list is not None else ""
+            raise SourceError(
+                f"{self.folder}: {len(bad)} of {len(self._listed)} recordings cannot be read, "
+                f"expected at most {100 * self.max_bad_share:g} %{listed}; {first}"
+            )
+
+
+def _recordings(folder: Path) -> list[dict[str, Any]]:
+    """Every recording under a folder, in the order of their paths."""
+    if not folder.is_dir():
+        raise SourceError(f"{folder}: expected a manifest or a folder of recordings")
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in RECORDINGS)
+    names = [path.relative_to(folder).as_posix() for path in paths]
+    return [{"id": name, "audio": name} for name in names]
+
+
+def _manifest(path: Path, select: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The selected rows of a manifest."""
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise SourceError(f"{path}:{number}: expected a JSON object, got {line!r}") from error
+        if not isinstance(row, dict) or not isinstance(row.get("audio"), str):
+            raise SourceError(f"{path}:{number}: expected a row with audio, got {line!r}")
+        if all(row.get(name) == value for name, value in select.items()):
+            rows.append(row)
+    return rows

@@ -1,0 +1,1 @@
+"""Speed, arithmetic and memory of codecs side by side."""

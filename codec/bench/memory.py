@@ -1,0 +1,60 @@
+"""Peak memory of one system, in a process of its own: `python -m codec.bench.memory NAME SECONDS`.
+
+Prints a JSON object of MiB by direction: the highest resident memory while encoding or decoding,
+less that of the process with torch and the package loaded, so weights and everything in between
+are counted and the libraries are not.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import resource
+import sys
+from pathlib import Path
+
+STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+def resident_mib(field: str) -> float:
+    """`VmRSS`, now, `RssAnon`, without mapped files, or `VmHWM`, the highest since it was reset.
+
+    Off Linux it is the highest for all of them.
+    """
+    if STATUS.is_file():
+        lines = STATUS.read_text(encoding="utf-8").splitlines()
+        return int(next(line for line in lines if line.startswith(field)).split()[1]) / 1024
+    per_mib = 1024**2 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / per_mib
+
+
+def reset_peak() -> None:
+    """Let the highest resident memory start from the present, where the system can."""
+    try:
+        CLEAR.write_text("5", encoding="utf-8")
+    except OSError:
+        return
+
+
+def main(name: str, duration: float) -> None:
+    """Build a system, encode and decode once, print the peaks."""
+    import torch
+
+    from .codecs import SAMPLE_RATE, SYSTEMS
+
+    loaded = resident_mib("VmRSS")
+    subject = SYSTEMS[name]()
+    gc.collect()
+    waveform = 0.1 * torch.randn(1, round(duration * SAMPLE_RATE))
+    with torch.inference_mode():
+        reset_peak()
+        codes = subject.encode(waveform)
+        peaks = {"encode": resident_mib("VmHWM") - loaded}
+        reset_peak()
+        subject.decode(codes)
+        peaks["decode"] = resident_mib("VmHWM") - loaded
+    print(json.dumps(peaks))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], float(sys.argv[2]))

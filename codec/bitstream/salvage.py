@@ -1,0 +1,127 @@
+"""What can still be read of a damaged `.hhc` stream, with everything at its own time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .format import (
+    BLOCK,
+    CRC,
+    END,
+    HEADER,
+    TRAILER,
+    BitstreamError,
+    CodedRecording,
+    StreamHeader,
+    unpack_block,
+    unpack_trailer,
+)
+
+Blocks = dict[int, NDArray[np.uint16]]
+
+
+@dataclass(frozen=True)
+class Salvage:
+    """A stream with its gaps filled.
+
+    Attributes:
+        recording: every lost block is `block_codes` repeats of the code before it (of the first
+            sound code at the start), so that what follows keeps its time.
+        lost: numbers of the blocks that were damaged or missing. Where the end of the stream is
+            lost, too, what was there cannot be known and is not counted.
+        has_end: whether the trailer, and with it the length in samples, was sound; without it the
+            recording ends with its last sound block.
+    """
+
+    recording: CodedRecording
+    lost: tuple[int, ...]
+    has_end: bool
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing had to be filled in."""
+        return not self.lost and self.has_end
+
+
+def salvage(data: bytes, fallback: StreamHeader | None = None) -> Salvage:
+    """Find the sound blocks of a stream: bytes may be changed, cut out, put in or missing.
+
+    Memory is bounded by the length of `data`: a block number far beyond what the stream has room
+    for is not believed.
+
+    Args:
+        data: the stream.
+        fallback: the header to assume where the stream's own is damaged, that of the codec.
+
+    Raises:
+        BitstreamError: the header is damaged and there is no fallback, or no block is sound.
+    """
+    try:
+        header = StreamHeader.unpack(data[: HEADER.size + CRC.size])
+    except BitstreamError:
+        if fallback is None:
+            raise
+        header = fallback
+    found, num_samples = _sound_records(data, header)
+    if not found:
+        raise BitstreamError("no block is sound: there is nothing to salvage")
+    size, last = header.block_codes, max(found)
+    codes_found = last * size + len(found[last])
+    num_codes = codes_found
+    if num_samples is not None:
+        # a trailer that lies far from what was found is itself not to be believed
+        told = -(-num_samples // header.hop_length)
+        believed = codes_found <= told <= _most_blocks(data, header) * size
+        num_codes, num_samples = (told, num_samples) if believed else (codes_found, None)
+    lost = tuple(n for n in range(-(-num_codes // size)) if n not in found)
+    codes = _filled(found, num_codes, size)
+    length = num_codes * header.hop_length if num_samples is None else num_samples
+    return Salvage(CodedRecording(header, codes, length), lost, num_samples is not None)
+
+
+def _most_blocks(data: bytes, header: StreamHeader) -> int:
+    """Blocks that a stream of this many bytes may be believed to have had: four times its room."""
+    return 64 + 4 * (len(data) // header.block_size(header.block_codes))
+
+
+def _sound_records(data: bytes, header: StreamHeader) -> tuple[Blocks, int | None]:
+    """Blocks whose CRC holds, by number, and the samples that a sound trailer states."""
+    found: Blocks = {}
+    num_samples, place = None, 0
+    after, most = 0, _most_blocks(data, header)  # numbers from one up to the other may come
+    view = memoryview(data)
+    while place + BLOCK.size <= len(data):
+        number, count = BLOCK.unpack_from(data, place)
+        if (number, count) == (END, 0):
+            num_samples = unpack_trailer(bytes(view[place : place + TRAILER.size + CRC.size]))
+            if num_samples is not None:
+                break
+        size = header.block_size(count)
+        plausible = 1 <= count <= header.block_codes and after <= number < most
+        if plausible and place + size <= len(data):
+            codes = unpack_block(bytes(view[place : place + size]), header, number, count)
+            if codes is not None:
+                found[number] = codes
+                # nothing follows a block that is shorter than the others
+                after = number + 1 if count == header.block_codes else most
+                place += size
+                continue
+        place += 1
+    return found, num_samples
+
+
+def _filled(found: Blocks, num_codes: int, size: int) -> NDArray[np.uint16]:
+    """(num_codes,) with lost blocks as repeats of the code before them."""
+    codes = np.empty(num_codes, dtype=np.uint16)
+    previous = found[min(found)][0]
+    for number, start in enumerate(range(0, num_codes, size)):
+        stop = min(start + size, num_codes)
+        block = found.get(number)
+        codes[start:stop] = previous
+        if block is not None:
+            codes[start : start + len(block)] = block
+            previous = block[-1]
+    return codes

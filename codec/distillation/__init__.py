@@ -1,0 +1,1 @@
+"""Semantic distillation: teachers, their cached features, and the loss towards them."""

@@ -1,0 +1,219 @@
+"""A teacher's features of whole clips, kept on disk in half precision."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from codec.audio.io import AudioError
+from codec.audio.resample import Resampler
+from codec.audio.sources import AudioSource
+from codec.distributed import process_count, process_rank
+
+from .frame_grid import FrameGrid, features_at
+from .teachers import Teacher
+
+HEADER = "semantic.json"
+# Longer clips are heard in windows, each with context on both sides that is then dropped.
+WINDOW_SECONDS, CONTEXT_SECONDS = 30.0, 3.0
+MAX_OPEN = 512
+
+
+class SemanticCacheError(ValueError):
+    """Cached features that are missing, unfinished, or of another teacher or other clips."""
+
+
+def fill_cache(
+    source: AudioSource,
+    teacher: Teacher,
+    folder: str | os.PathLike[str],
+    *,
+    device: torch.device | str = "cpu",
+    clips_per_shard: int = 64,
+) -> None:
+    """Hear every clip of a source once; what an earlier, cut-off run finished is kept.
+
+    Shards appear only when whole, so a killed run loses at most the shard it was at. A clip that
+    cannot be read gets no frames, and so no part in the loss. Of several processes that train
+    together each hears the clips of its own shards.
+
+    Args:
+        source: the clips.
+        teacher: hears them.
+        folder: receives semantic.json and features-*.safetensors.
+        device: where the teacher runs.
+        clips_per_shard: clips in a file.
+
+    Raises:
+        SemanticCacheError: the folder holds features of another teacher or other clips, or a
+            feature does not fit half precision.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    header = _header(source, teacher.fingerprint) | {
+        "teacher": teacher.name,
+        "dim": teacher.dim,
+        "rate": teacher.grid.rate,
+        "offset": teacher.grid.offset,
+        "clips_per_shard": clips_per_shard,
+    }
+    path = folder / HEADER
+    if path.is_file():
+        header = _checked(path, header)
+    else:
+        temporary = _temporary(path)
+        temporary.write_text(json.dumps(header) + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+    resample = Resampler(source.sample_rate, teacher.sample_rate).to(device)
+    own = range(process_rank() % process_count(), _num_shards(header), process_count())
+    missing = [n for n in own if not _shard(folder, n).is_file()]
+    for number in tqdm(missing, desc=f"features of {teacher.name}", disable=not missing):
+        first = number * header["clips_per_shard"]
+        clips = range(first, min(first + header["clips_per_shard"], len(source)))
+        features = {str(clip): _heard(source, clip, teacher, resample) for clip in clips}
+        temporary = _temporary(_shard(folder, number))
+        save_file(features, temporary)
+        os.replace(temporary, _shard(folder, number))
+
+
+class SemanticCache:
+    """Random access to cached features.
+
+    Args:
+        folder: what `fill_cache` wrote.
+        fingerprint: of the teacher that is expected.
+        source: whose clips are expected.
+
+    Raises:
+        SemanticCacheError: missing, unfinished, or of another teacher or other clips.
+    """
+
+    def __init__(
+        self, folder: str | os.PathLike[str], fingerprint: str, source: AudioSource
+    ) -> None:
+        self.folder = Path(folder)
+        path = self.folder / HEADER
+        if not path.is_file():
+            raise SemanticCacheError(f"{self.folder}: no cached features; fill the cache first")
+        self._header = _checked(path, _header(source, fingerprint))
+        shards = _num_shards(self._header)
+        missing = [n for n in range(shards) if not _shard(self.folder, n).is_file()]
+        if missing:
+            raise SemanticCacheError(
+                f"{self.folder}: {len(missing)} of {shards} shards are missing, "
+                f"{_shard(self.folder, missing[0]).name} first; fill the cache again"
+            )
+        self.grid = FrameGrid(self._header["rate"], self._header["offset"])
+        self._open: dict[int, Any] = {}
+
+    def features(self, clip: int, first: int = 0, last: int | None = None) -> Tensor:
+        """(N, dim) float16 frames `first` to `last` of a clip."""
+        return self._slice(clip)[first:last]
+
+    def at(self, clip: int, times: Tensor) -> tuple[Tensor, Tensor]:
+        """A clip's features at given moments.
+
+        Args:
+            clip: number in the source.
+            times: (L,) float64 moments in the clip, s, ascending.
+
+        Returns:
+            (L, dim) float32, and covered (L,) bool, as `features_at` has it.
+        """
+        frames = self._slice(clip)
+        count = frames.get_shape()[0]
+        if count == 0:
+            covered = torch.zeros(len(times), dtype=torch.bool)
+            return torch.zeros(len(times), self._header["dim"]), covered
+        places = (times[[0, -1]] - self.grid.offset) * self.grid.rate
+        first = min(max(int(places[0]), 0), count - 1)
+        last = min(max(int(places[1]) + 2, first + 1), count)
+        near = FrameGrid(self.grid.rate, self.grid.offset + first / self.grid.rate)
+        part = frames[first:last].float()[None]
+        features, covered = features_at(part, torch.tensor([last - first]), near, times)
+        return features[0], covered[0]
+
+    def _slice(self, clip: int) -> Any:
+        """A clip's features, read when they are sliced."""
+        number = clip // self._header["clips_per_shard"]
+        if number not in self._open:
+            if len(self._open) >= MAX_OPEN:
+                self._open.pop(next(iter(self._open)))
+            self._open[number] = safe_open(_shard(self.folder, number), framework="pt")
+        return self._open[number].get_slice(str(clip))
+
+
+@torch.no_grad()
+def _heard(source: AudioSource, clip: int, teacher: Teacher, resample: Resampler) -> Tensor:
+    """(N, dim) float16 features of a whole clip, none when it cannot be read or is too short."""
+    try:
+        samples = torch.from_numpy(source.waveform(clip)).to(resample.kernels.device)
+    except AudioError:
+        return torch.zeros(0, teacher.dim, dtype=torch.float16)
+    waveform = resample(samples[None])[0]
+    total = int(teacher.num_frames(torch.tensor([len(waveform)])))
+    hop = round(teacher.sample_rate / teacher.grid.rate)
+    window, context = (round(s * teacher.grid.rate) for s in (WINDOW_SECONDS, CONTEXT_SECONDS))
+    # half of an unpadded frame's field lies before its centre, the other half behind
+    beyond = max(0, round(2 * teacher.grid.offset * teacher.sample_rate) - hop)
+    parts = []
+    for first in range(0, total, window):
+        before, last = max(0, first - context), min(total, first + window)
+        end = len(waveform) if last + context >= total else (last + context) * hop + beyond
+        part = waveform[None, before * hop : end]
+        lengths = torch.tensor([part.shape[1]], device=part.device)
+        parts.append(teacher.features(part, lengths)[0, first - before : last - before])
+    features = torch.cat(parts) if parts else torch.zeros(0, teacher.dim)
+    halves = features.half().cpu()
+    if not torch.isfinite(halves).all():
+        raise SemanticCacheError(
+            f"{source.folder}: clip {clip}: features of {teacher.name} beyond half precision"
+        )
+    return halves.contiguous()
+
+
+def _header(source: AudioSource, fingerprint: str) -> dict[str, Any]:
+    """What features must agree on with a teacher and a source."""
+    digest = hashlib.sha256(str(source.sample_rate).encode())
+    for row in source.rows:
+        digest.update(repr((row.get("id", row.get("audio")), row["num_samples"])).encode())
+    return {
+        "fingerprint": fingerprint,
+        "clips": len(source),
+        "clips_hash": digest.hexdigest()[:16],
+    }
+
+
+def _checked(path: Path, expected: dict[str, Any]) -> dict[str, Any]:
+    """The header on disk, when it agrees with what is expected of it."""
+    header = json.loads(path.read_text(encoding="utf-8"))
+    for name in ("fingerprint", "clips", "clips_hash"):
+        if header.get(name) != expected[name]:
+            raise SemanticCacheError(
+                f"{path.parent}: cached features of another "
+                f"{'teacher' if name == 'fingerprint' else 'set of clips'}, expected {name} "
+                f"{expected[name]}, got {header.get(name)}; use another folder or delete this one"
+            )
+    return header
+
+
+def _temporary(path: Path) -> Path:
+    """A name to write under that no other process uses."""
+    return path.with_suffix(f".{os.getpid()}.tmp")
+
+
+def _num_shards(header: dict[str, Any]) -> int:
+    return -(-header["clips"] // header["clips_per_shard"])
+
+
+def _shard(folder: Path, number: int) -> Path:
+    return folder / f"features-{number:05d}.safetensors"

@@ -1,0 +1,201 @@
+"""Semantic distillation: quantized latents learn to tell what a speech model hears.
+
+The loss of SpeechTokenizer (https://arxiv.org/abs/2308.16692) as HH-Codec
+(https://arxiv.org/abs/2507.18897) uses it, with one change: the teacher is read off at the
+centres of the codec's own frames, so that both agree on the time axis for a crop of any length
+and from any place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from codec.audio.resample import Resampler
+from codec.audio.sources import AudioSource, CropPlace
+from codec.distributed import mean_of_unequal, wait_for_all
+
+from .config import SemanticConfig
+from .feature_cache import SemanticCache, fill_cache
+from .frame_grid import FrameGrid, features_at
+from .teachers import Teacher, load_teacher
+
+
+class Distillation(nn.Module):
+    """The student's head, and the loss between it and a frozen teacher.
+
+    The teacher is no submodule: it has no part in checkpoints or optimizers.
+
+    Args:
+        config: which teacher, and how it is compared.
+        latent_dim: width D of the quantized latents.
+        codec_frame_rate: codes per second, Hz.
+        sample_rate: of the waveforms, Hz.
+        teacher: in place of the one that `config` names.
+
+    Raises:
+        ValueError: a config that cannot be used.
+        TeacherError: the teacher is not there or cannot be used.
+    """
+
+    def __init__(
+        self,
+        config: SemanticConfig,
+        latent_dim: int,
+        codec_frame_rate: float,
+        sample_rate: int,
+        *,
+        teacher: Teacher | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config.check()
+        self.grid = FrameGrid(codec_frame_rate, 0.5 / codec_frame_rate)
+        self.sample_rate = sample_rate
+        self.teacher = load_teacher(config.teacher) if teacher is None else teacher
+        self.resample = Resampler(sample_rate, self.teacher.sample_rate)
+        self.head = nn.Linear(latent_dim, self.teacher.dim)
+        self.caches: list[SemanticCache] = []
+
+    def prepare(self, sources: Sequence[AudioSource], device: torch.device | str = "cpu") -> None:
+        """With `config.cache`, hear every clip of the sources once; a cut-off run goes on.
+
+        Processes that train together share the clips.
+
+        Args:
+            sources: of the training crops, in the order that `CropPlace.source` numbers them.
+            device: where the teacher hears them.
+
+        Raises:
+            SemanticCacheError: the folder holds features of another teacher or other clips.
+        """
+        if not self.config.cache:
+            return
+        folders = [Path(self.config.cache) / str(number) for number in range(len(sources))]
+        for source, folder in zip(sources, folders, strict=True):
+            fill_cache(source, self.teacher, folder, device=device)
+        wait_for_all()
+        self.caches = [
+            SemanticCache(folder, self.teacher.fingerprint, source)
+            for source, folder in zip(sources, folders, strict=True)
+        ]
+
+    @torch.no_grad()
+    def targets(
+        self, waveform: Tensor, lengths: Tensor | None, num_frames: int
+    ) -> tuple[Tensor, Tensor]:
+        """What the teacher hears at the codec's frames.
+
+        Args:
+            waveform: (B, T) at `sample_rate`.
+            lengths: (B,) valid samples; None means T.
+            num_frames: L.
+
+        Returns:
+            targets (B, L, dim) float32, and mask (B, L) bool: frames whose centre lies within
+            the clip and not beyond the teacher's own frames, of which a short clip has none.
+        """
+        if lengths is None:
+            lengths = torch.full((len(waveform),), waveform.shape[-1], device=waveform.device)
+        lengths = lengths.to(waveform.device)
+        inside = torch.arange(waveform.shape[-1], device=waveform.device) < lengths[:, None]
+        # silenced before resampling, whose filter would carry padding into the clip
+        resampled = self.resample(waveform.masked_fill(~inside, 0.0))
+        heard = self.resample.num_samples(lengths)
+        features = self.teacher.features(resampled, heard)
+        counts = self.teacher.num_frames(heard)
+        times = self.grid.centres(num_frames, waveform.device)
+        targets, covered = features_at(features, counts, self.teacher.grid, times)
+        return targets, covered & (times < lengths[:, None] / self.sample_rate)
+
+    def cached_targets(
+        self, places: Sequence[CropPlace], num_samples: int, num_frames: int
+    ) -> tuple[Tensor, Tensor]:
+        """What the teacher heard in the whole clips at the codec's frames of some crops.
+
+        A crop played faster or slower is taught what was heard at its original speed.
+
+        Args:
+            places: where the crops come from, B of them.
+            num_samples: length of a crop as played.
+            num_frames: L.
+
+        Returns:
+            targets (B, L, dim) float32 and mask (B, L) bool on the CPU, as `targets` gives them.
+
+        Raises:
+            ValueError: the features of the clips are not at hand; call `prepare` first.
+        """
+        if not self.caches:
+            raise ValueError("no cached features: set semantic.cache and call prepare first")
+        centres = self.grid.centres(num_frames)
+        found, masks = [], []
+        for place in places:
+            speed = place.taken / num_samples
+            times = place.start / self.sample_rate + centres * speed
+            cache = self.caches[place.source]
+            target, covered = cache.at(place.clip, times)
+            found.append(target)
+            masks.append((centres < place.length / self.sample_rate) & covered)
+        return torch.stack(found), torch.stack(masks)
+
+    def loss(
+        self,
+        quantized: Tensor,
+        waveform: Tensor,
+        lengths: Tensor | None = None,
+        places: Sequence[CropPlace] | None = None,
+    ) -> Tensor:
+        """How far the latents are from telling what the teacher hears.
+
+        Args:
+            quantized: (B, D, L) with gradient.
+            waveform: (B, T) that they were made from, at `sample_rate`.
+            lengths: (B,) valid samples; None means T, or what `places` say.
+            places: where the crops come from; with a cache, targets are read from it.
+
+        Returns:
+            scalar float32; 0 when no frame can be compared.
+        """
+        if places is not None and lengths is None:
+            lengths = torch.tensor([place.length for place in places], device=waveform.device)
+        if self.caches and places is not None:
+            targets, mask = self.cached_targets(places, waveform.shape[-1], quantized.shape[-1])
+            targets, mask = targets.to(quantized.device), mask.to(quantized.device)
+        else:
+            targets, mask = self.targets(waveform, lengths, quantized.shape[-1])
+        with torch.autocast(quantized.device.type, enabled=False):
+            student = self.head(quantized.float().transpose(1, 2))  # (B, L, dim)
+            cosines = masked_cosines(student, targets, mask, self.config.axis)
+            if cosines.numel() == 0:
+                loss = 0.0 * student.sum()
+            elif self.config.distance == "cosine":
+                loss = (1.0 - cosines).mean()
+            else:
+                loss = -F.logsigmoid(cosines).mean()
+            return mean_of_unequal(loss, cosines.numel())
+
+
+def masked_cosines(student: Tensor, teacher: Tensor, mask: Tensor, axis: str) -> Tensor:
+    """Cosines of student and teacher over the frames that count.
+
+    Args:
+        student: (B, L, dim).
+        teacher: (B, L, dim).
+        mask: (B, L) bool.
+        axis: "time" compares every channel of a clip over its frames, clips with fewer than two
+            left out (a cosine of single numbers is only their sign); "channel" every frame.
+
+    Returns:
+        (N,) in [-1, 1], N = clips * dim for "time" and N = frames for "channel".
+    """
+    if axis == "channel":
+        return F.cosine_similarity(student[mask], teacher[mask], dim=-1)
+    enough = mask.sum(dim=1) >= 2
+    hidden = ~mask[enough][..., None]
+    student = student[enough].masked_fill(hidden, 0.0)
+    teacher = teacher[enough].masked_fill(hidden, 0.0)
+    return F.cosine_similarity(student, teacher, dim=1).flatten()

@@ -1,0 +1,241 @@
+"""Teachers of semantic distillation: frozen models that give features at a known rate."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from codec.model.config import MelConfig
+from codec.model.mel import LogMel
+
+from .frame_grid import FrameGrid, receptive_field
+
+DEFAULT_TEACHER = "facebook/hubert-base-ls960"
+HUB_FILES = ["config.json", "preprocessor_config.json", "model.safetensors", "pytorch_model.bin"]
+HUB_TIMEOUT_SECONDS = 10
+
+
+class TeacherError(ValueError):
+    """A teacher that is not there or cannot be used; says which weights and where to put them."""
+
+
+class Teacher(Protocol):
+    """Anything that gives features of speech at a known rate.
+
+    Attributes:
+        name: for messages.
+        sample_rate: of the waveforms it hears, Hz.
+        grid: where its frames lie on the time axis.
+        dim: width of a frame.
+        fingerprint: changes when the features of a recording would.
+    """
+
+    name: str
+    sample_rate: int
+    grid: FrameGrid
+    dim: int
+
+    @property
+    def fingerprint(self) -> str: ...  # noqa: D102 - said above
+
+    def num_frames(self, lengths: Tensor) -> Tensor:
+        """(B,) int64 samples to (B,) int64 frames, 0 for clips that are too short."""
+        ...
+
+    def features(self, waveform: Tensor, lengths: Tensor) -> Tensor:
+        """Features without gradient.
+
+        Args:
+            waveform: (B, T) float in [-1, 1] at `sample_rate`.
+            lengths: (B,) int64 valid samples of each row; what lies beyond is never heard.
+
+        Returns:
+            (B, max(num_frames(lengths)), dim) float32; frames past a row's own are 0.
+        """
+        ...
+
+
+class HubertTeacher:
+    """Mean of all hidden states of a HuBERT: its embeddings' output and every layer's.
+
+    Rows of different lengths are computed apart, because the group norm of HuBERT's first
+    convolution averages over a whole row, padding included.
+
+    Args:
+        source: a folder in the transformers layout, or a name on the hub, whose files are taken
+            from the local cache when they are there and fetched when not.
+
+    Raises:
+        TeacherError: transformers is not installed, the weights are neither here nor within
+            reach, or they are not a HuBERT.
+    """
+
+    def __init__(self, source: str | os.PathLike[str] = DEFAULT_TEACHER) -> None:
+        self.name = str(source)
+        folder = Path(source) if Path(source).is_dir() else _from_hub(self.name)
+        self.model = _load_hubert(folder, self.name)
+        settings = folder / "preprocessor_config.json"
+        extractor = json.loads(settings.read_text("utf-8")) if settings.is_file() else {}
+        self.sample_rate: int = extractor.get("sampling_rate", 16_000)
+        self.normalizes: bool = extractor.get("do_normalize", True)
+        config = self.model.config
+        self._field, self._stride = receptive_field(config.conv_kernel, config.conv_stride)
+        self.grid = FrameGrid.of_convolutions(
+            self.sample_rate, config.conv_kernel, config.conv_stride
+        )
+        self.dim: int = config.hidden_size
+        self._fingerprint = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits of the weights and of how they are used."""
+        if not self._fingerprint:
+            digest = hashlib.sha256(f"mean of states {self.normalizes}".encode())
+            for name, tensor in sorted(self.model.state_dict().items()):
+                digest.update(name.encode())
+                digest.update(tensor.cpu().contiguous().numpy())
+            self._fingerprint = digest.hexdigest()[:16]
+        return self._fingerprint
+
+    def num_frames(self, lengths: Tensor) -> Tensor:
+        """floor((lengths - field) / stride) + 1, 0 below the receptive field."""
+        return ((lengths - self._field) // self._stride + 1).clamp(min=0)
+
+    @torch.no_grad()
+    def features(self, waveform: Tensor, lengths: Tensor) -> Tensor:
+        """See `Teacher.features`."""
+        self.model.to(waveform.device)
+        counts = self.num_frames(lengths)
+        found = waveform.new_zeros(
+            len(waveform), max(1, int(counts.max())), self.dim, dtype=torch.float32
+        )
+        for length in lengths.unique().tolist():
+            rows = (lengths == length).nonzero()[:, 0]
+            frames = int(counts[rows[0]])
+            if frames == 0:
+                continue
+            with torch.autocast(waveform.device.type, enabled=False):
+                heard = self._normalized(waveform[rows, :length].float())
+                states = self.model(heard, output_hidden_states=True).hidden_states
+            found[rows, :frames] = torch.stack(states).mean(dim=0)
+        return found
+
+    def _normalized(self, waveform: Tensor) -> Tensor:
+        """Zero mean and unit variance a row, when the model was trained on such input."""
+        if not self.normalizes:
+            return waveform
+        centred = waveform - waveform.mean(dim=-1, keepdim=True)
+        return centred / (centred.square().mean(dim=-1, keepdim=True) + 1e-7).sqrt()
+
+
+class MfccTeacher:
+    """Cepstra in context, normalised over the clip: a teacher without weights.
+
+    13 mel-frequency cepstral coefficients (0 to 8 kHz, 40 bands, 100 Hz internally) averaged in
+    pairs to 50 Hz, with their slopes over five frames, each of the 26 features brought to zero
+    mean and unit variance over the clip, so that loudness, microphone and part of the speaker
+    drop out. It holds spectral shape, not phonetic knowledge: a stand-in for HuBERT where no
+    weights are at hand, and a control for what distillation owes to HuBERT.
+    """
+
+    name, fingerprint = "mfcc", "mfcc-1"
+    sample_rate, dim = 16_000, 26
+    BANDS, HOP, CEPSTRA = 40, 160, 13
+
+    def __init__(self) -> None:
+        # a window of 2 x HOP around every hop's middle; two of them make one frame of 20 ms
+        self.mel = LogMel(MelConfig(self.sample_rate, 512, self.HOP, self.BANDS, 1e-3, "same"))
+        self.grid = FrameGrid.of_hops(self.sample_rate, 2 * self.HOP)
+        bands, order = torch.arange(self.BANDS) + 0.5, torch.arange(self.CEPSTRA)[:, None]
+        self.cosines = torch.cos(math.pi / self.BANDS * order * bands)
+
+    def num_frames(self, lengths: Tensor) -> Tensor:
+        """One frame every 20 ms begun and finished, none in clips under 0.1 s."""
+        frames = lengths // (2 * self.HOP)
+        return torch.where(frames >= 5, frames, 0)
+
+    @torch.no_grad()
+    def features(self, waveform: Tensor, lengths: Tensor) -> Tensor:
+        """See `Teacher.features`."""
+        self.mel.to(waveform.device)
+        cosines = self.cosines.to(waveform.device)
+        counts = self.num_frames(lengths)
+        found = waveform.new_zeros(
+            len(waveform), max(1, int(counts.max())), self.dim, dtype=torch.float32
+        )
+        for count in counts[counts > 0].unique().tolist():
+            rows = (counts == count).nonzero()[:, 0]
+            mel = self.mel(waveform[rows, : 2 * self.HOP * count])  # (R, M, 2 * count)
+            cepstra = F.avg_pool1d(cosines @ mel, 2)
+            slopes = F.pad(cepstra, (2, 2), mode="replicate").unfold(-1, 5, 1)
+            slopes = slopes @ torch.arange(-2.0, 3.0, device=mel.device) / 10.0
+            both = torch.cat([cepstra, slopes], dim=1).transpose(1, 2)  # (R, count, dim)
+            centred = both - both.mean(dim=1, keepdim=True)
+            found[rows, :count] = centred / (both.std(dim=1, keepdim=True) + 1e-5)
+        return found
+
+
+def load_teacher(name: str) -> Teacher:
+    """The teacher that `SemanticConfig.teacher` names.
+
+    Raises:
+        TeacherError: none is named, it is not there, or it cannot be used.
+    """
+    if not name:
+        raise TeacherError(
+            f'semantic.teacher: expected "mfcc", a folder or a hub name such as {DEFAULT_TEACHER}, '
+            "got nothing"
+        )
+    return MfccTeacher() if name == MfccTeacher.name else HubertTeacher(name)
+
+
+def _from_hub(name: str) -> Path:
+    """A hub repository's files, from the local cache or, in bounded time, from the hub."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=HUB_FILES, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError):
+        pass
+    try:
+        return Path(
+            snapshot_download(name, allow_patterns=HUB_FILES, etag_timeout=HUB_TIMEOUT_SECONDS)
+        )
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise TeacherError(
+            f"semantic teacher {name!r}: neither a folder, nor in the local cache, nor to be had "
+            f"from the hub ({type(error).__name__}). The teacher of the paper is "
+            f"{DEFAULT_TEACHER} (about 360 MB): where there is a network, `hf download "
+            f"{DEFAULT_TEACHER} --local-dir FOLDER`, then set semantic.teacher to FOLDER; "
+            'or use semantic.teacher "mfcc", which needs no weights'
+        ) from error
+
+
+def _load_hubert(folder: Path, name: str) -> Any:
+    """The model in eval mode and fp32, without touching the network."""
+    try:
+        from transformers import HubertModel
+    except ImportError as error:
+        raise TeacherError(
+            f"semantic teacher {name!r} needs transformers: pip install 'hh-slm[semantic]'"
+        ) from error
+    settings = folder / "config.json"
+    kind = json.loads(settings.read_text("utf-8")).get("model_type") if settings.is_file() else None
+    if kind != "hubert":
+        raise TeacherError(
+            f"{folder}: expected a HuBERT (model_type hubert in config.json), got {kind}"
+        )
+    try:
+        model = HubertModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
+    except (OSError, RuntimeError) as error:
+        raise TeacherError(f"{folder}: no HuBERT weights that can be loaded; {error}") from error
+    return model.eval().requires_grad_(False)

@@ -1,0 +1,93 @@
+"""Building blocks that encoder and decoder share; all map (B, C, L) to (B, C, L)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from codec.distributed import drawn_like, process_count
+
+
+class ConvNeXtBlock(nn.Module):
+    """Depthwise convolution, LayerNorm, two-layer perceptron, layer scale, residual.
+
+    ConvNeXt (https://arxiv.org/abs/2201.03545) in one dimension, as used by Vocos
+    (https://arxiv.org/abs/2306.00814).
+
+    Args:
+        dim: channels C.
+        hidden_dim: width of the perceptron.
+        layer_scale: initial value of the per-channel scale of the residual branch.
+    """
+
+    def __init__(self, dim: int, hidden_dim: int, layer_scale: float) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv1d(dim, dim, 7, padding=3, groups=dim)
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.expand = nn.Linear(dim, hidden_dim)
+        self.contract = nn.Linear(hidden_dim, dim)
+        self.scale = nn.Parameter(layer_scale * self.norm.weight.detach().clone())
+        self.apply(init_truncated_normal)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, L) to (B, C, L)."""
+        hidden = self.norm(self.depthwise(x).transpose(1, 2))  # (B, L, C)
+        hidden = self.scale * self.contract(F.gelu(self.expand(hidden)))
+        return x + hidden.transpose(1, 2)
+
+
+class BatchDropout(nn.Dropout):
+    """Dropout that processes which share a batch draw as one process would."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, ...) to (B, ...)."""
+        if not self.training or self.p == 0 or process_count() == 1:
+            return super().forward(x)
+        return x * drawn_like(lambda whole: F.dropout(torch.ones_like(whole), self.p), x.detach())
+
+
+class ResidualConvBlock(nn.Module):
+    """GroupNorm, swish, convolution, twice, with dropout before the second and a residual."""
+
+    def __init__(self, dim: int, dropout: float) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(32, dim, eps=1e-6)
+        self.conv1 = nn.Conv1d(dim, dim, 3, padding=1)
+        self.norm2 = nn.GroupNorm(32, dim, eps=1e-6)
+        self.dropout = BatchDropout(dropout)
+        self.conv2 = nn.Conv1d(dim, dim, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, L) to (B, C, L)."""
+        hidden = self.conv1(F.silu(self.norm1(x)))
+        return x + self.conv2(self.dropout(F.silu(self.norm2(hidden))))
+
+
+class AttentionBlock(nn.Module):
+    """Single-head attention over all frames, without positions, and a residual."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(32, dim, eps=1e-6)
+        self.query = nn.Conv1d(dim, dim, 1)
+        self.key = nn.Conv1d(dim, dim, 1)
+        self.value = nn.Conv1d(dim, dim, 1)
+        self.out = nn.Conv1d(dim, dim, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, L) to (B, C, L); every frame sees every frame."""
+        normed = self.norm(x)
+        query, key, value = (
+            layer(normed).transpose(1, 2) for layer in (self.query, self.key, self.value)
+        )  # (B, L, C)
+        attended = F.scaled_dot_product_attention(query, key, value)
+        return x + self.out(attended.transpose(1, 2))
+
+
+def init_truncated_normal(module: nn.Module) -> None:
+    """Initialise convolutions and linear maps as Vocos does: std 0.02, zero bias."""
+    if isinstance(module, (nn.Conv1d, nn.Linear)):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

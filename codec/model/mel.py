@@ -1,0 +1,141 @@
+"""The log-mel front end: one convention, owned by a `MelConfig`, for every part of the codec."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .config import MelConfig
+
+
+def _htk(frequencies: Tensor) -> Tensor:
+    """Hz to the HTK mel scale."""
+    return 2595.0 * torch.log10(1.0 + frequencies / 700.0)
+
+
+def _htk_inverse(mels: Tensor) -> Tensor:
+    """The HTK mel scale to Hz."""
+    return 700.0 * (10.0 ** (mels / 2595.0) - 1.0)
+
+
+# Slaney's scale: 15 mels a kHz up to 1 kHz, above it 27 mels for every factor of 6.4.
+_KNEE_HZ, _KNEE_MEL = 1000.0, 15.0
+_SLOPE = 27.0 / math.log(6.4)
+
+
+def _slaney(frequencies: Tensor) -> Tensor:
+    """Hz to Slaney's mel scale."""
+    above = _KNEE_MEL + _SLOPE * (frequencies.clamp(min=_KNEE_HZ) / _KNEE_HZ).log()
+    return torch.where(frequencies < _KNEE_HZ, frequencies * _KNEE_MEL / _KNEE_HZ, above)
+
+
+def _slaney_inverse(mels: Tensor) -> Tensor:
+    """Slaney's mel scale to Hz."""
+    above = _KNEE_HZ * ((mels.clamp(min=_KNEE_MEL) - _KNEE_MEL) / _SLOPE).exp()
+    return torch.where(mels < _KNEE_MEL, mels * _KNEE_HZ / _KNEE_MEL, above)
+
+
+def mel_filterbank(sample_rate: int, n_fft: int, n_mels: int, filters: str = "htk") -> Tensor:
+    """Triangular filters, equally spaced on a mel scale from 0 Hz to half the sample rate.
+
+    Args:
+        sample_rate: Hz.
+        n_fft: transform length, samples.
+        n_mels: number of filters.
+        filters: "htk" (HTK scale, peak 1) or "slaney" (Slaney's scale, area 1 over Hz).
+
+    Returns:
+        (n_mels, n_fft // 2 + 1) float32 weights of the magnitude bins.
+    """
+    scale, inverse = (_htk, _htk_inverse) if filters == "htk" else (_slaney, _slaney_inverse)
+    half = torch.tensor(sample_rate / 2, dtype=torch.float64, device="cpu")
+    highest = float(scale(half))
+    edges = inverse(torch.linspace(0.0, highest, n_mels + 2, dtype=torch.float64))
+    bins = torch.linspace(0.0, sample_rate / 2, n_fft // 2 + 1, dtype=torch.float64)
+    rising = (bins[None] - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
+    falling = (edges[2:, None] - bins[None]) / (edges[2:] - edges[1:-1])[:, None]
+    weights = torch.minimum(rising, falling).clamp(min=0.0)
+    if filters == "slaney":
+        weights = weights * (2.0 / (edges[2:] - edges[:-2]))[:, None]
+    return weights.float()
+
+
+class LogMel(nn.Module):
+    """Natural logarithm of the mel magnitude spectrogram, computed in fp32 whatever the autocast.
+
+    Equal to the feature extractor of the `vocos` package at `floor=1e-7` for both paddings, and
+    to that of BigVGAN in the convention `codec.model.presets.BIGVGAN_MEL`.
+    """
+
+    window: Tensor
+    filterbank: Tensor
+
+    def __init__(self, config: MelConfig) -> None:
+        super().__init__()
+        self.config = config
+        filters = mel_filterbank(config.sample_rate, config.n_fft, config.n_mels, config.filters)
+        self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
+        self.register_buffer("filterbank", filters, persistent=False)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Compute log-mels.
+
+        Args:
+            waveform: (B, T) float in [-1, 1], T a multiple of `hop_length` and at least `n_fft`.
+
+        Returns:
+            (B, M, F) float32, F = T / hop_length for "same" and T / hop_length + 1 for "center";
+            values are at least ln(floor).
+        """
+        config = self.config
+        with torch.autocast(waveform.device.type, enabled=False):
+            waveform = waveform.float()
+            if config.padding == "same":
+                margin = (config.n_fft - config.hop_length) // 2
+                waveform = F.pad(waveform[:, None], (margin, margin), mode="reflect")[:, 0]
+            spectrum = torch.stft(
+                waveform,
+                config.n_fft,
+                config.hop_length,
+                window=self.window,
+                center=config.padding == "center",
+                return_complex=True,
+            )
+            power = spectrum.real**2 + spectrum.imag**2 + config.power_offset
+            # the square root's gradient is infinite at exact silence
+            magnitude = power.clamp(min=1e-18).sqrt()
+            return torch.matmul(self.filterbank, magnitude).clamp(min=config.floor).log()
+
+
+class MultiScaleMel(nn.Module):
+    """L1 distance between the log-mels of two waveforms, averaged over several resolutions."""
+
+    def __init__(
+        self,
+        sample_rate: int,
+        *,
+        n_ffts: tuple[int, ...] = (512, 1024, 2048),
+        mel_bins: tuple[int, ...] = (40, 80, 120),
+        floor: float = 1e-2,
+    ) -> None:
+        super().__init__()
+        self.scales = nn.ModuleList(
+            LogMel(MelConfig(sample_rate, n_fft, n_fft // 4, n_mels, floor * n_fft / 1024, "same"))
+            for n_fft, n_mels in zip(n_ffts, mel_bins, strict=True)
+        )
+
+    def forward(self, estimate: Tensor, target: Tensor) -> Tensor:
+        """Mean absolute difference.
+
+        Args:
+            estimate: (B, T) waveform that receives the gradient.
+            target: (B, T) waveform.
+
+        Returns:
+            scalar float32, in nats.
+        """
+        losses = [(scale(estimate) - scale(target).detach()).abs().mean() for scale in self.scales]
+        return torch.stack(losses).mean()

@@ -1,0 +1,203 @@
+"""SLM-VQ: one coded stage, a second that only trains, and a start that does not collapse."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from codec.distributed import drawn_like, process_mean
+
+from .clustering import kmeans, nearest_entries
+from .config import QuantizerConfig
+from .vector_quantization import EMAStage, SimVQStage, code_transform
+
+Stage = SimVQStage | EMAStage
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """What a training pass of the quantizer gives.
+
+    Attributes:
+        quantized: (B, D, L) of the coded stage, with gradients to the latents.
+        codes: (B, L) int64 of the coded stage.
+        loss: scalar, codebook plus commitment loss, summed over the stages.
+    """
+
+    quantized: Tensor
+    codes: Tensor
+    loss: Tensor
+
+
+class SLMVQ(nn.Module):
+    """Latents (B, D, L) to codes (B, L) and back, in fp32 whatever the autocast.
+
+    The quantizer passes latents through unquantised, with noise, until `initialize` has filled
+    the codebooks from data or `start` has begun with the random ones: at random initialisation
+    an encoder's frames fall on a handful of codes and stay there. In eval mode the transformed
+    codebook is computed once and kept until weights change.
+    """
+
+    initialized: Tensor
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, config: QuantizerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.stages = nn.ModuleList(_make_stages(config))
+        self.register_buffer("initialized", torch.tensor(False))
+        self.register_buffer("mean", torch.zeros(config.dim))
+        self.register_buffer("std", torch.ones(config.dim))
+        self._cache: Tensor | None = None
+        self._quantizes: bool | None = None
+
+    def forget(self) -> None:
+        """Drop what was kept of the weights; whoever writes into them must call it."""
+        self._cache = self._quantizes = None
+
+    def train(self, mode: bool = True) -> SLMVQ:
+        """Switch mode and drop the cached codebook."""
+        self._cache = None
+        return super().train(mode)
+
+    def _load_from_state_dict(self, *args: object, **kwargs: object) -> None:
+        self.forget()
+        super()._load_from_state_dict(*args, **kwargs)  # type: ignore[arg-type]
+
+    def stage(self, index: int) -> Stage:
+        """A residual stage; 0 is the coded one."""
+        stage = self.stages[index]
+        assert isinstance(stage, (SimVQStage, EMAStage))
+        return stage
+
+    @property
+    def quantizes(self) -> bool:
+        """Whether training passes quantise; read from the device only after weights changed."""
+        if self._quantizes is None:
+            self._quantizes = bool(self.initialized)
+        return self._quantizes
+
+    @property
+    def codebook(self) -> Tensor:
+        """(codebook_size, D) effective codebook of the coded stage, in normalised latent space."""
+        if self.training:
+            return self.stage(0).codebook
+        cached = self._cache
+        if cached is None or cached.device != self.mean.device:
+            with torch.no_grad(), torch.autocast(self.mean.device.type, enabled=False):
+                cached = self._cache = self.stage(0).codebook.detach()
+        return cached
+
+    def normalize(self, latents: Tensor) -> Tensor:
+        """(B, D, L) to standardised (B, D, L) float32.
+
+        In training, before the quantizer quantises, by the batch's own statistics, over the rows
+        of all processes, which running averages follow; after it, and in eval mode, by the frozen
+        averages.
+        """
+        latents = latents.float()
+        if not self.config.normalize_latents:
+            return latents
+        mean, std = self.mean, self.std
+        if self.training and not self.quantizes:
+            mean, var = _statistics(latents)
+            std = var.add(1e-5).sqrt()
+            with torch.no_grad():
+                self.mean.lerp_(mean, 0.05)
+                self.std.lerp_(std, 0.05)
+        return (latents - mean[:, None]) / std[:, None]
+
+    def forward(self, latents: Tensor, noise: float = 0.0) -> Quantization:
+        """Quantize for training.
+
+        Args:
+            latents: (B, D, L).
+            noise: standard deviation of the noise added instead of quantisation before
+                `initialize`, in units of a latent channel's standard deviation.
+
+        Returns:
+            the quantized latents (normalised space), codes of the first stage and the loss.
+        """
+        with torch.autocast(latents.device.type, enabled=False):
+            latents = self.normalize(latents)
+            if not self.quantizes:
+                noisy = latents + noise * drawn_like(torch.randn_like, latents)
+                codes = torch.zeros_like(latents[:, 0], dtype=torch.int64)
+                return Quantization(noisy, codes, latents.new_zeros(()))
+            quantized, codes, loss = self.stages[0](latents)
+            residual = latents - quantized.detach()
+            for stage in self.stages[1:]:
+                _, _, stage_loss = stage(residual)
+                loss = loss + stage_loss
+            return Quantization(quantized, codes, loss)
+
+    def encode(self, latents: Tensor) -> Tensor:
+        """(B, D, L) latents to (B, L) int64 codes."""
+        with torch.autocast(latents.device.type, enabled=False):
+            points = self.normalize(latents).transpose(1, 2)  # (B, L, D)
+            return nearest_entries(points.flatten(0, 1), self.codebook).view(points.shape[:2])
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """(B, L) codes to (B, D, L) float32 quantized latents.
+
+        Raises:
+            ValueError: a code lies outside 0..codebook_size - 1.
+        """
+        size = self.config.codebook_size
+        # One copy from the device for both: it waits for all that was begun there.
+        low, high = torch.stack(codes.aminmax()).tolist() if codes.numel() else (0, 0)
+        if not 0 <= low <= high < size:
+            raise ValueError(f"expected codes in 0..{size - 1}, got {low}..{high}")
+        return self.codebook[codes].transpose(1, 2)
+
+    @torch.no_grad()
+    def initialize(self, latents: Tensor, seed: int, iterations: int = 10) -> None:
+        """Fill the codebooks from data, set the transforms to the identity, quantise.
+
+        Args:
+            latents: (N, D) encoder outputs of many different clips, before `normalize`.
+            seed: of the k-means sample.
+            iterations: of k-means.
+        """
+        points = latents.float()
+        generator = torch.Generator().manual_seed(seed)
+        if self.config.normalize_latents:
+            self.mean.copy_(points.mean(0))
+            self.std.copy_(points.var(0, unbiased=False).add(1e-5).sqrt())
+            points = (points - self.mean) / self.std
+        for stage in map(self.stage, range(self.config.num_stages)):
+            centres = kmeans(points, self.config.codebook_size, iterations, generator)
+            stage.fill(centres)
+            nearest = torch.cat([nearest_entries(chunk, centres) for chunk in points.split(4096)])
+            points = points - centres[nearest]
+        self.start()
+
+    def start(self) -> None:
+        """Quantise from here on with codebooks, transforms and statistics as they are.
+
+        On a new quantizer that is the reference's start: random codebooks behind random
+        transforms, and latents as the encoder gives them.
+        """
+        self.initialized.fill_(True)
+        self._cache, self._quantizes = None, True
+
+
+def _statistics(latents: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance (D,) of (B, D, L) latents, over the rows of all processes."""
+    own, var = latents.mean(dim=(0, 2)), latents.var(dim=(0, 2), unbiased=False)
+    mean = process_mean(own)
+    return (own, var) if mean is own else (mean, process_mean(var + (own - mean).square()))
+
+
+def _make_stages(config: QuantizerConfig) -> list[Stage]:
+    """The stages, of random weights."""
+    if config.kind == "ema":
+        return [EMAStage(config) for _ in range(config.num_stages)]
+    shared = code_transform(config) if config.shared_transform else None
+    return [
+        SimVQStage(config, code_transform(config) if shared is None else shared)
+        for _ in range(config.num_stages)
+    ]

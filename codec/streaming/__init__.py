@@ -1,0 +1,1 @@
+"""Recordings of any length by overlapping windows, and decoding while codes arrive."""

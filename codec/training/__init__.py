@@ -1,0 +1,1 @@
+"""Training in phases: forward pass, losses, discriminators, data, checkpoints, validation."""

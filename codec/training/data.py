@@ -1,0 +1,198 @@
+"""Training batches: random crops that are a pure function of seed and step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import soxr
+import torch
+from lightning import LightningDataModule
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from codec.audio.sources import AudioSource, CropPlace
+
+Sources = AudioSource | Sequence[tuple[AudioSource, float | None]]
+
+
+class CropBatches(IterableDataset[tuple[int, Tensor]]):
+    """Batches of crops; batch number n is the same whatever came before it.
+
+    Iterated by W workers, worker k makes the batches start + k, start + k + W, ..., which a
+    DataLoader hands on in order: what is trained on does not depend on W.
+
+    Args:
+        sources: the training clips; or several sources, each with the share of crops that it
+            gives (relative to the others'), or None for a share in proportion to its duration.
+        batch_size: crops a batch, over all processes that train together.
+        crop_samples: length of a crop; shorter clips are zero-padded on the right.
+        seed: of the draw.
+        start: number of the first batch.
+        speed: crops are played up to this share faster or slower, log-uniformly; it moves pitch
+            and formants too, so that few speakers act as many. 0 leaves them alone.
+
+    Raises:
+        ValueError: a speed outside [0, 0.5), a source without clips, sources of different sample
+            rates, or shares that are negative or all 0.
+    """
+
+    def __init__(
+        self,
+        sources: Sources,
+        batch_size: int,
+        crop_samples: int,
+        *,
+        seed: int,
+        start: int = 0,
+        speed: float = 0.0,
+    ) -> None:
+        if not 0.0 <= speed < 0.5:
+            raise ValueError(f"expected speed in [0, 0.5), got {speed}")
+        pairs = source_shares(sources)
+        self.sources = [source for source, _ in pairs]
+        self.batch_size = batch_size
+        self.crop_samples = crop_samples
+        self.seed = seed
+        self.start = start
+        self.speed = speed
+        # which of how many processes that train together this is; each has its rows of a batch
+        self.rank, self.processes = 0, 1
+        self._firsts = np.cumsum([0] + [len(source) for source in self.sources])
+        self._ends = np.cumsum(_weights(pairs))
+
+    def places(self, number: int) -> list[CropPlace]:
+        """Where this process's crops of batch `number` come from, without reading them.
+
+        Clips are drawn in proportion to their length, so every second of a source is equally
+        likely; the crop's place in the clip is uniform.
+        """
+        draw = np.random.default_rng((self.seed, number))
+        clips = np.searchsorted(self._ends, draw.random(self.batch_size) * self._ends[-1], "right")
+        places = []
+        for chosen in clips:
+            source = int(np.searchsorted(self._firsts, chosen, "right")) - 1
+            clip = int(chosen - self._firsts[source])
+            factor = np.exp(draw.uniform(-1, 1) * np.log1p(self.speed)) if self.speed else 1.0
+            taken = round(self.crop_samples * factor)
+            num_samples = self.sources[source].rows[clip]["num_samples"]
+            start = int(draw.integers(0, num_samples - taken + 1)) if num_samples > taken else 0
+            length = round(min(num_samples, taken) * self.crop_samples / taken)
+            places.append(CropPlace(source, clip, start, taken, length))
+        count = self.batch_size // self.processes
+        return places[self.rank * count : (self.rank + 1) * count]
+
+    def batch(self, number: int) -> Tensor:
+        """This process's rows of batch `number`, (batch_size / processes, crop_samples) float32."""
+        crops = [
+            self._at_speed(self.sources[place.source].crop(place.clip, place.start, place.taken))
+            for place in self.places(number)
+        ]
+        return torch.from_numpy(np.stack(crops))
+
+    def _at_speed(self, crop: NDArray[np.float32]) -> NDArray[np.float32]:
+        """A crop of any length played within `crop_samples` samples."""
+        if len(crop) == self.crop_samples:
+            return crop
+        played = soxr.resample(crop, len(crop), self.crop_samples, quality="MQ")
+        fitted = np.zeros(self.crop_samples, dtype=np.float32)
+        fitted[: len(played)] = played[: self.crop_samples]
+        return fitted
+
+    def __iter__(self) -> Iterator[tuple[int, Tensor]]:
+        worker = get_worker_info()
+        number, step = self.start, 1
+        if worker is not None:
+            number, step = self.start + worker.id, worker.num_workers
+        while True:
+            yield number, self.batch(number)
+            number += step
+
+
+def source_shares(sources: Sources) -> list[tuple[AudioSource, float | None]]:
+    """Sources as pairs of a source and its share, checked.
+
+    Raises:
+        ValueError: as `CropBatches`.
+    """
+    pairs: list[tuple[AudioSource, float | None]] = (
+        list(sources) if isinstance(sources, Sequence) else [(sources, None)]
+    )
+    if not pairs:
+        raise ValueError("expected at least one source of clips, got none")
+    for source, share in pairs:
+        if len(source) == 0:
+            raise ValueError(f"{source.folder}: expected at least one clip to train on, got none")
+        if source.sample_rate != pairs[0][0].sample_rate:
+            raise ValueError(
+                f"{source.folder}: expected {pairs[0][0].sample_rate} Hz like the other sources, "
+                f"got {source.sample_rate}"
+            )
+        if share is not None and not 0.0 <= share < float("inf"):
+            raise ValueError(f"{source.folder}: expected a share of 0 or more, got {share}")
+    if all(share == 0 for _, share in pairs):
+        raise ValueError("expected at least one source with a share above 0")
+    if len({share is None for _, share in pairs}) > 1:
+        raise ValueError("expected a share for every source or for none")
+    return pairs
+
+
+def _weights(pairs: list[tuple[AudioSource, float | None]]) -> NDArray[np.float64]:
+    """How likely every clip of every source is, up to a factor."""
+    weights = []
+    for source, share in pairs:
+        sizes = np.array([row["num_samples"] for row in source.rows], dtype=np.float64)
+        weights.append(sizes if share is None else sizes * (share / sizes.sum()))
+    return np.concatenate(weights)
+
+
+class CodecData(LightningDataModule):
+    """Training crops from the step the trainer is at, and a fixed set of validation crops.
+
+    Args:
+        batches: of training crops.
+        valid: validation clips.
+        num_valid_crops: crops in the validation batch.
+        num_workers: processes that read ahead; 0 reads when a step asks.
+        prefetch: batches that each of them keeps ready.
+    """
+
+    def __init__(
+        self,
+        batches: CropBatches,
+        valid: Sources,
+        *,
+        num_valid_crops: int = 48,
+        num_workers: int = 0,
+        prefetch: int = 4,
+    ) -> None:
+        super().__init__()
+        self.batches = batches
+        self.num_workers = num_workers
+        self.prefetch = prefetch
+        self.valid_batches = CropBatches(
+            valid, num_valid_crops, batches.crop_samples, seed=batches.seed
+        )
+
+    def train_dataloader(self) -> DataLoader[tuple[int, Tensor]]:
+        """Batches from the trainer's (restored) step on, forever."""
+        assert self.trainer is not None
+        self.batches.start = self.trainer.global_step
+        self.batches.rank = self.trainer.global_rank
+        self.batches.processes = self.trainer.world_size
+        return DataLoader(
+            self.batches,
+            batch_size=None,
+            num_workers=self.num_workers,
+            prefetch_factor=self.prefetch if self.num_workers else None,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def valid_batch(self) -> Tensor:
+        """The validation crops, (num_valid_crops, crop_samples), the same in every process."""
+        return self.valid_batches.batch(0)
+
+    def valid_lengths(self) -> Tensor:
+        """(num_valid_crops,) int64 samples of each of them that are clip and not padding."""
+        return torch.tensor([place.length for place in self.valid_batches.places(0)])

@@ -1,0 +1,1 @@
+"""Other tokenizers and codecs to compare with."""

@@ -1,0 +1,216 @@
+"""Speech coders without learning, as anchors for the figures of a learned one.
+
+Codec2 (https://github.com/drowe67/codec2, LGPL-2.1) and Opus (RFC 6716) run as the programs of
+their Debian packages. All that code at 8 kHz is band-limited to 4 kHz, and Codec2 delays by some
+20 ms: print the band-limited row beside them and measure after alignment.
+"""
+
+import shutil
+import struct
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from eval.protocols import Recoded, Recoder
+from eval.sound import resampled
+
+from .token_streams import fit_length
+
+NARROW_RATE = 8000
+# Mode of c2enc: samples of a frame at 8 kHz, bits of a frame.
+CODEC2_MODES = {
+    "3200": (160, 64),
+    "2400": (160, 48),
+    "1600": (320, 64),
+    "1400": (320, 56),
+    "1300": (320, 52),
+    "1200": (320, 48),
+    "700C": (320, 28),
+}
+
+
+class ProgramMissingError(ValueError):
+    """A program that is not installed; the message names the Debian package that holds it."""
+
+
+def require_programs(names: Sequence[str], package: str) -> None:
+    """Refuses to start without programs.
+
+    Raises:
+        ProgramMissingError: One of them is not on the path.
+    """
+    missing = [name for name in names if shutil.which(name) is None]
+    if missing:
+        raise ProgramMissingError(
+            f"expected the programs {', '.join(names)}, found no {', '.join(missing)}; "
+            f"apt install {package}"
+        )
+
+
+class OriginalRecoder:
+    """Gives back what it gets: the row whose figures say what a metric can reach."""
+
+    name = "original"
+    bitrate = None
+
+    def recode(self, waveform: np.ndarray, sample_rate: int) -> Recoded:
+        """Waveform (T,) unchanged."""
+        del sample_rate
+        return Recoded(np.asarray(waveform, dtype=np.float32), None)
+
+
+class BandLimitRecoder:
+    """Resamples to 8 kHz and back, no more: what losing everything above 4 kHz costs."""
+
+    name = "band_limit_8k"
+    bitrate = None
+
+    def recode(self, waveform: np.ndarray, sample_rate: int) -> Recoded:
+        """Waveform (T,) without its content above 4 kHz."""
+        narrow = resampled(np.asarray(waveform, dtype=np.float32), sample_rate, NARROW_RATE)
+        return Recoded(fit_length(resampled(narrow, NARROW_RATE, sample_rate), len(waveform)), None)
+
+
+class Codec2Recoder:
+    """Codec2 in one of its modes, by c2enc and c2dec.
+
+    Args:
+        mode: A key of `CODEC2_MODES`. 700C packs its 28 bits into 4 bytes, so its files take
+            800 bit/s.
+
+    Raises:
+        ValueError: An unknown mode.
+        ProgramMissingError: The Debian package codec2 is not installed.
+    """
+
+    def __init__(self, mode: str) -> None:
+        if mode not in CODEC2_MODES:
+            raise ValueError(f"expected a Codec2 mode of {list(CODEC2_MODES)}, got {mode!r}")
+        require_programs(("c2enc", "c2dec"), "codec2")
+        self.mode = mode
+        self.name = f"codec2_{mode.lower()}"
+
+    @property
+    def bitrate(self) -> float:
+        """Bit/s of the mode, without packing."""
+        samples, bits = CODEC2_MODES[self.mode]
+        return bits * NARROW_RATE / samples
+
+    def recode(self, waveform: np.ndarray, sample_rate: int) -> Recoded:
+        """Waveform (T,) as Codec2 speaks it, delayed by its delay; bits = those of the file."""
+        narrow = resampled(np.asarray(waveform, dtype=np.float32), sample_rate, NARROW_RATE)
+        frame = CODEC2_MODES[self.mode][0]
+        padded = fit_length(narrow, -(-len(narrow) // frame) * frame)
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            raw, coded, decoded = folder / "in.raw", folder / "in.bit", folder / "out.raw"
+            raw.write_bytes(_int16(padded))
+            _run("c2enc", self.mode, raw, coded)
+            _run("c2dec", self.mode, coded, decoded)
+            bits = 8 * coded.stat().st_size
+            samples = np.frombuffer(decoded.read_bytes(), "<i2").astype(np.float32) / 32768.0
+        return Recoded(
+            fit_length(resampled(samples, NARROW_RATE, sample_rate), len(waveform)), bits
+        )
+
+
+class OpusRecoder:
+    """Opus by opusenc and opusdec, at constant bit rate.
+
+    Args:
+        kilobits: Asked-for rate, kbit/s; Opus goes down to 6.
+
+    Raises:
+        ValueError: A rate out of [6, 256].
+        ProgramMissingError: The Debian package opus-tools is not installed.
+    """
+
+    def __init__(self, kilobits: int) -> None:
+        if not 6 <= kilobits <= 256:
+            raise ValueError(f"expected an Opus rate in [6, 256] kbit/s, got {kilobits}")
+        require_programs(("opusenc", "opusdec"), "opus-tools")
+        self.kilobits = kilobits
+        self.name = f"opus_{kilobits}"
+
+    @property
+    def bitrate(self) -> float:
+        """Asked-for bit/s."""
+        return 1000.0 * self.kilobits
+
+    def recode(self, waveform: np.ndarray, sample_rate: int) -> Recoded:
+        """Waveform (T,) as Opus keeps it; bits = those of its packets, without the container."""
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            source, coded, decoded = folder / "in.wav", folder / "in.opus", folder / "out.wav"
+            soundfile.write(source, waveform, sample_rate, subtype="PCM_16")
+            rate = ("--hard-cbr", "--bitrate", str(self.kilobits))
+            # Without padding and comments: what is left is speech.
+            _run("opusenc", "--quiet", *rate, "--discard-comments", "--padding", "0", source, coded)
+            _run("opusdec", "--quiet", "--force-wav", "--rate", "48000", coded, decoded)
+            bits = 8 * opus_payload(coded.read_bytes())
+            samples, out_rate = soundfile.read(decoded, dtype="float32")
+        return Recoded(fit_length(resampled(samples, out_rate, sample_rate), len(waveform)), bits)
+
+
+def opus_payload(data: bytes) -> int:
+    """Bytes of the audio packets of an Ogg Opus file (RFC 3533, RFC 7845), headers left out.
+
+    Ogg's pages cost as much as the speech in a short clip, which says nothing of the codec.
+
+    Raises:
+        ValueError: The bytes are no Ogg file.
+    """
+    place, packets, open_packet = 0, [], 0
+    while place < len(data):
+        if data[place : place + 4] != b"OggS":
+            raise ValueError(
+                f"expected an Ogg page at byte {place}, got {data[place : place + 4]!r}"
+            )
+        (count,) = struct.unpack_from("B", data, place + 26)
+        lacing = data[place + 27 : place + 27 + count]
+        for size in lacing:
+            open_packet += size
+            if size < 255:
+                packets.append(open_packet)
+                open_packet = 0
+        place += 27 + count + sum(lacing)
+    return sum(packets[2:])
+
+
+RECODERS: dict[str, Callable[[], Recoder]] = {
+    "original": OriginalRecoder,
+    "band_limit_8k": BandLimitRecoder,
+    **{f"opus_{rate}": (lambda rate=rate: OpusRecoder(rate)) for rate in (16, 8, 6)},
+    **{f"codec2_{mode.lower()}": (lambda mode=mode: Codec2Recoder(mode)) for mode in CODEC2_MODES},
+}
+
+
+def make_recoder(name: str) -> Recoder:
+    """A recoder of `RECODERS` by name.
+
+    Raises:
+        ValueError: An unknown name, or a program that is not installed.
+    """
+    if name not in RECODERS:
+        raise ValueError(f"expected a coder of {list(RECODERS)}, got {name!r}")
+    return RECODERS[name]()
+
+
+def _int16(waveform: np.ndarray) -> bytes:
+    """Samples as little-endian 16-bit integers."""
+    return np.round(np.clip(waveform, -1.0, 1.0) * 32767.0).astype("<i2").tobytes()
+
+
+def _run(*command: str | Path) -> None:
+    """Runs a program.
+
+    Raises:
+        ValueError: It failed; says what it printed.
+    """
+    result = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    if result.returncode != 0:
+        raise ValueError(f"{command[0]} failed: {(result.stderr or result.stdout).strip()[-300:]}")

@@ -1,0 +1,283 @@
+"""k-means on stacked log-mel frames: the cheapest honest speech tokenizer.
+
+Codes are nearest centroids; decoding takes the centroids' mel frames, undoes the mel filters and
+finds phases by Griffin-Lim (https://doi.org/10.1109/TASSP.1984.1164317, with the momentum of
+https://doi.org/10.1109/WASPAA.2013.6701851). Its limits: no phase and little fine structure
+survive, so speech sounds hoarse whatever the codebook; and a codebook that is small for the
+stack keeps loudness and coarse spectrum before it keeps words.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from eval.files import json_text, write_whole
+from eval.metrics.mel import FLOOR, log_mel, mel_filters
+
+CONFIG, WEIGHTS = "config.json", "centroids.safetensors"
+
+
+@dataclass(frozen=True)
+class KMeansSettings:
+    """What the frames are and how many centroids there are.
+
+    Args:
+        codebook_size: Centroids, at least 1; 1 is the tokenizer that keeps nothing.
+        stack: Mel frames a code; the frame rate is sample_rate / (hop_length * stack).
+        sample_rate: Hz.
+        n_fft: Samples of a mel frame.
+        hop_length: Samples between mel frames.
+        n_mels: Mel bands.
+        iterations: Lloyd's steps.
+        griffin_lim_steps: Rounds of phase search in `decode`.
+        seed: Draws the first centroids and the phases that decoding starts from.
+    """
+
+    codebook_size: int = 1024
+    stack: int = 4
+    sample_rate: int = 24000
+    n_fft: int = 1024
+    hop_length: int = 256
+    n_mels: int = 80
+    iterations: int = 20
+    griffin_lim_steps: int = 32
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("codebook_size", "stack", "sample_rate", "hop_length", "n_mels", "iterations"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"expected {name} of at least 1, got {getattr(self, name)}")
+
+
+class KMeansTokenizer:
+    """Waveform (T,) to codes (1, L), L = ceil(T / (hop_length * stack)), and back.
+
+    Args:
+        settings: Frames and sizes.
+        centroids: (codebook_size, n_mels * stack) float32, natural-log mel.
+        name: As a table shows it.
+
+    Raises:
+        ValueError: Centroids of another shape.
+    """
+
+    num_codebooks = 1
+
+    def __init__(
+        self, settings: KMeansSettings, centroids: torch.Tensor, name: str = "kmeans"
+    ) -> None:
+        expected = (settings.codebook_size, settings.n_mels * settings.stack)
+        if tuple(centroids.shape) != expected:
+            raise ValueError(f"expected centroids {expected}, got {tuple(centroids.shape)}")
+        self.settings = settings
+        self.centroids = centroids.float()
+        self.name = name
+        filters = mel_filters(settings.sample_rate, settings.n_fft, settings.n_mels)
+        self._inverse = torch.from_numpy(np.linalg.pinv(filters)).float()
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz."""
+        return self.settings.sample_rate
+
+    @property
+    def frame_rate(self) -> float:
+        """Codes a second, Hz."""
+        return self.settings.sample_rate / (self.settings.hop_length * self.settings.stack)
+
+    @property
+    def tokens_per_second(self) -> float:
+        """The frame rate: there is one codebook."""
+        return self.frame_rate
+
+    @property
+    def codebook_size(self) -> int:
+        """Centroids."""
+        return self.settings.codebook_size
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits of settings and centroids."""
+        digest = hashlib.sha256(json.dumps(asdict(self.settings), sort_keys=True).encode())
+        digest.update(self.centroids.contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def encode(self, waveform: np.ndarray) -> np.ndarray:
+        """Waveform (T,) float in [-1, 1] to codes (1, L) int64."""
+        frames = torch.from_numpy(stacked_frames(waveform, self.settings))
+        return nearest(frames, self.centroids).numpy()[None]
+
+    def decode(self, codes: np.ndarray, num_samples: int) -> np.ndarray:
+        """Codes (1, L) to a waveform (num_samples,) float32 in [-1, 1].
+
+        Raises:
+            ValueError: Codes that are no (1, L), or outside the codebook.
+        """
+        codes = np.asarray(codes)
+        if codes.ndim != 2 or len(codes) != 1 or codes.shape[1] == 0:
+            raise ValueError(f"expected codes (1, L), got {codes.shape}")
+        if codes.min() < 0 or codes.max() >= self.codebook_size:
+            raise ValueError(f"expected codes in [0, {self.codebook_size}), got {codes.max()}")
+        settings = self.settings
+        mel = self.centroids[torch.from_numpy(codes[0].astype(np.int64))]
+        mel = mel.reshape(-1, settings.n_mels)  # (4L, M)
+        # What lies on the floor was silence; the floor itself would decode as hiss.
+        linear = torch.where(mel <= np.log(FLOOR) + 0.1, torch.zeros_like(mel), mel.exp())
+        magnitude = (self._inverse @ linear.T).clamp(min=0.0)
+        waveform = griffin_lim(
+            magnitude,
+            settings.n_fft,
+            settings.hop_length,
+            steps=settings.griffin_lim_steps,
+            seed=settings.seed,
+        )
+        fitted = np.zeros(num_samples, dtype=np.float32)
+        kept = waveform[:num_samples].clamp(-1.0, 1.0).numpy()
+        fitted[: len(kept)] = kept
+        return fitted
+
+    def save(self, folder: Path | str) -> Path:
+        """Writes config.json and centroids.safetensors; the config, last, makes it loadable."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / f".{WEIGHTS}.partial"
+        save_file({"centroids": self.centroids.contiguous()}, partial)
+        partial.replace(folder / WEIGHTS)
+        write_whole(folder / CONFIG, json_text({"name": self.name, **asdict(self.settings)}))
+        return folder
+
+    @classmethod
+    def load(cls, folder: Path | str) -> "KMeansTokenizer":
+        """Reads what `save` wrote.
+
+        Raises:
+            ValueError: The folder holds no finished tokenizer.
+        """
+        path = Path(folder) / CONFIG
+        if not path.is_file():
+            raise ValueError(f"expected a k-means tokenizer with {CONFIG}, got {folder}")
+        config = json.loads(path.read_text(encoding="utf-8"))
+        name = config.pop("name")
+        centroids = load_file(Path(folder) / WEIGHTS)["centroids"]
+        return cls(KMeansSettings(**config), centroids, name)
+
+
+def train_kmeans(
+    waveforms: Iterable[np.ndarray],
+    settings: KMeansSettings,
+    *,
+    name: str = "kmeans",
+    max_frames: int = 200_000,
+) -> KMeansTokenizer:
+    """Centroids of the stacked frames of recordings, the same for the same recordings and seed.
+
+    First centroids are drawn by squared distance (k-means++) from a sample of the frames; a
+    centroid that loses all its frames moves to the frame that is worst served.
+
+    Args:
+        waveforms: (T,) float in [-1, 1] at `settings.sample_rate` each.
+        settings: Frames and sizes.
+        name: Of the tokenizer.
+        max_frames: Frames kept at most, evenly spread.
+
+    Raises:
+        ValueError: Fewer frames than centroids.
+    """
+    parts = [stacked_frames(waveform, settings) for waveform in waveforms]
+    frames = torch.from_numpy(np.concatenate(parts)) if parts else torch.zeros(0, 1)
+    if len(frames) < settings.codebook_size:
+        raise ValueError(
+            f"expected at least {settings.codebook_size} frames for as many centroids, got "
+            f"{len(frames)}; give more audio or a smaller codebook_size"
+        )
+    if len(frames) > max_frames:
+        frames = frames[torch.linspace(0, len(frames) - 1, max_frames).long()]
+    generator = torch.Generator().manual_seed(settings.seed)
+    centroids = _first_centroids(frames, settings.codebook_size, generator)
+    for _ in range(settings.iterations):
+        centroids = _moved(frames, centroids)
+    return KMeansTokenizer(settings, centroids, name)
+
+
+def stacked_frames(waveform: np.ndarray, settings: KMeansSettings) -> np.ndarray:
+    """Log-mel frames of a waveform (T,), `stack` to a row: (ceil(T / hop), n_mels * stack)."""
+    hop = settings.hop_length * settings.stack
+    rows = -(-len(waveform) // hop)
+    padded = np.pad(np.asarray(waveform, dtype=np.float32), (0, rows * hop - len(waveform)))
+    mel = log_mel(
+        padded,
+        settings.sample_rate,
+        n_fft=settings.n_fft,
+        hop_length=settings.hop_length,
+        n_mels=settings.n_mels,
+    )
+    frames = mel.T[: rows * settings.stack]
+    return frames.reshape(rows, -1).astype(np.float32)
+
+
+def nearest(frames: torch.Tensor, centroids: torch.Tensor, block: int = 4096) -> torch.Tensor:
+    """Index of the nearest centroid (K, D) of each frame (N, D), (N,) int64."""
+    offset = 0.5 * centroids.square().sum(dim=1)
+    parts = [(offset - part @ centroids.T).argmin(dim=1) for part in frames.split(block)]
+    return torch.cat(parts)
+
+
+def griffin_lim(
+    magnitude: torch.Tensor, n_fft: int, hop_length: int, *, steps: int = 32, seed: int = 0
+) -> torch.Tensor:
+    """A waveform whose short-time spectrum comes near a magnitude (n_fft / 2 + 1, L).
+
+    Returns:
+        (L * hop_length,) float32; the search starts from random phases, the same for one seed.
+    """
+    window = torch.hann_window(n_fft)
+    length = magnitude.shape[1] * hop_length
+    # One frame more, as a centred transform of (L * hop) samples has L + 1 of them.
+    magnitude = torch.cat([magnitude, magnitude[:, -1:]], dim=1)
+    options = {"n_fft": n_fft, "hop_length": hop_length, "window": window}
+    generator = torch.Generator().manual_seed(seed)
+    phases = torch.rand(magnitude.shape, generator=generator) * (2 * torch.pi)
+    spectrum = torch.polar(magnitude, phases)
+    before = torch.zeros_like(spectrum)
+    waveform = torch.istft(spectrum, length=length, **options)
+    for _ in range(steps):
+        rebuilt = torch.stft(waveform, return_complex=True, pad_mode="constant", **options)
+        # Momentum of 0.99 along the change of each round.
+        ahead = rebuilt + 0.99 * (rebuilt - before)
+        before = rebuilt
+        spectrum = magnitude * ahead / ahead.abs().clamp(min=1e-9)
+        waveform = torch.istft(spectrum, length=length, **options)
+    return waveform
+
+
+def _first_centroids(frames: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:
+    """k-means++ on at most 20 000 of the frames: (count, D)."""
+    pool = frames[torch.randperm(len(frames), generator=generator)[: max(count, 20_000)]]
+    chosen = [pool[0]]
+    distance = (pool - chosen[0]).square().sum(dim=1)
+    for _ in range(count - 1):
+        total = float(distance.sum())
+        draw = float(torch.rand(1, generator=generator)) * total
+        place = int(torch.searchsorted(distance.cumsum(0), draw).clamp(max=len(pool) - 1))
+        chosen.append(pool[place])
+        distance = torch.minimum(distance, (pool - pool[place]).square().sum(dim=1))
+    return torch.stack(chosen)
+
+
+def _moved(frames: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
+    """One of Lloyd's steps; empty centroids move to the worst-served frames."""
+    owner = nearest(frames, centroids)
+    counts = torch.bincount(owner, minlength=len(centroids))
+    sums = torch.zeros_like(centroids).index_add_(0, owner, frames)
+    moved = sums / counts.clamp(min=1)[:, None]
+    empty = (counts == 0).nonzero()[:, 0]
+    if len(empty):
+        error = (frames - centroids[owner]).square().sum(dim=1)
+        moved[empty] = frames[error.topk(len(empty)).indices]
+    return moved

@@ -1,0 +1,43 @@
+"""`hh-eval compare`: paired differences of two scored folders."""
+
+import argparse
+import json
+from pathlib import Path
+
+from eval.files import write_whole
+from eval.scoring.compare import compare_folders
+
+from .options import Commands, add_command
+
+EXAMPLES = """examples:
+  hh-eval compare scores/mini scores/opus_6
+  hh-eval compare scores/mini scores/opus_6 --metrics stoi,pitch --out mini_vs_opus.md --json
+"""
+
+
+def add(commands: Commands) -> None:
+    """Adds the command."""
+    command = add_command(
+        commands,
+        "compare",
+        run,
+        summary="paired differences of two scored folders, with wins and losses",
+        description="Both must hold scores of the same recordings by the same metric ids. Exits "
+        "with 1 when an item has no figure in one of them.",
+        examples=EXAMPLES,
+    )
+    command.add_argument("ours", type=Path, metavar="A", help="scored folder (`hh-eval codec`)")
+    command.add_argument("theirs", type=Path, metavar="B", help="scored folder to compare with")
+    command.add_argument("--metrics", help="only these, by commas (default: all, the same in both)")
+    command.add_argument("--out", type=Path, help="write the table as Markdown, too")
+    command.add_argument("--seed", type=int, default=0, help="seed of the intervals")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prints the table of differences."""
+    wanted = arguments.metrics.split(",") if arguments.metrics else None
+    result = compare_folders(arguments.ours, arguments.theirs, metrics=wanted, seed=arguments.seed)
+    if arguments.out:
+        write_whole(arguments.out, result.to_markdown())
+    print(json.dumps(result.to_dict(), allow_nan=False) if arguments.json else result.to_markdown())
+    return 1 if result.missing else 0

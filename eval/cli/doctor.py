@@ -1,0 +1,54 @@
+"""`hh-eval doctor`: every metric, and whether it can run here."""
+
+import argparse
+import json
+
+from eval.metrics.registry import all_metrics, installed_packages, obstacles, status, used_weights
+from eval.weights import parse_weights, use_weights
+
+from .options import Commands, add_command
+
+
+def add(commands: Commands) -> None:
+    """Adds the command."""
+    command = add_command(
+        commands,
+        "doctor",
+        run,
+        summary="list every metric and whether it can run here",
+        examples="examples:\n  hh-eval doctor --json\n"
+        "  hh-eval doctor --weight utmos22_strong=utmos22_strong_step7459_v1.pt",
+    )
+    command.add_argument(
+        "--weight", action="append", default=[], metavar="NAME=PATH", help="where weights are"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Lists metrics with their back ends; a broken one of another package is listed, too."""
+    use_weights(parse_weights(arguments.weight))
+    rows = {}
+    for name, factory in all_metrics().items():
+        try:
+            metric = factory()
+        except Exception as error:
+            # Whatever another package raises: the others are listed all the same.
+            rows[name] = {"id": name, "status": "broken", "obstacles": [repr(error)]}
+            continue
+        reasons = obstacles(metric)
+        rows[name] = {
+            "id": metric.info.id,
+            "status": status(metric),
+            "obstacles": reasons,
+            "packages": installed_packages(metric),
+            "weights": used_weights(metric),
+            "definition": metric.info.definition,
+        }
+    if arguments.json:
+        print(json.dumps({"metrics": rows}))
+        return 0
+    for name, row in rows.items():
+        print(f"{name:20} {row['status']:16} {row['id']}")
+        for reason in row["obstacles"]:
+            print(f"{'':20} {reason}")
+    return 0

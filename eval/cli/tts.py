@@ -1,0 +1,170 @@
+"""`hh-eval tts`: scores of generated speech, of text to speech and of continuations alike."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from eval.files import json_text, write_whole
+from eval.metrics.asr_pocketsphinx import DIGITS, PocketSphinxRecognizer
+from eval.metrics.duration import DeliveryMetric
+from eval.metrics.registry import Selection, select_metrics
+from eval.metrics.wer import WerMetric
+from eval.protocols import Metric
+from eval.reporting.generation import generation_report
+from eval.reporting.report import write_report
+from eval.scoring.generated import (
+    read_generation,
+    read_records,
+    recordings_as_estimates,
+    text_figures,
+    train_word_model,
+    transcripts_of,
+)
+from eval.scoring.score import Pair, score_pairs
+from eval.weights import parse_weights, use_weights
+
+from .options import (
+    Commands,
+    add_command,
+    add_metric_options,
+    add_scoring_options,
+    print_summary,
+    provenance,
+    say_skipped,
+)
+
+EXAMPLES = """examples:
+  hh-eval tts meta.lst spoken/ --out scores/tts
+  hh-eval tts manifest.jsonl spoken/ --metrics default,distillmos --workers 2
+  hh-eval tts meta.lst spoken/ --metrics default,wer_whisper --weight whisper=FOLDER
+  hh-eval tts continuations.jsonl continued/ --recordings --text-model corpus.txt
+"""
+
+
+def add(commands: Commands) -> None:
+    """Adds the command."""
+    command = add_command(
+        commands,
+        "tts",
+        run,
+        summary="score generated speech against its text, its prompt and the true utterance",
+        description="META is a meta.lst of seed-tts-eval (utt|prompt_text|prompt_wav|text"
+        '[|reference_wav]) or JSON lines {"id", "text", "prompt", "reference", "speaker"}. '
+        "WAV_DIR holds <utt>.wav, and may hold generation.jsonl (truncated, codes, frame_rate). "
+        "Exits with 1 when a file is missing or cannot be scored.",
+        examples=EXAMPLES,
+    )
+    command.add_argument("meta", type=Path, metavar="META", help="what was to be spoken")
+    command.add_argument("wav_dir", type=Path, metavar="WAV_DIR", help="generated speech")
+    command.add_argument("--out", type=Path, help="results (default: WAV_DIR with .eval added)")
+    add_metric_options(command)
+    command.add_argument("--record", type=Path, help="what the generator said, JSON lines")
+    command.add_argument(
+        "--recordings",
+        action="store_true",
+        help="score the true utterances likewise, as the column 'recording'",
+    )
+    command.add_argument(
+        "--text-model",
+        type=Path,
+        metavar="FILE",
+        help="lines of text to train a 3-gram model on, for generative perplexity beside that "
+        "of the recordings (implies --recordings where META has references)",
+    )
+    add_scoring_options(command, normalizer="seedtts")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Scores WAV_DIR and writes the report."""
+    pairs = read_generation(arguments.meta, arguments.wav_dir)
+    chosen = _chosen(arguments, pairs)
+    say_skipped(chosen.skipped)
+    out = arguments.out or arguments.wav_dir.with_name(arguments.wav_dir.name + ".eval")
+    versions = {"generated": (pairs, out, chosen.metrics)}
+    # A perplexity means nothing without that of real speech through the same recogniser.
+    has_references = any(pair.reference is not None for pair in pairs)
+    if arguments.text_model is not None and not has_references:
+        print("hh-eval: no references: the perplexity has nothing beside it", file=sys.stderr)
+    if arguments.recordings or (arguments.text_model is not None and has_references):
+        true = recordings_as_estimates(pairs)
+        if not true:
+            raise ValueError(f"expected references in {arguments.meta} for --recordings, got none")
+        # A record is of what was generated, not of the recordings.
+        plain = [DeliveryMetric() if isinstance(m, DeliveryMetric) else m for m in chosen.metrics]
+        versions["recording"] = (true, out / "recording", plain)
+    summaries = {
+        name: score_pairs(
+            items,
+            metrics,
+            folder,
+            num_workers=arguments.workers,
+            seed=arguments.seed,
+            record={"skipped_metrics": chosen.skipped, "version": name},
+        )
+        for name, (items, folder, metrics) in versions.items()
+    }
+    texts = _texts(arguments, {name: (f, m) for name, (_, f, m) in versions.items()})
+    write_whole(out / "text.json", json_text(texts))
+    report = generation_report(out, pairs, summaries, texts, provenance=provenance())
+    page = write_report(report, out / "report.html")
+    whole = {**summaries["generated"], "text": texts}
+    print_summary(whole, page, as_json=arguments.json)
+    if texts and not arguments.json:
+        print(json.dumps(texts, indent=2))
+    failed = sum(m["n_failed"] for s in summaries.values() for m in s["metrics"].values())
+    return 1 if failed else 0
+
+
+def _chosen(arguments: argparse.Namespace, pairs: Sequence[Pair]) -> Selection:
+    """Metrics of --metrics, else all that the list has the parts for."""
+    use_weights(parse_weights(arguments.weight))
+    default, where_ready = ["delivery"], ["dnsmos", "distillmos"]
+    if any(pair.reference is not None for pair in pairs):
+        default += ["duration", "prosody"]
+    if any(pair.prompt is not None for pair in pairs):
+        where_ready.insert(0, "speaker_sim_prompt")
+    if any(pair.text for pair in pairs):
+        where_ready.insert(0, "wer")
+    chosen = select_metrics(
+        arguments.metrics,
+        default,
+        where_ready=where_ready,
+        skip_unavailable=arguments.skip_unavailable,
+    )
+    records = read_records(arguments.record, arguments.wav_dir)
+    return replace(chosen, metrics=[_fitted(m, arguments, records) for m in chosen.metrics])
+
+
+def _fitted(metric: Metric, arguments: argparse.Namespace, records: dict[str, Any]) -> Metric:
+    """A metric with the record, the normaliser and the words it is to go by."""
+    if isinstance(metric, DeliveryMetric):
+        return DeliveryMetric(records)
+    if not isinstance(metric, WerMetric):
+        return metric
+    recognizer = metric.recognizer
+    if arguments.words is not None and isinstance(recognizer, PocketSphinxRecognizer):
+        words = DIGITS if arguments.words == "digits" else arguments.words.split(",")
+        recognizer = PocketSphinxRecognizer(words)
+    return replace(metric, recognizer=recognizer, normalizer=arguments.normalizer)
+
+
+def _texts(
+    arguments: argparse.Namespace, versions: dict[str, tuple[Path, Sequence[Metric]]]
+) -> dict[str, Any]:
+    """Diversity, and perplexity where there is a text model, of what was heard, by version."""
+    model = None
+    if arguments.text_model is not None:
+        if not arguments.text_model.is_file():
+            raise ValueError(f"expected a file of text, got {arguments.text_model}")
+        lines = arguments.text_model.read_text(encoding="utf-8").splitlines()
+        model = train_word_model(lines)
+    texts = {}
+    for name, (folder, metrics) in versions.items():
+        heard = next((m.info.id for m in metrics if isinstance(m, WerMetric)), None)
+        if heard is not None:
+            texts[name] = text_figures(transcripts_of(folder, heard), model)
+    return texts

@@ -1,0 +1,1 @@
+"""Pairs of recordings of which a language model should prefer one."""

@@ -1,0 +1,1 @@
+"""Metrics of recordings, one family a file, and the registry that names them."""

@@ -1,0 +1,164 @@
+"""How generated speech is delivered: its length, its silence, runaways and loops."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from eval.protocols import FigureInfo, Item, MetricError, MetricInfo, Score
+from eval.sound import checked
+
+from .lag import shared
+from .repetition import looped_audio, looped_codes
+
+# Speech at a slow 12 characters a second, spaces counted, and half a second around it.
+CHARACTERS_PER_SECOND = 12.0
+MARGIN_SECONDS = 0.5
+RUNAWAY_FACTOR = 2.5
+FRAME_SECONDS = 0.02
+SILENCE_DB = 40.0
+SILENCE_FLOOR_DB = -60.0
+
+
+@dataclass(frozen=True, eq=False)
+class GenerationRecord:
+    """What a generator said of one utterance.
+
+    Args:
+        truncated: It was cut at its longest instead of ending by itself; None where not said.
+        codes: (L,) or (K, L) integers it made; None where not kept.
+        frame_rate: Frames of codes a second; 0 without codes.
+    """
+
+    truncated: bool | None = None
+    codes: np.ndarray | None = None
+    frame_rate: float = 0.0
+
+
+def silent_frames(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Which frames of 20 ms of a waveform (T,) are silent, (L,) bool.
+
+    Silent is 40 dB below the loud ones (95th percentile of the level), or below -60 dB.
+    """
+    size = max(1, round(FRAME_SECONDS * sample_rate))
+    frames = np.asarray(waveform, dtype=np.float64)[: len(waveform) // size * size]
+    power = (frames.reshape(-1, size) ** 2).mean(axis=1)
+    level = 10.0 * np.log10(np.maximum(power, 1e-12))
+    if not level.size:
+        return np.zeros(0, dtype=bool)
+    return level < max(float(np.quantile(level, 0.95)) - SILENCE_DB, SILENCE_FLOOR_DB)
+
+
+def expected_seconds(text: str) -> float:
+    """Length a slow speaker needs for a text."""
+    return MARGIN_SECONDS + len(" ".join(text.split())) / CHARACTERS_PER_SECOND
+
+
+@dataclass(frozen=True, eq=False)
+class DeliveryMetric:
+    """Silence, runaway and repetition of generated speech.
+
+    Args:
+        records: What the generator said, by item id. Without a record a runaway is told by its
+            length and a loop by its sound; the id says which of the two it was.
+    """
+
+    records: Mapping[str, GenerationRecord] = field(default_factory=dict)
+
+    @property
+    def info(self) -> MetricInfo:
+        """Identity; see `Metric`."""
+        return MetricInfo(
+            id=f"delivery.{'record' if self.records else 'audio'}1",
+            definition="silence_share: frames of 20 ms more than 40 dB under the loud ones; "
+            "pause: the longest run of them in s; runaway: cut at its longest by the generator's "
+            f"record where there is one, else longer than {RUNAWAY_FACTOR} times "
+            f"{MARGIN_SECONDS} s + characters / {CHARACTERS_PER_SECOND:g}; repeated: a stretch of "
+            "at most 2 s said 3 times in succession or more, for 1 s or more (codes of the record, "
+            "else correlation of log-mels above 0.93); looped_share: time within such loops",
+            needs=frozenset({"estimate"}),
+            figures=(
+                FigureInfo("silence_share", "%"),
+                FigureInfo("pause", "s"),
+                FigureInfo("runaway", "%", False),
+                FigureInfo("repeated", "%", False),
+                FigureInfo("looped_share", "%", False),
+            ),
+        )
+
+    def prepare(self) -> None:
+        """Nothing to load."""
+
+    def score(self, item: Item) -> Score:
+        """The shares (0 to 1), 1.0 or 0.0 for runaway and repeated; see `Metric`.
+
+        `runaway` is None where neither a record nor a text tells.
+        """
+        if item.estimate is None:
+            raise MetricError("expected an estimate, got none")
+        samples = checked(item.estimate, item.sample_rate, "estimate", min_duration=0.1)
+        record = self.records.get(item.id, GenerationRecord())
+        silent = silent_frames(samples, item.sample_rate)
+        if record.codes is not None:
+            loops = looped_codes(record.codes, record.frame_rate)
+        else:
+            loops = shared(item, "loops", lambda: looped_audio(samples, item.sample_rate))
+        seconds = samples.size / item.sample_rate
+        return Score(
+            {
+                "silence_share": float(silent.mean()),
+                "pause": _longest(silent) * FRAME_SECONDS,
+                "runaway": _runaway(record, seconds, item.text),
+                "repeated": float(loops.any()),
+                "looped_share": float(loops.mean()) if loops.size else 0.0,
+                "num_seconds": seconds,
+            }
+        )
+
+
+def _runaway(record: GenerationRecord, seconds: float, text: str) -> float | None:
+    """1.0 where speech did not end in time, None where nothing tells."""
+    if record.truncated is not None:
+        return float(record.truncated)
+    return float(seconds > RUNAWAY_FACTOR * expected_seconds(text)) if text.strip() else None
+
+
+def _longest(flags: np.ndarray) -> int:
+    """Length of the longest run of True."""
+    longest = current = 0
+    for flag in flags:
+        current = current + 1 if flag else 0
+        longest = max(longest, current)
+    return longest
+
+
+@dataclass(frozen=True)
+class DurationMetric:
+    """Length of generated speech beside that of a recording of the same text."""
+
+    @property
+    def info(self) -> MetricInfo:
+        """Identity; see `Metric`."""
+        return MetricInfo(
+            id="duration.v1",
+            definition="duration_ratio: length of the estimate over that of the reference, from "
+            "the first to the last frame that is not silent in each; total_ratio: whole lengths",
+            needs=frozenset({"reference", "estimate"}),
+            figures=(FigureInfo("duration_ratio"), FigureInfo("total_ratio")),
+        )
+
+    def prepare(self) -> None:
+        """Nothing to load."""
+
+    def score(self, item: Item) -> Score:
+        """Both ratios; see `Metric`."""
+        lengths, wholes = [], []
+        for what, waveform in (("estimate", item.estimate), ("reference", item.reference)):
+            if waveform is None:
+                raise MetricError(f"expected a waveform as {what}, got none")
+            samples = checked(waveform, item.sample_rate, what, min_duration=0.1)
+            loud = np.flatnonzero(~silent_frames(samples, item.sample_rate))
+            lengths.append(float(loud[-1] - loud[0] + 1))
+            wholes.append(float(samples.size))
+        ratios = (lengths[0] / lengths[1], wholes[0] / wholes[1])
+        return Score(dict(zip(("duration_ratio", "total_ratio"), ratios, strict=True)))

@@ -1,0 +1,229 @@
+"""Every metric by its family name, those of other packages included, and whether it can run here.
+
+Another package adds metrics by an entry point of the group `hh_slm.metrics`, whose name is the
+family name and whose value is called without arguments and returns a `Metric`.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, entry_points, version
+
+from eval.protocols import Metric
+from eval.weights import find_weight, weight_digest, weight_obstacle
+
+from .asr_pocketsphinx import PocketSphinxRecognizer
+from .asr_whisper import WhisperRecognizer
+from .crepe import CrepePitchMetric
+from .duration import DeliveryMetric, DurationMetric
+from .mel_distance import MelCepstralMetric, SiSdrMetric
+from .mos import DistillMosMetric, DnsMosMetric
+from .pesq_visqol import PesqMetric, VisqolMetric
+from .pitch import PitchMetric
+from .prosody import ProsodyMetric
+from .speaker_encoders import ResemblyzerEncoder, WavLMSpeakerEncoder
+from .speaker_similarity import SimilarityMetric
+from .stoi import MelDistanceMetric, StoiMetric
+from .utmos import UtmosMetric
+from .wer import WerMetric
+
+Factory = Callable[[], Metric]
+ENTRY_POINTS = "hh_slm.metrics"
+
+METRICS: dict[str, Factory] = {
+    "stoi": lambda: StoiMetric(),
+    "estoi": lambda: StoiMetric(extended=True),
+    "mel_l1": lambda: MelDistanceMetric(),
+    "mcd_mel": lambda: MelCepstralMetric(),
+    "si_sdr": lambda: SiSdrMetric(),
+    "pitch": lambda: PitchMetric(),
+    "pitch_crepe": lambda: CrepePitchMetric(),
+    "delivery": lambda: DeliveryMetric(),
+    "duration": lambda: DurationMetric(),
+    "prosody": lambda: ProsodyMetric(),
+    "pesq": lambda: PesqMetric(),
+    "visqol": lambda: VisqolMetric(),
+    "dnsmos": lambda: DnsMosMetric(),
+    "dnsmos_original": lambda: DnsMosMetric("reference"),
+    "distillmos": lambda: DistillMosMetric(),
+    "distillmos_original": lambda: DistillMosMetric("reference"),
+    "utmos22": lambda: UtmosMetric(),
+    "utmos22_original": lambda: UtmosMetric("reference"),
+    "speaker_sim": lambda: SimilarityMetric(ResemblyzerEncoder()),
+    "speaker_sim_prompt": lambda: SimilarityMetric(ResemblyzerEncoder(), "prompt"),
+    "wavlm_sim": lambda: SimilarityMetric(WavLMSpeakerEncoder(), family="wavlm_sim"),
+    "wavlm_sim_prompt": lambda: SimilarityMetric(
+        WavLMSpeakerEncoder(), "prompt", family="wavlm_sim"
+    ),
+    "wer": lambda: WerMetric(PocketSphinxRecognizer()),
+    "wer_original": lambda: WerMetric(PocketSphinxRecognizer(), part="reference"),
+    "wer_whisper": lambda: WerMetric(WhisperRecognizer(), family="wer_whisper"),
+    "wer_whisper_original": lambda: WerMetric(
+        WhisperRecognizer(), part="reference", family="wer_whisper"
+    ),
+}
+# What a reconstruction is scored by: needs the packages of the extra `eval` and no weights.
+RECONSTRUCTION = ("stoi", "estoi", "mel_l1", "mcd_mel", "pitch")
+# What is added where it can run; what cannot is named in the run record.
+WHERE_READY = ("speaker_sim",)
+INTELLIGIBILITY = ("wer_original", "wer")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Metrics that will be scored, and the names that cannot be, each with its reasons."""
+
+    metrics: list[Metric]
+    skipped: dict[str, list[str]]
+
+
+def all_metrics() -> dict[str, Factory]:
+    """Factories by family name: ours, then those of entry points, loaded when called.
+
+    Raises:
+        ValueError: Two packages, or one and we, give a metric of the same name.
+    """
+    found = dict(METRICS)
+    for entry in entry_points(group=ENTRY_POINTS):
+        if entry.name in found:
+            raise ValueError(
+                f"expected each metric name once, got {entry.name!r} again from {entry.value}"
+            )
+        found[entry.name] = lambda entry=entry: entry.load()()
+    return found
+
+
+def make_metrics(names: Iterable[str]) -> list[Metric]:
+    """Metrics by family name ("stoi") or full id ("stoi.pystoi04"), in the order given.
+
+    Raises:
+        ValueError: A name that is neither.
+    """
+    factories, wanted = all_metrics(), list(names)
+    made = {name: factories[name]() for name in wanted if name in factories}
+    if len(made) < len(set(wanted)):
+        for metric in [factory() for factory in factories.values()]:
+            made.setdefault(metric.info.id, metric)
+    unknown = [name for name in wanted if name not in made]
+    if unknown:
+        raise ValueError(f"expected metrics of {sorted(factories)}, got {unknown}")
+    return [made[name] for name in wanted]
+
+
+def select_metrics(
+    text: str | None,
+    default: Sequence[str],
+    *,
+    where_ready: Sequence[str] = (),
+    skip_unavailable: bool = False,
+) -> Selection:
+    """Metrics of a comma-separated choice.
+
+    Args:
+        text: Names; "-name" drops one, "default" stands for the default set, which is also what
+            a choice of nothing but drops begins with. None for the default set.
+        default: Names that must be able to run.
+        where_ready: Names of the default set that are left out where they cannot run.
+        skip_unavailable: Leave out whatever cannot run, not only those.
+
+    Raises:
+        ValueError: An unknown name, a metric asked for that cannot run, or none left.
+    """
+    parts = [part.strip() for part in (text or "default").split(",") if part.strip()]
+    dropped = {part[1:] for part in parts if part.startswith("-")}
+    named = [part for part in parts if not part.startswith("-")] or ["default"]
+    chosen: dict[str, bool] = {}
+    for name in named:
+        if name == "default":
+            chosen |= {each: True for each in default if each not in chosen}
+            chosen |= {each: False for each in where_ready if each not in chosen}
+        else:
+            chosen[name] = True
+    unknown = sorted(dropped - chosen.keys())
+    if unknown:
+        raise ValueError(f"expected to drop one of {sorted(chosen)}, got {unknown}")
+    names = [name for name in chosen if name not in dropped]
+    metrics, skipped = [], {}
+    for name, metric in zip(names, make_metrics(names), strict=True):
+        reasons = obstacles(metric)
+        if reasons and (skip_unavailable or not chosen[name]):
+            skipped[name] = reasons
+        else:
+            metrics.append(metric)
+    require_ready(metrics)
+    return Selection(metrics, skipped)
+
+
+def installed_packages(metric: Metric) -> dict[str, str | None]:
+    """Version of each package a metric is tied to, None where it is not installed."""
+    found: dict[str, str | None] = {}
+    for package, _ in metric.info.packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def used_packages(metrics: Sequence[Metric]) -> dict[str, str | None]:
+    """Versions of everything metrics compute with, by package."""
+    base = {name: version(name) for name in ("numpy", "scipy", "soundfile", "soxr")}
+    for metric in metrics:
+        base |= installed_packages(metric)
+    return dict(sorted(base.items()))
+
+
+def used_weights(metric: Metric) -> dict[str, str | None]:
+    """SHA-256 of each weight of a metric, None where it is missing."""
+    paths = {spec.name: find_weight(spec) for spec in metric.info.weights}
+    return {name: weight_digest(path) if path else None for name, path in paths.items()}
+
+
+def obstacles(metric: Metric) -> list[str]:
+    """Why a metric cannot run here and what mends it; empty when it can."""
+    found = installed_packages(metric)
+    reasons = []
+    for package, prefix in metric.info.packages:
+        installed = found[package]
+        if installed is None:
+            plain = f"pip install '{package}=={prefix}*'" if prefix else f"pip install {package}"
+            remedy = metric.info.install or plain
+            reasons.append(f"package {package} is missing: {remedy}")
+        elif not installed.startswith(prefix):
+            reasons.append(f"expected {package} {prefix}x, got {installed}: the id names {prefix}x")
+    weights = [weight_obstacle(spec) for spec in metric.info.weights]
+    return [*reasons, *(reason for reason in weights if reason)]
+
+
+def status(metric: Metric) -> str:
+    """One of "ready", "package missing" and "weight missing"."""
+    if not obstacles(metric):
+        return "ready"
+    missing = any(weight_obstacle(spec) for spec in metric.info.weights)
+    whole = all(
+        (installed or "").startswith(prefix)
+        for (_, prefix), installed in zip(
+            metric.info.packages, installed_packages(metric).values(), strict=True
+        )
+    )
+    return "weight missing" if missing and whole else "package missing"
+
+
+def require_ready(metrics: Sequence[Metric]) -> None:
+    """Refuses metrics that cannot run, before any audio is read.
+
+    Raises:
+        ValueError: No metric, an id twice, or a metric that is not ready.
+    """
+    ids = [metric.info.id for metric in metrics]
+    if not ids or len(set(ids)) != len(ids):
+        raise ValueError(f"expected at least one metric and every id once, got {ids}")
+    for metric in metrics:
+        reasons = obstacles(metric)
+        if reasons:
+            family, other = metric.info.id.split(".")[0], metric.info.alternative
+            ways = f"leave it out of --metrics (the default set without it: --metrics=-{family})"
+            ways += ", or leave out all such: --skip-unavailable"
+            instead = f"; it runs offline instead: {other}" if other else ""
+            raise ValueError(
+                f"metric {metric.info.id} cannot run: {'; '.join(reasons)}. Or {ways}{instead}"
+            )

@@ -1,0 +1,146 @@
+"""Whether a copy keeps the voice: cosine of speaker vectors, between its floor and ceiling.
+
+A cosine means nothing by itself: between strangers it is far above 0, within a voice below 1. The
+band of the corpus at hand stands beside every mean.
+"""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from eval.protocols import FigureInfo, Item, MetricError, MetricInfo, Need, Score, ScoredItem
+from eval.sound import checked, resampled
+
+from .lag import shared
+from .speaker_encoders import RATE, SpeakerEncoder
+
+Against = Literal["reference", "prompt"]
+# Clips compared with each other at most; pairs grow with the square.
+MOST_CLIPS = 2000
+
+
+@dataclass(frozen=True)
+class SimilarityMetric:
+    """Cosine of the speaker vectors of the estimate and of a recording of the voice.
+
+    Args:
+        encoder: Maps waveforms to vectors.
+        against: "reference" for reconstruction; "prompt" for speech in the voice of a prompt.
+        family: Begins the id; "_prompt" is added for prompts.
+    """
+
+    encoder: SpeakerEncoder
+    against: Against = "reference"
+    family: str = "speaker_sim"
+
+    @property
+    def info(self) -> MetricInfo:
+        """Identity; see `Metric`."""
+        needs: frozenset[Need] = frozenset({"estimate", self.against})
+        return MetricInfo(
+            id=f"{self._name}.{self.encoder.id}",
+            definition=f"cosine of {self.encoder.id} speaker vectors of the estimate and the "
+            f"{self.against} at 16 kHz, silence not cut; band: cosines of different "
+            f"{self.against}s of one speaker and of two, by the speakers named",
+            needs=needs,
+            figures=(FigureInfo(self._name, higher_is_better=True),),
+            sample_rate=RATE,
+            packages=self.encoder.packages,
+            weights=self.encoder.weights,
+            alternative=self.encoder.alternative,
+            is_large=self.encoder.is_large,
+        )
+
+    @property
+    def _name(self) -> str:
+        """Family of the id, also the figure's name."""
+        return self.family if self.against == "reference" else f"{self.family}_prompt"
+
+    def prepare(self) -> None:
+        """Loads the encoder."""
+        self.encoder.prepare()
+
+    def score(self, item: Item) -> Score:
+        """The cosine, from -1 to 1; see `Metric`. Keeps the recording's vector for the band."""
+        ours = self._voice(item, "estimate")
+        theirs = self._voice(item, self.against)
+        packed = base64.b64encode(theirs.astype("<f2").tobytes()).decode()
+        return Score({self._name: float(ours @ theirs)}, stored={"voice": packed})
+
+    def _voice(self, item: Item, part: str) -> np.ndarray:
+        """Vector of one waveform of the item, computed once for all metrics of this encoder."""
+        waveform = getattr(item, part)
+        if waveform is None:
+            raise MetricError(f"expected a waveform as {part}, got none")
+
+        def compute() -> np.ndarray:
+            samples = checked(waveform, item.sample_rate, part)
+            return self.encoder.embed(resampled(samples, item.sample_rate, RATE))
+
+        return shared(item, ("voice", self.encoder.id, part), compute)
+
+    def corpus(self, items: Sequence[ScoredItem]) -> dict[str, Any]:
+        """Band of the corpus: how alike one speaker's recordings are, and those of two.
+
+        Returns:
+            {"same_speaker": {"mean", "p5", "p95", "pairs"}, "different_speaker": likewise,
+            "equal_error_rate", "threshold"}, numbers None where there is no pair; the threshold
+            is the cosine at which as many pairs of one speaker fall below as of two rise above.
+        """
+        return speaker_band(
+            [item.score.stored["voice"] for item in items], [item.speaker for item in items]
+        )
+
+
+def speaker_band(voices: Sequence[str], speakers: Sequence[str]) -> dict[str, Any]:
+    """Cosines within and between speakers; see `SimilarityMetric.corpus`.
+
+    Args:
+        voices: Base64 of float16 vectors (D,). One that occurs twice is the same recording and
+            counts once.
+        speakers: Names, "" where unknown: such clips are left out.
+    """
+    known = dict.fromkeys((v, s) for v, s in zip(voices, speakers, strict=True) if s)
+    # Spread over the corpus, so that a large one is not judged by its first speakers.
+    picked = list(known)[:: max(1, -(-len(known) // MOST_CLIPS))]
+    same = different = np.zeros(0)
+    if picked:
+        decoded = [np.frombuffer(base64.b64decode(voice), "<f2") for voice, _ in picked]
+        vectors = np.stack(decoded).astype(np.float64)
+        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        names = np.array([speaker for _, speaker in picked])
+        first, second = np.triu_indices(len(picked), k=1)
+        cosines, alike = (vectors @ vectors.T)[first, second], names[first] == names[second]
+        same, different = cosines[alike], cosines[~alike]
+    rate, threshold = equal_error(same, different)
+    return {
+        "same_speaker": _spread(same),
+        "different_speaker": _spread(different),
+        "equal_error_rate": rate,
+        "threshold": threshold,
+    }
+
+
+def equal_error(same: np.ndarray, different: np.ndarray) -> tuple[float, float] | tuple[None, None]:
+    """Error rate and cosine where misses and false alarms meet; None without pairs of both."""
+    if not same.size or not different.size:
+        return None, None
+    same, different = np.sort(same), np.sort(different)
+    candidates = np.unique(np.concatenate((same, different)))
+    misses = np.searchsorted(same, candidates, side="left") / same.size
+    alarms = 1.0 - np.searchsorted(different, candidates, side="left") / different.size
+    best = int(np.argmin(np.abs(misses - alarms)))
+    return round(float(misses[best] + alarms[best]) / 2.0, 4), round(float(candidates[best]), 4)
+
+
+def _spread(cosines: np.ndarray) -> dict[str, float | int | None]:
+    """Mean and quantiles of cosines (N,)."""
+    if not cosines.size:
+        return {"mean": None, "p5": None, "p95": None, "pairs": 0}
+    low, high = np.quantile(cosines, [0.05, 0.95])
+    numbers = {"mean": float(cosines.mean()), "p5": float(low), "p95": float(high)}
+    # Four digits: vectors are kept in half precision.
+    return {**{k: round(v, 4) for k, v in numbers.items()}, "pairs": int(cosines.size)}

@@ -1,0 +1,225 @@
+"""Which tokenizer does a language model learn best? The table and curves of a comparison.
+
+A comparison is a folder with run.json (budget and provenance) and, for every tokenizer,
+<name>/result.json and <name>/curve.jsonl ({"step", "audio_seconds", "bits_per_second"}).
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eval.files import json_text, read_json_lines, write_whole
+
+from .line_chart import number_text
+
+RESULT, CURVE, RUN = "result.json", "curve.jsonl", "run.json"
+Result = dict[str, Any]
+
+# Heading, key of a result, digits; the columns that only describe.
+COSTS = (
+    ("tokens/s", "tokens_per_second", 1),
+    ("codes used", "codes_used", 0),
+    ("perplexity", "perplexity", 0),
+    ("raw bit/s", "raw_bitrate", 0),
+    ("LM bit/s ↓", "bits_per_second", 1),
+    ("given the text", "bits_per_second_given_text", 1),
+    ("unigram", "unigram_bits_per_second", 1),
+    ("bigram", "bigram_bits_per_second", 1),
+    ("removed by the LM", "share_removed", None),
+    ("beyond the bigram", "share_beyond_bigram", None),
+)
+SPEEDS = (
+    ("parameters", "parameters", 0),
+    ("tokens trained", "tokens_trained", 0),
+    ("s of speech trained", "audio_seconds_trained", 0),
+    ("s of training", "train_seconds", 0),
+    ("RTF encode", "rtf_encode", 3),
+    ("RTF decode", "rtf_decode", 3),
+    ("RTF generate", "rtf_generate", 3),
+)
+
+# Figures that the picture may show against bits a second, and whether higher is better; the first
+# that was measured is shown.
+QUALITY = {"stoi": True, "mel_l1": False}
+
+READING = """How to read it:
+
+- **bit/s** is what the language model needs to write down a second of speech in this tokenizer's
+  codes; it is the one likelihood that can be compared across token rates and codebook sizes.
+- **It rewards a tokenizer for throwing speech away**: one that always gives the same code costs
+  0 bit/s. So it says nothing without the resynthesis figures in the same row; a tokenizer is
+  better learnt only if it costs less *and* resynthesises no worse, or resynthesises better for
+  the same bits.
+- **removed by the LM** is 1 - LM / raw, the share of the code rate that was predictable;
+  **beyond the bigram** is 1 - LM / bigram: what is learnt from more than the last code.
+- The n-gram references are trained on the same train codes and charged on the same valid codes;
+  with few codes of a large codebook they stay far above what more data would give.
+- **Not comparable** between rows: loss, perplexity or accuracy a token. A token stands for another
+  length of speech and is one of another number of entries in each row; halving the token rate
+  doubles the loss a token for the same knowledge.
+- The budget is the same in seconds of speech, optimizer steps and layers, not in operations: more
+  tokens a second cost more time (s of training), and a larger codebook more embedding parameters.
+"""
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """What `render` wrote: the Markdown, its file, and the picture (None without matplotlib)."""
+
+    markdown: str
+    page: Path
+    picture: Path | None
+
+
+def read_results(run: Path | str) -> list[Result]:
+    """Results of a comparison, the cheapest stream first.
+
+    Raises:
+        ValueError: No comparison, or none of its tokenizers is done.
+    """
+    run = Path(run)
+    if not (run / RUN).is_file():
+        raise ValueError(f"expected a folder of recipes.comparisons.adapt with {RUN}, got {run}")
+    found = []
+    for path in sorted(run.glob(f"*/{RESULT}")):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        result["curve"] = read_json_lines(path.parent / CURVE)
+        found.append(result)
+    if not found:
+        raise ValueError(f"expected {run} to hold at least one finished tokenizer, got none")
+    return sorted(found, key=lambda result: result["bits_per_second"])
+
+
+def render(run: Path | str) -> Rendered:
+    """Write adapt.md, adapt.json and adapt.png from the results that are there.
+
+    Raises:
+        ValueError: As `read_results`.
+    """
+    run = Path(run)
+    results = read_results(run)
+    about = json.loads((run / RUN).read_text(encoding="utf-8"))
+    picture = draw_curves(results, run / "adapt.png")
+    text = to_markdown(results, about, picture)
+    write_whole(run / "adapt.json", json_text({**about, "results": results}))
+    page = write_whole(run / "adapt.md", text)
+    return Rendered(text, page, picture)
+
+
+def to_markdown(results: Sequence[Result], about: dict[str, Any], picture: Path | None) -> str:
+    """Tables of likelihood, quality and cost, how to read them, and what they rest on."""
+    parts = [about["title"], "", *table(COSTS, results), ""]
+    for part, title in (
+        ("resynthesis", "Resynthesis of valid clips from their codes, no language model:"),
+        ("generation", "Speech of valid texts by the language model:"),
+    ):
+        lines = figure_table(part, results)
+        if lines:
+            parts += [title, "", *lines, ""]
+    parts += ["Cost:", "", *table(SPEEDS, results), ""]
+    if picture is not None:
+        parts += [f"![bits a second of speech against speech trained on]({picture.name})", ""]
+    parts += [READING, *(f"{key}: {value}" for key, value in about["provenance"].items())]
+    return "\n".join(parts) + "\n"
+
+
+def table(columns: Sequence[tuple[str, str, int | None]], results: Sequence[Result]) -> list[str]:
+    """Lines of a Markdown table; shares have no digits and are shown in per cent."""
+    head = ["tokenizer", *(heading for heading, _, _ in columns)]
+    lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
+    for result in results:
+        cells = [_number(result.get(key), digits) for _, key, digits in columns]
+        lines.append(f"| {' | '.join([result['name'], *cells])} |")
+    return lines
+
+
+def figure_table(part: str, results: Sequence[Result]) -> list[str]:
+    """Figures of metrics, with intervals; [] where no result has any."""
+    names = list(dict.fromkeys(name for result in results for name in result.get(part) or {}))
+    if not names:
+        return []
+    heads = []
+    for name in names:
+        figure = next(result[part][name] for result in results if name in (result[part] or {}))
+        heads.append(name + {True: " ↑", False: " ↓", None: ""}[figure["higher_is_better"]])
+    head = ["tokenizer", *heads]
+    lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
+    for result in results:
+        cells = [_figure((result.get(part) or {}).get(name)) for name in names]
+        lines.append(f"| {' | '.join([result['name'], *cells])} |")
+    return lines
+
+
+def draw_curves(results: Sequence[Result], path: Path) -> Path | None:
+    """Bits a second against speech trained on, a line a tokenizer; dashes: its bigram.
+
+    Beside it bits a second against the quality of the resynthesis, by the first of `QUALITY`
+    that was measured.
+
+    Returns:
+        The PNG, or None where matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        return None
+    shown, quality = _quality(results)
+    figure = Figure(figsize=(10 if shown else 6, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, 2 if shown else 1, squeeze=False)[0]
+    for number, result in enumerate(results):
+        color = f"C{number}"
+        x = [row["audio_seconds"] / 60 for row in result["curve"]]
+        y = [row["bits_per_second"] for row in result["curve"]]
+        axes[0].plot(x, y, marker=".", color=color, label=result["name"])
+        axes[0].axhline(result["bigram_bits_per_second"], color=color, ls="--", lw=0.7, alpha=0.6)
+        if result["name"] in quality:
+            place = (result["bits_per_second"], quality[result["name"]])
+            axes[1].scatter(*place, color=color, label=result["name"])
+    axes[0].set(xlabel="minutes of speech trained on", ylabel="bit/s on valid (dashed: bigram)")
+    axes[0].set_ylim(bottom=0)
+    if shown:
+        better = "higher" if QUALITY[shown] else "lower"
+        axes[1].set(xlabel="bit/s on valid", ylabel=f"{shown} of the resynthesis, {better}: better")
+        axes[1].set_xlim(left=0)
+        axes[1].margins(0.15)
+    axes[-1].legend()
+    partial = path.with_name(f".{path.name}.partial.png")
+    figure.savefig(partial, dpi=120)
+    partial.replace(path)
+    return path
+
+
+def _quality(results: Sequence[Result]) -> tuple[str, dict[str, float]]:
+    """First of `QUALITY` that any resynthesis has, and its value by tokenizer; "" for none."""
+    for name in QUALITY:
+        values = {
+            result["name"]: result["resynthesis"][name]["value"]
+            for result in results
+            if (result.get("resynthesis") or {}).get(name, {}).get("value") is not None
+        }
+        if values:
+            return name, values
+    return "", {}
+
+
+def _number(value: float | None, digits: int | None) -> str:
+    """A number, a share in per cent, or a dash."""
+    if value is None:
+        return "-"
+    return number_text(value, unit="%") if digits is None else number_text(value, digits=digits)
+
+
+def _figure(figure: dict[str, Any] | None) -> str:
+    """Value with its interval; failed clips are said."""
+    if figure is None or figure["value"] is None:
+        return "-"
+    unit = figure["unit"]
+    text = number_text(figure["value"], unit=unit)
+    if figure.get("ci95"):
+        low, high = (number_text(end, unit="%" if unit == "%" else "") for end in figure["ci95"])
+        text += f" ({low} to {high})"
+    return text + (f", {figure['n_failed']} failed" if figure.get("n_failed") else "")

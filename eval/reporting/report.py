@@ -1,0 +1,255 @@
+"""A report as one HTML file that opens offline: tables, charts, pictures and players inside."""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+
+import numpy as np
+
+from eval.files import write_whole
+
+from .html import page
+from .line_chart import Curve, curve_svg, number_text
+from .media import audio_uri, mel_peak, mel_picture_uri
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number in a table.
+
+    Args:
+        value: None shows a dash.
+        low: Lower end of its interval, None for no interval.
+        high: Upper end.
+        unit: "%" shows fractions in per cent.
+        digits: Decimals, None for as many as matter.
+        note: Small print below, such as "40 of 40".
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    unit: str = ""
+    digits: int | None = None
+    note: str = ""
+
+
+Cell = str | int | float | None | Estimate
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells under column names; the first column names the row.
+
+    Args:
+        title: Heading.
+        columns: Names, the first for the row names.
+        rows: Cells, as many as columns in each.
+        note: A sentence below.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        """Checks that rows fit the columns."""
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(
+                    f"table {self.title!r}: expected {len(self.columns)} cells, got {len(row)}"
+                )
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """One utterance to look at and listen to.
+
+    Args:
+        id: Its name.
+        text: What is said, "" when unknown.
+        notes: Further lines by name, such as {"heard": "...", "STOI": "0.91"}.
+        audio: (waveform (T,) float in [-1, 1], sample rate in Hz) by label, in the order shown:
+            "original", "reconstructed", "generated". They share time and colour scales.
+    """
+
+    id: str
+    text: str = ""
+    notes: dict[str, str] = field(default_factory=dict)
+    audio: dict[str, tuple[np.ndarray, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Something that was to be measured or made and was not."""
+
+    id: str
+    where: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything on the page; empty parts are left out.
+
+    Args:
+        title: Heading and name of the page.
+        subtitle: A sentence under it.
+        failures: Shown first.
+        tables: Headline figures.
+        curves: Training curves, codebook ranks.
+        clips: Pictures and players.
+        provenance: What was run: command, commit, hardware, date, ... by name.
+    """
+
+    title: str
+    subtitle: str = ""
+    failures: Sequence[Failure] = ()
+    tables: Sequence[Table] = ()
+    curves: Sequence[Curve] = ()
+    clips: Sequence[Clip] = ()
+    provenance: dict[str, str] = field(default_factory=dict)
+
+
+def render_report(report: Report) -> str:
+    """The report as HTML text without any reference to another file or host."""
+    tables = [_section(table.title, _table(table)) for table in report.tables if table.rows]
+    sections = [
+        _section("Failures", _failures(report.failures)),
+        f'<div class="tables">{"".join(tables)}</div>' if tables else "",
+        _section("Curves", _curves(report.curves)),
+        _section("Clips", "".join(_clip(clip) for clip in report.clips)),
+        _section("How this was made", _provenance(report.provenance)),
+    ]
+    return page(report.title, report.subtitle, "".join(sections))
+
+
+def write_report(report: Report, path: Path | str) -> Path:
+    """Writes the report whole or not at all, and returns its path."""
+    return write_whole(Path(path), render_report(report))
+
+
+def _section(title: str, body: str) -> str:
+    """A titled part of the page, "" without a body."""
+    return f"<section><h2>{escape(title)}</h2>{body}</section>" if body else ""
+
+
+def _failures(failures: Sequence[Failure]) -> str:
+    """What failed and why; places where an item failed for one reason share a line."""
+    if not failures:
+        return ""
+    places: dict[tuple[str, str], list[str]] = {}
+    for failure in failures:
+        places.setdefault((failure.id, failure.reason), []).append(failure.where)
+    entries = "".join(
+        f"<li><strong>{escape(name)}</strong> {escape(reason)} "
+        f"<small>{escape(', '.join(dict.fromkeys(where)))}</small></li>"
+        for (name, reason), where in places.items()
+    )
+    items = len({failure.id for failure in failures})
+    head = f"Missing from the figures below: {len(failures)} scores, items: {items}."
+    return f'<div class="alert"><p>{head}</p><ul>{entries}</ul></div>'
+
+
+_WORDS = ' class="words"'
+
+
+def _table(table: Table) -> str:
+    """A table that scrolls sideways within itself on a narrow screen."""
+    words = [all(isinstance(row[n], str) for row in table.rows) for n in range(len(table.columns))]
+    head = "".join(
+        f'<th scope="col"{_WORDS if is_words else ""}>{escape(name)}</th>'
+        for name, is_words in zip(table.columns, words, strict=True)
+    )
+    body = "".join(
+        f'<tr><th scope="row">{_cell(row[0])}</th>'
+        + "".join(f"<td{_align(cell)}>{_cell(cell)}</td>" for cell in row[1:])
+        + "</tr>"
+        for row in table.rows
+    )
+    note = f'<p class="note">{escape(table.note)}</p>' if table.note else ""
+    return (
+        f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+        f"</div>{note}"
+    )
+
+
+def _align(cell: Cell) -> str:
+    """Text goes left; numbers go right, the default of the style sheet."""
+    return _WORDS if isinstance(cell, str) else ""
+
+
+def _cell(cell: Cell) -> str:
+    """HTML of a cell."""
+    if isinstance(cell, str):
+        # A narrow screen may break long names where their words join.
+        return re.sub(r"_|\.(?=[a-z])", r"\g<0><wbr>", escape(cell))
+    estimate = cell if isinstance(cell, Estimate) else Estimate(cell)
+    if estimate.value is None or not math.isfinite(estimate.value):
+        main = "-"
+    else:
+        main = number_text(estimate.value, unit=estimate.unit, digits=estimate.digits)
+    small = []
+    if estimate.low is not None and estimate.high is not None:
+        ends = [
+            number_text(end, unit=estimate.unit, digits=estimate.digits).removesuffix(estimate.unit)
+            for end in (estimate.low, estimate.high)
+        ]
+        small.append(f"{ends[0].strip()} … {ends[1].strip()}")
+    if estimate.note:
+        small.append(escape(estimate.note))
+    return escape(main) + "".join(f"<small>{line}</small>" for line in small)
+
+
+def _curves(curves: Sequence[Curve]) -> str:
+    """Charts side by side where there is room."""
+    figures = []
+    for curve in curves:
+        svg = curve_svg(curve)
+        if svg:
+            note = f'<p class="note">{escape(curve.note)}</p>' if curve.note else ""
+            figures.append(f"<figure><h3>{escape(curve.title)}</h3>{svg}{note}</figure>")
+    return f'<div class="charts">{"".join(figures)}</div>' if figures else ""
+
+
+def _clip(clip: Clip) -> str:
+    """One utterance: its text, then picture and player of every version."""
+    durations = [len(waveform) / rate for waveform, rate in clip.audio.values()]
+    usable = [a for a in clip.audio.values() if len(a[0]) and np.isfinite(a[0]).all()]
+    loudest = max((mel_peak(*audio) for audio in usable), default=0.0)
+    versions = []
+    for label, (waveform, rate) in clip.audio.items():
+        caption = f"{escape(label)} <small>{len(waveform) / rate:.2f} s</small>"
+        try:
+            picture = mel_picture_uri(waveform, rate, seconds=max(durations), loudest=loudest)
+            body = (
+                f'<img src="{picture}" alt="log-mel of {escape(label)}, {escape(clip.id)}">'
+                f'<audio controls preload="none" src="{audio_uri(waveform, rate)}"></audio>'
+            )
+        except ValueError as error:
+            body = f'<p class="bad">{escape(str(error))}</p>'
+        versions.append(f"<figure><figcaption>{caption}</figcaption>{body}</figure>")
+    text = f"<blockquote>{escape(clip.text)}</blockquote>" if clip.text else ""
+    notes = "".join(
+        f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in clip.notes.items()
+    )
+    lines = f"<dl>{notes}</dl>" if notes else ""
+    heading = f"<h3>{escape(clip.id)}</h3>"
+    return (
+        f'<article>{heading}{text}{lines}<div class="versions">{"".join(versions)}</div></article>'
+    )
+
+
+def _provenance(provenance: dict[str, str]) -> str:
+    """Command, commit, hardware, date and the like."""
+    if not provenance:
+        return ""
+    entries = "".join(
+        f"<dt>{escape(name)}</dt><dd><code>{escape(str(value))}</code></dd>"
+        for name, value in provenance.items()
+    )
+    return f"<dl>{entries}</dl>"

@@ -1,0 +1,202 @@
+"""Parts of a report made from scored folders."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eval.files import read_json_lines
+from eval.scoring.summary import item_rows, read_summary
+
+from .charts import similarity_charts
+from .line_chart import Curve, Series, number_text
+from .report import Cell, Clip, Estimate, Failure, Report, Table
+
+ARROWS = {True: "↑", False: "↓", None: ""}
+
+
+def figure_cell(figure: dict[str, Any] | None) -> Cell:
+    """A summary's figure as a table cell with its interval and, unless all, how many it rests on.
+
+    A pooled rate carries the mean over items below it; a figure that is None gives a dash.
+    """
+    if figure is None:
+        return None
+    low, high = figure["ci95"] or (None, None)
+    notes = []
+    if figure["aggregate"] == "pooled" and figure["mean"] is not None:
+        notes.append(f"mean {number_text(figure['mean'], unit=figure['unit'])}")
+    if figure["n_ok"] != figure["n_expected"]:
+        notes.append(f"{figure['n_ok']} of {figure['n_expected']}")
+    return Estimate(figure["value"], low, high, figure["unit"], note=", ".join(notes))
+
+
+def summary_table(
+    title: str, summaries: dict[str, dict[str, Any]], *, note: str = "", row_name: str = "figure"
+) -> Table:
+    """Figures as rows, systems or splits as columns, the headline with its 95 % interval.
+
+    Args:
+        title: Heading.
+        summaries: Summaries by column name.
+        note: A sentence below, beside the one on intervals.
+        row_name: Name of the first column.
+    """
+    names: dict[tuple[str, str], str] = {}
+    for summary in summaries.values():
+        for metric_id, metric in summary["metrics"].items():
+            for name, figure in metric["figures"].items():
+                label = f"{_family_label(metric_id, name)} {ARROWS[figure['higher_is_better']]}"
+                names.setdefault((metric_id, name), label.strip())
+    rows: list[list[Cell]] = []
+    labels = list(names.values())
+    for (metric_id, name), text in names.items():
+        # Two definitions of one figure are two rows, told apart by their ids.
+        label = text if labels.count(text) == 1 else f"{text} [{metric_id}]"
+        found = [
+            summary["metrics"].get(metric_id, {"figures": {}})["figures"].get(name)
+            for summary in summaries.values()
+        ]
+        rows.append([label, *(figure_cell(figure) for figure in found)])
+    intervals = "Small print: 95 % bootstrap interval over utterances; ↑ higher is better, ↓ lower."
+    return Table(title, [row_name, *summaries], rows, f"{note} {intervals}".strip())
+
+
+def _family_label(metric_id: str, name: str) -> str:
+    """Name of a figure in a table; a WER of the recordings says that it is theirs."""
+    return f"{name} (original)" if metric_id.split(".")[0].endswith("_original") else name
+
+
+def summary_failures(summary: dict[str, Any], where: str = "") -> list[Failure]:
+    """Everything a summary counts as failed, the metric's id after `where`."""
+    return [
+        Failure(failure["id"], f"{where} {metric_id}".strip(), failure["reason"])
+        for metric_id, metric in summary["metrics"].items()
+        for failure in metric["failures"]
+    ]
+
+
+def training_curves(
+    path: Path | str, keys: Sequence[str] = (), *, title: str = "", step: str = "step"
+) -> list[Curve]:
+    """Charts of a metrics.jsonl file, one a key, over its step; [] where there is no file.
+
+    Args:
+        path: JSON lines, each with the step and some numbers.
+        keys: Numbers to draw, () for all there are.
+        title: Put before each key.
+        step: Key of the position.
+    """
+    rows = [row for row in read_json_lines(Path(path)) if isinstance(row.get(step), int | float)]
+    found = dict.fromkeys(
+        key for row in rows for key, value in row.items() if _is_number(value) and key != step
+    )
+    curves = []
+    for key in keys or found:
+        points = [(row[step], row[key]) for row in rows if _is_number(row.get(key))]
+        if points:
+            x, y = np.array(points, dtype=np.float64).T
+            curves.append(Curve(f"{title} {key}".strip(), step, key, [Series(key, x, y)]))
+    return curves
+
+
+def _is_number(value: object) -> bool:
+    """A number that can be drawn; a bool is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def worst_items(
+    folder: Path | str, summary: dict[str, Any], families: Sequence[str], count: int
+) -> list[str]:
+    """Items that did worst, the worst first, by the first of some metrics that was scored.
+
+    Args:
+        folder: Scored folder.
+        summary: Its summary.
+        families: Names such as "wer"; where none of them was scored, the first metric counts.
+        count: Items at most.
+    """
+    by_family = {metric_id.split(".")[0]: metric_id for metric_id in reversed(summary["metrics"])}
+    metric_id = next(
+        (by_family[family] for family in families if family in by_family),
+        next(iter(summary["metrics"])),
+    )
+    figures = summary["metrics"][metric_id]["figures"]
+    directed = [name for name, f in figures.items() if f["higher_is_better"] is not None]
+    name = (directed or list(figures))[0]
+    sign = 1.0 if figures[name]["higher_is_better"] else -1.0
+    rows = item_rows(folder, metric_id)
+    values = {
+        item: row["values"][name]
+        for item, row in rows.items()
+        if row["status"] == "ok" and row["values"].get(name) is not None
+    }
+    return sorted(values, key=lambda item: (sign * values[item], item))[:count]
+
+
+_COUNTS = ("num_", "word_", "reference_", "character_")
+
+
+def item_notes(folder: Path | str, item_id: str) -> dict[str, str]:
+    """Figures of one item in a scored folder and what was heard, as lines for its `Clip`."""
+    scores: dict[str, str] = {}
+    notes: dict[str, str] = {}
+    for path in sorted((Path(folder) / "scores").glob("*.jsonl")):
+        row = item_rows(folder, path.stem).get(item_id)
+        if row is None:
+            continue
+        if row["status"] != "ok":
+            notes[f"{path.name.split('.')[0]} failed"] = row["reason"]
+            continue
+        for name, value in row["values"].items():
+            if not name.startswith(_COUNTS):
+                scores[_family_label(path.name, name)] = (
+                    "-" if value is None else number_text(value)
+                )
+        for name, text in row["details"].items():
+            notes[_family_label(path.name, name)] = text or "(nothing)"
+    line = ", ".join(f"{name} {value}" for name, value in scores.items())
+    return {"scores": line, **notes} if scores else notes
+
+
+def folder_report(
+    folder: Path | str,
+    *,
+    title: str = "",
+    clips: Sequence[Clip] = (),
+    provenance: dict[str, str] | None = None,
+    charts: Sequence[Curve] = (),
+) -> Report:
+    """Report of a scored folder, with the curves of a metrics.jsonl beside its summary.
+
+    Args:
+        folder: Holds summary.json.
+        title: Heading, "" for one that names the folder.
+        clips: To look at and listen to.
+        provenance: What was run.
+        charts: Shown before the similarity beside its band and the curves of the folder.
+
+    Raises:
+        ValueError: The folder holds no summary.json.
+    """
+    folder = Path(folder)
+    summary = read_summary(folder)
+    definitions = [[metric_id, m["definition"]] for metric_id, m in summary["metrics"].items()]
+    items = f"{summary['n_expected']} items"
+    return Report(
+        title=title or f"Evaluation of {folder.resolve().name}",
+        subtitle=items,
+        failures=summary_failures(summary),
+        tables=[
+            summary_table("Figures", {items: summary}),
+            Table("Definitions", ("metric", "what is computed"), definitions),
+        ],
+        curves=[
+            *charts,
+            *similarity_charts(folder, summary),
+            *training_curves(folder / "metrics.jsonl"),
+        ],
+        clips=clips,
+        provenance=provenance or {},
+    )

@@ -1,0 +1,1 @@
+"""Scores of many recordings, their summaries, intervals and comparisons."""

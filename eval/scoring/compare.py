@@ -1,0 +1,291 @@
+"""Two systems on the same clips: paired differences with intervals, wins and losses.
+
+Clips differ from each other far more than systems do, so the interval of a difference over the
+same clips is several times narrower than that of either mean: systems are compared by it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eval.files import read_json_lines
+from eval.reporting.line_chart import number_text
+
+from .bootstrap import paired_rates
+from .summary import item_rows, read_summary
+
+
+class ComparisonError(ValueError):
+    """Two scored folders that cannot be compared; says in what they differ."""
+
+
+@dataclass(frozen=True)
+class FigureDifference:
+    """One figure of two systems on the items both have it for.
+
+    Args:
+        metric: Id of the metric.
+        figure: Name of the figure.
+        unit: Its unit.
+        higher_is_better: None where neither direction is better.
+        n_expected: Items there are.
+        n_paired: Items both have the figure for.
+        missing: Items that one of them lacks it for, sorted.
+        ours: The figure of A on these items (pooled where the metric pools).
+        theirs: Likewise of B.
+        difference: ours - theirs.
+        low: Lower end of the interval of the difference; None for a single item.
+        high: Upper end.
+        wins: Items on which A is better (larger, where neither direction is).
+        losses: Items on which A is worse (smaller).
+        ties: Items on which both are equal.
+    """
+
+    metric: str
+    figure: str
+    unit: str
+    higher_is_better: bool | None
+    n_expected: int
+    n_paired: int
+    missing: tuple[str, ...]
+    ours: float | None = None
+    theirs: float | None = None
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    wins: int = 0
+    losses: int = 0
+    ties: int = 0
+
+    @property
+    def verdict(self) -> str:
+        """Which is better, if the interval leaves out 0: `A better`, `B better`, `differs`."""
+        if self.low is None or self.high is None or self.low <= 0.0 <= self.high:
+            return "not resolved"
+        if self.higher_is_better is None:
+            return "differs"
+        return "A better" if (self.low > 0.0) == self.higher_is_better else "B better"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All figures of two scored folders, A and B.
+
+    Args:
+        ours: Name of A.
+        theirs: Name of B.
+        figures: Differences, in the order of A's metrics.
+        is_verified: Whether both folders say of which recordings they are; older ones do not.
+    """
+
+    ours: str
+    theirs: str
+    figures: tuple[FigureDifference, ...]
+    is_verified: bool
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Items that some figure could not be paired for, sorted."""
+        return tuple(sorted({name for figure in self.figures for name in figure.missing}))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for a JSON object."""
+        figures = [{**asdict(figure), "verdict": figure.verdict} for figure in self.figures]
+        return {**asdict(self), "figures": figures, "missing": self.missing}
+
+    def to_markdown(self) -> str:
+        """A table, one row a figure, and what it rests on."""
+        head = ("figure", self.ours, self.theirs, "difference", "95 %", "W / L / T", "clips", "")
+        lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
+        for row in self.figures:
+            ends = [_signed(end, row.unit) for end in (row.low, row.high)]
+            values = [_text(value, row.unit) for value in (row.ours, row.theirs)]
+            cells = [_label(row), *values, _signed(row.difference, row.unit)]
+            cells += ["-" if row.low is None else " to ".join(ends)]
+            cells += [f"{row.wins} / {row.losses} / {row.ties}"]
+            cells += [f"{row.n_paired}/{row.n_expected}", row.verdict]
+            lines.append(f"| {' | '.join(cells)} |")
+        notes = [
+            f"A = {self.ours}, B = {self.theirs}; difference = A - B on the same clips, "
+            "bootstrap over clips. Each row is its own test: of twenty rows of equal systems "
+            "one is expected to look resolved.",
+        ]
+        if not self.is_verified:
+            notes.append("The folders do not say of which recordings they are: not verified.")
+        if self.missing:
+            notes.append(f"Not paired for every figure: {', '.join(self.missing[:10])}.")
+        return "\n".join([*lines, "", *notes]) + "\n"
+
+
+def compare_folders(
+    ours: Path | str,
+    theirs: Path | str,
+    *,
+    metrics: Sequence[str] | None = None,
+    names: tuple[str, str] | None = None,
+    seed: int = 0,
+) -> Comparison:
+    """Paired differences of two folders that `score_pairs` wrote.
+
+    Args:
+        ours: Folder A.
+        theirs: Folder B.
+        metrics: Ids or families ("stoi") to compare; None takes all, which must be the same.
+        names: Of A and B; their folders' names when None.
+        seed: Seed of the intervals.
+
+    Raises:
+        ComparisonError: No scored folder, other items, recordings, texts or prompts, other metric
+            ids or weights.
+    """
+    folders = (Path(ours), Path(theirs))
+    summaries = [read_summary(folder) for folder in folders]
+    ids, is_verified = _same_items(*folders)
+    chosen = _same_metrics(*(list(s["metrics"]) for s in summaries), wanted=metrics)
+    figures = []
+    _same_weights(summaries, chosen)
+    for metric in chosen:
+        rows = [_good_rows(folder, metric) for folder in folders]
+        for name, head in summaries[0]["metrics"][metric]["figures"].items():
+            figures.append(_difference(metric, name, head, rows, ids, seed))
+    a, b = names or _names(*folders)
+    return Comparison(a, b, tuple(figures), is_verified)
+
+
+def _same_items(ours: Path, theirs: Path) -> tuple[list[str], bool]:
+    """Ids of both folders, and whether their recordings are known to be the same.
+
+    Raises:
+        ComparisonError: They differ.
+    """
+    a, b = ({r["id"]: r for r in read_json_lines(f / "items.jsonl")} for f in (ours, theirs))
+    if not a or a.keys() != b.keys():
+        alone = sorted(a.keys() ^ b.keys())
+        raise ComparisonError(
+            f"expected the same items in {ours} and {theirs}, got {len(a)} and {len(b)}, of which "
+            f"{len(alone)} are in one only: {', '.join(alone[:5])}"
+        )
+    for key in ("reference", "text", "prompt"):
+        both = [n for n in a if key == "prompt" or (key in a[n] and key in b[n])]
+        other = [n for n in both if a[n].get(key) != b[n].get(key)]
+        if other:
+            raise ComparisonError(
+                f"expected the same {key} for every item of {ours} and {theirs}, got another for "
+                f"{len(other)}: {', '.join(other[:5])}"
+            )
+    return list(a), all("reference" in row for rows in (a, b) for row in rows.values())
+
+
+def _same_metrics(
+    ours: Sequence[str], theirs: Sequence[str], *, wanted: Sequence[str] | None
+) -> list[str]:
+    """Metric ids to compare, all of them in both.
+
+    Raises:
+        ComparisonError: An id that one of them lacks.
+    """
+    if wanted is not None:
+        both = {name for metric in (*ours, *theirs) for name in (metric, metric.split(".")[0])}
+        unknown = [name for name in wanted if name not in both]
+        if unknown:
+            raise ComparisonError(f"expected metrics of {sorted(both)}, got {unknown}")
+
+        def keep(ids: Sequence[str]) -> list[str]:
+            return [i for i in ids if i in wanted or i.split(".")[0] in wanted]
+
+        ours, theirs = keep(ours), keep(theirs)
+    if sorted(ours) != sorted(theirs):
+        raise ComparisonError(
+            f"expected the same metric ids, got {sorted(set(ours) - set(theirs))} in A only and "
+            f"{sorted(set(theirs) - set(ours))} in B only; another id is another definition. "
+            "Score both alike, or name what both have"
+        )
+    return list(ours)
+
+
+def _same_weights(summaries: Sequence[dict[str, Any]], metrics: Sequence[str]) -> None:
+    """Refuses scores of one id by two models, such as two sizes of a recogniser.
+
+    Raises:
+        ComparisonError: A metric loaded other weights in A than in B.
+    """
+    for metric in metrics:
+        a, b = (s["metrics"][metric].get("backend", {}).get("weights") or {} for s in summaries)
+        if a != b:
+            raise ComparisonError(f"expected the same weights behind {metric}, got {a} and {b}")
+
+
+def _good_rows(folder: Path, metric_id: str) -> dict[str, dict[str, Any]]:
+    """Values by item of the rows that are ok."""
+    rows = item_rows(folder, metric_id)
+    return {name: row["values"] for name, row in rows.items() if row["status"] == "ok"}
+
+
+def _difference(
+    metric: str,
+    name: str,
+    head: dict[str, Any],
+    rows: Sequence[dict[str, dict[str, Any]]],
+    ids: Sequence[str],
+    seed: int,
+) -> FigureDifference:
+    """One figure over the items that both rows have it for."""
+    defined = [i for i in ids if all(r.get(i, {}).get(name) is not None for r in rows)]
+    missing = tuple(sorted(set(ids) - set(defined)))
+    row = FigureDifference(
+        metric, name, head["unit"], head["higher_is_better"], len(ids), len(defined), missing
+    )
+    if not defined:
+        return row
+    keys = (head.get("numerator") or name, head.get("denominator"))
+    ours, theirs = ((_column(r, defined, keys[0]), _column(r, defined, keys[1])) for r in rows)
+    value, low, high = paired_rates(ours, theirs, seed=seed)
+    change = _column(rows[0], defined, name) - _column(rows[1], defined, name)
+    larger, smaller = int((change > 0).sum()), int((change < 0).sum())
+    wins, losses = (smaller, larger) if row.higher_is_better is False else (larger, smaller)
+    return replace(
+        row,
+        ours=float(ours[0].sum() / ours[1].sum()),
+        theirs=float(theirs[0].sum() / theirs[1].sum()),
+        difference=value,
+        low=low,
+        high=high,
+        wins=wins,
+        losses=losses,
+        ties=len(defined) - larger - smaller,
+    )
+
+
+def _column(side: dict[str, dict[str, Any]], ids: Sequence[str], key: str | None) -> np.ndarray:
+    """Values (N,) of one key; ones without a key."""
+    if key is None:
+        return np.ones(len(ids))
+    return np.array([side[name][key] for name in ids], dtype=np.float64)
+
+
+def _names(ours: Path, theirs: Path) -> tuple[str, str]:
+    """Names of the folders, with those they lie in where both are called alike."""
+    a, b = ours.resolve(), theirs.resolve()
+    if a.name != b.name:
+        return a.name, b.name
+    return f"{a.parent.name}/{a.name}", f"{b.parent.name}/{b.name}"
+
+
+def _label(row: FigureDifference) -> str:
+    """Family, figure and the better direction, such as "stoi ↑"."""
+    family = row.metric.split(".")[0]
+    name = row.figure if family == row.figure else f"{family}/{row.figure}"
+    arrow = {True: " ↑", False: " ↓", None: ""}[row.higher_is_better]
+    return f"{name}{arrow}"
+
+
+def _text(value: float | None, unit: str) -> str:
+    return "-" if value is None else number_text(value, unit=unit)
+
+
+def _signed(value: float | None, unit: str) -> str:
+    sign = "+" if value is not None and value > 0 else ""
+    return f"{sign}{_text(value, unit)}"

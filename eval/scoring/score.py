@@ -1,0 +1,336 @@
+"""Scores pairs of waveforms by metrics, one append-only file a metric, resuming what is there.
+
+Metrics that hold no large model look at an item in turn, so that what they share is computed once;
+each large one passes over all items by itself, so that no two are in memory together.
+"""
+
+import hashlib
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from eval.files import cut_torn_line, json_text, read_json_lines, write_whole
+from eval.metrics.registry import require_ready, used_packages, used_weights
+from eval.protocols import Item, Metric, MetricError, Need
+from eval.sound import AudioSource, Sound, load_sound, resampled, sound_digest
+
+from .summary import summarize
+from .workers import leave_with_parent, one_thread_each
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """One utterance to score.
+
+    Args:
+        id: Unique name.
+        reference: Recording: a file or a `Sound`; None where no metric needs it.
+        estimate: Waveform under test, likewise.
+        text: Transcript, "" without one.
+        speaker: Who speaks, kept in items.jsonl; bands of speaker similarity go by it.
+        prompt: Recording in whose voice was to be spoken, likewise.
+    """
+
+    id: str
+    reference: AudioSource | None = None
+    estimate: AudioSource | None = None
+    text: str = ""
+    speaker: str = ""
+    prompt: AudioSource | None = None
+
+    @property
+    def key(self) -> str:
+        """Hash of all that scores depend on; a row with another key is scored again."""
+        parts = [sound_digest(self.reference), sound_digest(self.estimate), self.text]
+        if self.prompt is not None:
+            parts.append(sound_digest(self.prompt))
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def score_pairs(
+    pairs: Sequence[Pair],
+    metrics: Sequence[Metric],
+    folder: Path | str,
+    *,
+    num_workers: int = 0,
+    show_progress: bool = True,
+    seed: int = 0,
+    record: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Scores every pair by every metric and summarises.
+
+    Writes run.json (what the figures rest on), items.jsonl, scores/<metric id>.jsonl (one row an
+    item as it is done) and, last, summary.json. Called again, it keeps rows that are ok and of the
+    same audio and text, and scores the rest, failed ones included: the summary of a run that was
+    killed and resumed equals that of one that was not, byte for byte. While it works the folder
+    holds no summary.json.
+
+    Args:
+        pairs: Utterances, each id once.
+        metrics: Metrics, each id once.
+        folder: Where results go; made when missing.
+        num_workers: Processes beside this one, a thread each; 0 scores in this one.
+        show_progress: Bars on standard error.
+        seed: Seed of the intervals.
+        record: Further settings for run.json, such as the codec's fingerprint; JSON values.
+
+    Returns:
+        The summary, see `summarize`.
+
+    Raises:
+        ValueError: Before any audio is scored: no pairs, an id twice, a metric that cannot run.
+    """
+    ids = [pair.id for pair in pairs]
+    if not ids or len(set(ids)) != len(ids):
+        twice = sorted({name for name in ids if ids.count(name) > 1})
+        raise ValueError(f"expected at least one pair and every id once, got {len(ids)}, {twice}")
+    if num_workers < 0:
+        raise ValueError(f"expected num_workers of at least 0, got {num_workers}")
+    require_ready(metrics)
+    folder = Path(folder)
+    keys = {pair.id: pair.key for pair in pairs}
+    items = [
+        {
+            "id": pair.id,
+            "key": keys[pair.id],
+            "reference": sound_digest(pair.reference),
+            "text": pair.text,
+            "speaker": pair.speaker,
+        }
+        | ({} if pair.prompt is None else {"prompt": sound_digest(pair.prompt)})
+        for pair in pairs
+    ]
+    lines = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items)
+    # A summary of other items must not lie beside these while they are scored.
+    (folder / "summary.json").unlink(missing_ok=True)
+    write_whole(folder / "items.jsonl", lines)
+    write_whole(folder / "run.json", json_text(_run_record(metrics, lines, seed, record or {})))
+    rows: dict[str, dict[str, Row]] = {}
+    for group in passes(metrics):
+        rows |= _score_group(
+            group, pairs, keys, folder, num_workers=num_workers, show_progress=show_progress
+        )
+    speakers = {pair.id: pair.speaker for pair in pairs}
+    summary = summarize(metrics, rows, ids, seed=seed, speakers=speakers)
+    write_whole(folder / "summary.json", json_text(summary))
+    return summary
+
+
+def _run_record(
+    metrics: Sequence[Metric], manifest: str, seed: int, record: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What figures rest on: call, settings, versions and digests; nothing of the machine."""
+    return {
+        "argv": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "settings": dict(record),
+        "seed": seed,
+        "manifest_sha256": hashlib.sha256(manifest.encode()).hexdigest(),
+        "packages": used_packages(metrics),
+        "weights": {m.info.id: used_weights(m) for m in metrics if m.info.weights},
+        "metrics": {metric.info.id: metric.info.definition for metric in metrics},
+    }
+
+
+def passes(metrics: Sequence[Metric]) -> list[list[Metric]]:
+    """Metrics that look at an item together: the small ones, then each large one alone."""
+    small = [metric for metric in metrics if not metric.info.is_large]
+    large = [[metric] for metric in metrics if metric.info.is_large]
+    return [small, *large] if small else large
+
+
+def _score_group(
+    metrics: Sequence[Metric],
+    pairs: Sequence[Pair],
+    keys: dict[str, str],
+    folder: Path,
+    *,
+    num_workers: int,
+    show_progress: bool,
+) -> dict[str, dict[str, Row]]:
+    """Rows by metric id and item id, those already in the files and those scored now."""
+    by_id = {metric.info.id: metric for metric in metrics}
+    paths = {name: folder / "scores" / f"{name}.jsonl" for name in by_id}
+    own = {name: row_keys(metric, keys) for name, metric in by_id.items()}
+    rows = {name: current_rows(paths[name], own[name], by_id[name]) for name in by_id}
+    tasks = [
+        (pair, [name for name in by_id if rows[name].get(pair.id, {}).get("status") != "ok"])
+        for pair in pairs
+    ]
+    tasks = [(pair, pending) for pair, pending in tasks if pending]
+    if not tasks:
+        return rows
+    missing = {name for _, pending in tasks for name in pending}
+    needed = [metric for name, metric in by_id.items() if name in missing]
+    with ExitStack() as stack:
+        streams = {}
+        for metric in needed:
+            path = paths[metric.info.id]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cut_torn_line(path)
+            streams[metric.info.id] = stack.enter_context(path.open("a", encoding="utf-8"))
+        label = ", ".join(metric.info.id.split(".")[0] for metric in needed)
+        bar = stack.enter_context(
+            tqdm(desc=label, total=len(tasks), disable=not show_progress, unit="clip")
+        )
+        for scored in scored_rows(needed, tasks, min(num_workers, len(tasks))):
+            for name, row in scored.items():
+                row["key"] = own[name][row["id"]]
+                # A whole line at once, flushed: a kill leaves at most one torn line at the end.
+                streams[name].write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+                streams[name].flush()
+                rows[name][row["id"]] = row
+            bar.update()
+    return rows
+
+
+def row_keys(metric: Metric, keys: dict[str, str]) -> dict[str, str]:
+    """What rows of a metric are bound to, by item: the item's key and, after a dot, the weights.
+
+    Weights of one known digest are part of the metric's id and leave the key as it is; any other
+    model under the same id gives other scores, which must not be taken for those of this one.
+    """
+    free = [spec.name for spec in metric.info.weights if spec.sha256 is None]
+    if not free:
+        return keys
+    used = used_weights(metric)
+    digest = hashlib.sha256("\n".join(f"{name} {used[name]}" for name in free).encode())
+    return {name: f"{key}.{digest.hexdigest()[:8]}" for name, key in keys.items()}
+
+
+def current_rows(path: Path, keys: dict[str, str], metric: Metric) -> dict[str, Row]:
+    """Last row of each item in a score file that was made of the item's present content.
+
+    A good row without a figure the metric gives today is of an earlier release and is not current.
+    """
+    figures = {figure.name for figure in metric.info.figures}
+    rows = {row["id"]: row for row in read_json_lines(path)}
+    return {
+        name: row
+        for name, row in rows.items()
+        if row["key"] == keys.get(name)
+        and (row["status"] != "ok" or figures <= row["values"].keys())
+    }
+
+
+Task = tuple[Pair, list[str]]
+
+
+def scored_rows(
+    metrics: Sequence[Metric], tasks: Sequence[Task], num_workers: int
+) -> Iterator[dict[str, Row]]:
+    """Rows by metric id of each task (a pair and the ids it lacks), in their order.
+
+    Args:
+        metrics: Those of one pass; loaded here or in each worker.
+        tasks: What to score.
+        num_workers: Processes beside this one, a thread each; 0 scores in this one.
+    """
+    if num_workers == 0:
+        _prepare(metrics)
+        yield from map(_score_prepared, tasks)
+        return
+    # Spawned, not forked: a forked copy of a threaded library can hang.
+    context = get_context("spawn")
+    with (
+        one_thread_each(),
+        ProcessPoolExecutor(num_workers, context, _start_worker, (metrics,)) as pool,
+    ):
+        yield from pool.map(_score_prepared, tasks)
+
+
+_prepared: dict[str, Metric] = {}
+
+
+def _start_worker(metrics: Sequence[Metric]) -> None:
+    """Loads the metrics in a worker process, which ends with the process that started it."""
+    leave_with_parent()
+    _prepare(metrics)
+
+
+def _prepare(metrics: Sequence[Metric]) -> None:
+    """Loads the metrics of a pass in this process."""
+    _prepared.clear()
+    for metric in metrics:
+        metric.prepare()
+        _prepared[metric.info.id] = metric
+
+
+def _score_prepared(task: Task) -> dict[str, Row]:
+    """Scores a pair by those of the loaded metrics it lacks."""
+    pair, pending = task
+    loaded: dict[frozenset[Need], Item] = {}
+    return {name: score_pair(_prepared[name], pair, loaded) for name in pending}
+
+
+def score_pair(
+    metric: Metric, pair: Pair, loaded: dict[frozenset[Need], Item] | None = None
+) -> Row:
+    """Row of one pair: status "ok" with values, or "failed" with the reason and no value.
+
+    Args:
+        metric: A prepared metric.
+        pair: What to score.
+        loaded: Items of the pair that other metrics loaded, by what they need; added to.
+    """
+    start = time.perf_counter()
+    row: Row = {"id": pair.id, "status": "ok", "values": {}, "reason": None, "details": {}}
+    try:
+        needs = metric.info.needs
+        loaded = {} if loaded is None else loaded
+        if needs not in loaded:
+            loaded[needs] = load_item(pair, needs)
+        score = metric.score(loaded[needs])
+        broken = [k for k, v in score.values.items() if v is not None and not math.isfinite(v)]
+        if broken:
+            raise MetricError(f"not a finite number: {', '.join(broken)}")
+        row.update(values=_rounded(score.values), details=score.details)
+        if score.stored:
+            row["stored"] = score.stored
+    except (ValueError, ArithmeticError, RuntimeError, OSError) as error:
+        row.update(status="failed", reason=str(error) or type(error).__name__)
+    row["seconds"] = round(time.perf_counter() - start, 4)
+    return row
+
+
+def _rounded(values: dict[str, float | None]) -> dict[str, float | None]:
+    """Values to 9 significant digits.
+
+    Sums over threads differ in the last bits from run to run; a resumed run must not show it.
+    """
+    return {
+        name: float(f"{value:.9g}") if isinstance(value, float) else value
+        for name, value in values.items()
+    }
+
+
+def load_item(pair: Pair, needs: frozenset[Need]) -> Item:
+    """Reads the parts a metric needs; where rates differ, the lower goes to the higher.
+
+    Raises:
+        MetricError: A part is missing or cannot be read.
+    """
+    sounds: dict[str, Sound] = {}
+    for part in ("reference", "estimate", "prompt"):
+        if part in needs:
+            source = getattr(pair, part)
+            if source is None:
+                raise MetricError(f"the item has no {part}")
+            sounds[part] = load_sound(source)
+    rate = max((sound.sample_rate for sound in sounds.values()), default=0)
+    waveforms = {
+        part: resampled(sound.waveform, sound.sample_rate, rate) for part, sound in sounds.items()
+    }
+    ours, theirs, prompt = (waveforms.get(part) for part in ("reference", "estimate", "prompt"))
+    return Item(pair.id, ours, theirs, rate, pair.text, prompt)

@@ -1,0 +1,165 @@
+"""Corpus figures of scored items, with intervals and with everything that failed."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eval.files import read_json_lines
+from eval.metrics.registry import installed_packages, used_weights
+from eval.protocols import CorpusMetric, FigureInfo, Metric, Score, ScoredItem
+
+from .bootstrap import Interval, bootstrap_mean, pooled_rate
+
+Row = dict[str, Any]
+
+
+def summarize(
+    measures: Sequence[Metric],
+    rows: dict[str, dict[str, Row]],
+    ids: Sequence[str],
+    *,
+    seed: int = 0,
+    speakers: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Summary of rows, the same bytes for the same rows in whatever order they were scored.
+
+    Args:
+        measures: Metrics.
+        rows: Rows by metric id, then by item id.
+        ids: Items that were to be scored; one without a row counts as failed.
+        seed: Seed of the intervals.
+        speakers: Speaker by item id, for figures of the whole corpus.
+
+    Returns:
+        {"seed", "n_expected", "metrics": {metric id: {"definition", "sample_rate", "backend",
+        "n_expected", "n_ok", "n_failed", "failures": [{"id", "reason"}], "figures": {name:
+        figure}}}}, a figure being as `_figure` returns it and a back end {"packages": {name:
+        version}, "weights": {name: SHA-256}}; a `CorpusMetric` has "corpus" beside its figures.
+    """
+    metrics = {}
+    for measure in measures:
+        info = measure.info
+        found = rows.get(info.id, {})
+        failures = [
+            {"id": name, "reason": found.get(name, {}).get("reason") or "was not scored"}
+            for name in ids
+            if found.get(name, {}).get("status") != "ok"
+        ]
+        good = [found[name]["values"] for name in ids if found.get(name, {}).get("status") == "ok"]
+        metrics[info.id] = {
+            "definition": info.definition,
+            "sample_rate": info.sample_rate,
+            "backend": {"packages": installed_packages(measure), "weights": used_weights(measure)},
+            "n_expected": len(ids),
+            "n_ok": len(good),
+            "n_failed": len(failures),
+            "failures": failures,
+            "figures": {f.name: _figure(f, good, len(ids), seed) for f in info.figures},
+        }
+        if isinstance(measure, CorpusMetric):
+            whole = [
+                ScoredItem(name, (speakers or {}).get(name, ""), _score(found[name]))
+                for name in ids
+                if found.get(name, {}).get("status") == "ok"
+            ]
+            metrics[info.id]["corpus"] = measure.corpus(whole)
+    return {"seed": seed, "n_expected": len(ids), "metrics": metrics}
+
+
+def _score(row: Row) -> Score:
+    """What a metric gave, out of a row."""
+    return Score(row["values"], row.get("details", {}), row.get("stored", {}))
+
+
+def _figure(
+    info: FigureInfo, values: Sequence[dict[str, float | None]], expected: int, seed: int
+) -> dict[str, Any]:
+    """One figure over items.
+
+    `value` with `ci95` is the headline: pooled where the metric says so, else the mean. `mean`
+    with `mean_ci95`, `median`, `p5` and `p95` run over items. Items for which the figure is
+    undefined count in n_failed; with n_ok of 0, all numbers are None.
+    """
+    defined = [row for row in values if row.get(info.name) is not None]
+    head: dict[str, Any] = {
+        "unit": info.unit,
+        "higher_is_better": info.higher_is_better,
+        "aggregate": "pooled" if info.numerator else "mean",
+    }
+    if info.numerator and info.denominator:
+        head |= {"numerator": info.numerator, "denominator": info.denominator}
+    counts = {
+        "n_expected": expected,
+        "n_ok": len(defined),
+        "n_failed": expected - len(defined),
+    }
+    if not defined:
+        names = ("value", "ci95", "mean", "mean_ci95", "median", "p5", "p95")
+        return {**head, **dict.fromkeys(names), **counts}
+    data = _column(defined, info.name)
+    mean = bootstrap_mean(data, seed=seed)
+    headline = mean
+    if info.numerator and info.denominator:
+        headline = pooled_rate(
+            _column(defined, info.numerator), _column(defined, info.denominator), seed=seed
+        )
+    low, middle, high = np.quantile(data, [0.05, 0.5, 0.95])
+    numbers = {"median": float(middle), "p5": float(low), "p95": float(high)}
+    means = {"mean": mean.value, "mean_ci95": _ends(mean)}
+    return {**head, "value": headline.value, "ci95": _ends(headline), **means, **numbers, **counts}
+
+
+def _column(rows: Sequence[dict[str, float | None]], name: str) -> np.ndarray:
+    """Values of one key, (N,) float64."""
+    return np.array([row[name] for row in rows], dtype=np.float64)
+
+
+def _ends(interval: Interval) -> list[float] | None:
+    """[low, high], or None where one item leaves no interval."""
+    if interval.low is None or interval.high is None:
+        return None
+    return [interval.low, interval.high]
+
+
+def read_summary(folder: Path | str) -> dict[str, Any]:
+    """summary.json of a scored folder.
+
+    Raises:
+        ValueError: The folder holds none.
+    """
+    path = Path(folder) / "summary.json"
+    if not path.is_file():
+        raise ValueError(f"expected a scored folder with summary.json, got {folder}")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def item_rows(folder: Path | str, metric_id: str) -> dict[str, Row]:
+    """Last row of each item in a score file of a scored folder.
+
+    A row that was made of other audio or text than items.jsonl names today is left out: the score
+    files are only ever appended to.
+    """
+    folder = Path(folder)
+    keys = {item["id"]: item.get("key") for item in read_json_lines(folder / "items.jsonl")}
+    rows = {row["id"]: row for row in read_json_lines(folder / "scores" / f"{metric_id}.jsonl")}
+    return {
+        name: row
+        for name, row in rows.items()
+        if name in keys and row["key"].partition(".")[0] == keys[name]
+    }
+
+
+def find_figure(summary: dict[str, Any], name: str) -> dict[str, Any] | None:
+    """Figure by family and name ("wer_original/wer") or by name alone ("stoi"), None if absent.
+
+    A family is the part of a metric id before the first dot; a name alone is looked up in the
+    first metric that has it.
+    """
+    family, _, figure = name.rpartition("/")
+    for metric_id, metric in summary["metrics"].items():
+        if (not family or metric_id.split(".")[0] == family) and figure in metric["figures"]:
+            return metric["figures"][figure]
+    return None

@@ -1,0 +1,1 @@
+"""Statistics of code sequences: codebook use, n-grams, likelihood, diversity."""

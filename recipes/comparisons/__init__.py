@@ -1,0 +1,1 @@
+"""Trainings and codecs side by side: ablations, tokenizers, anchors."""

@@ -1,0 +1,149 @@
+"""Variants of one codec, trained for the same budget and measured on the same clips.
+
+    python -m recipes.comparisons.ablate recipes/configs/ablations corpus=../shared/speech
+        run=runs/ablations
+
+Every YAML file of the folder is a variant, a few lines laid over `base.yaml`, which is the variant
+`full`. Each gets its own run folder, run/<variant>; the prepared corpus is shared. What is done is
+skipped, what was cut off is resumed. Ends with run/ablation.md and run/ablation.json.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from codec import HHCodec
+from codec.audio import write_audio
+from codec.audio.store import AudioStore
+from eval.metrics.registry import make_metrics
+from eval.scoring.score import Pair, score_pairs
+from eval.sound import Sound
+from eval.tokens.codebook import count_codes, usage_from_counts
+from recipes.generate import spread
+from recipes.runner.cli import make_parser
+from recipes.runner.config import Config, load_config, thread_count
+from recipes.runner.files import write_json
+from recipes.runner.stages import StageError, run_stage, say, stage_folder
+
+from .ablate_table import write_table
+
+BASE, FULL = "base.yaml", "full"
+METRICS = ("stoi", "estoi", "mel_l1", "pitch")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A codec to train: its name, what its YAML file says of it, its settings."""
+
+    name: str
+    note: str
+    config: Config
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train and measure the variants; returns the exit status."""
+    parser = make_parser("python -m recipes.comparisons.ablate", __doc__ or "")
+    parser.add_argument("--only", help="names of variants, by commas (default: all)")
+    parser.add_argument("--split", default="valid", choices=("valid", "test"))
+    parser.add_argument("--clips", type=int, default=None, help="clips measured (default: all)")
+    parser.add_argument("--metrics", default=",".join(METRICS), help="of hh-eval doctor's list")
+    arguments = parser.parse_intermixed_args(argv)
+    try:
+        variants = read_variants(Path(arguments.config), arguments.overrides)
+        wanted = arguments.only.split(",") if arguments.only else list(variants)
+        unknown = [name for name in wanted if name not in variants]
+        if unknown:
+            raise StageError(f"--only: expected some of {list(variants)}, got {unknown}")
+        make_metrics(arguments.metrics.split(","))
+        for name in wanted:
+            train(variants[name], variants[FULL])
+            measure(variants[name], arguments)
+        table = write_table(
+            list(variants.values()), Path(variants[FULL].config.run).parent, sys.argv[1:]
+        )
+    except (ValueError, OSError) as error:
+        if arguments.debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ValueError) else 1
+    print(json.dumps(table.figures) if arguments.json else table.markdown)
+    return 0
+
+
+def read_variants(folder: Path, overrides: Sequence[str]) -> dict[str, Variant]:
+    """The variants of a folder by name, `full` first.
+
+    Raises:
+        ValueError: no base.yaml, no run folder, or settings that the schema refuses.
+    """
+    paths = [folder / BASE, *sorted(p for p in folder.glob("*.yaml") if p.name != BASE)]
+    if not paths[0].is_file():
+        raise StageError(f"{folder}: expected a folder with {BASE} and one YAML file a variant")
+    run = Path(load_config(paths[0], overrides).run)
+    variants = {}
+    for path in paths:
+        name = FULL if path.name == BASE else path.stem
+        config = load_config(path, [*overrides, f"run={run / name}"])
+        lines = path.read_text(encoding="utf-8").splitlines()
+        comment = [line[1:].strip() for line in lines if line.startswith("#")]
+        variants[name] = Variant(name, " ".join(comment), config)
+    return variants
+
+
+def train(variant: Variant, full: Variant) -> None:
+    """Prepare the corpus once, then train the variant."""
+    shared = stage_folder(full.config, "prepare")
+    if not (shared / "done.json").is_file():
+        run_stage(full.config, "prepare")
+    own = stage_folder(variant.config, "prepare")
+    if not own.exists():
+        own.parent.mkdir(parents=True, exist_ok=True)
+        own.symlink_to(shared.resolve(), target_is_directory=True)
+    say("ablate", f"{variant.name}: {variant.note}")
+    run_stage(variant.config, "train_codec")
+
+
+def measure(variant: Variant, arguments: Any) -> None:
+    """Reconstruct and score a split's clips; count the codes of the whole split."""
+    config, split = variant.config, arguments.split
+    folder = Path(config.run) / "measure" / split
+    if (folder / "codebook.json").is_file() and (folder / "summary.json").is_file():
+        return
+    torch.set_num_threads(thread_count(config))
+    codec = HHCodec.from_pretrained(stage_folder(config, "train_codec") / "model")
+    clips = AudioStore(stage_folder(config, "prepare") / split)
+    chosen = set(spread(list(range(len(clips))), arguments.clips))
+    pairs, codes = [], []
+    for index in tqdm(range(len(clips)), desc=f"{variant.name}: reconstruct {split}", unit="clip"):
+        recording = torch.from_numpy(clips.waveform(index))[None]
+        clip_codes, _ = codec.encode(recording)
+        codes.append(clip_codes.numpy())
+        if index in chosen:
+            row = clips.rows[index]
+            decoded, _ = codec.decode(clip_codes, lengths=torch.tensor([recording.shape[1]]))
+            path = folder / "audio" / f"{row['id']}.flac"
+            write_audio(path, decoded[0].numpy().astype(np.float32), codec.sample_rate)
+            sound = Sound(recording[0].numpy(), codec.sample_rate)
+            pairs.append(Pair(row["id"], sound, path, row["text"], row["speaker"]))
+    score_pairs(
+        pairs,
+        make_metrics(arguments.metrics.split(",")),
+        folder,
+        num_workers=config.evaluate.workers,
+        seed=config.seed,
+    )
+    usage = usage_from_counts(count_codes(codes, codec.codebook_size), codec.frame_rate)
+    write_json(folder / "codebook.json", usage.to_dict())
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

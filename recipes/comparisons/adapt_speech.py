@@ -1,0 +1,222 @@
+"""Speech of a comparison: valid clips from their codes, and valid texts by the language model."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from codec.audio import write_audio
+from codec.audio.store import AudioStore
+from eval.baselines.token_streams import fit_length, unflatten_codes
+from eval.metrics.asr_pocketsphinx import DIGITS, PocketSphinxRecognizer
+from eval.metrics.registry import make_metrics
+from eval.metrics.wer import WerMetric
+from eval.protocols import Metric, Tokenizer
+from eval.scoring.score import Pair, score_pairs
+from eval.sound import Sound, resampled
+from recipes.generate import spread
+from recipes.runner.files import write_json_lines
+from slm import GenerationSettings, generate
+from slm.data.documents import prefix_tokens
+from slm.generation.duration_prior import length_bounds
+
+from .adapt_codes import Encoded
+from .adapt_training import Trained
+
+
+class Measured(Protocol):
+    """The settings that measuring reads; see recipes/comparisons/adapt.py for what they mean."""
+
+    seed: int
+    prompt_seconds: list[float]
+    resynthesize: int | None
+    generate: int | None
+    generate_batch: int
+    temperature: float
+    top_p: float
+    resynthesis_metrics: list[str]
+    generation_metrics: list[str]
+    words: list[str]
+    workers: int
+
+
+def resynthesize_clips(
+    config: Measured, tokenizer: Tokenizer, encoded: Encoded, audio: AudioStore, folder: Path
+) -> dict[str, Any]:
+    """Decode valid clips from their codes and score them: rtf_decode and figures by name."""
+    store = encoded.stores["valid"]
+    pairs, spent, heard = [], 0.0, 0.0
+    for index in tqdm(spread(list(range(len(store))), config.resynthesize), desc="resynthesize"):
+        row, recording = store.rows[index], audio.waveform(index)
+        codes, _ = unflatten_codes(
+            store.codes(index), tokenizer.num_codebooks, tokenizer.codebook_size
+        )
+        start = time.perf_counter()
+        waveform = _decoded(tokenizer, codes, audio.sample_rate)
+        spent += time.perf_counter() - start
+        heard += len(recording) / audio.sample_rate
+        path = folder / "audio" / f"{row['id']}.flac"
+        write_audio(path, fit_length(waveform, len(recording)), audio.sample_rate)
+        sound = Sound(recording, audio.sample_rate)
+        pairs.append(Pair(row["id"], sound, path, row["text"], row["speaker"]))
+    metrics = make_metrics(config.resynthesis_metrics) + _word_metrics(config)
+    return {
+        "resynthesis": _scores(config, pairs, metrics, folder),
+        "rtf_decode": spent / heard if heard else None,
+    }
+
+
+def generate_clips(
+    config: Measured,
+    tokenizer: Tokenizer,
+    encoded: Encoded,
+    trained: Trained,
+    audio: dict[str, AudioStore],
+    folder: Path,
+) -> dict[str, Any]:
+    """Speak valid texts and score them: rtf_generate, how speech ended, figures by name.
+
+    Each text is spoken after a training clip of its speaker, of which the first seconds are given.
+    """
+    chosen = _texts(config, encoded) if trained.text is not None else []
+    items, pairs, spent, made = [], [], 0.0, 0.0
+    for start in range(0, len(chosen), config.generate_batch):
+        batch = chosen[start : start + config.generate_batch]
+        began = time.perf_counter()
+        streams = _spoken(config, encoded, trained, batch, start)
+        for (row, prompt), (tokens, truncated) in zip(batch, streams, strict=True):
+            codes, misplaced = unflatten_codes(
+                tokens, tokenizer.num_codebooks, tokenizer.codebook_size
+            )
+            rate = audio["valid"].sample_rate
+            # Fewer tokens than a frame are no speech: the file is left out and counted as failed.
+            waveform = _decoded(tokenizer, codes, rate) if codes.shape[1] else np.zeros(0)
+            path = folder / "audio" / f"{row['id']}.flac"
+            if len(waveform):
+                write_audio(path, waveform, rate)
+            made += len(waveform) / rate
+            items.append(
+                {
+                    "id": row["id"],
+                    "text": row["text"],
+                    "speaker": row["speaker"],
+                    "prompt": encoded.stores["train"].rows[prompt]["id"],
+                    "truncated": truncated,
+                    "misplaced": misplaced / max(1, len(tokens)),
+                    "seconds": len(waveform) / rate,
+                    "recorded_seconds": row["num_samples"] / rate,
+                }
+            )
+            spoken_to = Sound(audio["train"].waveform(prompt), audio["train"].sample_rate)
+            pairs.append(Pair(row["id"], None, path, row["text"], row["speaker"], prompt=spoken_to))
+        spent += time.perf_counter() - began
+    if not items:
+        return {"generation": None, "rtf_generate": None}
+    write_json_lines(folder / "items.jsonl", items)
+    metrics = make_metrics(config.generation_metrics) + _word_metrics(config)[-1:]
+    return {
+        "generation": _scores(config, pairs, metrics, folder) | _endings(items),
+        "rtf_generate": spent / made if made else None,
+    }
+
+
+def _spoken(
+    config: Measured,
+    encoded: Encoded,
+    trained: Trained,
+    batch: list[tuple[dict[str, Any], int]],
+    start: int,
+) -> list[tuple[np.ndarray, bool]]:
+    """Tokens that the model gives for texts after prompts, and whether they were cut off."""
+    lm, text, train = trained.lm, trained.text, encoded.stores["train"]
+    assert text is not None
+    longest = max(1, round(config.prompt_seconds[1] * encoded.rate("train")))
+    prompts, fewest, most = [], [], []
+    for row, prompt in batch:
+        given = train.codes(prompt)[:longest].astype(np.int64)
+        tokens = prefix_tokens(lm.vocabulary, text.encode(row["text"]), given)
+        room = lm.config.max_seq_len - len(tokens)
+        bounds = length_bounds(
+            row["text"], lm.config.codes_per_character, encoded.rate("train"), room
+        )
+        prompts.append(torch.from_numpy(tokens))
+        fewest.append(bounds[0])
+        most.append(bounds[1])
+    made = generate(
+        lm,
+        prompts,
+        GenerationSettings(temperature=config.temperature, top_p=config.top_p),
+        max_new_tokens=most,
+        min_new_tokens=fewest,
+        seeds=[config.seed + start + n for n in range(len(batch))],
+    )
+    return [(lm.vocabulary.token_to_code(one.tokens.numpy()), one.truncated) for one in made]
+
+
+def _texts(config: Measured, encoded: Encoded) -> list[tuple[dict[str, Any], int]]:
+    """Valid clips with a text, evenly spread, and a training clip of each one's speaker."""
+    by_speaker: dict[str, list[int]] = {}
+    for index, row in enumerate(encoded.stores["train"].rows):
+        by_speaker.setdefault(row["speaker"], []).append(index)
+    rows = [
+        row
+        for row in encoded.stores["valid"].rows
+        if row["text"].strip() and row["speaker"] in by_speaker
+    ]
+    return [
+        (row, by_speaker[row["speaker"]][(config.seed + n) % len(by_speaker[row["speaker"]])])
+        for n, row in enumerate(spread(rows, config.generate))
+    ]
+
+
+def _decoded(tokenizer: Tokenizer, codes: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Codes (K, L) to a waveform of all their frames at `sample_rate`."""
+    samples = math.ceil(codes.shape[1] * tokenizer.sample_rate / tokenizer.frame_rate)
+    waveform = tokenizer.decode(codes, samples)
+    return np.asarray(resampled(waveform, tokenizer.sample_rate, sample_rate), dtype=np.float32)
+
+
+def _word_metrics(config: Measured) -> list[Metric]:
+    """Word errors of the recordings and of the estimates; [] where none are asked for."""
+    if not config.words:
+        return []
+    words = None if config.words == ["any"] else config.words
+    recognizer = PocketSphinxRecognizer(DIGITS if config.words == ["digits"] else words)
+    return [WerMetric(recognizer, part="reference"), WerMetric(recognizer)]
+
+
+def _scores(
+    config: Measured, pairs: list[Pair], metrics: list[Metric], folder: Path
+) -> dict[str, Any]:
+    """Figures by name, those of words with `original` where they are of the recordings."""
+    if not metrics or not pairs:
+        return {}
+    summary = score_pairs(pairs, metrics, folder, num_workers=config.workers, seed=config.seed)
+    figures: dict[str, Any] = {}
+    for metric_id, metric in summary["metrics"].items():
+        family = metric_id.split(".")[0]
+        for name, figure in metric["figures"].items():
+            label = f"{name} of recordings" if family.endswith("_original") else name
+            if figure["higher_is_better"] is not None:
+                figures[label] = figure
+    return figures
+
+
+def _endings(items: list[dict[str, Any]]) -> dict[str, Any]:
+    """How often speech was cut off, tokens out of place, length beside the recordings."""
+    ratios = [item["seconds"] / item["recorded_seconds"] for item in items]
+    values = {
+        "runaway": (float(np.mean([item["truncated"] for item in items])), "%", False),
+        "misplaced tokens": (float(np.mean([item["misplaced"] for item in items])), "%", False),
+        "length / recorded (median)": (float(np.median(ratios)), "", None),
+    }
+    return {
+        name: {"value": value, "ci95": None, "unit": unit, "higher_is_better": better}
+        for name, (value, unit, better) in values.items()
+    }

@@ -1,0 +1,242 @@
+"""The language model of a comparison: the same for every tokenizer, on the same speech."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from eval.tokens.likelihood import bits_per_second
+from recipes.runner.files import write_json
+from slm import (
+    DocumentSettings,
+    PackedRows,
+    SpeechLM,
+    SpeechLMConfig,
+    TextTokenizer,
+    TokenStore,
+    TrainingSettings,
+    Vocabulary,
+    codes_per_character,
+    fit_speech_lm,
+    nats_per_code,
+)
+from slm.data.documents import document_length
+
+from .adapt_codes import Encoded
+
+
+class Budget(Protocol):
+    """The settings that training reads; see recipes/comparisons/adapt.py for what they mean."""
+
+    seed: int
+    preset: str
+    overrides: dict[str, Any]
+    text_vocab: int
+    text_drop_probability: float
+    prompt_probability: float
+    prompt_seconds: list[float]
+    row_seconds: float
+    batch_size: int
+    steps: int
+    learning_rate: float
+    min_learning_rate: float
+    warmup_steps: int
+    weight_decay: float
+    bf16: bool
+    validate_every: int
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A language model of codes, in eval mode, with its text model, curve and figures."""
+
+    lm: SpeechLM
+    text: TextTokenizer | None
+    curve: list[dict[str, float]]
+    figures: dict[str, Any]
+
+
+def train_lm(config: Budget, encoded: Encoded, folder: Path) -> Trained:
+    """Train the language model, or finish the training; measure it on valid.
+
+    Raises:
+        ValueError: A clip that is longer than a row.
+    """
+    train = encoded.stores["train"]
+    text = _text_model(config, train, folder)
+    seq_len = row_tokens(config, encoded, text)
+    lm = build_lm(config, train, text, seq_len)
+    rows = _rows(config, encoded, "train", text, lm, _documents(config, encoded))
+    alone = DocumentSettings(prompt_probability=0.0, text_drop_probability=1.0)
+    valid = list(_rows(config, encoded, "valid", text, lm, alone).epoch_batches())
+    start = time.perf_counter()
+    fit_speech_lm(lm, rows, folder, settings=_schedule(config), validation=valid, accelerator="cpu")
+    spent = time.perf_counter() - start
+    counted = _trained_tokens(rows, config.steps, lm.vocabulary.code_start)
+    rate = encoded.rate("train")
+    bits = bits_per_second(nats_per_code(lm, valid), encoded.rate("valid"))
+    given = DocumentSettings(prompt_probability=0.0, text_drop_probability=0.0)
+    with_text = list(_rows(config, encoded, "valid", text, lm, given).epoch_batches())
+    figures = {
+        "bits_per_second": bits,
+        "bits_per_second_given_text": None
+        if text is None
+        else bits_per_second(nats_per_code(lm, with_text), encoded.rate("valid")),
+        "nats_per_token": nats_per_code(lm, valid),
+        "share_removed": 1 - bits / encoded.figures["raw_bitrate"]
+        if encoded.figures["raw_bitrate"]
+        else None,
+        "parameters": lm.num_parameters,
+        "seq_len": seq_len,
+        "tokens_trained": int(counted[-1]),
+        "audio_seconds_trained": float(counted[-1] / rate),
+        "train_seconds": _spent(folder, spent),
+    }
+    curve = _curve(folder, counted / rate, encoded.rate("valid"))
+    return Trained(lm, text, curve, figures)
+
+
+def row_tokens(config: Budget, encoded: Encoded, text: TextTokenizer | None) -> int:
+    """S, tokens of a row that holds `row_seconds` of this tokenizer's speech on average.
+
+    Raises:
+        ValueError: The longest document would not fit.
+    """
+    lengths = [
+        document_length(row["num_codes"], _text_length(text, row), 0)
+        for store in encoded.stores.values()
+        for row in store.rows
+    ]
+    prompt = config.prompt_seconds[1] * encoded.rate("train")
+    mean_prompt = 0.5 * sum(config.prompt_seconds) * encoded.rate("train")
+    total = sum(lengths) + config.prompt_probability * mean_prompt * len(lengths)
+    seq_len = math.ceil(config.row_seconds * total / sum(encoded.seconds.values()))
+    longest = max(lengths) + math.ceil(prompt) + 1
+    if longest > seq_len:
+        raise ValueError(
+            f"row_seconds: expected rows that hold the longest document ({longest} tokens with "
+            f"its prompt), got {seq_len} tokens in {config.row_seconds:g} s; use at least "
+            f"{config.row_seconds * longest / seq_len:.1f}"
+        )
+    return seq_len
+
+
+def build_lm(
+    config: Budget, train: TokenStore, text: TextTokenizer | None, seq_len: int
+) -> SpeechLM:
+    """A language model of random weights; its codes start at random for every tokenizer alike."""
+    vocabulary = Vocabulary(
+        text_size=text.vocab_size if text else 1,
+        codebook_size=train.codebook_size,
+        text_fingerprint=text.fingerprint if text else "",
+    )
+    torch.manual_seed(config.seed)
+    return SpeechLM(
+        SpeechLMConfig.preset(
+            config.preset,
+            vocabulary=vocabulary.to_dict(),
+            codec_fingerprint=train.codec_fingerprint,
+            frame_rate=train.frame_rate,
+            codes_per_character=codes_per_character([train]),
+            **({"max_seq_len": seq_len} | config.overrides),
+        )
+    )
+
+
+def _text_model(config: Budget, train: TokenStore, folder: Path) -> TextTokenizer | None:
+    """The text model of the training transcripts, None where there are none."""
+    texts = [row["text"] for row in train.rows if row["text"].strip()]
+    if not texts:
+        return None
+    return TextTokenizer.train(texts, folder, vocab_size=config.text_vocab, seed=config.seed)
+
+
+def _text_length(text: TextTokenizer | None, row: dict[str, Any]) -> int | None:
+    return len(text.encode(row["text"])) if text and row["text"].strip() else None
+
+
+def _documents(config: Budget, encoded: Encoded) -> DocumentSettings:
+    """Prompts of the same seconds, whatever the token rate."""
+    shortest, longest = (
+        max(1, round(seconds * encoded.rate("train"))) for seconds in config.prompt_seconds
+    )
+    return DocumentSettings(
+        prompt_probability=config.prompt_probability,
+        min_prompt_codes=shortest,
+        max_prompt_codes=longest,
+        text_drop_probability=config.text_drop_probability,
+    )
+
+
+def _rows(
+    config: Budget,
+    encoded: Encoded,
+    split: str,
+    text: TextTokenizer | None,
+    lm: SpeechLM,
+    documents: DocumentSettings,
+) -> PackedRows:
+    """The documents of a split in rows as long as the model allows."""
+    return PackedRows(
+        [encoded.stores[split]],
+        text,  # type: ignore[arg-type] - rows without text never ask for it
+        lm.vocabulary,
+        seq_len=lm.config.max_seq_len,
+        batch_size=config.batch_size,
+        settings=documents,
+        seed=config.seed,
+    )
+
+
+def _schedule(config: Budget) -> TrainingSettings:
+    return TrainingSettings(
+        max_steps=config.steps,
+        learning_rate=config.learning_rate,
+        min_learning_rate=config.min_learning_rate,
+        warmup_steps=min(config.warmup_steps, config.steps - 1),
+        weight_decay=config.weight_decay,
+        validate_every=config.validate_every,
+        checkpoint_every=config.validate_every,
+        seed=config.seed,
+        bf16=config.bf16,
+    )
+
+
+def _trained_tokens(rows: PackedRows, steps: int, code_start: int) -> np.ndarray:
+    """Codes with a loss that were trained on up to each step, (steps,)."""
+    counts = []
+    for step in range(steps):
+        batch = rows.batch(step)
+        counts.append(int(((batch.tokens >= code_start) & (batch.loss_weights > 0)).sum()))
+    return np.cumsum(counts)
+
+
+def _curve(folder: Path, seconds: np.ndarray, rate: float) -> list[dict[str, float]]:
+    """Bits a second of valid speech at every validation."""
+    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    rows: Sequence[dict[str, Any]] = [json.loads(line) for line in lines]
+    return [
+        {
+            "step": row["step"],
+            "audio_seconds": float(seconds[row["step"] - 1]),
+            "bits_per_second": bits_per_second(row["valid_nats_per_code"], rate),
+        }
+        for row in rows
+        if "valid_nats_per_code" in row
+    ]
+
+
+def _spent(folder: Path, seconds: float) -> float:
+    """Wall seconds of the attempt that finished the training, kept for calls that find it done."""
+    path = folder / "seconds.json"
+    if not path.is_file():
+        write_json(path, {"seconds": seconds})
+    return json.loads(path.read_text(encoding="utf-8"))["seconds"]

@@ -1,0 +1,273 @@
+"""One table of our codecs beside classical coders, on the same clips, with intervals.
+
+    python -m recipes.comparisons.anchors recipes/configs/anchors.yaml corpus=../shared/speech
+        run=runs/anchors
+
+Every system recodes the clips of a split (run/<system>/audio), every metric scores them, and
+run/anchors.md and run/anchors.json hold figures, measured bit rates and the paired differences of
+the first codec from each classical coder. What is done is kept: a run that was cut off goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import MISSING
+from tqdm import tqdm
+
+from codec.audio.io import normalize_loudness, read_audio, write_audio
+from eval.baselines.classical_codecs import make_recoder
+from eval.baselines.token_streams import TokenizerRecoder
+from eval.files import cut_torn_line, read_json_lines
+from eval.metrics.registry import make_metrics, require_ready
+from eval.protocols import Metric, Recoder
+from eval.scoring.score import Pair, score_pairs
+from recipes.corpora.manifest import MANIFEST_NAME, CorpusRow, read_manifest
+from recipes.generate import spread
+from recipes.runner.files import write_json
+from recipes.runner.settings import comparison_parser, keep_settings, load_settings
+
+from .anchors_table import AnchorSystem, write_anchors
+from .tokenizers import HHTokenizer, TokenizerConfig, make_tokenizer
+
+# What may differ between calls on one folder: what is done already is kept, what is new is added.
+ADDED = ("workers", "threads", "metrics", "word_metrics", "word_sources", "classical", "codec")
+ORIGINAL = "original"
+
+
+@dataclass
+class AnchorsConfig:
+    """What is recoded and what is measured."""
+
+    # Folder that holds manifest.jsonl.
+    corpus: str = MISSING
+    run: str = MISSING
+    split: str = "test"
+    # Only clips of these sources, as the manifest spells them; null = all.
+    sources: list[str] | None = None
+    # Clips at most, evenly spread over the split; null = all.
+    clips: int | None = None
+    # Our codecs: bundled names or model folders, by commas. The first is the one compared.
+    codec: list[str] = field(default_factory=lambda: ["hh-mini-24k"])
+    # Other tokenizers by name, as in adapt.yaml.
+    tokenizers: dict[str, TokenizerConfig] = field(default_factory=dict)
+    # Coders of eval/baselines/classical_codecs.py; `original` says what a metric can reach.
+    classical: list[str] = field(
+        default_factory=lambda: [
+            ORIGINAL,
+            "band_limit_8k",
+            "opus_6",
+            "codec2_3200",
+            "codec2_2400",
+            "codec2_1200",
+            "codec2_700c",
+        ]
+    )
+    # Names or ids of hh-eval doctor's list.
+    metrics: list[str] = field(default_factory=lambda: ["stoi", "estoi", "mel_l1", "pitch"])
+    # Metrics of clips with a transcript by these sources only: a recogniser errs on other voices.
+    word_metrics: list[str] = field(default_factory=list)
+    word_sources: list[str] = field(default_factory=lambda: ["kathleen"])
+    sample_rate: int = 24000
+    # RMS that every clip is brought to before it is coded; dB relative to full scale.
+    loudness_dbfs: float = -23.0
+    seed: int = 0
+    # Processes that score beside this one; threads of torch (0 = all).
+    workers: int = 0
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        names = [*self.codec, *self.tokenizers, *self.classical]
+        if not names or len({system_name(name) for name in names}) != len(names):
+            raise ValueError(f"codec, tokenizers, classical: expected distinct names, got {names}")
+        if self.clips is not None and self.clips < 1:
+            raise ValueError(f"clips: expected null or at least 1, got {self.clips}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Recode, score, compare; returns the exit status, 1 when a clip failed."""
+    parser = comparison_parser("python -m recipes.comparisons.anchors", __doc__)
+    arguments = parser.parse_intermixed_args(argv)
+    try:
+        config = load_settings(AnchorsConfig, arguments.config, arguments.overrides)
+        table = run_anchors(config, sys.argv[1:] if argv is None else argv)
+    except (ValueError, OSError) as error:
+        if arguments.debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ValueError) else 1
+    print(json.dumps(table.figures) if arguments.json else table.markdown)
+    return 1 if table.figures["failed"] else 0
+
+
+def run_anchors(config: AnchorsConfig, argv: Sequence[str] = ()) -> Any:
+    """The table of `write_anchors`.
+
+    Raises:
+        ValueError: Before any clip is read: a metric or program that is missing, an unknown name,
+            a folder made with other settings.
+    """
+    metrics = make_metrics(config.metrics)
+    word_metrics = make_metrics(config.word_metrics)
+    for chosen in (metrics, word_metrics):
+        if chosen:
+            require_ready(chosen)
+    for name in config.classical:
+        make_recoder(name)
+    rows = chosen_rows(config)
+    run = Path(config.run)
+    keep_settings(config, run, ADDED)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    systems = []
+    ours = [*config.codec, *config.tokenizers]
+    for name in [*ours, *config.classical]:
+        folder = run / system_name(name)
+        recoder = make_system(config, name)
+        claim(folder, recoder)
+        recode_clips(config, recoder, rows, folder)
+        score_system(config, rows, folder, metrics, word_metrics)
+        systems.append(
+            AnchorSystem(system_name(name), folder, recoder.bitrate, is_ours=name in ours)
+        )
+    return write_anchors(systems, run, subject(config, rows), argv)
+
+
+def system_name(name: str) -> str:
+    """Folder and row of a system: the last part of a path."""
+    return Path(name).name if name not in ("", ".") else name
+
+
+def chosen_rows(config: AnchorsConfig) -> list[CorpusRow]:
+    """Clips of the split, evenly spread.
+
+    Raises:
+        ValueError: No manifest, or none of the split.
+    """
+    manifest = Path(config.corpus) / MANIFEST_NAME
+    rows = [row for row in read_manifest(manifest) if row.split == config.split]
+    if config.sources is not None:
+        rows = [row for row in rows if row.extra.get("source") in config.sources]
+    if not rows:
+        what = f" by {', '.join(config.sources)}" if config.sources else ""
+        raise ValueError(f"{manifest}: expected clips of split {config.split!r}{what}, got none")
+    return spread(rows, config.clips)
+
+
+def make_system(config: AnchorsConfig, name: str) -> Recoder:
+    """A recoder by its name in the settings."""
+    if name in config.codec:
+        return TokenizerRecoder(HHTokenizer(name))
+    if name not in config.tokenizers:
+        return make_recoder(name)
+    folder = Path(config.run) / name / "tokenizer"
+    train = [row for row in read_manifest(Path(config.corpus) / MANIFEST_NAME)]
+    train = spread([row for row in train if row.split == "train"], 400)
+    tokenizer = make_tokenizer(
+        name,
+        config.tokenizers[name],
+        folder=folder,
+        waveforms=lambda rate: (
+            normalize_loudness(read_audio(row.audio, rate), config.loudness_dbfs) for row in train
+        ),
+        seed=config.seed,
+    )
+    return TokenizerRecoder(tokenizer)
+
+
+def claim(folder: Path, recoder: Recoder) -> None:
+    """Bind a folder to the codec whose clips it holds.
+
+    Raises:
+        ValueError: It holds clips of another codec.
+    """
+    is_ours = isinstance(recoder, TokenizerRecoder)
+    own = {"fingerprint": recoder.tokenizer.fingerprint if is_ours else recoder.name}
+    path = folder / "system.json"
+    if path.is_file():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        if before != own:
+            raise ValueError(f"{folder}: expected clips of {own}, got {before}; delete the folder")
+        return
+    write_json(path, own)
+
+
+def recording(config: AnchorsConfig, row: CorpusRow) -> Path:
+    """run/recordings/<id>.flac: the clip at the run's rate and loudness, which all start from."""
+    path = Path(config.run) / "recordings" / f"{row.id}.flac"
+    if not path.is_file():
+        waveform = read_audio(row.audio, config.sample_rate)
+        waveform = normalize_loudness(waveform, config.loudness_dbfs)
+        write_audio(path, waveform, config.sample_rate)
+    return path
+
+
+def recode_clips(
+    config: AnchorsConfig, recoder: Recoder, rows: Sequence[CorpusRow], folder: Path
+) -> None:
+    """Write folder/audio/<id>.flac and a line of folder/recoded.jsonl for every clip."""
+    path = folder / "recoded.jsonl"
+    done = {row["id"] for row in read_json_lines(path)}
+    folder.mkdir(parents=True, exist_ok=True)
+    cut_torn_line(path)
+    with path.open("a", encoding="utf-8") as stream:
+        for row in tqdm(rows, desc=f"{recoder.name}: recode", unit="clip"):
+            if row.id in done:
+                continue
+            waveform = read_audio(recording(config, row), config.sample_rate)
+            recoded = recoder.recode(waveform, config.sample_rate)
+            write_audio(folder / "audio" / f"{row.id}.flac", recoded.waveform, config.sample_rate)
+            seconds = len(waveform) / config.sample_rate
+            line = {"id": row.id, "bits": recoded.bits, "seconds": seconds}
+            stream.write(json.dumps(line) + "\n")
+            stream.flush()
+
+
+def score_system(
+    config: AnchorsConfig,
+    rows: Sequence[CorpusRow],
+    folder: Path,
+    metrics: Sequence[Metric],
+    word_metrics: Sequence[Metric],
+) -> None:
+    """Score one system's clips: folder/scores of all, folder/words of the chosen sources."""
+    pairs = [_pair(config, row, folder) for row in rows]
+    if metrics:
+        score_pairs(pairs, metrics, folder / "scored", num_workers=config.workers, seed=config.seed)
+    spoken = {r.id for r in rows if r.text and r.extra.get("source") in config.word_sources}
+    if word_metrics and spoken:
+        score_pairs(
+            [pair for pair in pairs if pair.id in spoken],
+            word_metrics,
+            folder / "words",
+            num_workers=config.workers,
+            seed=config.seed,
+        )
+
+
+def _pair(config: AnchorsConfig, row: CorpusRow, folder: Path) -> Pair:
+    """A clip and what a system made of it."""
+    coded = folder / "audio" / f"{row.id}.flac"
+    return Pair(row.id, recording(config, row), coded, row.text, row.speaker)
+
+
+def subject(config: AnchorsConfig, rows: Sequence[CorpusRow]) -> dict[str, Any]:
+    """What the table is of."""
+    return {
+        "corpus": Path(config.corpus).name,
+        "split": config.split,
+        "clips": len(rows),
+        "seconds": round(sum(row.duration for row in rows), 1),
+        "speakers": len({row.speaker for row in rows}),
+        "compared": system_name(config.codec[0]) if config.codec else None,
+    }
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,206 @@
+"""The anchor table: figures of every system with intervals, bit rates, paired differences."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from eval.files import read_json_lines
+from eval.reporting.line_chart import number_text
+from eval.scoring.compare import Comparison, FigureDifference, compare_folders
+from eval.scoring.summary import read_summary
+from recipes.evaluate_report import processor
+from recipes.runner.files import write_json, write_text
+from recipes.runner.stages import git_commit
+
+PARTS = ("scored", "words")
+
+
+@dataclass(frozen=True)
+class AnchorSystem:
+    """A row of the table: name, folder, nominal bit/s (None without a coded form)."""
+
+    name: str
+    folder: Path
+    bitrate: float | None
+    is_ours: bool
+
+
+@dataclass(frozen=True)
+class AnchorsTable:
+    """The table as Markdown and as plain figures."""
+
+    markdown: str
+    figures: dict[str, Any]
+
+
+def write_anchors(
+    systems: Sequence[AnchorSystem], run: Path, subject: dict[str, Any], argv: Sequence[str]
+) -> AnchorsTable:
+    """Write anchors.md and anchors.json from the scored folders of the systems."""
+    rows = {system.name: system_row(system) for system in systems}
+    ours = next((system for system in systems if system.name == subject["compared"]), None)
+    differences = {
+        part: {
+            other.name: compare_folders(
+                ours.folder / part, other.folder / part, names=(ours.name, other.name)
+            )
+            for other in systems
+            if ours is not None and other is not ours and _finished(part, ours, other)
+        }
+        for part in PARTS
+    }
+    provenance = {
+        "command": shlex.join(["python", "-m", "recipes.comparisons.anchors", *argv]),
+        "commit": git_commit() or "not a git checkout",
+        "hardware": processor(),
+        "date": date.today().isoformat(),
+    }
+    figures = {
+        "subject": subject,
+        "systems": rows,
+        "differences": {
+            part: {name: each.to_dict() for name, each in found.items()}
+            for part, found in differences.items()
+        },
+        "failed": sum(row["failed"] for row in rows.values()),
+        "provenance": provenance,
+    }
+    write_json(run / "anchors.json", figures)
+    text = _markdown(figures, differences)
+    write_text(run / "anchors.md", text)
+    return AnchorsTable(text, figures)
+
+
+def system_row(system: AnchorSystem) -> dict[str, Any]:
+    """Bit rates and figures of one system."""
+    recoded = read_json_lines(system.folder / "recoded.jsonl")
+    bits = [row["bits"] for row in recoded]
+    seconds = sum(row["seconds"] for row in recoded)
+    figures, failed = {}, 0
+    for part in PARTS:
+        if (system.folder / part / "summary.json").is_file():
+            for metric_id, metric in read_summary(system.folder / part)["metrics"].items():
+                failed += metric["n_failed"]
+                for name, figure in metric["figures"].items():
+                    figures[f"{metric_id}/{name}"] = figure
+    return {
+        "is_ours": system.is_ours,
+        "nominal_bitrate": system.bitrate,
+        "measured_bitrate": None if None in bits else sum(bits) / seconds,
+        "failed": failed,
+        "figures": figures,
+    }
+
+
+def _finished(part: str, *systems: AnchorSystem) -> bool:
+    """Whether a part is scored for all of them: metrics may be asked for later, or cut off."""
+    return all((system.folder / part / "summary.json").is_file() for system in systems)
+
+
+def _markdown(figures: dict[str, Any], differences: dict[str, dict[str, Comparison]]) -> str:
+    """Figures, then the differences, then what they rest on."""
+    subject, rows = figures["subject"], figures["systems"]
+    names = list(dict.fromkeys(key for row in rows.values() for key in row["figures"]))
+    head = ["system", "kb/s", *(_heading(rows, key) for key in names), "failed"]
+    lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
+    for name, row in rows.items():
+        shown = f"**{name}**" if row["is_ours"] else name
+        cells = [_cell(row["figures"].get(key)) for key in names]
+        lines.append(f"| {' | '.join([shown, _rate(row), *cells, str(row['failed'])])} |")
+    parts = [
+        f"{subject['corpus']}, split {subject['split']}: {subject['clips']} clips, "
+        f"{subject['seconds']:.0f} s, {subject['speakers']} speakers. Mean and 95 % interval over "
+        "clips (pooled where a rate is); intrusive figures after removing a constant lag. kb/s is "
+        "what the files take, without containers: Codec2 700C packs its 28 bits into 4 bytes. "
+        "Codec2 and Opus at 6 keep nothing above 4 kHz: read them beside the band-limited row.",
+        "",
+        *lines,
+    ]
+    rated = {part: found for part, found in differences.items() if found}
+    for part, found in rated.items():
+        parts += ["", *_difference_lines(part, subject["compared"], found)]
+    parts += ["", *(f"{key}: {value}" for key, value in figures["provenance"].items())]
+    return "\n".join(parts) + "\n"
+
+
+def _difference_lines(part: str, ours: str, found: dict[str, Comparison]) -> list[str]:
+    """A table of ours minus each other system, figure by figure."""
+    first = next(iter(found.values()))
+    head = [f"{ours} minus", *(_short(f.metric, f.figure) for f in first.figures if is_quality(f))]
+    lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
+    for name, comparison in found.items():
+        cells = []
+        for figure in comparison.figures:
+            if not is_quality(figure):
+                continue
+            if figure.difference is None:
+                cells.append("-")
+                continue
+            mark = {"A better": " ▲", "B better": " ▼"}.get(figure.verdict, "")
+            text = _signed(figure.difference, figure.unit)
+            if figure.low is not None:
+                low, high = (_plain(end, figure.unit) for end in (figure.low, figure.high))
+                text += f" ({low} to {high})"
+            cells.append(f"{text}{mark}<br>{figure.wins}/{figure.losses}/{figure.ties}")
+        lines.append(f"| {' | '.join([name, *cells])} |")
+    what = "all clips" if part == "scored" else "clips with a transcript by the chosen voices"
+    return [
+        f"Paired differences on {what}: mean and 95 % interval, wins/losses/ties. ▲ ours is "
+        "better, ▼ worse; no mark: the interval holds 0.",
+        "",
+        *lines,
+    ]
+
+
+def _heading(rows: dict[str, dict[str, Any]], key: str) -> str:
+    """Figure with the better direction, such as "stoi ↑"."""
+    figure = next(row["figures"][key] for row in rows.values() if key in row["figures"])
+    arrow = {True: " ↑", False: " ↓", None: ""}[figure["higher_is_better"]]
+    metric, _, name = key.rpartition("/")
+    return _short(metric, name) + arrow
+
+
+def _short(metric: str, name: str) -> str:
+    """Family and figure, once where both are the same."""
+    family = metric.split(".")[0]
+    return name if name.startswith(family) else f"{family} {name}"
+
+
+def _rate(row: dict[str, Any]) -> str:
+    """Measured kb/s."""
+    rate = row["measured_bitrate"]
+    return "-" if rate is None else f"{rate / 1000:.2f}"
+
+
+def _cell(figure: dict[str, Any] | None) -> str:
+    """`0.82 (0.81 to 0.83)`."""
+    if figure is None or figure["value"] is None:
+        return "-"
+    text = number_text(figure["value"], unit=figure["unit"])
+    if figure["ci95"]:
+        low, high = (_plain(end, figure["unit"]) for end in figure["ci95"])
+        text += f" ({low} to {high})"
+    return text
+
+
+def is_quality(figure: FigureDifference) -> bool:
+    """Whether a difference says which system is better; a lag and what it costs do not."""
+    is_lag = figure.figure.endswith("_raw") or figure.figure.startswith("lag")
+    return figure.higher_is_better is not None and not is_lag
+
+
+def _plain(value: float | None, unit: str) -> str:
+    """An end of an interval, without the unit that stands beside the figure."""
+    if value is None:
+        return "-"
+    return number_text(value, unit="%")[:-2] if unit == "%" else number_text(value)
+
+
+def _signed(value: float | None, unit: str) -> str:
+    sign = "+" if value is not None and value > 0 else ""
+    return "-" if value is None else f"{sign}{number_text(value, unit=unit)}"

@@ -1,0 +1,190 @@
+"""Likelihood tests of a trained codec and language model on pairs built from a corpus.
+
+    python -m recipes.comparisons.likelihood_tests recipes/configs/likelihood_tests.yaml
+        corpus=../shared/speech codec=CODEC_FOLDER lm=LM_FOLDER run=runs/likelihood
+
+Builds pairs (run/pairs), scores every recording (run/scores.jsonl, kept when called again) and
+writes run/likelihood.json and run/report.html. With `pairs=FILE` an existing manifest, such as
+`hh-eval slm --write-pairs` makes of a published test, takes the place of the built pairs.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import MISSING
+from tqdm import tqdm
+
+from codec.audio import read_audio
+from eval.likelihood_tests.build import KINDS, PairSettings, Recording, build_pairs
+from eval.likelihood_tests.judge import (
+    LikelihoodPair,
+    judge_pairs,
+    read_pairs,
+    read_scores,
+    score_recordings,
+)
+from eval.reporting.generation import likelihood_report
+from eval.reporting.report import write_report
+from eval.sound import resampled
+from recipes.corpora.manifest import MANIFEST_NAME, read_manifest
+from recipes.runner.files import write_json
+from recipes.runner.settings import comparison_parser, keep_settings, load_settings
+from recipes.runner.stages import git_commit, say
+from slm.synthesis.synthesizer import Synthesizer
+
+
+@dataclass
+class LikelihoodConfig:
+    """What is built and who scores it."""
+
+    run: str = MISSING
+    # Folders of a codec and of a language model of its codes.
+    codec: str = MISSING
+    lm: str = MISSING
+    # Folder that holds manifest.jsonl; not needed where `pairs` names a manifest.
+    corpus: str | None = None
+    split: str = "test"
+    pairs: str | None = None
+    kinds: list[str] = field(default_factory=lambda: list(KINDS))
+    per_kind: int = 50
+    # Seconds of each half of a recording, and of speech after the change that `local` looks at.
+    half_seconds: float = 2.0
+    local_seconds: float = 1.0
+    seed: int = 0
+
+
+class SpeechScorer:
+    """A codec and a language model behind `eval.likelihood_tests.judge.Scorer`."""
+
+    def __init__(self, synthesizer: Synthesizer) -> None:
+        self.synthesizer = synthesizer
+
+    def log_likelihoods(self, waveform: np.ndarray, sample_rate: int) -> np.ndarray:
+        """Waveform (T,) to nats of each of its codes, (L,); the model is given nothing else."""
+        rate = self.synthesizer.codec.sample_rate
+        samples = resampled(np.asarray(waveform, dtype=np.float32), sample_rate, rate)
+        return self.synthesizer.score(np.ascontiguousarray(samples)).per_code.numpy()
+
+
+def main(config: LikelihoodConfig) -> Path:
+    """Build what is missing, score what is missing, judge; returns the run's folder.
+
+    Raises:
+        ValueError: Neither a corpus nor pairs, settings that changed, or a model and a codec that
+            do not belong together.
+    """
+    run = Path(config.run)
+    keep_settings(config, run, ("local_seconds",))
+    synthesizer = Synthesizer.from_pretrained(config.codec, config.lm)
+    claim(run, synthesizer)
+    pairs = wanted_pairs(config)
+    absent = missing_kinds(config, pairs)
+    if absent:
+        say("likelihood_tests", f"the recordings give no pair of {', '.join(absent)}")
+    rate = synthesizer.codec.sample_rate
+    with tqdm(total=0, desc="likelihood", unit="clip") as bar:
+
+        def notify(done: int, total: int) -> None:
+            bar.total, bar.n = total, done
+            bar.refresh()
+
+        scores_path = score_recordings(
+            pairs,
+            SpeechScorer(synthesizer),
+            run / "scores.jsonl",
+            read=lambda path: (read_audio(path, rate), rate),
+            notify=notify,
+        )
+    scores, reasons = read_scores(scores_path)
+    result = judge_pairs(pairs, scores, reasons, local_seconds=config.local_seconds)
+    result["kinds_without_pairs"] = absent
+    write_json(run / "likelihood.json", result)
+    provenance = {
+        "codec": synthesizer.codec.fingerprint,
+        "language model": config.lm,
+        "commit": git_commit() or "not a git checkout",
+    }
+    write_report(likelihood_report(result, provenance=provenance), run / "report.html")
+    return run
+
+
+def missing_kinds(config: LikelihoodConfig, pairs: Sequence[LikelihoodPair]) -> list[str]:
+    """Kinds asked for of which no pair could be built, for want of speakers or genders."""
+    if config.pairs is not None:
+        return []
+    return [kind for kind in config.kinds if kind not in {pair.suite for pair in pairs}]
+
+
+def claim(run: Path, synthesizer: Synthesizer) -> None:
+    """Bind the folder to its models: scores of others must not be mixed in.
+
+    Raises:
+        ValueError: The folder holds scores of another codec or language model.
+    """
+    weights = sum(p.detach().double().abs().sum().item() for p in synthesizer.lm.parameters())
+    own = {"codec": synthesizer.codec.fingerprint, "lm_weights_abs_sum": f"{weights:.9g}"}
+    path = run / "models.json"
+    if not path.is_file():
+        write_json(path, own)
+    elif (before := json.loads(path.read_text(encoding="utf-8"))) != own:
+        raise ValueError(f"{run}: expected scores of {own}, got those of {before}; delete it")
+
+
+def wanted_pairs(config: LikelihoodConfig) -> list[LikelihoodPair]:
+    """The pairs of the manifest named, those built before, or new ones.
+
+    Raises:
+        ValueError: Neither a manifest nor a corpus, or a corpus of which no pair can be built.
+    """
+    if config.pairs is not None:
+        return read_pairs(Path(config.pairs))
+    folder = Path(config.run) / "pairs"
+    if (folder / "pairs.jsonl").is_file():
+        return read_pairs(folder / "pairs.jsonl")
+    if config.corpus is None:
+        raise ValueError("expected corpus=FOLDER or pairs=FILE, got neither")
+    rows = read_manifest(Path(config.corpus) / MANIFEST_NAME)
+    recordings = [
+        Recording(row.audio, row.speaker, str(row.extra.get("gender") or ""))
+        for row in rows
+        if not row.split or row.split == config.split
+    ]
+    settings = PairSettings(
+        config.kinds, config.per_kind, half_seconds=config.half_seconds, seed=config.seed
+    )
+    return build_pairs(recordings, folder, settings)
+
+
+def command(argv: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    parser = comparison_parser("python -m recipes.comparisons.likelihood_tests", __doc__)
+    arguments = parser.parse_intermixed_args(argv)
+    try:
+        config = load_settings(LikelihoodConfig, arguments.config, arguments.overrides)
+        run = main(config)
+    except (ValueError, OSError) as error:
+        if arguments.debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ValueError) else 1
+    result: dict[str, Any] = json.loads((run / "likelihood.json").read_text(encoding="utf-8"))
+    shown = {key: value for key, value in result.items() if key != "margins"}
+    if arguments.json:
+        print(json.dumps(shown))
+    else:
+        for suite, parts in result["suites"].items():
+            figures = {rule: f"{100 * a['share']:.1f} %" for rule, a in parts["all"].items()}
+            print(f"{suite:<24} {parts['all']['mean']['pairs']:>4} pairs  {figures}")
+        print(run / "report.html")
+    return 1 if result["failures"] else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(command())

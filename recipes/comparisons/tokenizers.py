@@ -1,0 +1,117 @@
+"""Tokenizers by a few lines of YAML: our codecs, k-means on mels, codecs of `transformers`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from codec import HHCodec
+from eval.baselines.kmeans import CONFIG, KMeansSettings, KMeansTokenizer, train_kmeans
+from eval.baselines.neural_codecs import PEERS, TransformersTokenizer
+from eval.protocols import Tokenizer
+
+KINDS = ("hh", "kmeans", *PEERS)
+
+
+@dataclass
+class TokenizerConfig:
+    """One tokenizer of a comparison."""
+
+    # hh: a codec of this repository; kmeans: trained on the spot; else a codec of transformers.
+    kind: str = "hh"
+    # hh: name of a bundled codec, folder or hub repository; of transformers: hub name or folder
+    # (null = the published weights); kmeans: folder of a saved one (null = train it).
+    source: str | None = None
+    # First K codebooks of a residual codec; null = as eval/baselines/neural_codecs.py says.
+    num_codebooks: int | None = None
+    # kmeans: centroids, and mel frames (93.75 Hz) a code.
+    codebook_size: int = 1024
+    stack: int = 4
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {self.kind!r}")
+
+
+class HHTokenizer:
+    """Our codec behind the `Tokenizer` protocol: one codebook.
+
+    Args:
+        source: Name of a bundled codec, model folder or hub repository.
+        name: As a table shows it.
+    """
+
+    num_codebooks = 1
+
+    def __init__(self, source: str, name: str = "") -> None:
+        self.codec = HHCodec.from_pretrained(source)
+        self.name = name or Path(source).name
+        self.fingerprint = self.codec.fingerprint
+        self.sample_rate = self.codec.sample_rate
+        self.frame_rate = self.tokens_per_second = self.codec.frame_rate
+        self.codebook_size = self.codec.codebook_size
+
+    def encode(self, waveform: np.ndarray) -> np.ndarray:
+        """Waveform (T,) float in [-1, 1] to codes (1, L) int64."""
+        samples = torch.from_numpy(np.ascontiguousarray(waveform, dtype=np.float32))
+        codes, _ = self.codec.encode(samples[None])
+        return codes.numpy()
+
+    def decode(self, codes: np.ndarray, num_samples: int) -> np.ndarray:
+        """Codes (1, L) to a waveform (num_samples,) float32, padded where codes are too few."""
+        most = codes.shape[1] * self.codec.hop_length
+        lengths = torch.tensor([min(num_samples, most)])
+        rows = torch.from_numpy(np.asarray(codes, dtype=np.int64))
+        waveform, _ = self.codec.decode(rows, lengths=lengths)
+        fitted = np.zeros(num_samples, dtype=np.float32)
+        fitted[: waveform.shape[1]] = waveform[0].cpu().numpy()[:num_samples]
+        return fitted
+
+
+def make_tokenizer(
+    name: str,
+    config: TokenizerConfig,
+    *,
+    folder: Path | None = None,
+    waveforms: Callable[[int], Iterable[np.ndarray]] | None = None,
+    seed: int = 0,
+) -> Tokenizer:
+    """The tokenizer that the settings describe.
+
+    Args:
+        name: As a table shows it.
+        config: What it is.
+        folder: Where a k-means tokenizer that has to be trained is kept, and found again.
+        waveforms: Training recordings at the rate asked for; k-means needs them.
+        seed: Of k-means.
+
+    Raises:
+        ValueError: Weights that are not there, or k-means without recordings.
+    """
+    if config.kind == "hh":
+        return HHTokenizer(config.source or name, name)
+    if config.kind != "kmeans":
+        return TransformersTokenizer(
+            config.kind, config.source, num_codebooks=config.num_codebooks, name=name
+        )
+    settings = KMeansSettings(codebook_size=config.codebook_size, stack=config.stack, seed=seed)
+    if config.source is not None:
+        return KMeansTokenizer.load(config.source)
+    if folder is not None and (folder / CONFIG).is_file():
+        found = KMeansTokenizer.load(folder)
+        if found.settings != settings:
+            raise ValueError(
+                f"{folder}: expected a tokenizer of {settings}, got {found.settings}; choose "
+                "another run=... or delete it"
+            )
+        return found
+    if waveforms is None:
+        raise ValueError(f"{name}: k-means needs recordings to train on, or source=<folder>")
+    made = train_kmeans(waveforms(settings.sample_rate), settings, name=name)
+    if folder is not None:
+        made.save(folder)
+    return made

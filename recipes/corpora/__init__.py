@@ -1,0 +1,1 @@
+"""Corpora: loading, preparing, downloading and importing recordings with transcripts."""

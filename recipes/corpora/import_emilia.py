@@ -1,0 +1,141 @@
+"""Emilia's WebDataset tars: `<LANGUAGE>/<name>.tar` with an .mp3 and a .json for every clip.
+
+Each .json has id, text, duration, speaker, language and dnsmos (https://arxiv.org/abs/2407.05361).
+Audio is unpacked tar by tar; a tar that is done is not read again. lhotse reads the older layout of
+loose files only.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import shutil
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from recipes.runner.files import write_json_lines
+from recipes.runner.workers import Workers
+
+from .importing import AUDIO_FOLDER, Skip, Utterance
+
+RECORDINGS = (".mp3", ".flac", ".wav", ".ogg", ".opus", ".m4a")
+ROWS_NAME = "rows.jsonl"
+_FIELDS = ("text", "speaker", "language")
+
+
+def emilia_utterances(
+    folder: Path, output: Path, *, limit: int | None = None, workers: int = 1
+) -> Iterator[Utterance | Skip]:
+    """The clips of every tar below `folder`, unpacked to `output/audio/<language>/<tar>/`.
+
+    Args:
+        folder: Holds `*.tar` at any depth.
+        output: Of the manifest.
+        limit: No further tar is unpacked once so many clips are there.
+        workers: Processes that unpack, a tar each.
+
+    Raises:
+        ValueError: No tar below the folder.
+    """
+    tars = sorted(folder.rglob("*.tar"))
+    if not tars:
+        raise ValueError(f"{folder}: expected WebDataset tars (*.tar) below it, found none")
+    count = 0
+    unpack = functools.partial(unpack_tar, root=folder, output=output.absolute() / AUDIO_FOLDER)
+    with Workers(1 if limit is not None else workers) as pool:
+        for target, problem in pool.map(unpack, tars, "  tars"):
+            if problem:
+                yield Skip(target.name, problem, "tar")
+                continue
+            for found in _listed(target):
+                count += isinstance(found, Utterance)
+                yield found
+            if limit is not None and count >= limit:
+                return
+
+
+def unpack_tar(tar: Path, *, root: Path, output: Path) -> tuple[Path, str]:
+    """Unpack one tar to a folder that appears only when whole, with a `rows.jsonl` of its .json.
+
+    Args:
+        tar: Below `root`.
+        root: Folder of the corpus.
+        output: Gets the folder, at the tar's own place below `root`.
+
+    Returns:
+        the folder, and '' or why there is none.
+    """
+    target = output / tar.relative_to(root).with_suffix("")
+    if (target / ROWS_NAME).is_file():
+        return target, ""
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        write_json_lines(partial / ROWS_NAME, _unpacked(tar, partial))
+        shutil.rmtree(target, ignore_errors=True)
+        partial.rename(target)
+    except (tarfile.TarError, EOFError) as error:
+        return target, f"{tar}: not a whole tar ({error}); fetch it again"
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return target, ""
+
+
+def _unpacked(tar: Path, folder: Path) -> list[dict[str, Any]]:
+    """Write the recordings of a tar; returns for every key its record, or what is wrong."""
+    records: dict[str, Any] = {}
+    audio: dict[str, str] = {}
+    with tarfile.open(tar) as archive:
+        for member in archive:
+            path = PurePosixPath(member.name)
+            file = archive.extractfile(member) if member.isfile() else None
+            if file is None:
+                continue
+            # Only the name counts: whatever folders a tar states, all of it stays in this one.
+            if path.suffix.lower() in RECORDINGS:
+                with (folder / path.name).open("wb") as copy:
+                    shutil.copyfileobj(file, copy)
+                audio[path.stem] = path.name
+            elif path.suffix == ".json":
+                try:
+                    records[path.stem] = json.loads(file.read())
+                except ValueError as error:
+                    records[path.stem] = f"not valid JSON ({error})"
+    return [
+        {"key": key, "audio": audio.get(key), "record": records.get(key)}
+        for key in sorted(records.keys() | audio.keys())
+    ]
+
+
+def _listed(target: Path) -> Iterator[Utterance | Skip]:
+    """What an unpacked tar holds."""
+    for line in (target / ROWS_NAME).read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        key: str = row["key"]
+        record: Any = row["record"]
+        if row["audio"] is None:
+            yield Skip(key, f"{target.name}: has no recording")
+            continue
+        wrong = _wrong(record)
+        if wrong:
+            yield Skip(key, f"{target.name}: its .json: {wrong}")
+            continue
+        extra = {"source": "emilia"}
+        extra |= {"dnsmos": record["dnsmos"]} if "dnsmos" in record else {}
+        text, speaker, lang = (record[name] for name in _FIELDS)
+        audio = target / row["audio"]
+        yield Utterance(str(record.get("id") or key), audio, text.strip(), speaker, lang, "", extra)
+
+
+def _wrong(record: Any) -> str:
+    """What a clip's .json lacks, '' for nothing."""
+    if isinstance(record, str):  # what the parser said
+        return record
+    if not isinstance(record, dict):
+        return "expected an object, found none"
+    missing = [name for name in _FIELDS if not isinstance(record.get(name), str)]
+    missing += [name for name in ("speaker", "language") if record.get(name) == ""]
+    return f"expected {', '.join(_FIELDS)}, lacks {', '.join(missing)}" if missing else ""

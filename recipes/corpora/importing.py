@@ -1,0 +1,236 @@
+"""From what a layout holds to a manifest: lengths measured, parts cut out, skips listed.
+
+A module that knows a layout yields an `Utterance` for every clip and a `Skip` for everything that
+is none; what happens next is the same for all of them and is done here. Nothing is lost when a run
+is cut off: lengths are kept in `.measured.jsonl`, and parts that are cut are taken as they are.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from tqdm import tqdm
+
+from codec.audio.index import Measurement, measure_files
+from codec.audio.io import AudioError, audio_info, read_samples, write_audio
+from recipes.runner.files import write_json, write_json_lines
+from recipes.runner.workers import DEADLY, Workers
+
+from .manifest import MANIFEST_NAME, CorpusRow, write_manifest
+
+SKIPPED_NAME = "skipped.jsonl"
+FIGURES_NAME = "import.json"
+# Below the manifest: what was cut out or unpacked.
+AUDIO_FOLDER = "audio"
+# A part may come out this much shorter than the corpus says, s; segments are rounded.
+END_TOLERANCE = 0.1
+_MEASURED_AT_ONCE = 4096
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """A clip of a corpus as its layout describes it.
+
+    Attributes:
+        id: Unique within the corpus; may hold slashes.
+        audio: The recording that it is, or is a part of.
+        text: What is said; '' where there is no transcript.
+        speaker: Unique within the corpus.
+        lang: Language code.
+        split: `train`, `valid` or `test`, or '' in a corpus without splits.
+        extra: Further fields of the manifest.
+        part: Start and end within the recording, s; None is the whole, an end of None its end.
+    """
+
+    id: str
+    audio: Path
+    text: str
+    speaker: str
+    lang: str
+    split: str = ""
+    extra: dict[str, Any] = field(default_factory=dict)
+    part: tuple[float, float | None] | None = None
+
+
+@dataclass(frozen=True)
+class Skip:
+    """Something that does not become a row, and why."""
+
+    id: str
+    reason: str
+    kind: str = "layout"
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """Parts of one recording, to be written as files of their own: path, and start and end."""
+
+    audio: Path
+    parts: tuple[tuple[Path, tuple[float, float | None]], ...]
+
+
+def import_utterances(
+    found: Iterable[Utterance | Skip],
+    folder: Path,
+    *,
+    limit: int | None = None,
+    workers: int = 1,
+) -> dict[str, Any]:
+    """Write the manifest of a corpus into `folder`, and `skipped.jsonl` and `import.json` beside.
+
+    Args:
+        found: What a layout yields.
+        folder: Made when missing. Parts are cut to `audio/<id>.flac` in it, mono, 16 bit, at the
+            recording's own rate.
+        limit: At most so many clips, spread evenly over what was found.
+        workers: Processes that cut.
+
+    Returns:
+        `clips`, `hours`, `speakers`, `splits` (clips of each) and `skipped` (count of each kind).
+
+    Raises:
+        ValueError: No clip is left, or some have a split and some have none.
+    """
+    utterances, skips = _sorted_out(found)
+    utterances = spread(utterances, limit)
+    folder.mkdir(parents=True, exist_ok=True)
+    rows, unusable = _rows(utterances, folder, workers)
+    skips += unusable
+    write_json_lines(folder / SKIPPED_NAME, [vars(skip) for skip in skips])
+    if not rows:
+        first = f"; the first: {skips[0].id}: {skips[0].reason}" if skips else ""
+        raise ValueError(
+            f"expected clips, found none that can be used and {len(skips)} that cannot{first}"
+        )
+    splits = Counter(row.split for row in rows)
+    if "" in splits and len(splits) > 1:
+        raise ValueError(f"expected a split for every clip or for none, got {dict(splits)}")
+    write_manifest(folder / MANIFEST_NAME, rows)
+    figures = {
+        "clips": len(rows),
+        "hours": round(sum(row.duration for row in rows) / 3600, 4),
+        "speakers": len({row.speaker for row in rows}),
+        "splits": {name or "none": count for name, count in sorted(splits.items())},
+        "skipped": dict(sorted(Counter(skip.kind for skip in skips).items())),
+    }
+    write_json(folder / FIGURES_NAME, figures)
+    return figures
+
+
+def spread(items: Sequence[Utterance], limit: int | None) -> list[Utterance]:
+    """At most `limit` items, evenly spread: corpora lie by speaker, the first would be one voice.
+
+    Raises:
+        ValueError: A limit below 1.
+    """
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit: expected a count > 0, got {limit}")
+    if limit is None or limit >= len(items):
+        return list(items)
+    return [items[index * len(items) // limit] for index in range(limit)]
+
+
+def _sorted_out(found: Iterable[Utterance | Skip]) -> tuple[list[Utterance], list[Skip]]:
+    """Clips with ids of their own, and everything else."""
+    utterances: dict[str, Utterance] = {}
+    skips: list[Skip] = []
+    for item in tqdm(found, desc="  found", unit="clip", file=sys.stderr, mininterval=1):
+        if isinstance(item, Skip):
+            skips.append(item)
+        elif item.id in utterances:
+            other = utterances[item.id].audio
+            skips.append(Skip(item.id, f"{item.audio}: {other} has this id already", "repeated"))
+        elif item.part is not None and ".." in PurePosixPath(item.id).parts:
+            skips.append(Skip(item.id, "no file can be named after this id"))
+        else:
+            utterances[item.id] = item
+    return list(utterances.values()), skips
+
+
+def _rows(
+    utterances: Sequence[Utterance], folder: Path, workers: int
+) -> tuple[list[CorpusRow], list[Skip]]:
+    """The rows in the order of the utterances, and those whose audio cannot be used."""
+    paths = {each.id: _path(each, folder) for each in utterances}
+    failed = _cut_parts(utterances, paths, workers)
+    whole = [each for each in utterances if each.id not in failed]
+    lengths = _measured([paths[each.id] for each in whole], folder / ".measured.jsonl")
+    rows, skips = [], [Skip(key, reason, "audio") for key, reason in failed.items()]
+    for each, length in zip(whole, lengths, strict=True):
+        if isinstance(length, AudioError):
+            skips.append(Skip(each.id, str(length), "audio"))
+            continue
+        duration = round(length.num_samples / length.sample_rate, 6)
+        row = (each.id, paths[each.id], duration, each.text, each.speaker, each.lang, each.split)
+        rows.append(CorpusRow(*row, extra=each.extra))
+    return rows, skips
+
+
+def _path(each: Utterance, folder: Path) -> Path:
+    """The file that a row will name."""
+    if each.part is None:
+        return each.audio.absolute()
+    return folder.absolute() / AUDIO_FOLDER / f"{each.id.strip('/')}.flac"
+
+
+def _measured(paths: Sequence[Path], index: Path) -> list[Measurement | AudioError]:
+    """Lengths from the headers, with a bar."""
+    step = max(_MEASURED_AT_ONCE, len(paths) // 16)
+    found: list[Measurement | AudioError] = []
+    with tqdm(total=len(paths), desc="  lengths", unit="clip", file=sys.stderr) as bar:
+        for start in range(0, len(paths), step):
+            part = paths[start : start + step]
+            found += measure_files(part, levels=False, index=index)
+            bar.update(len(part))
+    return found
+
+
+def _cut_parts(
+    utterances: Sequence[Utterance], paths: dict[str, Path], workers: int
+) -> dict[str, str]:
+    """Write the parts that are not there yet; returns what went wrong, by id."""
+    by_recording: dict[Path, list[Utterance]] = defaultdict(list)
+    for each in utterances:
+        if each.part is not None and not paths[each.id].is_file():
+            by_recording[each.audio].append(each)
+    jobs = [
+        _Cut(audio, tuple((paths[each.id], each.part or (0.0, None)) for each in group))
+        for audio, group in by_recording.items()
+    ]
+    failed: dict[str, str] = {}
+    with Workers(workers) as pool:
+        results = pool.map(
+            _cut_recording, jobs, "  recordings cut", deadly=lambda job: [DEADLY] * len(job.parts)
+        )
+        for (_, group), reasons in zip(by_recording.items(), results, strict=True):
+            failed |= {each.id: why for each, why in zip(group, reasons, strict=True) if why}
+    return failed
+
+
+def _cut_recording(job: _Cut) -> list[str]:
+    """Write the parts of one recording; returns '' or what is wrong for each."""
+    try:
+        num_samples, rate = audio_info(job.audio)
+    except (AudioError, OSError) as error:
+        return [str(error)] * len(job.parts)
+    reasons = []
+    for path, (start, end) in job.parts:
+        first = round(start * rate)
+        last = num_samples if end is None else round(end * rate)
+        if not 0 <= first < last <= num_samples + END_TOLERANCE * rate:
+            reasons.append(
+                f"{job.audio}: expected a part of its {num_samples / rate:.3f} s, got {start:g} s "
+                f"to {'its end' if end is None else f'{end:g} s'}"
+            )
+            continue
+        try:
+            write_audio(path, read_samples(job.audio, rate, first, last - first), rate)
+            reasons.append("")
+        except AudioError as error:
+            reasons.append(str(error))
+    return reasons

@@ -1,0 +1,173 @@
+"""The manifest: one JSON object a line, the one form in which every corpus reaches `prepare`.
+
+Fields: `id`, `audio` (path, from the manifest's folder on), `duration` (s), `text` ('' where
+there is no transcript), `speaker`, `lang`, and `split` (train, valid or test; may be absent from
+every line of a corpus that has no splits). Further fields are carried along untouched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from recipes.runner.files import write_json_lines
+
+SPLITS = ("train", "valid", "test")
+MANIFEST_NAME = "manifest.jsonl"
+_SHORT = 32  # characters of a value that other rows may well have, too
+_TEXT_FIELDS = ("id", "audio", "text", "speaker", "lang")
+
+
+class ManifestError(ValueError):
+    """A manifest that breaks the schema; names the file, the line and the field."""
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusRow:
+    """One clip of a corpus.
+
+    Attributes:
+        id: Unique within the corpus.
+        audio: Path of the recording.
+        duration: Length in seconds, as the corpus states it.
+        text: What is said, as published; '' where there is no transcript.
+        speaker: Speaker's name, unique within the corpus.
+        lang: Language code.
+        split: `train`, `valid` or `test`; '' in a corpus that has no splits of its own.
+        extra: Further fields of the manifest, such as `gender` or `source`.
+    """
+
+    id: str
+    audio: Path
+    duration: float
+    text: str
+    speaker: str
+    lang: str
+    split: str
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def read_manifest(path: Path) -> list[CorpusRow]:
+    """Every row of a manifest, in its order; audio paths are joined to the manifest's folder.
+
+    Raises:
+        ManifestError: The file is missing or empty, a line is no JSON object, or a field is
+            missing, of the wrong type or out of range; a repeated id; splits on some lines only.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ManifestError(f"{path}: cannot read this manifest: {error}") from error
+    rows: list[CorpusRow] = []
+    first_line: dict[str, int] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        row = _parse_line(line, where=f"{path}:{number}", folder=path.parent)
+        if row.id in first_line:
+            raise ManifestError(
+                f"{path}:{number}: id: {row.id!r} stands on line {first_line[row.id]} already; "
+                "ids must be unique"
+            )
+        first_line[row.id] = number
+        rows.append(row)
+    if not rows:
+        raise ManifestError(f"{path}: expected one JSON object a line, got an empty manifest")
+    without = next((row for row in rows if not row.split), None)
+    if without is not None and any(row.split for row in rows):
+        raise ManifestError(
+            f"{path}:{first_line[without.id]}: split: missing here but given on other lines; "
+            f"expected one of {', '.join(SPLITS)} on every line or on none"
+        )
+    return rows
+
+
+def write_manifest(path: Path, rows: Iterable[CorpusRow]) -> None:
+    """Write rows as a manifest, whole or not at all.
+
+    Audio below its folder is named from there, so that both can be moved; other audio absolutely.
+    """
+    folder = path.parent.absolute()
+    records = []
+    for row in rows:
+        audio = row.audio.absolute()
+        place = audio.relative_to(folder) if audio.is_relative_to(folder) else audio
+        record: dict[str, Any] = {name: getattr(row, name) for name in ("id", "duration", "text")}
+        record |= {"audio": place.as_posix(), "speaker": row.speaker}
+        record |= {"lang": row.lang} | ({"split": row.split} if row.split else {}) | row.extra
+        records.append(record)
+    write_json_lines(path, records)
+
+
+def assign_splits(
+    rows: list[CorpusRow], *, valid_fraction: float, test_fraction: float, seed: int
+) -> list[CorpusRow]:
+    """Give rows without a split one, by a hash of seed and id; rows that have one keep it.
+
+    A clip's split depends on nothing but its own id, so a corpus that grows moves no clip.
+    """
+
+    def split_of(row: CorpusRow) -> str:
+        digest = hashlib.sha256(f"{seed}/{row.id}".encode()).digest()
+        share = int.from_bytes(digest[:8], "big") / 2**64
+        if share < test_fraction:
+            return "test"
+        return "valid" if share < test_fraction + valid_fraction else "train"
+
+    return [row if row.split else replace(row, split=split_of(row)) for row in rows]
+
+
+def _parse_line(line: str, *, where: str, folder: Path) -> CorpusRow:
+    """One manifest line as a row."""
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ManifestError(f"{where}: not valid JSON: {error}") from error
+    if not isinstance(record, dict):
+        raise ManifestError(f"{where}: expected a JSON object, got {type(record).__name__}")
+    for name in _TEXT_FIELDS:
+        if not isinstance(record.get(name), str):
+            raise ManifestError(f"{where}: {name}: expected a string, got {_shown(record, name)}")
+        if not record[name] and name != "text":
+            raise ManifestError(f"{where}: {name}: expected a string that is not empty, got ''")
+    duration = record.get("duration")
+    seconds = math.nan
+    if isinstance(duration, int | float) and not isinstance(duration, bool):
+        seconds = float(duration)
+    if not 0 < seconds < math.inf:
+        raise ManifestError(
+            f"{where}: duration: expected seconds > 0, got {_shown(record, 'duration')}"
+        )
+    split = record.get("split", "")
+    if "split" in record and split not in SPLITS:
+        raise ManifestError(
+            f"{where}: split: expected one of {', '.join(SPLITS)}, got {_shown(record, 'split')}"
+        )
+    known = {*_TEXT_FIELDS, "duration", "split"}
+    return CorpusRow(
+        id=record["id"],
+        audio=folder / record["audio"],
+        duration=seconds,
+        text=record["text"],
+        # Of these there are few, and a corpus may have millions of rows.
+        speaker=sys.intern(record["speaker"]),
+        lang=sys.intern(record["lang"]),
+        split=sys.intern(split),
+        extra={name: _shared(value) for name, value in record.items() if name not in known},
+    )
+
+
+def _shared(value: Any) -> Any:
+    """A short string as the one object that all rows with it have; anything else as it is."""
+    return sys.intern(value) if isinstance(value, str) and len(value) <= _SHORT else value
+
+
+def _shown(record: dict[str, Any], name: str) -> str:
+    """A field's value for an error message."""
+    return repr(record[name]) if name in record else "nothing (the field is missing)"

@@ -1,0 +1,1 @@
+"""Encoding a corpus to codes: the plan, one machine, a cluster."""

@@ -1,0 +1,224 @@
+"""The evaluation's report.html: tables, training curves, pictures and players of clips."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from codec.audio import read_audio
+from codec.audio.store import AudioStore
+from eval.reporting.line_chart import Curve, Series, codebook_rank_curve
+from eval.reporting.report import Clip, Report, Table, write_report
+from eval.reporting.sections import item_notes, summary_failures, summary_table
+from recipes.runner.config import Config
+from recipes.runner.stages import git_commit, stage_folder
+
+from .generate import spread
+
+
+class ScoredClips(Protocol):
+    """Clips that were scored together."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the scores lie."""
+        ...
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What they sum up to."""
+        ...
+
+
+RECONSTRUCTED_NOTE = (
+    "Reconstruction from the codes alone, against the recording. A speaker of valid that training "
+    "knows is one with other clips in train; the speakers of test are in no other split."
+)
+WORDS_NOTE = (
+    "What an offline recogniser makes of the same texts, recorded, reconstructed and spoken by "
+    "the language model. Read them beside each other: the recogniser errs on recordings too."
+)
+
+
+def write_results(
+    config: Config,
+    folder: Path,
+    scored: Mapping[str, ScoredClips],
+    figures: dict[str, Any],
+    counts: dict[str, np.ndarray],
+) -> Path:
+    """Write report.html from the scored folders, the figures of metrics.json and code counts."""
+    words = {name: s.summary for name, s in scored.items() if s.folder.parent.name == "words"}
+    quality = {name: s.summary for name, s in scored.items() if name not in words}
+    report = Report(
+        title=f"Speech tokens and speech language model: {Path(config.run).name}",
+        subtitle=subtitle(config, figures),
+        failures=[f for name, s in scored.items() for f in summary_failures(s.summary, name)],
+        tables=[
+            summary_table("Reconstruction", quality, note=RECONSTRUCTED_NOTE),
+            summary_table("Words", words, note=WORDS_NOTE),
+            figure_table("Language model", figures["language_model"], "nats a code, by split"),
+            figure_table("Codebook", figures["codebook"], "codes of the coded stage, by split"),
+            figure_table("Generation", figures["generation"], f"texts of {config.generate.split}"),
+        ],
+        curves=[
+            *codec_curves(config),
+            codebook_rank_curve(counts),
+            *slm_curves(config, figures),
+        ],
+        clips=clips(config, scored),
+        provenance=provenance(config),
+    )
+    return write_report(report, folder / "report.html")
+
+
+def subtitle(config: Config, figures: dict[str, Any]) -> str:
+    """One sentence on what was trained on what; says when speech is synthetic."""
+    train = AudioStore(stage_folder(config, "prepare") / "train")
+    hours = sum(row["num_samples"] for row in train.rows) / train.sample_rate / 3600
+    speakers = len({row["speaker"] for row in train.rows})
+    synthetic = " (synthetic speech, eSpeak NG)" if config.corpus == "espeak" else ""
+    rate = figures["codebook"]["train"]["bitrate"]
+    return (
+        f"Trained on {hours:.2f} h by {speakers} speakers{synthetic}; one codebook, "
+        f"{rate:.0f} bit/s."
+    )
+
+
+def figure_table(title: str, figures: dict[str, dict[str, Any]], note: str) -> Table:
+    """Figures by name as rows, what they are of as columns."""
+    names = list(dict.fromkeys(name for column in figures.values() for name in column))
+    rows = [[name, *(column.get(name) for column in figures.values())] for name in names]
+    return Table(title, ["figure", *figures], rows, note)
+
+
+def codec_curves(config: Config) -> list[Curve]:
+    """Losses and use of the codebook over every training phase."""
+    names = ("mel", "waveform_mel", "vq", "perplexity", "discriminator")
+    curves = []
+    for phase in config.train_codec.phases:
+        path = stage_folder(config, "train_codec") / phase / "metrics.jsonl"
+        rows = json_lines(path)
+        for name in names:
+            series = [
+                line(split, [r for r in rows if r["split"] == split], name)
+                for split in ("train", "valid")
+            ]
+            drawn = [s for s in series if len(s.x) and np.any(np.asarray(s.y) != 0)]
+            if drawn:
+                curves.append(Curve(f"{phase}: {name}", "step", name, drawn))
+    return curves
+
+
+def slm_curves(config: Config, figures: dict[str, Any]) -> list[Curve]:
+    """Loss of the language model beside the entropy of the codes."""
+    rows = json_lines(stage_folder(config, "train_slm") / "metrics.jsonl")
+    series = [line("train", rows, "loss"), line("valid", rows, "valid_nats_per_code")]
+    valid = figures["language_model"]["valid"]
+    levels = {
+        "unigram entropy of valid": valid["unigram_entropy"],
+        "bigram of train on valid": valid["bigram_nats_per_code"],
+    }
+    title = "language model: nats a token"
+    return [Curve(title, "step", "nats", [s for s in series if len(s.x)], levels=levels)]
+
+
+def line(label: str, rows: list[dict[str, Any]], name: str) -> Series:
+    """One figure over the steps at which it was logged."""
+    points = [(row["step"], row[name]) for row in rows if row.get(name) is not None]
+    return Series(label, [step for step, _ in points], [value for _, value in points])
+
+
+def clips(config: Config, scored: Mapping[str, ScoredClips]) -> list[Clip]:
+    """Some clips of every kind, evenly spread, with pictures and players."""
+    made = stage_folder(config, "generate")
+    rows = {
+        name: {row["id"]: row for row in json_lines(made / name / "items.jsonl")}
+        for name in ("reconstructed/valid", "reconstructed/test", "spoken", "continued")
+    }
+    reconstructed = f"reconstructed/{config.generate.split}"
+    both = [clip for clip in rows["spoken"] if clip in rows[reconstructed]]
+    limit = config.evaluate.report_clips
+    shown = [
+        recorded_clip(config, rows["spoken"][clip], (reconstructed, "spoken"), scored)
+        for clip in spread(both, limit)
+    ]
+    for name in ("reconstructed/test", "continued"):
+        shown += [
+            recorded_clip(config, row, (name,), scored)
+            for row in spread(list(rows[name].values()), limit)
+        ]
+    return shown
+
+
+LABELS = {"spoken": "generated", "continued": "continued"}
+
+
+def recorded_clip(
+    config: Config,
+    row: dict[str, Any],
+    versions: tuple[str, ...],
+    scored: Mapping[str, ScoredClips],
+) -> Clip:
+    """A recording beside what was made of it, with its scores."""
+    store = AudioStore(stage_folder(config, "prepare") / row["split"])
+    index = next(n for n, other in enumerate(store.rows) if other["id"] == row["id"])
+    audio = {"original": (store.waveform(index), store.sample_rate)}
+    for version in versions:
+        path = stage_folder(config, "generate") / version / f"{row['id']}.flac"
+        label = LABELS.get(version, "reconstructed")
+        audio[label] = (read_audio(path, store.sample_rate), store.sample_rate)
+    notes = {"speaker": row["speaker"]}
+    if "prompt_id" in row:
+        notes["prompted by"] = row["prompt_id"]
+    if row.get("truncated"):
+        notes["stopped"] = "at its longest, not by itself"
+    for name, group in scored.items():
+        if shown_as(name) in audio:
+            for key, value in item_notes(group.folder, row["id"]).items():
+                notes[f"{name} {key}"] = value
+    return Clip(f"{row['split']} {row['id']}", row["text"], notes, audio)
+
+
+def shown_as(scored: str) -> str:
+    """The player that a group of scores belongs to; "" for one that is not shown."""
+    kinds = {"original": "original", "spoken": "generated", "spoken_first": ""}
+    return kinds.get(scored.removesuffix("_unseen"), "reconstructed")
+
+
+def provenance(config: Config) -> dict[str, str]:
+    """What the figures rest on."""
+    seconds = {}
+    for path in sorted(Path(config.run).glob("*/done.json")):
+        seconds[path.parent.name] = json.loads(path.read_text(encoding="utf-8"))["seconds"]
+    return {
+        "command": f"python -m recipes.run_all {' '.join(sys.argv[1:])}",
+        "commit": git_commit() or "not a git checkout",
+        "date": date.today().isoformat(),
+        "hardware": processor(),
+        "python": platform.python_version(),
+        "stage seconds (last attempt)": ", ".join(f"{k} {v:.0f}" for k, v in seconds.items()),
+    }
+
+
+def processor() -> str:
+    """Name of the processor and how many of it this process may use."""
+    name = platform.processor() or platform.machine()
+    path = Path("/proc/cpuinfo")
+    if path.is_file():
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+        name = f"{names[0]}, {len(names)} cores" if names else name
+    return name
+
+
+def json_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSON-lines file."""
+    return [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines()]

@@ -1,0 +1,1 @@
+"""Commands under the names they had before they moved into rooms."""

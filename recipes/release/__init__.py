@@ -1,0 +1,1 @@
+"""What is shipped: models, model cards, the demo report."""

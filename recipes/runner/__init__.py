@@ -1,0 +1,1 @@
+"""Stages, their settings and command line, worker processes."""

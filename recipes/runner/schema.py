@@ -1,0 +1,295 @@
+"""What a recipe can be told: one dataclass a section, every field with its unit and its reason.
+
+`recipes/runner/config.py` merges YAML and the command line onto these. A field marked `runtime`
+changes how fast a stage runs, never what it makes, so it takes no part in a stage's signature.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+from codec.training.config import PARTS, STRATEGIES, PhaseConfig, check_shares
+
+from .schema_corpora import CorporaConfig, EspeakConfig, PrepareConfig, StringsConfig
+from .schema_fields import require, runtime
+
+STAGE_NAMES = (
+    "prepare",
+    "train_codec",
+    "encode_corpus",
+    "train_text",
+    "train_slm",
+    "generate",
+    "evaluate",
+)
+
+# By recipes/verifiers.py.
+VERIFIERS = ("likelihood", "words", "voice")
+
+
+@dataclass
+class CodecConfig:
+    """The codec's sizes."""
+
+    # One of codec.CodecConfig's presets: hh_24khz (the paper), mini (trains on a CPU), tiny.
+    preset: str = "mini"
+    # Fields of that preset to change, nested as in a codec's config.yaml.
+    overrides: dict[str, Any] = field(default_factory=dict)
+    # A trained codec to go on from instead of random weights: the name of a bundled one
+    # (hh-mini-24k), a model folder or a hub repository; and which of its parts are taken.
+    start: str | None = None
+    start_parts: list[str] = field(default_factory=lambda: list(PARTS))
+    # A published vocoder to take instead: a folder, file or hub repository of Vocos or BigVGAN-v2,
+    # such as charactr/vocos-mel-24khz; its mel convention must be the preset's.
+    vocoder_from: str | None = None
+    # Folder of a Whisper in the transformers layout whose encoder a codec with
+    # overrides.encoder.speech_layers begins with; null = that of `start`.
+    speech_encoder_from: str | None = None
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.start_parts) - set(PARTS))
+        require(not unknown, "codec.start_parts", f"some of {', '.join(PARTS)}", unknown)
+
+
+@dataclass
+class SourceConfig:
+    """Recordings that training crops are read from as they are, without the prepare stage."""
+
+    # A manifest (JSON lines with `audio`), or a folder with recordings at any depth.
+    corpus: str = MISSING
+    # Its share of the crops, relative to the other sources'; null = by duration, for all alike.
+    share: float | None = None
+    # Fields of the manifest and the values they must have, such as {split: train}.
+    select: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class TrainCodecConfig:
+    """The codec's training: phases by name, in their order."""
+
+    # What each phase trains, for how long and against which losses (codec/training/config.py).
+    phases: dict[str, PhaseConfig] = field(default_factory=dict)
+    # Where training crops come from, by name, in place of the prepared train split; brought to
+    # prepare.loudness_dbfs too. Unreadable files are listed in train_codec/bad_files.jsonl.
+    sources: dict[str, SourceConfig] | None = None
+    # Lightning's names.
+    precision: str = "32-true"
+    accelerator: str = runtime("auto")
+    # Devices of a node, nodes, and auto or ddp (docs/training_at_scale.md).
+    devices: int = runtime(1)
+    num_nodes: int = runtime(1)
+    strategy: str = runtime("auto")
+    # Only these phases, null = all: phases that train different parts may run side by side, each
+    # in a process of its own; the stage is done when all are.
+    only: list[str] | None = runtime(None)
+    # Steps between lines of metrics.jsonl, validations and checkpoints.
+    log_every: int = runtime(20)
+    validate_every: int = runtime(250)
+    checkpoint_every: int = runtime(250)
+    # Processes that read training crops ahead; 0 = read when a step asks.
+    num_workers: int = runtime(0)
+    # Steps between reports of every loss term's gradient at the decoder's output; 0 = none.
+    balance_every: int = runtime(0)
+    # Also write curves, mel pictures and audio for TensorBoard (extra `train`).
+    tensorboard: bool = runtime(False)
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.only or []) - set(self.phases))
+        require(not unknown, "train_codec.only", f"some of {sorted(self.phases)}", unknown)
+        require(self.strategy in STRATEGIES, "train_codec.strategy", "auto or ddp", self.strategy)
+        counts = (self.devices, self.num_nodes)
+        require(min(counts) >= 1, "train_codec.devices, num_nodes", "counts >= 1", counts)
+        for name, phase in self.phases.items():
+            check_shares(f"train_codec.phases.{name}", phase.batch_size, counts[0] * counts[1])
+
+
+@dataclass
+class EncodeCorpusConfig:
+    """From waveforms to the token store."""
+
+    # A shard is written, and safe from a crash, once it holds this many codes.
+    shard_codes: int = 65536
+    # Clips of train are encoded once more from each of these samples on: other codes of the same
+    # sounds, for a language model of little speech. Only where the manifest has these values.
+    shifts: list[int] = field(default_factory=list)
+    shift_select: dict[str, Any] = field(default_factory=dict)
+    # Read the corpus's own recordings as prepare would have stored them, not what it stored.
+    recordings: bool = False
+    # local = processes of this machine; ray = a Ray cluster (extra `ray`), one started on this
+    # machine or the one at `address`, such as auto (docs/encoding_at_scale.md).
+    engine: str = runtime("local")
+    address: str | None = runtime(None)
+    # Processes that encode, with one thread or one GPU each; 0 = one a core or GPU.
+    workers: int = runtime(0)
+    # auto = a GPU where there is one; cpu or cuda.
+    device: str = runtime("auto")
+    # Audio that is encoded at once, clips of like length, and that is lost with a worker, seconds.
+    batch_seconds: float = runtime(120.0)
+
+    def __post_init__(self) -> None:
+        for name, known in (("engine", ("local", "ray")), ("device", ("auto", "cpu", "cuda"))):
+            value = getattr(self, name)
+            require(value in known, f"encode_corpus.{name}", " or ".join(known), value)
+        require(self.workers >= 0, "encode_corpus.workers", "a count >= 0", self.workers)
+        seconds = self.batch_seconds
+        require(seconds >= 1, "encode_corpus.batch_seconds", "seconds >= 1", seconds)
+        require(self.shard_codes > 0, "encode_corpus.shard_codes", "codes > 0", self.shard_codes)
+        positive = all(shift > 0 for shift in self.shifts)
+        distinct = len(set(self.shifts)) == len(self.shifts)
+        require(
+            positive and distinct, "encode_corpus.shifts", "samples > 0, each once", self.shifts
+        )
+
+
+@dataclass
+class TrainTextConfig:
+    """How text becomes tokens: SentencePiece pieces, or phones that are aligned with the speech."""
+
+    # pieces, or phones: English alone, with the dictionary and the aligner of pocketsphinx.
+    kind: str = "pieces"
+    # Pieces: at most this many; a small corpus may give fewer.
+    vocab_size: int = 512
+    # Phones: clips of these languages are aligned, as the manifest spells them; the others become
+    # speech without text.
+    languages: list[str] = field(default_factory=lambda: ["en"])
+
+    def __post_init__(self) -> None:
+        kinds = ("pieces", "phones")
+        require(self.kind in kinds, "train_text.kind", " or ".join(kinds), self.kind)
+
+
+@dataclass
+class TrainSlmConfig:
+    """The speech language model and its training (fields: slm/model/config.py)."""
+
+    # tiny, mini, small, base, medium or large, and fields of its SpeechLMConfig to change.
+    preset: str = "mini"
+    overrides: dict[str, Any] = field(default_factory=dict)
+    # Folder of a text model to start from (transformers: Llama 2 and 3, TinyLlama, SmolLM2, Qwen3),
+    # which then gives the sizes; null = random weights.
+    start: str | None = None
+    # Tokens of a packed row, rows of a batch, batches of an optimizer step.
+    seq_len: int = 1024
+    batch_size: int = 2
+    accumulate: int = 1
+    steps: int = 2000
+    learning_rate: float = 1e-3
+    min_learning_rate: float = 1e-5
+    warmup_steps: int = 100
+    weight_decay: float = 0.1
+    bf16: bool = False
+    # Start the embeddings of codes from the codec's codebook, so that like sounds begin alike.
+    place_codes: bool = True
+    # Share of documents that open with a speaker prompt, and its length in codes.
+    prompt_probability: float = 0.5
+    min_prompt_codes: int = 24
+    max_prompt_codes: int = 96
+    # Share of transcribed clips that are trained on without their text.
+    text_drop_probability: float = 0.1
+    # Further fields of DocumentSettings and of TrainingSettings to change, such as
+    # documents.interleave_probability=0.3 or training.optimizer=muon.
+    documents: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    accelerator: str = runtime("auto")
+    # Devices of a node, nodes, and auto, ddp or fsdp (docs/training_at_scale.md).
+    devices: int = runtime(1)
+    num_nodes: int = runtime(1)
+    strategy: str = runtime("auto")
+    validate_every: int = runtime(100)
+    checkpoint_every: int = runtime(100)
+    # Checkpoint to go on from where run/train_slm has no last.ckpt; null = begin at step 0.
+    resume_from: str | None = runtime(None)
+
+
+@dataclass
+class GenerateConfig:
+    """What is generated for the report."""
+
+    # Clips of each of valid and test to reconstruct; null = all.
+    reconstruct: int | None = None
+    # Split (valid or test) whose texts are spoken.
+    split: str = "valid"
+    # Its texts to speak in the voice of their own speaker: those whose speaker was heard in
+    # training, and those whose speaker was not (null = all).
+    texts_known: int | None = None
+    texts_unseen: int | None = 20
+    # Recordings shorter than this prompt nobody.
+    min_prompt_seconds: float = 1.0
+    # Clips of valid to continue, seconds of each that are given, longest continuation.
+    continuations: int = 10
+    given_seconds: float = 3.0
+    continue_seconds: float = 4.0
+    # How codes of texts are drawn, and those of continuations (null = alike).
+    temperature: float = 0.8
+    top_p: float = 0.95
+    continue_temperature: float | None = None
+    continue_top_p: float | None = None
+    # Times each text is spoken; what the verifiers find best is kept, and the first beside it.
+    # 1 = the first, unranked.
+    best_of: int = 1
+    # What ranks them, the most important first: likelihood, words (the offline recogniser against
+    # the text; verifier_words = all it may hear, null = its model), voice (likeness to the prompt).
+    verifiers: list[str] = field(default_factory=lambda: ["likelihood"])
+    verifier_words: list[str] | None = None
+    # Rows generated at once.
+    batch_size: int = runtime(8)
+
+    def __post_init__(self) -> None:
+        for name in ("given_seconds", "continue_seconds"):
+            value = getattr(self, name)
+            require(value > 0, f"generate.{name}", "seconds > 0", value)
+        require(self.split in ("valid", "test"), "generate.split", "valid or test", self.split)
+        require(self.best_of > 0, "generate.best_of", "a count > 0", self.best_of)
+        known = set(self.verifiers) <= set(VERIFIERS) and bool(self.verifiers)
+        require(known, "generate.verifiers", f"some of {', '.join(VERIFIERS)}", self.verifiers)
+
+
+@dataclass
+class EvaluateConfig:
+    """What is measured."""
+
+    # Words the recogniser may hear, such as [zero, one, two]; null = its US-English model.
+    words: list[str] | None = None
+    # Clips of each kind in the report.
+    report_clips: int = 4
+    # Processes that score; 0 = in this one.
+    workers: int = runtime(0)
+
+
+@dataclass
+class Config:
+    """One run: a corpus, a folder, and the settings of every stage."""
+
+    # "espeak", "ljspeech", "libritts", or the path of a folder that holds manifest.jsonl.
+    corpus: str = MISSING
+    # Folder of this run; every stage writes to run/<stage>.
+    run: str = MISSING
+    seed: int = 0
+    # Languages to keep, as the manifest spells them; null = all.
+    languages: list[str] | None = None
+    # Stages that `run_all` runs, always in their own order.
+    stages: list[str] = field(default_factory=lambda: list(STAGE_NAMES), metadata={"runtime": True})
+    # CPU threads and worker processes; 0 = as many as this process may use.
+    threads: int = runtime(0)
+    prepare: PrepareConfig = field(default_factory=PrepareConfig)
+    corpora: CorporaConfig = field(default_factory=CorporaConfig)
+    espeak: EspeakConfig = field(default_factory=EspeakConfig)
+    strings: StringsConfig = field(default_factory=StringsConfig)
+    codec: CodecConfig = field(default_factory=CodecConfig)
+    train_codec: TrainCodecConfig = field(default_factory=TrainCodecConfig)
+    encode_corpus: EncodeCorpusConfig = field(default_factory=EncodeCorpusConfig)
+    train_text: TrainTextConfig = field(default_factory=TrainTextConfig)
+    train_slm: TrainSlmConfig = field(default_factory=TrainSlmConfig)
+    generate: GenerateConfig = field(default_factory=GenerateConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+
+    def __post_init__(self) -> None:
+        require(self.threads >= 0, "threads", "a count >= 0", self.threads)
+        require(self.seed >= 0, "seed", "an integer >= 0", self.seed)
+        require(bool(self.stages), "stages", f"some of {', '.join(STAGE_NAMES)}", self.stages)
+        for name in self.stages:
+            require(name in STAGE_NAMES, "stages", f"some of {', '.join(STAGE_NAMES)}", name)
+        require(self.languages != [], "languages", "null or at least one language", self.languages)

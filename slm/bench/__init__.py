@@ -1,0 +1,1 @@
+"""Speed of generation and training beside other implementations."""

@@ -1,0 +1,131 @@
+"""When each phone of an utterance is spoken, and how many codes that makes of it."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from slm.text.phone_tokenizer import MAX_DURATION, PAUSE, PAUSE_ID, spoken_items, word_units
+
+
+class Unit(NamedTuple):
+    """A phone or a pause of an utterance: id as in `PhoneTokenizer`, start and end in seconds."""
+
+    unit: int
+    start: float
+    end: float
+
+
+class Spoken(NamedTuple):
+    """An utterance as a language model of aligned speech reads it.
+
+    Attributes:
+        units: (N,) int64, ids as in `PhoneTokenizer`.
+        counts: (N,) int64 in [0, MAX_DURATION], codes of each; their sum is that of the utterance.
+    """
+
+    units: np.ndarray
+    counts: np.ndarray
+
+
+def aligned_units(
+    text: str, words: Sequence[tuple[str, Sequence[tuple[str, float, float]]]], duration: float
+) -> list[Unit]:
+    """The units of an utterance end to end, from 0 to its duration.
+
+    Every gap between words is a pause; where the text has a mark and the speaker went on, a pause
+    of no length says so. A pause stands at both ends.
+
+    Args:
+        text: As it was aligned.
+        words: Each word of `spoken_items(text)` with its phones, their starts and ends, s.
+        duration: Of the utterance, s.
+
+    Raises:
+        ValueError: The words are not those of the text, or times that do not grow.
+    """
+    items = spoken_items(text)
+    expected = [item for item in items if item != PAUSE]
+    if [word for word, _ in words] != expected:
+        raise ValueError(f"expected the words {expected}, got {[word for word, _ in words]}")
+    units: list[Unit] = []
+    now, waiting, rest = 0.0, True, iter(words)  # an utterance begins with a pause
+    for item in items:
+        if item == PAUSE:
+            waiting = True
+            continue
+        _, phones = next(rest)
+        start = min(phones[0][1], duration)
+        if waiting or start != now:
+            units.append(Unit(PAUSE_ID, now, start))
+        ids = word_units([phone for phone, _, _ in phones])
+        ends = [*(phone[1] for phone in phones[1:]), phones[-1][2]]
+        starts = [start, *ends[:-1]]
+        spans = zip(ids, starts, ends, strict=True)
+        units += [Unit(unit, min(a, duration), min(b, duration)) for unit, a, b in spans]
+        now, waiting = units[-1].end, False
+    units.append(Unit(PAUSE_ID, now, duration))
+    if any(unit.end < unit.start for unit in units):
+        raise ValueError(f"expected times that grow, got {units}")
+    return units
+
+
+def spoken(units: Sequence[Unit], num_codes: int, frame_rate: float, shift: float = 0.0) -> Spoken:
+    """Give every code to the unit in which its middle lies; a short unit may get none.
+
+    Units longer than `MAX_DURATION` codes become several of the same.
+
+    Args:
+        units: End to end.
+        num_codes: Codes of the utterance, L.
+        frame_rate: Codes a second, Hz.
+        shift: Seconds that were cut off before the utterance was encoded.
+
+    Raises:
+        ValueError: No units.
+    """
+    if not units:
+        raise ValueError("expected at least one unit, got none")
+    ends = np.array([unit.end for unit in units[:-1]]) - shift
+    borders = np.clip(np.ceil(ends * frame_rate - 0.5), 0, num_codes).astype(np.int64)
+    counts = np.diff(np.concatenate([[0], borders, [num_codes]]))
+    ids: list[int] = []
+    parts: list[int] = []
+    for unit, count in zip(units, counts.tolist(), strict=True):
+        while count > MAX_DURATION:
+            ids, parts, count = [*ids, unit.unit], [*parts, MAX_DURATION], count - MAX_DURATION
+        ids.append(unit.unit)
+        parts.append(count)
+    return Spoken(np.array(ids), np.array(parts))
+
+
+def write_alignments(path: Path, units: Iterable[tuple[str, Sequence[Unit]]]) -> None:
+    """Write the units of utterances by id as JSON lines, whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("w", encoding="utf-8") as lines:
+            for name, each in units:
+                row = {
+                    "id": name,
+                    "units": [[u.unit, round(u.start, 3), round(u.end, 3)] for u in each],
+                }
+                lines.write(json.dumps(row) + "\n")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_alignments(path: Path) -> dict[str, list[Unit]]:
+    """Units by id, as `write_alignments` left them.
+
+    Raises:
+        ValueError: The file is missing or is none of that.
+    """
+    try:
+        with path.open(encoding="utf-8") as lines:
+            rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
+        return {row["id"]: [Unit(*unit) for unit in row["units"]] for row in rows}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"expected alignments at {path}: {error}") from error

@@ -1,0 +1,271 @@
+"""What training needs to know of the items of token stores, as arrays of small integers.
+
+An item costs 36 bytes: its row, its codes (here and in `TokenStore.lengths`), text tokens, speaker
+and base, 4 each, and 12 as a prompt of others. Text is 8 more and 2 to 4 a token. Everything else
+stays in the stores.
+"""
+
+from array import array
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+
+from slm.model.config import DocumentSettings
+from slm.text.tokenizer import Tokenizer
+
+from .alignment import Spoken
+from .documents import aligned_length, document_length
+from .token_store import TokenStore
+
+NONE = -1  # no text, no alignment, no speaker, no other utterance
+
+
+class Items:
+    """The rows of some stores that fit a row of training, numbered from 0 in their order.
+
+    Args:
+        stores: Of one codec.
+        tokenizer: Encodes the rows' `text`; rows without text have none.
+        settings: Their lookahead, shortest prompt and shares count.
+        longest: Most tokens of a document.
+        text_size: Ids that the tokenizer gives lie in [0, text_size).
+        alignments: Of rows by id; when given, no row has text of its own.
+
+    Attributes:
+        num_codes: Codes of each, int32 (N,).
+        num_text: Text tokens of each, int32 (N,), -1 without text.
+        num_units: Units of each one's alignment, int32 (N,), -1 without; None where there are no
+            alignments.
+        base: The item that each is a shifted copy of, itself for most, int32 (N,).
+        shares: How likely an epoch takes each, float64 (N,); None where it takes all.
+
+    Raises:
+        ValueError: A text with no known piece, no item that fits, or none that every epoch takes.
+    """
+
+    def __init__(
+        self,
+        stores: Sequence[TokenStore],
+        tokenizer: Tokenizer,
+        settings: DocumentSettings,
+        *,
+        longest: int,
+        text_size: int,
+        alignments: Mapping[str, Spoken] | None = None,
+    ) -> None:
+        self._stores = list(stores)
+        self._first = [0, *accumulate(map(len, stores))]
+        found = _Fields(tokenizer, settings, text_size, alignments)
+        for store in stores:
+            for row in store.rows:
+                found.add(row)
+        num_codes = np.concatenate([store.lengths for store in stores])
+        num_text, num_units = _numbers(found.num_text), _numbers(found.num_units)
+        lengths = _bare_lengths(num_codes, num_text, num_units, settings.lookahead)
+        fits = lengths <= longest
+        self._long = np.flatnonzero(~fits), lengths[~fits]
+        self._rows = np.flatnonzero(fits).astype(np.int32)
+        if not len(self._rows):
+            raise ValueError(
+                f"expected documents of at most seq_len = {longest} tokens, got "
+                f"{len(lengths)} that are all longer; raise seq_len"
+            )
+        self._spoken = found.spoken
+        self.num_codes, self.num_text = num_codes[fits], num_text[fits]
+        self.num_units = num_units[fits] if len(num_units) else None
+        self._lookahead = settings.lookahead
+        self._texts = np.frombuffer(found.text_ids, dtype=found.text_ids.typecode)
+        ends = np.cumsum(np.maximum(num_text, 0))
+        self._text_ends = ends[fits] if len(self._texts) else ends[:0]
+        self.base = self._find_bases(found.base_ids)
+        self.shares = self._find_shares(found, settings.shares)
+        is_copy = np.zeros(len(fits), dtype=bool)
+        is_copy[list(found.base_ids)] = True
+        self._speaker = _numbers(found.speaker)[fits]
+        self._prompts, self._prompt_keys = self._group(~is_copy[fits], settings.min_prompt_codes)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def too_long(self) -> list[dict[str, Any]]:
+        """Rows whose shortest document is longer than a row, with `num_tokens`; read anew."""
+        rows, lengths = self._long
+        return [
+            {**self._row(int(row)), "num_tokens": int(length)}
+            for row, length in zip(rows, lengths, strict=True)
+        ]
+
+    def codes(self, item: int) -> np.ndarray:
+        """Codes of an item, uint16 (L,), a view of the mapped file."""
+        store, place = self._locate(int(self._rows[item]))
+        return self._stores[store].codes(place)
+
+    def text_ids(self, item: int) -> np.ndarray | None:
+        """Text tokens of an item, (S,), None without text."""
+        count = self.num_text[item]
+        if count == NONE:
+            return None
+        end = self._text_ends[item]
+        return self._texts[end - count : end]
+
+    def spoken(self, item: int) -> Spoken:
+        """The alignment of an item that has one."""
+        return self._spoken[int(self._rows[item])]
+
+    def aligned_lengths(self, items: np.ndarray) -> np.ndarray:
+        """Tokens of the aligned document of each of some items, (M,); they have alignments."""
+        assert self.num_units is not None
+        return _aligned_lengths(self.num_codes[items], self.num_units[items], self._lookahead)
+
+    def others(self, items: np.ndarray, draws: np.ndarray) -> np.ndarray:
+        """Another utterance of the speaker for each of some items, int32 (M,), -1 for none.
+
+        Args:
+            items: (M,) numbers.
+            draws: (M,) in [0, 1), which of those there are.
+        """
+        speaker = self._speaker[items].astype(np.int64)
+        size = len(self)
+        low, own = (
+            np.searchsorted(self._prompt_keys, speaker * size + offset)
+            for offset in (0, self.base[items])
+        )
+        high = np.searchsorted(self._prompt_keys, (speaker + 1) * size)
+        at = np.minimum(own, max(0, len(self._prompts) - 1))
+        held = np.zeros(len(items), dtype=bool)
+        if len(self._prompts):
+            held = (own < high) & (self._prompts[at] == self.base[items])
+        count = high - low - held
+        found = (speaker != NONE) & (count > 0)
+        choice = (draws * count).astype(np.int64)
+        place = low + choice + (held & (choice >= own - low))
+        others = np.full(len(items), NONE, dtype=np.int32)
+        others[found] = self._prompts[place[found]]
+        return others
+
+    def _locate(self, row: int) -> tuple[int, int]:
+        """Store of a row of all stores, and its number in there."""
+        store = next(n for n, first in enumerate(self._first[1:]) if row < first)
+        return store, row - self._first[store]
+
+    def _item_of(self, row: int) -> int:
+        """Number of a row of all stores among those that fit, -1 where it does not."""
+        item = int(np.searchsorted(self._rows, row))
+        return item if item < len(self) and self._rows[item] == row else NONE
+
+    def _row(self, row: int) -> dict[str, Any]:
+        store, place = self._locate(row)
+        return self._stores[store].rows[place]
+
+    def _find_bases(self, base_ids: Mapping[int, str]) -> np.ndarray:
+        """`base`, by looking for the ids that copies name in the same store."""
+        base = np.arange(len(self), dtype=np.int32)
+        if not base_ids:
+            return base
+        wanted = {(self._locate(row)[0], name) for row, name in base_ids.items()}
+        item_of: dict[tuple[int, str], int] = {}
+        for store, of_store in enumerate(self._stores):
+            for place, row in enumerate(of_store.rows):
+                if (store, row["id"]) not in wanted:
+                    continue
+                item = self._item_of(self._first[store] + place)
+                if item != NONE:
+                    item_of[store, row["id"]] = item
+        for row, name in base_ids.items():
+            item = self._item_of(row)
+            if item != NONE:
+                base[item] = item_of.get((self._locate(row)[0], name), item)
+        return base
+
+    def _find_shares(self, found: "_Fields", shares: Mapping[str, float]) -> np.ndarray | None:
+        if not shares:
+            return None
+        of_source = np.array([shares.get(name, 1.0) for name in found.sources])
+        taken = of_source[_numbers(found.source)[self._rows]]
+        if taken.max() < 1:
+            raise ValueError(
+                "expected rows of a source that `shares` does not make rarer, got none: an epoch "
+                "might be empty"
+            )
+        return taken
+
+    def _group(self, is_original: np.ndarray, enough: int) -> tuple[np.ndarray, np.ndarray]:
+        """Items that may be prompts, by speaker, and speaker * N + item of each, ascending.
+
+        Copies are the same recording once more: one of them is enough.
+        """
+        allowed = is_original & (self._speaker != NONE) & (self.num_codes >= enough)
+        items = np.flatnonzero(allowed)
+        keys = np.sort(self._speaker[items].astype(np.int64) * len(self) + items)
+        return (keys % len(self)).astype(np.int32), keys
+
+
+class _Fields:
+    """What rows say, gathered row by row."""
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        settings: DocumentSettings,
+        text_size: int,
+        alignments: Mapping[str, Spoken] | None,
+    ) -> None:
+        self._tokenizer, self._alignments = tokenizer, alignments
+        self._count, self._with_sources = 0, bool(settings.shares)
+        self.speakers: dict[str, int] = {}
+        self.sources: dict[str, int] = {}
+        self.base_ids: dict[int, str] = {}
+        self.spoken: dict[int, Spoken] = {}
+        self.num_text, self.num_units = array("i"), array("i")
+        self.speaker, self.source = array("i"), array("i")
+        self.text_ids = array("H" if text_size <= 65536 else "i")
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Take down one row."""
+        ids = self._encoded(row) if self._alignments is None else None
+        self.num_text.append(NONE if ids is None else len(ids))
+        self.text_ids.extend(ids or ())
+        if self._alignments is not None:
+            spoken = self._alignments.get(row["id"])
+            self.num_units.append(NONE if spoken is None else len(spoken.units))
+            if spoken is not None:
+                self.spoken[self._count] = spoken
+        speaker = row.get("speaker")
+        number = self.speakers.setdefault(str(speaker), len(self.speakers)) if speaker else NONE
+        self.speaker.append(number)
+        if "base_id" in row:
+            self.base_ids[self._count] = row["base_id"]
+        if self._with_sources:
+            source = str(row.get("source"))
+            self.source.append(self.sources.setdefault(source, len(self.sources)))
+        self._count += 1
+
+    def _encoded(self, row: dict[str, Any]) -> list[int] | None:
+        text = row.get("text") or ""
+        try:
+            return self._tokenizer.encode(text) if text.strip() else None
+        except ValueError as error:
+            raise ValueError(f"row {row['id']!r}: {error}") from error
+
+
+def _numbers(values: "array[int]") -> np.ndarray:
+    """An array of ints without a copy, int32."""
+    return np.frombuffer(values, dtype=np.int32)
+
+
+def _bare_lengths(
+    num_codes: np.ndarray, num_text: np.ndarray, num_units: np.ndarray, lookahead: int
+) -> np.ndarray:
+    """Tokens of each row's document without a prompt, (N,)."""
+    lengths = document_length(0, None, 0) + num_codes + np.where(num_text >= 0, num_text + 1, 0)
+    if not len(num_units):
+        return lengths
+    return np.where(num_units >= 0, _aligned_lengths(num_codes, num_units, lookahead), lengths)
+
+
+def _aligned_lengths(num_codes: np.ndarray, num_units: np.ndarray, lookahead: int) -> np.ndarray:
+    """`aligned_length` of many."""
+    return num_codes + 2 * num_units + aligned_length(0, 0, lookahead, 0)

@@ -1,0 +1,234 @@
+"""Documents: how text, a speaker prompt and speech become one token sequence.
+
+    plain TTS       <bos> <text> t .. <speech> c .. <eos>
+    zero-shot TTS   <bos> <prompt> p .. <text> t .. <speech> c .. <eos>
+      transcribed   <bos> <text> t' .. t .. <speech> p .. c .. <eos>    (p says t')
+    speech only     <bos> <speech> c .. <eos>            (continuation; a prompt may come first)
+    interleaved     <bos> <text> t .. <speech> c .. <text> t .. <speech> c .. <eos>
+    aligned         <bos> <text> u1 .. uk  u(k+1) d1 c .. c  u(k+2) d2 c .. c  ..  <eos>
+
+An aligned document tells the model which sound it is at: units (phones and pauses) run k ahead of
+the speech, and before the codes of a unit stands d, how many they are. `<speech>` says that no
+unit is left to be read. After ELLA-V (https://arxiv.org/abs/2401.07333), which also lets phones and
+codes take turns.
+
+The prompt holds codes of another utterance of the same speaker. It carries the voice, so that one
+model speaks in many voices, ones it never trained on included, without a name for any. Loss falls
+on the codes of the utterance itself and on the end, never on a prompt.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from slm.text.phone_tokenizer import DURATION_START
+
+from .alignment import Spoken
+from .vocabulary import Vocabulary
+
+
+class Document(NamedTuple):
+    """One training document.
+
+    Attributes:
+        tokens: (S,) int64.
+        loss_weights: (S,) float32, weight of predicting each token from those before it.
+    """
+
+    tokens: np.ndarray
+    loss_weights: np.ndarray
+
+
+def prefix_tokens(
+    vocabulary: Vocabulary,
+    text_ids: Sequence[int] | np.ndarray | None = None,
+    prompt: Sequence[int] | np.ndarray | None = None,
+    *,
+    speech: Sequence[int] | np.ndarray | None = None,
+) -> np.ndarray:
+    """Everything of a document up to where speech goes on; what generation starts from.
+
+    Args:
+        vocabulary: Token layout.
+        text_ids: Ids of the text tokenizer; None for speech-only.
+        prompt: Codes of another utterance of the speaker; None for no prompt.
+        speech: Codes already spoken, which generation continues.
+
+    Returns:
+        (S,) int64, S = document_length(...) - 1 with `speech` as its codes.
+    """
+    parts: list[np.ndarray] = [np.array([vocabulary.bos_id])]
+    if prompt is not None and len(prompt):
+        parts += [np.array([vocabulary.prompt_id]), vocabulary.code_to_token(prompt)]
+    if text_ids is not None:
+        parts += [np.array([vocabulary.text_id]), vocabulary.text_to_token(text_ids)]
+    parts.append(np.array([vocabulary.speech_id]))
+    if speech is not None and len(speech):
+        parts.append(vocabulary.code_to_token(speech))
+    return np.concatenate(parts)
+
+
+def build_document(
+    vocabulary: Vocabulary,
+    codes: Sequence[int] | np.ndarray,
+    *,
+    text_ids: Sequence[int] | np.ndarray | None = None,
+    prompt: Sequence[int] | np.ndarray | None = None,
+    spoken_before: Sequence[int] | np.ndarray = (),
+    text_loss_weight: float = 0.0,
+) -> Document:
+    """A whole document, with loss on its speech and end (and, lightly if asked, on its text).
+
+    Args:
+        vocabulary: Token layout.
+        codes: Codes of the utterance, (L,).
+        text_ids: Its transcript; None for speech-only.
+        prompt: Codes of another utterance of the speaker, never counted in the loss.
+        spoken_before: Codes of another utterance of the speaker whose transcript opens `text_ids`,
+            never counted in the loss.
+        text_loss_weight: Weight of text tokens.
+    """
+    start = prefix_tokens(vocabulary, text_ids, prompt, speech=spoken_before)
+    end = np.array([vocabulary.eos_id])
+    tokens = np.concatenate([start, vocabulary.code_to_token(codes), end])
+    weights = np.zeros(len(tokens), dtype=np.float32)
+    weights[len(start) :] = 1.0
+    if text_ids is not None and len(text_ids):
+        stop = len(start) - len(spoken_before) - 1  # <speech> lies between
+        weights[stop - len(text_ids) : stop] = text_loss_weight
+    return Document(tokens, weights)
+
+
+def build_interleaved(
+    vocabulary: Vocabulary,
+    codes: Sequence[int] | np.ndarray,
+    text_ids: Sequence[int] | np.ndarray,
+    *,
+    every: tuple[int, int],
+    text_loss_weight: float = 0.0,
+) -> Document:
+    """Text and speech of one utterance taking turns, so that speech can begin before text ends.
+
+    Turns are counted, not aligned to words; the last takes what is left of both.
+
+    Args:
+        vocabulary: Token layout.
+        codes: Codes of the utterance, (L,).
+        text_ids: Its transcript, at least one id.
+        every: Text tokens and codes of a turn.
+        text_loss_weight: Weight of text tokens; codes and the end weigh 1, markers 0.
+    """
+    text, speech = vocabulary.text_to_token(text_ids), vocabulary.code_to_token(codes)
+    turns = interleaved_turns(len(speech), len(text), every)
+    tokens: list[np.ndarray] = [np.array([vocabulary.bos_id])]
+    weights: list[np.ndarray] = [np.zeros(1)]
+    for turn in range(turns):
+        last = turn == turns - 1
+        for marker, source, size, weight in (
+            (vocabulary.text_id, text, every[0], text_loss_weight),
+            (vocabulary.speech_id, speech, every[1], 1.0),
+        ):
+            part = source[turn * size : None if last else (turn + 1) * size]
+            tokens += [np.array([marker]), part]
+            weights += [np.zeros(1), np.full(len(part), weight)]
+    tokens.append(np.array([vocabulary.eos_id]))
+    weights.append(np.ones(1))
+    return Document(np.concatenate(tokens), np.concatenate(weights).astype(np.float32))
+
+
+def aligned_prefix(
+    vocabulary: Vocabulary,
+    units: np.ndarray,
+    lookahead: int,
+    prompt: Sequence[int] | np.ndarray | None = None,
+) -> np.ndarray:
+    """An aligned document before its first duration.
+
+    Args:
+        vocabulary: Token layout.
+        units: (N,) int64 ids as in `PhoneTokenizer`, N >= 1.
+        lookahead: Units ahead of the one that is spoken, >= 1.
+        prompt: Codes of another utterance of the speaker; None for no prompt.
+
+    Returns:
+        (S,) int64.
+    """
+    parts: list[np.ndarray] = [np.array([vocabulary.bos_id])]
+    if prompt is not None and len(prompt):
+        parts += [np.array([vocabulary.prompt_id]), vocabulary.code_to_token(prompt)]
+    parts += [
+        np.array([vocabulary.text_id]),
+        unit_tokens(vocabulary, units, lookahead)[: lookahead + 1],
+    ]
+    return np.concatenate(parts)
+
+
+def unit_tokens(vocabulary: Vocabulary, units: np.ndarray, lookahead: int) -> np.ndarray:
+    """What is read in an aligned document: units, then `<speech>` for each that is ahead of none.
+
+    (N + lookahead,) int64.
+    """
+    behind = np.full(lookahead, vocabulary.speech_id)
+    return np.concatenate([vocabulary.text_to_token(units), behind])
+
+
+def build_aligned(
+    vocabulary: Vocabulary,
+    codes: Sequence[int] | np.ndarray,
+    spoken: Spoken,
+    *,
+    lookahead: int,
+    prompt: Sequence[int] | np.ndarray | None = None,
+    duration_loss_weight: float = 1.0,
+) -> Document:
+    """A document in which text runs a little ahead of the speech it is aligned with.
+
+    Args:
+        vocabulary: Token layout.
+        codes: Codes of the utterance, (L,).
+        spoken: Its units, whose counts sum up to L.
+        lookahead: Units ahead of the one that is spoken, >= 1.
+        prompt: Codes of another utterance of the speaker, never counted in the loss.
+        duration_loss_weight: Weight of durations; codes and the end weigh 1.
+
+    Raises:
+        ValueError: Counts that are not those of the codes.
+    """
+    speech = vocabulary.code_to_token(codes)
+    if spoken.counts.sum() != len(speech):
+        raise ValueError(f"expected counts of {len(speech)} codes, got {spoken.counts.sum()}")
+    start = aligned_prefix(vocabulary, spoken.units, lookahead, prompt)
+    ahead = unit_tokens(vocabulary, spoken.units, lookahead)[lookahead:]
+    durations = vocabulary.text_to_token(DURATION_START + spoken.counts)
+    # Places of the duration of each unit among the tokens after the first unit read ahead.
+    before = np.cumsum(spoken.counts) - spoken.counts
+    places = 2 * np.arange(len(durations)) + before
+    body = np.zeros(len(speech) + 2 * len(durations) - 1, dtype=np.int64)
+    weights = np.ones(len(body), dtype=np.float32)
+    body[places], weights[places] = durations, duration_loss_weight
+    body[places[1:] - 1], weights[places[1:] - 1] = ahead[1:], 0.0
+    is_code = np.ones(len(body), dtype=bool)
+    is_code[places] = is_code[places[1:] - 1] = False
+    body[is_code] = speech
+    tokens = np.concatenate([start, body, [vocabulary.eos_id]])
+    return Document(
+        tokens, np.concatenate([np.zeros(len(start)), weights, [1.0]]).astype(np.float32)
+    )
+
+
+def aligned_length(num_codes: int, num_units: int, lookahead: int, num_prompt: int) -> int:
+    """Tokens of an aligned document: codes + 2 units + lookahead + 3, and prompt + 1 if any."""
+    return num_codes + 2 * num_units + lookahead + 3 + (num_prompt + 1 if num_prompt else 0)
+
+
+def interleaved_turns(num_codes: int, num_text: int, every: tuple[int, int]) -> int:
+    """Turns of an interleaved document, >= 1; its length is text + codes + 2 turns + 2."""
+    return max(1, min(-(-num_text // every[0]), -(-num_codes // every[1])))
+
+
+def document_length(num_codes: int, num_text: int | None, num_prompt: int) -> int:
+    """Tokens of a document: codes + 3, and text + 1 and prompt + 1 where there is one."""
+    text = 0 if num_text is None else num_text + 1
+    prompt = num_prompt + 1 if num_prompt else 0
+    return num_codes + 3 + text + prompt

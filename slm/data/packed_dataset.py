@@ -1,0 +1,256 @@
+"""Packed training rows: documents of token stores, laid end to end without being cut.
+
+Everything random is drawn from (seed, epoch), so batch n is a pure function of (seed, n): a run
+continues exactly from one integer, whatever was read before.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from slm.model.config import DocumentSettings
+from slm.text.tokenizer import Tokenizer
+
+from .alignment import Spoken
+from .corpus_index import Items
+from .documents import Document, build_aligned, build_document, build_interleaved
+from .packing import DocumentPlan, Epoch, plan_epoch
+from .provenance import alignments_digest, describe_rows
+from .token_store import TokenStore
+from .vocabulary import Vocabulary
+
+PADDING_ID = -1  # document id of padding
+
+
+class PackedBatch(NamedTuple):
+    """Rows of packed documents, all (B, S).
+
+    Attributes:
+        tokens: int64, padded with `pad_id`.
+        positions: int64, place within the document.
+        document_ids: int64, equal within a document, -1 on padding.
+        loss_weights: float32, weight of predicting each token; 0 on padding and document starts.
+    """
+
+    tokens: Tensor
+    positions: Tensor
+    document_ids: Tensor
+    loss_weights: Tensor
+
+
+class PackedRows:
+    """The documents of one or more token stores as an endless stream of packed rows.
+
+    Args:
+        stores: Stores of one codec.
+        tokenizer: Encodes the rows' `text`; rows without text become speech-only documents.
+        vocabulary: Token layout.
+        seq_len: S, tokens a row.
+        batch_size: B, rows a batch.
+        settings: Prompts and text dropping.
+        seed: Draws prompts, order and packing.
+        alignments: Of rows by id. When given, a row that is in it becomes an aligned document, and
+            every other one speech without text.
+
+    Raises:
+        ValueError: Stores of different codecs, codes that are not the vocabulary's, a text with no
+            known piece, alignments without a lookahead, or no document that fits.
+    """
+
+    def __init__(
+        self,
+        stores: Sequence[TokenStore],
+        tokenizer: Tokenizer,
+        vocabulary: Vocabulary,
+        *,
+        seq_len: int,
+        batch_size: int,
+        settings: DocumentSettings | None = None,
+        seed: int = 0,
+        alignments: Mapping[str, Spoken] | None = None,
+    ) -> None:
+        _check_stores(stores, vocabulary)
+        if alignments and not (settings and settings.lookahead):
+            raise ValueError("expected settings with lookahead >= 1 for aligned rows, got none")
+        self.vocabulary = vocabulary
+        self.codec_fingerprint = stores[0].codec_fingerprint
+        self.seq_len = seq_len
+        self.batch_size = batch_size
+        self.settings = settings or DocumentSettings()
+        self.seed = seed
+        self._items = Items(
+            stores,
+            tokenizer,
+            self.settings,
+            longest=seq_len,
+            text_size=vocabulary.text_size,
+            alignments=alignments,
+        )
+        self._stores = list(stores)
+        self._alignments = alignments_digest(alignments)
+        self._row_counts: list[int] = []  # rows of epoch 0, 1, ... as far as known
+        self._planned: tuple[int, Epoch] | None = None
+
+    def __len__(self) -> int:
+        """Items that fit a row."""
+        return len(self._items)
+
+    def describe(self) -> dict[str, Any]:
+        """What decides which batches there are (slm/data/provenance.py); JSON-able."""
+        return describe_rows(
+            self._stores,
+            self.settings,
+            alignments=self._alignments,
+            seq_len=self.seq_len,
+            batch_size=self.batch_size,
+            seed=self.seed,
+        )
+
+    @property
+    def row_counts(self) -> list[int]:
+        """Packed rows of epochs 0, 1, ... as far as they have been planned or told."""
+        return list(self._row_counts)
+
+    def know_row_counts(self, counts: Sequence[int]) -> None:
+        """Take over the `row_counts` of equal rows, so that those epochs need no planning.
+
+        Raises:
+            ValueError: They contradict what is known; an epoch planned later is compared, too.
+        """
+        for epoch, (known, told) in enumerate(zip(self._row_counts, counts, strict=False)):
+            _check_count(epoch, told, known)
+        self._row_counts += counts[len(self._row_counts) :]
+
+    @property
+    def too_long(self) -> list[dict[str, Any]]:
+        """Rows whose shortest document exceeds `seq_len`, with a `num_tokens` beside each.
+
+        They are in no batch.
+        """
+        return self._items.too_long
+
+    def batch(self, index: int) -> PackedBatch:
+        """Batch `index` >= 0 of the endless stream: rows [index * B, (index + 1) * B)."""
+        first = index * self.batch_size
+        return self._stack([self._row(first + i) for i in range(self.batch_size)])
+
+    def epoch_batches(self, epoch: int = 0) -> Iterator[PackedBatch]:
+        """Batches of one epoch, each document once; the last batch may hold fewer rows."""
+        rows = self._epoch_rows(epoch)
+        for start in range(0, len(rows), self.batch_size):
+            yield self._stack(rows[start : start + self.batch_size])
+
+    def epoch_documents(self, epoch: int = 0) -> Iterator[Document]:
+        """Every document of one epoch on its own, in packed order."""
+        for row in self._epoch_rows(epoch):
+            yield from map(self._document, row)
+
+    def rows_in_epoch(self, epoch: int) -> int:
+        """Packed rows of an epoch; differs a little between epochs as prompts are drawn anew."""
+        while len(self._row_counts) <= epoch:
+            self._epoch_rows(len(self._row_counts))
+        return self._row_counts[epoch]
+
+    def padding_fraction(self, epoch: int = 0) -> float:
+        """Share of an epoch's slots that hold padding, in [0, 1)."""
+        rows = self._epoch_rows(epoch)
+        return 1 - rows.num_tokens / (len(rows) * self.seq_len)
+
+    def _epoch_rows(self, epoch: int) -> Epoch:
+        if self._planned is None or self._planned[0] != epoch:
+            self._planned = None  # the old one goes before the new one is made
+            sizes = {"seq_len": self.seq_len, "seed": self.seed, "epoch": epoch}
+            self._planned = epoch, plan_epoch(self._items, self.settings, **sizes)
+        rows = self._planned[1]
+        if epoch < len(self._row_counts):
+            _check_count(epoch, self._row_counts[epoch], len(rows))
+        elif epoch == len(self._row_counts):
+            self._row_counts.append(len(rows))
+        return rows
+
+    def _row(self, index: int) -> list[DocumentPlan]:
+        epoch = 0
+        while index >= self.rows_in_epoch(epoch):
+            index -= self.rows_in_epoch(epoch)
+            epoch += 1
+        return self._epoch_rows(epoch)[index]
+
+    def _document(self, plan: DocumentPlan) -> Document:
+        settings, items, codes = self.settings, self._items, self._items.codes(plan.item)
+        text_ids = items.text_ids(plan.item) if plan.with_text else None
+        options: dict[str, Any] = {"text_loss_weight": settings.text_loss_weight}
+        if plan.interleaved:
+            assert text_ids is not None
+            every = (settings.interleave_text, settings.interleave_codes)
+            return build_interleaved(self.vocabulary, codes, text_ids, every=every, **options)
+        if plan.prompt_item >= 0:
+            stop = plan.prompt_start + plan.prompt_codes
+            given = items.codes(plan.prompt_item)[plan.prompt_start : stop]
+            options["spoken_before" if plan.prompt_text else "prompt"] = given
+        if plan.aligned:
+            return build_aligned(
+                self.vocabulary,
+                codes,
+                items.spoken(plan.item),
+                lookahead=settings.lookahead,
+                prompt=options.get("prompt"),
+                duration_loss_weight=settings.duration_loss_weight,
+            )
+        if plan.prompt_text:
+            before = items.text_ids(plan.prompt_item)
+            assert before is not None
+            assert text_ids is not None
+            text_ids = np.concatenate([before, text_ids])
+        return build_document(self.vocabulary, codes, text_ids=text_ids, **options)
+
+    def _stack(self, rows: list[list[DocumentPlan]]) -> PackedBatch:
+        documents = [[self._document(plan) for plan in row] for row in rows]
+        return stack_rows(documents, self.seq_len, self.vocabulary.pad_id)
+
+
+def stack_rows(rows: Sequence[Sequence[Document]], seq_len: int, pad_id: int) -> PackedBatch:
+    """Lay each row's documents end to end in (B, seq_len) tensors; a row's documents must fit."""
+    shape = (len(rows), seq_len)
+    tokens = np.full(shape, pad_id, dtype=np.int64)
+    positions = np.zeros(shape, dtype=np.int64)
+    document_ids = np.full(shape, PADDING_ID, dtype=np.int64)
+    weights = np.zeros(shape, dtype=np.float32)
+    for row, documents in enumerate(rows):
+        start = 0
+        for number, document in enumerate(documents):
+            stop = start + len(document.tokens)
+            tokens[row, start:stop] = document.tokens
+            positions[row, start:stop] = np.arange(stop - start)
+            document_ids[row, start:stop] = number
+            weights[row, start:stop] = document.loss_weights
+            start = stop
+    arrays = (tokens, positions, document_ids, weights)
+    return PackedBatch(*(torch.from_numpy(array) for array in arrays))
+
+
+def _check_count(epoch: int, told: int, found: int) -> None:
+    if told != found:
+        raise ValueError(
+            f"expected {told} packed rows in epoch {epoch}, as the checkpoint says, got {found}: "
+            "the data, or this program's way of packing, has changed since"
+        )
+
+
+def _check_stores(stores: Sequence[TokenStore], vocabulary: Vocabulary) -> None:
+    if not stores:
+        raise ValueError("expected at least one token store, got none")
+    first = stores[0]
+    for store in stores:
+        if store.codec_fingerprint != first.codec_fingerprint:
+            raise ValueError(
+                f"expected stores of one codec, got {first.codec_fingerprint} in {first.folder} "
+                f"and {store.codec_fingerprint} in {store.folder}; encode one of them again"
+            )
+        if store.codebook_size != vocabulary.codebook_size:
+            raise ValueError(
+                f"expected codes of a vocabulary with codebook_size {vocabulary.codebook_size}, "
+                f"got {store.codebook_size} in {store.folder}"
+            )

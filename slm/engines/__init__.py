@@ -1,0 +1,1 @@
+"""The decoder for generation: exact, merged weights, CUDA graphs, compiled C++."""

@@ -1,0 +1,1 @@
+"""Drawing codes token by token: sampling, stopping, retries, best of several."""

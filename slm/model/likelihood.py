@@ -1,0 +1,148 @@
+"""How likely the model finds speech: log-likelihoods in nats, over speech codes only."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from slm.data.documents import Document
+from slm.data.packed_dataset import PackedBatch, stack_rows
+
+from .code_embeddings import plain_weight
+from .speech_lm import SpeechLM
+
+
+@dataclass(frozen=True)
+class Score:
+    """Likelihood of one document's speech.
+
+    Attributes:
+        log_likelihood: Sum over the codes, nats; higher is likelier.
+        num_codes: Codes scored.
+        per_code: (L,) float32, nats of each code in order.
+    """
+
+    log_likelihood: float
+    num_codes: int
+    per_code: Tensor
+
+    @property
+    def log_likelihood_per_code(self) -> float:
+        """Mean over the codes, nats."""
+        return self.log_likelihood / self.num_codes
+
+    def log_likelihood_per_second(self, frame_rate: float) -> float:
+        """Nats a second of speech, at so many codes a second (Hz)."""
+        return self.log_likelihood_per_code * frame_rate
+
+
+def scored_positions(lm: SpeechLM, batch: PackedBatch) -> Tensor:
+    """(B, S) bool: speech codes, that is code tokens with a loss; prompts and the end are out."""
+    return (batch.tokens >= lm.vocabulary.code_start) & (batch.loss_weights > 0)
+
+
+@torch.no_grad()
+def log_likelihood(
+    lm: SpeechLM, documents: Sequence[Document], *, batch_tokens: int = 4096
+) -> list[Score]:
+    """Log-likelihood of each document's speech codes given what comes before each.
+
+    Dropout is off. Documents of like length go through the model together; a score depends on
+    them by float rounding alone.
+
+    Args:
+        lm: The model.
+        documents: In any order.
+        batch_tokens: Most tokens, padding included, that go through together; 1 scores each alone.
+
+    Returns:
+        One score a document, in order.
+
+    Raises:
+        ValueError: A document has no speech codes or does not fit the model.
+    """
+    for document in documents:
+        _check(lm, document)
+    order = sorted(range(len(documents)), key=lambda index: len(documents[index].tokens))
+    scores: dict[int, Score] = {}
+    with _evaluating(lm):
+        for group in _groups(order, documents, batch_tokens):
+            made = _scores(lm, [documents[index] for index in group])
+            scores.update(zip(group, made, strict=True))
+    return [scores[index] for index in range(len(documents))]
+
+
+@torch.no_grad()
+def nats_per_code(lm: SpeechLM, batches: Iterable[PackedBatch]) -> float:
+    """Mean negative log-likelihood of a code, nats; lower is better.
+
+    Counted: speech codes. Not counted: text, prompts, specials and the end of speech.
+
+    Raises:
+        ValueError: The batches hold no speech code.
+    """
+    total, count = 0.0, 0
+    with _evaluating(lm):
+        for batch in batches:
+            nll = _nll(lm, batch)
+            total += nll.double().sum().item()
+            count += len(nll)
+    if count == 0:
+        raise ValueError("expected batches with at least one speech code, got none")
+    return total / count
+
+
+@contextmanager
+def _evaluating(lm: SpeechLM) -> Iterator[None]:
+    """Eval mode inside the block, the mode before it afterwards."""
+    was_training = lm.training
+    lm.eval()
+    try:
+        yield
+    finally:
+        lm.train(was_training)
+
+
+def _nll(lm: SpeechLM, batch: PackedBatch) -> Tensor:
+    batch = PackedBatch(*(tensor.to(plain_weight(lm.head).device) for tensor in batch))
+    return lm.token_nll(
+        batch.tokens,
+        scored_positions(lm, batch),
+        positions=batch.positions,
+        document_ids=batch.document_ids,
+    )
+
+
+def _groups(
+    order: Sequence[int], documents: Sequence[Document], batch_tokens: int
+) -> Iterator[list[int]]:
+    """Documents in ascending length, as many together as their padded rows allow."""
+    group: list[int] = []
+    for index in order:
+        if group and (len(group) + 1) * len(documents[index].tokens) > batch_tokens:
+            yield group
+            group = []
+        group.append(index)
+    if group:
+        yield group
+
+
+def _check(lm: SpeechLM, document: Document) -> None:
+    length = len(document.tokens)
+    if length > lm.config.max_seq_len:
+        raise ValueError(
+            f"expected a document of at most {lm.config.max_seq_len} tokens, got {length}"
+        )
+    scored = (document.tokens >= lm.vocabulary.code_start) & (document.loss_weights > 0)
+    if not scored.any():
+        raise ValueError(f"expected a document with speech codes, got {length} tokens with none")
+
+
+def _scores(lm: SpeechLM, documents: Sequence[Document]) -> list[Score]:
+    longest = max(len(document.tokens) for document in documents)
+    batch = stack_rows([[document] for document in documents], longest, lm.vocabulary.pad_id)
+    counts = scored_positions(lm, batch).sum(dim=1).tolist()
+    parts = _nll(lm, batch).cpu().split(counts)
+    return [Score(-nll.double().sum().item(), len(nll), -nll) for nll in parts]

@@ -1,0 +1,346 @@
+"""Decoder-only transformer over text and code tokens, Llama-like, on x-transformers' Decoder."""
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from slm.data.vocabulary import Vocabulary
+from slm.text.tokenizer import Tokenizer
+
+from .attention import AttentionContext, ContextAttend, cached_mask, rotations
+from .code_embeddings import add_code_tables, fold_code_tables
+from .config import SpeechLMConfig
+from .int8_weights import expanded_weights
+from .kv_cache import KVCache
+from .loss import mean_nll, token_nll
+from .norms import add_norm_eps, rotary_frequencies
+from .packed_attention import packed_attention
+from .stand_ins import without_einx
+
+with without_einx():
+    from x_transformers.x_transformers import Attention, Decoder, FeedForward
+
+# Models that come with the package, by name.
+BUNDLED = Path(__file__).resolve().parent.parent / "pretrained"
+_INIT_STD = 0.02
+
+
+class SpeechLM(nn.Module):
+    """Next-token logits over `Vocabulary` for rows of packed or single documents.
+
+    Pre-norm decoder with rotary positions, RMSNorm, SwiGLU and an untied head. With a code table
+    the codes' rows of embedding and head are made from the codec's vectors.
+
+    Args:
+        config: Sizes, vocabulary and the codec it belongs to.
+
+    Attributes:
+        attention_kernel: How packed rows are attended to, one of
+        `slm.model.packed_attention.KERNELS`. compiled: What runs the blocks in training mode; None
+        for themselves.
+    """
+
+    attention_kernel: str = "auto"
+    compiled: Callable[..., Tensor] | None = None
+
+    def __init__(self, config: SpeechLMConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.vocabulary = Vocabulary.from_dict(config.vocabulary)
+        self.embedding = nn.Embedding(self.vocabulary.vocab_size, config.dim)
+        self.embedding_dropout = nn.Dropout(config.dropout)
+        self.decoder = new_decoder(config)
+        self.head = nn.Linear(config.dim, self.vocabulary.vocab_size, bias=False)
+        attentions = [m for m in self.decoder.modules() if isinstance(m, Attention)]
+        for layer, attention in enumerate(attentions):
+            attention.attend = ContextAttend(layer)  # pyright: ignore[reportAttributeAccessIssue]
+        self._frequencies.copy_(rotary_frequencies(config))
+        if config.norm_eps:
+            add_norm_eps(self.decoder, config.norm_eps)
+        self._initialise()
+        if config.code_table:
+            sizes = self.vocabulary.codebook_size, config.codebook_dim
+            options = {"hidden": config.code_table, "std": _INIT_STD}
+            add_code_tables(self.embedding, self.head, codebook=sizes, **options)
+
+    def forward(
+        self, tokens: Tensor, positions: Tensor | None = None, document_ids: Tensor | None = None
+    ) -> Tensor:
+        """Logits of the token after each token.
+
+        Args:
+            tokens: (B, S) int64.
+            positions: (B, S) int64, place within its document; 0 .. S - 1 when None.
+            document_ids: (B, S) int64; tokens attend within their document only. One document a
+                row when None.
+
+        Returns:
+            (B, S, V); padding on the right changes nothing before it.
+        """
+        return self.head(self.hidden(tokens, positions, document_ids))
+
+    def hidden(
+        self, tokens: Tensor, positions: Tensor | None = None, document_ids: Tensor | None = None
+    ) -> Tensor:
+        """Final hidden states (B, S, D); arguments as in `forward`."""
+        if positions is None:
+            positions = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
+        run = self.compiled if self.compiled is not None and self.training else None
+        packed = None
+        if document_ids is not None:
+            fixed = run is not None
+            packed = packed_attention(document_ids, self.attention_kernel, fixed_shapes=fixed)
+        return (run or self._decode)(tokens, positions, AttentionContext(packed=packed))
+
+    def compile_training(self, backend: str = "inductor") -> None:
+        """Compile the blocks for training: once for each (B, S), whatever documents rows hold."""
+        self.compiled = torch.compile(self._decode, dynamic=False, backend=backend)
+
+    def step(self, tokens: Tensor, positions: Tensor, cache: KVCache) -> Tensor:
+        """Final hidden states of new tokens that follow what `cache` holds, which they join.
+
+        Args:
+            tokens: (B, S) int64, one or more new tokens a row.
+            positions: (B, S) int64, place of each in its row; rows may differ.
+            cache: Of batch size B.
+
+        Returns:
+            (B, S, D).
+        """
+        cache.at(positions)
+        mask = cached_mask(positions, cache.num_keys)
+        return self._decode(tokens, positions, AttentionContext(mask=mask, cache=cache))
+
+    def new_cache(self, batch_size: int, max_len: int) -> KVCache:
+        """An empty cache for `batch_size` rows of up to `max_len` tokens."""
+        config, weight = self.config, self.head.weight
+        return KVCache(
+            config.num_layers,
+            batch_size,
+            config.kv_heads,
+            max_len=max_len,
+            dim_head=config.dim_head,
+            dtype=weight.dtype,
+            device=weight.device,
+        )
+
+    def token_nll(
+        self,
+        tokens: Tensor,
+        selected: Tensor,
+        *,
+        positions: Tensor | None = None,
+        document_ids: Tensor | None = None,
+    ) -> Tensor:
+        """Negative log-likelihood of the selected tokens given what comes before them.
+
+        Args:
+            tokens: (B, S) int64.
+            selected: (B, S) bool; the first token of a document must not be selected, for nothing
+                in its own document predicts it.
+            positions: As in `forward`.
+            document_ids: As in `forward`.
+
+        Returns:
+            (N,) float32 nats, in row-major order of `selected`, whatever the autocast.
+        """
+        hidden = self.hidden(tokens, positions, document_ids)[:, :-1]
+        selected = selected[:, 1:]
+        targets = tokens[:, 1:][selected]
+        return token_nll(hidden[selected], self.head.weight, targets)
+
+    def loss(
+        self,
+        tokens: Tensor,
+        loss_weights: Tensor,
+        *,
+        positions: Tensor | None = None,
+        document_ids: Tensor | None = None,
+        total_weight: Tensor | None = None,
+    ) -> Tensor:
+        """Weighted mean negative log-likelihood, nats a token, float32 scalar.
+
+        Args:
+            tokens: (B, S) int64.
+            loss_weights: (B, S) float, weight of predicting each token; 0 leaves it out.
+            positions: As in `forward`.
+            document_ids: As in `forward`.
+            total_weight: What the weighted sum is divided by, where these rows are a share of
+                more; the sum of their own weights when None.
+        """
+        hidden = self.hidden(tokens, positions, document_ids)[:, :-1]
+        weights, targets = loss_weights[:, 1:].float(), tokens[:, 1:]
+        selected = weights > 0
+        weights = weights[selected]
+        total = weights.sum() if total_weight is None else total_weight
+        scales = weights / total.clamp(min=1e-9)
+        return mean_nll(hidden[selected], self.head.weight, targets[selected], scales)
+
+    def log_likelihood(self, tokens: Tensor) -> Tensor:
+        """Log-likelihood of each token but the first of one document, in nats.
+
+        Args:
+            tokens: (S,) int64, S >= 2.
+
+        Returns:
+            (S - 1,) float32.
+        """
+        selected = torch.ones_like(tokens, dtype=torch.bool)
+        return -self.token_nll(tokens[None], selected[None])
+
+    @property
+    def num_parameters(self) -> int:
+        """All trained parameters, embeddings included."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def save_pretrained(self, folder: Path | str, tokenizer: Tokenizer | None = None) -> None:
+        """Write config.yaml, the text model (if given) and model.safetensors, the last one last."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        if tokenizer is not None:
+            tokenizer.save(folder)
+        tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
+        for name, write in (
+            ("config.yaml", self.config.save),
+            ("model.safetensors", lambda path: save_file(tensors, path)),
+        ):
+            partial = folder / f".{name}.partial"
+            try:
+                write(partial)
+                partial.chmod(0o644)  # safetensors makes its files private
+                os.replace(partial, folder / name)
+            finally:
+                partial.unlink(missing_ok=True)
+
+    @classmethod
+    def from_pretrained(cls, path_or_repo: Path | str, *, fold: bool = True) -> "SpeechLM":
+        """Load a folder `save_pretrained` wrote, a model that comes with the package or from a hub.
+
+        Args:
+            path_or_repo: See `pretrained_folder`.
+            fold: Replace code tables by the weights they make, for speed; False to save the model
+                again as small as it was.
+
+        Returns:
+            The model in eval mode, in fp32, on the CPU.
+
+        Raises:
+            ValueError: A file is missing or does not fit the config.
+        """
+        folder = pretrained_folder(path_or_repo)
+        for name in ("config.yaml", "model.safetensors"):
+            if not (folder / name).is_file():
+                raise ValueError(
+                    f"expected a speech LM folder with {name}, got {folder} without it"
+                )
+        model = cls(SpeechLMConfig.load(folder / "config.yaml"))
+        try:
+            model.load_state_dict(expanded_weights(load_file(folder / "model.safetensors")))
+        except (SafetensorError, RuntimeError) as error:
+            raise ValueError(
+                f"{folder}/model.safetensors does not fit its config: {error}"
+            ) from error
+        if fold:
+            fold_code_tables(model.embedding, model.head)
+            model.config = replace(model.config, code_table=0, codebook_dim=0)
+        return model.eval()
+
+    @property
+    def _frequencies(self) -> Tensor:
+        """Of the rotary positions; a buffer of the decoder, so that it is stored with a model."""
+        assert self.decoder.rotary_pos_emb is not None
+        frequencies = self.decoder.rotary_pos_emb.inv_freq
+        assert isinstance(frequencies, Tensor)
+        return frequencies
+
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """Attention and feed-forward blocks in their order."""
+        return [m for m in self.decoder.modules() if isinstance(m, Attention | FeedForward)]
+
+    def _decode(self, tokens: Tensor, positions: Tensor, context: AttentionContext) -> Tensor:
+        embedded = self.embedding_dropout(self.embedding(tokens))
+        if self.training and self.config.code_dropout:
+            unseen = torch.rand(tokens.shape, device=tokens.device) < self.config.code_dropout
+            unseen &= tokens >= self.vocabulary.code_start
+            embedded = embedded.masked_fill(unseen[..., None], 0.0)
+        turns = rotations(positions, self._frequencies)
+        # Angles of no width: the decoder turns nothing, `ContextAttend` does, with cosines made
+        # once and not in every layer.
+        unturned = embedded.new_zeros(1, tokens.shape[1], 0), 1.0
+        return self.decoder(
+            embedded,
+            pos=positions,
+            rotary_pos_emb=unturned,
+            flash_pack_seq_kwargs=replace(context, turns=turns),
+        )
+
+    @torch.no_grad()
+    def _initialise(self) -> None:
+        """Normal 0.02 everywhere, branch outputs scaled down by the number of branches."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=_INIT_STD)
+                if isinstance(module, nn.Linear) and module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        scale = (2 * self.config.num_layers) ** -0.5
+        for block in self.blocks:
+            # The branch's last linear layer writes to the residual stream.
+            output = [part for part in block.modules() if isinstance(part, nn.Linear)][-1]
+            output.weight.mul_(scale)
+
+
+def new_decoder(config: SpeechLMConfig) -> Decoder:
+    """The transformer blocks between embedding and head, with weights not yet initialised."""
+    return Decoder(
+        dim=config.dim,
+        depth=config.num_layers,
+        heads=config.num_heads,
+        attn_dim_head=config.dim_head,
+        attn_kv_heads=config.kv_heads,
+        attn_flash=True,
+        attn_project_out=True,
+        attn_sublayer_dropout=config.dropout,
+        rotary_pos_emb=True,
+        rotary_emb_dim=config.dim_head,
+        attn_qk_rmsnorm=config.qk_norm,
+        use_rmsnorm=True,
+        # The half keeps int(dim * mult) from falling below ff_dim.
+        ff_mult=(config.ff_dim + 0.5) / config.dim,
+        ff_glu=True,
+        ff_swish=True,
+        ff_no_bias=True,
+        ff_sublayer_dropout=config.dropout,
+        verbose=False,
+    )
+
+
+def pretrained_folder(path_or_repo: Path | str) -> Path:
+    """Where a model's files are.
+
+    Args:
+        path_or_repo: A folder, the name of a model that comes with the package ("hh-mini-slm"), or
+            a Hugging Face hub repository of the same shape.
+
+    Raises:
+        ValueError: None of them is there.
+    """
+    for folder in (Path(path_or_repo), BUNDLED / str(path_or_repo)):
+        if folder.is_dir():
+            return folder
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(str(path_or_repo)))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise ValueError(
+            f"expected a speech LM folder or a hub repository that can be reached, "
+            f"got {str(path_or_repo)!r}"
+        ) from error

@@ -1,0 +1,1 @@
+"""Folders kept elsewhere: push, pull and local copies of token stores and runs."""

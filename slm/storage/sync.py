@@ -1,0 +1,273 @@
+"""Folders in object storage (`s3://bucket/folder`, whatever fsspec knows), whole or not at all.
+
+A folder there has an index (slm/storage/remote_folder.py) that is put last: a reader sees the files
+of before or those of after. A file that changed gets an object of a new name, and the old object
+goes once the index does not name it any more. What comes back is checked by its SHA-256.
+
+`s3://` needs the package s3fs (extra `s3`); keys and endpoint come from AWS_ACCESS_KEY_ID,
+AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL or `~/.aws`, as everywhere.
+"""
+
+import fnmatch
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, TypeVar
+
+from tqdm import tqdm
+
+from .remote_folder import CHUNK, INDEX, Entry, Place, StorageError, write_whole
+
+_STATE = ".files.json"  # of a local copy: what its files were when they were last checked
+_THREADS = 8
+# What is not finished, in every writer of this repository.
+_UNFINISHED = (".*", "*.partial", "*.tmp", "*.part")
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What a push or pull did: files moved, files that were there already, bytes moved."""
+
+    moved: int
+    kept: int
+    bytes: int
+
+
+def is_url(place: Path | str) -> bool:
+    """Whether a place is a URL such as s3://bucket/folder rather than a path."""
+    return isinstance(place, str) and "://" in place
+
+
+def local_copy(place: Path | str, cache: Path | None = None) -> Path:
+    """The folder itself, or an up-to-date copy of one that `push` put to a URL.
+
+    Only files that changed are fetched. Processes of one machine share the copy, and wait for one
+    another while it is made.
+
+    Args:
+        place: A folder, or its URL.
+        cache: Where copies go; None is $HH_SLM_CACHE or ~/.cache/hh-slm.
+
+    Raises:
+        StorageError: The URL cannot be reached, has no index, or a file is not what it says.
+    """
+    if not is_url(place):
+        return Path(place)
+    from filelock import FileLock
+
+    url = str(place).rstrip("/")
+    root = cache or Path(os.environ.get("HH_SLM_CACHE") or Path.home() / ".cache" / "hh-slm")
+    name = f"{PurePosixPath(url).name}-{hashlib.sha256(url.encode()).hexdigest()[:16]}"
+    root.mkdir(parents=True, exist_ok=True)
+    with FileLock(root / f"{name}.lock"):
+        pull(url, root / name)
+    return root / name
+
+
+def push(
+    folder: Path,
+    url: str,
+    *,
+    skip: Sequence[str] = (),
+    known: dict[str, tuple[Any, Entry]] | None = None,
+    progress: bool = True,
+) -> Transfer:
+    """Put the files of `folder` to `url`; readers see the old or the new ones, never a mixture.
+
+    Files that are only there stay there.
+
+    Args:
+        folder: Its files at any depth, but for those that begin with a dot or end in .partial,
+            .tmp or .part: they are not finished.
+        url: Of the folder there.
+        skip: Patterns of paths to leave out, such as "prepare/*".
+        known: What was pushed before by this process, by path: then files whose size and time have
+            not changed are not read again. Updated.
+        progress: Show a bar on stderr.
+
+    Raises:
+        StorageError: The place cannot be reached, or a large file changes while it is sent.
+    """
+    known = {} if known is None else known
+    place = Place(url)
+    before = place.index() or {}
+    taken = {entry.object for entry in before.values()}
+    paths = list(_finished(folder, skip))
+
+    def send(path: str) -> tuple[Entry, bool]:
+        state = _state(folder / path)
+        if path in known and known[path][0] == state and before.get(path) == known[path][1]:
+            return known[path][1], False
+        entry, sent = _send(place, folder / path, path, before.get(path), taken)
+        known[path] = state, entry
+        return entry, sent
+
+    results = list(_in_threads(send, paths, "  sent", progress))
+    after = before | {path: entry for path, (entry, _) in zip(paths, results, strict=True)}
+    if after != before:
+        place.put_index(after)
+        place.remove(taken - {entry.object for entry in after.values()})
+    moved = [entry.bytes for entry, sent in results if sent]
+    return Transfer(len(moved), len(results) - len(moved), sum(moved))
+
+
+def pull(url: str, folder: Path, *, progress: bool = True) -> Transfer:
+    """Make `folder` hold what `url` does; other files of it are left alone.
+
+    Args:
+        url: Of a folder that `push` put there.
+        folder: Made when missing. Every file appears only when it is whole and checked.
+        progress: Show a bar on stderr.
+
+    Raises:
+        StorageError: The place cannot be reached, has no index, or a file is not what it says.
+    """
+    place = Place(url)
+    index = place.index()
+    if index is None:
+        raise StorageError(
+            f"{url}: expected a folder with {INDEX}, found none; put it there with "
+            "`python -m recipes.storage.transfer FOLDER URL`"
+        )
+    for path in index:
+        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+            raise StorageError(f"{url}: expected paths below the folder, got {path!r}")
+    states = _read_states(folder)
+
+    def fetch(path: str) -> bool:
+        return _fetch(place, index[path], folder / path, states.get(path))
+
+    fetched = list(_in_threads(fetch, list(index), "  fetched", progress))
+    states = {path: [*_state(folder / path)[:2], index[path].sha256] for path in index}
+    write_whole(folder / _STATE, json.dumps(states).encode())
+    moved = [index[path].bytes for path, new in zip(index, fetched, strict=True) if new]
+    return Transfer(len(moved), len(index) - len(moved), sum(moved))
+
+
+def has_index(url: str) -> bool:
+    """Whether a folder was ever pushed to a URL.
+
+    Raises:
+        StorageError: The place cannot be reached.
+    """
+    return Place(url).index() is not None
+
+
+def _finished(folder: Path, skip: Sequence[str]) -> Iterator[str]:
+    """Paths of the files of a folder that are finished, from the folder on, sorted."""
+    if not folder.is_dir():
+        raise StorageError(f"{folder}: expected a folder, found none")
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        unfinished = any(fnmatch.fnmatch(part, p) for part in name.parts for p in _UNFINISHED)
+        skipped = any(fnmatch.fnmatch(name.as_posix(), pattern) for pattern in skip)
+        if path.is_file() and not unfinished and not skipped and name.as_posix() != INDEX:
+            yield name.as_posix()
+
+
+def _send(
+    place: Place, source: Path, path: str, before: Entry | None, taken: set[str]
+) -> tuple[Entry, bool]:
+    """Put a file unless the index has it; the bytes sent are the bytes that were hashed."""
+    # One open file: a writer that renames another over it changes nothing for us.
+    with open(source, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        for _ in range(3):
+            file.seek(0)
+            sha256 = _sha256(iter(lambda: file.read(CHUNK), b""))
+            if before is not None and before.sha256 == sha256:
+                return before, False
+            name = path if path not in taken else f"{path}.{sha256[:12]}"
+            file.seek(0)
+            hashed = _Hashing(file)
+            place.put(name, hashed)  # type: ignore[arg-type]
+            if hashed.hexdigest() == sha256:
+                return Entry(name, hashed.bytes, sha256), True
+    raise StorageError(f"{source}: changes while it is sent ({size} bytes at first)")
+
+
+class _Hashing:
+    """A file that is hashed as it is read."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._digest, self.bytes = file, hashlib.sha256(), 0
+
+    def read(self, size: int) -> bytes:
+        chunk = self._file.read(size)
+        self._digest.update(chunk)
+        self.bytes += len(chunk)
+        return chunk
+
+    def hexdigest(self) -> str:
+        return self._digest.hexdigest()
+
+
+def _fetch(place: Place, entry: Entry, target: Path, state: Any) -> bool:
+    """Bring one file up to date; returns whether it had to be fetched."""
+    if target.is_file():
+        now = _state(target)
+        if state is not None and [*now[:2], entry.sha256] == state:
+            return False
+        if now[0] == entry.bytes and _file_sha256(target) == entry.sha256:
+            return False
+    target.parent.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256()
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            for chunk in place.chunks(entry.object):
+                digest.update(chunk)
+                file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+        if digest.hexdigest() != entry.sha256:
+            raise StorageError(
+                f"{place.url}/{entry.object}: expected SHA-256 {entry.sha256}, got "
+                f"{digest.hexdigest()}; push the folder again"
+            )
+        os.chmod(name, 0o644)  # mkstemp makes files that only their owner reads
+        os.replace(name, target)
+    finally:
+        Path(name).unlink(missing_ok=True)
+    return True
+
+
+def _state(path: Path) -> tuple[int, int, int]:
+    """Size, time of the last change (ns) and inode."""
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns, found.st_ino
+
+
+def _read_states(folder: Path) -> dict[str, Any]:
+    try:
+        return json.loads((folder / _STATE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _sha256(chunks: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _file_sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return _sha256(iter(lambda: file.read(CHUNK), b""))
+
+
+def _in_threads(
+    work: Callable[[Item], Result], items: Sequence[Item], what: str, progress: bool
+) -> Iterator[Result]:
+    with ThreadPoolExecutor(_THREADS) as pool:
+        results = pool.map(work, items)
+        yield from tqdm(results, what, len(items), unit="file", disable=not progress, delay=2)

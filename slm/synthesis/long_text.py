@@ -1,0 +1,140 @@
+"""More than one utterance of a `Synthesizer`: the best of several, and texts of any length."""
+
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slm.generation.best_of import Ranking, Verifier, likelihood, rank
+from slm.generation.retries import derived_seed
+from slm.text.sentences import sentences
+
+from .result import Synthesis
+from .synthesizer import Synthesizer
+
+_SEED_STEP = 1000  # apart from the attempts of one request, which count by one
+
+
+@dataclass(frozen=True)
+class BestOf:
+    """The best of several candidates, all of them, and what decided."""
+
+    best: Synthesis
+    candidates: list[Synthesis]
+    ranking: Ranking
+
+
+def speak_best(
+    synthesizer: Synthesizer,
+    text: str,
+    count: int,
+    verifiers: Mapping[str, Verifier] | None = None,
+    *,
+    prompt: NDArray[np.float32] | None = None,
+    prompt_text: str | None = None,
+    voice: str | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> BestOf:
+    """Speak a text `count` times in one batch and rank the results.
+
+    Args:
+        synthesizer: Speaks.
+        text: What to say.
+        count: Candidates.
+        verifiers: By name, the most important first; the model's own likelihood when None.
+        prompt: (T,) waveform whose voice to take.
+        prompt_text: Its transcript, see `Synthesizer.tts_batch`.
+        voice: A named voice instead.
+        seed: Every candidate's seed is derived from it; the first is the one `tts` would use.
+        options: `settings`, `max_attempts` and `max_rows` of `Synthesizer.tts_batch`.
+
+    Raises:
+        ValueError: As `tts_batch` and `rank`, or `count` below 1.
+    """
+    if count < 1:
+        raise ValueError(f"expected at least one candidate, got {count}")
+    candidates = synthesizer.tts_batch(
+        [text] * count,
+        prompts=[prompt] * count,
+        prompt_texts=[prompt_text] * count,
+        voices=[voice] * count,
+        seeds=[derived_seed(seed, _SEED_STEP * index) for index in range(count)],
+        **options,
+    )
+    ranking = rank(candidates, verifiers or {"likelihood": likelihood}, text, prompt)
+    return BestOf(candidates[ranking.choice], candidates, ranking)
+
+
+def speak_long(
+    synthesizer: Synthesizer,
+    text: str,
+    *,
+    prompt: NDArray[np.float32] | None = None,
+    voice: str | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> list[Synthesis]:
+    """Speak a text of any length sentence by sentence, in one voice.
+
+    Without a prompt or a voice the first sentence's voice is kept for the rest.
+
+    Args:
+        synthesizer: Speaks.
+        text: Any number of sentences.
+        prompt: (T,) waveform whose voice to take.
+        voice: A named voice instead.
+        seed: Of the first sentence; the others' are derived from it.
+        options: `settings`, `max_attempts` and `max_rows` of `Synthesizer.tts_batch`.
+
+    Returns:
+        One result a sentence, in order; see `join`.
+    """
+    rest = sentences(text)
+    seeds = [derived_seed(seed, _SEED_STEP * index) for index in range(len(rest))]
+    done: list[Synthesis] = []
+    if prompt is None and voice is None:
+        done = synthesizer.tts_batch(rest[:1], seeds=seeds[:1], **options)
+        synthesizer, voice = copy(synthesizer), ""
+        synthesizer.voices = {**synthesizer.voices, voice: done[0].codes}
+        rest = rest[1:]
+    if not rest:
+        return done
+    return done + synthesizer.tts_batch(
+        rest,
+        prompts=[prompt] * len(rest),
+        voices=[voice] * len(rest),
+        seeds=seeds[len(done) :],
+        **options,
+    )
+
+
+def join(parts: Sequence[Synthesis], pause: float = 0.2, seed: int | None = None) -> Synthesis:
+    """Several results as one waveform, with so many seconds of silence between them.
+
+    The codes are those of the parts end to end; the pauses have none. The seed is the one given,
+    which `speak_long` was asked for; without it the first part's, which may be of a later attempt.
+
+    Raises:
+        ValueError: There is no part.
+    """
+    if not parts:
+        raise ValueError("expected at least one result to join, got none")
+    seed = parts[0].seed if seed is None else seed
+    if len(parts) == 1:
+        return replace(parts[0], seed=seed)
+    gap = np.zeros(round(pause * parts[0].sample_rate), dtype=np.float32)
+    return replace(
+        parts[0],
+        waveform=np.concatenate([piece for part in parts for piece in (gap, part.waveform)][1:]),
+        codes=np.concatenate([part.codes for part in parts]),
+        truncated=any(part.truncated for part in parts),
+        seed=seed,
+        attempt=max(part.attempt for part in parts),
+        log_likelihood=sum(part.log_likelihood for part in parts),
+        stopped=next((part.stopped for part in parts if part.truncated), "end"),
+        rejected=tuple(reason for part in parts for reason in part.rejected),
+    )

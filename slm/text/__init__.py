@@ -1,0 +1,1 @@
+"""Text before tokens: tokenizers, lexicon, letter-to-sound rules, normalization, sentences."""

@@ -1,0 +1,21 @@
+"""The two ways text becomes ids, and which of them a folder holds."""
+
+from pathlib import Path
+
+from .lexicon import LEXICON_NAME
+from .phone_tokenizer import PhoneTokenizer
+from .sentencepiece_tokenizer import TextTokenizer
+
+Tokenizer = TextTokenizer | PhoneTokenizer
+
+
+def load_tokenizer(folder: Path | str) -> Tokenizer:
+    """The text model of a folder: a lexicon where there is one, else a SentencePiece model.
+
+    Raises:
+        ValueError: There is neither.
+    """
+    folder = Path(folder)
+    if (folder / LEXICON_NAME).is_file():
+        return PhoneTokenizer.load(folder)
+    return TextTokenizer.load(folder)

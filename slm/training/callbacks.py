@@ -1,0 +1,168 @@
+"""What is reported of a training run while it goes, and when it is saved."""
+
+import json
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from slm.data.packed_dataset import PackedBatch
+from slm.model.config import TrainingSettings
+from slm.model.likelihood import nats_per_code
+
+from .checkpoint import CHECKPOINT_NAME, METRICS_NAME
+from .flops import counted_flops, measured_peak_flops, peak_flops
+from .microbatches import process_rank
+from .optimizers import learning_rate
+
+
+class Monitor(lightning.Callback):
+    """Progress bar, metrics.jsonl, validation and checkpoints, all at optimizer steps.
+
+    The module it watches has the language model as `lm` and the last `gradient_norm`.
+
+    Args:
+        settings: When what is due.
+        folder: Gets the files; one process of all writes them.
+        start_step: Steps made before.
+        validation: Batches that every process validates on.
+        progress: Show a bar on stderr.
+    """
+
+    def __init__(
+        self,
+        settings: TrainingSettings,
+        folder: Path,
+        start_step: int,
+        validation: list[PackedBatch],
+        progress: bool,
+    ) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._step = start_step
+        self._validation = validation
+        self._bar = tqdm(
+            total=settings.max_steps,
+            initial=start_step,
+            desc="train slm",
+            unit="step",
+            disable=not progress or process_rank() > 0,
+        )
+        self._losses: list[Tensor] = []
+        self._tokens = 0
+        self._flops = 0.0
+        self._peak = float("inf")
+        self._since = time.perf_counter()
+
+    def on_train_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Find out what the device can do."""
+        bf16 = self._settings.bf16
+        peak = peak_flops(pl_module.device, bf16)
+        if peak is None:
+            peak = measured_peak_flops(pl_module.device, torch.bfloat16 if bf16 else torch.float32)
+        self._peak = peak
+        self._since = time.perf_counter()
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """After the last batch of an optimizer step: log, and when due validate and save."""
+        lm: Any = pl_module.lm
+        self._losses.append(outputs["loss"].detach())
+        self._tokens += batch.counts.tokens
+        self._flops += counted_flops(lm.config, batch.counts)
+        if trainer.global_step == self._step:
+            return  # still accumulating
+        self._step = trainer.global_step
+        metrics = self._step_metrics(trainer, pl_module)
+        last = self._step == self._settings.max_steps
+        if self._validation and (last or self._step % self._settings.validate_every == 0):
+            metrics["valid_nats_per_code"] = nats_per_code(lm, self._validation)
+            self._since = time.perf_counter()
+        if trainer.is_global_zero:
+            self._show(metrics)
+        # The first step's shows early that it can be written, and lets a run that is cut off soon
+        # go on; without one, metrics of steps mean that a checkpoint was lost.
+        if last or self._step == 1 or self._step % self._settings.checkpoint_every == 0:
+            self._save(trainer)
+
+    def on_exception(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: Any
+    ) -> None:
+        """Leave the terminal in order."""
+        self._bar.close()
+
+    def on_train_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Leave the terminal in order."""
+        self._bar.close()
+
+    def _step_metrics(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule
+    ) -> dict[str, Any]:
+        """Figures of the step over all processes."""
+        # Lightning has divided each by the number of batches accumulated: their sum is the mean.
+        loss = torch.stack(self._losses).sum().double()
+        counts = loss.new_tensor([self._tokens, self._flops])
+        figures = torch.cat([loss[None], counts])
+        figures = trainer.strategy.reduce(figures, reduce_op="sum")
+        assert isinstance(figures, Tensor)
+        gradient_norm: Any = module.gradient_norm
+        # Here, and nowhere else in a step, this process waits for its device.
+        total, tokens, flops, norm = torch.cat([figures, gradient_norm.to(figures)[None]]).tolist()
+        now = time.perf_counter()
+        mean = total / trainer.world_size
+        if not math.isfinite(mean):
+            raise ValueError(
+                f"expected a finite loss, got {mean} at step {self._step}; "
+                "lower learning_rate and start again from the last checkpoint"
+            )
+        seconds = max(1e-9, now - self._since)
+        metrics = {
+            "step": self._step,
+            "loss": mean,
+            "lr": learning_rate(self._step - 1, self._settings),
+            "gradient_norm": norm,
+            "tokens_per_second": tokens / seconds,
+            "mfu": flops / (seconds * self._peak * trainer.world_size),
+        }
+        self._losses, self._tokens, self._flops, self._since = [], 0, 0.0, now
+        return metrics
+
+    def _show(self, metrics: dict[str, Any]) -> None:
+        self._bar.set_postfix(
+            loss=f"{metrics['loss']:.3f}",
+            tokens_per_second=f"{metrics['tokens_per_second']:.0f}",
+            refresh=False,
+        )
+        self._bar.update(1)
+        with open(self._folder / METRICS_NAME, "a", encoding="utf-8") as file:
+            file.write(json.dumps(metrics) + "\n")
+
+    def _save(self, trainer: lightning.Trainer) -> None:
+        """Checkpoint under a temporary name, then rename: `last.ckpt` is always whole."""
+        path = self._folder / CHECKPOINT_NAME
+        partial = path.with_name(f".{path.name}.partial")
+        try:
+            trainer.save_checkpoint(partial)
+            if trainer.is_global_zero:
+                os.replace(partial, path)
+            trainer.strategy.barrier()
+        finally:
+            if trainer.is_global_zero:
+                partial.unlink(missing_ok=True)
+        self._since = time.perf_counter()

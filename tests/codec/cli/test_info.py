@@ -1,0 +1,48 @@
+from importlib.util import find_spec
+
+import pytest
+import torch
+
+from codec import CodecConfig, HHCodec
+from codec.cli.info import describe, parameter_counts
+
+
+def shapes(preset, **quantizer):
+    """A codec of shapes alone, without the seconds that its random weights take."""
+    values = CodecConfig.preset(preset).to_dict()
+    values["quantizer"] |= quantizer
+    with torch.device("meta"):
+        return HHCodec(CodecConfig.from_dict(values))
+
+
+def test_hh_24khz_has_the_parameters_of_the_paper_with_and_without_weight_norm():
+    codec = shapes("hh_24khz")
+    counts, folded = parameter_counts(codec), parameter_counts(codec, folded=True)
+    assert counts["encoder"] == 17_142_272
+    assert folded["encoder"] == 17_139_568
+    for parts in (counts, folded):
+        assert parts["codebook_transform"] == 1_050_112
+        assert parts["backbone"] == 61_901_568
+        assert parts["mel_head"] == 307_300
+        assert parts["training_only"] == 1_050_112
+        assert parts["total"] == parts["inference"] + parts["training_only"]
+    assert counts["total"] == sum(p.numel() for p in codec.parameters())
+
+
+def test_a_transform_that_the_stages_share_is_counted_once():
+    assert parameter_counts(shapes("hh_24khz", shared_transform=True))["training_only"] == 0
+
+
+@pytest.mark.parametrize("changes", [{"kind": "ema"}, {"transform": "none"}])
+def test_a_quantizer_without_a_transform_counts_none(changes):
+    assert parameter_counts(shapes("tiny", **changes))["codebook_transform"] == 0
+
+
+@pytest.mark.skipif(find_spec("bigvgan") is None, reason="bigvgan is not installed")
+def test_the_paper_with_its_own_vocoder_has_the_inference_parameters_of_the_reference():
+    codec = shapes("hh_24khz_bigvgan")
+    report = describe(codec)
+    assert report["parameters"]["inference"] == 192_847_541
+    assert report["parameters_folded"]["inference"] == 192_813_060
+    assert report["vocoder"] == "bigvgan"
+    assert report["mel"]["filters"] == "slaney"

@@ -1,0 +1,83 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from codec import CodecConfig, HHCodec
+from codec.distillation.config import PerceptualConfig
+from codec.distillation.perceptual import PerceptualLoss, state_distance
+from codec.model.config import MelConfig
+from codec.model.mel import LogMel
+from codec.model.whisper_encoder import WhisperEncoder
+from codec.training.config import LossWeights, PhaseConfig
+from codec.training.module import CodecTraining
+
+MEL = MelConfig(floor=1e-2)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> PerceptualConfig:
+    """A Whisper of random weights."""
+    (tmp_path / "config.json").write_text(
+        '{"model_type": "whisper", "num_mel_bins": 80, "d_model": 16, "encoder_layers": 2,'
+        ' "encoder_attention_heads": 2}'
+    )
+    state = WhisperEncoder(16, 2, 2).state_dict()
+    save_file({f"model.encoder.{k}": v for k, v in state.items()}, tmp_path / "model.safetensors")
+    return PerceptualConfig(model=str(tmp_path))
+
+
+def test_equal_states_are_at_zero_and_scale_and_offset_do_not_count():
+    states = [torch.randn(2, 5, 16) for _ in range(3)]
+    assert float(state_distance(states, states)) == 0
+    moved = [3 * one + 1 for one in states]
+    assert float(state_distance(states, moved)) < 1e-6
+    # independent states: the variance of a difference of two unit variances
+    assert float(state_distance([torch.randn(4, 50, 256)], [torch.randn(4, 50, 256)])) == (
+        pytest.approx(2.0, rel=0.05)
+    )
+
+
+def test_the_gradient_reaches_the_decoded_mel_alone(model, make_waveform):
+    loss = PerceptualLoss(model, MEL)
+    target = LogMel(MEL)(torch.from_numpy(make_waveform(1.024))[None])
+    decoded = (target + 0.3 * torch.randn_like(target)).requires_grad_()
+    value = loss(decoded, target)
+    value.backward()
+    assert 0 < value.item() < 2
+    assert decoded.grad is not None
+    assert float(decoded.grad.abs().sum()) > 0
+    assert float(loss(target, target)) == 0
+    assert all(p.grad is None for p in loss.encoder.parameters())
+
+
+def test_a_missing_model_is_refused_before_training():
+    phase = PhaseConfig(weights=LossWeights(mel=1.0, perceptual=2.0))
+    with pytest.raises(ValueError, match=r"perceptual.model: expected a folder"):
+        phase.check()
+
+
+def test_an_encoder_with_speech_features_trains_and_leaves_the_recogniser_alone(
+    model, make_waveform
+):
+    config = CodecConfig.preset("tiny")
+    encoder = replace(config.encoder, speech_layers=2, speech_dim=16, speech_heads=2)
+    codec = HHCodec(replace(config, encoder=encoder))
+    phase = PhaseConfig(
+        train=("encoder", "quantizer", "decoder"),
+        weights=LossWeights(mel=1.0, vq=1.0, perceptual=2.0),
+        perceptual=model,
+    )
+    training = CodecTraining(codec, phase, seed=0)
+    waveform = torch.from_numpy(make_waveform(1.024))[None]
+    made = training.generate(waveform, 0)
+    terms = training.terms(made, waveform)
+    assert set(terms) == {"mel", "vq", "perceptual"}
+    sum(terms.values(), torch.zeros(())).backward()
+    speech = codec.encoder.speech
+    assert speech is not None
+    assert float(speech.project.weight.grad.abs().sum()) > 0
+    assert all(p.grad is None for p in speech.whisper.parameters())
+    assert "perceptual" in training.validate(waveform).figures

@@ -1,0 +1,251 @@
+import pytest
+import torch
+
+from codec import CodecConfig, HHCodec
+from codec.model import fingerprint as fingerprints
+from codec.model.config import CodecConfigError
+
+LENGTHS = (1, 1023, 1024, 1025, 240_000)
+
+
+@pytest.fixture(scope="module")
+def codec():
+    torch.manual_seed(0)
+    codec = HHCodec(CodecConfig.preset("tiny"))
+    codec.quantizer.initialize(torch.randn(400, 8), seed=0)
+    return codec.eval()
+
+
+@pytest.fixture(scope="module")
+def clips(make_waveform):
+    return [torch.from_numpy(make_waveform(seconds, seed=n)) for n, seconds in enumerate((1, 2, 3))]
+
+
+def batch(clips, padding=0.0):
+    lengths = torch.tensor([len(clip) for clip in clips])
+    waveform = torch.full((len(clips), int(lengths.max()) + 500), padding)
+    for row, clip in enumerate(clips):
+        waveform[row, : len(clip)] = clip
+    return waveform, lengths
+
+
+@pytest.fixture(scope="module", params=["mel", "seanet"])
+def varied(request):
+    """A codec of each kind of encoder whose codes all come up in noise."""
+    torch.manual_seed(0)
+    values = CodecConfig.preset("tiny").to_dict()
+    values["loudness_dbfs"] = -23.0
+    if request.param == "seanet":
+        values["encoder"] |= {"kind": "seanet", "channels": 16, "num_lstm_layers": 1}
+    codec = HHCodec(CodecConfig.from_dict(values)).eval()
+    with torch.no_grad():
+        latents = codec.encoder(0.1 * torch.randn(4, 100 * 1024)).transpose(1, 2).flatten(0, 1)
+    codec.quantizer.initialize(latents, seed=0)
+    return codec.eval()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_any_lengths_in_any_order_give_each_clip_its_own_codes(varied, seed):
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(1, 20_000, (5,), generator=generator)
+    # two clips with the same number of codes
+    lengths[:2] = lengths[1] // 1024 * 1024 + torch.randint(1, 1024, (2,), generator=generator)
+    waveform = 0.1 * torch.randn(5, int(lengths.max()) + 700, generator=generator)
+    codes, code_lengths = varied.encode(waveform, lengths)
+    order = torch.randperm(5, generator=generator)
+    shuffled, _ = varied.encode(waveform[order], lengths[order])
+    assert codes.unique().numel() > 8
+    for place, row in enumerate(order.tolist()):
+        count = int(code_lengths[row])
+        alone, _ = varied.encode(waveform[row : row + 1, : lengths[row]])
+        assert torch.equal(codes[row, :count], alone[0])
+        assert torch.equal(shuffled[place, :count], alone[0])
+        assert (codes[row, count:] == 0).all()
+
+
+def test_codes_are_the_same_alone_in_a_batch_and_padded(codec, clips):
+    waveform, lengths = batch(clips)
+    codes, code_lengths = codec.encode(waveform, lengths)
+    assert codes.unique().numel() > 8
+    for row, clip in enumerate(clips):
+        alone, alone_lengths = codec.encode(clip[None])
+        assert torch.equal(codes[row, : code_lengths[row]], alone[0])
+        assert code_lengths[row] == alone_lengths[0]
+
+
+def test_what_lies_beyond_a_clip_does_not_matter(codec, clips):
+    silent, lengths = batch(clips)
+    noisy, _ = batch(clips, padding=0.7)
+    assert torch.equal(codec.encode(silent, lengths)[0], codec.encode(noisy, lengths)[0])
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_a_clip_comes_back_at_its_own_length(codec, length):
+    waveform = 0.1 * torch.randn(1, length)
+    codes, code_lengths = codec.encode(waveform)
+    assert codes.shape == (1, -(-length // 1024))
+    decoded, lengths = codec.decode(codes, code_lengths, torch.tensor([length]))
+    assert decoded.shape == (1, length)
+    assert lengths.tolist() == [length]
+    assert torch.isfinite(decoded).all()
+
+
+def test_a_batch_of_codes_decodes_as_each_row_alone(codec):
+    codes = torch.randint(0, 64, (2, 9))
+    together, lengths = codec.decode(codes, torch.tensor([9, 4]))
+    alone, _ = codec.decode(codes[1:, :4])
+    assert lengths.tolist() == [9 * 1024, 4 * 1024]
+    assert torch.equal(together[1, : 4 * 1024], alone[0])
+    assert together[1, 4 * 1024 :].abs().max() == 0
+
+
+def test_codes_do_not_depend_on_recording_level(codec, clips):
+    assert torch.equal(codec.encode(clips[0][None])[0], codec.encode(0.25 * clips[0][None])[0])
+
+
+def test_the_paper_preset_encodes_and_decodes_with_a_centred_mel(make_waveform):
+    values = CodecConfig.preset("tiny").to_dict()
+    values["encoder"] |= {"kind": "seanet", "channels": 16, "num_lstm_layers": 1}
+    values["mel"] |= {"padding": "center", "floor": 1e-7}
+    codec = HHCodec(CodecConfig.from_dict(values)).eval()
+    codes, _ = codec.encode(torch.from_numpy(make_waveform(0.5))[None])
+    decoded, _ = codec.decode(codes, lengths=torch.tensor([12_000]))
+    assert decoded.shape == (1, 12_000)
+
+
+def test_rates_are_those_of_the_paper():
+    codec = HHCodec(CodecConfig.preset("mini"))
+    assert codec.frame_rate == 23.4375
+    assert codec.bitrate == 304.6875
+    assert sum(p.numel() for p in codec.parameters()) <= 15_000_000
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_saved_codec_loads_to_the_same_codes_and_fingerprint(tmp_path, clips, shared):
+    values = CodecConfig.preset("tiny").to_dict()
+    values["quantizer"]["shared_transform"] = shared
+    codec = HHCodec(CodecConfig.from_dict(values)).eval()
+    codec.quantizer.initialize(torch.randn(400, 8), seed=0)
+    codec.save_pretrained(tmp_path)
+    loaded = HHCodec.from_pretrained(tmp_path)
+    assert loaded.fingerprint == codec.fingerprint
+    assert torch.equal(loaded.encode(clips[0][None])[0], codec.encode(clips[0][None])[0])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["config.yaml", "model.safetensors"]
+
+
+def test_the_fingerprint_changes_with_any_weight(codec):
+    before = codec.fingerprint
+    weight = next(codec.vocoder.parameters())
+    with torch.no_grad():
+        weight[0, 0, 0] += 1e-3
+    changed = codec.fingerprint
+    with torch.no_grad():
+        weight[0, 0, 0] -= 1e-3
+    assert changed != before
+
+
+def test_a_codec_in_training_codes_as_it_will_afterwards(clips):
+    """Dropout made a decoder of the reference random until somebody remembered eval()."""
+    values = CodecConfig.preset("tiny").to_dict()
+    values["decoder"]["dropout"] = 0.5
+    codec = HHCodec(CodecConfig.from_dict(values)).train()
+    codec.encoder.eval()
+    mean, clip = codec.quantizer.mean.clone(), clips[0][None]
+    codes, _ = codec.encode(clip)
+    decoded, _ = codec.decode(codes)
+    assert (codec.training, codec.encoder.training, codec.decoder.training) == (True, False, True)
+    assert torch.equal(codec.quantizer.mean, mean)
+    codec.eval()
+    assert torch.equal(codec.encode(clip)[0], codes)
+    assert torch.equal(codec.decode(codes)[0], decoded)
+
+
+def test_weights_are_hashed_only_after_they_changed(codec, monkeypatch):
+    hashed = []
+    work = fingerprints.hashed
+    monkeypatch.setattr(fingerprints, "hashed", lambda *a: hashed.append(1) or work(*a))
+    codec._identity.forget()
+    first = codec.fingerprint
+    assert codec.fingerprint == first
+    codec.train().eval()
+    assert codec.fingerprint == first
+    assert len(hashed) == 1
+
+    part = codec.decoder
+    before = {name: value.clone() for name, value in part.state_dict().items()}
+    part.load_state_dict({name: value + 1 for name, value in before.items()})
+    loaded = codec.fingerprint
+    part.load_state_dict(before)
+    assert codec.fingerprint == first
+
+    parameters = list(part.parameters())
+    optimizer = torch.optim.AdamW(parameters, lr=0.1, foreach=True)
+    for parameter in parameters:
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    trained = codec.fingerprint
+    optimizer.zero_grad()
+    part.load_state_dict(before)
+    assert len({first, loaded, trained}) == 3
+
+    codec.bfloat16().float()  # whose weights may lie where the old ones lay
+    assert codec.fingerprint != first
+
+
+def test_weights_of_another_size_are_refused(tmp_path, codec):
+    codec.save_pretrained(tmp_path)
+    CodecConfig.preset("mini").save(tmp_path / "config.yaml")
+    with pytest.raises(CodecConfigError, match="another size"):
+        HHCodec.from_pretrained(tmp_path)
+
+
+def test_damaged_weights_are_named(tmp_path, codec):
+    codec.save_pretrained(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5000])
+    with pytest.raises(CodecConfigError, match=r"model\.safetensors: damaged"):
+        HHCodec.from_pretrained(tmp_path)
+
+
+def test_a_folder_without_a_codec_is_named(tmp_path):
+    with pytest.raises(CodecConfigError, match=str(tmp_path)):
+        HHCodec.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("waveform", "lengths", "message"),
+    [
+        (torch.zeros(10), None, "B, T"),
+        (torch.zeros(1, 10, dtype=torch.int16), None, "float"),
+        (torch.full((1, 10), float("nan")), None, "finite"),
+        (torch.zeros(1, 0), None, "B, T"),
+        (torch.zeros(2, 10), torch.tensor([5, 11]), "1..10"),
+        (torch.zeros(2, 10), torch.tensor([5]), r"\(2,\)"),
+    ],
+)
+def test_bad_waveforms_are_refused(codec, waveform, lengths, message):
+    with pytest.raises(ValueError, match=message):
+        codec.encode(waveform, lengths)
+
+
+@pytest.mark.parametrize(
+    ("codes", "lengths", "message"),
+    [
+        (torch.zeros(1, 3), None, "integer"),
+        (torch.full((1, 3), 64), None, "0..63"),
+        (torch.zeros(1, 3, dtype=torch.int64), torch.tensor([3073]), "3072"),
+    ],
+)
+def test_bad_codes_are_refused(codec, codes, lengths, message):
+    with pytest.raises(ValueError, match=message):
+        codec.decode(codes, lengths=lengths)
+
+
+def test_the_codec_that_comes_with_the_package_loads_by_name_and_speaks(make_waveform):
+    codec = HHCodec.from_pretrained("hh-mini-24k")
+    waveform = torch.from_numpy(make_waveform(1.0))[None]
+    codes, lengths = codec.encode(waveform)
+    decoded, _ = codec.decode(codes, lengths, torch.tensor([24_000]))
+    assert next(codec.parameters()).dtype == torch.float32
+    assert codes.unique().numel() > 10
+    assert 0.02 < float(decoded.square().mean().sqrt()) < 0.2

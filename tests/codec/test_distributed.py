@@ -1,0 +1,164 @@
+"""Two processes on the CPU against one: the same steps, weights, figures and checkpoints."""
+
+import json
+import os
+import runpy
+import socket
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from codec.audio.store import AudioStoreWriter
+from codec.training.config import FitConfig
+from codec.training.fit import fit_codec_phase
+from codec.training.module import CodecTraining
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = Path(__file__).parent / "parallel_run.py"
+# Sums round in another order; Adam makes more of that the smaller a gradient is, so weights are
+# compared by how far apart they are, as a share of how far training moved them.
+FIGURES, WEIGHTS = 5e-3, 0.02
+PARALLEL = SimpleNamespace(**runpy.run_path(str(SCRIPT)))
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def together(folder: Path, jobs: list[tuple[str, str, int, bool]]) -> None:
+    """Two processes, as torchrun starts them, which train one job after the other."""
+    given = json.dumps([[str(folder / name), *job] for name, *job in jobs])
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"),
+        *("--master-addr", "127.0.0.1", "--master-port", str(free_port())),
+        *(str(SCRIPT), str(folder / "audio"), given),
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def figures_of(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def weights_of(folder: Path) -> dict[str, Tensor]:
+    """What a checkpoint holds of real numbers, averages included."""
+    state = torch.load(folder / "last.ckpt", weights_only=True)
+    values = {**state["state_dict"], **state["average"]}
+    return {
+        name: value.double()
+        for name, value in values.items()
+        if torch.is_tensor(value) and value.is_floating_point()
+    }
+
+
+def assert_same_figures(one: Path, other: Path) -> None:
+    """Every line but its clock: losses, gradients, use of the codebook, validation, balance."""
+    first, second = figures_of(one), figures_of(other)
+    assert [(x["step"], x["split"]) for x in first] == [(x["step"], x["split"]) for x in second]
+    for line, twin in zip(first, second, strict=True):
+        assert line.keys() == twin.keys()
+        for name in line.keys() - {"step", "split", "notice", "seconds_per_step"}:
+            where = f"{line['split']} {name} at step {line['step']}"
+            assert twin[name] == pytest.approx(line[name], rel=FIGURES, abs=1e-4), where
+
+
+def assert_same_weights(one: Path, other: Path, start: dict[str, Tensor]) -> None:
+    """Part by part of codec, critics and the student's head."""
+    first, second = weights_of(one), weights_of(other)
+    assert first.keys() == second.keys()
+    moved: dict[str, float] = defaultdict(float)
+    apart: dict[str, float] = defaultdict(float)
+    for name, value in first.items():
+        part = ".".join(name.split(".")[:2])
+        before = start.get(name, start.get(name.replace("average.", "codec.")))
+        assert before is not None
+        moved[part] += float((value - before).square().sum())
+        apart[part] += float((value - second[name]).square().sum())
+    for part in moved:
+        assert apart[part] ** 0.5 <= WEIGHTS * moved[part] ** 0.5, part
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory, make_waveform: Callable[..., Any]) -> Path:
+    """Folders of trainings: `one_*` of one process, `two_*` of two, `grown` and `shrunk` of both.
+
+    Some clips are shorter than a crop, so that losses are over unequal numbers of frames.
+    """
+    folder = tmp_path_factory.mktemp("parallel")
+    with AudioStoreWriter(folder / "audio", 24_000) as writer:
+        for seed, seconds in enumerate((1.0, 0.2, 0.9, 0.25, 0.3, 1.2)):
+            waveform = make_waveform(seconds, pitch=90 + 30 * seed, seed=seed)
+            writer.add(waveform, {"id": str(seed)})
+    train = PARALLEL.train
+    train(folder / "audio", folder / "one_joint", "joint", 6)
+    train(folder / "audio", folder / "grown", "joint", 2)
+    jobs = [
+        ("two_joint", "joint", 6, True),
+        ("grown", "joint", 6, False),
+        ("shrunk", "joint", 4, False),
+    ]
+    if find_spec("swift_f0") is not None:
+        train(folder / "audio", folder / "one_classic", "classic", 4)
+        jobs.append(("two_classic", "classic", 4, False))
+    together(folder, jobs)
+    train(folder / "audio", folder / "shrunk", "joint", 6)
+    return folder
+
+
+def start_of(case: str) -> dict[str, Tensor]:
+    phase = PARALLEL.JOINT if case == "joint" else PARALLEL.CLASSIC
+    return CodecTraining(PARALLEL.new_codec(case), phase, PARALLEL.FIT.seed).state_dict()
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(runs: Path) -> None:
+    """With noise, dropout, the start of the codebook, critics, a teacher and averaged weights.
+
+    The two were cut off on their way, the one was not.
+    """
+    assert_same_figures(runs / "one_joint", runs / "two_joint")
+    assert_same_weights(runs / "one_joint", runs / "two_joint", start_of("joint"))
+
+
+@pytest.mark.slow
+def test_two_processes_average_codes_and_unequal_shares_as_one(runs: Path) -> None:
+    """A classic codebook, and losses over the frames that are voiced or not padding."""
+    pytest.importorskip("swift_f0")
+    assert_same_figures(runs / "one_classic", runs / "two_classic")
+    assert_same_weights(runs / "one_classic", runs / "two_classic", start_of("classic"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["grown", "shrunk"])
+def test_a_checkpoint_continues_at_another_number_of_processes(runs: Path, name: str) -> None:
+    """From one to two, before there are codes, and back, after; the figures go on as well."""
+    assert_same_weights(runs / "one_joint", runs / name, start_of("joint"))
+    last = [figures_of(runs / each)[-1] for each in ("one_joint", name)]
+    for key in ("mel", "vq", "codes_used", "semantic"):
+        assert last[1][key] == pytest.approx(last[0][key], rel=FIGURES), key
+
+
+def test_a_batch_that_the_devices_cannot_share_is_refused(tmp_path: Path) -> None:
+    codec = PARALLEL.new_codec("joint")
+    for config, part in (
+        (FitConfig(devices=3), "phase joint: batch_size: expected a multiple of 3 processes"),
+        (FitConfig(devices=2, num_nodes=4), "multiple of 8 processes"),
+        (FitConfig(devices=0), "devices: expected a count >= 1, got 0"),
+        (FitConfig(strategy="fsdp"), "strategy: expected one of"),
+    ):
+        with pytest.raises(ValueError, match=part):
+            fit_codec_phase(codec, PARALLEL.JOINT, [], [], tmp_path / "run", config=config)
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,38 @@
+import torch
+
+from codec.training.losses import discriminator_hinge, feature_matching, generator_hinge, mel_l1
+
+
+def test_mel_distance_takes_no_further_logarithm():
+    """The reference took the log of a log-mel: negative predictions then had no gradient."""
+    target = torch.full((1, 100, 4), -5.0)
+    mel = torch.full((1, 100, 4), -3.0, requires_grad=True)
+    loss = mel_l1(mel, target)
+    loss.backward()
+    assert loss.item() == 2.0
+    torch.testing.assert_close(mel.grad, torch.full_like(mel, 1 / 400))
+
+
+def test_losses_are_fp32_for_half_precision_inputs():
+    half = torch.randn(1, 8, 4).bfloat16()
+    assert mel_l1(half, half).dtype == torch.float32
+    assert generator_hinge([half]).dtype == torch.float32
+    assert discriminator_hinge([half], [half]).dtype == torch.float32
+    assert feature_matching([[half]], [[half]]).dtype == torch.float32
+
+
+def test_hinge_losses_are_zero_beyond_the_margin():
+    sure, fooled = torch.tensor([2.0]), torch.tensor([-2.0])
+    assert discriminator_hinge([sure], [fooled]).item() == 0.0
+    assert discriminator_hinge([fooled], [sure]).item() == 6.0
+    assert generator_hinge([sure]).item() == 0.0
+    assert generator_hinge([fooled]).item() == 3.0
+
+
+def test_feature_matching_sends_no_gradient_to_real_features():
+    real = torch.ones(2, requires_grad=True)
+    fake = torch.zeros(2, requires_grad=True)
+    feature_matching([[real]], [[fake]]).backward()
+    assert real.grad is None
+    assert fake.grad is not None
+    assert fake.grad.abs().sum() > 0

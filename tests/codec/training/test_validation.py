@@ -1,0 +1,98 @@
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+from codec import CodecConfig, HHCodec
+from codec.distillation.config import SemanticConfig
+from codec.distillation.loss import Distillation
+from codec.model.mel import MultiScaleMel
+from codec.training import validation as validation_module
+from codec.training.config import LossWeights, PhaseConfig
+from codec.training.validation import mean_stoi, stoi_is_missing, validate
+
+PHASE = PhaseConfig(weights=LossWeights(mel=1.0, vq=1.0))
+
+
+@pytest.fixture
+def codec():
+    torch.manual_seed(5)
+    made = HHCodec(CodecConfig.preset("tiny"))
+    made.quantizer.initialize(torch.randn(100, 8), 0)
+    return made.eval()
+
+
+@pytest.fixture
+def speech(make_waveform):
+    clips = [make_waveform(0.8, pitch=100 + 40 * n, seed=n)[: 18 * 1024] for n in range(2)]
+    return torch.stack([torch.from_numpy(clip) for clip in clips])
+
+
+def test_intelligibility_is_one_for_a_copy_and_falls_with_noise(speech):
+    pytest.importorskip("pystoi")
+    assert mean_stoi(speech, speech, 24_000) == pytest.approx(1.0, abs=1e-3)
+    noisy = mean_stoi(speech, speech + 0.3 * torch.randn_like(speech), 24_000)
+    assert noisy is not None
+    assert noisy < 0.9
+
+
+def test_crops_with_too_little_speech_have_no_intelligibility(speech):
+    pytest.importorskip("pystoi")
+    assert mean_stoi(speech[:, :4096], speech[:, :4096], 24_000) is None
+    silent = torch.zeros_like(speech)
+    silent[:, :2000] = speech[:, :2000]
+    assert mean_stoi(silent, silent, 24_000) is None
+
+
+def test_a_phase_without_a_vocoder_is_heard_through_the_codecs(codec, speech):
+    pytest.importorskip("pystoi")
+    found = validate(codec, PHASE, speech, None)
+    assert set(found.figures) == {
+        "mel", "vq", "tokens", "codes_used", "dead_codes", "entropy", "perplexity", "stoi"
+    }  # fmt: skip
+    assert found.figures["tokens"] == 2 * 18
+    assert found.waveforms.shape == speech.shape
+    assert found.mel.shape == found.target.shape == (2, 100, 72)
+    with torch.no_grad():
+        expected = codec.vocoder(codec.decode_mel(codec.encode(speech)[0]))
+    # `encode` scales to one loudness first, which these clips have to within a little
+    assert expected.shape == found.waveforms.shape
+
+
+def test_terms_of_weight_zero_are_measured(codec, speech):
+    phase = replace(PHASE, weights=LossWeights(waveform_mel=1.0))
+    found = validate(codec, phase, speech, MultiScaleMel(24_000))
+    assert {"mel", "vq", "waveform_mel"} <= set(found.figures)
+
+
+def test_validation_neither_trains_nor_draws(codec, speech):
+    before = {name: value.clone() for name, value in codec.state_dict().items()}
+    state = torch.get_rng_state()
+    first = validate(codec, PHASE, speech, None).figures
+    assert torch.equal(torch.get_rng_state(), state)
+    assert validate(codec, PHASE, speech, None).figures == first
+    assert all(torch.equal(value, before[name]) for name, value in codec.state_dict().items())
+
+
+def test_padding_of_a_crop_is_taught_nothing(codec, speech):
+    phase = replace(PHASE, semantic=SemanticConfig(teacher="mfcc"))
+    distillation = Distillation(phase.semantic, 8, codec.frame_rate, codec.sample_rate)
+    lengths = torch.tensor([18 * 1024, 9 * 1024])
+    speech[1, lengths[1] :] = 0.0
+    found = validate(codec, phase, speech, None, distillation, lengths=lengths)
+    quantized = codec.quantizer.decode(codec.encode_scaled(speech))
+    taught = distillation.loss(quantized, speech, lengths).item()
+    assert found.figures["semantic"] == pytest.approx(taught, rel=1e-5)
+    assert taught != pytest.approx(distillation.loss(quantized, speech).item(), rel=1e-3)
+
+
+def test_a_missing_pystoi_is_noticed_and_stops_nothing(codec, speech, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pystoi", None)
+    stoi_is_missing.cache_clear()
+    try:
+        found = validation_module.validate(codec, PHASE, speech, None)
+    finally:
+        stoi_is_missing.cache_clear()
+    assert "stoi" not in found.figures
+    assert found.notices == ["no stoi: pystoi is not installed; it comes with the extra eval"]

@@ -1,0 +1,39 @@
+"""The log-mel front end of the evaluation."""
+
+import numpy as np
+import pytest
+
+from eval.metrics.mel import FLOOR, hz_to_mel, log_mel, mel_filters, mel_to_hz
+
+
+@pytest.mark.parametrize("samples", [1, 255, 256, 257, 24000])
+def test_frames_follow_the_length_formula(samples):
+    assert log_mel(np.ones(samples)).shape == (100, samples // 256 + 1)
+
+
+def test_silence_is_the_floor_everywhere():
+    np.testing.assert_allclose(log_mel(np.zeros(2048)), np.log(FLOOR))
+
+
+def test_a_tone_peaks_in_the_band_that_holds_it():
+    tone = np.sin(2 * np.pi * 1000 * np.arange(24000) / 24000)
+    band = int(log_mel(tone)[:, 40].argmax())
+    centres = mel_to_hz(np.linspace(0, float(hz_to_mel(12000)), 102))[1:-1]
+    assert abs(centres[band] - 1000) < 40
+
+
+def test_mel_scale_inverts():
+    frequencies = np.array([0.0, 440.0, 12000.0])
+    np.testing.assert_allclose(mel_to_hz(hz_to_mel(frequencies)), frequencies, atol=1e-9)
+
+
+def test_filters_overlap_to_one_between_the_outer_centres():
+    filters = mel_filters(24000, 1024, 20)
+    bins = np.linspace(0, 12000, 513)
+    inner = (bins > bins[filters[0].argmax()] + 50) & (bins < bins[filters[-1].argmax()] - 50)
+    np.testing.assert_allclose(filters[:, inner].sum(axis=0), 1.0, atol=1e-9)
+
+
+def test_an_empty_waveform_is_refused():
+    with pytest.raises(ValueError, match="T > 0"):
+        log_mel(np.zeros(0))

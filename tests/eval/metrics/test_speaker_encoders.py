@@ -1,0 +1,161 @@
+"""Speaker encoders and the similarity they give, with its band."""
+
+import base64
+from typing import Any
+
+import numpy as np
+import pytest
+
+from eval.metrics.registry import status
+from eval.metrics.speaker_encoders import (
+    ResemblyzerEncoder,
+    WavLMSpeakerEncoder,
+    unit,
+    window_starts,
+)
+from eval.metrics.speaker_similarity import SimilarityMetric, equal_error, speaker_band
+from eval.protocols import CorpusMetric, Item, MetricError
+from eval.scoring.score import Pair, score_pairs
+from eval.sound import Sound
+
+RATE = 16000
+
+
+class FakeEncoder:
+    """Two numbers of a waveform: how much lies below and above 1 kHz."""
+
+    id = "fake1"
+    packages = ()
+    weights = ()
+    alternative = ""
+    is_large = False
+    calls = 0
+
+    def prepare(self):
+        pass
+
+    def embed(self, waveform):
+        self.calls += 1
+        power = np.abs(np.fft.rfft(waveform)) ** 2
+        edge = round(1000 * waveform.size / RATE)
+        return unit(np.array([power[:edge].sum(), power[edge:].sum()]))
+
+
+def tone(hertz, seconds=0.5):
+    return 0.1 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * RATE)) / RATE)
+
+
+def packed(*vector):
+    return base64.b64encode(np.array(vector, "<f2").tobytes()).decode()
+
+
+def test_windows_cover_the_waveform_and_a_short_end_is_dropped():
+    assert window_starts(RATE // 2) == [0]
+    assert window_starts(round(1.6 * RATE)) == [0]
+    assert window_starts(3 * RATE) == [0, 77, 154]
+    assert window_starts(round(2.37 * RATE)) == [0, 77]
+    assert window_starts(round(1.9 * RATE)) == [0]
+
+
+def test_the_same_voice_is_one_and_its_vector_computed_once_an_item():
+    encoder = FakeEncoder()
+    metric = SimilarityMetric(encoder)
+    assert isinstance(metric, CorpusMetric)
+    item = Item("a", tone(300), tone(300), RATE)
+    assert metric.score(item).values["speaker_sim"] == pytest.approx(1.0)
+    metric.score(item)
+    assert encoder.calls == 2
+    with pytest.raises(MetricError, match="silent"):
+        metric.score(Item("b", tone(300), np.zeros(RATE), RATE))
+
+
+def test_the_prompt_is_compared_with_where_it_was_spoken_in():
+    metric = SimilarityMetric(FakeEncoder(), "prompt")
+    assert metric.info.needs == {"estimate", "prompt"}
+    assert metric.info.id == "speaker_sim_prompt.fake1"
+    item = Item("a", tone(3000), tone(300), RATE, prompt=tone(300))
+    assert metric.score(item).values["speaker_sim_prompt"] == pytest.approx(1.0)
+
+
+def test_the_band_is_of_pairs_of_recordings_within_and_between_speakers():
+    voices = [packed(1, 0), packed(0.8, 0.6), packed(0, 1), packed(0, 1), packed(0.6, 0.8)]
+    band = speaker_band(voices, ["ann", "ann", "bob", "bob", ""])
+    # Bob's two entries are one recording; the last clip has no speaker.
+    assert band["same_speaker"] == pytest.approx(
+        {"mean": 0.8, "p5": 0.8, "p95": 0.8, "pairs": 1}, abs=1e-3
+    )
+    assert band["different_speaker"]["pairs"] == 2
+    assert band["different_speaker"]["mean"] == pytest.approx(0.3, abs=1e-3)
+    assert band["equal_error_rate"] == 0.0
+    empty = speaker_band(voices[:1], [""])
+    assert empty["same_speaker"] == {"mean": None, "p5": None, "p95": None, "pairs": 0}
+    assert empty["equal_error_rate"] is None
+
+
+def test_the_equal_error_is_where_misses_meet_false_alarms():
+    rate, threshold = equal_error(np.array([0.9, 0.8, 0.7, 0.4]), np.array([0.1, 0.2, 0.3, 0.75]))
+    assert rate == pytest.approx(0.25)
+    assert threshold == pytest.approx(0.7)
+
+
+def test_the_summary_holds_the_band_and_a_resumed_one_is_the_same(tmp_path):
+    shares = (0.9, 0.8, 0.2, 0.1)
+    clips = [Sound(share * tone(300) + (1 - share) * tone(3000), RATE) for share in shares]
+    pairs = [
+        Pair(f"c{n}", clip, clip, speaker="low" if n < 2 else "high")
+        for n, clip in enumerate(clips)
+    ]
+    metric = SimilarityMetric(FakeEncoder())
+    whole = score_pairs(pairs, [metric], tmp_path / "whole", show_progress=False)
+    band = whole["metrics"]["speaker_sim.fake1"]["corpus"]
+    assert band["same_speaker"]["pairs"] == 2
+    assert band["different_speaker"]["mean"] < band["same_speaker"]["mean"]
+    score_pairs(pairs[:2], [metric], tmp_path / "cut", show_progress=False)
+    score_pairs(pairs, [metric], tmp_path / "cut", show_progress=False)
+    one, two = ((tmp_path / name / "summary.json").read_bytes() for name in ("whole", "cut"))
+    assert one == two
+
+
+def test_resemblyzer_hears_one_voice_as_itself_and_noise_as_another(make_speech, add_noise):
+    encoder = ResemblyzerEncoder()
+    metric = SimilarityMetric(encoder)
+    if status(metric) != "ready":
+        pytest.skip("the weights are not installed")
+    speech = make_speech(2.0, sample_rate=RATE)
+    voice = encoder.embed(speech)
+    assert voice.shape == (256,)
+    assert (voice >= 0).all()
+    assert np.linalg.norm(voice) == pytest.approx(1.0)
+    values: list[Any] = [
+        metric.score(Item("a", speech, each, RATE)).values["speaker_sim"]
+        for each in (speech, add_noise(speech, 20), add_noise(speech, 0))
+    ]
+    assert values[0] == pytest.approx(1.0, abs=1e-6)
+    assert values[0] > values[1] > values[2]
+
+
+def test_wavlm_loads_a_folder_by_path(monkeypatch, tmp_path, make_speech):
+    transformers = pytest.importorskip("transformers")
+    sizes = {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+        "conv_dim": (8, 8),
+        "conv_kernel": (10, 8),
+        "conv_stride": (5, 4),
+        "num_conv_pos_embeddings": 16,
+        "num_conv_pos_embedding_groups": 2,
+        "tdnn_dim": (8, 8, 8, 8, 8),
+        "xvector_output_dim": 12,
+    }
+    model = transformers.WavLMForXVector(transformers.WavLMConfig(**sizes))
+    model.save_pretrained(tmp_path)
+    transformers.Wav2Vec2FeatureExtractor().save_pretrained(tmp_path)
+    monkeypatch.setenv("HH_WEIGHT_WAVLM_SV", str(tmp_path))
+    metric = SimilarityMetric(WavLMSpeakerEncoder(), family="wavlm_sim")
+    speech = make_speech(0.5, sample_rate=RATE)
+    metric.prepare()
+    assert metric.encoder.embed(speech).shape == (12,)
+    values = metric.score(Item("a", speech, speech, RATE)).values
+    assert values["wavlm_sim"] == pytest.approx(1.0, abs=1e-6)

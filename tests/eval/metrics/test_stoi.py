@@ -1,0 +1,65 @@
+"""STOI, ESTOI and the mel distance."""
+
+import numpy as np
+import pytest
+
+from eval.metrics.stoi import MelDistanceMetric, StoiMetric, mel_distance, stoi
+from eval.protocols import Item, MetricError
+
+RATE = 24000
+LADDER_DB = (30, 20, 10, 0)
+
+
+def figure(metric, pair, name):
+    value = metric.score(pair).values[name]
+    assert value is not None
+    return value
+
+
+def item(reference, estimate):
+    return Item("clip", reference, estimate, RATE)
+
+
+def test_identity_is_perfect(make_speech):
+    same = item(make_speech(), make_speech())
+    for extended, name in ((False, "stoi"), (True, "estoi")):
+        values = StoiMetric(extended).score(same).values
+        assert values[name] == pytest.approx(1.0, abs=1e-6)
+        assert values[f"{name}_raw"] == pytest.approx(1.0, abs=1e-6)
+        assert values["lag_ms"] == 0.0
+    assert MelDistanceMetric().score(same).values["mel_l1"] == 0.0
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_noise_ladder_is_strictly_ordered(make_speech, add_noise, seed):
+    speech = make_speech(seed=seed)
+    pairs = [item(speech, add_noise(speech, snr)) for snr in LADDER_DB]
+    for metric, name in ((StoiMetric(), "stoi"), (StoiMetric(extended=True), "estoi")):
+        values = [figure(metric, pair, name) for pair in pairs]
+        assert all(np.diff(values) < -0.005), (name, values)
+    distances = [figure(MelDistanceMetric(), pair, "mel_l1") for pair in pairs]
+    assert all(np.diff(distances) > 0.1), distances
+
+
+def test_a_delay_costs_raw_stoi_and_not_aligned_stoi(make_speech):
+    speech = make_speech(seed=5)
+    late = np.concatenate([np.zeros(480, np.float32), speech])[: speech.size]
+    aligned, raw, lag_ms = (
+        figure(StoiMetric(), item(speech, late), name) for name in ("stoi", "stoi_raw", "lag_ms")
+    )
+    assert lag_ms == pytest.approx(20, abs=1)
+    assert aligned > 0.98
+    assert raw < aligned - 0.1
+
+
+def test_doubling_every_band_is_log_two_away(make_speech):
+    """A gain of 2 moves every bin by ln 2, but those on the floor in both."""
+    loud = make_speech() + 0.01 * np.random.default_rng(0).standard_normal(make_speech().size)
+    assert mel_distance(loud, 2 * loud, RATE) == pytest.approx(np.log(2), abs=1e-6)
+
+
+def test_too_little_speech_is_an_error_and_no_number():
+    burst = np.zeros(24000)
+    burst[:2400] = 0.1 * np.random.default_rng(0).standard_normal(2400)
+    with pytest.raises(MetricError, match="too little"):
+        stoi(burst, burst, RATE)

@@ -1,0 +1,117 @@
+"""Text normalising, edit counts and the WER metric."""
+
+import numpy as np
+import pytest
+
+from eval.metrics.wer import WerMetric, character_edits, normalize_text, word_edits
+from eval.protocols import Item, MetricError, Recognizer
+
+RATE = 24000
+
+
+class Echo:
+    """A recogniser that hears what it was told to."""
+
+    id = "echo"
+
+    def __init__(self, heard):
+        self.heard = heard
+
+    def transcribe(self, waveform, sample_rate):
+        return self.heard
+
+
+@pytest.mark.parametrize(
+    ("text", "basic", "joined"),
+    [
+        ("Hello, World!", "hello world", "hello world"),
+        ("Don\u2019t stop 'now'.", "don't stop now", "don't stop 'now'"),
+        ("a well-known  fact", "a well known fact", "a wellknown fact"),
+        ("Caf\u00e9 \u2014 50 %", "caf\u00e9 50", "caf\u00e9 50"),
+        ("...", "", ""),
+    ],
+)
+def test_normalizers(text, basic, joined):
+    assert normalize_text(text) == basic
+    assert normalize_text(text, "joined") == joined
+
+
+def test_the_normalizer_of_seedtts_joins_words_and_keeps_numbers():
+    """Marks but the apostrophe vanish, so a hyphen joins; "50" and "fifty" stay two words."""
+    assert normalize_text("Well-known: it's 50.", "seedtts") == "wellknown it's 50"
+    assert word_edits("fifty", "50", normalizer="seedtts").rate == 1.0
+
+
+def test_the_normalizer_of_whisper_makes_numbers_alike():
+    pytest.importorskip("whisper_normalizer")
+    assert word_edits("Fifty dollars", "$50", normalizer="whisper_en").rate == 0.0
+    metric = WerMetric(Echo("a"), normalizer="whisper_en")
+    assert ("whisper-normalizer", "0.1.") in metric.info.packages
+
+
+def test_a_wer_of_an_unknown_normalizer_is_refused():
+    with pytest.raises(ValueError, match="expected a normalizer"):
+        WerMetric(Echo("a"), normalizer="none")
+
+
+def test_an_unknown_normalizer_is_refused():
+    with pytest.raises(ValueError, match="basic"):
+        normalize_text("a", "none")
+
+
+def test_word_edits_by_hand():
+    """One word replaced, one lost, one added against four."""
+    got = word_edits("The cat sat down.", "the bat sat on")
+    assert (got.substitutions, got.deletions, got.insertions) == (2, 0, 0)
+    got = word_edits("one two three four", "one too three four five")
+    assert (got.substitutions, got.deletions, got.insertions) == (1, 0, 1)
+    assert got.rate == pytest.approx(0.5)
+
+
+def test_an_empty_hypothesis_deletes_every_word():
+    got = word_edits("one two three", "")
+    assert (got.deletions, got.rate) == (3, 1.0)
+
+
+def test_character_edits_by_hand():
+    got = character_edits("abc d", "abx d")
+    assert (got.substitutions, got.reference_length) == (1, 5)
+
+
+def test_an_empty_reference_is_an_error_and_no_number():
+    with pytest.raises(MetricError, match="no word"):
+        word_edits("?!", "hello")
+
+
+def test_the_metric_stores_counts_and_what_was_heard(make_speech):
+    score = WerMetric(Echo("one too three")).score(
+        Item("a", None, make_speech(), RATE, "One two three")
+    )
+    assert score.values["wer"] == pytest.approx(1 / 3)
+    assert score.values["word_errors"] == 1
+    assert score.values["reference_words"] == 3
+    assert score.details == {"heard": "one too three"}
+
+
+def test_the_part_decides_what_is_heard(make_speech):
+    only_reference = Item("a", make_speech(), None, RATE, "one")
+    assert WerMetric(Echo("one"), "reference").score(only_reference).values["wer"] == 0.0
+    with pytest.raises(MetricError, match="estimate"):
+        WerMetric(Echo("one")).score(only_reference)
+
+
+def test_id_names_recogniser_normaliser_and_part():
+    assert WerMetric(Echo("")).info.id == "wer.echo.basic"
+    assert WerMetric(Echo(""), "reference", "joined").info.id == "wer_original.echo.joined"
+    assert isinstance(Echo(""), Recognizer)
+
+
+@pytest.mark.parametrize("text", ["", "..."])
+def test_an_item_without_text_is_an_error(make_speech, text):
+    with pytest.raises(MetricError, match="no reference text"):
+        WerMetric(Echo("one")).score(Item("a", None, make_speech(), RATE, text))
+
+
+def test_silence_is_not_recognised():
+    with pytest.raises(MetricError, match="silent"):
+        WerMetric(Echo("one")).score(Item("a", None, np.zeros(RATE), RATE, "one"))

@@ -1,0 +1,101 @@
+"""Report parts made from scored folders."""
+
+import json
+
+import pytest
+
+from eval.metrics.stoi import MelDistanceMetric, StoiMetric
+from eval.reporting.report import Estimate
+from eval.reporting.sections import (
+    figure_cell,
+    folder_report,
+    item_notes,
+    summary_failures,
+    summary_table,
+    training_curves,
+)
+from eval.scoring.score import Pair, score_pairs
+from eval.sound import Sound
+
+
+@pytest.fixture(scope="module")
+def scored(make_speech, add_noise, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scored")
+    clip = make_speech(1.2)
+    pairs = [
+        Pair("good", Sound(clip, 24000), Sound(add_noise(clip, 10), 24000)),
+        Pair("gone", Sound(clip, 24000), folder / "gone.wav"),
+    ]
+    summary = score_pairs(pairs, [StoiMetric(), MelDistanceMetric()], folder, show_progress=False)
+    return folder, summary
+
+
+def test_table_has_a_row_a_figure_and_a_column_a_summary(scored):
+    table = summary_table("Figures", {"valid": scored[1], "test": scored[1]})
+    assert list(table.columns) == ["figure", "valid", "test"]
+    assert [row[0] for row in table.rows] == [
+        "stoi ↑",
+        "stoi_raw ↑",
+        "lag_ms",
+        "lag_over_2ms ↓",
+        "mel_l1 ↓",
+    ]
+    cell = table.rows[0][1]
+    assert isinstance(cell, Estimate)
+    assert cell.note == "1 of 2"
+
+
+def test_two_definitions_of_a_figure_are_rows_told_apart_by_their_ids(scored):
+    summary = scored[1]
+    other = {"metrics": {"stoi.other": summary["metrics"]["stoi.pystoi04"]}}
+    rows = [row[0] for row in summary_table("Figures", {"a": summary, "b": other}).rows]
+    assert rows[0] == "stoi ↑ [stoi.pystoi04]"
+    assert "stoi ↑ [stoi.other]" in rows
+    assert "mel_l1 ↓" in rows
+
+
+def test_a_figure_that_is_absent_gives_an_empty_cell():
+    assert figure_cell(None) is None
+
+
+def test_failures_name_item_metric_and_reason(scored):
+    failures = summary_failures(scored[1], "valid")
+    assert [(f.id, f.where) for f in failures] == [
+        ("gone", "valid stoi.pystoi04"),
+        ("gone", "valid mel_l1.v1"),
+    ]
+    assert "no such audio file" in failures[0].reason
+
+
+def test_notes_of_an_item_show_figures_or_the_reason(scored):
+    folder = scored[0]
+    assert "stoi 0." in item_notes(folder, "good")["scores"]
+    assert item_notes(folder, "gone")["mel_l1 failed"].startswith("no such audio file")
+    assert item_notes(folder, "unknown") == {}
+
+
+def test_training_curves_take_every_number_of_the_file(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    rows = [
+        {"step": 1, "loss": 3.0, "lr": 0.1},
+        {"step": 2, "loss": 2.0, "note": "x", "ok": True},
+        {"epoch": 1},
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    curves = training_curves(path, title="codec")
+    assert [curve.title for curve in curves] == ["codec loss", "codec lr"]
+    assert list(curves[0].series[0].y) == [3.0, 2.0]
+    assert [curve.title for curve in training_curves(path, ["lr"])] == ["lr"]
+    assert training_curves(tmp_path / "none.jsonl") == []
+
+
+def test_folder_report_holds_figures_failures_and_definitions(scored):
+    report = folder_report(scored[0], title="mini")
+    assert report.title == "mini"
+    assert len(report.failures) == 2
+    assert [table.title for table in report.tables] == ["Figures", "Definitions"]
+
+
+def test_a_folder_without_a_summary_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"summary\.json"):
+        folder_report(tmp_path)

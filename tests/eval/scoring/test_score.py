@@ -1,0 +1,308 @@
+"""Scoring of pairs: failures, resuming, worker processes."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from eval.metrics.asr_pocketsphinx import DIGITS, PocketSphinxRecognizer
+from eval.metrics.registry import RECONSTRUCTION, make_metrics
+from eval.metrics.stoi import StoiMetric
+from eval.metrics.wer import WerMetric
+from eval.protocols import FigureInfo, MetricInfo, Score, WeightSpec
+from eval.scoring.score import Pair, score_pairs
+from eval.scoring.summary import find_figure, item_rows, read_summary
+from eval.sound import Sound
+
+RATE = 24000
+STOI = "stoi.pystoi04"
+
+
+@pytest.fixture(scope="module")
+def pairs(make_speech, add_noise):
+    clips = [make_speech(1.2, seed=seed) for seed in range(4)]
+    return [
+        Pair(f"clip{n}", Sound(clip, RATE), Sound(add_noise(clip, 10 + n), RATE), "one two")
+        for n, clip in enumerate(clips)
+    ]
+
+
+def bad_sounds(good):
+    broken = good.copy()
+    broken[100] = np.nan
+    return {
+        "silence": Sound(np.zeros_like(good), RATE),
+        "nan": Sound(broken, RATE),
+        "empty": Sound(good[:0], RATE),
+        "short": Sound(good[: RATE // 10], RATE),
+        "integers": Sound(good * 32768, RATE),
+    }
+
+
+def run(pairs, metrics, folder, **options):
+    return score_pairs(pairs, metrics, folder, show_progress=False, **options)
+
+
+def test_bad_input_fails_with_a_reason_and_never_a_number(make_speech, tmp_path):
+    good = make_speech(1.2)
+    closed = PocketSphinxRecognizer(DIGITS)
+    metrics = [*make_metrics(RECONSTRUCTION), WerMetric(closed), WerMetric(closed, "reference")]
+    pairs = [Pair(name, sound, sound, "one two") for name, sound in bad_sounds(good).items()] + [
+        Pair("missing", tmp_path / "gone.wav", tmp_path / "gone.wav", "one two")
+    ]
+    summary = run(pairs, metrics, tmp_path / "scores")
+    for metric_id, metric in summary["metrics"].items():
+        assert (metric["n_expected"], metric["n_ok"], metric["n_failed"]) == (6, 0, 6)
+        assert all(figure["value"] is None for figure in metric["figures"].values())
+        assert {failure["id"] for failure in metric["failures"]} == {pair.id for pair in pairs}
+        lines = (tmp_path / "scores" / "scores" / f"{metric_id}.jsonl").read_text().splitlines()
+        for row in map(json.loads, lines):
+            assert row["status"] == "failed"
+            assert row["values"] == {}
+            assert row["reason"]
+
+
+class NeedsPrompt:
+    """A metric whose value is the peak of the prompt."""
+
+    info = MetricInfo("prompt.v1", "peak", frozenset({"prompt"}), (FigureInfo("peak"),))
+
+    def prepare(self):
+        pass
+
+    def score(self, item):
+        return Score({"peak": float(np.abs(item.prompt).max())})
+
+
+def test_a_prompt_is_loaded_where_it_is_needed_and_part_of_the_key(pairs, tmp_path):
+    first = pairs[0]
+    prompted = Pair("clip0", None, first.estimate, prompt=Sound(0.25 * np.ones(RATE), RATE))
+    louder = Pair("clip0", None, first.estimate, prompt=Sound(0.5 * np.ones(RATE), RATE))
+    for pair, peak in ((prompted, 0.25), (louder, 0.5)):
+        figure = find_figure(run([pair], [NeedsPrompt()], tmp_path), "peak")
+        assert figure is not None
+        assert figure["value"] == peak
+    failed = run([first], [NeedsPrompt()], tmp_path)["metrics"]["prompt.v1"]["failures"]
+    assert failed == [{"id": "clip0", "reason": "the item has no prompt"}]
+
+
+def test_a_row_without_a_figure_of_today_is_scored_again(pairs, tmp_path):
+    """A release that gave no `lag_over_2ms` must not leave the figure undefined."""
+    run(pairs, [StoiMetric()], tmp_path / "whole")
+    run(pairs, [StoiMetric()], tmp_path / "old")
+    scores = tmp_path / "old" / "scores" / f"{STOI}.jsonl"
+    rows = [json.loads(line) for line in scores.read_text().splitlines()]
+    for row in rows:
+        del row["values"]["lag_over_2ms"]
+    scores.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run(pairs, [StoiMetric()], tmp_path / "old")
+    one, two = ((tmp_path / name / "summary.json").read_bytes() for name in ("whole", "old"))
+    assert one == two
+
+
+def test_the_run_record_says_what_the_figures_rest_on(pairs, tmp_path):
+    run(pairs, make_metrics(["mel_l1"]), tmp_path, record={"codec": "fingerprint"}, seed=3)
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["settings"] == {"codec": "fingerprint"}
+    assert record["seed"] == 3
+    assert set(record["metrics"]) == {"mel_l1.v1"}
+    assert len(record["manifest_sha256"]) == 64
+
+
+def test_metrics_together_give_what_each_gives_alone(pairs, tmp_path):
+    """The lag and the resampled pair are shared, which must not show."""
+    together = run(pairs, make_metrics(["mel_l1", "mcd_mel", "stoi", "si_sdr"]), tmp_path / "all")
+    for name in ("si_sdr", "mcd_mel", "stoi"):
+        alone = run(pairs, make_metrics([name]), tmp_path / name)
+        for metric_id, metric in alone["metrics"].items():
+            assert together["metrics"][metric_id] == metric
+
+
+def test_a_failed_item_is_counted_and_kept_out_of_the_mean(pairs, tmp_path):
+    with_missing = [*pairs, Pair("gone", pairs[0].reference, tmp_path / "gone.wav")]
+    summary = run(with_missing, [StoiMetric()], tmp_path / "scores")
+    metric = summary["metrics"][STOI]
+    assert (metric["n_expected"], metric["n_ok"], metric["n_failed"]) == (5, 4, 1)
+    assert metric["failures"] == [{"id": "gone", "reason": "no such audio file: gone.wav"}]
+    whole = run(pairs, [StoiMetric()], tmp_path / "whole")
+    partial, full = find_figure(summary, "stoi"), find_figure(whole, "stoi")
+    assert partial is not None
+    assert full is not None
+    assert partial["mean"] == full["mean"]
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing that scores catches it."""
+
+
+class DiesAfter(StoiMetric):
+    """STOI that is killed at the third clip."""
+
+    def score(self, item):
+        if item.id == "clip2":
+            raise Killed
+        return super().score(item)
+
+
+def test_a_killed_and_resumed_run_gives_the_summary_of_a_whole_one(pairs, tmp_path):
+    run(pairs, [StoiMetric()], tmp_path / "whole")
+    with pytest.raises(Killed):
+        run(pairs, [DiesAfter()], tmp_path / "cut")
+    assert not (tmp_path / "cut" / "summary.json").exists()
+    scores = tmp_path / "cut" / "scores" / f"{STOI}.jsonl"
+    assert len(scores.read_text().splitlines()) == 2
+    with scores.open("a") as stream:
+        stream.write('{"id": "clip2", "status": "o')
+    run(pairs, [StoiMetric()], tmp_path / "cut")
+    assert len(scores.read_text().splitlines()) == 4
+    for name in ("summary.json", "items.jsonl"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+class Counting:
+    """A metric that counts its calls; its value is the peak of the estimate."""
+
+    info = MetricInfo("peak.v1", "peak", frozenset({"estimate"}), (FigureInfo("peak"),))
+
+    def __init__(self):
+        self.calls = []
+
+    def prepare(self):
+        pass
+
+    def score(self, item):
+        self.calls.append(item.id)
+        return Score({"peak": float(np.abs(item.estimate).max())})
+
+
+def test_done_items_are_kept_and_changed_or_failed_ones_scored_again(pairs, tmp_path):
+    first, again = Counting(), Counting()
+    missing = Pair("late", None, tmp_path / "late.wav")
+    run([*pairs, missing], [first], tmp_path / "scores")
+    assert first.calls == ["clip0", "clip1", "clip2", "clip3"]
+    soundfile.write(tmp_path / "late.wav", 0.25 * np.ones(RATE), RATE)
+    changed = Pair("clip1", pairs[1].reference, Sound(0.5 * pairs[1].estimate.waveform, RATE))
+    summary = run([pairs[0], changed, *pairs[2:], missing], [again], tmp_path / "scores")
+    assert again.calls == ["clip1", "late"]
+    assert summary["metrics"]["peak.v1"]["n_failed"] == 0
+
+
+class Weighed(Counting):
+    """A metric that loads whatever model it is given."""
+
+    info = MetricInfo(
+        "weighed.v1",
+        "peak",
+        frozenset({"estimate"}),
+        (FigureInfo("peak"),),
+        weights=(WeightSpec("some_model", "MIT", "make one"),),
+    )
+
+
+def test_scores_of_another_model_under_the_same_id_are_not_kept(pairs, tmp_path, monkeypatch):
+    calls = []
+    for text in ("small", "small", "large"):
+        path = tmp_path / f"{text}.pt"
+        path.write_text(text)
+        monkeypatch.setenv("HH_WEIGHT_SOME_MODEL", str(path))
+        metric = Weighed()
+        run(pairs, [metric], tmp_path / "scores")
+        calls.append(len(metric.calls))
+    assert calls == [4, 0, 4]
+
+
+def test_no_summary_or_row_of_other_audio_lies_beside_the_items_of_a_killed_run(pairs, tmp_path):
+    """The table of the first run was once found beside the items of the second."""
+    run(pairs, [StoiMetric()], tmp_path)
+    halved = [Pair(p.id, p.reference, Sound(0.5 * p.estimate.waveform, RATE)) for p in pairs]
+    with pytest.raises(Killed):
+        run(halved, [DiesAfter()], tmp_path)
+    assert not (tmp_path / "summary.json").exists()
+    assert set(item_rows(tmp_path, STOI)) == {"clip0", "clip1"}
+
+
+class NotFinite(Counting):
+    """A metric with a bug: it gives infinity."""
+
+    def score(self, item):
+        return Score({"peak": float("inf")})
+
+
+def test_a_metric_that_gives_no_finite_number_fails(pairs, tmp_path):
+    summary = run(pairs[:1], [NotFinite()], tmp_path)
+    assert summary["metrics"]["peak.v1"]["failures"][0]["reason"] == "not a finite number: peak"
+
+
+class Undefined(Counting):
+    """A metric whose figure is undefined for one clip."""
+
+    def score(self, item):
+        return Score({"peak": None if item.id == "clip0" else 1.0})
+
+
+def test_an_undefined_figure_is_counted(pairs, tmp_path):
+    figure = run(pairs, [Undefined()], tmp_path)["metrics"]["peak.v1"]["figures"]["peak"]
+    assert (figure["n_expected"], figure["n_ok"], figure["n_failed"]) == (4, 3, 1)
+
+
+def test_worker_processes_give_the_same_summary(pairs, tmp_path):
+    metrics = make_metrics(["mel_l1"])
+    run(pairs, metrics, tmp_path / "one")
+    run(pairs, metrics, tmp_path / "two", num_workers=2)
+    one, two = (tmp_path / name / "summary.json" for name in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_wer_is_pooled_with_the_mean_beside_it(make_speech, tmp_path):
+    class Fixed:
+        id = "fixed"
+
+        def transcribe(self, waveform, sample_rate):
+            return "one"
+
+    clip = Sound(make_speech(1.0), RATE)
+    pairs = [Pair("a", None, clip, "one"), Pair("b", None, clip, "one two three four")]
+    figure = find_figure(run(pairs, [WerMetric(Fixed())], tmp_path), "wer/wer")
+    assert figure is not None
+    assert figure["value"] == pytest.approx(3 / 5)
+    assert figure["mean"] == pytest.approx((0 + 3 / 4) / 2)
+    assert figure["aggregate"] == "pooled"
+
+
+def test_rates_may_differ_within_a_pair(make_speech, tmp_path):
+    low = make_speech(1.2, sample_rate=16000)
+    pairs = [Pair("a", Sound(low, 16000), Sound(np.repeat(low, 3)[::2], RATE))]
+    assert run(pairs, [StoiMetric()], tmp_path)["metrics"][STOI]["n_ok"] == 1
+
+
+def test_wrong_calls_are_refused_before_anything_is_written(pairs, tmp_path):
+    folder = tmp_path / "scores"
+    for call in (
+        lambda: run([], [StoiMetric()], folder),
+        lambda: run([pairs[0], pairs[0]], [StoiMetric()], folder),
+        lambda: run(pairs, [], folder),
+        lambda: run(pairs, [StoiMetric()], folder, num_workers=-1),
+    ):
+        with pytest.raises(ValueError, match="expected"):
+            call()
+    assert not folder.exists()
+    with pytest.raises(ValueError, match=r"summary\.json"):
+        read_summary(folder)
+
+
+class Large(Counting):
+    """A metric with a large model, which is scored after the small ones."""
+
+    info = MetricInfo(
+        "large.v1", "peak", frozenset({"estimate"}), (FigureInfo("peak"),), is_large=True
+    )
+
+
+def test_a_large_model_is_loaded_when_the_small_ones_are_done(pairs, tmp_path):
+    order = []
+    small, large = Counting(), Large()
+    small.prepare = lambda: order.append("small")
+    large.prepare = lambda: order.append(f"large after {len(small.calls)}")
+    run(pairs, [large, small], tmp_path)
+    assert order == ["small", "large after 4"]

@@ -1,0 +1,87 @@
+"""Variants are trained on one prepared corpus and compared clip by clip with `full`."""
+
+import json
+
+import pytest
+
+from recipes.comparisons.ablate import main, read_variants
+
+BASE = """
+# Everything on.
+run: runs/ablations
+threads: 1
+codec: {preset: tiny}
+train_codec:
+  phases:
+    codec:
+      train: [encoder, quantizer, decoder]
+      steps: 2
+      batch_size: 2
+      crop_codes: 8
+      warmup_steps: 1
+      quantize_from: 1
+      weights: {mel: 1.0, vq: 1.0}
+"""
+ONE_STAGE = """
+# Only the coded stage.
+base: base.yaml
+codec: {overrides: {quantizer: {num_stages: 1}}}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    configs = tmp_path / "ablations"
+    configs.mkdir()
+    (configs / "base.yaml").write_text(BASE, encoding="utf-8")
+    (configs / "no_second_stage.yaml").write_text(ONE_STAGE, encoding="utf-8")
+    return configs
+
+
+def test_variants_are_a_few_lines_over_the_base(folder, tmp_path):
+    variants = read_variants(folder, [f"corpus={tmp_path}", f"run={tmp_path / 'runs'}"])
+    assert list(variants) == ["full", "no_second_stage"]
+    changed = variants["no_second_stage"]
+    assert changed.note == "Only the coded stage."
+    assert changed.config.codec.overrides == {"quantizer": {"num_stages": 1}}
+    assert changed.config.train_codec == variants["full"].config.train_codec
+    assert changed.config.run == str(tmp_path / "runs" / "no_second_stage")
+
+
+def test_a_folder_without_a_base_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"expected a folder with base\.yaml"):
+        read_variants(tmp_path, [])
+
+
+@pytest.mark.slow
+def test_variants_are_trained_measured_and_compared_on_the_same_clips(
+    folder, make_corpus, tmp_path, capsys
+):
+    corpus, _ = make_corpus((4, 3, 2))
+    run = tmp_path / "runs"
+    call = [str(folder), f"corpus={corpus}", f"run={run}", "--metrics", "stoi,mel_l1", "--json"]
+    assert main(call) == 0
+    table = json.loads(capsys.readouterr().out)["splits"]["valid"]
+    assert list(table) == ["full", "no_second_stage"]
+    assert all(row["clips"] == 3 for row in table.values())
+    assert all(row["codebook"]["num_tokens"] == 3 * 12 for row in table.values())
+    assert "difference" not in table["full"]["mel_l1"]
+    full, changed = (row["mel_l1"] for row in table.values())
+    assert changed["difference"]["value"] == pytest.approx(changed["value"] - full["value"])
+    assert changed["difference"]["n"] == 3
+    markdown = (run / "ablation.md").read_text(encoding="utf-8")
+    assert "| no_second_stage | " in markdown
+    assert "`no_second_stage`: Only the coded stage." in markdown
+
+    finished = (run / "full/train_codec/done.json").stat().st_mtime_ns
+    assert main([*call, "--only", "full"]) == 0
+    assert (run / "full/train_codec/done.json").stat().st_mtime_ns == finished
+
+
+def test_an_unknown_variant_is_refused_before_any_work(folder, tmp_path, capsys):
+    call = [str(folder), f"corpus={tmp_path}", f"run={tmp_path / 'runs'}", "--only", "no_such"]
+    assert main(call) == 2
+    assert (
+        "expected some of ['full', 'no_second_stage'], got ['no_such']" in capsys.readouterr().err
+    )
+    assert not (tmp_path / "runs").exists()

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from codec import CodecConfig, HHCodec
+from eval.baselines.token_streams import TokenizerRecoder
+from recipes.comparisons.anchors import main
+from recipes.comparisons.tokenizers import HHTokenizer
+
+CONFIG = Path(__file__).resolve().parents[3] / "recipes" / "configs" / "anchors.yaml"
+
+
+@pytest.fixture
+def codec_folder(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    HHCodec(CodecConfig.preset("tiny")).eval().save_pretrained(tmp_path / "ours")
+    return tmp_path / "ours"
+
+
+def test_our_codec_and_the_ladder_stand_in_one_table(
+    make_corpus: Callable[..., tuple[Path, Any]],
+    codec_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    corpus, _ = make_corpus(counts=(2, 1, 3))
+    run = tmp_path / "anchors"
+    call = [str(CONFIG), f"corpus={corpus}", f"run={run}", f"codec={codec_folder}"]
+    call += ["classical=original,band_limit_8k", "metrics=mel_l1", "threads=1"]
+    assert main([*call, "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert list(figures["systems"]) == ["ours", "original", "band_limit_8k"]
+    assert figures["subject"]["clips"] == 3
+    row = figures["systems"]["ours"]
+    # 0.5 s are 12 codes of the tiny codec's width; the measured rate is that of whole frames.
+    assert row["measured_bitrate"] == pytest.approx(row["nominal_bitrate"] * 12 / 11.71875)
+    assert figures["systems"]["original"]["measured_bitrate"] is None
+    assert figures["systems"]["original"]["figures"]["mel_l1.v1/mel_l1"]["value"] == 0.0
+    assert set(figures["differences"]["scored"]) == {"original", "band_limit_8k"}
+    assert "| **ours** | 0." in (run / "anchors.md").read_text()
+    # Called again, nothing is recoded, and word scores that were cut off are no obstacle.
+    (run / "ours" / "words").mkdir()
+    monkeypatch.setattr(
+        TokenizerRecoder, "recode", lambda *_: pytest.fail("a clip was recoded again")
+    )
+    assert main(call) == 0
+
+
+def test_clips_of_another_codec_are_not_taken_for_ours(
+    make_corpus: Callable[..., tuple[Path, Any]], codec_folder: Path, tmp_path: Path
+) -> None:
+    corpus, _ = make_corpus(counts=(1, 1, 1))
+    call = [str(CONFIG), f"corpus={corpus}", f"run={tmp_path / 'run'}", f"codec={codec_folder}"]
+    call += ["classical=original", "metrics=mel_l1", "threads=1"]
+    assert main(call) == 0
+    torch.manual_seed(1)
+    shutil.rmtree(codec_folder)
+    HHCodec(CodecConfig.preset("tiny")).eval().save_pretrained(codec_folder)
+    assert main(call) == 2
+
+
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        ("metrics=loudness", "expected metrics"),
+        ("classical=mp3", "expected a coder"),
+        ("split=other", "expected clips of split 'other'"),
+        ("sources=nobody", "expected clips of split 'test' by nobody"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_any_clip_is_read(
+    override: str,
+    reason: str,
+    make_corpus: Callable[..., tuple[Path, Any]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    corpus, _ = make_corpus(counts=(1, 1, 1))
+    run = tmp_path / "run"
+    call = [str(CONFIG), f"corpus={corpus}", f"run={run}", "classical=original", override]
+    assert main(call) == 2
+    assert reason in capsys.readouterr().err
+    assert not run.exists()
+
+
+def test_our_codec_as_a_tokenizer_decodes_to_any_length(
+    codec_folder: Path, make_waveform: Callable[..., Any]
+) -> None:
+    tokenizer = HHTokenizer(str(codec_folder))
+    codes = tokenizer.encode(make_waveform(0.2))
+    assert codes.shape[0] == 1
+    for samples in (100, 4800, 9000):
+        assert tokenizer.decode(codes, samples).shape == (samples,)

@@ -1,0 +1,120 @@
+"""Forced alignment of speech that eSpeak NG speaks, whose words lie where it says them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from codec.audio.store import AudioStore, AudioStoreWriter
+from recipes.corpora.align import align_split, alignments_of
+from recipes.corpora.espeak import VOICES, Espeak
+from recipes.corpora.forced_alignment import Aligner, AlignmentError, dictionary_lines
+from slm.text.lexicon import Lexicon
+from slm.text.phone_tokenizer import PAUSE_ID, is_word_start, word_units
+
+pytest.importorskip("pocketsphinx")
+pytest.importorskip("espeakng_loader")
+TEXT = "The old man found a red boat."
+RATE = 22_050
+
+
+@pytest.fixture(scope="module")
+def waveform() -> np.ndarray:
+    with Espeak() as espeak:
+        return espeak.speak(TEXT, VOICES[0])
+
+
+@pytest.fixture(scope="module")
+def aligner() -> Aligner:
+    return Aligner(Lexicon({"bohtt": ("B", "OW", "T")}))
+
+
+def test_phones_lie_end_to_end_over_the_clip(aligner: Aligner, waveform: np.ndarray) -> None:
+    units = aligner.units(waveform, RATE, TEXT)
+    assert units[0].start == 0
+    assert units[-1].end == pytest.approx(len(waveform) / RATE)
+    assert all(a.end == b.start for a, b in itertools.pairwise(units))
+    assert sum(is_word_start(each.unit) for each in units) == 7
+    boat = [each.unit for each in units if each.unit != PAUSE_ID][-3:]
+    assert boat == word_units(["B", "OW", "T"])
+
+
+def test_silence_before_the_words_moves_them_and_nothing_else(
+    aligner: Aligner, waveform: np.ndarray
+) -> None:
+    later = aligner.units(np.pad(waveform, (RATE, 0)), RATE, TEXT)
+    units = aligner.units(waveform, RATE, TEXT)
+    starts = [each.start for each in units if is_word_start(each.unit)]
+    moved = [each.start for each in later if is_word_start(each.unit)]
+    np.testing.assert_allclose(np.array(moved[1:]) - 1.0, starts[1:], atol=0.06)
+    assert later[0].end - units[0].end == pytest.approx(1.0, abs=0.1)
+
+
+def test_words_outside_the_dictionary_are_said_by_the_lexicon(
+    aligner: Aligner, waveform: np.ndarray
+) -> None:
+    units = aligner.units(waveform, RATE, "The old man found a red bohtt.")
+    assert units == aligner.units(waveform, RATE, TEXT)
+
+
+def test_a_text_that_does_not_fit_is_an_error_that_says_so(aligner: Aligner) -> None:
+    with pytest.raises(AlignmentError, match="no word"):
+        aligner.units(np.zeros(RATE), RATE, "...")
+    with pytest.raises(AlignmentError):
+        aligner.units(np.zeros(RATE // 4), RATE, TEXT * 4)
+
+
+def test_an_aligner_can_be_sent_to_another_process(aligner: Aligner, waveform: np.ndarray) -> None:
+    units = aligner.units(waveform, RATE, TEXT)
+    assert pickle.loads(pickle.dumps(aligner)).units(waveform, RATE, TEXT) == units
+
+
+def test_the_dictionary_of_the_package_is_in_cmu_format() -> None:
+    lines = dictionary_lines()
+    assert len(lines) > 100_000
+    assert "cat K AE T\n" in lines
+
+
+@pytest.fixture
+def clips(tmp_path: Path, waveform: np.ndarray) -> AudioStore:
+    """Two clips to be aligned, one of them hopeless, one without text and one in German."""
+    folder = tmp_path / "train"
+    with AudioStoreWriter(folder, RATE) as writer:
+        for name, text, lang in (
+            ("good", TEXT, "en"), ("hopeless", TEXT * 20, "en"), ("silent", "", "en"),
+            ("german", "Der alte Mann", "de"),
+        ):  # fmt: skip
+            writer.add(waveform.astype(np.float32), {"id": name, "text": text, "lang": lang})
+    return AudioStore(folder)
+
+
+def test_every_clip_of_the_language_is_aligned_or_listed(
+    clips: AudioStore, aligner: Aligner, tmp_path: Path
+) -> None:
+    figures = align_split(clips, tmp_path, aligner, ["en"])
+    assert figures == {"aligned": 1, "failed": 1, "without": 2}
+    assert list(alignments_of(tmp_path, "train")) == ["good"]
+    lines = (tmp_path / "train.unaligned.jsonl").read_text().splitlines()
+    listed = [json.loads(line) for line in lines]
+    assert [row["id"] for row in listed] == ["hopeless"]
+    assert listed[0]["reason"]
+
+
+def test_a_run_that_was_cut_off_keeps_what_it_has(
+    clips: AudioStore, aligner: Aligner, tmp_path: Path
+) -> None:
+    align_split(clips, tmp_path, aligner, ["en"])
+    whole = (tmp_path / "train.alignment.jsonl").read_bytes()
+    units = alignments_of(tmp_path, "train")["good"]
+    (tmp_path / "train.alignment.jsonl").unlink()
+    kept = json.dumps(["good", [*units[:-1], units[-1]._replace(unit=7)], ""])
+    (tmp_path / ".train.partial.jsonl").write_text(f'{kept}\n["hopeless", [')
+    align_split(clips, tmp_path, aligner, ["en"])
+    assert alignments_of(tmp_path, "train")["good"][-1].unit == 7  # not aligned again
+    assert not (tmp_path / ".train.partial.jsonl").exists()
+    assert whole != (tmp_path / "train.alignment.jsonl").read_bytes()

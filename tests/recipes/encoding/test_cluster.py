@@ -1,0 +1,195 @@
+"""A Ray cluster of two nodes on this machine makes the bytes of one process, whatever dies.
+
+`HH_SLM_KILLS=10 python -m pytest tests/recipes/encoding/test_cluster.py` kills a worker in each of
+ten runs, and takes a node away; without it a worker is killed in one run.
+"""
+
+import importlib.util
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+
+from slm.data.shards import check_store
+
+ROOT = Path(__file__).resolve().parents[3]
+KILLS = int(os.environ.get("HH_SLM_KILLS", "1"))
+LIMIT = 600  # seconds for one run on a machine with other work; it takes a few
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed"),
+    pytest.mark.filterwarnings("ignore"),  # Ray's own
+]
+
+
+@pytest.fixture(scope="module")
+def cluster(poison):
+    """Two nodes of one core each, whose workers die of opening a recording named `poison...`."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    from ray.cluster_utils import Cluster  # pyright: ignore[reportMissingImports]
+
+    node: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 128 << 20}
+    patient = {"_system_config": {"worker_register_timeout_seconds": LIMIT}}
+    head = {**node, **patient, "include_dashboard": False}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", poison)
+        cluster = Cluster(initialize_head=True, head_node_args=head)
+        cluster.add_node(**node)
+        yield cluster
+    cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory, make_waveform):
+    """`command("key=value", ...)`: the arguments of a run whose clips and codec are there."""
+    folder = tmp_path_factory.mktemp("ray")
+    (folder / "corpus").mkdir()
+    lines = []
+    for index in range(48):
+        split = "train" if index < 40 else ("valid", "test")[index % 2]
+        seconds = 2 + index % 3
+        name = f"clip_{index}"
+        waveform = make_waveform(seconds, 16_000, pitch=90 + 3 * index, seed=index)
+        soundfile.write(folder / f"corpus/{name}.wav", waveform, 16_000)
+        row = {"id": name, "audio": f"{name}.wav", "duration": seconds, "text": "", "lang": "en"}
+        lines.append(json.dumps({**row, "speaker": f"s{index % 4}", "split": split}) + "\n")
+    (folder / "corpus/manifest.jsonl").write_text("".join(lines), encoding="utf-8")
+    (folder / "settings.yaml").write_text(
+        f"corpus: {folder / 'corpus'}\nrun: {folder / 'run'}\nthreads: 1\n"
+        "codec: {start: hh-mini-24k}\nprepare: {max_unreadable: 0.4}\n"
+        "encode_corpus: {shard_codes: 700, batch_seconds: 6, recordings: true}\n",
+        encoding="utf-8",
+    )
+    settings = [str(folder / "settings.yaml"), "stages=prepare,train_codec"]
+    subprocess.run([sys.executable, "-m", "recipes.run_all", *settings], cwd=ROOT, check=True)
+    (folder / "corpus/clip_7.wav").write_bytes(b"RIFF")  # unreadable for every engine
+
+    def arguments(*overrides):
+        settings = [str(folder / "settings.yaml"), *overrides]
+        return [sys.executable, "-m", "recipes.encode_corpus", *settings]
+
+    return arguments
+
+
+@pytest.fixture(scope="module")
+def expected(command):
+    """What one process makes."""
+    subprocess.run(command(), cwd=ROOT, check=True)
+    return taken(command)
+
+
+def taken(command):
+    """Every file of the stores, by name, and no longer on disk."""
+    folder = Path(command()[3]).parent / "run/encode_corpus"
+    for split in ("train", "valid", "test"):
+        check_store(folder / split)
+    made = {str(path.relative_to(folder)): path.read_bytes() for path in folder.glob("*/*")}
+    made["bad"] = (folder / "bad_files.jsonl").read_bytes()
+    shutil.rmtree(folder)
+    return made
+
+
+def workers_of(cluster):
+    """Process ids of what the cluster's nodes have work for."""
+    nodes = [
+        info.process.pid
+        for node in cluster.list_all_nodes()
+        for info in node.all_processes.get("raylet", [])
+    ]
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            title = (entry / "cmdline").read_bytes().split(b"\0")[0].decode()
+            parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+        except (OSError, IndexError):
+            continue
+        if parent in nodes and title.startswith("ray::Map"):
+            found.append((int(entry.name), title))
+    return found
+
+
+@contextmanager
+def running(command, cluster):
+    """The command on the cluster, once it has a worker that reads or encodes."""
+    engine = ("encode_corpus.engine=ray", f"encode_corpus.address={cluster.address}")
+    while workers_of(cluster):  # of the run before
+        time.sleep(0.05)
+    process = subprocess.Popen(command(*engine), cwd=ROOT)
+    try:
+        while process.poll() is None and not workers_of(cluster):
+            time.sleep(0.05)
+        yield process
+        assert process.wait(LIMIT) == 0
+    finally:
+        process.kill()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nonsense"])
+def test_a_wrong_address_is_named_at_once(address):
+    from recipes.encoding.cluster import encode_on_ray
+
+    coded = encode_on_ray([], Path(), address=address, device="auto", workers=1, cores=1)
+    with pytest.raises(ValueError, match=f"encode_corpus.address: no Ray cluster at '{address}'"):
+        next(coded)
+
+
+@pytest.mark.parametrize("attempt", range(KILLS))
+def test_two_nodes_make_the_bytes_of_one_process_whatever_worker_is_killed(
+    attempt, command, expected, cluster
+):
+    assert b"clip_7" in expected["bad"]
+    chance = random.Random(time.time_ns())
+    killed = None
+    while killed is None:  # a run may be over before its moment has come
+        with running(command, cluster):
+            time.sleep(chance.uniform(0, 6))
+            if victims := workers_of(cluster):
+                killed = chance.choice(victims)
+                os.kill(killed[0], signal.SIGKILL)
+        assert taken(command) == expected
+    print(f"attempt {attempt}: killed process {killed[0]}, {killed[1]}")
+
+
+@pytest.mark.skipif(KILLS < 2, reason="half a minute more; set HH_SLM_KILLS=10")
+def test_a_lost_node_costs_its_own_batches_alone(command, expected, cluster):
+    with running(command, cluster):
+        time.sleep(2)
+        (lost,) = [node for node in cluster.list_all_nodes() if not node.is_head()]
+        cluster.remove_node(lost, allow_graceful=False)
+    assert taken(command) == expected
+
+
+def test_a_recording_that_kills_its_workers_is_listed_and_the_rest_encoded(
+    command, expected, cluster
+):
+    corpus = Path(command()[3]).parent / "corpus"
+    manifest = (corpus / "manifest.jsonl").read_text(encoding="utf-8")
+    try:
+        (corpus / "manifest.jsonl").write_text(manifest.replace("clip_9.wav", "poison.wav"))
+        (corpus / "clip_9.wav").rename(corpus / "poison.wav")
+        with running(command, cluster):
+            pass
+        made = taken(command)
+    finally:
+        (corpus / "poison.wav").rename(corpus / "clip_9.wav")
+        (corpus / "manifest.jsonl").write_text(manifest, encoding="utf-8")
+    bad = [json.loads(line) for line in made.pop("bad").splitlines()]
+    assert [(each["id"], "died" in each["reason"]) for each in bad] == [
+        ("clip_7", False),
+        ("clip_9", True),
+    ]
+    differing = {name.split(".")[0] for name in made if made[name] != expected[name]}
+    assert len(differing - {"train/store"}) == 1  # the shard that lacks it

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+from codec import CodecConfig, HHCodec
+from codec.model.vocoder import Vocoder
+from recipes.release.export import main
+from slm import (
+    SpeechLM,
+    SpeechLMConfig,
+    Synthesizer,
+    TextTokenizer,
+    Vocabulary,
+    load_voices,
+    save_voices,
+)
+
+
+@pytest.fixture
+def codec_folder(tmp_path: Path) -> Path:
+    codec = HHCodec(CodecConfig.preset("tiny"))
+    codec.quantizer.initialize(torch.randn(400, 8), seed=0)
+    codec.eval().save_pretrained(tmp_path / "codec")
+    return tmp_path / "codec"
+
+
+@pytest.fixture
+def lm_folder(tmp_path: Path, codec_folder: Path) -> Path:
+    """A language model that knows its codec by the fingerprint of all of it."""
+    codec = HHCodec.from_pretrained(codec_folder)
+    tokenizer = TextTokenizer.train(
+        ["a small dog", "two small dogs"], tmp_path / "text", vocab_size=16
+    )
+    vocabulary = Vocabulary(tokenizer.vocab_size, codec.codebook_size, tokenizer.fingerprint)
+    config = SpeechLMConfig.preset(
+        "tiny",
+        vocabulary=vocabulary.to_dict(),
+        codec_fingerprint=codec.fingerprint,
+        frame_rate=codec.frame_rate,
+        codes_per_character=0.6,
+    )
+    SpeechLM(config).save_pretrained(tmp_path / "lm", tokenizer)
+    voices = {"ann": np.arange(10), "bob": np.arange(20)}
+    save_voices(tmp_path / "lm", voices, codec.fingerprint)
+    return tmp_path / "lm"
+
+
+def test_a_codec_ships_in_half_the_bytes_and_rounding_again_keeps_it(
+    codec_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reports = []
+    for source, target in ((codec_folder, "small"), (tmp_path / "small", "again/small")):
+        assert main(["codec", str(source), str(tmp_path / target)]) == 0
+        reports.append(json.loads(capsys.readouterr().out))
+    weights = [folder / "model.safetensors" for folder in (codec_folder, tmp_path / "small")]
+    assert weights[1].stat().st_size < 0.6 * weights[0].stat().st_size
+    assert reports[0]["fingerprint"] == reports[1]["fingerprint"]
+    loaded = HHCodec.from_pretrained(tmp_path / "small")
+    assert loaded.fingerprint == reports[0]["fingerprint"]
+    assert loaded.config.name == "small"
+    assert all(p.dtype == torch.float32 for p in loaded.parameters())
+
+
+def test_a_codec_in_the_place_of_another_speaks_its_codes(
+    codec_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["codec", str(codec_folder), str(tmp_path / "mini")]) == 0
+    first = HHCodec.from_pretrained(tmp_path / "mini", fold=False)
+    other = HHCodec.from_pretrained(tmp_path / "mini", fold=False)
+    other.replace_vocoder(Vocoder(other.config.mel, other.config.vocoder))
+    other.save_pretrained(tmp_path / "new")
+    command = ["codec", str(tmp_path / "new"), str(tmp_path / "mini"), "--same-codes-as"]
+    capsys.readouterr()
+    assert main([*command, str(tmp_path / "mini")]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert first.fingerprint in report["code_fingerprints"]
+    loaded = HHCodec.from_pretrained(tmp_path / "mini")
+    assert loaded.code_fingerprint == first.code_fingerprint
+    assert first.fingerprint in loaded.code_fingerprints
+    assert main([*command, str(codec_folder)]) == 2  # whose weights were never rounded
+    assert "whose codes are others" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_a_language_model_ships_with_its_voice_for_the_codes_of_its_codec(
+    codec_folder: Path, lm_folder: Path, tmp_path: Path, precision: str
+) -> None:
+    target = tmp_path / "hh-small"
+    target.mkdir()
+    (target / "README.md").write_text("card")
+    (target / "lexicon.xz").write_text("of an earlier model")
+    command = ["slm", str(lm_folder), str(target), "--codec", str(codec_folder)]
+    assert main([*command, "--voice", "ann", "--precision", precision]) == 0
+    codec = HHCodec.from_pretrained(codec_folder)
+    lm = SpeechLM.from_pretrained(target)
+    assert lm.config.codec_fingerprint == codec.code_fingerprint
+    assert list(load_voices(target, codec.code_fingerprint)) == ["ann"]
+    names = {"README.md", "config.yaml", "model.safetensors", "text.model", "voices.json"}
+    assert {path.name for path in target.iterdir()} == names
+    with safe_open(target / "model.safetensors", "pt") as file:
+        kinds = {file.get_tensor(name).dtype for name in file.keys()}  # noqa: SIM118 - no mapping
+    assert (torch.int8 in kinds) == (precision == "int8")
+    assert len(Synthesizer.from_pretrained(codec_folder, target).tts("a dog", voice="ann").codes)
+
+
+def test_what_does_not_belong_together_is_refused(
+    codec_folder: Path, lm_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["slm", str(lm_folder), str(tmp_path / "out"), "--codec", str(codec_folder)]
+    assert main([*command, "--voice", "eve"]) == 2
+    assert "expected voices of ['ann', 'bob'], got ['eve']" in capsys.readouterr().err
+    HHCodec(CodecConfig.preset("tiny")).save_pretrained(codec_folder)
+    assert main(command) == 2
+    assert "speaks codes of codec" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,280 @@
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+import slm.engines.engine
+from slm.engines.cuda_graphs import GraphSteps
+from slm.engines.fused import FusedSteps
+from slm.engines.merged import FusedDecoder
+from slm.engines.merged_weights import Outputs
+from slm.engines.native import NativeDecoder, NativeSteps
+from slm.generation.generate import Generation, generate
+from slm.generation.stopping import StopRules
+from slm.model.config import GenerationSettings
+from slm.model.speech_lm import SpeechLM
+
+pytestmark = pytest.mark.usefixtures("engine")
+
+GREEDY = GenerationSettings(temperature=0)
+WARM = GenerationSettings(temperature=1.0, top_p=1.0)
+
+
+def prompts_of(lm: SpeechLM, lengths: tuple[int, ...] = (3, 17, 8)) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(5)
+    size = lm.vocabulary.vocab_size
+    return [torch.randint(6, size, (length,), generator=generator) for length in lengths]
+
+
+def tokens_of(results: list[Generation]) -> list[list[int]]:
+    return [result.tokens.tolist() for result in results]
+
+
+def smallest_margin(lm: SpeechLM, prompt: torch.Tensor, made: Generation) -> float:
+    """By how much the likeliest token leads at the least certain step of a greedy generation."""
+    sequence = torch.cat([prompt, made.tokens])
+    with torch.no_grad():
+        logits = lm(sequence[None])[0, len(prompt) - 1 :]
+    end = logits[:, lm.vocabulary.eos_id].clone()
+    end[0] = -torch.inf  # speech has at least one code
+    logits = torch.cat([logits[:, lm.vocabulary.code_start :], end[:, None]], dim=1)
+    if made.truncated:
+        logits = logits[:-1]  # nobody asked what comes next
+    first, second = logits.topk(2, dim=-1).values.unbind(-1)
+    return float((first - second).min())
+
+
+def decisive_lm(
+    make_lm: Callable[..., SpeechLM], kv_heads: int, limits: Sequence[int], seed: int
+) -> tuple[SpeechLM, list[Generation]]:
+    """The first random model, from `seed` on, without near-ties, and what it says uncached.
+
+    Cached and whole passes add up in another order, so their logits differ by about 2e-6. Random
+    weights are not the same on every machine and may put two codes as close as that; which of
+    them greedy search then takes says nothing about the cache.
+    """
+    settings = GenerationSettings(temperature=0, use_cache=False)
+    for candidate in range(seed, seed + 50):
+        lm = make_lm(seed=candidate, num_kv_heads=kv_heads)
+        rows = list(zip(prompts_of(lm), limits, strict=True))
+        alone = [generate(lm, [row], settings, max_new_tokens=limit)[0] for row, limit in rows]
+        margins = [smallest_margin(lm, row[0], made) for row, made in zip(rows, alone, strict=True)]
+        openings = {tuple(made.tokens[:5].tolist()) for made in alone}
+        if min(margins) > 1e-3 and len(openings) == len(alone):
+            return lm, alone
+    raise AssertionError(f"no decisive model among 50 from seed {seed} on")
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2])
+def test_cached_batched_unequal_prompts_equal_uncached_single_ones(
+    make_lm: Callable[..., SpeechLM], kv_heads: int
+) -> None:
+    limits = (40, 12, 25)  # the middle row leaves the batch first, then the last one
+    lm, alone = decisive_lm(make_lm, kv_heads, limits, seed=0)
+    uncached = GenerationSettings(temperature=0, use_cache=False)
+    together = generate(lm, prompts_of(lm), GREEDY, max_new_tokens=limits)
+    assert tokens_of(together) == tokens_of(alone)
+    whole = generate(lm, prompts_of(lm), uncached, max_new_tokens=limits)
+    assert tokens_of(whole) == tokens_of(alone)
+    for row, single in zip(together, alone, strict=True):
+        assert row.log_likelihood == pytest.approx(single.log_likelihood, abs=1e-3)
+
+
+def test_greedy_takes_the_likeliest_code_of_the_whole_forward(lm: SpeechLM) -> None:
+    prompt = prompts_of(lm)[0]
+    result = generate(lm, [prompt], GREEDY, max_new_tokens=5, min_new_tokens=5)[0]
+    sequence = torch.cat([prompt, result.tokens])
+    logits = lm(sequence[None])[0, len(prompt) - 1 : -1]
+    start = lm.vocabulary.code_start
+    assert (logits[:, start:].argmax(dim=-1) + start).tolist() == result.tokens.tolist()
+
+
+def test_a_rows_speech_depends_on_its_seed_not_on_its_mates(lm: SpeechLM) -> None:
+    prompts = prompts_of(lm)
+    together = generate(lm, prompts, WARM, max_new_tokens=25, seeds=[7, 8, 9])
+    alone = generate(lm, [prompts[1]], WARM, max_new_tokens=25, seeds=[8])
+    other = generate(lm, [prompts[1]], WARM, max_new_tokens=25, seeds=[10])
+    assert tokens_of(together)[1] == tokens_of(alone)[0]
+    assert tokens_of(other) != tokens_of(alone)
+
+
+def test_only_codes_come_out(lm: SpeechLM) -> None:
+    for tokens in tokens_of(generate(lm, prompts_of(lm), WARM, max_new_tokens=60)):
+        assert all(token >= lm.vocabulary.code_start for token in tokens)
+
+
+@contextmanager
+def end_logit(value: float) -> Iterator[None]:
+    """Inside the block the end token has this logit, whatever the model says."""
+    with pytest.MonkeyPatch.context() as patch:
+        for decoder in (FusedDecoder, NativeDecoder):
+            logits = decoder.logits
+
+            def changed(
+                self: Any, hidden: torch.Tensor, outputs: Outputs, logits: Any = logits
+            ) -> torch.Tensor:
+                return logits(self, hidden, outputs).index_fill(-1, torch.tensor([0]), value)
+
+            patch.setattr(decoder, "logits", changed)
+        yield
+
+
+@pytest.fixture
+def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Rows of every step of single tokens that the test makes."""
+    counted: list[int] = []
+    for kind in (FusedSteps, GraphSteps, NativeSteps):
+        read = kind.next
+
+        def counting(self: Any, tokens: torch.Tensor, read: Any = read) -> torch.Tensor:
+            counted.append(len(tokens))
+            return read(self, tokens)
+
+        monkeypatch.setattr(kind, "next", counting)
+    return counted
+
+
+def test_the_end_waits_for_the_minimum_and_stops_each_row(lm: SpeechLM) -> None:
+    with end_logit(1e4):
+        results = generate(lm, prompts_of(lm), WARM, max_new_tokens=30, min_new_tokens=[0, 4, 9])
+    assert [len(result.tokens) for result in results] == [0, 4, 9]
+    assert not any(result.truncated for result in results)
+
+
+def test_speech_that_does_not_end_is_cut_and_reported(lm: SpeechLM) -> None:
+    with end_logit(-1e4):
+        results = generate(lm, prompts_of(lm), WARM, max_new_tokens=[3, 999, 5])
+    room = lm.config.max_seq_len - 17
+    assert [len(result.tokens) for result in results] == [3, room, 5]
+    assert all(result.truncated for result in results)
+
+
+def test_an_end_inside_the_prompt_does_not_stop_generation(lm: SpeechLM) -> None:
+    prompt = prompts_of(lm)[1]
+    prompt[4] = prompt[-1] = lm.vocabulary.eos_id
+    for use_cache in (True, False):
+        settings = GenerationSettings(temperature=0, use_cache=use_cache)
+        results = generate(lm, [prompt], settings, max_new_tokens=12, min_new_tokens=10)
+        assert len(results[0].tokens) >= 10
+
+
+def test_finished_rows_leave_the_batch(lm: SpeechLM, sizes: list[int]) -> None:
+    generate(lm, prompts_of(lm), GREEDY, max_new_tokens=[2, 4, 6], min_new_tokens=[2, 4, 6])
+    assert sizes == [3, 2, 2, 1, 1]
+
+
+def test_a_decoder_of_other_parts_is_generated_from_all_the_same(
+    lm: SpeechLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Merged weights are refused for blocks they do not know; the model's own cache serves."""
+    fused = generate(lm, prompts_of(lm), GREEDY, max_new_tokens=12)
+    monkeypatch.setattr(slm.engines.engine, "fits", lambda lm: False)
+    assert tokens_of(generate(lm, prompts_of(lm), GREEDY, max_new_tokens=12)) == tokens_of(fused)
+    rounded = GenerationSettings(weights="int8")
+    with pytest.raises(ValueError, match="exact weights"):
+        generate(lm, prompts_of(lm), rounded, max_new_tokens=3)
+
+
+def test_guidance_one_is_none_and_zero_ignores_the_text(lm: SpeechLM) -> None:
+    prompts = prompts_of(lm)
+    without = [prompt[-2:] for prompt in prompts]
+    options: dict[str, Any] = {"max_new_tokens": [9, 5, 7], "seeds": [1, 2, 3]}
+    ignoring = generate(
+        lm, prompts, replace(WARM, guidance=0.0), unguided=without, min_new_tokens=3, **options
+    )
+    bare = generate(lm, without, WARM, min_new_tokens=3, **options)
+    assert tokens_of(ignoring) == tokens_of(bare)
+    strong = replace(WARM, guidance=3.0)
+    together = generate(lm, prompts, strong, unguided=without, **options)
+    alone = generate(lm, prompts[1:2], strong, unguided=without[1:2], max_new_tokens=5, seeds=[2])
+    assert tokens_of(together)[1] == tokens_of(alone)[0]
+    with pytest.raises(ValueError, match="prompt without text for each of 3"):
+        generate(lm, prompts, strong, **options)
+
+
+def test_loops_and_silence_end_a_row_and_say_why(lm: SpeechLM) -> None:
+    every = frozenset(range(lm.vocabulary.codebook_size))
+    rules = StopRules(silence_codes=every, longest_silence=6)
+    with end_logit(-1e4):
+        silent = generate(lm, prompts_of(lm), WARM, max_new_tokens=40, rules=rules)
+    assert [(len(row.tokens), row.stopped) for row in silent] == [(6, "silence")] * 3
+    assert all(row.truncated for row in silent)
+    with end_logit(-1e4), torch.no_grad():
+        lm.head.weight.zero_()  # greedy then says code 0 for ever
+        looped = generate(
+            lm, prompts_of(lm)[:1], GREEDY, max_new_tokens=60, rules=StopRules(longest_loop=9)
+        )
+    assert (len(looped[0].tokens), looped[0].stopped) == (9, "loop")
+
+
+def test_what_cannot_be_generated_is_refused(lm: SpeechLM) -> None:
+    good = torch.tensor([1, 5])
+    cases: list[tuple[torch.Tensor, dict[str, Any], str]] = [
+        (torch.zeros(0, dtype=torch.int64), {}, r"\[1, 160\)"),
+        (torch.ones(160, dtype=torch.int64), {}, r"\[1, 160\)"),
+        (torch.tensor([9999]), {}, "got up to 9999"),
+        (good, {"min_new_tokens": 9}, "min_new_tokens <= max_new_tokens"),
+        (good, {"seeds": [1, 2]}, "seeds for 1 prompts, got 2"),
+        (torch.ones(158, dtype=torch.int64), {"min_new_tokens": 4}, "room for 4 codes"),
+    ]
+    for prompt, options, message in cases:
+        with pytest.raises(ValueError, match=message):
+            generate(lm, [prompt], GREEDY, max_new_tokens=5, **options)
+    with pytest.raises(ValueError, match="eval mode"):
+        generate(lm.train(), [good], max_new_tokens=5)
+    assert generate(lm.eval(), [], max_new_tokens=5) == []
+
+
+@pytest.mark.parametrize("use_cache", [True, False])
+def test_rows_that_wait_their_turn_say_what_they_say_alone(lm: SpeechLM, use_cache: bool) -> None:
+    """Seven prompts through two places, in and out at different times, each with its own seed."""
+    prompts = prompts_of(lm, (3, 17, 8, 5, 11, 2, 9))
+    limits, seeds = [6, 20, 3, 1, 14, 9, 5], [9, 8, 7, 6, 5, 4, 3]
+    settings = replace(WARM, use_cache=use_cache)
+    queued = generate(
+        lm, prompts, settings, max_new_tokens=limits, min_new_tokens=1, seeds=seeds, max_rows=2
+    )
+    for prompt, limit, seed, made in zip(prompts, limits, seeds, queued, strict=True):
+        alone = generate(lm, [prompt], settings, max_new_tokens=limit, seeds=[seed])[0]
+        assert made.tokens.tolist() == alone.tokens.tolist()
+        assert made.log_likelihood == pytest.approx(alone.log_likelihood, abs=1e-3)
+    with pytest.raises(ValueError, match="max_rows >= 1"):
+        generate(lm, prompts, settings, max_new_tokens=3, max_rows=0)
+
+
+def test_guided_rows_wait_their_turn_too(lm: SpeechLM) -> None:
+    prompts = prompts_of(lm, (6, 17, 8, 5))
+    without = [prompt[-2:] for prompt in prompts]
+    strong, limits = replace(WARM, guidance=3.0), [4, 9, 7, 6]
+    queued = generate(
+        lm, prompts, strong, unguided=without, max_new_tokens=limits, seeds=range(4), max_rows=2
+    )
+    for index, (prompt, bare) in enumerate(zip(prompts, without, strict=True)):
+        alone = generate(
+            lm,
+            [prompt],
+            strong,
+            unguided=[bare],
+            max_new_tokens=limits[index],
+            seeds=[index],
+        )
+        assert queued[index].tokens.tolist() == alone[0].tokens.tolist()
+
+
+def test_a_free_place_is_taken_at_once(lm: SpeechLM, sizes: list[int]) -> None:
+    """Two places, rows of 5, 3 and 4 codes: the third begins in the step after the second ends."""
+    limits = [5, 3, 4]
+    generate(lm, prompts_of(lm), GREEDY, max_new_tokens=limits, min_new_tokens=limits, max_rows=2)
+    assert sizes == [2, 2, 1, 2, 1, 1]
+
+
+def test_a_model_of_other_parts_lets_rows_wait_too(
+    lm: SpeechLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = generate(lm, prompts_of(lm), GREEDY, max_new_tokens=[9, 2, 6])
+    monkeypatch.setattr(slm.engines.engine, "fits", lambda lm: False)
+    queued = generate(lm, prompts_of(lm), GREEDY, max_new_tokens=[9, 2, 6], max_rows=1)
+    assert tokens_of(queued) == tokens_of(together)

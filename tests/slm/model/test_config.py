@@ -1,0 +1,66 @@
+from pathlib import Path
+
+import pytest
+
+from slm.data.vocabulary import Vocabulary
+from slm.model.config import DocumentSettings, GenerationSettings, SpeechLMConfig, TrainingSettings
+
+GIVEN = {"vocabulary": Vocabulary(9, 8192).to_dict(), "frame_rate": 23.4375}
+
+
+@pytest.mark.parametrize("fingerprint", ["1e5", "0123", "abc", "0x1F", "null", "1_000"])
+def test_a_config_survives_its_file(tmp_path: Path, fingerprint: str) -> None:
+    config = SpeechLMConfig.preset("mini", **GIVEN, codec_fingerprint=fingerprint, dropout=0.1)
+    config.save(tmp_path / "config.yaml")
+    assert SpeechLMConfig.load(tmp_path / "config.yaml") == config
+
+
+def test_a_misspelt_or_mistyped_key_in_a_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    SpeechLMConfig.preset("mini", **GIVEN, codec_fingerprint="a").save(path)
+    text = path.read_text()
+    for broken, message in (
+        (text.replace("num_layers", "nun_layers"), "nun_layers"),
+        (text.replace("num_layers: 8", "num_layers: many"), "num_layers"),
+    ):
+        path.write_text(broken)
+        with pytest.raises(ValueError, match=message):
+            SpeechLMConfig.load(path)
+
+
+def test_sizes_out_of_range_are_refused() -> None:
+    for wrong, message in (
+        ({"num_kv_heads": 3}, "num_kv_heads dividing 4"),
+        ({"dropout": 1.0}, "dropout in"),
+        ({"dim_head": 7}, "even dim_head"),
+        ({"num_layers": 0}, "num_layers >= 1"),
+        ({"wdith": 3}, "wdith"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            SpeechLMConfig.preset("mini", **GIVEN, codec_fingerprint="a", **wrong)
+    with pytest.raises(ValueError, match="preset of"):
+        SpeechLMConfig.preset("huge", **GIVEN, codec_fingerprint="a")
+
+
+def test_settings_out_of_range_are_refused() -> None:
+    with pytest.raises(ValueError, match="warmup_steps"):
+        TrainingSettings(max_steps=5, warmup_steps=5)
+    with pytest.raises(ValueError, match="top_p"):
+        GenerationSettings(top_p=0)
+    for wrong in (-1.0, 1e-40, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match="temperature 0 or in"):
+            GenerationSettings(temperature=wrong)
+        with pytest.raises(ValueError, match="guidance in"):
+            GenerationSettings(guidance=-wrong if wrong > 0 else wrong)
+    with pytest.raises(ValueError, match="min_prompt_codes"):
+        DocumentSettings(min_prompt_codes=10, max_prompt_codes=9)
+
+
+def test_a_model_says_how_it_is_best_drawn_from() -> None:
+    vocabulary = Vocabulary(10, 20).to_dict()
+    config = SpeechLMConfig(vocabulary, "codec", 23.4375)
+    assert config.sampling == GenerationSettings()
+    own = SpeechLMConfig(vocabulary, "codec", 23.4375, temperature=0.4, top_p=0.8)
+    assert own.sampling == GenerationSettings(temperature=0.4, top_p=0.8)
+    with pytest.raises(ValueError, match="top_p"):
+        SpeechLMConfig(vocabulary, "codec", 23.4375, top_p=0.0)

@@ -1,0 +1,42 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from slm.data.token_store import TokenStore, TokenStoreWriter
+from slm.synthesis.voices import choose_voices, default_voice, load_voices, save_voices
+
+
+def write_store(folder: Path) -> TokenStore:
+    writer = TokenStoreWriter(folder, codec_fingerprint="one", codebook_size=99, frame_rate=24.0)
+    for item, (speaker, length) in enumerate(
+        [("ann", 5), ("ann", 11), ("bob", 30), ("cy", 3), (None, 20), ("bob", 90)]
+    ):
+        writer.add(np.arange(length) + item, {"id": f"u{item}", "speaker": speaker})
+    writer.close()
+    return TokenStore(folder)
+
+
+def test_each_speaker_gets_the_utterance_nearest_to_the_prompt_length(tmp_path: Path) -> None:
+    voices = choose_voices([write_store(tmp_path)], max_codes=12, min_codes=4)
+    assert list(voices) == ["ann", "bob"]
+    assert voices["ann"].tolist() == list(range(1, 12))
+    assert voices["bob"].tolist() == list(range(2, 14))
+
+
+def test_voices_survive_their_file_and_belong_to_a_codec(tmp_path: Path) -> None:
+    assert load_voices(tmp_path, "one") == {}
+    save_voices(tmp_path, {"ann": np.array([1, 2], dtype=np.uint16)}, "one")
+    assert load_voices(tmp_path, "one")["ann"].tolist() == [1, 2]
+    with pytest.raises(ValueError, match="codes of codec one, expected codec two"):
+        load_voices(tmp_path, "two")
+
+
+def test_a_model_may_have_a_voice_for_texts_that_ask_for_none(tmp_path: Path) -> None:
+    assert default_voice(tmp_path) is None
+    voices = {"ann": np.array([1, 2]), "bob": np.array([3])}
+    save_voices(tmp_path, voices, "one")
+    assert default_voice(tmp_path) is None
+    save_voices(tmp_path, voices, "one", "bob")
+    assert default_voice(tmp_path) == "bob"
+    assert list(load_voices(tmp_path, "one")) == ["ann", "bob"]

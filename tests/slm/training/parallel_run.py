@@ -1,0 +1,104 @@
+"""A training run of one process among several: `parallel_run.py FOLDER STORE TEXT OPTIONS`.
+
+OPTIONS is JSON: `devices`, `strategy` and fields of TrainingSettings; `code_table` makes the codes'
+embeddings from vectors; `failing_rank` gets no batch but the first. The gradients of the first step
+lie in FOLDER/gradients.safetensors.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from safetensors.torch import save_file
+
+import slm.training.module
+from slm.data.packed_dataset import PackedBatch, PackedRows
+from slm.data.token_store import TokenStore
+from slm.data.vocabulary import Vocabulary
+from slm.model.code_init import place_codes
+from slm.model.config import DocumentSettings, Machines, SpeechLMConfig, TrainingSettings
+from slm.model.speech_lm import SpeechLM
+from slm.text.sentencepiece_tokenizer import TextTokenizer
+from slm.training.microbatches import process_rank
+from slm.training.module import SpeechLMTraining, fit_speech_lm
+
+CODEBOOK = 64
+
+
+class FailingRows(PackedRows):
+    """Rows that cannot be read any more after the first batch."""
+
+    def batch(self, index: int) -> PackedBatch:
+        if index > 0:
+            raise OSError(f"batch {index} cannot be read")
+        return super().batch(index)
+
+
+class RecordingTraining(SpeechLMTraining):
+    """Training that keeps the gradients of its first step, whole and before clipping."""
+
+    folder: Path
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        if self.global_step == 0:
+            found = {}
+            for name, parameter in self.lm.named_parameters():
+                gradient: Any = parameter.grad
+                assert gradient is not None, name
+                whole = gradient.full_tensor() if hasattr(gradient, "full_tensor") else gradient
+                found[name] = whole.clone()
+            if process_rank() == 0:
+                save_file(found, self.folder / "gradients.safetensors")
+        super().on_before_optimizer_step(optimizer)
+
+
+def train(folder: Path, store: Path, text: Path, options: dict) -> SpeechLM:
+    """Steps of two batches of two rows with text in the loss, so that rows weigh unlike."""
+    torch.set_num_threads(1)
+    tokenizer = TextTokenizer.load(text)
+    vocabulary = Vocabulary(tokenizer.vocab_size, CODEBOOK, tokenizer.fingerprint)
+    failing = options.pop("failing_rank", None) == process_rank()
+    rows = (FailingRows if failing else PackedRows)(
+        [TokenStore(store)],
+        tokenizer,
+        vocabulary,
+        seq_len=128,
+        batch_size=2,
+        settings=DocumentSettings(min_prompt_codes=8, max_prompt_codes=16, text_loss_weight=0.3),
+    )
+    code_table = options.pop("code_table", 0)
+    config = SpeechLMConfig.preset(
+        "tiny",
+        vocabulary=vocabulary.to_dict(),
+        codec_fingerprint="codec-of-the-tests",
+        frame_rate=23.4375,
+        max_seq_len=128,
+        code_table=code_table,
+        codebook_dim=4 if code_table else 0,
+    )
+    torch.manual_seed(0)
+    lm = SpeechLM(config)
+    if code_table:
+        place_codes(lm, torch.randn(CODEBOOK, 4))
+    machines = Machines("cpu", options.pop("devices", 1), 1, options.pop("strategy", "auto"))
+    given = {"max_steps": 4, "warmup_steps": 1, "accumulate": 2, "validate_every": 2}
+    RecordingTraining.folder = folder
+    with patch.object(slm.training.module, "SpeechLMTraining", RecordingTraining):
+        return fit_speech_lm(
+            lm,
+            rows,
+            folder,
+            settings=TrainingSettings(**{**given, **options}),
+            validation=list(rows.epoch_batches(0))[:1],
+            machines=machines,
+            progress=False,
+        )
+
+
+if __name__ == "__main__":
+    lm = train(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), json.loads(sys.argv[4]))
+    if process_rank() == 0:
+        lm.save_pretrained(Path(sys.argv[1]) / "model")
