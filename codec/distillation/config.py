@@ -41,3 +41,15 @@ class SemanticConfig:
                 f"semantic.distance: expected one of {DISTANCES}, got {self.distance!r}"
             )
         return self
+
+
+@dataclass
+class PerceptualConfig:
+    """The model in whose states decoded and recorded speech are compared.
+
+    Attributes:
+        model: folder of a Whisper in the transformers layout, such as whisper-tiny.en; empty for
+            none.
+    """
+
+    model: str = ""

@@ -2,9 +2,9 @@
 
 Whisper (https://arxiv.org/abs/2212.04356) is trained to transcribe, so the states of its encoder
 hold what tells words apart. Frozen, they serve twice: as a further input of the codec's encoder,
-and as the space in which decoded and recorded speech are compared (`codec.training.perceptual`).
-The map works on log-mels, so that no vocoder has to run and gradients reach the mel decoder
-directly.
+and as the space in which decoded and recorded speech are compared, by
+`codec.distillation.perceptual`. The map works on log-mels, so that no vocoder has to run and
+gradients reach the mel decoder directly.
 """
 
 from __future__ import annotations

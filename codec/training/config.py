@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from codec.distillation.config import SemanticConfig
-
-from .perceptual_config import PerceptualConfig
+from codec.distillation.config import PerceptualConfig, SemanticConfig
 
 PARTS = ("encoder", "quantizer", "decoder", "vocoder")
 SCHEDULES = ("cosine", "wsd")
@@ -25,7 +23,7 @@ class LossWeights:
         feature_matching: mean absolute difference of the discriminators' feature maps.
         semantic: distance of the quantized latents from what a speech model hears.
         perceptual: distance of a frozen recogniser's states of the decoder's log-mel and the
-            recording's, `codec.training.perceptual`.
+            recording's, `codec.distillation.perceptual`.
         pitch: distance of a "harmonic" vocoder's pitch network from the pitch tracked in the
             recording, `codec.model.harmonic_vocoder.pitch_loss`. Only it trains that network.
     """

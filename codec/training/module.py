@@ -11,6 +11,7 @@ from lightning import LightningModule
 from torch import Tensor
 
 from codec.audio.sources import CropPlace
+from codec.distillation.perceptual import PerceptualLoss
 from codec.distributed import average_gradients, mean_of_scalars
 from codec.model.hh_codec import HHCodec
 from codec.model.mel import MultiScaleMel
@@ -27,7 +28,6 @@ from .discriminators import Discriminators
 from .ema import WeightAverage
 from .forward import Generated, generate, supervised_terms
 from .optimizers import generator_groups, schedule
-from .perceptual import PerceptualLoss
 from .validation import Validation, validate
 
 __all__ = ["CodecTraining", "DivergedError"]

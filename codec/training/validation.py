@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from codec.distillation.perceptual import PerceptualLoss
 from codec.model.hh_codec import HHCodec
 
 from .codebook import use_figures
 from .config import PhaseConfig
 from .forward import Generated, generate, supervised_terms
-from .perceptual import PerceptualLoss
 
 # Shorter crops hold too few of the 384 ms segments that STOI compares.
 SHORTEST_STOI = 0.6

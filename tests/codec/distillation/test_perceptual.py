@@ -6,13 +6,13 @@ import torch
 from safetensors.torch import save_file
 
 from codec import CodecConfig, HHCodec
+from codec.distillation.config import PerceptualConfig
+from codec.distillation.perceptual import PerceptualLoss, state_distance
 from codec.model.config import MelConfig
 from codec.model.mel import LogMel
 from codec.model.whisper_encoder import WhisperEncoder
 from codec.training.config import LossWeights, PhaseConfig
 from codec.training.module import CodecTraining
-from codec.training.perceptual import PerceptualLoss, state_distance
-from codec.training.perceptual_config import PerceptualConfig
 
 MEL = MelConfig(floor=1e-2)
 

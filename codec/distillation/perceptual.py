@@ -16,7 +16,7 @@ from torch import Tensor
 from codec.model.config import MelConfig
 from codec.model.whisper_encoder import WhisperEncoder, WhisperInput
 
-from .perceptual_config import PerceptualConfig
+from .config import PerceptualConfig
 
 
 class PerceptualLoss:
