@@ -23,9 +23,9 @@ if TYPE_CHECKING:
         TrainingSettings,
     )
     from slm.model.likelihood import Score, log_likelihood, nats_per_code
-    from slm.model.llama import export_llama, import_llama, llama_sizes
+    from slm.model.llama_export import export_llama
+    from slm.model.llama_import import import_llama, llama_sizes, rows_of_pieces
     from slm.model.speech_lm import SpeechLM
-    from slm.model.warm_start import rows_of_pieces
     from slm.synthesis.long_text import BestOf, join, speak_best, speak_long
     from slm.synthesis.result import Synthesis
     from slm.synthesis.streaming import StreamWindow
@@ -105,19 +105,19 @@ _MODULE_OF = {
     "choose_voices": ".synthesis.voices",
     "codes_per_character": ".generation.duration_prior",
     "duration_spread": ".generation.duration_prior",
-    "export_llama": ".model.llama",
+    "export_llama": ".model.llama_export",
     "fit_speech_lm": ".training.module",
     "generate": ".generation.generate",
-    "import_llama": ".model.llama",
+    "import_llama": ".model.llama_import",
     "join": ".synthesis.long_text",
-    "llama_sizes": ".model.llama",
+    "llama_sizes": ".model.llama_import",
     "load_voices": ".synthesis.voices",
     "log_likelihood": ".model.likelihood",
     "nats_per_code": ".model.likelihood",
     "place_codes": ".model.code_init",
     "process_rank": ".training.microbatches",
     "rank": ".generation.best_of",
-    "rows_of_pieces": ".model.warm_start",
+    "rows_of_pieces": ".model.llama_import",
     "save_voices": ".synthesis.voices",
     "sentences": ".text.sentences",
     "speak_best": ".synthesis.long_text",

@@ -111,7 +111,7 @@ ONLY_IN = {
     "vocos": ("codec/import_shims.py",),
     "bigvgan": ("codec/import_shims.py",),
     "vector_quantize_pytorch": ("codec/model/vector_quantization.py",),
-    "x_transformers": ("slm/model/speech_lm.py", "slm/bench/contestants.py"),
+    "x_transformers": ("slm/model/transformer.py", "slm/bench/contestants.py"),
     "sentencepiece": ("slm/text/sentencepiece_tokenizer.py",),
     "inflect": ("slm/text/normalization.py",),
     "jiwer": ("eval/metrics/wer.py",),

@@ -20,7 +20,6 @@ from slm.model.code_embeddings import plain_weight
 from slm.model.config import Machines, TrainingSettings
 from slm.model.speech_lm import SpeechLM
 
-from .activation_checkpointing import keep_activations, recompute_activations
 from .callbacks import Monitor
 from .checkpoint import (
     CHECKPOINT_NAME,
@@ -229,17 +228,14 @@ def _fit(
 def _prepared(lm: SpeechLM, settings: TrainingSettings) -> Iterator[SpeechLM]:
     """The model in training mode, with what the settings say of how it runs until the end."""
     lm.attention_kernel = settings.attention
-    if settings.recompute:
-        for block in lm.blocks:
-            recompute_activations(block)
+    lm.recompute_activations(settings.recompute)
     if settings.compile:
         lm.compile_training()
     try:
         yield lm.train()
     finally:
         lm.compiled, lm.attention_kernel = None, "auto"
-        for block in lm.blocks:
-            keep_activations(block)
+        lm.recompute_activations(False)
 
 
 def _quiet_trainer(

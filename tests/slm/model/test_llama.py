@@ -8,7 +8,8 @@ import torch
 from slm.data.vocabulary import Vocabulary
 from slm.model.code_init import place_codes
 from slm.model.config import SpeechLMConfig
-from slm.model.llama import export_llama, import_llama, llama_sizes
+from slm.model.llama_export import export_llama
+from slm.model.llama_import import import_llama, llama_sizes
 from slm.model.speech_lm import SpeechLM
 
 transformers = pytest.importorskip("transformers")
