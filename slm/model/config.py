@@ -1,4 +1,4 @@
-"""What a language model, its documents, its training and its sampling are: plain dataclasses."""
+"""Configuration of a language model, its documents and its training: plain dataclasses."""
 
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -39,9 +39,6 @@ _PRESETS: dict[str, dict[str, Any]] = {
         "max_seq_len": 2048,
     },
 }
-
-# What computes the steps of generation; see `GenerationSettings`.
-ENGINES = ("auto", "native", "graphs", "torch")
 
 
 def _require(condition: bool, expected: str, got: object) -> None:
@@ -115,7 +112,6 @@ class SpeechLMConfig:
     top_p: float = 0.95
 
     def __post_init__(self) -> None:
-        _ = self.sampling  # checks them
         Vocabulary.from_dict(self.vocabulary)
         for name in ("dim", "num_layers", "num_heads", "max_seq_len", "max_prompt_codes"):
             _require(getattr(self, name) >= 1, f"{name} >= 1", getattr(self, name))
@@ -142,14 +138,12 @@ class SpeechLMConfig:
             "codebook_dim > 0 with a code_table",
             self.codebook_dim,
         )
+        warm = self.temperature == 0 or 1e-3 <= self.temperature <= 100
+        _require(warm, "temperature 0 or in [0.001, 100]", self.temperature)
+        _require(0 < self.top_p <= 1, "top_p in (0, 1]", self.top_p)
         if self.rotary_scaling:
             kind = self.rotary_scaling.get("rope_type")
             _require(kind == "llama3", "rotary_scaling of rope_type 'llama3'", repr(kind))
-
-    @property
-    def sampling(self) -> "GenerationSettings":
-        """How codes of a text are best drawn from this model."""
-        return GenerationSettings(temperature=self.temperature, top_p=self.top_p)
 
     @property
     def is_aligned(self) -> bool:
@@ -351,50 +345,3 @@ class Machines:
             _require(getattr(self, name) >= 1, f"{name} >= 1", getattr(self, name))
         kinds = ("auto", "ddp", "fsdp")
         _require(self.strategy in kinds, f"strategy of {kinds}", repr(self.strategy))
-
-
-@dataclass(frozen=True)
-class GenerationSettings:
-    """How tokens are drawn.
-
-    Args:
-        temperature: Divides the logits, in [0.001, 100]; 0 takes the likeliest token.
-        top_k: Keep so many likeliest tokens; 0 keeps all.
-        top_p: Keep the smallest set of at least this probability, in (0, 1]; 1 keeps all.
-        min_p: Keep tokens with this share of the likeliest one's probability, in [0, 1]; 0 keeps
-            all.
-        repetition_window: Codes looked back over for repetition-aware sampling; 0 switches it off.
-        repetition_ratio: Share of the window a token may fill before it is drawn anew, in (0, 1].
-        guidance: Classifier-free guidance on the text; 1 is none. Costs a second row a request, and
-            needs a model that was trained with text dropped now and then.
-        use_cache: Keep keys and values between steps; False recomputes (for comparison).
-        weights: "exact" for the model's own precision, "int8" or "bf16" to read fewer bytes a step.
-        engine: What computes the steps, one of `ENGINES`. "native" is code compiled for this
-            processor at its first use, a second's work that is kept; it needs a C++ compiler.
-            "graphs" are CUDA graphs. "torch" runs anywhere. "auto" takes the fastest that is there.
-    """
-
-    temperature: float = 0.8
-    top_k: int = 0
-    top_p: float = 0.95
-    min_p: float = 0.0
-    repetition_window: int = 0
-    repetition_ratio: float = 0.1
-    guidance: float = 1.0
-    use_cache: bool = True
-    weights: str = "exact"
-    engine: str = "auto"
-
-    def __post_init__(self) -> None:
-        warm = self.temperature == 0 or 1e-3 <= self.temperature <= 100  # less would overflow
-        _require(warm, "temperature 0 or in [0.001, 100]", self.temperature)
-        _require(self.top_k >= 0, "top_k >= 0", self.top_k)
-        _require(0 < self.top_p <= 1, "top_p in (0, 1]", self.top_p)
-        _require(0 <= self.min_p <= 1, "min_p in [0, 1]", self.min_p)
-        _require(self.repetition_window >= 0, "repetition_window >= 0", self.repetition_window)
-        ratio = self.repetition_ratio
-        _require(0 < ratio <= 1, "repetition_ratio in (0, 1]", ratio)
-        _require(0 <= self.guidance <= 100, "guidance in [0, 100]", self.guidance)
-        kinds = ("exact", "bf16", "int8")
-        _require(self.weights in kinds, f"weights of {kinds}", repr(self.weights))
-        _require(self.engine in ENGINES, f"an engine of {ENGINES}", repr(self.engine))
