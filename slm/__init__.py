@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from slm.data.token_store import TokenStore, TokenStoreWriter
     from slm.data.vocabulary import Vocabulary
     from slm.generation.best_of import Verifier, rank
+    from slm.generation.config import GenerationSettings
     from slm.generation.duration_prior import codes_per_character, duration_spread
     from slm.generation.generate import Generation, generate
     from slm.generation.stopping import StopRules
     from slm.model.code_init import place_codes
     from slm.model.config import (
         DocumentSettings,
-        GenerationSettings,
         Machines,
         SpeechLMConfig,
         TrainingSettings,
@@ -85,7 +85,7 @@ _MODULE_OF = {
     "BestOf": ".synthesis.long_text",
     "DocumentSettings": ".model.config",
     "Generation": ".generation.generate",
-    "GenerationSettings": ".model.config",
+    "GenerationSettings": ".generation.config",
     "Machines": ".model.config",
     "PackedRows": ".data.packed_dataset",
     "Score": ".model.likelihood",

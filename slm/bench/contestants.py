@@ -12,8 +12,9 @@ from x_transformers import AutoregressiveWrapper, TransformerWrapper
 
 from slm.data.vocabulary import Vocabulary
 from slm.engines.native_build import is_available
+from slm.generation.config import ENGINES, GenerationSettings
 from slm.generation.generate import generate
-from slm.model.config import ENGINES, GenerationSettings, SpeechLMConfig
+from slm.model.config import SpeechLMConfig
 from slm.model.llama_export import export_llama
 from slm.model.speech_lm import SpeechLM
 from slm.model.transformer import library_decoder
@@ -33,7 +34,7 @@ _GREEDY = GenerationSettings(temperature=0)
 
 
 def engines(device: str = "cpu") -> list[str]:
-    """Engines of `slm.model.config.ENGINES` that a device has, the plainest first."""
+    """Engines of `slm.generation.config.ENGINES` that a device has, the plainest first."""
     if torch.device(device).type == "cuda":
         return ["torch", "graphs"]
     return ["torch", "native"] if is_available() else ["torch"]

@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from slm.generation.best_of import Ranking, Verifier, load_verifier
-from slm.model.config import GenerationSettings
+from slm.generation.config import GenerationSettings
 from slm.model.speech_lm import pretrained_folder
 from slm.synthesis.long_text import join, speak_best, speak_long
 from slm.synthesis.result import Synthesis

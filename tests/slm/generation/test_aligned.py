@@ -14,7 +14,7 @@ from slm.generation.aligned import (
     AlignedSpeaking,
     speak_aligned,
 )
-from slm.model.config import GenerationSettings
+from slm.generation.config import GenerationSettings
 from slm.model.speech_lm import SpeechLM
 from slm.text.phone_tokenizer import DURATION_START, PAUSE_ID, PhoneTokenizer, word_units
 

@@ -8,8 +8,9 @@ from slm.data.documents import prefix_tokens
 from slm.data.packed_dataset import PackedRows
 from slm.data.token_store import TokenStore, TokenStoreWriter
 from slm.data.vocabulary import Vocabulary
+from slm.generation.config import GenerationSettings
 from slm.generation.generate import generate
-from slm.model.config import DocumentSettings, GenerationSettings, TrainingSettings
+from slm.model.config import DocumentSettings, TrainingSettings
 from slm.model.speech_lm import SpeechLM
 from slm.text.sentencepiece_tokenizer import TextTokenizer
 from slm.training.module import fit_speech_lm

@@ -13,8 +13,9 @@ from codec import HHCodec
 from codec.audio import write_audio
 from slm.cli.main import main
 from slm.data.vocabulary import Vocabulary
+from slm.generation.config import GenerationSettings
 from slm.model.code_init import place_codes
-from slm.model.config import GenerationSettings, SpeechLMConfig
+from slm.model.config import SpeechLMConfig
 from slm.model.speech_lm import SpeechLM
 from slm.synthesis.long_text import speak_best, speak_long
 from slm.synthesis.synthesizer import Synthesizer
