@@ -80,10 +80,6 @@ ROOMS = {
 # Arrows between rooms that are wrong and wait for a file to be split: none may be added, and one
 # that is gone is taken out here.
 WAITING = {
-    ("slm/data/corpus_index.py", "slm.model.config"),
-    ("slm/data/packed_dataset.py", "slm.model.config"),
-    ("slm/data/packing.py", "slm.model.config"),
-    ("slm/data/provenance.py", "slm.model.config"),
     ("eval/scoring/compare.py", "eval.reporting.line_chart"),
     ("recipes/comparisons/ablate.py", "recipes.generate"),
     ("recipes/comparisons/ablate_table.py", "recipes.evaluate_report"),

@@ -17,10 +17,11 @@ import torch
 from slm.bench.training import utterances
 from slm.data.packed_dataset import PackedBatch, stack_rows
 from slm.data.packing import pack_best_fit
-from slm.model.config import SpeechLMConfig, TrainingSettings
+from slm.model.config import SpeechLMConfig
 from slm.model.speech_lm import SpeechLM
-from slm.training.flops import gradient_norm, training_flops
-from slm.training.optimizers import new_optimizer
+from slm.training.config import TrainingSettings
+from slm.training.flops import training_flops
+from slm.training.optimizers import gradient_norm, new_optimizer
 
 LAYERS = (1, 3)
 
