@@ -77,15 +77,15 @@ def number_by_module(
     """An optimizer's state with parameters numbered as the model lists them.
 
     An optimizer numbers them as its groups do, sharded training as the model does. Loading goes
-    by place in the groups, so that either can continue from the second numbering.
+    by position in the groups, so that either can continue from the second numbering.
 
     Args:
         state: `state_dict()` of the optimizer.
         groups: Its parameter groups, each in the model's order.
         parameters: Of the model.
     """
-    places = {id(parameter): place for place, parameter in enumerate(parameters)}
-    number = [places[id(parameter)] for group in groups for parameter in group["params"]]
+    own = {id(parameter): number for number, parameter in enumerate(parameters)}
+    number = [own[id(parameter)] for group in groups for parameter in group["params"]]
     return {
         **state,
         "state": {number[index]: value for index, value in state["state"].items()},
