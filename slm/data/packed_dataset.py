@@ -7,6 +7,7 @@ continues exactly from one integer, whatever was read before.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -141,9 +142,9 @@ class PackedDataset:
 
     def epoch_batches(self, epoch: int = 0) -> Iterator[PackedBatch]:
         """Batches of one epoch, each document once; the last batch may hold fewer rows."""
-        rows = self._epoch_rows(epoch)
-        for start in range(0, len(rows), self.batch_size):
-            yield self._stack(rows[start : start + self.batch_size])
+        rows = iter(self._epoch_rows(epoch))
+        while batch := list(islice(rows, self.batch_size)):
+            yield self._stack(batch)
 
     def epoch_documents(self, epoch: int = 0) -> Iterator[Document]:
         """Every document of one epoch on its own, in packed order."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, get_type_hints, overload
+from typing import NamedTuple, get_type_hints
 
 import numpy as np
 
@@ -54,8 +54,8 @@ PLAN = np.dtype(
 )
 
 
-class Epoch(Sequence[list[DocumentPlan]]):
-    """The rows of an epoch in the order they are trained on, each the plans of its documents.
+class Epoch:
+    """Rows of an epoch in the order they are trained on, each the plans of its documents.
 
     Args:
         plans: Of all documents, `PLAN` (N,), those of a row beside each other.
@@ -68,19 +68,13 @@ class Epoch(Sequence[list[DocumentPlan]]):
     def __len__(self) -> int:
         return len(self._ends)
 
-    @overload
-    def __getitem__(self, index: int) -> list[DocumentPlan]: ...
+    def __getitem__(self, row: int) -> list[DocumentPlan]:
+        """The documents of a row in [0, R)."""
+        start = self._ends[row - 1] if row else 0
+        return [DocumentPlan(*plan) for plan in self._plans[start : self._ends[row]].tolist()]
 
-    @overload
-    def __getitem__(self, index: slice) -> list[list[DocumentPlan]]: ...
-
-    def __getitem__(self, index: int | slice) -> list[DocumentPlan] | list[list[DocumentPlan]]:
-        """The documents of a row, or of each row of a slice."""
-        if isinstance(index, slice):
-            return [self[each] for each in range(*index.indices(len(self)))]
-        stop = self._ends[index]
-        start = self._ends[index - 1] if index % len(self) else 0
-        return [DocumentPlan(*plan) for plan in self._plans[start:stop].tolist()]
+    def __iter__(self) -> Iterator[list[DocumentPlan]]:
+        return (self[row] for row in range(len(self)))
 
     @property
     def num_tokens(self) -> int:

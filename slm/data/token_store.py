@@ -18,7 +18,7 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from codec.files import read_json
-from codec.json_lines import read_json_lines
+from codec.json_lines import iter_json_lines, read_json_lines
 from slm.storage.sync import local_copy
 
 from .shards import (
@@ -77,16 +77,19 @@ class Rows(Sequence[dict[str, Any]]):
         starts = self._starts_of(shard)
         with open(shard_path(self._folder, shard, ROWS), "rb") as file:
             file.seek(starts[within])
-            return self._parsed(shard, file.read(starts[within + 1] - starts[within]).decode())
+            line = file.read(starts[within + 1] - starts[within])
+        try:
+            return json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"{file.name}: expected a row as JSON ({error})") from error
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Every row in order, a file after the other."""
+        """Every row in order, a shard after the other."""
         for shard in range(len(self._first) - 1):
             count = 0
-            path = shard_path(self._folder, shard, ROWS)
-            with open(path, encoding="utf-8", newline="\n") as file:
-                for count, line in enumerate(file, start=1):  # noqa: B007 - used after the loop
-                    yield self._parsed(shard, line)
+            for _, row in iter_json_lines(shard_path(self._folder, shard, ROWS)):
+                count += 1
+                yield row
             self._check(shard, count)
 
     def locate(self, index: int) -> tuple[int, int]:
@@ -109,13 +112,6 @@ class Rows(Sequence[dict[str, Any]]):
             self._check(shard, len(ends))
             self._line_starts[shard] = np.concatenate([[0], ends]).astype(np.int64)
         return self._line_starts[shard]
-
-    def _parsed(self, shard: int, line: str) -> dict[str, Any]:
-        try:
-            return json.loads(line)
-        except json.JSONDecodeError as error:
-            path = shard_path(self._folder, shard, ROWS)
-            raise ValueError(f"expected a row as JSON in {path}: {error}") from error
 
     def _check(self, shard: int, found: int) -> None:
         expected = self._first[shard + 1] - self._first[shard]
