@@ -1,9 +1,11 @@
-"""A start for the codes of a language model: codes that sound alike begin alike.
+"""Initialisation of the codes of a language model from the codec's codebook.
 
-At random initialisation the model must learn from token statistics alone which of thousands of
-codes are neighbours; hours of speech hold each code a few dozen times. The codec knows already:
-its codebook vectors lie near each other where the sounds do.
+After a random one the model must learn from token statistics alone which of thousands of codes are
+neighbours, and hours of speech hold each code a few dozen times. The codec's vectors of similar
+sounds are near each other already.
 """
+
+from __future__ import annotations
 
 import torch
 from torch import Tensor
@@ -44,6 +46,7 @@ def init_codes_from_codebook(lm: SpeechLM, codebook: Tensor, seed: int = 0) -> N
         table.set_codebook(codebook)
     if code_tables(lm):
         return
+    # One random projection for all codes: near vectors give near rows.
     features = standardised(codebook)
     generator = torch.Generator().manual_seed(seed)
     rows = slice(vocabulary.code_start, vocabulary.code_start + vocabulary.codebook_size)
@@ -51,5 +54,5 @@ def init_codes_from_codebook(lm: SpeechLM, codebook: Tensor, seed: int = 0) -> N
         shape = (features.shape[1], weight.shape[1])
         projection = torch.randn(shape, generator=generator) * features.shape[1] ** -0.5
         own = torch.randn(len(features), weight.shape[1], generator=generator)
-        placed = (1 - _OWN_SHARE**2) ** 0.5 * features @ projection + _OWN_SHARE * own
-        weight[rows] = (_STD * placed).to(weight)
+        start = (1 - _OWN_SHARE**2) ** 0.5 * features @ projection + _OWN_SHARE * own
+        weight[rows] = (_STD * start).to(weight)

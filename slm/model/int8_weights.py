@@ -1,4 +1,6 @@
-"""Small files for models that ship: matrices as int8 with a scale a row, the rest as float16."""
+"""Weights in few bytes for shipped models: int8 matrices with a scale a row, float16 otherwise."""
+
+from __future__ import annotations
 
 from collections.abc import Mapping
 
@@ -37,7 +39,7 @@ def compact_weights(model: nn.Module, precision: str) -> dict[str, Tensor]:
 
 
 def expanded_weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What `compact_weights` gave, int8 matrices as float32 again; others pass as they are."""
+    """Invert `compact_weights`: int8 matrices as float32 again; others pass as they are."""
     return {
         name: value.float() * tensors[name + SCALE].float() if name + SCALE in tensors else value
         for name, value in tensors.items()

@@ -1,4 +1,6 @@
-"""How likely the model finds speech: log-likelihoods in nats, over speech codes only."""
+"""Log-likelihoods of speech under the model, in nats, over speech codes only."""
+
+from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -39,7 +41,7 @@ class Score:
 
 
 def scored_positions(lm: SpeechLM, batch: PackedBatch) -> Tensor:
-    """(B, S) bool: speech codes, that is code tokens with a loss; prompts and the end are out."""
+    """(B, S) bool: code tokens with a loss, so without prompts and the end."""
     return (batch.tokens >= lm.vocabulary.code_start) & (batch.loss_weights > 0)
 
 
@@ -54,23 +56,20 @@ def log_likelihood(
 
     Args:
         lm: The model.
-        documents: In any order.
+        documents: In any order; there is a score for each.
         batch_tokens: Most tokens, padding included, that go through together; 1 scores each alone.
-
-    Returns:
-        One score a document, in order.
 
     Raises:
         ValueError: A document has no speech codes or does not fit the model.
     """
     for document in documents:
         _check(lm, document)
+    # Documents of like length share a batch, so that little is padding.
     order = sorted(range(len(documents)), key=lambda index: len(documents[index].tokens))
     scores: dict[int, Score] = {}
     with _evaluating(lm):
         for group in _groups(order, documents, batch_tokens):
-            made = _scores(lm, [documents[index] for index in group])
-            scores.update(zip(group, made, strict=True))
+            scores.update(zip(group, _scores(lm, [documents[i] for i in group]), strict=True))
     return [scores[index] for index in range(len(documents))]
 
 
