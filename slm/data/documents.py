@@ -48,16 +48,13 @@ def prefix_tokens(
     *,
     speech: Sequence[int] | np.ndarray | None = None,
 ) -> np.ndarray:
-    """A document up to where speech goes on; what generation starts from.
+    """A document up to where speech goes on, (S,) int64; what generation starts from.
 
     Args:
         vocabulary: Token layout.
         text_ids: Ids of the text tokenizer; None for speech-only.
         prompt: Codes of another utterance of the speaker; None for no prompt.
         speech: Codes that generation continues.
-
-    Returns:
-        (S,) int64, S = document_length(...) - 1 with `speech` as its codes.
     """
     parts = _opening(vocabulary, prompt)
     if text_ids is not None:
@@ -109,14 +106,15 @@ def build_interleaved(
 ) -> Document:
     """Text and speech of one utterance taking turns, so that speech can begin before text ends.
 
-    Turns are counted, not aligned to words; the last takes what is left of both.
+    Turns are counted, not aligned to words; the last takes what is left of both. Codes and the end
+    weigh 1 in the loss, markers 0.
 
     Args:
         vocabulary: Token layout.
         codes: Codes of the utterance, (L,).
         text_ids: Its transcript, at least one id.
         every: Text tokens and codes of a turn.
-        text_loss_weight: Weight of text tokens; codes and the end weigh 1, markers 0.
+        text_loss_weight: Weight of text tokens.
     """
     text, speech = vocabulary.text_to_token(text_ids), vocabulary.code_to_token(codes)
     turns = interleaved_turns(len(speech), len(text), every)
@@ -142,17 +140,7 @@ def aligned_prefix(
     lookahead: int,
     prompt: Sequence[int] | np.ndarray | None = None,
 ) -> np.ndarray:
-    """An aligned document before its first duration.
-
-    Args:
-        vocabulary: Token layout.
-        units: (N,) int64 ids as in `PhoneTokenizer`, N >= 1.
-        lookahead: Units ahead of the one whose codes follow, >= 1.
-        prompt: Codes of another utterance of the speaker; None for no prompt.
-
-    Returns:
-        (S,) int64.
-    """
+    """An aligned document before its first duration, (S,) int64; see `build_aligned`."""
     ahead = unit_tokens(vocabulary, units, lookahead)[: lookahead + 1]
     return np.concatenate([*_opening(vocabulary, prompt), [vocabulary.text_id], ahead])
 
@@ -183,7 +171,7 @@ def build_aligned(
         duration_loss_weight: Weight of durations; codes and the end weigh 1.
 
     Raises:
-        ValueError: Counts that are not those of the codes.
+        ValueError: The counts do not sum up to L.
     """
     speech = vocabulary.code_to_token(codes)
     units, counts = alignment

@@ -7,6 +7,7 @@ continues exactly from one integer, whatever was read before.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from .config import DocumentSettings
 from .corpus_index import CorpusIndex
 from .documents import Document, build_aligned, build_document, build_interleaved
 from .packing import DocumentPlan, Epoch, plan_epoch
-from .provenance import alignments_digest, describe_rows
+from .provenance import alignments_digest, store_digest
 from .token_store import TokenStore
 from .vocabulary import Vocabulary
 
@@ -98,19 +99,20 @@ class PackedDataset:
         self._planned: tuple[int, Epoch] | None = None
 
     def __len__(self) -> int:
-        """CorpusIndex that fit a row."""
+        """Items that fit a row."""
         return len(self._index)
 
     def describe(self) -> dict[str, Any]:
-        """Everything that decides the batches (slm/data/provenance.py); JSON-able."""
-        return describe_rows(
-            self._stores,
-            self.settings,
-            alignments=self._alignments,
-            seq_len=self.seq_len,
-            batch_size=self.batch_size,
-            seed=self.seed,
-        )
+        """Everything that decides the batches, by names that a user knows; JSON-able."""
+        documents = {f"documents.{name}": value for name, value in asdict(self.settings).items()}
+        return {
+            "seq_len": self.seq_len,
+            "batch_size": self.batch_size,
+            "seed of the rows": self.seed,
+            "token stores": [store_digest(store) for store in self._stores],
+            "alignments": self._alignments,
+            **documents,
+        }
 
     @property
     def row_counts(self) -> list[int]:

@@ -89,7 +89,7 @@ def plan_epoch(
 
     Args:
         index: Of all items, of which `settings.shares` leaves some out.
-        settings: Chances of prompts, of leaving text out and so on.
+        settings: Of the documents.
         seq_len: Tokens of a row, >= the length of every item's bare document.
         seed: >= 0.
         epoch: >= 0.
@@ -123,12 +123,7 @@ def plan_epoch(
 def pack_best_fit(lengths: Sequence[int] | np.ndarray, seq_len: int) -> list[list[int]]:
     """Best-fit decreasing: each document, longest first, joins the row it leaves least room in.
 
-    Args:
-        lengths: Tokens of each document, at most `seq_len`.
-        seq_len: Tokens of a row.
-
-    Returns:
-        The documents of each row by their numbers.
+    Takes the tokens of each document, at most `seq_len`; gives the numbers of each row's documents.
     """
     lengths = np.asarray(lengths)
     most = len(lengths) + 1  # rows

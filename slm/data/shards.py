@@ -178,10 +178,7 @@ class ShardWriter:
         write_json(paths[MARKER], about, indent=1)
 
     def close(self, num_shards: int) -> None:
-        """Write the header.
-
-        Args:
-            num_shards: Shards 0 to num_shards - 1 make the store.
+        """Write the header of a store of shards 0 to `num_shards` - 1.
 
         Raises:
             ValueError: One of them is not there, or they hold no item at all.

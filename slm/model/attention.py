@@ -142,12 +142,7 @@ def rotary_frequencies(config: SpeechLMConfig) -> Tensor:
 def rotate(heads: Tensor, rotations: Tensor) -> Tensor:
     """Turn neighbouring pairs of values, (2 i, 2 i + 1), by the angles of their positions.
 
-    Args:
-        heads: (B, H, S, D).
-        rotations: Of `RotaryPositions`.
-
-    Returns:
-        (B, H, S, D) in the precision of `heads`; the products are float32.
+    (B, H, S, D) in the precision of `heads`; the products are float32.
     """
     pairs = heads.float().unflatten(-1, (-1, 2))
     if torch.compiler.is_compiling():  # the compiler fuses the real form, and only that
@@ -168,27 +163,18 @@ def repeated_heads(queries: Tensor, keys: Tensor, values: Tensor) -> tuple[Tenso
 
 
 def packed_mask(document_ids: Tensor) -> Tensor:
-    """Block-diagonal causal mask of packed rows.
+    """Block-diagonal causal mask of packed rows, from (B, S) ids that documents share.
 
-    Args:
-        document_ids: (B, S) int64; equal neighbours belong to one document.
-
-    Returns:
-        (B, 1, S, S) bool, True where key and query share a document and the key is not later.
+    (B, 1, S, S) bool, True where key and query share a document and the key is not later.
     """
     same = document_ids[:, None, :, None] == document_ids[:, None, None, :]
     return same & torch.ones_like(same[0, 0]).tril()
 
 
 def cached_mask(positions: Tensor, num_keys: int) -> Tensor:
-    """Causal mask of new tokens over a cache whose slot j holds position j of its row.
+    """Causal mask of new tokens at positions (B, S) over a cache of S' slots, one a position.
 
-    Args:
-        positions: (B, S) int64, position of each new token in its row.
-        num_keys: S', slots attended to.
-
-    Returns:
-        (B, 1, S, S') bool. Slots past a row's own length hold leftovers, and are never seen.
+    (B, 1, S, S') bool. Slots past a row's own length hold leftovers, and are masked.
     """
     slots = torch.arange(num_keys, device=positions.device)
     return slots[None, None, None, :] <= positions[:, None, :, None]

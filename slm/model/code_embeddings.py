@@ -85,11 +85,11 @@ def standardised(codebook: Tensor) -> Tensor:
 def add_code_tables(
     embedding: nn.Module, head: nn.Module, *, codebook: tuple[int, int], hidden: int, std: float
 ) -> None:
-    """Make the codes' rows of both weights those of a `CodeTable` each.
+    """Make the codes' rows of the `weight` (V, D) of both modules those of a `CodeTable` each.
 
     Args:
-        embedding: With a `weight` (V, D).
-        head: With a `weight` (V, D).
+        embedding: Of the tokens.
+        head: Of the logits.
         codebook: Codes, and numbers in the vector of each.
         hidden: Units of each network.
         std: Of the rows at the start.

@@ -19,7 +19,7 @@ _OWN_SHARE = 0.1  # of a code's start that is its own, so that no two codes star
 
 @torch.no_grad()
 def init_codes_from_codebook(lm: SpeechLM, codebook: Tensor, seed: int = 0) -> None:
-    """Set the embeddings and head rows of the codes from the codec's codebook.
+    """Set the embeddings and head rows of the codes from the codec's codebook, in place.
 
     Every code becomes a fixed random projection of its vector and of the vector's squared norm,
     scaled as the model's own initialisation. With the norm among the features the head can express
@@ -27,13 +27,12 @@ def init_codes_from_codebook(lm: SpeechLM, codebook: Tensor, seed: int = 0) -> N
     tables, they get the vectors instead.
 
     Args:
-        lm: Changed in place; its text pieces and specials stay as they are.
+        lm: Its text pieces and specials stay as they are.
         codebook: (C, D') float, one vector a code of the vocabulary.
         seed: Of the projections.
 
     Raises:
-        ValueError: The codebook has another number of codes than the vocabulary, or values that
-            are not finite.
+        ValueError: The codebook has another number of codes than the vocabulary, or is not finite.
     """
     vocabulary = lm.vocabulary
     if codebook.ndim != 2 or len(codebook) != vocabulary.codebook_size:

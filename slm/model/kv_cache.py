@@ -51,10 +51,7 @@ class KVCache:
         return self._keys.shape[3]
 
     def at(self, positions: Tensor) -> None:
-        """Set the positions of the next forward pass's tokens.
-
-        Args:
-            positions: (B, S) int64 in [0, max_len).
+        """Set the positions (B, S), int64 in [0, max_len), of the next forward pass's tokens.
 
         Raises:
             ValueError: The batch differs from the cache's or a position lies outside it.
@@ -69,15 +66,9 @@ class KVCache:
         self.num_keys = max(self.num_keys, last + 1)
 
     def update(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Store new keys and values of a layer at the positions of `at`.
+        """Store new keys and values (B, H', S, D) of a layer at the positions of `at`.
 
-        Args:
-            layer: Index of the attention layer.
-            keys: (B, H', S, D).
-            values: (B, H', S, D).
-
-        Returns:
-            All keys and values of the slots in use, (B, H', num_keys, D) each.
+        All keys and values of the slots in use are returned, (B, H', num_keys, D) each.
         """
         index = self._positions[:, None, :, None].expand_as(keys)
         self._keys[layer].scatter_(2, index, keys.to(self._keys.dtype))

@@ -26,15 +26,12 @@ _SMALLEST_EPS = 1e-12
 def export_llama(lm: SpeechLM, folder: Path | str) -> Path:
     """Write the model as `LlamaForCausalLM` (`Qwen3ForCausalLM` with QK norm) of `transformers`.
 
-    Token ids stay as they are: text pieces and codes as in the vocabulary, which is stored
-    beside as `vocabulary.json`. Code tables become the weights they make.
+    Token ids stay as they are: text pieces and codes as in the vocabulary, which is stored beside
+    as `vocabulary.json`. Code tables become the weights they make.
 
     Args:
         lm: The model, which stays as it is.
-        folder: Gets config.json, vocabulary.json and model.safetensors, the last one last.
-
-    Returns:
-        The folder.
+        folder: Gets config.json, vocabulary.json and, last, model.safetensors; returned.
 
     Raises:
         ValueError: With QK norm, gains that differ between heads or biases that are not zero,

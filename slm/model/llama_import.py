@@ -70,7 +70,7 @@ def import_llama(
     text_rows: Sequence[Sequence[int]] | None = None,
     seed: int = 0,
 ) -> SpeechLM:
-    """Give a speech LM of `llama_sizes` the weights of a text LM, its vocabulary extended.
+    """Give a speech LM of `llama_sizes` the weights of a text LM, in place; returns the speech LM.
 
     Text piece i starts as the mean of the text LM's rows `text_rows[i]`. Markers and codes start
     as the mean of all its rows with a little of their spread, so that no new token is likelier
@@ -82,9 +82,6 @@ def import_llama(
         text_rows: The text LM's token ids of each of our text pieces; piece i is its token i when
             None, which needs the text LM's own tokenizer as ours.
         seed: Of the new rows.
-
-    Returns:
-        `lm`.
 
     Raises:
         ValueError: Sizes, pieces or tensors do not fit, or the model has code tables, whose rows
@@ -125,15 +122,13 @@ def import_llama(
 
 
 def rows_of_pieces(tokenizer: TextTokenizer, folder: Path | str) -> list[list[int]] | None:
-    """The text LM's token ids of each of our pieces, for `import_llama`.
+    """The text LM's token ids of each of our pieces, for `import_llama`; token 0 where it has none.
+
+    None when the two tokenizers are one, so that ids agree.
 
     Args:
         tokenizer: Ours.
         folder: Of the text LM, with its tokenizer.model (SentencePiece) or tokenizer.json.
-
-    Returns:
-        None when the two tokenizers are one, so that ids agree; else ids of every piece, its token
-        0 for a piece without any.
 
     Raises:
         ValueError: The folder holds no tokenizer.

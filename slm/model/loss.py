@@ -22,16 +22,13 @@ CHUNK = 4096  # tokens whose logits are held at once
 
 
 def token_nll(hidden: Tensor, weight: Tensor, targets: Tensor, chunk: int = CHUNK) -> Tensor:
-    """Negative log-likelihood of each target.
+    """Negative log-likelihood of each target, (N,) float32, nats.
 
     Args:
         hidden: (N, D), any float precision; products run in autocast's precision where it is on.
         weight: (V, D) of the head.
         targets: (N,) int64 in [0, V).
         chunk: Tokens whose logits are held at once.
-
-    Returns:
-        (N,) float32, nats.
     """
     nll = _TokenNLL.apply(hidden, weight, targets, chunk)
     assert isinstance(nll, Tensor)

@@ -63,16 +63,13 @@ class SpeechLM(nn.Module):
     def forward(
         self, tokens: Tensor, positions: Tensor | None = None, document_ids: Tensor | None = None
     ) -> Tensor:
-        """Logits of the token after each token.
+        """Logits (B, S, V) of the token after each token; padding on the right changes none.
 
         Args:
             tokens: (B, S) int64.
             positions: (B, S) int64, of each token within its document; 0 .. S - 1 when None.
             document_ids: (B, S) int64; tokens attend within their document only. One document a
                 row when None.
-
-        Returns:
-            (B, S, V); padding on the right changes nothing before it.
         """
         return self.head(self.hidden(tokens, positions, document_ids))
 
@@ -94,15 +91,12 @@ class SpeechLM(nn.Module):
         self.compiled = torch.compile(self._decode, dynamic=False, backend=backend)
 
     def step(self, tokens: Tensor, positions: Tensor, cache: KVCache) -> Tensor:
-        """Final hidden states of new tokens that follow what `cache` holds, which they join.
+        """Final hidden states (B, S, D) of new tokens, which join those that `cache` holds.
 
         Args:
             tokens: (B, S) int64, one or more new tokens a row.
             positions: (B, S) int64, of each in its row; rows may differ.
             cache: Of batch size B.
-
-        Returns:
-            (B, S, D).
         """
         cache.at(positions)
         mask = cached_mask(positions, cache.num_keys)
@@ -131,15 +125,9 @@ class SpeechLM(nn.Module):
     ) -> Tensor:
         """Negative log-likelihood of the selected tokens given what comes before them.
 
-        Args:
-            tokens: (B, S) int64.
-            selected: (B, S) bool; not the first token of a document, which nothing in its own
-                document predicts.
-            positions: As in `forward`.
-            document_ids: As in `forward`.
-
-        Returns:
-            (N,) float32 nats, in row-major order of `selected`, whatever the autocast.
+        (N,) float32 nats, in row-major order of `selected`, whatever the autocast. Arguments are as
+        in `forward`, and `selected` (B, S) bool, without the first token of any document, which
+        nothing in its own document predicts.
         """
         # The state after token i predicts token i + 1.
         hidden = self.hidden(tokens, positions, document_ids)[:, :-1]
@@ -194,13 +182,12 @@ class SpeechLM(nn.Module):
     def from_pretrained(cls, path_or_repo: Path | str, *, fold: bool = True) -> SpeechLM:
         """Load a model from a folder of `save_pretrained`, from the package or from a hub.
 
+        It comes in eval mode, in fp32, on the CPU.
+
         Args:
             path_or_repo: See `pretrained_folder`.
             fold: Replace code tables by the weights they make, for speed; False to save the model
                 again as small as it was.
-
-        Returns:
-            The model in eval mode, in fp32, on the CPU.
 
         Raises:
             ValueError: A file is missing or does not fit the config.

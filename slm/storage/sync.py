@@ -82,15 +82,15 @@ def push(
 ) -> Transfer:
     """Put the files of `folder` to `url`; readers see the old or the new ones, never a mixture.
 
-    Files that are only there stay there.
+    Files that are only there stay there; unfinished ones are left out: those that begin with a dot
+    or end in .partial, .tmp or .part.
 
     Args:
-        folder: Its files at any depth, but for those that begin with a dot or end in .partial,
-            .tmp or .part: they are not finished.
+        folder: Its files at any depth.
         url: Of the folder there.
         skip: Patterns of paths to leave out, such as "prepare/*".
-        known: What was pushed before by this process, by path: then files whose size and time have
-            not changed are not read again. Updated.
+        known: Files pushed before by this process, by path: those whose size and time have not
+            changed are not read again. Updated.
         progress: Show a bar on stderr.
 
     Raises:
@@ -124,10 +124,7 @@ def push(
 def pull(url: str, folder: Path, *, progress: bool = True) -> Transfer:
     """Make `folder` hold what `url` does; other files of it are left alone.
 
-    Args:
-        url: Of a folder that `push` put there.
-        folder: Made when missing. Every file appears only when it is whole and checked.
-        progress: Show a bar on stderr.
+    Every file appears only when it is whole and checked.
 
     Raises:
         StorageError: The URL cannot be reached, has no index, or a file is not what it lists.

@@ -34,18 +34,14 @@ def describe_model(config: SpeechLMConfig) -> dict[str, Any]:
 
 
 def describe_stream(rows: dict[str, Any], settings: TrainingSettings) -> dict[str, Any]:
-    """`describe_rows` with what decides the batches of a step and its random numbers."""
+    """`PackedDataset.describe` with what decides the batches of a step and its random numbers."""
     return {**rows, "accumulate": settings.accumulate, "seed of the training": settings.seed}
 
 
 def check_stream(path: Path, saved: dict[str, Any] | None, expected: dict[str, Any]) -> None:
-    """Compare a run's stream with that of the checkpoint it continues.
+    """Compare the stream of a run with that of the checkpoint at `path`, which it continues.
 
-    Args:
-        path: Of the checkpoint.
-        saved: Its description; None where it is older than such descriptions: then a warning is
-            all.
-        expected: `describe_stream` of the run.
+    A checkpoint older than such descriptions has none: then a warning is all.
 
     Raises:
         ValueError: They differ; every difference is named.
@@ -78,11 +74,6 @@ def number_by_module(
 
     An optimizer numbers them as its groups do, sharded training as the model does. Loading goes
     by position in the groups, so that either can continue from the second numbering.
-
-    Args:
-        state: `state_dict()` of the optimizer.
-        groups: Its parameter groups, each in the model's order.
-        parameters: Of the model.
     """
     own = {id(parameter): number for number, parameter in enumerate(parameters)}
     number = [own[id(parameter)] for group in groups for parameter in group["params"]]
@@ -108,11 +99,7 @@ def set_batches_read(checkpoint: dict[str, Any], per_step: int) -> None:
 
 
 def checkpoint_to_resume(folder: Path, resume_from: Path | None) -> Path | None:
-    """The checkpoint that a run continues: its own, else `resume_from`, else None.
-
-    Args:
-        folder: Of the run.
-        resume_from: Where the run begins when it has no checkpoint of its own; must be there.
+    """The checkpoint that a run continues: its folder's, else `resume_from`, else None.
 
     Raises:
         ValueError: `resume_from` is no file, or the folder's metrics have steps and there is no
@@ -138,13 +125,7 @@ def checkpoint_to_resume(folder: Path, resume_from: Path | None) -> Path | None:
 def resume_point(
     path: Path | None, lm: SpeechLM, stream: dict[str, Any], max_steps: int
 ) -> tuple[int, list[int]]:
-    """Optimizer steps a checkpoint has made, and rows of the epochs it had planned.
-
-    Args:
-        path: Of the checkpoint; None gives (0, []).
-        lm: The model to be trained.
-        stream: `describe_stream` of the run.
-        max_steps: Of the run.
+    """Steps a checkpoint has made, and rows of the epochs it had planned; (0, []) without one.
 
     Raises:
         ValueError: It is of another model, codec, token layout or stream of batches, lacks its
