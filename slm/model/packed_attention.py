@@ -150,8 +150,8 @@ def _varlen(
     kv_heads, batch = keys.shape[1], len(queries)
     grouped = (grouped_heads(queries, kv_heads), keys, values)
     flat = [heads.transpose(1, 2).flatten(0, 1) for heads in grouped]  # (B S, H, D)
-    options = {"window_size": (-1, 0)}  # everything before, nothing after
-    options["enable_gqa"] = queries.shape[1] != kv_heads
+    options: dict[str, Any] = {"enable_gqa": queries.shape[1] != kv_heads}
+    options["window_size"] = (-1, 0)  # everything before, nothing after
     attended = kernel(*flat, starts, starts, longest, longest, **options)
     attended = attended.unflatten(0, (batch, -1)).transpose(1, 2)  # (B, H, S, D)
     return ungrouped_heads(attended, kv_heads)

@@ -22,7 +22,7 @@ from .int8_weights import expanded_weights
 from .kv_cache import KVCache
 from .loss import mean_nll, token_nll
 from .packed_attention import packed_attention
-from .transformer import Transformer
+from .transformer import Branch, Transformer
 
 # Models that come with the package, by name.
 BUNDLED = Path(__file__).resolve().parent.parent / "pretrained"
@@ -210,13 +210,13 @@ class SpeechLM(nn.Module):
         return model.eval()
 
     @property
-    def blocks(self) -> list[nn.Module]:
+    def blocks(self) -> list[Branch]:
         """Attention and feed-forward branches in their order."""
-        return list(self.decoder.layers)
+        return self.decoder.branches
 
     def recompute_activations(self, wanted: bool = True) -> None:
         """Switch activation checkpointing on or off, see `slm.model.transformer.Branch`."""
-        for block in self.decoder.layers:
+        for block in self.blocks:
             block.recompute = wanted
 
     def _decode(self, tokens: Tensor, positions: Tensor, context: AttentionContext) -> Tensor:
