@@ -5,7 +5,7 @@
 Each phase leaves its checkpoint and metrics.jsonl in run/train_codec/<phase>; a phase that was
 cut off goes on from its last checkpoint. Without phases the codec of `codec.start` is taken as it
 is, so that a language model of its codes can be trained alone. Several devices share the crops of
-every step (docs/training_at_scale.md).
+every step (docs/guides/training_at_scale.md).
 """
 
 from __future__ import annotations
