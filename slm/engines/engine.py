@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from slm.model.config import GenerationSettings
 from slm.model.kv_cache import KVCache
 from slm.model.speech_lm import SpeechLM
 
@@ -47,41 +46,51 @@ class Steps(Protocol):
         ...
 
 
-def open_steps(lm: SpeechLM, settings: GenerationSettings, rows: int, longest: int) -> Steps:
-    """The steps that `settings` ask for, with no rows yet.
+def open_steps(
+    lm: SpeechLM,
+    rows: int,
+    longest: int,
+    *,
+    engine: str = "auto",
+    weights: str = "exact",
+    use_cache: bool = True,
+) -> Steps:
+    """The steps of an engine, with no rows yet.
 
     Args:
         lm: In eval mode.
-        settings: Of them `use_cache`, `weights` and `engine`.
         rows: Most rows at a time.
         longest: Most tokens of a row.
+        engine: "auto", "native", "graphs" or "torch"; see `GenerationSettings`.
+        weights: "exact", "bf16" or "int8".
+        use_cache: Keep keys and values between steps.
 
     Raises:
         ValueError: Rounded weights or an engine that this model or machine does not have.
     """
-    engine, device = settings.engine, lm.head.weight.device
-    if not settings.use_cache:
+    device = lm.head.weight.device
+    if not use_cache:
         return WholeSteps(lm)
     if not fits(lm):
-        if settings.weights != "exact" or engine not in ("auto", "torch"):
+        if weights != "exact" or engine not in ("auto", "torch"):
             raise ValueError(
                 "expected exact weights and engine auto or torch for a decoder of other parts than "
-                f"slm.model's, got {settings.weights!r} and {engine!r}"
+                f"slm.model's, got {weights!r} and {engine!r}"
             )
         return CachedSteps(lm, longest)
     if engine == "auto":
         engine = best_engine(lm)
     if engine == "native":
-        decoder = kept_decoder(lm, settings.weights, NativeDecoder)
+        decoder = kept_decoder(lm, weights, NativeDecoder)
         return NativeSteps(decoder, rows, longest)
-    fused = kept_decoder(lm, settings.weights, FusedDecoder)
+    fused = kept_decoder(lm, weights, FusedDecoder)
     if engine == "graphs":
         return GraphSteps(fused, rows, longest, device)
     return FusedSteps(fused, rows, longest, device)
 
 
 def best_engine(lm: SpeechLM) -> str:
-    """The fastest engine that a model has on this machine, one of `slm.model.config.ENGINES`."""
+    """The fastest engine that a model has on this machine, by its name."""
     if lm.head.weight.device.type == "cuda":
         return "graphs"
     return "native" if can_run(lm) and is_available() else "torch"

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from slm.data.documents import aligned_prefix, unit_tokens
 from slm.engines.engine import open_steps
-from slm.model.config import GenerationSettings
 from slm.model.speech_lm import SpeechLM
 from slm.text.phone_tokenizer import (
     DURATION_START,
@@ -24,6 +23,7 @@ from slm.text.phone_tokenizer import (
     is_word_start,
 )
 
+from .config import GenerationSettings
 from .generate import Generation
 from .sampling import choose
 
@@ -98,7 +98,14 @@ class AlignedSpeaking:
         _check(lm, self._settings, self._duration_settings)
         self._rows = self._active = [_open(lm, request) for request in requests]
         room = min(max(row.most_tokens() for row in self._rows), lm.config.max_seq_len)
-        self._steps = open_steps(lm, self._settings, len(self._rows), room)
+        self._steps = open_steps(
+            lm,
+            len(self._rows),
+            room,
+            engine=self._settings.engine,
+            weights=self._settings.weights,
+            use_cache=self._settings.use_cache,
+        )
         start = lm.vocabulary.text_start + DURATION_START
         self._durations = range(start, start + MAX_DURATION + 1)
         self._codes = range(lm.vocabulary.code_start, lm.vocabulary.vocab_size)

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from slm.engines.engine import open_steps
 from slm.engines.merged_weights import spoken_outputs
-from slm.model.config import GenerationSettings
 from slm.model.speech_lm import SpeechLM
 
+from .config import GenerationSettings
 from .sampling import choose, guide
 from .stopping import StopRules
 
@@ -122,7 +122,14 @@ class Speaking:
         self._places = min(len(self._rows), max_rows or len(self._rows))
         most = self._places * (2 if self._guided else 1)
         longest = max((row.longest for row in self._rows), default=0)
-        self._steps = open_steps(lm, self._settings, most, longest)
+        self._steps = open_steps(
+            lm,
+            most,
+            longest,
+            engine=self._settings.engine,
+            weights=self._settings.weights,
+            use_cache=self._settings.use_cache,
+        )
         self._outputs = spoken_outputs(lm)
         self._start = lm.vocabulary.code_start
         self._device = lm.head.weight.device

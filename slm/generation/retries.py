@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from slm.model.config import GenerationSettings
 from slm.model.speech_lm import SpeechLM
 
+from .config import GenerationSettings
 from .generate import Generation, generate
 from .stopping import StopRules
 

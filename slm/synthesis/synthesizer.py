@@ -13,10 +13,10 @@ from codec import HHCodec, StreamDecoder
 from codec.audio import read_audio
 from slm.data.documents import build_document
 from slm.generation.aligned import AlignedSpeaking, speak_aligned
+from slm.generation.config import GenerationSettings
 from slm.generation.generate import Speaking
 from slm.generation.retries import Attempts, Request, check_attempts, generate_until_ended
 from slm.generation.stopping import StopRules, silence_codes
-from slm.model.config import GenerationSettings
 from slm.model.likelihood import Score, log_likelihood
 from slm.model.speech_lm import SpeechLM, pretrained_folder
 from slm.text.tokenizer import Tokenizer, load_tokenizer
@@ -152,7 +152,7 @@ class Synthesizer:
         check_attempts(max_attempts)
         if max_rows < 1:
             raise ValueError(f"expected max_rows >= 1, got {max_rows}")
-        settings = settings or self.lm.config.sampling
+        settings = settings or GenerationSettings.for_model(self.lm.config)
         count = len(texts)
         nothing = [None] * count
         columns = (
@@ -212,7 +212,7 @@ class Synthesizer:
             (`codec.StreamDecoder`).
         """
         speaking: BeingSpoken
-        settings = settings or self.lm.config.sampling
+        settings = settings or GenerationSettings.for_model(self.lm.config)
         given, row = NOTHING, Row(text, prompt, prompt_text, voice)
         if self.lm.config.is_aligned:
             speaking = AlignedSpeaking(self.lm, [self.starts.of_aligned(row, seed)], settings)

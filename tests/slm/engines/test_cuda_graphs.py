@@ -6,8 +6,8 @@ import torch
 from slm.engines.cuda_graphs import GraphSteps
 from slm.engines.merged import FusedDecoder
 from slm.engines.merged_weights import spoken_outputs
+from slm.generation.config import GenerationSettings
 from slm.generation.generate import generate
-from slm.model.config import GenerationSettings
 from slm.model.speech_lm import SpeechLM
 
 

@@ -7,8 +7,8 @@ import torch
 from slm.engines.merged_weights import Outputs, spoken_outputs
 from slm.engines.native import NativeDecoder, NativeSteps, can_run
 from slm.engines.native_build import is_available
+from slm.generation.config import GenerationSettings
 from slm.generation.generate import generate
-from slm.model.config import GenerationSettings
 from slm.model.speech_lm import SpeechLM
 
 pytestmark = pytest.mark.skipif(not is_available(), reason="no C++ compiler")

@@ -8,8 +8,8 @@ import torch
 
 from slm.engines import native_build
 from slm.engines.engine import best_engine
+from slm.generation.config import GenerationSettings
 from slm.generation.generate import generate
-from slm.model.config import GenerationSettings
 from slm.model.speech_lm import SpeechLM
 
 needs_compiler = pytest.mark.skipif(native_build.compiler() is None, reason="no C++ compiler")

@@ -12,9 +12,9 @@ from slm.engines.fused import FusedSteps
 from slm.engines.merged import FusedDecoder
 from slm.engines.merged_weights import Outputs
 from slm.engines.native import NativeDecoder, NativeSteps
+from slm.generation.config import GenerationSettings
 from slm.generation.generate import Generation, generate
 from slm.generation.stopping import StopRules
-from slm.model.config import GenerationSettings
 from slm.model.speech_lm import SpeechLM
 
 pytestmark = pytest.mark.usefixtures("engine")

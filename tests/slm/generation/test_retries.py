@@ -4,9 +4,9 @@ import pytest
 import torch
 
 import slm.generation.retries
+from slm.generation.config import GenerationSettings
 from slm.generation.generate import Generation
 from slm.generation.retries import Request, derived_seed, generate_until_ended
-from slm.model.config import GenerationSettings
 from slm.model.speech_lm import SpeechLM
 
 

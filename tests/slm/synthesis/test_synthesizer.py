@@ -9,8 +9,8 @@ import torch
 from codec import HHCodec
 from codec.audio import read_audio
 from slm.data.vocabulary import Vocabulary
+from slm.generation.config import GenerationSettings
 from slm.generation.stopping import StopRules
-from slm.model.config import GenerationSettings
 from slm.model.speech_lm import SpeechLM
 from slm.synthesis.synthesizer import Synthesizer
 from slm.text.sentencepiece_tokenizer import TextTokenizer
