@@ -19,8 +19,8 @@ class WeightAverage:
     to `decay`, so that the first weights, which training leaves quickly, do not linger.
 
     Args:
-        codec: whose parameters are tracked, those that require a gradient now.
-        decay: in [0, 1), a step.
+        codec: Its parameters that require a gradient now are tracked.
+        decay: Of a step, in [0, 1).
     """
 
     def __init__(self, codec: HHCodec, decay: float) -> None:
@@ -34,22 +34,23 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, codec: HHCodec) -> None:
-        """Take in the weights after a step."""
+        """Average the weights after a step."""
         self.steps += 1
+        # rises from 0.1 at the first step
         decay = min(self.decay, self.steps / (9.0 + self.steps))
         for name, value in self._tracked(codec):
             self._averages[name] = self._averages[name].to(value.device).lerp_(value, 1.0 - decay)
 
     @torch.no_grad()
     def restart(self, codec: HHCodec, prefix: str) -> None:
-        """Forget the averages below `prefix`: those weights were set anew, not trained."""
+        """Set averages below `prefix` to the weights: those were set anew, not trained."""
         for name, value in self._tracked(codec):
             if name.startswith(prefix):
                 self._averages[name] = value.detach().clone()
 
     @contextmanager
     def applied(self, codec: HHCodec) -> Iterator[None]:
-        """The codec with averaged weights, its own put back afterwards."""
+        """Give the codec its averaged weights within a block, and its own afterwards."""
         own = {name: value.detach().clone() for name, value in self._tracked(codec)}
         self.copy_to(codec)
         try:
@@ -66,10 +67,10 @@ class WeightAverage:
         return {"steps": self.steps, **{f"average.{k}": v for k, v in self._averages.items()}}
 
     def load_state_dict(self, state: dict[str, Tensor | int]) -> None:
-        """Take up a checkpoint's averages.
+        """Restore a checkpoint's averages.
 
         Raises:
-            ValueError: they are of other parameters than those tracked.
+            ValueError: They are of other parameters than those tracked.
         """
         averages = averages_of(state)
         if averages.keys() != self._averages.keys():
@@ -87,7 +88,7 @@ class WeightAverage:
 
 
 def averages_of(state: dict[str, Tensor | int]) -> dict[str, Tensor]:
-    """The averaged weights in `WeightAverage.state_dict`'s answer, by parameter name."""
+    """The averaged weights in a `WeightAverage.state_dict`, by parameter name."""
     prefix = "average."
     return {
         name.removeprefix(prefix): value
@@ -97,7 +98,7 @@ def averages_of(state: dict[str, Tensor | int]) -> dict[str, Tensor]:
 
 
 def load_averages(codec: HHCodec, state: dict[str, Tensor | int], parts: tuple[str, ...]) -> None:
-    """Give some parts of a codec the averaged weights of `WeightAverage.state_dict`'s answer."""
+    """Give some parts of a codec the averaged weights in a `WeightAverage.state_dict`."""
     averages = averages_of(state)
     _copy({k: v for k, v in averages.items() if k.split(".")[0] in parts}, codec)
 

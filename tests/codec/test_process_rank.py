@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 
 import pytest
-
 from codec.parallel import process_rank
 
 LAUNCHER_NAMES = (
