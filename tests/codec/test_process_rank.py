@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from codec.parallel import process_rank
+
+from codec.distributed import process_rank
 
 LAUNCHER_NAMES = (
     *("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "NODE_RANK"),
