@@ -46,7 +46,7 @@ def test_a_flag_the_compiler_does_not_know_is_done_without(
 ) -> None:
     real = native_build.compiler()
     refusing = tmp_path / "old-c++"
-    fake_compiler(refusing, f'case "$*" in *openmp*|*native*) exit 1;; esac\nexec {real} "$@"')
+    fake_compiler(refusing, f'case "$*" in *openmp*|*=native*) exit 1;; esac\nexec {real} "$@"')
     monkeypatch.setenv("CXX", str(refusing))
     assert native_build.is_available()
 
