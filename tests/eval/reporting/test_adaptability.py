@@ -74,7 +74,7 @@ def test_curves_are_drawn_without_any_quality(run: Path) -> None:
 
 
 def test_a_folder_that_is_no_comparison_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"expected a folder of recipes\.adapt"):
+    with pytest.raises(ValueError, match=r"expected a folder of recipes\.comparisons\.adapt"):
         read_results(tmp_path)
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(ValueError, match="at least one finished tokenizer"):
