@@ -15,8 +15,9 @@ from slm.engines.native_build import is_available
 from slm.generation.config import ENGINES, GenerationSettings
 from slm.generation.generate import TokenRequest, generate
 from slm.model.config import SpeechLMConfig
-from slm.model.llama import export_llama
-from slm.model.speech_lm import SpeechLM, new_decoder
+from slm.model.llama_export import export_llama
+from slm.model.speech_lm import SpeechLM
+from slm.model.transformer import library_decoder
 
 # Llama-like proportions, four query heads a key head. Parameters with 512 pieces and 8192 codes.
 SIZES: dict[str, dict[str, Any]] = {
@@ -72,7 +73,7 @@ def stock_twin(lm: SpeechLM) -> AutoregressiveWrapper:
     net = TransformerWrapper(
         num_tokens=lm.vocabulary.vocab_size,
         max_seq_len=lm.config.max_seq_len,
-        attn_layers=new_decoder(lm.config),
+        attn_layers=library_decoder(lm.config),
         use_abs_pos_emb=False,
     )
     net.attn_layers.load_state_dict(lm.decoder.state_dict())

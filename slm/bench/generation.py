@@ -15,10 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from codec.bench.memory import process_peak_memory
 from slm.engines.engine import Engine, open_engine
 from slm.engines.merged_weights import Outputs, speech_outputs
 from slm.model.speech_lm import SpeechLM
-from slm.training.flops import process_peak_memory, wait_for_device
+from slm.training.flops import wait_for_device
 
 from .contestants import OTHERS, contestant, engines, names, prompt_tokens, random_lm
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from slm.text.phone_tokenizer import MAX_DURATION, PAUSE, PAUSE_ID, spoken_items, word_units
+from slm.text.phone_tokenizer import MAX_DURATION, PAUSE, PAUSE_ID, word_units, words_and_pauses
 
 
 class Unit(NamedTuple):
@@ -18,7 +18,7 @@ class Unit(NamedTuple):
     end: float
 
 
-class Spoken(NamedTuple):
+class Alignment(NamedTuple):
     """An utterance as a language model of aligned speech reads it.
 
     Attributes:
@@ -40,13 +40,13 @@ def aligned_units(
 
     Args:
         text: As it was aligned.
-        words: Each word of `spoken_items(text)` with its phones, their starts and ends, s.
+        words: Each word of `words_and_pauses(text)` with its phones, their starts and ends, s.
         duration: Of the utterance, s.
 
     Raises:
         ValueError: The words are not those of the text, or times that do not grow.
     """
-    items = spoken_items(text)
+    items = words_and_pauses(text)
     expected = [item for item in items if item != PAUSE]
     if [word for word, _ in words] != expected:
         raise ValueError(f"expected the words {expected}, got {[word for word, _ in words]}")
@@ -72,7 +72,9 @@ def aligned_units(
     return units
 
 
-def spoken(units: Sequence[Unit], num_codes: int, frame_rate: float, shift: float = 0.0) -> Spoken:
+def align_codes(
+    units: Sequence[Unit], num_codes: int, frame_rate: float, shift: float = 0.0
+) -> Alignment:
     """Give every code to the unit in which its middle lies; a short unit may get none.
 
     Units longer than `MAX_DURATION` codes become several of the same.
@@ -98,7 +100,7 @@ def spoken(units: Sequence[Unit], num_codes: int, frame_rate: float, shift: floa
             ids, parts, count = [*ids, unit.unit], [*parts, MAX_DURATION], count - MAX_DURATION
         ids.append(unit.unit)
         parts.append(count)
-    return Spoken(np.array(ids), np.array(parts))
+    return Alignment(np.array(ids), np.array(parts))
 
 
 def write_alignments(path: Path, units: Iterable[tuple[str, Sequence[Unit]]]) -> None:

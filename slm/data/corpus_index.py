@@ -12,17 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from slm.model.config import DocumentSettings
 from slm.text.tokenizer import Tokenizer
 
-from .alignment import Spoken
+from .alignment import Alignment
+from .config import DocumentSettings
 from .documents import aligned_length, document_length
 from .token_store import TokenStore
 
 NONE = -1  # no text, no alignment, no speaker, no other utterance
 
 
-class Items:
+class CorpusIndex:
     """The rows of some stores that fit a row of training, numbered from 0 in their order.
 
     Args:
@@ -53,7 +53,7 @@ class Items:
         *,
         longest: int,
         text_size: int,
-        alignments: Mapping[str, Spoken] | None = None,
+        alignments: Mapping[str, Alignment] | None = None,
     ) -> None:
         self._stores = list(stores)
         self._first = [0, *accumulate(map(len, stores))]
@@ -111,7 +111,7 @@ class Items:
         end = self._text_ends[item]
         return self._texts[end - count : end]
 
-    def spoken(self, item: int) -> Spoken:
+    def spoken(self, item: int) -> Alignment:
         """The alignment of an item that has one."""
         return self._spoken[int(self._rows[item])]
 
@@ -211,14 +211,14 @@ class _Fields:
         tokenizer: Tokenizer,
         settings: DocumentSettings,
         text_size: int,
-        alignments: Mapping[str, Spoken] | None,
+        alignments: Mapping[str, Alignment] | None,
     ) -> None:
         self._tokenizer, self._alignments = tokenizer, alignments
         self._count, self._with_sources = 0, bool(settings.shares)
         self.speakers: dict[str, int] = {}
         self.sources: dict[str, int] = {}
         self.base_ids: dict[int, str] = {}
-        self.spoken: dict[int, Spoken] = {}
+        self.spoken: dict[int, Alignment] = {}
         self.num_text, self.num_units = array("i"), array("i")
         self.speaker, self.source = array("i"), array("i")
         self.text_ids = array("H" if text_size <= 65536 else "i")

@@ -24,7 +24,7 @@ import numpy as np
 
 from slm.text.phone_tokenizer import DURATION_START
 
-from .alignment import Spoken
+from .alignment import Alignment
 from .vocabulary import Vocabulary
 
 
@@ -176,7 +176,7 @@ def unit_tokens(vocabulary: Vocabulary, units: np.ndarray, lookahead: int) -> np
 def build_aligned(
     vocabulary: Vocabulary,
     codes: Sequence[int] | np.ndarray,
-    spoken: Spoken,
+    spoken: Alignment,
     *,
     lookahead: int,
     prompt: Sequence[int] | np.ndarray | None = None,

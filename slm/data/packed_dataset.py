@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slm.model.config import DocumentSettings
 from slm.text.tokenizer import Tokenizer
 
-from .alignment import Spoken
-from .corpus_index import Items
+from .alignment import Alignment
+from .config import DocumentSettings
+from .corpus_index import CorpusIndex
 from .documents import Document, build_aligned, build_document, build_interleaved
 from .packing import DocumentPlan, Epoch, plan_epoch
 from .provenance import alignments_digest, describe_rows
@@ -41,7 +41,7 @@ class PackedBatch(NamedTuple):
     loss_weights: Tensor
 
 
-class PackedRows:
+class PackedDataset:
     """The documents of one or more token stores as an endless stream of packed rows.
 
     Args:
@@ -70,7 +70,7 @@ class PackedRows:
         batch_size: int,
         settings: DocumentSettings | None = None,
         seed: int = 0,
-        alignments: Mapping[str, Spoken] | None = None,
+        alignments: Mapping[str, Alignment] | None = None,
     ) -> None:
         _check_stores(stores, vocabulary)
         if alignments and not (settings and settings.lookahead):
@@ -81,7 +81,7 @@ class PackedRows:
         self.batch_size = batch_size
         self.settings = settings or DocumentSettings()
         self.seed = seed
-        self._items = Items(
+        self._items = CorpusIndex(
             stores,
             tokenizer,
             self.settings,
@@ -95,7 +95,7 @@ class PackedRows:
         self._planned: tuple[int, Epoch] | None = None
 
     def __len__(self) -> int:
-        """Items that fit a row."""
+        """CorpusIndex that fit a row."""
         return len(self._items)
 
     def describe(self) -> dict[str, Any]:

@@ -10,9 +10,8 @@ from typing import NamedTuple, overload
 
 import numpy as np
 
-from slm.model.config import DocumentSettings
-
-from .corpus_index import NONE, Items
+from .config import DocumentSettings
+from .corpus_index import NONE, CorpusIndex
 from .documents import document_length
 
 PACKING_BLOCK = 8192  # documents packed together; bounds the cost of a large corpus
@@ -23,7 +22,7 @@ class DocumentPlan(NamedTuple):
     """What one document of an epoch is made of.
 
     Attributes:
-        item: Its number in `Items`.
+        item: Its number in `CorpusIndex`.
         prompt_item: Another utterance, -1 for no prompt.
         prompt_start: First code of the prompt in it.
         prompt_codes: Codes of the prompt.
@@ -88,7 +87,7 @@ class Epoch(Sequence[list[DocumentPlan]]):
 
 
 def plan_epoch(
-    items: Items, settings: DocumentSettings, *, seq_len: int, seed: int, epoch: int
+    items: CorpusIndex, settings: DocumentSettings, *, seq_len: int, seed: int, epoch: int
 ) -> Epoch:
     """Draw the documents of an epoch and pack them; a pure function of its arguments.
 
@@ -168,7 +167,11 @@ def _blocks(count: int, size: int) -> Iterator[np.ndarray]:
 
 
 def _planned(
-    items: Items, settings: DocumentSettings, numbers: np.ndarray, draws: np.ndarray, seq_len: int
+    items: CorpusIndex,
+    settings: DocumentSettings,
+    numbers: np.ndarray,
+    draws: np.ndarray,
+    seq_len: int,
 ) -> dict[str, np.ndarray]:
     """The documents of some items from seven uniform numbers each: every field of `PLAN`, (M,)."""
     num_codes, num_text = items.num_codes[numbers], items.num_text[numbers]
@@ -204,7 +207,7 @@ def _planned(
 
 def _add_prompts(
     plan: dict[str, np.ndarray],
-    items: Items,
+    items: CorpusIndex,
     settings: DocumentSettings,
     places: np.ndarray,
     draws: np.ndarray,

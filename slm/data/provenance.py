@@ -6,15 +6,12 @@ packed by the same settings and counted by the same steps.
 
 import hashlib
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from slm.model.config import DocumentSettings, TrainingSettings
-
-from .alignment import Spoken
+from .alignment import Alignment
+from .config import DocumentSettings
 from .shards import read_marker
 from .token_store import TokenStore
 
@@ -34,7 +31,7 @@ def store_digest(store: TokenStore) -> str:
     return digest.hexdigest()[:16]
 
 
-def alignments_digest(alignments: Mapping[str, Spoken] | None) -> str:
+def alignments_digest(alignments: Mapping[str, Alignment] | None) -> str:
     """A name of alignments by id: 16 hex digits, nothing without any."""
     if alignments is None:
         return ""
@@ -73,40 +70,3 @@ def describe_rows(
         "alignments": alignments,
         **{f"documents.{name}": value for name, value in asdict(settings).items()},
     }
-
-
-def describe_stream(rows: dict[str, Any], settings: TrainingSettings) -> dict[str, Any]:
-    """The same with what decides which batches a step reads, and with which random numbers."""
-    return {**rows, "accumulate": settings.accumulate, "seed of the training": settings.seed}
-
-
-def check_stream(path: Path, saved: dict[str, Any] | None, expected: dict[str, Any]) -> None:
-    """Compare a run's stream with that of the checkpoint it continues.
-
-    Args:
-        path: Of the checkpoint.
-        saved: What it says, None where it is older than this description: then a warning is all.
-        expected: `describe_stream` of the run.
-
-    Raises:
-        ValueError: They differ; every difference is named.
-    """
-    if saved is None:
-        warnings.warn(
-            f"{path} is of an earlier version and does not say which batches it was trained on: "
-            "whether seeds, sizes, settings and token stores are those of before is not checked",
-            stacklevel=2,
-        )
-        return
-    # A setting that came later was its default before.
-    before = {f"documents.{n}": value for n, value in asdict(DocumentSettings()).items()} | saved
-    differences = [
-        f"{name} {before.get(name)}, got {value}"
-        for name, value in expected.items()
-        if before.get(name) != value
-    ]
-    if differences:
-        raise ValueError(
-            f"{path} was trained on other batches: expected {'; '.join(differences)}; set them "
-            "back, or train in another folder"
-        )

@@ -8,14 +8,14 @@ it, is up to the caller's plan, not to the order in which shards are finished.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+
+from codec.files import read_json, sha256_of, whole_file, write_json
 
 FORMAT = "hh-slm token store 1"
 HEADER = "store.json"
@@ -27,12 +27,6 @@ PARTS = CODES, OFFSETS, ROWS = "u16", "offsets.npy", "rows.jsonl"
 def shard_path(folder: Path, index: int, part: str) -> Path:
     """One file of a shard."""
     return folder / f"codes-{index:05d}.{part}"
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """One JSON object a line."""
-    with open(path, encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
 
 
 def codec_names(fingerprints: str | Sequence[str]) -> Sequence[str]:
@@ -56,7 +50,7 @@ def check_store(folder: Path | str) -> None:
         ValueError: A shard has no marker, or a file of it is missing or not what was written.
     """
     folder = Path(folder)
-    header = json.loads((folder / HEADER).read_text(encoding="utf-8"))
+    header = read_json(folder / HEADER)
     for index in range(len(header["shards"])):
         marker = read_marker(folder, index)
         damaged = PARTS if marker is None else damaged_parts(folder, index, marker)
@@ -69,9 +63,9 @@ def check_store(folder: Path | str) -> None:
 
 
 def read_marker(folder: Path, index: int) -> dict[str, Any] | None:
-    """What the marker of a shard says, None where the shard was not finished."""
+    """The marker of a shard, None where the shard was not finished."""
     try:
-        return json.loads(shard_path(folder, index, MARKER).read_text(encoding="utf-8"))
+        return read_json(shard_path(folder, index, MARKER))
     except FileNotFoundError:
         return None
 
@@ -179,12 +173,14 @@ class ShardWriter:
             ROWS: lambda file: file.write("".join(lines).encode()),
         }
         for part, write in contents.items():
-            _write_whole(shard_path(self.folder, index, part), write)
+            path = shard_path(self.folder, index, part)
+            with whole_file(path) as partial, partial.open("wb") as file:
+                write(file)
         sums = {part: _sha256(shard_path(self.folder, index, part)) for part in PARTS}
         about = {"items": len(rows), "codes": sum(counts), "sha256": sums}
         about |= {"plan": plan} if plan else {}
         about |= {"bad": list(bad)} if bad else {}
-        _write_json(marker, about)
+        write_json(marker, about, indent=1)
 
     def close(self, num_shards: int) -> None:
         """Write the header.
@@ -203,15 +199,15 @@ class ShardWriter:
             shards.append({"items": marker["items"], "codes": marker["codes"]})
         if not any(shard["items"] for shard in shards):
             raise ValueError(f"expected at least one item in token store {self.folder}, got none")
-        _write_json(self.folder / HEADER, {**self._identity, "shards": shards})
+        write_json(self.folder / HEADER, {**self._identity, "shards": shards}, indent=1)
 
     def _claim(self) -> None:
         """Bind the folder to this codec, or verify that it is bound to it."""
         path = self.folder / PROGRESS
         if not path.exists():
-            _write_json(path, self._identity)
+            write_json(path, self._identity, indent=1)
             return
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = read_json(path)
         check_fingerprint(self.folder, stored["codec_fingerprint"], self._names)
         self._identity["codec_fingerprint"] = stored["codec_fingerprint"]
         if stored != self._identity:
@@ -223,24 +219,6 @@ class ShardWriter:
 def _sha256(path: Path) -> str | None:
     """Hash of a file in hex, None where there is none."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return sha256_of(path)
     except FileNotFoundError:
         return None
-
-
-def _write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Let `write` fill a temporary file beside `path`; `path` appears only when it is complete."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with open(partial, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
-    _write_whole(path, lambda file: file.write(text.encode()))

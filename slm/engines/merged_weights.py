@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from slm.model.speech_lm import SpeechLM
+from slm.model.transformer import GAIN_OFFSET
 
 # Tokens whose logits are computed, as ranges of ids.
 Outputs = tuple[range, ...]
@@ -148,6 +149,4 @@ def _merged_layer(lm: SpeechLM, state: dict[str, Tensor], index: int) -> MergedL
 
 def _gain(lm: SpeechLM, g: Tensor) -> Tensor:
     """Factors of a unit vector after a norm."""
-    norm = lm.decoder.final_norm
-    offset = getattr(norm, "unit_offset", getattr(norm, "offset", 0.0))
-    return (g + float(offset)) * lm.config.dim**0.5
+    return (g + GAIN_OFFSET) * lm.config.dim**0.5

@@ -35,7 +35,7 @@ class Entry:
     sha256: str
 
 
-class Place:
+class RemoteFolder:
     """A folder at a URL."""
 
     def __init__(self, url: str) -> None:

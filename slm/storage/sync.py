@@ -21,7 +21,7 @@ from typing import IO, Any, TypeVar
 
 from tqdm import tqdm
 
-from .remote_folder import CHUNK, INDEX, Entry, Place, StorageError, write_whole
+from .remote_folder import CHUNK, INDEX, Entry, RemoteFolder, StorageError, write_whole
 
 _STATE = ".files.json"  # of a local copy: what its files were when they were last checked
 _THREADS = 8
@@ -97,7 +97,7 @@ def push(
         StorageError: The place cannot be reached, or a large file changes while it is sent.
     """
     known = {} if known is None else known
-    place = Place(url)
+    place = RemoteFolder(url)
     before = place.index() or {}
     taken = {entry.object for entry in before.values()}
     paths = list(_finished(folder, skip))
@@ -130,7 +130,7 @@ def pull(url: str, folder: Path, *, progress: bool = True) -> Transfer:
     Raises:
         StorageError: The place cannot be reached, has no index, or a file is not what it says.
     """
-    place = Place(url)
+    place = RemoteFolder(url)
     index = place.index()
     if index is None:
         raise StorageError(
@@ -158,7 +158,7 @@ def has_index(url: str) -> bool:
     Raises:
         StorageError: The place cannot be reached.
     """
-    return Place(url).index() is not None
+    return RemoteFolder(url).index() is not None
 
 
 def _finished(folder: Path, skip: Sequence[str]) -> Iterator[str]:
@@ -174,7 +174,7 @@ def _finished(folder: Path, skip: Sequence[str]) -> Iterator[str]:
 
 
 def _send(
-    place: Place, source: Path, path: str, before: Entry | None, taken: set[str]
+    place: RemoteFolder, source: Path, path: str, before: Entry | None, taken: set[str]
 ) -> tuple[Entry, bool]:
     """Put a file unless the index has it; the bytes sent are the bytes that were hashed."""
     # One open file: a writer that renames another over it changes nothing for us.
@@ -210,7 +210,7 @@ class _Hashing:
         return self._digest.hexdigest()
 
 
-def _fetch(place: Place, entry: Entry, target: Path, state: Any) -> bool:
+def _fetch(place: RemoteFolder, entry: Entry, target: Path, state: Any) -> bool:
     """Bring one file up to date; returns whether it had to be fetched."""
     if target.is_file():
         now = _state(target)

@@ -42,7 +42,7 @@ _LEFT_OVER = re.compile(r"(\.?)(\d+)(%?)")
 _LONGEST_NUMBER = 15  # digits; longer ones are said digit by digit
 
 
-def spoken_form(text: str) -> str:
+def normalize_text(text: str) -> str:
     """English text with numbers, money, times and common abbreviations written out.
 
     Years are read as numbers, decades ("1990s") as decades; numbers of more than 15 digits and what

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from .lexicon import PHONES, Lexicon
-from .normalization import spoken_form
+from .normalization import normalize_text
 
 PAUSE_ID = 0
 UNIT_COUNT = 1 + 2 * len(PHONES)
@@ -69,7 +69,7 @@ class PhoneTokenizer:
             ValueError: No word in it, or one that cannot be said.
         """
         units = [PAUSE_ID]
-        for item in spoken_items(text):
+        for item in words_and_pauses(text):
             pause = item == PAUSE
             units += [PAUSE_ID] if pause else word_units(self.lexicon.phones(item))
         if len(units) == units.count(PAUSE_ID):
@@ -111,14 +111,14 @@ def word_units(phones: Sequence[str]) -> list[int]:
     return [(1 if place else first) + _PLACES[phone] for place, phone in enumerate(phones)]
 
 
-def spoken_items(text: str) -> list[str]:
+def words_and_pauses(text: str) -> list[str]:
     """Lower-case words of a text in their order, and `PAUSE` where marks ask for one.
 
     Numbers, money and abbreviations before numbers are written out (needs the extra `text`);
     hyphens part words. Never two pauses in a row, nor one at the start.
     """
     if _WRITTEN.search(text):
-        text = spoken_form(text)
+        text = normalize_text(text)
     items: list[str] = []
     for item in _ITEM.findall(text.translate(_APOSTROPHES).lower()):
         if item[0].isalpha():

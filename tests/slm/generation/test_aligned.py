@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from slm.data.alignment import Spoken
+from slm.data.alignment import Alignment
 from slm.data.documents import build_aligned
 from slm.data.vocabulary import Vocabulary
 from slm.generation.aligned import (
@@ -46,7 +46,7 @@ def test_speech_is_what_the_whole_model_finds_likeliest(
     """The document that was made, read at once: every draw was the best of those allowed."""
     counts, codes = spoken_by(lm, AlignedRequest(CAT, prompt))
     vocabulary = lm.vocabulary
-    said = Spoken(CAT, np.array(counts))
+    said = Alignment(CAT, np.array(counts))
     made = vocabulary.token_to_code(codes)
     document = build_aligned(vocabulary, made, said, lookahead=2, prompt=prompt)
     tokens = torch.from_numpy(document.tokens)
