@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.cases.registry import BENCHMARKS, CURVES
 from benchmarks.harness.benchmark import SUITES
 from benchmarks.harness.records import RESULTS, Record, read_records
-from recipes.runner.files import write_text
+from codec.files import write_text
 
 PAGE = Path("docs/benchmarks.md")
 PICTURE = Path("docs/images/benchmarks.png")

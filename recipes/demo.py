@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from codec.audio import write_audio
+from codec.files import write_json
+from codec.provenance import git_commit
 from recipes.release.demo_recordings import find_recordings
 from recipes.release.demo_report import Demo, measure, write_demo_report
-from recipes.runner.files import write_json
-from recipes.runner.stages import git_commit
 from slm import Synthesizer, sentences
 
 from .evaluate_report import processor

@@ -14,11 +14,12 @@ import numpy as np
 
 from codec.audio import read_audio
 from codec.audio.store import AudioStore
+from codec.provenance import git_commit
 from eval.reporting.line_chart import Curve, Series, codebook_rank_curve
 from eval.reporting.report import Clip, Report, Table, write_report
 from eval.reporting.sections import item_notes, summary_failures, summary_table
 from recipes.runner.config import Config
-from recipes.runner.stages import git_commit, stage_folder
+from recipes.runner.stages import stage_folder
 
 from .generate import spread
 

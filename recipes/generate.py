@@ -27,9 +27,9 @@ from tqdm import tqdm
 
 from codec.audio import write_audio
 from codec.audio.store import AudioStore
+from codec.json_lines import write_json_lines
 from recipes.runner.cli import stage_command
 from recipes.runner.config import Config, thread_count
-from recipes.runner.files import write_json_lines
 from recipes.runner.schema import GenerateConfig
 from recipes.runner.stages import stage_folder, write_metrics
 from slm import GenerationSettings, Synthesis, Synthesizer, TokenStore, Verifier, speak_best

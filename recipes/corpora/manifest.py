@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from recipes.runner.files import write_json_lines
+from codec.json_lines import write_json_lines
 
 SPLITS = ("train", "valid", "test")
 MANIFEST_NAME = "manifest.jsonl"

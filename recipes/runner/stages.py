@@ -252,4 +252,3 @@ def _flatten(key: str, value: Any) -> dict[str, Any]:
         if not entry.metadata.get("runtime"):
             flat |= _flatten(f"{key}.{entry.name}", getattr(value, entry.name))
     return flat
-
