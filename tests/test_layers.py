@@ -146,11 +146,7 @@ def files(package: str) -> list[Path]:
 
 def sources(package: str) -> dict[str, str]:
     """The text of every module of a package, by its path from the root."""
-    return {
-        path.relative_to(ROOT).as_posix(): path.read_text("utf-8")
-        for path in files(package)
-        if path.parent.name != "former"
-    }
+    return {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in files(package)}
 
 
 def imports_of(path: str, source: str, *, at_load: bool = False) -> list[str]:
