@@ -31,7 +31,7 @@ _FIELDS = ("text", "speaker", "language")
 def emilia_utterances(
     folder: Path, output: Path, *, limit: int | None = None, workers: int = 1
 ) -> Iterator[Utterance | Skip]:
-    """The clips of every tar below `folder`, unpacked to `output/audio/<language>/<tar>/`.
+    """Yield the clips of every tar below `folder`, unpacked to `output/audio/<language>/<tar>/`.
 
     Args:
         folder: Holds `*.tar` at any depth.

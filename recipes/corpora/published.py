@@ -1,4 +1,4 @@
-"""LJSpeech 1.1 and LibriTTS in the layouts they are published in, downloaded when asked to.
+"""Layouts of LJSpeech 1.1 and LibriTTS, downloaded when asked to.
 
 LJSpeech (public domain): `LJSpeech-1.1/metadata.csv`, `LJSpeech-1.1/wavs/*.wav`.
 LibriTTS (CC BY 4.0, https://arxiv.org/abs/1904.02882):
@@ -44,14 +44,12 @@ LIBRITTS_SHA256 = {
     "train-clean-360": "ce7cff44dcac46009d18379f37ef36551123a1dc4e5c8e4eb73ae57260de4886",
     "train-other-500": "e35f7e34deeb2e2bdfe4403d88c8fdd5fbf64865cae41f027a185a6965f0a5df",
 }
-
-
-# What a subset's name begins with -> split.
+# First part of a subset's name -> split.
 _SPLIT_OF = {"train": "train", "dev": "valid", "test": "test"}
 
 
 def ljspeech_rows(settings: CorporaConfig) -> list[CorpusRow]:
-    """LJSpeech: one woman reading, 13,100 clips, English; it has no splits of its own.
+    """Read LJSpeech: one woman reading, 13,100 clips, English; it has no splits of its own.
 
     Raises:
         ValueError: The corpus is not there, or a line or recording of it is missing.
@@ -60,7 +58,7 @@ def ljspeech_rows(settings: CorporaConfig) -> list[CorpusRow]:
 
 
 def ljspeech_utterances(folder: Path) -> Iterator[Utterance]:
-    """The lines of metadata.csv.
+    """Yield the lines of LJSpeech's metadata.csv.
 
     Args:
         folder: `LJSpeech-1.1/`, or the folder that it lies in.
@@ -89,7 +87,7 @@ def fetch_ljspeech(folder: Path) -> None:
 
 
 def libritts_rows(settings: CorporaConfig) -> list[CorpusRow]:
-    """LibriTTS: audiobooks at 24 kHz; the settings say which subsets make which split.
+    """Read LibriTTS, audiobooks at 24 kHz, in the splits that the settings make of its subsets.
 
     Raises:
         ValueError: A subset that does not exist or is not there, or a clip without its text.
@@ -108,7 +106,7 @@ def libritts_rows(settings: CorporaConfig) -> list[CorpusRow]:
 
 
 def libritts_utterances(folder: Path) -> Iterator[Utterance | Skip]:
-    """The clips of every subset that is there; train-*, dev-* and test-* make the splits.
+    """Yield the clips of every subset of LibriTTS; train-*, dev-* and test-* make the splits.
 
     Args:
         folder: `LibriTTS/`, or the folder that it lies in.
