@@ -13,7 +13,7 @@ from x_transformers import AutoregressiveWrapper, TransformerWrapper
 from slm.data.vocabulary import Vocabulary
 from slm.engines.native_build import is_available
 from slm.generation.config import ENGINES, GenerationSettings
-from slm.generation.generate import generate
+from slm.generation.generate import TokenRequest, generate
 from slm.model.config import SpeechLMConfig
 from slm.model.llama_export import export_llama
 from slm.model.speech_lm import SpeechLM
@@ -123,9 +123,8 @@ def contestant(lm: SpeechLM, name: str, rows: int, new_tokens: int) -> Callable[
     if engine not in ENGINES or weights not in ("", *_WEIGHTS):
         raise ValueError(f"expected a contestant of {names()}, got {name!r}")
     settings = replace(_GREEDY, engine=engine, weights=weights or "exact")
-    return lambda: generate(
-        lm, list(prompts), settings, max_new_tokens=new_tokens, min_new_tokens=new_tokens
-    )
+    requests = [TokenRequest(prompt, new_tokens, new_tokens) for prompt in prompts]
+    return lambda: generate(lm, requests, settings)
 
 
 def _transformers_run(lm: SpeechLM, prompts: Tensor, new_tokens: int) -> Callable[[], object]:

@@ -15,7 +15,7 @@ from slm.data.config import DocumentSettings
 from slm.data.packed_dataset import PackedDataset
 from slm.data.token_store import TokenStore, TokenStoreWriter
 from slm.data.vocabulary import Vocabulary
-from slm.engines.cuda_graphs import GraphSteps
+from slm.engines.cuda_graphs import GraphEngine
 from slm.engines.native_build import is_available
 from slm.model.config import SpeechLMConfig
 from slm.model.speech_lm import SpeechLM
@@ -171,5 +171,5 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     if request.param == "native" and not is_available():
         pytest.skip("no C++ compiler")
     monkeypatch.setattr(slm.engines.engine, "best_engine", lambda lm: request.param)
-    monkeypatch.setattr(slm.engines.engine, "GraphSteps", partial(GraphSteps, record=replayed))
+    monkeypatch.setattr(slm.engines.engine, "GraphEngine", partial(GraphEngine, record=replayed))
     return request.param

@@ -10,7 +10,7 @@ from slm.data.packed_dataset import PackedDataset
 from slm.data.token_store import TokenStore, TokenStoreWriter
 from slm.data.vocabulary import Vocabulary
 from slm.generation.config import GenerationSettings
-from slm.generation.generate import generate
+from slm.generation.generate import TokenRequest, generate
 from slm.model.speech_lm import SpeechLM
 from slm.text.sentencepiece_tokenizer import TextTokenizer
 from slm.training.config import TrainingSettings
@@ -58,7 +58,8 @@ def test_a_prompt_decides_the_voice_of_the_speech(
         )
         for voice in wanted
     ]
-    made = generate(lm, prompts, GenerationSettings(), max_new_tokens=15, min_new_tokens=15)
+    requests = [TokenRequest(prompt, 15, 15, seed) for seed, prompt in enumerate(prompts)]
+    made = generate(lm, requests, GenerationSettings())
     spoken = np.stack([voice_of(vocabulary.token_to_code(row.tokens.numpy())) for row in made])
     # Chance is a quarter.
     assert (spoken == wanted[:, None]).mean() > 0.9
