@@ -89,7 +89,7 @@ def build_document(
     end = np.array([vocabulary.eos_id])
     tokens = np.concatenate([start, vocabulary.code_to_token(codes), end])
     weights = np.zeros(len(tokens), dtype=np.float32)
-    weights[len(start) :] = 1.0
+    weights[len(start) :] = 1.0  # the codes and the end
     if text_ids is not None and len(text_ids):
         stop = len(start) - len(spoken_before) - 1  # <speech> lies between
         weights[stop - len(text_ids) : stop] = text_loss_weight
@@ -122,6 +122,7 @@ def build_interleaved(
     weights: list[np.ndarray] = [np.zeros(1)]
     for turn in range(turns):
         last = turn == turns - 1
+        # A turn: <text>, some text, <speech>, some codes.
         for marker, source, size, weight in (
             (vocabulary.text_id, text, every[0], text_loss_weight),
             (vocabulary.speech_id, speech, every[1], 1.0),

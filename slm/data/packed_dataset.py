@@ -185,6 +185,7 @@ class PackedDataset:
         return self._epoch_rows(epoch)[index]
 
     def _document(self, plan: DocumentPlan) -> Document:
+        # Interleaved, aligned or plain; all but the first may open with a prompt.
         settings, index, codes = self.settings, self._index, self._index.codes(plan.item)
         text_ids = index.text_ids(plan.item) if plan.with_text else None
         options: dict[str, Any] = {"text_loss_weight": settings.text_loss_weight}
@@ -206,6 +207,7 @@ class PackedDataset:
                 duration_loss_weight=settings.duration_loss_weight,
             )
         if plan.prompt_text:
+            # The transcript of both, then the speech of both.
             before = index.text_ids(plan.prompt_item)
             assert before is not None
             assert text_ids is not None
@@ -233,8 +235,8 @@ def stack_rows(rows: Sequence[Sequence[Document]], seq_len: int, pad_id: int) ->
             document_ids[row, start:stop] = number
             weights[row, start:stop] = document.loss_weights
             start = stop
-    arrays = (tokens, positions, document_ids, weights)
-    return PackedBatch(*(torch.from_numpy(array) for array in arrays))
+    # Without a copy: the tensors own the arrays' memory.
+    return PackedBatch(*map(torch.from_numpy, (tokens, positions, document_ids, weights)))
 
 
 def _check_count(epoch: int, expected: int, found: int) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
-from codec.files import read_json
+from codec.files import json_text, read_json
 from codec.json_lines import iter_json_lines, read_json_lines
 from slm.storage.sync import local_copy
 
@@ -107,6 +107,7 @@ class Rows(Sequence[dict[str, Any]]):
     def _starts_of(self, shard: int) -> np.ndarray:
         """Bytes before each line of a shard's file, and in all, int64 (items + 1,)."""
         if shard not in self._line_starts:
+            # Newlines within a text are escaped in JSON, so each one ends a row.
             content = np.fromfile(shard_path(self._folder, shard, ROWS), dtype=np.uint8)
             ends = np.flatnonzero(content == _NEWLINE) + 1
             self._check(shard, len(ends))
@@ -183,8 +184,8 @@ class TokenStoreWriter:
             raise ValueError(f"expected ids used once, got {item!r} again in {self.folder}")
         codes = self._writer.checked(codes, item)
         try:
-            json.dumps(row)
-        except TypeError as error:
+            json_text(row)  # now, and not when the shard is written with others
+        except ValueError as error:
             raise ValueError(f"expected a JSON-able row for {item!r}: {error}") from error
         self._codes.append(codes)
         self._rows.append(row)
@@ -267,6 +268,7 @@ class TokenStore:
     @cached_property
     def lengths(self) -> np.ndarray:
         """Codes of each item, int32 (N,)."""
+        # Read, not mapped: each shard's offsets are needed this once.
         counts = [np.diff(self._offsets(index)) for index in range(len(self._shards))]
         return np.concatenate(counts, dtype=np.int32)
 

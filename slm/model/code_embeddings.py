@@ -64,6 +64,7 @@ class CodeTable(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """The whole weight (V, D): the given rows (V - C, D), then those of the codes."""
+        # A linear map of the vectors, what a small network adds, and a little of each code's own.
         codes = self.skip(self.features) + self.down(F.silu(self.up(self.features)))
         return torch.cat([rows, (codes + self.mix(self.own)).to(rows.dtype)])
 
@@ -97,6 +98,7 @@ def add_code_tables(
     for module in (embedding, head):
         dim = module.weight.shape[1]  # type: ignore[union-attr,index]
         table = CodeTable(*codebook, dim, hidden=hidden, std=std)  # type: ignore[arg-type]
+        # Unsafe, since what the parametrization keeps has fewer rows than the weight.
         parametrize.register_parametrization(module, "weight", table, unsafe=True)
 
 

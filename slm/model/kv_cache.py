@@ -63,6 +63,7 @@ class KVCache:
                 f"got shape {tuple(positions.shape)} up to {last}"
             )
         self._positions = positions
+        # Of the longest row: masks hide the slots past the end of the others.
         self.num_keys = max(self.num_keys, last + 1)
 
     def update(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
@@ -70,6 +71,7 @@ class KVCache:
 
         All keys and values of the slots in use are returned, (B, H', num_keys, D) each.
         """
+        # Each row at positions of its own, so a scatter and not a slice: (B, H', S, D).
         index = self._positions[:, None, :, None].expand_as(keys)
         self._keys[layer].scatter_(2, index, keys.to(self._keys.dtype))
         self._values[layer].scatter_(2, index, values.to(self._values.dtype))

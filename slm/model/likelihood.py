@@ -69,7 +69,13 @@ def log_likelihood(
     scores: dict[int, Score] = {}
     with _evaluating(lm):
         for group in _groups(order, documents, batch_tokens):
-            scores.update(zip(group, _scores(lm, [documents[i] for i in group]), strict=True))
+            rows = [[documents[index]] for index in group]
+            batch = stack_rows(rows, len(rows[-1][0].tokens), lm.vocabulary.pad_id)
+            counts = scored_positions(lm, batch).sum(dim=1).tolist()
+            parts = _nll(lm, batch).cpu().split(counts)
+            # Sums in float64: a long document's would round.
+            for index, nll in zip(group, parts, strict=True):
+                scores[index] = Score(-nll.double().sum().item(), len(nll), -nll)
     return [scores[index] for index in range(len(documents))]
 
 
@@ -105,13 +111,12 @@ def _evaluating(lm: SpeechLM) -> Iterator[None]:
 
 
 def _nll(lm: SpeechLM, batch: PackedBatch) -> Tensor:
+    """(N,) nats of the speech codes of a batch, row after row."""
+    # `lm.head.weight` would be made anew where it comes from a code table.
     batch = PackedBatch(*(tensor.to(plain_weight(lm.head).device) for tensor in batch))
-    return lm.token_nll(
-        batch.tokens,
-        scored_positions(lm, batch),
-        positions=batch.positions,
-        document_ids=batch.document_ids,
-    )
+    tokens, positions, document_ids, _ = batch
+    scored = scored_positions(lm, batch)
+    return lm.token_nll(tokens, scored, positions=positions, document_ids=document_ids)
 
 
 def _groups(
@@ -137,11 +142,3 @@ def _check(lm: SpeechLM, document: Document) -> None:
     scored = (document.tokens >= lm.vocabulary.code_start) & (document.loss_weights > 0)
     if not scored.any():
         raise ValueError(f"expected a document with speech codes, got {length} tokens with none")
-
-
-def _scores(lm: SpeechLM, documents: Sequence[Document]) -> list[Score]:
-    longest = max(len(document.tokens) for document in documents)
-    batch = stack_rows([[document] for document in documents], longest, lm.vocabulary.pad_id)
-    counts = scored_positions(lm, batch).sum(dim=1).tolist()
-    parts = _nll(lm, batch).cpu().split(counts)
-    return [Score(-nll.double().sum().item(), len(nll), -nll) for nll in parts]
