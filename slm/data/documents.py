@@ -19,7 +19,7 @@ codes of the utterance itself and on the end, never on a prompt.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from slm.text.phone_tokenizer import DURATION_START
 
 from .alignment import Alignment
 from .vocabulary import Vocabulary
+
+# Of one document, or of many.
+Count = TypeVar("Count", int, np.ndarray)
 
 
 class Document(NamedTuple):
@@ -197,7 +200,7 @@ def build_aligned(
     )
 
 
-def aligned_length(num_codes: int, num_units: int, lookahead: int, num_prompt: int) -> int:
+def aligned_length(num_codes: Count, num_units: Count, lookahead: int, num_prompt: int) -> Count:
     """Tokens of an aligned document: codes + 2 units + lookahead + 3, and prompt + 1 if any."""
     return num_codes + 2 * num_units + lookahead + 3 + (num_prompt + 1 if num_prompt else 0)
 

@@ -94,7 +94,7 @@ class PackedDataset:
             alignments=alignments,
         )
         self._stores = list(stores)
-        self._alignments = alignments_digest(alignments)
+        self._alignments = alignments_digest(alignments)  # of all, also those of no row
         self._row_counts: list[int] = []  # rows of epoch 0, 1, ... as far as known
         self._planned: tuple[int, Epoch] | None = None
 
@@ -169,6 +169,7 @@ class PackedDataset:
             self._planned = None  # the old one goes before the new one is made
             sizes = {"seq_len": self.seq_len, "seed": self.seed, "epoch": epoch}
             self._planned = epoch, plan_epoch(self._index, self.settings, **sizes)
+        # Counts of epochs are known in order, and each new plan is checked against what is known.
         rows = self._planned[1]
         if epoch < len(self._row_counts):
             _check_count(epoch, self._row_counts[epoch], len(rows))

@@ -95,7 +95,7 @@ def plan_epoch(
         epoch: >= 0.
     """
     generator = np.random.default_rng([seed, epoch])
-    # Of streams of their own: kinds of documents that came later change no earlier draw.
+    # 0. Random streams of their own: kinds of documents that came later change no earlier draw.
     later = np.random.default_rng([seed, epoch, 1])
     # 1. Draw every document.
     order = generator.permutation(len(index))
@@ -144,6 +144,7 @@ def pack_best_fit(lengths: Sequence[int] | np.ndarray, seq_len: int) -> list[lis
 
 def _packed(lengths: np.ndarray, seq_len: int) -> tuple[np.ndarray, np.ndarray]:
     """Documents row after row, int32 (N,), and how many each row has, int64 (R,)."""
+    # Blocks of the shuffled documents, so that packing's cost grows in step with the corpus.
     documents, counts = [], []
     for numbers in _blocks(len(lengths), PACKING_BLOCK):
         rows = pack_best_fit(lengths[numbers], seq_len)

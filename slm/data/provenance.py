@@ -18,6 +18,7 @@ def store_digest(store: TokenStore) -> str:
     """
     digest = hashlib.sha256(store.codec_fingerprint.encode())
     for index, sizes in enumerate(store.shard_sizes):
+        # Sizes of shards without a marker, which an earlier version wrote.
         sums = (read_marker(store.folder, index) or {}).get("sha256")
         digest.update(json.dumps([sizes, sums], sort_keys=True).encode())
     return digest.hexdigest()[:16]

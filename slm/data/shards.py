@@ -114,6 +114,7 @@ class ShardWriter:
 
     def is_done(self, index: int, plan: str) -> bool:
         """Whether a shard is there, of this plan, whole by its checksums and without bad files."""
+        # Bad recordings may have been mended since, so their shard is made again.
         marker = read_marker(self.folder, index)
         if marker is None or marker.get("plan") != plan or marker.get("bad"):
             return False
@@ -133,7 +134,7 @@ class ShardWriter:
         if codes.min() < 0 or codes.max() >= size:
             span = f"[{codes.min()}, {codes.max()}]"
             raise ValueError(f"expected codes in [0, {size}) for {item!r}, got {span}")
-        return codes.astype("<u2")
+        return codes.astype("<u2")  # little-endian on every machine
 
     def write(
         self,

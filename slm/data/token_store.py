@@ -101,6 +101,7 @@ class Rows(Sequence[dict[str, Any]]):
         wanted = index + len(self) if index < 0 else index
         if not 0 <= wanted < len(self):
             raise IndexError(f"expected an item in [0, {len(self)}), got {index}")
+        # Shards without items share a first item with the next one, which is the last to fit.
         shard = bisect_right(self._first, wanted) - 1
         return shard, wanted - self._first[shard]
 
@@ -203,6 +204,7 @@ class TokenStoreWriter:
             return
         self._writer.write(self._num_shards, self._codes, self._rows)
         self._num_shards += 1
+        # Done once the shard's marker is there.
         self.done_ids |= self._pending_ids
         self._pending_ids, self._codes, self._rows = set(), [], []
 
@@ -249,6 +251,7 @@ class TokenStore:
         self._shards: list[dict[str, int]] = header["shards"]
         self.rows = Rows(self.folder, [shard["items"] for shard in self._shards])
         self._maps: OrderedDict[int, tuple[np.ndarray, np.ndarray]] = OrderedDict()
+        # Sizes alone, which is quick; a cut file would else show in the midst of a run.
         for index in range(len(self._shards)):
             self._check_shard(index)
 

@@ -151,7 +151,7 @@ class Vocabulary:
 
 def _as_int64(values: Iterable[int]) -> np.ndarray:
     """One-dimensional int64 array of any iterable of ints (a tensor or an array included)."""
-    # A tensor's own conversion is one copy; item by item takes a thousand times as long.
+    # Arrays and tensors convert as a whole, and not item by item.
     array = np.asarray(values if hasattr(values, "__array__") else list(values))
     if array.ndim != 1:
         raise ValueError(f"expected one dimension, got shape {array.shape}")

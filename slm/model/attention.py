@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -37,10 +37,6 @@ class AttentionContext:
     cache: KVCache | None = None
     packed: PackedAttention | None = None
     rotations: Tensor | None = None
-
-    def at(self, rotations: Tensor) -> AttentionContext:
-        """The same for tokens with these rotations."""
-        return replace(self, rotations=rotations)
 
 
 class Attention(nn.Module):
@@ -81,6 +77,7 @@ class Attention(nn.Module):
             queries, keys = self.q_rmsnorm(queries), self.k_rmsnorm(keys)
         if context.rotations is not None:
             queries, keys = rotate(queries, context.rotations), rotate(keys, context.rotations)
+        # Rotated keys go into the cache, so that no step turns earlier ones again.
         attended = self._attend(queries, keys, values, context)
         joined = attended.transpose(1, 2).flatten(2)  # (B, S, H D)
         return self.dropout(self.to_out(joined))
@@ -144,6 +141,7 @@ def rotate(heads: Tensor, rotations: Tensor) -> Tensor:
 
     (B, H, S, D) in the precision of `heads`; the products are float32.
     """
+    # (x + i y) (cos + i sin), pair by pair
     pairs = heads.float().unflatten(-1, (-1, 2))
     if torch.compiler.is_compiling():  # the compiler fuses the real form, and only that
         (x, y), (cos, sin) = pairs.unbind(-1), rotations.unbind(-1)

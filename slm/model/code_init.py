@@ -53,5 +53,6 @@ def init_codes_from_codebook(lm: SpeechLM, codebook: Tensor, seed: int = 0) -> N
         shape = (features.shape[1], weight.shape[1])
         projection = torch.randn(shape, generator=generator) * features.shape[1] ** -0.5
         own = torch.randn(len(features), weight.shape[1], generator=generator)
+        # Shares of the variance: what similar codes have in common, and what is a code's own.
         start = (1 - _OWN_SHARE**2) ** 0.5 * features @ projection + _OWN_SHARE * own
         weight[rows] = (_STD * start).to(weight)

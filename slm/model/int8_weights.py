@@ -25,6 +25,7 @@ def compact_weights(model: nn.Module, precision: str) -> dict[str, Tensor]:
     if precision not in PRECISIONS:
         raise ValueError(f"expected a precision of {PRECISIONS}, got {precision!r}")
     tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
+    # Parameters only: buffers such as rotary frequencies must stay exact.
     for name, parameter in model.named_parameters(remove_duplicate=False):
         weight = parameter.detach()
         if precision == "int8" and weight.ndim == 2:

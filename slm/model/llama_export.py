@@ -84,6 +84,7 @@ def _exported_biases(config: SpeechLMConfig, state: dict[str, Tensor]) -> dict[s
         up, gate = state[f"{layer_names(layer)[1]}.1.ff.0.proj.bias"].chunk(2)
         for name, value in (("up", up), ("gate", gate), ("down", up.new_zeros(config.dim))):
             found[f"model.layers.{layer}.mlp.{name}_proj.bias"] = value
+    # One flag of the config stands for all, so zeros are written where others are not zero.
     return found if any(bias.any() for bias in found.values()) else {}
 
 

@@ -42,6 +42,7 @@ def llama_sizes(folder: Path | str) -> dict[str, Any]:
     given = read_json(path)
     _check_representable(given, path)
     heads = given["num_attention_heads"]
+    # transformers 5 has one entry for base and scaling, earlier versions have two.
     rope = given.get("rope_parameters") or given.get("rope_scaling") or {}
     theta = rope.get("rope_theta", given.get("rope_theta", 10000.0))
     kind = rope.get("rope_type", rope.get("type", "default"))
@@ -94,6 +95,7 @@ def import_llama(
         )
     config, vocabulary = lm.config, lm.vocabulary
     for name, expected in llama_sizes(folder).items():
+        # ff_mult is rounded in the model; the tensors' shapes tell.
         if getattr(config, name) != expected and name != "ff_mult":
             raise ValueError(f"expected {name} = {expected} of {folder}, got {name} of the model")
     read = _reader(Path(folder))
@@ -106,13 +108,14 @@ def import_llama(
         block = f"model.layers.{layer}"
         up_gate = [read(f"{block}.mlp.{name}_proj.weight") for name in ("up", "gate")]
         _set(state, f"{feed}.1.ff.0.proj.weight", torch.cat(up_gate))
-        state[f"{feed}.1.ff.0.proj.bias"].zero_()
+        state[f"{feed}.1.ff.0.proj.bias"].zero_()  # they have none
         parts = (("q", config.num_heads), ("k", config.kv_heads)) if config.qk_norm else ()
         for part, heads in parts:
             gain = read(f"{block}.self_attn.{part}_norm.weight")[pair_order(config.dim_head)]
             own = (gain - GAIN_OFFSET).expand(heads, 1, -1)
             _set(state, qk_gain(config, attention, part), own)
     _set(state, "decoder.final_norm.g", read("model.norm.weight") - GAIN_OFFSET)
+    # Embedding and head of a text LM may be one matrix; ours are two.
     embeddings = read("model.embed_tokens.weight")
     tied = read("lm_head.weight", embeddings)
     generator = torch.Generator().manual_seed(seed)

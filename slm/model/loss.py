@@ -55,10 +55,11 @@ class _TokenNLL(torch.autograd.Function):
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, chunk: int) -> Tensor:
         dtype = _product_dtype(hidden)
         nll = torch.empty(len(targets), dtype=torch.float32, device=hidden.device)
-        rounded = weight.to(dtype)
+        rounded = weight.to(dtype)  # once, and not for every chunk
         for part in _parts(len(targets), chunk):
             logits = _logits(hidden[part], rounded)
             nll[part] = F.cross_entropy(logits, targets[part], reduction="none")
+        # No logits: they are made again.
         ctx.save_for_backward(hidden, weight, targets)
         ctx.chunk, ctx.dtype = chunk, dtype
         return nll

@@ -71,6 +71,7 @@ def document_starts(document_ids: Tensor) -> Tensor:
     the rest is filled with documents of no tokens.
     """
     total = document_ids.numel()
+    # True at a document's first token; rows start one, too.
     first = torch.ones_like(document_ids, dtype=torch.bool)
     first[:, 1:] = document_ids[:, 1:] != document_ids[:, :-1]
     offsets = first.flatten().nonzero()[:, 0]
@@ -113,6 +114,7 @@ def varlen_kernel() -> Callable[..., Any]:
 def _best_kernel(document_ids: Tensor, fixed_shapes: bool) -> str:
     if not document_ids.is_cuda:
         return "mask" if fixed_shapes else "documents"
+    # The fused kernel takes 16-bit inputs only.
     half = torch.is_autocast_enabled("cuda")
     try:
         varlen_kernel()
@@ -128,6 +130,7 @@ def _by_document(lengths: list[list[int]], queries: Tensor, keys: Tensor, values
     for sizes, *heads in zip(
         lengths, queries.unbind(), keys.unbind(), values.unbind(), strict=True
     ):
+        # One product a document, (1, H, S of the document, D).
         parts = zip(*(tensor[None].split(sizes, dim=2) for tensor in heads), strict=True)
         attended = [F.scaled_dot_product_attention(*part, is_causal=True) for part in parts]
         rows.append(torch.cat(attended, dim=2))

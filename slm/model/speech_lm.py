@@ -79,6 +79,7 @@ class SpeechLM(nn.Module):
         """Final hidden states (B, S, D); arguments as in `forward`."""
         if positions is None:
             positions = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
+        # Compiled code is made for training's shapes alone.
         run = self.compiled if self.compiled is not None and self.training else None
         packed = None
         if document_ids is not None:
@@ -198,12 +199,14 @@ class SpeechLM(nn.Module):
                 raise ValueError(
                     f"expected a speech LM folder with {name}, got {folder} without it"
                 )
+        # Weights of whatever precision they are stored in, int8 included.
         model = cls(SpeechLMConfig.load(folder / "config.yaml"))
         try:
             model.load_state_dict(expanded_weights(load_file(folder / "model.safetensors")))
         except (SafetensorError, RuntimeError) as error:
             message = f"{folder}/model.safetensors does not fit its config: {error}"
             raise ValueError(message) from error
+        # Folded, so the config must not ask for tables when it is saved again.
         if fold:
             fold_code_tables(model.embedding, model.head)
             model.config = replace(model.config, code_table=0, codebook_dim=0)

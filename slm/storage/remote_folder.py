@@ -77,6 +77,7 @@ class RemoteFolder:
             found = json.loads(text)
             if found["format"] != _FORMAT:
                 raise KeyError("format")
+            # Entries with other fields raise TypeError here.
             return {path: Entry(**entry) for path, entry in found["files"].items()}
         except (ValueError, KeyError, TypeError) as error:
             raise StorageError(f"{self.url}/{INDEX}: expected {_FORMAT!r}, got others") from error
@@ -86,6 +87,7 @@ class RemoteFolder:
         content = {"format": _FORMAT, "files": {path: vars(e) for path, e in files.items()}}
         text = (json.dumps(content, indent=1) + "\n").encode()
         with self._reporting(INDEX):
+            # A put is atomic in an object store; a plain file is not, and is renamed into place.
             if self._is_local:
                 write_bytes(Path(self._root) / INDEX, text)
             else:
@@ -95,7 +97,7 @@ class RemoteFolder:
         """Write an object, which nobody reads before an index names it; returns its entry."""
         path = f"{self._root}/{name}"
         with self._reporting(name):
-            if self._is_local:
+            if self._is_local:  # object stores have no folders to be made
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
             with self._files.open(path, "wb") as target:
                 return Entry(name, *_copy(source, target))

@@ -65,6 +65,7 @@ def local_copy(folder: Path | str, cache: Path | None = None) -> Path:
 
     url = str(folder).rstrip("/")
     root = cache or Path(os.environ.get("HH_SLM_CACHE") or Path.home() / ".cache" / "hh-slm")
+    # Readable, and another one for a folder of the same name elsewhere.
     name = f"{PurePosixPath(url).name}-{hashlib.sha256(url.encode()).hexdigest()[:16]}"
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / f"{name}.lock"):
@@ -104,6 +105,7 @@ def push(
     paths = list(_finished(folder, skip))
 
     def send(path: str) -> tuple[Entry, bool]:
+        # Taken before the file is read: a change in between shows at the next push.
         state = _state(folder / path)
         if path in known and known[path][0] == state and before.get(path) == known[path][1]:
             return known[path][1], False
@@ -196,6 +198,7 @@ def _fetch(remote: RemoteFolder, entry: Entry, target: Path, state: Any) -> bool
         now = _state(target)
         if state is not None and [*now[:2], entry.sha256] == state:
             return False
+        # Unknown here, such as after a cache was copied: its bytes decide.
         if now[0] == entry.bytes and sha256_of(target) == entry.sha256:
             return False
     with whole_file(target) as partial:

@@ -82,6 +82,7 @@ class Monitor(Callback):
             return  # still accumulating
         self._step = trainer.global_step
         metrics = self._step_metrics(trainer, pl_module)
+        # Validation's time is no training time: the clock starts anew after it.
         last = self._step == self._settings.max_steps
         if self._validation and (last or self._step % self._settings.validate_every == 0):
             metrics["valid_nats_per_code"] = nats_per_code(lm, self._validation)
@@ -105,6 +106,7 @@ class Monitor(Callback):
         """Figures of the step over all processes."""
         # Lightning has divided each by the number of batches accumulated: their sum is the mean.
         loss = torch.stack(self._losses).sum().double()
+        # One exchange for all three figures.
         counts = loss.new_tensor([self._tokens, self._flops])
         figures = torch.cat([loss[None], counts])
         figures = trainer.strategy.reduce(figures, reduce_op="sum")
@@ -114,6 +116,7 @@ class Monitor(Callback):
         total, tokens, flops, norm = torch.cat([figures, gradient_norm.to(figures)[None]]).tolist()
         now = time.perf_counter()
         mean = total / trainer.world_size
+        # Before anything is written: metrics and checkpoints hold finite steps only.
         if not math.isfinite(mean):
             raise ValueError(
                 f"expected a finite loss, got {mean} at step {self._step}; "

@@ -92,6 +92,7 @@ def set_batches_read(checkpoint: dict[str, Any], per_step: int) -> None:
 
     Lightning counts a process's batches, which depend on how many processes share a step.
     """
+    # Lightning has no public name for these counts.
     read = int(checkpoint["global_step"]) * per_step
     progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
     for count in (progress["total"], progress["current"]):
@@ -113,6 +114,7 @@ def checkpoint_to_resume(folder: Path, resume_from: Path | None) -> Path | None:
     metrics = folder / METRICS_NAME
     if resume_from is not None:
         return resume_from
+    # Steps without a checkpoint: it was lost, and beginning anew would hide that.
     made = len(read_json_lines(metrics, torn="drop", missing_ok=True))
     if made:
         raise ValueError(
@@ -135,19 +137,16 @@ def resume_point(
         return 0, []
     checkpoint = _load_checkpoint(path)
     step = int(checkpoint["global_step"])
+    # Sizes may agree where the meaning of tokens does not.
     for name, expected in describe_model(lm.config).items():
-        if name not in checkpoint:
+        found = checkpoint.get(name, "none, as in early versions")
+        if found != expected:
             raise ValueError(
-                f"expected a checkpoint with its {name}, got {path} of an early version without; "
-                "train in another folder"
+                f"{path} was trained with {name} {found}, expected {expected}; train in another "
+                "folder"
             )
-        if checkpoint[name] != expected:
-            raise ValueError(
-                f"{path} was trained with {name} {checkpoint[name]}, expected {expected}; train "
-                "in another folder"
-            )
-    sizes = {name: tuple(value.shape) for name, value in _weights(checkpoint).items()}
-    if sizes != {name: tuple(value.shape) for name, value in lm.state_dict().items()}:
+    sizes = {name: value.shape for name, value in _weights(checkpoint).items()}
+    if sizes != {name: value.shape for name, value in lm.state_dict().items()}:
         raise ValueError(f"{path} holds a model of other sizes; train in another folder")
     check_stream(path, checkpoint.get(STREAM), stream)
     if step > max_steps:

@@ -80,7 +80,7 @@ def counted_flops(config: SpeechLMConfig, counts: BatchCounts) -> float:
     Padding counts nothing, nor do embeddings, norms, and pairs that attention masks.
     """
     tokens, targets, seen = counts
-    head = config.vocabulary["ranges"]["code"][1] * config.dim
+    head = config.vocabulary["ranges"]["code"][1] * config.dim  # V D: codes are the last tokens
     width = config.num_layers * config.num_heads * config.dim_head
     return 6.0 * (block_parameters(config) * tokens + head * targets + 2 * width * seen)
 
@@ -110,6 +110,7 @@ def _measured_peak(device: torch.device, dtype: torch.dtype, rounds: int, thread
     size = _MEASURED_SIZES.get(device.type, 1024)
     matrix = torch.ones(size, size, dtype=dtype, device=device)
     best = float("inf")
+    # The fastest: a slower round shared the device with something else.
     for _ in range(rounds):
         wait_for_device(device)
         start = time.perf_counter()

@@ -110,6 +110,7 @@ class MicroBatches:
         self._dataset, self._accumulate = dataset, accumulate
         self._start_step, self._stop_step = start_step, stop_step
         self._pinned = pinned
+        # Iterators whose thread `close` ends: a run that fails leaves one behind.
         self._begun: list[Generator[MicroBatch, None, None]] = []
 
     def __iter__(self) -> Iterator[MicroBatch]:

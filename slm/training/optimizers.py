@@ -27,6 +27,7 @@ def learning_rate(step: int, settings: TrainingSettings) -> float:
     the peak and falls linearly over the last `decay_fraction` of the run.
     """
     peak, lowest = settings.learning_rate, settings.min_learning_rate
+    # From 1 / warmup_steps of the peak: a first step at rate 0 would be lost.
     if step < settings.warmup_steps:
         return peak * (step + 1) / settings.warmup_steps
     if settings.schedule == "wsd":
@@ -59,6 +60,7 @@ def new_optimizer(
     """
     hidden, decayed, kept = [], [], []
     own = {id(table.own) for table in code_tables(lm)}  # rows of single codes, as embeddings are
+    # Each group keeps the model's order, by which checkpoints number its states.
     for parameter in lm.parameters():
         if parameter.ndim < 2 or parameter is embedding or id(parameter) in own:
             kept.append(parameter)
@@ -127,6 +129,7 @@ class MuonAdamW(torch.optim.Optimizer):
             momentum = state["momentum_buffer"].lerp_(parameter.grad, 1 - group["momentum"])
             update = orthogonal(parameter.grad.lerp(momentum, group["momentum"]))
             scale = _MUON_SCALE * max(parameter.shape) ** 0.5
+            # Decoupled weight decay, as in AdamW.
             parameter.mul_(1 - group["lr"] * group["weight_decay"])
             parameter.add_(update.to(parameter.dtype), alpha=-group["lr"] * scale)
 
@@ -162,6 +165,7 @@ def orthogonal(matrix: Tensor) -> Tensor:
     """
     a, b, c = _COEFFICIENTS
     wide = matrix.bfloat16()
+    # The smaller of the two Gram matrices.
     tall = wide.shape[0] > wide.shape[1]
     wide = wide.T if tall else wide
     wide = wide / wide.norm().clamp(min=1e-7)
