@@ -16,7 +16,7 @@ from eval.protocols import FigureInfo, Item, MetricError, MetricInfo, Score, Wei
 from eval.sound import checked, resampled
 from eval.weights import require_weight
 
-from .slaney import slaney_mel
+from .mel import slaney_mel
 
 Part = Literal["estimate", "reference"]
 RATE = 16000

@@ -11,7 +11,7 @@ import numpy as np
 from eval.protocols import MetricError, WeightSpec
 from eval.weights import require_weight
 
-from .slaney import slaney_mel
+from .mel import slaney_mel
 
 RATE = 16000
 RESEMBLYZER = WeightSpec(
