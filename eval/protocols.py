@@ -1,4 +1,9 @@
-"""What the evaluation asks of metrics, recognisers and models; no implementation lives here."""
+"""Protocols and records of the evaluation: metrics, recognisers, tokenizers and what they exchange.
+
+No implementation lives here.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -6,6 +11,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+Part = Literal["estimate", "reference"]
 Need = Literal["reference", "estimate", "text", "prompt"]
 
 
@@ -90,7 +96,7 @@ class MetricInfo:
 
 @dataclass(frozen=True)
 class Item:
-    """What one metric sees of one utterance; parts the metric does not need may be None.
+    """Input of a metric for one utterance; parts the metric does not need may be None.
 
     Args:
         id: Unique name of the utterance.
@@ -119,7 +125,7 @@ class Score:
     Args:
         values: Figures and counts; None marks a figure that is undefined for this item (such as
             the pitch error of a clip without a voiced frame), which the summary counts.
-        details: Text worth keeping, such as what a recogniser heard.
+        details: Text worth keeping, such as the transcript of a recogniser.
         stored: Text kept in the row for figures of the whole corpus and shown nowhere.
     """
 
@@ -135,19 +141,16 @@ class Metric(Protocol):
     @property
     def info(self) -> MetricInfo:
         """Identity and definition, available without loading anything."""
-        ...
 
     def prepare(self) -> None:
-        """Imports and loads what `score` needs; called once in each process."""
-        ...
+        """Import and load what `score` needs; called once in each process."""
 
     def score(self, item: Item) -> Score:
-        """Scores one item.
+        """Score one item.
 
         Raises:
             MetricError: The item cannot be scored (silence, NaN, too short, no transcript, ...).
         """
-        ...
 
 
 @dataclass(frozen=True)
@@ -156,7 +159,7 @@ class ScoredItem:
 
     Args:
         id: Name of the utterance.
-        speaker: Who speaks; "" where it is not known.
+        speaker: Name of the speaker; "" where it is not known.
         score: What the metric gave for it.
     """
 
@@ -167,15 +170,14 @@ class ScoredItem:
 
 @runtime_checkable
 class CorpusMetric(Metric, Protocol):
-    """A metric with figures that no single item has, such as how alike two speakers are."""
+    """A metric with figures of a whole corpus, such as the similarity of its speakers."""
 
     def corpus(self, items: Sequence[ScoredItem]) -> dict[str, Any]:
-        """Figures of all scored items, as JSON; the same for the same items in the same order.
+        """Compute figures of all scored items, as JSON; deterministic for one order of items.
 
         It works on what rows hold, so that a resumed run gives what a whole one does, and may
         be called without `prepare`.
         """
-        ...
 
 
 @runtime_checkable
@@ -184,105 +186,57 @@ class Recognizer(Protocol):
 
     @property
     def id(self) -> str:
-        """Back end, version and every setting that moves the words, as part of a metric id."""
-        ...
+        """Back end, version and every setting that changes the words, as part of a metric id."""
 
     def transcribe(self, waveform: np.ndarray, sample_rate: int) -> str:
-        """Words heard in a waveform (T,), float in [-1, 1] at `sample_rate` Hz; may be ""."""
-        ...
-
-
-@runtime_checkable
-class Codec(Protocol):
-    """Waveform to integer codes and back; arrays or tensors, B batch, T samples, L frames."""
-
-    @property
-    def sample_rate(self) -> int:
-        """Samples per second."""
-        ...
-
-    @property
-    def frame_rate(self) -> float:
-        """Frames per second."""
-        ...
-
-    @property
-    def codebook_size(self) -> int:
-        """Entries in a codebook."""
-        ...
-
-    def encode(self, waveform: Any, lengths: Any = None) -> tuple[Any, Any]:
-        """Waveform (B, T) and lengths (B,) to codes (B, L) and their lengths (B,)."""
-        ...
-
-    def decode(self, codes: Any, code_lengths: Any = None, lengths: Any = None) -> tuple[Any, Any]:
-        """Codes (B, L) to waveform (B, T) and lengths (B,)."""
-        ...
-
-
-@runtime_checkable
-class LanguageModel(Protocol):
-    """Autoregressive model over tokens."""
-
-    def log_likelihood(self, tokens: Any) -> Any:
-        """Tokens (S,) int64 to the log-likelihood of each but the first, (S - 1,), in nats."""
-        ...
+        """Transcribe a waveform (T,), float in [-1, 1] at `sample_rate` Hz; may give ""."""
 
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """Waveform to K parallel streams of codes and back: what a language model may be trained on."""
+    """Waveform to K parallel streams of codes and back, for a language model to be trained on."""
 
     @property
     def name(self) -> str:
-        """Short name, as a table shows it."""
-        ...
+        """Short name for tables."""
 
     @property
     def fingerprint(self) -> str:
         """Digest of weights and settings; codes of another fingerprint are other codes."""
-        ...
 
     @property
     def sample_rate(self) -> int:
-        """Samples per second of what goes in and comes out, Hz."""
-        ...
+        """Samples per second of input and output, Hz."""
 
     @property
     def frame_rate(self) -> float:
         """Frames per second, Hz."""
-        ...
 
     @property
     def num_codebooks(self) -> int:
         """K, codes in a frame."""
-        ...
 
     @property
     def codebook_size(self) -> int:
         """Entries in each codebook."""
-        ...
 
     @property
     def tokens_per_second(self) -> float:
         """frame_rate * num_codebooks."""
-        ...
 
     def encode(self, waveform: np.ndarray) -> np.ndarray:
         """Waveform (T,) float in [-1, 1] to codes (K, L) int64."""
-        ...
 
     def decode(self, codes: np.ndarray, num_samples: int) -> np.ndarray:
         """Codes (K, L) to a waveform (num_samples,) float32."""
-        ...
 
 
 @dataclass(frozen=True)
 class Recoded:
-    """What came back of a waveform, and what its coded form took.
+    """Waveform after coding and decoding, and the size of the coded form.
 
     Args:
-        waveform: (T,) float32, as long as what went in.
+        waveform: (T,) float32, as long as the input.
         bits: Size of the coded form; None where there is none (the original, a filter).
     """
 
@@ -292,18 +246,15 @@ class Recoded:
 
 @runtime_checkable
 class Recoder(Protocol):
-    """Anything that takes a waveform through a coded form and back."""
+    """Waveform to a coded form and back."""
 
     @property
     def name(self) -> str:
-        """Short name, as a table shows it and a folder may be called."""
-        ...
+        """Short name for tables and folders."""
 
     @property
     def bitrate(self) -> float | None:
         """Nominal bit/s; None where there is no coded form. The measured one is in `Recoded`."""
-        ...
 
     def recode(self, waveform: np.ndarray, sample_rate: int) -> Recoded:
-        """Waveform (T,) float in [-1, 1] at `sample_rate` Hz to what is left of it."""
-        ...
+        """Code and decode a waveform (T,) float in [-1, 1] at `sample_rate` Hz."""

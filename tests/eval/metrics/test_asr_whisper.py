@@ -69,7 +69,7 @@ def test_a_missing_or_wrong_folder_is_named(monkeypatch, tmp_path):
     with pytest.raises(ValueError, match="'whisper'"):
         WhisperRecognizer().prepare()
     monkeypatch.setenv(WHISPER.variable, str(tmp_path))
-    with pytest.raises(ValueError, match="expected a Whisper model in"):
+    with pytest.raises(ValueError, match="expected a WhisperForConditionalGeneration in"):
         WhisperRecognizer().prepare()
     with pytest.raises(ValueError, match="max_new_tokens"):
         WhisperRecognizer(max_new_tokens=0)

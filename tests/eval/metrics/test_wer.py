@@ -50,7 +50,7 @@ def test_the_normalizer_of_whisper_makes_numbers_alike():
 
 
 def test_a_wer_of_an_unknown_normalizer_is_refused():
-    with pytest.raises(ValueError, match="expected a normalizer"):
+    with pytest.raises(ValueError, match="normalizer: expected one of"):
         WerMetric(Echo("a"), normalizer="none")
 
 
