@@ -91,7 +91,7 @@ def test_what_a_caller_gets_wrong_is_said(
         tokenizer.decode(np.array([[16]]), 10)
     with pytest.raises(ValueError, match="expected a k-means tokenizer"):
         KMeansTokenizer.load(tmp_path)
-    with pytest.raises(ValueError, match="codebook_size of at least 1"):
+    with pytest.raises(ValueError, match="codebook_size: expected a number >= 1, got 0"):
         KMeansSettings(codebook_size=0)
 
 
