@@ -141,6 +141,7 @@ class Metric(Protocol):
     @property
     def info(self) -> MetricInfo:
         """Identity and definition, available without loading anything."""
+        ...
 
     def prepare(self) -> None:
         """Import and load what `score` needs; called once in each process."""
@@ -151,6 +152,7 @@ class Metric(Protocol):
         Raises:
             MetricError: The item cannot be scored (silence, NaN, too short, no transcript, ...).
         """
+        ...
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,7 @@ class CorpusMetric(Metric, Protocol):
         It works on what rows hold, so that a resumed run gives what a whole one does, and may
         be called without `prepare`.
         """
+        ...
 
 
 @runtime_checkable
@@ -187,48 +190,36 @@ class Recognizer(Protocol):
     @property
     def id(self) -> str:
         """Back end, version and every setting that changes the words, as part of a metric id."""
+        ...
 
     def transcribe(self, waveform: np.ndarray, sample_rate: int) -> str:
         """Transcribe a waveform (T,), float in [-1, 1] at `sample_rate` Hz; may give ""."""
+        ...
 
 
 @runtime_checkable
 class Tokenizer(Protocol):
     """Waveform to K parallel streams of codes and back, for a language model to be trained on."""
 
-    @property
-    def name(self) -> str:
-        """Short name for tables."""
+    name: str  # for tables
+    sample_rate: int  # of input and output, Hz
+    frame_rate: float  # frames per second, Hz
+    num_codebooks: int  # K, codes in a frame
+    codebook_size: int  # entries in each codebook
+    tokens_per_second: float  # frame_rate * num_codebooks
 
     @property
     def fingerprint(self) -> str:
         """Digest of weights and settings; codes of another fingerprint are other codes."""
-
-    @property
-    def sample_rate(self) -> int:
-        """Samples per second of input and output, Hz."""
-
-    @property
-    def frame_rate(self) -> float:
-        """Frames per second, Hz."""
-
-    @property
-    def num_codebooks(self) -> int:
-        """K, codes in a frame."""
-
-    @property
-    def codebook_size(self) -> int:
-        """Entries in each codebook."""
-
-    @property
-    def tokens_per_second(self) -> float:
-        """frame_rate * num_codebooks."""
+        ...
 
     def encode(self, waveform: np.ndarray) -> np.ndarray:
-        """Waveform (T,) float in [-1, 1] to codes (K, L) int64."""
+        """Encode a waveform (T,) float in [-1, 1] to codes (K, L) int64."""
+        ...
 
     def decode(self, codes: np.ndarray, num_samples: int) -> np.ndarray:
-        """Codes (K, L) to a waveform (num_samples,) float32."""
+        """Decode codes (K, L) to a waveform (num_samples,) float32."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -248,13 +239,10 @@ class Recoded:
 class Recoder(Protocol):
     """Waveform to a coded form and back."""
 
-    @property
-    def name(self) -> str:
-        """Short name for tables and folders."""
-
-    @property
-    def bitrate(self) -> float | None:
-        """Nominal bit/s; None where there is no coded form. The measured one is in `Recoded`."""
+    name: str  # for tables and folders
+    # Nominal bit/s; None where there is no coded form. The measured one is in `Recoded`.
+    bitrate: float | None
 
     def recode(self, waveform: np.ndarray, sample_rate: int) -> Recoded:
         """Code and decode a waveform (T,) float in [-1, 1] at `sample_rate` Hz."""
+        ...

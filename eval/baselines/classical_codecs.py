@@ -57,7 +57,7 @@ class OriginalRecoder:
     """The input itself, whose figures are the best that a metric can reach."""
 
     name = "original"
-    bitrate = None
+    bitrate: float | None = None
 
     def recode(self, waveform: np.ndarray, sample_rate: int) -> Recoded:
         """Return the waveform (T,) unchanged."""
@@ -69,7 +69,7 @@ class BandLimitRecoder:
     """Resampling to 8 kHz and back alone, for the cost of losing everything above 4 kHz."""
 
     name = "band_limit_8k"
-    bitrate = None
+    bitrate: float | None = None
 
     def recode(self, waveform: np.ndarray, sample_rate: int) -> Recoded:
         """Remove the content of a waveform (T,) above 4 kHz."""
@@ -94,12 +94,8 @@ class Codec2Recoder:
         require_programs(("c2enc", "c2dec"), "codec2")
         self.mode = mode
         self.name = f"codec2_{mode.lower()}"
-
-    @property
-    def bitrate(self) -> float:
-        """Bit/s of the mode, without packing."""
-        samples, bits = CODEC2_MODES[self.mode]
-        return bits * NARROW_RATE / samples
+        samples, bits = CODEC2_MODES[mode]
+        self.bitrate: float | None = bits * NARROW_RATE / samples  # without packing
 
     def recode(self, waveform: np.ndarray, sample_rate: int) -> Recoded:
         """Code and decode a waveform (T,), which is delayed; bits = those of the file."""
@@ -136,11 +132,7 @@ class OpusRecoder:
         require_programs(("opusenc", "opusdec"), "opus-tools")
         self.kilobits = kilobits
         self.name = f"opus_{kilobits}"
-
-    @property
-    def bitrate(self) -> float:
-        """Target rate, bit/s."""
-        return 1000.0 * self.kilobits
+        self.bitrate: float | None = 1000.0 * kilobits
 
     def recode(self, waveform: np.ndarray, sample_rate: int) -> Recoded:
         """Code and decode a waveform (T,); bits = those of the packets, without the container."""

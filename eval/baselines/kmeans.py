@@ -82,29 +82,13 @@ class KMeansTokenizer:
         self.settings = settings
         self.centroids = centroids.float()
         self.name = name
+        self.sample_rate = settings.sample_rate
+        self.codebook_size = settings.codebook_size
+        self.frame_rate = settings.sample_rate / (settings.hop_length * settings.stack)
+        self.tokens_per_second = self.frame_rate  # one codebook
         # The least-squares way back from mels to magnitudes.
         filters = mel_filters(settings.sample_rate, settings.n_fft, settings.n_mels)
         self._inverse = torch.from_numpy(np.linalg.pinv(filters)).float()
-
-    @property
-    def sample_rate(self) -> int:
-        """Hz."""
-        return self.settings.sample_rate
-
-    @property
-    def frame_rate(self) -> float:
-        """Codes a second, Hz."""
-        return self.settings.sample_rate / (self.settings.hop_length * self.settings.stack)
-
-    @property
-    def tokens_per_second(self) -> float:
-        """The frame rate: there is one codebook."""
-        return self.frame_rate
-
-    @property
-    def codebook_size(self) -> int:
-        """Centroids."""
-        return self.settings.codebook_size
 
     @property
     def fingerprint(self) -> str:

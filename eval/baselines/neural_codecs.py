@@ -77,24 +77,23 @@ class TransformersTokenizer:
         self._model = _load(kind, self.source)
         config = self._model.config
         self.sample_rate = int(config.sampling_rate)
-        self.codebook_size = _codebook_size(kind, config)
-        most = _num_codebooks(kind, config)
+        if kind == "xcodec2":
+            # One codebook, whose entries are the levels of every dimension.
+            self.codebook_size, most = int(np.prod(config.quantization_levels)), 1
+        else:
+            self.codebook_size = int(config.codebook_size)
+            most = int(config.n_codebooks if kind == "dac" else config.num_quantizers)
         self.num_codebooks = min(num_codebooks or PEERS[kind].num_codebooks, most)
         if num_codebooks is not None and not 1 <= num_codebooks <= most:
             raise ValueError(f"expected 1 to {most} codebooks of {kind}, got {num_codebooks}")
-        self.hop_length = _hop_length(kind, config)
+        # Mimi halves the rate of its convolutions once more.
+        mimi = kind == "mimi"
+        hop_length = config.sampling_rate / config.frame_rate if mimi else config.hop_length
+        self.hop_length = round(hop_length)
+        self.frame_rate = self.sample_rate / self.hop_length
+        self.tokens_per_second = self.frame_rate * self.num_codebooks
         self.name = name or f"{kind}_{self.num_codebooks}"
         self._features = _feature_extractor() if kind == "xcodec2" else None
-
-    @property
-    def frame_rate(self) -> float:
-        """Frames a second, Hz."""
-        return self.sample_rate / self.hop_length
-
-    @property
-    def tokens_per_second(self) -> float:
-        """frame_rate * num_codebooks."""
-        return self.frame_rate * self.num_codebooks
 
     @property
     def fingerprint(self) -> str:
@@ -150,27 +149,6 @@ def _load(kind: str, source: str) -> Any:
             f"expected {kind} weights ({PEERS[kind].licence}) at {source!r}: a hub name such as "
             f"{PEERS[kind].weights} or a folder that transformers saved; {error}"
         ) from error
-
-
-def _codebook_size(kind: str, config: Any) -> int:
-    """Count a codebook's entries; those of X-Codec-2 are the levels of every dimension."""
-    if kind == "xcodec2":
-        return int(np.prod(config.quantization_levels))
-    return int(config.codebook_size)
-
-
-def _num_codebooks(kind: str, config: Any) -> int:
-    """Count the codebooks of a model."""
-    if kind == "xcodec2":
-        return 1
-    return int(config.n_codebooks if kind == "dac" else config.num_quantizers)
-
-
-def _hop_length(kind: str, config: Any) -> int:
-    """Count the samples of a frame; Mimi halves the rate of its convolutions once more."""
-    if kind == "mimi":
-        return round(config.sampling_rate / config.frame_rate)
-    return int(config.hop_length)
 
 
 def _feature_extractor() -> Any:

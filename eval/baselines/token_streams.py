@@ -66,7 +66,7 @@ def fit_length(waveform: np.ndarray, num_samples: int) -> np.ndarray:
 
 
 class TokenizerRecoder:
-    """A tokenizer as a recoder, its codes written at fixed width.
+    """A tokenizer as a recoder, its codes of ceil(log2(codebook_size)) bits each.
 
     Args:
         tokenizer: Waveforms at other rates are resampled to its own and back.
@@ -76,11 +76,7 @@ class TokenizerRecoder:
         self.tokenizer = tokenizer
         self.name = tokenizer.name
         self._code_bits = (tokenizer.codebook_size - 1).bit_length()
-
-    @property
-    def bitrate(self) -> float:
-        """Bit/s at fixed width, ceil(log2(codebook_size)) bits a code."""
-        return self.tokenizer.tokens_per_second * self._code_bits
+        self.bitrate: float | None = tokenizer.tokens_per_second * self._code_bits
 
     def recode(self, waveform: np.ndarray, sample_rate: int) -> Recoded:
         """Encode and decode a waveform (T,); bits = K * L * bits a code."""

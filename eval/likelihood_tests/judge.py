@@ -33,6 +33,7 @@ class Scorer(Protocol):
 
         Tokens lie evenly over the recording: token n begins at n / S of its length.
         """
+        ...
 
 
 @dataclass(frozen=True)

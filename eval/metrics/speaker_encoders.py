@@ -51,6 +51,7 @@ class SpeakerEncoder(Protocol):
 
     def embed(self, waveform: np.ndarray) -> np.ndarray:
         """Map a waveform (T,) at 16 kHz to a vector (D,) of length 1."""
+        ...
 
 
 def window_starts(num_samples: int) -> list[int]:
