@@ -21,43 +21,27 @@ class MetricError(ValueError):
 
 @dataclass(frozen=True)
 class FigureInfo:
-    """One number a metric gives for an item.
+    """One number a metric gives for an item."""
 
-    Args:
-        name: Key in the values of a score, such as "stoi".
-        unit: "" for a plain number, "%" for a fraction shown in per cent, else "ms", "cents", ...
-        higher_is_better: None where neither direction is better.
-        numerator: Key of the stored count above the fraction; with `denominator` it makes the
-            headline a pooled rate (sum / sum) instead of the mean over items.
-        denominator: Key of the stored count below the fraction.
-    """
-
-    name: str
-    unit: str = ""
-    higher_is_better: bool | None = None
+    name: str  # key in the values of a score, such as "stoi"
+    unit: str = ""  # "" for a plain number, "%" for a fraction shown in per cent, else "ms", ...
+    higher_is_better: bool | None = None  # None where neither direction is better
+    # Keys of the stored counts above and below the fraction: with them the headline is a pooled
+    # rate (sum / sum) instead of the mean over items.
     numerator: str | None = None
     denominator: str | None = None
 
 
 @dataclass(frozen=True)
 class WeightSpec:
-    """A file or folder of weights that no code here downloads.
+    """A file or folder of weights that no code here downloads."""
 
-    Args:
-        name: Key of `--weight name=path`, such as "utmos22_strong".
-        licence: Its licence, as published.
-        how_to_get: Where a person gets it.
-        sha256: Digest the file must have, None where any is taken (and written into the run).
-        is_folder: A folder, such as a model saved by transformers.
-        bundled: (package, file) where an installed package holds it, found without import.
-    """
-
-    name: str
-    licence: str
-    how_to_get: str
-    sha256: str | None = None
-    is_folder: bool = False
-    bundled: tuple[str, str] | None = None
+    name: str  # key of `--weight name=path`, such as "utmos22_strong"
+    licence: str  # as published
+    how_to_get: str  # instruction for a person
+    sha256: str | None = None  # of the file; None takes any and writes it into the run
+    is_folder: bool = False  # such as a model saved by transformers
+    bundled: tuple[str, str] | None = None  # (package, file) where an installed package holds it
 
     @property
     def variable(self) -> str:
@@ -157,16 +141,10 @@ class Metric(Protocol):
 
 @dataclass(frozen=True)
 class ScoredItem:
-    """An item that a metric has scored, as a `CorpusMetric` sees it afterwards.
-
-    Args:
-        id: Name of the utterance.
-        speaker: Name of the speaker; "" where it is not known.
-        score: What the metric gave for it.
-    """
+    """An item that a metric has scored, as an input of a `CorpusMetric`."""
 
     id: str
-    speaker: str
+    speaker: str  # "" where it is not known
     score: Score
 
 
@@ -224,15 +202,10 @@ class Tokenizer(Protocol):
 
 @dataclass(frozen=True)
 class Recoded:
-    """Waveform after coding and decoding, and the size of the coded form.
+    """Waveform after coding and decoding, and the size of the coded form."""
 
-    Args:
-        waveform: (T,) float32, as long as the input.
-        bits: Size of the coded form; None where there is none (the original, a filter).
-    """
-
-    waveform: np.ndarray
-    bits: int | None
+    waveform: np.ndarray  # (T,) float32, as long as the input
+    bits: int | None  # of the coded form; None where there is none (the original, a filter)
 
 
 @runtime_checkable

@@ -25,15 +25,10 @@ MIN_DURATION = 0.3
 
 @dataclass(frozen=True, eq=False)
 class Sound:
-    """Audio in memory.
+    """Audio in memory."""
 
-    Args:
-        waveform: (T,) float in [-1, 1].
-        sample_rate: Samples per second, Hz.
-    """
-
-    waveform: np.ndarray
-    sample_rate: int
+    waveform: np.ndarray  # (T,) float in [-1, 1]
+    sample_rate: int  # Hz
 
     def __post_init__(self) -> None:
         if np.ndim(self.waveform) != 1:

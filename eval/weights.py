@@ -50,6 +50,7 @@ def find_weight(spec: WeightSpec) -> Path | None:
         return None
     package, file = spec.bundled
     found = find_spec(package)
+    # A namespace package has several folders.
     for folder in (found.submodule_search_locations or ()) if found else ():
         if (Path(folder) / file).is_file():
             return Path(folder) / file

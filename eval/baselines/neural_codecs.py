@@ -26,19 +26,12 @@ from .token_streams import fit_length
 
 @dataclass(frozen=True)
 class Peer:
-    """One kind of codec.
+    """One kind of codec."""
 
-    Args:
-        model: Class name in `transformers`.
-        weights: A published repository of weights.
-        num_codebooks: K when none is asked for.
-        licence: Of those weights, as their model card states it.
-    """
-
-    model: str
-    weights: str
-    num_codebooks: int
-    licence: str
+    model: str  # class name in `transformers`
+    weights: str  # a published repository of weights
+    num_codebooks: int  # K when none is asked for
+    licence: str  # of those weights, as their model card states it
 
 
 PEERS = {

@@ -51,10 +51,10 @@ def unflatten_codes(
             f"expected tokens in [0, {num_codebooks * codebook_size}), "
             f"got {stream.min()} to {stream.max()}"
         )
-    length = len(stream) // num_codebooks
+    length = len(stream) // num_codebooks  # whole frames
     frames = stream[: length * num_codebooks].reshape(length, num_codebooks)
     misplaced = int((frames // codebook_size != np.arange(num_codebooks)).sum())
-    return (frames % codebook_size).T.copy(), misplaced
+    return (frames % codebook_size).T.copy(), misplaced  # (L, K) to (K, L)
 
 
 def fit_length(waveform: np.ndarray, num_samples: int) -> np.ndarray:
@@ -84,5 +84,6 @@ class TokenizerRecoder:
         own = np.asarray(resampled(waveform, sample_rate, rate), dtype=np.float32)
         codes = self.tokenizer.encode(own)
         decoded = self.tokenizer.decode(codes, len(own))
+        # Resampling there and back may lose or add a sample.
         back = resampled(decoded, rate, sample_rate)
         return Recoded(fit_length(back, len(waveform)), int(codes.size) * self._code_bits)

@@ -49,36 +49,22 @@ ROOMS_SECONDS = (0.25, 0.9)
 
 @dataclass(frozen=True)
 class Recording:
-    """A recording that pairs are built from.
+    """A recording that pairs are built from."""
 
-    Args:
-        path: Audio file of at least two halves' length.
-        speaker: Name of the speaker.
-        gender: "f" or "m"; "" where it is not known.
-    """
-
-    path: Path
+    path: Path  # audio of at least two halves' length
     speaker: str
-    gender: str = ""
+    gender: str = ""  # "f" or "m"; "" where it is not known
 
 
 @dataclass(frozen=True)
 class PairSettings:
-    """Settings of `build_pairs`.
-
-    Args:
-        kinds: Some of `KINDS`.
-        per_kind: Pairs of each, at most.
-        half_seconds: Length of each half.
-        sample_rate: Of the files written, Hz.
-        seed: Draws recordings, noises and rooms.
-    """
+    """Settings of `build_pairs`."""
 
     kinds: Sequence[str] = KINDS
-    per_kind: int = 50
-    half_seconds: float = HALF_SECONDS
-    sample_rate: int = RATE
-    seed: int = 0
+    per_kind: int = 50  # pairs of each kind, at most
+    half_seconds: float = HALF_SECONDS  # length of each half
+    sample_rate: int = RATE  # of the files written, Hz
+    seed: int = 0  # draws recordings, noises and rooms
 
     def __post_init__(self) -> None:
         wanted = f"some of {', '.join(KINDS)}"

@@ -38,38 +38,23 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True)
 class LikelihoodPair:
-    """Two recordings of which the first should be likelier.
+    """Two recordings of which the first should be likelier."""
 
-    Args:
-        id: Unique within its suite.
-        suite: Name of the test, such as "swuggy" or "speaker_switch".
-        part: Group within it, such as a phenomenon or a split; "" for none.
-        pos: Path of the one that should be likelier.
-        neg: Path of the other.
-        change_pos: Seconds into `pos` from which on the two differ; None where unknown.
-        change_neg: Likewise in `neg`.
-    """
-
-    id: str
-    suite: str
-    part: str
-    pos: Path
+    id: str  # unique within its suite
+    suite: str  # name of the test, such as "swuggy" or "speaker_switch"
+    part: str  # group within it, such as a phenomenon or a split; "" for none
+    pos: Path  # the recording that should be likelier
     neg: Path
-    change_pos: float | None = None
-    change_neg: float | None = None
+    change_pos: float | None = None  # seconds from which on `pos` differs; None where unknown
+    change_neg: float | None = None  # likewise in `neg`
 
 
 @dataclass(frozen=True, eq=False)
 class TokenScores:
-    """Likelihood of one recording.
+    """Likelihood of one recording."""
 
-    Args:
-        log_likelihoods: (S,) nats of each token, S > 0.
-        seconds: Length of the recording.
-    """
-
-    log_likelihoods: np.ndarray
-    seconds: float
+    log_likelihoods: np.ndarray  # (S,) nats of each token, S > 0
+    seconds: float  # length of the recording
 
     def __post_init__(self) -> None:
         values = np.asarray(self.log_likelihoods, dtype=np.float64)
@@ -205,21 +190,13 @@ def wilson_interval(wins: float, count: int) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Share of pairs whose better recording is found likelier.
+    """Share of pairs whose better recording is found likelier; None without a pair."""
 
-    Args:
-        share: Wins and half the ties over pairs; chance is 0.5. None without a pair.
-        low: Lower end of its Wilson interval.
-        high: Upper end.
-        pairs: Pairs decided.
-        ties: Pairs of equal score.
-    """
-
-    share: float | None
-    low: float | None
+    share: float | None  # wins and half the ties over pairs; chance is 0.5
+    low: float | None  # lower end of its Wilson interval
     high: float | None
     pairs: int
-    ties: int
+    ties: int  # pairs of equal score
 
 
 def accuracy(margins: Sequence[float]) -> Accuracy:

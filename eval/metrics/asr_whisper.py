@@ -57,7 +57,7 @@ class WhisperRecognizer(LoadedMetric):
         signal = resampled(np.asarray(waveform, np.float32), sample_rate, RATE)
         prompt = {"language": self.language, "task": "transcribe"} if self.language else {}
         texts = []
-        window = 30 * RATE
+        window = 30 * RATE  # the length of the model's input
         for start in range(0, signal.size, window):
             features = processor(
                 signal[start : start + window],
@@ -70,7 +70,7 @@ class WhisperRecognizer(LoadedMetric):
                     features.input_features,
                     attention_mask=features.attention_mask,
                     max_new_tokens=self.max_new_tokens,
-                    do_sample=False,
+                    do_sample=False,  # greedy, so that a file scores the same twice
                     num_beams=1,
                     **prompt,
                 )

@@ -25,17 +25,11 @@ SHORTEST_SECONDS = 0.1
 
 @dataclass(frozen=True, eq=False)
 class GenerationRecord:
-    """Record of a generator for one utterance.
+    """Record of a generator for one utterance; None where something was not recorded."""
 
-    Args:
-        truncated: Cut at its longest instead of ending by itself; None where not recorded.
-        codes: (L,) or (K, L) integers generated; None where not kept.
-        frame_rate: Frames of codes a second; 0 without codes.
-    """
-
-    truncated: bool | None = None
-    codes: np.ndarray | None = None
-    frame_rate: float = 0.0
+    truncated: bool | None = None  # cut at the longest allowed instead of ending by itself
+    codes: np.ndarray | None = None  # (L,) or (K, L) integers generated
+    frame_rate: float = 0.0  # frames of codes a second; 0 without codes
 
 
 def silent_frames(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -47,14 +41,9 @@ def silent_frames(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     frames = np.asarray(waveform, dtype=np.float64)[: len(waveform) // size * size]
     power = (frames.reshape(-1, size) ** 2).mean(axis=1)
     level = 10.0 * np.log10(np.maximum(power, 1e-12))
-    if not level.size:
+    if not level.size:  # shorter than a frame
         return np.zeros(0, dtype=bool)
     return level < max(float(np.quantile(level, 0.95)) - SILENCE_DB, SILENCE_FLOOR_DB)
-
-
-def expected_seconds(text: str) -> float:
-    """Estimate the length that a slow speaker needs for a text."""
-    return MARGIN_SECONDS + len(" ".join(text.split())) / CHARACTERS_PER_SECOND
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,29 +86,28 @@ class DeliveryMetric(Metric):
         samples = checked_part(item, "estimate", min_duration=SHORTEST_SECONDS)
         record = self.records.get(item.id, GenerationRecord())
         silent = silent_frames(samples, item.sample_rate)
+        # Codes repeat exactly; audio only nearly, and takes longer to compare.
         if record.codes is not None:
             loops = looped_codes(record.codes, record.frame_rate)
         else:
             loops = shared(item, "loops", lambda: looped_audio(samples, item.sample_rate))
         seconds = samples.size / item.sample_rate
+        runaway = None if record.truncated is None else float(record.truncated)
+        if runaway is None and item.text.strip():
+            characters = len(" ".join(item.text.split()))
+            expected = MARGIN_SECONDS + characters / CHARACTERS_PER_SECOND
+            runaway = float(seconds > RUNAWAY_FACTOR * expected)
         return Score(
             {
                 "silence_share": float(silent.mean()),
                 "pause": max((end - start for start, end in runs(silent)), default=0)
                 * FRAME_SECONDS,
-                "runaway": _runaway(record, seconds, item.text),
+                "runaway": runaway,
                 "repeated": float(loops.any()),
                 "looped_share": float(loops.mean()) if loops.size else 0.0,
                 "num_seconds": seconds,
             }
         )
-
-
-def _runaway(record: GenerationRecord, seconds: float, text: str) -> float | None:
-    """1.0 where speech did not end in time, None without a record and a text."""
-    if record.truncated is not None:
-        return float(record.truncated)
-    return float(seconds > RUNAWAY_FACTOR * expected_seconds(text)) if text.strip() else None
 
 
 @dataclass(frozen=True)

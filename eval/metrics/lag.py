@@ -72,19 +72,12 @@ def shifted(
 
 @dataclass(frozen=True)
 class AlignedPair:
-    """A recording and its copy at the rate of a metric.
+    """A recording and its copy at the rate of a metric."""
 
-    Args:
-        reference: As it is, (T,).
-        estimate: As it is, (T',).
-        sample_rate: Rate in Hz of both.
-        lag_ms: Delay of the estimate in whole ms.
-    """
-
-    reference: np.ndarray
-    estimate: np.ndarray
-    sample_rate: int
-    lag_ms: int
+    reference: np.ndarray  # (T,), not cut
+    estimate: np.ndarray  # (T',), not cut
+    sample_rate: int  # of both, Hz
+    lag_ms: int  # delay of the estimate
 
     @property
     def raw(self) -> tuple[np.ndarray, np.ndarray]:

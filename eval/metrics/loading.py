@@ -56,7 +56,9 @@ def load_hf_model(weight: WeightSpec, model: str, processor: str) -> tuple[Any, 
             folder, local_files_only=True
         )
         loaded = getattr(transformers, model).from_pretrained(
-            folder, local_files_only=True, use_safetensors=True
+            folder,
+            local_files_only=True,
+            use_safetensors=True,  # nothing is unpickled
         )
     except OSError as error:
         raise ValueError(f"expected a {model} in {folder}: {error}") from error

@@ -49,6 +49,7 @@ def mel_cepstral_distortion(
     """
     if sample_rate != MCD_RATE:
         raise MetricError(f"expected waveforms at {MCD_RATE} Hz, got {sample_rate} Hz")
+    # (40, L) each
     sizes = {"n_fft": MCD_N_FFT, "hop_length": MCD_HOP, "n_mels": MCD_BANDS}
     spectra = [
         log_mel(signal, MCD_RATE, **sizes, floor=1e-8)

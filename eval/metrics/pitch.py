@@ -85,20 +85,11 @@ def track_crepe(waveform: np.ndarray) -> Track:
 
 @dataclass(frozen=True)
 class PitchAgreement:
-    """Agreement of two pitch tracks.
+    """Agreement of two pitch tracks; None where no frame is voiced in both."""
 
-    Args:
-        vuv_f1: F1 of the voiced decision, the reference being the truth; higher is better.
-        f0_cents: Root mean square F0 difference in cents over frames that both tracks hold for
-            voiced and that are no gross error; None without such a frame.
-        gross_error_rate: Share of the frames voiced in both whose F0 is off by more than 20 %;
-            None without such a frame.
-        num_both_voiced: Frames voiced in both.
-    """
-
-    vuv_f1: float
-    f0_cents: float | None
-    gross_error_rate: float | None
+    vuv_f1: float  # of the voiced decision, the reference being the truth; higher is better
+    f0_cents: float | None  # RMS F0 difference over frames voiced in both without gross errors
+    gross_error_rate: float | None  # share of frames voiced in both whose F0 is off by over 20 %
     num_both_voiced: int
 
 

@@ -16,15 +16,10 @@ from .pitch import RATE, track_pitch
 
 @dataclass(frozen=True, eq=False)
 class ProsodyStatistics:
-    """Pitch and energy of speech as distributions, without order in time.
+    """Pitch and energy of speech as distributions, without order in time."""
 
-    Args:
-        semitones: (N,) pitch of voiced frames, semitones above 55 Hz.
-        levels: (M,) level of frames of 20 ms that are not silent, dB.
-    """
-
-    semitones: np.ndarray
-    levels: np.ndarray
+    semitones: np.ndarray  # (N,) pitch of voiced frames above 55 Hz
+    levels: np.ndarray  # (M,) level of frames of 20 ms that are not silent, dB
 
 
 def prosody(waveform: np.ndarray, sample_rate: int) -> ProsodyStatistics:
@@ -37,6 +32,7 @@ def prosody(waveform: np.ndarray, sample_rate: int) -> ProsodyStatistics:
     f0, voiced = track_pitch(signal, RATE)
     if not voiced.any():
         raise MetricError("no frame is voiced")
+    # Energy is that of frames which are not silent: pauses are a matter of duration.
     size = round(FRAME_SECONDS * RATE)
     frames = signal[: signal.size // size * size].reshape(-1, size)
     power = (frames**2).mean(axis=1)[~silent_frames(signal, RATE)]

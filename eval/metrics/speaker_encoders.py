@@ -31,9 +31,9 @@ WAVLM_SV = WeightSpec(
     is_folder=True,
 )
 HOP = 160
-WINDOW_FRAMES = 160
+WINDOW_FRAMES = 160  # 1.6 s
 WINDOWS_PER_SECOND = 1.3
-LEAST_COVERAGE = 0.75
+LEAST_COVERAGE = 0.75  # of the last window
 TARGET_DBFS = -30.0
 
 

@@ -18,7 +18,6 @@ from eval.protocols import (
     Metric,
     MetricError,
     MetricInfo,
-    Need,
     Part,
     Recognizer,
     Score,
@@ -38,6 +37,7 @@ def _folded(text: str) -> str:
 
 def _basic(text: str) -> str:
     """Lower case; every mark but the apostrophe within a word becomes a space."""
+    # [^\W_] is a letter or a digit: apostrophes must have one at either side.
     letters = "".join(c if c.isalnum() or c == "'" else " " for c in _folded(text))
     return " ".join(re.sub(r"(?<![^\W_])'|'(?![^\W_])", " ", letters).split())
 
@@ -52,13 +52,8 @@ def _seedtts(text: str) -> str:
     return " ".join(text.translate(_ASCII_MARKS).lower().split())
 
 
-def _whisper_english(text: str) -> str:
-    """As the Whisper paper for English: numbers, contractions and spellings made alike."""
-    return _whisper_normalizer()(text)
-
-
 @lru_cache(maxsize=1)
-def _whisper_normalizer() -> Callable[[str], str]:
+def _whisper_rules() -> Callable[[str], str]:
     """Load the published rules from the package whisper-normalizer."""
     return import_module("whisper_normalizer.english").EnglishTextNormalizer()
 
@@ -67,7 +62,8 @@ NORMALIZERS: dict[str, Callable[[str], str]] = {
     "basic": _basic,
     "joined": _words_joined,
     "seedtts": _seedtts,
-    "whisper_en": _whisper_english,
+    # as the Whisper paper for English: numbers, contractions and spellings made alike
+    "whisper_en": lambda text: _whisper_rules()(text),
 }
 # (distribution, version prefix) pairs that a normaliser needs.
 NORMALIZER_PACKAGES = {"whisper_en": (("whisper-normalizer", "0.1."),)}
@@ -80,7 +76,7 @@ def normalize_text(text: str, normalizer: str = "basic") -> str:
         text: Any text, as published or as recognised.
         normalizer: "basic" (hyphens part words), "joined" (hyphens are deleted), "seedtts" (that
             of seed-tts-eval) or "whisper_en" (that of Whisper; needs whisper-normalizer). Only the
-            last makes numbers alike. The name is part of a WER's id: it moves the number.
+            last makes numbers alike. The name is part of a WER's id: it changes the number.
 
     Raises:
         ValueError: Unknown normaliser.
@@ -91,19 +87,12 @@ def normalize_text(text: str, normalizer: str = "basic") -> str:
 
 @dataclass(frozen=True)
 class EditCounts:
-    """Edits that turn a reference into a hypothesis, over words or characters.
-
-    Args:
-        substitutions: Units replaced.
-        deletions: Units of the reference that are missing.
-        insertions: Units the reference does not have.
-        reference_length: Units of the reference, at least 1.
-    """
+    """Edits that turn a reference into a hypothesis, over words or characters."""
 
     substitutions: int
-    deletions: int
-    insertions: int
-    reference_length: int
+    deletions: int  # units of the reference that are missing
+    insertions: int  # units that the reference does not have
+    reference_length: int  # units of the reference, at least 1
 
     @property
     def errors(self) -> int:
@@ -146,6 +135,7 @@ def _edits(
     if not reference:
         raise MetricError(f"the reference text has no word after normalising: {transcript!r:.60}")
     out = process(reference, normalize_text(hypothesis, normalizer))
+    # jiwer's own rate is not kept: pooling needs the counts.
     length = out.hits + out.substitutions + out.deletions
     return EditCounts(out.substitutions, out.deletions, out.insertions, length)
 
@@ -177,13 +167,12 @@ class WerMetric(Metric):
     def info(self) -> MetricInfo:
         """Identity; see `Metric`."""
         name = self.family if self.part == "estimate" else f"{self.family}_original"
-        needs: frozenset[Need] = frozenset({self.part, "text"})
         return MetricInfo(
             id=f"{name}.{self.recognizer.id}.{self.normalizer}",
             definition=f"word and character edits of {self.recognizer.id} on the {self.part} "
             f"against the text, both normalised by '{self.normalizer}'; headline pooled over "
             "items, mean over items beside it",
-            needs=needs,
+            needs=frozenset({self.part, "text"}),
             figures=(
                 FigureInfo("wer", "%", False, "word_errors", "reference_words"),
                 FigureInfo("cer", "%", False, "character_errors", "reference_characters"),
@@ -204,6 +193,7 @@ class WerMetric(Metric):
 
     def score(self, item: Item) -> Score:
         """Rates, the edit counts behind them, and the transcript; see `Metric`."""
+        # Cheap refusals first: recognition takes seconds.
         if not normalize_text(item.text, self.normalizer):
             raise MetricError("the item has no reference text")
         samples = checked_part(item, self.part, min_duration=SHORTEST_WORD)

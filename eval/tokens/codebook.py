@@ -14,28 +14,19 @@ from codec.checks import at_least
 class CodebookUsage:
     """Use of one codebook; every figure depends on `num_tokens`, to be printed beside them.
 
-    Args:
-        num_tokens: Codes counted. Below a few times the codebook's size, used and entropy are
-            bounded by the sample: entropy cannot exceed log2(num_tokens).
-        codebook_size: Entries there are.
-        used: Entries seen at least once.
-        used_fraction: used / codebook_size, 0 to 1.
-        entropy_bits: Plug-in entropy of the counts in bits a code.
-        normalized_entropy: entropy_bits / log2(codebook_size), 0 to 1.
-        perplexity: 2 ** entropy_bits, 1 to codebook_size.
-        bitrate: frame_rate * log2(codebook_size), bit/s.
-        effective_bitrate: frame_rate * entropy_bits, bit/s; what an ideal order-0 coder needs.
+    Below a few times the codebook's size, used and entropy are bounded by the sample: entropy
+    cannot exceed log2(num_tokens).
     """
 
-    num_tokens: int
-    codebook_size: int
-    used: int
-    used_fraction: float
-    entropy_bits: float
-    normalized_entropy: float
-    perplexity: float
-    bitrate: float
-    effective_bitrate: float
+    num_tokens: int  # codes counted
+    codebook_size: int  # entries there are
+    used: int  # entries seen at least once
+    used_fraction: float  # used / codebook_size, 0 to 1
+    entropy_bits: float  # plug-in entropy of the counts in bits a code
+    normalized_entropy: float  # entropy_bits / log2(codebook_size), 0 to 1
+    perplexity: float  # 2 ** entropy_bits, 1 to codebook_size
+    bitrate: float  # frame_rate * log2(codebook_size), bit/s
+    effective_bitrate: float  # frame_rate * entropy_bits, bit/s; that of an ideal order-0 coder
 
     def to_dict(self) -> dict[str, float | int]:
         """Plain figures by name, for a JSON object."""

@@ -25,22 +25,16 @@ _START = -1
 
 @dataclass(frozen=True)
 class ConditionalEntropy:
-    """Bits a code of held-out streams under an n-gram model.
+    """Bits a code of held-out streams under an n-gram model."""
 
-    Args:
-        order: n; 1 is without context, 2 has the code before.
-        num_train: Codes the model was trained on.
-        num_test: Codes it was evaluated on.
-        bits: Cross-entropy on the held-out codes, bits a code: an upper bound on their
-            conditional entropy, that falls with more training codes.
-        plug_in_bits: Conditional entropy of the training codes' own counts; a lower bound that
-            means little until contexts recur many times.
-    """
-
-    order: int
-    num_train: int
-    num_test: int
+    order: int  # n; 1 is without context, 2 has the code before
+    num_train: int  # codes the model was trained on
+    num_test: int  # codes it was evaluated on
+    # Cross-entropy on the held-out codes: an upper bound on their conditional entropy, which falls
+    # with more training codes.
     bits: float
+    # Conditional entropy of the training codes' own counts: a lower bound, which means little until
+    # contexts recur many times.
     plug_in_bits: float
 
     def to_dict(self) -> dict[str, float | int]:
