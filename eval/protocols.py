@@ -55,7 +55,7 @@ class MetricInfo:
 
     Args:
         id: Name, back end and its version, such as "pitch.swift03". Also a file name.
-        definition: One sentence that says what is computed, in which order and on what.
+        definition: One sentence: the computation, its order and its inputs.
         needs: Parts of an item that must be there.
         figures: Numbers that are summarised; other values of a score are only stored.
         sample_rate: Rate in Hz at which it is computed, None for the rate of the item.

@@ -125,7 +125,7 @@ def _waves(
                 splice(one, halves(partner.path, settings)[1], rate) for partner in (same, other)
             )
         elif kind == "shuffled_halves":
-            # The joint lies where one half ends, but they differ from the first sample on.
+            # Spliced at the same time, but different from the first sample on.
             return splice(one, two, rate), splice(two, one, rate), 0.0
         else:
             change = _noisy if kind == "background_splice" else _roomy

@@ -52,7 +52,7 @@ class DeliveryMetric(Metric):
 
     Args:
         records: Records of the generator, by item id. Without one a runaway is found by its
-            length and a loop by its log-mels; the id tells the two apart.
+            length and a loop by its log-mels, under another id.
     """
 
     records: Mapping[str, GenerationRecord] = field(default_factory=dict)

@@ -76,7 +76,7 @@ class _PredictedMos(LoadedMetric, Metric):
 
     @property
     def _suffix(self) -> str:
-        """What tells the family name for originals from that for estimates."""
+        """End of the family name."""
         return "" if self.part == "estimate" else "_original"
 
     def _waveform(self, item: Item) -> np.ndarray:

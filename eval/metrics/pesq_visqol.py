@@ -81,7 +81,7 @@ class VisqolMetric(LoadedMetric, Metric):
             needs=frozenset({"reference", "estimate"}),
             figures=(FigureInfo("visqol", higher_is_better=True),),
             sample_rate=RATE,
-            # Without ai-edge-litert the package maps by a polynomial: 3.60 where this says 2.16.
+            # Without ai-edge-litert the package maps by a polynomial: 3.60 where this gives 2.16.
             packages=(("visqol-python", "3.8."), ("ai-edge-litert", "2.")),
             install="pip install 'visqol-python[lattice]==3.8.*'",
             alternative="estoi",

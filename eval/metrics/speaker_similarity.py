@@ -1,7 +1,7 @@
 """Speaker similarity: cosine of speaker vectors, with the corpus's own floor and ceiling.
 
-A cosine means nothing by itself: between strangers it is far above 0, within a voice below 1. The
-band of the corpus at hand stands beside every mean.
+A cosine means nothing by itself: between strangers it is far above 0, within a voice below 1. Every
+mean is given with the band of its corpus.
 """
 
 from __future__ import annotations

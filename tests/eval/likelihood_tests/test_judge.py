@@ -95,7 +95,7 @@ def test_a_recording_without_a_score_is_a_failure_with_its_reason(pairs, tmp_pat
     assert pair_accuracies(pairs, {})["suites"] == {}
 
 
-def test_sum_and_mean_may_disagree_and_length_says_why():
+def test_sum_and_mean_may_disagree_and_length_explains_it():
     short, long = TokenScores(np.full(4, -2.0), 1.0), TokenScores(np.full(10, -1.0), 2.5)
     margins = margins_of(long, short, LikelihoodPair("a", "s", "", *_paths()))
     assert margins == {"sum": -2.0, "mean": 1.0, "length": -6.0}

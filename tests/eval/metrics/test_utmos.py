@@ -67,7 +67,7 @@ def test_weights_under_their_published_names_are_loaded():
     assert source(waveform).shape == (2,)
 
 
-def test_the_score_of_a_flat_network_is_its_bias_on_the_scale_of_opinions():
+def test_the_score_of_a_flat_network_is_its_bias_on_the_scale_of_mos():
     network = tiny()
     torch.nn.init.zeros_(network.projection[2].weight)
     torch.nn.init.constant_(network.projection[2].bias, 0.25)
