@@ -51,70 +51,44 @@ class WeightSpec:
 
 @dataclass(frozen=True)
 class MetricInfo:
-    """Identity of a metric; a change of definition or of back end is a new id.
+    """Identity of a metric; a change of definition or of back end is a new id."""
 
-    Args:
-        id: Name, back end and its version, such as "pitch.swift03". Also a file name.
-        definition: One sentence: the computation, its order and its inputs.
-        needs: Parts of an item that must be there.
-        figures: Numbers that are summarised; other values of a score are only stored.
-        sample_rate: Rate in Hz at which it is computed, None for the rate of the item.
-        packages: (distribution, version prefix) pairs the definition is tied to.
-        weights: Weights it loads, which must be found before a run starts.
-        install: Command that installs the packages where a plain `pip install` would not do.
-        alternative: Family name of a metric that runs offline and measures something alike.
-        is_large: Holds a large model, so it is scored by itself, after the others.
-    """
-
-    id: str
-    definition: str
-    needs: frozenset[Need]
-    figures: tuple[FigureInfo, ...]
-    sample_rate: int | None = None
-    packages: tuple[tuple[str, str], ...] = ()
-    weights: tuple[WeightSpec, ...] = ()
-    install: str = ""
-    alternative: str = ""
-    is_large: bool = False
+    id: str  # name, back end and its version, such as "pitch.swift03"; also a file name
+    definition: str  # one sentence: the computation, its order and its inputs
+    needs: frozenset[Need]  # parts of an item that must be there
+    figures: tuple[FigureInfo, ...]  # summarised; other values of a score are only stored
+    sample_rate: int | None = None  # Hz at which it is computed; None for that of the item
+    packages: tuple[tuple[str, str], ...] = ()  # (distribution, version prefix) it is tied to
+    weights: tuple[WeightSpec, ...] = ()  # must be found before a run starts
+    install: str = ""  # command for the packages where a plain `pip install` would not do
+    alternative: str = ""  # family name of a metric that runs offline and measures something alike
+    is_large: bool = False  # holds a large model, so it is scored by itself, after the others
 
 
 @dataclass(frozen=True)
 class Item:
-    """Input of a metric for one utterance; parts the metric does not need may be None.
+    """Input of a metric for one utterance; parts the metric does not need may be None."""
 
-    Args:
-        id: Unique name of the utterance.
-        reference: Recording, (T,) float in [-1, 1].
-        estimate: Waveform under test, (T,) float in [-1, 1].
-        sample_rate: Rate in Hz of all waveforms.
-        text: Transcript as published; "" when there is none.
-        prompt: Recording whose voice was to be spoken in, (T,) float in [-1, 1].
-        shared: What metrics that look at this item in turn have computed for each other, such as
-            the lag; never part of a result.
-    """
-
-    id: str
-    reference: np.ndarray | None
-    estimate: np.ndarray | None
-    sample_rate: int
-    text: str = ""
-    prompt: np.ndarray | None = None
+    id: str  # unique name of the utterance
+    reference: np.ndarray | None  # recording, (T,) float in [-1, 1]
+    estimate: np.ndarray | None  # waveform under test, (T,) float in [-1, 1]
+    sample_rate: int  # of all waveforms, Hz
+    text: str = ""  # transcript as published; "" when there is none
+    prompt: np.ndarray | None = None  # recording of the voice to speak in, (T,) float in [-1, 1]
+    # What metrics that score this item in turn have computed for each other, such as the lag;
+    # never part of a result.
     shared: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
 class Score:
-    """Result of a metric on one item.
+    """Result of a metric on one item."""
 
-    Args:
-        values: Figures and counts; None marks a figure that is undefined for this item (such as
-            the pitch error of a clip without a voiced frame), which the summary counts.
-        details: Text worth keeping, such as the transcript of a recogniser.
-        stored: Text kept in the row for figures of the whole corpus and shown nowhere.
-    """
-
+    # Figures and counts; None marks a figure that is undefined for this item (such as the pitch
+    # error of a clip without a voiced frame), which the summary counts.
     values: dict[str, float | None]
-    details: dict[str, str] = field(default_factory=dict)
+    details: dict[str, str] = field(default_factory=dict)  # text to show, such as a transcript
+    # Text kept in the row for figures of the whole corpus and shown nowhere.
     stored: dict[str, str] = field(default_factory=dict)
 
 

@@ -73,13 +73,7 @@ def sound_digest(source: AudioSource | None) -> str:
 def checked(
     waveform: np.ndarray, sample_rate: int, what: str, *, min_duration: float = MIN_DURATION
 ) -> np.ndarray:
-    """Return a waveform (T,) that can be measured as float64.
-
-    Args:
-        waveform: Samples, float in [-1, 1].
-        sample_rate: Hz.
-        what: Its name in errors.
-        min_duration: Shortest length, seconds.
+    """Return a waveform (T,) that can be measured as float64; errors call it `what`.
 
     Raises:
         MetricError: Empty, not finite, not in float range, silent, or shorter than

@@ -107,13 +107,13 @@ def build_pairs(
     return pairs
 
 
-Waves = tuple[np.ndarray, np.ndarray, float]
+Waves = tuple[np.ndarray, np.ndarray, float]  # pos, neg, seconds of the change
 
 
 def _waves(
     kind: str, first: Recording, others: Sequence[Recording], settings: PairSettings, rng: Random
 ) -> Waves | None:
-    """Build (pos, neg, seconds of the change), or None where these recordings do not suffice."""
+    """Build one pair, or None where these recordings do not suffice."""
     rate = settings.sample_rate
     try:
         one, two = halves(first.path, settings)
@@ -192,6 +192,7 @@ def splice(first: np.ndarray, second: np.ndarray, sample_rate: int) -> np.ndarra
     return np.concatenate([first[:-fade], middle, second[fade:]])
 
 
+# Both halves alike, and the second half changed.
 Changed = tuple[tuple[np.ndarray, np.ndarray], np.ndarray]
 
 

@@ -251,13 +251,7 @@ def pair_accuracies(
     *,
     local_seconds: float = LOCAL_SECONDS,
 ) -> dict[str, Any]:
-    """Compute the accuracy by suite, part and rule.
-
-    Args:
-        pairs: Pairs.
-        scores: Scores of their recordings, by path.
-        reasons: Reasons why others have none, by path.
-        local_seconds: As `margins_of` takes it.
+    """Compute the accuracy by suite, part and rule; scores, and reasons for none, are by path.
 
     Returns:
         {"n_expected", "n_ok", "failures": [{"id", "reason"}], "suites": {suite: {"all" and every

@@ -22,13 +22,9 @@ def stoi(
 ) -> float:
     """Short-time objective intelligibility of two waveforms (T,) of one length, by pystoi.
 
-    Higher is better, at most 1. Frames 40 dB under the loudest of the reference are excluded.
-
-    Args:
-        reference: Recording, (T,).
-        estimate: Copy, (T,).
-        sample_rate: Rate of both in Hz; pystoi itself goes to 10 kHz.
-        extended: ESTOI, which is also sensitive to distortions that differ from band to band.
+    Higher is better, at most 1. Frames 40 dB under the loudest of the reference are excluded;
+    pystoi itself resamples to 10 kHz. `extended` gives ESTOI, which is also sensitive to
+    distortions that differ from band to band.
 
     Raises:
         MetricError: Fewer than the 0.4 s of active speech that the measure needs, for which

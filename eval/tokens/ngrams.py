@@ -120,13 +120,7 @@ class NgramModel:
 def conditional_entropy(
     train: Iterable[np.ndarray], test: Iterable[np.ndarray], vocab_size: int, *, order: int = 2
 ) -> ConditionalEntropy:
-    """Train an n-gram model of codes and evaluate it on others; see `ConditionalEntropy`.
-
-    Args:
-        train: Streams (L,) to train on.
-        test: Other streams to evaluate on.
-        vocab_size: Codes lie in [0, vocab_size).
-        order: n.
+    """Train an n-gram model on streams (L,) and evaluate it on others; see `NgramModel`.
 
     Raises:
         ValueError: As `NgramModel`.
