@@ -12,10 +12,11 @@ compiler and sympy), for functions that nothing here calls.
 from __future__ import annotations
 
 import importlib.util
+import io
 import math
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from functools import cache
 from importlib import import_module
 from types import ModuleType
@@ -165,3 +166,18 @@ def import_bigvgan() -> Any:
         sys.modules.update(others)
     module.weight_norm = weight_norm  # type: ignore[attr-defined]
     return module
+
+
+def import_without_torchaudio(name: str) -> ModuleType:
+    """Import a package that asks for torchaudio in parts of it that are never called here.
+
+    What it prints while it is imported is dropped.
+
+    Raises:
+        ImportError: The package is missing or needs another that is.
+    """
+    wanted = [_module("torchaudio"), _module("torchaudio.transforms", MFCC=None)]
+    # Left behind, they would break every later look for torchaudio.
+    missing = {each.__name__: each for each in wanted if each.__name__ not in sys.modules}
+    with _replaced(missing), redirect_stdout(io.StringIO()):
+        return import_module(name)

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from codec.mel_filters import triangular_filters
+
 from .config import MelConfig
 
 
@@ -51,16 +53,13 @@ def mel_filterbank(sample_rate: int, n_fft: int, n_mels: int, filters: str = "ht
         (n_mels, n_fft // 2 + 1) float32 weights of the magnitude bins.
     """
     scale, inverse = (_htk, _htk_inverse) if filters == "htk" else (_slaney, _slaney_inverse)
+    # Edges and bins stay on the CPU, whatever device a model is built on.
     half = torch.tensor(sample_rate / 2, dtype=torch.float64, device="cpu")
-    highest = float(scale(half))
-    edges = inverse(torch.linspace(0.0, highest, n_mels + 2, dtype=torch.float64))
-    bins = torch.linspace(0.0, sample_rate / 2, n_fft // 2 + 1, dtype=torch.float64)
-    rising = (bins[None] - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
-    falling = (edges[2:, None] - bins[None]) / (edges[2:] - edges[1:-1])[:, None]
-    weights = torch.minimum(rising, falling).clamp(min=0.0)
-    if filters == "slaney":
-        weights = weights * (2.0 / (edges[2:] - edges[:-2]))[:, None]
-    return weights.float()
+    mels = torch.linspace(0.0, float(scale(half)), n_mels + 2, dtype=half.dtype, device="cpu")
+    bins = torch.linspace(0.0, float(half), n_fft // 2 + 1, dtype=half.dtype, device="cpu")
+    is_slaney = filters == "slaney"
+    weights = triangular_filters(inverse(mels).numpy(), bins.numpy(), unit_area=is_slaney)
+    return torch.tensor(weights, dtype=torch.float32)
 
 
 class LogMel(nn.Module):

@@ -9,7 +9,7 @@ from eval.files import json_text, write_whole
 from eval.likelihood_tests.judge import (
     LOCAL_SECONDS,
     LikelihoodPair,
-    judge_pairs,
+    pair_accuracies,
     read_pairs,
     read_scores,
     write_pairs,
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.local_seconds > 0:
         raise ValueError(f"expected local seconds above 0, got {arguments.local_seconds}")
     scores, reasons = read_scores(arguments.scores)
-    result = judge_pairs(pairs, scores, reasons, local_seconds=arguments.local_seconds)
+    result = pair_accuracies(pairs, scores, reasons, local_seconds=arguments.local_seconds)
     out = arguments.out or arguments.scores.with_name(arguments.scores.name + ".eval")
     write_whole(out / "likelihood.json", json_text(result))
     page = write_report(likelihood_report(result, provenance=provenance()), out / "report.html")

@@ -119,7 +119,7 @@ def generated_clip(pair: Pair, notes: dict[str, str]) -> Clip:
 def likelihood_report(
     result: dict[str, Any], *, title: str = "", provenance: dict[str, str] | None = None
 ) -> Report:
-    """Page of likelihood tests, from `judge_pairs`."""
+    """Page of likelihood tests, from `pair_accuracies`."""
     suites = result["suites"]
     rules = [r for r in RULES if any(r in p for s in suites.values() for p in s.values())]
     rows: list[list[Cell]] = []
