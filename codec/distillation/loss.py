@@ -106,6 +106,7 @@ class Distillation(nn.Module):
         resampled_lengths = self.resample.num_samples(lengths)
         features = self.teacher.features(resampled, resampled_lengths)
         counts = self.teacher.num_frames(resampled_lengths)
+        # The teacher's frames lie elsewhere than the codec's: interpolated at the codec's centres.
         times = self.grid.centres(num_frames, waveform.device)
         targets, covered = features_at(features, counts, self.teacher.grid, times)
         return targets, covered & (times < lengths[:, None] / self.sample_rate)

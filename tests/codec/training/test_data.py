@@ -65,7 +65,7 @@ def test_speed_moves_the_pitch_of_a_crop_by_at_most_its_share(tmp_path):
 
 
 def test_a_speed_that_is_no_share_is_refused(store):
-    with pytest.raises(ValueError, match=r"speed in \[0, 0.5\), got 0.5"):
+    with pytest.raises(ValueError, match=r"speed: expected a number in \[0.0, 0.5\), got 0.5"):
         CropBatches(store, 4, 2048, seed=0, speed=0.5)
 
 
