@@ -10,7 +10,7 @@ from codec.import_shims import import_vocos
 
 from .blocks import ConvNeXtBlock
 from .config import MelConfig, VocoderConfig
-from .excitation import HIGHEST_HZ, LOWEST_HZ, pulse_train
+from .excitation import pulse_train
 from .mel import LogMel
 
 CENTRE_OCTAVE = 7.5  # 181 Hz, between the voices of men and women
