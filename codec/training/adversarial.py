@@ -61,10 +61,10 @@ def backward_generator_and_discriminators(
 
     Args:
         outputs: Of the generator's forward pass.
-        losses: Unweighted losses of the generator, those of the discriminators left out.
+        losses: Unweighted losses of the generator but for the adversarial ones.
         weights: Of all losses by name.
         adversarial: Of `outputs.waveform`; None while the discriminators are off.
-        discriminators: That `adversarial` was computed with.
+        discriminators: Those of `adversarial`.
     """
     roots = [weights[name] * loss for name, loss in losses.items() if loss.requires_grad]
     gradients = [torch.ones_like(root) for root in roots]

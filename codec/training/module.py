@@ -115,6 +115,7 @@ class CodecTraining(LightningModule):
             peak = phase.discriminator_learning_rate
             peak = phase.learning_rate if peak is None else peak
             networks.append([{"params": list(self.discriminators.parameters()), "peak": peak}])
+        # The schedule multiplies each group's `peak`; checkpoints hold that name.
         adam = {"betas": phase.betas, "weight_decay": phase.weight_decay}
         return [torch.optim.AdamW(groups, lr=phase.learning_rate, **adam) for groups in networks]
 
@@ -126,7 +127,7 @@ class CodecTraining(LightningModule):
             self.distillation.prepare(self._data.batches.sources, self.device)
 
     def on_train_start(self) -> None:
-        """Keep restored counts in one process, since every process restored those of all."""
+        """Keep restored counts of codes in one process: every process restored those of all."""
         self.codebook_use.keep_first()
 
     def set_modes(self) -> None:
@@ -138,6 +139,7 @@ class CodecTraining(LightningModule):
         """Make one generator step and, from `adversarial_from` on, one discriminator step."""
         step, waveform = int(batch[0]), batch[1]
         phase, weights = self.phase, self.phase.weights.by_name()
+        # The random state of a resumed step is that of an uninterrupted run.
         torch.manual_seed(self.seed * 1_000_003 + step)
         self.set_modes()
         self.start_codebook(step)
@@ -168,8 +170,15 @@ class CodecTraining(LightningModule):
         metrics["gradient_norm"] = self._clip(optimizers[0].optimizer)
         if train_discriminator:
             metrics["discriminator_gradient_norm"] = self._clip(optimizers[1].optimizer)
-        found = metrics, outputs.activations(), waveform
-        check_finite(*found, phase=phase.name, step=step, folder=self.folder)
+        # The host waits here, once a step, to refuse one that is not finite.
+        check_finite(
+            metrics,
+            outputs.activations(),
+            waveform,
+            phase=phase.name,
+            step=step,
+            folder=self.folder,
+        )
         optimizers[0].step()
         optimizers[0].zero_grad()
         if train_discriminator:
