@@ -43,7 +43,7 @@ class MultiScaleMel(nn.Module):
             target: (B, T) waveform.
 
         Returns:
-            Scalar float32, in nats.
+            Scalar float32, nats.
         """
         losses = [(scale(estimate) - scale(target).detach()).abs().mean() for scale in self.scales]
         return torch.stack(losses).mean()
