@@ -62,6 +62,7 @@ def string_rows(
         raise ValueError(f"strings: expected one word a recording, got {wrong.text!r} ({wrong.id})")
     made: list[CorpusRow] = []
     sounds: dict[str, NDArray[np.float32]] = {}
+    # `sounds` holds every recording once it is read: each is in several strings.
     for name, split, pieces in plan_strings(deal_known_voices(rows, settings), settings, seed):
         path = folder / "audio" / split / f"{name}.flac"
         waveform = joined(pieces, sounds)
@@ -96,6 +97,7 @@ def plan_strings(
     Raises:
         ValueError: A split without recordings, or too few different strings.
     """
+    # Held-out strings first, since those of train must not contain them.
     counts = {"test": settings.test, "valid": settings.valid, "train": settings.train}
     held_out: set[Words] = set()
     for split, count in counts.items():
@@ -133,6 +135,7 @@ class Takes:
     def take(self, speaker: str, word: str) -> CorpusRow:
         """Take the next recording of a word."""
         key = (speaker, word)
+        # A new round, in a new order, once every recording was used.
         if not self._left[key]:
             self._left[key] = self._random.sample(self._rows[key], len(self._rows[key]))
         return self._left[key].pop()

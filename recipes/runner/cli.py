@@ -57,6 +57,7 @@ def run_command(
     work: Callable[[Config], list[StageReport]],
 ) -> int:
     """Parse, load the settings, work, print the reports; returns the exit status."""
+    # Options may stand before, between and after the overrides.
     arguments = parser.parse_intermixed_args(argv)
 
     def run() -> int:

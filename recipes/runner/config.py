@@ -53,6 +53,7 @@ def load_settings(
     """
     layer = OmegaConf.merge(read_yaml(Path(path)), _parse_overrides(schema, overrides))
     assert isinstance(layer, DictConfig)
+    # None tells `_explain` that the layers could not even be merged.
     merged = None
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), layer)
@@ -141,6 +142,7 @@ def _parse_overrides(schema: type, overrides: Sequence[str]) -> DictConfig:
         key, separator, value = override.partition("=")
         if not separator or not key.strip():
             raise ConfigError(f"override {override!r}: expected key=value, such as seed=1")
+        # OmegaConf reads lists in brackets alone.
         if _is_list(schema, key.strip()) and value != "null" and not value.startswith("["):
             value = f"[{value}]"
         arguments.append(f"{key.strip()}={value}")
@@ -159,6 +161,7 @@ def _is_list(schema: type, dotted: str) -> bool:
     """
     node: Any = schema
     for name in dotted.split("."):
+        # Names in a mapping are free; fields of a dataclass are not.
         if typing.get_origin(node) is dict:
             node = typing.get_args(node)[1]
         elif dataclasses.is_dataclass(node):

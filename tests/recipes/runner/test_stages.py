@@ -135,6 +135,20 @@ def test_the_order_and_the_settings_of_phases_count(
             run_stage(make_config("x", *overrides), "train_codec")
 
 
+def test_a_setting_that_came_later_than_a_folder_had_its_default_there(
+    make_config: Callable[..., Config], calls: list[str]
+) -> None:
+    phase = "train_codec.phases.a.steps=5"
+    run_stages(make_config("x", phase), ["prepare", "train_codec"])
+    path = stage_folder(make_config("x"), "train_codec") / "settings.json"
+    settings = json.loads(path.read_text())
+    del settings["prepare.max_unreadable"], settings["train_codec.phases.a.weights.mel"]
+    path.write_text(json.dumps(settings))
+    assert run_stage(make_config("x", phase), "train_codec").status == "skipped"
+    with pytest.raises(StageError, match=r"weights\.mel: \S+ -> 7\.5"):
+        run_stage(make_config("x", phase, "train_codec.phases.a.weights.mel=7.5"), "train_codec")
+
+
 def test_a_stage_run_again_invalidates_what_follows(config: Config, calls: list[str]) -> None:
     run_stages(config, ["prepare", "train_codec"])
     (stage_folder(config, "prepare") / "done.json").unlink()
