@@ -24,7 +24,7 @@ def stage_command(name: str, argv: Sequence[str] | None = None) -> int:
 
 
 def plain_parser(
-    program: str, description: str, epilog: str | None = None
+    program: str, description: str | None, epilog: str | None = None
 ) -> argparse.ArgumentParser:
     """Build a parser with `--version`, `--json` and `--debug`."""
     parser = argparse.ArgumentParser(
@@ -37,7 +37,7 @@ def plain_parser(
 
 
 def make_parser(
-    program: str, description: str, epilog: str | None = None
+    program: str, description: str | None, epilog: str | None = None
 ) -> argparse.ArgumentParser:
     """Build the parser of a command with settings: `plain_parser`, a YAML file, overrides."""
     parser = plain_parser(program, description, epilog)
