@@ -134,11 +134,8 @@ class Espeak:
         known = variant.is_file() and self._library.espeak_SetVoiceByName(voice.name.encode()) == 0
         if not known:
             raise ValueError(f"eSpeak NG has no voice {voice.name!r}")
-        for parameter, value in (
-            (_RATE, voice.rate),
-            (_PITCH, voice.pitch),
-            (_PITCH_RANGE, voice.pitch_range),
-        ):
+        prosody = {_RATE: voice.rate, _PITCH: voice.pitch, _PITCH_RANGE: voice.pitch_range}
+        for parameter, value in prosody.items():
             self._library.espeak_SetParameter(parameter, value, 0)
         self._chunks.clear()
         encoded = text.encode()

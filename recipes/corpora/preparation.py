@@ -102,15 +102,9 @@ def prepare_clip(row: CorpusRow, settings: PrepareConfig) -> PreparedClip:
 
 def store_row(row: CorpusRow, num_samples: int, config: Config) -> dict[str, Any]:
     """Build the row that a store keeps of a clip beside its samples."""
-    own = {
-        "id": row.id,
-        "text": row.text,
-        "speaker": row.speaker,
-        "lang": row.lang,
-        "split": row.split,
-        "source": row.extra.get("source", Path(config.corpus).name),
-        "duration": round(num_samples / config.prepare.sample_rate, 6),
-    }
+    own = {name: getattr(row, name) for name in ("id", "text", "speaker", "lang", "split")}
+    own["source"] = row.extra.get("source", Path(config.corpus).name)
+    own["duration"] = round(num_samples / config.prepare.sample_rate, 6)
     return row.extra | own
 
 

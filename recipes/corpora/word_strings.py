@@ -90,7 +90,7 @@ def deal_known_voices(rows: list[CorpusRow], settings: StringsConfig) -> list[Co
 def plan_strings(
     rows: list[CorpusRow], settings: StringsConfig, seed: int
 ) -> Iterator[tuple[str, str, list[Piece]]]:
-    """Draw name, split and pieces of each string; the held-out ones first.
+    """Draw name, split and pieces of each string.
 
     Speakers take turns, and every recording of a word is used once before any is used again.
 

@@ -37,8 +37,8 @@ class Span:
         """Read (num_samples,) 16-bit samples.
 
         Raises:
-            OSError: The file is missing.
-            ValueError: It is too short.
+            OSError: The file cannot be read at all.
+            ValueError: It is too short, is not audio, or does not agree with the manifest.
         """
         count, offset = self.num_samples, 2 * self.start  # 2 bytes a sample
         samples = np.fromfile(self.path, dtype="<i2", count=count, offset=offset)
@@ -60,12 +60,7 @@ class Recording:
     shift: int = 0
 
     def read(self) -> NDArray[np.int16]:
-        """Read (T,) 16-bit samples at `settings.sample_rate`.
-
-        Raises:
-            OSError: The file cannot be read at all.
-            ValueError: It is not audio, or does not agree with the manifest.
-        """
+        """Read (T,) 16-bit samples at `settings.sample_rate`; raises as `Span.read`."""
         clip = prepare_clip(self.row, self.settings)
         if clip.waveform is None:
             raise ValueError(clip.reason)

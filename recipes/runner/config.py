@@ -132,11 +132,7 @@ def thread_count(config: Config) -> int:
 
 
 def _parse_overrides(schema: type, overrides: Sequence[str]) -> DictConfig:
-    """`key=value` arguments as a nested mapping.
-
-    Raises:
-        ConfigError: An argument without `=` or without a key.
-    """
+    """`key=value` arguments as a nested mapping; ConfigError without `=` or without a key."""
     arguments = []
     for override in overrides:
         key, separator, value = override.partition("=")
@@ -155,10 +151,7 @@ def _parse_overrides(schema: type, overrides: Sequence[str]) -> DictConfig:
 
 
 def _is_list(schema: type, dotted: str) -> bool:
-    """Whether the schema holds a list under this dotted key; False for keys that it does not have.
-
-    Unions such as `list[str] | None` count where one of their members does.
-    """
+    """Whether the schema holds a list, or `list | None`, under this dotted key."""
     node: Any = schema
     for name in dotted.split("."):
         # Names in a mapping are free; fields of a dataclass are not.
@@ -173,14 +166,7 @@ def _is_list(schema: type, dotted: str) -> bool:
 
 
 def _explain(error: Exception, schema: type, layer: DictConfig, merged: Any) -> str:
-    """One line of the form `key: problem`.
-
-    Args:
-        error: Raised while the settings were merged or built.
-        schema: Dataclass of the settings.
-        layer: What was merged onto it.
-        merged: The result, None where merging failed.
-    """
+    """One line `key: problem`, of an error in merging `layer` or in building from `merged`."""
     problem = str(error).splitlines()[0]
     if key := getattr(error, "full_key", None):
         return f"{key}: {problem}"

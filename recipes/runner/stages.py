@@ -111,12 +111,7 @@ def say(stage: str, message: str) -> None:
 def settings_of(config: Config, name: str, *, defaults: bool = False) -> dict[str, Any]:
     """Collect the settings that the results of a stage depend on, by dotted key.
 
-    Those of the stages before it are included.
-
-    Args:
-        config: Of the run.
-        name: Of the stage.
-        defaults: Give the same keys with the values that they have where nothing is set.
+    Those of the stages before it are included. With `defaults` the values are the schema's own.
     """
     settings: dict[str, Any] = {}
     for upstream in STAGES[name].upstream:
@@ -243,10 +238,7 @@ def _upstream_times(config: Config, name: str) -> dict[str, Any]:
 def _flatten(key: str, value: Any, given: Any) -> dict[str, Any]:
     """A setting by its dotted key, or those of a section; runtime fields are left out.
 
-    Args:
-        key: Of the setting.
-        value: It, whose sections and names give the keys.
-        given: The same, or its default, which gives the values.
+    Sections and names of `value` give the keys, `given` (the same, or its default) the values.
     """
     if isinstance(value, dict):
         # The names in their order, since phases run in it, and then the settings of each.
