@@ -151,7 +151,7 @@ def _parse_overrides(schema: type, overrides: Sequence[str]) -> DictConfig:
 
 
 def _is_list(schema: type, dotted: str) -> bool:
-    """Whether the schema holds a list, or `list | None`, under this dotted key."""
+    """Tell whether the schema holds a list, or `list | None`, under this dotted key."""
     node: Any = schema
     for name in dotted.split("."):
         # Names in a mapping are free; fields of a dataclass are not.
