@@ -62,11 +62,7 @@ def write_results(
             figure_table("Codebook", figures["codebook"], "codes of the coded stage, by split"),
             figure_table("Generation", figures["generation"], f"texts of {config.generate.split}"),
         ],
-        curves=[
-            *codec_curves(config),
-            codebook_rank_curve(counts),
-            *slm_curves(config, figures),
-        ],
+        curves=[*codec_curves(config), codebook_rank_curve(counts), *slm_curves(config, figures)],
         clips=clips(config, scored),
         provenance=provenance("python -m recipes.run_all") | stage_seconds(config),
     )
@@ -158,10 +154,7 @@ LABELS = {"spoken": "generated", "continued": "continued"}
 
 
 def recorded_clip(
-    config: Config,
-    row: dict[str, Any],
-    versions: tuple[str, ...],
-    scored: Mapping[str, Scored],
+    config: Config, row: dict[str, Any], versions: tuple[str, ...], scored: Mapping[str, Scored]
 ) -> Clip:
     """Put a recording beside its reconstruction and generated speech, with their scores."""
     store = AudioStore(stage_folder(config, "prepare") / row["split"])

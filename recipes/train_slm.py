@@ -63,6 +63,7 @@ def main(config: Config) -> Path:
     if config.train_slm.place_codes:
         init_codes_from_codebook(lm, load_codec(config).codebook, config.seed)
     rows = {split: packed_rows(config, stores[split], tokenizer, lm, split) for split in SPLITS}
+    # Documents that do not fit into a packed row are listed, never cut.
     too_long = [{"split": split, **row} for split in SPLITS for row in rows[split].too_long]
     write_json_lines(folder / "too_long.jsonl", too_long)
     settings = config.train_slm
@@ -78,6 +79,7 @@ def main(config: Config) -> Path:
     if process_rank() > 0:
         raise SystemExit(0)  # the first process measures and writes
     lm.save_pretrained(folder / "model", tokenizer)
+    # Voices are prompts of speakers of train, stored with the model.
     fingerprint = stores["train"].codec_fingerprint
     save_voices(folder / "model", choose_voices([stores["train"]]), fingerprint)
     say("train_slm", "measuring the likelihood of valid and test")
@@ -102,12 +104,14 @@ def build_lm(config: Config, train: TokenStore, tokenizer: Tokenizer) -> SpeechL
         codebook_size=train.codebook_size,
         text_fingerprint=tokenizer.fingerprint,
     )
+    # Later sizes win: those of the run, of a text model to start from, of the overrides.
     sizes = {"max_seq_len": settings.seq_len, "max_prompt_codes": settings.max_prompt_codes}
     if settings.start:
         sizes |= llama_sizes(settings.start)
     if settings.overrides.get("code_table"):
         if not settings.place_codes:
             raise ValueError("train_slm.place_codes: expected true with a code_table, got false")
+        # Embeddings made from the codec's vectors need their width.
         sizes["codebook_dim"] = load_codec(config).codebook.shape[1]
     torch.manual_seed(config.seed)
     lm = SpeechLM(

@@ -76,6 +76,7 @@ class VoiceVerifier:
         """Score candidates by their cosine; all 0 without a prompt."""
         if prompt is None or not len(candidates):
             return [0.0] * len(candidates)
+        # A prompt without a voice can rank nothing: all candidates score alike.
         rate = self.sample_rate or candidates[0].sample_rate
         wanted = self._embedding(prompt, rate)
         if wanted is None:
@@ -112,6 +113,7 @@ def make_verifiers(names: Sequence[str], words: Sequence[str] | None = None) -> 
     return {name: makers[name]() for name in names}
 
 
+# Loaded once a process, at the first text.
 _word_verifier = lru_cache(maxsize=1)(WordVerifier)
 _voice_verifier = lru_cache(maxsize=1)(VoiceVerifier)
 
