@@ -17,6 +17,8 @@ from slm.generation.generate import TokenRequest
 from slm.model.config import SpeechLMConfig
 from slm.model.speech_lm import SpeechLM
 
+# A (T,) waveform at the codec's rate, or the path of its file.
+Recording = NDArray[np.float32] | Path | str
 NO_CODES: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
 
 
@@ -30,7 +32,7 @@ class SpeechRequest:
 
     Args:
         text: The text.
-        prompt: Recording of the voice: a (T,) waveform at the codec's rate, or its file.
+        prompt: Recording of the voice.
         prompt_text: Transcript of the prompt.
         voice: Name of a voice instead, or the (L,) codes of one.
         seed: Of the draws, in [-2 ** 63, 2 ** 64).
@@ -41,7 +43,7 @@ class SpeechRequest:
     """
 
     text: str
-    prompt: NDArray[np.float32] | Path | str | None = None
+    prompt: Recording | None = None
     prompt_text: str | None = None
     voice: NDArray[np.int64] | str | None = None
     seed: int = 0

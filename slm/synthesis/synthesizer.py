@@ -26,6 +26,7 @@ from slm.text.tokenizer import Tokenizer, load_tokenizer
 
 from .requests import (
     NO_CODES,
+    Recording,
     SpeechRequest,
     check_no_text,
     check_seed,
@@ -95,7 +96,7 @@ class Synthesizer:
         self,
         text: str,
         *,
-        prompt: NDArray[np.float32] | None = None,
+        prompt: Recording | None = None,
         prompt_text: str | None = None,
         voice: str | None = None,
         seed: int = 0,
@@ -188,7 +189,7 @@ class Synthesizer:
         self,
         text: str,
         *,
-        prompt: NDArray[np.float32] | None = None,
+        prompt: Recording | None = None,
         prompt_text: str | None = None,
         voice: str | None = None,
         seed: int = 0,
