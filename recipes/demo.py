@@ -21,7 +21,8 @@ from recipes.release.demo_recordings import find_recordings
 from recipes.release.demo_report import Demo, measure, write_demo_report
 from recipes.runner.files import write_json
 from recipes.runner.stages import git_commit
-from slm import Synthesizer, sentences
+from slm import Synthesizer
+from slm.text.sentences import sentences
 
 from .evaluate_report import processor
 

@@ -21,12 +21,11 @@ from eval.metrics.speaker_similarity import SimilarityMetric
 from eval.metrics.wer import WerMetric, normalize_text, word_edits
 from eval.protocols import MetricError, Recognizer
 from eval.sound import checked, resampled
-from slm import Verifier
-from slm.generation.best_of import likelihood
+from slm.generation.best_of import Verifier, likelihood
 
 
 class WordVerifier:
-    """Minus the word error rate of what a recogniser hears; see `slm.Verifier`.
+    """Minus the word error rate of what a recogniser hears; see `slm.generation.best_of.Verifier`.
 
     A candidate that cannot be heard (silent, too short) has lost every word: -1.
 
@@ -53,7 +52,7 @@ class WordVerifier:
 
 
 class VoiceVerifier:
-    """Likeness of the voice to the prompt's, a cosine; see `slm.Verifier`.
+    """Likeness of the voice to the prompt's, a cosine; see `slm.generation.best_of.Verifier`.
 
     A candidate in which no voice can be heard has the least there is: -1.
 
