@@ -1,5 +1,7 @@
 """What generation is timed against: the stock library's, `transformers`' and ours, same weights."""
 
+from __future__ import annotations
+
 import importlib.util
 import tempfile
 from collections.abc import Callable

@@ -5,9 +5,8 @@ machine slows them alike. The ceiling is what reading every weight once a token 
 of a sum over so many numbers and of a matrix of that size times a vector.
 """
 
-import json
-import subprocess
-import sys
+from __future__ import annotations
+
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from codec.bench.memory import process_peak_memory
+from codec.processes import run_in_process
 from slm.engines.engine import Engine, open_engine
 from slm.engines.merged_weights import Outputs, speech_outputs
 from slm.model.speech_lm import SpeechLM
@@ -82,7 +82,8 @@ def bench_generation(
         report["ceiling_bytes_per_second"] = read * report["ceiling_tokens_per_second"]
     if memory:
         report["peak_memory_bytes"] = {
-            name: _own_process(size, name, new_tokens) for name in chosen
+            name: run_in_process(_peak_alone, size, name, new_tokens, torch.get_num_threads())
+            for name in chosen
         }
     report["process_peak_memory_bytes"] = process_peak_memory()
     return report
@@ -191,13 +192,11 @@ def _steps(seconds: dict[str, float], own: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _own_process(size: str, name: str, new_tokens: int) -> int:
-    """Peak resident bytes of a process that runs one contestant at batch 1, and nothing else.
+def _peak_alone(size: str, name: str, new_tokens: int, threads: int) -> int | None:
+    """Peak resident bytes of this process after one contestant's run at batch 1.
 
     Of it about a quarter of a gigabyte is torch itself.
     """
-    command = [sys.executable, "-m", "slm", "bench", "generate", "--json", "--size", size]
-    command += ["--only", name, "--rounds", "1", "--batch-size", "1", "--threads"]
-    command += [str(torch.get_num_threads()), "--new-tokens", str(new_tokens)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return int(json.loads(done.stdout)["process_peak_memory_bytes"])
+    torch.set_num_threads(threads)
+    options: dict[str, Any] = {"new_tokens": new_tokens, "rounds": 1, "batch_size": 1}
+    return bench_generation(size, only=[name], **options)["process_peak_memory_bytes"]

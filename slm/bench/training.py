@@ -4,6 +4,8 @@ All contestants take turns in every round and the fastest round of each counts, 
 machine slows them alike. A round is one optimizer step: forward, backward, AdamW.
 """
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable, Sequence
 from functools import partial

@@ -1,5 +1,7 @@
 """Best of N: several candidates of one request, ranked by verifiers that the caller brings."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -15,7 +17,7 @@ ENTRY_POINTS = "hh_slm.verifiers"
 
 
 class Candidate(Protocol):
-    """What verifiers look at; `Synthesis` is one."""
+    """A result that verifiers score, such as a `Synthesis`."""
 
     @property
     def waveform(self) -> NDArray[np.float32]:
@@ -44,7 +46,7 @@ class Candidate(Protocol):
 
 
 class Verifier(Protocol):
-    """Says how good candidates of one request are; higher is better, in any unit.
+    """Scores candidates of one request; higher is better, in any unit.
 
     A recogniser returns minus the word error rate against `text`, a speaker encoder the
     similarity to `prompt` (which is None without one).
@@ -86,7 +88,7 @@ def rank(
     text: str,
     prompt: NDArray[np.float32] | None = None,
 ) -> Ranking:
-    """Rank candidates: what ended by itself first, then the verifiers in their order.
+    """Rank candidates: those that ended by themselves first, then by the verifiers in order.
 
     A later verifier only decides among those the earlier ones find equal, so the first should be
     the one that matters most.
@@ -112,7 +114,7 @@ def rank(
 
 
 def load_verifier(description: str) -> tuple[str, Verifier]:
-    """A verifier named on a command line.
+    """Load a verifier named on a command line.
 
     Args:
         description: "likelihood", the name of an entry point of the group "hh_slm.verifiers" of an

@@ -3,6 +3,8 @@
 Logits of tokens that are ruled out are -inf; every function leaves at least one token in.
 """
 
+from __future__ import annotations
+
 import math
 
 import numpy as np
@@ -12,16 +14,6 @@ from torch import Tensor
 from .config import GenerationSettings
 
 _NEVER = float("-inf")
-
-
-def keep_allowed(logits: Tensor, allowed: Tensor) -> Tensor:
-    """Rule out what is not allowed.
-
-    Args:
-        logits: (..., V).
-        allowed: (..., V) bool, broadcastable; at least one True a row.
-    """
-    return logits.masked_fill(~allowed, _NEVER)
 
 
 def keep_top_k(logits: Tensor, top_k: int) -> Tensor:
@@ -58,7 +50,7 @@ def keep_min_p(logits: Tensor, min_p: float) -> Tensor:
 
 
 def guide(conditional: Tensor, unconditional: Tensor, guidance: float) -> Tensor:
-    """Classifier-free guidance: away from what would be said without the text.
+    """Classifier-free guidance: away from the distribution without the text.
 
     Args:
         conditional: (..., V) logits given the text.
