@@ -1,8 +1,6 @@
-"""Which stream of batches a run reads: what a checkpoint says of it, and whether it is the same.
+"""Identity of training data: digests of stores and alignments, and what decides the batches."""
 
-A place in the data is one integer, so it means the same batch only to a run with the same rows,
-packed by the same settings and counted by the same steps.
-"""
+from __future__ import annotations
 
 import hashlib
 import json
@@ -15,12 +13,9 @@ from .config import DocumentSettings
 from .shards import read_marker
 from .token_store import TokenStore
 
-STREAM = "stream"  # what a checkpoint says under describe_stream
-ROW_COUNTS = "row_counts"  # rows of the epochs so far: spares planning them again
-
 
 def store_digest(store: TokenStore) -> str:
-    """A name of what a token store holds, wherever it lies: 16 hex digits.
+    """Digest of what a token store holds, wherever it lies: 16 hex digits.
 
     Made of the checksums in the shards' markers; of a shard without one its sizes alone.
     """
@@ -32,13 +27,13 @@ def store_digest(store: TokenStore) -> str:
 
 
 def alignments_digest(alignments: Mapping[str, Alignment] | None) -> str:
-    """A name of alignments by id: 16 hex digits, nothing without any."""
+    """Digest of alignments by id: 16 hex digits, "" without any."""
     if alignments is None:
         return ""
     digest = hashlib.sha256()
     for name in sorted(alignments):
-        spoken = alignments[name]
-        about = [name, list(map(int, spoken.units)), list(map(int, spoken.counts))]
+        units, counts = alignments[name]
+        about = [name, list(map(int, units)), list(map(int, counts))]
         digest.update(json.dumps(about).encode())
     return digest.hexdigest()[:16]
 
@@ -52,12 +47,12 @@ def describe_rows(
     batch_size: int,
     seed: int,
 ) -> dict[str, Any]:
-    """What decides which batches there are, by names that a user knows; JSON-able.
+    """Everything that decides the batches, by names that a user knows; JSON-able.
 
     Args:
-        stores: Of the documents, in their order.
+        stores: In their order.
         settings: Of the documents.
-        alignments: Their `alignments_digest`.
+        alignments: `alignments_digest` of the rows.
         seq_len: Tokens of a row.
         batch_size: Rows of a batch.
         seed: Of prompts, order and packing.

@@ -2,20 +2,19 @@
 
 `codes-NNNNN.u16` holds codes end to end, `codes-NNNNN.offsets.npy` (int64) one offset more than
 items, `codes-NNNNN.rows.jsonl` one JSON object an item. `codes-NNNNN.done.json`, written last, has
-the SHA-256 of each: a shard is there once its marker is. What a shard holds, and so every byte of
-it, is up to the caller's plan, not to the order in which shards are finished.
+the SHA-256 of each: a shard is there once its marker is. The caller's plan decides every byte of a
+shard, not the order in which shards are finished.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
-from codec.files import read_json, sha256_of, whole_file, write_json
+from codec.files import json_text, read_json, sha256_of, whole_file, write_json
 
 FORMAT = "hh-slm token store 1"
 HEADER = "store.json"
@@ -30,12 +29,12 @@ def shard_path(folder: Path, index: int, part: str) -> Path:
 
 
 def codec_names(fingerprints: str | Sequence[str]) -> Sequence[str]:
-    """The names of a codec, of which one alone may be given."""
+    """Fingerprints of a codec, of which one alone may be given."""
     return [fingerprints] if isinstance(fingerprints, str) else fingerprints
 
 
 def check_fingerprint(folder: Path, stored: str, names: Sequence[str]) -> None:
-    """Raise `ValueError` where a store is of a codec that has none of these names."""
+    """Raise `ValueError` where a store is of a codec that has none of these fingerprints."""
     if stored not in names:
         raise ValueError(
             f"token store {folder} holds codes of codec {stored}, expected codec {names[0]}; "
@@ -58,7 +57,7 @@ def check_store(folder: Path | str) -> None:
             names = ", ".join(shard_path(folder, index, part).name for part in damaged)
             raise ValueError(
                 f"{folder}: expected the files that {shard_path(folder, index, MARKER).name} "
-                f"vouches for, got others or none: {names}; encode that shard again"
+                f"lists, got others or none: {names}; encode that shard again"
             )
 
 
@@ -152,35 +151,31 @@ class ShardWriter:
             index: Number of the shard, 0 or more.
             codes: (L,) integers in [0, codebook_size) of each item; may be none at all.
             rows: JSON-able, as many, each with an `id`; `num_codes` is added.
-            plan: What `is_done` is asked about later.
-            bad: Items that belong here and could not be had, one JSON-able object each.
+            plan: Digest of the shard's plan, for `is_done`.
+            bad: Items of this shard that could not be encoded, one JSON-able object each.
 
         Raises:
             ValueError: The codes do not fit.
         """
         checked = [self.checked(c, row["id"]) for c, row in zip(codes, rows, strict=True)]
         counts = [len(each) for each in checked]
-        lines = [
-            json.dumps({**row, "num_codes": count}, ensure_ascii=False) + "\n"
-            for row, count in zip(rows, counts, strict=True)
-        ]
-        offsets = np.cumsum([0, *counts], dtype=np.int64)
-        marker = shard_path(self.folder, index, MARKER)
-        marker.unlink(missing_ok=True)
-        contents: dict[str, Callable[[IO[bytes]], object]] = {
-            CODES: lambda file: [file.write(each.tobytes()) for each in checked],
-            OFFSETS: lambda file: np.save(file, offsets),
-            ROWS: lambda file: file.write("".join(lines).encode()),
-        }
-        for part, write in contents.items():
-            path = shard_path(self.folder, index, part)
-            with whole_file(path) as partial, partial.open("wb") as file:
-                write(file)
-        sums = {part: _sha256(shard_path(self.folder, index, part)) for part in PARTS}
+        paths = {part: shard_path(self.folder, index, part) for part in (*PARTS, MARKER)}
+        # Without its marker the shard is not there, whatever of it is written.
+        paths[MARKER].unlink(missing_ok=True)
+        with whole_file(paths[CODES]) as partial, partial.open("wb") as file:
+            file.writelines(each.tobytes() for each in checked)
+        with whole_file(paths[OFFSETS]) as partial, partial.open("wb") as file:
+            np.save(file, np.cumsum([0, *counts], dtype=np.int64))
+        numbered = zip(rows, counts, strict=True)
+        with whole_file(paths[ROWS]) as partial, partial.open("wb") as file:
+            file.writelines(
+                json_text({**r, "num_codes": n}, indent=None).encode() for r, n in numbered
+            )
+        sums = {part: _sha256(paths[part]) for part in PARTS}
         about = {"items": len(rows), "codes": sum(counts), "sha256": sums}
         about |= {"plan": plan} if plan else {}
         about |= {"bad": list(bad)} if bad else {}
-        write_json(marker, about, indent=1)
+        write_json(paths[MARKER], about, indent=1)
 
     def close(self, num_shards: int) -> None:
         """Write the header.
@@ -202,7 +197,7 @@ class ShardWriter:
         write_json(self.folder / HEADER, {**self._identity, "shards": shards}, indent=1)
 
     def _claim(self) -> None:
-        """Bind the folder to this codec, or verify that it is bound to it."""
+        """Bind the folder to this codec, or check that it is bound to it."""
         path = self.folder / PROGRESS
         if not path.exists():
             write_json(path, self._identity, indent=1)

@@ -131,15 +131,14 @@ class TokenStoreWriter:
     that had not reached a finished shard are to be added again.
 
     Args:
-        folder: Made when missing.
-        codec_fingerprint: `HHCodec.code_fingerprint` of the codec that made the codes, or its
-            `code_fingerprints`: a store begun under any of them is continued under that one.
-        codebook_size: Codes lie in [0, codebook_size), at most 65536.
-        frame_rate: Codes a second, Hz.
+        folder: As `ShardWriter` takes it, and so are the codec's properties.
+        codec_fingerprint: See there.
+        codebook_size: See there.
+        frame_rate: See there.
         shard_codes: A shard is written once it holds at least so many codes.
 
     Raises:
-        ValueError: The folder holds a store of another codec, or `codebook_size` does not fit.
+        ValueError: As `ShardWriter`.
     """
 
     def __init__(
@@ -161,7 +160,11 @@ class TokenStoreWriter:
         self._shard_codes = shard_codes
         self._num_shards = 0
         self.done_ids: set[str] = set()
-        self._restore()
+        # Finished shards are taken over; anything else is written again under the same names.
+        while read_marker(self.folder, self._num_shards) is not None:
+            rows = read_json_lines(shard_path(self.folder, self._num_shards, ROWS))
+            self.done_ids.update(row["id"] for row in rows)
+            self._num_shards += 1
         self._pending_ids: set[str] = set()
         self._codes: list[np.ndarray] = []
         self._rows: list[dict[str, Any]] = []
@@ -171,8 +174,8 @@ class TokenStoreWriter:
 
         Args:
             codes: (L,) integers in [0, codebook_size), L >= 1.
-            row: JSON-able; `id` is a string unique in the store. `text` and `speaker` are what
-                the language model reads; everything else is kept as it is.
+            row: JSON-able; `id` is a string unique in the store. The language model uses `text`
+                and `speaker`; everything else is kept as it is.
 
         Raises:
             ValueError: The codes or the id do not fit, or the row cannot be written as JSON.
@@ -198,13 +201,6 @@ class TokenStoreWriter:
         self._flush()
         self._writer.close(self._num_shards)
 
-    def _restore(self) -> None:
-        """Take over the finished shards; anything else is written again under the same names."""
-        while read_marker(self.folder, self._num_shards) is not None:
-            rows = read_json_lines(shard_path(self.folder, self._num_shards, ROWS))
-            self.done_ids.update(row["id"] for row in rows)
-            self._num_shards += 1
-
     def _flush(self) -> None:
         if not self._rows:
             return
@@ -217,8 +213,8 @@ class TokenStoreWriter:
 class TokenStore:
     """Read-only view of a finished store; codes and rows stay on disk until they are asked for.
 
-    Opening looks at the header and the sizes of the files. What is held then is some hundred bytes
-    a shard; `lengths` takes 4 bytes an item and `rows` 8, each once it is used.
+    Opening reads the header and the sizes of the files. Memory is then some hundred bytes a shard;
+    `lengths` takes 4 bytes an item and `rows` 8, each once it is used.
 
     Args:
         folder: A folder `TokenStoreWriter` closed, or the URL that one was pushed to
@@ -227,7 +223,7 @@ class TokenStore:
             all its `code_fingerprints`.
 
     Attributes:
-        rows: What is known of each item, `num_codes` among it, read when it is asked for.
+        rows: Metadata of each item with its `num_codes`, read when it is asked for.
 
     Raises:
         ValueError: Unfinished, truncated or unknown store, or one of another codec. Rows and

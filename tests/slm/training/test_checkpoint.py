@@ -217,5 +217,5 @@ def test_a_wrong_number_of_rows_in_a_checkpoint_is_noticed(
     saved = torch.load(path, weights_only=True)
     saved["row_counts"][-1] += 1
     torch.save(saved, path)
-    with pytest.raises(ValueError, match=r"packed rows in epoch \d+, as the checkpoint says"):
+    with pytest.raises(ValueError, match=r"packed rows in epoch \d+, as the checkpoint has"):
         fit(make_lm(), make_rows(), tmp_path, max_steps=30)
