@@ -7,7 +7,6 @@ of a sum over so many numbers and of a matrix of that size times a vector.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,9 +18,8 @@ from codec.processes import run_in_process
 from slm.engines.engine import Engine, open_engine
 from slm.engines.merged_weights import Outputs, speech_outputs
 from slm.model.speech_lm import SpeechLM
-from slm.training.flops import wait_for_device
 
-from .contestants import OTHERS, contestant, engines, names, prompt_tokens, random_lm
+from .contestants import OTHERS, contestant, engines, fastest, names, prompt_tokens, random_lm
 
 _NEAR, _FAR = 100, 2000
 _STEPS = 32  # timed together where single steps are
@@ -65,10 +63,11 @@ def bench_generation(
                 runs[f"{name}_batch_{rows}"] = contestant(lm, name, rows, new_tokens)
     # One alone is timed for its memory, to which nothing else may add.
     own = [name for name in engines(device) if name in chosen and len(chosen) > 1]
+    # Single steps near and far from the start show what attention costs.
     probes = {f"{name}/{n}": run for name in own for n, run in _places(lm, name, rounds).items()}
     if own:
         probes |= _reads(lm)
-    seconds = _fastest(runs | probes, rounds)
+    seconds = fastest(runs | probes, rounds)
     report: dict[str, Any] = {
         "size": size,
         "parameters": lm.num_parameters,
@@ -78,7 +77,7 @@ def bench_generation(
     report |= _rates({name: seconds[name] for name in runs}, new_tokens)
     report |= _steps(seconds, own)
     if own:
-        read = 4 * _weights_read(lm)
+        read = 4 * _weights_read(lm)  # bytes of float32
         report["ceiling_bytes_per_second"] = read * report["ceiling_tokens_per_second"]
     if memory:
         report["peak_memory_bytes"] = {
@@ -150,20 +149,6 @@ def _reads(lm: SpeechLM) -> dict[str, Callable[[], object]]:
         "ceiling/product": repeated(lambda: torch.mv(matrix, vector)),
         "ceiling/sum": repeated(matrix.sum),
     }
-
-
-def _fastest(contestants: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Seconds of each one's fastest round, after one that is not counted."""
-    best = dict.fromkeys(contestants, float("inf"))
-    for turn in range(rounds + 1):
-        for name, run in contestants.items():
-            wait_for_device()
-            start = time.perf_counter()
-            run()
-            wait_for_device()
-            if turn:
-                best[name] = min(best[name], time.perf_counter() - start)
-    return best
 
 
 def _rates(seconds: dict[str, float], new_tokens: int) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Time the contestants and print the report."""
     if arguments.json and arguments.markdown:
         raise ValueError("expected --json or --markdown, got both")
-    import torch
+    import torch  # not at the top: help must not wait for it
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)

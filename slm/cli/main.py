@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from codec.command_line import run_command_line
+from codec.command_line import Command, run_command_line
 
 from . import bench, speech, tts
 
-COMMANDS = (tts, speech, bench)
+COMMANDS: Sequence[Command] = (tts, speech, bench)
 EXAMPLES = """examples:
   hh-slm tts "Good morning." -o morning.wav
   hh-slm tts "Good morning." --prompt me.wav -o me.flac

@@ -94,6 +94,7 @@ def sampling(
     Raises:
         ValueError: A setting is out of range.
     """
+    # Temperature and top-p have no default of their own in the parser.
     own = GenerationSettings() if config is None else GenerationSettings.for_model(config)
     return GenerationSettings(
         temperature=own.temperature if arguments.temperature is None else arguments.temperature,

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, redirect_stdout
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +26,8 @@ from .options import (
 
 if TYPE_CHECKING:
     from slm.generation.best_of import Ranking, Verifier
-    from slm.generation.config import GenerationSettings
     from slm.synthesis.requests import SpeechRequest
     from slm.synthesis.result import Synthesis
-    from slm.synthesis.synthesizer import Synthesizer
 
 REPORT_NAME = "report.jsonl"
 
@@ -71,16 +69,23 @@ def run(arguments: argparse.Namespace) -> int:
     _check(arguments, requests)
     sampling(arguments)
     from slm.generation.best_of import load_verifier
+    from slm.model.speech_lm import pretrained_folder
+    from slm.synthesis.voices import default_voice
 
     verifiers = dict(map(load_verifier, arguments.verifier or ["likelihood"]))
     alone = arguments.file is None
     if alone and arguments.resume and Path(arguments.out).exists():
         print_report({"out": arguments.out, "already_there": 1}, as_json=arguments.json)
         return DONE
-    # 2. Load the models, and with them the default voice.
-    speaker = _speaker(arguments, verifiers)
-    if arguments.prompt is None and arguments.voice is None:
-        requests = _with_default_voice(requests, arguments.lm)
+    # 2. Load the models; texts without a voice get the default one of the language model.
+    speaker = _Speaker(arguments, verifiers)
+    voice = default_voice(pretrained_folder(arguments.lm))
+    requests = {
+        name: replace(request, voice=voice)
+        if request.prompt is None and request.voice is None
+        else request
+        for name, request in requests.items()
+    }
     # 3. Speak.
     if arguments.stream:
         report = speaker.stream(*requests.values())
@@ -135,51 +140,27 @@ def _check(arguments: argparse.Namespace, requests: Mapping[str, SpeechRequest])
         raise ValueError("expected --long without a transcript of the prompt, got one")
 
 
-def _with_default_voice(requests: Mapping[str, SpeechRequest], lm: str) -> dict[str, SpeechRequest]:
-    """Requests of which those without a voice have the default one of a language model."""
-    from slm.model.speech_lm import pretrained_folder
-    from slm.synthesis.voices import default_voice
-
-    voice = default_voice(pretrained_folder(lm))
-    return {
-        name: replace(request, voice=voice)
-        if request.prompt is None and request.voice is None
-        else request
-        for name, request in requests.items()
-    }
-
-
-def _speaker(arguments: argparse.Namespace, verifiers: Mapping[str, Verifier]) -> _Speaker:
-    from slm.synthesis.synthesizer import MAX_ROWS, Synthesizer
-
-    synthesizer = Synthesizer.from_pretrained(arguments.codec, arguments.lm)
-    return _Speaker(
-        synthesizer,
-        sampling(arguments, synthesizer.lm.config),
-        arguments.attempts,
-        arguments.rows or MAX_ROWS,
-        arguments.long,
-        arguments.best_of,
-        verifiers,
-    )
-
-
-@dataclass
 class _Speaker:
     """A synthesizer with the options of the call."""
 
-    synthesizer: Synthesizer
-    settings: GenerationSettings
-    max_attempts: int
-    max_rows: int
-    is_long: bool
-    best_of: int
-    verifiers: Mapping[str, Verifier]
+    def __init__(self, arguments: argparse.Namespace, verifiers: Mapping[str, Verifier]) -> None:
+        from slm.synthesis.synthesizer import MAX_ROWS, Synthesizer
+
+        self.synthesizer = Synthesizer.from_pretrained(arguments.codec, arguments.lm)
+        self.settings = sampling(arguments, self.synthesizer.lm.config)
+        self.is_long, self.best_of = arguments.long, arguments.best_of
+        self.verifiers, self.max_rows = verifiers, arguments.rows or MAX_ROWS
+        self.options: dict[str, Any] = {
+            "settings": self.settings,
+            "max_attempts": arguments.attempts,
+            "max_rows": self.max_rows,
+        }
 
     def each(
         self, requests: Mapping[str, SpeechRequest]
     ) -> Iterator[tuple[str, tuple[Synthesis, Ranking | None] | str]]:
         """Results by id, or why there is none, a few requests at a time."""
+        # Sentences and candidates of one request are a batch already.
         count = 1 if self.is_long or self.best_of > 1 else self.max_rows
         names = list(requests)
         for first in range(0, len(names), count):
@@ -191,8 +172,9 @@ class _Speaker:
                 if len(group) == 1:
                     yield group[0], str(error)
                     continue
-                for name in group:  # one of them fails: speak each alone
-                    yield from replace(self, max_rows=1).each({name: requests[name]})
+                # One of them fails: speak each alone.
+                for name in group:
+                    yield from self.each({name: requests[name]})
 
     def together(self, requests: Sequence[SpeechRequest]) -> list[tuple[Synthesis, Ranking | None]]:
         """Requests in one batch; several candidates or sentences are a batch of one request."""
@@ -200,7 +182,7 @@ class _Speaker:
 
         for request in requests:
             self._warn_of_unknown(request.text)
-        request, options = requests[0], self._options()
+        request, options = requests[0], self.options
         voice = {"prompt": request.prompt, "voice": request.voice, "seed": request.seed}
         if self.is_long:
             parts = speak_long(self.synthesizer, request.text, **voice, **options)
@@ -226,6 +208,7 @@ class _Speaker:
         rate, count, begun, first = self.synthesizer.codec.sample_rate, 0, time.perf_counter(), 0.0
         for chunk in self.synthesizer.stream(settings=self.settings, **vars(request)):
             first = first if count else time.perf_counter() - begun
+            # Not scaled by 32768, which 1.0 would overflow.
             samples = np.round(np.clip(chunk, -1.0, 1.0) * 32767).astype("<i2")
             sys.stdout.buffer.write(samples.tobytes())
             sys.stdout.buffer.flush()
@@ -236,13 +219,6 @@ class _Speaker:
             "duration": count / rate,
             "first_sound_after": first,
             "spoken_in": time.perf_counter() - begun,
-        }
-
-    def _options(self) -> dict[str, Any]:
-        return {
-            "settings": self.settings,
-            "max_attempts": self.max_attempts,
-            "max_rows": self.max_rows,
         }
 
     def _warn_of_unknown(self, text: str) -> None:
@@ -267,6 +243,7 @@ def _speak_file(
     }
     items: dict[str, Any] = {}
     failed: dict[str, str] = {}
+    # A resumed run goes on at the end of its report.
     if not arguments.resume:
         (folder / REPORT_NAME).unlink(missing_ok=True)
     with (

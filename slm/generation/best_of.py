@@ -16,37 +16,11 @@ from numpy.typing import NDArray
 ENTRY_POINTS = "hh_slm.verifiers"
 
 
-class Candidate(Protocol):
-    """A result that verifiers score, such as a `Synthesis`."""
-
-    @property
-    def waveform(self) -> NDArray[np.float32]:
-        """(T,)."""
-        ...
-
-    @property
-    def sample_rate(self) -> int:
-        """Hz."""
-        ...
-
-    @property
-    def codes(self) -> NDArray[np.int64]:
-        """(L,)."""
-        ...
-
-    @property
-    def log_likelihood(self) -> float:
-        """Of the codes, nats."""
-        ...
-
-    @property
-    def truncated(self) -> bool:
-        """Whether it ran away."""
-        ...
-
-
 class Verifier(Protocol):
     """Scores candidates of one request; higher is better, in any unit.
+
+    A candidate is a `Synthesis`, or anything with its `waveform`, `sample_rate`, `codes`,
+    `log_likelihood` and `truncated`.
 
     A recogniser returns minus the word error rate against `text`, a speaker encoder the
     similarity to `prompt` (which is None without one).
@@ -76,14 +50,14 @@ class Ranking:
 
 
 def likelihood(
-    candidates: Sequence[Candidate], text: str, prompt: NDArray[np.float32] | None
+    candidates: Sequence[Any], text: str, prompt: NDArray[np.float32] | None
 ) -> list[float]:
     """The built-in verifier: mean log-likelihood of a code, nats."""
     return [each.log_likelihood / max(1, len(each.codes)) for each in candidates]
 
 
 def rank(
-    candidates: Sequence[Candidate],
+    candidates: Sequence[Any],
     verifiers: Mapping[str, Verifier],
     text: str,
     prompt: NDArray[np.float32] | None = None,
@@ -109,6 +83,7 @@ def rank(
             )
         scores[name] = given
     columns = list(zip(*scores.values(), strict=True))
+    # Tuples compare by their first difference, so a later verifier only breaks ties.
     keys = [(not each.truncated, *columns[index]) for index, each in enumerate(candidates)]
     return Ranking(max(range(len(keys)), key=keys.__getitem__), scores)
 
@@ -130,6 +105,7 @@ def load_verifier(description: str) -> tuple[str, Verifier]:
             return description, _checked(entry.load(), description, entry.value)
         except (ImportError, AttributeError) as error:
             raise ValueError(f"cannot load verifier {description!r}: {error}") from error
+    # FILE.py:CALLABLE; rpartition leaves the colon of a Windows drive alone
     path, _, name = description.rpartition(":")
     if not path.endswith(".py") or not Path(path).is_file():
         installed = sorted(entry_points(group=ENTRY_POINTS).names)

@@ -59,9 +59,11 @@ def length_bounds(
     if not expected:
         return 1, longest
     slowest, fastest = _LONGEST_RATIO, _SHORTEST_RATIO
+    # exp(+-4 s) of the mean, s the spread of a log-normal rate of speech
     if spread > 0:
         slowest = min(slowest, math.exp(_SPREADS * spread))
         fastest = max(fastest, math.exp(-_SPREADS * spread))
+    # Short texts vary more than in proportion, hence the margin.
     fewest = max(1, int(fastest * expected))
     most = math.ceil(slowest * expected + _LONGEST_MARGIN * frame_rate)
     return fewest, max(fewest, min(most, longest))

@@ -63,6 +63,7 @@ def loop_period(codes: Sequence[int], longest_period: int, longest_loop: int) ->
     """
     for period in range(1, longest_period + 1):
         span = max(longest_loop, 3 * period)
+        # Most periods fail at the last code, which is cheap to look at.
         if len(codes) < span or codes[-1] != codes[-1 - period]:
             continue
         # The stretch equals itself one period earlier.
@@ -80,6 +81,7 @@ def silence_codes(
         encode: Waveform (T,) to codes (L,).
         sample_rate: Hz.
     """
+    # Digital silence, then the same noise at falling levels.
     generator = np.random.default_rng(0)
     noise = generator.standard_normal(round(_QUIET_SECONDS * sample_rate)).astype(np.float32)
     levels = [0.0, *(10 ** (level / 20) for level in _QUIET_LEVELS_DBFS)]

@@ -95,6 +95,7 @@ def speak_long(
     requests = _seeded(requests, seed)
     if prompt is not None or voice is not None:
         return synthesizer.synthesize(requests, **options)
+    # The codes of the first sentence are the voice of the others.
     first = synthesizer.synthesize(requests[:1], **options)
     rest = [replace(request, voice=first[0].codes) for request in requests[1:]]
     return first + synthesizer.synthesize(rest, **options)
@@ -114,6 +115,7 @@ def join(parts: Sequence[Synthesis], pause: float = 0.2, seed: int | None = None
     seed = parts[0].seed if seed is None else seed
     if len(parts) == 1:
         return replace(parts[0], seed=seed)
+    # A gap before every part, then the first gap left out.
     gap = np.zeros(round(pause * parts[0].sample_rate), dtype=np.float32)
     return replace(
         parts[0],

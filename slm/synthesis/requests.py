@@ -81,6 +81,7 @@ def text_request(
         ValueError: Text and prompt leave no room for speech.
     """
     config = lm.config
+    # The bounds are of the text alone, what is given not counted.
     fewest, most = code_bounds(config, text)
     tokens = prefix_tokens(lm.vocabulary, text_ids, prompt, speech=given)
     room = config.max_seq_len - fewest
@@ -89,6 +90,7 @@ def text_request(
             f"expected a text and a prompt of at most {room} tokens in the model's context, "
             f"got {len(tokens)}; shorten the text or the prompt"
         )
+    # Guidance leads away from the same voice without the text.
     unguided = prefix_tokens(lm.vocabulary, None, prompt, speech=given)
     return TokenRequest(
         torch.from_numpy(tokens),
@@ -115,7 +117,7 @@ def continuation_request(
     if not (math.isfinite(seconds) and seconds > 0):
         raise ValueError(f"expected seconds > 0 to continue by, got {seconds}")
     rate = lm.config.frame_rate
-    wanted = max(1, round(seconds * rate))
+    wanted = max(1, round(seconds * rate))  # codes
     tokens = prefix_tokens(lm.vocabulary, text_ids, speech=given)
     room = lm.config.max_seq_len - len(tokens)
     if wanted > room:

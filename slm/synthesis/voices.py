@@ -38,8 +38,10 @@ def choose_voices(
         for index, row in enumerate(store.rows):
             speaker, num_codes = row.get("speaker"), row["num_codes"]
             distance = abs(num_codes - max_codes)
+            # Short prompts hold too little of a voice.
             if not speaker or num_codes < min_codes:
                 continue
+            # Strictly nearer, so that the first of equals stays.
             if speaker not in best or distance < best[speaker][0]:
                 best[speaker] = (distance, store, index)
     return {
