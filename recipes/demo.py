@@ -21,7 +21,8 @@ from codec.provenance import provenance
 from recipes.release.demo_recordings import find_recordings
 from recipes.release.demo_report import Demo, measure, write_demo_report
 from recipes.runner.cli import plain_parser
-from slm import Synthesizer, sentences
+from slm import Synthesizer
+from slm.text.sentences import sentences
 
 CODEC, LM = "hh-mini-24k", "hh-mini-slm"
 TEXT = (

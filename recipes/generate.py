@@ -33,7 +33,9 @@ from recipes.runner.cli import stage_command
 from recipes.runner.config import Config, thread_count
 from recipes.runner.schema import GenerateConfig
 from recipes.runner.stages import stage_folder, write_metrics
-from slm import GenerationSettings, Synthesis, Synthesizer, TokenStore, Verifier, speak_best
+from slm import GenerationSettings, Synthesis, Synthesizer, TokenStore
+from slm.generation.best_of import Verifier
+from slm.synthesis.long_text import speak_best
 
 from .verifiers import make_verifiers
 

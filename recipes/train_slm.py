@@ -25,7 +25,6 @@ from recipes.runner.config import Config, thread_count
 from recipes.runner.schema import shared_fields
 from recipes.runner.stages import say, stage_folder, write_metrics
 from slm import (
-    Machines,
     PackedDataset,
     SpeechLM,
     SpeechLMConfig,
@@ -33,19 +32,16 @@ from slm import (
     TokenStore,
     TrainingSettings,
     Vocabulary,
-    choose_voices,
-    codes_per_character,
-    duration_spread,
     fit_speech_lm,
-    import_llama,
-    init_codes_from_codebook,
-    llama_sizes,
-    nats_per_code,
-    rows_of_pieces,
-    save_voices,
 )
 from slm.data.alignment import Alignment, align_codes
+from slm.generation.duration_prior import codes_per_character, duration_spread
+from slm.model.code_init import init_codes_from_codebook
+from slm.model.likelihood import nats_per_code
+from slm.model.llama_import import import_llama, llama_sizes, rows_of_pieces
+from slm.synthesis.voices import choose_voices, save_voices
 from slm.text.tokenizer import Tokenizer, load_tokenizer
+from slm.training.config import Machines
 
 
 def main(config: Config) -> Path:

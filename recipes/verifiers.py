@@ -21,12 +21,11 @@ from eval.metrics.speaker_similarity import SimilarityMetric
 from eval.metrics.wer import WerMetric, normalize_text, word_edits
 from eval.protocols import MetricError, Recognizer
 from eval.sound import checked, resampled
-from slm import Verifier
-from slm.generation.best_of import likelihood
+from slm.generation.best_of import Verifier, likelihood
 
 
 class WordVerifier:
-    """Minus the word error rate of a recogniser; see `slm.Verifier`.
+    """Minus the word error rate of a recogniser; see `slm.generation.best_of.Verifier`.
 
     A candidate that cannot be recognised (silent, too short) has lost every word: -1.
 
@@ -53,7 +52,7 @@ class WordVerifier:
 
 
 class VoiceVerifier:
-    """Speaker similarity to the prompt, a cosine; see `slm.Verifier`.
+    """Speaker similarity to the prompt, a cosine; see `slm.generation.best_of.Verifier`.
 
     A candidate without a voice (silent, too short) has the lowest: -1.
 

@@ -20,6 +20,7 @@ GROUND = {
     "codec.json_lines",
     "codec.lazy_names",
     "codec.mel_filters",
+    "codec.processes",
     "codec.provenance",
     "codec.workers",
 }
