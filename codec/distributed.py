@@ -25,15 +25,32 @@ def process_count() -> int:
 def process_rank() -> int:
     """This process's number in the group, or among those its launcher started; 0 for one alone.
 
-    Before there is a group, a launcher may tell only the number of the node and that within it:
-    then 0 is still the first process and no other.
+    Before there is a group, exactly one process of a launch has 0. The other numbers are those
+    that the group will have where the launcher tells them, and above 0 in any case.
     """
     if _in_group():
         return distributed.get_rank()
-    for name in ("RANK", "SLURM_PROCID"):
-        if name in os.environ:
-            return int(os.environ[name])
-    return int(os.environ.get("NODE_RANK", 0)) + int(os.environ.get("LOCAL_RANK", 0))
+    local = int(os.environ.get("LOCAL_RANK", 0))
+    told = _launcher_rank()
+    if told is not None:
+        # What Lightning starts within a job of one process a node takes over that one's number,
+        # and gets another within the node: 0, 0, 0 with 0, 1, 2.
+        return max(told, local)
+    # Lightning tells the processes that it starts their node and their number in it; torchrun calls
+    # a node a group. Without the number of processes a node, the sum is 0 for the first one only.
+    node = int(os.environ.get("NODE_RANK", os.environ.get("GROUP_RANK", 0)))
+    return node * int(os.environ.get("LOCAL_WORLD_SIZE", 1)) + local
+
+
+def _launcher_rank() -> int | None:
+    """This process's number among all, where torchrun, Slurm's srun or LSF's jsrun tells it."""
+    names = ["RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK"]
+    # A batch script and an interactive shell have number 0 too, which all that they start takes
+    # over; Lightning tells them from what srun starts by this.
+    is_shell = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")
+    if is_shell or "SLURM_NTASKS" not in os.environ:
+        names.remove("SLURM_PROCID")
+    return next((int(os.environ[name]) for name in names if name in os.environ), None)
 
 
 def wait_for_all() -> None:

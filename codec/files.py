@@ -1,31 +1,303 @@
-"""Writing files so that they appear only when whole."""
+"""Files and folders that appear only when whole, JSON documents, and SHA-256 sums.
+
+A file is written under a temporary name beside its own, `.NAME.OWNER.partial`, and takes its name
+in one step when everything is on the disk. A killed process leaves its partial file behind; the
+next process that writes into the folder removes it. `is_partial` tells such names from data.
+"""
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import json
 import os
-import tempfile
+import re
+import secrets
+import shutil
+import stat
+import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePath
+from typing import IO, Any
+
+# .NAME.MACHINE-PROCESS-RANDOM.partial
+_PARTIAL = re.compile(r"\..*\.([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.partial")
+# Bytes of the file's name within the temporary one, which may not exceed 255 bytes in all, and not
+# 143 on an encrypted disk.
+_NAME_BYTES = 80
+# Seconds between two looks at a folder for what dead processes left: listing a large folder at
+# every write would cost more than writing.
+_SWEEP_EVERY = 60.0
+# Seconds without a change after which a partial file of another machine counts as left behind.
+_ABANDONED = 24 * 3600.0
+_CHUNK = 1 << 20
+
+_swept: dict[str, float] = {}
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A place beside `path` to write to, which takes its name when nothing went wrong.
+def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a path beside `path` to write to, which takes its name when nothing went wrong.
+
+    The temporary name does not end in the suffix of `path`: a library that chooses its format by
+    suffix must be told the format, or be given a handle (`with whole_file(path) as partial,
+    partial.open("wb") as file`).
 
     Args:
-        path: of the file; its folder is made when needed.
+        path: Of the file; its folder is made when needed. A file that is there stays as it was
+            until the new one is whole.
+
+    Yields:
+        The path of an empty file, to be overwritten.
 
     Raises:
-        OSError: the disk refused; nothing is left behind, and a file that was there stays.
+        OSError: The disk refused. Nothing is left behind, whatever was raised.
     """
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
-    os.close(handle)
-    partial = Path(name)
+    _sweep(path.parent)
+    partial = _partial_of(path)
     try:
+        # Opened, not made by `tempfile`, so that the mode is that of any new file.
+        descriptor = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+        os.close(descriptor)
         yield partial
-        partial.chmod(0o644)  # mkstemp makes files that only their owner may read
+        # safetensors puts a private file of its own in the place of this one.
+        partial.chmod(mode)
+        _flush(partial)
         os.replace(partial, path)
+        _flush_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a folder beside `path` to fill, which takes its name when nothing went wrong.
+
+    Args:
+        path: Of the folder, where none may be.
+
+    Yields:
+        The path of an empty folder.
+
+    Raises:
+        FileExistsError: Something has the name already.
+        OSError: The disk refused. Nothing is left behind, whatever was raised.
+    """
+    path = Path(path)
+    if path.exists():
+        raise FileExistsError(f"{path}: expected a new folder, got one that is there already")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path.parent)
+    partial = _partial_of(path)
+    try:
+        partial.mkdir()
+        yield partial
+        for folder, _, names in os.walk(partial):
+            for name in names:
+                if not os.path.islink(os.path.join(folder, name)):
+                    _flush(Path(folder, name))
+            _flush_folder(Path(folder))
+        partial.rename(path)
+        _flush_folder(path.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def is_partial(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a path is a temporary one of `whole_file` or `whole_folder`, or lies in one."""
+    return any(part.startswith(".") and part.endswith(".partial") for part in PurePath(path).parts)
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
+    """Write a file, whole or not at all, and return its path.
+
+    Raises:
+        OSError: The disk refused.
+    """
+    with whole_file(path) as partial:
+        partial.write_bytes(content)
+    return Path(path)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> Path:
+    r"""Write UTF-8 text, whole or not at all, and return its path; `\n` stays `\n` everywhere.
+
+    Raises:
+        OSError: The disk refused.
+    """
+    return write_bytes(path, text.encode())
+
+
+def write_json(path: str | os.PathLike[str], value: Any, *, indent: int | None = 2) -> Path:
+    """Write one JSON document, whole or not at all, and return its path.
+
+    Args:
+        path: Of the file.
+        value: Nested plain containers.
+        indent: Spaces a level; None for one line.
+
+    Raises:
+        ValueError: JSON cannot hold the value: names the file, and the key within.
+        OSError: The disk refused.
+    """
+    try:
+        text = json_text(value, indent=indent)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return write_text(path, text)
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Read one JSON document in UTF-8, with or without a byte order mark.
+
+    Raises:
+        ValueError: The file is not JSON: names it.
+        OSError: It is missing or cannot be opened.
+    """
+    try:
+        return json.loads(Path(path).read_bytes().decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not valid JSON ({error})") from error
+
+
+def json_text(value: Any, *, indent: int | None = 2) -> str:
+    """Encode a value as JSON with a final newline, without escapes for letters beyond ASCII.
+
+    Args:
+        value: Nested plain containers.
+        indent: Spaces a level; None for one line.
+
+    Raises:
+        ValueError: NaN, infinity or an object that JSON does not have: names its key, such as
+            `figures.3.loss`.
+    """
+    try:
+        text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
+    except (TypeError, ValueError, RecursionError) as error:
+        key, wrong = _misfit(value)
+        place = f"{key}: " if key else ""
+        raise ValueError(
+            f"{place}expected a value that JSON can hold, got {repr(wrong)[:80]} ({error})"
+        ) from error
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # from a file name that is not UTF-8; an escape can hold it
+        return json.dumps(value, indent=indent, allow_nan=False) + "\n"
+    return text
+
+
+def sha256_of(source: str | os.PathLike[str] | IO[bytes]) -> str:
+    """Compute the SHA-256 of a file, 64 hex digits.
+
+    Args:
+        source: A path, or an open file, which is read from where it stands to its end.
+
+    Raises:
+        OSError: The file is missing or cannot be read.
+    """
+    if isinstance(source, str | os.PathLike):
+        with open(source, "rb") as file:
+            return sha256_of(file)
+    digest = hashlib.sha256()
+    while chunk := source.read(_CHUNK):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _misfit(value: Any) -> tuple[str, Any]:
+    """The key of the innermost value that JSON cannot hold, and that value."""
+    keys: list[str] = []
+    seen: set[int] = set()
+    while isinstance(value, dict | list | tuple) and id(value) not in seen:
+        seen.add(id(value))
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        found = next(((key, each) for key, each in pairs if not _is_json(each)), None)
+        if found is None:  # a key, not a value
+            break
+        keys.append(str(found[0]))
+        value = found[1]
+    return ".".join(keys), value
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
+
+
+def _partial_of(path: Path) -> Path:
+    """A temporary name for `path` that no other writer has."""
+    name = path.name.encode("utf-8", "ignore")[:_NAME_BYTES].decode("utf-8", "ignore")
+    owner = f"{_machine()}-{os.getpid()}-{secrets.token_hex(4)}"
+    return path.with_name(f".{name}.{owner}.partial")
+
+
+@functools.cache
+def _machine() -> str:
+    """What process numbers are unique in: a host, or a container on it; 8 hex digits."""
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        namespace = ""
+    host = os.environ.get("COMPUTERNAME", "") if sys.platform == "win32" else os.uname().nodename
+    return hashlib.sha256(f"{host} {namespace}".encode()).hexdigest()[:8]
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what dead processes left in a folder, unless it was looked at a moment ago."""
+    key, now = os.path.abspath(folder), time.monotonic()
+    if now - _swept.get(key, -_SWEEP_EVERY) < _SWEEP_EVERY:
+        return
+    _swept[key] = now
+    # Another process may be sweeping too, and litter is no reason to fail.
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            owner = _PARTIAL.fullmatch(entry.name)
+            if owner and _is_abandoned(Path(entry.path), owner[1], int(owner[2])):
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                else:
+                    Path(entry.path).unlink(missing_ok=True)
+
+
+def _is_abandoned(path: Path, machine: str, process: int) -> bool:
+    """Whether nobody writes a partial file or folder any more."""
+    # Windows has no harmless signal to ask with.
+    if machine == _machine() and sys.platform != "win32":
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return True
+        except OSError:  # of another user
+            return False
+        return False
+    inside = path.rglob("*") if path.is_dir() else ()
+    changed = max(each.stat().st_mtime for each in (path, *inside))
+    return time.time() - changed > _ABANDONED
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file is on the disk."""
+    # Windows flushes only what may be written.
+    descriptor = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _flush_folder(path: Path) -> None:
+    """Wait until the names in a folder are on the disk, where the system can be asked for that."""
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,6 +1,35 @@
+"""Files and folders that appear only when whole."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import pytest
 
-from codec.files import whole_file
+from codec import files
+from codec.files import (
+    is_partial,
+    json_text,
+    read_json,
+    sha256_of,
+    whole_file,
+    whole_folder,
+    write_bytes,
+    write_json,
+    write_text,
+)
+
+ROOT = Path(__file__).parents[2]
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 def test_a_file_takes_its_name_when_it_is_whole(tmp_path):
@@ -8,29 +37,220 @@ def test_a_file_takes_its_name_when_it_is_whole(tmp_path):
     with whole_file(path) as partial:
         partial.write_text("one")
         assert not path.exists()
-        assert partial.suffix == ".txt"
+        assert partial.parent == path.parent
     assert path.read_text() == "one"
-    assert path.stat().st_mode & 0o777 == 0o644
+    assert names(path.parent) == ["a.txt"]
 
 
-def test_what_goes_wrong_leaves_the_old_file_and_nothing_else(tmp_path):
-    path = tmp_path / "a.txt"
-    path.write_text("old")
+@pytest.mark.skipif(sys.platform == "win32", reason="modes of Unix")
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_a_file_has_the_mode_of_any_new_file(tmp_path, umask, mode):
+    path = tmp_path / "a.bin"
+    before = os.umask(umask)
+    try:
+        with whole_file(path) as partial:
+            partial.unlink()  # as a library does that puts a private file in its place
+            os.close(os.open(partial, os.O_CREAT | os.O_WRONLY, 0o600))
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == mode
 
-    def interrupted():
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, SystemExit])
+def test_what_goes_wrong_leaves_the_old_file_and_nothing_else(tmp_path, error):
+    path = write_text(tmp_path / "a.txt", "old")
+
+    def interrupted() -> None:
         with whole_file(path) as partial:
             partial.write_text("ne")
-            raise KeyboardInterrupt
+            raise error
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(error):
         interrupted()
     assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = write_text(tmp_path / "a.txt", "old")
+
+    def full_disk(descriptor):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("codec.files.os.fsync", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        write_text(path, "new")
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
 
 
 def test_names_may_be_as_long_as_the_disk_allows(tmp_path):
     """The place to write to was once named after the file, and so longer than a name may be."""
-    path = tmp_path / ("ü" * 120 + ".wav")
-    with whole_file(path) as partial:
-        partial.write_text("x")
+    path = write_text(tmp_path / ("ü" * 120 + ".wav"), "x")
     assert path.is_file()
+
+
+def test_no_walk_takes_a_file_in_the_making_for_data(tmp_path):
+    """It once ended in the suffix of the file, and so was a recording to who lists recordings."""
+    with whole_file(tmp_path / "a.wav") as partial:
+        assert list(tmp_path.rglob("*.wav")) == []
+        assert partial.suffix == ".partial"
+        assert partial.name.startswith(".a.wav.")
+        assert is_partial(partial)
+    assert not is_partial(tmp_path / "a.wav")
+    assert is_partial(tmp_path / ".train.partial" / "a.wav")
+    assert not is_partial(tmp_path / "a.partial")
+    assert not is_partial(tmp_path / ".hidden")
+
+
+KILLED = """
+import os, sys
+from codec.files import whole_file, whole_folder
+with whole_file(sys.argv[1] + "/a.txt") as partial, whole_folder(sys.argv[1] + "/b") as folder:
+    partial.write_text("half")
+    (folder / "c.txt").write_text("half")
+    os._exit(9)
+"""
+
+
+def leave_litter(folder: Path) -> list[str]:
+    """What a process leaves that is killed while it writes a file and a folder."""
+    done = subprocess.run([sys.executable, "-c", KILLED, str(folder)], cwd=ROOT, check=False)
+    assert done.returncode == 9
+    return names(folder)
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path):
+    litter = leave_litter(tmp_path)
+    assert len(litter) == 2
+    assert all(map(is_partial, litter))
+    files._swept.clear()  # as in a new process
+    write_text(tmp_path / "a.txt", "whole")
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_what_others_are_writing_is_left_alone(tmp_path):
+    files._swept.clear()
+    with whole_file(tmp_path / "a.txt") as first:
+        first.write_text("first")
+        files._swept.clear()
+        write_text(tmp_path / "a.txt", "second")
+        assert first.exists()
+    assert (tmp_path / "a.txt").read_text() == "first"
+
+
+def test_what_another_machine_left_is_removed_when_it_was_long_untouched(tmp_path):
+    old, new = (tmp_path / f".a.txt.00000000-1-0000000{each}.partial" for each in "12")
+    for path in (old, new):
+        path.write_text("half")
+    yesterday = time.time() - 25 * 3600
+    os.utime(old, (yesterday, yesterday))
+    foreign = tmp_path / ".notes.partial"
+    foreign.write_text("somebody else's name")
+    files._swept.clear()
+    write_text(tmp_path / "b.txt", "whole")
+    assert names(tmp_path) == sorted([new.name, foreign.name, "b.txt"])
+
+
+def test_a_folder_appears_with_all_that_is_in_it(tmp_path):
+    path = tmp_path / "new" / "corpus"
+    with whole_folder(path) as partial:
+        (partial / "inside").mkdir()
+        (partial / "inside" / "a.txt").write_text("one")
+        (partial / "link").symlink_to("nowhere")
+        assert not path.exists()
+    assert (path / "inside" / "a.txt").read_text() == "one"
+    assert names(path.parent) == ["corpus"]
+
+
+def test_a_folder_that_fails_leaves_nothing(tmp_path):
+    def interrupted() -> None:
+        with whole_folder(tmp_path / "a") as partial:
+            (partial / "a.txt").write_text("one")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert names(tmp_path) == []
+
+
+def test_a_folder_that_is_there_is_not_replaced(tmp_path):
+    (tmp_path / "a").mkdir()
+    with (
+        pytest.raises(FileExistsError, match="expected a new folder"),
+        whole_folder(tmp_path / "a"),
+    ):
+        pass
+    assert names(tmp_path) == ["a"]
+
+
+def test_text_is_written_as_it_is(tmp_path):
+    assert write_text(tmp_path / "a.txt", "ä\n\u2028\r\n").read_bytes() == "ä\n\u2028\r\n".encode()
+    assert write_bytes(tmp_path / "b", b"\0\n").read_bytes() == b"\0\n"
+
+
+def test_json_comes_back(tmp_path):
+    value = {"name": "ü\u2028", "list": [1, 2.5, None, True], "empty": {}}
+    path = write_json(tmp_path / "a.json", value)
+    assert read_json(path) == value
+    assert path.read_text(encoding="utf-8").startswith('{\n  "name": "ü\u2028"')
+    assert path.read_bytes().endswith(b"}\n")
+    assert write_json(path, [1, {}], indent=None).read_text() == "[1, {}]\n"
+
+
+def test_a_name_that_is_not_utf_8_survives(tmp_path):
+    path = write_json(tmp_path / "a.json", {"audio": "\udcff.wav"})
+    assert read_json(path) == {"audio": "\udcff.wav"}
+
+
+def test_json_with_a_byte_order_mark_is_read(tmp_path):
+    assert read_json(write_bytes(tmp_path / "a.json", b"\xef\xbb\xbf{}")) == {}
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe{\0}\0", b"[" * 100_000])
+def test_what_is_not_json_is_named(tmp_path, content):
+    path = write_bytes(tmp_path / "a.json", content)
+    with pytest.raises(ValueError, match=r"a\.json: not valid JSON"):
+        read_json(path)
+
+
+def test_a_missing_file_is_told_from_a_broken_one(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        read_json(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize(
+    ("value", "part"),
+    [
+        ({"a": {"loss": [1.0, math.nan]}}, r"a\.loss\.1: expected a value .* got nan"),
+        ({"a": (1, math.inf)}, r"a\.1: .*got inf"),
+        ({"path": Path("x")}, r"path: .*got (Posix|Windows)Path"),
+        (math.nan, "expected a value that JSON can hold, got nan"),
+        ({"a": {(1, 2): 3}}, r"a: .*got \{\(1, 2\): 3\}"),
+    ],
+)
+def test_json_names_the_key_that_it_cannot_hold(tmp_path, value, part):
+    path = tmp_path / "a.json"
+    with pytest.raises(ValueError, match=part):
+        json_text(value)
+    with pytest.raises(ValueError, match=rf"a\.json: {part}"):
+        write_json(path, value)
+    assert names(tmp_path) == []
+
+
+def test_json_that_holds_itself_is_refused():
+    value: list[object] = []
+    value.append({"a": value})
+    with pytest.raises(ValueError, match="Circular"):
+        json_text(value)
+
+
+def test_sums_are_those_of_hashlib(tmp_path):
+    content = os.urandom(3_000_000)
+    path = write_bytes(tmp_path / "a.bin", content)
+    assert sha256_of(path) == sha256_of(str(path)) == hashlib.sha256(content).hexdigest()
+    with path.open("rb") as file:
+        file.seek(10)
+        assert sha256_of(file) == hashlib.sha256(content[10:]).hexdigest()
+    with pytest.raises(FileNotFoundError):
+        sha256_of(tmp_path / "none")

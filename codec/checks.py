@@ -1,0 +1,95 @@
+"""Checks of settings, made where they are built, that say what was expected and what came."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Literal
+
+
+def require(
+    condition: bool,
+    field: str,
+    expected: str,
+    got: object,
+    *,
+    error: type[ValueError] = ValueError,
+) -> None:
+    """Refuse a value.
+
+    Args:
+        condition: Whether it is right.
+        field: Its name, with the sections it lies in, such as `train_codec.devices`.
+        expected: Of it, in words, such as "a count >= 1".
+        got: The value.
+        error: Class of the error.
+
+    Raises:
+        ValueError: `FIELD: expected EXPECTED, got GOT`.
+    """
+    if not condition:
+        raise error(f"{field}: expected {expected}, got {got!r}")
+
+
+def one_of(
+    field: str,
+    value: object,
+    choices: Collection[object],
+    *,
+    error: type[ValueError] = ValueError,
+) -> None:
+    """Refuse a value that is not among some: "expected a or b", "expected one of a, b, c".
+
+    Raises:
+        ValueError: As `require`.
+    """
+    names = [str(choice) for choice in choices]
+    expected = " or ".join(names) if len(names) < 3 else f"one of {', '.join(names)}"
+    require(value in choices, field, expected, value, error=error)
+
+
+def at_least(
+    field: str, value: float, least: float, *, error: type[ValueError] = ValueError
+) -> None:
+    """Refuse a number below `least`, or NaN.
+
+    Raises:
+        ValueError: As `require`.
+    """
+    require(value >= least, field, f"a number >= {least}", value, error=error)
+
+
+def above(field: str, value: float, bound: float, *, error: type[ValueError] = ValueError) -> None:
+    """Refuse a number that is not greater than `bound`, or NaN.
+
+    Raises:
+        ValueError: As `require`.
+    """
+    require(value > bound, field, f"a number > {bound}", value, error=error)
+
+
+def in_range(
+    field: str,
+    value: float,
+    low: float,
+    high: float,
+    *,
+    ends: Literal["[]", "[)", "(]", "()"] = "[]",
+    error: type[ValueError] = ValueError,
+) -> None:
+    """Refuse a number outside an interval, or NaN: "expected a number in [0, 1)".
+
+    Args:
+        field: Name of the value.
+        value: The number.
+        low: Lower end.
+        high: Upper end.
+        ends: A square bracket for an end that belongs to the interval, a round one for an open end.
+        error: Class of the error.
+
+    Raises:
+        ValueError: As `require`.
+    """
+    fits = low <= value <= high
+    fits &= value != low or ends[0] == "["
+    fits &= value != high or ends[1] == "]"
+    require(fits, field, f"a number in {ends[0]}{low}, {high}{ends[1]}", value, error=error)
