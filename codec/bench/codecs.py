@@ -24,7 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from codec.model.config import CodecConfig
 from codec.model.hh_codec import HHCodec
-from codec.model.weight_norm import fold_weight_norm
+from codec.model.weight_norm import remove_weight_norm
 
 from .peers import PEERS, SAMPLE_RATE, Subject
 
@@ -35,7 +35,7 @@ COUNT_DURATION = 2.0
 def _ours(preset: str) -> Subject:
     """A preset with weight norm folded; its codebook is cached at the first call, as in use."""
     codec = HHCodec(CodecConfig.preset(preset)).eval()
-    fold_weight_norm(codec)
+    remove_weight_norm(codec)
     return Subject(
         codec,
         lambda waveform: codec.encode(waveform)[0],

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from codec.model.weight_norm import fold_weight_norm
+from codec.model.weight_norm import remove_weight_norm
 
 SAMPLE_RATE = 24_000
 
@@ -82,7 +82,7 @@ def dac() -> Subject:
 
 def _ready(model: Any) -> Any:
     """A model as it serves best: in eval mode, weight norm folded as ours is."""
-    fold_weight_norm(model)
+    remove_weight_norm(model)
     return model.eval()
 
 

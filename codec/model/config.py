@@ -1,11 +1,11 @@
-"""What a codec is made of, as plain dataclasses that round-trip through `config.yaml`."""
+"""Configuration of a codec: dataclasses that round-trip through `config.yaml`, and presets."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,20 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from .fields import FIRST_FIELDS, CodecConfigError, identity, require
+from codec.checks import require
+
+from .fingerprint import FIRST_FIELDS, identifying_fields
 
 PARTS = ("mel", "encoder", "quantizer", "decoder", "vocoder")
 VOCODERS = ("vocos", "harmonic", "bigvgan")
+
+
+class CodecConfigError(ValueError):
+    """A codec configuration that cannot be built; the message names the field."""
+
+
+def _require(holds: bool, name: str, expected: str, got: object) -> None:
+    require(holds, f"codec config {name}", expected, got, error=CodecConfigError)
 
 
 @dataclass(frozen=True)
@@ -45,26 +55,18 @@ class MelConfig:
     filters: str = "htk"
     power_offset: float = 0.0
 
+    def __post_init__(self) -> None:
+        padding, filters = self.padding, self.filters
+        _require(padding in ("same", "center"), "mel.padding", "same or center", padding)
+        _require(self.floor > 0, "mel.floor", "a positive number", self.floor)
+        _require(filters in ("htk", "slaney"), "mel.filters", "htk or slaney", filters)
+        _require(self.power_offset >= 0, "mel.power_offset", "zero or more", self.power_offset)
+
     @property
     def fingerprint(self) -> str:
         """Hex digest of the convention: two parts may meet only when theirs are equal."""
-        values = identity(self, FIRST_FIELDS["mel"])
+        values = identifying_fields(self, FIRST_FIELDS["mel"])
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
-
-    def check(self) -> MelConfig:
-        """Return self when it can be computed.
-
-        Raises:
-            CodecConfigError: naming the field, what was expected and what came.
-        """
-        checks = [
-            (self.padding in ("same", "center"), "padding", "same or center"),
-            (self.floor > 0, "floor", "a positive number"),
-            (self.filters in ("htk", "slaney"), "filters", "htk or slaney"),
-            (self.power_offset >= 0, "power_offset", "zero or more"),
-        ]
-        require(self, "mel.", checks)
-        return self
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,12 @@ class EncoderConfig:
     speech_layers: int = 0
     speech_dim: int = 384
     speech_heads: int = 6
+
+    def __post_init__(self) -> None:
+        layers = self.speech_layers
+        _require(self.kind in ("seanet", "mel"), "encoder.kind", "seanet or mel", self.kind)
+        fits = layers == 0 or (layers > 0 and self.kind == "mel")
+        _require(fits, "encoder.speech_layers", "0, or a count for encoder.kind mel", layers)
 
 
 @dataclass(frozen=True)
@@ -134,6 +142,18 @@ class QuantizerConfig:
     transform: str = "mlp"
     ema_decay: float = 0.99
     ema_dead_share: float = 0.1
+
+    def __post_init__(self) -> None:
+        size, least, transform = self.codebook_size, 2 * self.dim, self.transform
+        _require(2 <= size <= 65536, "quantizer.codebook_size", "2..65536", size)
+        fits = transform != "mlp" or self.hidden_dim >= least
+        _require(fits, "quantizer.hidden_dim", f"at least {least}", self.hidden_dim)
+        _require(1 <= self.num_stages <= 2, "quantizer.num_stages", "1 or 2", self.num_stages)
+        _require(self.kind in ("simvq", "ema"), "quantizer.kind", "simvq or ema", self.kind)
+        known = transform in ("mlp", "linear", "none")
+        _require(known, "quantizer.transform", "mlp, linear or none", transform)
+        decay = self.ema_decay
+        _require(0 <= decay < 1, "quantizer.ema_decay", "a number in [0, 1)", decay)
 
 
 @dataclass(frozen=True)
@@ -186,29 +206,22 @@ class VocoderConfig:
     pitch_dim: int = 128
     pitch_layers: int = 3
 
-    def check(self, mel: MelConfig) -> VocoderConfig:
-        """Return self when it can be built for mels of this convention.
+    def __post_init__(self) -> None:
+        kind, halvings = self.kind, 2 ** len(self.ratios)
+        _require(kind in VOCODERS, "vocoder.kind", f"one of {', '.join(VOCODERS)}", kind)
+        fits = kind != "bigvgan" or self.channels % halvings == 0
+        _require(fits, "vocoder.channels", f"a multiple of {halvings}", self.channels)
+
+    def check_mel(self, mel: MelConfig) -> None:
+        """Refuse a mel convention for which this vocoder cannot be built.
 
         Raises:
-            CodecConfigError: naming the field, what was expected and what came.
+            CodecConfigError: Names the field, what was expected and what was given.
         """
-        upsamples = self.kind == "bigvgan"
-        hop, halvings = math.prod(self.ratios), 2 ** len(self.ratios)
-        checks = [
-            (self.kind in VOCODERS, "kind", f"one of {', '.join(VOCODERS)}"),
-            (not upsamples or hop == mel.hop_length, "ratios", f"product {mel.hop_length}"),
-            (
-                not upsamples or self.channels % halvings == 0,
-                "channels",
-                f"a multiple of {halvings}",
-            ),
-        ]
-        require(self, "vocoder.", checks)
-        if self.kind != "vocos" and mel.padding != "same":
-            raise CodecConfigError(
-                f"codec config mel.padding: expected same for {self.kind}, got {mel.padding!r}"
-            )
-        return self
+        fits = self.kind != "bigvgan" or math.prod(self.ratios) == mel.hop_length
+        _require(fits, "vocoder.ratios", f"product {mel.hop_length}", self.ratios)
+        fits = self.kind == "vocos" or mel.padding == "same"
+        _require(fits, "mel.padding", f"same for {self.kind}", mel.padding)
 
 
 @dataclass(frozen=True)
@@ -231,54 +244,24 @@ class CodecConfig:
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     vocoder: VocoderConfig = field(default_factory=VocoderConfig)
 
+    def __post_init__(self) -> None:
+        self.vocoder.check_mel(self.mel)
+        hop, ratios, mel_hop = self.hop_length, self.encoder.ratios, self.mel.hop_length
+        _require(math.prod(ratios) == hop, "encoder.ratios", f"product {hop}", ratios)
+        _require(hop % mel_hop == 0, "mel.hop_length", f"a divisor of {hop}", mel_hop)
+
     @property
     def upsampling(self) -> int:
         """Mel frames per code."""
         return self.hop_length // self.mel.hop_length
 
-    def check(self) -> CodecConfig:
-        """Return self when the parts fit together.
-
-        Raises:
-            CodecConfigError: naming the field, what was expected and what came.
-        """
-        self.mel.check()
-        self.vocoder.check(self.mel)
-        product = math.prod(self.encoder.ratios)
-        checks = [
-            (self.encoder.kind in ("seanet", "mel"), "encoder.kind", "seanet or mel"),
-            (
-                self.encoder.speech_layers >= 0
-                and (self.encoder.kind == "mel" or self.encoder.speech_layers == 0),
-                "encoder.speech_layers",
-                "0, or a count for encoder.kind mel",
-            ),
-            (product == self.hop_length, "encoder.ratios", f"product {self.hop_length}"),
-            (self.hop_length % self.mel.hop_length == 0, "mel.hop_length", "a divisor of the hop"),
-            (2 <= self.quantizer.codebook_size <= 65536, "quantizer.codebook_size", "2..65536"),
-            (
-                self.quantizer.transform != "mlp"
-                or self.quantizer.hidden_dim >= 2 * self.quantizer.dim,
-                "quantizer.hidden_dim",
-                f"at least {2 * self.quantizer.dim}",
-            ),
-            (1 <= self.quantizer.num_stages <= 2, "quantizer.num_stages", "1 or 2"),
-            (self.quantizer.kind in ("simvq", "ema"), "quantizer.kind", "simvq or ema"),
-            (
-                self.quantizer.transform in ("mlp", "linear", "none"),
-                "quantizer.transform",
-                "mlp, linear or none",
-            ),
-            (0 <= self.quantizer.ema_decay < 1, "quantizer.ema_decay", "a number in [0, 1)"),
-        ]
-        require(self, "", checks)
-        return self
-
     @property
     def fingerprint_values(self) -> dict[str, Any]:
-        """What a codec's fingerprint hashes of its config: see FIRST_FIELDS."""
-        parts = {name: identity(getattr(self, name), FIRST_FIELDS[name]) for name in PARTS}
-        return {**identity(self, FIRST_FIELDS[""], without=PARTS), **parts}
+        """The fields that a codec's fingerprint hashes: see FIRST_FIELDS."""
+        parts = {
+            name: identifying_fields(getattr(self, name), FIRST_FIELDS[name]) for name in PARTS
+        }
+        return {**identifying_fields(self, FIRST_FIELDS[""], without=PARTS), **parts}
 
     def to_dict(self) -> dict[str, Any]:
         """Nested plain containers, ready for YAML or JSON."""
@@ -299,7 +282,7 @@ class CodecConfig:
         for node in (schema, *(schema[name] for name in PARTS)):
             OmegaConf.set_readonly(node, False)  # frozen dataclasses make read-only nodes
         try:
-            return OmegaConf.to_object(OmegaConf.merge(schema, values)).check()  # type: ignore
+            return OmegaConf.to_object(OmegaConf.merge(schema, values))  # type: ignore
         except OmegaConfBaseException as error:
             what = str(error).splitlines()[0]
             raise CodecConfigError(f"codec config {error.full_key or ''}: {what}") from error
@@ -331,10 +314,40 @@ class CodecConfig:
         Raises:
             CodecConfigError: for another name.
         """
-        from .presets import PRESETS  # which is made of this class
+        _require(name in PRESETS, "preset", f"one of {list(PRESETS)}", name)
+        return PRESETS[name]
 
-        if name not in PRESETS:
-            raise CodecConfigError(
-                f"unknown codec preset {name!r}: expected one of {list(PRESETS)}"
-            )
-        return PRESETS[name].check()
+
+_SPEECH_MEL = MelConfig(floor=1e-2, padding="same")
+
+_MINI = CodecConfig(
+    name="mini",
+    loudness_dbfs=-23.0,
+    mel=_SPEECH_MEL,
+    encoder=EncoderConfig(
+        kind="mel", channels=160, dim=256, num_mel_blocks=2, num_blocks=4, num_lstm_layers=0
+    ),
+    quantizer=QuantizerConfig(dim=32, hidden_dim=512),
+    decoder=DecoderConfig(dim=256, num_layers=6, dropout=0.0, num_refine_layers=3, refine_dim=160),
+    vocoder=VocoderConfig(dim=256, intermediate_dim=768, num_layers=6),
+)
+
+# What nvidia/bigvgan_v2_24khz_100band_256x was trained on.
+BIGVGAN_MEL = MelConfig(floor=1e-5, padding="same", filters="slaney", power_offset=1e-9)
+
+# The built-in sizes.
+PRESETS: dict[str, CodecConfig] = {
+    "hh_24khz": CodecConfig(mel=MelConfig(padding="center")),
+    "hh_24khz_bigvgan": CodecConfig(
+        name="hh_24khz_bigvgan", mel=BIGVGAN_MEL, vocoder=VocoderConfig(kind="bigvgan")
+    ),
+    "mini": _MINI,
+    "tiny": replace(
+        _MINI,
+        name="tiny",
+        encoder=replace(_MINI.encoder, channels=32, dim=64, num_mel_blocks=1, num_blocks=1),
+        quantizer=QuantizerConfig(codebook_size=64, dim=8, hidden_dim=16),
+        decoder=replace(_MINI.decoder, dim=64, num_layers=1, num_refine_layers=1, refine_dim=32),
+        vocoder=VocoderConfig(dim=32, intermediate_dim=64, num_layers=1),
+    ),
+}

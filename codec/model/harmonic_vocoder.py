@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from codec.distributed import mean_of_unequal
-from codec.import_shims import import_vocos
 
 from .blocks import ConvNeXtBlock
 from .config import MelConfig, VocoderConfig
-from .excitation import HIGHEST_HZ, LOWEST_HZ, pulse_train
 from .mel import LogMel
+from .vocos_modules import InverseSTFT, VocosBackbone
 
+LOWEST_HZ, HIGHEST_HZ = 50.0, 600.0  # of speech
 CENTRE_OCTAVE = 7.5  # 181 Hz, between the voices of men and women
 NOISE_SEED = 20_250_725
 
@@ -61,9 +63,8 @@ class HarmonicGenerator(nn.Module):
         self.n_fft = mel.n_fft
         self.pitch = PitchNetwork(mel.n_mels, config.pitch_dim, config.pitch_layers)
         self.log_mel = LogMel(mel)
-        self.backbone = import_vocos("models").VocosBackbone(
-            2 * mel.n_mels + 1, config.dim, config.intermediate_dim, config.num_layers
-        )
+        size = config.dim, config.intermediate_dim, config.num_layers
+        self.backbone = VocosBackbone(2 * mel.n_mels + 1, *size)
         bins = mel.n_fft // 2 + 1
         self.out = nn.Linear(config.dim, 3 * bins)
         nn.init.trunc_normal_(self.out.weight, std=0.02)
@@ -72,7 +73,7 @@ class HarmonicGenerator(nn.Module):
             self.out.bias.zero_()
             self.out.bias[:bins] = -4.0
             self.out.bias[2 * bins :] = -6.0
-        self.inverse = import_vocos("heads").ISTFTHead(8, mel.n_fft, mel.hop_length, "same").istft
+        self.inverse = InverseSTFT(mel.n_fft, mel.hop_length, "same")
 
     def forward(self, mel: Tensor) -> Tensor:
         """(B, M, F) to (B, F * hop_length) float32."""
@@ -136,3 +137,75 @@ def pitch_loss(octaves: Tensor, voicing: Tensor, pitch: Tensor, voiced: Tensor) 
     distance = ((octaves - wanted).abs() * voiced).sum() / count.clamp(min=1)
     distance = mean_of_unequal(distance, count)
     return F.binary_cross_entropy_with_logits(voicing, voiced.float()) + 2.0 * distance
+
+
+def pulse_train(pitch: Tensor, voiced: Tensor, hop_length: int, sample_rate: int) -> Tensor:
+    """All harmonics of a pitch below half the sample rate, in cosine phase and equally strong.
+
+    The sum over k of cos(2 pi k phase) is taken in closed form (Dirichlet's kernel), so that a
+    sample costs the same at any pitch. The phase starts at 0 wherever a voiced stretch begins:
+    what is heard depends on the pitch since then and on nothing before, so that a recording may
+    be cut in any pause and comes out the same.
+
+    Args:
+        pitch: (B, F) fundamental frequency, Hz, clamped to `LOWEST_HZ`..`HIGHEST_HZ`; between the
+            centres of frames it is interpolated in logarithms.
+        voiced: (B, F) bool; elsewhere the source is silent, with a ramp of one frame between.
+        hop_length: samples a frame.
+        sample_rate: Hz.
+
+    Returns:
+        (B, F * hop_length) float32, of variance 1 where voiced.
+    """
+    return running_pulse_train(pitch, voiced, hop_length, sample_rate)[0]
+
+
+@torch.no_grad()
+def running_pulse_train(
+    pitch: Tensor,
+    voiced: Tensor,
+    hop_length: int,
+    sample_rate: int,
+    phase: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """A pulse train that goes on where another one stopped.
+
+    Args:
+        pitch: (B, F) as of `pulse_train`; with a `phase`, the last frame of the other train
+            first, of which no samples are returned.
+        voiced: (B, F) bool, likewise.
+        hop_length: samples a frame.
+        sample_rate: Hz.
+        phase: (B,) float64, of the other train's last sample; None begins a train.
+
+    Returns:
+        pulses (B, T) float32, and the phase of each sample (B, T) float64 in cycles since its
+        voiced stretch began, -1 where silent; T = F * hop_length, a frame less with a `phase`.
+    """
+    octaves = _between_centres(pitch.float().clamp(LOWEST_HZ, HIGHEST_HZ).log2(), hop_length)
+    level = _between_centres(voiced.float(), hop_length)
+    if phase is not None:
+        octaves, level = octaves[..., hop_length:], level[..., hop_length:]
+    frequency = octaves.exp2()
+    cycles = torch.cumsum(frequency.double() / sample_rate, dim=-1)
+    sounds = level > 0
+    begins = sounds & ~F.pad(sounds, (1, 0))[..., :-1]
+    if phase is not None:
+        cycles = cycles + phase.clamp(min=0.0)[:, None]
+        begins[..., 0] &= phase < 0
+    since = torch.cummax(torch.where(begins, cycles, 0.0), dim=-1).values
+    phases = torch.remainder(cycles - since, 1.0)
+    turn = phases.float()
+    count = torch.floor(0.5 * sample_rate / frequency)
+    below = torch.sin(math.pi * turn)
+    at_pulse = below.abs() < 1e-4
+    kernel = torch.sin((2 * count + 1) * math.pi * turn) / torch.where(at_pulse, 1.0, below)
+    kernel = torch.where(at_pulse, 2 * count + 1, kernel)
+    pulses = level * (2.0 / count).sqrt() * 0.5 * (kernel - 1.0)
+    return pulses, torch.where(sounds, phases, -1.0)
+
+
+def _between_centres(frames: Tensor, hop_length: int) -> Tensor:
+    """(B, F) at the centres of frames to (B, F * hop_length) samples, linearly."""
+    samples = F.interpolate(frames[:, None], scale_factor=hop_length, mode="linear")
+    return samples[:, 0]

@@ -67,7 +67,7 @@ class LogMel(nn.Module):
     """Natural logarithm of the mel magnitude spectrogram, computed in fp32 whatever the autocast.
 
     Equal to the feature extractor of the `vocos` package at `floor=1e-7` for both paddings, and
-    to that of BigVGAN in the convention `codec.model.presets.BIGVGAN_MEL`.
+    to that of BigVGAN in the convention `codec.model.config.BIGVGAN_MEL`.
     """
 
     window: Tensor

@@ -2,10 +2,32 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from .fields import CodecConfigError
+from .config import CodecConfigError
+
+# Models that come with the package, by name.
+BUNDLED = Path(__file__).resolve().parent.parent / "pretrained"
+
+
+def find_model(source: str | os.PathLike[str], files: Sequence[str], what: str) -> Path:
+    """Find the folder of a model.
+
+    Args:
+        source: A folder, the name of a model that comes with the package ("hh-mini-24k"), or a
+            Hugging Face hub repository.
+        files: Names of the files wanted of a repository.
+        what: What is looked for, for the message, such as "vocoder".
+
+    Raises:
+        CodecConfigError: As `download`.
+    """
+    for folder in (Path(source), BUNDLED / source):
+        if folder.is_dir():
+            return folder
+    return download(str(source), files, what)
 
 
 def download(repository: str, files: Sequence[str], what: str) -> Path:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from codec.distributed import drawn_like, process_mean
 
-from .clustering import kmeans, nearest_entries
 from .config import QuantizerConfig
-from .vector_quantization import EMAStage, SimVQStage, code_transform
+from .vector_quantization import (
+    EMAStage,
+    SimVQStage,
+    code_transform,
+    kmeans,
+    nearest_entries,
+)
 
 Stage = SimVQStage | EMAStage
 
@@ -35,7 +41,7 @@ class SLMVQ(nn.Module):
     """Latents (B, D, L) to codes (B, L) and back, in fp32 whatever the autocast.
 
     The quantizer passes latents through unquantised, with noise, until `initialize` has filled
-    the codebooks from data or `start` has begun with the random ones: at random initialisation
+    the codebooks from data or `enable` has begun with the random ones: at random initialisation
     an encoder's frames fall on a handful of codes and stay there. In eval mode the transformed
     codebook is computed once and kept until weights change.
     """
@@ -54,8 +60,8 @@ class SLMVQ(nn.Module):
         self._cache: Tensor | None = None
         self._quantizes: bool | None = None
 
-    def forget(self) -> None:
-        """Drop what was kept of the weights; whoever writes into them must call it."""
+    def clear_cache(self) -> None:
+        """Drop what was computed from the weights; see `HHCodec.weights_changed`."""
         self._cache = self._quantizes = None
 
     def train(self, mode: bool = True) -> SLMVQ:
@@ -63,9 +69,14 @@ class SLMVQ(nn.Module):
         self._cache = None
         return super().train(mode)
 
-    def _load_from_state_dict(self, *args: object, **kwargs: object) -> None:
-        self.forget()
-        super()._load_from_state_dict(*args, **kwargs)  # type: ignore[arg-type]
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self.clear_cache()
+        super()._load_from_state_dict(*args, **kwargs)
+
+    def _apply(self, *args: Any, **kwargs: Any) -> SLMVQ:
+        """Move or convert the weights."""
+        self.clear_cache()
+        return super()._apply(*args, **kwargs)
 
     def stage(self, index: int) -> Stage:
         """A residual stage; 0 is the coded one."""
@@ -85,11 +96,10 @@ class SLMVQ(nn.Module):
         """(codebook_size, D) effective codebook of the coded stage, in normalised latent space."""
         if self.training:
             return self.stage(0).codebook
-        cached = self._cache
-        if cached is None or cached.device != self.mean.device:
+        if self._cache is None:
             with torch.no_grad(), torch.autocast(self.mean.device.type, enabled=False):
-                cached = self._cache = self.stage(0).codebook.detach()
-        return cached
+                self._cache = self.stage(0).codebook.detach()
+        return self._cache
 
     def normalize(self, latents: Tensor) -> Tensor:
         """(B, D, L) to standardised (B, D, L) float32.
@@ -173,9 +183,9 @@ class SLMVQ(nn.Module):
             stage.fill(centres)
             nearest = torch.cat([nearest_entries(chunk, centres) for chunk in points.split(4096)])
             points = points - centres[nearest]
-        self.start()
+        self.enable()
 
-    def start(self) -> None:
+    def enable(self) -> None:
         """Quantise from here on with codebooks, transforms and statistics as they are.
 
         On a new quantizer that is the reference's start: random codebooks behind random

@@ -14,14 +14,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from codec.files import whole_file
-from codec.import_shims import import_bigvgan, import_vocos
+from codec.import_shims import import_bigvgan
 
-from .config import MelConfig, VocoderConfig
-from .fields import CodecConfigError
+from .config import CodecConfigError, MelConfig, VocoderConfig
 from .harmonic_vocoder import HarmonicGenerator
 from .mel import LogMel
 from .vocoder_weights import read_vocoder
-from .weight_norm import fold_weight_norm, weight_normed
+from .vocos_modules import ISTFTHead, VocosBackbone
+from .weight_norm import remove_weight_norm, weight_normed
 
 
 class Vocoder(nn.Module):
@@ -43,25 +43,22 @@ class Vocoder(nn.Module):
 
     def __init__(self, mel: MelConfig, config: VocoderConfig) -> None:
         super().__init__()
-        self.config, self.mel_config = config.check(mel), mel.check()
+        config.check_mel(mel)
+        self.config, self.mel_config = config, mel
         self.mel = LogMel(mel)
         self.generator: nn.Module | None = None  # of what is not Vocos as published
         if config.kind == "bigvgan":
-            self.generator = _generator(mel, config)
-            return
-        if config.kind == "harmonic":
+            self.generator = _bigvgan(mel, config)
+        elif config.kind == "harmonic":
             self.generator = HarmonicGenerator(mel, config)
-            return
-        self.backbone = import_vocos("models").VocosBackbone(
-            mel.n_mels, config.dim, config.intermediate_dim, config.num_layers
-        )
-        self.head = import_vocos("heads").ISTFTHead(
-            config.dim, mel.n_fft, mel.hop_length, padding=mel.padding
-        )
+        else:
+            size = config.dim, config.intermediate_dim, config.num_layers
+            self.backbone = VocosBackbone(mel.n_mels, *size)
+            self.head = ISTFTHead(config.dim, mel.n_fft, mel.hop_length, mel.padding)
 
     @property
     def is_folded(self) -> bool:
-        """Whether weight norm was folded away, after which the vocoder only infers."""
+        """Whether weight norm was removed, after which the vocoder only infers."""
         return self.config.kind == "bigvgan" and not weight_normed(self)
 
     def check_mel(self, convention: MelConfig) -> None:
@@ -70,33 +67,27 @@ class Vocoder(nn.Module):
         Raises:
             ValueError: naming both conventions.
         """
-        if convention.fingerprint != self.mel_config.fingerprint:
+        if convention != self.mel_config:
             raise ValueError(
                 f"the {self.config.kind} vocoder expects mels of {self.mel_config} "
                 f"({self.mel_config.fingerprint}), got {convention} ({convention.fingerprint})"
             )
 
-    def forward(self, mel: Tensor, convention: MelConfig | None = None) -> Tensor:
+    def forward(self, mel: Tensor) -> Tensor:
         """Log-mel to waveform.
 
         Args:
             mel: (B, M, F) in the convention of `mel_config`; F = T / hop_length for both
                 paddings ("center" repeats the last frame, which its inverse needs).
-            convention: of `mel`; None when the caller has checked it.
 
         Returns:
             (B, F * hop_length) float32: about [-1, 1]; of "bigvgan" clamped to
             [-1, 1] unless a gradient goes through it, which the clamp would stop.
-
-        Raises:
-            ValueError: the mel is of another convention.
         """
-        if convention is not None:
-            self.check_mel(convention)
         if isinstance(self.generator, HarmonicGenerator):
             return self.generator(mel)
         if self.config.kind == "bigvgan":
-            waveform = _generate(self.generator, mel).float()
+            waveform = _bigvgan_waveform(self.generator, mel).float()
             return waveform if waveform.requires_grad else waveform.clamp(-1.0, 1.0)
         if self.mel_config.padding == "center":
             mel = torch.cat([mel, mel[..., -1:]], dim=-1)
@@ -106,7 +97,7 @@ class Vocoder(nn.Module):
             return self.head(hidden.float())
 
     def pitch(self, mel: Tensor) -> tuple[Tensor, Tensor]:
-        """What a "harmonic" vocoder takes for the pitch of a mel (B, M, F), with gradient.
+        """Predict the pitch of a mel (B, M, F), with gradient; only a "harmonic" vocoder can.
 
         Returns:
             octaves over 1 Hz and the logit of voicing, (B, F) float32 each.
@@ -158,11 +149,11 @@ class Vocoder(nn.Module):
         except RuntimeError as error:
             raise CodecConfigError(f"{source}: weights do not fit the config; {error}") from error
         if fold:
-            fold_weight_norm(vocoder)
+            remove_weight_norm(vocoder)
         return vocoder.eval()
 
 
-def _generator(mel: MelConfig, config: VocoderConfig) -> nn.Module:
+def _bigvgan(mel: MelConfig, config: VocoderConfig) -> nn.Module:
     """BigVGAN-v2 at the given sizes, with weight norm."""
     source = import_bigvgan()
     settings = source.AttrDict(
@@ -181,8 +172,8 @@ def _generator(mel: MelConfig, config: VocoderConfig) -> nn.Module:
     return source.BigVGAN(settings)
 
 
-def _generate(generator: Any, mel: Tensor) -> Tensor:
-    """The generator's pass up to its last convolution: (B, M, F) to (B, T), not clamped.
+def _bigvgan_waveform(generator: Any, mel: Tensor) -> Tensor:
+    """Run BigVGAN up to its last convolution: (B, M, F) to (B, T), not clamped.
 
     Every level upsamples and averages its residual blocks, which differ in kernel size.
     """

@@ -22,10 +22,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from .config import CodecConfig, MelConfig, VocoderConfig
-from .fields import CodecConfigError
-from .presets import BIGVGAN_MEL
-from .pretrained import download
+from .config import BIGVGAN_MEL, CodecConfig, CodecConfigError, MelConfig, VocoderConfig
+from .pretrained import find_model
 from .weight_norm import DIRECTION, MAGNITUDE
 
 Loaded = tuple[MelConfig, VocoderConfig, dict[str, Tensor]]
@@ -40,12 +38,8 @@ def read_vocoder(source: str | os.PathLike[str]) -> Loaded:
     Raises:
         CodecConfigError: nothing is there, it is damaged, or a vocoder that is not supported.
     """
-    path = Path(source)
-    if path.is_file():
-        path = path.parent
-    elif not path.is_dir():
-        files = sorted({name for pair in _READERS for name in pair})
-        path = download(str(source), files, "vocoder")
+    path = Path(source).parent if Path(source).is_file() else source
+    path = find_model(path, sorted({name for pair in _READERS for name in pair}), "vocoder")
     for (config, weights), read in _READERS.items():
         if (path / config).is_file() and (path / weights).is_file():
             return read(path / config, path / weights)

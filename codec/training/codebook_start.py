@@ -40,4 +40,4 @@ def fill_codebook(
     if distributed.is_available() and distributed.is_initialized():
         for value in codec.quantizer.state_dict().values():
             distributed.broadcast(value, 0)
-        codec.quantizer.forget()
+        codec.weights_changed()

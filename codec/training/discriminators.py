@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import remove_weight_norm
 from torch.nn.utils.parametrizations import weight_norm
 
-from codec.model.vocoder import import_vocos
+from codec.import_shims import import_vocos
 
 from .band_discriminator import BandDiscriminator
 from .config import DiscriminatorConfig

@@ -108,4 +108,4 @@ def _copy(weights: dict[str, Tensor], codec: HHCodec) -> None:
     parameters = dict(codec.named_parameters())
     for name, value in weights.items():
         parameters[name].copy_(value)
-    codec.quantizer.forget()
+    codec.weights_changed()

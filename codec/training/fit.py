@@ -40,7 +40,7 @@ class AveragedGradients(DDPStrategy):
         assert isinstance(module, CodecTraining)
         for value in module.state_dict().values():
             distributed.broadcast(value, 0)
-        module.codec.quantizer.forget()
+        module.codec.weights_changed()
 
 
 def fit_codec_phase(
