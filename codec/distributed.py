@@ -89,6 +89,11 @@ def process_mean(value: Tensor) -> Tensor:
     return _Mean.apply(value) if _in_group() else value  # type: ignore[return-value]
 
 
+def process_sum(value: Tensor) -> Tensor:
+    """Sum of a tensor over the processes, without gradient."""
+    return _summed(value) if _in_group() else value
+
+
 def mean_of_unequal(mean: Tensor, count: Tensor | int) -> Tensor:
     """A mean over some of this process's values, weighted by how many of all values they are.
 

@@ -7,8 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from codec.model.harmonic_vocoder import running_pulse_train
-from codec.model.harmonic_vocoder import HarmonicGenerator, noise_generator
+from codec.model.harmonic_vocoder import HarmonicGenerator, noise_generator, running_pulse_train
 from codec.model.hh_codec import HHCodec
 from codec.model.vocoder import Vocoder
 
