@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from codec.parallel import process_rank
+from codec.distributed import process_rank
 
 LAUNCHER_NAMES = (
     *("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "NODE_RANK"),

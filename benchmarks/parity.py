@@ -1,0 +1,288 @@
+"""Record what the code computes, and check later that it computes the same, bit for bit.
+
+    python -m benchmarks.parity record before.json --keep before   # before a re-structuring
+    python -m benchmarks.parity check before.json --kept before    # after it
+
+Codes and samples of ten clips, speech of the shipped models by every engine of a CPU, and twenty
+steps of every trainer, on one thread. With `--keep` the half-finished runs, the token stores and
+the models that the code of before leaves are kept, and `--kept` continues and loads them. Digests
+hold for one kind of processor and one torch: record and check on the same machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+Results = Mapping[str, str]
+FORMAT = "parity 1"
+# What the names of results of a run's saved models begin with; the others are of its training.
+MODEL = "model "
+ROOT = Path(__file__).resolve().parent.parent
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+PACKAGES = ("torch", "numpy", "scipy", "lightning", "soundfile", "soxr", "x-transformers")
+# What changes no digest by itself, so that a check need not warn of it.
+OF_NO_ACCOUNT = ("commit", "recorded")
+
+
+@dataclass(frozen=True)
+class PartReport:
+    """One part of a check.
+
+    Attributes:
+        name: Of the part.
+        compared: Values recorded of it.
+        differences: A sentence for each value that is not the recorded one; names come first.
+        seconds: That it took to compute the part again.
+    """
+
+    name: str
+    compared: int
+    differences: tuple[str, ...]
+    seconds: float
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Record or check.
+
+    Returns:
+        0 when recorded, or all the same; 1 when something differs; 2 when the call was wrong.
+    """
+    arguments = _parser().parse_args(argv)
+    # Read by numerical libraries when they are loaded, which happens below.
+    os.environ.update(dict.fromkeys(THREADS, "1"))
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    try:
+        return _record(arguments) if arguments.command == "record" else _check(arguments)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def compare(expected: Results, got: Results) -> tuple[str, ...]:
+    """Sentences about every value that differs, is missing or was not there before.
+
+    Args:
+        expected: Recorded values by name.
+        got: Values computed now.
+    """
+    sentences = [
+        f"{name}: expected {value}, got {got.get(name, 'nothing')}"
+        for name, value in expected.items()
+        if got.get(name) != value
+    ]
+    new = [f"{name}: expected nothing, got {got[name]}" for name in got if name not in expected]
+    return (*sentences, *new)
+
+
+def selected(results: Results, prefix: str, wanted: bool = True) -> dict[str, str]:
+    """The values whose names begin with `prefix`, or those whose names do not."""
+    return {name: results[name] for name in results if name.startswith(prefix) == wanted}
+
+
+def table(reports: Sequence[PartReport]) -> str:
+    """A line a part: values compared, values that differ, seconds."""
+    width = max([len("part"), *(len(each.name) for each in reports)])
+    lines = [f"{'part':<{width}}  {'values':>7}  {'differ':>7}  {'seconds':>7}"]
+    for each in reports:
+        counts = f"{each.compared:>7}  {len(each.differences):>7}  {each.seconds:>7.1f}"
+        lines.append(f"{each.name:<{width}}  {counts}")
+    return "\n".join(lines)
+
+
+def report(name: str, expected: Results, make: Callable[[], Results]) -> PartReport:
+    """Compute a part again and compare; an exception is its only difference, and is printed.
+
+    Args:
+        name: Of the part.
+        expected: Its recorded values by name.
+        make: Computes them.
+    """
+    _say(f"{name} ...")
+    begun = time.perf_counter()
+    try:
+        differences = compare(expected, make())
+    except Exception as error:  # of whatever kind: the other parts are still to be compared
+        traceback.print_exc()
+        what = f"{type(error).__name__}: {error}"
+        differences = (f"all of it: expected {len(expected)} values, got {what}",)
+    return PartReport(name, len(expected), differences, time.perf_counter() - begun)
+
+
+def write_record(path: Path, about: Mapping[str, Any], parts: Mapping[str, Results]) -> None:
+    """Write a record as JSON, whole or not at all."""
+    text = json.dumps({"format": FORMAT, "about": about, "parts": parts}, indent=1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def read_record(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
+    """What `write_record` wrote: the machine, and results by part.
+
+    Raises:
+        ValueError: The file is missing or none of that.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record["format"] != FORMAT:
+            raise ValueError(f"format {record['format']!r}")
+        return record["about"], record["parts"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"expected a record of format {FORMAT!r} at {path}: {error}") from error
+
+
+def notices(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What is another machine or version than at recording, which may change bits by itself."""
+    names = [name for name in before if name not in OF_NO_ACCOUNT]
+    return [
+        f"{name}: recorded with {before[name]}, here {now.get(name)}"
+        for name in names
+        if before[name] != now.get(name)
+    ]
+
+
+def _record(arguments: argparse.Namespace) -> int:
+    """Compute every part once, keep what is to be continued, write the record."""
+    from .parity_inputs import make_workspace
+    from .parity_parts import PARTS, keep
+
+    kept = None if arguments.keep is None else Path(arguments.keep)
+    if kept is not None and kept.exists():
+        raise ValueError(f"expected --keep of a folder that is not there, got {kept}")
+    about, parts, reports = _about(arguments.audio), {}, []
+    names = _chosen(arguments.only, list(PARTS))
+    with tempfile.TemporaryDirectory() as folder:
+        space = make_workspace(Path(folder), arguments.audio)
+        for name in names:
+            _say(f"{name} ...")
+            begun = time.perf_counter()
+            parts[name] = PARTS[name](space)
+            seconds = time.perf_counter() - begun
+            reports.append(PartReport(name, len(parts[name]), (), seconds))
+        if kept is not None:
+            _say(f"half-finished runs and models in {kept} ...")
+            keep(space, kept)
+    write_record(Path(arguments.file), about, parts)
+    print(table(reports))
+    _say(f"written: {arguments.file}")
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    """Compute recorded parts again and compare; returns the exit status."""
+    from .parity_inputs import make_workspace
+    from .parity_parts import PARTS
+
+    about, parts = read_record(Path(arguments.file))
+    parts = {name: parts[name] for name in _chosen(arguments.only, list(parts))}
+    audio = arguments.audio or about["audio"]
+    for text in notices(about, _about(audio)):
+        _say(text)
+    with tempfile.TemporaryDirectory() as folder:
+        space = make_workspace(Path(folder), audio)
+        reports = [
+            report(name, expected, lambda name=name: PARTS[name](space))
+            for name, expected in parts.items()
+        ]
+        if arguments.kept is not None:
+            reports += _kept_reports(Path(arguments.kept), Path(folder) / "kept", parts)
+    print(table(reports))
+    for each in reports:
+        for sentence in each.differences:
+            print(f"differs: {each.name}: {sentence}")
+    return int(any(each.differences for each in reports))
+
+
+def _kept_reports(kept: Path, copy: Path, parts: Mapping[str, Results]) -> Iterator[PartReport]:
+    """Continue kept runs in a copy and compare them with those that were never cut off."""
+    from .parity_inputs import CUTS, RUNS
+    from .parity_parts import STEPS, continued_part, copy_kept, model_part
+
+    space = copy_kept(kept, copy)
+    for name, cut in CUTS.items():
+        if cut.run in parts:
+            # A run that began anew would end alike, but after more steps.
+            expected = selected(parts[cut.run], MODEL, False) | {STEPS: str(cut.left)}
+            yield report(f"continued {name}", expected, partial(continued_part, space, name))
+    for run in RUNS:
+        if run in parts:
+            expected = selected(parts[run], MODEL)
+            yield report(f"loaded {run}", expected, partial(model_part, space, run))
+
+
+def _chosen(only: Sequence[str] | None, known: Sequence[str]) -> Sequence[str]:
+    """The parts of `--only`, or all that are known."""
+    unknown = sorted({*(only or ())} - {*known})
+    if unknown:
+        raise ValueError(f"expected parts of {', '.join(known)}, got {', '.join(unknown)}")
+    return only or known
+
+
+def _about(audio: str | None) -> dict[str, Any]:
+    """The machine and the versions, the commit and the clips' folder."""
+    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*", "--abbrev=40"]
+    done = subprocess.run(git, capture_output=True, text=True, check=False)
+    return {
+        "recorded": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "commit": done.stdout.strip() or None,
+        "audio": audio,
+        "cpu": _cpu(Path("/proc/cpuinfo")),
+        "python": platform.python_version(),
+        **{name: version(name) for name in PACKAGES},
+    }
+
+
+def _cpu(path: Path) -> str:
+    """Name, family and model of the processor."""
+    if not path.is_file():
+        return platform.processor()
+    lines = (line.partition(":") for line in path.read_text(encoding="utf-8").splitlines())
+    found = {key.strip(): value.strip() for key, _, value in lines}
+    return ", ".join(found.get(key, "") for key in ("model name", "cpu family", "model"))
+
+
+def _say(message: str) -> None:
+    print(f"[parity] {message}", file=sys.stderr, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.parity",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in (("record", "compute and write"), ("check", "compute and compare")):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("file", metavar="FILE.json")
+        command.add_argument(
+            "--audio", metavar="FOLDER", help="recordings in place of synthetic clips"
+        )
+        command.add_argument("--only", nargs="+", metavar="PART", help="these parts only")
+    commands.choices["record"].add_argument(
+        "--keep", metavar="FOLDER", help="also leave half-finished runs and models in this folder"
+    )
+    commands.choices["check"].add_argument(
+        "--kept", metavar="FOLDER", help="also continue and load what `record --keep` left"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
