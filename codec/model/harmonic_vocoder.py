@@ -157,11 +157,11 @@ def pulse_train(pitch: Tensor, voiced: Tensor, hop_length: int, sample_rate: int
     Returns:
         (B, F * hop_length) float32, of variance 1 where voiced.
     """
-    return running_pulse_train(pitch, voiced, hop_length, sample_rate)[0]
+    return continued_pulse_train(pitch, voiced, hop_length, sample_rate)[0]
 
 
 @torch.no_grad()
-def running_pulse_train(
+def continued_pulse_train(
     pitch: Tensor,
     voiced: Tensor,
     hop_length: int,

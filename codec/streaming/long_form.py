@@ -37,7 +37,7 @@ from torch import Tensor
 
 from codec.model.hh_codec import HHCodec
 
-from .stream_decoder import CONTEXT, RunningVocoder
+from .stream_decoder import CONTEXT, StreamingVocoder
 
 WINDOW = 1024  # codes, 43.7 s
 OVERLAP = 64  # codes on each side, 2.7 s
@@ -169,7 +169,7 @@ def decode_stream(
     """Waveform of codes, piece by piece and without clicks.
 
     The log-mels of neighbouring windows are mixed over FADE codes on either side of their seam,
-    and the vocoder runs on over the mixed mel (`RunningVocoder`) as if it saw the whole.
+    and the vocoder runs on over the mixed mel (`StreamingVocoder`) as if it saw the whole.
 
     Args:
         codec: in eval mode.
@@ -223,15 +223,15 @@ def _mels(codec: HHCodec, codes: NDArray[np.integer], cuts: list[Window]) -> Ite
 
 def _vocoded(codec: HHCodec, mels: Iterator[Tensor]) -> Iterator[Tensor]:
     """Consecutive pieces (n,) of the waveform of consecutive pieces of a log-mel."""
-    vocoder, waiting = RunningVocoder(codec.vocoder), None
+    vocoder, waiting = StreamingVocoder(codec.vocoder), None
     for mel in mels:
         waiting = mel if waiting is None else torch.cat([waiting, mel], dim=-1)
         ready = waiting.shape[-1] - CONTEXT
         if ready > 0:
-            yield vocoder.advance(waiting[..., :ready], waiting[..., ready:])
+            yield vocoder.push(waiting[..., :ready], waiting[..., ready:])
             waiting = waiting[..., ready:]
     if waiting is not None:
-        yield vocoder.advance(waiting, waiting[..., :0])
+        yield vocoder.push(waiting, waiting[..., :0])
 
 
 def _as_codes(codes: Tensor) -> NDArray[np.uint16]:
