@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import platform
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,7 +18,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from codec.model.config import CodecConfig
 from codec.model.hh_codec import HHCodec
 from codec.model.weight_norm import remove_weight_norm
+from codec.processes import run_in_process
+from codec.provenance import machine, utc_time
 
+from .memory import measure_peaks
 from .peers import PEERS, SAMPLE_RATE, Subject
 
 # Seconds of audio that parameters and arithmetic are counted on.
@@ -118,7 +114,7 @@ def bench(
             skipped[name] = str(error)
             continue
         _count(running[name], waveform[:, : round(COUNT_DURATION * SAMPLE_RATE)])
-        for direction, mebibytes in _peak_memory(name, duration).items():
+        for direction, mebibytes in run_in_process(measure_peaks, name, duration).items():
             running[name].figures[direction]["peak_memory_mib"] = mebibytes
     for number in range(repeats):
         for name, system in running.items():
@@ -133,24 +129,8 @@ def bench(
         "ratios": _ratios(systems),
         "skipped": skipped,
         "duration": duration,
-        "machine": machine(),
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    }
-
-
-def machine() -> dict[str, Any]:
-    """Processor, threads and torch of this process."""
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
-        model = next((line.split(":")[1].strip() for line in lines if "model name" in line), model)
-    return {
-        "processor": model,
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
+        "machine": machine() | {"threads": torch.get_num_threads(), "torch": torch.__version__},
+        "date": utc_time(),
     }
 
 
@@ -232,21 +212,6 @@ def _lstm_flops(inputs: Any, from_input: Any, from_hidden: Any, *rest: Any, **na
 def _attention_flops(query: Any, key: Any, value: Any, *rest: Any, **named: Any) -> int:
     """Of shapes (B, H, S, E), (B, H, N, E) and (B, H, N, E)."""
     return 2 * math.prod(query[:3]) * key[2] * (query[3] + value[3])
-
-
-def _peak_memory(name: str, duration: float) -> dict[str, float]:
-    """MiB by direction, measured in a fresh process: see `codec.bench.memory`."""
-    root = str(Path(__file__).resolve().parents[2])
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    done = subprocess.run(
-        [sys.executable, "-m", "codec.bench.memory", name, str(duration)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        raise OSError(f"memory of {name} cannot be measured: {done.stderr.strip()[-500:]}")
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def _summary(system: Running, duration: float) -> dict[str, Any]:

@@ -30,7 +30,9 @@ def remove_weight_norm(module: nn.Module) -> int:
     return len(found)
 
 
-def num_folded_parameters(module: nn.Module) -> int:
-    """Count the trainable values that remain after `remove_weight_norm`."""
-    magnitudes = sum(each.get_parameter(MAGNITUDE).numel() for each in weight_normed(module))
-    return sum(value.numel() for value in module.parameters()) - magnitudes
+def count_parameters(module: nn.Module, *, weight_norm: bool = True) -> int:
+    """Count the trainable values of a module, or those that remain after `remove_weight_norm`."""
+    count = sum(value.numel() for value in module.parameters())
+    if weight_norm:
+        return count
+    return count - sum(each.get_parameter(MAGNITUDE).numel() for each in weight_normed(module))

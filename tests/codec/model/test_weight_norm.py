@@ -7,7 +7,7 @@ from codec.model.encoder import CausalConv
 from codec.model.vocoder import Vocoder
 from codec.model.weight_norm import (
     MAGNITUDE,
-    num_folded_parameters,
+    count_parameters,
     remove_weight_norm,
     weight_normed,
 )
@@ -37,7 +37,7 @@ def test_a_folded_convolution_gives_the_same_values_with_fewer_parameters():
     conv = CausalConv(3, 5, 4, 2)
     x = torch.randn(2, 3, 12)
     before = conv(x)
-    expected = num_folded_parameters(conv)
+    expected = count_parameters(conv, weight_norm=False)
     assert remove_weight_norm(conv) == 1
     assert torch.equal(conv(x), before)
     assert sorted(conv.state_dict()) == ["conv.bias", "conv.weight"]
@@ -79,7 +79,7 @@ def test_the_folded_encoder_of_the_paper_has_its_size():
 
     encoder = build_encoder(CodecConfig.preset("hh_24khz"))
     assert sum(p.numel() for p in encoder.parameters()) == 17_142_272
-    assert num_folded_parameters(encoder) == 17_139_568
+    assert count_parameters(encoder, weight_norm=False) == 17_139_568
 
 
 def test_another_vocoder_of_the_same_mel_is_taken_and_one_of_another_mel_refused(config):
