@@ -27,19 +27,21 @@ INSTRUCTIONS = (
 NO_COMMIT = "not a git checkout"
 
 
-def provenance(program: str, *, commit: str | None = None) -> dict[str, str]:
+def provenance(
+    program: str, arguments: Sequence[str] | None = None, *, commit: str | None = None
+) -> dict[str, str]:
     """Describe where the figures of this process come from, a line each, for a report.
 
     Args:
-        program: What was called, such as "hh-eval" or "python -m recipes.run_all"; the arguments
-            of this process are added.
+        program: As `command_line` takes it.
+        arguments: As `command_line` takes them.
         commit: Of the code; None asks git.
 
     Returns:
         `command`, `commit`, `date` (UTC, YYYY-MM-DD), `hardware` and `python`.
     """
     return {
-        "command": command_line(program),
+        "command": command_line(program, arguments),
         "commit": commit or git_commit() or NO_COMMIT,
         "date": utc_time()[:10],
         "hardware": hardware(),
@@ -47,9 +49,15 @@ def provenance(program: str, *, commit: str | None = None) -> dict[str, str]:
     }
 
 
-def command_line(program: str) -> str:
-    """Join a program with the arguments of this process, to be pasted into a shell."""
-    return " ".join([program, *map(shlex.quote, sys.argv[1:])])
+def command_line(program: str, arguments: Sequence[str] | None = None) -> str:
+    """Join a program with its arguments, to be pasted into a shell.
+
+    Args:
+        program: What was called, such as "hh-eval" or "python -m recipes.run_all".
+        arguments: What it was called with; None for the arguments of this process.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    return " ".join([program, *map(shlex.quote, given)])
 
 
 def utc_time() -> str:

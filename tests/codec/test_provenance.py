@@ -128,6 +128,7 @@ def test_a_report_gets_a_line_of_each(monkeypatch):
     found = provenance.provenance("hh-eval", commit="abc")
     assert list(found) == ["command", "commit", "date", "hardware", "python"]
     assert found["command"] == command_line("hh-eval") == "hh-eval codec 'my file'"
+    assert command_line("python -m recipes.demo", ["a"]) == "python -m recipes.demo a"
     assert found["commit"] == "abc"
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", found["date"])
     monkeypatch.setattr(provenance, "git_commit", lambda: None)
