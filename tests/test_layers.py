@@ -19,6 +19,7 @@ GROUND = {
     "codec.import_shims",
     "codec.json_lines",
     "codec.lazy_names",
+    "codec.processes",
     "codec.provenance",
     "codec.workers",
 }

@@ -1,4 +1,4 @@
-"""What is known of the files of a corpus without reading them again: length, rate, level."""
+"""Index of a corpus: length, sample rate and level of each file, measured once."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
+
+from codec.json_lines import appending, cut_torn_line, read_lines
 
 from .io import AudioError, audio_info, audio_level
 
@@ -62,12 +64,13 @@ def measure_files(
             return error if isinstance(error, AudioError) else AudioError(f"{path}: {error}")
 
     found: list[Measurement | AudioError] = []
-    with _writer(index) as write:
+    with nullcontext() if index is None else appending(index) as append:
         for path, result in zip(paths, _in_threads(measured, paths, levels), strict=True):
             found.append(result)
             name = os.path.abspath(path)
-            if isinstance(result, Measurement) and result is not known.get(name):
-                write(json.dumps({"audio": name, **asdict(result)}))
+            is_new = isinstance(result, Measurement) and result is not known.get(name)
+            if append is not None and is_new:
+                append({"audio": name, **asdict(result)})
     return found
 
 
@@ -103,26 +106,13 @@ def _load(index: Path | None) -> dict[str, Measurement]:
     known: dict[str, Measurement] = {}
     if index is None or not index.is_file():
         return known
-    for line in index.read_text(encoding="utf-8").splitlines():
+    cut_torn_line(index)
+    for _, line in read_lines(index):
         try:
             row = json.loads(line)
             path = row.pop("audio")
             known[path] = Measurement(**row)
+        # older versions ended a torn line and went on, so one may stand in the middle
         except (ValueError, KeyError, TypeError, AttributeError):
             continue
     return known
-
-
-@contextmanager
-def _writer(index: Path | None) -> Iterator[Callable[[str], Any]]:
-    """A function that appends a line to the index, or does nothing without one."""
-    if index is None:
-        yield lambda line: None
-        return
-    index.parent.mkdir(parents=True, exist_ok=True)
-    with index.open("a+b") as file:
-        if file.tell():
-            file.seek(-1, os.SEEK_END)
-            if file.read(1) != b"\n":  # a run was killed within a line
-                file.write(b"\n")
-        yield lambda line: file.write(line.encode() + b"\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +11,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.files import whole_file
+from codec.json_lines import (
+    append_json_line,
+    iter_json_lines,
+    keep_json_lines,
+    read_json_lines,
+)
 
 from .index import Measurement, measure_files
 from .io import RECORDINGS, AudioError, loudness_gain, read_samples, resampled_length
@@ -112,7 +116,9 @@ class FolderSource:
         self._listed = {row["audio"] for row in rows}
         self._bad: dict[str, str] = {}
         self._list = bad_files
-        self._forget_bad()
+        if bad_files is not None and bad_files.is_file():
+            # All of this source is looked at again: drop what an earlier run listed of it.
+            keep_json_lines(bad_files, lambda row: not self._is_mine(row))
         paths = [self.folder / row["audio"] for row in rows]
         found = measure_files(paths, levels=loudness_dbfs is not None, index=index)
         self.rows: list[dict[str, Any]] = []
@@ -132,9 +138,8 @@ class FolderSource:
         """What is wrong with each file that could not be read so far, workers' finds included."""
         if self._list is None or not self._list.is_file():
             return dict(self._bad)
-        lines = self._list.read_text(encoding="utf-8").splitlines()
-        rows = [row for row in map(json.loads, lines) if self._is_mine(row)]
-        return {row["audio"]: row["error"] for row in rows}
+        rows = read_json_lines(self._list, torn="drop")
+        return {row["audio"]: row["error"] for row in rows if self._is_mine(row)}
 
     def waveform(self, index: int) -> NDArray[np.float32]:
         """The whole clip as (num_samples,) float32; AudioError when it cannot be read."""
@@ -177,32 +182,14 @@ class FolderSource:
         """Whether a line of the list is about this source: several may share one list."""
         return bad["folder"] == str(self.folder) and bad["audio"] in self._listed
 
-    def _forget_bad(self) -> None:
-        """Drop what an earlier run listed of this source: it is all looked at again."""
-        if self._list is None or not self._list.is_file():
-            return
-        lines = self._list.read_text(encoding="utf-8").splitlines()
-        others = [
-            line
-            for line, row in zip(lines, map(json.loads, lines), strict=True)
-            if not self._is_mine(row)
-        ]
-        with whole_file(self._list) as partial:
-            partial.write_text("".join(line + "\n" for line in others), encoding="utf-8")
-
     def _note_bad(self, name: str, error: str, *, check: bool = True) -> None:
         """List a file that cannot be read, once a process."""
         if name in self._bad:
             return
         self._bad[name] = error
         if self._list is not None:
-            self._list.parent.mkdir(parents=True, exist_ok=True)
-            line = json.dumps({"folder": str(self.folder), "audio": name, "error": error})
-            handle = os.open(self._list, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-            try:
-                os.write(handle, line.encode() + b"\n")  # whole, beside other workers' lines
-            finally:
-                os.close(handle)
+            row = {"folder": str(self.folder), "audio": name, "error": error}
+            append_json_line(self._list, row)  # whole, beside other workers' lines
         if check:
             self._check_bad()
 
@@ -229,15 +216,9 @@ def _recordings(folder: Path) -> list[dict[str, Any]]:
 def _manifest(path: Path, select: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The selected rows of a manifest."""
     rows: list[dict[str, Any]] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise SourceError(f"{path}:{number}: expected a JSON object, got {line!r}") from error
-        if not isinstance(row, dict) or not isinstance(row.get("audio"), str):
-            raise SourceError(f"{path}:{number}: expected a row with audio, got {line!r}")
+    for number, row in iter_json_lines(path, required=("audio",), error=SourceError):
+        if not isinstance(row["audio"], str):
+            raise SourceError(f"{path}:{number}: expected a path as audio, got {row['audio']!r}")
         if all(row.get(name) == value for name, value in select.items()):
             rows.append(row)
     return rows

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from types import TracebackType
@@ -10,6 +9,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from codec.files import json_text, read_json, write_json
+from codec.json_lines import read_json_lines
 
 SAMPLES, ITEMS, HEADER = "audio.i16", "items.jsonl", "store.json"
 
@@ -42,7 +44,7 @@ class AudioStoreWriter:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / HEADER).unlink(missing_ok=True)
         self._samples = (self.folder / SAMPLES).open("wb")
-        self._items = (self.folder / ITEMS).open("w", encoding="utf-8")
+        self._items = (self.folder / ITEMS).open("w", encoding="utf-8", newline="\n")
         self._start = 0
         self._count = 0
 
@@ -61,7 +63,7 @@ class AudioStoreWriter:
         integers = as_integers(waveform)
         self._samples.write(integers.tobytes())
         row = {**row, "start": self._start, "num_samples": len(integers)}
-        self._items.write(json.dumps(row, ensure_ascii=False) + "\n")
+        self._items.write(json_text(row, indent=None))
         self._start += len(integers)
         self._count += 1
 
@@ -72,9 +74,7 @@ class AudioStoreWriter:
             os.fsync(file.fileno())
             file.close()
         header = {"sample_rate": self.sample_rate, "clips": self._count, "samples": self._start}
-        temporary = self.folder / (HEADER + ".tmp")
-        temporary.write_text(json.dumps(header) + "\n", encoding="utf-8")
-        os.replace(temporary, self.folder / HEADER)
+        write_json(self.folder / HEADER, header, indent=None)
 
     def __enter__(self) -> AudioStoreWriter:
         return self
@@ -107,9 +107,8 @@ class AudioStore:
         header_path = self.folder / HEADER
         if not header_path.is_file():
             raise AudioStoreError(f"{self.folder}: no finished audio store; run the prepare stage")
-        header = json.loads(header_path.read_text(encoding="utf-8"))
-        with (self.folder / ITEMS).open(encoding="utf-8") as lines:
-            self.rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
+        header = read_json(header_path)
+        self.rows = read_json_lines(self.folder / ITEMS)
         size = (self.folder / SAMPLES).stat().st_size
         if size != 2 * header["samples"] or len(self.rows) != header["clips"]:
             raise AudioStoreError(

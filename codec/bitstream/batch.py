@@ -121,8 +121,9 @@ def _results(
     threads = max(1, usable_cores() // workers)
     with Workers(workers, setup=_start_worker, setup_args=(load,), threads=threads) as pool:
         for outcome in pool.outcomes(partial(_convert, kind), batches, in_order=False):
-            # a batch whose process died twice, perhaps for want of memory
-            lost = [Converted(error=str(outcome.error))] * len(outcome.item)
+            # of a process that died twice, perhaps for want of memory
+            error = f"{outcome.error}; use fewer --workers and go on with --resume"
+            lost = [Converted(error=error)] * len(outcome.item)
             yield outcome.item, lost if outcome.result is None else outcome.result
 
 

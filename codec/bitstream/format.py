@@ -31,7 +31,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.files import whole_file
+from codec.files import write_bytes
 
 SUFFIX = ".hhc"
 MAGIC = b"\x89HHC\r\n\x1a\n"
@@ -333,9 +333,7 @@ class CodedRecording:
         path = Path(path)
         if path.suffix.lower() != SUFFIX:
             raise BitstreamError(f"{path}: expected a name ending in {SUFFIX}")
-        data = self.to_bytes()
-        with whole_file(path) as partial:
-            partial.write_bytes(data)
+        write_bytes(path, self.to_bytes())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> CodedRecording:
