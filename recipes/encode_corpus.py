@@ -2,7 +2,7 @@
 
     python -m recipes.encode_corpus recipes/configs/mini.yaml corpus=../shared/speech run=runs/real
 
-`encode_corpus.engine=ray` does the same on a cluster (docs/encoding_at_scale.md). Shards are
+`encode_corpus.engine=ray` does the same on a cluster (docs/guides/encoding_at_scale.md). Shards are
 planned before any is computed and appear whole: a run that was cut off makes those that are
 missing. Recordings that could not be read are listed in `bad_files.jsonl`, and such a run tries
 them again.

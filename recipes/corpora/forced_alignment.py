@@ -15,7 +15,7 @@ import numpy as np
 from eval.sound import resampled
 from slm.data.alignment import Unit, aligned_units
 from slm.text.lexicon import Lexicon
-from slm.text.phone_tokenizer import PAUSE, spoken_items
+from slm.text.phone_tokenizer import PAUSE, words_and_pauses
 
 RATE = 16000
 FRAME = 0.01  # s
@@ -55,7 +55,7 @@ class Aligner:
         Raises:
             AlignmentError: The text does not fit the sound, or has no word.
         """
-        words = [item for item in spoken_items(text) if item != PAUSE]
+        words = [item for item in words_and_pauses(text) if item != PAUSE]
         if not words:
             raise AlignmentError("no word in its text")
         names = [self._known(word) for word in words]

@@ -78,7 +78,7 @@ class TrainCodecConfig:
     # Lightning's names.
     precision: str = "32-true"
     accelerator: str = runtime("auto")
-    # Devices of a node, nodes, and auto or ddp (docs/training_at_scale.md).
+    # Devices of a node, nodes, and auto or ddp (docs/guides/training_at_scale.md).
     devices: int = runtime(1)
     num_nodes: int = runtime(1)
     strategy: str = runtime("auto")
@@ -119,7 +119,7 @@ class EncodeCorpusConfig:
     # Read the corpus's own recordings as prepare would have stored them, not what it stored.
     recordings: bool = False
     # local = processes of this machine; ray = a Ray cluster (extra `ray`), one started on this
-    # machine or the one at `address`, such as auto (docs/encoding_at_scale.md).
+    # machine or the one at `address`, such as auto (docs/guides/encoding_at_scale.md).
     engine: str = runtime("local")
     address: str | None = runtime(None)
     # Processes that encode, with one thread or one GPU each; 0 = one a core or GPU.
@@ -194,7 +194,7 @@ class TrainSlmConfig:
     documents: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     accelerator: str = runtime("auto")
-    # Devices of a node, nodes, and auto, ddp or fsdp (docs/training_at_scale.md).
+    # Devices of a node, nodes, and auto, ddp or fsdp (docs/guides/training_at_scale.md).
     devices: int = runtime(1)
     num_nodes: int = runtime(1)
     strategy: str = runtime("auto")
