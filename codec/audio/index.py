@@ -22,15 +22,15 @@ THREADS = 8
 
 @dataclass(frozen=True)
 class Measurement:
-    """One file, as it was when it was measured.
+    """Measurement of one file.
 
     Attributes:
-        num_bytes: size of the file.
-        modified: time of its last change, ns.
-        num_samples: at the file's own rate.
-        sample_rate: the file's own, Hz.
-        rms: of the whole file as mono, full scale = 1; None when only the header was read.
-        peak: as rms.
+        num_bytes: Size of the file.
+        modified: Time of its last change, ns.
+        num_samples: At the file's own rate.
+        sample_rate: The file's own, Hz.
+        rms: Of the whole file as mono, full scale = 1; None when only the header was read.
+        peak: As rms.
     """
 
     num_bytes: int
@@ -47,13 +47,13 @@ def measure_files(
     """Measure files, several at a time; those that an index knows unchanged are not touched.
 
     Args:
-        paths: the files.
-        levels: whether to read the files through for their level, not their headers alone.
+        paths: The files.
+        levels: Whether to read the files through for their level, not their headers alone.
         index: JSON lines that measurements are looked up in and added to; a run that is cut off
             goes on from there.
 
     Returns:
-        for every path, in order, its measurement or what is wrong with it.
+        For every path, in order, its measurement or what is wrong with it.
     """
     known = _load(index)
 
@@ -75,7 +75,7 @@ def measure_files(
 
 
 def _measure(path: Path, levels: bool, known: Measurement | None) -> Measurement:
-    """A file's measurement, the known one when it still holds and says enough."""
+    """A file's measurement; the known one while file and wanted figures are the same."""
     if not path.is_file():
         raise AudioError(f"{path}: no such audio file")
     state = path.stat()

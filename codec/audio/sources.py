@@ -1,4 +1,4 @@
-"""Where training crops come from: prepared stores, and folders of recordings read in parts."""
+"""Sources of training crops: prepared stores, and folders of recordings read in parts."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ SUBSTITUTE, ATTEMPTS = 0x5AB5, 100
 
 
 class SourceError(ValueError):
-    """A corpus that cannot be trained on; says which files and why."""
+    """A corpus that cannot be trained on; the message names the files and the reason."""
 
 
 class AudioSource(Protocol):
     """Clips that crops are cut from; `AudioStore` and `FolderSource` are two.
 
     Attributes:
-        folder: for messages.
-        sample_rate: of every crop, Hz.
-        rows: what is known of each clip, `num_samples` at `sample_rate` among it.
+        folder: For messages.
+        sample_rate: Of every crop, Hz.
+        rows: Fields of each clip, among them `num_samples` at `sample_rate`.
     """
 
     folder: Path
@@ -54,14 +54,14 @@ class AudioSource(Protocol):
 
 @dataclass(frozen=True)
 class CropPlace:
-    """Where a crop comes from.
+    """Origin of a crop.
 
     Attributes:
-        source: number of the source.
-        clip: number of the clip in the source.
-        start: first sample in the clip.
-        taken: samples of the clip, or of the silence after it, that the crop spans.
-        length: samples of the crop as played that are clip and not padding.
+        source: Number of the source.
+        clip: Number of the clip in the source.
+        start: First sample in the clip.
+        taken: Samples of the clip, or of the silence after it, that the crop spans.
+        length: Samples of the crop, after a change of speed, that are clip and not padding.
     """
 
     source: int
@@ -79,18 +79,18 @@ class FolderSource:
     is replaced by one that depends on the wanted crop alone, whichever worker asks.
 
     Args:
-        corpus: a manifest, JSON lines with `audio`, a path from the manifest's folder; or a
+        corpus: A manifest, JSON lines with `audio`, a path from the manifest's folder; or a
             folder, of which all recordings are taken, subfolders included.
-        sample_rate: of the crops, Hz.
-        loudness_dbfs: level that every file as a whole is scaled to; None leaves them alone.
-        select: fields of the manifest and the values they must have, such as {"split": "train"}.
-        index: file that keeps the measurements between runs; None measures every time.
+        sample_rate: Of the crops, Hz.
+        loudness_dbfs: Level that every file as a whole is scaled to; None leaves them alone.
+        select: Fields of the manifest and the values they must have, such as {"split": "train"}.
+        index: File that keeps the measurements between runs; None measures every time.
         bad_files: JSON lines file of the run that lists the files that cannot be read; it is
             also what workers count them by. Without it each process counts for itself.
-        max_bad_share: files that may be unreadable, as a share of all.
+        max_bad_share: Files that may be unreadable, as a share of all.
 
     Raises:
-        SourceError: no manifest or folder there, a row without `audio`, no recordings, or more
+        SourceError: No manifest or folder there, a row without `audio`, no recordings, or more
             than `max_bad_share` of them unreadable (from `crop` too).
     """
 
@@ -135,7 +135,7 @@ class FolderSource:
 
     @property
     def bad_files(self) -> dict[str, str]:
-        """What is wrong with each file that could not be read so far, workers' finds included."""
+        """Errors of the files that could not be read so far, those found by workers included."""
         if self._list is None or not self._list.is_file():
             return dict(self._bad)
         rows = read_json_lines(self._list, torn="drop")
@@ -149,7 +149,7 @@ class FolderSource:
         """(num_samples,) float32 of a clip from `start` on, zero-padded past its end.
 
         Raises:
-            SourceError: the clip cannot be read, and with it too many are.
+            SourceError: The clip cannot be read, and with it too many are.
         """
         for attempt in range(ATTEMPTS):
             try:
@@ -171,7 +171,7 @@ class FolderSource:
         return crop
 
     def _known(self, measured: Measurement) -> dict[str, Any]:
-        """What a measurement adds to a row."""
+        """The fields that a measurement adds to a row."""
         length = resampled_length(measured.num_samples, measured.sample_rate, self.sample_rate)
         if self.loudness_dbfs is None or measured.rms is None or measured.peak is None:
             return {"num_samples": length}

@@ -21,21 +21,21 @@ class AudioStoreError(ValueError):
 
 
 def as_integers(waveform: NDArray[np.float32]) -> NDArray[np.int16]:
-    """(T,) in [-1, 1] as the store keeps it; values beyond are clipped."""
+    """Round (T,) in [-1, 1] to int16; values beyond are clipped."""
     return np.round(np.clip(waveform, -1.0, 1.0) * 32767.0).astype("<i2")
 
 
 def as_waveform(integers: NDArray[np.int16]) -> NDArray[np.float32]:
-    """(T,) of a store as float32 in [-1, 1]."""
+    """Turn (T,) of a store into float32 in [-1, 1]."""
     return integers.astype(np.float32) / 32767.0
 
 
 class AudioStoreWriter:
-    """Writes an `AudioStore`; the header is written last, so an unfinished store is never read.
+    """Writer of an `AudioStore`, whose header comes last: an unfinished store is never read.
 
     Args:
-        folder: where the store goes; made when needed, an unfinished one is begun again.
-        sample_rate: of every waveform, Hz.
+        folder: Where the store goes; made when needed, an unfinished one is begun again.
+        sample_rate: Of every waveform, Hz.
     """
 
     def __init__(self, folder: str | os.PathLike[str], sample_rate: int) -> None:
@@ -53,10 +53,10 @@ class AudioStoreWriter:
 
         Args:
             waveform: (T,) in [-1, 1]; stored as 16-bit integers.
-            row: what is known of it; `start` and `num_samples` are added.
+            row: Fields of its row in the index; `start` and `num_samples` are added.
 
         Raises:
-            AudioStoreError: the waveform is empty or not one-dimensional.
+            AudioStoreError: The waveform is empty or not one-dimensional.
         """
         if waveform.ndim != 1 or len(waveform) == 0:
             raise AudioStoreError(f"expected a waveform (T,) with T > 0, got {waveform.shape}")
@@ -96,10 +96,10 @@ class AudioStore:
     """Random access to the clips of a finished store.
 
     Args:
-        folder: what an `AudioStoreWriter` wrote.
+        folder: Written by an `AudioStoreWriter`.
 
     Raises:
-        AudioStoreError: the store is missing, unfinished or its files do not add up.
+        AudioStoreError: The store is missing, unfinished or its files do not add up.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:

@@ -29,7 +29,7 @@ COUNT_DURATION = 2.0
 
 
 def _ours(preset: str) -> Subject:
-    """A preset with weight norm folded; its codebook is cached at the first call, as in use."""
+    """A preset without weight norm; its codebook is cached at the first call, as in use."""
     codec = HHCodec(CodecConfig.preset(preset)).eval()
     remove_weight_norm(codec)
     return Subject(
@@ -45,7 +45,7 @@ SYSTEMS: dict[str, Callable[[], Subject]] = {
     **PEERS,
 }
 
-# What is divided by what, and the least that is hoped for.
+# Systems whose times are divided, and the ratio that is aimed at.
 RATIOS = {
     "decode: hh_24khz_bigvgan / hh_24khz": (("hh_24khz_bigvgan", "hh_24khz"), ("decode",), 30.0),
     "encode + decode: mimi / hh_24khz": (("mimi", "hh_24khz"), ("encode", "decode"), 1.5),
@@ -57,10 +57,10 @@ class Running:
     """A system under measurement.
 
     Attributes:
-        subject: what runs.
-        repeats: passes allowed; a slow system gets fewer.
-        seconds: wall time and processor time of every pass, by direction.
-        figures: what was counted, by direction.
+        subject: What runs.
+        repeats: Passes allowed; a slow system gets fewer.
+        seconds: Wall time and processor time of every pass, by direction.
+        figures: What was counted, by direction.
     """
 
     subject: Subject
@@ -82,11 +82,11 @@ def bench(
     """Measure systems in turn, a pass of each per round, so that all meet the same disturbances.
 
     Args:
-        names: of SYSTEMS.
-        duration: of the audio, s.
-        repeats: rounds; of a system whose first pass took over `slow_s`, two.
-        slow_s: s.
-        progress: told what is being done.
+        names: Of SYSTEMS.
+        duration: Of the audio, s.
+        repeats: Rounds; two of a slow system.
+        slow_s: Seconds above which a first pass is slow.
+        progress: Called with the name of each step.
 
     Returns:
         `systems` by name, with `encode` and `decode` of each: `real_time_factor` (median over
@@ -96,7 +96,7 @@ def bench(
         systems with the reason; the settings, the machine and the date.
 
     Raises:
-        ValueError: an unknown name, a duration under a second or no repeats.
+        ValueError: An unknown name, a duration under a second or no repeats.
     """
     unknown = [name for name in names if name not in SYSTEMS]
     if unknown or not names:
@@ -136,7 +136,7 @@ def bench(
 
 @torch.inference_mode()
 def _timed_pass(system: Running, waveform: Tensor) -> float:
-    """Encode and decode once; the seconds both took."""
+    """Encode and decode once, and return the seconds of both."""
     clocks = [_clocks()]
     codes = system.subject.encode(waveform)
     clocks.append(_clocks())
@@ -154,7 +154,7 @@ def _clocks() -> tuple[float, float]:
 
 @torch.no_grad()
 def _count(system: Running, waveform: Tensor) -> None:
-    """Parameters that a direction uses, and its arithmetic; also the warm-up."""
+    """Count the parameters that a direction uses, and its arithmetic; also the warm-up."""
     subject = system.subject
     codes = subject.encode(waveform)
     calls = {
@@ -172,7 +172,7 @@ def _count(system: Running, waveform: Tensor) -> None:
 
 
 def used_parameters(module: nn.Module, call: Callable[[], Any]) -> int:
-    """Parameters of the modules inside `module` that a call runs."""
+    """Count the parameters of the modules inside `module` that a call runs."""
     ran: set[nn.Module] = set()
     hooks = [
         each.register_forward_pre_hook(lambda each, _: ran.add(each)) for each in module.modules()
@@ -187,7 +187,7 @@ def used_parameters(module: nn.Module, call: Callable[[], Any]) -> int:
 
 
 def count_macs(call: Callable[[], Any]) -> float:
-    """Multiply-adds of a call's convolutions, matrix products, attention and LSTMs.
+    """Count the multiply-adds of a call's convolutions, matrix products, attention and LSTMs.
 
     Fourier transforms and elementwise work are not counted. The fused LSTM and attention of the
     CPU, which torch's counter does not know, are counted as the matrix products they stand for,

@@ -20,13 +20,13 @@ SAMPLE_RATE = 24_000
 
 @dataclass(frozen=True)
 class Subject:
-    """A codec as the benchmark sees it.
+    """A codec under measurement.
 
     Attributes:
-        module: holds every weight.
-        encode: waveform (1, T) at 24 kHz to codes of any form.
-        decode: those codes to a waveform.
-        bitrate: bit/s of the codes.
+        module: Holds every weight.
+        encode: Waveform (1, T) at 24 kHz to codes of any form.
+        decode: Those codes to a waveform.
+        bitrate: Bit/s of the codes.
     """
 
     module: nn.Module
@@ -81,7 +81,7 @@ def dac() -> Subject:
 
 
 def _ready(model: Any) -> Any:
-    """A model as it serves best: in eval mode, weight norm folded as ours is."""
+    """A model in eval mode, without weight norm, as ours is measured."""
     remove_weight_norm(model)
     return model.eval()
 

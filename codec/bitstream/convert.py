@@ -55,10 +55,10 @@ class Converted:
 
 
 def recording(path: Path, sample_rate: int) -> tuple[int, Read]:
-    """Length of a recording at a rate, and a reader of its parts.
+    """Return the length of a recording at a rate, and a reader of its parts.
 
     Raises:
-        AudioError: the file is missing, empty or not audio.
+        AudioError: The file is missing, empty or not audio.
     """
     frames, rate = audio_info(path)
     num_samples = resampled_length(frames, rate, sample_rate)
@@ -72,7 +72,7 @@ def recording(path: Path, sample_rate: int) -> tuple[int, Read]:
 
 
 def stream_header(codec: HHCodec) -> StreamHeader:
-    """The header of the streams of a codec."""
+    """Build the header of a codec's streams."""
     sizes = codec.sample_rate, codec.hop_length, codec.codebook_size
     return StreamHeader(codec.code_fingerprint, *sizes)
 
@@ -81,8 +81,8 @@ def encode_recording(codec: HHCodec, pair: Pair) -> Converted:
     """Write the `.hhc` file of a recording of any length, rate and number of channels.
 
     Raises:
-        AudioError: it cannot be read.
-        OSError: the disk refused.
+        AudioError: It cannot be read.
+        OSError: The disk refused.
     """
     num_samples, read = recording(pair.source, codec.sample_rate)
     with whole_file(pair.target) as partial_file, partial_file.open("wb") as file:
@@ -97,13 +97,13 @@ def decode_recording(codec: HHCodec, pair: Pair, *, salvaging: bool = False) -> 
     """Write the recording of a `.hhc` file.
 
     Args:
-        codec: that made the codes.
+        codec: That made the codes.
         pair: `.hhc` file, and .wav or .flac file.
-        salvaging: of a damaged file, decode what is sound, and repeats in place of the rest.
+        salvaging: Of a damaged file, decode what is sound, and repeats in place of the rest.
 
     Raises:
-        BitstreamError: the file is damaged, or of another codec.
-        OSError: the disk refused, or there is no such file.
+        BitstreamError: The file is damaged, or of another codec.
+        OSError: The disk refused, or there is no such file.
     """
     lost: tuple[int, ...] = ()
     if salvaging:
@@ -121,11 +121,11 @@ def decode_recording(codec: HHCodec, pair: Pair, *, salvaging: bool = False) -> 
 
 
 def reconstruct_recording(codec: HHCodec, pair: Pair) -> Converted:
-    """Write what the codec makes of a recording, at its own length.
+    """Encode and decode a recording, at its own length.
 
     Raises:
-        AudioError: it cannot be read.
-        OSError: the disk refused.
+        AudioError: It cannot be read.
+        OSError: The disk refused.
     """
     num_samples, read = recording(pair.source, codec.sample_rate)
     codes = np.concatenate(list(encode_stream(codec, read, num_samples)))
@@ -137,13 +137,13 @@ def check_stream(codec: HHCodec, header: StreamHeader) -> None:
     """Refuse a stream that the codec cannot decode.
 
     Raises:
-        BitstreamError: it is of another codec, or claims what is not so of this one.
+        BitstreamError: It is of another codec, or states other sizes.
     """
     header.check_codec(codec.code_fingerprints)
     for name in ("sample_rate", "hop_length", "codebook_size"):
         if getattr(header, name) != getattr(codec, name):
             raise BitstreamError(
-                f"the stream says {name} {getattr(header, name)}, the codec {getattr(codec, name)}"
+                f"expected a stream of {name} {getattr(codec, name)}, got {getattr(header, name)}"
             )
 
 
@@ -151,7 +151,7 @@ def write_pieces(path: Path, pieces: Iterable[NDArray[np.float32]], sample_rate:
     """Write a mono 16-bit .wav or .flac from consecutive pieces (n,), whole or not at all.
 
     Raises:
-        OSError: the disk refused.
+        OSError: The disk refused.
     """
     with whole_file(path) as partial_file:
         try:

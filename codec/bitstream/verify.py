@@ -38,7 +38,7 @@ class FileChecks:
 
     @property
     def is_sound(self) -> bool:
-        """Whether all that was checked holds."""
+        """Whether all checks passed."""
         return not self.reason
 
     def check(self, name: str, holds: bool, otherwise: str) -> None:

@@ -16,9 +16,9 @@ class ConvNeXtBlock(nn.Module):
     (https://arxiv.org/abs/2306.00814).
 
     Args:
-        dim: channels C.
-        hidden_dim: width of the perceptron.
-        layer_scale: initial value of the per-channel scale of the residual branch.
+        dim: Channels C.
+        hidden_dim: Width of the perceptron.
+        layer_scale: Initial value of the per-channel scale of the residual branch.
     """
 
     def __init__(self, dim: int, hidden_dim: int, layer_scale: float) -> None:

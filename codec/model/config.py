@@ -34,16 +34,16 @@ class MelConfig:
     """The log-mel convention that decoder and vocoder share.
 
     Attributes:
-        sample_rate: samples per second, Hz.
-        n_fft: transform and window length, samples.
-        hop_length: samples per mel frame.
-        n_mels: mel bands, 0 Hz to half the sample rate.
-        floor: magnitudes are clamped to at least this before the natural logarithm.
+        sample_rate: Samples per second, Hz.
+        n_fft: Transform and window length, samples.
+        hop_length: Samples per mel frame.
+        n_mels: Mel bands, 0 Hz to half the sample rate.
+        floor: Magnitudes are clamped to at least this before the natural logarithm.
         padding: "same" gives T / hop frames centred between samples, "center" gives
             T / hop + 1 frames centred on samples (the convention of published Vocos weights).
         filters: "htk" (HTK scale, filters of peak 1) or "slaney" (Slaney's scale, filters of
             area 1 / Hz; the convention of BigVGAN).
-        power_offset: added to the squared magnitude under the square root.
+        power_offset: Added to the squared magnitude under the square root.
     """
 
     sample_rate: int = 24_000
@@ -77,17 +77,17 @@ class EncoderConfig:
         kind: "seanet" (strided convolutions on samples and a BiLSTM, the paper's encoder) or
             "mel" (ConvNeXt on the log-mel of the waveform: a fixed filter bank in place of the
             full-rate convolutions that dominate the cost of training on a CPU).
-        ratios: downsampling factors in the order they are applied ("seanet"); their product is
+        ratios: Downsampling factors in the order they are applied ("seanet"); their product is
             the codec's hop length.
-        channels: width after the first convolution ("seanet") or at the mel rate ("mel").
-        dim: width at the code rate ("mel").
-        num_lstm_layers: bidirectional LSTM layers ("seanet").
+        channels: Width after the first convolution ("seanet") or at the mel rate ("mel").
+        dim: Width at the code rate ("mel").
+        num_lstm_layers: Bidirectional LSTM layers ("seanet").
         num_mel_blocks: ConvNeXt blocks at the mel rate ("mel").
         num_blocks: ConvNeXt blocks at the code rate ("mel").
-        speech_layers: layers of a frozen Whisper encoder whose states enter at the code rate
+        speech_layers: Layers of a frozen Whisper encoder whose states enter at the code rate
             ("mel"); 0 for none. Its weights are part of the codec.
-        speech_dim: its width; 384 for Whisper tiny.
-        speech_heads: its attention heads; 6 for Whisper tiny.
+        speech_dim: Its width; 384 for Whisper tiny.
+        speech_heads: Its attention heads; 6 for Whisper tiny.
     """
 
     kind: str = "seanet"
@@ -113,21 +113,21 @@ class QuantizerConfig:
     """SLM-VQ: a frozen codebook behind a learnt transform, and a second stage that only trains.
 
     Attributes:
-        codebook_size: entries of a codebook.
-        dim: width D of latents and codebook entries.
-        hidden_dim: width of the hidden layer of an "mlp" transform; at least 2 * dim, so that the
+        codebook_size: Entries of a codebook.
+        dim: Width D of latents and codebook entries.
+        hidden_dim: Width of the hidden layer of an "mlp" transform; at least 2 * dim, so that the
             transform can start at the identity.
-        num_stages: residual stages in training; only the first is coded.
-        shared_transform: whether the stages share one transform.
-        commitment: weight of the latents' share in the loss, against 1 for the codebook's.
-        normalize_latents: standardise every latent channel by running statistics, which are
+        num_stages: Residual stages in training; only the first is coded.
+        shared_transform: Whether the stages share one transform.
+        commitment: Weight of the latents' share in the loss, against 1 for the codebook's.
+        normalize_latents: Standardise every latent channel by running statistics, which are
             frozen when the codebook is filled from data.
         kind: "simvq", or "ema" for classic vector quantisation, whose entries are moving
             averages of latents.
-        transform: of a "simvq" codebook: "mlp" (linear, ReLU, linear), "linear", or "none",
+        transform: Of a "simvq" codebook: "mlp" (linear, ReLU, linear), "linear", or "none",
             which leaves the codebook as it was filled.
-        ema_decay: of the averages of "ema", a training step.
-        ema_dead_share: an entry of "ema" whose averaged count falls below this share of an even
+        ema_decay: Of the averages of "ema", a training step.
+        ema_dead_share: An entry of "ema" whose averaged count falls below this share of an even
             one is moved onto a latent; 0 leaves dead entries where they are.
     """
 
@@ -161,12 +161,12 @@ class DecoderConfig:
     """Quantized latents (B, D, L) to log-mel (B, M, 4L).
 
     Attributes:
-        dim: width of the backbone at the code rate.
+        dim: Width of the backbone at the code rate.
         num_layers: ConvNeXt blocks at the code rate.
-        mlp_ratio: hidden width of a ConvNeXt block over its width.
-        dropout: dropout of the residual convolution blocks.
+        mlp_ratio: Hidden width of a ConvNeXt block over its width.
+        dropout: Dropout of the residual convolution blocks.
         num_refine_layers: ConvNeXt blocks at the mel rate after the upsampling (0: none).
-        refine_dim: their width.
+        refine_dim: Their width.
     """
 
     dim: int = 768
@@ -182,18 +182,18 @@ class VocoderConfig:
     """Log-mel (B, M, F) to waveform.
 
     Attributes:
-        dim: width of the ConvNeXt backbone ("vocos", "harmonic").
-        intermediate_dim: hidden width of its blocks ("vocos", "harmonic").
-        num_layers: number of blocks ("vocos", "harmonic").
+        dim: Width of the ConvNeXt backbone ("vocos", "harmonic").
+        intermediate_dim: Hidden width of its blocks ("vocos", "harmonic").
+        num_layers: Number of blocks ("vocos", "harmonic").
         kind: "vocos" (ConvNeXt at the mel rate and an inverse STFT), "harmonic" (the same
             backbone gives filters for a pulse train at the pitch that it reads off the mel, and
             for noise) or "bigvgan" (BigVGAN-v2: transposed and periodic convolutions up to the
             sample rate, about a hundred times the arithmetic).
-        channels: width before the first upsampling, halved by each ("bigvgan").
-        ratios: upsampling factors; their product is the mel's hop length ("bigvgan").
-        kernels: of the residual blocks after every upsampling ("bigvgan").
-        pitch_dim: width of the pitch network ("harmonic").
-        pitch_layers: its ConvNeXt blocks ("harmonic").
+        channels: Width before the first upsampling, halved by each ("bigvgan").
+        ratios: Upsampling factors; their product is the mel's hop length ("bigvgan").
+        kernels: Of the residual blocks after every upsampling ("bigvgan").
+        pitch_dim: Width of the pitch network ("harmonic").
+        pitch_layers: Its ConvNeXt blocks ("harmonic").
     """
 
     dim: int = 512
@@ -229,8 +229,8 @@ class CodecConfig:
     """A whole codec.
 
     Attributes:
-        name: preset or model name, for people.
-        hop_length: samples per code.
+        name: Preset or model name, for people.
+        hop_length: Samples per code.
         loudness_dbfs: `encode` scales every clip to this RMS level (dB relative to full scale),
             so that codes do not spend bits on recording level; None leaves clips as they are.
     """
@@ -276,7 +276,7 @@ class CodecConfig:
         """Build from nested containers.
 
         Raises:
-            CodecConfigError: for an unknown key, a wrong type or parts that do not fit.
+            CodecConfigError: For an unknown key, a wrong type or parts that do not fit.
         """
         schema = OmegaConf.structured(cls)
         for node in (schema, *(schema[name] for name in PARTS)):
@@ -292,7 +292,7 @@ class CodecConfig:
         """Read `save`'s YAML.
 
         Raises:
-            CodecConfigError: when the file is missing or does not describe a codec.
+            CodecConfigError: When the file is missing or does not describe a codec.
         """
         if not path.is_file():
             raise CodecConfigError(f"no codec config at {path}: expected a model folder")
@@ -312,7 +312,7 @@ class CodecConfig:
         "mini" is for a CPU, "tiny" for tests.
 
         Raises:
-            CodecConfigError: for another name.
+            CodecConfigError: For another name.
         """
         _require(name in PRESETS, "preset", f"one of {list(PRESETS)}", name)
         return PRESETS[name]

@@ -145,5 +145,5 @@ class MelEncoder(nn.Module):
 
 
 def build_encoder(config: CodecConfig) -> SEANetEncoder | MelEncoder:
-    """The encoder that `config.encoder.kind` names."""
+    """Build the encoder that `config.encoder.kind` names."""
     return MelEncoder(config) if config.encoder.kind == "mel" else SEANetEncoder(config)

@@ -231,11 +231,11 @@ class HHCodec(nn.Module):
             lengths: (B,) int64 valid samples of each clip; None means T.
 
         Returns:
-            codes (B, L) int64, L = ceil(max(lengths) / hop_length), zero past a clip's end, and
+            Codes (B, L) int64, L = ceil(max(lengths) / hop_length), zero past a clip's end, and
             code_lengths (B,) int64, ceil(lengths / hop_length).
 
         Raises:
-            ValueError: wrong shape, lengths outside 1..T, or samples that are not finite.
+            ValueError: Wrong shape, lengths outside 1..T, or samples that are not finite.
         """
         lengths = self._check_waveform(waveform, lengths)
         code_lengths = -(-lengths // self.hop_length)
@@ -266,10 +266,10 @@ class HHCodec(nn.Module):
                 is also what None gives.
 
         Returns:
-            waveform (B, max(lengths)) float32, zero past a clip's end, and lengths (B,) int64.
+            Waveform (B, max(lengths)) float32, zero past a clip's end, and lengths (B,) int64.
 
         Raises:
-            ValueError: wrong shapes, lengths that the codes do not cover, or unknown codes.
+            ValueError: Wrong shapes, lengths that the codes do not cover, or unknown codes.
         """
         code_lengths, lengths = self._check_codes(codes, code_lengths, lengths)
         waveform = torch.zeros(len(codes), int(lengths.max()), device=codes.device)
@@ -346,7 +346,7 @@ class HHCodec(nn.Module):
         """Write `config.yaml` and `model.safetensors`; each file appears only when whole.
 
         Raises:
-            ValueError: the codec is folded.
+            ValueError: The codec is folded.
         """
         self._check_not_folded("saved")
         folder = Path(folder)
@@ -365,12 +365,12 @@ class HHCodec(nn.Module):
         """Load a codec in eval mode, in fp32.
 
         Args:
-            source: a model folder, the name of a model that comes with the package
+            source: A model folder, the name of a model that comes with the package
                 ("hh-mini-24k"), or a Hugging Face hub repository of the same shape.
-            fold: fold weight norm for inference; False keeps it, to train or save the codec.
+            fold: Fold weight norm for inference; False keeps it, to train or save the codec.
 
         Raises:
-            CodecConfigError: nothing is there, or it is not a codec.
+            CodecConfigError: Nothing is there, or it is not a codec.
         """
         folder = find_model(source, FILES, "model")
         codec = cls(CodecConfig.load(folder / CONFIG))
@@ -384,7 +384,7 @@ class HHCodec(nn.Module):
             missing, unexpected = codec.load_state_dict(tensors, strict=False)
         except (SafetensorError, RuntimeError) as error:
             raise CodecConfigError(
-                f"{path}: damaged, or of another size than {CONFIG} says; {error}"
+                f"{path}: damaged, or of another size than in {CONFIG}; {error}"
             ) from error
         if SAME_CODES in header:
             codec._aliases = {header[CODES]: tuple(header[SAME_CODES].split())}
@@ -398,7 +398,7 @@ class HHCodec(nn.Module):
 
 
 def _is_shared_copy(name: str) -> bool:
-    """Whether a weight is the second stage's name for the first stage's transform."""
+    """Tell the second stage's name for the first stage's transform from other weights."""
     return name.startswith("quantizer.stages.1.code_transform.")
 
 

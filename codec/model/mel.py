@@ -39,12 +39,12 @@ def _slaney_inverse(mels: Tensor) -> Tensor:
 
 
 def mel_filterbank(sample_rate: int, n_fft: int, n_mels: int, filters: str = "htk") -> Tensor:
-    """Triangular filters, equally spaced on a mel scale from 0 Hz to half the sample rate.
+    """Compute triangular filters, equally spaced on a mel scale from 0 Hz to half the sample rate.
 
     Args:
         sample_rate: Hz.
-        n_fft: transform length, samples.
-        n_mels: number of filters.
+        n_fft: Transform length, samples.
+        n_mels: Number of filters.
         filters: "htk" (HTK scale, peak 1) or "slaney" (Slaney's scale, area 1 over Hz).
 
     Returns:

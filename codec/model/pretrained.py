@@ -1,4 +1,4 @@
-"""Where a model's files are: a local folder, or a Hugging Face hub repository in its cache."""
+"""Model folders: local, of the package, or of a Hugging Face hub repository in its cache."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def find_model(source: str | os.PathLike[str], files: Sequence[str], what: str) 
 
 
 def download(repository: str, files: Sequence[str], what: str) -> Path:
-    """A folder with those of `files` that a hub repository has, from the cache when it can be.
+    """Download those of `files` that a hub repository has, unless the cache has them.
 
     Args:
-        repository: name, such as "charactr/vocos-mel-24khz".
-        files: names of the files wanted.
-        what: what is looked for, for the message, such as "vocoder".
+        repository: Name, such as "charactr/vocos-mel-24khz".
+        files: Names of the files wanted.
+        what: What is looked for, for the message, such as "vocoder".
 
     Raises:
-        CodecConfigError: naming the repository and how to go without a hub.
+        CodecConfigError: Naming the repository and how to go without a hub.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError

@@ -24,12 +24,12 @@ Stage = SimVQStage | EMAStage
 
 @dataclass(frozen=True)
 class Quantization:
-    """What a training pass of the quantizer gives.
+    """Result of a training pass of the quantizer.
 
     Attributes:
         quantized: (B, D, L) of the coded stage, with gradients to the latents.
         codes: (B, L) int64 of the coded stage.
-        loss: scalar, codebook plus commitment loss, summed over the stages.
+        loss: Scalar, codebook plus commitment loss, summed over the stages.
     """
 
     quantized: Tensor
@@ -125,11 +125,11 @@ class SLMVQ(nn.Module):
 
         Args:
             latents: (B, D, L).
-            noise: standard deviation of the noise added instead of quantisation before
+            noise: Standard deviation of the noise added instead of quantisation before
                 `initialize`, in units of a latent channel's standard deviation.
 
         Returns:
-            the quantized latents (normalised space), codes of the first stage and the loss.
+            The quantized latents (normalised space), codes of the first stage and the loss.
         """
         with torch.autocast(latents.device.type, enabled=False):
             latents = self.normalize(latents)
@@ -154,7 +154,7 @@ class SLMVQ(nn.Module):
         """(B, L) codes to (B, D, L) float32 quantized latents.
 
         Raises:
-            ValueError: a code lies outside 0..codebook_size - 1.
+            ValueError: A code lies outside 0..codebook_size - 1.
         """
         size = self.config.codebook_size
         # One copy from the device for both: it waits for all that was begun there.
@@ -169,8 +169,8 @@ class SLMVQ(nn.Module):
 
         Args:
             latents: (N, D) encoder outputs of many different clips, before `normalize`.
-            seed: of the k-means sample.
-            iterations: of k-means.
+            seed: Of the k-means sample.
+            iterations: Of k-means.
         """
         points = latents.float()
         generator = torch.Generator().manual_seed(seed)

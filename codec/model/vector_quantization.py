@@ -19,7 +19,7 @@ from .config import QuantizerConfig
 
 
 def code_transform(config: QuantizerConfig) -> nn.Module:
-    """The learnt map from frozen to effective codebook that `config.transform` names."""
+    """Build the learnt map from frozen to effective codebook that `config.transform` names."""
     if config.transform == "none":
         return nn.Identity()
     if config.transform == "linear":
@@ -175,7 +175,7 @@ class EMAStage(nn.Module):
 
 
 def nearest_entries(points: Tensor, entries: Tensor) -> Tensor:
-    """(N, D) and (K, D) to the (N,) indices of the nearest entries in Euclidean distance."""
+    """Find the indices (N,) of the entries (K, D) nearest to points (N, D), Euclidean distance."""
     return torch.addmm(entries.square().sum(1), points, entries.T, alpha=-2.0).argmin(1)
 
 
@@ -183,13 +183,13 @@ def nearest_entries(points: Tensor, entries: Tensor) -> Tensor:
 def kmeans(
     points: Tensor, num_clusters: int, iterations: int, generator: torch.Generator
 ) -> Tensor:
-    """Lloyd's algorithm from sampled points; a centre that loses all points keeps its place.
+    """Cluster points by Lloyd's algorithm; a centre that loses all points stays as it is.
 
     Args:
         points: (N, D) float32; fewer points than clusters are repeated with a little noise.
-        num_clusters: centres wanted.
-        iterations: passes over the points.
-        generator: source of the initial sample, on the CPU.
+        num_clusters: Centres wanted.
+        iterations: Passes over the points.
+        generator: Source of the initial sample, on the CPU.
 
     Returns:
         (num_clusters, D) centres.

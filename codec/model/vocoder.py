@@ -13,7 +13,7 @@ import yaml
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from codec.files import whole_file
+from codec.files import whole_file, write_text
 from codec.import_shims import import_bigvgan
 
 from .config import CodecConfigError, MelConfig, VocoderConfig
@@ -33,12 +33,12 @@ class Vocoder(nn.Module):
     upsamples by transposed convolutions and anti-aliased periodic activations.
 
     Args:
-        mel: the convention, which the vocoder owns: `check_mel` refuses another.
-        config: kind and sizes.
+        mel: The convention, which the vocoder owns: `check_mel` refuses another.
+        config: Kind and sizes.
 
     Raises:
-        CodecConfigError: sizes that do not fit the convention.
-        ImportError: the package of this kind is not installed.
+        CodecConfigError: Sizes that do not fit the convention.
+        ImportError: The package of this kind is not installed.
     """
 
     def __init__(self, mel: MelConfig, config: VocoderConfig) -> None:
@@ -65,7 +65,7 @@ class Vocoder(nn.Module):
         """Refuse log-mels of another convention than this vocoder was built for.
 
         Raises:
-            ValueError: naming both conventions.
+            ValueError: Naming both conventions.
         """
         if convention != self.mel_config:
             raise ValueError(
@@ -100,10 +100,10 @@ class Vocoder(nn.Module):
         """Predict the pitch of a mel (B, M, F), with gradient; only a "harmonic" vocoder can.
 
         Returns:
-            octaves over 1 Hz and the logit of voicing, (B, F) float32 each.
+            Octaves over 1 Hz and the logit of voicing, (B, F) float32 each.
 
         Raises:
-            ValueError: a vocoder of another kind.
+            ValueError: A vocoder of another kind.
         """
         if not isinstance(self.generator, HarmonicGenerator):
             raise ValueError(f"expected a harmonic vocoder, got a {self.config.kind} one")
@@ -113,7 +113,7 @@ class Vocoder(nn.Module):
         """Write `config.yaml` and `model.safetensors`; each file appears only when whole.
 
         Raises:
-            ValueError: the vocoder is folded.
+            ValueError: The vocoder is folded.
         """
         if self.is_folded:
             raise ValueError("expected a vocoder with weight norm, got a folded one: load it "
@@ -122,25 +122,24 @@ class Vocoder(nn.Module):
         values = {"mel": asdict(self.mel_config), "vocoder": asdict(self.config)}
         text = yaml.safe_dump(json.loads(json.dumps(values)), sort_keys=False)
         tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
-        places = folder / "config.yaml", folder / "model.safetensors"
-        with whole_file(places[0]) as settings, whole_file(places[1]) as weights:
+        with whole_file(folder / "model.safetensors") as weights:
             save_file(tensors, weights)
-            settings.write_text(text, encoding="utf-8")
+        write_text(folder / "config.yaml", text)
 
     @classmethod
     def from_pretrained(cls, source: str | os.PathLike[str], *, fold: bool = True) -> Vocoder:
         """Load a vocoder in eval mode, in fp32.
 
         Args:
-            source: a folder of `save_pretrained`, of a codec or of published weights (Vocos:
+            source: A folder of `save_pretrained`, of a codec or of published weights (Vocos:
                 config.yaml + pytorch_model.bin; BigVGAN-v2: config.json + bigvgan_generator.pt),
                 a file in such a folder, or a hub repository that holds one, such as
                 "charactr/vocos-mel-24khz" or "nvidia/bigvgan_v2_24khz_100band_256x".
-            fold: fold weight norm for inference; False keeps it for training.
+            fold: Fold weight norm for inference; False keeps it for training.
 
         Raises:
-            CodecConfigError: nothing is there, or not a vocoder of these kinds.
-            ImportError: the package of its kind is not installed.
+            CodecConfigError: Nothing is there, or not a vocoder of these kinds.
+            ImportError: The package of its kind is not installed.
         """
         mel, config, tensors = read_vocoder(source)
         vocoder = cls(mel, config)

@@ -30,13 +30,13 @@ Loaded = tuple[MelConfig, VocoderConfig, dict[str, Tensor]]
 
 
 def read_vocoder(source: str | os.PathLike[str]) -> Loaded:
-    """Mel convention, sizes and weights under this package's names, weight norm unfolded.
+    """Read mel convention, sizes and weights, the latter under our names and with weight norm.
 
     Args:
-        source: a folder of one of the layouts, a file in it, or a hub repository's name.
+        source: A folder of one of the layouts, a file in it, or a hub repository's name.
 
     Raises:
-        CodecConfigError: nothing is there, it is damaged, or a vocoder that is not supported.
+        CodecConfigError: Nothing is there, it is damaged, or a vocoder that is not supported.
     """
     path = Path(source).parent if Path(source).is_file() else source
     path = find_model(path, sorted({name for pair in _READERS for name in pair}), "vocoder")

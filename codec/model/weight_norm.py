@@ -15,7 +15,7 @@ def weight_normed(module: nn.Module) -> list[nn.Module]:
 
 
 def remove_weight_norm(module: nn.Module) -> int:
-    """Replace every weight-normed `weight` by the tensor it evaluates to, in place.
+    """Replace every weight-normed `weight` by the tensor that it evaluates to, in place.
 
     The outputs are the same bit for bit on the device that it is done on: the convolution receives
     the very values that the parametrization computes in every pass. Gradients no longer reach
