@@ -57,6 +57,7 @@ def measure_files(
     """
     known = _load(index)
 
+    # In threads: libsndfile runs beside Python.
     def measured(path: Path) -> Measurement | AudioError:
         try:
             return _measure(path, levels, known.get(os.path.abspath(path)))
@@ -78,6 +79,7 @@ def _measure(path: Path, levels: bool, known: Measurement | None) -> Measurement
     """A file's measurement; the known one while file and wanted figures are the same."""
     if not path.is_file():
         raise AudioError(f"{path}: no such audio file")
+    # a changed file has another size or time
     state = path.stat()
     if (
         known is not None

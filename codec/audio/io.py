@@ -88,10 +88,11 @@ def read_samples(
             )
         if rate == sample_rate:
             return _read_mono(file, path, first, wanted)
+        # Resampling a part gives the samples of the whole when the filter sees as much around
+        # it, and when the part begins where an input and an output sample coincide.
         divisor = math.gcd(rate, sample_rate)
         down, up = rate // divisor, sample_rate // divisor
         margin = FILTER_REACH * -(-max(rate, sample_rate) // sample_rate)
-        # where a sample of the file and one of the result coincide
         begin = max(0, first * rate // sample_rate - margin) // down * down
         end = min(file.frames, -(-(first + wanted) * rate // sample_rate) + margin)
         part = _read_mono(file, path, begin, end - begin)
@@ -120,6 +121,7 @@ def audio_level(path: str | os.PathLike[str]) -> tuple[float, float]:
     energy, peak = 0.0, 0.0
     with _opened(path) as file:
         for block in _mono_blocks(file, path, 0, file.frames):
+            # float32 would lose the quiet part of a long recording
             energy += float(np.square(block, dtype=np.float64).sum())
             peak = max(peak, float(np.abs(block).max()))
         return math.sqrt(energy / max(1, file.frames)), peak
@@ -173,7 +175,7 @@ def _mono_blocks(
                 f"{path}: truncated, expected {wanted} samples and got {wanted - left}; "
                 "copy it again"
             )
-        mono = block.mean(axis=1)
+        mono = block.mean(axis=1)  # (n, channels) to (n,)
         bad = len(mono) - int(np.isfinite(mono).sum())
         if bad:
             raise AudioError(f"{path}: {bad} samples are NaN or infinite; export the file again")

@@ -52,6 +52,7 @@ class Resampler(nn.Module):
             return waveform.float()
         wanted = -(-waveform.shape[-1] * self.up // self.down)
         hops = -(-wanted // self.up)
+        # zeros after the end, as far as the last kernel reaches
         right = (hops - 1) * self.down + self.kernels.shape[-1] - self.reach - waveform.shape[-1]
         with torch.autocast(waveform.device.type, enabled=False):
             padded = F.pad(waveform.float()[:, None], (self.reach, max(0, right)))

@@ -119,6 +119,7 @@ class FolderSource:
         if bad_files is not None and bad_files.is_file():
             # All of this source is looked at again: drop what an earlier run listed of it.
             keep_json_lines(bad_files, lambda row: not self._is_mine(row))
+        # Headers, or whole files for their level, before the first step asks for a crop.
         paths = [self.folder / row["audio"] for row in rows]
         found = measure_files(paths, levels=loudness_dbfs is not None, index=index)
         self.rows: list[dict[str, Any]] = []
@@ -128,6 +129,7 @@ class FolderSource:
             else:
                 self._note_bad(row["audio"], str(measured), check=False)
         self._check_bad()
+        # ends of the clips one after another: a point on this line is a clip, by its length
         self._ends = np.cumsum([row["num_samples"] for row in self.rows], dtype=np.float64)
 
     def __len__(self) -> int:
@@ -156,6 +158,7 @@ class FolderSource:
                 return self._read(index, start, num_samples)
             except (AudioError, OSError) as error:
                 self._note_bad(self.rows[index]["audio"], str(error))
+            # Another clip, drawn from the wanted crop alone: every worker takes the same.
             draw = np.random.default_rng((SUBSTITUTE, index, start, attempt))
             index = int(np.searchsorted(self._ends, draw.random() * self._ends[-1], "right"))
             spare = self.rows[index]["num_samples"] - num_samples
@@ -190,7 +193,7 @@ class FolderSource:
         if self._list is not None:
             row = {"folder": str(self.folder), "audio": name, "error": error}
             append_json_line(self._list, row)  # whole, beside other workers' lines
-        if check:
+        if check:  # not in the middle of the first reading, which counts at its end
             self._check_bad()
 
     def _check_bad(self) -> None:

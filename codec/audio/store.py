@@ -42,6 +42,7 @@ class AudioStoreWriter:
         self.folder = Path(folder)
         self.sample_rate = sample_rate
         self.folder.mkdir(parents=True, exist_ok=True)
+        # from here on until `close` the store is unfinished
         (self.folder / HEADER).unlink(missing_ok=True)
         self._samples = (self.folder / SAMPLES).open("wb")
         self._items = (self.folder / ITEMS).open("w", encoding="utf-8", newline="\n")
@@ -69,6 +70,7 @@ class AudioStoreWriter:
 
     def close(self) -> None:
         """Finish: after this the store can be read."""
+        # On the disk before the header, which vouches for them.
         for file in (self._samples, self._items):
             file.flush()
             os.fsync(file.fileno())
@@ -109,7 +111,7 @@ class AudioStore:
             raise AudioStoreError(f"{self.folder}: no finished audio store; run the prepare stage")
         header = read_json(header_path)
         self.rows = read_json_lines(self.folder / ITEMS)
-        size = (self.folder / SAMPLES).stat().st_size
+        size = (self.folder / SAMPLES).stat().st_size  # two bytes a sample
         if size != 2 * header["samples"] or len(self.rows) != header["clips"]:
             raise AudioStoreError(
                 f"{self.folder}: expected {header['clips']} clips and {2 * header['samples']} "
@@ -121,6 +123,7 @@ class AudioStore:
     def _open(self) -> None:
         path = self.folder / SAMPLES
         empty = path.stat().st_size == 0
+        # an empty file cannot be mapped
         self._samples = np.zeros(0, "<i2") if empty else np.memmap(path, dtype="<i2", mode="r")
 
     def __getstate__(self) -> dict[str, Any]:

@@ -116,6 +116,7 @@ def bench(
         _count(running[name], waveform[:, : round(COUNT_DURATION * SAMPLE_RATE)])
         for direction, mebibytes in run_in_process(measure_peaks, name, duration).items():
             running[name].figures[direction]["peak_memory_mib"] = mebibytes
+    # Rounds, not one system after another: a disturbance then meets all of them.
     for number in range(repeats):
         for name, system in running.items():
             if number < system.repeats:
@@ -173,6 +174,7 @@ def _count(system: Running, waveform: Tensor) -> None:
 
 def used_parameters(module: nn.Module, call: Callable[[], Any]) -> int:
     """Count the parameters of the modules inside `module` that a call runs."""
+    # modules that a hook has seen run; their parameters are counted once each
     ran: set[nn.Module] = set()
     hooks = [
         each.register_forward_pre_hook(lambda each, _: ran.add(each)) for each in module.modules()
@@ -200,7 +202,7 @@ def count_macs(call: Callable[[], Any]) -> float:
     counter = FlopCounterMode(display=False, custom_mapping=fused)
     with counter:
         call()
-    return counter.get_total_flops() / 2
+    return counter.get_total_flops() / 2  # a multiply-add is two operations
 
 
 def _lstm_flops(inputs: Any, from_input: Any, from_hidden: Any, *rest: Any, **named: Any) -> int:

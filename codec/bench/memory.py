@@ -82,9 +82,9 @@ def measure_peaks(name: str, duration: float) -> dict[str, float]:
 
     from .codecs import SAMPLE_RATE, SYSTEMS
 
-    loaded = resident_mib("VmRSS")
+    loaded = resident_mib("VmRSS")  # libraries, no weights yet
     subject = SYSTEMS[name]()
-    gc.collect()
+    gc.collect()  # what only building needed
     waveform = 0.1 * torch.randn(1, round(duration * SAMPLE_RATE))
     with torch.inference_mode():
         reset_peak()

@@ -54,6 +54,7 @@ def encodec() -> Subject:
 
     model = _ready(EncodecModel(EncodecConfig()))
 
+    # codes and their scales belong together
     def encode(waveform: Tensor) -> Any:
         coded = model.encode(waveform[:, None], bandwidth=6.0)
         return coded.audio_codes, coded.audio_scales

@@ -94,6 +94,7 @@ def convert_all(
     Returns:
         What was done and what failed; a failure spares the other files.
     """
+    # A batch that is left to the end by one process would keep the others waiting: longest first.
     conversion, totals = CONVERSIONS[kind], Totals()
     waiting = [pair for pair in pairs if not (resume and is_done(codec, conversion, pair))]
     totals.num_skipped = len(pairs) - len(waiting)
@@ -159,6 +160,7 @@ def _batches(codec: HHCodec, pairs: Iterable[Pair], batch_size: int) -> list[lis
     groups: dict[int, list[Pair]] = {}
     for pair in pairs:
         try:
+            # equal sizes of streams are equal numbers of codes
             if pair.source.suffix.lower() == SUFFIX:
                 codes = pair.source.stat().st_size
             else:

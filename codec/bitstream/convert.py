@@ -85,6 +85,7 @@ def encode_recording(codec: HHCodec, pair: Pair) -> Converted:
         OSError: The disk refused.
     """
     num_samples, read = recording(pair.source, codec.sample_rate)
+    # Codes go to the file as they come: a recording of any length fits the memory.
     with whole_file(pair.target) as partial_file, partial_file.open("wb") as file:
         writer = StreamWriter(file, stream_header(codec))
         for codes in encode_stream(codec, read, num_samples):
@@ -128,6 +129,7 @@ def reconstruct_recording(codec: HHCodec, pair: Pair) -> Converted:
         OSError: The disk refused.
     """
     num_samples, read = recording(pair.source, codec.sample_rate)
+    # codes are small enough to hold: 2 bytes for 43 ms
     codes = np.concatenate(list(encode_stream(codec, read, num_samples)))
     write_pieces(pair.target, decode_stream(codec, codes, num_samples), codec.sample_rate)
     return Converted(num_samples, len(codes))
@@ -215,6 +217,7 @@ def _encoded(codec: HHCodec, pairs: Sequence[Pair]) -> tuple[torch.Tensor, list[
     hop = codec.hop_length
     results = [Converted(len(each), -(-len(each) // hop)) for each in waveforms]
     batch = torch.zeros(len(pairs), _longest(results) * hop)
+    # zeros behind each clip, which do not change its codes
     for row, waveform in enumerate(waveforms):
         batch[row, : len(waveform)] = torch.from_numpy(waveform)
     lengths = torch.tensor([result.num_samples for result in results])

@@ -114,6 +114,7 @@ class StreamHeader:
         Raises:
             BitstreamError: They are damaged, of another format or of a newer version.
         """
+        # From what is least to what is most specific, so that the error names the cause.
         if data[: len(MAGIC)] != MAGIC:
             got = bytes(data[: len(MAGIC)])
             raise BitstreamError(
@@ -148,6 +149,7 @@ class StreamHeader:
 
 def pack_codes(codes: NDArray[np.integer], bits: int) -> bytes:
     """(N,) codes below 2**bits to ceil(N * bits / 8) bytes."""
+    # (N, bits), the lowest bit of a code first
     planes = np.asarray(codes, dtype=np.uint32)[:, None] >> np.arange(bits, dtype=np.uint32) & 1
     return np.packbits(planes.astype(np.uint8).ravel(), bitorder="little").tobytes()
 
@@ -155,6 +157,7 @@ def pack_codes(codes: NDArray[np.integer], bits: int) -> bytes:
 def unpack_codes(data: bytes, count: int, bits: int) -> NDArray[np.uint16]:
     """Undo `pack_codes`: (count,) uint16; `data` holds at least ceil(count * bits / 8) bytes."""
     planes = np.unpackbits(np.frombuffer(data, np.uint8), count=count * bits, bitorder="little")
+    # (count, bits) to (count,)
     weights = 1 << np.arange(bits, dtype=np.uint32)
     return (planes.reshape(count, bits) @ weights).astype(np.uint16)
 
@@ -210,6 +213,7 @@ class StreamWriter:
             )
         self._waiting = np.concatenate([self._waiting, codes.astype(np.uint16)])
         self.num_codes += len(codes)
+        # All blocks but the last are full.
         while len(self._waiting) >= self.header.block_codes:
             self._write_block(self._waiting[: self.header.block_codes])
             self._waiting = self._waiting[self.header.block_codes :]
@@ -259,8 +263,9 @@ class StreamReader:
         number, num_codes, is_last = 0, 0, False
         while True:
             start = self.file.read(BLOCK.size)
-            if start == BLOCK.pack(END, 0):
+            if start == BLOCK.pack(END, 0):  # the trailer
                 break
+            # The count bounds what is read, so a damaged one cannot fill the memory.
             count = BLOCK.unpack(start)[1] if len(start) == BLOCK.size else 0
             if is_last or not 1 <= count <= self.header.block_codes:
                 raise _damaged(number)
@@ -269,6 +274,7 @@ class StreamReader:
             if codes is None:
                 raise _damaged(number)
             yield codes
+            # Only the last block may be short.
             is_last = count < self.header.block_codes
             number, num_codes = number + 1, num_codes + count
         num_samples = unpack_trailer(start + self.file.read(TRAILER.size + CRC.size - BLOCK.size))

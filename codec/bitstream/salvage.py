@@ -97,10 +97,12 @@ def _sound_records(data: bytes, header: StreamHeader) -> tuple[Blocks, int | Non
     view = memoryview(data)
     while place + BLOCK.size <= len(data):
         number, count = BLOCK.unpack_from(data, place)
+        # 1. A sound trailer ends the stream.
         if (number, count) == (END, 0):
             num_samples = unpack_trailer(bytes(view[place : place + TRAILER.size + CRC.size]))
             if num_samples is not None:
                 break
+        # 2. A sound block is kept, and the search goes on behind it.
         size = header.block_size(count)
         plausible = 1 <= count <= header.block_codes and after <= number < most
         if plausible and place + size <= len(data):
@@ -111,6 +113,7 @@ def _sound_records(data: bytes, header: StreamHeader) -> tuple[Blocks, int | Non
                 after = number + 1 if count == header.block_codes else most
                 place += size
                 continue
+        # 3. Otherwise the next byte may begin a record.
         place += 1
     return found, num_samples
 
@@ -118,7 +121,7 @@ def _sound_records(data: bytes, header: StreamHeader) -> tuple[Blocks, int | Non
 def _filled(found: Blocks, num_codes: int, size: int) -> NDArray[np.uint16]:
     """(num_codes,) with lost blocks as repeats of the code before them."""
     codes = np.empty(num_codes, dtype=np.uint16)
-    previous = found[min(found)][0]
+    previous = found[min(found)][0]  # fills a gap at the start
     for number, start in enumerate(range(0, num_codes, size)):
         stop = min(start + size, num_codes)
         block = found.get(number)

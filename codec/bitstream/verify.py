@@ -69,6 +69,7 @@ def _check_recording(codec: HHCodec, path: Path, found: FileChecks) -> None:
     codes = np.concatenate(list(encode_stream(codec, read, num_samples)))
     found.duration, found.num_codes = num_samples / codec.sample_rate, len(codes)
     _compare_batched(codec, read, num_samples, found)
+    # a second pass would show what depends on state or chance
     again = np.concatenate(list(encode_stream(codec, read, num_samples)))
     found.check("repeated", np.array_equal(codes, again), "a second encoding differs")
     in_range = int(codes.max()) < codec.codebook_size
@@ -83,6 +84,7 @@ def _compare_batched(codec: HHCodec, read: Read, num_samples: int, found: FileCh
     """The clip, or its first window, alone against in a batch of two with padding."""
     count = min(num_samples, WINDOW * codec.hop_length)
     clip = torch.from_numpy(read(0, count)).to(next(codec.parameters()).device)
+    # A longer batch mate, and padding that is not silence.
     batch = torch.full((2, count + codec.hop_length + 1), 0.5, device=clip.device)
     batch[1] = 0.1 * torch.sin(0.05 * torch.arange(batch.shape[1], device=clip.device))
     batch[0, :count] = clip

@@ -102,6 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError(f"{target}: expected another file than the input itself")
     else:
         pairs = [Pair(source, target)]
+    # Before any work, so that a wrong call costs nothing; a worker process loads its own.
     load = partial(load_codec, arguments.codec, arguments.device)
     codec = load()
     began = time.perf_counter()

@@ -265,7 +265,7 @@ class CodecConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Nested plain containers, ready for YAML or JSON."""
-        return json.loads(json.dumps(asdict(self)))
+        return json.loads(json.dumps(asdict(self)))  # tuples become lists
 
     def save(self, path: Path) -> None:
         """Write the config as YAML."""
@@ -278,6 +278,7 @@ class CodecConfig:
         Raises:
             CodecConfigError: For an unknown key, a wrong type or parts that do not fit.
         """
+        # the dataclasses are the schema: a misspelt key or a wrong type is an error here
         schema = OmegaConf.structured(cls)
         for node in (schema, *(schema[name] for name in PARTS)):
             OmegaConf.set_readonly(node, False)  # frozen dataclasses make read-only nodes
@@ -318,6 +319,7 @@ class CodecConfig:
         return PRESETS[name]
 
 
+# A floor of ln 0.01: below it speech has only noise, which costs bits.
 _SPEECH_MEL = MelConfig(floor=1e-2, padding="same")
 
 _MINI = CodecConfig(

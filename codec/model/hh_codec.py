@@ -62,10 +62,10 @@ class HHCodec(nn.Module):
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = build_encoder(config)
-        self.quantizer = SLMVQ(config.quantizer)
-        self.decoder = MelDecoder(config)
-        self.vocoder = Vocoder(config.mel, config.vocoder)
+        self.encoder = build_encoder(config)  # (B, T) to (B, D, L)
+        self.quantizer = SLMVQ(config.quantizer)  # (B, D, L) to (B, L) and back
+        self.decoder = MelDecoder(config)  # (B, D, L) to (B, M, 4L)
+        self.vocoder = Vocoder(config.mel, config.vocoder)  # (B, M, 4L) to (B, T)
         self._is_folded = False  # weight norm was there and was removed
         self._fingerprint: CodecFingerprint | None = None
         # further names of codes, by the code fingerprint that they stand for
@@ -179,7 +179,7 @@ class HHCodec(nn.Module):
         """
         self.eval()
         if weight_normed(self):
-            self._fingerprints()
+            self._fingerprints()  # kept from here on: they are of the weights with weight norm
             remove_weight_norm(self)
             self._is_folded = True
         return self
@@ -246,7 +246,8 @@ class HHCodec(nn.Module):
             for rows in self._groups(code_lengths, waveform.device):
                 frames = int(code_lengths[rows[0]])
                 clips = [self._prepared(waveform[row, : lengths[row]], frames) for row in rows]
-                codes[rows, :frames] = self.quantizer.encode(self.encoder(torch.stack(clips)))
+                latents = self.encoder(torch.stack(clips))  # (rows, D, frames)
+                codes[rows, :frames] = self.quantizer.encode(latents)
         return codes, code_lengths
 
     def encode_scaled(self, waveform: Tensor) -> Tensor:
@@ -275,7 +276,8 @@ class HHCodec(nn.Module):
         waveform = torch.zeros(len(codes), int(lengths.max()), device=codes.device)
         with _inference(self):
             for rows in self._groups(code_lengths, codes.device):
-                mel = self.decoder(self.quantizer.decode(codes[rows, : int(code_lengths[rows[0]])]))
+                valid = codes[rows, : int(code_lengths[rows[0]])]
+                mel = self.decoder(self.quantizer.decode(valid))  # (rows, M, 4L)
                 for row, decoded in zip(rows, self.vocoder(mel), strict=True):
                     waveform[row, : lengths[row]] = decoded[: lengths[row]]
         return waveform, lengths
@@ -290,7 +292,7 @@ class HHCodec(nn.Module):
         if self.config.loudness_dbfs is None:
             return waveform
         rms = waveform.square().mean(dim=-1, keepdim=True).sqrt()
-        gain = 10.0 ** (self.config.loudness_dbfs / 20.0) / rms
+        gain = 10.0 ** (self.config.loudness_dbfs / 20.0) / rms  # (B, 1)
         return torch.where(rms > 1e-6, waveform * gain, waveform)
 
     def _prepared(self, clip: Tensor, frames: int) -> Tensor:
@@ -300,6 +302,7 @@ class HHCodec(nn.Module):
 
     def _groups(self, code_lengths: Tensor, device: torch.device) -> list[list[int]]:
         """Row numbers that are computed together."""
+        # A CPU gains nothing by batches, and alone a clip gets the same codes bit for bit.
         if device.type == "cpu":
             return [[row] for row in range(len(code_lengths))]
         groups: dict[int, list[int]] = {}
@@ -349,6 +352,7 @@ class HHCodec(nn.Module):
             ValueError: The codec is folded.
         """
         self._check_not_folded("saved")
+        self.weights_changed()  # whatever was written into them, the aliases must fit
         folder = Path(folder)
         tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
         if self.config.quantizer.shared_transform:
@@ -381,6 +385,7 @@ class HHCodec(nn.Module):
             with safe_open(path, "pt") as file:
                 header = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            # A transform that the stages share is stored once, so one name of it is missing.
             missing, unexpected = codec.load_state_dict(tensors, strict=False)
         except (SafetensorError, RuntimeError) as error:
             raise CodecConfigError(

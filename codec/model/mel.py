@@ -55,10 +55,12 @@ def mel_filterbank(sample_rate: int, n_fft: int, n_mels: int, filters: str = "ht
     highest = float(scale(half))
     edges = inverse(torch.linspace(0.0, highest, n_mels + 2, dtype=torch.float64))
     bins = torch.linspace(0.0, sample_rate / 2, n_fft // 2 + 1, dtype=torch.float64)
+    # (n_mels, bins): both sides of every triangle, as straight lines
     rising = (bins[None] - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
     falling = (edges[2:, None] - bins[None]) / (edges[2:] - edges[1:-1])[:, None]
     weights = torch.minimum(rising, falling).clamp(min=0.0)
     if filters == "slaney":
+        # area 1 over Hz
         weights = weights * (2.0 / (edges[2:] - edges[:-2]))[:, None]
     return weights.float()
 
@@ -94,6 +96,7 @@ class LogMel(nn.Module):
         with torch.autocast(waveform.device.type, enabled=False):
             waveform = waveform.float()
             if config.padding == "same":
+                # so that T / hop frames lie centred between samples
                 margin = (config.n_fft - config.hop_length) // 2
                 waveform = F.pad(waveform[:, None], (margin, margin), mode="reflect")[:, 0]
             spectrum = torch.stft(

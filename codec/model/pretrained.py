@@ -41,6 +41,7 @@ def download(repository: str, files: Sequence[str], what: str) -> Path:
     Raises:
         CodecConfigError: Naming the repository and how to go without a hub.
     """
+    # loaded here alone: most runs need no hub
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 

@@ -112,6 +112,7 @@ class SLMVQ(nn.Module):
         if not self.config.normalize_latents:
             return latents
         mean, std = self.mean, self.std
+        # The statistics freeze when the codebook is filled: entries are vectors of that space.
         if self.training and not self.quantizes:
             mean, var = _statistics(latents)
             std = var.add(1e-5).sqrt()
@@ -133,11 +134,13 @@ class SLMVQ(nn.Module):
         """
         with torch.autocast(latents.device.type, enabled=False):
             latents = self.normalize(latents)
+            # Before there is a codebook, noise stands for the error of quantisation.
             if not self.quantizes:
                 noisy = latents + noise * drawn_like(torch.randn_like, latents)
                 codes = torch.zeros_like(latents[:, 0], dtype=torch.int64)
                 return Quantization(noisy, codes, latents.new_zeros(()))
             quantized, codes, loss = self.stages[0](latents)
+            # Further stages quantise what is left; the first gets no gradient from them.
             residual = latents - quantized.detach()
             for stage in self.stages[1:]:
                 _, _, stage_loss = stage(residual)
@@ -157,7 +160,7 @@ class SLMVQ(nn.Module):
             ValueError: A code lies outside 0..codebook_size - 1.
         """
         size = self.config.codebook_size
-        # One copy from the device for both: it waits for all that was begun there.
+        # One copy from the device for both bounds: it waits for all that was begun there.
         low, high = torch.stack(codes.aminmax()).tolist() if codes.numel() else (0, 0)
         if not 0 <= low <= high < size:
             raise ValueError(f"expected codes in 0..{size - 1}, got {low}..{high}")
@@ -174,15 +177,18 @@ class SLMVQ(nn.Module):
         """
         points = latents.float()
         generator = torch.Generator().manual_seed(seed)
+        # 1. Standardise as `normalize` will from here on.
         if self.config.normalize_latents:
             self.mean.copy_(points.mean(0))
             self.std.copy_(points.var(0, unbiased=False).add(1e-5).sqrt())
             points = (points - self.mean) / self.std
+        # 2. Fill each stage with clusters of what the stages before it leave.
         for stage in map(self.stage, range(self.config.num_stages)):
             centres = kmeans(points, self.config.codebook_size, iterations, generator)
             stage.fill(centres)
             nearest = torch.cat([nearest_entries(chunk, centres) for chunk in points.split(4096)])
             points = points - centres[nearest]
+        # 3. Quantise.
         self.enable()
 
     def enable(self) -> None:
@@ -197,6 +203,7 @@ class SLMVQ(nn.Module):
 
 def _statistics(latents: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and variance (D,) of (B, D, L) latents, over the rows of all processes."""
+    # total variance: the mean of the variances and the variance of the means
     own, var = latents.mean(dim=(0, 2)), latents.var(dim=(0, 2), unbiased=False)
     mean = process_mean(own)
     return (own, var) if mean is own else (mean, process_mean(var + (own - mean).square()))

@@ -154,28 +154,34 @@ class EMAStage(nn.Module):
         loss = self.config.commitment * F.mse_loss(latents, quantized)
         if self.training:
             self._average(points, codes)
+        # straight-through: the value of the entry, the gradient of the latents
         return latents + (quantized - latents).detach(), codes.view(rows.shape[:2]), loss
 
     @torch.no_grad()
     def _average(self, points: Tensor, codes: Tensor) -> None:
         """Take (N, D) points into the averages and move the dead entries."""
+        # 1. Count and sum the batch by entry, over all processes.
         counts = torch.zeros_like(self.counts).index_add_(0, codes, torch.ones_like(points[:, 0]))
         sums = torch.zeros_like(self.sums).index_add_(0, codes, points)
         spares = drawn_points(points, len(self.entries))
         counts, sums = process_sum(counts), process_sum(sums)
+        # 2. Move the averages.
         decay = self.config.ema_decay
         self.counts.lerp_(counts, 1.0 - decay)
         self.sums.lerp_(sums, 1.0 - decay)
+        # 3. Give a dead entry a latent of the batch and an even share of the count.
         even = counts.sum() / len(counts)
         dead = (self.counts < self.config.ema_dead_share * even)[:, None]
         self.sums.copy_(torch.where(dead, spares * even, self.sums))
         self.counts.copy_(torch.where(dead[:, 0], even, self.counts))
+        # 4. Entries are the averages; one that never had a latent stays.
         means = self.sums / self.counts.clamp(min=1e-12)[:, None]
         self.entries.copy_(torch.where(self.counts[:, None] > 0, means, self.entries))
 
 
 def nearest_entries(points: Tensor, entries: Tensor) -> Tensor:
     """Find the indices (N,) of the entries (K, D) nearest to points (N, D), Euclidean distance."""
+    # |p - e|^2 = |p|^2 - 2 p . e + |e|^2, of which the first term is the same for all entries
     return torch.addmm(entries.square().sum(1), points, entries.T, alpha=-2.0).argmin(1)
 
 
@@ -201,6 +207,7 @@ def kmeans(
         points = points + 0.01 * points.std() * noise
     centres = points[order[:num_clusters].to(points.device)].clone()
     for _ in range(iterations):
+        # in chunks: all distances at once would fill the memory
         nearest = torch.cat([nearest_entries(chunk, centres) for chunk in points.split(4096)])
         counts = torch.bincount(nearest, minlength=num_clusters)
         sums = torch.zeros_like(centres).index_add_(0, nearest, points)

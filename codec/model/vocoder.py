@@ -88,10 +88,12 @@ class Vocoder(nn.Module):
             return self.generator(mel)
         if self.config.kind == "bigvgan":
             waveform = _bigvgan_waveform(self.generator, mel).float()
+            # a clamp would leave samples past full scale without a gradient
             return waveform if waveform.requires_grad else waveform.clamp(-1.0, 1.0)
+        # F frames cover F - 1 hops of an inverse transform that is centred on samples
         if self.mel_config.padding == "center":
             mel = torch.cat([mel, mel[..., -1:]], dim=-1)
-        hidden = self.backbone(mel)
+        hidden = self.backbone(mel)  # (B, F, D)
         # the inverse transform needs fp32; exp() of the head overflows in half precision
         with torch.autocast(mel.device.type, enabled=False):
             return self.head(hidden.float())
@@ -180,7 +182,7 @@ def _bigvgan_waveform(generator: Any, mel: Tensor) -> Tensor:
     blocks = list(generator.resblocks)
     per_level = len(blocks) // len(generator.ups)
     for level, upsample in enumerate(generator.ups):
-        x = upsample[0](x)
+        x = upsample[0](x)  # (B, C / 2, N * ratio)
         branches = blocks[level * per_level : (level + 1) * per_level]
         x = sum(block(x) for block in branches) / per_level
     return generator.conv_post(generator.activation_post(x))[:, 0]

@@ -55,6 +55,7 @@ def _own(config: Path, weights: Path) -> Loaded:
         tensors = load_file(weights)
     except SafetensorError as error:
         raise CodecConfigError(f"{weights}: damaged; {error}") from error
+    # of a whole codec, the vocoder alone
     prefix = "vocoder."
     inside = {name[len(prefix) :]: tensors[name] for name in tensors if name.startswith(prefix)}
     return parts.mel, parts.vocoder, inside or tensors
@@ -71,6 +72,7 @@ def _vocos(config: Path, weights: Path) -> Loaded:
                 f"{config}: expected a {part} of class {expected}, got {found.get('class_path')}"
             )
         arguments[part] = found.get("init_args", {})
+    # defaults are those of the package's classes
     mel = MelConfig(**{"padding": "center", **arguments["feature_extractor"]})
     backbone, head = arguments["backbone"], arguments["head"]
     size = VocoderConfig(*(backbone.get(n, 0) for n in ("dim", "intermediate_dim", "num_layers")))
@@ -106,6 +108,7 @@ def _bigvgan(config: Path, weights: Path) -> Loaded:
         ratios=tuple(ratios),
         kernels=tuple(kernels),
     )
+    # our generator is built with these; others would load and sound wrong
     expected = {
         "resblock": "1",
         "resblock_dilation_sizes": [[1, 3, 5]] * len(kernels),
@@ -139,7 +142,7 @@ def _weight_normed(name: str, value: Tensor) -> dict[str, Tensor]:
     Published weights are stored as magnitude and direction, or folded, which gives both.
     """
     module, _, kind = name.rpartition(".")
-    if kind == "weight":
+    if kind == "weight":  # folded: the direction is the weight itself
         norm = value.flatten(1).norm(dim=1).view(-1, *[1] * (value.ndim - 1))
         return {f"{module}.{MAGNITUDE}": norm, f"{module}.{DIRECTION}": value}
     kinds = {"weight_g": MAGNITUDE, "weight_v": DIRECTION}
@@ -159,6 +162,7 @@ def _parsed(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
 def _unpickled(path: Path, key: str | None = None) -> dict[str, Tensor]:
     """Tensors of a torch file, of nothing else than tensors, or those under `key` in it."""
     try:
+        # only tensors: unpickling anything else could run code
         values = torch.load(path, map_location="cpu", weights_only=True)
         return values if key is None else values[key]
     except (UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:

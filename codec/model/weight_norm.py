@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 from torch.nn.utils import parametrize
 
+# names of the parametrization's tensors in a state dict
 MAGNITUDE = "parametrizations.weight.original0"
 DIRECTION = "parametrizations.weight.original1"
 

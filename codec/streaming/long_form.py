@@ -81,6 +81,7 @@ def windows(num_codes: int, size: int = WINDOW, overlap: int = OVERLAP) -> list[
     while first < num_codes:
         # a rest of no more than the overlap stays with the window before
         last = first + core if num_codes - first > core + overlap else num_codes
+        # all windows have one size; the last ones move to the left for it
         start = min(max(0, first - overlap), num_codes - size)
         found.append(Window(start, start + size, first, last))
         first = last
@@ -111,6 +112,7 @@ def encode_stream(
         waveform = torch.from_numpy(read(0, num_samples))[None].to(device)
         yield _as_codes(codec.encode(waveform)[0])
         return
+    # One gain for all windows: each by its own level would jump at the seams.
     gain = recording_gain(codec, read, num_samples)
     for cut in cuts:
         count = min(cut.stop * hop, num_samples) - cut.start * hop
@@ -203,11 +205,13 @@ def decode_stream(
 def _mels(codec: HHCodec, codes: NDArray[np.integer], cuts: list[Window]) -> Iterator[Tensor]:
     """Consecutive pieces (1, M, n) of the decoder's log-mel, mixed where windows meet."""
     factor, device = codec.config.upsampling, next(codec.parameters()).device
+    # weights of the later window over FADE codes on both sides of a seam, without 0 and 1
     rising = torch.linspace(0.0, 1.0, 2 * FADE * factor + 2, device=device)[1:-1]
     tail: Tensor | None = None
     for cut in cuts:
         part = torch.from_numpy(np.asarray(codes[cut.start : cut.stop], dtype=np.int64))
         mel = codec.decode_mel(part[None].to(device))
+        # What is kept, and FADE codes beyond it where another window follows or precedes.
         stop = cut.last + (FADE if cut.last < len(codes) else 0)
         start = cut.first - (FADE if tail is not None else 0)
         mel = mel[..., (start - cut.start) * factor : (stop - cut.start) * factor]
@@ -215,6 +219,7 @@ def _mels(codec: HHCodec, codes: NDArray[np.integer], cuts: list[Window]) -> Ite
             width = tail.shape[-1]
             mixed = tail + rising * (mel[..., :width] - tail)
             mel = torch.cat([mixed, mel[..., width:]], dim=-1)
+        # The last frames wait to be mixed with the next window's.
         keep = mel.shape[-1] - (2 * FADE * factor if cut.last < len(codes) else 0)
         tail = mel[..., keep:]
         if keep:
@@ -226,7 +231,7 @@ def _vocoded(codec: HHCodec, mels: Iterator[Tensor]) -> Iterator[Tensor]:
     vocoder, waiting = StreamingVocoder(codec.vocoder), None
     for mel in mels:
         waiting = mel if waiting is None else torch.cat([waiting, mel], dim=-1)
-        ready = waiting.shape[-1] - CONTEXT
+        ready = waiting.shape[-1] - CONTEXT  # the rest is lookahead
         if ready > 0:
             yield vocoder.push(waiting[..., :ready], waiting[..., ready:])
             waiting = waiting[..., ready:]

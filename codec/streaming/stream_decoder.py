@@ -53,6 +53,7 @@ class StreamingVocoder:
         window = torch.cat([mel, lookahead], dim=-1)
         if self._left_context is not None:
             window = torch.cat([self._left_context, window], dim=-1)
+        # window: left context, frames start..stop to be emitted, lookahead
         stop = window.shape[-1] - lookahead.shape[-1]
         start = stop - mel.shape[-1]
         keep = max(0, stop - CONTEXT)
@@ -170,6 +171,6 @@ class StreamDecoder:
         mel = self._codec.decode_mel(self._codes.to(device))
         first, last = self._emitted * factor, stop * factor
         waveform = self._vocoder.push(mel[..., first:last], mel[..., last:])
-        left = max(0, stop - self._before)
+        left = max(0, stop - self._before)  # older codes are beyond the decoder's context
         self._codes, self._emitted = self._codes[:, left:], stop - left
         return waveform.cpu().numpy()
