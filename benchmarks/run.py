@@ -28,7 +28,7 @@ examples:
   python -m benchmarks.run --suite small --check     # what CI runs: status 1 where a ratio fell
   python -m benchmarks.run --only codec lm.generation
   python -m benchmarks.run --suite small --update    # new committed results of this processor
-  python -m benchmarks.table                         # docs/reports/benchmarks.md from what is committed
+  python -m benchmarks.table                 # docs/reports/benchmarks.md from what is committed
 """
 OUT = "runs/benchmarks"
 

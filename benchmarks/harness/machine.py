@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from codec.bench.codecs import machine
-from recipes.runner.stages import git_commit
+from codec.provenance import git_commit
 
 from .reference_work import ROOT
 

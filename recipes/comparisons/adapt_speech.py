@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from codec.audio import write_audio
 from codec.audio.store import AudioStore
+from codec.json_lines import write_json_lines
 from eval.baselines.token_streams import fit_length, unflatten_codes
 from eval.metrics.asr_pocketsphinx import DIGITS, PocketSphinxRecognizer
 from eval.metrics.registry import make_metrics
@@ -20,8 +21,7 @@ from eval.metrics.wer import WerMetric
 from eval.protocols import Metric, Tokenizer
 from eval.scoring.score import Pair, score_pairs
 from eval.sound import Sound, resampled
-from recipes.generate import spread
-from recipes.runner.files import write_json_lines
+from recipes.corpora.preparation import spread
 from slm import GenerationSettings
 from slm.data.documents import prefix_tokens
 from slm.generation.duration_prior import length_bounds

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from codec.files import write_json
 from eval.tokens.likelihood import bits_per_second
-from recipes.runner.files import write_json
 from slm import (
     DocumentSettings,
     PackedDataset,
