@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from codec.command_line import run_command_line
+from codec.command_line import Command, run_command_line
 
 from . import bench, convert, info, verify
 
-COMMANDS = (convert, verify, info, bench)
+COMMANDS: tuple[Command, ...] = (convert, verify, info, bench)
 EXAMPLES = """examples:
   hh-codec reconstruct speech.wav decoded.wav
   hh-codec encode recordings/ codes/ --workers 4 --resume
