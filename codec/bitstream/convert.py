@@ -166,13 +166,8 @@ def write_pieces(path: Path, pieces: Iterable[NDArray[np.float32]], sample_rate:
             raise OSError(f"{path}: cannot be written ({error.error_string})") from error
 
 
-def encode_batch(codec: HHCodec, pairs: Sequence[Pair]) -> list[Converted]:
-    """Encode recordings that are no longer than a window, in one batch.
-
-    Raises:
-        ValueError: One of them is longer, or cannot be read.
-        OSError: The disk refused.
-    """
+def _encode_batch(codec: HHCodec, pairs: Sequence[Pair]) -> list[Converted]:
+    """Encode recordings that are no longer than a window, in one batch."""
     codes, results = _encoded(codec, pairs)
     rows = codes.cpu().numpy().astype(np.uint16)
     for pair, row, result in zip(pairs, rows, results, strict=True):
@@ -181,13 +176,8 @@ def encode_batch(codec: HHCodec, pairs: Sequence[Pair]) -> list[Converted]:
     return results
 
 
-def decode_batch(codec: HHCodec, pairs: Sequence[Pair]) -> list[Converted]:
-    """Decode streams that are no longer than a window, in one batch.
-
-    Raises:
-        ValueError: One of them is longer, damaged or of another codec.
-        OSError: The disk refused.
-    """
+def _decode_batch(codec: HHCodec, pairs: Sequence[Pair]) -> list[Converted]:
+    """Decode streams that are no longer than a window, in one batch."""
     streams = [CodedRecording.load(pair.source) for pair in pairs]
     for stream in streams:
         check_stream(codec, stream.header)
@@ -199,13 +189,8 @@ def decode_batch(codec: HHCodec, pairs: Sequence[Pair]) -> list[Converted]:
     return results
 
 
-def reconstruct_batch(codec: HHCodec, pairs: Sequence[Pair]) -> list[Converted]:
-    """Encode and decode recordings that are no longer than a window, in one batch.
-
-    Raises:
-        ValueError: One of them is longer, or cannot be read.
-        OSError: The disk refused.
-    """
+def _reconstruct_batch(codec: HHCodec, pairs: Sequence[Pair]) -> list[Converted]:
+    """Encode and decode recordings that are no longer than a window, in one batch."""
     codes, results = _encoded(codec, pairs)
     _write_decoded(codec, pairs, codes, results)
     return results
@@ -286,8 +271,8 @@ class Conversion:
 
 _AUDIO, _CODES = tuple(FORMATS), (SUFFIX,)
 CONVERSIONS = {
-    "encode": Conversion(RECORDINGS, _CODES, SUFFIX, encode_recording, encode_batch),
-    "decode": Conversion(_CODES, _AUDIO, ".wav", decode_recording, decode_batch),
+    "encode": Conversion(RECORDINGS, _CODES, SUFFIX, encode_recording, _encode_batch),
+    "decode": Conversion(_CODES, _AUDIO, ".wav", decode_recording, _decode_batch),
     "salvage": Conversion(_CODES, _AUDIO, ".wav", partial(decode_recording, salvaging=True), None),
-    "reconstruct": Conversion(RECORDINGS, _AUDIO, None, reconstruct_recording, reconstruct_batch),
+    "reconstruct": Conversion(RECORDINGS, _AUDIO, None, reconstruct_recording, _reconstruct_batch),
 }

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -27,6 +26,8 @@ from .vocoder import Vocoder
 from .weight_norm import remove_weight_norm, weight_normed
 
 FILES = CONFIG, WEIGHTS = "config.yaml", "model.safetensors"
+# The second stage's names for a transform that it shares with the first.
+SHARED_COPY = "quantizer.stages.1.code_transform."
 
 
 @contextmanager
@@ -105,9 +106,8 @@ class HHCodec(nn.Module):
     def fingerprint(self) -> str:
         """16 hex digits of config and weights: decoded audio belongs to exactly one codec.
 
-        The weights are those with weight norm, as they are stored; removing it keeps codes and
-        fingerprint. Config fields newer than the first release count where they differ from their
-        default (`codec/model/fingerprint.py`).
+        The weights are those with weight norm, as they are stored. Config fields newer than the
+        first release count where they differ from their default (`codec/model/fingerprint.py`).
         """
         return self._fingerprints().whole
 
@@ -122,10 +122,10 @@ class HHCodec(nn.Module):
 
     @property
     def code_fingerprints(self) -> tuple[str, ...]:
-        """Every name under which codes of this codec may have been stored, today's first.
+        """Every name under which codes of this codec may have been stored.
 
-        They are `code_fingerprint`; `fingerprint`, which stores and language models held before
-        there was the other; and the names of the codecs that were given to `keep_codes_of`.
+        They are `code_fingerprint`; `fingerprint`, which the oldest stores and language models
+        hold; and the names of the codecs that were given to `keep_codes_of`.
         """
         now = self._fingerprints()
         return tuple(dict.fromkeys((now.codes, now.whole, *self._aliases.get(now.codes, ()))))
@@ -245,8 +245,10 @@ class HHCodec(nn.Module):
         with _inference(self):
             for rows in self._groups(code_lengths, waveform.device):
                 frames = int(code_lengths[rows[0]])
-                clips = [self._prepared(waveform[row, : lengths[row]], frames) for row in rows]
-                latents = self.encoder(torch.stack(clips))  # (rows, D, frames)
+                clips = waveform.new_zeros(len(rows), frames * self.hop_length)
+                for clip, row in zip(clips, rows, strict=True):
+                    clip[: lengths[row]] = self.scaled(waveform[row : row + 1, : lengths[row]])[0]
+                latents = self.encoder(clips)  # (rows, D, frames)
                 codes[rows, :frames] = self.quantizer.encode(latents)
         return codes, code_lengths
 
@@ -294,11 +296,6 @@ class HHCodec(nn.Module):
         rms = waveform.square().mean(dim=-1, keepdim=True).sqrt()
         gain = 10.0 ** (self.config.loudness_dbfs / 20.0) / rms  # (B, 1)
         return torch.where(rms > 1e-6, waveform * gain, waveform)
-
-    def _prepared(self, clip: Tensor, frames: int) -> Tensor:
-        """(T,) to (frames * hop_length,): scaled, zero-padded to whole codes."""
-        clip = self.scaled(clip[None])[0]
-        return F.pad(clip, (0, frames * self.hop_length - len(clip)))
 
     def _groups(self, code_lengths: Tensor, device: torch.device) -> list[list[int]]:
         """Row numbers that are computed together."""
@@ -356,7 +353,7 @@ class HHCodec(nn.Module):
         folder = Path(folder)
         tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
         if self.config.quantizer.shared_transform:
-            tensors = {k: v for k, v in tensors.items() if not _is_shared_copy(k)}
+            tensors = {k: v for k, v in tensors.items() if not k.startswith(SHARED_COPY)}
         code_fingerprint = self.code_fingerprint
         aliases = self._aliases.get(code_fingerprint)
         header = {CODES: code_fingerprint, SAME_CODES: " ".join(aliases)} if aliases else None
@@ -393,18 +390,13 @@ class HHCodec(nn.Module):
             ) from error
         if SAME_CODES in header:
             codec._aliases = {header[CODES]: tuple(header[SAME_CODES].split())}
-        missing = [name for name in missing if not _is_shared_copy(name)]
+        missing = [name for name in missing if not name.startswith(SHARED_COPY)]
         if missing or unexpected:
             raise CodecConfigError(
                 f"{folder}: weights do not fit the config, missing {missing[:3]}, "
                 f"unexpected {unexpected[:3]}"
             )
         return codec.remove_weight_norm() if fold else codec.eval()
-
-
-def _is_shared_copy(name: str) -> bool:
-    """Tell the second stage's name for the first stage's transform from other weights."""
-    return name.startswith("quantizer.stages.1.code_transform.")
 
 
 def _lengths(lengths: Tensor | None, rows: int, default: int, name: str) -> Tensor:
