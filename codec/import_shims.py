@@ -1,12 +1,14 @@
-"""Import what is used of `vocos`, `bigvgan` and `vector_quantize_pytorch` without what is not.
+"""Import what is used of `vocos`, `bigvgan` and packages that ask for einx, and nothing else.
+
+The codec itself needs none of this: it is for the discriminators of training, for BigVGAN as the
+vocoder, and for the language model.
 
 `vocos` imports `torchaudio`, whose wheels do not load beside a CPU-only torch, and `encodec`,
-whose release is licensed CC BY-NC. What is used of `vocos` (backbone, Fourier head,
-discriminators) needs of both only a spectrogram and two mel-scale formulas. `bigvgan` imports
-librosa and matplotlib for its mels and plots, and its generator needs two one-line functions of
-those modules. So the imports are given stand-ins, and none of the four has to be installed.
-`vector_quantize_pytorch` imports einx, which takes longer to load than torch (with torch's
-compiler and sympy), for functions that nothing here calls.
+whose release is licensed CC BY-NC. Its discriminators need of both only a spectrogram and two
+mel-scale formulas. `bigvgan` imports librosa and matplotlib for its mels and plots, and its
+generator needs two one-line functions of those modules. So the imports are given stand-ins, and
+none of the four has to be installed. `x_transformers` imports einx, which takes longer to load than
+torch (with torch's compiler and sympy), for functions that nothing here calls.
 """
 
 from __future__ import annotations
@@ -115,14 +117,16 @@ def import_vocos(submodule: str) -> Any:
     """Import `vocos.<submodule>`, whether or not torchaudio loads here.
 
     Raises:
-        ImportError: `vocos` is not installed; the message says how to get it.
+        ImportError: `vocos` is not installed; the message names the command that does it.
     """
     name = f"vocos.{submodule}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.find_spec("vocos")
     if spec is None or spec.submodule_search_locations is None:
-        raise ImportError("the vocoder needs the package vocos: pip install --no-deps vocos==0.1.0")
+        raise ImportError(
+            "the discriminators need the package vocos: pip install --no-deps vocos==0.1.0"
+        )
     with _replaced(_for_vocos(list(spec.submodule_search_locations))):
         return import_module(name)
 
@@ -148,7 +152,7 @@ def import_bigvgan() -> Any:
     The copy is private: nothing of it stays in `sys.modules`, where others find the whole package.
 
     Raises:
-        ImportError: `bigvgan` is not installed; the message says how to get it.
+        ImportError: `bigvgan` is not installed; the message names the command that does it.
     """
     spec = importlib.util.find_spec("bigvgan")
     if spec is None or spec.submodule_search_locations is None:

@@ -41,12 +41,12 @@ def _slaney_inverse(mels: Tensor) -> Tensor:
 
 
 def mel_filterbank(sample_rate: int, n_fft: int, n_mels: int, filters: str = "htk") -> Tensor:
-    """Triangular filters, equally spaced on a mel scale from 0 Hz to half the sample rate.
+    """Compute triangular filters, equally spaced on a mel scale from 0 Hz to half the sample rate.
 
     Args:
         sample_rate: Hz.
-        n_fft: transform length, samples.
-        n_mels: number of filters.
+        n_fft: Transform length, samples.
+        n_mels: Number of filters.
         filters: "htk" (HTK scale, peak 1) or "slaney" (Slaney's scale, area 1 over Hz).
 
     Returns:
@@ -66,7 +66,7 @@ class LogMel(nn.Module):
     """Natural logarithm of the mel magnitude spectrogram, computed in fp32 whatever the autocast.
 
     Equal to the feature extractor of the `vocos` package at `floor=1e-7` for both paddings, and
-    to that of BigVGAN in the convention `codec.model.presets.BIGVGAN_MEL`.
+    to that of BigVGAN in the convention `codec.model.config.BIGVGAN_MEL`.
     """
 
     window: Tensor
@@ -93,6 +93,7 @@ class LogMel(nn.Module):
         with torch.autocast(waveform.device.type, enabled=False):
             waveform = waveform.float()
             if config.padding == "same":
+                # so that T / hop frames lie centred between samples
                 margin = (config.n_fft - config.hop_length) // 2
                 waveform = F.pad(waveform[:, None], (margin, margin), mode="reflect")[:, 0]
             spectrum = torch.stft(

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from codec.files import whole_file
-from codec.model.hh_codec import BUNDLED
+from codec.model.pretrained import BUNDLED
 
 from .module import CodecTraining
 

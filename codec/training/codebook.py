@@ -41,7 +41,7 @@ def initialize_codebook(
     points = torch.cat([part.transpose(1, 2).flatten(0, 1) for part in latents])
     codec.quantizer.initialize(points, seed)
     broadcast_from_first(codec.quantizer.state_dict().values())
-    codec.quantizer.forget()
+    codec.weights_changed()
 
 
 class CodebookUsage(nn.Module):

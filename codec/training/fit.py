@@ -38,7 +38,7 @@ class AveragedGradients(DDPStrategy):
         module = self.lightning_module
         assert isinstance(module, CodecTraining)
         broadcast_from_first(module.state_dict().values())
-        module.codec.quantizer.forget()
+        module.codec.weights_changed()
 
 
 def fit_codec_phase(

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from codec.distributed import mean_of_unequal
 from codec.model.config import MelConfig
-from codec.model.excitation import HIGHEST_HZ, LOWEST_HZ
+from codec.model.harmonic_vocoder import HIGHEST_HZ, LOWEST_HZ
 from codec.model.mel import LogMel
 
 

@@ -200,7 +200,7 @@ class CodecTraining(LightningModule):
         if quantizer.quantizes or not due:
             return
         if self.phase.codebook_start == "random":
-            quantizer.start()
+            quantizer.enable()
         else:
             initialize_codebook(self.codec, self._data.batches, self.seed, self.device)
         if self.average is not None:
