@@ -14,7 +14,7 @@ import numpy as np
 
 from codec.audio import read_audio
 from codec.audio.store import AudioStore
-from eval.reporting.line_chart import Curve, Series, codebook_rank_curve
+from eval.reporting.line_chart import LineChart, Series, codebook_rank_chart
 from eval.reporting.report import Clip, Report, Table, write_report
 from eval.reporting.sections import item_notes, summary_failures, summary_table
 from recipes.runner.config import Config
@@ -68,9 +68,9 @@ def write_results(
             figure_table("Codebook", figures["codebook"], "codes of the coded stage, by split"),
             figure_table("Generation", figures["generation"], f"texts of {config.generate.split}"),
         ],
-        curves=[
+        charts=[
             *codec_curves(config),
-            codebook_rank_curve(counts),
+            codebook_rank_chart(counts),
             *slm_curves(config, figures),
         ],
         clips=clips(config, scored),
@@ -99,7 +99,7 @@ def figure_table(title: str, figures: dict[str, dict[str, Any]], note: str) -> T
     return Table(title, ["figure", *figures], rows, note)
 
 
-def codec_curves(config: Config) -> list[Curve]:
+def codec_curves(config: Config) -> list[LineChart]:
     """Losses and use of the codebook over every training phase."""
     names = ("mel", "waveform_mel", "vq", "perplexity", "discriminator")
     curves = []
@@ -113,11 +113,11 @@ def codec_curves(config: Config) -> list[Curve]:
             ]
             drawn = [s for s in series if len(s.x) and np.any(np.asarray(s.y) != 0)]
             if drawn:
-                curves.append(Curve(f"{phase}: {name}", "step", name, drawn))
+                curves.append(LineChart(f"{phase}: {name}", "step", name, drawn))
     return curves
 
 
-def slm_curves(config: Config, figures: dict[str, Any]) -> list[Curve]:
+def slm_curves(config: Config, figures: dict[str, Any]) -> list[LineChart]:
     """Loss of the language model beside the entropy of the codes."""
     rows = json_lines(stage_folder(config, "train_slm") / "metrics.jsonl")
     series = [line("train", rows, "loss"), line("valid", rows, "valid_nats_per_code")]
@@ -127,7 +127,7 @@ def slm_curves(config: Config, figures: dict[str, Any]) -> list[Curve]:
         "bigram of train on valid": valid["bigram_nats_per_code"],
     }
     title = "language model: nats a token"
-    return [Curve(title, "step", "nats", [s for s in series if len(s.x)], levels=levels)]
+    return [LineChart(title, "step", "nats", [s for s in series if len(s.x)], levels=levels)]
 
 
 def line(label: str, rows: list[dict[str, Any]], name: str) -> Series:

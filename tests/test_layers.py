@@ -19,6 +19,7 @@ GROUND = {
     "codec.import_shims",
     "codec.json_lines",
     "codec.lazy_names",
+    "codec.processes",
     "codec.provenance",
     "codec.workers",
 }
@@ -84,7 +85,6 @@ WAITING = {
     ("slm/data/packed_dataset.py", "slm.model.config"),
     ("slm/data/packing.py", "slm.model.config"),
     ("slm/data/provenance.py", "slm.model.config"),
-    ("eval/scoring/compare.py", "eval.reporting.line_chart"),
     ("recipes/comparisons/ablate.py", "recipes.generate"),
     ("recipes/comparisons/ablate_table.py", "recipes.evaluate_report"),
     ("recipes/comparisons/adapt.py", "recipes.evaluate_report"),

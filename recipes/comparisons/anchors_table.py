@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from eval.files import read_json_lines
-from eval.reporting.line_chart import number_text
 from eval.scoring.compare import Comparison, FigureDifference, compare_folders
-from eval.scoring.summary import read_summary
+from eval.scoring.summary import number_text, read_summary
 from recipes.evaluate_report import processor
 from recipes.runner.files import write_json, write_text
 from recipes.runner.stages import git_commit
@@ -141,7 +140,7 @@ def _difference_lines(part: str, ours: str, found: dict[str, Comparison]) -> lis
             if figure.difference is None:
                 cells.append("-")
                 continue
-            mark = {"A better": " ▲", "B better": " ▼"}.get(figure.verdict, "")
+            mark = {"A better": " ▲", "B better": " ▼"}.get(figure.outcome, "")
             text = _signed(figure.difference, figure.unit)
             if figure.low is not None:
                 low, high = (_plain(end, figure.unit) for end in (figure.low, figure.high))

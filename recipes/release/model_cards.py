@@ -25,7 +25,7 @@ import torch
 
 from codec import HHCodec
 from codec.audio import read_audio
-from eval.reporting.line_chart import number_text
+from eval.scoring.summary import number_text
 from recipes.evaluate_report import json_lines
 from recipes.runner.files import write_text
 from slm import Synthesizer
