@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -36,7 +36,7 @@ _SPOTS = (
     *((6, 0, "left", "center"), (-6, 0, "right", "center"), (0, 6, "center", "bottom")),
     *((0, -6, "center", "top"), (5, 5, "left", "bottom"), (5, -5, "left", "top")),
 )
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
     **dict.fromkeys([f"axes.spines.{side}" for side in ("left", "right", "top", "bottom")], False),
     **{"axes.grid": True, "axes.axisbelow": True, "grid.color": INK, "grid.alpha": 0.25},
@@ -251,8 +251,8 @@ def _draw_series(axes: Axes, series: Series, color: str, *, show_last: bool) -> 
     )
     known = np.isfinite(series.low) & np.isfinite(series.high)
     if known.any():
-        ends = (np.asarray(values)[known] for values in (series.x, series.low, series.high))
-        axes.vlines(*ends, color=color, linewidth=1.2, alpha=0.55)
+        x, low, high = (np.asarray(each)[known] for each in (series.x, series.low, series.high))
+        axes.vlines(x, low, high, color=color, linewidth=1.2, alpha=0.55)
 
 
 def _set_axes(axes: Axes, chart: LineChart) -> None:
@@ -300,7 +300,9 @@ def _label_dots(axes: Axes, drawn: Sequence[Series]) -> None:
     if not any(text for _, _, text in points):
         return
     # The layout must be final, since texts are compared in pixels.
-    axes.get_figure(root=True).draw_without_rendering()
+    whole = axes.get_figure(root=True)
+    assert whole is not None
+    whole.draw_without_rendering()
     frame = axes.get_window_extent()
     dots = axes.transData.transform([point[:2] for point in points])
     taken = [Bbox(((x - 4, y - 4), (x + 4, y + 4))) for x, y in dots]
@@ -312,7 +314,7 @@ def _label_dots(axes: Axes, drawn: Sequence[Series]) -> None:
             for *offset, across, up in (*_SPOTS, _SPOTS[0]):
                 note.set(position=offset, horizontalalignment=across, verticalalignment=up)
                 spot = note.get_window_extent()
-                is_inside = (frame.min <= spot.min).all() and (spot.max <= frame.max).all()
+                is_inside = frame.contains(*spot.min) and frame.contains(*spot.max)
                 if is_inside and not spot.count_overlaps(taken):
                     break
             taken.append(spot)
