@@ -49,27 +49,19 @@ _STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """One line of a chart.
+    """One line of a chart."""
 
-    Args:
-        name: Shown in the legend; "" keeps it out.
-        x: (N,) positions.
-        y: (N,) values; points that are not finite are left out and counted.
-        style: A line, a dot for each point, both, or a thin dashed line.
-        labels: Short texts beside the dots, "" for none; () where there are none at all.
-        low: (N,) lower ends of intervals, drawn through the dots; () without them.
-        high: (N,) upper ends.
-        color: Index of the colour; None for the next one.
-    """
-
-    name: str
-    x: Sequence[float] | np.ndarray
+    name: str  # shown in the legend; "" keeps it out
+    x: Sequence[float] | np.ndarray  # (N,) positions
+    # (N,) values; points that are not finite are left out and counted.
     y: Sequence[float] | np.ndarray
-    style: Style = "line"
+    style: Style = "line"  # a line, a dot for each point, both, or a thin dashed line
+    # Short texts beside the dots, "" for none; () where there are none at all.
     labels: Sequence[str] | np.ndarray = ()
+    # (N,) lower ends of intervals, drawn through the dots; () without them.
     low: Sequence[float] | np.ndarray = ()
-    high: Sequence[float] | np.ndarray = ()
-    color: int | None = None
+    high: Sequence[float] | np.ndarray = ()  # (N,) upper ends
+    color: int | None = None  # index of the colour; None for the next one
 
     def __post_init__(self) -> None:
         """Check that every value has its position."""
@@ -99,33 +91,23 @@ class Series:
 
 @dataclass(frozen=True)
 class LineChart:
-    """A chart of lines and dots.
-
-    Args:
-        title: Heading.
-        x_label: Name and unit of the positions.
-        y_label: Name and unit of the values.
-        series: Lines; a chart whose series hold no point is left out of a report.
-        levels: Named horizontal lines, such as {"unigram entropy": 7.1}.
-        bands: Named ranges (low, high) of values, shaded from side to side.
-        diagonal: Whether to draw the line on which both axes agree, over axes of the same range.
-        x_scale: "auto" takes a log axis where positive values span a factor above 20.
-        y_scale: Likewise.
-        note: A sentence below.
-        show_last: Whether the legend gives the last value of each line.
-    """
+    """A chart of lines and dots."""
 
     title: str
-    x_label: str
-    y_label: str
-    series: Sequence[Series]
+    x_label: str  # name and unit of the positions
+    y_label: str  # name and unit of the values
+    series: Sequence[Series]  # lines; a chart whose series hold no point is left out of a report
+    # Named horizontal lines, such as {"unigram entropy": 7.1}.
     levels: dict[str, float] = field(default_factory=dict)
+    # Named ranges (low, high) of values, shaded from side to side.
     bands: dict[str, tuple[float, float]] = field(default_factory=dict)
+    # Whether to draw the line on which both axes agree, over axes of the same range.
     diagonal: bool = False
+    # "auto" takes a log axis where positive values span a factor above 20.
     x_scale: Scale = "linear"
     y_scale: Scale = "auto"
-    note: str = ""
-    show_last: bool = True
+    note: str = ""  # a sentence below
+    show_last: bool = True  # whether the legend gives the last value of each line
 
 
 def line_chart(chart: LineChart) -> str:

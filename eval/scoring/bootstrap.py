@@ -15,36 +15,22 @@ _BLOCK = 4_000_000
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with its bootstrap interval.
+    """A figure with its bootstrap interval."""
 
-    Args:
-        value: The figure on the data as they are.
-        low: Lower end; None when one observation leaves nothing to resample.
-        high: Upper end; None likewise.
-        count: Observations.
-    """
-
-    value: float
-    low: float | None
-    high: float | None
+    value: float  # the figure on the data as they are
+    low: float | None  # lower end; None when one observation leaves nothing to resample
+    high: float | None  # upper end; None likewise
     count: int
 
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Difference of two systems on the same items, `ours - theirs`.
-
-    Args:
-        interval: Mean difference with its interval.
-        larger: Items on which ours is larger.
-        smaller: Items on which ours is smaller.
-        equal: Items on which both are equal.
-    """
+    """Difference of two systems on the same items, `ours - theirs`."""
 
     interval: Interval
-    larger: int
-    smaller: int
-    equal: int
+    larger: int  # items on which ours is larger
+    smaller: int  # items on which ours is smaller
+    equal: int  # items on which both are equal
 
 
 def bootstrap_mean(
