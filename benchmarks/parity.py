@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,7 @@ MODEL = "model "
 ROOT = Path(__file__).resolve().parent.parent
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 PACKAGES = ("torch", "numpy", "scipy", "lightning", "soundfile", "soxr", "x-transformers")
+HEX_FLOAT = re.compile(r"-?0x[01]\.[0-9a-f]+p[+-]\d+")
 # What changes no digest by itself, so that a check need not warn of it.
 OF_NO_ACCOUNT = ("commit", "recorded")
 
@@ -80,13 +82,19 @@ def compare(expected: Results, got: Results) -> tuple[str, ...]:
         expected: Recorded values by name.
         got: Values computed now.
     """
-    sentences = [
-        f"{name}: expected {value}, got {got.get(name, 'nothing')}"
-        for name, value in expected.items()
-        if got.get(name) != value
-    ]
-    new = [f"{name}: expected nothing, got {got[name]}" for name in got if name not in expected]
-    return (*sentences, *new)
+    names = dict.fromkeys([*expected, *got])
+    return tuple(
+        f"{name}: expected {_shown(expected.get(name))}, got {_shown(got.get(name))}"
+        for name in names
+        if expected.get(name) != got.get(name)
+    )
+
+
+def _shown(value: str | None) -> str:
+    """A value in a sentence; a hexadecimal float with its decimal digits, too."""
+    if value is None:
+        return "nothing"
+    return f"{value} ({float.fromhex(value):.9g})" if HEX_FLOAT.fullmatch(value) else value
 
 
 def selected(results: Results, prefix: str, wanted: bool = True) -> dict[str, str]:
@@ -118,7 +126,7 @@ def report(name: str, expected: Results, make: Callable[[], Results]) -> PartRep
         differences = compare(expected, make())
     except Exception as error:  # of whatever kind: the other parts are still to be compared
         traceback.print_exc()
-        what = f"{type(error).__name__}: {error}"
+        what = f"{type(error).__name__}: {' '.join(str(error).split())}"
         differences = (f"all of it: expected {len(expected)} values, got {what}",)
     return PartReport(name, len(expected), differences, time.perf_counter() - begun)
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -45,8 +46,8 @@ CLOCK |= {"seconds_per_step", "tokens_per_second", "mfu"}
 # Files of a run that its settings alone decide.
 LEFT = ("prepare/*/*", "encode_corpus/*/*", "train_text/*.model", "train_text/*.alignment.jsonl")
 LEFT += ("train_*/model/*", "*/metrics.json", "**/metrics.jsonl", "**/last.ckpt")
-STEPS = "optimizer steps"
 OF_CHECKPOINT = ("global_step", "state_dict", "optimizer_states", "average")
+STEPS = "optimizer steps"  # name of the result that counts them
 
 
 class CutOffError(Exception):
@@ -152,8 +153,9 @@ def left(folder: Path) -> dict[str, str]:
             for line in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
                 place = f"{name} step {line.pop('step')} {line.pop('split', '')}".strip()
                 found |= figures(place, line)
-        elif path.name == "metrics.json":
-            found |= figures(name, json.loads(path.read_text(encoding="utf-8")))
+        elif path.suffix == ".yaml" or path.name == "metrics.json":
+            read = yaml.safe_load if path.suffix == ".yaml" else json.loads
+            found |= figures(name, read(path.read_text(encoding="utf-8")))
         elif path.suffix == ".ckpt":
             # Written by Lightning, which adds its version and the state of its loops.
             state = torch.load(path, map_location="cpu", weights_only=True)
@@ -174,37 +176,31 @@ def figures(name: str, values: Any) -> dict[str, str]:
 
 
 def digest(value: Any) -> str:
-    """SHA-256 of an array, tensor, bytes or a nest of them, type and shape included.
+    """SHA-256 of an array's or tensor's bytes, with its type and shape, or of a nest of values.
 
     The order of a mapping's keys is of no account; that of a list is.
     """
+    if isinstance(value, torch.Tensor):
+        raw = value.detach().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+        kind = str(value.dtype).removeprefix("torch.")
+        return f"{hashlib.sha256(raw).hexdigest()} {kind} {tuple(value.shape)}"
+    if isinstance(value, np.ndarray):
+        return f"{hashlib.sha256(value.tobytes()).hexdigest()} {value.dtype} {value.shape}"
     summed = hashlib.sha256()
-    for part in _parts_of(value):
+    for part in [value] if isinstance(value, bytes) else _parts_of(value):
         summed.update(part)
-    about = ""
-    if isinstance(value, np.ndarray | torch.Tensor):
-        about = f" {str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
-    return summed.hexdigest() + about
+    return summed.hexdigest()
 
 
 def _parts_of(value: Any) -> Iterator[bytes]:
-    """The bytes that a digest is made of."""
-    if isinstance(value, torch.Tensor):
-        yield f"tensor {value.dtype} {tuple(value.shape)}".encode()
-        yield value.detach().contiguous().flatten().view(torch.uint8).numpy().tobytes()
-    elif isinstance(value, np.ndarray):
-        yield f"array {value.dtype} {value.shape}".encode()
-        yield np.ascontiguousarray(value).tobytes()
-    elif isinstance(value, dict):
+    """What tells a nest of values from any other."""
+    if isinstance(value, dict):
         for key in sorted(value, key=str):
-            yield f"key {key!r}".encode()
-            yield from _parts_of(value[key])
+            yield f"key {key!r} {digest(value[key])}".encode()
     elif isinstance(value, list | tuple):
-        yield f"list {len(value)}".encode()
-        for each in value:
-            yield from _parts_of(each)
+        yield from (f"item {digest(each)}".encode() for each in value)
     else:
-        yield value if isinstance(value, bytes) else f"{type(value).__name__} {value!r}".encode()
+        yield f"{type(value).__name__} {value!r}".encode()
 
 
 def _engines() -> dict[str, dict[str, Any]]:

@@ -1,6 +1,7 @@
 """The stages that wire codec, slm and eval: run from the checkout's root, never installed."""
 
-from pathlib import Path
+import sys
 
-# Commands that moved into a room still run under their former names: `python -m recipes.plan`.
-__path__.append(str(Path(__file__).with_name("former")))
+from .former import FormerNames
+
+sys.meta_path.append(FormerNames())

@@ -1,4 +1,4 @@
-"""The shipped models at work: speaks, reconstructs, continues, measures, and writes a report.
+"""Demo of the shipped models: speaks, reconstructs, continues, measures, and writes a report.
 
     python -m recipes.demo --text "Good morning. How are you?" --recording my.wav
 
@@ -10,20 +10,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 from codec.audio import write_audio
+from codec.command_line import DONE, exit_status
+from codec.files import write_json
+from codec.provenance import provenance
 from recipes.release.demo_recordings import find_recordings
 from recipes.release.demo_report import Demo, measure, write_demo_report
-from recipes.runner.files import write_json
-from recipes.runner.stages import git_commit
+from recipes.runner.cli import plain_parser
 from slm import Synthesizer, sentences
-
-from .evaluate_report import processor
 
 CODEC, LM = "hh-mini-24k", "hh-mini-slm"
 TEXT = (
@@ -34,10 +32,10 @@ PROMPT_SECONDS, CONTINUED_SECONDS = 3.0, 3.0
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The whole demo; returns what is printed.
+    """Run the whole demo; returns its figures.
 
     Raises:
-        ValueError: A model or a recording is not there or cannot be used, or a text without words.
+        ValueError: A model or a recording is not there or cannot be used, or a text has no words.
     """
     demo, folder = Demo(), Path(arguments.out)
     with demo.timed("load the models"):
@@ -51,17 +49,14 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     save(demo, folder, rate)
     with demo.timed("measure"):
         scores = measure(demo, folder / "scores", rate)
-    provenance = {
-        "command": f"python -m recipes.demo {' '.join(sys.argv[1:])}".strip(),
+    origins = {
         "codec": f"{arguments.codec} {synthesizer.codec.fingerprint}",
         "language model": f"{arguments.lm}, {synthesizer.lm.num_parameters:,} parameters",
-        "voice": voice or "whichever the model samples",
+        "voice": voice or "drawn by the model",
         "recordings": origin,
-        "commit": git_commit() or "not a git checkout",
-        "date": date.today().isoformat(),
-        "hardware": processor(),
     }
-    report = write_demo_report(demo, scores, folder, rate, provenance)
+    origins = provenance("python -m recipes.demo") | origins
+    report = write_demo_report(demo, scores, folder, rate, origins)
     figures = {
         "report": str(report),
         "recordings": origin,
@@ -74,7 +69,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def speak(demo: Demo, synthesizer: Synthesizer, text: str, voice: str | None, seed: int) -> None:
-    """Every sentence of a text, in one batch."""
+    """Speak every sentence of a text, in one batch."""
     demo.texts = sentences(text)
     count = len(demo.texts)
     with demo.timed("speak"):
@@ -85,7 +80,7 @@ def speak(demo: Demo, synthesizer: Synthesizer, text: str, voice: str | None, se
 
 
 def reconstruct(demo: Demo, synthesizer: Synthesizer) -> None:
-    """Every recording through the codec and back."""
+    """Encode and decode every recording."""
     with demo.timed("reconstruct"):
         for recording in demo.recordings:
             waveform = synthesizer.decode(synthesizer.encode(recording.waveform))
@@ -95,7 +90,7 @@ def reconstruct(demo: Demo, synthesizer: Synthesizer) -> None:
 
 
 def continue_first(demo: Demo, synthesizer: Synthesizer, seed: int) -> None:
-    """The beginning of the first recording, at most half of it, and what the model makes follow."""
+    """Continue the beginning of the first recording, at most half of it."""
     whole, rate = demo.recordings[0].waveform, synthesizer.codec.sample_rate
     demo.prompt = whole[: min(round(PROMPT_SECONDS * rate), max(1, len(whole) // 2))]
     with demo.timed("continue"):
@@ -104,7 +99,7 @@ def continue_first(demo: Demo, synthesizer: Synthesizer, seed: int) -> None:
 
 
 def save(demo: Demo, folder: Path, rate: int) -> None:
-    """Everything that was made as FLAC, beside the recordings."""
+    """Write everything that was made as FLAC, beside the recordings."""
     for number, made in enumerate(demo.spoken, start=1):
         made.save(folder / f"spoken_{number}.flac")
     for recording, waveform in zip(demo.recordings, demo.reconstructed, strict=True):
@@ -115,32 +110,21 @@ def save(demo: Demo, folder: Path, rate: int) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the demo; returns the exit status, 2 for the caller's mistake."""
-    parser = argparse.ArgumentParser(
-        prog="python -m recipes.demo", description="The shipped models at work, in one report."
-    )
-    parser.add_argument("--text", default=TEXT, help="sentences to speak")
-    parser.add_argument(
-        "--recording", type=Path, nargs="+", default=[], help="to reconstruct; one is continued"
-    )
-    parser.add_argument(
-        "--corpus", type=Path, default=Path("../shared/speech"), help="where to look for one"
-    )
-    parser.add_argument("--voice", help="named voice of the language model")
-    parser.add_argument("--seed", type=int, default=0, help="the same seed speaks the same")
-    parser.add_argument("--codec", default=CODEC, help=f"folder, bundled name or hub ({CODEC})")
-    parser.add_argument("--lm", default=LM, help=f"likewise ({LM})")
-    parser.add_argument("--out", default="runs/demo", help="folder to write to (runs/demo)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    arguments = parser.parse_args(argv)
-    try:
-        figures = run(arguments)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ValueError) else 1
-    if arguments.json:
+    """Run the demo; returns the exit status."""
+    arguments = _parser().parse_args(argv)
+
+    def work() -> int:
+        print_figures(run(arguments), as_json=arguments.json)
+        return DONE
+
+    return exit_status(work, debug=arguments.debug)
+
+
+def print_figures(figures: dict[str, Any], *, as_json: bool) -> None:
+    """Print what `run` returns, as a table or as one JSON object."""
+    if as_json:
         print(json.dumps(figures, ensure_ascii=False))
-        return 0
+        return
     print(figures["recordings"])
     for name, value in figures["figures"].items():
         print(f"  {name:<44} {value:.4g}")
@@ -149,7 +133,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, reasons in figures["skipped"].items():
         print(f"  not measured: {name}: {'; '.join(reasons)}")
     print(f"Look and listen: {figures['report']}")
-    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = plain_parser("python -m recipes.demo", "The shipped models at work, in one report.")
+    parser.add_argument("--text", default=TEXT, help="sentences to speak")
+    parser.add_argument(
+        "--recording", type=Path, nargs="+", default=[], help="to reconstruct; one is continued"
+    )
+    parser.add_argument(
+        "--corpus", type=Path, default=Path("../shared/speech"), help="corpus to take one from"
+    )
+    parser.add_argument("--voice", help="named voice of the language model")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same speech")
+    parser.add_argument("--codec", default=CODEC, help="folder, bundled name or hub")
+    parser.add_argument("--lm", default=LM, help="likewise")
+    parser.add_argument("--out", default="runs/demo", help="folder to write to")
+    return parser
 
 
 if __name__ == "__main__":

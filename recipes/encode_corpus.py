@@ -2,7 +2,7 @@
 
     python -m recipes.encode_corpus recipes/configs/mini.yaml corpus=../shared/speech run=runs/real
 
-`encode_corpus.engine=ray` does the same on a cluster (docs/encoding_at_scale.md). Shards are
+`encode_corpus.engine=ray` does the same on a cluster (docs/guides/encoding_at_scale.md). Shards are
 planned before any is computed and appear whole: a run that was cut off makes those that are
 missing. Recordings that could not be read are listed in `bad_files.jsonl`, and such a run tries
 them again.
@@ -20,9 +20,11 @@ from typing import Any
 import torch
 
 from codec import HHCodec
+from codec.json_lines import write_json_lines
 from eval.tokens.codebook import usage
 from recipes.corpora.load import load_corpus
 from recipes.corpora.manifest import SPLITS
+from recipes.corpora.preparation import select_rows, too_many_unreadable
 from recipes.encoding.cluster import encode_on_ray
 from recipes.encoding.local import choose_device, encode_locally
 from recipes.encoding.plan import (
@@ -37,21 +39,18 @@ from recipes.encoding.plan import (
 )
 from recipes.runner.cli import stage_command
 from recipes.runner.config import Config, thread_count
-from recipes.runner.files import write_json_lines
 from recipes.runner.stages import say, stage_folder, write_metrics
 from slm import TokenStore
 from slm.data.shards import ShardWriter
-
-from .prepare import select_rows
 
 
 def main(config: Config) -> Path:
     """Encode every split with the trained codec.
 
     Raises:
-        ValueError: no codec or no clips, a store of another codec in the folder, or more
+        ValueError: No codec or no clips, a store of another codec in the folder, or more
             unreadable recordings than `prepare.max_unreadable` allows.
-        OSError: the cluster could not do a batch.
+        OSError: The cluster could not encode a batch.
     """
     folder = stage_folder(config, "encode_corpus")
     codec = HHCodec.from_pretrained(stage_folder(config, "train_codec") / "model")
@@ -66,6 +65,7 @@ def main(config: Config) -> Path:
         )
         for split in SPLITS
     }
+    # A shard on disk counts when it is of this very plan and none of its recordings was unreadable.
     missing = [each for each in shards if not writers[each.split].is_done(each.index, each.plan)]
     say("encode_corpus", f"{len(missing)} of {len(shards)} shards are to be made")
     figures: dict[str, Any] = {"codec_fingerprint": names[0]}
@@ -73,22 +73,26 @@ def main(config: Config) -> Path:
         figures["encoding"] = encode_shards(config, codec, shards, missing, writers)
     for split in SPLITS:
         writers[split].close(sum(shard.split == split for shard in shards))
-        figures[split] = split_figures(TokenStore(folder / split, names))
+        store = TokenStore(folder / split, names)
+        codes = (store.codes(index) for index in range(len(store)))
+        used = usage(codes, store.codebook_size, store.frame_rate).to_dict()
+        figures[split] = {"clips": len(store)} | used
     write_metrics(folder, figures)
     return folder
 
 
 def plan(config: Config, hop_length: int) -> list[Shard]:
-    """Every shard of every split; the same for the same clips and `encode_corpus.shard_codes`.
+    """Plan every shard of every split, a function of clips and `encode_corpus.shard_codes` alone.
 
     Raises:
-        ValueError: a split without clips.
+        ValueError: A split without clips.
     """
     settings = config.encode_corpus
     prepared = stage_folder(config, "prepare")
     rows = select_rows(load_corpus(config, prepared), config)[0] if settings.recordings else []
     shards: list[Shard] = []
     for split in SPLITS:
+        # Shifted copies are a kind of augmentation: held-out splits have none.
         shifts = settings.shifts if split == "train" else []
         clips: list[Clip]
         if settings.recordings:
@@ -109,10 +113,13 @@ def encode_shards(
     missing: Sequence[Shard],
     writers: Mapping[str, ShardWriter],
 ) -> dict[str, Any]:
-    """Make the missing shards; returns how fast, the start of processes and actors included.
+    """Make the missing shards.
+
+    Returns:
+        Figures of speed, in which the start of processes and actors counts.
 
     Raises:
-        ValueError: too many recordings are unreadable.
+        ValueError: Too many recordings are unreadable.
     """
     most = round(config.encode_corpus.batch_seconds * codec.frame_rate)
     batches = [batch for shard in missing for batch in plan_batches(shard, most)]
@@ -121,13 +128,16 @@ def encode_shards(
     bad: list[dict[str, Any]] = []
     samples = 0
     allowed = math.floor(config.prepare.max_unreadable * sum(len(each.clips) for each in shards))
+    # Closing the generator stops its processes, also where too many recordings are unreadable.
     try:
         with closing(computed(config, batches)) as coded:
-            for shard, found in whole_shards(missing, _noted(coded, arrivals)):
+            for shard, found in whole_shards(missing, _timed(coded, arrivals)):
                 bad += write_shard(writers[shard.split], shard, found)
                 samples += sum(num_samples for _, num_samples, _ in found)
                 if len(bad) > allowed:
-                    raise ValueError(_too_many(bad, config))
+                    advice = "mend them, see that every node reads the same paths, or raise "
+                    advice += "prepare.max_unreadable; shards that lack them are made again"
+                    raise ValueError(too_many_unreadable(bad, config, advice))
     finally:
         write_json_lines(stage_folder(config, "encode_corpus") / "bad_files.jsonl", bad)
     seconds = time.perf_counter() - start
@@ -143,7 +153,7 @@ def encode_shards(
 
 
 def computed(config: Config, batches: Sequence[Batch]) -> Generator[Coded, None, None]:
-    """The batches as the engine computes them, in its own order."""
+    """Start the engine; yields the batches in its own order."""
     settings = config.encode_corpus
     source = stage_folder(config, "train_codec") / "model"
     if settings.engine == "ray":
@@ -164,12 +174,13 @@ def computed(config: Config, batches: Sequence[Batch]) -> Generator[Coded, None,
 def whole_shards(
     missing: Sequence[Shard], results: Iterable[Coded]
 ) -> Iterator[tuple[Shard, list[tuple[Any, int, str]]]]:
-    """Shards as soon as their last batch is there, with codes, samples and reason of each clip."""
+    """Yield shards once their last batch is there, with codes, samples and reason of each clip."""
     waiting = {(shard.split, shard.index): shard for shard in missing}
     found: dict[tuple[str, int], dict[int, tuple[Any, int, str]]] = {key: {} for key in waiting}
     for coded in results:
         key = (coded.batch.split, coded.batch.shard)
-        if key not in waiting:  # a batch that came twice
+        # A cluster that lost an answer may compute a batch twice.
+        if key not in waiting:
             continue
         clips = zip(coded.codes, coded.num_samples, coded.reasons, strict=True)
         found[key].update(zip(coded.batch.positions, clips, strict=True))
@@ -182,7 +193,7 @@ def whole_shards(
 def write_shard(
     writer: ShardWriter, shard: Shard, found: Sequence[tuple[Any, int, str]]
 ) -> list[dict[str, Any]]:
-    """Write one shard; returns the recordings that it lacks, and why."""
+    """Write one shard; returns a record with the reason for each recording that it lacks."""
     codes, rows, bad = [], [], []
     for clip, (its_codes, num_samples, reason) in zip(shard.clips, found, strict=True):
         if its_codes is None:
@@ -194,27 +205,11 @@ def write_shard(
     return [{"split": shard.split, **each} for each in bad]
 
 
-def _noted(coded: Iterable[Coded], arrivals: list[float]) -> Iterator[Coded]:
-    """The batches as they are, and when each came."""
+def _timed(coded: Iterable[Coded], arrivals: list[float]) -> Iterator[Coded]:
+    """The batches as they are; the time of each goes to `arrivals`."""
     for batch in coded:
         arrivals.append(time.perf_counter())
         yield batch
-
-
-def _too_many(bad: Sequence[Mapping[str, Any]], config: Config) -> str:
-    """The message that stops a broken corpus."""
-    shown = "".join(f"\n  {entry['id']}: {entry['reason']}" for entry in bad[:5])
-    return (
-        f"more than {config.prepare.max_unreadable:.1%} of the clips of {config.corpus!r} are "
-        "unreadable; mend them, see that every node reads the same paths, or raise "
-        f"prepare.max_unreadable; shards that lack them are made again. The first:{shown}"
-    )
-
-
-def split_figures(store: TokenStore) -> dict[str, Any]:
-    """How many codes a split holds and how its codebook is used."""
-    codes = (store.codes(index) for index in range(len(store)))
-    return {"clips": len(store)} | usage(codes, store.codebook_size, store.frame_rate).to_dict()
 
 
 if __name__ == "__main__":

@@ -4,21 +4,21 @@
 
 Reconstructions are compared with their recordings on valid and test. Words are recognised in the
 recordings, reconstructions and generated speech of the texts that were spoken, those of speakers
-that training knows apart from those of others.
+of the training split apart from those of others.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from codec.audio.store import AudioStore
+from codec.files import read_json
+from codec.json_lines import read_json_lines
 from eval.metrics.asr_pocketsphinx import PocketSphinxRecognizer
 from eval.metrics.registry import RECONSTRUCTION, make_metrics
 from eval.metrics.wer import WerMetric
@@ -39,26 +39,19 @@ from recipes.runner.config import Config
 from recipes.runner.stages import stage_folder, write_metrics
 from slm import TokenStore
 
-from .evaluate_report import write_results
-
-
-@dataclass(frozen=True)
-class Scored:
-    """Clips that were scored together: where the scores lie and what they sum up to."""
-
-    folder: Path
-    summary: dict[str, Any]
+from .evaluate_report import Scored, write_results
 
 
 def main(config: Config) -> Path:
     """Score everything that was generated, then write metrics.json and report.html.
 
     Raises:
-        ValueError: nothing was generated, or a metric cannot run here.
+        ValueError: Nothing was generated, or a metric cannot run here.
     """
     folder = stage_folder(config, "evaluate")
     scored = reconstruction_scores(config, folder) | word_scores(config, folder)
     figures = {
+        # Names of groups of reconstructions and of groups of words are distinct.
         "reconstruction": {name: headline(s) for name, s in scored.items() if name in GROUPS},
         "words": {name: words(s) for name, s in scored.items() if name not in GROUPS},
         "codebook": codebook_figures(config),
@@ -70,12 +63,12 @@ def main(config: Config) -> Path:
     return folder
 
 
-# Reconstructions are reported for each of these: the splits, and the voices training knows.
+# Groups of reconstructions: the splits, and the speakers of valid that are in train, too.
 GROUPS = ("valid", "valid_known_speakers", "test")
 
 
 def reconstruction_scores(config: Config, folder: Path) -> dict[str, Scored]:
-    """Reconstructions against recordings, by group of clips."""
+    """Score reconstructions against recordings, by group of clips."""
     metrics = make_metrics(list(RECONSTRUCTION))
     known = known_speakers(config)
     scored = {}
@@ -86,7 +79,7 @@ def reconstruction_scores(config: Config, folder: Path) -> dict[str, Scored]:
             for row, path, recordings in generated(config, f"reconstructed/{split}", split)
             if group == split or row["speaker"] in known
         ]
-        # where training knows every speaker of valid, the two groups are one
+        # Where every speaker of valid is in train, the two groups are one.
         if pairs and (group == split or len(pairs) < scored[split].summary["n_expected"]):
             into = folder / "reconstruction" / group
             workers = config.evaluate.workers
@@ -95,9 +88,10 @@ def reconstruction_scores(config: Config, folder: Path) -> dict[str, Scored]:
 
 
 def word_scores(config: Config, folder: Path) -> dict[str, Scored]:
-    """Word errors of recordings, reconstructions and speech; names of others' end in `_unseen`.
+    """Score the word errors of recordings, reconstructions and generated speech.
 
-    All of a group are of the same clips, those that were both reconstructed and spoken.
+    All versions of a group are of the same clips, those that were both reconstructed and spoken.
+    Names of groups of speakers that are not in train end in `_unseen`.
     """
     known, split = known_speakers(config), config.generate.split
     spoken = {
@@ -107,6 +101,7 @@ def word_scores(config: Config, folder: Path) -> dict[str, Scored]:
     versions: dict[str, list[Pair]] = {}
     for row, path, recordings in generated(config, f"reconstructed/{split}", split):
         if row["id"] in spoken["spoken"]:
+            # The same clip recorded, reconstructed and spoken: word errors that can be compared.
             sounds = {"original": recordings[row["id"]], "reconstructed": path}
             sounds |= {kind: paths[row["id"]] for kind, paths in spoken.items()}
             group = "" if row["speaker"] in known else "_unseen"
@@ -124,12 +119,12 @@ def word_scores(config: Config, folder: Path) -> dict[str, Scored]:
 
 
 def spoken_kinds(config: Config) -> list[str]:
-    """What was spoken: the best of each text, and beside it the first where there were several."""
+    """Name the folders of generated speech: the best of each text, and the first of several."""
     return ["spoken", "spoken_first"] if config.generate.best_of > 1 else ["spoken"]
 
 
 def known_speakers(config: Config) -> set[str]:
-    """Speakers of the train split."""
+    """Collect the speakers of the train split."""
     return {row["speaker"] for row in AudioStore(stage_folder(config, "prepare") / "train").rows}
 
 
@@ -147,16 +142,15 @@ class Recordings:
 def generated(
     config: Config, name: str, split: str
 ) -> list[tuple[dict[str, Any], Path, Recordings]]:
-    """Rows of a folder of the generate stage, their files, and the split's recordings."""
+    """List the rows of a folder of the generate stage, their files, and the split's recordings."""
     folder = stage_folder(config, "generate") / name
     recordings = Recordings(stage_folder(config, "prepare") / split)
-    with (folder / "items.jsonl").open(encoding="utf-8") as lines:
-        rows = [json.loads(line) for line in lines]
+    rows = read_json_lines(folder / "items.jsonl")
     return [(row, folder / f"{row['id']}.flac", recordings) for row in rows]
 
 
 def headline(scored: Scored) -> dict[str, Any]:
-    """Mean and interval of every figure of a group of reconstructions."""
+    """Take mean and interval of every figure of a group of reconstructions."""
     figures: dict[str, Any] = {"clips": scored.summary["n_expected"]}
     for metric in scored.summary["metrics"].values():
         for name, figure in metric["figures"].items():
@@ -167,7 +161,7 @@ def headline(scored: Scored) -> dict[str, Any]:
 
 
 def words(scored: Scored) -> dict[str, Any]:
-    """Pooled word and character error rates with their intervals."""
+    """Take pooled word and character error rates with their intervals."""
     figures: dict[str, Any] = {"clips": scored.summary["n_expected"]}
     for name in ("wer", "cer"):
         figure = find_figure(scored.summary, f"wer/{name}")
@@ -178,7 +172,7 @@ def words(scored: Scored) -> dict[str, Any]:
 
 
 def code_counts(config: Config) -> dict[str, np.ndarray]:
-    """How often every code occurs in each split."""
+    """Count every code in each split."""
     encoded = stage_folder(config, "encode_corpus")
     stores = {split: TokenStore(encoded / split) for split in SPLITS}
     return {
@@ -188,30 +182,31 @@ def code_counts(config: Config) -> dict[str, np.ndarray]:
 
 
 def streams(store: TokenStore) -> Iterator[np.ndarray]:
-    """Codes (L,) int64 of each clip."""
+    """Yield the codes (L,) int64 of each clip."""
     return (store.codes(index).astype(np.int64) for index in range(len(store)))
 
 
 def codebook_figures(config: Config) -> dict[str, Any]:
-    """Use of the coded stage's codebook in each split."""
+    """Measure the use of the coded stage's codebook in each split."""
     rate = TokenStore(stage_folder(config, "encode_corpus") / "train").frame_rate
     counts = code_counts(config)
     return {split: usage_from_counts(counts[split], rate).to_dict() for split in SPLITS}
 
 
 def language_model_figures(config: Config) -> dict[str, Any]:
-    """Nats a code of the language model, beside models that know next to no context.
+    """Collect nats a code of the language model, beside those of unigram and bigram models.
 
     `unigram_entropy` is that of the split's own codes, which no unigram model can beat;
-    `unigram_nats_per_code` is what the (smoothed) code frequencies of train give there, and
-    `bigram_nats_per_code` what a Kneser-Ney bigram of train gives: only below it has the language
+    `unigram_nats_per_code` is the cross-entropy of the (smoothed) code frequencies of train there,
+    and `bigram_nats_per_code` that of a Kneser-Ney bigram of train: only below it has the language
     model learnt from more than the last code.
     """
     encoded = stage_folder(config, "encode_corpus")
     stores = {split: TokenStore(encoded / split) for split in SPLITS}
     rate = stores["train"].frame_rate
+    # Trained once, evaluated on both splits.
     bigram = NgramModel(streams(stores["train"]), stores["train"].codebook_size)
-    metrics = json.loads((stage_folder(config, "train_slm") / "metrics.json").read_text())
+    metrics = read_json(stage_folder(config, "train_slm") / "metrics.json")
     counts = code_counts(config)
     figures = {}
     for split in ("valid", "test"):
@@ -230,9 +225,10 @@ def language_model_figures(config: Config) -> dict[str, Any]:
 
 
 def generation_figures(config: Config) -> dict[str, Any]:
-    """How often speech had to be cut off, and how long it is beside the recordings.
+    """Measure how often speech had to be cut off, and its length beside the recordings'.
 
-    `runaway_rate` counts what ran away in every attempt, `first_attempt_runaway_rate` in the first.
+    `runaway_rate` counts texts that ran away in every attempt, `first_attempt_runaway_rate` those
+    that did in the first.
     """
     figures = {}
     for spoken, kind in itertools.product(spoken_kinds(config), ("known", "unseen")):

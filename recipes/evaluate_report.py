@@ -1,60 +1,54 @@
-"""The evaluation's report.html: tables, training curves, pictures and players of clips."""
+"""Report of the evaluation as HTML: tables, training curves, spectrograms and audio of clips."""
 
 from __future__ import annotations
 
-import json
-import platform
-import sys
 from collections.abc import Mapping
-from datetime import date
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from codec.audio import read_audio
 from codec.audio.store import AudioStore
+from codec.files import read_json
+from codec.json_lines import read_json_lines
+from codec.provenance import provenance
 from eval.reporting.line_chart import LineChart, Series, codebook_rank_chart
 from eval.reporting.report import Clip, Report, Table, write_report
 from eval.reporting.sections import item_notes, summary_failures, summary_table
+from recipes.corpora.preparation import spread
 from recipes.runner.config import Config
-from recipes.runner.stages import git_commit, stage_folder
-
-from .generate import spread
+from recipes.runner.stages import stage_folder
 
 
-class ScoredClips(Protocol):
-    """Clips that were scored together."""
+@dataclass(frozen=True)
+class Scored:
+    """Clips that were scored together: folder of the scores, and their summary."""
 
-    @property
-    def folder(self) -> Path:
-        """Where the scores lie."""
-        ...
-
-    @property
-    def summary(self) -> dict[str, Any]:
-        """What they sum up to."""
-        ...
+    folder: Path
+    summary: dict[str, Any]
 
 
 RECONSTRUCTED_NOTE = (
-    "Reconstruction from the codes alone, against the recording. A speaker of valid that training "
-    "knows is one with other clips in train; the speakers of test are in no other split."
+    "Reconstruction from the codes alone, against the recording. A known speaker of valid has "
+    "other clips in train; the speakers of test are in no other split."
 )
 WORDS_NOTE = (
-    "What an offline recogniser makes of the same texts, recorded, reconstructed and spoken by "
-    "the language model. Read them beside each other: the recogniser errs on recordings too."
+    "Word errors of an offline recogniser on the same texts, recorded, reconstructed and spoken "
+    "by the language model. Read them beside each other: the recogniser errs on recordings too."
 )
 
 
 def write_results(
     config: Config,
     folder: Path,
-    scored: Mapping[str, ScoredClips],
+    scored: Mapping[str, Scored],
     figures: dict[str, Any],
     counts: dict[str, np.ndarray],
 ) -> Path:
     """Write report.html from the scored folders, the figures of metrics.json and code counts."""
+    # Words are scored in folders of their own; everything else is a reconstruction.
     words = {name: s.summary for name, s in scored.items() if s.folder.parent.name == "words"}
     quality = {name: s.summary for name, s in scored.items() if name not in words}
     report = Report(
@@ -74,13 +68,13 @@ def write_results(
             *slm_curves(config, figures),
         ],
         clips=clips(config, scored),
-        provenance=provenance(config),
+        provenance=provenance("python -m recipes.run_all") | stage_seconds(config),
     )
     return write_report(report, folder / "report.html")
 
 
 def subtitle(config: Config, figures: dict[str, Any]) -> str:
-    """One sentence on what was trained on what; says when speech is synthetic."""
+    """Write one sentence on the training data and the bitrate; names synthetic speech as such."""
     train = AudioStore(stage_folder(config, "prepare") / "train")
     hours = sum(row["num_samples"] for row in train.rows) / train.sample_rate / 3600
     speakers = len({row["speaker"] for row in train.rows})
@@ -93,24 +87,24 @@ def subtitle(config: Config, figures: dict[str, Any]) -> str:
 
 
 def figure_table(title: str, figures: dict[str, dict[str, Any]], note: str) -> Table:
-    """Figures by name as rows, what they are of as columns."""
+    """Build a table with a row a figure and a column for each of `figures`."""
     names = list(dict.fromkeys(name for column in figures.values() for name in column))
     rows = [[name, *(column.get(name) for column in figures.values())] for name in names]
     return Table(title, ["figure", *figures], rows, note)
 
 
 def codec_curves(config: Config) -> list[LineChart]:
-    """Losses and use of the codebook over every training phase."""
+    """Draw losses and use of the codebook over every training phase."""
     names = ("mel", "waveform_mel", "vq", "perplexity", "discriminator")
     curves = []
     for phase in config.train_codec.phases:
-        path = stage_folder(config, "train_codec") / phase / "metrics.jsonl"
-        rows = json_lines(path)
+        rows = read_json_lines(stage_folder(config, "train_codec") / phase / "metrics.jsonl")
         for name in names:
             series = [
                 line(split, [r for r in rows if r["split"] == split], name)
                 for split in ("train", "valid")
             ]
+            # Losses that a phase does not have are 0 throughout.
             drawn = [s for s in series if len(s.x) and np.any(np.asarray(s.y) != 0)]
             if drawn:
                 curves.append(LineChart(f"{phase}: {name}", "step", name, drawn))
@@ -118,8 +112,8 @@ def codec_curves(config: Config) -> list[LineChart]:
 
 
 def slm_curves(config: Config, figures: dict[str, Any]) -> list[LineChart]:
-    """Loss of the language model beside the entropy of the codes."""
-    rows = json_lines(stage_folder(config, "train_slm") / "metrics.jsonl")
+    """Draw the loss of the language model beside the entropy of the codes."""
+    rows = read_json_lines(stage_folder(config, "train_slm") / "metrics.jsonl")
     series = [line("train", rows, "loss"), line("valid", rows, "valid_nats_per_code")]
     valid = figures["language_model"]["valid"]
     levels = {
@@ -131,19 +125,20 @@ def slm_curves(config: Config, figures: dict[str, Any]) -> list[LineChart]:
 
 
 def line(label: str, rows: list[dict[str, Any]], name: str) -> Series:
-    """One figure over the steps at which it was logged."""
+    """Take one figure over the steps at which it was logged."""
     points = [(row["step"], row[name]) for row in rows if row.get(name) is not None]
     return Series(label, [step for step, _ in points], [value for _, value in points])
 
 
-def clips(config: Config, scored: Mapping[str, ScoredClips]) -> list[Clip]:
-    """Some clips of every kind, evenly spread, with pictures and players."""
+def clips(config: Config, scored: Mapping[str, Scored]) -> list[Clip]:
+    """Choose some clips of every kind, evenly spread."""
     made = stage_folder(config, "generate")
     rows = {
-        name: {row["id"]: row for row in json_lines(made / name / "items.jsonl")}
+        name: {row["id"]: row for row in read_json_lines(made / name / "items.jsonl")}
         for name in ("reconstructed/valid", "reconstructed/test", "spoken", "continued")
     }
     reconstructed = f"reconstructed/{config.generate.split}"
+    # Clips that were both reconstructed and spoken have the two side by side.
     both = [clip for clip in rows["spoken"] if clip in rows[reconstructed]]
     limit = config.evaluate.report_clips
     shown = [
@@ -158,6 +153,7 @@ def clips(config: Config, scored: Mapping[str, ScoredClips]) -> list[Clip]:
     return shown
 
 
+# Label of the audio of a folder; "reconstructed" for the others.
 LABELS = {"spoken": "generated", "continued": "continued"}
 
 
@@ -165,9 +161,9 @@ def recorded_clip(
     config: Config,
     row: dict[str, Any],
     versions: tuple[str, ...],
-    scored: Mapping[str, ScoredClips],
+    scored: Mapping[str, Scored],
 ) -> Clip:
-    """A recording beside what was made of it, with its scores."""
+    """Put a recording beside its reconstruction and generated speech, with their scores."""
     store = AudioStore(stage_folder(config, "prepare") / row["split"])
     index = next(n for n, other in enumerate(store.rows) if other["id"] == row["id"])
     audio = {"original": (store.waveform(index), store.sample_rate)}
@@ -188,37 +184,13 @@ def recorded_clip(
 
 
 def shown_as(scored: str) -> str:
-    """The player that a group of scores belongs to; "" for one that is not shown."""
+    """Name the audio that a group of scores belongs to; "" for one that is not shown."""
     kinds = {"original": "original", "spoken": "generated", "spoken_first": ""}
     return kinds.get(scored.removesuffix("_unseen"), "reconstructed")
 
 
-def provenance(config: Config) -> dict[str, str]:
-    """What the figures rest on."""
-    seconds = {}
-    for path in sorted(Path(config.run).glob("*/done.json")):
-        seconds[path.parent.name] = json.loads(path.read_text(encoding="utf-8"))["seconds"]
-    return {
-        "command": f"python -m recipes.run_all {' '.join(sys.argv[1:])}",
-        "commit": git_commit() or "not a git checkout",
-        "date": date.today().isoformat(),
-        "hardware": processor(),
-        "python": platform.python_version(),
-        "stage seconds (last attempt)": ", ".join(f"{k} {v:.0f}" for k, v in seconds.items()),
-    }
-
-
-def processor() -> str:
-    """Name of the processor and how many of it this process may use."""
-    name = platform.processor() or platform.machine()
-    path = Path("/proc/cpuinfo")
-    if path.is_file():
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-        name = f"{names[0]}, {len(names)} cores" if names else name
-    return name
-
-
-def json_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSON-lines file."""
-    return [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines()]
+def stage_seconds(config: Config) -> dict[str, str]:
+    """Collect the seconds of every stage's last attempt, for the provenance."""
+    done = {path.parent.name: read_json(path) for path in Path(config.run).glob("*/done.json")}
+    seconds = [f"{name} {done[name]['seconds']:.0f}" for name in sorted(done)]
+    return {"stage seconds (last attempt)": ", ".join(seconds)}

@@ -2,9 +2,9 @@
 
     python -m recipes.generate recipes/configs/mini.yaml corpus=../shared/speech run=runs/real
 
-Every folder below run/generate holds FLAC files and items.jsonl, which says what each of them is
-and which codes it was made of. `spoken` and `continued/made` hold the prompts and the recordings,
-too, so that other metrics need no more than
+Every folder below run/generate holds FLAC files and items.jsonl, with the text, speaker and codes
+of each. `spoken` and `continued/made` hold the prompts and the recordings, too, so that other
+metrics need no more than
 
     hh-eval tts runs/real/generate/spoken/items.jsonl runs/real/generate/spoken
     hh-eval tts runs/real/generate/continued/made/items.jsonl runs/real/generate/continued/made
@@ -27,9 +27,10 @@ from tqdm import tqdm
 
 from codec.audio import write_audio
 from codec.audio.store import AudioStore
+from codec.json_lines import write_json_lines
+from recipes.corpora.preparation import spread
 from recipes.runner.cli import stage_command
 from recipes.runner.config import Config, thread_count
-from recipes.runner.files import write_json_lines
 from recipes.runner.schema import GenerateConfig
 from recipes.runner.stages import stage_folder, write_metrics
 from slm import GenerationSettings, Synthesis, Synthesizer, TokenStore, Verifier, speak_best
@@ -53,7 +54,7 @@ def main(config: Config) -> Path:
     """Generate everything that the evaluation compares.
 
     Raises:
-        ValueError: a verifier that cannot run here, models that are missing or do not belong
+        ValueError: A verifier that cannot run here, or models that are missing or do not belong
             together.
     """
     folder = stage_folder(config, "generate")
@@ -69,12 +70,12 @@ def main(config: Config) -> Path:
         split: reconstruct(config, synthesizer, split, folder / "reconstructed" / split)
         for split in ("valid", "test")
     }
-    said = speak(config, synthesizer, folder, verifiers)
+    spoken_items = speak(config, synthesizer, folder, verifiers)
     continued = continue_clips(config, synthesizer, folder / "continued")
     figures = {
         "reconstructed": counts,
-        "spoken": len(said),
-        "spoken_runaway": sum(item["truncated"] for item in said),
+        "spoken": len(spoken_items),
+        "spoken_runaway": sum(item["truncated"] for item in spoken_items),
         "continued": len(continued),
     }
     write_metrics(folder, figures)
@@ -82,12 +83,12 @@ def main(config: Config) -> Path:
 
 
 def reconstruct(config: Config, synthesizer: Synthesizer, split: str, folder: Path) -> int:
-    """Decode the codes of a split's clips; returns how many."""
+    """Decode the codes of a split's clips; returns their number."""
     encoded = stage_folder(config, "encode_corpus") / split
     store = TokenStore(encoded, synthesizer.codec.code_fingerprints)
     clips = AudioStore(stage_folder(config, "prepare") / split)
     samples = {row["id"]: row["num_samples"] for row in clips.rows}
-    chosen = spread(list(range(len(store))), config.generate.reconstruct)
+    chosen = spread(range(len(store)), config.generate.reconstruct)
     for index in tqdm(chosen, desc=f"reconstruct {split}", unit="clip"):
         row = store.rows[index]
         path = folder / f"{row['id']}.flac"
@@ -113,10 +114,11 @@ def speak(
     items: dict[str, list[dict[str, Any]]] = {"spoken": []}
     if verifiers:
         items["spoken_first"] = []
+    # Candidates of one text make a batch of their own.
     size = 1 if verifiers else settings.batch_size
     for start in tqdm(range(0, len(requests), size), desc="speak", unit="batch"):
         batch = requests[start : start + size]
-        made = spoken(synthesizer, batch, settings, verifiers)
+        made = synthesize(synthesizer, batch, settings, verifiers)
         for request, results in zip(batch, made, strict=True):
             name = request.row["id"]
             files = {
@@ -135,16 +137,16 @@ def speak(
     return items["spoken"]
 
 
-def spoken(
+def synthesize(
     synthesizer: Synthesizer,
     batch: list[Request],
     settings: GenerateConfig,
     verifiers: Mapping[str, Verifier],
 ) -> list[tuple[Synthesis, ...]]:
-    """Speech of some requests at once: one of each, or the best of several and the first."""
-    drawn = sampling(settings)
+    """Synthesize requests: one result of each, or the best of several and the first of them."""
+    drawn = GenerationSettings(temperature=settings.temperature, top_p=settings.top_p)
     if verifiers:
-        tried = [
+        found = [
             speak_best(
                 synthesizer,
                 request.row["text"],
@@ -156,7 +158,7 @@ def spoken(
             )
             for request in batch
         ]
-        return [(each.best, each.candidates[0]) for each in tried]
+        return [(each.best, each.candidates[0]) for each in found]
     made = synthesizer.tts_batch(
         [request.row["text"] for request in batch],
         prompts=[request.prompt for request in batch],
@@ -169,7 +171,7 @@ def spoken(
 def continue_clips(config: Config, synthesizer: Synthesizer, folder: Path) -> list[dict[str, Any]]:
     """Continue the beginning of clips of the valid split that are long enough.
 
-    What was made lies by itself in `made`, beside the given part and the true continuation.
+    Continuations lie by themselves in `made`, beside the given part and the true continuation.
     """
     settings = config.generate
     clips = AudioStore(stage_folder(config, "prepare") / "valid")
@@ -192,7 +194,7 @@ def continue_clips(config: Config, synthesizer: Synthesizer, folder: Path) -> li
         made = result.waveform[result.num_given_codes * synthesizer.codec.hop_length :]
         rest = clips.crop(index, given, min(most, row["num_samples"] - given))
         parts = {"prompt": f"given/{name}", "reference": f"recordings/{name}"}
-        # A model that ended at once has made nothing: without a file it counts as failed.
+        # Where the model ended at once there is no file, which counts as failed.
         if len(made):
             write_audio(folder / "made" / name, made, rate)
         write_audio(folder / "made" / parts["prompt"], clips.crop(index, 0, given), rate)
@@ -205,21 +207,22 @@ def continue_clips(config: Config, synthesizer: Synthesizer, folder: Path) -> li
 
 
 def choose_texts(config: Config) -> list[Request]:
-    """Texts of a split whose speaker left another recording, known speakers first.
+    """Choose texts of a split whose speaker left another recording, known speakers first.
 
     The prompt of a known speaker is a training clip, that of another a different clip of the split.
-    A model that reads phones is given texts of the languages that were aligned, no others.
+    A model of phones gets texts of the languages that were aligned alone.
     """
     settings, text = config.generate, config.train_text
     prepared = stage_folder(config, "prepare")
     stores = {split: AudioStore(prepared / split) for split in ("train", settings.split)}
     least = settings.min_prompt_seconds
     prompts = {split: _by_speaker(store, least) for split, store in stores.items()}
-    heard = {row["speaker"] for row in stores["train"].rows}
+    trained = {row["speaker"] for row in stores["train"].rows}
     found: dict[bool, list[tuple[int, int]]] = {True: [], False: []}
     for index, row in enumerate(stores[settings.split].rows):
-        known = row["speaker"] in heard
+        known = row["speaker"] in trained
         others = prompts["train" if known else settings.split].get(row["speaker"], [])
+        # Among its speaker's clips of the split, the text's own recording is left out.
         itself = bisect_left(others, index) if not known else len(others)
         held = itself < len(others) and others[itself] == index
         readable = text.kind != "phones" or row["lang"] in text.languages
@@ -248,13 +251,8 @@ def _by_speaker(store: AudioStore, seconds: float) -> dict[str, list[int]]:
     return found
 
 
-def sampling(settings: GenerateConfig) -> GenerationSettings:
-    """How codes are drawn."""
-    return GenerationSettings(temperature=settings.temperature, top_p=settings.top_p)
-
-
 def continued_sampling(settings: GenerateConfig) -> GenerationSettings:
-    """The same for continuations."""
+    """Build the settings by which continuations are drawn."""
     temperature, top_p = settings.continue_temperature, settings.continue_top_p
     return GenerationSettings(
         temperature=settings.temperature if temperature is None else temperature,
@@ -263,7 +261,7 @@ def continued_sampling(settings: GenerateConfig) -> GenerationSettings:
 
 
 def described(result: Synthesis, frame_rate: float) -> dict[str, Any]:
-    """What items.jsonl says of generated speech; `codes` are those that were made."""
+    """Build the fields of items.jsonl of generated speech; `codes` are those that were made."""
     return {
         "codes": result.codes[result.num_given_codes :].tolist(),
         "frame_rate": frame_rate,
@@ -274,13 +272,6 @@ def described(result: Synthesis, frame_rate: float) -> dict[str, Any]:
         "num_given_codes": result.num_given_codes,
         "log_likelihood": result.log_likelihood,
     }
-
-
-def spread(items: list[Any], limit: int | None) -> list[Any]:
-    """At most `limit` of the items, evenly spread over their order."""
-    if limit is None or limit >= len(items):
-        return items
-    return [items[n * len(items) // limit] for n in range(limit)]
 
 
 if __name__ == "__main__":

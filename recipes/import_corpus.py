@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from codec.command_line import DONE, exit_status
 from recipes.corpora.import_emilia import emilia_utterances
 from recipes.corpora.import_kaldi import UNKNOWN_LANGUAGE, kaldi_utterances
 from recipes.corpora.import_lhotse import cutset_utterances, librispeech_utterances, vctk_utterances
@@ -28,6 +28,7 @@ from recipes.corpora.published import (
     libritts_utterances,
     ljspeech_utterances,
 )
+from recipes.runner.cli import plain_parser
 
 EPILOG = """\
 kinds:
@@ -52,33 +53,31 @@ Found = Iterable[Utterance | Skip]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Import one corpus from the command line.
-
-    Returns:
-        Exit status: 0 when done, 1 when the disk failed, 2 for the caller's mistake.
-    """
+    """Import one corpus from the command line; returns the exit status."""
     arguments = _parser().parse_args(argv)
-    try:
-        figures = import_corpus(arguments)
-    except (ValueError, OSError) as error:
-        if arguments.debug:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ValueError) else 1
-    if arguments.json:
+
+    def work() -> int:
+        print_figures(import_corpus(arguments), arguments.output, as_json=arguments.json)
+        return DONE
+
+    return exit_status(work, debug=arguments.debug)
+
+
+def print_figures(figures: dict[str, Any], output: Path, *, as_json: bool) -> None:
+    """Print the figures of an import, in words or as one JSON object."""
+    if as_json:
         print(json.dumps(figures))
-        return 0
+        return
     skipped = figures["skipped"]
     listed = ", ".join(f"{count} {kind}" for kind, count in skipped.items()) or "none"
     print(f"{figures['clips']} clips, {figures['hours']} h, {figures['speakers']} speakers")
     print(f"splits: {', '.join(f'{name} {count}' for name, count in figures['splits'].items())}")
     print(f"skipped: {listed} (skipped.jsonl)")
-    print(f"corpus={arguments.output}")
-    return 0
+    print(f"corpus={output}")
 
 
 def import_corpus(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Import as the arguments say; returns the figures of `import_utterances`.
+    """Import as the arguments ask; returns the figures of `import_utterances`.
 
     Raises:
         ValueError: The corpus is not of its layout, or an option does not go with it.
@@ -97,75 +96,49 @@ def import_corpus(arguments: argparse.Namespace) -> dict[str, Any]:
     )
 
 
-def _libritts(arguments: argparse.Namespace) -> Found:
-    if arguments.download is not None:
-        fetch_libritts(arguments.folder, arguments.download)
-    return libritts_utterances(arguments.folder)
+def _libritts(given: argparse.Namespace) -> Found:
+    if given.download is not None:
+        fetch_libritts(given.folder, given.download)
+    return libritts_utterances(given.folder)
 
 
-def _ljspeech(arguments: argparse.Namespace) -> Found:
-    if arguments.download is not None:
-        fetch_ljspeech(arguments.folder)
-    return ljspeech_utterances(arguments.folder)
-
-
-def _librispeech(arguments: argparse.Namespace) -> Found:
-    return librispeech_utterances(arguments.folder, download=arguments.download or ())
-
-
-def _vctk(arguments: argparse.Namespace) -> Found:
-    return vctk_utterances(arguments.folder, download=arguments.download is not None)
-
-
-def _librilight(arguments: argparse.Namespace) -> Found:
-    return librilight_utterances(arguments.folder, longest=arguments.longest)
-
-
-def _emilia(arguments: argparse.Namespace) -> Found:
-    return emilia_utterances(
-        arguments.folder, arguments.output, limit=arguments.limit, workers=arguments.workers
-    )
-
-
-def _kaldi(arguments: argparse.Namespace) -> Found:
-    root = arguments.audio_root
-    return kaldi_utterances(arguments.folder, audio_root=root, lang=arguments.lang)
-
-
-def _lhotse(arguments: argparse.Namespace) -> Found:
-    root = arguments.audio_root
-    return cutset_utterances(arguments.folder, audio_root=root, lang=arguments.lang)
+def _ljspeech(given: argparse.Namespace) -> Found:
+    if given.download is not None:
+        fetch_ljspeech(given.folder)
+    return ljspeech_utterances(given.folder)
 
 
 KINDS: dict[str, Callable[[argparse.Namespace], Found]] = {
     "libritts": _libritts,
-    "librispeech": _librispeech,
+    "librispeech": lambda given: librispeech_utterances(
+        given.folder, download=given.download or ()
+    ),
     "ljspeech": _ljspeech,
-    "vctk": _vctk,
-    "librilight": _librilight,
-    "emilia": _emilia,
-    "kaldi": _kaldi,
-    "lhotse": _lhotse,
+    "vctk": lambda given: vctk_utterances(given.folder, download=given.download is not None),
+    "librilight": lambda given: librilight_utterances(given.folder, longest=given.longest),
+    "emilia": lambda given: emilia_utterances(
+        given.folder, given.output, limit=given.limit, workers=given.workers
+    ),
+    "kaldi": lambda given: kaldi_utterances(
+        given.folder, audio_root=given.audio_root, lang=given.lang
+    ),
+    "lhotse": lambda given: cutset_utterances(
+        given.folder, audio_root=given.audio_root, lang=given.lang
+    ),
 }
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m recipes.import_corpus",
-        description="Make a manifest of a corpus in the layout it is published in.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    description = "Make a manifest of a corpus in the layout it is published in."
+    parser = plain_parser("python -m recipes.import_corpus", description, EPILOG)
     parser.add_argument("kind", choices=KINDS, help="layout, see below")
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where the corpus lies")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder of the corpus")
     parser.add_argument(
         "-o", "--output", type=Path, required=True, help="folder for manifest.jsonl"
     )
     parser.add_argument("--limit", type=int, help="at most so many clips, evenly spread")
     parser.add_argument("--workers", type=int, default=1, help="processes that cut and unpack")
-    parser.add_argument(
-        "--longest", type=float, default=20.0, help="librilight: longest piece, s (default 20)"
-    )
+    parser.add_argument("--longest", type=float, default=20.0, help="librilight: longest piece, s")
     parser.add_argument("--audio-root", type=Path, help="kaldi, lhotse: start of relative paths")
     parser.add_argument(
         "--lang", default=UNKNOWN_LANGUAGE, help="kaldi, lhotse: language where none is stated"
@@ -176,8 +149,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SUBSET",
         help=f"fetch first what is missing ({', '.join(DOWNLOADS)})",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""Every stage in its order, skipping what is done and resuming what was cut off.
+"""All stages in their order; those that are done are skipped, one that was cut off resumes.
 
 python -m recipes.run_all recipes/configs/mini.yaml corpus=../shared/speech run=runs/real
 python -m recipes.run_all recipes/configs/mini.yaml stages=encode_corpus,train_slm
@@ -17,7 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     listing = "\n".join(f"  {name:<14} {stage.summary}" for name, stage in STAGES.items())
     parser = make_parser(
         "python -m recipes.run_all",
-        "Run the stages of a recipe in order: what is done is skipped, what was cut off resumes.",
+        "Run the stages of a recipe in order: those done are skipped, one cut off resumes.",
         f"stages:\n{listing}\n\nSome of them only: stages=encode_corpus,train_slm",
     )
     return run_command(parser, argv, lambda config: run_stages(config, config.stages))

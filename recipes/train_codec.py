@@ -5,12 +5,11 @@
 Each phase leaves its checkpoint and metrics.jsonl in run/train_codec/<phase>; a phase that was
 cut off goes on from its last checkpoint. Without phases the codec of `codec.start` is taken as it
 is, so that a language model of its codes can be trained alone. Several devices share the crops of
-every step (docs/training_at_scale.md).
+every step (docs/guides/training_at_scale.md).
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,14 +21,16 @@ from codec import CodecConfig, HHCodec
 from codec.audio.sources import FolderSource
 from codec.audio.store import AudioStore
 from codec.distributed import leave_group, process_rank
+from codec.json_lines import read_json_lines
 from codec.model.vocoder import Vocoder
 from codec.model.whisper_encoder import WhisperEncoder
-from codec.training.auxiliary_weights import collect_critics
+from codec.training.auxiliary_weights import collect_auxiliary_weights
 from codec.training.config import FitConfig, PhaseConfig
 from codec.training.data import Sources
 from codec.training.fit import CHECKPOINT, METRICS, fit_codec_phase, load_phase_codec
 from recipes.runner.cli import stage_command
 from recipes.runner.config import Config, thread_count
+from recipes.runner.schema import shared_fields
 from recipes.runner.stages import StageError, say, stage_folder, write_metrics
 
 
@@ -37,14 +38,12 @@ def main(config: Config) -> Path:
     """Run the phases in order and save the codec.
 
     Raises:
-        ValueError: neither phases nor `codec.start`, a phase or codec that cannot be built, or a
+        ValueError: Neither phases nor `codec.start`, a phase or codec that cannot be built, or a
             loss that diverged.
         StageError: `train_codec.only` left phases to be run.
     """
     folder = stage_folder(config, "train_codec")
-    phases = {
-        name: replace(phase, name=name).check() for name, phase in config.train_codec.phases.items()
-    }
+    phases = {name: replace(phase, name=name) for name, phase in config.train_codec.phases.items()}
     first = config.train_codec.devices * config.train_codec.num_nodes == 1 or process_rank() == 0
     if phases:
         train_phases(config, folder, phases)
@@ -58,7 +57,7 @@ def main(config: Config) -> Path:
     codec = build_codec(config)
     load_earlier(codec, folder, list(phases.values()))
     codec.eval().save_pretrained(folder / "model")
-    collect_critics([folder / name for name in reversed(phases)], folder / "model")
+    collect_auxiliary_weights([folder / name for name in reversed(phases)], folder / "model")
     write_metrics(folder, figures(codec, folder, list(phases)))
     return folder
 
@@ -76,8 +75,14 @@ def train_phases(config: Config, folder: Path, phases: dict[str, PhaseConfig]) -
             earlier = list(phases.values())[:number]
             load_earlier(codec, folder, earlier)
             say("train_codec", f"phase {name}: {phase.steps} steps train {', '.join(phase.train)}")
-            before = tuple(str(folder / phase.name) for phase in reversed(earlier))
-            fit = fit_config(config, before)
+            # Discriminators and a distillation's head go on from the last phase before this one
+            # that had any, else from those beside `codec.start`.
+            fit = FitConfig(
+                seed=config.seed,
+                auxiliary_from=config.codec.start or "",
+                earlier_phases=tuple(str(folder / each.name) for each in reversed(earlier)),
+                **shared_fields(settings, FitConfig),
+            )
             fit_codec_phase(codec, phase, train, valid, folder / name, config=fit)
     leave_group()
 
@@ -86,7 +91,7 @@ def take_as_it_is(config: Config, folder: Path) -> Path:
     """Save the codec of `codec.start`, its weights and its fingerprint unchanged.
 
     Raises:
-        ValueError: there is none.
+        ValueError: There is none.
     """
     if config.codec.start is None:
         raise ValueError(
@@ -100,10 +105,10 @@ def take_as_it_is(config: Config, folder: Path) -> Path:
 
 
 def training_sources(config: Config, folder: Path, sample_rate: int) -> Sources:
-    """The prepared train split, or what `train_codec.sources` declares.
+    """Open the prepared train split, or the sources that `train_codec.sources` declares.
 
     Raises:
-        ValueError: a corpus is not there, or too many of its files cannot be read.
+        ValueError: A corpus is not there, or too many of its files cannot be read.
     """
     declared = config.train_codec.sources
     if declared is None:
@@ -126,10 +131,10 @@ def training_sources(config: Config, folder: Path, sample_rate: int) -> Sources:
 
 
 def build_codec(config: Config) -> HHCodec:
-    """The codec that training starts from: random weights of the seed alone, or `codec.start`'s.
+    """Build the codec that training starts from: weights of the seed alone, or `codec.start`'s.
 
     Raises:
-        ValueError: an unknown preset, overrides that do not fit it, parts of `codec.start` that
+        ValueError: An unknown preset, overrides that do not fit it, parts of `codec.start` that
             have other sizes, or a vocoder of another mel convention.
     """
     torch.manual_seed(config.seed)
@@ -153,10 +158,10 @@ def build_codec(config: Config) -> HHCodec:
 
 
 def load_part(part: nn.Module, start: nn.Module) -> None:
-    """Copy a part's weights; an encoder may have speech features that its start has not.
+    """Copy a part's weights; an encoder may have speech features that its start lacks.
 
     Raises:
-        RuntimeError: the two have other weights otherwise.
+        RuntimeError: The two differ in other weights.
     """
     weights = start.state_dict()
     own = {k: v for k, v in part.state_dict().items() if k.startswith("speech.")}
@@ -169,7 +174,7 @@ def load_speech_encoder(codec: HHCodec, folder: str) -> None:
     """Give the codec's encoder the published weights of a Whisper encoder.
 
     Raises:
-        ValueError: an encoder without one, no Whisper in the folder, or one of other sizes.
+        ValueError: An encoder without one, no Whisper in the folder, or one of other sizes.
     """
     speech = getattr(codec.encoder, "speech", None)
     if speech is None:
@@ -186,33 +191,8 @@ def load_speech_encoder(codec: HHCodec, folder: str) -> None:
         ) from error
 
 
-def fit_config(config: Config, earlier_phases: tuple[str, ...] = ()) -> FitConfig:
-    """How this run fits a phase.
-
-    Discriminators and a distillation's head go on from the last phase before it that had any, else
-    from those beside `codec.start`.
-    """
-    settings = config.train_codec
-    return FitConfig(
-        seed=config.seed,
-        precision=settings.precision,
-        accelerator=settings.accelerator,
-        devices=settings.devices,
-        num_nodes=settings.num_nodes,
-        strategy=settings.strategy,
-        log_every=settings.log_every,
-        validate_every=settings.validate_every,
-        checkpoint_every=settings.checkpoint_every,
-        num_workers=settings.num_workers,
-        balance_every=settings.balance_every,
-        tensorboard=settings.tensorboard,
-        critics_from=config.codec.start or "",
-        earlier_phases=earlier_phases,
-    )
-
-
 def load_earlier(codec: HHCodec, folder: Path, phases: list[PhaseConfig]) -> None:
-    """Give a codec the parts that earlier phases trained, those that have a checkpoint.
+    """Load the parts that earlier phases trained, of those that have a checkpoint.
 
     A later phase that needs a part nobody trained yet is allowed: phases that train different
     parts may run side by side.
@@ -223,7 +203,7 @@ def load_earlier(codec: HHCodec, folder: Path, phases: list[PhaseConfig]) -> Non
 
 
 def is_finished(folder: Path, phase: PhaseConfig) -> bool:
-    """Whether a phase's checkpoint is that of its last step."""
+    """Tell whether a phase's checkpoint is that of its last step."""
     path = folder / CHECKPOINT
     if not path.is_file():
         return False
@@ -232,15 +212,15 @@ def is_finished(folder: Path, phase: PhaseConfig) -> bool:
 
 
 def figures(codec: HHCodec, folder: Path, names: list[str]) -> dict[str, Any]:
-    """Sizes, fingerprint and every phase's last validation."""
+    """Collect sizes, fingerprint and every phase's last validation."""
     parts = {
         name: sum(p.numel() for p in getattr(codec, name).parameters())
         for name in ("encoder", "quantizer", "decoder", "vocoder")
     }
     phases = {}
     for name in names:
-        lines = (folder / name / METRICS).read_text(encoding="utf-8").splitlines()
-        last = [line for line in map(json.loads, lines) if line["split"] == "valid"][-1]
+        rows = read_json_lines(folder / name / METRICS)
+        last = [row for row in rows if row["split"] == "valid"][-1]
         phases[name] = {key: value for key, value in last.items() if key != "split"}
     return {"fingerprint": codec.fingerprint, "parameters": parts, "phases": phases}
 

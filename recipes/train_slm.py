@@ -8,23 +8,25 @@ train_slm.resume_from names another checkpoint to go on from where that one was 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 
 from codec import HHCodec
 from codec.audio.store import AudioStore
-from recipes.corpora.align import alignments_of
+from codec.distributed import process_rank
+from codec.json_lines import write_json_lines
+from recipes.corpora.forced_alignment import alignments_of
 from recipes.corpora.manifest import SPLITS
 from recipes.runner.cli import stage_command
 from recipes.runner.config import Config, thread_count
-from recipes.runner.files import write_json_lines
+from recipes.runner.schema import shared_fields
 from recipes.runner.stages import say, stage_folder, write_metrics
 from slm import (
-    DocumentSettings,
     Machines,
-    PackedRows,
+    PackedDataset,
     SpeechLM,
     SpeechLMConfig,
     TextTokenizer,
@@ -36,24 +38,21 @@ from slm import (
     duration_spread,
     fit_speech_lm,
     import_llama,
+    init_codes_from_codebook,
     llama_sizes,
     nats_per_code,
-    place_codes,
-    process_rank,
     rows_of_pieces,
     save_voices,
 )
-from slm.data.alignment import Spoken, spoken
+from slm.data.alignment import Alignment, align_codes
 from slm.text.tokenizer import Tokenizer, load_tokenizer
-
-T = TypeVar("T", DocumentSettings, TrainingSettings)
 
 
 def main(config: Config) -> Path:
     """Train the language model, save it, measure it on every split.
 
     Raises:
-        ValueError: settings that do not fit, or stores of different codecs.
+        ValueError: Settings that do not fit, or stores of different codecs.
     """
     folder = stage_folder(config, "train_slm")
     torch.set_num_threads(thread_count(config))
@@ -62,14 +61,11 @@ def main(config: Config) -> Path:
     tokenizer = load_tokenizer(stage_folder(config, "train_text"))
     lm = build_lm(config, stores["train"], tokenizer)
     if config.train_slm.place_codes:
-        place_codes(lm, load_codec(config).codebook, config.seed)
+        init_codes_from_codebook(lm, load_codec(config).codebook, config.seed)
     rows = {split: packed_rows(config, stores[split], tokenizer, lm, split) for split in SPLITS}
     too_long = [{"split": split, **row} for split in SPLITS for row in rows[split].too_long]
     write_json_lines(folder / "too_long.jsonl", too_long)
     settings = config.train_slm
-    machines = Machines(
-        settings.accelerator, settings.devices, settings.num_nodes, settings.strategy
-    )
     fit_speech_lm(
         lm,
         rows["train"],
@@ -77,7 +73,7 @@ def main(config: Config) -> Path:
         settings=training_settings(config),
         validation=list(rows["valid"].epoch_batches()),
         resume_from=settings.resume_from,
-        machines=machines,
+        machines=Machines(**shared_fields(settings, Machines)),
     )
     if process_rank() > 0:
         raise SystemExit(0)  # the first process measures and writes
@@ -99,7 +95,7 @@ def main(config: Config) -> Path:
 
 
 def build_lm(config: Config, train: TokenStore, tokenizer: Tokenizer) -> SpeechLM:
-    """A language model with random weights that depend on the seed alone."""
+    """Build a language model; its random weights depend on the seed alone."""
     settings = config.train_slm
     vocabulary = Vocabulary(
         text_size=tokenizer.vocab_size,
@@ -133,26 +129,18 @@ def build_lm(config: Config, train: TokenStore, tokenizer: Tokenizer) -> SpeechL
 
 
 def load_codec(config: Config) -> HHCodec:
-    """The codec of this run."""
+    """Load the codec of this run."""
     return HHCodec.from_pretrained(stage_folder(config, "train_codec") / "model")
 
 
 def packed_rows(
     config: Config, store: TokenStore, tokenizer: Tokenizer, lm: SpeechLM, split: str
-) -> PackedRows:
-    """The documents of a split; those of train are varied, the others are as they are."""
+) -> PackedDataset:
+    """Pack the documents of a split; only those of train are augmented."""
     settings = config.train_slm
-    documents = _made(
-        DocumentSettings,
-        "train_slm.documents",
-        prompt_probability=settings.prompt_probability,
-        min_prompt_codes=settings.min_prompt_codes,
-        max_prompt_codes=settings.max_prompt_codes,
-        text_drop_probability=settings.text_drop_probability,
-        lookahead=lm.config.lookahead,
-        **settings.documents,
-    )
-    return PackedRows(
+    own = shared_fields(settings, type(settings.documents))
+    documents = replace(settings.documents, lookahead=lm.config.lookahead, **own)
+    return PackedDataset(
         [store],
         tokenizer,
         lm.vocabulary,
@@ -164,46 +152,27 @@ def packed_rows(
     )
 
 
-def spoken_rows(config: Config, store: TokenStore, split: str) -> dict[str, Spoken]:
-    """Units and their counts of the rows of a split that were aligned, by id.
+def spoken_rows(config: Config, store: TokenStore, split: str) -> dict[str, Alignment]:
+    """Read the units and their counts of the rows of a split that were aligned, by id.
 
     A row that was encoded from a later sample on has the alignment of the row it is a copy of.
     """
     units = alignments_of(stage_folder(config, "train_text"), split)
     rate = AudioStore(stage_folder(config, "prepare") / split).sample_rate
     return {
-        row["id"]: spoken(found, row["num_codes"], store.frame_rate, row.get("shift", 0) / rate)
+        row["id"]: align_codes(
+            found, row["num_codes"], store.frame_rate, row.get("shift", 0) / rate
+        )
         for row in store.rows
         if (found := units.get(row.get("base_id", row["id"])))
     }
 
 
 def training_settings(config: Config) -> TrainingSettings:
-    """How this run trains."""
+    """Build the training settings of this run."""
     settings = config.train_slm
-    return _made(
-        TrainingSettings,
-        "train_slm.training",
-        max_steps=settings.steps,
-        learning_rate=settings.learning_rate,
-        min_learning_rate=settings.min_learning_rate,
-        warmup_steps=settings.warmup_steps,
-        weight_decay=settings.weight_decay,
-        accumulate=settings.accumulate,
-        validate_every=settings.validate_every,
-        checkpoint_every=settings.checkpoint_every,
-        seed=config.seed,
-        bf16=settings.bf16,
-        **settings.training,
-    )
-
-
-def _made(kind: type[T], key: str, **given: Any) -> T:
-    """A settings object; raises `ValueError` naming `key` for what is none of its fields."""
-    unknown = sorted(set(given) - set(kind.__dataclass_fields__))  # type: ignore[attr-defined]
-    if unknown:
-        raise ValueError(f"{key}: expected fields of {kind.__name__}, got {unknown}")
-    return kind(**given)
+    own = shared_fields(settings, TrainingSettings)
+    return replace(settings.training, max_steps=settings.steps, seed=config.seed, **own)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Transcripts -> run/train_text: how a language model reads text.
+"""Transcripts -> run/train_text: a text model of SentencePiece pieces, or of aligned phones.
 
     python -m recipes.train_text recipes/configs/mini.yaml corpus=../shared/speech run=runs/real
 
@@ -12,8 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from codec.audio.store import AudioStore
-from recipes.corpora.align import align_split
-from recipes.corpora.forced_alignment import Aligner, dictionary_lines
+from recipes.corpora.forced_alignment import Aligner, align_split, dictionary_lines
 from recipes.corpora.manifest import SPLITS
 from recipes.runner.cli import stage_command
 from recipes.runner.config import Config
@@ -32,7 +31,7 @@ def main(config: Config) -> Path:
     """Train the text model, or write the lexicon and align the clips.
 
     Raises:
-        ValueError: no clip has a transcript, too few pieces were asked for, or pocketsphinx is
+        ValueError: No clip has a transcript, too few pieces were asked for, or pocketsphinx is
             missing.
     """
     if config.train_text.kind == "phones":
@@ -57,8 +56,8 @@ def phones(config: Config) -> Path:
     folder = stage_folder(config, "train_text")
     if not (folder / LEXICON_NAME).is_file():
         say("train_text", "learning letter-to-sound rules from the dictionary")
-        said = read_dictionary(dictionary_lines())
-        words = {word: said[word] for word in said if word.replace("'", "").isalpha()}
+        found = read_dictionary(dictionary_lines())
+        words = {word: found[word] for word in found if word.replace("'", "").isalpha()}
         Lexicon.learn(words, _NOTICE).save(folder)
     aligner = Aligner(Lexicon.load(folder))
     prepared = stage_folder(config, "prepare")

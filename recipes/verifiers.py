@@ -1,4 +1,4 @@
-"""Verifiers of generated speech, by which the best of several is kept: words heard, voice kept.
+"""Verifiers of generated speech, by which the best of several is kept: word errors, speaker.
 
     hh-slm tts ... --best-of 4 --verifier recipes/verifiers.py:words
 
@@ -26,9 +26,9 @@ from slm.generation.best_of import likelihood
 
 
 class WordVerifier:
-    """Minus the word error rate of what a recogniser hears; see `slm.Verifier`.
+    """Minus the word error rate of a recogniser; see `slm.Verifier`.
 
-    A candidate that cannot be heard (silent, too short) has lost every word: -1.
+    A candidate that cannot be recognised (silent, too short) has lost every word: -1.
 
     Raises:
         ValueError: The recogniser cannot run here.
@@ -39,12 +39,12 @@ class WordVerifier:
         require_ready([WerMetric(self.recognizer)])
 
     def __call__(self, candidates: Sequence[Any], text: str, prompt: Any = None) -> list[float]:
-        """One score a candidate, 0 at best; all 0 for a text without a word."""
+        """Score candidates, 0 at best; all 0 for a text without a word."""
         if not normalize_text(text):
             return [0.0] * len(candidates)
-        return [-word_edits(text, self._heard(each)).rate for each in candidates]
+        return [-word_edits(text, self._recognized(each)).rate for each in candidates]
 
-    def _heard(self, candidate: Any) -> str:
+    def _recognized(self, candidate: Any) -> str:
         try:
             samples = checked(candidate.waveform, candidate.sample_rate, "candidate")
         except MetricError:
@@ -53,13 +53,13 @@ class WordVerifier:
 
 
 class VoiceVerifier:
-    """Likeness of the voice to the prompt's, a cosine; see `slm.Verifier`.
+    """Speaker similarity to the prompt, a cosine; see `slm.Verifier`.
 
-    A candidate in which no voice can be heard has the least there is: -1.
+    A candidate without a voice (silent, too short) has the lowest: -1.
 
     Args:
         sample_rate: Of prompts, Hz; None takes that of the candidates.
-        encoder: Maps a waveform to its voice.
+        encoder: Maps a waveform to a speaker embedding.
 
     Raises:
         ValueError: The encoder cannot run here.
@@ -73,17 +73,17 @@ class VoiceVerifier:
         require_ready([SimilarityMetric(self.encoder)])
 
     def __call__(self, candidates: Sequence[Any], text: str, prompt: Any = None) -> list[float]:
-        """One cosine a candidate; all 0 without a prompt."""
+        """Score candidates by their cosine; all 0 without a prompt."""
         if prompt is None or not len(candidates):
             return [0.0] * len(candidates)
         rate = self.sample_rate or candidates[0].sample_rate
-        wanted = self._voice(prompt, rate)
+        wanted = self._embedding(prompt, rate)
         if wanted is None:
             return [0.0] * len(candidates)
-        voices = [self._voice(each.waveform, each.sample_rate) for each in candidates]
+        voices = [self._embedding(each.waveform, each.sample_rate) for each in candidates]
         return [-1.0 if voice is None else float(voice @ wanted) for voice in voices]
 
-    def _voice(self, waveform: np.ndarray, sample_rate: int) -> np.ndarray | None:
+    def _embedding(self, waveform: np.ndarray, sample_rate: int) -> np.ndarray | None:
         try:
             samples = checked(waveform, sample_rate, "candidate")
             return self.encoder.embed(resampled(samples, sample_rate, RATE))
@@ -92,14 +92,14 @@ class VoiceVerifier:
 
 
 def make_verifiers(names: Sequence[str], words: Sequence[str] | None = None) -> dict[str, Verifier]:
-    """Verifiers by name, in order: "likelihood", "words", "voice".
+    """Make verifiers by name, in order: "likelihood", "words", "voice".
 
     Args:
         names: Some of them.
-        words: All that the recogniser may hear; None for its US-English model.
+        words: Vocabulary of the recogniser; None for its US-English model.
 
     Raises:
-        ValueError: An unknown name, or one that cannot run here and what would mend it.
+        ValueError: An unknown name, or a verifier that cannot run here and what would mend it.
     """
     makers = {
         "likelihood": lambda: likelihood,
@@ -117,10 +117,10 @@ _voice_verifier = lru_cache(maxsize=1)(VoiceVerifier)
 
 
 def words(candidates: Sequence[Any], text: str, prompt: Any = None) -> list[float]:
-    """`WordVerifier` with the US-English model, for `--verifier recipes/verifiers.py:words`."""
+    """Score by `WordVerifier`: `hh-slm tts --verifier recipes/verifiers.py:words`."""
     return _word_verifier()(candidates, text, prompt)
 
 
 def voice(candidates: Sequence[Any], text: str, prompt: Any = None) -> list[float]:
-    """`VoiceVerifier`, for `--verifier recipes/verifiers.py:voice`."""
+    """Score by `VoiceVerifier`: `hh-slm tts --verifier recipes/verifiers.py:voice`."""
     return _voice_verifier()(candidates, text, prompt)

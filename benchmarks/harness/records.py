@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from recipes.runner.files import write_json
+from codec.files import write_json
 
 FORMAT = "hh-slm benchmarks 1"
 RESULTS = Path(__file__).resolve().parent.parent / "results"

@@ -39,11 +39,18 @@ _SPOTS = (
 _STYLE: dict[Any, Any] = {
     **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
     **dict.fromkeys([f"axes.spines.{side}" for side in ("left", "right", "top", "bottom")], False),
-    **{"axes.grid": True, "axes.axisbelow": True, "grid.color": INK, "grid.alpha": 0.25},
-    **{"xtick.major.size": 0.0, "ytick.major.size": 0.0, "lines.markersize": 5.0},
-    **{"font.size": 10.0, "legend.fontsize": 9.0, "legend.frameon": False},
-    # Texts of an SVG stay texts; half a pixel of a line is seen by nobody.
-    **{"svg.fonttype": "none", "path.simplify_threshold": 0.5},
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": INK,
+    "grid.alpha": 0.25,
+    "xtick.major.size": 0.0,
+    "ytick.major.size": 0.0,
+    "lines.markersize": 5.0,
+    "font.size": 10.0,
+    "legend.fontsize": 9.0,
+    "legend.frameon": False,
+    "svg.fonttype": "none",  # texts stay texts
+    "path.simplify_threshold": 0.5,  # pixels, too few to be seen
 }
 
 

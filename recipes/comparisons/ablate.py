@@ -24,14 +24,14 @@ from tqdm import tqdm
 from codec import HHCodec
 from codec.audio import write_audio
 from codec.audio.store import AudioStore
+from codec.files import write_json
 from eval.metrics.registry import make_metrics
 from eval.scoring.score import Pair, score_pairs
 from eval.sound import Sound
 from eval.tokens.codebook import count_codes, usage_from_counts
-from recipes.generate import spread
+from recipes.corpora.preparation import spread
 from recipes.runner.cli import make_parser
 from recipes.runner.config import Config, load_config, thread_count
-from recipes.runner.files import write_json
 from recipes.runner.stages import StageError, run_stage, say, stage_folder
 
 from .ablate_table import write_table

@@ -10,10 +10,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Protocol
 
+from codec.files import write_json, write_text
+from codec.json_lines import read_json_lines
+from codec.provenance import git_commit, hardware
 from eval.scoring.bootstrap import paired_difference
-from recipes.evaluate_report import json_lines, processor
-from recipes.runner.files import write_json, write_text
-from recipes.runner.stages import git_commit
 
 FULL = "full"
 # In the JSON only: they say how figures were aligned, not how variants differ.
@@ -58,7 +58,7 @@ def write_table(variants: Sequence[NamedVariant], run: Path, argv: Sequence[str]
     provenance = {
         "command": shlex.join(["python", "-m", "recipes.comparisons.ablate", *argv]),
         "commit": done["commit"] or git_commit() or "not a git checkout",
-        "hardware": processor(),
+        "hardware": hardware(),
         "date": date.today().isoformat(),
         "seconds of training": {
             name: _seconds(run / name) for name in notes if (run / name / "train_codec").is_dir()
@@ -92,7 +92,7 @@ def _difference(folder: Path, full: Path, metric_id: str, name: str) -> dict[str
     ours, theirs = (
         {
             row["id"]: row["values"][name]
-            for row in json_lines(where / "scores" / f"{metric_id}.jsonl")
+            for row in read_json_lines(where / "scores" / f"{metric_id}.jsonl")
             if row["status"] == "ok" and row["values"].get(name) is not None
         }
         for where in (folder, full)

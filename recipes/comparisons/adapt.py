@@ -25,16 +25,17 @@ import torch
 from omegaconf import MISSING
 
 from codec.audio.store import AudioStore
+from codec.files import write_json
+from codec.json_lines import write_json_lines
+from codec.provenance import git_commit, hardware
 from eval.metrics.registry import make_metrics, require_ready
 from eval.protocols import Tokenizer
 from eval.reporting.adaptability import CURVE, RESULT, RUN, Rendered, render
-from recipes.evaluate_report import processor
-from recipes.generate import spread
-from recipes.runner.config import Config
-from recipes.runner.files import write_json, write_json_lines
+from recipes.corpora.preparation import spread
+from recipes.runner.cli import make_parser
+from recipes.runner.config import Config, keep_settings, load_settings
 from recipes.runner.schema import PrepareConfig
-from recipes.runner.settings import comparison_parser, keep_settings, load_settings
-from recipes.runner.stages import git_commit, run_stage, say, stage_folder
+from recipes.runner.stages import run_stage, say, stage_folder
 
 from .adapt_codes import encode_splits
 from .adapt_likelihood import ngram_figures
@@ -114,7 +115,7 @@ class AdaptConfig:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Train and measure on every tokenizer; returns the exit status."""
-    parser = comparison_parser("python -m recipes.comparisons.adapt", __doc__)
+    parser = make_parser("python -m recipes.comparisons.adapt", __doc__)
     parser.add_argument("--only", help="names of tokenizers, by commas (default: all)")
     arguments = parser.parse_intermixed_args(argv)
     try:
@@ -255,7 +256,7 @@ def about(config: AdaptConfig, audio: dict[str, AudioStore], argv: Sequence[str]
     provenance = {
         "command": shlex.join(["python", "-m", "recipes.comparisons.adapt", *argv]),
         "commit": git_commit() or "not a git checkout",
-        "hardware": processor(),
+        "hardware": hardware(),
         "date": date.today().isoformat(),
     }
     return {"title": title, "seconds": seconds, "provenance": provenance}

@@ -13,10 +13,10 @@ import numpy as np
 from tqdm import tqdm
 
 from codec.audio.store import AudioStore
+from codec.files import write_json
 from eval.baselines.token_streams import flatten_codes
 from eval.protocols import Tokenizer
 from eval.sound import resampled
-from recipes.runner.files import write_json
 from slm import TokenStore, TokenStoreWriter
 
 # Entries that a token store can number.

@@ -13,11 +13,11 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from codec.files import write_json
 from eval.tokens.likelihood import bits_per_second
-from recipes.runner.files import write_json
 from slm import (
     DocumentSettings,
-    PackedRows,
+    PackedDataset,
     SpeechLM,
     SpeechLMConfig,
     TextTokenizer,
@@ -183,9 +183,9 @@ def _rows(
     text: TextTokenizer | None,
     lm: SpeechLM,
     documents: DocumentSettings,
-) -> PackedRows:
+) -> PackedDataset:
     """The documents of a split in rows as long as the model allows."""
-    return PackedRows(
+    return PackedDataset(
         [encoded.stores[split]],
         text,  # type: ignore[arg-type] - rows without text never ask for it
         lm.vocabulary,
@@ -210,7 +210,7 @@ def _schedule(config: Budget) -> TrainingSettings:
     )
 
 
-def _trained_tokens(rows: PackedRows, steps: int, code_start: int) -> np.ndarray:
+def _trained_tokens(rows: PackedDataset, steps: int, code_start: int) -> np.ndarray:
     """Codes with a loss that were trained on up to each step, (steps,)."""
     counts = []
     for step in range(steps):

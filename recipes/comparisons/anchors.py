@@ -22,6 +22,7 @@ from omegaconf import MISSING
 from tqdm import tqdm
 
 from codec.audio.io import normalize_loudness, read_audio, write_audio
+from codec.files import write_json
 from eval.baselines.classical_codecs import make_recoder
 from eval.baselines.token_streams import TokenizerRecoder
 from eval.files import cut_torn_line, read_json_lines
@@ -29,9 +30,9 @@ from eval.metrics.registry import make_metrics, require_ready
 from eval.protocols import Metric, Recoder
 from eval.scoring.score import Pair, score_pairs
 from recipes.corpora.manifest import MANIFEST_NAME, CorpusRow, read_manifest
-from recipes.generate import spread
-from recipes.runner.files import write_json
-from recipes.runner.settings import comparison_parser, keep_settings, load_settings
+from recipes.corpora.preparation import spread
+from recipes.runner.cli import make_parser
+from recipes.runner.config import keep_settings, load_settings
 
 from .anchors_table import AnchorSystem, write_anchors
 from .tokenizers import HHTokenizer, TokenizerConfig, make_tokenizer
@@ -92,7 +93,7 @@ class AnchorsConfig:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Recode, score, compare; returns the exit status, 1 when a clip failed."""
-    parser = comparison_parser("python -m recipes.comparisons.anchors", __doc__)
+    parser = make_parser("python -m recipes.comparisons.anchors", __doc__)
     arguments = parser.parse_intermixed_args(argv)
     try:
         config = load_settings(AnchorsConfig, arguments.config, arguments.overrides)

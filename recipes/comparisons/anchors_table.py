@@ -9,12 +9,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from codec.files import write_json, write_text
+from codec.provenance import git_commit, hardware
 from eval.files import read_json_lines
 from eval.scoring.compare import Comparison, FigureDifference, compare_folders
 from eval.scoring.summary import number_text, read_summary
-from recipes.evaluate_report import processor
-from recipes.runner.files import write_json, write_text
-from recipes.runner.stages import git_commit
 
 PARTS = ("scored", "words")
 
@@ -56,7 +55,7 @@ def write_anchors(
     provenance = {
         "command": shlex.join(["python", "-m", "recipes.comparisons.anchors", *argv]),
         "commit": git_commit() or "not a git checkout",
-        "hardware": processor(),
+        "hardware": hardware(),
         "date": date.today().isoformat(),
     }
     figures = {

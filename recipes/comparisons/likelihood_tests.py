@@ -22,6 +22,8 @@ from omegaconf import MISSING
 from tqdm import tqdm
 
 from codec.audio import read_audio
+from codec.files import write_json
+from codec.provenance import git_commit
 from eval.likelihood_tests.build import KINDS, PairSettings, Recording, build_pairs
 from eval.likelihood_tests.judge import (
     LikelihoodPair,
@@ -34,9 +36,9 @@ from eval.reporting.generation import likelihood_report
 from eval.reporting.report import write_report
 from eval.sound import resampled
 from recipes.corpora.manifest import MANIFEST_NAME, read_manifest
-from recipes.runner.files import write_json
-from recipes.runner.settings import comparison_parser, keep_settings, load_settings
-from recipes.runner.stages import git_commit, say
+from recipes.runner.cli import make_parser
+from recipes.runner.config import keep_settings, load_settings
+from recipes.runner.stages import say
 from slm.synthesis.synthesizer import Synthesizer
 
 
@@ -164,7 +166,7 @@ def wanted_pairs(config: LikelihoodConfig) -> list[LikelihoodPair]:
 
 def command(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    parser = comparison_parser("python -m recipes.comparisons.likelihood_tests", __doc__)
+    parser = make_parser("python -m recipes.comparisons.likelihood_tests", __doc__)
     arguments = parser.parse_intermixed_args(argv)
     try:
         config = load_settings(LikelihoodConfig, arguments.config, arguments.overrides)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import sys
 import tarfile
@@ -14,24 +13,26 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from codec.files import sha256_of
+
 CHUNK_BYTES = 1 << 20
 TIMEOUT_SECONDS = 60
 
 
 class DownloadError(ValueError):
-    """A download that broke off or is not what it should be; says what to do about it."""
+    """A download that broke off or has the wrong checksum, with what to do about it."""
 
 
 def download(url: str, path: Path, sha256: str, *, attempts: int = 5) -> Path:
-    """Fetch a file to `path`, unless it is there; what arrived before a break is not fetched twice.
+    """Fetch a file to `path`, unless it is there; bytes that arrived before a break are kept.
 
     Until it is whole and its checksum is right the file is called `<name>.part`.
 
     Args:
-        url: Where it is.
-        path: Where it goes.
-        sha256: Its checksum, 64 hex digits.
-        attempts: How often to take up a broken transfer before giving up for this call.
+        url: Of the file.
+        path: Destination.
+        sha256: Checksum, 64 hex digits.
+        attempts: Attempts at a broken transfer before this call gives up.
 
     Raises:
         DownloadError: The transfer kept breaking (`.part` stays and is resumed by the next call),
@@ -46,15 +47,19 @@ def download(url: str, path: Path, sha256: str, *, attempts: int = 5) -> Path:
             _fetch_rest(url, part)
             break
         except (urllib.error.URLError, HTTPException, OSError) as error:
-            if isinstance(error, OSError) and error.errno is not None and not _is_network(error):
+            # Errors of the disk are raised; those of the connection are worth a new attempt, unless
+            # the server has answered that it will not.
+            of_network = isinstance(error, ConnectionError | TimeoutError | urllib.error.URLError)
+            if isinstance(error, OSError) and error.errno is not None and not of_network:
                 raise
+            refused = isinstance(error, urllib.error.HTTPError) and 400 <= error.code < 500
             have = part.stat().st_size if part.exists() else 0
-            if attempt == attempts or _is_final(error):
+            if attempt == attempts or refused:
                 raise DownloadError(
                     f"{url}: broke off after {have} bytes ({error}); run the same command again, "
                     f"it goes on from {part}"
                 ) from error
-    found = file_sha256(part)
+    found = sha256_of(part)
     if found != sha256:
         part.unlink()
         raise DownloadError(
@@ -70,7 +75,7 @@ def unpack(archive: Path, folder: Path, member: str) -> Path:
 
     Args:
         archive: `.tar`, `.tar.gz` or `.tar.bz2`.
-        folder: Where `member` goes.
+        folder: Destination of `member`.
         member: Path of the folder inside the archive, such as `LibriTTS/dev-clean`.
 
     Raises:
@@ -93,27 +98,19 @@ def unpack(archive: Path, folder: Path, member: str) -> Path:
     return target
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, 64 hex digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 def _fetch_rest(url: str, part: Path) -> None:
-    """Append what is missing of a file, or begin anew with a server that knows no ranges."""
+    """Append the missing bytes of a file, or begin anew with a server that ignores ranges."""
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
         response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
-        # 416: there is nothing after what we have; the checksum tells whether it is the file.
+        # 416: there is nothing after these bytes; the checksum tells whether they are the file.
         if error.code == 416:
             return
         raise
     with response:
+        # 206: the server goes on from where `part` ends; else it sends the whole file.
         resumed = response.status == 206
         length = response.headers.get("Content-Length")
         start = have if resumed else 0
@@ -127,13 +124,3 @@ def _fetch_rest(url: str, part: Path) -> None:
     size = part.stat().st_size
     if total is not None and size < total:
         raise HTTPException(f"the connection closed at {size} of {total} bytes")
-
-
-def _is_network(error: OSError) -> bool:
-    """Whether an error came from the connection rather than from the disk."""
-    return isinstance(error, ConnectionError | TimeoutError | urllib.error.URLError)
-
-
-def _is_final(error: Exception) -> bool:
-    """Whether asking again cannot help: the server answered that it will not."""
-    return isinstance(error, urllib.error.HTTPError) and 400 <= error.code < 500

@@ -1,7 +1,7 @@
-"""The embedded corpus: sentences of our own grammar, spoken by eSpeak NG in many voices.
+"""The embedded corpus: sentences of a small grammar, synthesized by eSpeak NG in many voices.
 
 It needs no download, only the pip package `espeakng-loader`, and is SYNTHETIC: it shows that the
-whole job works, and no figure measured on it says anything about human speech.
+whole job works, and figures measured on it do not hold for human speech.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _SAMPLES_CALLBACK = ctypes.CFUNCTYPE(
 
 @dataclass(frozen=True)
 class Voice:
-    """One synthetic speaker: eSpeak NG's accent and variant, and how it is made to speak.
+    """One synthetic speaker: eSpeak NG's accent and variant, and parameters of prosody.
 
     Attributes:
         name: `<accent>+<variant>`.
@@ -80,7 +80,7 @@ VOICES = (
 
 @dataclass(frozen=True)
 class Utterance:
-    """One sentence for one voice, and the file it goes to."""
+    """One sentence for one voice, with the row of its file."""
 
     row: CorpusRow
     voice: Voice
@@ -90,8 +90,8 @@ class Espeak:
     """eSpeak NG itself, in a state of its own; use as a context manager.
 
     The library keeps its state (random numbers, the phase of its oscillators) in static variables
-    that no call resets, so what it makes depends on all that was said before. A private copy of the
-    library file starts afresh: the same texts in the same order then give the same samples.
+    that no call resets, so its output depends on all texts before. A private copy of the library
+    file starts afresh: the same texts in the same order then give the same samples.
 
     Raises:
         ValueError: The package espeakng-loader is not installed, or its library fails to start.
@@ -123,12 +123,12 @@ class Espeak:
         self._library.espeak_Terminate()
 
     def speak(self, text: str, voice: Voice) -> NDArray[np.float32]:
-        """The text in that voice: (T,) float32 in [-1, 1] at `self.sample_rate`.
+        """Synthesize a text: (T,) float32 in [-1, 1] at `self.sample_rate`.
 
         Raises:
-            ValueError: A voice that eSpeak NG has not, or a text that it makes no sound of.
+            ValueError: A voice that eSpeak NG lacks, or a text without a sound.
         """
-        # Of a variant that it has not, the library says nothing and speaks without one.
+        # A variant that it lacks is no error to the library, which then speaks without one.
         variant = self._data / "voices" / "!v" / voice.name.partition("+")[2]
         known = variant.is_file() and self._library.espeak_SetVoiceByName(voice.name.encode()) == 0
         if not known:
@@ -142,6 +142,7 @@ class Espeak:
         self._chunks.clear()
         encoded = text.encode()
         size = ctypes.c_size_t(len(encoded) + 1)
+        # The size counts the zero that ends the text.
         status = self._library.espeak_Synth(encoded, size, 0, _CHARACTERS, 0, _UTF8, None, None)
         self._library.espeak_Synchronize()
         samples = np.concatenate([np.zeros(0, np.int16), *self._chunks])
@@ -150,24 +151,24 @@ class Espeak:
         return samples.astype(np.float32) / 32768.0
 
     def _take(self, samples: ctypes._Pointer[ctypes.c_short], count: int, _: object) -> int:
-        """Keep what the library hands over; 0 tells it to go on."""
+        """Keep a block of samples from the library; 0 tells it to go on."""
         if samples and count > 0:
             self._chunks.append(np.ctypeslib.as_array(samples, (count,)).copy())
         return 0
 
 
 def espeak_rows(settings: EspeakConfig, folder: Path, *, seed: int) -> list[CorpusRow]:
-    """The corpus, spoken into `folder` as FLAC files with a manifest unless it is there already.
+    """Synthesize the corpus into `folder`, FLAC files with a manifest, unless it is there already.
 
     No sentence is in two splits; the voices of `test` are in no other split.
 
     Args:
-        settings: How many sentences and voices.
-        folder: Where audio/ and manifest.jsonl go.
+        settings: Numbers of sentences and voices.
+        folder: Destination of audio/ and manifest.jsonl.
         seed: Chooses the sentences.
 
     Raises:
-        ValueError: More voices than there are, or eSpeak NG is not to be had.
+        ValueError: More voices than there are, or eSpeak NG is not installed.
     """
     manifest = folder / MANIFEST_NAME
     if manifest.is_file():
@@ -181,9 +182,9 @@ def espeak_rows(settings: EspeakConfig, folder: Path, *, seed: int) -> list[Corp
 
 
 def speak_all(utterances: Sequence[Utterance]) -> list[CorpusRow]:
-    """Speak one voice's utterances to their files; return their rows with the durations.
+    """Synthesize one voice's utterances to their files; returns their rows with the durations.
 
-    In one go, since what the library makes of one depends on those before it.
+    In one go, since the library's output depends on the utterances before.
     """
     rows = []
     with Espeak() as espeak:
@@ -196,7 +197,7 @@ def speak_all(utterances: Sequence[Utterance]) -> list[CorpusRow]:
 
 
 def _plan(settings: EspeakConfig, folder: Path, seed: int) -> list[list[Utterance]]:
-    """Who says what: each voice's utterances, sentences dealt out to the voices in turn."""
+    """Utterances of each voice; sentences are dealt out to the voices in turn."""
     if settings.train_voices + settings.test_voices > len(VOICES):
         raise ValueError(
             f"espeak.train_voices + espeak.test_voices: expected at most {len(VOICES)}, "

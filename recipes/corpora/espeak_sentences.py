@@ -64,16 +64,17 @@ TEMPLATES = (
 
 
 def make_sentences(count: int, seed: int) -> list[str]:
-    """`count` different sentences, the same ones for the same seed.
+    """Make `count` different sentences, the same ones for the same seed.
 
     A longer list begins with the sentences of a shorter one.
 
     Raises:
-        ValueError: More sentences than the grammar is sure to hold.
+        ValueError: More sentences than the grammar surely has.
     """
     if not 0 < count <= 50_000:
         raise ValueError(f"sentences: expected a count in [1, 50000], got {count}")
     generator = random.Random(seed)
+    # A dict for its order: repeated sentences are dropped.
     sentences: dict[str, None] = {}
     while len(sentences) < count:
         sentences[_sentence(generator)] = None

@@ -10,13 +10,16 @@ from __future__ import annotations
 import functools
 import json
 import shutil
+import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from recipes.runner.files import write_json_lines
-from recipes.runner.workers import Workers
+from tqdm import tqdm
+
+from codec.json_lines import read_json_lines, write_json_lines
+from codec.workers import Workers
 
 from .importing import AUDIO_FOLDER, Skip, Utterance
 
@@ -28,7 +31,7 @@ _FIELDS = ("text", "speaker", "language")
 def emilia_utterances(
     folder: Path, output: Path, *, limit: int | None = None, workers: int = 1
 ) -> Iterator[Utterance | Skip]:
-    """The clips of every tar below `folder`, unpacked to `output/audio/<language>/<tar>/`.
+    """Yield the clips of every tar below `folder`, unpacked to `output/audio/<language>/<tar>/`.
 
     Args:
         folder: Holds `*.tar` at any depth.
@@ -44,8 +47,11 @@ def emilia_utterances(
         raise ValueError(f"{folder}: expected WebDataset tars (*.tar) below it, found none")
     count = 0
     unpack = functools.partial(unpack_tar, root=folder, output=output.absolute() / AUDIO_FOLDER)
-    with Workers(1 if limit is not None else workers) as pool:
-        for target, problem in pool.map(unpack, tars, "  tars"):
+    # With a limit, tars are unpacked one by one, so that none is unpacked in vain.
+    in_parallel = limit is None and workers > 1
+    with Workers(workers if in_parallel else 0, spare_few=True) as pool:
+        results = pool.map(unpack, tars)
+        for target, problem in tqdm(results, "  tars", len(tars), file=sys.stderr, mininterval=1):
             if problem:
                 yield Skip(target.name, problem, "tar")
                 continue
@@ -65,7 +71,7 @@ def unpack_tar(tar: Path, *, root: Path, output: Path) -> tuple[Path, str]:
         output: Gets the folder, at the tar's own place below `root`.
 
     Returns:
-        the folder, and '' or why there is none.
+        The folder, and '' or the reason why there is none.
     """
     target = output / tar.relative_to(root).with_suffix("")
     if (target / ROWS_NAME).is_file():
@@ -85,7 +91,7 @@ def unpack_tar(tar: Path, *, root: Path, output: Path) -> tuple[Path, str]:
 
 
 def _unpacked(tar: Path, folder: Path) -> list[dict[str, Any]]:
-    """Write the recordings of a tar; returns for every key its record, or what is wrong."""
+    """Write the recordings of a tar; returns for every key its record, or the error in it."""
     records: dict[str, Any] = {}
     audio: dict[str, str] = {}
     with tarfile.open(tar) as archive:
@@ -111,9 +117,8 @@ def _unpacked(tar: Path, folder: Path) -> list[dict[str, Any]]:
 
 
 def _listed(target: Path) -> Iterator[Utterance | Skip]:
-    """What an unpacked tar holds."""
-    for line in (target / ROWS_NAME).read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
+    """The clips of an unpacked tar."""
+    for row in read_json_lines(target / ROWS_NAME):
         key: str = row["key"]
         record: Any = row["record"]
         if row["audio"] is None:
@@ -131,8 +136,8 @@ def _listed(target: Path) -> Iterator[Utterance | Skip]:
 
 
 def _wrong(record: Any) -> str:
-    """What a clip's .json lacks, '' for nothing."""
-    if isinstance(record, str):  # what the parser said
+    """The error in a clip's .json, '' for none."""
+    if isinstance(record, str):  # the parser's error
         return record
     if not isinstance(record, dict):
         return "expected an object, found none"

@@ -10,6 +10,8 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+from codec.json_lines import read_lines
+
 from .importing import Skip, Utterance
 
 UNKNOWN_LANGUAGE = "und"  # ISO 639's code for a language that is not stated
@@ -18,15 +20,15 @@ UNKNOWN_LANGUAGE = "und"  # ISO 639's code for a language that is not stated
 def kaldi_utterances(
     folder: Path, *, audio_root: Path | None = None, lang: str = UNKNOWN_LANGUAGE
 ) -> Iterator[Utterance | Skip]:
-    """The utterances of a Kaldi data folder; without utt2spk every one has a speaker of its own.
+    """Yield the utterances of a Kaldi data folder, each with its own speaker without utt2spk.
 
     Args:
         folder: Holds `wav.scp`.
-        audio_root: What relative paths in it begin from; None is `folder`.
+        audio_root: Base of relative paths in it; None is `folder`.
         lang: Language of utterances that utt2lang does not name.
 
     Raises:
-        ValueError: No wav.scp, or a line that is not of the format; names file and line.
+        ValueError: No wav.scp, or a line that is not of the format.
     """
     if not (folder / "wav.scp").is_file():
         raise ValueError(f"{folder}: expected a Kaldi data folder with wav.scp, found none")
@@ -42,7 +44,7 @@ def kaldi_utterances(
     parts = _parts(folder / "segments")
     for name, (recording, part) in (parts or {key: (key, None) for key in recordings}).items():
         if recording not in recordings:
-            yield Skip(name, f"recording {recording!r} is none that wav.scp lists as a file")
+            yield Skip(name, f"recording {recording!r} is not listed as a file in wav.scp")
             continue
         if texts and name not in texts:
             yield Skip(name, "has no line in text", "transcript")
@@ -84,7 +86,7 @@ def _table(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     rows: dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in read_lines(path):
         if not line.strip():
             continue
         name, _, rest = line.strip().partition(" ")

@@ -1,7 +1,7 @@
 """Corpora that lhotse prepares, and CutSets that were made with it (extra `lhotse`).
 
 lhotse (https://github.com/lhotse-speech/lhotse, Apache-2.0) knows the layouts of LibriSpeech and
-VCTK and where they are downloaded from; what it leaves out is found again and listed here.
+VCTK and their addresses; recordings that it leaves out are found again and listed here.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,14 @@ LANGUAGES = {
     "spanish": "es",
 }
 SPLITS = {"train": "train", "dev": "valid", "test": "test"}
-# Of a cut and the recording it is of: nearer than this they are the same, s.
+# A cut whose bounds are nearer than this to its recording's is the whole recording, s.
 _SAME = 1e-3
 
 
 def librispeech_utterances(
     folder: Path, *, download: Sequence[str] = ()
 ) -> Iterator[Utterance | Skip]:
-    """The subsets of LibriSpeech that lie in `folder`; train-*, dev-* and test-* make the splits.
+    """Yield the subsets of LibriSpeech in `folder`; train-*, dev-* and test-* make the splits.
 
     Args:
         folder: `LibriSpeech/`, or the folder that it lies in or is to be downloaded to.
@@ -58,7 +59,7 @@ def librispeech_utterances(
 
 
 def vctk_utterances(folder: Path, *, download: bool = False) -> Iterator[Utterance | Skip]:
-    """VCTK 0.92 (second microphone) or the older layout; it has no splits.
+    """Yield VCTK 0.92 (second microphone) or the older layout; it has no splits.
 
     Args:
         folder: Holds `speaker-info.txt` and `txt/`; a download unpacks to it.
@@ -86,11 +87,11 @@ def vctk_utterances(folder: Path, *, download: bool = False) -> Iterator[Utteran
 def cutset_utterances(
     path: Path, *, audio_root: Path | None = None, lang: str = UNKNOWN_LANGUAGE
 ) -> Iterator[Utterance | Skip]:
-    """The cuts of a CutSet file (.jsonl or .jsonl.gz).
+    """Yield the cuts of a CutSet file (.jsonl or .jsonl.gz).
 
     Args:
         path: Of the file.
-        audio_root: What relative paths in it begin from; None is the folder of the file.
+        audio_root: Base of relative paths in it; None is the folder of the file.
         lang: Language of cuts that state none.
 
     Raises:
@@ -116,13 +117,13 @@ def cut_utterances(
     root: Path | None = None,
     lang: str = UNKNOWN_LANGUAGE,
 ) -> Iterator[Utterance | Skip]:
-    """Cuts of lhotse as utterances: a whole recording, or a part that has to be cut out of it.
+    """Turn cuts of lhotse into utterances: whole recordings, or parts to be cut out of them.
 
     Args:
         cuts: Of a CutSet.
         split: Of all of them.
         extra: Fields that all of them get; a supervision's own are added.
-        root: What relative paths begin from.
+        root: Base of relative paths.
         lang: Language of cuts that state none.
     """
     for cut in cuts:
@@ -130,20 +131,22 @@ def cut_utterances(
         if problem:
             yield Skip(cut.id, problem, "cut")
             continue
-        said = cut.supervisions
-        speakers = sorted({str(each.speaker) for each in said if each.speaker})
+        supervisions = cut.supervisions
+        speakers = sorted({str(each.speaker) for each in supervisions if each.speaker})
         if len(speakers) > 1:
             yield Skip(cut.id, f"expected one speaker, got {', '.join(speakers)}", "cut")
             continue
-        own = {key: value for each in said for key, value in (each.custom or {}).items()}
-        genders = {each.gender for each in said if each.gender}
+        own = {key: value for each in supervisions for key, value in (each.custom or {}).items()}
+        genders = {each.gender for each in supervisions if each.gender}
         own |= {"gender": genders.pop()} if len(genders) == 1 else {}
-        stated = next((each.language for each in said if each.language), lang)
+        stated = next((each.language for each in supervisions if each.language), lang)
+        numbered = len(supervisions) == 1 and cut.id.rpartition("-")[0] == cut.recording.id
         whole = cut.start < _SAME and abs(cut.duration - cut.recording.duration) < _SAME
         yield Utterance(
-            cut.id if not _is_numbered(cut) else said[0].id,
+            # An id that lhotse made itself, `<recording>-<number>`, gives way to the utterance's.
+            supervisions[0].id if numbered else cut.id,
             (root or Path()) / cut.recording.sources[0].source,
-            " ".join(each.text.strip() for each in said if each.text),
+            " ".join(each.text.strip() for each in supervisions if each.text),
             speakers[0] if speakers else cut.id,
             LANGUAGES.get(stated.lower(), stated),
             split,
@@ -152,13 +155,8 @@ def cut_utterances(
         )
 
 
-def _is_numbered(cut: Any) -> bool:
-    """Whether lhotse named a cut itself, `<recording>-<number>`, though it is one utterance."""
-    return len(cut.supervisions) == 1 and cut.id.rpartition("-")[0] == cut.recording.id
-
-
 def _unusable(cut: Any) -> str:
-    """Why a cut is no plain part of a file, '' where it is one."""
+    """The reason why a cut is not a plain part of a file, '' where it is one."""
     recording = getattr(cut, "recording", None)
     if recording is None:
         return "expected a cut of one recording, got a mixed, padded or feature-only cut"
@@ -180,7 +178,7 @@ def _left_out(audio: Iterable[Path], recordings: Any) -> Iterator[Skip]:
 
 
 def _prepared(prepare: Any) -> Any:
-    """What lhotse makes of a corpus.
+    """Lhotse's manifests of a corpus.
 
     Raises:
         ValueError: It found another layout than it expects.
@@ -197,8 +195,6 @@ def _lhotse(module: str) -> Any:
     Raises:
         ValueError: It is not installed.
     """
-    from importlib import import_module
-
     try:
         return import_module(f"lhotse.{module}")
     except ImportError as error:
@@ -207,12 +203,12 @@ def _lhotse(module: str) -> Any:
 
 @contextmanager
 def _log_as_skips() -> Iterator[list[Skip]]:
-    """Collects lhotse's warnings, which are all that it says of clips it passes over."""
+    """Collect lhotse's warnings, its only trace of clips that it passes over."""
     skips: list[Skip] = []
 
     class Collect(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if record.module != "qa":  # sums of what is listed one by one elsewhere
+            if record.module != "qa":  # totals of clips that are listed one by one elsewhere
                 skips.append(Skip("", record.getMessage(), "lhotse"))
 
     handler = Collect(logging.WARNING)

@@ -1,4 +1,4 @@
-"""Libri-Light: chapters of audiobooks cut where its voice activity says that nobody speaks.
+"""Libri-Light: chapters of audiobooks, cut at the pauses of its voice activity.
 
 `<subset>/<speaker>/<book>/<chapter>.flac` and a `.json` of the same name with the speaker and the
 spans in which there is speech (https://arxiv.org/abs/1912.07875). There are no transcripts.
@@ -8,9 +8,10 @@ pieces of a useful length, file by file.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from codec.files import read_json
 
 from .importing import Skip, Utterance
 
@@ -21,7 +22,7 @@ SHORTEST = 0.5
 
 
 def librilight_utterances(folder: Path, *, longest: float = 20.0) -> Iterator[Utterance | Skip]:
-    """Pieces of at most `longest` seconds of every chapter below `folder`.
+    """Yield pieces of at most `longest` seconds of every chapter below `folder`.
 
     Raises:
         ValueError: No recording below the folder, or `longest` below `SHORTEST`.
@@ -34,7 +35,7 @@ def librilight_utterances(folder: Path, *, longest: float = 20.0) -> Iterator[Ut
     for audio in chapters:
         name = audio.relative_to(folder).with_suffix("").as_posix()
         try:
-            about = json.loads(audio.with_suffix(".json").read_text(encoding="utf-8"))
+            about = read_json(audio.with_suffix(".json"))
             spans = [(float(start), float(end)) for start, end in about["voice_activity"]]
             speaker = str(about["speaker"])
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -54,14 +55,14 @@ def librilight_utterances(folder: Path, *, longest: float = 20.0) -> Iterator[Ut
 def speech_pieces(
     spans: Sequence[tuple[float, float]], longest: float
 ) -> list[tuple[float, float]]:
-    """Spans of speech joined to pieces as long as they may be.
+    """Join spans of speech to pieces as long as they may be.
 
     A piece ends before it would pass `longest`, and at every pause of more than `LONGEST_PAUSE`. A
     span that is longer by itself is divided evenly.
 
     Args:
         spans: (start, end) of speech in ascending order, s.
-        longest: Of a piece, s.
+        longest: Longest piece, s.
     """
     pieces: list[tuple[float, float]] = []
     for start, end in spans:
@@ -69,6 +70,7 @@ def speech_pieces(
         if fits and start - pieces[-1][1] <= LONGEST_PAUSE:
             pieces[-1] = (pieces[-1][0], end)
             continue
+        # ceil((end - start) / longest) even parts
         count = max(1, -int(-(end - start) // longest))
         step = (end - start) / count
         pieces += [(start + i * step, start + (i + 1) * step) for i in range(count)]

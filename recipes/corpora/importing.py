@@ -1,7 +1,7 @@
-"""From what a layout holds to a manifest: lengths measured, parts cut out, skips listed.
+"""Import of a corpus: lengths measured, parts cut out, skips listed, the manifest written.
 
 A module that knows a layout yields an `Utterance` for every clip and a `Skip` for everything that
-is none; what happens next is the same for all of them and is done here. Nothing is lost when a run
+cannot become one; the rest is the same for all of them and is done here. Nothing is lost when a run
 is cut off: lengths are kept in `.measured.jsonl`, and parts that are cut are taken as they are.
 """
 
@@ -18,16 +18,19 @@ from tqdm import tqdm
 
 from codec.audio.index import Measurement, measure_files
 from codec.audio.io import AudioError, audio_info, read_samples, write_audio
-from recipes.runner.files import write_json, write_json_lines
-from recipes.runner.workers import DEADLY, Workers
+from codec.checks import at_least
+from codec.files import write_json
+from codec.json_lines import write_json_lines
+from codec.workers import DEADLY, Workers
 
 from .manifest import MANIFEST_NAME, CorpusRow, write_manifest
+from .preparation import spread
 
 SKIPPED_NAME = "skipped.jsonl"
 FIGURES_NAME = "import.json"
-# Below the manifest: what was cut out or unpacked.
+# Folder below the manifest for recordings that were cut out or unpacked.
 AUDIO_FOLDER = "audio"
-# A part may come out this much shorter than the corpus says, s; segments are rounded.
+# A part may be this much shorter than the corpus states, s; segments are rounded.
 END_TOLERANCE = 0.1
 _MEASURED_AT_ONCE = 4096
 
@@ -39,7 +42,7 @@ class Utterance:
     Attributes:
         id: Unique within the corpus; may hold slashes.
         audio: The recording that it is, or is a part of.
-        text: What is said; '' where there is no transcript.
+        text: Transcript; '' where there is none.
         speaker: Unique within the corpus.
         lang: Language code.
         split: `train`, `valid` or `test`, or '' in a corpus without splits.
@@ -59,7 +62,7 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Skip:
-    """Something that does not become a row, and why."""
+    """Something that does not become a row, and the reason."""
 
     id: str
     reason: str
@@ -84,7 +87,7 @@ def import_utterances(
     """Write the manifest of a corpus into `folder`, and `skipped.jsonl` and `import.json` beside.
 
     Args:
-        found: What a layout yields.
+        found: As a layout yields them.
         folder: Made when missing. Parts are cut to `audio/<id>.flac` in it, mono, 16 bit, at the
             recording's own rate.
         limit: At most so many clips, spread evenly over what was found.
@@ -94,9 +97,11 @@ def import_utterances(
         `clips`, `hours`, `speakers`, `splits` (clips of each) and `skipped` (count of each kind).
 
     Raises:
-        ValueError: No clip is left, or some have a split and some have none.
+        ValueError: No clip is left, some have a split and some have none, or a limit below 1.
     """
     utterances, skips = _sorted_out(found)
+    if limit is not None:
+        at_least("limit", limit, 1)
     utterances = spread(utterances, limit)
     folder.mkdir(parents=True, exist_ok=True)
     rows, unusable = _rows(utterances, folder, workers)
@@ -122,19 +127,6 @@ def import_utterances(
     return figures
 
 
-def spread(items: Sequence[Utterance], limit: int | None) -> list[Utterance]:
-    """At most `limit` items, evenly spread: corpora lie by speaker, the first would be one voice.
-
-    Raises:
-        ValueError: A limit below 1.
-    """
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit: expected a count > 0, got {limit}")
-    if limit is None or limit >= len(items):
-        return list(items)
-    return [items[index * len(items) // limit] for index in range(limit)]
-
-
 def _sorted_out(found: Iterable[Utterance | Skip]) -> tuple[list[Utterance], list[Skip]]:
     """Clips with ids of their own, and everything else."""
     utterances: dict[str, Utterance] = {}
@@ -156,7 +148,12 @@ def _rows(
     utterances: Sequence[Utterance], folder: Path, workers: int
 ) -> tuple[list[CorpusRow], list[Skip]]:
     """The rows in the order of the utterances, and those whose audio cannot be used."""
-    paths = {each.id: _path(each, folder) for each in utterances}
+    # Whole recordings stay where they are; parts become files below the manifest.
+    cuts = folder.absolute() / AUDIO_FOLDER
+    paths = {
+        each.id: cuts / f"{each.id.strip('/')}.flac" if each.part else each.audio.absolute()
+        for each in utterances
+    }
     failed = _cut_parts(utterances, paths, workers)
     whole = [each for each in utterances if each.id not in failed]
     lengths = _measured([paths[each.id] for each in whole], folder / ".measured.jsonl")
@@ -169,13 +166,6 @@ def _rows(
         row = (each.id, paths[each.id], duration, each.text, each.speaker, each.lang, each.split)
         rows.append(CorpusRow(*row, extra=each.extra))
     return rows, skips
-
-
-def _path(each: Utterance, folder: Path) -> Path:
-    """The file that a row will name."""
-    if each.part is None:
-        return each.audio.absolute()
-    return folder.absolute() / AUDIO_FOLDER / f"{each.id.strip('/')}.flac"
 
 
 def _measured(paths: Sequence[Path], index: Path) -> list[Measurement | AudioError]:
@@ -193,7 +183,8 @@ def _measured(paths: Sequence[Path], index: Path) -> list[Measurement | AudioErr
 def _cut_parts(
     utterances: Sequence[Utterance], paths: dict[str, Path], workers: int
 ) -> dict[str, str]:
-    """Write the parts that are not there yet; returns what went wrong, by id."""
+    """Write the parts that are not there yet; returns the reasons of those that failed, by id."""
+    # Parts of one recording go to one process, which opens it once.
     by_recording: dict[Path, list[Utterance]] = defaultdict(list)
     for each in utterances:
         if each.part is not None and not paths[each.id].is_file():
@@ -203,17 +194,16 @@ def _cut_parts(
         for audio, group in by_recording.items()
     ]
     failed: dict[str, str] = {}
-    with Workers(workers) as pool:
-        results = pool.map(
-            _cut_recording, jobs, "  recordings cut", deadly=lambda job: [DEADLY] * len(job.parts)
-        )
-        for (_, group), reasons in zip(by_recording.items(), results, strict=True):
+    with Workers(workers if workers > 1 else 0, spare_few=True) as pool:
+        found = pool.map(_cut_recording, jobs, deadly=lambda job: [DEADLY] * len(job.parts))
+        bar = tqdm(found, "  recordings cut", len(jobs), file=sys.stderr, mininterval=1)
+        for group, reasons in zip(by_recording.values(), bar, strict=True):
             failed |= {each.id: why for each, why in zip(group, reasons, strict=True) if why}
     return failed
 
 
 def _cut_recording(job: _Cut) -> list[str]:
-    """Write the parts of one recording; returns '' or what is wrong for each."""
+    """Write the parts of one recording; returns '' or the reason of failure for each."""
     try:
         num_samples, rate = audio_info(job.audio)
     except (AudioError, OSError) as error:

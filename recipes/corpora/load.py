@@ -1,4 +1,4 @@
-"""Where the rows of a corpus come from, by the name in `config.corpus`."""
+"""Loading of a corpus by the name in `config.corpus`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .word_strings import string_rows
 
 
 def load_corpus(config: Config, work_folder: Path) -> list[CorpusRow]:
-    """The rows of the corpus that `config.corpus` names, each with a split.
+    """Load the rows of the corpus that `config.corpus` names, each with a split.
 
     Args:
         config: The run's settings.
         work_folder: Folder for a corpus that has to be made first (eSpeak NG, strings of words).
 
     Raises:
-        ValueError: The corpus is not there or breaks its layout; says what was looked for.
+        ValueError: The corpus is not there or breaks its layout.
     """
     rows = assign_splits(
         _rows(config, work_folder),
@@ -35,7 +35,7 @@ def load_corpus(config: Config, work_folder: Path) -> list[CorpusRow]:
 
 
 def _rows(config: Config, work_folder: Path) -> list[CorpusRow]:
-    """The rows of the named corpus, as its source gives them."""
+    """The rows of the named corpus, before splits are assigned."""
     if config.corpus == "espeak":
         return espeak_rows(config.espeak, work_folder / "espeak", seed=config.seed)
     if config.corpus == "ljspeech":

@@ -1,4 +1,4 @@
-"""The manifest: one JSON object a line, the one form in which every corpus reaches `prepare`.
+"""Manifests: one JSON object a line, the one form in which every corpus reaches `prepare`.
 
 Fields: `id`, `audio` (path, from the manifest's folder on), `duration` (s), `text` ('' where
 there is no transcript), `speaker`, `lang`, and `split` (train, valid or test; may be absent from
@@ -8,7 +8,6 @@ every line of a corpus that has no splits). Further fields are carried along unt
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import sys
 from collections.abc import Iterable
@@ -16,16 +15,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from recipes.runner.files import write_json_lines
+from codec.json_lines import iter_json_lines, write_json_lines
 
 SPLITS = ("train", "valid", "test")
 MANIFEST_NAME = "manifest.jsonl"
-_SHORT = 32  # characters of a value that other rows may well have, too
+# Strings of at most so many characters are kept once: other rows are likely to have them, too.
+_SHORT = 32
 _TEXT_FIELDS = ("id", "audio", "text", "speaker", "lang")
 
 
 class ManifestError(ValueError):
-    """A manifest that breaks the schema; names the file, the line and the field."""
+    """A manifest that breaks the schema, with the file, the line and the field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class CorpusRow:
         id: Unique within the corpus.
         audio: Path of the recording.
         duration: Length in seconds, as the corpus states it.
-        text: What is said, as published; '' where there is no transcript.
+        text: Transcript as published; '' where there is none.
         speaker: Speaker's name, unique within the corpus.
         lang: Language code.
         split: `train`, `valid` or `test`; '' in a corpus that has no splits of its own.
@@ -54,29 +54,26 @@ class CorpusRow:
 
 
 def read_manifest(path: Path) -> list[CorpusRow]:
-    """Every row of a manifest, in its order; audio paths are joined to the manifest's folder.
+    """Read every row of a manifest, in its order; audio paths are joined to the manifest's folder.
 
     Raises:
-        ManifestError: The file is missing or empty, a line is no JSON object, or a field is
+        ManifestError: The file is missing or empty, a line is not a JSON object, or a field is
             missing, of the wrong type or out of range; a repeated id; splits on some lines only.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ManifestError(f"{path}: cannot read this manifest: {error}") from error
     rows: list[CorpusRow] = []
     first_line: dict[str, int] = {}
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        row = _parse_line(line, where=f"{path}:{number}", folder=path.parent)
-        if row.id in first_line:
-            raise ManifestError(
-                f"{path}:{number}: id: {row.id!r} stands on line {first_line[row.id]} already; "
-                "ids must be unique"
-            )
-        first_line[row.id] = number
-        rows.append(row)
+    try:
+        for number, record in iter_json_lines(path, error=ManifestError):
+            row = _parse_record(record, where=f"{path}:{number}", folder=path.parent)
+            if row.id in first_line:
+                raise ManifestError(
+                    f"{path}:{number}: id: {row.id!r} stands on line {first_line[row.id]} already; "
+                    "ids must be unique"
+                )
+            first_line[row.id] = number
+            rows.append(row)
+    except OSError as error:
+        raise ManifestError(f"{path}: cannot read this manifest: {error}") from error
     if not rows:
         raise ManifestError(f"{path}: expected one JSON object a line, got an empty manifest")
     without = next((row for row in rows if not row.split), None)
@@ -97,9 +94,9 @@ def write_manifest(path: Path, rows: Iterable[CorpusRow]) -> None:
     records = []
     for row in rows:
         audio = row.audio.absolute()
-        place = audio.relative_to(folder) if audio.is_relative_to(folder) else audio
+        named = audio.relative_to(folder) if audio.is_relative_to(folder) else audio
         record: dict[str, Any] = {name: getattr(row, name) for name in ("id", "duration", "text")}
-        record |= {"audio": place.as_posix(), "speaker": row.speaker}
+        record |= {"audio": named.as_posix(), "speaker": row.speaker}
         record |= {"lang": row.lang} | ({"split": row.split} if row.split else {}) | row.extra
         records.append(record)
     write_json_lines(path, records)
@@ -108,12 +105,13 @@ def write_manifest(path: Path, rows: Iterable[CorpusRow]) -> None:
 def assign_splits(
     rows: list[CorpusRow], *, valid_fraction: float, test_fraction: float, seed: int
 ) -> list[CorpusRow]:
-    """Give rows without a split one, by a hash of seed and id; rows that have one keep it.
+    """Assign a split to rows without one, by a hash of seed and id.
 
     A clip's split depends on nothing but its own id, so a corpus that grows moves no clip.
     """
 
     def split_of(row: CorpusRow) -> str:
+        # The first 8 bytes of the hash as a number in [0, 1), evenly distributed over ids.
         digest = hashlib.sha256(f"{seed}/{row.id}".encode()).digest()
         share = int.from_bytes(digest[:8], "big") / 2**64
         if share < test_fraction:
@@ -123,14 +121,8 @@ def assign_splits(
     return [row if row.split else replace(row, split=split_of(row)) for row in rows]
 
 
-def _parse_line(line: str, *, where: str, folder: Path) -> CorpusRow:
-    """One manifest line as a row."""
-    try:
-        record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ManifestError(f"{where}: not valid JSON: {error}") from error
-    if not isinstance(record, dict):
-        raise ManifestError(f"{where}: expected a JSON object, got {type(record).__name__}")
+def _parse_record(record: dict[str, Any], *, where: str, folder: Path) -> CorpusRow:
+    """One line as a row, checked field by field."""
     for name in _TEXT_FIELDS:
         if not isinstance(record.get(name), str):
             raise ManifestError(f"{where}: {name}: expected a string, got {_shown(record, name)}")
@@ -155,7 +147,7 @@ def _parse_line(line: str, *, where: str, folder: Path) -> CorpusRow:
         audio=folder / record["audio"],
         duration=seconds,
         text=record["text"],
-        # Of these there are few, and a corpus may have millions of rows.
+        # Few distinct values, kept once each: a corpus may have millions of rows.
         speaker=sys.intern(record["speaker"]),
         lang=sys.intern(record["lang"]),
         split=sys.intern(split),

@@ -1,4 +1,4 @@
-"""LJSpeech 1.1 and LibriTTS in the layouts they are published in, downloaded when asked to.
+"""Layouts of LJSpeech 1.1 and LibriTTS, downloaded when asked to.
 
 LJSpeech (public domain): `LJSpeech-1.1/metadata.csv`, `LJSpeech-1.1/wavs/*.wav`.
 LibriTTS (CC BY 4.0, https://arxiv.org/abs/1904.02882):
@@ -44,14 +44,12 @@ LIBRITTS_SHA256 = {
     "train-clean-360": "ce7cff44dcac46009d18379f37ef36551123a1dc4e5c8e4eb73ae57260de4886",
     "train-other-500": "e35f7e34deeb2e2bdfe4403d88c8fdd5fbf64865cae41f027a185a6965f0a5df",
 }
-
-
-# What a subset's name begins with -> split.
+# First part of a subset's name -> split.
 _SPLIT_OF = {"train": "train", "dev": "valid", "test": "test"}
 
 
 def ljspeech_rows(settings: CorporaConfig) -> list[CorpusRow]:
-    """LJSpeech: one woman reading, 13,100 clips, English; it has no splits of its own.
+    """Read LJSpeech: one woman reading, 13,100 clips, English; it has no splits of its own.
 
     Raises:
         ValueError: The corpus is not there, or a line or recording of it is missing.
@@ -60,7 +58,7 @@ def ljspeech_rows(settings: CorporaConfig) -> list[CorpusRow]:
 
 
 def ljspeech_utterances(folder: Path) -> Iterator[Utterance]:
-    """The lines of metadata.csv.
+    """Yield the lines of LJSpeech's metadata.csv.
 
     Args:
         folder: `LJSpeech-1.1/`, or the folder that it lies in.
@@ -89,7 +87,7 @@ def fetch_ljspeech(folder: Path) -> None:
 
 
 def libritts_rows(settings: CorporaConfig) -> list[CorpusRow]:
-    """LibriTTS: audiobooks at 24 kHz; the settings say which subsets make which split.
+    """Read LibriTTS, audiobooks at 24 kHz, in the splits that the settings make of its subsets.
 
     Raises:
         ValueError: A subset that does not exist or is not there, or a clip without its text.
@@ -108,7 +106,7 @@ def libritts_rows(settings: CorporaConfig) -> list[CorpusRow]:
 
 
 def libritts_utterances(folder: Path) -> Iterator[Utterance | Skip]:
-    """The clips of every subset that is there; train-*, dev-* and test-* make the splits.
+    """Yield the clips of every subset of LibriTTS; train-*, dev-* and test-* make the splits.
 
     Args:
         folder: `LibriTTS/`, or the folder that it lies in.
@@ -148,14 +146,17 @@ def _subset_utterances(folder: Path, split: str) -> Iterator[Utterance | Skip]:
     if not found:
         raise ValueError(f"{folder}: expected <speaker>/<chapter>/<id>.wav inside, found none")
     for audio in found:
+        texts = []
         try:
-            original, normalized = (
-                _transcript(audio.with_name(f"{audio.stem}.{kind}.txt"))
-                for kind in ("original", "normalized")
-            )
-        except ValueError as error:
-            yield Skip(audio.stem, str(error), "transcript")
+            # Each transcript is a file of one line beside the recording.
+            for kind in ("original", "normalized"):
+                path = audio.with_name(f"{audio.stem}.{kind}.txt")
+                texts.append(path.read_text(encoding="utf-8").strip())
+        except OSError as error:
+            reason = f"{path}: cannot read this transcript: {error.strerror}"
+            yield Skip(audio.stem, reason, "transcript")
             continue
+        original, normalized = texts
         extra = {"source": f"libritts_{folder.name}", "text_norm": normalized}
         speaker = audio.parent.parent.name
         yield Utterance(audio.stem, audio, original, speaker, "en", split, extra)
@@ -165,7 +166,13 @@ def _row(found: Utterance | Skip) -> CorpusRow:
     """The row of a clip; a published corpus that was unpacked whole has no clip without one."""
     if isinstance(found, Skip):
         raise ValueError(found.reason)
-    row = (found.id, found.audio, _duration(found.audio), found.text, found.speaker, found.lang)
+    try:
+        duration = soundfile.info(found.audio).duration  # from the header
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise ValueError(
+            f"{found.audio}: missing or unreadable ({error}); unpack the corpus again"
+        ) from error
+    row = (found.id, found.audio, duration, found.text, found.speaker, found.lang)
     return CorpusRow(*row, split=found.split, extra=found.extra)
 
 
@@ -182,21 +189,3 @@ def _folder(settings: CorporaConfig, archive: Archive) -> Path:
         )
     packed = download(archive.url, base / archive.url.rsplit("/", 1)[1], archive.sha256)
     return unpack(packed, base, archive.member)
-
-
-def _duration(audio: Path) -> float:
-    """Length in seconds, from the header."""
-    try:
-        return soundfile.info(audio).duration
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise ValueError(
-            f"{audio}: missing or unreadable ({error}); unpack the corpus again"
-        ) from error
-
-
-def _transcript(path: Path) -> str:
-    """The one line of a transcript file."""
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise ValueError(f"{path}: cannot read this transcript: {error.strerror}") from error

@@ -39,15 +39,13 @@ class Piece(NamedTuple):
 def string_rows(
     rows: list[CorpusRow], settings: StringsConfig, folder: Path, *, seed: int
 ) -> list[CorpusRow]:
-    """Strings of a corpus's recordings, as FLAC files with a manifest in `folder`.
-
-    Made once: where the manifest is, it is read.
+    """Make strings of a corpus's recordings, FLAC files with a manifest, unless they are there.
 
     Args:
         rows: Recordings of single words, each with a split.
-        settings: How many strings, of how many words.
-        folder: Where audio/ and manifest.jsonl go.
-        seed: Draws texts, recordings and pauses.
+        settings: Numbers of strings and of their words.
+        folder: Destination of audio/ and manifest.jsonl.
+        seed: Of texts, recordings and pauses.
 
     Returns:
         One row a string; `parts` of its extra fields names the recordings.
@@ -91,7 +89,7 @@ def deal_known_voices(rows: list[CorpusRow], settings: StringsConfig) -> list[Co
 def plan_strings(
     rows: list[CorpusRow], settings: StringsConfig, seed: int
 ) -> Iterator[tuple[str, str, list[Piece]]]:
-    """Name, split and pieces of each string; the held-out ones are drawn first.
+    """Draw name, split and pieces of each string; the held-out ones first.
 
     Speakers take turns, and every recording of a word is used once before any is used again.
 
@@ -129,11 +127,11 @@ class Takes:
         self.speakers = sorted({speaker for speaker, _ in self._rows})
 
     def words(self, speaker: str) -> list[str]:
-        """What there is of a speaker, sorted."""
+        """List the words of a speaker, sorted."""
         return sorted(word for name, word in self._rows if name == speaker)
 
     def take(self, speaker: str, word: str) -> CorpusRow:
-        """The next recording of a word."""
+        """Take the next recording of a word."""
         key = (speaker, word)
         if not self._left[key]:
             self._left[key] = self._random.sample(self._rows[key], len(self._rows[key]))
@@ -141,7 +139,7 @@ class Takes:
 
 
 def joined(pieces: list[Piece], sounds: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-    """The recordings of a string with their pauses between them, (T,); `sounds` keeps those read.
+    """Join the recordings of a string with their pauses, (T,); `sounds` keeps those read.
 
     Levels are left as they were recorded.
     """
@@ -151,11 +149,11 @@ def joined(pieces: list[Piece], sounds: dict[str, NDArray[np.float32]]) -> NDArr
             sounds[piece.row.id] = faded(read_audio(piece.row.audio, SAMPLE_RATE))
         gap = np.zeros(round(piece.pause * SAMPLE_RATE), dtype=np.float32)
         parts += [sounds[piece.row.id], gap]
-    return np.concatenate(parts[:-1])
+    return np.concatenate(parts[:-1])  # without the pause after the last
 
 
 def faded(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A recording (T,) whose first and last `FADE` seconds rise from and fall to silence."""
+    """Fade the first and last `FADE` seconds of a recording (T,) in and out."""
     length = min(round(FADE * SAMPLE_RATE), len(waveform) // 2)
     ramp = np.linspace(0, 1, length, endpoint=False, dtype=np.float32)
     result = waveform.copy()
@@ -173,6 +171,7 @@ def _new_words(
 ) -> Words:
     """A string that is new in valid and test, or one of train without any of theirs in it."""
     fewest = settings.min_words if split == "train" else settings.min_held_out_words
+    # By rejection: most draws are new unless nearly all strings are taken.
     for _ in range(1000):
         count = random_state.randint(fewest, settings.max_words)
         words = tuple(random_state.choice(known) for _ in range(count))
@@ -187,7 +186,7 @@ def _new_words(
 
 
 def runs(words: Words, shortest: int) -> Iterator[Words]:
-    """Every stretch of at least so many words."""
+    """Yield every run of at least `shortest` consecutive words."""
     for start in range(len(words)):
         for stop in range(start + shortest, len(words) + 1):
             yield words[start:stop]
@@ -196,7 +195,7 @@ def runs(words: Words, shortest: int) -> Iterator[Words]:
 def _string_row(
     name: str, split: str, path: Path, duration: float, pieces: list[Piece]
 ) -> CorpusRow:
-    """The manifest's line of a string; its text has a comma at each pause."""
+    """The manifest's row of a string; its text has a comma at each pause."""
     assert split in SPLITS
     first = pieces[0].row
     kept = {key: first.extra[key] for key in ("source", "license") if key in first.extra}

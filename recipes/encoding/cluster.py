@@ -1,8 +1,9 @@
-"""Batches of clips to codes on a Ray cluster: recordings are read by tasks, encoded by actors.
+"""Encoding on a Ray cluster: recordings are read by some actors and encoded by others.
 
 Ray Data streams the batches through both, holds readers back when encoders are busy, and computes
-a batch again whose worker or node was lost, as often as that happens; `Attempts` sees to it that a
-clip is not what it happens for. Only codes come back; the caller writes them.
+a batch again whose worker or node was lost, as often as that happens. A recording that ends every
+process that reads it would have it do so for ever; `Attempts` leaves such a clip out. Only codes
+come back; the caller writes them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 import os
 import socket
 import sys
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -20,7 +22,6 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from .attempts import Attempts
 from .plan import Batch, Coded, Sound, read_batch
 
 Result = TypeVar("Result")
@@ -33,10 +34,44 @@ CORES = {"cpu": (0.1, 0.9), "cuda": (0.5, 0.5)}
 ROUND = 10_000
 # Batches waiting for each encoder while it works: enough not to wait, few to be lost with it.
 IN_FLIGHT = 2
-# Patience with the address of a cluster, seconds.
+# Longest wait for the address of a cluster, seconds.
 CONNECT = 20
 # Shared memory of each core of a cluster that the command starts, bytes: some dozen batches.
 STORE_PER_CORE = 256 << 20
+# Attempts at a batch clip by clip that ended at the same clip, after which it is left out. The
+# first death of a batch comes to these, since it is not known at which clip that was.
+MOST_DEATHS = 2
+
+
+class Attempts:
+    """Batches at work and the clip each is at; one object for the whole cluster.
+
+    A batch that was begun before, by a process that died, is done clip by clip, each marked before
+    it is tried.
+    """
+
+    def __init__(self) -> None:
+        self._at: dict[str, int | None] = {}  # batches that are begun -> clip
+        self._deaths: Counter[tuple[str, int]] = Counter()
+
+    def begin(self, batch: str) -> bool:
+        """Begin a batch; returns whether it was begun before and did not come to its end."""
+        again = batch in self._at
+        clip = self._at.get(batch)
+        if clip is not None:
+            self._deaths[batch, clip] += 1
+        self._at[batch] = None
+        return again
+
+    def may_try(self, batch: str, clip: int) -> bool:
+        """Go on to a clip of a batch that was begun before; returns whether it may be tried."""
+        may = self._deaths[batch, clip] < MOST_DEATHS
+        self._at[batch] = clip if may else None
+        return may
+
+    def end(self, batch: str) -> None:
+        """End a batch: every clip is done or left out."""
+        self._at.pop(batch, None)
 
 
 def encode_on_ray(
@@ -48,23 +83,23 @@ def encode_on_ray(
     workers: int,
     cores: int,
 ) -> Generator[Coded, None, None]:
-    """Batches as they are done, in any order; every batch once.
+    """Yield batches as they are done, in any order; every batch once.
 
     Args:
-        batches: What to encode; recordings must be at the same paths on every node.
+        batches: To encode; recordings must be at the same paths on every node.
         source: Folder of the codec; its files are sent to the encoders, each of which computes as
             one process of `engine=local`.
-        address: Of a cluster, such as `auto`; None starts one on this machine and ends it.
+        address: Address of a cluster, such as `auto`; None starts one on this machine and ends it.
         device: `cpu`, `cuda`, or `auto` for GPUs where the cluster has any.
         workers: Encoders, one a core or GPU; 0 for as many as the cluster has.
-        cores: What a cluster on this machine may use.
+        cores: Cores of a cluster that is started on this machine.
 
     Raises:
         ValueError: Ray is not installed, a GPU is wanted and there is none, or the address is
             wrong.
         OSError: The cluster was lost, or a batch failed other than by the death of its worker.
     """
-    # These load torch, which readers do without.
+    # These load torch, which processes that only read do without.
     from codec.model.hh_codec import FILES
 
     from .local import choose_device
@@ -94,7 +129,7 @@ def encode_on_ray(
 def _one_round(
     ray: Any, batches: Sequence[Batch], setup: tuple[list[Any], str, Any], workers: int
 ) -> Iterator[Coded]:
-    """Some batches through one data set; `setup` is what an `_Encoder` is made of."""
+    """Some batches through one data set; `setup` are the arguments of `_Encoder`."""
     _, device, attempts = setup
     reading, encoding = CORES[device]
     blocks = len(batches)  # a batch each: what a lost worker costs
@@ -118,7 +153,7 @@ def _one_round(
 
 
 def _attempts(ray: Any) -> Any:
-    """An actor that remembers what was tried, on the node of the command: lost only with it."""
+    """An actor with `Attempts` on the node of this command: lost only with it."""
     from ray.util.scheduling_strategies import (  # pyright: ignore[reportMissingImports]
         NodeAffinitySchedulingStrategy,
     )
@@ -134,8 +169,8 @@ def _attempted(
     """`work(may_try)`, marked as begun and ended; None for `may_try` if not begun before."""
     import ray  # pyright: ignore[reportMissingImports]
 
-    def may_try(place: int) -> bool:
-        return ray.get(attempts.may_try.remote(name, place))
+    def may_try(index: int) -> bool:
+        return ray.get(attempts.may_try.remote(name, index))
 
     result = work(may_try if ray.get(attempts.begin.remote(name)) else None)
     ray.get(attempts.end.remote(name))
@@ -162,14 +197,14 @@ class _Encoder:
 
         from codec import HHCodec
 
-        from .local import encode_batch, settled
+        from .local import encode_batch, move_codec
 
         self._encode_batch, self._attempts = encode_batch, attempts
         with TemporaryDirectory() as folder:
             files: Any = ray.get(shipped[0])
             for name, content in files.items():
                 Path(folder, name).write_bytes(content)
-            self._codec = settled(HHCodec.from_pretrained(folder), device)
+            self._codec = move_codec(HHCodec.from_pretrained(folder), device)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         sound: Sound = row["item"]
@@ -196,7 +231,7 @@ def _cluster(address: str | None, cores: int) -> Iterator[Any]:
         ray.init(num_cpus=cores, object_store_memory=memory, **own)
     else:
         try:
-            _knock(address)
+            _check_address(address)
             ray.init(address=address, **quiet)
         except (OSError, ValueError) as error:
             raise ValueError(
@@ -213,8 +248,8 @@ def _cluster(address: str | None, cores: int) -> Iterator[Any]:
         ray.shutdown()
 
 
-def _knock(address: str) -> None:
-    """Raise `OSError` where nobody listens at host:port; Ray itself would try for minutes."""
+def _check_address(address: str) -> None:
+    """Raise `OSError` where nothing listens at host:port; Ray itself would try for minutes."""
     host, _, port = address.rpartition(":")
     if host and port.isdigit() and "/" not in host:
         socket.create_connection((host, int(port)), timeout=CONNECT).close()

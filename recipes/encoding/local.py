@@ -1,20 +1,21 @@
-"""Batches of clips to codes: what every engine does, and the engine of this machine alone."""
+"""Encoding of batches, as every engine does it, and the engine of this machine alone."""
 
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from codec import HHCodec
 from codec.audio.store import as_waveform
 from codec.streaming.long_form import WINDOW, encode_clip
-from recipes.runner.workers import DEADLY, Workers
+from codec.workers import DEADLY, WorkerDied, Workers
 
 from .plan import Batch, Coded, Sound, clips_of, joined, read_batch, without
 
@@ -22,16 +23,16 @@ from .plan import Batch, Coded, Sound, clips_of, joined, read_batch, without
 def encode_batch(
     codec: HHCodec, sound: Sound, may_try: Callable[[int], bool] | None = None
 ) -> Coded:
-    """Encode what could be read of a batch.
+    """Encode the clips of a batch that could be read.
 
     Args:
-        codec: in eval mode.
-        sound: what was read.
-        may_try: asked before each clip, by its place in the batch, and then they are encoded one
-            by one; those that may not are left out.
+        codec: In eval mode.
+        sound: The samples.
+        may_try: Called before each clip with its index in the batch, where clips are to be encoded
+            one by one; a clip is left out where it returns False.
     """
     waveforms = {
-        place: as_waveform(each) for place, each in enumerate(sound.samples) if each is not None
+        index: as_waveform(each) for index, each in enumerate(sound.samples) if each is not None
     }
     reasons = list(sound.reasons)
     codes: dict[int, NDArray[np.uint16]] = {}
@@ -39,16 +40,16 @@ def encode_batch(
         found = encode_waveforms(codec, list(waveforms.values()))
         codes = dict(zip(waveforms, found, strict=True))
     else:
-        for place, waveform in waveforms.items():
-            if may_try(place):
-                (codes[place],) = encode_waveforms(codec, [waveform])
+        for index, waveform in waveforms.items():
+            if may_try(index):
+                (codes[index],) = encode_waveforms(codec, [waveform])
             else:
-                reasons[place] = DEADLY
-    places = range(len(sound.samples))
+                reasons[index] = DEADLY
+    clips = range(len(sound.samples))
     return Coded(
         sound.batch,
-        tuple(codes.get(place) for place in places),
-        tuple(len(waveforms[place]) if place in codes else 0 for place in places),
+        tuple(codes.get(index) for index in clips),
+        tuple(len(waveforms[index]) if index in codes else 0 for index in clips),
         tuple(reasons),
     )
 
@@ -56,18 +57,19 @@ def encode_batch(
 def encode_waveforms(
     codec: HHCodec, waveforms: Sequence[NDArray[np.float32]]
 ) -> list[NDArray[np.uint16]]:
-    """Codes of clips, each as `encode_clip` has them; on a GPU those of one length go together.
+    """Encode clips, with the codes that `encode_clip` gives for each.
 
     Args:
-        codec: in eval mode.
+        codec: In eval mode.
         waveforms: (T,) at the codec's rate.
 
     Returns:
-        (ceil(T / hop_length),) uint16 of each.
+        (L,) uint16 of each, L = ceil(T / hop_length).
     """
     codes: dict[int, NDArray[np.uint16]] = {}
     most = WINDOW * codec.hop_length
     short = [index for index, waveform in enumerate(waveforms) if len(waveform) <= most]
+    # Those that fit into one window go through the codec as one padded batch (B, T).
     if short:
         lengths = torch.tensor([len(waveforms[index]) for index in short])
         padded = torch.zeros(len(short), int(lengths.max()))
@@ -77,13 +79,14 @@ def encode_waveforms(
         found, counts = codec.encode(padded.to(device), lengths)
         rows = found.cpu().numpy().astype(np.uint16)
         codes = {index: rows[row, : counts[row]] for row, index in enumerate(short)}
+    # Longer ones are encoded window by window.
     for index in set(range(len(waveforms))) - set(short):
         codes[index] = encode_clip(codec, waveforms[index])
     return [codes[index] for index in range(len(waveforms))]
 
 
 def choose_device(wanted: str, gpus: float) -> str:
-    """`cuda` or `cpu`: what is wanted, or for `auto` a GPU where there is one.
+    """Choose `cuda` or `cpu`: as wanted, or for `auto` a GPU where there is one.
 
     Raises:
         ValueError: A GPU is wanted and there is none.
@@ -93,8 +96,8 @@ def choose_device(wanted: str, gpus: float) -> str:
     return ("cuda" if gpus else "cpu") if wanted == "auto" else wanted
 
 
-def settled(codec: HHCodec, device: str) -> HHCodec:
-    """A codec on its device, in a process that works alone: one thread, products in float32."""
+def move_codec(codec: HHCodec, device: str) -> HHCodec:
+    """Move a codec to its device, in a process of one thread with products in full float32."""
     torch.set_num_threads(1)
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
@@ -104,34 +107,39 @@ def settled(codec: HHCodec, device: str) -> HHCodec:
 def encode_locally(
     batches: Sequence[Batch], source: str, device: str, workers: int, note: Path
 ) -> Generator[Coded, None, None]:
-    """Batches in their order, by processes of this machine.
+    """Encode batches in their order by processes of this machine.
 
     A clip that ends the process that works on it is left out. Where that is this process, the next
-    run does so: it finds in `note` which batch was the last one.
+    run does so: it finds the name of the last batch in `note`.
 
     Args:
-        batches: What to encode.
+        batches: To encode.
         source: Folder of the codec.
         device: `cpu` or `cuda`.
         workers: Processes; 1 works in this one.
         note: File for the name of the batch that this process works on, while it does.
     """
     work = functools.partial(_work, source=source, device=device)
-    with Workers(workers) as pool:
+    with (
+        Workers(workers if workers > 1 else 0, spare_few=True) as pool,
+        tqdm(total=len(batches), desc="encode", file=sys.stderr, mininterval=1) as bar,
+    ):
         clip_by_clip = functools.partial(_clip_by_clip, work=work, pool=pool)
         if not pool.works_here(len(batches)):
-            yield from pool.map(work, batches, "encode", deadly=clip_by_clip)
+            for coded in pool.map(work, batches, deadly=clip_by_clip):
+                bar.update()
+                yield coded
             return
         fatal = note.read_text(encoding="utf-8") if note.is_file() else ""
-
-        def noted(batch: Batch) -> Coded:
-            if batch.name == fatal:
-                return clip_by_clip(batch)
-            note.write_text(batch.name, encoding="utf-8")
-            return work(batch)
-
         try:
-            yield from pool.map(noted, batches, "encode")
+            for batch in batches:
+                if batch.name == fatal:
+                    coded = clip_by_clip(batch)
+                else:
+                    note.write_text(batch.name, encoding="utf-8")
+                    coded = work(batch)
+                bar.update()
+                yield coded
         finally:
             note.unlink(missing_ok=True)
 
@@ -142,7 +150,7 @@ def _clip_by_clip(batch: Batch, *, work: Callable[[Batch], Coded], pool: Workers
     for clip in clips_of(batch):
         try:
             parts.append(pool.alone(work, clip))
-        except BrokenProcessPool:
+        except WorkerDied:
             parts.append(without(clip, DEADLY))
     return joined(batch, parts)
 
@@ -155,4 +163,4 @@ def _work(batch: Batch, source: str, device: str) -> Coded:
 @functools.lru_cache(maxsize=1)
 def _loaded(source: str, device: str) -> HHCodec:
     """The codec of a process, loaded once."""
-    return settled(HHCodec.from_pretrained(source), device)
+    return move_codec(HHCodec.from_pretrained(source), device)

@@ -1,9 +1,8 @@
-"""What a corpus is cut into before any of it is encoded: clips, shards of clips, batches of shards.
+"""The plan of encoding a corpus: clips, shards of clips, batches of shards.
 
-A shard is what the token store writes at once, a batch what a worker computes at once. Both follow
-from the list of clips alone, so that it does not matter where, how often or in which order batches
-are computed: the shards are the same bytes. Reading a batch is here too, so that a process that
-only reads loads no torch.
+A shard is written at once, a batch is computed at once. Both follow from the list of clips alone,
+so that it does not matter where, how often or in which order batches are computed: the shards are
+the same bytes. Reading a batch is here too, so that a process that only reads loads no torch.
 """
 
 from __future__ import annotations
@@ -18,21 +17,73 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.audio.store import SAMPLES, AudioStore
+from codec.audio.store import SAMPLES, AudioStore, as_integers
+from codec.workers import DEADLY
 from recipes.corpora.manifest import CorpusRow
-from recipes.prepare import store_row
+from recipes.corpora.preparation import prepare_clip, store_row
 from recipes.runner.config import Config
-from recipes.runner.workers import DEADLY
+from recipes.runner.schema import PrepareConfig
 
-from .encode_sources import Recording, Span
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Samples [start, start + num_samples) of a prepared store's file."""
+
+    path: str
+    start: int
+    num_samples: int
+
+    def read(self) -> NDArray[np.int16]:
+        """Read (num_samples,) 16-bit samples.
+
+        Raises:
+            OSError: The file is missing.
+            ValueError: It is too short.
+        """
+        count, offset = self.num_samples, 2 * self.start
+        samples = np.fromfile(self.path, dtype="<i2", count=count, offset=offset)
+        if len(samples) != count:
+            raise ValueError(f"{self.path}: expected {count} samples at {self.start}, got less")
+        return samples
+
+    def known(self, num_samples: int) -> dict[str, Any]:
+        """Return the fields of the row that are known after reading: none."""
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A recording of the corpus from sample `shift` on, to be prepared as `prepare` does."""
+
+    row: CorpusRow
+    settings: PrepareConfig
+    shift: int = 0
+
+    def read(self) -> NDArray[np.int16]:
+        """Read (T,) 16-bit samples at `settings.sample_rate`.
+
+        Raises:
+            OSError: The file cannot be read at all.
+            ValueError: It is not audio, or does not agree with the manifest.
+        """
+        clip = prepare_clip(self.row, self.settings)
+        if clip.waveform is None:
+            raise ValueError(clip.reason)
+        if len(clip.waveform) <= self.shift:
+            raise ValueError(f"{self.row.audio}: nothing left from sample {self.shift} on")
+        return as_integers(clip.waveform)[self.shift :]
+
+    def known(self, num_samples: int) -> dict[str, Any]:
+        """Return the fields of the row that are known after reading: the duration, s."""
+        return {"duration": round((num_samples + self.shift) / self.settings.sample_rate, 6)}
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One clip to encode: what the store keeps of it, where it is, how many codes it should have.
+    """One clip to encode: its row in the token store, its samples, its number of codes.
 
-    The number of codes is exact for prepared clips; for recordings it follows from the duration
-    that the manifest states.
+    That number is exact for prepared clips; for recordings it follows from the duration that the
+    manifest states.
     """
 
     row: dict[str, Any]
@@ -50,7 +101,7 @@ class Shard:
 
     @property
     def plan(self) -> str:
-        """Hash of the rows and lengths, 16 hex digits: the shard on disk is of this very plan."""
+        """Hash of the rows and lengths, 16 hex digits, by which a shard on disk is recognised."""
         digest = hashlib.sha256()
         for clip in self.clips:
             line = json.dumps([clip.row, clip.num_codes], sort_keys=True, ensure_ascii=True)
@@ -60,14 +111,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Batch:
-    """Clips that a worker computes at once.
-
-    Attributes:
-        split: of the shard they belong to.
-        shard: its index.
-        positions: of the clips in that shard.
-        sources: where they are.
-    """
+    """Clips that a worker computes at once: positions in a shard, and their samples."""
 
     split: str
     shard: int
@@ -76,7 +120,7 @@ class Batch:
 
     @property
     def name(self) -> str:
-        """Of this batch and no other of the run."""
+        """Name of this batch and no other of the run."""
         return f"{self.split} {self.shard} {self.positions[0]}"
 
 
@@ -84,7 +128,7 @@ class Batch:
 class Sound:
     """A batch as 16-bit samples (T,), None and a reason where a recording could not be read.
 
-    The batch no longer says where they are from.
+    The batch has lost its `sources`, to be small when it is sent.
     """
 
     batch: Batch
@@ -97,10 +141,10 @@ class Coded:
     """A batch as codes.
 
     Attributes:
-        batch: which.
+        batch: Without its `sources`.
         codes: (L,) uint16 of each clip, None where it could not be read.
-        num_samples: that they are of.
-        reasons: why there are none, '' where there are.
+        num_samples: Length of each clip in samples.
+        reasons: Why a clip has no codes, '' where it has.
     """
 
     batch: Batch
@@ -112,7 +156,7 @@ class Coded:
 def prepared_clips(
     folder: Path, hop_length: int, shifts: Sequence[int], select: Mapping[str, Any]
 ) -> list[Clip]:
-    """The clips of a prepared split, in its order, each followed by its shifted copies.
+    """List the clips of a prepared split, in its order, each followed by its shifted copies.
 
     Args:
         folder: Of the split's `AudioStore`.
@@ -139,7 +183,7 @@ def recorded_clips(
     shifts: Sequence[int],
     select: Mapping[str, Any],
 ) -> list[Clip]:
-    """As `prepared_clips`, of recordings that no store was prepared of."""
+    """List clips as `prepared_clips` does, of recordings without a prepared store."""
     rate = config.prepare.sample_rate
     clips = []
     for row in rows:
@@ -154,7 +198,7 @@ def recorded_clips(
 
 
 def plan_shards(split: str, clips: Sequence[Clip], shard_codes: int) -> list[Shard]:
-    """Clips in their order, cut after every clip with which a shard reaches `shard_codes`."""
+    """Cut clips, in their order, after every clip with which a shard reaches `shard_codes`."""
     shards: list[Shard] = []
     taken: list[Clip] = []
     count = 0
@@ -170,9 +214,10 @@ def plan_shards(split: str, clips: Sequence[Clip], shard_codes: int) -> list[Sha
 
 
 def plan_batches(shard: Shard, batch_codes: int) -> Iterator[Batch]:
-    """Batches of clips of like length, the longest first, of at most `batch_codes` codes.
+    """Yield batches of clips of like length, the longest first, of at most `batch_codes` codes.
 
-    A clip that is longer is a batch by itself. Each clip counts as the longest of its batch.
+    A clip that is longer is a batch by itself. Each clip counts as the longest of its batch, since
+    shorter ones are padded to that.
     """
     lengths = [clip.num_codes for clip in shard.clips]
     order = sorted(range(len(lengths)), key=lambda position: -lengths[position])
@@ -189,13 +234,14 @@ def read_batch(batch: Batch, may_try: Callable[[int], bool] | None = None) -> So
     """Read every clip of a batch; a file that cannot be read is a reason, not an error.
 
     Args:
-        batch: Which.
-        may_try: Asked before each clip, by its place in the batch; those that may not are left out.
+        batch: To read.
+        may_try: Called before each clip with its index in the batch; a clip is left out where it
+            returns False.
     """
     samples: list[NDArray[np.int16] | None] = []
     reasons = []
-    for place, source in enumerate(batch.sources):
-        if may_try is not None and not may_try(place):
+    for index, source in enumerate(batch.sources):
+        if may_try is not None and not may_try(index):
             samples.append(None)
             reasons.append(DEADLY)
             continue
@@ -209,19 +255,19 @@ def read_batch(batch: Batch, may_try: Callable[[int], bool] | None = None) -> So
 
 
 def clips_of(batch: Batch) -> list[Batch]:
-    """A batch for each clip of a batch."""
+    """Divide a batch into batches of one clip."""
     parts = zip(batch.positions, batch.sources, strict=True)
-    return [replace(batch, positions=(place,), sources=(source,)) for place, source in parts]
+    return [replace(batch, positions=(each,), sources=(source,)) for each, source in parts]
 
 
 def without(batch: Batch, reason: str) -> Coded:
-    """A batch of which there is nothing, for one reason."""
+    """Build the result of a batch none of whose clips could be encoded, for one reason."""
     count = len(batch.positions)
     return Coded(replace(batch, sources=()), (None,) * count, (0,) * count, (reason,) * count)
 
 
 def joined(batch: Batch, parts: Sequence[Coded]) -> Coded:
-    """The results of `clips_of` a batch as one."""
+    """Join the results of `clips_of` a batch."""
     codes, num_samples, reasons = zip(
         *((part.codes[0], part.num_samples[0], part.reasons[0]) for part in parts), strict=True
     )
@@ -236,5 +282,5 @@ def _shifts_of(
 
 
 def _moved(name: str, shift: int) -> dict[str, Any]:
-    """What a shifted copy's row says instead."""
+    """Fields of a shifted copy's row."""
     return {"id": f"{name}+{shift}", "base_id": name, "shift": shift} if shift else {}

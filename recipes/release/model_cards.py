@@ -25,9 +25,9 @@ import torch
 
 from codec import HHCodec
 from codec.audio import read_audio
+from codec.files import write_text
+from codec.json_lines import read_json_lines
 from eval.scoring.summary import number_text
-from recipes.evaluate_report import json_lines
-from recipes.runner.files import write_text
 from slm import Synthesizer
 
 from .pictures import draw_curves, draw_mels
@@ -71,7 +71,9 @@ def curves(arguments: argparse.Namespace) -> Path:
         if match is None:
             raise ValueError(f"expected TITLE=FILE:SPLIT:KEY, SPLIT may be empty, got {each!r}")
         title, path, split, key = match.groups()
-        rows = [row for row in json_lines(Path(path)) if not split or row.get("split") == split]
+        rows = [
+            row for row in read_json_lines(Path(path)) if not split or row.get("split") == split
+        ]
         points = [(row["step"], row[key]) for row in rows if row.get(key) is not None]
         if not points:
             raise ValueError(f"{path}: expected rows of split {split!r} with {key!r}, found none")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+
+from codec.command_line import DONE, HelpFormatter, exit_status, version
 
 from .config import Config, load_config
 from .stages import STAGES, StageReport, run_stage
@@ -16,22 +17,30 @@ def stage_command(name: str, argv: Sequence[str] | None = None) -> int:
     """Run one stage from the command line, `python -m recipes.<name> config.yaml key=value ...`.
 
     Returns:
-        Exit status: 0 when done, 1 when the disk or the system failed, 2 for the caller's mistake.
+        Exit status: 0 when done, 1 when work failed, 2 for a wrong call.
     """
     parser = make_parser(f"python -m recipes.{name}", STAGES[name].summary)
     return run_command(parser, argv, lambda config: [run_stage(config, name)])
 
 
+def plain_parser(
+    program: str, description: str, epilog: str | None = None
+) -> argparse.ArgumentParser:
+    """Build a parser with `--version`, `--json` and `--debug`."""
+    parser = argparse.ArgumentParser(
+        prog=program, description=description, epilog=epilog, formatter_class=HelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"{program} {version()}")
+    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
 def make_parser(
     program: str, description: str, epilog: str | None = None
 ) -> argparse.ArgumentParser:
-    """The arguments: a YAML file, overrides, `--json`, `--debug`."""
-    parser = argparse.ArgumentParser(
-        prog=program,
-        description=description,
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    """Build the parser of a command with settings: `plain_parser`, a YAML file, overrides."""
+    parser = plain_parser(program, description, epilog)
     parser.add_argument("config", help="YAML file, such as recipes/configs/mini.yaml")
     parser.add_argument(
         "overrides",
@@ -39,28 +48,27 @@ def make_parser(
         metavar="key=value",
         help="override a setting by its dotted key, such as prepare.limit=100",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
 
-def run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None, work: Any) -> int:
-    """Parse, load the settings, do `work(config) -> list[StageReport]`, print what came of it."""
+def run_command(
+    parser: argparse.ArgumentParser,
+    argv: Sequence[str] | None,
+    work: Callable[[Config], list[StageReport]],
+) -> int:
+    """Parse, load the settings, work, print the reports; returns the exit status."""
     arguments = parser.parse_intermixed_args(argv)
-    try:
+
+    def run() -> int:
         config = load_config(arguments.config, arguments.overrides)
-        reports = work(config)
-    except (ValueError, OSError) as error:
-        if arguments.debug:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ValueError) else 1
-    print_reports(config, reports, as_json=arguments.json)
-    return 0
+        print_reports(config, work(config), as_json=arguments.json)
+        return DONE
+
+    return exit_status(run, debug=arguments.debug)
 
 
 def print_reports(config: Config, reports: Sequence[StageReport], *, as_json: bool) -> None:
-    """The stages' figures on stdout, as a table or as one JSON object."""
+    """Print the figures of stages on stdout, as a table or as one JSON object."""
     if as_json:
         stages = {
             report.name: {
@@ -85,8 +93,7 @@ def _scalars(prefix: str, metrics: dict[str, Any]) -> list[tuple[str, str]]:
     for name, value in metrics.items():
         if isinstance(value, dict):
             rows += _scalars(f"{prefix}{name}.", value)
-        elif isinstance(value, float):
-            rows.append((prefix + name, f"{value:.4g}"))
         elif not isinstance(value, list):
-            rows.append((prefix + name, str(value)))
+            shown = f"{value:.4g}" if isinstance(value, float) else str(value)
+            rows.append((prefix + name, shown))
     return rows

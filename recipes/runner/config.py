@@ -1,4 +1,4 @@
-"""Reading a recipe's settings: structured dataclasses <- YAML <- `key=value`.
+"""Reading settings: structured dataclasses <- YAML <- `key=value`.
 
 The only module that knows YAML. A misspelt key, a wrong type or a missing value is an error that
 names the key, before any work is done.
@@ -7,18 +7,23 @@ names the key, before any work is done.
 from __future__ import annotations
 
 import dataclasses
-import os
 import types
 import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from .files import write_text
+from codec.files import write_text
+from codec.provenance import usable_cores
+
 from .schema import Config
+
+Settings = TypeVar("Settings")
+_Failure = (OmegaConfBaseException, TypeError, ValueError)
 
 
 class ConfigError(ValueError):
@@ -26,33 +31,44 @@ class ConfigError(ValueError):
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """The settings of one run.
+    """Load the settings of one run; see `load_settings`."""
+    return load_settings(Config, path, overrides)
+
+
+def load_settings(
+    schema: type[Settings], path: str | Path, overrides: Sequence[str] = ()
+) -> Settings:
+    """Load settings of any kind.
 
     Args:
+        schema: A dataclass.
         path: YAML file; its top-level key `base` may name another YAML file of the same folder,
             or of the one above (`../name.yaml`), whose values it then overrides.
-        overrides: `key=value` with dotted keys, such as `prepare.limit=100` or
-            `stages=encode_corpus,train_slm`; later ones win.
+        overrides: `key=value` with dotted keys, such as `prepare.limit=100`; a list may be written
+            with commas alone (`stages=encode_corpus,train_slm`); later ones win.
 
     Raises:
-        ConfigError: A key that the schema has not, a value of the wrong type or out of range, a
-            value that is missing, or a file that cannot be read. The message names the key.
+        ConfigError: A key that the schema does not have, a value of the wrong type or out of range,
+            a value that is missing, or a file that cannot be read. The message names the key.
     """
-    layer = OmegaConf.merge(read_yaml(Path(path)), parse_overrides(overrides))
+    layer = OmegaConf.merge(read_yaml(Path(path)), _parse_overrides(schema, overrides))
     assert isinstance(layer, DictConfig)
+    merged = None
     try:
-        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), layer))
-    except (OmegaConfBaseException, TypeError, ValueError) as error:
-        raise ConfigError(f"{_explain(error, layer)} (in {path} or an override)") from error
-    assert isinstance(config, Config)
-    return config
+        merged = OmegaConf.merge(OmegaConf.structured(schema), layer)
+        settings = OmegaConf.to_object(merged)
+    except _Failure as error:
+        found = _explain(error, schema, layer, merged)
+        raise ConfigError(f"{found} (in {path} or an override)") from error
+    assert isinstance(settings, schema)
+    return settings
 
 
 def read_yaml(path: Path, seen: tuple[Path, ...] = ()) -> DictConfig:
-    """The mapping in a YAML file, laid over that of its `base`, if it names one.
+    """Read the mapping in a YAML file, laid over that of its `base`, if it names one.
 
     Raises:
-        ConfigError: The file is missing, is no YAML, holds no mapping, or is its own base.
+        ConfigError: The file is missing, is not YAML, holds no mapping, or is its own base.
     """
     if path.resolve() in seen:
         raise ConfigError(f"{path}: base: this file is its own base")
@@ -76,8 +92,46 @@ def read_yaml(path: Path, seen: tuple[Path, ...] = ()) -> DictConfig:
     return merged
 
 
-def parse_overrides(overrides: Sequence[str]) -> DictConfig:
-    """`key=value` arguments as a nested mapping; a list may be written with commas alone.
+def save_config(settings: Any, path: Path) -> None:
+    """Write the resolved settings, whole or not at all; `load_settings` reads them back."""
+    write_text(path, OmegaConf.to_yaml(OmegaConf.structured(settings)))
+
+
+def keep_settings(settings: Any, folder: Path, runtime: Sequence[str] = ()) -> None:
+    """Write config.yaml into a run's folder, or refuse a folder made with other settings.
+
+    Args:
+        settings: A dataclass.
+        folder: Of the run; made when missing.
+        runtime: Fields that change no result and may differ.
+
+    Raises:
+        ValueError: The folder was made with other settings; names them.
+    """
+    now = OmegaConf.to_container(OmegaConf.structured(settings))
+    assert isinstance(now, dict)
+    path = folder / "config.yaml"
+    if path.is_file():
+        before = OmegaConf.to_container(OmegaConf.load(path))
+        assert isinstance(before, dict)
+        keys = [key for key in now | before if key not in runtime]
+        changed = [key for key in keys if now.get(key) != before.get(key)]
+        if changed:
+            shown = "; ".join(f"{k}: {before.get(k)!r} -> {now.get(k)!r}" for k in changed[:6])
+            raise ValueError(
+                f"{folder} was made with other settings ({shown}). Choose another run=..., set "
+                "them back, or delete it"
+            )
+    save_config(settings, path)
+
+
+def thread_count(config: Config) -> int:
+    """Count the threads or workers to use: `config.threads`, or what the process may use."""
+    return config.threads or usable_cores()
+
+
+def _parse_overrides(schema: type, overrides: Sequence[str]) -> DictConfig:
+    """`key=value` arguments as a nested mapping.
 
     Raises:
         ConfigError: An argument without `=` or without a key.
@@ -86,8 +140,8 @@ def parse_overrides(overrides: Sequence[str]) -> DictConfig:
     for override in overrides:
         key, separator, value = override.partition("=")
         if not separator or not key.strip():
-            raise ConfigError(f"override {override!r}: expected key=value, such as prepare.limit=9")
-        if _is_list(key.strip()) and value != "null" and not value.startswith("["):
+            raise ConfigError(f"override {override!r}: expected key=value, such as seed=1")
+        if _is_list(schema, key.strip()) and value != "null" and not value.startswith("["):
             value = f"[{value}]"
         arguments.append(f"{key.strip()}={value}")
     try:
@@ -98,23 +152,12 @@ def parse_overrides(overrides: Sequence[str]) -> DictConfig:
         ) from error
 
 
-def save_config(config: Config, path: Path) -> None:
-    """Write the resolved settings, whole or not at all; `load_config` reads them back."""
-    write_text(path, OmegaConf.to_yaml(OmegaConf.structured(config)))
+def _is_list(schema: type, dotted: str) -> bool:
+    """Whether the schema holds a list under this dotted key; False for keys that it does not have.
 
-
-def thread_count(config: Config) -> int:
-    """The number of threads or workers to use: `config.threads`, or what the process may use."""
-    if config.threads:
-        return config.threads
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _is_list(dotted: str) -> bool:
-    """Whether the schema holds a list under this dotted key; False for keys that it has not."""
-    node: typing.Any = Config
+    Unions such as `list[str] | None` count where one of their members does.
+    """
+    node: Any = schema
     for name in dotted.split("."):
         if typing.get_origin(node) is dict:
             node = typing.get_args(node)[1]
@@ -126,28 +169,49 @@ def _is_list(dotted: str) -> bool:
     return any(typing.get_origin(option) in (list, tuple) for option in options)
 
 
-def _explain(error: Exception, layer: DictConfig) -> str:
-    """One line out of OmegaConf's own words: the key, and what is wrong with it."""
-    what = str(error).splitlines()[0]
-    key = getattr(error, "full_key", None)
-    if not key:
-        # Some of its errors name no key: the first setting that fails by itself is the one.
-        for key, value in _leaves("", OmegaConf.to_container(layer)):
-            alone = OmegaConf.create()
-            OmegaConf.update(alone, key, value)
-            try:
-                OmegaConf.merge(OmegaConf.structured(Config), alone)
-            except (OmegaConfBaseException, TypeError, ValueError) as failure:
-                template = str(failure).splitlines()[0]
-                what = template.replace("'$VALUE' of type '$VALUE_TYPE'", repr(value))
-                break
-        else:
-            return what
-    return f"{key}: {what}"
+def _explain(error: Exception, schema: type, layer: DictConfig, merged: Any) -> str:
+    """One line of the form `key: problem`.
+
+    Args:
+        error: Raised while the settings were merged or built.
+        schema: Dataclass of the settings.
+        layer: What was merged onto it.
+        merged: The result, None where merging failed.
+    """
+    problem = str(error).splitlines()[0]
+    if key := getattr(error, "full_key", None):
+        return f"{key}: {problem}"
+    if merged is not None and not isinstance(error, OmegaConfBaseException):
+        # A check of a dataclass, which names its own field but not the section it is used in.
+        section = _failing_section(merged)
+        return f"{section}.{problem}" if section else problem
+    # OmegaConf names no key for a value of the wrong shape: merge one after the other to find it.
+    structured = OmegaConf.structured(schema)
+    for key, value in _leaves("", OmegaConf.to_container(layer)):
+        alone = OmegaConf.create()
+        OmegaConf.update(alone, key, value)
+        try:
+            structured.merge_with(alone)
+        except _Failure:
+            return f"{key}: " + problem.replace("'$VALUE' of type '$VALUE_TYPE'", repr(value))
+    return problem
 
 
-def _leaves(prefix: str, node: typing.Any) -> Iterator[tuple[str, typing.Any]]:
-    """Settings that are no mapping, by dotted key."""
+def _failing_section(node: DictConfig) -> str:
+    """Dotted key of the innermost section whose dataclass refuses its values, '' for the top."""
+    for key in node:
+        inner = None if OmegaConf.is_missing(node, key) else node[key]
+        if not isinstance(inner, DictConfig):
+            continue
+        try:
+            OmegaConf.to_object(inner)
+        except _Failure:
+            return f"{key}.{_failing_section(inner)}".rstrip(".")
+    return ""
+
+
+def _leaves(prefix: str, node: Any) -> Iterator[tuple[str, Any]]:
+    """Settings that are not mappings, by dotted key."""
     if not isinstance(node, dict):
         yield prefix, node
         return

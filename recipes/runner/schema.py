@@ -1,4 +1,4 @@
-"""What a recipe can be told: one dataclass a section, every field with its unit and its reason.
+"""Settings of a run: one dataclass a section, every field with its unit and its reason.
 
 `recipes/runner/config.py` merges YAML and the command line onto these. A field marked `runtime`
 changes how fast a stage runs, never what it makes, so it takes no part in a stage's signature.
@@ -6,15 +6,17 @@ changes how fast a stage runs, never what it makes, so it takes no part in a sta
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from omegaconf import MISSING
 
+from codec.checks import above, at_least, one_of, require
 from codec.training.config import PARTS, STRATEGIES, PhaseConfig, check_shares
+from slm import DocumentSettings, TrainingSettings
 
-from .schema_corpora import CorporaConfig, EspeakConfig, PrepareConfig, StringsConfig
-from .schema_fields import require, runtime
+from .schema_corpora import CorporaConfig, EspeakConfig, PrepareConfig, StringsConfig, runtime
 
 STAGE_NAMES = (
     "prepare",
@@ -28,6 +30,28 @@ STAGE_NAMES = (
 
 # By recipes/verifiers.py.
 VERIFIERS = ("likelihood", "words", "voice")
+
+
+def shared_fields(settings: Any, kind: type) -> dict[str, Any]:
+    """Collect the fields that a section has in common with a dataclass of the library.
+
+    Args:
+        settings: Section of the settings.
+        kind: The dataclass.
+
+    Returns:
+        Values by name, to build or to replace an object of `kind` with.
+    """
+    names = {each.name for each in fields(kind)}
+    return {
+        each.name: getattr(settings, each.name) for each in fields(settings) if each.name in names
+    }
+
+
+def _some_of(field: str, values: Collection[str], choices: Collection[str]) -> None:
+    """Refuse values that are not among `choices`; names the wrong ones."""
+    unknown = sorted(set(values) - set(choices))
+    require(not unknown, field, f"some of {', '.join(choices)}", unknown)
 
 
 @dataclass
@@ -50,8 +74,7 @@ class CodecConfig:
     speech_encoder_from: str | None = None
 
     def __post_init__(self) -> None:
-        unknown = sorted(set(self.start_parts) - set(PARTS))
-        require(not unknown, "codec.start_parts", f"some of {', '.join(PARTS)}", unknown)
+        _some_of("start_parts", self.start_parts, PARTS)
 
 
 @dataclass
@@ -78,7 +101,7 @@ class TrainCodecConfig:
     # Lightning's names.
     precision: str = "32-true"
     accelerator: str = runtime("auto")
-    # Devices of a node, nodes, and auto or ddp (docs/training_at_scale.md).
+    # Devices of a node, nodes, and auto or ddp (docs/guides/training_at_scale.md).
     devices: int = runtime(1)
     num_nodes: int = runtime(1)
     strategy: str = runtime("auto")
@@ -97,13 +120,12 @@ class TrainCodecConfig:
     tensorboard: bool = runtime(False)
 
     def __post_init__(self) -> None:
-        unknown = sorted(set(self.only or []) - set(self.phases))
-        require(not unknown, "train_codec.only", f"some of {sorted(self.phases)}", unknown)
-        require(self.strategy in STRATEGIES, "train_codec.strategy", "auto or ddp", self.strategy)
-        counts = (self.devices, self.num_nodes)
-        require(min(counts) >= 1, "train_codec.devices, num_nodes", "counts >= 1", counts)
+        _some_of("only", self.only or [], self.phases)
+        one_of("strategy", self.strategy, STRATEGIES)
+        at_least("devices", self.devices, 1)
+        at_least("num_nodes", self.num_nodes, 1)
         for name, phase in self.phases.items():
-            check_shares(f"train_codec.phases.{name}", phase.batch_size, counts[0] * counts[1])
+            check_shares(f"phases.{name}", phase.batch_size, self.devices * self.num_nodes)
 
 
 @dataclass
@@ -119,7 +141,7 @@ class EncodeCorpusConfig:
     # Read the corpus's own recordings as prepare would have stored them, not what it stored.
     recordings: bool = False
     # local = processes of this machine; ray = a Ray cluster (extra `ray`), one started on this
-    # machine or the one at `address`, such as auto (docs/encoding_at_scale.md).
+    # machine or the one at `address`, such as auto (docs/guides/encoding_at_scale.md).
     engine: str = runtime("local")
     address: str | None = runtime(None)
     # Processes that encode, with one thread or one GPU each; 0 = one a core or GPU.
@@ -130,18 +152,14 @@ class EncodeCorpusConfig:
     batch_seconds: float = runtime(120.0)
 
     def __post_init__(self) -> None:
-        for name, known in (("engine", ("local", "ray")), ("device", ("auto", "cpu", "cuda"))):
-            value = getattr(self, name)
-            require(value in known, f"encode_corpus.{name}", " or ".join(known), value)
-        require(self.workers >= 0, "encode_corpus.workers", "a count >= 0", self.workers)
-        seconds = self.batch_seconds
-        require(seconds >= 1, "encode_corpus.batch_seconds", "seconds >= 1", seconds)
-        require(self.shard_codes > 0, "encode_corpus.shard_codes", "codes > 0", self.shard_codes)
-        positive = all(shift > 0 for shift in self.shifts)
+        one_of("engine", self.engine, ("local", "ray"))
+        one_of("device", self.device, ("auto", "cpu", "cuda"))
+        at_least("workers", self.workers, 0)
+        at_least("batch_seconds", self.batch_seconds, 1)
+        at_least("shard_codes", self.shard_codes, 1)
         distinct = len(set(self.shifts)) == len(self.shifts)
-        require(
-            positive and distinct, "encode_corpus.shifts", "samples > 0, each once", self.shifts
-        )
+        positive = all(shift > 0 for shift in self.shifts)
+        require(positive and distinct, "shifts", "samples > 0, each once", self.shifts)
 
 
 @dataclass
@@ -157,13 +175,16 @@ class TrainTextConfig:
     languages: list[str] = field(default_factory=lambda: ["en"])
 
     def __post_init__(self) -> None:
-        kinds = ("pieces", "phones")
-        require(self.kind in kinds, "train_text.kind", " or ".join(kinds), self.kind)
+        one_of("kind", self.kind, ("pieces", "phones"))
+
+
+# Of the further training settings of a language model, before any is changed.
+_TRAINING = TrainingSettings(max_steps=2000)
 
 
 @dataclass
 class TrainSlmConfig:
-    """The speech language model and its training (fields: slm/model/config.py)."""
+    """The speech language model and its training."""
 
     # tiny, mini, small, base, medium or large, and fields of its SpeechLMConfig to change.
     preset: str = "mini"
@@ -189,12 +210,12 @@ class TrainSlmConfig:
     max_prompt_codes: int = 96
     # Share of transcribed clips that are trained on without their text.
     text_drop_probability: float = 0.1
-    # Further fields of DocumentSettings and of TrainingSettings to change, such as
+    # Fields of DocumentSettings and TrainingSettings that have no key above, such as
     # documents.interleave_probability=0.3 or training.optimizer=muon.
-    documents: dict[str, Any] = field(default_factory=dict)
-    training: dict[str, Any] = field(default_factory=dict)
+    documents: DocumentSettings = field(default_factory=DocumentSettings)
+    training: TrainingSettings = _TRAINING
     accelerator: str = runtime("auto")
-    # Devices of a node, nodes, and auto, ddp or fsdp (docs/training_at_scale.md).
+    # Devices of a node, nodes, and auto, ddp or fsdp (docs/guides/training_at_scale.md).
     devices: int = runtime(1)
     num_nodes: int = runtime(1)
     strategy: str = runtime("auto")
@@ -202,6 +223,18 @@ class TrainSlmConfig:
     checkpoint_every: int = runtime(100)
     # Checkpoint to go on from where run/train_slm has no last.ckpt; null = begin at step 0.
     resume_from: str | None = runtime(None)
+
+    def __post_init__(self) -> None:
+        # Of a value that has a key of its own, the nested field must not be set as well.
+        keys = {"max_steps": "train_slm.steps", "seed": "seed"}
+        keys |= {"lookahead": "train_slm.overrides.lookahead"}
+        for section, default in (("documents", DocumentSettings()), ("training", _TRAINING)):
+            nested = getattr(self, section)
+            own = {name: f"train_slm.{name}" for name in shared_fields(self, type(default))}
+            for name, key in (own | keys).items():
+                got = getattr(nested, name, None)
+                expected = f"its default, since {key} sets it"
+                require(got == getattr(default, name, None), f"{section}.{name}", expected, got)
 
 
 @dataclass
@@ -238,13 +271,12 @@ class GenerateConfig:
     batch_size: int = runtime(8)
 
     def __post_init__(self) -> None:
-        for name in ("given_seconds", "continue_seconds"):
-            value = getattr(self, name)
-            require(value > 0, f"generate.{name}", "seconds > 0", value)
-        require(self.split in ("valid", "test"), "generate.split", "valid or test", self.split)
-        require(self.best_of > 0, "generate.best_of", "a count > 0", self.best_of)
+        above("given_seconds", self.given_seconds, 0)
+        above("continue_seconds", self.continue_seconds, 0)
+        one_of("split", self.split, ("valid", "test"))
+        at_least("best_of", self.best_of, 1)
         known = set(self.verifiers) <= set(VERIFIERS) and bool(self.verifiers)
-        require(known, "generate.verifiers", f"some of {', '.join(VERIFIERS)}", self.verifiers)
+        require(known, "verifiers", f"some of {', '.join(VERIFIERS)}", self.verifiers)
 
 
 @dataclass
@@ -287,9 +319,8 @@ class Config:
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
 
     def __post_init__(self) -> None:
-        require(self.threads >= 0, "threads", "a count >= 0", self.threads)
-        require(self.seed >= 0, "seed", "an integer >= 0", self.seed)
-        require(bool(self.stages), "stages", f"some of {', '.join(STAGE_NAMES)}", self.stages)
-        for name in self.stages:
-            require(name in STAGE_NAMES, "stages", f"some of {', '.join(STAGE_NAMES)}", name)
+        at_least("threads", self.threads, 0)
+        at_least("seed", self.seed, 0)
+        known = set(self.stages) <= set(STAGE_NAMES) and bool(self.stages)
+        require(known, "stages", f"some of {', '.join(STAGE_NAMES)}", self.stages)
         require(self.languages != [], "languages", "null or at least one language", self.languages)

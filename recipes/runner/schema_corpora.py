@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
-from .schema_fields import require, runtime
+from codec.checks import above, at_least, in_range, require
+
+
+def runtime(default: Any) -> Any:
+    """Declare a field that changes no result, only how the work is done.
+
+    It takes no part in the signature of a stage.
+    """
+    return field(default=default, metadata={"runtime": True})
 
 
 @dataclass
@@ -27,18 +36,12 @@ class PrepareConfig:
     max_unreadable: float = 0.01
 
     def __post_init__(self) -> None:
-        require(self.sample_rate > 0, "prepare.sample_rate", "a rate in Hz > 0", self.sample_rate)
-        require(self.loudness_dbfs < 0, "prepare.loudness_dbfs", "dBFS < 0", self.loudness_dbfs)
-        require(
-            0 <= self.min_duration < self.max_duration,
-            "prepare.min_duration",
-            f"seconds in [0, max_duration={self.max_duration})",
-            self.min_duration,
-        )
-        require(self.limit is None or self.limit > 0, "prepare.limit", "null or > 0", self.limit)
+        above("sample_rate", self.sample_rate, 0)
+        require(self.loudness_dbfs < 0, "loudness_dbfs", "dBFS < 0", self.loudness_dbfs)
+        in_range("min_duration", self.min_duration, 0, self.max_duration, ends="[)")
+        require(self.limit is None or self.limit > 0, "limit", "null or > 0", self.limit)
         for name in ("valid_fraction", "test_fraction", "max_unreadable"):
-            value = getattr(self, name)
-            require(0 <= value < 0.5, f"prepare.{name}", "a share in [0, 0.5)", value)
+            in_range(name, getattr(self, name), 0, 0.5, ends="[)")
 
 
 @dataclass
@@ -68,12 +71,8 @@ class EspeakConfig:
     test_voices: int = 4
 
     def __post_init__(self) -> None:
-        for name in ("train_sentences", "valid_sentences", "test_sentences"):
-            value = getattr(self, name)
-            require(value > 0, f"espeak.{name}", "a count > 0", value)
-        for name in ("train_voices", "test_voices"):
-            value = getattr(self, name)
-            require(value > 0, f"espeak.{name}", "a count > 0", value)
+        for name, value in vars(self).items():
+            at_least(name, value, 1)
 
 
 @dataclass
@@ -96,13 +95,11 @@ class StringsConfig:
 
     def __post_init__(self) -> None:
         for name in ("train", "valid", "test"):
-            value = getattr(self, name)
-            require(value >= 0, f"strings.{name}", "a count >= 0", value)
+            at_least(name, getattr(self, name), 0)
         sizes = (self.min_words, self.min_held_out_words, self.max_words)
         ordered = 1 <= sizes[0] <= sizes[1] <= sizes[2]
         words = "1 <= min_words <= min_held_out_words <= max_words"
-        require(ordered, "strings.min_words", words, sizes)
+        require(ordered, "min_words", words, sizes)
         pauses = (self.min_pause, self.max_pause)
-        require(0 <= pauses[0] <= pauses[1], "strings.min_pause", "0 <= min <= max", pauses)
-        share = self.known_in_test
-        require(0 <= share < 1, "strings.known_in_test", "a share in [0, 1)", share)
+        require(0 <= pauses[0] <= pauses[1], "min_pause", "0 <= min_pause <= max_pause", pauses)
+        in_range("known_in_test", self.known_in_test, 0, 1, ends="[)")

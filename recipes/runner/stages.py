@@ -1,4 +1,4 @@
-"""What every stage has in common: its folder, its signature, skipping, resuming, its command.
+"""Stages of a run: folders, signatures, skipping, resuming.
 
 A stage is a module `recipes.<name>` with `main(config) -> Path`, which writes `run/<name>/` and may
 leave a `metrics.json` there (`write_metrics`). `run_stage` puts around it:
@@ -17,30 +17,31 @@ import dataclasses
 import hashlib
 import importlib
 import json
-import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from codec.files import read_json, write_json
+from codec.provenance import git_commit
+
 from .config import Config, save_config
-from .files import write_json
-from .schema import STAGE_NAMES
+from .schema import STAGE_NAMES, TrainSlmConfig
 
 # Suffix of the keys in settings.json that say when a stage before this one finished.
 _FINISHED = ".finished"
 
 
 class StageError(ValueError):
-    """A stage that cannot run as asked; says why and what to do about it."""
+    """A stage that cannot run as asked, with what to do about it."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: what it does, which top-level settings it reads, which stages come before it."""
+    """One stage: its work in a line, the top-level settings it reads, the stages before it."""
 
     summary: str
     settings: tuple[str, ...]
@@ -49,7 +50,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class StageReport:
-    """What became of one stage: `status` is `done` or `skipped`; seconds are those of its work."""
+    """Outcome of one stage: `status` is `done` or `skipped`; seconds are those of its work."""
 
     name: str
     status: str
@@ -93,22 +94,25 @@ STAGES = {
 
 
 def stage_folder(config: Config, name: str) -> Path:
-    """The folder of a stage in this run."""
+    """Return the folder of a stage in this run."""
     return Path(config.run) / name
 
 
 def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:
-    """Leave a stage's figures in `metrics.json`, from where they reach `done.json`."""
+    """Write a stage's figures to `metrics.json`, from where they reach `done.json`."""
     write_json(folder / "metrics.json", metrics)
 
 
 def say(stage: str, message: str) -> None:
-    """One line of progress on stderr; stdout is kept for results."""
+    """Print one line of progress on stderr; stdout is kept for results."""
     print(f"[{stage}] {message}", file=sys.stderr, flush=True)
 
 
 def settings_of(config: Config, name: str) -> dict[str, Any]:
-    """Every setting that the results of a stage depend on, by dotted key, upstream included."""
+    """Collect the settings that the results of a stage depend on, by dotted key.
+
+    Those of the stages before it are included.
+    """
     settings: dict[str, Any] = {}
     for upstream in STAGES[name].upstream:
         settings |= settings_of(config, upstream)
@@ -126,13 +130,13 @@ def run_stage(config: Config, name: str) -> StageReport:
 
     Raises:
         StageError: A stage before it is not done, or its folder was made with other settings.
-        ValueError: What the stage itself finds wrong.
+        ValueError: As the stage raises it.
     """
     folder = stage_folder(config, name)
     settings = settings_of(config, name) | _upstream_times(config, name)
     check_settings(config, name, settings)
     if (folder / "done.json").is_file():
-        done = json.loads((folder / "done.json").read_text(encoding="utf-8"))
+        done = read_json(folder / "done.json")
         say(name, f"done already in {folder}, skipped")
         return StageReport(name, "skipped", folder, done["seconds"], done["metrics"])
     resumed = (folder / "settings.json").is_file()
@@ -143,7 +147,7 @@ def run_stage(config: Config, name: str) -> StageReport:
     made = importlib.import_module(f"recipes.{name}").main(config)
     assert made == folder, f"recipes.{name}.main returned {made}, its folder is {folder}"
     seconds = round(time.perf_counter() - start, 3)
-    metrics = _read_metrics(folder)
+    metrics = read_json(folder / "metrics.json") if (folder / "metrics.json").is_file() else {}
     done = {
         "signature": signature(settings),
         "metrics": metrics,
@@ -158,9 +162,15 @@ def run_stage(config: Config, name: str) -> StageReport:
 
 
 def run_stages(config: Config, names: Sequence[str]) -> list[StageReport]:
-    """Run some stages in their own order; refuses before any work what cannot be run."""
+    """Run some stages in their own order.
+
+    Raises:
+        StageError: Before any work, where a stage cannot run as asked.
+    """
     ordered = [name for name in STAGE_NAMES if name in names]
-    shared = [name for name in ("train_codec", "train_slm") if _is_shared(config, name)]
+    # A launcher ends all processes of a stage together, and with them this command.
+    sections = {name: getattr(config, name) for name in ("train_codec", "train_slm")}
+    shared = [name for name, each in sections.items() if each.devices * each.num_nodes > 1]
     if len(shared) > 1 and set(shared) <= set(ordered):
         raise StageError(
             f"expected one stage of several devices in a command, got {' and '.join(shared)}: the "
@@ -173,13 +183,18 @@ def run_stages(config: Config, names: Sequence[str]) -> list[StageReport]:
 
 
 def check_settings(config: Config, name: str, settings: dict[str, Any]) -> None:
-    """Raise `StageError` when the stage's folder was made with other settings than these."""
+    """Refuse a stage whose folder was made with other settings than these.
+
+    Raises:
+        StageError: It was; names the settings that differ.
+    """
     folder = stage_folder(config, name)
-    try:
-        before = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not (folder / "settings.json").is_file():
         return
     now = json.loads(json.dumps(settings))
+    before = _with_nested_defaults(read_json(folder / "settings.json"))
+    # A setting that came after the folder was made had its default there.
+    before = _new_defaults(config, now.keys() - before.keys()) | before
     # A key that only one side has is a change as well, but for those this call leaves open.
     keys = [key for key in now.keys() | before.keys() if not key.endswith(_FINISHED) or key in now]
     changed = sorted(key for key in keys if before.get(key) != now.get(key))
@@ -192,31 +207,42 @@ def check_settings(config: Config, name: str, settings: dict[str, Any]) -> None:
 
 
 def signature(settings: dict[str, Any]) -> str:
-    """Hash of the settings that a stage's results depend on, 16 hex digits."""
+    """Hash the settings that a stage's results depend on, 16 hex digits."""
     text = json.dumps(settings, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def git_commit(folder: Path = Path(__file__).parent) -> str | None:
-    """The commit of the checkout around `folder`, with `-dirty` when files differ from it.
+def _with_nested_defaults(before: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a folder, with the defaults of sections that were open mappings in 0.1.
 
-    None outside git.
+    Such a mapping listed the names of the fields that were set; the others had their defaults.
     """
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(folder), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None
+    settings = dict(before)
+    for key in ("train_slm.documents", "train_slm.training"):
+        if settings.pop(key, None) is not None:
+            section = getattr(TrainSlmConfig(), key.split(".")[1])
+            settings = json.loads(json.dumps(_flatten(key, section))) | settings
+    return settings
 
 
-def _is_shared(config: Config, name: str) -> bool:
-    """Whether several processes run a training stage."""
-    section = getattr(config, name)
-    return section.devices * section.num_nodes > 1
+def _new_defaults(config: Config, keys: Iterable[str]) -> dict[str, Any]:
+    """Defaults of some settings by their dotted key; those without a default are left out."""
+    defaults = {}
+    for key in keys:
+        *names, last = key.split(".")
+        section: Any = config
+        for name in names:
+            section = (
+                section.get(name) if isinstance(section, dict) else getattr(section, name, None)
+            )
+        if not dataclasses.is_dataclass(section):
+            continue
+        for entry in dataclasses.fields(section):
+            if entry.name == last and entry.default is not dataclasses.MISSING:
+                defaults[key] = json.loads(json.dumps(entry.default))
+            elif entry.name == last and entry.default_factory is not dataclasses.MISSING:
+                defaults[key] = json.loads(json.dumps(entry.default_factory()))
+    return defaults
 
 
 def _upstream_times(config: Config, name: str) -> dict[str, Any]:
@@ -229,7 +255,7 @@ def _upstream_times(config: Config, name: str) -> dict[str, Any]:
                 f"{name} reads what {upstream} makes, and {marker} is not there: "
                 f"run the stages up to it first (stages={upstream},{name})"
             )
-        times[upstream + _FINISHED] = json.loads(marker.read_text(encoding="utf-8"))["finished"]
+        times[upstream + _FINISHED] = read_json(marker)["finished"]
     return times
 
 
@@ -248,9 +274,3 @@ def _flatten(key: str, value: Any) -> dict[str, Any]:
         if not entry.metadata.get("runtime"):
             flat |= _flatten(f"{key}.{entry.name}", getattr(value, entry.name))
     return flat
-
-
-def _read_metrics(folder: Path) -> dict[str, Any]:
-    """The figures a stage left, or none."""
-    path = folder / "metrics.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

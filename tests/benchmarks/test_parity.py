@@ -1,3 +1,4 @@
+import hashlib
 import json
 
 import numpy as np
@@ -47,6 +48,12 @@ def test_what_differs_is_missing_or_new_is_named():
     )
 
 
+def test_floats_are_named_with_their_digits_too():
+    assert compare({"loss": (0.5).hex()}, {"loss": (-0.25).hex()}) == (
+        "loss: expected 0x1.0000000000000p-1 (0.5), got -0x1.0000000000000p-2 (-0.25)",
+    )
+
+
 def test_results_are_parted_by_how_their_names_begin():
     results = {"model codes": "1", "loss": "2"}
     assert selected(results, "model ") == {"model codes": "1"}
@@ -62,7 +69,7 @@ def test_the_table_has_a_line_a_part():
 
 def test_a_part_that_raises_differs_as_a_whole(capsys):
     def fail():
-        raise RuntimeError("no such stage")
+        raise RuntimeError("no such\nstage")
 
     found = report("toy", {"a": "1", "b": "2"}, fail)
     assert found.differences == ("all of it: expected 2 values, got RuntimeError: no such stage",)
@@ -133,16 +140,18 @@ def test_a_digest_tells_values_types_and_shapes_apart():
         np.arange(4),
         np.arange(4, dtype=np.float32),
         np.arange(4).reshape(2, 2),
-        torch.arange(4),
         [0, 1, 2, 3],
         [0, 1, [2, 3]],
+        [[0, 1], 2, 3],
         {"a": torch.zeros(1)},
         {"a": -torch.zeros(1)},
         b"0123",
         "0123",
     ]
     assert len(set(map(digest, values))) == len(values)
-    assert digest(np.arange(4)).endswith(" int64 (4,)")
+    raw = np.arange(4).tobytes()
+    assert digest(np.arange(4)) == f"{hashlib.sha256(raw).hexdigest()} int64 (4,)"
+    assert digest(torch.arange(4)) == digest(np.arange(4))
 
 
 def test_a_digest_does_not_depend_on_the_order_of_keys_or_on_strides():
@@ -167,8 +176,12 @@ def test_what_a_run_left_is_named_by_path_and_step(tmp_path):
     (folder / "metrics.jsonl").write_text(json.dumps(line) + "\n")
     state = {"global_step": 2, "state_dict": {"w": torch.ones(2)}, "loops": {"started": 5}}
     torch.save(state, folder / "last.ckpt")
+    (tmp_path / "train_codec/model").mkdir()
+    (tmp_path / "train_codec/model/config.yaml").write_text("mel: {floor: 0.5, bands: [1, 2]}")
     assert left(tmp_path) == {
         "train_codec/codec/metrics.jsonl step 1 train mel": (0.5).hex(),
+        "train_codec/model/config.yaml mel floor": (0.5).hex(),
+        "train_codec/model/config.yaml mel bands": "[1, 2]",
         "train_codec/codec/last.ckpt global_step": digest(2),
         "train_codec/codec/last.ckpt state_dict": digest({"w": torch.ones(2)}),
     }

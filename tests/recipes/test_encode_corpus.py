@@ -18,9 +18,15 @@ from codec import CodecConfig, HHCodec
 from codec.audio.store import AudioStore
 from codec.streaming.long_form import encode_clip
 from recipes.corpora.manifest import read_manifest
-from recipes.encoding.encode_sources import Recording, Span
 from recipes.encoding.local import encode_batch, encode_waveforms
-from recipes.encoding.plan import Clip, plan_batches, plan_shards, read_batch
+from recipes.encoding.plan import (
+    Clip,
+    Recording,
+    Span,
+    plan_batches,
+    plan_shards,
+    read_batch,
+)
 from recipes.runner.stages import run_stage, run_stages
 from slm import TokenStore
 from slm.data.shards import check_store
@@ -281,7 +287,7 @@ def test_a_recording_that_kills_workers_is_listed_and_the_rest_encoded(
 ):
     settings, expected = poisoned()
     settings.encode_corpus.workers = 2
-    monkeypatch.setattr("recipes.runner.workers.IN_FLIGHT", 2)
+    monkeypatch.setattr("codec.workers.IN_FLIGHT", 2)
     monkeypatch.setenv("PYTHONPATH", poison)
     folder = run_stage(settings, "encode_corpus").folder
     assert bad_ids(folder) == ["train_4"]

@@ -11,9 +11,9 @@ import pytest
 
 from codec.audio import write_audio
 from codec.audio.store import AudioStoreWriter
+from codec.json_lines import write_json_lines
 from recipes.evaluate import generation_figures, word_scores
 from recipes.runner.config import Config
-from recipes.runner.files import write_json_lines
 
 RATE = 24_000
 

@@ -1,5 +1,3 @@
-"""What the generate stage draws, and how it says what it drew."""
-
 from __future__ import annotations
 
 from typing import Any
@@ -7,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recipes.generate import Request, continued_sampling, described, sampling, spoken
+from recipes.generate import Request, continued_sampling, described, synthesize
 from recipes.runner.config import ConfigError, load_config
 from recipes.runner.schema import GenerateConfig
 from slm import Synthesis
@@ -33,16 +31,16 @@ def request(text: str, seed: int) -> Request:
 
 def test_one_of_each_is_drawn_in_one_batch_unless_asked_for_more() -> None:
     speaker = Speaker()
-    made = spoken(speaker, [request("a", 5), request("b", 6)], GenerateConfig(), {})  # type: ignore[arg-type]
+    made = synthesize(speaker, [request("a", 5), request("b", 6)], GenerateConfig(), {})  # type: ignore[arg-type]
     assert speaker.asked == [(["a", "b"], [5, 6])]
     assert [len(each) for each in made] == [1, 1]
 
 
-def test_the_best_of_several_is_what_the_verifier_says() -> None:
+def test_the_best_of_several_is_the_one_with_the_best_score() -> None:
     speaker = Speaker()
     verifiers = {"length": lambda candidates, text, prompt: [len(c.codes) for c in candidates]}
     settings = GenerateConfig(best_of=3)
-    ((best, first),) = spoken(speaker, [request("a", 5)], settings, verifiers)  # type: ignore[arg-type]
+    ((best, first),) = synthesize(speaker, [request("a", 5)], settings, verifiers)  # type: ignore[arg-type]
     ((texts, seeds),) = speaker.asked
     assert texts == ["a"] * 3
     assert (seeds[0], len(set(seeds))) == (5, 3)
@@ -64,7 +62,7 @@ def test_settings_that_cannot_be_are_refused(wrong: str) -> None:
 
 
 def test_continuations_are_drawn_as_texts_are_unless_asked_for_otherwise() -> None:
-    alike = GenerateConfig(temperature=0.4, top_p=0.8)
-    assert continued_sampling(alike) == sampling(alike)
-    other = GenerateConfig(temperature=0.4, continue_temperature=0.9)
-    assert (sampling(other).temperature, continued_sampling(other).temperature) == (0.4, 0.9)
+    alike = continued_sampling(GenerateConfig(temperature=0.4, top_p=0.8))
+    assert (alike.temperature, alike.top_p) == (0.4, 0.8)
+    other = continued_sampling(GenerateConfig(temperature=0.4, continue_temperature=0.9))
+    assert other.temperature == 0.9

@@ -14,7 +14,7 @@ import torch
 from codec import CodecConfig, HHCodec
 from codec.audio import write_audio
 from eval.cli.main import main as eval_main
-from recipes.generate import spread
+from recipes.corpora.preparation import spread
 from recipes.run_all import main
 from recipes.runner.config import load_config
 from recipes.runner.schema import STAGE_NAMES

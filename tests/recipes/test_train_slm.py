@@ -1,5 +1,3 @@
-"""What the stage that trains the language model makes of its settings."""
-
 from __future__ import annotations
 
 from pathlib import Path
@@ -8,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from recipes.runner.config import load_config
+from codec.files import write_json
+from recipes.runner.config import ConfigError, load_config
 from recipes.runner.schema import Config
-from recipes.runner.stages import settings_of
+from recipes.runner.stages import StageError, check_settings, settings_of
 from recipes.train_slm import build_lm, packed_rows, training_settings
 from slm import TextTokenizer, TokenStore, TokenStoreWriter
 
@@ -55,9 +54,41 @@ def test_further_fields_of_training_and_documents_reach_them(
     assert valid.settings.interleave_probability == 0
 
 
-def test_a_field_that_is_none_is_named() -> None:
-    with pytest.raises(ValueError, match=r"train_slm\.training: .*\['optimiser'\]"):
-        training_settings(config_with("training.optimiser=muon"))
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.optimiser=muon", r"train_slm\.training\.optimiser: .*'optimizer'"),
+        ("training.optimizer=sgd", r"train_slm\.training\..*adamw"),
+        ("documents.interleave_codes=many", r"train_slm\.documents\.interleave_codes: .*'many'"),
+        ("documents.interleave_codes=0", r"train_slm\.documents\..*interleave_codes.* 1"),
+        ("training.max_steps=500", r"train_slm\.training\.max_steps: .*train_slm\.steps sets it"),
+        ("training.learning_rate=1", r"learning_rate: .*since train_slm\.learning_rate sets it"),
+        ("documents.lookahead=2", r"train_slm\.documents\.lookahead: .*overrides"),
+    ],
+)
+def test_a_wrong_nested_setting_is_named_before_any_work(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        config_with(override)
+
+
+def test_a_folder_made_when_nested_settings_were_open_mappings_is_gone_on_with(
+    tmp_path: Path,
+) -> None:
+    overrides = ("training.optimizer=muon", "documents.shares.a=0.5")
+    config = config_with(*overrides)
+    config.run = str(tmp_path)
+    settings = settings_of(config, "train_slm")
+    nested = ("train_slm.training", "train_slm.documents")
+    before = {key: value for key, value in settings.items() if not key.startswith(nested)}
+    before |= {"train_slm.training": ["optimizer"], "train_slm.training.optimizer": "muon"}
+    before |= {"train_slm.documents": ["shares"], "train_slm.documents.shares": ["a"]}
+    before |= {"train_slm.documents.shares.a": 0.5}
+    write_json(tmp_path / "train_slm/settings.json", before)
+    check_settings(config, "train_slm", settings)
+    before["train_slm.training.optimizer"] = "adamw"
+    write_json(tmp_path / "train_slm/settings.json", before)
+    with pytest.raises(StageError, match=r"training\.optimizer: 'adamw' -> 'muon'"):
+        check_settings(config, "train_slm", settings)
 
 
 def test_a_text_model_gives_its_sizes_and_weights(

@@ -11,9 +11,14 @@ import numpy as np
 import pytest
 
 from codec.audio.store import AudioStore, AudioStoreWriter
-from recipes.corpora.align import align_split, alignments_of
 from recipes.corpora.espeak import VOICES, Espeak
-from recipes.corpora.forced_alignment import Aligner, AlignmentError, dictionary_lines
+from recipes.corpora.forced_alignment import (
+    Aligner,
+    AlignmentError,
+    align_split,
+    alignments_of,
+    dictionary_lines,
+)
 from slm.text.lexicon import Lexicon
 from slm.text.phone_tokenizer import PAUSE_ID, is_word_start, word_units
 
@@ -112,9 +117,10 @@ def test_a_run_that_was_cut_off_keeps_what_it_has(
     whole = (tmp_path / "train.alignment.jsonl").read_bytes()
     units = alignments_of(tmp_path, "train")["good"]
     (tmp_path / "train.alignment.jsonl").unlink()
-    kept = json.dumps(["good", [*units[:-1], units[-1]._replace(unit=7)], ""])
-    (tmp_path / ".train.partial.jsonl").write_text(f'{kept}\n["hopeless", [')
+    changed = [*units[:-1], units[-1]._replace(unit=7)]
+    kept = json.dumps({"id": "good", "units": changed, "reason": ""})
+    (tmp_path / ".train.aligning.jsonl").write_text(f'{kept}\n{{"id": "hopeless", "uni')
     align_split(clips, tmp_path, aligner, ["en"])
     assert alignments_of(tmp_path, "train")["good"][-1].unit == 7  # not aligned again
-    assert not (tmp_path / ".train.partial.jsonl").exists()
+    assert not (tmp_path / ".train.aligning.jsonl").exists()
     assert whole != (tmp_path / "train.alignment.jsonl").read_bytes()

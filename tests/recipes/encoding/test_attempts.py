@@ -1,4 +1,4 @@
-from recipes.encoding.attempts import MOST_DEATHS, Attempts
+from recipes.encoding.cluster import MOST_DEATHS, Attempts
 
 
 def lives(attempts: Attempts, clips: int, poison: set[int]) -> tuple[int, list[int]]:

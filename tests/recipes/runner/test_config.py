@@ -4,10 +4,20 @@ from pathlib import Path
 
 import pytest
 
-from recipes.runner.config import Config, ConfigError, load_config, save_config, thread_count
+from recipes.comparisons.adapt import AdaptConfig
+from recipes.comparisons.anchors import AnchorsConfig
+from recipes.runner.config import (
+    Config,
+    ConfigError,
+    keep_settings,
+    load_config,
+    load_settings,
+    save_config,
+    thread_count,
+)
 
 ROOT = Path(__file__).resolve().parents[3]
-# Settings of the comparisons have schemas of their own: test_settings.py.
+# Settings of the comparisons have schemas of their own.
 COMPARISONS = ("anchors.yaml", "adapt.yaml", "likelihood_tests.yaml")
 YAML_FILES = sorted(
     path
@@ -33,8 +43,6 @@ def test_every_yaml_file_loads(path: Path) -> None:
     # What a config leaves to the command line on purpose is given here.
     config = load_config(path, ["corpus=espeak", "run=runs/x"])
     assert isinstance(config, Config)
-    for phase in config.train_codec.phases.values():
-        phase.check()
 
 
 def test_an_override_wins_over_the_file_which_wins_over_the_default(yaml_file: Path) -> None:
@@ -137,3 +145,66 @@ def test_saved_settings_are_read_back_the_same(yaml_file: Path, tmp_path: Path) 
 def test_threads_default_to_what_the_process_may_use(yaml_file: Path) -> None:
     assert thread_count(load_config(yaml_file)) >= 1
     assert thread_count(load_config(yaml_file, ["threads=3"])) == 3
+
+
+@pytest.mark.parametrize(("name", "schema"), [("anchors", AnchorsConfig), ("adapt", AdaptConfig)])
+def test_the_files_of_the_comparisons_load(name: str, schema: type) -> None:
+    settings = load_settings(
+        schema, ROOT / "recipes/configs" / f"{name}.yaml", ["corpus=c", "run=r"]
+    )
+    assert isinstance(settings, schema)
+
+
+def test_an_override_wins_and_a_list_may_be_written_with_commas() -> None:
+    settings = load_settings(
+        AnchorsConfig,
+        ROOT / "recipes/configs" / "anchors.yaml",
+        ["corpus=c", "run=r", "metrics=stoi,mel_l1", "clips=3", "codec=runs/a/model"],
+    )
+    assert settings.metrics == ["stoi", "mel_l1"]
+    assert (settings.clips, settings.codec) == (3, ["runs/a/model"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        (["corpus=c"], "run"),
+        (["corpus=c", "run=r", "metric=stoi"], "metric"),
+        (["corpus=c", "run=r", "clips=many"], "clips"),
+        (["corpus=c", "run=r", "clips=0"], "clips: expected null or at least 1"),
+        (["corpus=c", "run=r", "codec=a/x,b/x"], "distinct names"),
+        (["corpus"], "expected key=value"),
+    ],
+)
+def test_a_wrong_setting_is_named(overrides: list[str], reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        load_settings(AnchorsConfig, ROOT / "recipes/configs" / "anchors.yaml", overrides)
+
+
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        ("tokenizers.odd.kind=mp3", "kind: expected one of hh, kmeans"),
+        ("prompt_seconds=2,1", "prompt_seconds: expected"),
+        ("steps=0", "steps: expected more than 0"),
+    ],
+)
+def test_a_wrong_setting_of_adapt_is_named(override: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        load_settings(
+            AdaptConfig, ROOT / "recipes/configs" / "adapt.yaml", ["corpus=c", "run=r", override]
+        )
+
+
+def test_a_folder_made_with_other_settings_is_refused(tmp_path: Path) -> None:
+    def settings(*overrides: str) -> AnchorsConfig:
+        return load_settings(
+            AnchorsConfig,
+            ROOT / "recipes/configs" / "anchors.yaml",
+            ["corpus=c", f"run={tmp_path}", *overrides],
+        )
+
+    keep_settings(settings(), tmp_path, ("workers",))
+    keep_settings(settings("workers=3"), tmp_path, ("workers",))
+    with pytest.raises(ValueError, match=r"made with other settings \(clips: None -> 4"):
+        keep_settings(settings("clips=4"), tmp_path, ("workers",))

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from codec.training.config import PhaseConfig
 from recipes import run_all
 from recipes.runner import stages
 from recipes.runner.config import Config
@@ -150,20 +150,6 @@ def test_a_stage_whose_input_is_missing_says_which_to_run(config: Config) -> Non
     assert not stage_folder(config, "train_codec").exists()
 
 
-def test_the_commit_says_whether_files_differ_from_it(tmp_path: Path) -> None:
-    def git(*arguments: str) -> str:
-        identity = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
-        command = ["git", "-C", str(tmp_path), *identity, *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    assert stages.git_commit(tmp_path) is None
-    git("init", "-q")
-    git("commit", "-q", "--allow-empty", "-m", "Begin")
-    assert stages.git_commit(tmp_path) == git("rev-parse", "HEAD")
-    (tmp_path / "new.py").touch()
-    assert stages.git_commit(tmp_path) == git("rev-parse", "HEAD") + "-dirty"
-
-
 def test_json_is_one_object_on_stdout(
     config: Config, calls: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -194,9 +180,39 @@ def test_a_mistake_ends_with_status_2_and_one_line(
     assert (captured.out, captured.err.count("\n")) == ("", 1)
 
 
+def test_a_disk_that_fails_ends_with_status_1(
+    config: Config, calls: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("in the way of the run's folder")
+    run = f"run={tmp_path / 'file' / 'run'}"
+    assert run_all.main([str(tmp_path / "settings.yaml"), "corpus=x", run]) == 1
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        run_all.main(["--version"])
+    assert capsys.readouterr().out.startswith("python -m recipes.run_all ")
+
+
 def test_help_lists_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         run_all.main(["--help"])
     output = capsys.readouterr().out
     assert all(name in output for name in STAGE_NAMES)
     assert "key=value" in output
+
+
+def test_a_setting_that_came_later_had_its_default(config: Config, calls: list[str]) -> None:
+    config.train_codec.phases = {"codec": PhaseConfig()}
+    for name in ("prepare", "train_codec"):
+        run_stage(config, name)
+    path = stage_folder(config, "train_codec") / "settings.json"
+    settings = json.loads(path.read_text())
+    for key in ("train_codec.phases.codec.perceptual.model", "codec.speech_encoder_from"):
+        del settings[key]
+    path.write_text(json.dumps(settings))
+    assert run_stage(config, "train_codec").status == "skipped"
+    config.train_codec.phases["codec"].perceptual.model = "whisper"
+    with pytest.raises(StageError, match=r"perceptual.model: '' -> 'whisper'"):
+        run_stage(config, "train_codec")

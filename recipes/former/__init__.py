@@ -1,1 +1,0 @@
-"""Commands under the names they had before they moved into rooms."""
