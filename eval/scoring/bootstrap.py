@@ -1,6 +1,8 @@
-"""Uncertainty of corpus figures by seeded bootstrap over utterances."""
+"""Confidence intervals of corpus figures by seeded bootstrap over utterances."""
 
-from collections.abc import Iterator, Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,36 +15,22 @@ _BLOCK = 4_000_000
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with its bootstrap interval.
+    """A figure with its bootstrap interval."""
 
-    Args:
-        value: The figure on the data as they are.
-        low: Lower end; None when one observation leaves nothing to resample.
-        high: Upper end; None likewise.
-        count: Observations.
-    """
-
-    value: float
-    low: float | None
-    high: float | None
+    value: float  # the figure on the data as they are
+    low: float | None  # lower end; None when one observation leaves nothing to resample
+    high: float | None  # upper end; None likewise
     count: int
 
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Difference of two systems on the same items, `ours - theirs`.
-
-    Args:
-        interval: Mean difference with its interval.
-        larger: Items on which ours is larger.
-        smaller: Items on which ours is smaller.
-        equal: Items on which both are equal.
-    """
+    """Difference of two systems on the same items, `ours - theirs`."""
 
     interval: Interval
-    larger: int
-    smaller: int
-    equal: int
+    larger: int  # items on which ours is larger
+    smaller: int  # items on which ours is smaller
+    equal: int  # items on which both are equal
 
 
 def bootstrap_mean(
@@ -52,7 +40,7 @@ def bootstrap_mean(
     resamples: int = RESAMPLES,
     level: float = LEVEL,
 ) -> Interval:
-    """Mean of values (N,) with the percentile interval of its bootstrap distribution.
+    """Compute the mean of values (N,) with its percentile bootstrap interval.
 
     Raises:
         ValueError: No values, or one that is not finite.
@@ -69,7 +57,7 @@ def pooled_rate(
     resamples: int = RESAMPLES,
     level: float = LEVEL,
 ) -> Interval:
-    """sum(numerators) / sum(denominators), such as a WER, with its interval over utterances.
+    """Compute sum(numerators) / sum(denominators), such as a WER, with its bootstrap interval.
 
     Whole utterances are drawn, as errors within one are not independent.
 
@@ -89,18 +77,8 @@ def pooled_rate(
             f"expected {above.size} denominators >= 0 with a positive sum, got {below.size} "
             f"with the sum {below.sum()}"
         )
-    value, count = float(above.sum() / below.sum()), above.size
-    if count < 2:
-        return Interval(value, None, None, count)
-    rates = np.concatenate(
-        [
-            above[draws].sum(axis=1) / np.maximum(below[draws].sum(axis=1), 1e-12)
-            for draws in _draws(count, resamples, seed)
-        ]
-    )
-    tail = (1.0 - level) / 2.0
-    low, high = np.quantile(rates, [tail, 1.0 - tail])
-    return Interval(value, float(low), float(high), count)
+    ends = _bootstrap([above, below], _rate, seed=seed, resamples=resamples, level=level)
+    return Interval(*ends, above.size)
 
 
 def paired_difference(
@@ -111,10 +89,10 @@ def paired_difference(
     resamples: int = RESAMPLES,
     level: float = LEVEL,
 ) -> PairedDifference:
-    """Mean of `ours - theirs` over the same items (N,), in the same order.
+    """Compute the mean of `ours - theirs` over the same items (N,), in the same order.
 
-    Between clips figures vary far more than between systems, so this interval is several times
-    narrower than that of either mean: compare systems by it.
+    Figures vary far more between clips than between systems, so this interval is several times
+    narrower than that of either mean.
 
     Raises:
         ValueError: Lengths differ, no values, or one that is not finite.
@@ -139,7 +117,7 @@ def paired_rates(
     resamples: int = RESAMPLES,
     level: float = LEVEL,
 ) -> tuple[float, float | None, float | None]:
-    """Difference of two pooled rates over the same items, with its interval.
+    """Compute the difference of two pooled rates over the same items, with its interval.
 
     Whole items are drawn, the same ones for both systems. Denominators of 1 make it the
     difference of means.
@@ -154,27 +132,40 @@ def paired_rates(
     Returns:
         sum(numerators) / sum(denominators) of A minus that of B, and its ends, None for N = 1.
     """
-    data = np.stack([*ours, *theirs]).astype(np.float64)  # (4, N)
-    count = data.shape[1]
-    sums = data.sum(axis=1)
-    value = float(sums[0] / sums[1] - sums[2] / sums[3])
+
+    def difference(sums: Sequence[np.ndarray]) -> np.ndarray:
+        return _rate(sums[:2]) - _rate(sums[2:])
+
+    rows = [np.asarray(row, dtype=np.float64) for row in (*ours, *theirs)]
+    return _bootstrap(rows, difference, seed=seed, resamples=resamples, level=level)
+
+
+def _rate(sums: Sequence[np.ndarray]) -> np.ndarray:
+    """Divide numerators by denominators, which may be 0 in a draw."""
+    return sums[0] / np.maximum(sums[1], 1e-12)
+
+
+def _bootstrap(
+    rows: Sequence[np.ndarray],
+    statistic: Callable[[Sequence[np.ndarray]], np.ndarray],
+    *,
+    seed: int,
+    resamples: int,
+    level: float,
+) -> tuple[float, float | None, float | None]:
+    """Compute a statistic of the sums of rows (N,) of the same items, with its interval."""
+    value, count = float(statistic([row.sum() for row in rows])), rows[0].size
     if count < 2:
         return value, None, None
+    rng, size = np.random.default_rng(seed), max(1, _BLOCK // count)
     drawn = []
-    for picks in _draws(count, resamples, seed):
-        a, b, c, d = (row[picks].sum(axis=1) for row in data)
-        drawn.append(a / np.maximum(b, 1e-12) - c / np.maximum(d, 1e-12))
+    for start in range(0, resamples, size):
+        # (draws, N) indices with replacement: every row is resampled at the same items.
+        picks = rng.integers(0, count, (min(size, resamples - start), count))
+        drawn.append(statistic([row[picks].sum(axis=1) for row in rows]))
     tail = (1.0 - level) / 2.0
     low, high = np.quantile(np.concatenate(drawn), [tail, 1.0 - tail])
     return value, float(low), float(high)
-
-
-def _draws(count: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """Indices drawn with replacement, blocks of (rows, count) with `resamples` rows in all."""
-    rng = np.random.default_rng(seed)
-    rows = max(1, _BLOCK // count)
-    for start in range(0, resamples, rows):
-        yield rng.integers(0, count, (min(rows, resamples - start), count))
 
 
 def _checked(values: Sequence[float] | np.ndarray, name: str) -> np.ndarray:

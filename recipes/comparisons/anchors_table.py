@@ -12,9 +12,8 @@ from typing import Any
 from codec.files import write_json, write_text
 from codec.provenance import git_commit, hardware
 from eval.files import read_json_lines
-from eval.reporting.line_chart import number_text
 from eval.scoring.compare import Comparison, FigureDifference, compare_folders
-from eval.scoring.summary import read_summary
+from eval.scoring.summary import number_text, read_summary
 
 PARTS = ("scored", "words")
 
@@ -140,7 +139,7 @@ def _difference_lines(part: str, ours: str, found: dict[str, Comparison]) -> lis
             if figure.difference is None:
                 cells.append("-")
                 continue
-            mark = {"A better": " ▲", "B better": " ▼"}.get(figure.verdict, "")
+            mark = {"A better": " ▲", "B better": " ▼"}.get(figure.outcome, "")
             text = _signed(figure.difference, figure.unit)
             if figure.low is not None:
                 low, high = (_plain(end, figure.unit) for end in (figure.low, figure.high))
