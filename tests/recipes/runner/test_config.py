@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from recipes.comparisons.adapt import AdaptConfig
+from recipes.comparisons.adapt_config import AdaptConfig
 from recipes.comparisons.anchors import AnchorsConfig
 from recipes.runner.config import (
     Config,
@@ -173,7 +173,7 @@ def test_an_override_wins_and_a_list_may_be_written_with_commas() -> None:
         (["corpus=c"], "run"),
         (["corpus=c", "run=r", "metric=stoi"], "metric"),
         (["corpus=c", "run=r", "clips=many"], "clips"),
-        (["corpus=c", "run=r", "clips=0"], "clips: expected null or at least 1"),
+        (["corpus=c", "run=r", "clips=0"], "clips: expected a number >= 1, got 0"),
         (["corpus=c", "run=r", "codec=a/x,b/x"], "distinct names"),
         (["corpus"], "expected key=value"),
     ],
