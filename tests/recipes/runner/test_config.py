@@ -188,7 +188,7 @@ def test_a_wrong_setting_is_named(overrides: list[str], reason: str) -> None:
     [
         ("tokenizers.odd.kind=mp3", "kind: expected one of hh, kmeans"),
         ("prompt_seconds=2,1", "prompt_seconds: expected"),
-        ("steps=0", "steps: expected more than 0"),
+        ("steps=0", "steps: expected a number > 0"),
     ],
 )
 def test_a_wrong_setting_of_adapt_is_named(override: str, reason: str) -> None:
