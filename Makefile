@@ -28,7 +28,7 @@ check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
-# Speed beside other software, as ratios (docs/benchmarks.md): all of it, and what CI compares with
+# Speed beside other software, as ratios (docs/reports/benchmarks.md): all of it, and what CI compares with
 # the committed results.
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.run --suite full

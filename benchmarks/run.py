@@ -28,7 +28,7 @@ examples:
   python -m benchmarks.run --suite small --check     # what CI runs: status 1 where a ratio fell
   python -m benchmarks.run --only codec lm.generation
   python -m benchmarks.run --suite small --update    # new committed results of this processor
-  python -m benchmarks.table                         # docs/benchmarks.md from what is committed
+  python -m benchmarks.table                 # docs/reports/benchmarks.md from what is committed
 """
 OUT = "runs/benchmarks"
 
@@ -113,7 +113,7 @@ def _update(folder: Path, record: Record) -> None:
     path = folder / file_name(record.cpu)
     records = read_records(path) if path.exists() else {}
     write_records(path, records | {record.suite: record})
-    _say(f"written: {path}; python -m benchmarks.table puts it into docs/benchmarks.md")
+    _say(f"written: {path}; python -m benchmarks.table puts it into docs/reports/benchmarks.md")
 
 
 def _list(arguments: argparse.Namespace) -> int:

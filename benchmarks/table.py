@@ -1,4 +1,4 @@
-"""Results as Markdown, and docs/benchmarks.md between its markers.
+"""Results as Markdown, and docs/reports/benchmarks.md between its markers.
 
 python -m benchmarks.table
 """
@@ -15,7 +15,7 @@ from benchmarks.harness.benchmark import SUITES
 from benchmarks.harness.records import RESULTS, Record, read_records
 from codec.files import write_text
 
-PAGE = Path("docs/benchmarks.md")
+PAGE = Path("docs/reports/benchmarks.md")
 PICTURE = Path("docs/images/benchmarks.png")
 START = "<!-- python -m benchmarks.table writes from here -->"
 END = "<!-- to here -->"
@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Rewrite the section of the page and the picture; returns the exit status."""
     parser = argparse.ArgumentParser(
         "python -m benchmarks.table",
-        description="Write the committed results into docs/benchmarks.md, and their picture.",
+        description="Write the committed results, and their picture, into docs/reports.",
         epilog="example:\n  python -m benchmarks.table",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

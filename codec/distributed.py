@@ -72,12 +72,12 @@ class _Mean(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, value: Tensor) -> Tensor:
         del ctx
-        return _summed(value) / process_count()
+        return process_sum(value) / process_count()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         del ctx
-        return _summed(gradients[0]) / process_count()
+        return process_sum(gradients[0]) / process_count()
 
 
 def process_mean(value: Tensor) -> Tensor:
@@ -87,6 +87,24 @@ def process_mean(value: Tensor) -> Tensor:
     one process would find for the whole batch.
     """
     return _Mean.apply(value) if _in_group() else value  # type: ignore[return-value]
+
+
+@torch.no_grad()
+def process_sum(value: Tensor) -> Tensor:
+    """Sum of a tensor over the processes, a new tensor without gradient."""
+    if not _in_group():
+        return value
+    total = value.detach().clone(memory_format=torch.contiguous_format)
+    distributed.all_reduce(total)
+    return total
+
+
+@torch.no_grad()
+def broadcast_from_first(tensors: Iterable[Tensor]) -> None:
+    """Overwrite tensors by those of the first process."""
+    if _in_group():
+        for tensor in tensors:
+            distributed.broadcast(tensor, 0)
 
 
 def mean_of_unequal(mean: Tensor, count: Tensor | int) -> Tensor:
@@ -102,7 +120,7 @@ def mean_of_unequal(mean: Tensor, count: Tensor | int) -> Tensor:
     if not _in_group():
         return mean
     own = torch.as_tensor(count, dtype=torch.float64, device=mean.device)
-    share = own * process_count() / _summed(own).clamp(min=1)
+    share = own * process_count() / process_sum(own).clamp(min=1)
     return mean * share.to(mean.dtype)
 
 
@@ -111,7 +129,7 @@ def mean_of_scalars(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if not _in_group() or not values:
         return dict(values)
     stacked = torch.stack([value.detach().float() for value in values.values()])
-    means = (_summed(stacked) / process_count()).unbind()
+    means = (process_sum(stacked) / process_count()).unbind()
     return dict(zip(values, means, strict=True))
 
 
@@ -125,7 +143,7 @@ def norms_over_batch(norms: Mapping[str, float], device: torch.device) -> dict[s
     if not _in_group() or not norms:
         return dict(norms)
     squares = torch.tensor(list(norms.values()), dtype=torch.float32, device=device).square()
-    whole = (_summed(squares).sqrt() / process_count()).tolist()
+    whole = (process_sum(squares).sqrt() / process_count()).tolist()
     return dict(zip(norms, whole, strict=True))
 
 
@@ -133,9 +151,9 @@ def norms_over_batch(norms: Mapping[str, float], device: torch.device) -> dict[s
 def average_gradients(parameters: Iterable[Tensor]) -> None:
     """Replace gradients by their mean over the processes, in one exchange of a flat buffer.
 
-    By hand, because `DistributedDataParallel` reduces once a backward pass, and a step of two
-    players has several, some of which must leave no gradient. A parameter without a gradient
-    has one in no process: which ones have depends on phase and step alone.
+    By hand, because `DistributedDataParallel` reduces once a backward pass, and a step of generator
+    and discriminators has several, some of which must leave no gradient. A parameter without a
+    gradient has one in no process: which ones have depends on phase and step alone.
     """
     gradients = [value.grad for value in parameters if value.grad is not None]
     if not _in_group() or not gradients:
@@ -186,15 +204,8 @@ def drawn_points(points: Tensor, count: int) -> Tensor:
     distributed.broadcast(drawn, 0)
     drawn -= process_rank() * len(points)
     own = (drawn >= 0) & (drawn < len(points))
-    return _summed(points[drawn.clamp(0, len(points) - 1)] * own[:, None])
+    return process_sum(points[drawn.clamp(0, len(points) - 1)] * own[:, None])
 
 
 def _in_group() -> bool:
     return distributed.is_available() and distributed.is_initialized()
-
-
-def _summed(value: Tensor) -> Tensor:
-    """A new tensor, the sum over the processes."""
-    total = value.detach().clone(memory_format=torch.contiguous_format)
-    distributed.all_reduce(total)
-    return total

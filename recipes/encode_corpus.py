@@ -2,7 +2,7 @@
 
     python -m recipes.encode_corpus recipes/configs/mini.yaml corpus=../shared/speech run=runs/real
 
-`encode_corpus.engine=ray` does the same on a cluster (docs/encoding_at_scale.md). Shards are
+`encode_corpus.engine=ray` does the same on a cluster (docs/guides/encoding_at_scale.md). Shards are
 planned before any is computed and appear whole: a run that was cut off makes those that are
 missing. Recordings that could not be read are listed in `bad_files.jsonl`, and such a run tries
 them again.
@@ -65,6 +65,7 @@ def main(config: Config) -> Path:
         )
         for split in SPLITS
     }
+    # A shard on disk counts when it is of this very plan and none of its recordings was unreadable.
     missing = [each for each in shards if not writers[each.split].is_done(each.index, each.plan)]
     say("encode_corpus", f"{len(missing)} of {len(shards)} shards are to be made")
     figures: dict[str, Any] = {"codec_fingerprint": names[0]}
@@ -72,7 +73,10 @@ def main(config: Config) -> Path:
         figures["encoding"] = encode_shards(config, codec, shards, missing, writers)
     for split in SPLITS:
         writers[split].close(sum(shard.split == split for shard in shards))
-        figures[split] = split_figures(TokenStore(folder / split, names))
+        store = TokenStore(folder / split, names)
+        codes = (store.codes(index) for index in range(len(store)))
+        used = usage(codes, store.codebook_size, store.frame_rate).to_dict()
+        figures[split] = {"clips": len(store)} | used
     write_metrics(folder, figures)
     return folder
 
@@ -88,6 +92,7 @@ def plan(config: Config, hop_length: int) -> list[Shard]:
     rows = select_rows(load_corpus(config, prepared), config)[0] if settings.recordings else []
     shards: list[Shard] = []
     for split in SPLITS:
+        # Shifted copies are a kind of augmentation: held-out splits have none.
         shifts = settings.shifts if split == "train" else []
         clips: list[Clip]
         if settings.recordings:
@@ -123,6 +128,7 @@ def encode_shards(
     bad: list[dict[str, Any]] = []
     samples = 0
     allowed = math.floor(config.prepare.max_unreadable * sum(len(each.clips) for each in shards))
+    # Closing the generator stops its processes, also where too many recordings are unreadable.
     try:
         with closing(computed(config, batches)) as coded:
             for shard, found in whole_shards(missing, _timed(coded, arrivals)):
@@ -204,12 +210,6 @@ def _timed(coded: Iterable[Coded], arrivals: list[float]) -> Iterator[Coded]:
     for batch in coded:
         arrivals.append(time.perf_counter())
         yield batch
-
-
-def split_figures(store: TokenStore) -> dict[str, Any]:
-    """Count the codes of a split and the use of its codebook."""
-    codes = (store.codes(index) for index in range(len(store)))
-    return {"clips": len(store)} | usage(codes, store.codebook_size, store.frame_rate).to_dict()
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +39,7 @@ from recipes.runner.config import Config
 from recipes.runner.stages import stage_folder, write_metrics
 from slm import TokenStore
 
-from .evaluate_report import write_results
-
-
-@dataclass(frozen=True)
-class Scored:
-    """Clips that were scored together: folder of the scores, and their summary."""
-
-    folder: Path
-    summary: dict[str, Any]
+from .evaluate_report import Scored, write_results
 
 
 def main(config: Config) -> Path:
@@ -60,6 +51,7 @@ def main(config: Config) -> Path:
     folder = stage_folder(config, "evaluate")
     scored = reconstruction_scores(config, folder) | word_scores(config, folder)
     figures = {
+        # Names of groups of reconstructions and of groups of words are distinct.
         "reconstruction": {name: headline(s) for name, s in scored.items() if name in GROUPS},
         "words": {name: words(s) for name, s in scored.items() if name not in GROUPS},
         "codebook": codebook_figures(config),
@@ -109,6 +101,7 @@ def word_scores(config: Config, folder: Path) -> dict[str, Scored]:
     versions: dict[str, list[Pair]] = {}
     for row, path, recordings in generated(config, f"reconstructed/{split}", split):
         if row["id"] in spoken["spoken"]:
+            # The same clip recorded, reconstructed and spoken: word errors that can be compared.
             sounds = {"original": recordings[row["id"]], "reconstructed": path}
             sounds |= {kind: paths[row["id"]] for kind, paths in spoken.items()}
             group = "" if row["speaker"] in known else "_unseen"
@@ -211,6 +204,7 @@ def language_model_figures(config: Config) -> dict[str, Any]:
     encoded = stage_folder(config, "encode_corpus")
     stores = {split: TokenStore(encoded / split) for split in SPLITS}
     rate = stores["train"].frame_rate
+    # Trained once, evaluated on both splits.
     bigram = NgramModel(streams(stores["train"]), stores["train"].codebook_size)
     metrics = read_json(stage_folder(config, "train_slm") / "metrics.json")
     counts = code_counts(config)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -21,18 +22,12 @@ from recipes.runner.config import Config
 from recipes.runner.stages import stage_folder
 
 
-class ScoredClips(Protocol):
-    """Clips that were scored together."""
+@dataclass(frozen=True)
+class Scored:
+    """Clips that were scored together: folder of the scores, and their summary."""
 
-    @property
-    def folder(self) -> Path:
-        """Folder of the scores."""
-        ...
-
-    @property
-    def summary(self) -> dict[str, Any]:
-        """Summary of the scores."""
-        ...
+    folder: Path
+    summary: dict[str, Any]
 
 
 RECONSTRUCTED_NOTE = (
@@ -48,11 +43,12 @@ WORDS_NOTE = (
 def write_results(
     config: Config,
     folder: Path,
-    scored: Mapping[str, ScoredClips],
+    scored: Mapping[str, Scored],
     figures: dict[str, Any],
     counts: dict[str, np.ndarray],
 ) -> Path:
     """Write report.html from the scored folders, the figures of metrics.json and code counts."""
+    # Words are scored in folders of their own; everything else is a reconstruction.
     words = {name: s.summary for name, s in scored.items() if s.folder.parent.name == "words"}
     quality = {name: s.summary for name, s in scored.items() if name not in words}
     report = Report(
@@ -134,7 +130,7 @@ def line(label: str, rows: list[dict[str, Any]], name: str) -> Series:
     return Series(label, [step for step, _ in points], [value for _, value in points])
 
 
-def clips(config: Config, scored: Mapping[str, ScoredClips]) -> list[Clip]:
+def clips(config: Config, scored: Mapping[str, Scored]) -> list[Clip]:
     """Choose some clips of every kind, evenly spread."""
     made = stage_folder(config, "generate")
     rows = {
@@ -142,6 +138,7 @@ def clips(config: Config, scored: Mapping[str, ScoredClips]) -> list[Clip]:
         for name in ("reconstructed/valid", "reconstructed/test", "spoken", "continued")
     }
     reconstructed = f"reconstructed/{config.generate.split}"
+    # Clips that were both reconstructed and spoken have the two side by side.
     both = [clip for clip in rows["spoken"] if clip in rows[reconstructed]]
     limit = config.evaluate.report_clips
     shown = [
@@ -156,6 +153,7 @@ def clips(config: Config, scored: Mapping[str, ScoredClips]) -> list[Clip]:
     return shown
 
 
+# Label of the audio of a folder; "reconstructed" for the others.
 LABELS = {"spoken": "generated", "continued": "continued"}
 
 
@@ -163,7 +161,7 @@ def recorded_clip(
     config: Config,
     row: dict[str, Any],
     versions: tuple[str, ...],
-    scored: Mapping[str, ScoredClips],
+    scored: Mapping[str, Scored],
 ) -> Clip:
     """Put a recording beside its reconstruction and generated speech, with their scores."""
     store = AudioStore(stage_folder(config, "prepare") / row["split"])

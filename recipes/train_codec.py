@@ -5,7 +5,7 @@
 Each phase leaves its checkpoint and metrics.jsonl in run/train_codec/<phase>; a phase that was
 cut off goes on from its last checkpoint. Without phases the codec of `codec.start` is taken as it
 is, so that a language model of its codes can be trained alone. Several devices share the crops of
-every step (docs/training_at_scale.md).
+every step (docs/guides/training_at_scale.md).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from codec.distributed import leave_group, process_rank
 from codec.json_lines import read_json_lines
 from codec.model.vocoder import Vocoder
 from codec.model.whisper_encoder import WhisperEncoder
-from codec.training.auxiliary_weights import collect_critics
+from codec.training.auxiliary_weights import collect_auxiliary_weights
 from codec.training.config import FitConfig, PhaseConfig
 from codec.training.data import Sources
 from codec.training.fit import CHECKPOINT, METRICS, fit_codec_phase, load_phase_codec
@@ -43,9 +43,7 @@ def main(config: Config) -> Path:
         StageError: `train_codec.only` left phases to be run.
     """
     folder = stage_folder(config, "train_codec")
-    phases = {
-        name: replace(phase, name=name).check() for name, phase in config.train_codec.phases.items()
-    }
+    phases = {name: replace(phase, name=name) for name, phase in config.train_codec.phases.items()}
     first = config.train_codec.devices * config.train_codec.num_nodes == 1 or process_rank() == 0
     if phases:
         train_phases(config, folder, phases)
@@ -59,7 +57,7 @@ def main(config: Config) -> Path:
     codec = build_codec(config)
     load_earlier(codec, folder, list(phases.values()))
     codec.eval().save_pretrained(folder / "model")
-    collect_critics([folder / name for name in reversed(phases)], folder / "model")
+    collect_auxiliary_weights([folder / name for name in reversed(phases)], folder / "model")
     write_metrics(folder, figures(codec, folder, list(phases)))
     return folder
 
@@ -81,7 +79,7 @@ def train_phases(config: Config, folder: Path, phases: dict[str, PhaseConfig]) -
             # that had any, else from those beside `codec.start`.
             fit = FitConfig(
                 seed=config.seed,
-                critics_from=config.codec.start or "",
+                auxiliary_from=config.codec.start or "",
                 earlier_phases=tuple(str(folder / each.name) for each in reversed(earlier)),
                 **shared_fields(settings, FitConfig),
             )

@@ -16,6 +16,7 @@ import torch
 
 from codec import HHCodec
 from codec.audio.store import AudioStore
+from codec.distributed import process_rank
 from codec.json_lines import write_json_lines
 from recipes.corpora.forced_alignment import alignments_of
 from recipes.corpora.manifest import SPLITS
@@ -26,7 +27,7 @@ from recipes.runner.schema import shared_fields
 from recipes.runner.stages import say, stage_folder, write_metrics
 from slm import (
     Machines,
-    PackedRows,
+    PackedDataset,
     SpeechLM,
     TextTokenizer,
     TokenStore,
@@ -35,14 +36,13 @@ from slm import (
     duration_spread,
     fit_speech_lm,
     import_llama,
+    init_codes_from_codebook,
     llama_sizes,
     nats_per_code,
-    place_codes,
-    process_rank,
     rows_of_pieces,
     save_voices,
 )
-from slm.data.alignment import Spoken, spoken
+from slm.data.alignment import Alignment, align_codes
 from slm.text.tokenizer import Tokenizer, load_tokenizer
 
 
@@ -59,7 +59,7 @@ def main(config: Config) -> Path:
     tokenizer = load_tokenizer(stage_folder(config, "train_text"))
     lm = build_lm(config, stores["train"], tokenizer)
     if config.train_slm.place_codes:
-        place_codes(lm, load_codec(config).codebook, config.seed)
+        init_codes_from_codebook(lm, load_codec(config).codebook, config.seed)
     rows = {split: packed_rows(config, stores[split], tokenizer, lm, split) for split in SPLITS}
     too_long = [{"split": split, **row} for split in SPLITS for row in rows[split].too_long]
     write_json_lines(folder / "too_long.jsonl", too_long)
@@ -123,12 +123,12 @@ def load_codec(config: Config) -> HHCodec:
 
 def packed_rows(
     config: Config, store: TokenStore, tokenizer: Tokenizer, lm: SpeechLM, split: str
-) -> PackedRows:
+) -> PackedDataset:
     """Pack the documents of a split; only those of train are augmented."""
     settings = config.train_slm
     own = shared_fields(settings, type(settings.documents))
     documents = replace(settings.documents, lookahead=lm.config.lookahead, **own)
-    return PackedRows(
+    return PackedDataset(
         [store],
         tokenizer,
         lm.vocabulary,
@@ -140,7 +140,7 @@ def packed_rows(
     )
 
 
-def spoken_rows(config: Config, store: TokenStore, split: str) -> dict[str, Spoken]:
+def spoken_rows(config: Config, store: TokenStore, split: str) -> dict[str, Alignment]:
     """Read the units and their counts of the rows of a split that were aligned, by id.
 
     A row that was encoded from a later sample on has the alignment of the row it is a copy of.
@@ -148,7 +148,9 @@ def spoken_rows(config: Config, store: TokenStore, split: str) -> dict[str, Spok
     units = alignments_of(stage_folder(config, "train_text"), split)
     rate = AudioStore(stage_folder(config, "prepare") / split).sample_rate
     return {
-        row["id"]: spoken(found, row["num_codes"], store.frame_rate, row.get("shift", 0) / rate)
+        row["id"]: align_codes(
+            found, row["num_codes"], store.frame_rate, row.get("shift", 0) / rate
+        )
         for row in store.rows
         if (found := units.get(row.get("base_id", row["id"])))
     }

@@ -65,7 +65,7 @@ def test_the_shipped_language_model_draws_as_its_card_was_measured() -> None:
     config = SpeechLM.from_pretrained("hh-mini-slm").config
     recipe = load_config(ROOT / "recipes/configs/slm_mini.yaml")
     measured = recipe.generate.temperature, recipe.generate.top_p
-    assert (config.sampling.temperature, config.sampling.top_p) == measured == (0.4, 0.8)
+    assert (config.temperature, config.top_p) == measured == (0.4, 0.8)
     card = (ROOT / LM / "README.md").read_text(encoding="utf-8")
     assert "as shipped, one draw, temperature 0.4, top-p 0.8" in card
 

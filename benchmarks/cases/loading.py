@@ -16,7 +16,7 @@ from benchmarks.harness.benchmark import Benchmark, Call, Contestant, CostCurve,
 from benchmarks.harness.reference_work import hum
 from codec.audio.store import AudioStore, AudioStoreWriter
 from codec.training.data import CropBatches
-from slm.data.packed_dataset import PackedRows
+from slm.data.packed_dataset import PackedDataset
 from slm.data.token_store import TokenStore, TokenStoreWriter
 from slm.data.vocabulary import Vocabulary
 from slm.text.sentencepiece_tokenizer import TextTokenizer
@@ -43,10 +43,10 @@ def token_store(folder: Path, count: int) -> TokenStore:
     return TokenStore(folder)
 
 
-def packed_rows(store: TokenStore, tokenizer: TextTokenizer) -> PackedRows:
+def packed_rows(store: TokenStore, tokenizer: TextTokenizer) -> PackedDataset:
     """The loader as training opens it."""
     vocabulary = Vocabulary(tokenizer.vocab_size, 8192)
-    return PackedRows([store], tokenizer, vocabulary, seq_len=SEQ_LEN, batch_size=BATCH)
+    return PackedDataset([store], tokenizer, vocabulary, seq_len=SEQ_LEN, batch_size=BATCH)
 
 
 def text_model(folder: Path) -> TextTokenizer:
@@ -67,7 +67,7 @@ def build_rows(size: str, folder: Path) -> dict[str, Contestant]:
 _TOKENS = float(BATCH * SEQ_LEN)
 
 
-def _row_batches(rows: PackedRows) -> Call:
+def _row_batches(rows: PackedDataset) -> Call:
     numbers = itertools.cycle(range(max(1, rows.rows_in_epoch(0) // BATCH)))
     return lambda: rows.batch(next(numbers))
 

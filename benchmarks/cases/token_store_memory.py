@@ -110,7 +110,7 @@ def write_store(folder: Path, count: int, *, codes: int, words: int) -> None:
 
 def measure(folder: Path) -> dict[str, Any]:
     """Seconds and private bytes a row of each stage, in this process."""
-    from slm.data.packed_dataset import PackedRows
+    from slm.data.packed_dataset import PackedDataset
     from slm.data.token_store import TokenStore
     from slm.data.vocabulary import Vocabulary
     from slm.text.sentencepiece_tokenizer import TextTokenizer
@@ -121,7 +121,7 @@ def measure(folder: Path) -> dict[str, Any]:
     held: list[Any] = []
     steps = (
         lambda: TokenStore(folder),
-        lambda: PackedRows([held[0]], tokenizer, vocabulary, seq_len=2048, batch_size=64),
+        lambda: PackedDataset([held[0]], tokenizer, vocabulary, seq_len=2048, batch_size=64),
         lambda: held[1].rows_in_epoch(0),
         lambda: held[1].batch(0),
     )

@@ -16,7 +16,7 @@ from codec.provenance import git_commit
 from .reference_work import ROOT
 
 PACKAGES = ("torch", "numpy", "scipy", "transformers", "x-transformers", "soundfile", "pystoi")
-RESULT_FILES = ("benchmarks/results", "docs/benchmarks.md", "docs/images/benchmarks.png")
+RESULT_FILES = ("benchmarks/results", "docs/reports/benchmarks.md", "docs/images/benchmarks.png")
 
 
 def describe() -> dict[str, Any]:

@@ -9,9 +9,15 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import resource
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -34,6 +40,34 @@ def reset_peak() -> None:
         CLEAR.write_text("5", encoding="utf-8")
     except OSError:
         return
+
+
+def peak_memory(run: Callable[[], object], device: torch.device) -> int | None:
+    """Bytes at the highest point of a call; None where there is no way to measure.
+
+    On CUDA all that is allocated then; on the CPU, under Linux, resident memory beyond what the
+    process held before.
+    """
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        run()
+        return torch.cuda.max_memory_allocated(device)
+    if device.type != "cpu" or not os.access(CLEAR, os.W_OK):
+        return None
+    reset_peak()
+    before = resident_mib("VmRSS")
+    run()
+    return round((resident_mib("VmHWM") - before) * 2**20)
+
+
+def process_peak_memory() -> int | None:
+    """Most bytes of memory this process has held so far; None outside Linux.
+
+    Not `getrusage`'s figure, which a process takes over from the one that started it.
+    """
+    return round(resident_mib("VmHWM") * 2**20) if STATUS.is_file() else None
 
 
 def main(name: str, duration: float) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -18,14 +17,15 @@ from codec.audio.io import AudioError
 from codec.audio.resample import Resampler
 from codec.audio.sources import AudioSource
 from codec.distributed import process_count, process_rank
+from codec.files import read_json, whole_file, write_json
 
 from .frame_grid import FrameGrid, features_at
 from .teachers import Teacher
 
 HEADER = "semantic.json"
-# Longer clips are heard in windows, each with context on both sides that is then dropped.
+# Longer clips are computed in windows, each with context on both sides that is then dropped.
 WINDOW_SECONDS, CONTEXT_SECONDS = 30.0, 3.0
-MAX_OPEN = 512
+MAX_OPEN = 512  # shards, below the usual limit of open files
 
 
 class SemanticCacheError(ValueError):
@@ -40,21 +40,21 @@ def fill_cache(
     device: torch.device | str = "cpu",
     clips_per_shard: int = 64,
 ) -> None:
-    """Hear every clip of a source once; what an earlier, cut-off run finished is kept.
+    """Run a teacher on every clip of a source that an earlier, cut-off run did not finish.
 
     Shards appear only when whole, so a killed run loses at most the shard it was at. A clip that
     cannot be read gets no frames, and so no part in the loss. Of several processes that train
-    together each hears the clips of its own shards.
+    together each computes shards of its own.
 
     Args:
-        source: the clips.
-        teacher: hears them.
-        folder: receives semantic.json and features-*.safetensors.
-        device: where the teacher runs.
-        clips_per_shard: clips in a file.
+        source: The clips.
+        teacher: Gives their features.
+        folder: Receives semantic.json and features-*.safetensors.
+        device: Of the teacher.
+        clips_per_shard: Clips in a file.
 
     Raises:
-        SemanticCacheError: the folder holds features of another teacher or other clips, or a
+        SemanticCacheError: The folder holds features of another teacher or other clips, or a
             feature does not fit half precision.
     """
     folder = Path(folder)
@@ -70,31 +70,28 @@ def fill_cache(
     if path.is_file():
         header = _checked(path, header)
     else:
-        temporary = _temporary(path)
-        temporary.write_text(json.dumps(header) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
+        write_json(path, header, indent=None)
     resample = Resampler(source.sample_rate, teacher.sample_rate).to(device)
     own = range(process_rank() % process_count(), _num_shards(header), process_count())
     missing = [n for n in own if not _shard(folder, n).is_file()]
     for number in tqdm(missing, desc=f"features of {teacher.name}", disable=not missing):
         first = number * header["clips_per_shard"]
         clips = range(first, min(first + header["clips_per_shard"], len(source)))
-        features = {str(clip): _heard(source, clip, teacher, resample) for clip in clips}
-        temporary = _temporary(_shard(folder, number))
-        save_file(features, temporary)
-        os.replace(temporary, _shard(folder, number))
+        features = {str(clip): _features_of(source, clip, teacher, resample) for clip in clips}
+        with whole_file(_shard(folder, number)) as partial:
+            save_file(features, partial)
 
 
 class SemanticCache:
     """Random access to cached features.
 
     Args:
-        folder: what `fill_cache` wrote.
-        fingerprint: of the teacher that is expected.
-        source: whose clips are expected.
+        folder: Written by `fill_cache`.
+        fingerprint: Of the teacher that is expected.
+        source: Its clips are expected.
 
     Raises:
-        SemanticCacheError: missing, unfinished, or of another teacher or other clips.
+        SemanticCacheError: Missing, unfinished, or of another teacher or other clips.
     """
 
     def __init__(
@@ -120,11 +117,11 @@ class SemanticCache:
         return self._slice(clip)[first:last]
 
     def at(self, clip: int, times: Tensor) -> tuple[Tensor, Tensor]:
-        """A clip's features at given moments.
+        """Interpolate a clip's features at given times, reading only the frames around them.
 
         Args:
-            clip: number in the source.
-            times: (L,) float64 moments in the clip, s, ascending.
+            clip: Number in the source.
+            times: (L,) float64 times in the clip, s, ascending.
 
         Returns:
             (L, dim) float32, and covered (L,) bool, as `features_at` has it.
@@ -134,9 +131,11 @@ class SemanticCache:
         if count == 0:
             covered = torch.zeros(len(times), dtype=torch.bool)
             return torch.zeros(len(times), self._header["dim"]), covered
-        places = (times[[0, -1]] - self.grid.offset) * self.grid.rate
-        first = min(max(int(places[0]), 0), count - 1)
-        last = min(max(int(places[1]) + 2, first + 1), count)
+        # First and last time in frames; the slice holds at least one frame, even of times beyond
+        # the clip's end, and its grid begins at its own first frame.
+        ends = (times[[0, -1]] - self.grid.offset) * self.grid.rate
+        first = min(max(int(ends[0]), 0), count - 1)
+        last = min(max(int(ends[1]) + 2, first + 1), count)
         near = FrameGrid(self.grid.rate, self.grid.offset + first / self.grid.rate)
         part = frames[first:last].float()[None]
         features, covered = features_at(part, torch.tensor([last - first]), near, times)
@@ -147,13 +146,13 @@ class SemanticCache:
         number = clip // self._header["clips_per_shard"]
         if number not in self._open:
             if len(self._open) >= MAX_OPEN:
-                self._open.pop(next(iter(self._open)))
+                self._open.pop(next(iter(self._open)))  # opened the longest ago
             self._open[number] = safe_open(_shard(self.folder, number), framework="pt")
         return self._open[number].get_slice(str(clip))
 
 
 @torch.no_grad()
-def _heard(source: AudioSource, clip: int, teacher: Teacher, resample: Resampler) -> Tensor:
+def _features_of(source: AudioSource, clip: int, teacher: Teacher, resample: Resampler) -> Tensor:
     """(N, dim) float16 features of a whole clip, none when it cannot be read or is too short."""
     try:
         samples = torch.from_numpy(source.waveform(clip)).to(resample.kernels.device)
@@ -163,7 +162,8 @@ def _heard(source: AudioSource, clip: int, teacher: Teacher, resample: Resampler
     total = int(teacher.num_frames(torch.tensor([len(waveform)])))
     hop = round(teacher.sample_rate / teacher.grid.rate)
     window, context = (round(s * teacher.grid.rate) for s in (WINDOW_SECONDS, CONTEXT_SECONDS))
-    # half of an unpadded frame's field lies before its centre, the other half behind
+    # The last frame of a window sees samples beyond its hop: half of an unpadded frame's field lies
+    # before its centre, the other half behind.
     beyond = max(0, round(2 * teacher.grid.offset * teacher.sample_rate) - hop)
     parts = []
     for first in range(0, total, window):
@@ -182,7 +182,7 @@ def _heard(source: AudioSource, clip: int, teacher: Teacher, resample: Resampler
 
 
 def _header(source: AudioSource, fingerprint: str) -> dict[str, Any]:
-    """What features must agree on with a teacher and a source."""
+    """Identity of a teacher and a source, which cached features must have too."""
     digest = hashlib.sha256(str(source.sample_rate).encode())
     for row in source.rows:
         digest.update(repr((row.get("id", row.get("audio")), row["num_samples"])).encode())
@@ -195,7 +195,7 @@ def _header(source: AudioSource, fingerprint: str) -> dict[str, Any]:
 
 def _checked(path: Path, expected: dict[str, Any]) -> dict[str, Any]:
     """The header on disk, when it agrees with what is expected of it."""
-    header = json.loads(path.read_text(encoding="utf-8"))
+    header = read_json(path)
     for name in ("fingerprint", "clips", "clips_hash"):
         if header.get(name) != expected[name]:
             raise SemanticCacheError(
@@ -204,11 +204,6 @@ def _checked(path: Path, expected: dict[str, Any]) -> dict[str, Any]:
                 f"{expected[name]}, got {header.get(name)}; use another folder or delete this one"
             )
     return header
-
-
-def _temporary(path: Path) -> Path:
-    """A name to write under that no other process uses."""
-    return path.with_suffix(f".{os.getpid()}.tmp")
 
 
 def _num_shards(header: dict[str, Any]) -> int:

@@ -1,4 +1,4 @@
-"""Frames on the time axis: where the frames of a codec or a teacher lie, and moving between them.
+"""Frame grids of codecs and teachers on the time axis, and interpolation between them.
 
 Times count from the first sample of a recording; sample k covers [k, k + 1) / sample_rate.
 """
@@ -17,8 +17,8 @@ class FrameGrid:
     """Evenly spaced frames.
 
     Attributes:
-        rate: frames per second, Hz.
-        offset: centre of frame 0, s.
+        rate: Frames per second, Hz.
+        offset: Centre of frame 0, s.
     """
 
     rate: float
@@ -26,7 +26,7 @@ class FrameGrid:
 
     @classmethod
     def of_hops(cls, sample_rate: int, hop_length: float) -> FrameGrid:
-        """Frames that cut the time axis into hops; a codec's code i speaks for hop i."""
+        """Frames that cut the time axis into hops; a codec's code i stands for hop i."""
         return cls(sample_rate / hop_length, 0.5 * hop_length / sample_rate)
 
     @classmethod
@@ -62,28 +62,29 @@ def receptive_field(kernels: Sequence[int], strides: Sequence[int]) -> tuple[int
 def features_at(
     features: Tensor, counts: Tensor, grid: FrameGrid, times: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Features read off at other moments, linearly between the two frames around each.
+    """Interpolate features at given times, linearly between the two frames around each.
 
-    A moment before the first or after the last frame takes that frame, and is covered when it is
+    A time before the first or after the last frame takes that frame, and is covered when it is
     no more than 1 / rate away from its centre.
 
     Args:
         features: (B, N, D).
         counts: (B,) int64 frames of each row that exist; those of a row with 0 are not read.
-        grid: where the frames lie.
-        times: (B, L) or (L,) float64 moments, s.
+        grid: Of the frames.
+        times: (B, L) or (L,) float64 times, s.
 
     Returns:
-        features (B, L, D) in their own type, 0 for rows without frames, and covered (B, L) bool.
+        Features (B, L, D) in their own type, 0 for rows without frames, and covered (B, L) bool.
     """
+    # Times as fractional frame numbers (B, L), clamped to the frames that exist.
     wanted = ((times - grid.offset) * grid.rate).expand(len(features), -1)
     last = (counts - 1).clamp(min=0).to(wanted)[:, None]
-    places = wanted.clamp(min=0.0).minimum(last)
+    position = wanted.clamp(min=0.0).minimum(last)
     exists = (counts > 0)[:, None]
-    covered = exists & ((wanted - places).abs() <= 1.0)
-    below = places.floor().long()
+    covered = exists & ((wanted - position).abs() <= 1.0)
+    below = position.floor().long()
     above = (below + 1).minimum(last.long())
-    share = (places - below).to(features.dtype)[..., None]
+    share = (position - below).to(features.dtype)[..., None]
     rows = torch.arange(len(features), device=features.device)[:, None]
-    low, high = features[rows, below], features[rows, above]
+    low, high = features[rows, below], features[rows, above]  # (B, L, D)
     return torch.where(exists[..., None], low + share * (high - low), 0.0), covered

@@ -1,9 +1,9 @@
-"""Semantic distillation: quantized latents learn to tell what a speech model hears.
+"""Semantic distillation: quantized latents learn to predict a speech model's features.
 
 The loss of SpeechTokenizer (https://arxiv.org/abs/2308.16692) as HH-Codec
-(https://arxiv.org/abs/2507.18897) uses it, with one change: the teacher is read off at the
-centres of the codec's own frames, so that both agree on the time axis for a crop of any length
-and from any place.
+(https://arxiv.org/abs/2507.18897) uses it, with one change: the teacher's features are
+interpolated at the centres of the codec's own frames, so that both agree on the time axis for a
+crop of any length and offset.
 """
 
 from __future__ import annotations
@@ -31,15 +31,14 @@ class Distillation(nn.Module):
     The teacher is no submodule: it has no part in checkpoints or optimizers.
 
     Args:
-        config: which teacher, and how it is compared.
-        latent_dim: width D of the quantized latents.
-        codec_frame_rate: codes per second, Hz.
-        sample_rate: of the waveforms, Hz.
-        teacher: in place of the one that `config` names.
+        config: Teacher, axis and distance.
+        latent_dim: Width D of the quantized latents.
+        codec_frame_rate: Codes per second, Hz.
+        sample_rate: Of the waveforms, Hz.
+        teacher: In place of the one that `config` names.
 
     Raises:
-        ValueError: a config that cannot be used.
-        TeacherError: the teacher is not there or cannot be used.
+        TeacherError: The teacher is not there or cannot be used.
     """
 
     def __init__(
@@ -52,7 +51,7 @@ class Distillation(nn.Module):
         teacher: Teacher | None = None,
     ) -> None:
         super().__init__()
-        self.config = config.check()
+        self.config = config
         self.grid = FrameGrid(codec_frame_rate, 0.5 / codec_frame_rate)
         self.sample_rate = sample_rate
         self.teacher = load_teacher(config.teacher) if teacher is None else teacher
@@ -61,23 +60,23 @@ class Distillation(nn.Module):
         self.caches: list[SemanticCache] = []
 
     def prepare(self, sources: Sequence[AudioSource], device: torch.device | str = "cpu") -> None:
-        """With `config.cache`, hear every clip of the sources once; a cut-off run goes on.
+        """With `config.cache`, run the teacher on every clip of the sources; a cut-off run goes on.
 
         Processes that train together share the clips.
 
         Args:
-            sources: of the training crops, in the order that `CropPlace.source` numbers them.
-            device: where the teacher hears them.
+            sources: Of the training crops, in the order that `CropPlace.source` numbers them.
+            device: Of the teacher.
 
         Raises:
-            SemanticCacheError: the folder holds features of another teacher or other clips.
+            SemanticCacheError: The folder holds features of another teacher or other clips.
         """
         if not self.config.cache:
             return
         folders = [Path(self.config.cache) / str(number) for number in range(len(sources))]
         for source, folder in zip(sources, folders, strict=True):
             fill_cache(source, self.teacher, folder, device=device)
-        wait_for_all()
+        wait_for_all()  # every process reads all shards
         self.caches = [
             SemanticCache(folder, self.teacher.fingerprint, source)
             for source, folder in zip(sources, folders, strict=True)
@@ -87,7 +86,7 @@ class Distillation(nn.Module):
     def targets(
         self, waveform: Tensor, lengths: Tensor | None, num_frames: int
     ) -> tuple[Tensor, Tensor]:
-        """What the teacher hears at the codec's frames.
+        """Compute the teacher's features at the codec's frames.
 
         Args:
             waveform: (B, T) at `sample_rate`.
@@ -95,7 +94,7 @@ class Distillation(nn.Module):
             num_frames: L.
 
         Returns:
-            targets (B, L, dim) float32, and mask (B, L) bool: frames whose centre lies within
+            Targets (B, L, dim) float32, and mask (B, L) bool: frames whose centre lies within
             the clip and not beyond the teacher's own frames, of which a short clip has none.
         """
         if lengths is None:
@@ -104,66 +103,65 @@ class Distillation(nn.Module):
         inside = torch.arange(waveform.shape[-1], device=waveform.device) < lengths[:, None]
         # silenced before resampling, whose filter would carry padding into the clip
         resampled = self.resample(waveform.masked_fill(~inside, 0.0))
-        heard = self.resample.num_samples(lengths)
-        features = self.teacher.features(resampled, heard)
-        counts = self.teacher.num_frames(heard)
+        resampled_lengths = self.resample.num_samples(lengths)
+        features = self.teacher.features(resampled, resampled_lengths)
+        counts = self.teacher.num_frames(resampled_lengths)
         times = self.grid.centres(num_frames, waveform.device)
         targets, covered = features_at(features, counts, self.teacher.grid, times)
         return targets, covered & (times < lengths[:, None] / self.sample_rate)
 
     def cached_targets(
-        self, places: Sequence[CropPlace], num_samples: int, num_frames: int
+        self, positions: Sequence[CropPlace], num_samples: int, num_frames: int
     ) -> tuple[Tensor, Tensor]:
-        """What the teacher heard in the whole clips at the codec's frames of some crops.
+        """Look up the teacher's features of whole clips at the codec's frames of some crops.
 
-        A crop played faster or slower is taught what was heard at its original speed.
+        A crop played faster or slower has the features of its clip at the original speed.
 
         Args:
-            places: where the crops come from, B of them.
-            num_samples: length of a crop as played.
+            positions: Clips and offsets of the crops, B of them.
+            num_samples: Length of a crop as played.
             num_frames: L.
 
         Returns:
-            targets (B, L, dim) float32 and mask (B, L) bool on the CPU, as `targets` gives them.
+            Targets (B, L, dim) float32 and mask (B, L) bool on the CPU, as `targets` gives them.
 
         Raises:
-            ValueError: the features of the clips are not at hand; call `prepare` first.
+            ValueError: There are no features of the clips; call `prepare` first.
         """
         if not self.caches:
             raise ValueError("no cached features: set semantic.cache and call prepare first")
         centres = self.grid.centres(num_frames)
-        found, masks = [], []
-        for place in places:
-            speed = place.taken / num_samples
-            times = place.start / self.sample_rate + centres * speed
-            cache = self.caches[place.source]
-            target, covered = cache.at(place.clip, times)
-            found.append(target)
-            masks.append((centres < place.length / self.sample_rate) & covered)
-        return torch.stack(found), torch.stack(masks)
+        targets, masks = [], []
+        for crop in positions:
+            # centres of the frames in the clip: of the crop as recorded, not as played
+            times = crop.start / self.sample_rate + centres * (crop.taken / num_samples)
+            target, covered = self.caches[crop.source].at(crop.clip, times)
+            targets.append(target)
+            masks.append((centres < crop.length / self.sample_rate) & covered)
+        return torch.stack(targets), torch.stack(masks)
 
     def loss(
         self,
         quantized: Tensor,
         waveform: Tensor,
         lengths: Tensor | None = None,
-        places: Sequence[CropPlace] | None = None,
+        positions: Sequence[CropPlace] | None = None,
     ) -> Tensor:
-        """How far the latents are from telling what the teacher hears.
+        """Compute the distance of the student's predictions from the teacher's features.
 
         Args:
             quantized: (B, D, L) with gradient.
             waveform: (B, T) that they were made from, at `sample_rate`.
-            lengths: (B,) valid samples; None means T, or what `places` say.
-            places: where the crops come from; with a cache, targets are read from it.
+            lengths: (B,) valid samples; None means T, or those of `positions`.
+            positions: Clips and offsets of the crops; with a cache, targets are read from it.
 
         Returns:
-            scalar float32; 0 when no frame can be compared.
+            Scalar float32; 0 when no frame can be compared.
         """
-        if places is not None and lengths is None:
-            lengths = torch.tensor([place.length for place in places], device=waveform.device)
-        if self.caches and places is not None:
-            targets, mask = self.cached_targets(places, waveform.shape[-1], quantized.shape[-1])
+        if positions is not None and lengths is None:
+            lengths = torch.tensor([crop.length for crop in positions], device=waveform.device)
+        if self.caches and positions is not None:
+            targets, mask = self.cached_targets(positions, waveform.shape[-1], quantized.shape[-1])
             targets, mask = targets.to(quantized.device), mask.to(quantized.device)
         else:
             targets, mask = self.targets(waveform, lengths, quantized.shape[-1])
@@ -171,7 +169,7 @@ class Distillation(nn.Module):
             student = self.head(quantized.float().transpose(1, 2))  # (B, L, dim)
             cosines = masked_cosines(student, targets, mask, self.config.axis)
             if cosines.numel() == 0:
-                loss = 0.0 * student.sum()
+                loss = 0.0 * student.sum()  # the head still gets a gradient, as in other processes
             elif self.config.distance == "cosine":
                 loss = (1.0 - cosines).mean()
             else:
@@ -180,7 +178,7 @@ class Distillation(nn.Module):
 
 
 def masked_cosines(student: Tensor, teacher: Tensor, mask: Tensor, axis: str) -> Tensor:
-    """Cosines of student and teacher over the frames that count.
+    """Cosines of student and teacher over the frames of the mask.
 
     Args:
         student: (B, L, dim).
@@ -195,7 +193,7 @@ def masked_cosines(student: Tensor, teacher: Tensor, mask: Tensor, axis: str) ->
     if axis == "channel":
         return F.cosine_similarity(student[mask], teacher[mask], dim=-1)
     enough = mask.sum(dim=1) >= 2
-    hidden = ~mask[enough][..., None]
+    hidden = ~mask[enough][..., None]  # zeros change no cosine over time
     student = student[enough].masked_fill(hidden, 0.0)
     teacher = teacher[enough].masked_fill(hidden, 0.0)
     return F.cosine_similarity(student, teacher, dim=1).flatten()

@@ -25,11 +25,11 @@ class PerceptualLoss:
     The model is no submodule of the training: it has no part in checkpoints or optimizers.
 
     Args:
-        config: which model.
-        mel: convention of the log-mels.
+        config: Names the model.
+        mel: Convention of the log-mels.
 
     Raises:
-        ValueError: no model is named or none is there, or mels of another convention.
+        ValueError: No model is named or none is there, or mels of another convention.
     """
 
     def __init__(self, config: PerceptualConfig, mel: MelConfig) -> None:
@@ -50,25 +50,22 @@ class PerceptualLoss:
             target: (B, M, F) of the recordings.
 
         Returns:
-            scalar float32: 0 for equal states, about 1 for those of different speech.
+            Scalar float32: 0 for equal states, about 1 for those of different speech.
         """
         with torch.no_grad():
             features, peak = self.to_input(target)
-            wanted = self.encoder(features)
-        found = self.encoder(self.to_input(mel, peak)[0])
+            target_states = self.encoder(features)
+        # The recording's peak is that of both, so that a difference in level counts.
+        states = self.encoder(self.to_input(mel, peak)[0])
         with torch.autocast(mel.device.type, enabled=False):
-            return state_distance(found, wanted)
+            return state_distance(states, target_states)
 
 
 def state_distance(states: list[Tensor], others: list[Tensor]) -> Tensor:
     """Mean square difference of layer-normalised states (B, N, D), averaged over the layers."""
-    distances = [
-        (_normalized(one) - _normalized(other)).square().mean()
-        for one, other in zip(states, others, strict=True)
-    ]
+    distances = []
+    for pair in zip(states, others, strict=True):
+        # zero mean and unit variance a state, in fp32
+        one, other = (F.layer_norm(layer.float(), layer.shape[-1:]) for layer in pair)
+        distances.append((one - other).square().mean())
     return torch.stack(distances).mean()
-
-
-def _normalized(states: Tensor) -> Tensor:
-    """Zero mean and unit variance a state, in fp32."""
-    return F.layer_norm(states.float(), states.shape[-1:])

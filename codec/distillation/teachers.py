@@ -24,18 +24,18 @@ HUB_TIMEOUT_SECONDS = 10
 
 
 class TeacherError(ValueError):
-    """A teacher that is not there or cannot be used; says which weights and where to put them."""
+    """A teacher that is missing or unusable; the message names weights and a folder for them."""
 
 
 class Teacher(Protocol):
-    """Anything that gives features of speech at a known rate.
+    """Frozen model that gives features of speech at a known rate.
 
     Attributes:
-        name: for messages.
-        sample_rate: of the waveforms it hears, Hz.
-        grid: where its frames lie on the time axis.
-        dim: width of a frame.
-        fingerprint: changes when the features of a recording would.
+        name: For messages.
+        sample_rate: Of its input, Hz.
+        grid: Of its frames on the time axis.
+        dim: Width of a frame.
+        fingerprint: Changes when the features of a recording would.
     """
 
     name: str
@@ -44,18 +44,18 @@ class Teacher(Protocol):
     dim: int
 
     @property
-    def fingerprint(self) -> str: ...  # noqa: D102 - said above
+    def fingerprint(self) -> str: ...  # noqa: D102 - see Attributes
 
     def num_frames(self, lengths: Tensor) -> Tensor:
         """(B,) int64 samples to (B,) int64 frames, 0 for clips that are too short."""
         ...
 
     def features(self, waveform: Tensor, lengths: Tensor) -> Tensor:
-        """Features without gradient.
+        """Compute features without gradient.
 
         Args:
             waveform: (B, T) float in [-1, 1] at `sample_rate`.
-            lengths: (B,) int64 valid samples of each row; what lies beyond is never heard.
+            lengths: (B,) int64 valid samples of each row; those beyond have no influence.
 
         Returns:
             (B, max(num_frames(lengths)), dim) float32; frames past a row's own are 0.
@@ -70,11 +70,11 @@ class HubertTeacher:
     convolution averages over a whole row, padding included.
 
     Args:
-        source: a folder in the transformers layout, or a name on the hub, whose files are taken
+        source: A folder in the transformers layout, or a name on the hub, whose files are taken
             from the local cache when they are there and fetched when not.
 
     Raises:
-        TeacherError: transformers is not installed, the weights are neither here nor within
+        TeacherError: Transformers is not installed, the weights are neither here nor within
             reach, or they are not a HuBERT.
     """
 
@@ -96,7 +96,7 @@ class HubertTeacher:
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits of the weights and of how they are used."""
+        """16 hex digits of the weights and of the normalisation of their input."""
         if not self._fingerprint:
             digest = hashlib.sha256(f"mean of states {self.normalizes}".encode())
             for name, tensor in sorted(self.model.state_dict().items()):
@@ -114,19 +114,17 @@ class HubertTeacher:
         """See `Teacher.features`."""
         self.model.to(waveform.device)
         counts = self.num_frames(lengths)
-        found = waveform.new_zeros(
-            len(waveform), max(1, int(counts.max())), self.dim, dtype=torch.float32
-        )
+        features = _zeros(waveform, counts, self.dim)
         for length in lengths.unique().tolist():
             rows = (lengths == length).nonzero()[:, 0]
             frames = int(counts[rows[0]])
             if frames == 0:
                 continue
             with torch.autocast(waveform.device.type, enabled=False):
-                heard = self._normalized(waveform[rows, :length].float())
-                states = self.model(heard, output_hidden_states=True).hidden_states
-            found[rows, :frames] = torch.stack(states).mean(dim=0)
-        return found
+                valid = self._normalized(waveform[rows, :length].float())
+                states = self.model(valid, output_hidden_states=True).hidden_states
+            features[rows, :frames] = torch.stack(states).mean(dim=0)  # (R, frames, dim)
+        return features
 
     def _normalized(self, waveform: Tensor) -> Tensor:
         """Zero mean and unit variance a row, when the model was trained on such input."""
@@ -137,7 +135,7 @@ class HubertTeacher:
 
 
 class MfccTeacher:
-    """Cepstra in context, normalised over the clip: a teacher without weights.
+    """Mel-frequency cepstra with their slopes: a teacher without weights.
 
     13 mel-frequency cepstral coefficients (0 to 8 kHz, 40 bands, 100 Hz internally) averaged in
     pairs to 50 Hz, with their slopes over five frames, each of the 26 features brought to zero
@@ -168,26 +166,31 @@ class MfccTeacher:
         self.mel.to(waveform.device)
         cosines = self.cosines.to(waveform.device)
         counts = self.num_frames(lengths)
-        found = waveform.new_zeros(
-            len(waveform), max(1, int(counts.max())), self.dim, dtype=torch.float32
-        )
+        features = _zeros(waveform, counts, self.dim)
         for count in counts[counts > 0].unique().tolist():
             rows = (counts == count).nonzero()[:, 0]
             mel = self.mel(waveform[rows, : 2 * self.HOP * count])  # (R, M, 2 * count)
-            cepstra = F.avg_pool1d(cosines @ mel, 2)
+            cepstra = F.avg_pool1d(cosines @ mel, 2)  # (R, CEPSTRA, count)
+            # least-squares slope over five frames
             slopes = F.pad(cepstra, (2, 2), mode="replicate").unfold(-1, 5, 1)
             slopes = slopes @ torch.arange(-2.0, 3.0, device=mel.device) / 10.0
             both = torch.cat([cepstra, slopes], dim=1).transpose(1, 2)  # (R, count, dim)
             centred = both - both.mean(dim=1, keepdim=True)
-            found[rows, :count] = centred / (both.std(dim=1, keepdim=True) + 1e-5)
-        return found
+            features[rows, :count] = centred / (both.std(dim=1, keepdim=True) + 1e-5)
+        return features
+
+
+def _zeros(waveform: Tensor, counts: Tensor, dim: int) -> Tensor:
+    """Features of 0 for rows of `counts` frames, (B, max(counts), dim) float32."""
+    frames = max(1, int(counts.max()))
+    return waveform.new_zeros(len(waveform), frames, dim, dtype=torch.float32)
 
 
 def load_teacher(name: str) -> Teacher:
-    """The teacher that `SemanticConfig.teacher` names.
+    """Load the teacher that `SemanticConfig.teacher` names.
 
     Raises:
-        TeacherError: none is named, it is not there, or it cannot be used.
+        TeacherError: None is named, it is not there, or it cannot be used.
     """
     if not name:
         raise TeacherError(

@@ -6,12 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from codec.distributed import mean_of_unequal
 from codec.import_shims import import_vocos
 
 from .blocks import ConvNeXtBlock
 from .config import MelConfig, VocoderConfig
-from .excitation import HIGHEST_HZ, LOWEST_HZ, pulse_train
+from .excitation import pulse_train
 from .mel import LogMel
 
 CENTRE_OCTAVE = 7.5  # 181 Hz, between the voices of men and women
@@ -52,7 +51,7 @@ class HarmonicGenerator(nn.Module):
     (https://arxiv.org/abs/2309.09493) and the spectral filters of the neural homomorphic vocoder
     (https://www.isca-archive.org/interspeech_2020/liu20_interspeech.html).
 
-    The source gets no gradient: pitch is learnt from a tracker's (`pitch_loss`).
+    The source gets no gradient: pitch is learnt from a tracker's (`pitch_loss` in training).
     """
 
     def __init__(self, mel: MelConfig, config: VocoderConfig) -> None:
@@ -116,23 +115,3 @@ class HarmonicGenerator(nn.Module):
 def noise_generator() -> torch.Generator:
     """What the noise of every waveform is drawn from; in one piece or several, it is the same."""
     return torch.Generator().manual_seed(NOISE_SEED)
-
-
-def pitch_loss(octaves: Tensor, voicing: Tensor, pitch: Tensor, voiced: Tensor) -> Tensor:
-    """How far a pitch network is from a tracker.
-
-    Args:
-        octaves: (B, F) of `PitchNetwork`.
-        voicing: (B, F) of `PitchNetwork`.
-        pitch: (B, F) tracked, Hz.
-        voiced: (B, F) bool, tracked.
-
-    Returns:
-        scalar float32: cross-entropy of the voicing in nats, and 2 / octave of mean absolute
-        difference over voiced frames.
-    """
-    wanted = pitch.clamp(LOWEST_HZ, HIGHEST_HZ).log2()
-    count = voiced.sum()
-    distance = ((octaves - wanted).abs() * voiced).sum() / count.clamp(min=1)
-    distance = mean_of_unequal(distance, count)
-    return F.binary_cross_entropy_with_logits(voicing, voiced.float()) + 2.0 * distance

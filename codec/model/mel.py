@@ -108,34 +108,3 @@ class LogMel(nn.Module):
             # the square root's gradient is infinite at exact silence
             magnitude = power.clamp(min=1e-18).sqrt()
             return torch.matmul(self.filterbank, magnitude).clamp(min=config.floor).log()
-
-
-class MultiScaleMel(nn.Module):
-    """L1 distance between the log-mels of two waveforms, averaged over several resolutions."""
-
-    def __init__(
-        self,
-        sample_rate: int,
-        *,
-        n_ffts: tuple[int, ...] = (512, 1024, 2048),
-        mel_bins: tuple[int, ...] = (40, 80, 120),
-        floor: float = 1e-2,
-    ) -> None:
-        super().__init__()
-        self.scales = nn.ModuleList(
-            LogMel(MelConfig(sample_rate, n_fft, n_fft // 4, n_mels, floor * n_fft / 1024, "same"))
-            for n_fft, n_mels in zip(n_ffts, mel_bins, strict=True)
-        )
-
-    def forward(self, estimate: Tensor, target: Tensor) -> Tensor:
-        """Mean absolute difference.
-
-        Args:
-            estimate: (B, T) waveform that receives the gradient.
-            target: (B, T) waveform.
-
-        Returns:
-            scalar float32, in nats.
-        """
-        losses = [(scale(estimate) - scale(target).detach()).abs().mean() for scale in self.scales]
-        return torch.stack(losses).mean()

@@ -1,87 +1,92 @@
-"""The two-player step: one pass of the discriminators serves them and the generator."""
+"""The adversarial step: one pass of the discriminators serves the losses of both networks."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from .discriminators import Discriminators
-from .forward import Generated
+from .forward import ForwardPass
 from .losses import discriminator_hinge, feature_matching, generator_hinge
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What the discriminators make of a batch.
+class AdversarialLosses:
+    """Losses of generator and discriminators from one pass over a batch.
 
     Attributes:
-        heard: (B, T) generated waveform, cut off from the generator.
-        terms: the generator's unweighted terms, "adversarial" and "feature_matching".
-        own: scalar, the discriminators' own loss.
+        fake: (B, T) generated waveform, detached from the generator: a leaf that takes a gradient.
+        loss_gen: Unweighted scalars of the generator, "adversarial" and "feature_matching".
+        loss_disc: Scalar of the discriminators.
     """
 
-    heard: Tensor
-    terms: dict[str, Tensor]
-    own: Tensor
+    fake: Tensor
+    loss_gen: dict[str, Tensor]
+    loss_disc: Tensor
 
-    def gradient(self, weights: dict[str, float]) -> Tensor:
-        """Gradient (B, T) of the weighted terms for the generated waveform.
+    def generator_gradient(self, weights: Mapping[str, float]) -> Tensor:
+        """Gradient (B, T) of the weighted `loss_gen` with respect to the generated waveform.
 
-        No parameter of a discriminator receives one.
+        No parameter of a discriminator receives one, and the graph is kept.
         """
-        judged = torch.stack([weight * self.terms[name] for name, weight in weights.items()]).sum()
-        (gradient,) = torch.autograd.grad(judged, self.heard, retain_graph=True)
+        loss = torch.stack([weight * self.loss_gen[name] for name, weight in weights.items()]).sum()
+        (gradient,) = torch.autograd.grad(loss, self.fake, retain_graph=True)
         return gradient
 
-    def teach(self, discriminators: Discriminators) -> None:
-        """Give the discriminators the gradients of their own loss; ends the use of the pass."""
-        self.own.backward(inputs=[p for p in discriminators.parameters() if p.requires_grad])
+    def backward_discriminators(self, discriminators: Discriminators) -> None:
+        """Accumulate the gradients of `loss_disc` in the discriminators, and free the graph."""
+        self.loss_disc.backward(inputs=[p for p in discriminators.parameters() if p.requires_grad])
 
 
-def judge(discriminators: Discriminators, real: Tensor, fake: Tensor) -> Verdict:
-    """Hear real and generated audio once each.
+def adversarial_losses(
+    discriminators: Discriminators, real: Tensor, fake: Tensor
+) -> AdversarialLosses:
+    """Run the discriminators on real and on generated audio, once each.
 
     Args:
-        discriminators: unchanged.
+        discriminators: Unchanged.
         real: (B, T) recordings; what is computed of them gets no gradient from the generator.
         fake: (B, T) generated.
     """
-    heard = fake.detach().requires_grad_()
+    fake = fake.detach().requires_grad_()
     real_scores, real_maps = discriminators(real)
-    fake_scores, fake_maps = discriminators(heard)
-    terms = {
+    fake_scores, fake_maps = discriminators(fake)
+    loss_gen = {
         "adversarial": generator_hinge(fake_scores),
         "feature_matching": feature_matching(real_maps, fake_maps),
     }
-    return Verdict(heard, terms, discriminator_hinge(real_scores, fake_scores))
+    return AdversarialLosses(fake, loss_gen, discriminator_hinge(real_scores, fake_scores))
 
 
-def backward_both(
-    made: Generated,
-    terms: dict[str, Tensor],
-    weights: dict[str, float],
-    verdict: Verdict | None,
+def backward_generator_and_discriminators(
+    outputs: ForwardPass,
+    losses: Mapping[str, Tensor],
+    weights: Mapping[str, float],
+    adversarial: AdversarialLosses | None,
     discriminators: Discriminators | None,
 ) -> None:
-    """Give both players the gradients of a step, each only its own.
+    """Accumulate the gradients of a step, in each network those of its own losses only.
 
     Args:
-        made: the generator's pass.
-        terms: its unweighted terms, those of the discriminators left out.
-        weights: of all terms by name.
-        verdict: on `made.waveform`; None while the discriminators are off.
-        discriminators: that gave the verdict.
+        outputs: Of the generator's forward pass.
+        losses: Unweighted losses of the generator, those of the discriminators left out.
+        weights: Of all losses by name.
+        adversarial: Of `outputs.waveform`; None while the discriminators are off.
+        discriminators: That `adversarial` was computed with.
     """
-    outputs = [weights[name] * term for name, term in terms.items() if term.requires_grad]
-    seeds = [torch.ones_like(term) for term in outputs]
-    if verdict is not None:
-        assert made.waveform is not None
+    roots = [weights[name] * loss for name, loss in losses.items() if loss.requires_grad]
+    gradients = [torch.ones_like(root) for root in roots]
+    if adversarial is not None:
+        assert outputs.waveform is not None
         assert discriminators is not None
-        if made.waveform.requires_grad:
-            wanted = {name: weights[name] for name in verdict.terms if weights[name] > 0}
-            outputs.append(made.waveform)
-            seeds.append(verdict.gradient(wanted))
-        verdict.teach(discriminators)
-    torch.autograd.backward(outputs, seeds)
+        if outputs.waveform.requires_grad:
+            # loss_gen enters the generator at its waveform, with the gradient found above the cut:
+            # so the discriminators' parameters get none of it.
+            used = {name: weights[name] for name in adversarial.loss_gen if weights[name] > 0}
+            roots.append(outputs.waveform)
+            gradients.append(adversarial.generator_gradient(used))
+        adversarial.backward_discriminators(discriminators)
+    torch.autograd.backward(roots, gradients)

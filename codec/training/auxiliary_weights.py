@@ -1,4 +1,7 @@
-"""What only trains, kept beside a codec: discriminators and the head of a distillation."""
+"""Weights that only training needs, beside a codec: discriminators and a distillation's head.
+
+They lie in training.safetensors, in a phase's folder and in that of a released codec.
+"""
 
 from __future__ import annotations
 
@@ -17,117 +20,115 @@ from codec.model.hh_codec import BUNDLED
 
 from .module import CodecTraining
 
-CRITICS = "training.safetensors"
+AUXILIARY = "training.safetensors"
 
 
-def save_critics(module: CodecTraining, folder: Path) -> Path | None:
+def save_auxiliary_weights(module: CodecTraining, folder: Path) -> Path | None:
     """Write training.safetensors into a folder, whole or not at all.
 
     Args:
-        module: a trained phase.
-        folder: a phase's, or a released codec's, whose other files stay as they are.
+        module: A trained phase.
+        folder: A phase's, or a released codec's, whose other files stay as they are.
 
     Returns:
-        the file; None when the phase has nothing that only trains, and nothing is written.
+        The file; None when the phase has no such networks, and nothing is written.
     """
     tensors = {
         f"{part}.{name}": value.detach().cpu().contiguous()
         for part, network in _networks(module).items()
         for name, value in network.state_dict().items()
     }
-    if not tensors:
-        return None
-    about = {"discriminators": json.dumps(asdict(module.phase.discriminators))}
-    return _write(folder, tensors, about)
+    return _write(
+        folder, tensors, {"discriminators": json.dumps(asdict(module.phase.discriminators))}
+    )
 
 
-def collect_critics(phases: Sequence[Path], folder: Path) -> Path | None:
-    """Write training.safetensors into a folder from those of several phases.
+def collect_auxiliary_weights(phases: Sequence[Path], folder: Path) -> Path | None:
+    """Write training.safetensors into a codec's folder from those of several phases.
 
-    Args:
-        phases: folders; each network is taken from the first that has it.
-        folder: a released codec's.
-
-    Returns:
-        the file; None when no phase has anything that only trains, and nothing is written.
+    Each network is taken from the first phase that has it; None when no phase has any, and nothing
+    is written.
     """
     tensors: dict[str, Tensor] = {}
-    about: dict[str, str] = {}
-    for path in filter(Path.is_file, (phase / CRITICS for phase in phases)):
+    metadata: dict[str, str] = {}
+    for path in filter(Path.is_file, (phase / AUXILIARY for phase in phases)):
         present = {name.split(".")[0] for name in tensors}
         found = {k: v for k, v in _read(path, "").items() if k.split(".")[0] not in present}
+        # The metadata describe the discriminators, and come from the file that these are from.
         if any(name.startswith("discriminators.") for name in found):
             with safe_open(path, framework="pt") as file:
-                about = file.metadata() or {}
+                metadata = file.metadata() or {}
         tensors |= found
-    return _write(folder, tensors, about) if tensors else None
+    return _write(folder, tensors, metadata)
 
 
-def load_critics(
+def load_auxiliary_weights(
     module: CodecTraining,
     release: str | os.PathLike[str] = "",
     earlier: Sequence[str | os.PathLike[str]] = (),
 ) -> list[str]:
     """Begin a phase with the discriminators and the head of earlier training.
 
-    Each of the two comes from the first place that has it. It is nothing to speak of when no
-    earlier phase of a run had any; a release is expected to bring them.
+    Each of the two comes from the first folder that has it. Without a release, a network that no
+    earlier phase had starts anew without a notice; a release is expected to bring both.
 
     Args:
-        module: a phase about to start.
-        release: a folder with training.safetensors, or the name of a bundled codec; "" for none.
-        earlier: folders of earlier phases of the run, which come before the release.
+        module: A phase about to start.
+        release: A folder with training.safetensors, or the name of a bundled codec; "" for none.
+        earlier: Folders of earlier phases of the run, which come before the release.
 
     Returns:
-        what was expected and starts anew, in words; empty when everything was taken over.
+        A sentence for each reason why expected networks start anew; empty when all were loaded.
     """
-    places = [Path(folder) / CRITICS for folder in earlier]
+    folders = [Path(folder) for folder in earlier]
     if release:
-        folder = Path(release) if Path(release).is_dir() else BUNDLED / str(release)
-        places.append(folder / CRITICS)
+        folders.append(Path(release) if Path(release).is_dir() else BUNDLED / str(release))
+    paths = [folder / AUXILIARY for folder in folders if (folder / AUXILIARY).is_file()]
+    missing = f"{release} has no {AUXILIARY} with them" if release else None
     reasons = {
-        part: _take_over(network, part, places) for part, network in _networks(module).items()
+        part: _load_first(network, part, paths, missing)
+        for part, network in _networks(module).items()
     }
+    # Networks that start anew for the same reason share a sentence.
     notices = []
-    for reason in dict.fromkeys(reasons.values()):
+    for reason in dict.fromkeys(filter(None, reasons.values())):
         parts = ", ".join(part for part in reasons if reasons[part] == reason)
-        if reason or (reason is not None and release):
-            reason = reason or f"{release} has no {CRITICS} with them"
-            notices.append(f"{parts} start anew: {reason}")
+        notices.append(f"{parts} start anew: {reason}")
     return notices
 
 
-def _take_over(network: nn.Module, part: str, places: Sequence[Path]) -> str | None:
-    """Load a network from the first file that has it.
-
-    Returns:
-        None when it was loaded, "" when no file has it, else why the file that has it is of no use.
-    """
-    for path in filter(Path.is_file, places):
+def _load_first(
+    network: nn.Module, part: str, paths: Sequence[Path], missing: str | None
+) -> str | None:
+    """Load a network from the first file that has it; why not, `missing` where no file has it."""
+    for path in paths:
         try:
             found = _read(path, f"{part}.")
         except SafetensorError as error:
             return f"{path} is damaged ({error})"
         if found:
-            reason = _misfit(network, found)
-            if reason:
-                return f"those of {path} do not fit, {reason}"
-            network.load_state_dict(found)
-            return None
-    return ""
-
-
-def _write(folder: Path, tensors: dict[str, Tensor], about: dict[str, str]) -> Path:
-    """Write training.safetensors, whole or not at all."""
-    with whole_file(folder / CRITICS) as partial:
-        save_file(tensors, partial, metadata=about)
-    return folder / CRITICS
+            misfit = _misfit(network.state_dict(), found)
+            if misfit is None:
+                network.load_state_dict(found)
+            return misfit and f"those of {path} do not fit, {misfit}"
+    return missing
 
 
 def _networks(module: CodecTraining) -> dict[str, nn.Module]:
-    """What a phase has that no codec has, by name."""
+    """Networks of a phase that no codec has, by name."""
     networks = {"discriminators": module.discriminators, "distillation": module.distillation}
     return {name: network for name, network in networks.items() if network is not None}
+
+
+def _misfit(own: dict[str, Tensor], found: dict[str, Tensor]) -> str | None:
+    """First difference in name or shape between weights; None when they can be loaded."""
+    different = sorted(own.keys() ^ found.keys())
+    if different:
+        return f"they differ in {different[0]}"
+    for name, value in own.items():
+        if value.shape != found[name].shape:
+            return f"{name}: expected {tuple(value.shape)}, got {tuple(found[name].shape)}"
+    return None
 
 
 def _read(path: Path, prefix: str) -> dict[str, Tensor]:
@@ -137,13 +138,10 @@ def _read(path: Path, prefix: str) -> dict[str, Tensor]:
         return {name.removeprefix(prefix): file.get_tensor(name) for name in names}
 
 
-def _misfit(network: nn.Module, found: dict[str, Tensor]) -> str:
-    """Why weights cannot be loaded; empty when they can."""
-    own = network.state_dict()
-    different = sorted(own.keys() ^ found.keys())
-    if different:
-        return f"they differ in {different[0]}"
-    for name, value in own.items():
-        if value.shape != found[name].shape:
-            return f"{name}: expected {tuple(value.shape)}, got {tuple(found[name].shape)}"
-    return ""
+def _write(folder: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> Path | None:
+    """Write training.safetensors, whole or not at all; without tensors nothing."""
+    if not tensors:
+        return None
+    with whole_file(folder / AUXILIARY) as partial:
+        save_file(tensors, partial, metadata=metadata)
+    return folder / AUXILIARY

@@ -1,17 +1,21 @@
-"""What happens around a training step: metrics, validation, checkpoints, a progress bar."""
+"""Lightning callbacks: the metrics file with validation, checkpoints, and a progress bar."""
 
 from __future__ import annotations
 
-import json
 import logging
-import os
+import math
 import time
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from tqdm import tqdm
+
+from codec.files import whole_file
+from codec.json_lines import append_json_line, keep_json_lines
 
 from .config import FitConfig
 from .module import CodecTraining
@@ -21,17 +25,18 @@ CHECKPOINT, METRICS = "last.ckpt", "metrics.jsonl"
 
 
 class MetricsFile(Callback):
-    """Appends figures to metrics.jsonl, one JSON object a line.
+    """Writer of metrics.jsonl, one JSON object a line.
 
     Every line has `step` and `split`: "train" (means since the last such line, and use of the
-    codebook in that window), "valid", "balance" (norms of every term's gradient) or "notice". Of
-    several processes all take part in the figures, and one writes them.
+    codebook in that window), "valid", "balance" (norms of every loss's gradient) or "notice". Of
+    several processes all take part in the metrics, and one writes them. Checkpoints hold the state
+    of this callback under the name of the class.
 
     Args:
-        folder: receives the file.
-        config: intervals.
-        dashboard: shown the same figures, and what validation made.
-        writes: whether this is the process that does.
+        folder: Receives the file.
+        config: Intervals.
+        dashboard: Receives the same metrics, and the mels and audio of validations.
+        writes: Whether this is the process that writes.
     """
 
     def __init__(
@@ -48,7 +53,7 @@ class MetricsFile(Callback):
         self._writes = writes
         self._sums: dict[str, Tensor | float] = {}
         self._counts: dict[str, int] = {}
-        self._said: set[str] = set()
+        self._notices: set[str] = set()
         self._since = time.perf_counter()
 
     def state_dict(self) -> dict[str, Any]:
@@ -57,31 +62,26 @@ class MetricsFile(Callback):
         return {"sums": sums, "counts": dict(self._counts)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the window up again."""
+        """Restore the window."""
         self._sums, self._counts = dict(state_dict["sums"]), dict(state_dict["counts"])
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Drop lines from beyond the restored step, which will be written again."""
-        if self._writes and self.path.is_file():
-            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-            whole = [line for line in lines if line.endswith("\n")]  # a kill can tear the last
-            kept = [line for line in whole if json.loads(line)["step"] <= trainer.global_step]
-            temporary = self.path.with_suffix(".tmp")
-            temporary.write_text("".join(kept), encoding="utf-8")
-            os.replace(temporary, self.path)
+        if self._writes:
+            keep_json_lines(self.path, lambda line: line["step"] <= trainer.global_step)
         if self.dashboard is not None:
             self.dashboard.open(trainer.global_step)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Add the step to the window and write what is due."""
+        """Add the step to the window and write the lines that are due."""
         assert isinstance(pl_module, CodecTraining)
-        for name, value in pl_module.last_figures.items():
+        for name, value in pl_module.last_metrics.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
             self._counts[name] = self._counts.get(name, 0) + 1
         step = trainer.global_step
         last = step == trainer.max_steps
-        if pl_module.last_balance:
-            self.append(step, "balance", pl_module.last_balance)
+        if pl_module.last_gradient_norms:
+            self.append(step, "balance", pl_module.last_gradient_norms)
         if step % self.config.log_every == 0 or last:
             self._write_window(pl_module, step)
         if step % self.config.validate_every == 0 or last:
@@ -89,11 +89,12 @@ class MetricsFile(Callback):
 
     def _write_window(self, module: CodecTraining, step: int) -> None:
         """Write the means since the last line and begin anew."""
-        line = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
-        line |= module.codebook_use.figures()
+        # A loss that began within the window is averaged over the steps that had it.
+        means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+        means |= module.codebook_use.statistics()
         steps = max(self._counts.values())
-        line["seconds_per_step"] = (time.perf_counter() - self._since) / steps
-        self.append(step, "train", line)
+        means["seconds_per_step"] = (time.perf_counter() - self._since) / steps
+        self.append(step, "train", means)
         self._sums, self._counts, self._since = {}, {}, time.perf_counter()
         module.codebook_use.reset()
 
@@ -101,34 +102,29 @@ class MetricsFile(Callback):
         """Validate on the fixed crops."""
         data = trainer.datamodule  # type: ignore[attr-defined]
         lengths = data.valid_lengths().to(module.device)
-        found = module.validate(data.valid_batch().to(module.device), lengths)
-        for text in found.notices:
+        validation = module.validate(data.valid_batch().to(module.device), lengths)
+        for text in validation.notices:
             self.notice(step, text)
-        self.append(step, "valid", found.figures)
+        self.append(step, "valid", validation.metrics)
         if self.dashboard is not None:
-            self.dashboard.show(step, found)
+            self.dashboard.show(step, validation)
 
     def notice(self, step: int, text: str) -> None:
-        """Say something once, in the log and in the file."""
-        if text in self._said:
+        """Log a notice and write it to the file, once."""
+        if text in self._notices:
             return
-        self._said.add(text)
+        self._notices.add(text)
         if self._writes:
             logging.getLogger(__name__).warning(text)
-        self._write({"step": step, "split": "notice", "notice": text})
+            append_json_line(self.path, {"step": step, "split": "notice", "notice": text})
 
-    def append(self, step: int, split: str, figures: dict[str, float]) -> None:
-        """Write a line of figures."""
-        rounded = {k: round(v, 6) if isinstance(v, float) else v for k, v in figures.items()}
-        self._write({"step": step, "split": split, **rounded})
+    def append(self, step: int, split: str, metrics: Mapping[str, float]) -> None:
+        """Write a line of metrics, rounded to six decimals; null for one that is not finite."""
+        if self._writes:
+            values = {k: round(v, 6) if math.isfinite(v) else None for k, v in metrics.items()}
+            append_json_line(self.path, {"step": step, "split": split, **values})
         if self.dashboard is not None:
-            self.dashboard.figures(step, split, figures)
-
-    def _write(self, line: dict[str, Any]) -> None:
-        if not self._writes:
-            return
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+            self.dashboard.scalars(step, split, metrics)
 
 
 class Checkpoint(Callback):
@@ -139,20 +135,20 @@ class Checkpoint(Callback):
         self.every = every
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Save when it is time or the phase ends."""
+        """Save when due, and after the last step."""
         assert isinstance(pl_module, CodecTraining)
         step = trainer.global_step
         if step % self.every == 0 or step == trainer.max_steps:
-            temporary = self.path.with_suffix(".tmp")
             pl_module.codebook_use.gather()
-            trainer.save_checkpoint(temporary)
-            if trainer.is_global_zero:
-                os.replace(temporary, self.path)
+            # All processes take part in saving; the first one alone writes.
+            first = trainer.is_global_zero
+            with whole_file(self.path) if first else nullcontext(self.path) as path:
+                trainer.save_checkpoint(path)
             trainer.strategy.barrier()
 
 
 class Progress(Callback):
-    """A bar on standard error with the step, the speed and, now and then, the losses."""
+    """Progress bar on standard error with step, speed and, at every log interval, the losses."""
 
     def __init__(self, name: str, every: int) -> None:
         self.name = name
@@ -173,7 +169,7 @@ class Progress(Callback):
         """Advance."""
         assert isinstance(pl_module, CodecTraining)
         if trainer.global_step % self.every == 0:
-            shown = {k: v for k, v in pl_module.last_figures.items() if k != "learning_rate"}
+            shown = {k: v for k, v in pl_module.last_metrics.items() if k != "learning_rate"}
             self.bar.set_postfix({k: f"{float(v):.3f}" for k, v in shown.items()}, refresh=False)
         self.bar.update(1)
 

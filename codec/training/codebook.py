@@ -1,20 +1,59 @@
-"""How a codebook is used: codes counted on the device, figures only when they are asked for."""
+"""The codebook in training: its initialisation from data, and statistics of how it is used."""
 
 from __future__ import annotations
 
 import math
 
 import torch
-import torch.distributed as distributed
 from torch import Tensor, nn
 
-from codec.distributed import process_count, process_rank
+from codec.distributed import (
+    broadcast_from_first,
+    gather_rows,
+    process_count,
+    process_rank,
+    process_sum,
+)
+from codec.model.hh_codec import HHCodec
+
+from .data import CropBatches
 
 
-class CodebookUse(nn.Module):
-    """Counts the codes of a window of training.
+@torch.no_grad()
+def initialize_codebook(
+    codec: HHCodec,
+    batches: CropBatches,
+    seed: int,
+    device: torch.device,
+    num_batches: int = 64,
+) -> None:
+    """Fill a quantizer's codebooks with latents of training crops, by k-means.
 
-    Counting makes the host wait for nothing; `figures` reads the counts once. Only codes of the
+    In a distributed run every rank encodes its rows of each batch, and all take the codebooks that
+    the first one makes of the latents of all.
+
+    Args:
+        codec: Whose encoder makes the latents and whose quantizer is filled; it quantises then.
+        batches: Batches of their own numbers are drawn, which training does not reach.
+        seed: Of k-means.
+        device: Of the codec.
+        num_batches: How many.
+    """
+    crops = (batches.batch(-1 - number & 0x7FFFFFFF) for number in range(num_batches))
+    # Under autocast, weights cast without gradient would be kept for the step that follows.
+    with torch.autocast(device.type, enabled=False):
+        latents = [gather_rows(codec.encoder(batch.to(device)).float()) for batch in crops]
+    # each (B, D, L) to (B * L, D)
+    points = torch.cat([part.transpose(1, 2).flatten(0, 1) for part in latents])
+    codec.quantizer.initialize(points, seed)
+    broadcast_from_first(codec.quantizer.state_dict().values())
+    codec.quantizer.forget()
+
+
+class CodebookUsage(nn.Module):
+    """Counts of the codes in a window of training.
+
+    Counting does not make the host wait; `statistics` reads the counts once. Only codes of the
     coded stage belong here: a union with a second stage's would hide a collapse.
 
     Args:
@@ -37,33 +76,29 @@ class CodebookUse(nn.Module):
         """Begin a new window."""
         self.counts.zero_()
 
-    def figures(self) -> dict[str, float]:
-        """Figures of the window, over all ranks of a distributed run: see `use_figures`.
+    def statistics(self) -> dict[str, float]:
+        """Compute `usage_statistics` of the window, over all ranks of a distributed run.
 
         Every rank must call it, the counts being summed over them; empty before any code.
         """
-        counts = self.counts.clone()
-        if distributed.is_available() and distributed.is_initialized():
-            distributed.all_reduce(counts)
-        return use_figures(counts)
+        return usage_statistics(process_sum(self.counts))
 
     def gather(self) -> None:
         """Move all ranks' counts to the first, whose checkpoint then has them; all must call it."""
-        if process_count() > 1:
-            distributed.all_reduce(self.counts)
-            self.keep_first()
+        self.counts.copy_(process_sum(self.counts))
+        self.keep_first()
 
     def keep_first(self) -> None:
-        """Forget the counts but in the first rank, where every rank has those of all."""
+        """Reset the counts in all ranks but the first: each has those of all after a restart."""
         if process_count() > 1 and process_rank() > 0:
             self.reset()
 
 
-def use_figures(counts: Tensor) -> dict[str, float]:
-    """Figures of code counts.
+def usage_statistics(counts: Tensor) -> dict[str, float]:
+    """Compute statistics of code counts.
 
     Args:
-        counts: (K,) how often each code occurred.
+        counts: (K,) occurrences of each code.
 
     Returns:
         `tokens` counted, `codes_used` of them different, `dead_codes` that never occurred,

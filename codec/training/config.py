@@ -1,31 +1,39 @@
-"""What a training phase is: plain settings that recipes merge from YAML."""
+"""Configuration of codec training, readable without torch.
+
+The classes are not frozen, because recipes merge YAML into them with OmegaConf, which takes frozen
+ones for read-only. Each checks itself when it is built.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from codec.checks import at_least, in_range, one_of, require
 from codec.distillation.config import PerceptualConfig, SemanticConfig
 
 PARTS = ("encoder", "quantizer", "decoder", "vocoder")
+VOCODER_INPUTS = ("target", "decoded")
 SCHEDULES = ("cosine", "wsd")
+CODEBOOK_STARTS = ("data", "random")
+PRECISIONS = ("32-true", "bf16-mixed", "64-true")
 STRATEGIES = ("auto", "ddp")
 
 
 @dataclass
 class LossWeights:
-    """Weight of every named loss term; a term of weight 0 is not trained on.
+    """Weight of every loss by name; one of weight 0 is not trained on.
 
     Attributes:
-        mel: mean absolute difference of the decoder's log-mel and the recording's, nats.
-        vq: codebook and commitment loss, summed over the quantizer's stages.
-        waveform_mel: mean absolute difference of log-mels at several resolutions, nats.
-        adversarial: hinge loss of the generator, averaged over the discriminators.
-        feature_matching: mean absolute difference of the discriminators' feature maps.
-        semantic: distance of the quantized latents from what a speech model hears.
-        perceptual: distance of a frozen recogniser's states of the decoder's log-mel and the
+        mel: Mean absolute difference of the decoder's log-mel and the recording's, nats.
+        vq: Codebook and commitment loss, summed over the quantizer's stages.
+        waveform_mel: Mean absolute difference of log-mels at several resolutions, nats.
+        adversarial: Hinge loss of the generator, averaged over the discriminators.
+        feature_matching: Mean absolute difference of the discriminators' feature maps.
+        semantic: Distance of the quantized latents from a speech model's features.
+        perceptual: Distance of a frozen recogniser's states of the decoder's log-mel and the
             recording's, `codec.distillation.perceptual`.
-        pitch: distance of a "harmonic" vocoder's pitch network from the pitch tracked in the
-            recording, `codec.model.harmonic_vocoder.pitch_loss`. Only it trains that network.
+        pitch: Distance of a "harmonic" vocoder's pitch network from the pitch tracked in the
+            recording, `codec.training.losses.pitch_loss`. Only it trains that network.
     """
 
     mel: float = 0.0
@@ -37,18 +45,22 @@ class LossWeights:
     perceptual: float = 0.0
     pitch: float = 0.0
 
+    def by_name(self) -> dict[str, float]:
+        """All weights."""
+        return dict(vars(self))
+
 
 @dataclass
 class DiscriminatorConfig:
-    """Which discriminators judge the waveform; an empty tuple leaves a kind out.
+    """Discriminators of the waveform; an empty tuple leaves a kind out.
 
     Attributes:
-        periods: of the multi-period discriminators (8 M parameters each); none on a CPU.
-        n_ffts: window lengths of the multi-resolution discriminators of `vocos`, which see
+        periods: Of the multi-period discriminators (8 M parameters each); none on a CPU.
+        n_ffts: Window lengths of the multi-resolution discriminators of `vocos`, which see
             every clip at one peak level.
-        channels: width of the multi-resolution discriminators; 32 in the package.
-        band_n_ffts: window lengths of our multi-band discriminators, which see a clip's level.
-        band_channels: their width.
+        channels: Width of the multi-resolution discriminators; 32 in the package.
+        band_n_ffts: Window lengths of our multi-band discriminators, which see a clip's level.
+        band_channels: Their width.
     """
 
     periods: tuple[int, ...] = (2, 3, 5, 7, 11)
@@ -60,38 +72,41 @@ class DiscriminatorConfig:
 
 @dataclass
 class PhaseConfig:
-    """One phase of training.
+    """One phase of training: the parts that train, their input and their losses.
 
     Attributes:
-        name: names the phase's folder.
-        train: the parts that train, of "encoder", "quantizer", "decoder", "vocoder".
+        name: Names the phase's folder.
+        train: Parts that train, of "encoder", "quantizer", "decoder", "vocoder".
         vocoder_input: "target" trains the vocoder on mels of recordings, "decoded" on the
             decoder's.
-        steps: generator steps.
-        batch_size: crops a step, over all devices.
-        crop_codes: length of a crop in codes.
-        speed: training crops are played up to this share faster or slower, pitch included.
-        learning_rate: peak of the generator's schedule.
-        discriminator_learning_rate: peak of the discriminators'; null for the generator's.
-        part_rates: multiples of `learning_rate` by part, such as {vocoder: 0.25}; others 1.
-        schedule: after the warmup, "cosine" falls to a hundredth of the peak at the last step;
-            "wsd" stays at the peak and falls linearly over the last `decay_share` of the steps.
-        decay_share: see `schedule`.
-        warmup_steps: linear warmup.
-        weight_decay: of AdamW.
-        betas: of AdamW.
-        max_grad_norm: gradients are clipped to this norm, generator and discriminators apart.
-        ema_decay: of the averaged weights that are validated and exported; 0 for none.
-        quantize_from: step at which the codebook is filled; before it latents pass unquantised.
+        steps: Generator steps.
+        batch_size: Crops a step, over all devices.
+        crop_codes: Length of a crop in codes.
+        speed: Training crops are played up to this share faster or slower, pitch included.
+        learning_rate: Peak of the generator's schedule.
+        discriminator_learning_rate: Peak of the discriminators'; null for the generator's.
+        part_rates: Multiples of `learning_rate` by part, such as {vocoder: 0.25}; others 1.
+        schedule: After the warmup, "cosine" falls to a hundredth of the peak at the last step;
+            "wsd" (warmup, stable, decay) stays at the peak and falls linearly over the last
+            `decay_share` of the steps.
+        decay_share: See `schedule`.
+        warmup_steps: Steps of linear warmup.
+        weight_decay: Of AdamW.
+        betas: Of AdamW.
+        max_grad_norm: Gradients are clipped to this norm, generator and discriminators apart.
+        ema_decay: Of the averaged weights that are validated and exported; 0 for none.
+        quantize_from: Step at which the codebook is filled; before it latents pass unquantised.
         codebook_start: "data" fills the codebook from latents, "random" leaves codebook and
             transform as they were drawn, which is the reference's start and collapses.
-        noise: largest standard deviation of the noise on unquantised latents; it grows from 0.
-        adversarial_from: step from which the discriminators train and judge.
-        weights: of the losses.
-        discriminators: which ones; used when `weights` has an adversarial or feature-matching
-            part.
-        semantic: the teacher; used when `weights.semantic` is positive.
-        perceptual: the recogniser; used when `weights.perceptual` is positive.
+        noise: Largest standard deviation of the noise on unquantised latents; it grows from 0.
+        adversarial_from: Step from which the discriminators train and the generator against them.
+        weights: Of the losses.
+        discriminators: Used when `weights` has an adversarial or feature-matching part.
+        semantic: The teacher; used when `weights.semantic` is positive.
+        perceptual: The recogniser; used when `weights.perceptual` is positive.
+
+    Raises:
+        ValueError: Names the field, what was expected and what came.
     """
 
     name: str = "codec"
@@ -120,76 +135,46 @@ class PhaseConfig:
     semantic: SemanticConfig = field(default_factory=SemanticConfig)
     perceptual: PerceptualConfig = field(default_factory=PerceptualConfig)
 
-    def check(self) -> PhaseConfig:
-        """Return self when it can be trained.
-
-        Raises:
-            ValueError: naming the field, what was expected and what came.
-        """
-        parts_known = bool(self.train) and set(self.train) <= set(PARTS)
-        critics = self.discriminators
-        judges = (*critics.periods, *critics.n_ffts, *critics.band_n_ffts)
-        taught = self.weights.semantic <= 0 or bool(self.semantic.teacher)
-        counts = (self.steps, self.batch_size, self.crop_codes)
-        checks = [
-            (parts_known, "train", f"parts of {PARTS}", self.train),
-            (
-                set(self.part_rates) <= set(PARTS),
-                "part_rates",
-                f"parts of {PARTS}",
-                [*self.part_rates],
-            ),
-            (
-                self.vocoder_input in ("target", "decoded"),
-                "vocoder_input",
-                "target or decoded",
-                self.vocoder_input,
-            ),
-            (min(counts) >= 1, "steps, batch_size, crop_codes", "positive numbers", counts),
-            (self.schedule in SCHEDULES, "schedule", f"one of {SCHEDULES}", self.schedule),
-            (0 < self.decay_share <= 1, "decay_share", "a share in (0, 1]", self.decay_share),
-            (0 <= self.ema_decay < 1, "ema_decay", "a number in [0, 1)", self.ema_decay),
-            (
-                self.codebook_start in ("data", "random"),
-                "codebook_start",
-                "data or random",
-                self.codebook_start,
-            ),
-            (judges or not self.uses_discriminators, "discriminators", "at least one", judges),
-            (
-                taught,
-                "semantic.teacher",
-                "a teacher for weights.semantic > 0",
-                self.semantic.teacher,
-            ),
-            (
-                self.weights.perceptual <= 0 or bool(self.perceptual.model),
-                "perceptual.model",
-                "a folder for weights.perceptual > 0",
-                self.perceptual.model,
-            ),
-        ]
-        for passed, name, expected, got in checks:
-            if not passed:
-                raise ValueError(f"phase {self.name}: {name}: expected {expected}, got {got!r}")
-        self.semantic.check()
-        return self
+    def __post_init__(self) -> None:
+        parts, weights = ", ".join(PARTS), self.weights
+        known = bool(self.train) and set(self.train) <= set(PARTS)
+        require(known, "phase.train", f"at least one of {parts}", self.train)
+        rates = list(self.part_rates)
+        require(set(rates) <= set(PARTS), "phase.part_rates", f"some of {parts}", rates)
+        one_of("phase.vocoder_input", self.vocoder_input, VOCODER_INPUTS)
+        for name in ("steps", "batch_size", "crop_codes"):
+            at_least(f"phase.{name}", getattr(self, name), 1)
+        one_of("phase.schedule", self.schedule, SCHEDULES)
+        in_range("phase.decay_share", self.decay_share, 0, 1, ends="(]")
+        in_range("phase.ema_decay", self.ema_decay, 0, 1, ends="[)")
+        one_of("phase.codebook_start", self.codebook_start, CODEBOOK_STARTS)
+        # What a loss needs has to be there where the loss is on.
+        kinds = self.discriminators
+        members = (*kinds.periods, *kinds.n_ffts, *kinds.band_n_ffts)
+        given = bool(members) or not self.uses_discriminators
+        require(given, "phase.discriminators", "at least one discriminator", members)
+        teacher = self.semantic.teacher
+        given = bool(teacher) or weights.semantic <= 0
+        require(given, "phase.semantic.teacher", "a teacher for weights.semantic > 0", teacher)
+        model = self.perceptual.model
+        given = bool(model) or weights.perceptual <= 0
+        require(given, "phase.perceptual.model", "a folder for weights.perceptual > 0", model)
 
     @property
     def uses_codec(self) -> bool:
-        """Whether encoder, quantizer and decoder run at all."""
+        """True if encoder, quantizer and decoder run at all."""
         weights = self.weights
-        wanted = max(weights.mel, weights.vq, weights.semantic, weights.perceptual) > 0
-        return wanted or self.vocoder_input == "decoded"
+        used = max(weights.mel, weights.vq, weights.semantic, weights.perceptual) > 0
+        return used or self.vocoder_input == "decoded"
 
     @property
     def uses_waveform(self) -> bool:
-        """Whether the vocoder runs."""
+        """True if the vocoder runs."""
         return max(self.weights.waveform_mel, self.weights.pitch) > 0 or self.uses_discriminators
 
     @property
     def uses_discriminators(self) -> bool:
-        """Whether the discriminators train and judge, from `adversarial_from` on."""
+        """True if discriminators train, from `adversarial_from` on."""
         return max(self.weights.adversarial, self.weights.feature_matching) > 0
 
 
@@ -198,23 +183,27 @@ class FitConfig:
     """How a phase is run.
 
     Attributes:
-        seed: of data, noise and initialisation.
-        precision: Lightning's name, such as "32-true" or "bf16-mixed".
+        seed: Of data, noise and initialisation.
+        precision: Lightning's name: "32-true", "bf16-mixed" or "64-true". "16-mixed" would need
+            loss scaling, which manual optimisation does not have.
         accelerator: Lightning's name, such as "cpu" or "gpu".
-        devices: of each node; more than one share the crops of every step.
-        num_nodes: machines that train together.
+        devices: Of each node; more than one share the crops of every step.
+        num_nodes: Machines that train together.
         strategy: "ddp", the whole model on every device; "auto" is that, or one device.
-        log_every: steps between lines of metrics.jsonl.
-        validate_every: steps between validations.
-        checkpoint_every: steps between checkpoints.
-        num_workers: processes that read training crops ahead; 0 reads when a step asks. They
+        log_every: Steps between lines of metrics.jsonl.
+        validate_every: Steps between validations.
+        checkpoint_every: Steps between checkpoints.
+        num_workers: Processes that read training crops ahead; 0 reads when a step asks. They
             change no batch.
-        balance_every: steps between reports of every loss term's gradient; 0 for none.
-        tensorboard: also write curves, mel pictures and audio for TensorBoard (extra `train`).
-        critics_from: folder with the training.safetensors of a release, whose discriminators a
+        balance_every: Steps between reports of every loss's gradient; 0 for none.
+        tensorboard: Also write curves, mel pictures and audio for TensorBoard (extra `train`).
+        auxiliary_from: Folder with the training.safetensors of a release, whose discriminators a
             phase begins with; empty for new ones. What it does not have is warned of.
-        earlier_phases: folders of earlier phases of the same run, the latest first, whose
-            discriminators a phase goes on with before it asks `critics_from`.
+        earlier_phases: Folders of earlier phases of the same run, the latest first, whose
+            discriminators a phase goes on with before it asks `auxiliary_from`.
+
+    Raises:
+        ValueError: Names the field, what was expected and what came.
     """
 
     seed: int = 0
@@ -229,23 +218,26 @@ class FitConfig:
     num_workers: int = 0
     balance_every: int = 0
     tensorboard: bool = False
-    critics_from: str = ""
+    auxiliary_from: str = ""
     earlier_phases: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        one_of("precision", self.precision, PRECISIONS)
+        one_of("strategy", self.strategy, STRATEGIES)
+        at_least("devices", self.devices, 1)
+        at_least("num_nodes", self.num_nodes, 1)
 
-def check_shares(what: str, batch_size: int, processes: int) -> None:
+
+def check_shares(name: str, batch_size: int, processes: int) -> None:
     """Refuse a batch that does not divide into equal shares.
 
     Args:
-        what: whose batch, for the message.
-        batch_size: crops.
+        name: Of whose batch it is, for the message.
+        batch_size: Crops.
         processes: R.
 
     Raises:
-        ValueError: naming `what` and both numbers.
+        ValueError: Names `name` and both numbers.
     """
-    if batch_size % processes:
-        raise ValueError(
-            f"{what}: batch_size: expected a multiple of {processes} processes (devices x "
-            f"num_nodes), got {batch_size}"
-        )
+    expected = f"a multiple of {processes} processes (devices x num_nodes)"
+    require(batch_size % processes == 0, f"{name}: batch_size", expected, batch_size)

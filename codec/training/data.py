@@ -24,17 +24,17 @@ class CropBatches(IterableDataset[tuple[int, Tensor]]):
     DataLoader hands on in order: what is trained on does not depend on W.
 
     Args:
-        sources: the training clips; or several sources, each with the share of crops that it
+        sources: The training clips; or several sources, each with the share of crops that it
             gives (relative to the others'), or None for a share in proportion to its duration.
-        batch_size: crops a batch, over all processes that train together.
-        crop_samples: length of a crop; shorter clips are zero-padded on the right.
-        seed: of the draw.
-        start: number of the first batch.
-        speed: crops are played up to this share faster or slower, log-uniformly; it moves pitch
+        batch_size: Crops a batch, over all processes that train together.
+        crop_samples: Length of a crop; shorter clips are zero-padded on the right.
+        seed: Of the draw.
+        start: Number of the first batch.
+        speed: Crops are played up to this share faster or slower, log-uniformly; it moves pitch
             and formants too, so that few speakers act as many. 0 leaves them alone.
 
     Raises:
-        ValueError: a speed outside [0, 0.5), a source without clips, sources of different sample
+        ValueError: A speed outside [0, 0.5), a source without clips, sources of different sample
             rates, or shares that are negative or all 0.
     """
 
@@ -57,45 +57,49 @@ class CropBatches(IterableDataset[tuple[int, Tensor]]):
         self.seed = seed
         self.start = start
         self.speed = speed
-        # which of how many processes that train together this is; each has its rows of a batch
+        # Set by `CodecData`: each process that trains has its rows of a batch.
         self.rank, self.processes = 0, 1
+        # Clips are numbered through all sources: number of each source's first, and the cumulative
+        # likelihood at the end of each clip.
         self._firsts = np.cumsum([0] + [len(source) for source in self.sources])
-        self._ends = np.cumsum(_weights(pairs))
+        self._ends = np.cumsum(_likelihoods(pairs))
 
-    def places(self, number: int) -> list[CropPlace]:
-        """Where this process's crops of batch `number` come from, without reading them.
+    def positions(self, number: int) -> list[CropPlace]:
+        """Draw source, clip and offset of this process's crops of batch `number`, unread.
 
         Clips are drawn in proportion to their length, so every second of a source is equally
-        likely; the crop's place in the clip is uniform.
+        likely; the crop's offset in the clip is uniform.
         """
         draw = np.random.default_rng((self.seed, number))
         clips = np.searchsorted(self._ends, draw.random(self.batch_size) * self._ends[-1], "right")
-        places = []
+        positions = []
         for chosen in clips:
             source = int(np.searchsorted(self._firsts, chosen, "right")) - 1
             clip = int(chosen - self._firsts[source])
+            # samples read a sample played, log-uniform around 1
             factor = np.exp(draw.uniform(-1, 1) * np.log1p(self.speed)) if self.speed else 1.0
             taken = round(self.crop_samples * factor)
             num_samples = self.sources[source].rows[clip]["num_samples"]
             start = int(draw.integers(0, num_samples - taken + 1)) if num_samples > taken else 0
             length = round(min(num_samples, taken) * self.crop_samples / taken)
-            places.append(CropPlace(source, clip, start, taken, length))
+            positions.append(CropPlace(source, clip, start, taken, length))
         count = self.batch_size // self.processes
-        return places[self.rank * count : (self.rank + 1) * count]
+        return positions[self.rank * count : (self.rank + 1) * count]
 
     def batch(self, number: int) -> Tensor:
-        """This process's rows of batch `number`, (batch_size / processes, crop_samples) float32."""
+        """Read this process's rows of a batch, (batch_size / processes, crop_samples) float32."""
         crops = [
-            self._at_speed(self.sources[place.source].crop(place.clip, place.start, place.taken))
-            for place in self.places(number)
+            self._at_speed(self.sources[each.source].crop(each.clip, each.start, each.taken))
+            for each in self.positions(number)
         ]
         return torch.from_numpy(np.stack(crops))
 
     def _at_speed(self, crop: NDArray[np.float32]) -> NDArray[np.float32]:
-        """A crop of any length played within `crop_samples` samples."""
+        """A crop of any length, resampled to `crop_samples` samples."""
         if len(crop) == self.crop_samples:
             return crop
         played = soxr.resample(crop, len(crop), self.crop_samples, quality="MQ")
+        # the resampler may give a sample more or less
         fitted = np.zeros(self.crop_samples, dtype=np.float32)
         fitted[: len(played)] = played[: self.crop_samples]
         return fitted
@@ -111,10 +115,10 @@ class CropBatches(IterableDataset[tuple[int, Tensor]]):
 
 
 def source_shares(sources: Sources) -> list[tuple[AudioSource, float | None]]:
-    """Sources as pairs of a source and its share, checked.
+    """Pairs of a source and its share, checked.
 
     Raises:
-        ValueError: as `CropBatches`.
+        ValueError: As `CropBatches`.
     """
     pairs: list[tuple[AudioSource, float | None]] = (
         list(sources) if isinstance(sources, Sequence) else [(sources, None)]
@@ -138,24 +142,24 @@ def source_shares(sources: Sources) -> list[tuple[AudioSource, float | None]]:
     return pairs
 
 
-def _weights(pairs: list[tuple[AudioSource, float | None]]) -> NDArray[np.float64]:
-    """How likely every clip of every source is, up to a factor."""
-    weights = []
+def _likelihoods(pairs: list[tuple[AudioSource, float | None]]) -> NDArray[np.float64]:
+    """Likelihood of every clip of every source, up to a factor."""
+    likelihoods = []
     for source, share in pairs:
         sizes = np.array([row["num_samples"] for row in source.rows], dtype=np.float64)
-        weights.append(sizes if share is None else sizes * (share / sizes.sum()))
-    return np.concatenate(weights)
+        likelihoods.append(sizes if share is None else sizes * (share / sizes.sum()))
+    return np.concatenate(likelihoods)
 
 
 class CodecData(LightningDataModule):
     """Training crops from the step the trainer is at, and a fixed set of validation crops.
 
     Args:
-        batches: of training crops.
-        valid: validation clips.
-        num_valid_crops: crops in the validation batch.
-        num_workers: processes that read ahead; 0 reads when a step asks.
-        prefetch: batches that each of them keeps ready.
+        batches: Of training crops.
+        valid: Validation clips.
+        num_valid_crops: Crops in the validation batch.
+        num_workers: Processes that read ahead; 0 reads when a step asks.
+        prefetch: Batches that each of them keeps ready.
     """
 
     def __init__(
@@ -183,7 +187,7 @@ class CodecData(LightningDataModule):
         self.batches.processes = self.trainer.world_size
         return DataLoader(
             self.batches,
-            batch_size=None,
+            batch_size=None,  # the data set gives whole batches
             num_workers=self.num_workers,
             prefetch_factor=self.prefetch if self.num_workers else None,
             pin_memory=torch.cuda.is_available(),
@@ -195,4 +199,4 @@ class CodecData(LightningDataModule):
 
     def valid_lengths(self) -> Tensor:
         """(num_valid_crops,) int64 samples of each of them that are clip and not padding."""
-        return torch.tensor([place.length for place in self.valid_batches.places(0)])
+        return torch.tensor([each.length for each in self.valid_batches.positions(0)])

@@ -1,24 +1,28 @@
-"""A training step that is no longer made of numbers: what went wrong, where, and on which batch."""
+"""Diagnostics of a training step: values that are not finite, and the gradient of every loss."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from codec.distributed import process_count, process_rank
+from codec.distributed import norms_over_batch, process_count, process_rank
 from codec.files import whole_file
+
+from .adversarial import AdversarialLosses
+from .forward import ForwardPass
 
 
 class DivergedError(ValueError):
-    """A loss or gradient that is no longer a number; the message names it and the step."""
+    """A loss or gradient that is not finite; the message names it and the step."""
 
 
 def check_finite(
-    values: dict[str, Tensor],
-    activations: dict[str, Tensor],
+    values: Mapping[str, Tensor],
+    activations: Mapping[str, Tensor],
     batch: Tensor,
     *,
     phase: str,
@@ -28,38 +32,39 @@ def check_finite(
     """Refuse a step whose losses or gradient norms are not finite; the host waits once.
 
     Args:
-        values: scalars by name, in the order they depend on one another.
-        activations: outputs by the part that made them, in the order they were made.
+        values: Scalars by name, in the order they depend on one another.
+        activations: Outputs by the part that made them, in the order they were made.
         batch: (B, T) waveforms of the step, saved when the step is refused.
-        phase: its name, for the message.
-        step: its number.
-        folder: receives diverged-<step>.safetensors, of several processes one of each, which ends
+        phase: Its name, for the message.
+        step: Its number.
+        folder: Receives diverged-<step>.safetensors, of several processes one of each, which ends
             in its rank; None saves nothing.
 
     Raises:
-        DivergedError: naming the first value that is not finite, the part whose output was the
-            first not to be, and where the batch lies.
+        DivergedError: Names the first value that is not finite, the part whose output was the
+            first not to be, and the file of the batch.
     """
     finite = torch.stack([value.detach().float() for value in values.values()]).isfinite()
     if finite.all():
         return
+    # Only now is it worth looking for the cause, tensor by tensor.
     name = next(key for key, good in zip(values, finite.tolist(), strict=True) if not good)
     parts = [part for part, output in activations.items() if not output.isfinite().all()]
     if parts:
-        where = f"the first output that is not finite is the {parts[0]}'s"
+        cause = f"the first output that is not finite is the {parts[0]}'s"
     elif not batch.isfinite().all():
-        where = "the batch itself is not finite"
+        cause = "the batch itself is not finite"
     else:
-        where = "all outputs are finite"
+        cause = "all outputs are finite"
     raise DivergedError(
-        f"phase {phase}: {name} is {float(values[name])} at step {step}; {where}"
+        f"phase {phase}: {name} is {float(values[name])} at step {step}; {cause}"
         f"{_save(batch, step, folder)}; lower learning_rate or the term's weight and resume from "
         "the last checkpoint"
     )
 
 
 def _save(batch: Tensor, step: int, folder: Path | None) -> str:
-    """Write the batch whole or not at all; says where, for the message."""
+    """Write the batch, and name its file for the message."""
     if folder is None:
         return ""
     rank = f"-{process_rank()}" if process_count() > 1 else ""
@@ -68,3 +73,42 @@ def _save(batch: Tensor, step: int, folder: Path | None) -> str:
     with whole_file(path) as partial:
         save_file(tensors, partial)
     return f"; the batch is in {path}"
+
+
+def gradient_norms(
+    outputs: ForwardPass,
+    losses: Mapping[str, Tensor],
+    weights: Mapping[str, float],
+    adversarial: AdversarialLosses | None = None,
+) -> dict[str, float]:
+    """Measure the gradient of every weighted loss; costs a backward pass a loss.
+
+    Args:
+        outputs: Of the generator's forward pass; its graph is kept.
+        losses: Unweighted losses by name, those of the discriminators left out.
+        weights: Of all losses by name.
+        adversarial: Of `outputs.waveform`.
+
+    Returns:
+        "<output>.<loss>", the 2-norm over the whole batch (all processes' rows), for the outputs
+        "latents" (of the encoder), "mel" (of the decoder) and "waveform" (of the vocoder); 0 where
+        an output has no part in a loss.
+    """
+    parts = {"latents": outputs.latents, "mel": outputs.mel, "waveform": outputs.waveform}
+    points = {name: p for name, p in parts.items() if p is not None and p.requires_grad}
+    # Where each loss enters the graph, and the gradient there; None stands for 1.
+    roots: dict[str, tuple[Tensor, Tensor | None]] = {
+        name: (weights[name] * loss, None) for name, loss in losses.items() if loss.requires_grad
+    }
+    fake = outputs.waveform
+    if adversarial is not None and fake is not None and fake.requires_grad:
+        for name in adversarial.loss_gen:
+            roots[name] = (fake, adversarial.generator_gradient({name: weights[name]}))
+    norms = {}
+    for name, (root, gradient) in roots.items():
+        gradients = torch.autograd.grad(
+            root, list(points.values()), gradient, retain_graph=True, allow_unused=True
+        )
+        for point, found in zip(points, gradients, strict=True):
+            norms[f"{point}.{name}"] = 0.0 if found is None else float(found.float().norm())
+    return norms_over_batch(norms, outputs.target.device)

@@ -6,16 +6,23 @@ the complex spectrogram, of every clip centred and brought to one peak; ours kee
 
 from __future__ import annotations
 
+import itertools
 import warnings
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import remove_weight_norm
 from torch.nn.utils.parametrizations import weight_norm
 
-from codec.model.vocoder import import_vocos
+from codec.import_shims import import_vocos
 
-from .band_discriminator import BandDiscriminator
 from .config import DiscriminatorConfig
+
+# Edges of the bands as shares of the bins, as in https://arxiv.org/abs/2306.06546.
+BAND_EDGES = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
+# (kernel, stride) over (frames, bins) of every band's convolutions.
+LAYERS = (((3, 9), 1), ((3, 9), 2), ((3, 9), 2), ((3, 9), 2), ((3, 3), 1))
 
 
 class Discriminators(nn.Module):
@@ -28,6 +35,7 @@ class Discriminators(nn.Module):
             warnings.simplefilter("ignore", FutureWarning)  # the package's old weight norm
             members: list[nn.Module] = [source.DiscriminatorP(period) for period in config.periods]
             members += [source.DiscriminatorR(n, channels=config.channels) for n in config.n_ffts]
+        # In place of the old weight norm its parametrization, whose weights have the same values.
         for module in (inner for member in members for inner in member.modules()):
             if hasattr(module, "weight_g"):
                 remove_weight_norm(module)
@@ -36,13 +44,85 @@ class Discriminators(nn.Module):
         self.members = nn.ModuleList(members)
 
     def forward(self, waveform: Tensor) -> tuple[list[Tensor], list[list[Tensor]]]:
-        """Judge waveforms.
+        """Score waveforms.
 
         Args:
             waveform: (B, T).
 
         Returns:
-            one score tensor and one list of feature maps for each discriminator.
+            One score tensor and one list of feature maps for each discriminator.
         """
         outputs = [member(waveform) for member in self.members]
         return [scores for scores, _ in outputs], [maps for _, maps in outputs]
+
+
+class BandDiscriminator(nn.Module):
+    """Convolutions on each band of a complex Hann-windowed spectrogram, sensitive to level.
+
+    The transform is scaled so that white noise keeps its variance, which makes several window
+    lengths alike in level. Clips are neither centred nor brought to one peak: a generated clip
+    that is too loud is told apart. It is computed in fp32 whatever the autocast.
+
+    Args:
+        n_fft: Window length, samples; frames are a quarter of it apart.
+        channels: Width of the convolutions.
+    """
+
+    window: Tensor
+
+    def __init__(self, n_fft: int, channels: int = 32) -> None:
+        super().__init__()
+        self.n_fft = n_fft
+        bins = n_fft // 2 + 1
+        edges = [round(edge * bins) for edge in BAND_EDGES]
+        self.bands = list(itertools.pairwise(edges))
+        self.stacks = nn.ModuleList(_stack(channels) for _ in self.bands)
+        self.last = weight_norm(nn.Conv2d(channels, 1, 3, padding=1))
+        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
+
+    def spectrogram(self, waveform: Tensor) -> Tensor:
+        """(B, T) to (B, 2, frames, bins) float32, frames = T // (n_fft // 4) + 1."""
+        with torch.autocast(waveform.device.type, enabled=False):
+            spectrum = torch.stft(
+                waveform.float(),
+                self.n_fft,
+                self.n_fft // 4,
+                window=self.window,
+                return_complex=True,
+            )
+            spectrum = spectrum / self.window.square().sum().sqrt()
+            # (B, bins, frames) complex to (B, 2, frames, bins) real
+            return torch.stack([spectrum.real, spectrum.imag], dim=1).transpose(2, 3)
+
+    def forward(self, waveform: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Score waveforms.
+
+        Args:
+            waveform: (B, T), T > n_fft / 2.
+
+        Returns:
+            Scores (B, 1, frames, bands' bins) and the outputs of all convolutions but the bands'
+            first, the scores last.
+        """
+        spectrogram = self.spectrogram(waveform)
+        maps, outputs = [], []
+        for (low, high), stack in zip(self.bands, self.stacks, strict=True):
+            x = spectrogram[..., low:high]
+            assert isinstance(stack, nn.ModuleList)
+            for number, layer in enumerate(stack):
+                x = F.leaky_relu(layer(x), 0.1)
+                if number > 0:
+                    maps.append(x)
+            outputs.append(x)
+        scores = self.last(torch.cat(outputs, dim=-1))
+        return scores, [*maps, scores]
+
+
+def _stack(channels: int) -> nn.ModuleList:
+    """The convolutions of one band."""
+    layers, width = [], 2  # real and imaginary part
+    for (frames, bins), stride in LAYERS:
+        padding = (frames // 2, bins // 2)
+        layers.append(weight_norm(nn.Conv2d(width, channels, (frames, bins), (1, stride), padding)))
+        width = channels
+    return nn.ModuleList(layers)

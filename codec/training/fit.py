@@ -1,4 +1,4 @@
-"""Running a training phase: from its last checkpoint to its last step."""
+"""The run of a training phase, from its last checkpoint to its last step."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ import warnings
 from pathlib import Path
 
 import torch
-import torch.distributed as distributed
-from lightning import Trainer
-from lightning.pytorch.strategies import DDPStrategy, Strategy
+from lightning import Callback, Trainer
+from lightning.pytorch.strategies import DDPStrategy
 
-from codec.distributed import process_rank, wait_for_all
+from codec.distributed import broadcast_from_first, process_rank, wait_for_all
 from codec.model.hh_codec import HHCodec
 
-from .auxiliary_weights import load_critics, save_critics
+from .auxiliary_weights import load_auxiliary_weights, save_auxiliary_weights
 from .callbacks import CHECKPOINT, METRICS, Checkpoint, MetricsFile, Progress
-from .config import STRATEGIES, FitConfig, PhaseConfig, check_shares
+from .config import FitConfig, PhaseConfig, check_shares
 from .data import CodecData, CropBatches, Sources, source_shares
 from .ema import load_averages
 from .module import CodecTraining
@@ -24,22 +23,20 @@ from .tensorboard import Dashboard
 
 __all__ = ["CHECKPOINT", "METRICS", "fit_codec_phase", "load_phase_codec"]
 
-PRECISIONS = ("32-true", "bf16-mixed", "64-true")
-
 
 class AveragedGradients(DDPStrategy):
-    """One process a device, each with the whole model, whose gradients the module averages itself.
+    """Data-parallel strategy without `DistributedDataParallel`: the module averages its gradients.
 
-    Lightning's own wraps the module in `DistributedDataParallel`, which expects one backward pass a
-    step over all parameters (see `codec.distributed.average_gradients`).
+    One process a device, each with the whole model. Lightning's own strategy wraps the module,
+    which then expects one backward pass a step over all parameters (see
+    `codec.distributed.average_gradients`).
     """
 
     def configure_ddp(self) -> None:
         """Begin with the first process's weights."""
         module = self.lightning_module
         assert isinstance(module, CodecTraining)
-        for value in module.state_dict().values():
-            distributed.broadcast(value, 0)
+        broadcast_from_first(module.state_dict().values())
         module.codec.quantizer.forget()
 
 
@@ -56,34 +53,35 @@ def fit_codec_phase(
 
     A run that was killed and started again gives the weights of one that was not, bit for bit
     on a CPU: batches, noise and learning rate depend on seed and step alone, and the checkpoint
-    holds the rest (weights, discriminators, both optimizers, averages, the window of figures).
+    holds the rest (weights, discriminators, both optimizers, averages, the window of metrics).
     Over several devices a step reads the same crops and draws the same noise as on one; weights
     differ by the rounding of sums, and a checkpoint continues on any number of devices.
 
     Args:
-        codec: trained in place; at the end it has the averaged weights if the phase keeps them.
-        phase: what to train.
-        train: training clips at the codec's rate, or several sources with their shares.
-        valid: validation clips.
-        folder: receives last.ckpt, metrics.jsonl, training.safetensors when the phase has
-            discriminators or a teacher, and what TensorBoard shows when asked for.
-        config: seed, precision, intervals.
+        codec: Trained in place; at the end it has the averaged weights if the phase keeps them.
+        phase: Parts, losses and schedule.
+        train: Training clips at the codec's rate, or several sources with their shares.
+        valid: Validation clips.
+        folder: Receives last.ckpt, metrics.jsonl, training.safetensors when the phase has
+            discriminators or a teacher, and the events of TensorBoard when asked for.
+        config: Seed, precision, intervals.
 
     Returns:
-        the trained module; its `codec` is in eval mode.
+        The trained module; its `codec` is in eval mode.
 
     Raises:
-        ValueError: the clips have another sample rate than the codec, a phase that cannot be
-            trained, an unknown precision or strategy, or a batch that the devices cannot share.
-        DivergedError: a loss or gradient is no longer a number.
+        ValueError: The clips have another sample rate than the codec, the codec cannot be trained
+            in this phase, or the devices cannot share its batch.
+        DivergedError: A loss or gradient is not finite.
     """
-    _check(phase, config)
+    processes = config.devices * config.num_nodes
+    check_shares(f"phase {phase.name}", phase.batch_size, processes)
     for source, _ in [*source_shares(train), *source_shares(valid)]:
         if source.sample_rate != codec.sample_rate:
             raise ValueError(
                 f"{source.folder}: expected {codec.sample_rate} Hz, got {source.sample_rate}"
             )
-    first = config.devices * config.num_nodes == 1 or process_rank() == 0
+    first = processes == 1 or process_rank() == 0
     folder.mkdir(parents=True, exist_ok=True)
     module = CodecTraining(
         codec, phase, config.seed, folder=folder, balance_every=config.balance_every
@@ -92,71 +90,54 @@ def fit_codec_phase(
     batches = CropBatches(
         train, phase.batch_size, crop_samples, seed=config.seed, speed=phase.speed
     )
+    data = CodecData(batches, valid, num_workers=config.num_workers)
     dashboard = Dashboard(folder, codec.sample_rate) if config.tensorboard and first else None
     metrics = MetricsFile(folder, config, dashboard, writes=first)
     checkpoint = folder / CHECKPOINT
     if not checkpoint.is_file():
-        _begin(module, metrics, config)
+        for text in load_auxiliary_weights(module, config.auxiliary_from, config.earlier_phases):
+            warnings.warn(f"phase {phase.name}: {text}", stacklevel=2)
+            metrics.notice(0, text)
+    callbacks = [
+        metrics,
+        Checkpoint(folder, config.checkpoint_every),
+        Progress(phase.name, config.log_every),
+    ]
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Lightning's advice on loggers and worker counts
-        trainer = Trainer(
-            max_steps=phase.steps,
-            max_epochs=-1,
-            accelerator=config.accelerator,
-            devices=config.devices,
-            num_nodes=config.num_nodes,
-            strategy=_strategy(config),
-            use_distributed_sampler=False,
-            precision=config.precision,  # type: ignore[arg-type]
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            callbacks=[
-                metrics,
-                Checkpoint(folder, config.checkpoint_every),
-                Progress(phase.name, config.log_every),
-            ],
-        )
-        trainer.fit(
-            module,
-            datamodule=CodecData(batches, valid, num_workers=config.num_workers),
-            ckpt_path=checkpoint if checkpoint.is_file() else None,
-            weights_only=True,
-        )
+        trainer = _trainer(phase, config, callbacks)
+        resumed = checkpoint if checkpoint.is_file() else None
+        trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=True)
     if dashboard is not None:
         dashboard.close()
     if module.average is not None:
         module.average.copy_to(codec)
     if first:
-        save_critics(module, folder)
+        save_auxiliary_weights(module, folder)
     wait_for_all()  # a phase that comes next reads what the first has written
     codec.eval()
     return module
 
 
-def _check(phase: PhaseConfig, config: FitConfig) -> None:
-    """Refuse what cannot be run, before any work."""
-    for name, known in (("precision", PRECISIONS), ("strategy", STRATEGIES)):
-        if getattr(config, name) not in known:
-            raise ValueError(f"{name}: expected one of {known}, got {getattr(config, name)!r}")
-    for name in ("devices", "num_nodes"):
-        if getattr(config, name) < 1:
-            raise ValueError(f"{name}: expected a count >= 1, got {getattr(config, name)}")
-    check_shares(f"phase {phase.name}", phase.batch_size, config.devices * config.num_nodes)
-
-
-def _strategy(config: FitConfig) -> str | Strategy:
+def _trainer(phase: PhaseConfig, config: FitConfig, callbacks: list[Callback]) -> Trainer:
+    """A trainer that leaves logging, checkpoints and data sharding to this package."""
     alone = config.strategy == "auto" and config.devices * config.num_nodes == 1
-    return "auto" if alone else AveragedGradients()
-
-
-def _begin(module: CodecTraining, metrics: MetricsFile, config: FitConfig) -> None:
-    """Take over discriminators and a distillation's head, and say what starts anew."""
-    for text in load_critics(module, config.critics_from, config.earlier_phases):
-        warnings.warn(f"phase {module.phase.name}: {text}", stacklevel=3)
-        metrics.notice(0, text)
+    return Trainer(
+        max_steps=phase.steps,
+        max_epochs=-1,
+        accelerator=config.accelerator,
+        devices=config.devices,
+        num_nodes=config.num_nodes,
+        strategy="auto" if alone else AveragedGradients(),
+        use_distributed_sampler=False,
+        precision=config.precision,  # type: ignore[arg-type]
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=callbacks,
+    )
 
 
 def load_phase_codec(codec: HHCodec, folder: Path, parts: tuple[str, ...]) -> None:
@@ -165,7 +146,7 @@ def load_phase_codec(codec: HHCodec, folder: Path, parts: tuple[str, ...]) -> No
     Averaged weights are taken where the phase kept them.
 
     Raises:
-        ValueError: the folder has no checkpoint.
+        ValueError: The folder has no checkpoint.
     """
     path = folder / CHECKPOINT
     if not path.is_file():

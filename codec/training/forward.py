@@ -1,23 +1,22 @@
-"""The generator's pass over a batch: from waveforms to everything that losses look at."""
+"""The codec's forward pass in training: from waveforms to all that losses compare."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from codec.model.harmonic_vocoder import pitch_loss
 from codec.model.hh_codec import HHCodec
 
 from .config import PhaseConfig
-from .losses import mel_l1
+from .losses import MultiScaleMel, mel_l1, pitch_loss
 from .pitch_targets import track_pitch
 
 
 @dataclass(frozen=True)
-class Generated:
-    """What a phase makes of a batch (B, T); parts that a phase does not run give None.
+class ForwardPass:
+    """Outputs of the codec's parts for a batch (B, T); None of parts that a phase does not run.
 
     Attributes:
         target: (B, M, F) log-mel of the recording, without gradient.
@@ -26,9 +25,9 @@ class Generated:
         codes: (B, L) int64 of the coded stage; None while latents pass unquantised.
         mel: (B, M, F) log-mel of the decoder.
         waveform: (B, T) of the vocoder.
-        vq_loss: scalar of the quantizer.
-        pitch: octaves over 1 Hz and logit of voicing (B, F) that the vocoder reads off its mel.
-        tracked: pitch in Hz and voicing (B, F) of the recording.
+        vq_loss: Scalar of the quantizer.
+        pitch: Octaves over 1 Hz and logit of voicing (B, F) of the vocoder's pitch network.
+        pitch_target: Pitch in Hz and voicing (B, F) tracked in the recording.
     """
 
     target: Tensor
@@ -39,30 +38,31 @@ class Generated:
     waveform: Tensor | None = None
     vq_loss: Tensor | None = None
     pitch: tuple[Tensor, Tensor] | None = None
-    tracked: tuple[Tensor, Tensor] | None = None
+    pitch_target: tuple[Tensor, Tensor] | None = None
 
     def activations(self) -> dict[str, Tensor]:
         """Outputs by the part that made them, in the order they were made."""
-        made = {
+        outputs = {
             "encoder": self.latents,
             "quantizer": self.quantized,
             "decoder": self.mel,
             "vocoder": self.waveform,
         }
-        return {part: value for part, value in made.items() if value is not None}
+        return {part: output for part, output in outputs.items() if output is not None}
 
 
-def generate(codec: HHCodec, phase: PhaseConfig, waveform: Tensor, noise: float) -> Generated:
+def forward_pass(codec: HHCodec, phase: PhaseConfig, waveform: Tensor, noise: float) -> ForwardPass:
     """Run the parts that a phase uses.
 
     Args:
-        codec: its parts in the modes that the phase wants.
-        phase: what runs.
+        codec: Its parts in the modes that the phase wants.
+        phase: Decides which parts run, and on what.
         waveform: (B, T), T a multiple of the codec's hop length.
-        noise: on latents that are not quantised yet.
+        noise: Standard deviation of the noise on latents that are not quantised yet.
     """
     frames = waveform.shape[-1] // codec.config.mel.hop_length
     with torch.no_grad():
+        # "center" padding gives one frame more than the decoder does
         target = codec.vocoder.mel(waveform)[..., :frames]
     latents = quantized = codes = mel = vq_loss = None
     if phase.uses_codec:
@@ -72,51 +72,52 @@ def generate(codec: HHCodec, phase: PhaseConfig, waveform: Tensor, noise: float)
             quantized, vq_loss = quantization.quantized, quantization.loss
             codes = quantization.codes if codec.quantizer.quantizes else None
         else:
+            # The codes of inference: nothing before the decoder trains.
             with torch.no_grad():
                 latents = codec.encoder(waveform)
                 codes = codec.quantizer.encode(latents)
                 quantized = codec.quantizer.decode(codes)
         mel = codec.decoder(quantized)
-    fake = pitch = tracked = None
+    fake = pitch = pitch_target = None
     if phase.uses_waveform:
-        given = target if phase.vocoder_input == "target" else mel
-        assert given is not None
-        fake = codec.vocoder(given)
+        vocoder_input = target if phase.vocoder_input == "target" else mel
+        assert vocoder_input is not None
+        fake = codec.vocoder(vocoder_input)
         if phase.weights.pitch > 0:
-            pitch = codec.vocoder.pitch(given)
-            tracked = track_pitch(waveform, codec.sample_rate, codec.config.mel.hop_length)
-    return Generated(target, latents, quantized, codes, mel, fake, vq_loss, pitch, tracked)
+            pitch = codec.vocoder.pitch(vocoder_input)
+            pitch_target = track_pitch(waveform, codec.sample_rate, codec.config.mel.hop_length)
+    return ForwardPass(target, latents, quantized, codes, mel, fake, vq_loss, pitch, pitch_target)
 
 
-def supervised_terms(
+def supervised_losses(
     phase: PhaseConfig,
-    made: Generated,
+    outputs: ForwardPass,
     waveform: Tensor,
-    waveform_loss: nn.Module | None,
+    waveform_loss: MultiScaleMel | None,
     *,
     every: bool = False,
 ) -> dict[str, Tensor]:
-    """The unweighted terms that need neither discriminators nor a teacher.
+    """Compute the unweighted losses that need neither discriminators nor a teacher.
 
     Args:
-        phase: whose weights say which terms are wanted.
-        made: of this batch.
+        phase: Its weights decide which losses are computed.
+        outputs: Of this batch.
         waveform: (B, T), the recording.
-        waveform_loss: multi-scale mel distance of two waveforms.
-        every: also the terms of weight 0 that can be had, for validation.
+        waveform_loss: Multi-scale mel distance of two waveforms.
+        every: Also those of weight 0 that the outputs allow, for validation.
 
     Returns:
         fp32 scalars by the names of `LossWeights`.
     """
     weights = phase.weights
-    terms: dict[str, Tensor] = {}
-    if made.mel is not None and (weights.mel > 0 or every):
-        terms["mel"] = mel_l1(made.mel, made.target)
-    if made.vq_loss is not None and (weights.vq > 0 or every):
-        terms["vq"] = made.vq_loss
-    heard = made.waveform
-    if heard is not None and waveform_loss is not None and (weights.waveform_mel > 0 or every):
-        terms["waveform_mel"] = waveform_loss(heard, waveform)
-    if made.pitch is not None and made.tracked is not None:
-        terms["pitch"] = pitch_loss(*made.pitch, *made.tracked)
-    return terms
+    losses: dict[str, Tensor] = {}
+    if outputs.mel is not None and (weights.mel > 0 or every):
+        losses["mel"] = mel_l1(outputs.mel, outputs.target)
+    if outputs.vq_loss is not None and (weights.vq > 0 or every):
+        losses["vq"] = outputs.vq_loss
+    fake = outputs.waveform
+    if fake is not None and waveform_loss is not None and (weights.waveform_mel > 0 or every):
+        losses["waveform_mel"] = waveform_loss(fake, waveform)
+    if outputs.pitch is not None and outputs.pitch_target is not None:
+        losses["pitch"] = pitch_loss(*outputs.pitch, *outputs.pitch_target)
+    return losses

@@ -1,10 +1,15 @@
-"""Training losses, each a function of tensors to one fp32 scalar."""
+"""Training losses, each from tensors to one fp32 scalar."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+
+from codec.distributed import mean_of_unequal
+from codec.model.config import MelConfig
+from codec.model.excitation import HIGHEST_HZ, LOWEST_HZ
+from codec.model.mel import LogMel
 
 
 def mel_l1(mel: Tensor, target: Tensor) -> Tensor:
@@ -12,8 +17,61 @@ def mel_l1(mel: Tensor, target: Tensor) -> Tensor:
     return (mel.float() - target.float()).abs().mean()
 
 
+class MultiScaleMel(nn.Module):
+    """L1 distance between the log-mels of two waveforms, averaged over several resolutions."""
+
+    def __init__(
+        self,
+        sample_rate: int,
+        *,
+        n_ffts: tuple[int, ...] = (512, 1024, 2048),
+        mel_bins: tuple[int, ...] = (40, 80, 120),
+        floor: float = 1e-2,
+    ) -> None:
+        super().__init__()
+        # The floor grows with the window: so do the magnitudes of the same sound.
+        self.scales = nn.ModuleList(
+            LogMel(MelConfig(sample_rate, n_fft, n_fft // 4, n_mels, floor * n_fft / 1024, "same"))
+            for n_fft, n_mels in zip(n_ffts, mel_bins, strict=True)
+        )
+
+    def forward(self, estimate: Tensor, target: Tensor) -> Tensor:
+        """Compute the loss.
+
+        Args:
+            estimate: (B, T) waveform that receives the gradient.
+            target: (B, T) waveform.
+
+        Returns:
+            Scalar float32, in nats.
+        """
+        losses = [(scale(estimate) - scale(target).detach()).abs().mean() for scale in self.scales]
+        return torch.stack(losses).mean()
+
+
+def pitch_loss(octaves: Tensor, voicing: Tensor, pitch: Tensor, voiced: Tensor) -> Tensor:
+    """Distance of a pitch network's output from tracked pitch.
+
+    Args:
+        octaves: (B, F) of `PitchNetwork`, over 1 Hz.
+        voicing: (B, F) of `PitchNetwork`, logits.
+        pitch: (B, F) tracked, Hz.
+        voiced: (B, F) bool, tracked.
+
+    Returns:
+        Scalar float32: cross-entropy of the voicing in nats, plus 2 per octave of mean absolute
+        difference over voiced frames.
+    """
+    target = pitch.clamp(LOWEST_HZ, HIGHEST_HZ).log2()
+    count = voiced.sum()
+    distance = ((octaves - target).abs() * voiced).sum() / count.clamp(min=1)
+    # Processes have different numbers of voiced frames; the mean is over all of them.
+    distance = mean_of_unequal(distance, count)
+    return F.binary_cross_entropy_with_logits(voicing, voiced.float()) + 2.0 * distance
+
+
 def discriminator_hinge(real_scores: list[Tensor], fake_scores: list[Tensor]) -> Tensor:
-    """Hinge loss of the discriminators, averaged over them."""
+    """Hinge loss of the discriminators, averaged over them: max(0, 1 - real) + max(0, 1 + fake)."""
     losses = [
         F.relu(1.0 - real.float()).mean() + F.relu(1.0 + fake.float()).mean()
         for real, fake in zip(real_scores, fake_scores, strict=True)
@@ -22,7 +80,7 @@ def discriminator_hinge(real_scores: list[Tensor], fake_scores: list[Tensor]) ->
 
 
 def generator_hinge(fake_scores: list[Tensor]) -> Tensor:
-    """Hinge loss of the generator, averaged over the discriminators."""
+    """Hinge loss of the generator, averaged over the discriminators: max(0, 1 - fake)."""
     return torch.stack([F.relu(1.0 - fake.float()).mean() for fake in fake_scores]).mean()
 
 

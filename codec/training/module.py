@@ -1,4 +1,4 @@
-"""Codec training as declared phases: which parts train, on what input, against which losses."""
+"""The training of a codec as a LightningModule: optimizers, the training step, checkpoints."""
 
 from __future__ import annotations
 
@@ -8,33 +8,37 @@ from typing import Any
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 
 from codec.audio.sources import CropPlace
+from codec.distillation.loss import Distillation
 from codec.distillation.perceptual import PerceptualLoss
 from codec.distributed import average_gradients, mean_of_scalars
 from codec.model.hh_codec import HHCodec
-from codec.model.mel import MultiScaleMel
 from codec.model.whisper_encoder import WhisperEncoder
 
-from .adversarial import Verdict, backward_both, judge
-from .balance import gradient_balance
-from .codebook import CodebookUse
-from .codebook_start import fill_codebook
+from .adversarial import (
+    AdversarialLosses,
+    adversarial_losses,
+    backward_generator_and_discriminators,
+)
+from .codebook import CodebookUsage, initialize_codebook
 from .config import PARTS, PhaseConfig
 from .data import CodecData
-from .diagnostics import DivergedError, check_finite
+from .diagnostics import DivergedError, check_finite, gradient_norms
 from .discriminators import Discriminators
 from .ema import WeightAverage
-from .forward import Generated, generate, supervised_terms
-from .optimizers import generator_groups, schedule
+from .forward import ForwardPass, forward_pass, supervised_losses
+from .losses import MultiScaleMel
+from .optimizers import generator_groups, learning_rate_factor
 from .validation import Validation, validate
 
 __all__ = ["CodecTraining", "DivergedError"]
 
 
 class CodecTraining(LightningModule):
-    """Trains the parts of a codec that a phase names.
+    """Training of the parts of a codec that a phase names.
 
     Optimisation is manual because generator and discriminators alternate. Only the generator's
     optimizer is stepped through Lightning, so `global_step` counts generator steps. Each
@@ -45,18 +49,18 @@ class CodecTraining(LightningModule):
     within 2 % and to its gradients within a cosine of 0.98.
 
     Several processes that train together each make the step for their rows of the batch; gradients
-    are averaged before they are clipped, and so are the figures (`codec.distributed`).
+    are averaged before they are clipped, and so are the metrics (`codec.distributed`).
 
     Args:
-        codec: trained in place.
-        phase: what to do.
-        seed: of noise and dropout, and of the weights of what only trains.
-        folder: receives the batch of a step that is refused.
-        balance_every: steps between reports of every term's gradient; 0 for none.
+        codec: Trained in place.
+        phase: Its parts, losses and schedule.
+        seed: Of noise and dropout, and of the weights of discriminators and distillation.
+        folder: Receives the batch of a step that is refused.
+        balance_every: Steps between reports of every loss's gradient; 0 for none.
 
     Raises:
-        ValueError: a phase that cannot be trained, or one on codes of a quantizer that nothing
-            has filled.
+        ValueError: A pitch loss without a harmonic vocoder, or a phase on codes of a quantizer
+            with an empty codebook.
     """
 
     def __init__(
@@ -69,122 +73,132 @@ class CodecTraining(LightningModule):
         balance_every: int = 0,
     ) -> None:
         super().__init__()
+        _check_fit(codec, phase)
         self.automatic_optimization = False
         self.codec = codec
-        self.phase = phase.check()
+        self.phase = phase
         self.seed = seed
         self.folder = folder
         self.balance_every = balance_every
         for part in PARTS:
-            self.part(part).requires_grad_(part in phase.train)
+            codec.get_submodule(part).requires_grad_(part in phase.train)
+        # A published recogniser inside the encoder stays as it is.
         for module in codec.modules():
             if isinstance(module, WhisperEncoder):
                 module.requires_grad_(False)
-        if phase.weights.pitch > 0 and codec.config.vocoder.kind != "harmonic":
-            raise ValueError(
-                f"phase {phase.name}: expected a harmonic vocoder for weights.pitch > 0, got a "
-                f"{codec.config.vocoder.kind} one"
-            )
-        fixed = not {"encoder", "quantizer"} & set(phase.train)
-        if phase.uses_codec and fixed and not codec.quantizer.quantizes:
-            raise ValueError(
-                f"phase {phase.name}: expected a trained quantizer or one of encoder and "
-                f"quantizer in train, got an empty codebook and {tuple(phase.train)}"
-            )
         self.waveform_loss = MultiScaleMel(codec.sample_rate) if phase.uses_waveform else None
+        # Weights that only training has are drawn from the seed, whatever was drawn before.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.discriminators = (
                 Discriminators(phase.discriminators) if phase.uses_discriminators else None
             )
-            self.distillation = _distillation(codec, phase) if phase.weights.semantic > 0 else None
+            self.distillation = (
+                Distillation(
+                    phase.semantic, codec.config.quantizer.dim, codec.frame_rate, codec.sample_rate
+                )
+                if phase.weights.semantic > 0
+                else None
+            )
         self.perceptual = (
             PerceptualLoss(phase.perceptual, codec.config.mel)
             if phase.weights.perceptual > 0
             else None
         )
         self.average = WeightAverage(codec, phase.ema_decay) if phase.ema_decay > 0 else None
-        self.codebook_use = CodebookUse(codec.codebook_size)
-        self.last_figures: dict[str, Tensor | float] = {}
-        self.last_balance: dict[str, float] = {}
-
-    def part(self, name: str) -> torch.nn.Module:
-        """The codec's part of that name."""
-        return getattr(self.codec, name)
+        self.codebook_use = CodebookUsage(codec.codebook_size)  # checkpoints hold this name
+        self.last_metrics: dict[str, Tensor | float] = {}
+        self.last_gradient_norms: dict[str, float] = {}
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """AdamW for the generator and, when there are discriminators, another for them."""
         phase = self.phase
-        players = [generator_groups(self.codec, phase)]
+        networks = [generator_groups(self.codec, phase)]
         if self.distillation is not None:
             head = list(self.distillation.parameters())
-            players[0].append({"params": head, "peak": phase.learning_rate})
+            networks[0].append({"params": head, "peak": phase.learning_rate})
         if self.discriminators is not None:
             peak = phase.discriminator_learning_rate
             peak = phase.learning_rate if peak is None else peak
-            players.append([{"params": list(self.discriminators.parameters()), "peak": peak}])
+            networks.append([{"params": list(self.discriminators.parameters()), "peak": peak}])
         return [
             torch.optim.AdamW(
-                player, lr=phase.learning_rate, betas=phase.betas, weight_decay=phase.weight_decay
+                groups, lr=phase.learning_rate, betas=phase.betas, weight_decay=phase.weight_decay
             )
-            for player in players
+            for groups in networks
         ]
 
     def on_fit_start(self) -> None:
-        """Compute the teacher's features of the clips where they are kept; place the models."""
+        """Move the frozen models to the device, and fill the cache of a teacher's features."""
         if self.perceptual is not None:
             self.perceptual.to(self.device)
         if self.distillation is not None:
             self.distillation.prepare(self._data.batches.sources, self.device)
 
     def on_train_start(self) -> None:
-        """Go on from restored counts, of which every process has all."""
+        """Keep restored counts in one process, since every process restored those of all."""
         self.codebook_use.keep_first()
 
     def set_modes(self) -> None:
         """Train mode for the parts that train, eval mode for the frozen ones."""
         for part in PARTS:
-            self.part(part).train(part in self.phase.train)
+            self.codec.get_submodule(part).train(part in self.phase.train)
 
     def training_step(self, batch: tuple[int, Tensor], batch_index: int) -> None:
-        """One generator step and, from `adversarial_from` on, one discriminator step."""
+        """Make one generator step and, from `adversarial_from` on, one discriminator step."""
         step, waveform = int(batch[0]), batch[1]
+        phase, weights = self.phase, self.phase.weights.by_name()
         torch.manual_seed(self.seed * 1_000_003 + step)
         self.set_modes()
         self.start_codebook(step)
-        optimizers = self.optimizers()
-        optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = group["peak"] * schedule(self.phase, step)
-        made = self.generate(waveform, step)
-        terms = self.terms(made, waveform, self._places(step))
-        verdict = self.judged(made, waveform, step)
-        self._report_balance(made, terms, verdict, step)
-        backward_both(made, terms, self.weights, verdict, self.discriminators)
-        values = dict(terms)
-        if verdict is not None:
-            values |= {**verdict.terms, "discriminator": verdict.own}
-        values = mean_of_scalars(values)
-        values["gradient_norm"] = self._clip(optimizers[0].optimizer)
-        if verdict is not None:
-            values["discriminator_gradient_norm"] = self._clip(optimizers[1].optimizer)
-        self.check_finite(values, made, waveform, step)
+        optimizers = self._scheduled_optimizers(step)
+
+        # Forward pass of the codec, from the recordings to its waveform.
+        outputs = self.forward_pass(waveform, step)
+
+        # Losses of the generator against recordings and teachers; then, of one pass of the
+        # discriminators over real and generated audio, loss_gen and loss_disc.
+        losses = self.losses(outputs, waveform, self._crop_positions(step))
+        adversarial = self.adversarial_losses(outputs, waveform, step)
+        train_discriminator = adversarial is not None
+        due = self.balance_every > 0 and (step + 1) % self.balance_every == 0
+        self.last_gradient_norms = (
+            gradient_norms(outputs, losses, weights, adversarial) if due else {}
+        )
+
+        # Backward pass of both networks, each with the gradient of its own losses only.
+        backward_generator_and_discriminators(
+            outputs, losses, weights, adversarial, self.discriminators
+        )
+
+        # Gradients are averaged over the processes and clipped; then each optimizer steps.
+        metrics = dict(losses)
+        if adversarial is not None:
+            metrics |= {**adversarial.loss_gen, "discriminator": adversarial.loss_disc}
+        metrics = mean_of_scalars(metrics)
+        metrics["gradient_norm"] = self._clip(optimizers[0].optimizer)
+        if train_discriminator:
+            metrics["discriminator_gradient_norm"] = self._clip(optimizers[1].optimizer)
+        activations = outputs.activations()
+        check_finite(
+            metrics, activations, waveform, phase=phase.name, step=step, folder=self.folder
+        )
         optimizers[0].step()
         optimizers[0].zero_grad()
-        if verdict is not None:
+        if train_discriminator:
             # not through Lightning's wrapper, which would count this as another training step
             optimizers[1].optimizer.step()
             optimizers[1].optimizer.zero_grad()
         if self.average is not None:
             self.average.update(self.codec)
-        if made.codes is not None:
-            self.codebook_use.update(made.codes)
-        self.last_figures = {name: value.detach() for name, value in values.items()}
-        self.last_figures["learning_rate"] = self.phase.learning_rate * schedule(self.phase, step)
+        if outputs.codes is not None:
+            self.codebook_use.update(outputs.codes)
+        # Tensors stay on the device: reading them here would make the host wait every step.
+        self.last_metrics = {name: value.detach() for name, value in metrics.items()}
+        self.last_metrics["learning_rate"] = phase.learning_rate * learning_rate_factor(phase, step)
 
     def start_codebook(self, step: int) -> None:
-        """Have the quantizer begin to quantise when it is time and it does not yet."""
+        """Fill the codebook at `quantize_from`; from then on latents are quantised."""
         quantizer = self.codec.quantizer
         due = "quantizer" in self.phase.train and step >= self.phase.quantize_from
         if quantizer.quantizes or not due:
@@ -192,80 +206,39 @@ class CodecTraining(LightningModule):
         if self.phase.codebook_start == "random":
             quantizer.start()
         else:
-            fill_codebook(self.codec, self._data.batches, self.seed, self.device)
+            initialize_codebook(self.codec, self._data.batches, self.seed, self.device)
         if self.average is not None:
             self.average.restart(self.codec, "quantizer.")
 
-    def generate(self, waveform: Tensor, step: int) -> Generated:
-        """The generator's pass over (B, T); `step` steers the noise on unquantised latents."""
+    def forward_pass(self, waveform: Tensor, step: int) -> ForwardPass:
+        """Run the codec on (B, T); the noise on unquantised latents grows with `step`."""
         share = min(1.0, step / max(1, self.phase.quantize_from))
-        return generate(self.codec, self.phase, waveform, self.phase.noise * share)
+        return forward_pass(self.codec, self.phase, waveform, self.phase.noise * share)
 
-    def terms(
-        self, made: Generated, waveform: Tensor, places: list[CropPlace] | None = None
+    def losses(
+        self, outputs: ForwardPass, waveform: Tensor, positions: list[CropPlace] | None = None
     ) -> dict[str, Tensor]:
-        """Unweighted loss terms of a pass over (B, T), those of the discriminators left out."""
-        terms = supervised_terms(self.phase, made, waveform, self.waveform_loss)
+        """Compute the unweighted losses of a pass over (B, T), but for the adversarial ones."""
+        losses = supervised_losses(self.phase, outputs, waveform, self.waveform_loss)
         if self.distillation is not None:
-            assert made.quantized is not None
+            assert outputs.quantized is not None
             with torch.autocast(self.device.type, enabled=False):
-                terms["semantic"] = self.distillation.loss(
-                    made.quantized.float(), waveform, places=places
+                losses["semantic"] = self.distillation.loss(
+                    outputs.quantized.float(), waveform, positions=positions
                 )
         if self.perceptual is not None:
-            assert made.mel is not None
-            terms["perceptual"] = self.perceptual(made.mel, made.target)
-        return terms
+            assert outputs.mel is not None
+            losses["perceptual"] = self.perceptual(outputs.mel, outputs.target)
+        return losses
 
-    def _places(self, step: int) -> list[CropPlace] | None:
-        """Where the crops of a step come from, for a teacher that has heard the whole clips."""
-        if self.distillation is None:
-            return None
-        return self._data.batches.places(step)
-
-    @property
-    def _data(self) -> CodecData:
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        assert isinstance(data, CodecData)
-        return data
-
-    def judged(self, made: Generated, waveform: Tensor, step: int) -> Verdict | None:
-        """What the discriminators make of the pass, once they are on."""
+    def adversarial_losses(
+        self, outputs: ForwardPass, waveform: Tensor, step: int
+    ) -> AdversarialLosses | None:
+        """Compute the losses of generator and discriminators; None before `adversarial_from`."""
         if self.discriminators is None or step < self.phase.adversarial_from:
             return None
-        assert made.waveform is not None
-        return judge(self.discriminators, waveform, made.waveform)
-
-    def check_finite(
-        self, values: dict[str, Tensor], made: Generated, waveform: Tensor, step: int
-    ) -> None:
-        """Refuse the step, its batch saved, when a value is not a number."""
-        check_finite(
-            values,
-            made.activations(),
-            waveform,
-            phase=self.phase.name,
-            step=step,
-            folder=self.folder,
-        )
-
-    @property
-    def weights(self) -> dict[str, float]:
-        """Weights by term."""
-        return dict(vars(self.phase.weights))
-
-    def _report_balance(
-        self, made: Generated, terms: dict[str, Tensor], verdict: Verdict | None, step: int
-    ) -> None:
-        """Measure every term's gradient when it is time; `last_balance` holds it for a step."""
-        due = self.balance_every > 0 and (step + 1) % self.balance_every == 0
-        self.last_balance = gradient_balance(made, terms, self.weights, verdict) if due else {}
-
-    def _clip(self, optimizer: torch.optim.Optimizer) -> Tensor:
-        """Average one player's gradients over the processes and clip them; their norm before."""
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        average_gradients(parameters)
-        return torch.nn.utils.clip_grad_norm_(parameters, self.phase.max_grad_norm)
+        assert outputs.waveform is not None
+        return adversarial_losses(self.discriminators, waveform, outputs.waveform)
 
     def validate(self, waveform: Tensor, lengths: Tensor | None = None) -> Validation:
         """Validate on crops (B, T), everything in eval mode and with averaged weights if any.
@@ -274,8 +247,15 @@ class CodecTraining(LightningModule):
         """
         with nullcontext() if self.average is None else self.average.applied(self.codec):
             self.codec.eval()
-            parts = self.codec, self.phase, waveform, self.waveform_loss, self.distillation
-            return validate(*parts, perceptual=self.perceptual, lengths=lengths)
+            return validate(
+                self.codec,
+                self.phase,
+                waveform,
+                self.waveform_loss,
+                self.distillation,
+                perceptual=self.perceptual,
+                lengths=lengths,
+            )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the averaged weights."""
@@ -283,15 +263,50 @@ class CodecTraining(LightningModule):
             checkpoint["average"] = self.average.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the averaged weights up again."""
+        """Restore the averaged weights."""
         if self.average is not None:
             self.average.load_state_dict(checkpoint["average"])
 
+    @property
+    def _data(self) -> CodecData:
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        assert isinstance(data, CodecData)
+        return data
 
-def _distillation(codec: HHCodec, phase: PhaseConfig) -> Any:
-    """The student's head and its teacher."""
-    from codec.distillation.loss import Distillation  # with teachers that only such a phase needs
+    def _crop_positions(self, step: int) -> list[CropPlace] | None:
+        """The clips and offsets of a step's crops, for a teacher's features of whole clips."""
+        return None if self.distillation is None else self._data.batches.positions(step)
 
-    return Distillation(
-        phase.semantic, codec.config.quantizer.dim, codec.frame_rate, codec.sample_rate
-    )
+    def _scheduled_optimizers(self, step: int) -> list[LightningOptimizer]:
+        """The optimizers of generator and discriminators, at the learning rates of a step."""
+        optimizers = self.optimizers()
+        optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
+        factor = learning_rate_factor(self.phase, step)
+        for group in (group for each in optimizers for group in each.param_groups):
+            group["lr"] = group["peak"] * factor
+        return optimizers
+
+    def _clip(self, optimizer: torch.optim.Optimizer) -> Tensor:
+        """Average one network's gradients over the processes and clip them; their norm before."""
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        average_gradients(parameters)
+        return torch.nn.utils.clip_grad_norm_(parameters, self.phase.max_grad_norm)
+
+
+def _check_fit(codec: HHCodec, phase: PhaseConfig) -> None:
+    """Refuse a phase that this codec cannot be trained in.
+
+    Raises:
+        ValueError: Names the phase, what was expected and what came.
+    """
+    if phase.weights.pitch > 0 and codec.config.vocoder.kind != "harmonic":
+        raise ValueError(
+            f"phase {phase.name}: expected a harmonic vocoder for weights.pitch > 0, got a "
+            f"{codec.config.vocoder.kind} one"
+        )
+    fixed = not {"encoder", "quantizer"} & set(phase.train)
+    if phase.uses_codec and fixed and not codec.quantizer.quantizes:
+        raise ValueError(
+            f"phase {phase.name}: expected a trained quantizer or one of encoder and "
+            f"quantizer in train, got an empty codebook and {tuple(phase.train)}"
+        )

@@ -1,4 +1,4 @@
-"""Learning rates by step, and which parameters learn at which."""
+"""Learning-rate schedule and parameter groups."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from codec.model.hh_codec import HHCodec
 from .config import PhaseConfig
 
 
-def schedule(phase: PhaseConfig, step: int) -> float:
+def learning_rate_factor(phase: PhaseConfig, step: int) -> float:
     """Share of the peak learning rate at a generator step; see `PhaseConfig.schedule`."""
     if step < phase.warmup_steps:
         return (step + 1) / phase.warmup_steps
@@ -25,7 +25,7 @@ def generator_groups(codec: HHCodec, phase: PhaseConfig) -> list[dict[str, Any]]
     """Parameter groups of the generator, one a part, with its own `peak` learning rate."""
     groups = []
     for part in phase.train:
-        parameters = [p for p in getattr(codec, part).parameters() if p.requires_grad]
+        parameters = [p for p in codec.get_submodule(part).parameters() if p.requires_grad]
         peak = phase.learning_rate * phase.part_rates.get(part, 1.0)
         if parameters:
             groups.append({"params": parameters, "peak": peak})

@@ -18,7 +18,7 @@ VOICED_CONFIDENCE = 0.5
 
 @lru_cache(maxsize=1)
 def _tracker() -> Any:
-    """The detector, built once in a process.
+    """The tracker, built once in a process.
 
     Raises:
         ImportError: swift-f0 is not installed.
@@ -39,10 +39,10 @@ def track_pitch(waveform: Tensor, sample_rate: int, hop_length: int) -> tuple[Te
     Args:
         waveform: (B, T), T a multiple of `hop_length`.
         sample_rate: Hz.
-        hop_length: samples a frame; frame i is centred at (i + 0.5) * hop_length.
+        hop_length: Samples a frame; frame i is centred at (i + 0.5) * hop_length.
 
     Returns:
-        pitch (B, F) float32, Hz, and voiced (B, F) bool, F = T / hop_length. Where a frame is not
+        Pitch (B, F) float32, Hz, and voiced (B, F) bool, F = T / hop_length. Where a frame is not
         voiced, its pitch means nothing.
 
     Raises:
@@ -50,17 +50,13 @@ def track_pitch(waveform: Tensor, sample_rate: int, hop_length: int) -> tuple[Te
     """
     frames = waveform.shape[-1] // hop_length
     times = (np.arange(frames) + 0.5) * hop_length / sample_rate
-    heard = Resampler(sample_rate, TRACKER_RATE)(waveform.detach().float().cpu()).numpy()
-    rows = [_tracked(row, times) for row in heard]
-    octaves, confidence = (
-        torch.from_numpy(np.stack(part)).float() for part in zip(*rows, strict=True)
-    )
-    voiced = confidence >= VOICED_CONFIDENCE
-    return octaves.exp2().to(waveform.device), voiced.to(waveform.device)
-
-
-def _tracked(samples: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Octaves over 1 Hz and confidence of a recording (T,) at the given times, in seconds."""
-    found = _tracker().detect(samples, TRACKER_RATE, LOWEST_HZ, HIGHEST_HZ)
-    octaves = np.interp(times, found.timestamps, np.log2(found.pitch_hz))
-    return octaves, np.interp(times, found.timestamps, found.confidence)
+    resampled = Resampler(sample_rate, TRACKER_RATE)(waveform.detach().float().cpu()).numpy()
+    octaves, confidences = [], []
+    for row in resampled:
+        tracked = _tracker().detect(row, TRACKER_RATE, LOWEST_HZ, HIGHEST_HZ)
+        # interpolated in octaves, in which a glide is a line
+        octaves.append(np.interp(times, tracked.timestamps, np.log2(tracked.pitch_hz)))
+        confidences.append(np.interp(times, tracked.timestamps, tracked.confidence))
+    pitch = torch.from_numpy(np.stack(octaves)).float().exp2()
+    voiced = torch.from_numpy(np.stack(confidences)).float() >= VOICED_CONFIDENCE
+    return pitch.to(waveform.device), voiced.to(waveform.device)

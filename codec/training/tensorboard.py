@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,12 @@ from .validation import Validation
 
 
 class Dashboard:
-    """Writes what TensorBoard shows: `tensorboard --logdir <run>`.
+    """Writer of TensorBoard events, for `tensorboard --logdir <run>`.
 
     Args:
-        folder: of a phase; its folder "tensorboard" receives the events.
-        sample_rate: of the audio, Hz.
-        num_clips: validation crops that are shown and can be heard.
+        folder: Of a phase; its folder "tensorboard" receives the events.
+        sample_rate: Of the audio, Hz.
+        num_clips: Validation crops of which mels and audio are written.
 
     Raises:
         ValueError: TensorBoard is not installed.
@@ -38,32 +39,31 @@ class Dashboard:
         self._has_recordings = False
 
     def open(self, step: int) -> None:
-        """Begin, or go on from a restored step: what lies beyond it is written again."""
+        """Begin, or go on from a restored step: events beyond it are purged."""
         self._writer = self._make_writer(purge_step=step + 1 if step else None)
 
-    def figures(self, step: int, split: str, figures: dict[str, float]) -> None:
-        """A point on the curve of every figure."""
-        for name, value in figures.items():
+    def scalars(self, step: int, split: str, metrics: Mapping[str, float]) -> None:
+        """Add a point to the curve of every metric."""
+        for name, value in metrics.items():
             self._writer.add_scalar(f"{split}/{name}", value, step)
 
-    def show(self, step: int, found: Validation) -> None:
-        """Mels above one another, decoded below recorded, and the audio of both."""
-        clips = range(min(self.num_clips, len(found.recordings)))
-        for clip in clips:
-            picture = mel_picture(found.target[clip], found.mel[clip])
+    def show(self, step: int, validation: Validation) -> None:
+        """Add mels above one another, decoded below recorded, and the audio of both."""
+        for clip in range(min(self.num_clips, len(validation.recordings))):
+            picture = mel_picture(validation.target[clip], validation.mel[clip])
             self._writer.add_image(f"mel/{clip}", picture, step)
-            self._add_audio(f"decoded/{clip}", found.waveforms[clip], step)
+            self._add_audio(f"decoded/{clip}", validation.waveforms[clip], step)
             if not self._has_recordings:
-                self._add_audio(f"recorded/{clip}", found.recordings[clip], step)
+                self._add_audio(f"recorded/{clip}", validation.recordings[clip], step)
         self._has_recordings = True
         self._writer.flush()
 
     def _add_audio(self, name: str, waveform: Tensor, step: int) -> None:
-        sound = waveform.detach().float().cpu().clamp(-1.0, 1.0)
-        self._writer.add_audio(name, sound[None], step, sample_rate=self.sample_rate)
+        clipped = waveform.detach().float().cpu().clamp(-1.0, 1.0)
+        self._writer.add_audio(name, clipped[None], step, sample_rate=self.sample_rate)
 
     def close(self) -> None:
-        """Write what is still held."""
+        """Write buffered events."""
         if self._writer is not None:
             self._writer.close()
 
@@ -71,10 +71,11 @@ class Dashboard:
 def mel_picture(target: Tensor, mel: Tensor) -> Tensor:
     """Two log-mels (M, F) as one grey picture (1, 2M + 2, F) in [0, 1], low bands at the bottom.
 
-    Both share the target's range, so that what is too loud or too faint looks so.
+    Both share the target's range, so that a mel too loud or too faint looks so.
     """
     low, high = target.min(), target.max()
     span = (high - low).clamp(min=1e-6)
+    # pictures have their first row at the top: flip the bands
     scaled = [((each - low) / span).clamp(0.0, 1.0).flip(0) for each in (target, mel)]
     line = torch.ones(2, target.shape[1], device=target.device)
     return torch.cat([scaled[0], line, scaled[1]]).float().cpu()[None]

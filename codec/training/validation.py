@@ -1,21 +1,22 @@
-"""Validation on fixed crops: losses, use of the codebook, intelligibility, things to look at."""
+"""Validation on fixed crops: losses, codebook statistics, intelligibility, mels and audio."""
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from codec.distillation.loss import Distillation
 from codec.distillation.perceptual import PerceptualLoss
 from codec.model.hh_codec import HHCodec
 
-from .codebook import use_figures
+from .codebook import usage_statistics
 from .config import PhaseConfig
-from .forward import Generated, generate, supervised_terms
+from .forward import forward_pass, supervised_losses
+from .losses import MultiScaleMel
 
 # Shorter crops hold too few of the 384 ms segments that STOI compares.
 SHORTEST_STOI = 0.6
@@ -23,18 +24,18 @@ SHORTEST_STOI = 0.6
 
 @dataclass(frozen=True)
 class Validation:
-    """What a validation found.
+    """Result of a validation.
 
     Attributes:
-        figures: numbers by name.
+        metrics: Numbers by name.
         recordings: (N, T) the first crops.
-        waveforms: (N, T) what the codec makes of them.
+        waveforms: (N, T) of the codec for them.
         target: (N, M, F) log-mels of the recordings.
         mel: (N, M, F) of the decoder, or the targets when the phase does not run it.
-        notices: what could not be measured, and why.
+        notices: Metrics that could not be computed, and why.
     """
 
-    figures: dict[str, float]
+    metrics: dict[str, float]
     recordings: Tensor
     waveforms: Tensor
     target: Tensor
@@ -47,65 +48,59 @@ def validate(
     codec: HHCodec,
     phase: PhaseConfig,
     waveform: Tensor,
-    waveform_loss: nn.Module | None,
-    distillation: Any = None,
+    waveform_loss: MultiScaleMel | None,
+    distillation: Distillation | None = None,
     *,
     perceptual: PerceptualLoss | None = None,
     lengths: Tensor | None = None,
-    num_heard: int = 16,
+    num_clips: int = 16,
 ) -> Validation:
-    """Losses on crops, and STOI of the first of them through the codec's vocoder as it stands.
+    """Compute losses on crops, and STOI of the first of them through the codec's vocoder.
 
     Args:
-        codec: in eval mode.
-        phase: which parts run and on what.
+        codec: In eval mode.
+        phase: Decides which parts run, and on what.
         waveform: (B, T) crops.
-        waveform_loss: multi-scale mel distance of two waveforms.
-        distillation: student's head and teacher, when the phase has them. The teacher hears the
-            crops themselves, also where training reads what it heard in whole clips.
-        perceptual: loss between log-mels, when the phase has it.
-        lengths: (B,) samples of each crop that are clip and not padding, which is taught nothing;
-            None means T.
-        num_heard: crops that STOI is computed on.
+        waveform_loss: Multi-scale mel distance of two waveforms.
+        distillation: Student's head and teacher, when the phase has them. The teacher runs on the
+            crops themselves, also where training reads its features of whole clips.
+        perceptual: Loss between log-mels, when the phase has it.
+        lengths: (B,) samples of each crop that are clip and not padding, on which there is no
+            distillation; None means T.
+        num_clips: Crops that STOI is computed on.
 
     Returns:
-        figures: the terms of `LossWeights` that can be had without discriminators, `stoi`
-        (mean, at most 1, higher is better), and what `use_figures` gives of the codes.
+        Metrics are the losses of `LossWeights` that need no discriminators, `stoi` (mean, at most
+        1, higher is better), and `usage_statistics` of the codes.
     """
+    # The random state of training is left as it was.
     with torch.random.fork_rng(devices=[]):
-        made = generate(codec, phase, waveform, 0.0)
-    terms = supervised_terms(phase, made, waveform, waveform_loss, every=True)
-    if distillation is not None and made.quantized is not None:
-        terms["semantic"] = distillation.loss(made.quantized, waveform, lengths)
-    if perceptual is not None and made.mel is not None:
-        terms["perceptual"] = perceptual(made.mel, made.target)
-    figures = {name: float(value) for name, value in terms.items()}
-    if made.codes is not None:
-        counts = torch.bincount(made.codes.flatten(), minlength=codec.codebook_size)
-        figures |= use_figures(counts)
-    recordings = waveform[:num_heard]
-    heard = _heard(codec, made, len(recordings))
+        outputs = forward_pass(codec, phase, waveform, 0.0)
+    losses = supervised_losses(phase, outputs, waveform, waveform_loss, every=True)
+    if distillation is not None and outputs.quantized is not None:
+        losses["semantic"] = distillation.loss(outputs.quantized, waveform, lengths)
+    if perceptual is not None and outputs.mel is not None:
+        losses["perceptual"] = perceptual(outputs.mel, outputs.target)
+    metrics = {name: float(value) for name, value in losses.items()}
+    if outputs.codes is not None:
+        counts = torch.bincount(outputs.codes.flatten(), minlength=codec.codebook_size)
+        metrics |= usage_statistics(counts)
+    recordings, target = waveform[:num_clips], outputs.target[:num_clips]
+    mel = target if outputs.mel is None else outputs.mel[:num_clips]
+    # A phase that does not run the vocoder is validated through it all the same.
+    fake = codec.vocoder(mel) if outputs.waveform is None else outputs.waveform[:num_clips]
     notices = []
     if stoi_is_missing():
         notices.append("no stoi: pystoi is not installed; it comes with the extra eval")
     else:
-        stoi = mean_stoi(recordings, heard, codec.sample_rate)
-        figures |= {} if stoi is None else {"stoi": stoi}
-    target = made.target[: len(recordings)]
-    mel = target if made.mel is None else made.mel[: len(recordings)]
-    return Validation(figures, recordings, heard, target, mel, notices)
-
-
-def _heard(codec: HHCodec, made: Generated, count: int) -> Tensor:
-    """(count, T) waveforms: those of the pass, or the vocoder's on its mels."""
-    if made.waveform is not None:
-        return made.waveform[:count]
-    return codec.vocoder((made.target if made.mel is None else made.mel)[:count])
+        stoi = mean_stoi(recordings, fake, codec.sample_rate)
+        metrics |= {} if stoi is None else {"stoi": stoi}
+    return Validation(metrics, recordings, fake, target, mel, notices)
 
 
 @cache
 def stoi_is_missing() -> bool:
-    """Whether pystoi cannot be imported."""
+    """True if pystoi cannot be imported."""
     try:
         import pystoi  # noqa: F401
     except ImportError:
@@ -119,10 +114,10 @@ def mean_stoi(reference: Tensor, estimate: Tensor, sample_rate: int) -> float | 
     Args:
         reference: (N, T).
         estimate: (N, T).
-        sample_rate: of both, Hz.
+        sample_rate: Of both, Hz.
 
     Returns:
-        the mean over the pairs that have enough speech in them; None when none has.
+        The mean over the pairs that have enough speech in them; None when none has.
     """
     if reference.shape[-1] < SHORTEST_STOI * sample_rate:
         return None
@@ -131,10 +126,10 @@ def mean_stoi(reference: Tensor, estimate: Tensor, sample_rate: int) -> float | 
     scores = []
     pairs = zip(reference.float().cpu().numpy(), estimate.float().cpu().numpy(), strict=True)
     with warnings.catch_warnings():
-        warnings.simplefilter("error", RuntimeWarning)  # what pystoi says of too little speech
-        for clean, heard in pairs:
+        warnings.simplefilter("error", RuntimeWarning)  # pystoi's answer to too little speech
+        for clean, degraded in pairs:
             try:
-                scores.append(float(stoi(clean, heard, sample_rate)))
+                scores.append(float(stoi(clean, degraded, sample_rate)))
             except RuntimeWarning:
                 continue
     return sum(scores) / len(scores) if scores else None

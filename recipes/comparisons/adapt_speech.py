@@ -22,9 +22,10 @@ from eval.protocols import Metric, Tokenizer
 from eval.scoring.score import Pair, score_pairs
 from eval.sound import Sound, resampled
 from recipes.corpora.preparation import spread
-from slm import GenerationSettings, generate
+from slm import GenerationSettings
 from slm.data.documents import prefix_tokens
 from slm.generation.duration_prior import length_bounds
+from slm.generation.generate import TokenRequest, generate
 
 from .adapt_codes import Encoded
 from .adapt_config import AdaptConfig
@@ -123,25 +124,18 @@ def _generated(
     lm, text, train = trained.lm, trained.text, encoded.stores["train"]
     assert text is not None
     longest = max(1, round(config.prompt_seconds[1] * encoded.rate("train")))
-    prompts, fewest, most = [], [], []
-    for row, prompt in batch:
+    requests = []
+    for number, (row, prompt) in enumerate(batch):
         given = train.codes(prompt)[:longest].astype(np.int64)
         tokens = prefix_tokens(lm.vocabulary, text.encode(row["text"]), given)
         room = lm.config.max_seq_len - len(tokens)
-        bounds = length_bounds(
+        fewest, most = length_bounds(
             row["text"], lm.config.codes_per_character, encoded.rate("train"), room
         )
-        prompts.append(torch.from_numpy(tokens))
-        fewest.append(bounds[0])
-        most.append(bounds[1])
-    made = generate(
-        lm,
-        prompts,
-        GenerationSettings(temperature=config.temperature, top_p=config.top_p),
-        max_new_tokens=most,
-        min_new_tokens=fewest,
-        seeds=[config.seed + start + n for n in range(len(batch))],
-    )
+        seed = config.seed + start + number
+        requests.append(TokenRequest(torch.from_numpy(tokens), most, fewest, seed))
+    settings = GenerationSettings(temperature=config.temperature, top_p=config.top_p)
+    made = generate(lm, requests, settings)
     return [(lm.vocabulary.token_to_code(one.tokens.numpy()), one.truncated) for one in made]
 
 

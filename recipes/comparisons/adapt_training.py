@@ -16,7 +16,7 @@ from eval.tokens.likelihood import bits_per_second
 from recipes.runner.language_model import new_speech_lm
 from slm import (
     DocumentSettings,
-    PackedRows,
+    PackedDataset,
     SpeechLM,
     TextTokenizer,
     TokenStore,
@@ -140,9 +140,9 @@ def _rows(
     text: TextTokenizer | None,
     lm: SpeechLM,
     documents: DocumentSettings,
-) -> PackedRows:
+) -> PackedDataset:
     """The documents of a split in rows as long as the model allows."""
-    return PackedRows(
+    return PackedDataset(
         [encoded.stores[split]],
         text,  # type: ignore[arg-type] - rows without text never ask for it
         lm.vocabulary,
@@ -168,7 +168,7 @@ def _schedule(config: AdaptConfig) -> TrainingSettings:
     )
 
 
-def _trained_tokens(rows: PackedRows, steps: int, code_start: int) -> np.ndarray:
+def _trained_tokens(rows: PackedDataset, steps: int, code_start: int) -> np.ndarray:
     """Codes with a loss up to each step, (steps,) int64, counted in the batches once more."""
     counts = []
     for step in range(steps):

@@ -47,11 +47,14 @@ def download(url: str, path: Path, sha256: str, *, attempts: int = 5) -> Path:
             _fetch_rest(url, part)
             break
         except (urllib.error.URLError, HTTPException, OSError) as error:
-            # Errors of the disk are raised; those of the connection are worth a new attempt.
-            if isinstance(error, OSError) and error.errno is not None and not _is_network(error):
+            # Errors of the disk are raised; those of the connection are worth a new attempt, unless
+            # the server has answered that it will not.
+            of_network = isinstance(error, ConnectionError | TimeoutError | urllib.error.URLError)
+            if isinstance(error, OSError) and error.errno is not None and not of_network:
                 raise
+            refused = isinstance(error, urllib.error.HTTPError) and 400 <= error.code < 500
             have = part.stat().st_size if part.exists() else 0
-            if attempt == attempts or _is_final(error):
+            if attempt == attempts or refused:
                 raise DownloadError(
                     f"{url}: broke off after {have} bytes ({error}); run the same command again, "
                     f"it goes on from {part}"
@@ -107,6 +110,7 @@ def _fetch_rest(url: str, part: Path) -> None:
             return
         raise
     with response:
+        # 206: the server goes on from where `part` ends; else it sends the whole file.
         resumed = response.status == 206
         length = response.headers.get("Content-Length")
         start = have if resumed else 0
@@ -120,13 +124,3 @@ def _fetch_rest(url: str, part: Path) -> None:
     size = part.stat().st_size
     if total is not None and size < total:
         raise HTTPException(f"the connection closed at {size} of {total} bytes")
-
-
-def _is_network(error: OSError) -> bool:
-    """Whether an error came from the connection rather than from the disk."""
-    return isinstance(error, ConnectionError | TimeoutError | urllib.error.URLError)
-
-
-def _is_final(error: Exception) -> bool:
-    """Whether asking again cannot help: the server answered that it will not."""
-    return isinstance(error, urllib.error.HTTPError) and 400 <= error.code < 500

@@ -23,7 +23,7 @@ from codec.audio.store import AudioStore
 from codec.json_lines import appending, read_json_lines, write_json_lines
 from slm.data.alignment import Unit, aligned_units, read_alignments, write_alignments
 from slm.text.lexicon import Lexicon
-from slm.text.phone_tokenizer import PAUSE, spoken_items
+from slm.text.phone_tokenizer import PAUSE, words_and_pauses
 
 RATE = 16000
 FRAME = 0.01  # s
@@ -61,7 +61,7 @@ class Aligner:
         Raises:
             AlignmentError: The text does not fit the audio, or has no word.
         """
-        words = [item for item in spoken_items(text) if item != PAUSE]
+        words = [item for item in words_and_pauses(text) if item != PAUSE]
         if not words:
             raise AlignmentError("no word in its text")
         for word in words:

@@ -140,9 +140,11 @@ def cut_utterances(
         genders = {each.gender for each in supervisions if each.gender}
         own |= {"gender": genders.pop()} if len(genders) == 1 else {}
         stated = next((each.language for each in supervisions if each.language), lang)
+        numbered = len(supervisions) == 1 and cut.id.rpartition("-")[0] == cut.recording.id
         whole = cut.start < _SAME and abs(cut.duration - cut.recording.duration) < _SAME
         yield Utterance(
-            cut.id if not _is_numbered(cut) else supervisions[0].id,
+            # An id that lhotse made itself, `<recording>-<number>`, gives way to the utterance's.
+            supervisions[0].id if numbered else cut.id,
             (root or Path()) / cut.recording.sources[0].source,
             " ".join(each.text.strip() for each in supervisions if each.text),
             speakers[0] if speakers else cut.id,
@@ -151,11 +153,6 @@ def cut_utterances(
             (extra or {}) | {key: value for key, value in own.items() if value is not None},
             None if whole else (cut.start, cut.start + cut.duration),
         )
-
-
-def _is_numbered(cut: Any) -> bool:
-    """Whether lhotse named a cut itself, `<recording>-<number>`, though it is one utterance."""
-    return len(cut.supervisions) == 1 and cut.id.rpartition("-")[0] == cut.recording.id
 
 
 def _unusable(cut: Any) -> str:

@@ -148,7 +148,12 @@ def _rows(
     utterances: Sequence[Utterance], folder: Path, workers: int
 ) -> tuple[list[CorpusRow], list[Skip]]:
     """The rows in the order of the utterances, and those whose audio cannot be used."""
-    paths = {each.id: _path(each, folder) for each in utterances}
+    # Whole recordings stay where they are; parts become files below the manifest.
+    cuts = folder.absolute() / AUDIO_FOLDER
+    paths = {
+        each.id: cuts / f"{each.id.strip('/')}.flac" if each.part else each.audio.absolute()
+        for each in utterances
+    }
     failed = _cut_parts(utterances, paths, workers)
     whole = [each for each in utterances if each.id not in failed]
     lengths = _measured([paths[each.id] for each in whole], folder / ".measured.jsonl")
@@ -161,13 +166,6 @@ def _rows(
         row = (each.id, paths[each.id], duration, each.text, each.speaker, each.lang, each.split)
         rows.append(CorpusRow(*row, extra=each.extra))
     return rows, skips
-
-
-def _path(each: Utterance, folder: Path) -> Path:
-    """The file that a row will name."""
-    if each.part is None:
-        return each.audio.absolute()
-    return folder.absolute() / AUDIO_FOLDER / f"{each.id.strip('/')}.flac"
 
 
 def _measured(paths: Sequence[Path], index: Path) -> list[Measurement | AudioError]:
@@ -186,6 +184,7 @@ def _cut_parts(
     utterances: Sequence[Utterance], paths: dict[str, Path], workers: int
 ) -> dict[str, str]:
     """Write the parts that are not there yet; returns the reasons of those that failed, by id."""
+    # Parts of one recording go to one process, which opens it once.
     by_recording: dict[Path, list[Utterance]] = defaultdict(list)
     for each in utterances:
         if each.part is not None and not paths[each.id].is_file():

@@ -146,14 +146,17 @@ def _subset_utterances(folder: Path, split: str) -> Iterator[Utterance | Skip]:
     if not found:
         raise ValueError(f"{folder}: expected <speaker>/<chapter>/<id>.wav inside, found none")
     for audio in found:
+        texts = []
         try:
-            original, normalized = (
-                _transcript(audio.with_name(f"{audio.stem}.{kind}.txt"))
-                for kind in ("original", "normalized")
-            )
-        except ValueError as error:
-            yield Skip(audio.stem, str(error), "transcript")
+            # Each transcript is a file of one line beside the recording.
+            for kind in ("original", "normalized"):
+                path = audio.with_name(f"{audio.stem}.{kind}.txt")
+                texts.append(path.read_text(encoding="utf-8").strip())
+        except OSError as error:
+            reason = f"{path}: cannot read this transcript: {error.strerror}"
+            yield Skip(audio.stem, reason, "transcript")
             continue
+        original, normalized = texts
         extra = {"source": f"libritts_{folder.name}", "text_norm": normalized}
         speaker = audio.parent.parent.name
         yield Utterance(audio.stem, audio, original, speaker, "en", split, extra)
@@ -163,7 +166,13 @@ def _row(found: Utterance | Skip) -> CorpusRow:
     """The row of a clip; a published corpus that was unpacked whole has no clip without one."""
     if isinstance(found, Skip):
         raise ValueError(found.reason)
-    row = (found.id, found.audio, _duration(found.audio), found.text, found.speaker, found.lang)
+    try:
+        duration = soundfile.info(found.audio).duration  # from the header
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise ValueError(
+            f"{found.audio}: missing or unreadable ({error}); unpack the corpus again"
+        ) from error
+    row = (found.id, found.audio, duration, found.text, found.speaker, found.lang)
     return CorpusRow(*row, split=found.split, extra=found.extra)
 
 
@@ -180,21 +189,3 @@ def _folder(settings: CorporaConfig, archive: Archive) -> Path:
         )
     packed = download(archive.url, base / archive.url.rsplit("/", 1)[1], archive.sha256)
     return unpack(packed, base, archive.member)
-
-
-def _duration(audio: Path) -> float:
-    """Length in seconds, from the header."""
-    try:
-        return soundfile.info(audio).duration
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise ValueError(
-            f"{audio}: missing or unreadable ({error}); unpack the corpus again"
-        ) from error
-
-
-def _transcript(path: Path) -> str:
-    """The one line of a transcript file."""
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise ValueError(f"{path}: cannot read this transcript: {error.strerror}") from error

@@ -17,11 +17,11 @@ import torch
 from slm.bench.training import utterances
 from slm.data.packed_dataset import PackedBatch, stack_rows
 from slm.data.packing import pack_best_fit
-from slm.model.config import SpeechLMConfig, TrainingSettings
+from slm.model.config import SpeechLMConfig
 from slm.model.speech_lm import SpeechLM
-from slm.training.activation_checkpointing import recompute_activations
-from slm.training.flops import gradient_norm, training_flops
-from slm.training.optimizers import new_optimizer
+from slm.training.config import TrainingSettings
+from slm.training.flops import training_flops
+from slm.training.optimizers import gradient_norm, new_optimizer
 
 LAYERS = (1, 3)
 
@@ -91,9 +91,7 @@ def calibrate(
         lm = SpeechLM(replace(config, num_layers=layers, max_seq_len=seq_len)).train().to(device)
         batch = packed_utterances(lm, rows, seq_len)
         work.append(training_flops(lm.config, batch))
-        if recompute:
-            for block in lm.blocks:
-                recompute_activations(block)
+        lm.recompute_activations(recompute)
         contestants.append(_step(lm, batch, device, bf16))
     best = [float("inf")] * len(LAYERS)
     for number in range(rounds + 1):

@@ -92,9 +92,9 @@ def check(preset: str, arguments: argparse.Namespace) -> dict[str, Any]:
 def measure(arguments: argparse.Namespace) -> dict[str, float]:
     """Train a few steps here: median seconds of a step, and highest resident memory, bytes."""
     from codec.bench.memory import reset_peak, resident_mib
-    from slm.model.config import TrainingSettings
     from slm.model.speech_lm import SpeechLM
-    from slm.training.module import fit_speech_lm
+    from slm.training.config import TrainingSettings
+    from slm.training.fit import fit_speech_lm
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -131,7 +131,7 @@ def _random_rows(folder: Path, arguments: argparse.Namespace) -> Any:
     """Packed rows of random codes with a sentence each, more than the run reads."""
     from codec.bench.memory import resident_mib
     from slm.bench.training import utterances
-    from slm.data.packed_dataset import PackedBatch, PackedRows
+    from slm.data.packed_dataset import PackedBatch, PackedDataset
     from slm.data.token_store import TokenStore, TokenStoreWriter
     from slm.data.vocabulary import Vocabulary
     from slm.model.speech_lm import SpeechLM
@@ -139,7 +139,7 @@ def _random_rows(folder: Path, arguments: argparse.Namespace) -> Any:
 
     clock = time.process_time if arguments.cpu_seconds else time.perf_counter
 
-    class ProbedRows(PackedRows):
+    class ProbedRows(PackedDataset):
         """Knows when its batches were asked for, and the highest resident memory by then, MiB.
 
         Before the last batch no checkpoint was due.

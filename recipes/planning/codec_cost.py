@@ -34,11 +34,11 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from codec import CodecConfig, HHCodec
-from codec.model.mel import MultiScaleMel
-from codec.training.adversarial import judge
+from codec.training.adversarial import adversarial_losses
 from codec.training.config import DiscriminatorConfig, LossWeights, PhaseConfig, check_shares
 from codec.training.discriminators import Discriminators
-from codec.training.forward import generate, supervised_terms
+from codec.training.forward import forward_pass, supervised_losses
+from codec.training.losses import MultiScaleMel
 
 from .accelerators import Accelerator
 from .lm_cost import AVERAGES, GRADIENT, OPTIMIZER_BYTES, WEIGHT
@@ -235,11 +235,11 @@ def count_kept(codec: HHCodec, critics: Discriminators, codes: int, *, bf16: boo
         torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
         torch.autocast("cpu", torch.bfloat16, enabled=bf16),
     ):
-        made = generate(codec.train(), phase, waveform, 0.0)
-        terms = supervised_terms(phase, made, waveform, MultiScaleMel(codec.sample_rate))
-        assert made.waveform is not None
-        verdict = judge(critics, waveform, made.waveform)
-    del terms, verdict
+        outputs = forward_pass(codec.train(), phase, waveform, 0.0)
+        losses = supervised_losses(phase, outputs, waveform, MultiScaleMel(codec.sample_rate))
+        assert outputs.waveform is not None
+        adversarial = adversarial_losses(critics, waveform, outputs.waveform)
+    del losses, adversarial
     return sum(size for size, _ in storages.values())
 
 

@@ -101,7 +101,7 @@ class TrainCodecConfig:
     # Lightning's names.
     precision: str = "32-true"
     accelerator: str = runtime("auto")
-    # Devices of a node, nodes, and auto or ddp (docs/training_at_scale.md).
+    # Devices of a node, nodes, and auto or ddp (docs/guides/training_at_scale.md).
     devices: int = runtime(1)
     num_nodes: int = runtime(1)
     strategy: str = runtime("auto")
@@ -141,7 +141,7 @@ class EncodeCorpusConfig:
     # Read the corpus's own recordings as prepare would have stored them, not what it stored.
     recordings: bool = False
     # local = processes of this machine; ray = a Ray cluster (extra `ray`), one started on this
-    # machine or the one at `address`, such as auto (docs/encoding_at_scale.md).
+    # machine or the one at `address`, such as auto (docs/guides/encoding_at_scale.md).
     engine: str = runtime("local")
     address: str | None = runtime(None)
     # Processes that encode, with one thread or one GPU each; 0 = one a core or GPU.
@@ -215,7 +215,7 @@ class TrainSlmConfig:
     documents: DocumentSettings = field(default_factory=DocumentSettings)
     training: TrainingSettings = _TRAINING
     accelerator: str = runtime("auto")
-    # Devices of a node, nodes, and auto, ddp or fsdp (docs/training_at_scale.md).
+    # Devices of a node, nodes, and auto, ddp or fsdp (docs/guides/training_at_scale.md).
     devices: int = runtime(1)
     num_nodes: int = runtime(1)
     strategy: str = runtime("auto")

@@ -12,10 +12,12 @@ from x_transformers import AutoregressiveWrapper, TransformerWrapper
 
 from slm.data.vocabulary import Vocabulary
 from slm.engines.native_build import is_available
-from slm.generation.generate import generate
-from slm.model.config import ENGINES, GenerationSettings, SpeechLMConfig
-from slm.model.llama import export_llama
-from slm.model.speech_lm import SpeechLM, new_decoder
+from slm.generation.config import ENGINES, GenerationSettings
+from slm.generation.generate import TokenRequest, generate
+from slm.model.config import SpeechLMConfig
+from slm.model.llama_export import export_llama
+from slm.model.speech_lm import SpeechLM
+from slm.model.transformer import library_decoder
 
 # Llama-like proportions, four query heads a key head. Parameters with 512 pieces and 8192 codes.
 SIZES: dict[str, dict[str, Any]] = {
@@ -32,7 +34,7 @@ _GREEDY = GenerationSettings(temperature=0)
 
 
 def engines(device: str = "cpu") -> list[str]:
-    """Engines of `slm.model.config.ENGINES` that a device has, the plainest first."""
+    """Engines of `slm.generation.config.ENGINES` that a device has, the plainest first."""
     if torch.device(device).type == "cuda":
         return ["torch", "graphs"]
     return ["torch", "native"] if is_available() else ["torch"]
@@ -71,7 +73,7 @@ def stock_twin(lm: SpeechLM) -> AutoregressiveWrapper:
     net = TransformerWrapper(
         num_tokens=lm.vocabulary.vocab_size,
         max_seq_len=lm.config.max_seq_len,
-        attn_layers=new_decoder(lm.config),
+        attn_layers=library_decoder(lm.config),
         use_abs_pos_emb=False,
     )
     net.attn_layers.load_state_dict(lm.decoder.state_dict())
@@ -121,9 +123,8 @@ def contestant(lm: SpeechLM, name: str, rows: int, new_tokens: int) -> Callable[
     if engine not in ENGINES or weights not in ("", *_WEIGHTS):
         raise ValueError(f"expected a contestant of {names()}, got {name!r}")
     settings = replace(_GREEDY, engine=engine, weights=weights or "exact")
-    return lambda: generate(
-        lm, list(prompts), settings, max_new_tokens=new_tokens, min_new_tokens=new_tokens
-    )
+    requests = [TokenRequest(prompt, new_tokens, new_tokens) for prompt in prompts]
+    return lambda: generate(lm, requests, settings)
 
 
 def _transformers_run(lm: SpeechLM, prompts: Tensor, new_tokens: int) -> Callable[[], object]:

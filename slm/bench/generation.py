@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from slm.engines.engine import Steps, open_steps
-from slm.engines.merged_weights import Outputs, spoken_outputs
-from slm.model.config import GenerationSettings
+from codec.bench.memory import process_peak_memory
+from slm.engines.engine import Engine, open_engine
+from slm.engines.merged_weights import Outputs, speech_outputs
 from slm.model.speech_lm import SpeechLM
-from slm.training.flops import process_peak_memory, wait_for_device
+from slm.training.flops import wait_for_device
 
 from .contestants import OTHERS, contestant, engines, names, prompt_tokens, random_lm
 
@@ -111,22 +111,22 @@ def table(report: dict[str, Any]) -> str:
 
 def _places(lm: SpeechLM, engine: str, rounds: int) -> dict[str, Callable[[], object]]:
     """Steps of one row from positions 100 and 2000 on, further on in every round."""
-    settings, outputs = GenerationSettings(temperature=0, engine=engine), spoken_outputs(lm)
+    outputs = speech_outputs(lm)
     token = prompt_tokens(lm, 1)[:, 0]
 
     def walk(place: int) -> Callable[[], object]:
-        steps = open_steps(lm, settings, 1, place + (rounds + 1) * _STEPS)
+        opened = open_engine(lm, 1, place + (rounds + 1) * _STEPS, engine=engine)
         with torch.no_grad():
-            steps.admit([token.expand(place)])
-        return lambda: _walk(steps, token, outputs)
+            opened.prefill([token.expand(place)])
+        return lambda: _walk(opened, token, outputs)
 
     return {"near": walk(_NEAR), "far": walk(_FAR)}
 
 
 @torch.no_grad()
-def _walk(steps: Steps, token: Tensor, outputs: Outputs) -> None:
+def _walk(engine: Engine, token: Tensor, outputs: Outputs) -> None:
     for _ in range(_STEPS):
-        steps.logits(steps.next(token), outputs)
+        engine.logits(engine.decode(token), outputs)
 
 
 def _weights_read(lm: SpeechLM) -> int:

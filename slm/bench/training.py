@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from codec.bench.memory import peak_memory
 from slm.data.documents import Document, build_document
 from slm.data.packed_dataset import PackedBatch, stack_rows
 from slm.data.packing import pack_best_fit
@@ -20,7 +21,6 @@ from slm.model.speech_lm import SpeechLM
 from slm.training.flops import (
     measured_peak_flops,
     peak_flops,
-    peak_memory,
     training_flops,
     wait_for_device,
 )

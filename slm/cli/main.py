@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from typing import Any
 
-from slm.model.config import ENGINES, GenerationSettings
+from slm.generation.config import ENGINES, GenerationSettings
 
 from .options import SEEDS, Incomplete, seconds, whole_number
 

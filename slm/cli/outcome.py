@@ -4,7 +4,8 @@ import argparse
 from typing import Any
 
 from slm.generation.best_of import Ranking
-from slm.model.config import GenerationSettings, SpeechLMConfig
+from slm.generation.config import GenerationSettings
+from slm.model.config import SpeechLMConfig
 from slm.synthesis.result import Synthesis
 
 
@@ -16,7 +17,7 @@ def sampling(
     Raises:
         ValueError: A setting is out of range.
     """
-    own = GenerationSettings() if config is None else config.sampling
+    own = GenerationSettings() if config is None else GenerationSettings.for_model(config)
     return GenerationSettings(
         temperature=own.temperature if arguments.temperature is None else arguments.temperature,
         top_k=arguments.top_k,

@@ -14,13 +14,13 @@ import numpy as np
 from tqdm import tqdm
 
 from slm.generation.best_of import Ranking, Verifier, load_verifier
-from slm.model.config import GenerationSettings
+from slm.generation.config import GenerationSettings
 from slm.model.speech_lm import pretrained_folder
 from slm.synthesis.long_text import join, speak_best, speak_long
 from slm.synthesis.result import Synthesis
 from slm.synthesis.synthesizer import MAX_ROWS, Synthesizer
 from slm.synthesis.voices import default_voice
-from slm.text.normalization import spoken_form
+from slm.text.normalization import normalize_text
 
 from .batch_file import Job, read_jobs
 from .options import Incomplete, check_folder, check_sound
@@ -67,7 +67,7 @@ def _jobs(arguments: argparse.Namespace) -> list[Job]:
     jobs = [Job("", arguments.text)] if arguments.file is None else read_jobs(arguments.file)
     if not arguments.normalize:
         return jobs
-    return [replace(job, text=spoken_form(job.text)) for job in jobs]
+    return [replace(job, text=normalize_text(job.text)) for job in jobs]
 
 
 def _check(arguments: argparse.Namespace, jobs: Sequence[Job]) -> None:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from codec.lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from .packed_dataset import PackedRows
+    from .packed_dataset import PackedDataset
     from .token_store import TokenStore, TokenStoreWriter
     from .vocabulary import Vocabulary
 
-__all__ = ["PackedRows", "TokenStore", "TokenStoreWriter", "Vocabulary"]
+__all__ = ["PackedDataset", "TokenStore", "TokenStoreWriter", "Vocabulary"]
 
 _MODULE_OF = {
-    "PackedRows": ".packed_dataset",
+    "PackedDataset": ".packed_dataset",
     "TokenStore": ".token_store",
     "TokenStoreWriter": ".token_store",
     "Vocabulary": ".vocabulary",

@@ -1,13 +1,15 @@
-"""When each phone of an utterance is spoken, and how many codes that makes of it."""
+"""Phone alignments of utterances: times of the phones, and how many codes each lasts."""
 
-import json
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from slm.text.phone_tokenizer import MAX_DURATION, PAUSE, PAUSE_ID, spoken_items, word_units
+from codec.json_lines import read_json_lines, write_json_lines
+from slm.text.phone_tokenizer import MAX_DURATION, PAUSE, PAUSE_ID, word_units, words_and_pauses
 
 
 class Unit(NamedTuple):
@@ -18,8 +20,8 @@ class Unit(NamedTuple):
     end: float
 
 
-class Spoken(NamedTuple):
-    """An utterance as a language model of aligned speech reads it.
+class Alignment(NamedTuple):
+    """Units of an utterance and their durations, as aligned documents hold them.
 
     Attributes:
         units: (N,) int64, ids as in `PhoneTokenizer`.
@@ -33,46 +35,49 @@ class Spoken(NamedTuple):
 def aligned_units(
     text: str, words: Sequence[tuple[str, Sequence[tuple[str, float, float]]]], duration: float
 ) -> list[Unit]:
-    """The units of an utterance end to end, from 0 to its duration.
+    """Units of an utterance end to end, from 0 to its duration.
 
-    Every gap between words is a pause; where the text has a mark and the speaker went on, a pause
-    of no length says so. A pause stands at both ends.
+    Every gap between words is a pause; a mark of the text at which the speaker went on is a pause
+    of no length. A pause stands at both ends.
 
     Args:
         text: As it was aligned.
-        words: Each word of `spoken_items(text)` with its phones, their starts and ends, s.
+        words: Each word of `words_and_pauses(text)` with its phones, their starts and ends, s.
         duration: Of the utterance, s.
 
     Raises:
-        ValueError: The words are not those of the text, or times that do not grow.
+        ValueError: The words are not those of the text, or times decrease.
     """
-    items = spoken_items(text)
+    items = words_and_pauses(text)
     expected = [item for item in items if item != PAUSE]
     if [word for word, _ in words] != expected:
         raise ValueError(f"expected the words {expected}, got {[word for word, _ in words]}")
     units: list[Unit] = []
-    now, waiting, rest = 0.0, True, iter(words)  # an utterance begins with a pause
+    now, is_pause_due, rest = 0.0, True, iter(words)  # an utterance begins with a pause
     for item in items:
         if item == PAUSE:
-            waiting = True
+            is_pause_due = True
             continue
         _, phones = next(rest)
         start = min(phones[0][1], duration)
-        if waiting or start != now:
+        if is_pause_due or start != now:
             units.append(Unit(PAUSE_ID, now, start))
         ids = word_units([phone for phone, _, _ in phones])
+        # A phone ends where the next one begins.
         ends = [*(phone[1] for phone in phones[1:]), phones[-1][2]]
         starts = [start, *ends[:-1]]
         spans = zip(ids, starts, ends, strict=True)
         units += [Unit(unit, min(a, duration), min(b, duration)) for unit, a, b in spans]
-        now, waiting = units[-1].end, False
+        now, is_pause_due = units[-1].end, False
     units.append(Unit(PAUSE_ID, now, duration))
     if any(unit.end < unit.start for unit in units):
-        raise ValueError(f"expected times that grow, got {units}")
+        raise ValueError(f"expected times that never decrease, got {units}")
     return units
 
 
-def spoken(units: Sequence[Unit], num_codes: int, frame_rate: float, shift: float = 0.0) -> Spoken:
+def align_codes(
+    units: Sequence[Unit], num_codes: int, frame_rate: float, shift: float = 0.0
+) -> Alignment:
     """Give every code to the unit in which its middle lies; a short unit may get none.
 
     Units longer than `MAX_DURATION` codes become several of the same.
@@ -88,6 +93,7 @@ def spoken(units: Sequence[Unit], num_codes: int, frame_rate: float, shift: floa
     """
     if not units:
         raise ValueError("expected at least one unit, got none")
+    # Code c covers [c, c + 1) / frame_rate: it belongs to the unit with its middle.
     ends = np.array([unit.end for unit in units[:-1]]) - shift
     borders = np.clip(np.ceil(ends * frame_rate - 0.5), 0, num_codes).astype(np.int64)
     counts = np.diff(np.concatenate([[0], borders, [num_codes]]))
@@ -98,34 +104,26 @@ def spoken(units: Sequence[Unit], num_codes: int, frame_rate: float, shift: floa
             ids, parts, count = [*ids, unit.unit], [*parts, MAX_DURATION], count - MAX_DURATION
         ids.append(unit.unit)
         parts.append(count)
-    return Spoken(np.array(ids), np.array(parts))
+    return Alignment(np.array(ids), np.array(parts))
 
 
 def write_alignments(path: Path, units: Iterable[tuple[str, Sequence[Unit]]]) -> None:
     """Write the units of utterances by id as JSON lines, whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("w", encoding="utf-8") as lines:
-            for name, each in units:
-                row = {
-                    "id": name,
-                    "units": [[u.unit, round(u.start, 3), round(u.end, 3)] for u in each],
-                }
-                lines.write(json.dumps(row) + "\n")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    rows = (
+        {"id": name, "units": [[u.unit, round(u.start, 3), round(u.end, 3)] for u in each]}
+        for name, each in units
+    )
+    write_json_lines(path, rows)
 
 
 def read_alignments(path: Path) -> dict[str, list[Unit]]:
     """Units by id, as `write_alignments` left them.
 
     Raises:
-        ValueError: The file is missing or is none of that.
+        ValueError: The file is missing or holds something else.
     """
     try:
-        with path.open(encoding="utf-8") as lines:
-            rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
+        rows = read_json_lines(path, required=("id", "units"))
         return {row["id"]: [Unit(*unit) for unit in row["units"]] for row in rows}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise ValueError(f"expected alignments at {path}: {error}") from error

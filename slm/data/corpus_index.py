@@ -1,9 +1,11 @@
-"""What training needs to know of the items of token stores, as arrays of small integers.
+"""Index of the utterances of token stores for training, as arrays of small integers.
 
 An item costs 36 bytes: its row, its codes (here and in `TokenStore.lengths`), text tokens, speaker
 and base, 4 each, and 12 as a prompt of others. Text is 8 more and 2 to 4 a token. Everything else
 stays in the stores.
 """
+
+from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
@@ -12,18 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from slm.model.config import DocumentSettings
 from slm.text.tokenizer import Tokenizer
 
-from .alignment import Spoken
+from .alignment import Alignment
+from .config import DocumentSettings
 from .documents import aligned_length, document_length
 from .token_store import TokenStore
 
 NONE = -1  # no text, no alignment, no speaker, no other utterance
 
 
-class Items:
-    """The rows of some stores that fit a row of training, numbered from 0 in their order.
+class CorpusIndex:
+    """Items of some stores that fit a row of training, numbered from 0 in their order.
 
     Args:
         stores: Of one codec.
@@ -31,7 +33,7 @@ class Items:
         settings: Their lookahead, shortest prompt and shares count.
         longest: Most tokens of a document.
         text_size: Ids that the tokenizer gives lie in [0, text_size).
-        alignments: Of rows by id; when given, no row has text of its own.
+        alignments: By id; when given, no row has text of its own.
 
     Attributes:
         num_codes: Codes of each, int32 (N,).
@@ -39,7 +41,7 @@ class Items:
         num_units: Units of each one's alignment, int32 (N,), -1 without; None where there are no
             alignments.
         base: The item that each is a shifted copy of, itself for most, int32 (N,).
-        shares: How likely an epoch takes each, float64 (N,); None where it takes all.
+        shares: Probability that an epoch takes each, float64 (N,); None where it takes all.
 
     Raises:
         ValueError: A text with no known piece, no item that fits, or none that every epoch takes.
@@ -53,14 +55,16 @@ class Items:
         *,
         longest: int,
         text_size: int,
-        alignments: Mapping[str, Spoken] | None = None,
+        alignments: Mapping[str, Alignment] | None = None,
     ) -> None:
         self._stores = list(stores)
         self._first = [0, *accumulate(map(len, stores))]
+        # 1. One pass over the rows, which stay on disk.
         found = _Fields(tokenizer, settings, text_size, alignments)
         for store in stores:
             for row in store.rows:
                 found.add(row)
+        # 2. Keep those whose shortest document fits.
         num_codes = np.concatenate([store.lengths for store in stores])
         num_text, num_units = _numbers(found.num_text), _numbers(found.num_units)
         lengths = _bare_lengths(num_codes, num_text, num_units, settings.lookahead)
@@ -72,10 +76,11 @@ class Items:
                 f"expected documents of at most seq_len = {longest} tokens, got "
                 f"{len(lengths)} that are all longer; raise seq_len"
             )
-        self._spoken = found.spoken
+        self._alignments = found.alignments
         self.num_codes, self.num_text = num_codes[fits], num_text[fits]
         self.num_units = num_units[fits] if len(num_units) else None
         self._lookahead = settings.lookahead
+        # 3. Text end to end, copies with their originals, and prompts by speaker.
         self._texts = np.frombuffer(found.text_ids, dtype=found.text_ids.typecode)
         ends = np.cumsum(np.maximum(num_text, 0))
         self._text_ends = ends[fits] if len(self._texts) else ends[:0]
@@ -100,8 +105,8 @@ class Items:
 
     def codes(self, item: int) -> np.ndarray:
         """Codes of an item, uint16 (L,), a view of the mapped file."""
-        store, place = self._locate(int(self._rows[item]))
-        return self._stores[store].codes(place)
+        store, index = self._locate(int(self._rows[item]))
+        return self._stores[store].codes(index)
 
     def text_ids(self, item: int) -> np.ndarray | None:
         """Text tokens of an item, (S,), None without text."""
@@ -111,9 +116,9 @@ class Items:
         end = self._text_ends[item]
         return self._texts[end - count : end]
 
-    def spoken(self, item: int) -> Spoken:
+    def alignment(self, item: int) -> Alignment:
         """The alignment of an item that has one."""
-        return self._spoken[int(self._rows[item])]
+        return self._alignments[int(self._rows[item])]
 
     def aligned_lengths(self, items: np.ndarray) -> np.ndarray:
         """Tokens of the aligned document of each of some items, (M,); they have alignments."""
@@ -125,8 +130,9 @@ class Items:
 
         Args:
             items: (M,) numbers.
-            draws: (M,) in [0, 1), which of those there are.
+            draws: (M,) in [0, 1), which choose among those there are.
         """
+        # Prompts are sorted by speaker * N + item, so those of a speaker lie in [low, high).
         speaker = self._speaker[items].astype(np.int64)
         size = len(self)
         low, own = (
@@ -134,16 +140,16 @@ class Items:
             for offset in (0, self.base[items])
         )
         high = np.searchsorted(self._prompt_keys, (speaker + 1) * size)
-        at = np.minimum(own, max(0, len(self._prompts) - 1))
-        held = np.zeros(len(items), dtype=bool)
+        is_own = np.zeros(len(items), dtype=bool)  # whether the item's own is among them
         if len(self._prompts):
-            held = (own < high) & (self._prompts[at] == self.base[items])
-        count = high - low - held
+            at = np.minimum(own, len(self._prompts) - 1)
+            is_own = (own < high) & (self._prompts[at] == self.base[items])
+        count = high - low - is_own
         found = (speaker != NONE) & (count > 0)
         choice = (draws * count).astype(np.int64)
-        place = low + choice + (held & (choice >= own - low))
+        chosen = low + choice + (is_own & (choice >= own - low))  # passes over its own
         others = np.full(len(items), NONE, dtype=np.int32)
-        others[found] = self._prompts[place[found]]
+        others[found] = self._prompts[chosen[found]]
         return others
 
     def _locate(self, row: int) -> tuple[int, int]:
@@ -157,8 +163,8 @@ class Items:
         return item if item < len(self) and self._rows[item] == row else NONE
 
     def _row(self, row: int) -> dict[str, Any]:
-        store, place = self._locate(row)
-        return self._stores[store].rows[place]
+        store, index = self._locate(row)
+        return self._stores[store].rows[index]
 
     def _find_bases(self, base_ids: Mapping[int, str]) -> np.ndarray:
         """`base`, by looking for the ids that copies name in the same store."""
@@ -168,19 +174,18 @@ class Items:
         wanted = {(self._locate(row)[0], name) for row, name in base_ids.items()}
         item_of: dict[tuple[int, str], int] = {}
         for store, of_store in enumerate(self._stores):
-            for place, row in enumerate(of_store.rows):
-                if (store, row["id"]) not in wanted:
-                    continue
-                item = self._item_of(self._first[store] + place)
+            for index, row in enumerate(of_store.rows):
+                key = store, row["id"]
+                item = self._item_of(self._first[store] + index) if key in wanted else NONE
                 if item != NONE:
-                    item_of[store, row["id"]] = item
+                    item_of[key] = item
         for row, name in base_ids.items():
             item = self._item_of(row)
             if item != NONE:
                 base[item] = item_of.get((self._locate(row)[0], name), item)
         return base
 
-    def _find_shares(self, found: "_Fields", shares: Mapping[str, float]) -> np.ndarray | None:
+    def _find_shares(self, found: _Fields, shares: Mapping[str, float]) -> np.ndarray | None:
         if not shares:
             return None
         of_source = np.array([shares.get(name, 1.0) for name in found.sources])
@@ -204,35 +209,35 @@ class Items:
 
 
 class _Fields:
-    """What rows say, gathered row by row."""
+    """Fields of rows, gathered row by row."""
 
     def __init__(
         self,
         tokenizer: Tokenizer,
         settings: DocumentSettings,
         text_size: int,
-        alignments: Mapping[str, Spoken] | None,
+        alignments: Mapping[str, Alignment] | None,
     ) -> None:
         self._tokenizer, self._alignments = tokenizer, alignments
         self._count, self._with_sources = 0, bool(settings.shares)
         self.speakers: dict[str, int] = {}
         self.sources: dict[str, int] = {}
         self.base_ids: dict[int, str] = {}
-        self.spoken: dict[int, Spoken] = {}
+        self.alignments: dict[int, Alignment] = {}
         self.num_text, self.num_units = array("i"), array("i")
         self.speaker, self.source = array("i"), array("i")
         self.text_ids = array("H" if text_size <= 65536 else "i")
 
     def add(self, row: dict[str, Any]) -> None:
-        """Take down one row."""
+        """Add the fields of one row."""
         ids = self._encoded(row) if self._alignments is None else None
         self.num_text.append(NONE if ids is None else len(ids))
         self.text_ids.extend(ids or ())
         if self._alignments is not None:
-            spoken = self._alignments.get(row["id"])
-            self.num_units.append(NONE if spoken is None else len(spoken.units))
-            if spoken is not None:
-                self.spoken[self._count] = spoken
+            alignment = self._alignments.get(row["id"])
+            self.num_units.append(NONE if alignment is None else len(alignment.units))
+            if alignment is not None:
+                self.alignments[self._count] = alignment
         speaker = row.get("speaker")
         number = self.speakers.setdefault(str(speaker), len(self.speakers)) if speaker else NONE
         self.speaker.append(number)
@@ -251,7 +256,7 @@ class _Fields:
             raise ValueError(f"row {row['id']!r}: {error}") from error
 
 
-def _numbers(values: "array[int]") -> np.ndarray:
+def _numbers(values: array[int]) -> np.ndarray:
     """An array of ints without a copy, int32."""
     return np.frombuffer(values, dtype=np.int32)
 

@@ -2,20 +2,21 @@
 
     plain TTS       <bos> <text> t .. <speech> c .. <eos>
     zero-shot TTS   <bos> <prompt> p .. <text> t .. <speech> c .. <eos>
-      transcribed   <bos> <text> t' .. t .. <speech> p .. c .. <eos>    (p says t')
+      transcribed   <bos> <text> t' .. t .. <speech> p .. c .. <eos>    (p is speech of t')
     speech only     <bos> <speech> c .. <eos>            (continuation; a prompt may come first)
     interleaved     <bos> <text> t .. <speech> c .. <text> t .. <speech> c .. <eos>
     aligned         <bos> <text> u1 .. uk  u(k+1) d1 c .. c  u(k+2) d2 c .. c  ..  <eos>
 
-An aligned document tells the model which sound it is at: units (phones and pauses) run k ahead of
-the speech, and before the codes of a unit stands d, how many they are. `<speech>` says that no
-unit is left to be read. After ELLA-V (https://arxiv.org/abs/2401.07333), which also lets phones and
-codes take turns.
+In an aligned document units (phones and pauses) run k ahead of the speech, and before the codes of
+a unit stands d, their number. `<speech>` stands for the units beyond the last. After ELLA-V
+(https://arxiv.org/abs/2401.07333), in which phones and codes take turns, too.
 
 The prompt holds codes of another utterance of the same speaker. It carries the voice, so that one
-model speaks in many voices, ones it never trained on included, without a name for any. Loss falls
-on the codes of the utterance itself and on the end, never on a prompt.
+model has many voices, ones it never trained on included, without a name for any. Loss falls on the
+codes of the utterance itself and on the end, never on a prompt.
 """
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -24,7 +25,7 @@ import numpy as np
 
 from slm.text.phone_tokenizer import DURATION_START
 
-from .alignment import Spoken
+from .alignment import Alignment
 from .vocabulary import Vocabulary
 
 
@@ -47,20 +48,18 @@ def prefix_tokens(
     *,
     speech: Sequence[int] | np.ndarray | None = None,
 ) -> np.ndarray:
-    """Everything of a document up to where speech goes on; what generation starts from.
+    """A document up to where speech goes on; what generation starts from.
 
     Args:
         vocabulary: Token layout.
         text_ids: Ids of the text tokenizer; None for speech-only.
         prompt: Codes of another utterance of the speaker; None for no prompt.
-        speech: Codes already spoken, which generation continues.
+        speech: Codes that generation continues.
 
     Returns:
         (S,) int64, S = document_length(...) - 1 with `speech` as its codes.
     """
-    parts: list[np.ndarray] = [np.array([vocabulary.bos_id])]
-    if prompt is not None and len(prompt):
-        parts += [np.array([vocabulary.prompt_id]), vocabulary.code_to_token(prompt)]
+    parts = _opening(vocabulary, prompt)
     if text_ids is not None:
         parts += [np.array([vocabulary.text_id]), vocabulary.text_to_token(text_ids)]
     parts.append(np.array([vocabulary.speech_id]))
@@ -78,7 +77,7 @@ def build_document(
     spoken_before: Sequence[int] | np.ndarray = (),
     text_loss_weight: float = 0.0,
 ) -> Document:
-    """A whole document, with loss on its speech and end (and, lightly if asked, on its text).
+    """A whole document, with loss on its speech and end, and on its text if asked.
 
     Args:
         vocabulary: Token layout.
@@ -148,27 +147,18 @@ def aligned_prefix(
     Args:
         vocabulary: Token layout.
         units: (N,) int64 ids as in `PhoneTokenizer`, N >= 1.
-        lookahead: Units ahead of the one that is spoken, >= 1.
+        lookahead: Units ahead of the one whose codes follow, >= 1.
         prompt: Codes of another utterance of the speaker; None for no prompt.
 
     Returns:
         (S,) int64.
     """
-    parts: list[np.ndarray] = [np.array([vocabulary.bos_id])]
-    if prompt is not None and len(prompt):
-        parts += [np.array([vocabulary.prompt_id]), vocabulary.code_to_token(prompt)]
-    parts += [
-        np.array([vocabulary.text_id]),
-        unit_tokens(vocabulary, units, lookahead)[: lookahead + 1],
-    ]
-    return np.concatenate(parts)
+    ahead = unit_tokens(vocabulary, units, lookahead)[: lookahead + 1]
+    return np.concatenate([*_opening(vocabulary, prompt), [vocabulary.text_id], ahead])
 
 
 def unit_tokens(vocabulary: Vocabulary, units: np.ndarray, lookahead: int) -> np.ndarray:
-    """What is read in an aligned document: units, then `<speech>` for each that is ahead of none.
-
-    (N + lookahead,) int64.
-    """
+    """Units of an aligned document, then `lookahead` times `<speech>`: (N + lookahead,) int64."""
     behind = np.full(lookahead, vocabulary.speech_id)
     return np.concatenate([vocabulary.text_to_token(units), behind])
 
@@ -176,7 +166,7 @@ def unit_tokens(vocabulary: Vocabulary, units: np.ndarray, lookahead: int) -> np
 def build_aligned(
     vocabulary: Vocabulary,
     codes: Sequence[int] | np.ndarray,
-    spoken: Spoken,
+    alignment: Alignment,
     *,
     lookahead: int,
     prompt: Sequence[int] | np.ndarray | None = None,
@@ -187,8 +177,8 @@ def build_aligned(
     Args:
         vocabulary: Token layout.
         codes: Codes of the utterance, (L,).
-        spoken: Its units, whose counts sum up to L.
-        lookahead: Units ahead of the one that is spoken, >= 1.
+        alignment: Its units, whose counts sum up to L.
+        lookahead: Units ahead of the one whose codes follow, >= 1.
         prompt: Codes of another utterance of the speaker, never counted in the loss.
         duration_loss_weight: Weight of durations; codes and the end weigh 1.
 
@@ -196,20 +186,21 @@ def build_aligned(
         ValueError: Counts that are not those of the codes.
     """
     speech = vocabulary.code_to_token(codes)
-    if spoken.counts.sum() != len(speech):
-        raise ValueError(f"expected counts of {len(speech)} codes, got {spoken.counts.sum()}")
-    start = aligned_prefix(vocabulary, spoken.units, lookahead, prompt)
-    ahead = unit_tokens(vocabulary, spoken.units, lookahead)[lookahead:]
-    durations = vocabulary.text_to_token(DURATION_START + spoken.counts)
-    # Places of the duration of each unit among the tokens after the first unit read ahead.
-    before = np.cumsum(spoken.counts) - spoken.counts
-    places = 2 * np.arange(len(durations)) + before
+    units, counts = alignment
+    if counts.sum() != len(speech):
+        raise ValueError(f"expected counts of {len(speech)} codes, got {counts.sum()}")
+    start = aligned_prefix(vocabulary, units, lookahead, prompt)
+    ahead = unit_tokens(vocabulary, units, lookahead)[lookahead:]
+    durations = vocabulary.text_to_token(DURATION_START + counts)
+    # Body: d1 c .. c  u d2 c .. c  u d3 ..; where each duration stands in it:
+    at = 2 * np.arange(len(durations)) + np.cumsum(counts) - counts
     body = np.zeros(len(speech) + 2 * len(durations) - 1, dtype=np.int64)
     weights = np.ones(len(body), dtype=np.float32)
-    body[places], weights[places] = durations, duration_loss_weight
-    body[places[1:] - 1], weights[places[1:] - 1] = ahead[1:], 0.0
+    body[at], weights[at] = durations, duration_loss_weight
+    # A unit ahead stands right before every duration but the first; units carry no loss.
+    body[at[1:] - 1], weights[at[1:] - 1] = ahead[1:], 0.0
     is_code = np.ones(len(body), dtype=bool)
-    is_code[places] = is_code[places[1:] - 1] = False
+    is_code[at] = is_code[at[1:] - 1] = False
     body[is_code] = speech
     tokens = np.concatenate([start, body, [vocabulary.eos_id]])
     return Document(
@@ -232,3 +223,11 @@ def document_length(num_codes: int, num_text: int | None, num_prompt: int) -> in
     text = 0 if num_text is None else num_text + 1
     prompt = num_prompt + 1 if num_prompt else 0
     return num_codes + 3 + text + prompt
+
+
+def _opening(vocabulary: Vocabulary, prompt: Sequence[int] | np.ndarray | None) -> list[np.ndarray]:
+    """`<bos>`, and `<prompt>` with its codes if there are any."""
+    parts = [np.array([vocabulary.bos_id])]
+    if prompt is not None and len(prompt):
+        parts += [np.array([vocabulary.prompt_id]), vocabulary.code_to_token(prompt)]
+    return parts

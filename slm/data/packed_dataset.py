@@ -1,8 +1,10 @@
-"""Packed training rows: documents of token stores, laid end to end without being cut.
+"""Dataset of packed rows: documents of token stores, laid end to end without being cut.
 
 Everything random is drawn from (seed, epoch), so batch n is a pure function of (seed, n): a run
 continues exactly from one integer, whatever was read before.
 """
+
+from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -11,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slm.model.config import DocumentSettings
 from slm.text.tokenizer import Tokenizer
 
-from .alignment import Spoken
-from .corpus_index import Items
+from .alignment import Alignment
+from .config import DocumentSettings
+from .corpus_index import CorpusIndex
 from .documents import Document, build_aligned, build_document, build_interleaved
 from .packing import DocumentPlan, Epoch, plan_epoch
 from .provenance import alignments_digest, describe_rows
@@ -30,7 +32,7 @@ class PackedBatch(NamedTuple):
 
     Attributes:
         tokens: int64, padded with `pad_id`.
-        positions: int64, place within the document.
+        positions: int64, of each token within its document.
         document_ids: int64, equal within a document, -1 on padding.
         loss_weights: float32, weight of predicting each token; 0 on padding and document starts.
     """
@@ -41,8 +43,8 @@ class PackedBatch(NamedTuple):
     loss_weights: Tensor
 
 
-class PackedRows:
-    """The documents of one or more token stores as an endless stream of packed rows.
+class PackedDataset:
+    """Documents of one or more token stores as an endless stream of packed rows.
 
     Args:
         stores: Stores of one codec.
@@ -50,8 +52,8 @@ class PackedRows:
         vocabulary: Token layout.
         seq_len: S, tokens a row.
         batch_size: B, rows a batch.
-        settings: Prompts and text dropping.
-        seed: Draws prompts, order and packing.
+        settings: Of the documents.
+        seed: Of prompts, order and packing.
         alignments: Of rows by id. When given, a row that is in it becomes an aligned document, and
             every other one speech without text.
 
@@ -70,7 +72,7 @@ class PackedRows:
         batch_size: int,
         settings: DocumentSettings | None = None,
         seed: int = 0,
-        alignments: Mapping[str, Spoken] | None = None,
+        alignments: Mapping[str, Alignment] | None = None,
     ) -> None:
         _check_stores(stores, vocabulary)
         if alignments and not (settings and settings.lookahead):
@@ -81,7 +83,7 @@ class PackedRows:
         self.batch_size = batch_size
         self.settings = settings or DocumentSettings()
         self.seed = seed
-        self._items = Items(
+        self._index = CorpusIndex(
             stores,
             tokenizer,
             self.settings,
@@ -95,11 +97,11 @@ class PackedRows:
         self._planned: tuple[int, Epoch] | None = None
 
     def __len__(self) -> int:
-        """Items that fit a row."""
-        return len(self._items)
+        """CorpusIndex that fit a row."""
+        return len(self._index)
 
     def describe(self) -> dict[str, Any]:
-        """What decides which batches there are (slm/data/provenance.py); JSON-able."""
+        """Everything that decides the batches (slm/data/provenance.py); JSON-able."""
         return describe_rows(
             self._stores,
             self.settings,
@@ -111,17 +113,17 @@ class PackedRows:
 
     @property
     def row_counts(self) -> list[int]:
-        """Packed rows of epochs 0, 1, ... as far as they have been planned or told."""
+        """Packed rows of epochs 0, 1, ... as far as they are known."""
         return list(self._row_counts)
 
     def know_row_counts(self, counts: Sequence[int]) -> None:
-        """Take over the `row_counts` of equal rows, so that those epochs need no planning.
+        """Take over the `row_counts` of an equal dataset, so that those epochs need no planning.
 
         Raises:
             ValueError: They contradict what is known; an epoch planned later is compared, too.
         """
-        for epoch, (known, told) in enumerate(zip(self._row_counts, counts, strict=False)):
-            _check_count(epoch, told, known)
+        for epoch, (known, given) in enumerate(zip(self._row_counts, counts, strict=False)):
+            _check_count(epoch, given, known)
         self._row_counts += counts[len(self._row_counts) :]
 
     @property
@@ -130,7 +132,7 @@ class PackedRows:
 
         They are in no batch.
         """
-        return self._items.too_long
+        return self._index.too_long
 
     def batch(self, index: int) -> PackedBatch:
         """Batch `index` >= 0 of the endless stream: rows [index * B, (index + 1) * B)."""
@@ -163,7 +165,7 @@ class PackedRows:
         if self._planned is None or self._planned[0] != epoch:
             self._planned = None  # the old one goes before the new one is made
             sizes = {"seq_len": self.seq_len, "seed": self.seed, "epoch": epoch}
-            self._planned = epoch, plan_epoch(self._items, self.settings, **sizes)
+            self._planned = epoch, plan_epoch(self._index, self.settings, **sizes)
         rows = self._planned[1]
         if epoch < len(self._row_counts):
             _check_count(epoch, self._row_counts[epoch], len(rows))
@@ -172,6 +174,7 @@ class PackedRows:
         return rows
 
     def _row(self, index: int) -> list[DocumentPlan]:
+        # Epochs differ a little in their rows, so they are gone through one by one.
         epoch = 0
         while index >= self.rows_in_epoch(epoch):
             index -= self.rows_in_epoch(epoch)
@@ -179,8 +182,8 @@ class PackedRows:
         return self._epoch_rows(epoch)[index]
 
     def _document(self, plan: DocumentPlan) -> Document:
-        settings, items, codes = self.settings, self._items, self._items.codes(plan.item)
-        text_ids = items.text_ids(plan.item) if plan.with_text else None
+        settings, index, codes = self.settings, self._index, self._index.codes(plan.item)
+        text_ids = index.text_ids(plan.item) if plan.with_text else None
         options: dict[str, Any] = {"text_loss_weight": settings.text_loss_weight}
         if plan.interleaved:
             assert text_ids is not None
@@ -188,19 +191,19 @@ class PackedRows:
             return build_interleaved(self.vocabulary, codes, text_ids, every=every, **options)
         if plan.prompt_item >= 0:
             stop = plan.prompt_start + plan.prompt_codes
-            given = items.codes(plan.prompt_item)[plan.prompt_start : stop]
+            given = index.codes(plan.prompt_item)[plan.prompt_start : stop]
             options["spoken_before" if plan.prompt_text else "prompt"] = given
         if plan.aligned:
             return build_aligned(
                 self.vocabulary,
                 codes,
-                items.spoken(plan.item),
+                index.alignment(plan.item),
                 lookahead=settings.lookahead,
                 prompt=options.get("prompt"),
                 duration_loss_weight=settings.duration_loss_weight,
             )
         if plan.prompt_text:
-            before = items.text_ids(plan.prompt_item)
+            before = index.text_ids(plan.prompt_item)
             assert before is not None
             assert text_ids is not None
             text_ids = np.concatenate([before, text_ids])
@@ -231,11 +234,11 @@ def stack_rows(rows: Sequence[Sequence[Document]], seq_len: int, pad_id: int) ->
     return PackedBatch(*(torch.from_numpy(array) for array in arrays))
 
 
-def _check_count(epoch: int, told: int, found: int) -> None:
-    if told != found:
+def _check_count(epoch: int, expected: int, found: int) -> None:
+    if expected != found:
         raise ValueError(
-            f"expected {told} packed rows in epoch {epoch}, as the checkpoint says, got {found}: "
-            "the data, or this program's way of packing, has changed since"
+            f"expected {expected} packed rows in epoch {epoch}, as the checkpoint has, got "
+            f"{found}: the data, or this program's way of packing, has changed since"
         )
 
 

@@ -1,18 +1,19 @@
-"""What an epoch of training reads: every document and the row it is packed into, as arrays.
+"""Packing: the documents of an epoch and the rows they are packed into, as arrays.
 
 A document costs 24 bytes, a row 8 more. Items are planned a block at a time from numbers that the
 generator gives one after another, so that the plan does not depend on the size of the blocks.
 """
 
+from __future__ import annotations
+
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, overload
+from typing import NamedTuple, get_type_hints, overload
 
 import numpy as np
 
-from slm.model.config import DocumentSettings
-
-from .corpus_index import NONE, Items
+from .config import DocumentSettings
+from .corpus_index import NONE, CorpusIndex
 from .documents import document_length
 
 PACKING_BLOCK = 8192  # documents packed together; bounds the cost of a large corpus
@@ -20,16 +21,16 @@ _PLANNING_BLOCK = 1 << 18  # items planned together
 
 
 class DocumentPlan(NamedTuple):
-    """What one document of an epoch is made of.
+    """Composition of one document of an epoch.
 
     Attributes:
-        item: Its number in `Items`.
+        item: Its number in the `CorpusIndex`.
         prompt_item: Another utterance, -1 for no prompt.
         prompt_start: First code of the prompt in it.
         prompt_codes: Codes of the prompt.
         length: Tokens.
         with_text: Whether its text comes with it.
-        prompt_text: The prompt is spoken first, and its transcript comes with it.
+        prompt_text: The prompt is a whole utterance whose transcript comes before the text.
         interleaved: Text and speech take turns.
         aligned: Units and durations stand between the codes.
     """
@@ -48,7 +49,7 @@ class DocumentPlan(NamedTuple):
 PLAN = np.dtype(
     [
         (name, np.int32 if kind is int else np.bool_)
-        for name, kind in DocumentPlan.__annotations__.items()
+        for name, kind in get_type_hints(DocumentPlan).items()
     ]
 )
 
@@ -88,12 +89,12 @@ class Epoch(Sequence[list[DocumentPlan]]):
 
 
 def plan_epoch(
-    items: Items, settings: DocumentSettings, *, seq_len: int, seed: int, epoch: int
+    index: CorpusIndex, settings: DocumentSettings, *, seq_len: int, seed: int, epoch: int
 ) -> Epoch:
     """Draw the documents of an epoch and pack them; a pure function of its arguments.
 
     Args:
-        items: All of them, of which `settings.shares` leaves some out.
+        index: Of all items, of which `settings.shares` leaves some out.
         settings: Chances of prompts, of leaving text out and so on.
         seq_len: Tokens of a row, >= the length of every item's bare document.
         seed: >= 0.
@@ -102,25 +103,27 @@ def plan_epoch(
     generator = np.random.default_rng([seed, epoch])
     # Of streams of their own: kinds of documents that came later change no earlier draw.
     later = np.random.default_rng([seed, epoch, 1])
-    order = generator.permutation(len(items))
-    plans = np.empty(len(items), dtype=PLAN)
-    for numbers in _blocks(len(items), _PLANNING_BLOCK):
+    # 1. Draw every document.
+    order = generator.permutation(len(index))
+    plans = np.empty(len(index), dtype=PLAN)
+    for numbers in _blocks(len(index), _PLANNING_BLOCK):
         draws = [generator.random((len(numbers), 5)), later.random((len(numbers), 2))]
-        planned = _planned(items, settings, numbers, np.concatenate(draws, axis=1), seq_len)
+        planned = _planned(index, settings, numbers, np.concatenate(draws, axis=1), seq_len)
         for name, values in planned.items():
             plans[name][numbers] = values
-    if items.shares is not None:
-        kept = np.random.default_rng([seed, epoch, 2]).random(len(items)) < items.shares
+    # 2. Leave out those of rarer sources.
+    if index.shares is not None:
+        kept = np.random.default_rng([seed, epoch, 2]).random(len(index)) < index.shares
         order = order[kept[order]]
+    # 3. Pack them, and mix the rows: packing puts long documents first, and a batch should not.
     packed, counts = _packed(plans["length"][order], seq_len)
-    # Packing puts long documents first; a batch should hold a fair mix.
     mixed = generator.permutation(len(counts))
     ends = np.cumsum(counts)
     lengths = counts[mixed]
-    # Places of the documents of row mixed[0], then of mixed[1], ...
+    # Where the documents of row mixed[0] stand in `packed`, then those of mixed[1], ...
     new_ends = np.cumsum(lengths)
-    places = np.repeat(ends[mixed] - new_ends, lengths) + np.arange(len(packed))
-    return Epoch(plans[order[packed[places]]], new_ends)
+    at = np.repeat(ends[mixed] - new_ends, lengths) + np.arange(len(packed))
+    return Epoch(plans[order[packed[at]]], new_ends)
 
 
 def pack_best_fit(lengths: Sequence[int] | np.ndarray, seq_len: int) -> list[list[int]]:
@@ -134,17 +137,17 @@ def pack_best_fit(lengths: Sequence[int] | np.ndarray, seq_len: int) -> list[lis
         The documents of each row by their numbers.
     """
     lengths = np.asarray(lengths)
-    most = len(lengths) + 1  # rows; free tokens * most + row sorts by both
+    most = len(lengths) + 1  # rows
     rows: list[list[int]] = []
-    room: list[int] = []
+    room: list[int] = []  # free tokens * most + row, ascending: by room, then by row
     order = np.argsort(-lengths, kind="stable")
     for document, length in zip(order.tolist(), lengths[order].tolist(), strict=True):
-        place = bisect_left(room, length * most)
-        if place == len(room):
+        tightest = bisect_left(room, length * most)
+        if tightest == len(room):
             insort(room, (seq_len - length) * most + len(rows))
             rows.append([document])
         else:
-            space = room.pop(place)
+            space = room.pop(tightest)
             rows[space % most].append(document)
             insort(room, space - length * most)
     return rows
@@ -168,17 +171,24 @@ def _blocks(count: int, size: int) -> Iterator[np.ndarray]:
 
 
 def _planned(
-    items: Items, settings: DocumentSettings, numbers: np.ndarray, draws: np.ndarray, seq_len: int
+    index: CorpusIndex,
+    settings: DocumentSettings,
+    numbers: np.ndarray,
+    draws: np.ndarray,
+    seq_len: int,
 ) -> dict[str, np.ndarray]:
     """The documents of some items from seven uniform numbers each: every field of `PLAN`, (M,)."""
-    num_codes, num_text = items.num_codes[numbers], items.num_text[numbers]
+    num_codes, num_text = index.num_codes[numbers], index.num_text[numbers]
+    # Text and speech, or speech alone;
     keeps_text = draws[:, 0] >= settings.text_drop_probability
     with_text = keeps_text & (num_text != NONE)
     length = document_length(0, None, 0) + num_codes + np.where(with_text, num_text + 1, 0)
+    # aligned, where there is an alignment;
     aligned = np.zeros(len(numbers), dtype=bool)
-    if items.num_units is not None:
-        aligned = keeps_text & (items.num_units[numbers] != NONE)
-        length = np.where(aligned, items.aligned_lengths(numbers), length)
+    if index.num_units is not None:
+        aligned = keeps_text & (index.num_units[numbers] != NONE)
+        length = np.where(aligned, index.aligned_lengths(numbers), length)
+    # interleaved, where that still fits.
     turns = np.minimum(
         -(-num_text // settings.interleave_text), -(-num_codes // settings.interleave_codes)
     )
@@ -198,25 +208,25 @@ def _planned(
         "aligned": aligned,
     }
     prompted = ~interleaved & (draws[:, 1] < settings.prompt_probability)
-    _add_prompts(plan, items, settings, np.flatnonzero(prompted), draws, seq_len)
+    _add_prompts(plan, index, settings, np.flatnonzero(prompted), draws, seq_len)
     return plan
 
 
 def _add_prompts(
     plan: dict[str, np.ndarray],
-    items: Items,
+    index: CorpusIndex,
     settings: DocumentSettings,
-    places: np.ndarray,
+    at: np.ndarray,
     draws: np.ndarray,
     seq_len: int,
 ) -> None:
-    """Let documents at some places of a plan open with another utterance, where there is room."""
-    other = items.others(plan["item"][places], draws[places, 2])
-    places, other = places[other != NONE], other[other != NONE]
-    draws, length = draws[places], plan["length"][places]
-    codes, text = items.num_codes[other], items.num_text[other]
+    """Let the documents `at` of a plan open with another utterance, where there is room."""
+    other = index.others(plan["item"][at], draws[at, 2])
+    at, other = at[other != NONE], other[other != NONE]
+    draws, length = draws[at], plan["length"][at]
+    codes, text = index.num_codes[other], index.num_text[other]
     # Another whole utterance and its transcript, where that is possible,
-    whole = plan["with_text"][places] & (draws[:, 5] < settings.prompt_text_probability)
+    whole = plan["with_text"][at] & (draws[:, 5] < settings.prompt_text_probability)
     whole &= (text != NONE) & (codes <= settings.max_prompt_codes)
     whole &= length + text + codes <= seq_len
     # else a piece of it.
@@ -227,8 +237,8 @@ def _add_prompts(
     start = (draws[:, 4] * (codes - taken + 1)).astype(np.int32)
     prompted = whole | cut
     longer = np.where(whole, text + codes, taken + 1)
-    plan["prompt_item"][places[prompted]] = other[prompted]
-    plan["prompt_start"][places[cut]] = start[cut]
-    plan["prompt_codes"][places[prompted]] = np.where(whole, codes, taken)[prompted]
-    plan["length"][places[prompted]] = (length + longer)[prompted]
-    plan["prompt_text"][places[whole]] = True
+    plan["prompt_item"][at[prompted]] = other[prompted]
+    plan["prompt_start"][at[cut]] = start[cut]
+    plan["prompt_codes"][at[prompted]] = np.where(whole, codes, taken)[prompted]
+    plan["length"][at[prompted]] = (length + longer)[prompted]
+    plan["prompt_text"][at[whole]] = True

@@ -2,20 +2,19 @@
 
 `codes-NNNNN.u16` holds codes end to end, `codes-NNNNN.offsets.npy` (int64) one offset more than
 items, `codes-NNNNN.rows.jsonl` one JSON object an item. `codes-NNNNN.done.json`, written last, has
-the SHA-256 of each: a shard is there once its marker is. What a shard holds, and so every byte of
-it, is up to the caller's plan, not to the order in which shards are finished.
+the SHA-256 of each: a shard is there once its marker is. The caller's plan decides every byte of a
+shard, not the order in which shards are finished.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
+
+from codec.files import json_text, read_json, sha256_of, whole_file, write_json
 
 FORMAT = "hh-slm token store 1"
 HEADER = "store.json"
@@ -29,19 +28,13 @@ def shard_path(folder: Path, index: int, part: str) -> Path:
     return folder / f"codes-{index:05d}.{part}"
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """One JSON object a line."""
-    with open(path, encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
-
-
 def codec_names(fingerprints: str | Sequence[str]) -> Sequence[str]:
-    """The names of a codec, of which one alone may be given."""
+    """Fingerprints of a codec, of which one alone may be given."""
     return [fingerprints] if isinstance(fingerprints, str) else fingerprints
 
 
 def check_fingerprint(folder: Path, stored: str, names: Sequence[str]) -> None:
-    """Raise `ValueError` where a store is of a codec that has none of these names."""
+    """Raise `ValueError` where a store is of a codec that has none of these fingerprints."""
     if stored not in names:
         raise ValueError(
             f"token store {folder} holds codes of codec {stored}, expected codec {names[0]}; "
@@ -56,7 +49,7 @@ def check_store(folder: Path | str) -> None:
         ValueError: A shard has no marker, or a file of it is missing or not what was written.
     """
     folder = Path(folder)
-    header = json.loads((folder / HEADER).read_text(encoding="utf-8"))
+    header = read_json(folder / HEADER)
     for index in range(len(header["shards"])):
         marker = read_marker(folder, index)
         damaged = PARTS if marker is None else damaged_parts(folder, index, marker)
@@ -64,14 +57,14 @@ def check_store(folder: Path | str) -> None:
             names = ", ".join(shard_path(folder, index, part).name for part in damaged)
             raise ValueError(
                 f"{folder}: expected the files that {shard_path(folder, index, MARKER).name} "
-                f"vouches for, got others or none: {names}; encode that shard again"
+                f"lists, got others or none: {names}; encode that shard again"
             )
 
 
 def read_marker(folder: Path, index: int) -> dict[str, Any] | None:
-    """What the marker of a shard says, None where the shard was not finished."""
+    """The marker of a shard, None where the shard was not finished."""
     try:
-        return json.loads(shard_path(folder, index, MARKER).read_text(encoding="utf-8"))
+        return read_json(shard_path(folder, index, MARKER))
     except FileNotFoundError:
         return None
 
@@ -158,33 +151,31 @@ class ShardWriter:
             index: Number of the shard, 0 or more.
             codes: (L,) integers in [0, codebook_size) of each item; may be none at all.
             rows: JSON-able, as many, each with an `id`; `num_codes` is added.
-            plan: What `is_done` is asked about later.
-            bad: Items that belong here and could not be had, one JSON-able object each.
+            plan: Digest of the shard's plan, for `is_done`.
+            bad: Items of this shard that could not be encoded, one JSON-able object each.
 
         Raises:
             ValueError: The codes do not fit.
         """
         checked = [self.checked(c, row["id"]) for c, row in zip(codes, rows, strict=True)]
         counts = [len(each) for each in checked]
-        lines = [
-            json.dumps({**row, "num_codes": count}, ensure_ascii=False) + "\n"
-            for row, count in zip(rows, counts, strict=True)
-        ]
-        offsets = np.cumsum([0, *counts], dtype=np.int64)
-        marker = shard_path(self.folder, index, MARKER)
-        marker.unlink(missing_ok=True)
-        contents: dict[str, Callable[[IO[bytes]], object]] = {
-            CODES: lambda file: [file.write(each.tobytes()) for each in checked],
-            OFFSETS: lambda file: np.save(file, offsets),
-            ROWS: lambda file: file.write("".join(lines).encode()),
-        }
-        for part, write in contents.items():
-            _write_whole(shard_path(self.folder, index, part), write)
-        sums = {part: _sha256(shard_path(self.folder, index, part)) for part in PARTS}
+        paths = {part: shard_path(self.folder, index, part) for part in (*PARTS, MARKER)}
+        # Without its marker the shard is not there, whatever of it is written.
+        paths[MARKER].unlink(missing_ok=True)
+        with whole_file(paths[CODES]) as partial, partial.open("wb") as file:
+            file.writelines(each.tobytes() for each in checked)
+        with whole_file(paths[OFFSETS]) as partial, partial.open("wb") as file:
+            np.save(file, np.cumsum([0, *counts], dtype=np.int64))
+        numbered = zip(rows, counts, strict=True)
+        with whole_file(paths[ROWS]) as partial, partial.open("wb") as file:
+            file.writelines(
+                json_text({**r, "num_codes": n}, indent=None).encode() for r, n in numbered
+            )
+        sums = {part: _sha256(paths[part]) for part in PARTS}
         about = {"items": len(rows), "codes": sum(counts), "sha256": sums}
         about |= {"plan": plan} if plan else {}
         about |= {"bad": list(bad)} if bad else {}
-        _write_json(marker, about)
+        write_json(paths[MARKER], about, indent=1)
 
     def close(self, num_shards: int) -> None:
         """Write the header.
@@ -203,15 +194,15 @@ class ShardWriter:
             shards.append({"items": marker["items"], "codes": marker["codes"]})
         if not any(shard["items"] for shard in shards):
             raise ValueError(f"expected at least one item in token store {self.folder}, got none")
-        _write_json(self.folder / HEADER, {**self._identity, "shards": shards})
+        write_json(self.folder / HEADER, {**self._identity, "shards": shards}, indent=1)
 
     def _claim(self) -> None:
-        """Bind the folder to this codec, or verify that it is bound to it."""
+        """Bind the folder to this codec, or check that it is bound to it."""
         path = self.folder / PROGRESS
         if not path.exists():
-            _write_json(path, self._identity)
+            write_json(path, self._identity, indent=1)
             return
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = read_json(path)
         check_fingerprint(self.folder, stored["codec_fingerprint"], self._names)
         self._identity["codec_fingerprint"] = stored["codec_fingerprint"]
         if stored != self._identity:
@@ -223,24 +214,6 @@ class ShardWriter:
 def _sha256(path: Path) -> str | None:
     """Hash of a file in hex, None where there is none."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return sha256_of(path)
     except FileNotFoundError:
         return None
-
-
-def _write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Let `write` fill a temporary file beside `path`; `path` appears only when it is complete."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with open(partial, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
-    _write_whole(path, lambda file: file.write(text.encode()))

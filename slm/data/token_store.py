@@ -1,21 +1,26 @@
 """Token store: codes of a corpus as memory-mapped uint16 shards, bound to the codec they are of.
 
-`slm/data/shards.py` says which files a shard is. `store.json`, written last, lists the shards;
+`slm/data/shards.py` describes the files of a shard. `store.json`, written last, lists the shards;
 `writer.json` lets an unfinished store be continued by the same codec only.
 """
 
+from __future__ import annotations
+
 import json
+from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 
+from codec.files import read_json
+from codec.json_lines import read_json_lines
 from slm.storage.sync import local_copy
 
-from .rows import Rows
 from .shards import (
     CODES,
     FORMAT,
@@ -27,12 +32,96 @@ from .shards import (
     check_fingerprint,
     codec_names,
     read_marker,
-    read_rows,
     shard_path,
 )
 
 # Shards that are mapped at a time, two files each: Linux lets a process map 65,530.
 _MAPPED_SHARDS = 8192
+_NEWLINE = 10
+
+
+class Rows(Sequence[dict[str, Any]]):
+    """One JSON object an item, read when it is asked for; changing what was read changes no row.
+
+    A row costs 8 bytes once a row of its shard has been asked for by number, and nothing before;
+    going through all rows in order keeps nothing at all.
+
+    Args:
+        folder: Of the store.
+        counts: Items of each shard.
+
+    Raises:
+        ValueError: On reading: a line is no JSON, or a shard holds another number of rows than it
+            should.
+    """
+
+    def __init__(self, folder: Path, counts: Sequence[int]) -> None:
+        self._folder = folder
+        self._first = [0, *accumulate(counts)]
+        self._line_starts: dict[int, np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return self._first[-1]
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[dict[str, Any]]: ...
+
+    def __getitem__(self, index: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
+        """A row, or the rows of a slice as a list."""
+        if isinstance(index, slice):
+            return [self[each] for each in range(*index.indices(len(self)))]
+        shard, within = self.locate(index)
+        starts = self._starts_of(shard)
+        with open(shard_path(self._folder, shard, ROWS), "rb") as file:
+            file.seek(starts[within])
+            return self._parsed(shard, file.read(starts[within + 1] - starts[within]).decode())
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Every row in order, a file after the other."""
+        for shard in range(len(self._first) - 1):
+            count = 0
+            path = shard_path(self._folder, shard, ROWS)
+            with open(path, encoding="utf-8", newline="\n") as file:
+                for count, line in enumerate(file, start=1):  # noqa: B007 - used after the loop
+                    yield self._parsed(shard, line)
+            self._check(shard, count)
+
+    def locate(self, index: int) -> tuple[int, int]:
+        """Shard of an item, and its number in there.
+
+        Raises:
+            IndexError: There is no such item.
+        """
+        wanted = index + len(self) if index < 0 else index
+        if not 0 <= wanted < len(self):
+            raise IndexError(f"expected an item in [0, {len(self)}), got {index}")
+        shard = bisect_right(self._first, wanted) - 1
+        return shard, wanted - self._first[shard]
+
+    def _starts_of(self, shard: int) -> np.ndarray:
+        """Bytes before each line of a shard's file, and in all, int64 (items + 1,)."""
+        if shard not in self._line_starts:
+            content = np.fromfile(shard_path(self._folder, shard, ROWS), dtype=np.uint8)
+            ends = np.flatnonzero(content == _NEWLINE) + 1
+            self._check(shard, len(ends))
+            self._line_starts[shard] = np.concatenate([[0], ends]).astype(np.int64)
+        return self._line_starts[shard]
+
+    def _parsed(self, shard: int, line: str) -> dict[str, Any]:
+        try:
+            return json.loads(line)
+        except json.JSONDecodeError as error:
+            path = shard_path(self._folder, shard, ROWS)
+            raise ValueError(f"expected a row as JSON in {path}: {error}") from error
+
+    def _check(self, shard: int, found: int) -> None:
+        expected = self._first[shard + 1] - self._first[shard]
+        if found != expected:
+            path = shard_path(self._folder, shard, ROWS)
+            raise ValueError(f"expected {expected} rows in {path}, got {found}; encode it again")
 
 
 class TokenStoreWriter:
@@ -42,15 +131,14 @@ class TokenStoreWriter:
     that had not reached a finished shard are to be added again.
 
     Args:
-        folder: Made when missing.
-        codec_fingerprint: `HHCodec.code_fingerprint` of the codec that made the codes, or its
-            `code_fingerprints`: a store begun under any of them is continued under that one.
-        codebook_size: Codes lie in [0, codebook_size), at most 65536.
-        frame_rate: Codes a second, Hz.
+        folder: As `ShardWriter` takes it, and so are the codec's properties.
+        codec_fingerprint: See there.
+        codebook_size: See there.
+        frame_rate: See there.
         shard_codes: A shard is written once it holds at least so many codes.
 
     Raises:
-        ValueError: The folder holds a store of another codec, or `codebook_size` does not fit.
+        ValueError: As `ShardWriter`.
     """
 
     def __init__(
@@ -72,7 +160,11 @@ class TokenStoreWriter:
         self._shard_codes = shard_codes
         self._num_shards = 0
         self.done_ids: set[str] = set()
-        self._restore()
+        # Finished shards are taken over; anything else is written again under the same names.
+        while read_marker(self.folder, self._num_shards) is not None:
+            rows = read_json_lines(shard_path(self.folder, self._num_shards, ROWS))
+            self.done_ids.update(row["id"] for row in rows)
+            self._num_shards += 1
         self._pending_ids: set[str] = set()
         self._codes: list[np.ndarray] = []
         self._rows: list[dict[str, Any]] = []
@@ -82,8 +174,8 @@ class TokenStoreWriter:
 
         Args:
             codes: (L,) integers in [0, codebook_size), L >= 1.
-            row: JSON-able; `id` is a string unique in the store. `text` and `speaker` are what
-                the language model reads; everything else is kept as it is.
+            row: JSON-able; `id` is a string unique in the store. The language model uses `text`
+                and `speaker`; everything else is kept as it is.
 
         Raises:
             ValueError: The codes or the id do not fit, or the row cannot be written as JSON.
@@ -109,13 +201,6 @@ class TokenStoreWriter:
         self._flush()
         self._writer.close(self._num_shards)
 
-    def _restore(self) -> None:
-        """Take over the finished shards; anything else is written again under the same names."""
-        while read_marker(self.folder, self._num_shards) is not None:
-            rows = read_rows(shard_path(self.folder, self._num_shards, ROWS))
-            self.done_ids.update(row["id"] for row in rows)
-            self._num_shards += 1
-
     def _flush(self) -> None:
         if not self._rows:
             return
@@ -128,8 +213,8 @@ class TokenStoreWriter:
 class TokenStore:
     """Read-only view of a finished store; codes and rows stay on disk until they are asked for.
 
-    Opening looks at the header and the sizes of the files. What is held then is some hundred bytes
-    a shard; `lengths` takes 4 bytes an item and `rows` 8, each once it is used.
+    Opening reads the header and the sizes of the files. Memory is then some hundred bytes a shard;
+    `lengths` takes 4 bytes an item and `rows` 8, each once it is used.
 
     Args:
         folder: A folder `TokenStoreWriter` closed, or the URL that one was pushed to
@@ -138,7 +223,7 @@ class TokenStore:
             all its `code_fingerprints`.
 
     Attributes:
-        rows: What is known of each item, `num_codes` among it, read when it is asked for.
+        rows: Metadata of each item with its `num_codes`, read when it is asked for.
 
     Raises:
         ValueError: Unfinished, truncated or unknown store, or one of another codec. Rows and
@@ -155,7 +240,7 @@ class TokenStore:
                 f"expected a finished token store at {self.folder}, found no {HEADER}; "
                 "encode the corpus (an unfinished encoding continues where it stopped)"
             )
-        header = json.loads(path.read_text(encoding="utf-8"))
+        header = read_json(path)
         if header.get("format") != FORMAT:
             raise ValueError(f"expected {path} of format {FORMAT!r}, got {header.get('format')!r}")
         self.codec_fingerprint: str = header["codec_fingerprint"]
@@ -191,9 +276,9 @@ class TokenStore:
 
     def codes(self, index: int) -> np.ndarray:
         """Codes of item `index`, uint16 (L,), a view of the mapped file."""
-        shard, place = self.rows.locate(index)
+        shard, within = self.rows.locate(index)
         codes, offsets = self._mapped(shard)
-        return codes[offsets[place] : offsets[place + 1]]
+        return codes[offsets[within] : offsets[within + 1]]
 
     def _mapped(self, shard: int) -> tuple[np.ndarray, np.ndarray]:
         """Codes and offsets of a shard; the ones used longest ago are let go."""

@@ -1,5 +1,7 @@
 """One id space for specials, text pieces and codes, with a layout that is stored and verified."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 from collections.abc import Iterable
@@ -99,8 +101,8 @@ class Vocabulary:
         return {**self._layout(), "fingerprint": self.fingerprint}
 
     @classmethod
-    def from_dict(cls, stored: dict[str, Any]) -> "Vocabulary":
-        """Rebuild from `to_dict` and verify that this code lays tokens out as it was stored.
+    def from_dict(cls, stored: dict[str, Any]) -> Vocabulary:
+        """Rebuild from `to_dict` and verify that this code has the stored layout.
 
         Raises:
             ValueError: A key is missing, or the stored layout is not the one this code makes.

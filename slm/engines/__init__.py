@@ -1,1 +1,4 @@
-"""The decoder for generation: exact, merged weights, CUDA graphs, compiled C++."""
+"""Inference engines: interchangeable ways to compute a step of generation.
+
+`open_engine` of `slm.engines.engine` chooses one; all of them follow its protocol `Engine`.
+"""

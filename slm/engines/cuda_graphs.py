@@ -1,17 +1,18 @@
-"""Steps on a CUDA device as graphs: recorded once for a number of rows and keys, then replayed.
+"""The engine of CUDA graphs: steps recorded once for a number of rows and keys, then replayed.
 
 A step of a small model waits for the launch of its kernels, not for the kernels. A graph launches
 all of them at once. Graphs are of fixed shapes: rows are rounded up to a power of two, the keys
 attended to up to a multiple of 256, and what is too much is masked.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from .fused import FusedSteps
-from .merged import FusedDecoder
+from .merged import MergedDecoder, MergedEngine
 
 _KEYS = 256
 
@@ -38,14 +39,13 @@ def cuda_graph(run: Callable[[], Tensor]) -> Callable[[], Tensor]:
     return replay
 
 
-class GraphSteps(FusedSteps):
-    """`FusedSteps` whose single tokens are read by graphs; prompts are read as there.
+class GraphEngine(MergedEngine):
+    """`MergedEngine` that decodes single tokens by graphs; prompts are read as there.
 
     Args:
         decoder: Of the model.
         rows: Most rows at a time.
         longest: Most tokens of a row.
-        device: Of the model.
         record: How a step becomes a graph.
 
     Raises:
@@ -53,44 +53,39 @@ class GraphSteps(FusedSteps):
     """
 
     def __init__(
-        self,
-        decoder: FusedDecoder,
-        rows: int,
-        longest: int,
-        device: torch.device,
-        record: Recorder = cuda_graph,
+        self, decoder: MergedDecoder, rows: int, longest: int, record: Recorder = cuda_graph
     ) -> None:
+        device = decoder.device
         if record is cuda_graph and device.type != "cuda":
             raise ValueError(f"expected a CUDA device for engine graphs, got {device}")
         rows = _power_of_two(rows)
-        super().__init__(decoder, rows, _rounded(longest), device)
+        super().__init__(decoder, rows, _rounded(longest))
         self._tokens = torch.zeros(rows, dtype=torch.int64, device=device)
         self._positions = torch.zeros(rows, dtype=torch.int64, device=device)
         self._record = record
         self._graphs: dict[tuple[int, int], Callable[[], Tensor]] = {}
 
-    def next(self, tokens: Tensor) -> Tensor:
-        """See `Steps`."""
+    def decode(self, tokens: Tensor) -> Tensor:
+        """See `Engine`."""
         count = len(self._lengths)
         rows, keys = _power_of_two(count), _rounded(max(self._lengths) + 1)
+        # A graph reads the memory it was recorded with, so inputs are copied there.
         self._tokens[:count] = tokens
-        self._positions[:count] = torch.tensor(self._lengths, device=self._positions.device)
+        self._positions[:count] = torch.tensor(self._lengths, device=self._device)
         if (rows, keys) not in self._graphs:
-            self._graphs[rows, keys] = self._record(lambda: self._step(rows, keys))
+            self._graphs[rows, keys] = self._record(
+                lambda: self._read(self._tokens[:rows, None], self._positions[:rows, None], keys)
+            )
         # Rows past the last read leftovers into slots that the next prompt there overwrites.
         hidden = self._graphs[rows, keys]()[:count].clone()
         self._lengths = [length + 1 for length in self._lengths]
         return hidden
 
-    def feed(self, waiting: Sequence[Sequence[int]]) -> Tensor:
-        """See `Steps`."""
-        if any(len(new) > 1 for new in waiting):
-            return super().feed(waiting)
-        return self.next(torch.tensor([new[0] for new in waiting], device=self._tokens.device))
-
-    def _step(self, rows: int, keys: int) -> Tensor:
-        tokens, places = self._tokens[:rows, None], self._positions[:rows, None]
-        return self._decoder.read(tokens, places, keys, self._cache)
+    def extend(self, pending: Sequence[Sequence[int]]) -> Tensor:
+        """See `Engine`."""
+        if any(len(new) > 1 for new in pending):
+            return super().extend(pending)
+        return self.decode(torch.tensor([new[0] for new in pending], device=self._device))
 
 
 def _power_of_two(count: int) -> int:

@@ -1,4 +1,4 @@
-"""The decoder once more, for generation: few large operations a step, weights merged beforehand.
+"""The engine of merged weights: few large operations a step, on any device and precision.
 
 A step of one token is bound by what it reads from memory and by how many operations it issues.
 Here the weights are those of `slm.engines.merged_weights`, keys are kept rotated, and the rotation
@@ -7,23 +7,44 @@ is one complex product. Nothing is compiled, so that this runs anywhere; `slm.en
 the model: a test holds them together.
 """
 
+from __future__ import annotations
+
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from slm.model.attention import rotate
 from slm.model.speech_lm import SpeechLM
 
-from .merged_weights import Outputs, merged_head, merged_layers, turning_table, unit
+from .merged_weights import Outputs, merged_head, merged_layers, rotary_table, unit
+
+# Whether the processor multiplies matrices of a dtype in oneDNN's own layout.
+Capability = Callable[[torch.dtype], bool]
+
+
+def can_pack(dtype: torch.dtype) -> bool:
+    """Whether this processor and this build of torch have oneDNN's layout for a dtype.
+
+    torch has the operation on every processor, but in bfloat16 it raises an error on those without
+    AVX-512; there a bfloat16 matrix stays in its plain layout, which is slower.
+    """
+    if not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):
+        return False
+    if not hasattr(torch.ops.mkldnn, "_reorder_linear_weight"):
+        return False
+    if dtype == torch.bfloat16:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # asks the processor
+    return dtype == torch.float32
 
 
 class Matrix(NamedTuple):
-    """A linear map as it is read in a step.
+    """A linear map in the form a step reads.
 
     Attributes:
         weight: (N, D) in the step's precision, or int8; laid out for oneDNN when `packed`.
@@ -53,25 +74,21 @@ class Matrix(NamedTuple):
         return product.view(*x.shape[:-1], -1)
 
 
-def matrix_of(weight: Tensor, bias: Tensor | None, kind: str) -> Matrix:
+def matrix_of(
+    weight: Tensor, bias: Tensor | None, kind: str, packs: Capability = can_pack
+) -> Matrix:
     """A `Matrix` of (N, D) and (N,) in one of "exact", "bf16" and "int8"."""
     if kind == "int8":
+        # One scale an output row; 1e-12 keeps rows of zeros finite.
         scale = weight.float().abs().amax(dim=1).clamp(min=1e-12) / 127
         rounded = (weight.float() / scale[:, None]).round().to(torch.int8)
         return Matrix(rounded.contiguous(), scale.bfloat16(), bias)
     if kind == "bf16":
         weight, bias = weight.bfloat16(), None if bias is None else bias.bfloat16()
     weight = weight.contiguous()
-    if _can_pack(weight):
+    if weight.device.type == "cpu" and packs(weight.dtype):
         return Matrix(torch.ops.mkldnn._reorder_linear_weight(weight, None), None, bias, True)
     return Matrix(weight, None, bias)
-
-
-def _can_pack(weight: Tensor) -> bool:
-    """Whether this build of torch has oneDNN's layouts for such a matrix."""
-    known = weight.dtype in (torch.float32, torch.bfloat16) and weight.device.type == "cpu"
-    available = torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
-    return known and available and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
 
 
 class Layer(NamedTuple):
@@ -84,156 +101,209 @@ class Layer(NamedTuple):
     qk_gain: Tensor | None
 
 
-class RowCache:
-    """Rotated keys, and values, of up to B rows; slot j of a row holds its position j.
-
-    Attributes:
-        layers: Per layer (B, 2, L, H', D): keys, then values.
-        count: Rows in use, the first ones.
-    """
-
-    def __init__(self, layers: list[Tensor]) -> None:
-        self.layers = layers
-        self.count = len(layers[0])
-
-    def at(self, first: int, count: int) -> "RowCache":
-        """The `count` rows from `first` on, over the same memory."""
-        return RowCache([layer[first : first + count] for layer in self.layers])
-
-    def keep(self, rows: Sequence[int]) -> None:
-        """Drop every row but these, which come to lie in this order; only moved rows cost."""
-        moved = [(to, source) for to, source in enumerate(rows) if to != source]
-        self.count = len(rows)
-        if not moved:
-            return
-        targets, sources = (list(indices) for indices in zip(*moved, strict=True))
-        for layer in self.layers:
-            layer[targets] = layer[sources]
-
-
-class FusedDecoder:
+class MergedDecoder:
     """`SpeechLM` in eval mode; hidden states lack the last norm's gain, which `logits` adds.
 
     Args:
         lm: The model; its weights are copied where they are merged.
         weights: "exact", "bf16" or "int8" (a scale an output row); sums stay in the model's own
             precision, embeddings are never rounded.
+        packs: Whether the processor reads a dtype in oneDNN's layout.
 
     Raises:
         ValueError: The model's blocks are not the ones known here (see
             `slm.engines.merged_weights.fits`).
     """
 
-    def __init__(self, lm: SpeechLM, weights: str = "exact") -> None:
+    def __init__(self, lm: SpeechLM, weights: str = "exact", packs: Capability = can_pack) -> None:
         self.config = lm.config
+        self.device = lm.head.weight.device
         self._embedding = lm.embedding.weight.detach()
         self._groups = lm.config.num_heads // lm.config.kv_heads
         self._layers = [
             Layer(
-                matrix_of(layer.qkv, None, weights),
-                matrix_of(layer.out, None, weights),
-                matrix_of(layer.up_gate, layer.up_gate_bias, weights),
-                matrix_of(layer.down, None, weights),
+                matrix_of(layer.qkv, None, weights, packs),
+                matrix_of(layer.out, None, weights, packs),
+                matrix_of(layer.up_gate, layer.up_gate_bias, weights, packs),
+                matrix_of(layer.down, None, weights, packs),
                 layer.qk_gain,
             )
             for layer in merged_layers(lm)
         ]
-        self._turns = turning_table(lm)
+        self._rotations = rotary_table(lm)
         self._heads: dict[Outputs, Matrix] = {}
-        self._lm, self._weights = weakref.ref(lm), weights
+        self._lm, self._weights, self._packs = weakref.ref(lm), weights, packs
 
-    def new_cache(self, batch_size: int, max_len: int) -> RowCache:
-        """An empty cache for `batch_size` rows of up to `max_len` tokens."""
+    def new_cache(self, rows: int, max_len: int) -> list[Tensor]:
+        """Empty caches (B, 2, L, H', D) of keys and values, one a layer."""
         config, like = self.config, self._embedding
-        shape = (batch_size, 2, max_len, config.kv_heads, config.dim_head)
+        shape = (rows, 2, max_len, config.kv_heads, config.dim_head)
         # Zeros, not empty: an unseen slot times a zero attention weight must not be NaN.
-        return RowCache([like.new_zeros(shape) for _ in range(config.num_layers)])
-
-    def prefill(self, tokens: Tensor, lengths: Sequence[int], cache: RowCache) -> Tensor:
-        """Read whole prompts; (B, S) int64, padded on the right, to (B, D) after each."""
-        width = tokens.shape[1]
-        places = torch.arange(width, device=tokens.device)
-        mask = (places[None, :] <= places[:, None])[None, None]
-        hidden = self._run(tokens, places.expand_as(tokens), cache, width, self._additive(mask))
-        last = torch.tensor([length - 1 for length in lengths], device=tokens.device)
-        return hidden[torch.arange(len(lengths), device=tokens.device), last]
-
-    def step(self, tokens: Tensor, places: Sequence[int], cache: RowCache) -> Tensor:
-        """Read one token a row, (B,) int64 at `places`, to (B, D)."""
-        positions = torch.tensor(places, device=tokens.device)[:, None]
-        num_keys = max(places) + 1
-        mask = None
-        if min(places) + 1 < num_keys:
-            slots = torch.arange(num_keys, device=tokens.device)
-            mask = self._additive((slots <= positions)[:, None, None, :])
-        return self._run(tokens[:, None], positions, cache, num_keys, mask)[:, 0]
-
-    def read(self, tokens: Tensor, places: Tensor, num_keys: int, cache: RowCache) -> Tensor:
-        """Read (B, S) int64 at `places` (B, S) below `num_keys`, to (B, D) after the last."""
-        slots = torch.arange(num_keys, device=tokens.device)
-        mask = self._additive((slots <= places[..., None])[:, None])
-        return self._run(tokens, places, cache, num_keys, mask)[:, -1]
+        return [like.new_zeros(shape) for _ in range(config.num_layers)]
 
     def logits(self, hidden: Tensor, outputs: Outputs) -> Tensor:
-        """Logits (B, N) float32 of the tokens of `outputs`, of hidden states (B, D)."""
+        """Logits (B, N) float32 of the tokens of `outputs`, from hidden states (B, D)."""
         if outputs not in self._heads:
             lm = self._lm()
             assert lm is not None, "a decoder is kept no longer than its model"
-            self._heads[outputs] = matrix_of(merged_head(lm, outputs), None, self._weights)
+            head = merged_head(lm, outputs)
+            self._heads[outputs] = matrix_of(head, None, self._weights, self._packs)
         return self._heads[outputs](hidden).float()
 
-    def _run(
-        self, tokens: Tensor, positions: Tensor, cache: RowCache, num_keys: int, mask: Tensor | None
+    def hidden(
+        self,
+        tokens: Tensor,
+        positions: Tensor,
+        cache: Sequence[Tensor],
+        num_keys: int,
+        visible: Tensor | None,
     ) -> Tensor:
+        """Hidden states (B, S, D) of tokens, whose keys and values go into the cache.
+
+        Args:
+            tokens: (B, S) int64.
+            positions: (B, S) int64, below `num_keys`.
+            cache: Of at least B rows, one tensor a layer; slot j of a row holds position j.
+            num_keys: Slots that are attended to, the first ones.
+            visible: Bool, broadcastable to (B, 1, S, num_keys), the slots a token attends to; None
+                for all of them.
+        """
         eps = self.config.norm_eps
         x = F.embedding(tokens, self._embedding)
-        turns = self._turns[positions][:, :, None]
+        mask = None
+        if visible is not None:
+            mask = torch.zeros(visible.shape, dtype=x.dtype, device=x.device)
+            mask = mask.masked_fill(~visible, float("-inf"))
+        rotations = self._rotations[positions][:, :, None]  # (B, S, 1, D / 2, 2)
         rows = torch.arange(len(tokens), device=tokens.device)[:, None]
+        # One token of one row is written by plain indices, the fastest way on the CPU.
         single = int(positions) if positions.numel() == 1 and not tokens.is_cuda else None
-        for layer, held in zip(self._layers, cache.layers, strict=True):
-            qkv = layer.qkv(unit(x, eps))
-            queries, keys, values = self._project(qkv, turns, layer.qk_gain)
+        for layer, held in zip(self._layers, cache, strict=True):
+            # Attention: the gain of the norm is part of the matrix that follows it.
+            queries, keys, values = self._project(layer.qkv(unit(x, eps)), rotations, layer.qk_gain)
             if single is None:
                 held[rows, 0, positions], held[rows, 1, positions] = keys, values
             else:
                 held[0, 0, single], held[0, 1, single] = keys[0, 0], values[0, 0]
             x = x + layer.out(self._attend(queries, held[: len(x)], num_keys, mask))
+            # Gated feed-forward.
             up, gate = layer.up_gate(unit(x, eps)).chunk(2, dim=-1)
             x = x + layer.down(up * F.silu(gate))
         return unit(x, eps)
 
     def _project(
-        self, qkv: Tensor, turns: Tensor, qk_gain: Tensor | None
+        self, qkv: Tensor, rotations: Tensor, qk_gain: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Rotated queries (B, S, H, D) and keys (B, S, H', D), and values (B, S, H', D)."""
         config = self.config
-        heads = qkv.unflatten(-1, (-1, config.dim_head))
-        turned, values = heads.split([config.num_heads + config.kv_heads, config.kv_heads], dim=-2)
+        heads = qkv.unflatten(-1, (-1, config.dim_head))  # (B, S, H + 2 H', D)
+        rotated, values = heads.split([config.num_heads + config.kv_heads, config.kv_heads], dim=-2)
         if qk_gain is not None:
-            turned = unit(turned, config.norm_eps) * qk_gain
-        queries, keys = rotate(turned, turns).split([config.num_heads, config.kv_heads], dim=-2)
+            rotated = unit(rotated, config.norm_eps) * qk_gain
+        queries, keys = rotate(rotated, rotations).split(
+            [config.num_heads, config.kv_heads], dim=-2
+        )
         return queries, keys, values
 
     def _attend(self, queries: Tensor, held: Tensor, num_keys: int, mask: Tensor | None) -> Tensor:
-        """(B, S, H * D); the query heads of one key head stand in for more queries."""
+        """Attention (B, S, H * D); the query heads of one key head count as more queries of it."""
         batch, width, _, dim_head = queries.shape
-        keys, values = held[:, :, :num_keys].transpose(2, 3).unbind(1)
+        keys, values = held[:, :, :num_keys].transpose(2, 3).unbind(1)  # (B, H', num_keys, D)
         grouped = queries.unflatten(2, (-1, self._groups)).permute(0, 2, 3, 1, 4)
-        grouped = grouped.reshape(batch, -1, self._groups * width, dim_head)
+        grouped = grouped.reshape(batch, -1, self._groups * width, dim_head)  # (B, H', G * S, D)
         if mask is not None and width > 1:
             mask = mask.repeat(1, 1, self._groups, 1)
         out = F.scaled_dot_product_attention(grouped, keys, values, attn_mask=mask)
         out = out.unflatten(2, (self._groups, width)).permute(0, 3, 1, 2, 4)
         return out.reshape(batch, width, -1)
 
-    def _additive(self, seen: Tensor) -> Tensor:
-        """0 where a key is seen, -inf where it is not."""
-        zeros = torch.zeros(seen.shape, dtype=self._embedding.dtype, device=seen.device)
-        return zeros.masked_fill(~seen, float("-inf"))
+
+class MergedEngine:
+    """Each new token alone through merged weights, over a cache; see `slm.engines.engine.Engine`.
+
+    Args:
+        decoder: Of the model.
+        rows: Most rows at a time.
+        longest: Most tokens of a row.
+    """
+
+    def __init__(self, decoder: MergedDecoder, rows: int, longest: int) -> None:
+        self._decoder, self._device = decoder, decoder.device
+        self._cache = decoder.new_cache(rows, longest)
+        self._lengths: list[int] = []
+
+    def prefill(self, prompts: Sequence[Tensor]) -> Tensor:
+        """See `Engine`."""
+        # Padding on the right fills slots past a row's end; its own tokens overwrite them before
+        # any query is allowed to see them.
+        tokens = pad_sequence(list(prompts), batch_first=True).to(self._device)
+        lengths, first = [len(prompt) for prompt in prompts], len(self._lengths)
+        cache = [layer[first : first + len(prompts)] for layer in self._cache]
+        self._lengths += lengths
+        width = tokens.shape[1]
+        positions = torch.arange(width, device=self._device)
+        causal = (positions[None, :] <= positions[:, None])[None, None]  # (1, 1, S, S)
+        hidden = self._decoder.hidden(tokens, positions.expand_as(tokens), cache, width, causal)
+        last = torch.tensor([length - 1 for length in lengths], device=self._device)
+        return hidden[torch.arange(len(lengths), device=self._device), last]
+
+    def decode(self, tokens: Tensor) -> Tensor:
+        """See `Engine`."""
+        positions = torch.tensor(self._lengths, device=self._device)[:, None]
+        num_keys = max(self._lengths) + 1
+        visible = None  # rows of one length see all their slots
+        if min(self._lengths) + 1 < num_keys:
+            slots = torch.arange(num_keys, device=self._device)
+            visible = (slots <= positions)[:, None, None, :]
+        self._lengths = [length + 1 for length in self._lengths]
+        tokens = tokens.to(self._device)[:, None]
+        return self._decoder.hidden(tokens, positions, self._cache, num_keys, visible)[:, 0]
+
+    def extend(self, pending: Sequence[Sequence[int]]) -> Tensor:
+        """See `Engine`."""
+        tokens, positions = ragged(pending, self._lengths, self._device)
+        self._lengths = [n + len(new) for n, new in zip(self._lengths, pending, strict=True)]
+        return self._read(tokens, positions, max(self._lengths))
+
+    def select(self, rows: Sequence[int]) -> None:
+        """See `Engine`."""
+        self._lengths = [self._lengths[index] for index in rows]
+        # Only rows that move cost anything.
+        moved = [(to, source) for to, source in enumerate(rows) if to != source]
+        if moved:
+            targets, sources = (list(indices) for indices in zip(*moved, strict=True))
+            for layer in self._cache:
+                layer[targets] = layer[sources]
+
+    def logits(self, hidden: Tensor, outputs: Outputs) -> Tensor:
+        """See `Engine`."""
+        return self._decoder.logits(hidden, outputs)
+
+    def _read(self, tokens: Tensor, positions: Tensor, num_keys: int) -> Tensor:
+        """Read (B, S) int64 at `positions` below `num_keys`; (B, D) after the last of each row."""
+        slots = torch.arange(num_keys, device=self._device)
+        visible = (slots <= positions[..., None])[:, None]  # (B, 1, S, num_keys)
+        return self._decoder.hidden(tokens, positions, self._cache, num_keys, visible)[:, -1]
+
+
+def ragged(
+    pending: Sequence[Sequence[int]], lengths: Sequence[int], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Tokens and their positions (B, S) of rows that have read `lengths` before.
+
+    A row with less to read than another reads its last token again, at the same position.
+    """
+    width = max(len(new) for new in pending)
+    tokens, positions = [], []
+    for new, length in zip(pending, lengths, strict=True):
+        again = width - len(new)
+        tokens.append([*new, *[new[-1]] * again])
+        positions.append([*range(length, length + len(new)), *[length + len(new) - 1] * again])
+    return torch.tensor(tokens, device=device), torch.tensor(positions, device=device)
 
 
 class Decoder(Protocol):
-    """A decoder for generation, made of a model and a precision of its weights."""
+    """A decoder for generation, made from a model and a precision of its weights."""
 
     def __init__(self, lm: SpeechLM, weights: str) -> None: ...
 
@@ -243,8 +313,9 @@ _Kept = dict[tuple[type[Any], str], tuple[tuple[tuple[int, int], ...], Any]]
 _DECODERS: WeakKeyDictionary[nn.Module, _Kept] = WeakKeyDictionary()
 
 
-def kept_decoder(lm: SpeechLM, weights: str, kind: type[_Kind]) -> _Kind:
+def cached_decoder(lm: SpeechLM, weights: str, kind: type[_Kind]) -> _Kind:
     """The model's decoder of a kind and precision, kept until the model's weights change."""
+    # Weights changed in place keep their address but not their version.
     tensors = [*lm.parameters(), *lm.buffers()]
     stamp = tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
     kept = _DECODERS.setdefault(lm, {})

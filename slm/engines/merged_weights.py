@@ -1,9 +1,11 @@
-"""The decoder's weights as generation reads them: fewer and larger matrices, gains multiplied in.
+"""Merged weights of the decoder: fewer and larger matrices, gains multiplied in.
 
 Queries, keys and values are one product, and the gains of the norms are part of the matrices that
 follow them, so that what is left of a norm is a unit vector. `fits` says whether a model's blocks
-are the ones that are known here.
+are the ones known here.
 """
+
+from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import NamedTuple, cast
@@ -12,8 +14,9 @@ import torch
 from torch import Tensor
 
 from slm.model.speech_lm import SpeechLM
+from slm.model.transformer import GAIN_OFFSET
 
-# Tokens whose logits are asked for, as stretches of ids.
+# Tokens whose logits are computed, as ranges of ids.
 Outputs = tuple[range, ...]
 
 _SMALLEST_NORM = 1e-12  # as the model's own norm
@@ -39,8 +42,8 @@ class MergedLayer(NamedTuple):
         up_gate: (2 F, dim), then its bias (2 F,).
         up_gate_bias: See there.
         down: (dim, F).
-        qk_gain: (H + H', D), what queries and keys of unit length are multiplied with, before
-            they are turned; None without QK norm.
+        qk_gain: (H + H', D), factors of queries and keys of unit length before the rotation; None
+            without QK norm.
     """
 
     qkv: Tensor
@@ -63,7 +66,8 @@ def fits(lm: SpeechLM) -> bool:
             expected |= {f"{attention}.1.{part}_rmsnorm.{gain}" for part in "qk"}
     if config.norm_eps:
         expected |= {f"{name[:-2]}.eps" for name in expected if name.endswith(".g")}
-    same = (float(v) == float(torch.tensor(config.norm_eps)) for n, v in state.items() if _eps(n))
+    eps = float(torch.tensor(config.norm_eps))  # as rounded to float32
+    same = (float(value) == eps for name, value in state.items() if name.endswith(".eps"))
     return set(state) == expected and all(same)
 
 
@@ -80,8 +84,8 @@ def merged_layers(lm: SpeechLM) -> Iterator[MergedLayer]:
         yield _merged_layer(lm, state, index)
 
 
-def spoken_outputs(lm: SpeechLM) -> Outputs:
-    """The end, then every code: what may be said."""
+def speech_outputs(lm: SpeechLM) -> Outputs:
+    """The end token, then every code: the tokens speech consists of."""
     vocabulary = lm.vocabulary
     end = vocabulary.eos_id
     return range(end, end + 1), range(vocabulary.code_start, vocabulary.vocab_size)
@@ -99,11 +103,11 @@ def merged_head(lm: SpeechLM, outputs: Outputs) -> Tensor:
     return head_rows(lm, outputs).detach() * gain
 
 
-def turning_table(lm: SpeechLM) -> Tensor:
+def rotary_table(lm: SpeechLM) -> Tensor:
     """Cosine and sine of every position's angles, (max_seq_len, D / 2, 2) float32."""
     frequencies = lm.decoder.state_dict()["rotary_pos_emb.inv_freq"].float()
-    places = torch.arange(lm.config.max_seq_len, device=frequencies.device).float()
-    angles = torch.outer(places, frequencies)
+    positions = torch.arange(lm.config.max_seq_len, device=frequencies.device).float()
+    angles = torch.outer(positions, frequencies)
     return torch.stack([angles.cos(), angles.sin()], dim=-1)
 
 
@@ -144,11 +148,5 @@ def _merged_layer(lm: SpeechLM, state: dict[str, Tensor], index: int) -> MergedL
 
 
 def _gain(lm: SpeechLM, g: Tensor) -> Tensor:
-    """What a unit vector is multiplied with after a norm."""
-    norm = lm.decoder.final_norm
-    offset = getattr(norm, "unit_offset", getattr(norm, "offset", 0.0))
-    return (g + float(offset)) * lm.config.dim**0.5
-
-
-def _eps(name: str) -> bool:
-    return name.endswith(".eps")
+    """Factors of a unit vector after a norm."""
+    return (g + GAIN_OFFSET) * lm.config.dim**0.5

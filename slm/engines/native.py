@@ -1,10 +1,12 @@
-"""The decoder in code that is compiled for this processor (`native_decoder.cpp`): a call a step.
+"""The engine compiled for this processor (`native_decoder.cpp`): all layers of a step in one call.
 
 Weights are packed so that a step reads each of them once and in order, for all tokens; keys are
 kept transposed in blocks of 16, so that scores are sums of whole vectors. What is computed is what
 `slm.engines.merged` computes. The results of a row are the same to the bit whatever its batch
 mates, in however many pieces its tokens are read, and however many threads there are.
 """
+
+from __future__ import annotations
 
 import ctypes
 import weakref
@@ -16,7 +18,7 @@ from torch import Tensor
 
 from slm.model.speech_lm import SpeechLM
 
-from .merged_weights import Outputs, fits, merged_head, merged_layers, turning_table
+from .merged_weights import Outputs, fits, merged_head, merged_layers, rotary_table
 from .native_build import library
 from .native_layout import (
     LANES,
@@ -33,10 +35,10 @@ _WIDEST_HEAD = 256  # of the code's arrays
 
 
 def can_run(lm: SpeechLM) -> bool:
-    """Whether the code knows such a model: float32, on the CPU, the blocks of `slm.model`."""
+    """Whether the code covers a model: float32, on the CPU, the blocks of `slm.model`."""
     weight, width = lm.head.weight, lm.config.dim_head
-    known = weight.dtype == torch.float32 and weight.device.type == "cpu"
-    return known and width % LANES == 0 and width <= _WIDEST_HEAD and fits(lm)
+    is_float = weight.dtype == torch.float32 and weight.device.type == "cpu"
+    return is_float and width % LANES == 0 and width <= _WIDEST_HEAD and fits(lm)
 
 
 class NativeDecoder:
@@ -48,7 +50,7 @@ class NativeDecoder:
             are never rounded.
 
     Raises:
-        ValueError: A model that `can_run` does not know, or a machine without a compiler.
+        ValueError: A model that `can_run` refuses, or a machine without a compiler.
     """
 
     def __init__(self, lm: SpeechLM, weights: str = "exact") -> None:
@@ -61,13 +63,13 @@ class NativeDecoder:
         library()  # before any weight is copied
         self.config = lm.config
         self.layers = [packed_layer(layer, weights) for layer in merged_layers(lm)]
-        self.turns = turning_table(lm)
+        self.rotations = rotary_table(lm)
         self.embedding = lm.embedding.weight.detach()
         self._lm, self._weights = weakref.ref(lm), weights
         self._heads: dict[Outputs, Strips] = {}
 
     def logits(self, hidden: Tensor, outputs: Outputs) -> Tensor:
-        """Logits of some tokens, (B, N), of hidden states (B, D) of `NativeSteps`."""
+        """Logits of some tokens, (B, N), from hidden states (B, D) of `NativeEngine`."""
         if outputs not in self._heads:
             lm = self._lm()
             assert lm is not None, "a decoder is kept no longer than its model"
@@ -78,16 +80,17 @@ class NativeDecoder:
         sums = hidden.new_empty(threads, len(hidden), 2 * LANES)
         library().head_product(
             ctypes.byref(head.struct()),
-            *map(_address, (hidden,)),
+            ctypes.c_void_p(hidden.data_ptr()),
             ctypes.c_int64(len(hidden)),
             ctypes.c_int64(threads),
-            *map(_address, (sums, logits)),
+            ctypes.c_void_p(sums.data_ptr()),
+            ctypes.c_void_p(logits.data_ptr()),
         )
         return logits
 
 
-class NativeSteps:
-    """Rows being spoken, each in a place of its own of a cache; see `slm.engines.engine.Steps`.
+class NativeEngine:
+    """Rows in slots of a cache of their own; see `slm.engines.engine.Engine`.
 
     Args:
         decoder: Of the model.
@@ -98,9 +101,9 @@ class NativeSteps:
     def __init__(self, decoder: NativeDecoder, rows: int, longest: int) -> None:
         config = decoder.config
         self._decoder = decoder
-        slots = -(-longest // LANES) * LANES
+        positions = -(-longest // LANES) * LANES
         # Zeros, not empty: an unseen slot times a zero attention weight must not be NaN.
-        shape = (2, config.num_layers, rows, config.kv_heads, slots, config.dim_head)
+        shape = (2, config.num_layers, rows, config.kv_heads, positions, config.dim_head)
         self._cache = torch.zeros(shape)
         self._layers = (LayerStruct * config.num_layers)(
             *(
@@ -110,80 +113,76 @@ class NativeSteps:
         )
         self._model = ModelStruct(
             self._layers,
-            decoder.turns.data_ptr(),
+            decoder.rotations.data_ptr(),
             config.num_layers,
             config.dim,
             config.num_heads,
             config.kv_heads,
             config.dim_head,
             config.ff_dim,
-            slots,
+            positions,
             config.norm_eps,
         )
         self._scratch = torch.empty(0)
         self._free = list(reversed(range(rows)))
-        self._places: list[int] = []
+        self._slots: list[int] = []  # of each row in the cache: a row that leaves moves no other
         self._lengths: list[int] = []
 
-    def admit(self, prompts: Sequence[Tensor]) -> Tensor:
-        """See `Steps`."""
-        first = len(self._places)
-        self._places += [self._free.pop() for _ in prompts]
+    def prefill(self, prompts: Sequence[Tensor]) -> Tensor:
+        """See `Engine`."""
+        first = len(self._slots)
+        self._slots += [self._free.pop() for _ in prompts]
         self._lengths += [0] * len(prompts)
-        rows = range(first, len(self._places))
-        return self._read(rows, [prompt.tolist() for prompt in prompts])
+        return self._read(range(first, len(self._slots)), [each.tolist() for each in prompts])
 
-    def next(self, tokens: Tensor) -> Tensor:
-        """See `Steps`."""
-        return self._read(range(len(self._places)), [[token] for token in tokens.tolist()])
+    def decode(self, tokens: Tensor) -> Tensor:
+        """See `Engine`."""
+        return self.extend(tokens[:, None].tolist())
 
-    def feed(self, waiting: Sequence[Sequence[int]]) -> Tensor:
-        """See `Steps`."""
-        return self._read(range(len(self._places)), waiting)
+    def extend(self, pending: Sequence[Sequence[int]]) -> Tensor:
+        """See `Engine`."""
+        return self._read(range(len(self._slots)), pending)
 
-    def keep(self, rows: Sequence[int]) -> None:
-        """See `Steps`."""
-        kept = [self._places[row] for row in rows]
-        self._free += sorted(set(self._places) - set(kept), reverse=True)
-        self._places, self._lengths = kept, [self._lengths[row] for row in rows]
+    def select(self, rows: Sequence[int]) -> None:
+        """See `Engine`."""
+        kept = [self._slots[row] for row in rows]
+        self._free += sorted(set(self._slots) - set(kept), reverse=True)
+        self._slots, self._lengths = kept, [self._lengths[row] for row in rows]
 
     def logits(self, hidden: Tensor, outputs: Outputs) -> Tensor:
-        """See `Steps`."""
+        """See `Engine`."""
         return self._decoder.logits(hidden, outputs)
 
-    def _read(self, rows: Sequence[int], waiting: Sequence[Sequence[int]]) -> Tensor:
+    def _read(self, rows: Sequence[int], pending: Sequence[Sequence[int]]) -> Tensor:
         """Read tokens of rows that are held, (B, D) after the last of each."""
-        tokens, positions, places, last = [], [], [], []
-        for row, new in zip(rows, waiting, strict=True):
+        # Tokens of all rows lie end to end, each with its position and its row's slot.
+        tokens, positions, slots, last = [], [], [], []
+        for row, new in zip(rows, pending, strict=True):
             tokens += new
             positions += range(self._lengths[row], self._lengths[row] + len(new))
-            places += [self._places[row]] * len(new)
+            slots += [self._slots[row]] * len(new)
             last.append(len(tokens) - 1)
             self._lengths[row] += len(new)
-        assert max(self._lengths) <= self._model.slots, "rows are no longer than was said"
+        assert max(self._lengths) <= self._model.positions, "expected rows within `longest` tokens"
         hidden = F.embedding(torch.tensor(tokens), self._decoder.embedding)
         for first in range(0, len(tokens), _MOST_TOKENS):
             part = slice(first, first + _MOST_TOKENS)
-            self._run(hidden[part], positions[part], places[part])
+            self._run(hidden[part], positions[part], slots[part])
         return hidden if len(last) == len(tokens) else hidden[last]
 
-    def _run(self, x: Tensor, positions: list[int], places: list[int]) -> None:
-        """All layers for tokens whose embeddings (B, D) are replaced by final unit vectors."""
+    def _run(self, x: Tensor, positions: list[int], slots: list[int]) -> None:
+        """Replace embeddings (B, D) of tokens by their final unit vectors, through all layers."""
         threads, model = torch.get_num_threads(), ctypes.byref(self._model)
         size = library().scratch_floats(model, ctypes.c_int64(len(x)), ctypes.c_int64(threads))
         if size > len(self._scratch):
             self._scratch = torch.empty(size)
-        whole = torch.tensor([positions, places])
+        indices = torch.tensor([positions, slots])  # named, so that it outlives the call
         step = StepStruct(
-            whole[0].data_ptr(),
-            whole[1].data_ptr(),
+            indices[0].data_ptr(),
+            indices[1].data_ptr(),
             x.data_ptr(),
             self._scratch.data_ptr(),
             len(x),
             threads,
         )
         library().decoder_step(model, ctypes.byref(step))
-
-
-def _address(tensor: Tensor) -> ctypes.c_void_p:
-    return ctypes.c_void_p(tensor.data_ptr())

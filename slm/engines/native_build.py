@@ -5,6 +5,8 @@ was made from: the code, the compiler and the processor's abilities. A home fold
 several kinds share therefore holds several.
 """
 
+from __future__ import annotations
+
 import ctypes
 import hashlib
 import logging
@@ -34,12 +36,12 @@ def compiler() -> str | None:
 def is_available() -> bool:
     """Whether the library can be loaded here; the first call compiles it, which takes seconds.
 
-    Why it cannot is logged once, at level INFO.
+    The reason why it cannot is logged, at level INFO.
     """
     try:
         library()
     except (OSError, RuntimeError, ValueError) as error:
-        _LOGGER.info("native steps are not to be had: %s", error)
+        _LOGGER.info("the native engine is not available: %s", error)
         return False
     return True
 
@@ -70,17 +72,17 @@ def library() -> ctypes.CDLL:
 def _compile(path: str, target: Path) -> None:
     """Write beside and rename: another process may be at it too."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    complaints = ""
+    errors = ""
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        made = Path(folder) / "made.so"
+        built = Path(folder) / "built.so"
         for choice in _CHOICES:
-            command = [path, *_FLAGS, *choice, str(_SOURCE), "-o", str(made)]
+            command = [path, *_FLAGS, *choice, str(_SOURCE), "-o", str(built)]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode == 0:
-                os.replace(made, target)
+                os.replace(built, target)
                 return
-            complaints = done.stderr
-    raise RuntimeError(f"expected {path} to compile {_SOURCE.name}, it said: {complaints[-2000:]}")
+            errors = done.stderr
+    raise RuntimeError(f"expected {path} to compile {_SOURCE.name}, got: {errors[-2000:]}")
 
 
 def _folder() -> Path:
@@ -95,7 +97,7 @@ def _digest(path: str) -> str:
 
 
 def _processor() -> str:
-    """What tells processors of different abilities apart."""
+    """A description that differs between processors of different abilities."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -101,21 +101,21 @@ struct Matrix {
 struct Layer {
     Matrix qkv, out, up_gate, down;
     const float* qk_gain;  // (H + H', D) or null
-    float* keys;           // (places, H', L / 16, D, 16)
-    float* values;         // (places, H', L, D)
+    float* keys;           // (slots, H', L / 16, D, 16)
+    float* values;         // (slots, H', L, D)
 };
 
 struct Model {
     const Layer* layers;
-    const float* turns;  // (positions, D / 2, 2): cosine, sine
-    int64_t num_layers, dim, heads, kv_heads, dim_head, hidden, slots;
+    const float* rotations;  // (positions, D / 2, 2): cosine, sine
+    int64_t num_layers, dim, heads, kv_heads, dim_head, hidden, positions;
     float eps;
 };
 
 // B tokens and memory for them.
 struct Step {
     const int64_t* positions;  // (B,)
-    const int64_t* places;     // (B,): where the keys and values of a token's row lie
+    const int64_t* slots;      // (B,): where the keys and values of a token's row lie
     float* x;                  // (B, dim): embeddings in, final unit vectors out
     float* scratch;            // `scratch_floats`
     int64_t rows, threads;
@@ -207,8 +207,8 @@ void unit_rows(const float* x, int64_t rows, int64_t width, float eps, float* ou
     for (int64_t row = 0; row < rows; ++row) unit(x + row * width, width, eps, out + row * width);
 }
 
-// Gain of the QK norm, if any, then the turn by the position; `factor` scales what comes out.
-void turn(const float* head, const float* gain, const float* turns, int64_t width, float eps,
+// Gain of the QK norm, if any, then the rotation by the position; `factor` scales what comes out.
+void rotate(const float* head, const float* gain, const float* rotations, int64_t width, float eps,
           float factor, float* out) {
     std::memcpy(out, head, width * sizeof(float));
     if (gain) {
@@ -216,7 +216,7 @@ void turn(const float* head, const float* gain, const float* turns, int64_t widt
         for (int64_t d = 0; d < width; ++d) out[d] *= gain[d];
     }
     for (int64_t d = 0; d < width; d += 2) {
-        const float x = out[d], y = out[d + 1], cosine = turns[d], sine = turns[d + 1];
+        const float x = out[d], y = out[d + 1], cosine = rotations[d], sine = rotations[d + 1];
         out[d] = (x * cosine - y * sine) * factor;
         out[d + 1] = (x * sine + y * cosine) * factor;
     }
@@ -266,7 +266,7 @@ struct Attention {
     }
 
     int64_t held(int64_t row, int64_t head) const {
-        return (step.places[row] * model.kv_heads + head) * model.slots * model.dim_head;
+        return (step.slots[row] * model.kv_heads + head) * model.positions * model.dim_head;
     }
 
     void write(int64_t row, int64_t head) const {
@@ -274,9 +274,9 @@ struct Attention {
         float *keys = layer.keys + held(row, head), *values = layer.values + held(row, head);
         const float* from = qkv + row * (model.heads + 2 * model.kv_heads) * width;
         const float* gain = layer.qk_gain ? layer.qk_gain + (model.heads + head) * width : nullptr;
-        const float* turns = model.turns + position * width;
+        const float* rotations = model.rotations + position * width;
         float key[WIDEST];
-        turn(from + (model.heads + head) * width, gain, turns, width, model.eps, 1, key);
+        rotate(from + (model.heads + head) * width, gain, rotations, width, model.eps, 1, key);
         float* slot = keys + position / LANES * width * LANES + position % LANES;
         for (int64_t d = 0; d < width; ++d) slot[d * LANES] = key[d];
         std::memcpy(values + position * width, from + (model.heads + model.kv_heads + head) * width,
@@ -302,8 +302,8 @@ struct Attention {
         for (int g = 0; g < G; ++g) {
             const int64_t which = head * groups() + group + g;
             const float* gain = layer.qk_gain ? layer.qk_gain + which * width : nullptr;
-            turn(qkv + (row * (model.heads + 2 * model.kv_heads) + which) * width, gain,
-                 model.turns + position * width, width, model.eps, 1 / std::sqrt(float(width)),
+            rotate(qkv + (row * (model.heads + 2 * model.kv_heads) + which) * width, gain,
+                 model.rotations + position * width, width, model.eps, 1 / std::sqrt(float(width)),
                  queries + g * width);
         }
         for (int64_t slot = 0; slot < last - first; slot += LANES) {
@@ -363,7 +363,7 @@ struct Buffers {
 
     // `normed` and `sums` are a thread's own.
     Buffers(const Model& m, const Step& s, int64_t thread) {
-        chunks = m.slots / CHUNK + 1;
+        chunks = m.positions / CHUNK + 1;
         own = s.rows * (std::max(m.dim, m.hidden) + STRIP);
         const int64_t width = m.dim_head;
         normed = s.scratch + thread * own;
@@ -422,7 +422,7 @@ extern "C" {
 int64_t scratch_floats(const Model* model, int64_t rows, int64_t threads) {
     const Model& m = *model;
     const int64_t own = rows * (std::max(m.dim, m.hidden) + STRIP);
-    const int64_t chunks = m.slots / CHUNK + 1;
+    const int64_t chunks = m.positions / CHUNK + 1;
     return threads * own + rows * (m.heads + 2 * m.kv_heads) * m.dim_head + rows * m.heads * m.dim_head +
            rows * m.hidden + rows * m.heads * chunks * (2 + m.dim_head);
 }

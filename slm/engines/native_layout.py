@@ -1,8 +1,10 @@
-"""What `native_decoder.cpp` reads: packed matrices, layers and caches, and a step's arguments.
+"""Memory layout of `native_decoder.cpp`: packed matrices, layers, caches and a step's arguments.
 
 The structures are those of the code, field by field. They hold addresses: whoever makes one keeps
 the tensors alive.
 """
+
+from __future__ import annotations
 
 import ctypes
 from typing import NamedTuple
@@ -22,8 +24,12 @@ class MatrixStruct(ctypes.Structure):
     """`Matrix` of the code."""
 
     _fields_ = (
-        *((name, ctypes.c_void_p) for name in ("weight", "scale", "bias")),
-        *((name, ctypes.c_int64) for name in ("rows", "width", "kind")),
+        ("weight", ctypes.c_void_p),
+        ("scale", ctypes.c_void_p),
+        ("bias", ctypes.c_void_p),
+        ("rows", ctypes.c_int64),
+        ("width", ctypes.c_int64),
+        ("kind", ctypes.c_int64),
     )
 
 
@@ -31,12 +37,14 @@ class LayerStruct(ctypes.Structure):
     """`Layer` of the code."""
 
     _fields_ = (
-        *((name, MatrixStruct) for name in ("qkv", "out", "up_gate", "down")),
-        *((name, ctypes.c_void_p) for name in ("qk_gain", "keys", "values")),
+        ("qkv", MatrixStruct),
+        ("out", MatrixStruct),
+        ("up_gate", MatrixStruct),
+        ("down", MatrixStruct),
+        ("qk_gain", ctypes.c_void_p),
+        ("keys", ctypes.c_void_p),
+        ("values", ctypes.c_void_p),
     )
-
-
-_SIZES = ("num_layers", "dim", "heads", "kv_heads", "dim_head", "hidden", "slots")
 
 
 class ModelStruct(ctypes.Structure):
@@ -44,8 +52,14 @@ class ModelStruct(ctypes.Structure):
 
     _fields_ = (
         ("layers", ctypes.POINTER(LayerStruct)),
-        ("turns", ctypes.c_void_p),
-        *((name, ctypes.c_int64) for name in _SIZES),
+        ("rotations", ctypes.c_void_p),
+        ("num_layers", ctypes.c_int64),
+        ("dim", ctypes.c_int64),
+        ("heads", ctypes.c_int64),
+        ("kv_heads", ctypes.c_int64),
+        ("dim_head", ctypes.c_int64),
+        ("hidden", ctypes.c_int64),
+        ("positions", ctypes.c_int64),
         ("eps", ctypes.c_float),
     )
 
@@ -54,13 +68,17 @@ class StepStruct(ctypes.Structure):
     """`Step` of the code."""
 
     _fields_ = (
-        *((name, ctypes.c_void_p) for name in ("positions", "places", "x", "scratch")),
-        *((name, ctypes.c_int64) for name in ("rows", "threads")),
+        ("positions", ctypes.c_void_p),
+        ("slots", ctypes.c_void_p),
+        ("x", ctypes.c_void_p),
+        ("scratch", ctypes.c_void_p),
+        ("rows", ctypes.c_int64),
+        ("threads", ctypes.c_int64),
     )
 
 
 class Strips(NamedTuple):
-    """A linear map as the code reads it.
+    """A linear map in strips of 32 output rows, the form the code reads.
 
     Attributes:
         weight: (N / 32, D, 32) float32, bfloat16 or int8; rows filled up with zeros to 32.
@@ -118,11 +136,11 @@ def strips_of(weight: Tensor, bias: Tensor | None, kind: str) -> Strips:
     elif kind == "bf16":
         weight = weight.bfloat16()
     padded = F.pad(weight, (0, 0, 0, -rows % _STRIP))
-    packed = padded.unflatten(0, (-1, _STRIP)).transpose(1, 2).contiguous()
+    packed = padded.unflatten(0, (-1, _STRIP)).transpose(1, 2).contiguous()  # (N / 32, D, 32)
     return Strips(packed, scale, None if bias is None else bias.float().contiguous(), rows)
 
 
 def _alternating(up_gate: Tensor) -> Tensor:
-    """16 rows of the values, the 16 of their gates, and so on: (2 F, ...) reordered."""
+    """Reorder (2 F, ...) to 16 rows of the values, the 16 of their gates, and so on."""
     halves = up_gate.unflatten(0, (2, -1, LANES))
     return halves.transpose(0, 1).flatten(0, 2)

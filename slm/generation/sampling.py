@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slm.model.config import GenerationSettings
+from .config import GenerationSettings
 
 _NEVER = float("-inf")
 

@@ -1,32 +1,25 @@
-"""Attention of every decoder layer: packed documents in training, cached steps in generation.
+"""Attention of every layer: packed documents in training, cached steps in generation.
 
-The decoder computes queries, keys and values; `ContextAttend` stands in for its attention, turns
-them by their positions and does with them what one explicit `AttentionContext` says. Which kernel
-works on packed rows is chosen in `slm/model/packed_attention.py`.
+One explicit `AttentionContext` goes through all layers of a forward pass. Which kernel works on
+packed rows is chosen in `slm/model/packed_attention.py`.
 """
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .config import SpeechLMConfig
+from .kv_cache import KVCache
 
-class KeyValueCache(Protocol):
-    """What attention needs of a cache of earlier keys and values."""
-
-    def update(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Store new keys and values (B, H, S, D) of a layer; return all held, (B, H, S', D)."""
-        ...
-
-
-class PackedAttention(Protocol):
-    """Causal attention within the documents of packed rows."""
-
-    def __call__(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """(B, H, S, D) of queries (B, H, S, D), keys and values (B, H', S, D)."""
-        ...
+# Causal attention within the documents of packed rows: (B, H, S, D) of queries (B, H, S, D), keys
+# and values (B, H', S, D).
+PackedAttention = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -37,109 +30,132 @@ class AttentionContext:
         mask: (B, 1, S, S') bool, True where a query may see a key; None for plain causal.
         cache: Earlier keys and values; None when the pass holds whole documents.
         packed: Attention of packed rows, in place of `mask`.
-        turns: `rotations` of the tokens; None leaves queries and keys as they are.
+        rotations: Of `RotaryPositions`; None leaves queries and keys as they are.
     """
 
     mask: Tensor | None = None
-    cache: KeyValueCache | None = None
+    cache: KVCache | None = None
     packed: PackedAttention | None = None
-    turns: Tensor | None = None
+    rotations: Tensor | None = None
+
+    def at(self, rotations: Tensor) -> AttentionContext:
+        """The same for tokens with these rotations."""
+        return replace(self, rotations=rotations)
 
 
-class AttendRecord:
-    """Takes what the decoder writes beside an attention's output, and keeps none of it.
-
-    Keeping it would hold every layer's keys and values until the pass ends, which nothing here
-    reads.
-    """
-
-    layer_type: str | None = None
-
-    def __setattr__(self, name: str, value: object) -> None:
-        pass
-
-
-class ContextAttend(nn.Module):
-    """Scaled dot-product attention under an `AttentionContext`, one instance a layer.
+class Attention(nn.Module):
+    """Multi-head attention, with as many or fewer key and value heads than query heads.
 
     Args:
-        layer: Index of the attention layer, names its place in the cache.
+        config: Sizes.
+        layer: Index of the layer, which is its place in the cache.
+        query_norm: Norm of the queries (B, H, S, D); None for none.
+        key_norm: Norm of the keys (B, H', S, D), with `query_norm`.
     """
 
-    def __init__(self, layer: int) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(
+    def __init__(
         self,
-        queries: Tensor,
-        keys: Tensor,
-        values: Tensor,
-        *,
-        flash_pack_seq_kwargs: AttentionContext | None = None,
-        **unused: Any,
-    ) -> tuple[Tensor, AttendRecord]:
-        """Attend.
+        config: SpeechLMConfig,
+        layer: int,
+        query_norm: nn.Module | None = None,
+        key_norm: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        self.layer, self.dim_head = layer, config.dim_head
+        width, kv_width = (n * config.dim_head for n in (config.num_heads, config.kv_heads))
+        self.to_q = nn.Linear(config.dim, width, bias=False)
+        self.to_k = nn.Linear(config.dim, kv_width, bias=False)
+        self.to_v = nn.Linear(config.dim, kv_width, bias=False)
+        # Optimizer states count parameters in this order: norms come before the output.
+        self.q_rmsnorm, self.k_rmsnorm = query_norm, key_norm
+        self.to_out = nn.Linear(width, config.dim, bias=False)
+        self.dropout = nn.Dropout(config.dropout)
 
-        Args:
-            queries: (B, H, S, D).
-            keys: (B, H', S, D), H' a divisor of H; query head i uses key head i % H'.
-            values: (B, H', S, D).
-            flash_pack_seq_kwargs: The context. The decoder hands this argument on untouched,
-                which makes it the one way in that needs no shared state.
-            unused: Arguments of attention kinds this model never switches on, all None.
+    def forward(self, x: Tensor, context: AttentionContext) -> Tensor:
+        """(B, S, D) of (B, S, D)."""
+        queries, keys, values = (
+            project(x).unflatten(-1, (-1, self.dim_head)).transpose(1, 2)  # (B, H, S, D)
+            for project in (self.to_q, self.to_k, self.to_v)
+        )
+        if self.q_rmsnorm is not None and self.k_rmsnorm is not None:
+            queries, keys = self.q_rmsnorm(queries), self.k_rmsnorm(keys)
+        if context.rotations is not None:
+            queries, keys = rotate(queries, context.rotations), rotate(keys, context.rotations)
+        attended = self._attend(queries, keys, values, context)
+        joined = attended.transpose(1, 2).flatten(2)  # (B, S, H D)
+        return self.dropout(self.to_out(joined))
 
-        Returns:
-            (B, H, S, D) and the record the decoder fills in.
-        """
-        context = flash_pack_seq_kwargs or AttentionContext()
-        if context.turns is not None:
-            queries, keys = rotate(queries, context.turns), rotate(keys, context.turns)
+    def _attend(
+        self, queries: Tensor, keys: Tensor, values: Tensor, context: AttentionContext
+    ) -> Tensor:
+        """Scaled dot-product attention, (B, H, S, D)."""
         if context.packed is not None:
-            return context.packed(queries, keys, values), AttendRecord()
+            return context.packed(queries, keys, values)
         if context.cache is not None:
             keys, values = context.cache.update(self.layer, keys, values)
         keys, values = repeated_heads(queries, keys, values)
-        mask = context.mask
         # Plain causal only fits when no earlier keys come before the queries.
-        causal = mask is None and queries.shape[2] == keys.shape[2]
-        attended = F.scaled_dot_product_attention(
-            queries, keys, values, attn_mask=mask, is_causal=causal
+        causal = context.mask is None and queries.shape[2] == keys.shape[2]
+        return F.scaled_dot_product_attention(
+            queries, keys, values, attn_mask=context.mask, is_causal=causal
         )
-        return attended, AttendRecord()
 
 
-def rotations(positions: Tensor, frequencies: Tensor) -> Tensor:
-    """Cosines and sines of every position's angles.
+class RotaryPositions(nn.Module):
+    """Rotary position embedding: cosines and sines of every position's angles.
 
     Args:
-        positions: (B, S) int64.
-        frequencies: (D / 2,) radians a position.
-
-    Returns:
-        (B, 1, S, D / 2, 2) float32.
+        config: Width of a head, base and scaling.
     """
-    with torch.autocast(positions.device.type, enabled=False):
-        angles = positions[:, None, :, None].float() * frequencies.float()
-        return torch.stack([angles.cos(), angles.sin()], dim=-1)
+
+    inv_freq: Tensor
+
+    def __init__(self, config: SpeechLMConfig) -> None:
+        super().__init__()
+        self.register_buffer("inv_freq", rotary_frequencies(config))
+
+    def forward(self, positions: Tensor) -> Tensor:
+        """(B, 1, S, D / 2, 2) float32, cosine and sine, of positions (B, S) int64."""
+        with torch.autocast(positions.device.type, enabled=False):
+            angles = positions[:, None, :, None].float() * self.inv_freq.float()
+            return torch.stack([angles.cos(), angles.sin()], dim=-1)
 
 
-def rotate(heads: Tensor, turns: Tensor) -> Tensor:
+def rotary_frequencies(config: SpeechLMConfig) -> Tensor:
+    """Radians a position of each pair of a head, float32 (D / 2,).
+
+    With `rotary_scaling` slow pairs are slowed by `factor` and fast ones left alone, with a linear
+    transition between, as Llama 3.1 defines it.
+    """
+    exponents = torch.arange(0, config.dim_head, 2).float() / config.dim_head
+    frequencies = 1.0 / config.rotary_theta**exponents
+    scaling = config.rotary_scaling
+    if not scaling:
+        return frequencies
+    length = float(scaling["original_max_position_embeddings"])
+    low, high = float(scaling["low_freq_factor"]), float(scaling["high_freq_factor"])
+    turns = length * frequencies / (2 * math.pi)  # of each pair over the original context
+    kept = ((turns - low) / (high - low)).clamp(0, 1)
+    return frequencies * (kept + (1 - kept) / float(scaling["factor"]))
+
+
+def rotate(heads: Tensor, rotations: Tensor) -> Tensor:
     """Turn neighbouring pairs of values, (2 i, 2 i + 1), by the angles of their positions.
 
     Args:
         heads: (B, H, S, D).
-        turns: Of `rotations`.
+        rotations: Of `RotaryPositions`.
 
     Returns:
         (B, H, S, D) in the precision of `heads`; the products are float32.
     """
     pairs = heads.float().unflatten(-1, (-1, 2))
     if torch.compiler.is_compiling():  # the compiler fuses the real form, and only that
-        (x, y), (cos, sin) = pairs.unbind(-1), turns.unbind(-1)
+        (x, y), (cos, sin) = pairs.unbind(-1), rotations.unbind(-1)
         turned = torch.stack([x * cos - y * sin, x * sin + y * cos], dim=-1)
     else:
-        turned = torch.view_as_real(torch.view_as_complex(pairs) * torch.view_as_complex(turns))
+        complex_pairs = torch.view_as_complex(pairs) * torch.view_as_complex(rotations)
+        turned = torch.view_as_real(complex_pairs)
     return turned.flatten(-2).type_as(heads)
 
 

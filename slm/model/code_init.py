@@ -16,7 +16,7 @@ _OWN_SHARE = 0.1  # of a code's start that is its own, so that no two codes star
 
 
 @torch.no_grad()
-def place_codes(lm: SpeechLM, codebook: Tensor, seed: int = 0) -> None:
+def init_codes_from_codebook(lm: SpeechLM, codebook: Tensor, seed: int = 0) -> None:
     """Set the embeddings and head rows of the codes from the codec's codebook.
 
     Every code becomes a fixed random projection of its vector and of the vector's squared norm,

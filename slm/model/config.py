@@ -1,12 +1,15 @@
-"""What a language model, its documents, its training and its sampling are: plain dataclasses."""
+"""Configuration of a speech language model, stored beside its weights."""
 
-from dataclasses import asdict, dataclass, field, replace
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from codec.checks import above, at_least, in_range, one_of, require
 from slm.data.vocabulary import Vocabulary
 
 # Parameters with 8192 codes and 512 text pieces; a test counts them.
@@ -40,14 +43,6 @@ _PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 
-# What computes the steps of generation; see `GenerationSettings`.
-ENGINES = ("auto", "native", "graphs", "torch")
-
-
-def _require(condition: bool, expected: str, got: object) -> None:
-    if not condition:
-        raise ValueError(f"expected {expected}, got {got}")
-
 
 @dataclass(frozen=True)
 class SpeechLMConfig:
@@ -55,7 +50,7 @@ class SpeechLMConfig:
 
     Args:
         vocabulary: `Vocabulary.to_dict()`.
-        codec_fingerprint: Of the codec whose codes it speaks.
+        codec_fingerprint: Of the codec whose codes it predicts.
         frame_rate: Codes a second, Hz.
         dim: Width of the residual stream.
         num_layers: Attention + feed-forward pairs.
@@ -65,8 +60,8 @@ class SpeechLMConfig:
         ff_mult: Feed-forward width over `dim`, rounded up to a multiple of 32.
         dropout: On embeddings and each branch's output, in [0, 1).
         max_seq_len: Longest document in tokens.
-        codes_per_character: Mean codes spoken a text character; 0 when unknown. Generation
-            bounds the length of speech with it.
+        codes_per_character: Mean codes a text character; 0 when unknown. Generation bounds the
+            length of speech with it.
         duration_spread: Standard deviation of the logarithm of codes a character; 0 when unknown.
         max_prompt_codes: Longest speaker prompt in training; synthesis uses no more of one.
         qk_norm: Root-mean-square norm of queries and keys, as in Qwen3.
@@ -74,15 +69,15 @@ class SpeechLMConfig:
         rotary_scaling: Empty, or how Llama 3.1 stretches them: its `rope_type`, `factor`,
             `low_freq_factor`, `high_freq_factor` and `original_max_position_embeddings`.
         norm_eps: Added to the mean square in every norm; 0 for none.
-        lookahead: Units of speech that the model reads ahead of those it speaks, where it was
-            trained on aligned documents of phones; 0 for a model that reads whole texts.
-        code_dropout: Share of the codes a document in training that the model does not see, so
-            that it leans on the text; in [0, 1).
+        lookahead: Units of text that lie ahead of the speech in the aligned documents of phones
+            that the model was trained on; 0 for a model of whole texts.
+        code_dropout: Share of a document's codes that are masked in training, so that the model
+            relies on the text; in [0, 1).
         code_table: Hidden units of the networks that make the codes' embeddings from the codec's
             vectors (slm/model/code_embeddings.py); 0 for embeddings of their own.
         codebook_dim: Numbers in such a vector; 0 without a code table.
-        temperature: At which this model says texts best; taken where none is asked for. Continued
-            recordings keep the general default: a voice is lost where codes are drawn with care.
+        temperature: Default for synthesis of texts, as evaluated best. Continuations of recordings
+            keep the general default: low temperatures lose the voice.
         top_p: The same.
 
     Raises:
@@ -115,41 +110,28 @@ class SpeechLMConfig:
     top_p: float = 0.95
 
     def __post_init__(self) -> None:
-        _ = self.sampling  # checks them
         Vocabulary.from_dict(self.vocabulary)
         for name in ("dim", "num_layers", "num_heads", "max_seq_len", "max_prompt_codes"):
-            _require(getattr(self, name) >= 1, f"{name} >= 1", getattr(self, name))
-        _require(self.frame_rate > 0, "frame_rate > 0 Hz", self.frame_rate)
-        _require(self.dim_head >= 2 and self.dim_head % 2 == 0, "an even dim_head", self.dim_head)
-        _require(
-            self.num_kv_heads >= 0 and self.num_heads % self.kv_heads == 0,
-            f"num_kv_heads dividing {self.num_heads}",
-            self.num_kv_heads,
-        )
-        _require(self.ff_mult > 0, "ff_mult > 0", self.ff_mult)
-        _require(0 <= self.dropout < 1, "dropout in [0, 1)", self.dropout)
-        _require(
-            self.codes_per_character >= 0, "codes_per_character >= 0", self.codes_per_character
-        )
-        _require(self.duration_spread >= 0, "duration_spread >= 0", self.duration_spread)
-        _require(self.rotary_theta > 1, "rotary_theta > 1", self.rotary_theta)
-        _require(self.norm_eps >= 0, "norm_eps >= 0", self.norm_eps)
-        _require(self.lookahead >= 0, "lookahead >= 0", self.lookahead)
-        _require(0 <= self.code_dropout < 1, "code_dropout in [0, 1)", self.code_dropout)
-        _require(self.code_table >= 0, "code_table >= 0", self.code_table)
-        _require(
-            not self.code_table or self.codebook_dim > 0,
-            "codebook_dim > 0 with a code_table",
-            self.codebook_dim,
-        )
+            at_least(name, getattr(self, name), 1)
+        for name in ("codes_per_character", "duration_spread", "norm_eps", "lookahead"):
+            at_least(name, getattr(self, name), 0)
+        at_least("code_table", self.code_table, 0)
+        for name in ("frame_rate", "ff_mult"):
+            above(name, getattr(self, name), 0)
+        above("rotary_theta", self.rotary_theta, 1)
+        for name in ("dropout", "code_dropout"):
+            in_range(name, getattr(self, name), 0, 1, ends="[)")
+        even = self.dim_head >= 2 and self.dim_head % 2 == 0
+        require(even, "dim_head", "an even number >= 2", self.dim_head)
+        divides = self.num_kv_heads >= 0 and self.num_heads % self.kv_heads == 0
+        require(divides, "num_kv_heads", f"a divisor of {self.num_heads}", self.num_kv_heads)
+        has_vectors = not self.code_table or self.codebook_dim > 0
+        require(has_vectors, "codebook_dim", "a size > 0 with a code_table", self.codebook_dim)
+        warm = self.temperature == 0 or 1e-3 <= self.temperature <= 100
+        require(warm, "temperature", "0 or a number in [0.001, 100]", self.temperature)
+        in_range("top_p", self.top_p, 0, 1, ends="(]")
         if self.rotary_scaling:
-            kind = self.rotary_scaling.get("rope_type")
-            _require(kind == "llama3", "rotary_scaling of rope_type 'llama3'", repr(kind))
-
-    @property
-    def sampling(self) -> "GenerationSettings":
-        """How codes of a text are best drawn from this model."""
-        return GenerationSettings(temperature=self.temperature, top_p=self.top_p)
+            one_of("rotary_scaling.rope_type", self.rotary_scaling.get("rope_type"), ("llama3",))
 
     @property
     def is_aligned(self) -> bool:
@@ -167,7 +149,7 @@ class SpeechLMConfig:
         return -(-int(self.dim * self.ff_mult) // 32) * 32
 
     @classmethod
-    def preset(cls, name: str, **overrides: Any) -> "SpeechLMConfig":
+    def preset(cls, name: str, **overrides: Any) -> SpeechLMConfig:
         """One of the named sizes, with `vocabulary`, `codec_fingerprint`, `frame_rate` and more.
 
         Raises:
@@ -185,7 +167,7 @@ class SpeechLMConfig:
         OmegaConf.save(OmegaConf.create(asdict(self)), path)
 
     @classmethod
-    def load(cls, path: Path) -> "SpeechLMConfig":
+    def load(cls, path: Path) -> SpeechLMConfig:
         """Read what `save` wrote.
 
         Raises:
@@ -198,203 +180,3 @@ class SpeechLMConfig:
             raise ValueError(f"cannot read {path}: {error}") from error
         assert isinstance(loaded, cls)
         return loaded
-
-
-@dataclass(frozen=True)
-class DocumentSettings:
-    """How store items become training documents.
-
-    Args:
-        prompt_probability: Chance that a document opens with a prompt from another utterance of
-            its speaker (no prompt when the speaker has one utterance only).
-        min_prompt_codes: Shortest prompt, in codes.
-        max_prompt_codes: Longest prompt, in codes; its length is drawn uniformly up to what the
-            utterance holds.
-        text_drop_probability: Chance that a transcribed item becomes a speech-only document, so
-            that the model also continues recordings without a transcript.
-        text_loss_weight: Loss weight of text tokens; speech codes and the end weigh 1.
-        prompt_text_probability: Chance that a prompt is a whole utterance that comes with its
-            transcript, where both are transcribed and it has at most `max_prompt_codes`.
-        interleave_probability: Chance that text and speech of a transcribed item take turns.
-        interleave_text: Text tokens of a turn.
-        interleave_codes: Codes of a turn.
-        lookahead: Units read ahead in the aligned documents of rows that have an alignment; 0
-            where no row has one.
-        duration_loss_weight: Loss weight of the durations in them.
-        shares: Share of the rows of a `source` that an epoch takes, drawn anew for each; all of a
-            source that is not named.
-    """
-
-    prompt_probability: float = 0.5
-    min_prompt_codes: int = 24
-    max_prompt_codes: int = 96
-    text_drop_probability: float = 0.1
-    text_loss_weight: float = 0.0
-    prompt_text_probability: float = 0.0
-    interleave_probability: float = 0.0
-    interleave_text: int = 5
-    interleave_codes: int = 30
-    lookahead: int = 0
-    duration_loss_weight: float = 1.0
-    shares: dict[str, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name in (
-            "prompt_probability",
-            "text_drop_probability",
-            "prompt_text_probability",
-            "interleave_probability",
-        ):
-            _require(0 <= getattr(self, name) <= 1, f"{name} in [0, 1]", getattr(self, name))
-        for name in ("interleave_text", "interleave_codes"):
-            _require(getattr(self, name) >= 1, f"{name} >= 1", getattr(self, name))
-        for name in ("text_loss_weight", "duration_loss_weight", "lookahead"):
-            _require(getattr(self, name) >= 0, f"{name} >= 0", getattr(self, name))
-        for source, share in self.shares.items():
-            _require(0 <= share <= 1, f"a share in [0, 1] of {source!r}", share)
-        _require(
-            1 <= self.min_prompt_codes <= self.max_prompt_codes,
-            "1 <= min_prompt_codes <= max_prompt_codes",
-            (self.min_prompt_codes, self.max_prompt_codes),
-        )
-
-    def without_augmentation(self) -> "DocumentSettings":
-        """The same with nothing drawn at random: every item as it is, for validation."""
-        return replace(
-            self,
-            prompt_probability=0.0,
-            text_drop_probability=0.0,
-            prompt_text_probability=0.0,
-            interleave_probability=0.0,
-            shares={},
-        )
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """How a speech language model is trained.
-
-    Args:
-        max_steps: Optimizer steps of the whole run.
-        learning_rate: Peak.
-        min_learning_rate: At the end of the schedule.
-        warmup_steps: Linear warm-up from 0, below `max_steps`.
-        weight_decay: On matrices only; gains, biases and embeddings are left alone.
-        betas: Of AdamW.
-        gradient_clip: Largest gradient norm.
-        accumulate: Batches an optimizer step.
-        validate_every: Steps between validations.
-        checkpoint_every: Steps between checkpoints.
-        seed: Seeds dropout, step by step.
-        bf16: bfloat16 autocast; the loss stays in float32.
-        optimizer: "adamw", or "muon" for the matrices between embedding and head.
-        schedule: "cosine", or "wsd": warm up, stay, decay at the end.
-        decay_fraction: Share of the steps in which "wsd" decays, in (0, 1].
-        attention: How packed rows are attended to (see slm/model/packed_attention.py).
-        recompute: Make activations again in the backward pass instead of keeping them.
-        compile: Compile the blocks; shapes are fixed, so that it happens once.
-    """
-
-    max_steps: int
-    learning_rate: float = 1e-3
-    min_learning_rate: float = 1e-4
-    warmup_steps: int = 50
-    weight_decay: float = 0.1
-    betas: tuple[float, float] = (0.9, 0.95)
-    gradient_clip: float = 1.0
-    accumulate: int = 1
-    validate_every: int = 200
-    checkpoint_every: int = 200
-    seed: int = 0
-    bf16: bool = False
-    optimizer: str = "adamw"
-    schedule: str = "cosine"
-    decay_fraction: float = 0.2
-    attention: str = "auto"
-    recompute: bool = False
-    compile: bool = False
-
-    def __post_init__(self) -> None:
-        _require(self.optimizer in ("adamw", "muon"), "adamw or muon", repr(self.optimizer))
-        _require(self.schedule in ("cosine", "wsd"), "schedule cosine or wsd", repr(self.schedule))
-        _require(0 < self.decay_fraction <= 1, "decay_fraction in (0, 1]", self.decay_fraction)
-        for name in ("max_steps", "accumulate", "validate_every", "checkpoint_every"):
-            _require(getattr(self, name) >= 1, f"{name} >= 1", getattr(self, name))
-        for name in ("learning_rate", "gradient_clip"):
-            _require(getattr(self, name) > 0, f"{name} > 0", getattr(self, name))
-        _require(
-            0 <= self.warmup_steps < self.max_steps,
-            f"warmup_steps in [0, max_steps = {self.max_steps})",
-            self.warmup_steps,
-        )
-
-
-@dataclass(frozen=True)
-class Machines:
-    """What a training run is spread over; its outcome is the same but for float rounding.
-
-    Args:
-        accelerator: Lightning's name of the device kind.
-        devices: Devices of each node; more than one trains the same steps on shares of each.
-        num_nodes: Nodes.
-        strategy: "ddp" keeps the model whole on every device, "fsdp" spreads its weights,
-            gradients and optimizer state over them; "auto" is one device, or "ddp".
-    """
-
-    accelerator: str = "auto"
-    devices: int = 1
-    num_nodes: int = 1
-    strategy: str = "auto"
-
-    def __post_init__(self) -> None:
-        for name in ("devices", "num_nodes"):
-            _require(getattr(self, name) >= 1, f"{name} >= 1", getattr(self, name))
-        kinds = ("auto", "ddp", "fsdp")
-        _require(self.strategy in kinds, f"strategy of {kinds}", repr(self.strategy))
-
-
-@dataclass(frozen=True)
-class GenerationSettings:
-    """How tokens are drawn.
-
-    Args:
-        temperature: Divides the logits, in [0.001, 100]; 0 takes the likeliest token.
-        top_k: Keep so many likeliest tokens; 0 keeps all.
-        top_p: Keep the smallest set of at least this probability, in (0, 1]; 1 keeps all.
-        min_p: Keep tokens with this share of the likeliest one's probability, in [0, 1]; 0 keeps
-            all.
-        repetition_window: Codes looked back over for repetition-aware sampling; 0 switches it off.
-        repetition_ratio: Share of the window a token may fill before it is drawn anew, in (0, 1].
-        guidance: Classifier-free guidance on the text; 1 is none. Costs a second row a request, and
-            needs a model that was trained with text dropped now and then.
-        use_cache: Keep keys and values between steps; False recomputes (for comparison).
-        weights: "exact" for the model's own precision, "int8" or "bf16" to read fewer bytes a step.
-        engine: What computes the steps, one of `ENGINES`. "native" is code compiled for this
-            processor at its first use, a second's work that is kept; it needs a C++ compiler.
-            "graphs" are CUDA graphs. "torch" runs anywhere. "auto" takes the fastest that is there.
-    """
-
-    temperature: float = 0.8
-    top_k: int = 0
-    top_p: float = 0.95
-    min_p: float = 0.0
-    repetition_window: int = 0
-    repetition_ratio: float = 0.1
-    guidance: float = 1.0
-    use_cache: bool = True
-    weights: str = "exact"
-    engine: str = "auto"
-
-    def __post_init__(self) -> None:
-        warm = self.temperature == 0 or 1e-3 <= self.temperature <= 100  # less would overflow
-        _require(warm, "temperature 0 or in [0.001, 100]", self.temperature)
-        _require(self.top_k >= 0, "top_k >= 0", self.top_k)
-        _require(0 < self.top_p <= 1, "top_p in (0, 1]", self.top_p)
-        _require(0 <= self.min_p <= 1, "min_p in [0, 1]", self.min_p)
-        _require(self.repetition_window >= 0, "repetition_window >= 0", self.repetition_window)
-        ratio = self.repetition_ratio
-        _require(0 < ratio <= 1, "repetition_ratio in (0, 1]", ratio)
-        _require(0 <= self.guidance <= 100, "guidance in [0, 100]", self.guidance)
-        kinds = ("exact", "bf16", "int8")
-        _require(self.weights in kinds, f"weights of {kinds}", repr(self.weights))
-        _require(self.engine in ENGINES, f"an engine of {ENGINES}", repr(self.engine))

@@ -13,18 +13,14 @@ from torch import Tensor, nn
 from slm.data.vocabulary import Vocabulary
 from slm.text.tokenizer import Tokenizer
 
-from .attention import AttentionContext, ContextAttend, cached_mask, rotations
+from .attention import AttentionContext, cached_mask
 from .code_embeddings import add_code_tables, fold_code_tables
 from .config import SpeechLMConfig
 from .int8_weights import expanded_weights
 from .kv_cache import KVCache
 from .loss import mean_nll, token_nll
-from .norms import add_norm_eps, rotary_frequencies
 from .packed_attention import packed_attention
-from .stand_ins import without_einx
-
-with without_einx():
-    from x_transformers.x_transformers import Attention, Decoder, FeedForward
+from .transformer import Transformer
 
 # Models that come with the package, by name.
 BUNDLED = Path(__file__).resolve().parent.parent / "pretrained"
@@ -55,14 +51,8 @@ class SpeechLM(nn.Module):
         self.vocabulary = Vocabulary.from_dict(config.vocabulary)
         self.embedding = nn.Embedding(self.vocabulary.vocab_size, config.dim)
         self.embedding_dropout = nn.Dropout(config.dropout)
-        self.decoder = new_decoder(config)
+        self.decoder = Transformer(config)
         self.head = nn.Linear(config.dim, self.vocabulary.vocab_size, bias=False)
-        attentions = [m for m in self.decoder.modules() if isinstance(m, Attention)]
-        for layer, attention in enumerate(attentions):
-            attention.attend = ContextAttend(layer)  # pyright: ignore[reportAttributeAccessIssue]
-        self._frequencies.copy_(rotary_frequencies(config))
-        if config.norm_eps:
-            add_norm_eps(self.decoder, config.norm_eps)
         self._initialise()
         if config.code_table:
             sizes = self.vocabulary.codebook_size, config.codebook_dim
@@ -252,17 +242,14 @@ class SpeechLM(nn.Module):
         return model.eval()
 
     @property
-    def _frequencies(self) -> Tensor:
-        """Of the rotary positions; a buffer of the decoder, so that it is stored with a model."""
-        assert self.decoder.rotary_pos_emb is not None
-        frequencies = self.decoder.rotary_pos_emb.inv_freq
-        assert isinstance(frequencies, Tensor)
-        return frequencies
-
-    @property
     def blocks(self) -> list[nn.Module]:
-        """Attention and feed-forward blocks in their order."""
-        return [m for m in self.decoder.modules() if isinstance(m, Attention | FeedForward)]
+        """Attention and feed-forward branches in their order."""
+        return list(self.decoder.layers)
+
+    def recompute_activations(self, wanted: bool = True) -> None:
+        """Switch activation checkpointing on or off, see `slm.model.transformer.Branch`."""
+        for block in self.decoder.layers:
+            block.recompute = wanted
 
     def _decode(self, tokens: Tensor, positions: Tensor, context: AttentionContext) -> Tensor:
         embedded = self.embedding_dropout(self.embedding(tokens))
@@ -270,16 +257,7 @@ class SpeechLM(nn.Module):
             unseen = torch.rand(tokens.shape, device=tokens.device) < self.config.code_dropout
             unseen &= tokens >= self.vocabulary.code_start
             embedded = embedded.masked_fill(unseen[..., None], 0.0)
-        turns = rotations(positions, self._frequencies)
-        # Angles of no width: the decoder turns nothing, `ContextAttend` does, with cosines made
-        # once and not in every layer.
-        unturned = embedded.new_zeros(1, tokens.shape[1], 0), 1.0
-        return self.decoder(
-            embedded,
-            pos=positions,
-            rotary_pos_emb=unturned,
-            flash_pack_seq_kwargs=replace(context, turns=turns),
-        )
+        return self.decoder(embedded, positions, context)
 
     @torch.no_grad()
     def _initialise(self) -> None:
@@ -294,31 +272,6 @@ class SpeechLM(nn.Module):
             # The branch's last linear layer writes to the residual stream.
             output = [part for part in block.modules() if isinstance(part, nn.Linear)][-1]
             output.weight.mul_(scale)
-
-
-def new_decoder(config: SpeechLMConfig) -> Decoder:
-    """The transformer blocks between embedding and head, with weights not yet initialised."""
-    return Decoder(
-        dim=config.dim,
-        depth=config.num_layers,
-        heads=config.num_heads,
-        attn_dim_head=config.dim_head,
-        attn_kv_heads=config.kv_heads,
-        attn_flash=True,
-        attn_project_out=True,
-        attn_sublayer_dropout=config.dropout,
-        rotary_pos_emb=True,
-        rotary_emb_dim=config.dim_head,
-        attn_qk_rmsnorm=config.qk_norm,
-        use_rmsnorm=True,
-        # The half keeps int(dim * mult) from falling below ff_dim.
-        ff_mult=(config.ff_dim + 0.5) / config.dim,
-        ff_glu=True,
-        ff_swish=True,
-        ff_no_bias=True,
-        ff_sublayer_dropout=config.dropout,
-        verbose=False,
-    )
 
 
 def pretrained_folder(path_or_repo: Path | str) -> Path:

@@ -1,15 +1,19 @@
-"""A folder in object storage: an index of its files, and objects that only the index makes seen.
+"""A folder in object storage: objects, and an index that makes them visible.
 
-An object store has no rename, so the index, `files.json`, says which object is which file, how long
-it is and what its SHA-256 is. It is replaced by one put, which is atomic.
+An object store has no rename, so the index, `files.json`, maps each file to its object, size and
+SHA-256. It is replaced by one put, which is atomic.
 """
 
+from __future__ import annotations
+
 import json
-import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
+
+from codec.files import write_bytes
 
 INDEX = "files.json"
 CHUNK = 1 << 22
@@ -17,7 +21,7 @@ _FORMAT = "hh-slm files 1"
 
 
 class StorageError(ValueError):
-    """A place that cannot be reached, or a file that is not what its index says."""
+    """A folder that cannot be reached, or a file that is not what its index lists."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,16 @@ class Entry:
     sha256: str
 
 
-class Place:
-    """A folder at a URL."""
+class RemoteFolder:
+    """A folder at a URL.
+
+    Args:
+        url: Such as s3://bucket/folder.
+
+    Raises:
+        StorageError: No library here speaks the protocol; every method raises it where storage
+            fails.
+    """
 
     def __init__(self, url: str) -> None:
         from fsspec.core import url_to_fs
@@ -49,6 +61,8 @@ class Place:
                 f"{url}: expected a URL that fsspec can open ({error}); for s3:// install s3fs"
             ) from error
         self._root = str(root).rstrip("/")
+        protocol = self._files.protocol
+        self._is_local = "file" in ([protocol] if isinstance(protocol, str) else protocol)
 
     def index(self) -> dict[str, Entry] | None:
         """Files by path; None where there is no index."""
@@ -71,8 +85,8 @@ class Place:
         content = {"format": _FORMAT, "files": {path: vars(e) for path, e in files.items()}}
         text = (json.dumps(content, indent=1) + "\n").encode()
         with self._reporting(INDEX):
-            if "file" in _protocols(self._files):
-                write_whole(Path(self._root) / INDEX, text)
+            if self._is_local:
+                write_bytes(Path(self._root) / INDEX, text)
             else:
                 self._files.pipe_file(f"{self._root}/{INDEX}", text)
 
@@ -80,7 +94,7 @@ class Place:
         """Write an object; nobody reads it before an index names it."""
         path = f"{self._root}/{name}"
         with self._reporting(name):
-            if "file" in _protocols(self._files):
+            if self._is_local:
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
             with self._files.open(path, "wb") as target:
                 while chunk := source.read(CHUNK):
@@ -98,35 +112,12 @@ class Place:
             with self._reporting(name):
                 self._files.rm_file(f"{self._root}/{name}")
 
-    def _reporting(self, name: str) -> "_Reporting":
-        return _Reporting(f"{self.url}/{name}")
-
-
-class _Reporting:
-    """Turns what a storage library raises into a `StorageError` that names the object."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
-        if isinstance(error, Exception) and not isinstance(error, StorageError):
-            raise StorageError(f"{self._what}: {error!r}") from error
-
-
-def _protocols(files: Any) -> tuple[str, ...]:
-    protocol = files.protocol
-    return (protocol,) if isinstance(protocol, str) else tuple(protocol)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that appears only when it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    @contextmanager
+    def _reporting(self, name: str) -> Iterator[None]:
+        """Turn what a storage library raises into a `StorageError` that names the object."""
+        try:
+            yield
+        except StorageError:
+            raise
+        except Exception as error:
+            raise StorageError(f"{self.url}/{name}: {error!r}") from error

@@ -8,12 +8,12 @@ goes once the index does not name it any more. What comes back is checked by its
 AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL or `~/.aws`, as everywhere.
 """
 
+from __future__ import annotations
+
 import fnmatch
 import hashlib
-import json
 import os
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -21,11 +21,13 @@ from typing import IO, Any, TypeVar
 
 from tqdm import tqdm
 
-from .remote_folder import CHUNK, INDEX, Entry, Place, StorageError, write_whole
+from codec.files import read_json, sha256_of, whole_file, write_json
 
-_STATE = ".files.json"  # of a local copy: what its files were when they were last checked
+from .remote_folder import INDEX, Entry, RemoteFolder, StorageError
+
+_STATE = ".files.json"  # of a local copy: sizes, times and sums of its files at the last check
 _THREADS = 8
-# What is not finished, in every writer of this repository.
+# Names of unfinished files, of every writer of this repository.
 _UNFINISHED = (".*", "*.partial", "*.tmp", "*.part")
 
 Item = TypeVar("Item")
@@ -34,36 +36,36 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Transfer:
-    """What a push or pull did: files moved, files that were there already, bytes moved."""
+    """Outcome of a push or pull: files moved, files that were there already, bytes moved."""
 
     moved: int
     kept: int
     bytes: int
 
 
-def is_url(place: Path | str) -> bool:
-    """Whether a place is a URL such as s3://bucket/folder rather than a path."""
-    return isinstance(place, str) and "://" in place
+def is_url(folder: Path | str) -> bool:
+    """Whether a folder is given as a URL such as s3://bucket/folder rather than as a path."""
+    return isinstance(folder, str) and "://" in folder
 
 
-def local_copy(place: Path | str, cache: Path | None = None) -> Path:
+def local_copy(folder: Path | str, cache: Path | None = None) -> Path:
     """The folder itself, or an up-to-date copy of one that `push` put to a URL.
 
     Only files that changed are fetched. Processes of one machine share the copy, and wait for one
     another while it is made.
 
     Args:
-        place: A folder, or its URL.
-        cache: Where copies go; None is $HH_SLM_CACHE or ~/.cache/hh-slm.
+        folder: Its path or URL.
+        cache: Folder of the copies; None is $HH_SLM_CACHE or ~/.cache/hh-slm.
 
     Raises:
-        StorageError: The URL cannot be reached, has no index, or a file is not what it says.
+        StorageError: The URL cannot be reached, has no index, or a file is not what it lists.
     """
-    if not is_url(place):
-        return Path(place)
+    if not is_url(folder):
+        return Path(folder)
     from filelock import FileLock
 
-    url = str(place).rstrip("/")
+    url = str(folder).rstrip("/")
     root = cache or Path(os.environ.get("HH_SLM_CACHE") or Path.home() / ".cache" / "hh-slm")
     name = f"{PurePosixPath(url).name}-{hashlib.sha256(url.encode()).hexdigest()[:16]}"
     root.mkdir(parents=True, exist_ok=True)
@@ -94,11 +96,11 @@ def push(
         progress: Show a bar on stderr.
 
     Raises:
-        StorageError: The place cannot be reached, or a large file changes while it is sent.
+        StorageError: The URL cannot be reached, or a large file changes while it is sent.
     """
     known = {} if known is None else known
-    place = Place(url)
-    before = place.index() or {}
+    remote = RemoteFolder(url)
+    before = remote.index() or {}
     taken = {entry.object for entry in before.values()}
     paths = list(_finished(folder, skip))
 
@@ -106,15 +108,16 @@ def push(
         state = _state(folder / path)
         if path in known and known[path][0] == state and before.get(path) == known[path][1]:
             return known[path][1], False
-        entry, sent = _send(place, folder / path, path, before.get(path), taken)
+        entry, sent = _send(remote, folder / path, path, before.get(path), taken)
         known[path] = state, entry
         return entry, sent
 
     results = list(_in_threads(send, paths, "  sent", progress))
     after = before | {path: entry for path, (entry, _) in zip(paths, results, strict=True)}
     if after != before:
-        place.put_index(after)
-        place.remove(taken - {entry.object for entry in after.values()})
+        # The index first: what it does not name any more, nobody reads.
+        remote.put_index(after)
+        remote.remove(taken - {entry.object for entry in after.values()})
     moved = [entry.bytes for entry, sent in results if sent]
     return Transfer(len(moved), len(results) - len(moved), sum(moved))
 
@@ -128,10 +131,10 @@ def pull(url: str, folder: Path, *, progress: bool = True) -> Transfer:
         progress: Show a bar on stderr.
 
     Raises:
-        StorageError: The place cannot be reached, has no index, or a file is not what it says.
+        StorageError: The URL cannot be reached, has no index, or a file is not what it lists.
     """
-    place = Place(url)
-    index = place.index()
+    remote = RemoteFolder(url)
+    index = remote.index()
     if index is None:
         raise StorageError(
             f"{url}: expected a folder with {INDEX}, found none; put it there with "
@@ -143,11 +146,11 @@ def pull(url: str, folder: Path, *, progress: bool = True) -> Transfer:
     states = _read_states(folder)
 
     def fetch(path: str) -> bool:
-        return _fetch(place, index[path], folder / path, states.get(path))
+        return _fetch(remote, index[path], folder / path, states.get(path))
 
     fetched = list(_in_threads(fetch, list(index), "  fetched", progress))
     states = {path: [*_state(folder / path)[:2], index[path].sha256] for path in index}
-    write_whole(folder / _STATE, json.dumps(states).encode())
+    write_json(folder / _STATE, states, indent=None)
     moved = [index[path].bytes for path, new in zip(index, fetched, strict=True) if new]
     return Transfer(len(moved), len(index) - len(moved), sum(moved))
 
@@ -156,9 +159,9 @@ def has_index(url: str) -> bool:
     """Whether a folder was ever pushed to a URL.
 
     Raises:
-        StorageError: The place cannot be reached.
+        StorageError: The URL cannot be reached.
     """
-    return Place(url).index() is not None
+    return RemoteFolder(url).index() is not None
 
 
 def _finished(folder: Path, skip: Sequence[str]) -> Iterator[str]:
@@ -174,7 +177,7 @@ def _finished(folder: Path, skip: Sequence[str]) -> Iterator[str]:
 
 
 def _send(
-    place: Place, source: Path, path: str, before: Entry | None, taken: set[str]
+    remote: RemoteFolder, source: Path, path: str, before: Entry | None, taken: set[str]
 ) -> tuple[Entry, bool]:
     """Put a file unless the index has it; the bytes sent are the bytes that were hashed."""
     # One open file: a writer that renames another over it changes nothing for us.
@@ -182,13 +185,13 @@ def _send(
         size = os.fstat(file.fileno()).st_size
         for _ in range(3):
             file.seek(0)
-            sha256 = _sha256(iter(lambda: file.read(CHUNK), b""))
+            sha256 = sha256_of(file)
             if before is not None and before.sha256 == sha256:
                 return before, False
             name = path if path not in taken else f"{path}.{sha256[:12]}"
             file.seek(0)
             hashed = _Hashing(file)
-            place.put(name, hashed)  # type: ignore[arg-type]
+            remote.put(name, hashed)  # type: ignore[arg-type]
             if hashed.hexdigest() == sha256:
                 return Entry(name, hashed.bytes, sha256), True
     raise StorageError(f"{source}: changes while it is sent ({size} bytes at first)")
@@ -210,33 +213,25 @@ class _Hashing:
         return self._digest.hexdigest()
 
 
-def _fetch(place: Place, entry: Entry, target: Path, state: Any) -> bool:
+def _fetch(remote: RemoteFolder, entry: Entry, target: Path, state: Any) -> bool:
     """Bring one file up to date; returns whether it had to be fetched."""
     if target.is_file():
         now = _state(target)
         if state is not None and [*now[:2], entry.sha256] == state:
             return False
-        if now[0] == entry.bytes and _file_sha256(target) == entry.sha256:
+        if now[0] == entry.bytes and sha256_of(target) == entry.sha256:
             return False
-    target.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            for chunk in place.chunks(entry.object):
+    with whole_file(target) as partial:
+        with open(partial, "wb") as file:
+            for chunk in remote.chunks(entry.object):
                 digest.update(chunk)
                 file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
         if digest.hexdigest() != entry.sha256:
             raise StorageError(
-                f"{place.url}/{entry.object}: expected SHA-256 {entry.sha256}, got "
+                f"{remote.url}/{entry.object}: expected SHA-256 {entry.sha256}, got "
                 f"{digest.hexdigest()}; push the folder again"
             )
-        os.chmod(name, 0o644)  # mkstemp makes files that only their owner reads
-        os.replace(name, target)
-    finally:
-        Path(name).unlink(missing_ok=True)
     return True
 
 
@@ -248,21 +243,9 @@ def _state(path: Path) -> tuple[int, int, int]:
 
 def _read_states(folder: Path) -> dict[str, Any]:
     try:
-        return json.loads((folder / _STATE).read_text(encoding="utf-8"))
+        return read_json(folder / _STATE)
     except (OSError, ValueError):
         return {}
-
-
-def _sha256(chunks: Iterable[bytes]) -> str:
-    digest = hashlib.sha256()
-    for chunk in chunks:
-        digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _file_sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return _sha256(iter(lambda: file.read(CHUNK), b""))
 
 
 def _in_threads(

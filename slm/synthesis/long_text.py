@@ -1,7 +1,8 @@
 """More than one utterance of a `Synthesizer`: the best of several, and texts of any length."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from slm.generation.best_of import Ranking, Verifier, likelihood, rank
 from slm.generation.retries import derived_seed
 from slm.text.sentences import sentences
 
+from .requests import SpeechRequest
 from .result import Synthesis
 from .synthesizer import Synthesizer
 
@@ -20,7 +22,7 @@ _SEED_STEP = 1000  # apart from the attempts of one request, which count by one
 
 @dataclass(frozen=True)
 class BestOf:
-    """The best of several candidates, all of them, and what decided."""
+    """The best of several candidates, all of them, and their scores."""
 
     best: Synthesis
     candidates: list[Synthesis]
@@ -42,29 +44,23 @@ def speak_best(
     """Speak a text `count` times in one batch and rank the results.
 
     Args:
-        synthesizer: Speaks.
-        text: What to say.
+        synthesizer: Of the models.
+        text: The text.
         count: Candidates.
         verifiers: By name, the most important first; the model's own likelihood when None.
-        prompt: (T,) waveform whose voice to take.
-        prompt_text: Its transcript, see `Synthesizer.tts_batch`.
+        prompt: (T,) waveform of the voice.
+        prompt_text: Its transcript, see `SpeechRequest`.
         voice: A named voice instead.
         seed: Every candidate's seed is derived from it; the first is the one `tts` would use.
-        options: `settings`, `max_attempts` and `max_rows` of `Synthesizer.tts_batch`.
+        options: `settings`, `max_attempts` and `max_rows` of `Synthesizer.synthesize`.
 
     Raises:
-        ValueError: As `tts_batch` and `rank`, or `count` below 1.
+        ValueError: As `Synthesizer.synthesize` and `rank`, or `count` below 1.
     """
     if count < 1:
         raise ValueError(f"expected at least one candidate, got {count}")
-    candidates = synthesizer.tts_batch(
-        [text] * count,
-        prompts=[prompt] * count,
-        prompt_texts=[prompt_text] * count,
-        voices=[voice] * count,
-        seeds=[derived_seed(seed, _SEED_STEP * index) for index in range(count)],
-        **options,
-    )
+    request = SpeechRequest(text, prompt, prompt_text, voice, seed)
+    candidates = synthesizer.synthesize(_seeded([request] * count, seed), **options)
     ranking = rank(candidates, verifiers or {"likelihood": likelihood}, text, prompt)
     return BestOf(candidates[ranking.choice], candidates, ranking)
 
@@ -83,33 +79,23 @@ def speak_long(
     Without a prompt or a voice the first sentence's voice is kept for the rest.
 
     Args:
-        synthesizer: Speaks.
+        synthesizer: Of the models.
         text: Any number of sentences.
-        prompt: (T,) waveform whose voice to take.
+        prompt: (T,) waveform of the voice.
         voice: A named voice instead.
         seed: Of the first sentence; the others' are derived from it.
-        options: `settings`, `max_attempts` and `max_rows` of `Synthesizer.tts_batch`.
+        options: `settings`, `max_attempts` and `max_rows` of `Synthesizer.synthesize`.
 
     Returns:
         One result a sentence, in order; see `join`.
     """
-    rest = sentences(text)
-    seeds = [derived_seed(seed, _SEED_STEP * index) for index in range(len(rest))]
-    done: list[Synthesis] = []
-    if prompt is None and voice is None:
-        done = synthesizer.tts_batch(rest[:1], seeds=seeds[:1], **options)
-        synthesizer, voice = copy(synthesizer), ""
-        synthesizer.voices = {**synthesizer.voices, voice: done[0].codes}
-        rest = rest[1:]
-    if not rest:
-        return done
-    return done + synthesizer.tts_batch(
-        rest,
-        prompts=[prompt] * len(rest),
-        voices=[voice] * len(rest),
-        seeds=seeds[len(done) :],
-        **options,
-    )
+    requests = [SpeechRequest(each, prompt, None, voice) for each in sentences(text)]
+    requests = _seeded(requests, seed)
+    if prompt is not None or voice is not None:
+        return synthesizer.synthesize(requests, **options)
+    first = synthesizer.synthesize(requests[:1], **options)
+    rest = [replace(request, voice=first[0].codes) for request in requests[1:]]
+    return first + synthesizer.synthesize(rest, **options)
 
 
 def join(parts: Sequence[Synthesis], pause: float = 0.2, seed: int | None = None) -> Synthesis:
@@ -138,3 +124,11 @@ def join(parts: Sequence[Synthesis], pause: float = 0.2, seed: int | None = None
         stopped=next((part.stopped for part in parts if part.truncated), "end"),
         rejected=tuple(reason for part in parts for reason in part.rejected),
     )
+
+
+def _seeded(requests: Sequence[SpeechRequest], seed: int) -> list[SpeechRequest]:
+    """The requests with seeds derived from one, the first with the seed itself."""
+    return [
+        replace(request, seed=derived_seed(seed, _SEED_STEP * index))
+        for index, request in enumerate(requests)
+    ]

@@ -1,9 +1,11 @@
-"""Text or a recording in, speech out: codec, language model and text model as one synthesizer."""
+"""The synthesizer: text or a recording in, speech out, by codec, language and text model."""
+
+from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -12,32 +14,32 @@ from numpy.typing import NDArray
 from codec import HHCodec, StreamDecoder
 from codec.audio import read_audio
 from slm.data.documents import build_document
-from slm.generation.aligned import AlignedSpeaking, speak_aligned
-from slm.generation.generate import Speaking
-from slm.generation.retries import Attempts, Request, check_attempts, generate_until_ended
+from slm.generation.aligned import AlignedRequest
+from slm.generation.config import GenerationSettings
+from slm.generation.generate import TokenRequest, open_session
+from slm.generation.retries import generate_until_ended
+from slm.generation.session import Generation
 from slm.generation.stopping import StopRules, silence_codes
-from slm.model.config import GenerationSettings
 from slm.model.likelihood import Score, log_likelihood
 from slm.model.speech_lm import SpeechLM, pretrained_folder
 from slm.text.tokenizer import Tokenizer, load_tokenizer
 
 from .requests import (
-    NOTHING,
-    Row,
-    Start,
-    Starts,
+    NO_CODES,
+    SpeechRequest,
     check_no_text,
-    check_seeds,
-    code_bounds,
-    one_each,
+    check_seed,
+    continuation_request,
+    text_request,
 )
 from .result import Synthesis
-from .streaming import BeingSpoken, StreamWindow, decode_while_speaking
+from .streaming import StreamWindow, stream_waveform
 from .voices import load_voices
 
-# Rows that are spoken together where nothing else is asked for: each holds keys and values, of
+# Rows that are generated together where nothing else is asked for: each holds keys and values, of
 # which the longest speech of hh-mini-slm has 13 MB.
 MAX_ROWS = 16
+Each = TypeVar("Each")
 
 
 class Synthesizer:
@@ -62,8 +64,8 @@ class Synthesizer:
     ) -> None:
         if lm.config.codec_fingerprint not in codec.code_fingerprints:
             raise ValueError(
-                f"expected codec {lm.config.codec_fingerprint}, which this language model speaks, "
-                f"got codec {codec.code_fingerprint}; load the codec it was trained with"
+                f"expected codec {lm.config.codec_fingerprint}, whose codes this language model "
+                f"generates, got codec {codec.code_fingerprint}; load the codec it was trained with"
             )
         trained_with = lm.vocabulary.text_fingerprint
         if trained_with and trained_with != tokenizer.fingerprint:
@@ -77,7 +79,7 @@ class Synthesizer:
         self.voices = dict(voices or {})
 
     @classmethod
-    def from_pretrained(cls, codec: Path | str, lm: Path | str) -> "Synthesizer":
+    def from_pretrained(cls, codec: Path | str, lm: Path | str) -> Synthesizer:
         """Load a codec folder and a language model folder, its text model and voices included."""
         folder = pretrained_folder(lm)
         model = SpeechLM.from_pretrained(folder)
@@ -100,16 +102,9 @@ class Synthesizer:
         settings: GenerationSettings | None = None,
         max_attempts: int = 3,
     ) -> Synthesis:
-        """Speak a text; see `tts_batch`."""
-        return self.tts_batch(
-            [text],
-            prompts=[prompt],
-            prompt_texts=[prompt_text],
-            voices=[voice],
-            seeds=[seed],
-            settings=settings,
-            max_attempts=max_attempts,
-        )[0]
+        """Speak a text; see `SpeechRequest` and `synthesize`."""
+        request = SpeechRequest(text, prompt, prompt_text, voice, seed)
+        return self.synthesize([request], settings=settings, max_attempts=max_attempts)[0]
 
     def tts_batch(
         self,
@@ -123,74 +118,71 @@ class Synthesizer:
         max_attempts: int = 3,
         max_rows: int = MAX_ROWS,
     ) -> list[Synthesis]:
-        """Speak several texts at once, each in its own voice.
-
-        The voice of a row is that of its prompt (a recording) or of its named voice; with neither
-        the model speaks in whichever voice it samples. A prompt is cut to the longest the model
-        was trained with. When the transcript of a prompt is given, the model instead goes on
-        speaking from the whole prompt, as if it were the start of the same utterance. A model of
-        aligned speech takes no more than the voice from a prompt, and cannot run away.
+        """Speak several texts at once; `synthesize` with a column for each part of the requests.
 
         Args:
-            texts: What to say.
+            texts: The texts.
             prompts: (T,) waveforms at the codec's rate, or None, one a text.
             prompt_texts: Transcripts of the prompts, or None, one a text.
             voices: Names out of `self.voices`, or None, one a text.
             seeds: One a text; 0, 1, 2 ... when None.
-            settings: How codes are drawn; as suits the model when None.
-            max_attempts: Speech that ran away is drawn anew, so many times in all.
-            max_rows: Most texts spoken at a time; the others wait, which bounds the memory.
-
-        Returns:
-            One result a text, in order.
+            settings: See `synthesize`.
+            max_attempts: See `synthesize`.
+            max_rows: See `synthesize`.
 
         Raises:
-            ValueError: A text the text model does not know, an unknown voice, a prompt and a voice
-                at once, a transcript without its prompt, too much text for the model's context, or
-                a count below 1.
+            ValueError: As `synthesize`, or a column that has not one value a text.
         """
-        check_attempts(max_attempts)
-        if max_rows < 1:
-            raise ValueError(f"expected max_rows >= 1, got {max_rows}")
-        settings = settings or self.lm.config.sampling
         count = len(texts)
-        nothing = [None] * count
         columns = (
             texts,
-            one_each(prompts or nothing, count, "prompts"),
-            one_each(prompt_texts or nothing, count, "prompt_texts"),
-            one_each(voices or nothing, count, "voices"),
+            _one_each(prompts or [None] * count, count, "prompts"),
+            _one_each(prompt_texts or [None] * count, count, "prompt_texts"),
+            _one_each(voices or [None] * count, count, "voices"),
+            _one_each(range(count) if seeds is None else seeds, count, "seeds"),
         )
-        rows = [Row(*row) for row in zip(*columns, strict=True)]
-        row_seeds = check_seeds(one_each(range(count) if seeds is None else seeds, count, "seeds"))
-        # Everything is read and checked before any speech is made.
-        if self.lm.config.is_aligned:
-            asked = [
-                self.starts.of_aligned(row, seed) for row, seed in zip(rows, row_seeds, strict=True)
-            ]
-            groups = [asked[first : first + max_rows] for first in range(0, count, max_rows)]
-            spoken = [each for some in groups for each in speak_aligned(self.lm, some, settings)]
-            return [
-                self._spoken(NOTHING, Attempts(each, seed))
-                for each, seed in zip(spoken, row_seeds, strict=True)
-            ]
-        starts = [self.starts.of_text(row) for row in rows]
-        requests = [
-            self._request(start, code_bounds(self.lm.config, row.text), seed, settings)
-            for row, start, seed in zip(rows, starts, row_seeds, strict=True)
-        ]
-        made = generate_until_ended(
+        requests = [SpeechRequest(*row) for row in zip(*columns, strict=True)]
+        return self.synthesize(
+            requests, settings=settings, max_attempts=max_attempts, max_rows=max_rows
+        )
+
+    def synthesize(
+        self,
+        requests: Sequence[SpeechRequest],
+        *,
+        settings: GenerationSettings | None = None,
+        max_attempts: int = 3,
+        max_rows: int = MAX_ROWS,
+    ) -> list[Synthesis]:
+        """Speak several texts at once, each in its own voice.
+
+        A prompt is cut to the longest the model was trained with, unless its transcript is given.
+        A model of aligned speech takes no more than the voice from a prompt, and cannot run away.
+
+        Args:
+            requests: Texts and their voices.
+            settings: How codes are drawn; as suits the model best when None.
+            max_attempts: Speech that ran away is drawn anew, so many times in all.
+            max_rows: Most texts at a time; the others wait, which bounds the memory.
+
+        Returns:
+            One result a request, in order.
+
+        Raises:
+            ValueError: A text that the text model cannot encode, an unknown voice, too much text
+                for the model's context, or a count below 1.
+        """
+        # Everything is read and checked before any speech is generated.
+        asked = [self._token_request(request) for request in requests]
+        generations = generate_until_ended(
             self.lm,
-            requests,
-            settings,
-            rules=self.stop_rules,
+            asked,
+            settings or GenerationSettings.for_model(self.lm.config),
+            rules=None if self.lm.config.is_aligned else self.stop_rules,
             max_attempts=max_attempts,
             max_rows=max_rows,
         )
-        return [
-            self._without_given(self._spoken(start.spoken, each))
-            for start, each in zip(starts, made, strict=True)
-        ]
+        return [self._decoded(*each) for each in zip(asked, generations, strict=True)]
 
     def stream(
         self,
@@ -203,39 +195,26 @@ class Synthesizer:
         settings: GenerationSettings | None = None,
         window: StreamWindow | None = None,
     ) -> Iterator[NDArray[np.float32]]:
-        """Speak a text and hand out the waveform while it is being made; see `tts`.
+        """Speak a text and yield the waveform while it is being generated; see `tts`.
 
         The first chunk comes after `window.delay_codes` codes. Runaway speech is not drawn anew.
 
         Yields:
-            (T,) float32; together one attempt of `tts`, up to what the decoder hears further off
+            (T,) float32; together one attempt of `tts`, up to the decoder's context further off
             (`codec.StreamDecoder`).
         """
-        speaking: BeingSpoken
-        settings = settings or self.lm.config.sampling
-        given, row = NOTHING, Row(text, prompt, prompt_text, voice)
-        if self.lm.config.is_aligned:
-            speaking = AlignedSpeaking(self.lm, [self.starts.of_aligned(row, seed)], settings)
-        else:
-            start = self.starts.of_text(row)
-            given = start.spoken
-            fewest, most = code_bounds(self.lm.config, text)
-            speaking = Speaking(
-                self.lm,
-                [torch.from_numpy(start.tokens)],
-                settings,
-                max_new_tokens=most,
-                min_new_tokens=fewest,
-                seeds=[seed],
-                unguided=[torch.from_numpy(start.without_text)],
-                rules=self.stop_rules,
-            )
-        window = window or StreamWindow()
-        yield from decode_while_speaking(
-            speaking,
-            StreamDecoder(self.codec, **vars(window)),
+        request = self._token_request(SpeechRequest(text, prompt, prompt_text, voice, seed))
+        session = open_session(
+            self.lm,
+            [request],
+            settings or GenerationSettings.for_model(self.lm.config),
+            rules=None if self.lm.config.is_aligned else self.stop_rules,
+        )
+        yield from stream_waveform(
+            session,
+            StreamDecoder(self.codec, **vars(window or StreamWindow())),
             self.lm.vocabulary.token_to_code,
-            given=given,
+            given=self._given_codes(request),
             hop_length=self.codec.hop_length,
         )
 
@@ -257,23 +236,24 @@ class Synthesizer:
             waveform: (T,) at the codec's rate.
             seconds: Longest continuation, above 0.
             text: Transcript of the recording and of what is to follow; None leaves it to the model.
-            seed: Draws the codes.
+            seed: Of the draws.
             settings: How codes are drawn.
             max_attempts: A continuation that falls silent or loops is drawn anew, so many times in
                 all.
 
         Raises:
             ValueError: The recording and the continuation do not fit the model's context, or a text
-                for a model of aligned speech, which would have to know when its words are said.
+                for a model of aligned speech, which would need the times of its words.
         """
-        settings = settings or GenerationSettings()
-        check_seeds([seed])
-        start, wanted = self.starts.of_recording(waveform, text, seconds)
-        request = self._request(start, (1, wanted), seed, settings, open_end=True)
+        check_seed(seed)
+        check_no_text(self.lm.config, text)
+        text_ids = None if text is None else self.tokenizer.encode(text)
+        given = self._encode_full_frames(waveform)
+        request = continuation_request(self.lm, text_ids, given, seconds, seed)
         made = generate_until_ended(
             self.lm, [request], settings, rules=self.stop_rules, max_attempts=max_attempts
         )
-        return self._spoken(start.spoken, made[0])
+        return self._decoded(request, made[0], keep_given=True)
 
     def score(
         self,
@@ -305,17 +285,18 @@ class Synthesizer:
         Raises:
             ValueError: A text for a model of aligned speech.
         """
-        count = len(waveforms)
-        given = None if prompt is None else self.starts.as_prompt(self.encode(prompt))
+        count, voice = len(waveforms), None
+        if prompt is not None:
+            voice = self.encode(prompt)[: self.lm.config.max_prompt_codes]
         documents = []
         for waveform, text in zip(
-            waveforms, one_each(texts or [None] * count, count, "texts"), strict=True
+            waveforms, _one_each(texts or [None] * count, count, "texts"), strict=True
         ):
             check_no_text(self.lm.config, text)
             text_ids = None if text is None else self.tokenizer.encode(text)
             codes = self.encode(waveform)
             documents.append(
-                build_document(self.lm.vocabulary, codes, text_ids=text_ids, prompt=given)
+                build_document(self.lm.vocabulary, codes, text_ids=text_ids, prompt=voice)
             )
         return log_likelihood(self.lm, documents)
 
@@ -331,56 +312,75 @@ class Synthesizer:
             waveform, _ = self.codec.decode(torch.from_numpy(codes)[None])
         return waveform[0].float().cpu().numpy()
 
-    @property
-    def starts(self) -> Starts:
-        """What requests are checked by, and generation starts from."""
-        return Starts(
-            self.lm.config,
-            self.lm.vocabulary,
-            self.tokenizer,
-            self.voices,
-            self.encode,
-            self.codec.hop_length,
-        )
-
     @cached_property
     def stop_rules(self) -> StopRules:
-        """What ends runaway speech; the codec says once which of its codes are silence."""
+        """Rules that end runaway speech; the codec's codes of silence are found at first use."""
         return StopRules(silence_codes(self.encode, self.codec.sample_rate))
 
-    def _request(
-        self,
-        start: Start,
-        bounds: tuple[int, int],
-        seed: int,
-        settings: GenerationSettings,
-        *,
-        open_end: bool = False,
-    ) -> Request:
-        """A row of generation, of so many codes at least and at most."""
-        guided = settings.guidance != 1
-        unguided = torch.from_numpy(start.without_text) if guided else None
-        return Request(torch.from_numpy(start.tokens), *bounds, seed, unguided, open_end)
+    def _token_request(self, request: SpeechRequest) -> TokenRequest | AlignedRequest:
+        """Check a text and its voice against the models, and encode them."""
+        text, prompt, voice = request.text, request.prompt, request.voice
+        if isinstance(prompt, Path | str):
+            prompt = self.read(prompt)
+        if isinstance(voice, str):
+            if voice not in self.voices:
+                raise ValueError(f"expected a voice of {sorted(self.voices)}, got {voice!r}")
+            voice = self.voices[voice]
+        if prompt is not None and request.prompt_text is not None and not self.lm.config.is_aligned:
+            # Prompt and text are one utterance, whose beginning is given.
+            text_ids = self.tokenizer.encode(f"{request.prompt_text} {text}")
+            given = self._encode_full_frames(prompt)
+            return text_request(self.lm, text, text_ids, request.seed, given=given)
+        text_ids = self.tokenizer.encode(text)
+        if prompt is not None:
+            voice = self.encode(prompt)
+        codes = NO_CODES if voice is None else voice[: self.lm.config.max_prompt_codes]
+        if self.lm.config.is_aligned:
+            return AlignedRequest(np.array(text_ids), codes, request.seed)
+        return text_request(self.lm, text, text_ids, request.seed, prompt=codes)
 
-    def _spoken(self, given: NDArray[np.int64], attempts: Attempts) -> Synthesis:
-        made = attempts.generation
-        new = self.lm.vocabulary.token_to_code(made.tokens.numpy())
+    def _encode_full_frames(self, waveform: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Codes without an incomplete last frame, whose padding would leave an audible gap."""
+        full = len(waveform) // self.codec.hop_length * self.codec.hop_length
+        return self.encode(waveform[:full] if full else waveform)
+
+    def _given_codes(self, request: TokenRequest | AlignedRequest) -> NDArray[np.int64]:
+        """Codes at the end of a prompt that the speech begins with, (G,)."""
+        if isinstance(request, AlignedRequest):
+            return NO_CODES
+        tokens = request.prompt[len(request.prompt) - request.num_given :]
+        return self.lm.vocabulary.token_to_code(tokens.numpy())
+
+    def _decoded(
+        self,
+        request: TokenRequest | AlignedRequest,
+        generation: Generation,
+        *,
+        keep_given: bool = False,
+    ) -> Synthesis:
+        """The speech of a generation, decoded with the codes it begins with as context."""
+        given = self._given_codes(request)
+        new = self.lm.vocabulary.token_to_code(generation.tokens.numpy())
         codes = np.concatenate([given, new])
+        waveform, count = self.decode(codes), len(given)
+        if not keep_given:
+            waveform, codes, count = waveform[count * self.codec.hop_length :], new, 0
         return Synthesis(
-            waveform=self.decode(codes),
+            waveform=waveform,
             codes=codes,
             sample_rate=self.codec.sample_rate,
-            num_given_codes=len(given),
-            truncated=attempts.ran_away,
-            log_likelihood=made.log_likelihood,
-            seed=attempts.seed,
-            stopped=made.stopped,
-            rejected=attempts.reasons,
-            attempt=attempts.attempt,
+            num_given_codes=count,
+            truncated=generation.truncated,
+            log_likelihood=generation.log_likelihood,
+            seed=generation.seed,
+            stopped=generation.stopped,
+            rejected=generation.rejected,
+            attempt=generation.attempt,
         )
 
-    def _without_given(self, result: Synthesis) -> Synthesis:
-        """Only what was made, decoded with the given codes as context."""
-        given = result.num_given_codes
-        waveform = result.waveform[given * self.codec.hop_length :]
-        return replace(result, waveform=waveform, codes=result.codes[given:], num_given_codes=0)
+
+def _one_each(values: Sequence[Each], count: int, name: str) -> Sequence[Each]:
+    """The values; raises `ValueError` where they are not one for each of `count` texts."""
+    if len(values) != count:
+        raise ValueError(f"expected {name} for {count} texts, got {len(values)}")
+    return values

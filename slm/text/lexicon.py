@@ -1,13 +1,16 @@
-"""How English words are said: a dictionary of phones, and letter-to-sound rules for the rest.
+"""Pronunciation lexicon for English: a dictionary of phones, letter-to-sound rules for the rest.
 
 The phones are the 39 of ARPAbet without stress, as in the CMU pronouncing dictionary.
 """
 
+from __future__ import annotations
+
 import hashlib
 import lzma
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+
+from codec.files import write_bytes
 
 from .letter_to_sound import apply_rules, learn_rules
 
@@ -19,72 +22,44 @@ PHONES: tuple[str, ...] = (
     *("UH", "UW", "V", "W", "Y", "Z", "ZH"),
 )
 _FORMAT = "hh-slm lexicon 1"
-_RULES = "[rules]"
-
-
-class _Sayings(Mapping[str, tuple[str, ...]]):
-    """Phones of words, kept as they are written; taken apart when a word is looked up.
-
-    A dictionary has more than a hundred thousand words, of which a text needs some dozen.
-
-    Args:
-        as_written: Phones with a space between them by word.
-
-    Raises:
-        ValueError: A pronunciation is empty or holds something that is no phone.
-    """
-
-    def __init__(self, as_written: dict[str, str]) -> None:
-        self.as_written = as_written
-        known = set(PHONES)
-        if "" in as_written.values() or not known.issuperset(" ".join(as_written.values()).split()):
-            for word, said in as_written.items():
-                if not said or not known.issuperset(said.split()):
-                    expected = f"expected phones of {sorted(known)} for {word!r}"
-                    raise ValueError(f"{expected}, got {said.split()}")
-
-    @classmethod
-    def of(cls, words: Mapping[str, Sequence[str]]) -> "_Sayings":
-        """Of phones one by one."""
-        return cls({word: " ".join(said) for word, said in words.items()})
-
-    def __getitem__(self, word: str) -> tuple[str, ...]:
-        return tuple(self.as_written[word].split())
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.as_written)
-
-    def __len__(self) -> int:
-        return len(self.as_written)
-
-    def __contains__(self, word: object) -> bool:
-        return word in self.as_written
+_WORDS, _RULES = "[words]", "[rules]"
 
 
 class Lexicon:
     """Maps a lower-case word to phones; every word with a letter in it has some.
 
     Args:
-        words: Pronunciations by lower-case word.
+        words: Pronunciations by lower-case word, phone by phone or with a space between phones.
         rules: See `slm.text.letter_to_sound.learn_rules`.
-        notice: Whose dictionary it is; stored with it.
+        notice: Copyright notice of the dictionary; stored with it.
+
+    Attributes:
+        words: Pronunciations with a space between phones: of more than a hundred thousand words a
+            text needs some dozen, so they are split when looked up.
 
     Raises:
-        ValueError: A pronunciation is empty or holds something that is no phone.
+        ValueError: A pronunciation is empty or holds something that is not in `PHONES`.
     """
 
     def __init__(
         self,
-        words: Mapping[str, Sequence[str]],
+        words: Mapping[str, str | Sequence[str]],
         rules: Mapping[str, tuple[str, ...]] | None = None,
         notice: str = "",
     ) -> None:
-        self.words = words if isinstance(words, _Sayings) else _Sayings.of(words)
+        self.words = {w: p if isinstance(p, str) else " ".join(p) for w, p in words.items()}
         self.rules = dict(rules or {})
         self.notice = notice
+        known = set(PHONES)
+        # All at once first: word by word takes ten times as long.
+        if "" in self.words.values() or not known.issuperset(" ".join(self.words.values()).split()):
+            for word, phones in self.words.items():
+                if not phones or not known.issuperset(phones.split()):
+                    expected = f"expected phones of {sorted(known)} for {word!r}"
+                    raise ValueError(f"{expected}, got {phones.split()}")
 
     @classmethod
-    def learn(cls, words: Mapping[str, Sequence[str]], notice: str = "") -> "Lexicon":
+    def learn(cls, words: Mapping[str, Sequence[str]], notice: str = "") -> Lexicon:
         """A lexicon whose rules are learnt from its own words."""
         return cls(words, learn_rules(words), notice)
 
@@ -95,12 +70,12 @@ class Lexicon:
         """Phones of a lower-case word: the dictionary's, else a stem's and its ending, else rules.
 
         Raises:
-            ValueError: Nothing of the word can be said.
+            ValueError: Nothing of the word can be pronounced.
         """
-        said = self.words.get(word) or self._possessive(word) or self._by_rules(word)
-        if not said:
+        found = self._listed(word) or self._possessive(word) or self._by_rules(word)
+        if not found:
             raise ValueError(f"expected a word written in the letters a to z, got {word!r}")
-        return said
+        return found
 
     @property
     def fingerprint(self) -> str:
@@ -109,22 +84,15 @@ class Lexicon:
 
     def save(self, folder: Path | str) -> Path:
         """Write `folder`/lexicon.xz, whole or not at all, and return its path."""
-        path = Path(folder) / LEXICON_NAME
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        try:
-            partial.write_bytes(lzma.compress(self._text().encode(), preset=9))
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
-        return path
+        content = lzma.compress(self._text().encode(), preset=9)
+        return write_bytes(Path(folder) / LEXICON_NAME, content)
 
     @classmethod
-    def load(cls, path: Path | str) -> "Lexicon":
+    def load(cls, path: Path | str) -> Lexicon:
         """Load from a `lexicon.xz` file or a folder that holds one.
 
         Raises:
-            ValueError: There is no such file, or it is no lexicon.
+            ValueError: There is no such file, or it has another format.
         """
         path = Path(path)
         path = path / LEXICON_NAME if path.is_dir() else path
@@ -134,38 +102,41 @@ class Lexicon:
             lines = lzma.decompress(path.read_bytes()).decode().splitlines()
             if lines[0] != _FORMAT:
                 raise ValueError(f"begins with {lines[0]!r:.40}")
-            start, stop = lines.index("[words]"), lines.index(_RULES)
+            start, stop = lines.index(_WORDS), lines.index(_RULES)
         except (lzma.LZMAError, UnicodeDecodeError, IndexError, ValueError) as error:
             raise ValueError(f"expected {path} of format {_FORMAT!r}: {error}") from error
         notice = "\n".join(line.removeprefix("# ") for line in lines[1:start])
-        rules = {key: tuple(said.split()) for key, said in _pairs(lines[stop + 1 :])}
-        return cls(_Sayings(dict(_pairs(lines[start + 1 : stop]))), rules, notice)
+        words = dict(_pair(line) for line in lines[start + 1 : stop])
+        rules = dict(_pair(line) for line in lines[stop + 1 :])
+        return cls(words, {key: tuple(phones.split()) for key, phones in rules.items()}, notice)
 
     def _text(self) -> str:
         notice = [f"# {line}" for line in self.notice.splitlines()]
-        words = [f"{word}\t{said}" for word, said in sorted(self.words.as_written.items())]
-        rules = [f"{key}\t{' '.join(said)}" for key, said in sorted(self.rules.items())]
-        return "\n".join([_FORMAT, *notice, "[words]", *words, _RULES, *rules, ""])
+        words = [f"{word}\t{phones}" for word, phones in sorted(self.words.items())]
+        rules = [f"{key}\t{' '.join(phones)}" for key, phones in sorted(self.rules.items())]
+        return "\n".join([_FORMAT, *notice, _WORDS, *words, _RULES, *rules, ""])
+
+    def _listed(self, word: str) -> tuple[str, ...]:
+        return tuple(self.words.get(word, "").split())
 
     def _possessive(self, word: str) -> tuple[str, ...]:
         """A word of the dictionary and its "'s", which dictionaries leave out now and then."""
         stem, mark, ending = word.rpartition("'")
-        said = self.words.get(stem, ())
-        if not (mark and said and ending in ("", "s")):
+        phones = self._listed(stem)
+        if not (mark and phones and ending in ("", "s")):
             return ()
         if not ending:
-            return said
-        if said[-1] in ("S", "Z", "SH", "ZH", "CH", "JH"):
-            return (*said, "IH", "Z")
-        return (*said, "S" if said[-1] in ("P", "T", "K", "F", "TH") else "Z")
+            return phones
+        if phones[-1] in ("S", "Z", "SH", "ZH", "CH", "JH"):  # sibilants: "boss's"
+            return (*phones, "IH", "Z")
+        return (*phones, "S" if phones[-1] in ("P", "T", "K", "F", "TH") else "Z")
 
     def _by_rules(self, word: str) -> tuple[str, ...]:
         letters = "".join(letter for letter in word if letter.isalpha())
-        said = tuple(apply_rules(letters, self.rules))
-        if said or not letters:
-            return said
         # No vowel, no rule: letter by letter, where the dictionary names letters.
-        return tuple(phone for letter in letters for phone in self.words.get(letter, ()))
+        return tuple(apply_rules(letters, self.rules)) or tuple(
+            phone for letter in letters for phone in self._listed(letter)
+        )
 
 
 def read_dictionary(lines: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -175,13 +146,12 @@ def read_dictionary(lines: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """
     words: dict[str, tuple[str, ...]] = {}
     for line in lines:
-        word, *said = line.split("#")[0].split() or [";;;"]
-        if said and not word.startswith(";;;") and not word.endswith(")"):
-            words.setdefault(word.lower(), tuple(phone.rstrip("012") for phone in said))
+        word, *phones = line.split("#")[0].split() or [";;;"]
+        if phones and not word.startswith(";;;") and not word.endswith(")"):
+            words.setdefault(word.lower(), tuple(phone.rstrip("012") for phone in phones))
     return words
 
 
-def _pairs(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
-    for line in lines:
-        key, _, said = line.partition("\t")
-        yield key, said
+def _pair(line: str) -> tuple[str, str]:
+    key, _, phones = line.partition("\t")
+    return key, phones

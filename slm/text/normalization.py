@@ -1,4 +1,6 @@
-"""Written English as it is said: numbers, money, times, decades, abbreviations."""
+"""Text normalization for English: numbers, money, times, decades, abbreviations in words."""
+
+from __future__ import annotations
 
 import re
 from collections.abc import Callable
@@ -39,11 +41,11 @@ _SCIENTIFIC = re.compile(r"(?<![\w.])(-?)(\d+)(\.\d+)?e([+-]?)(\d+)\b", re.IGNOR
 _ORDINAL = re.compile(r"\b(\d[\d,]*)(?:st|nd|rd|th)\b", re.IGNORECASE)
 _NUMBER = re.compile(r"(?<![\w.])(-?)(\d{1,3}(?:,\d{3})+(?!\d)|\d+)(\.\d+)?(%?)")
 _LEFT_OVER = re.compile(r"(\.?)(\d+)(%?)")
-_LONGEST_NUMBER = 15  # digits; longer ones are said digit by digit
+_LONGEST_NUMBER = 15  # digits; longer ones are read digit by digit
 
 
-def spoken_form(text: str) -> str:
-    """English text with numbers, money, times and common abbreviations written out.
+def normalize_text(text: str) -> str:
+    """Write numbers, money, times and common abbreviations of an English text out.
 
     Years are read as numbers, decades ("1990s") as decades; numbers of more than 15 digits and what
     follows a point digit by digit. No digit is left. Needs the `text` extra (inflect).
@@ -57,26 +59,27 @@ def spoken_form(text: str) -> str:
         raise ValueError(
             "expected the package inflect to write numbers out: pip install 'hh-slm[text]'"
         ) from error
-    said = _Numbers(inflect.engine())
+    written = _Numbers(inflect.engine())
     text = re.sub(r"\d", lambda match: str(int(match[0])), text)  # digits of any script
     text = _ABBREVIATION.sub(lambda match: _ABBREVIATIONS[match[1].lower()], text)
+    # What is left of a number after a rule is plain digits, so the more special rules come first.
     rules: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [
-        (_MONEY, said.money),
+        (_MONEY, written.money),
         (_HALF_OF_DAY, lambda match: f" {match[1]} m"),
-        (_TIME, said.time),
-        (_DECADE, said.decade),
-        (_SCIENTIFIC, said.scientific),
-        (_ORDINAL, said.ordinal),
-        (_NUMBER, said.number),
-        (_LEFT_OVER, said.left_over),
+        (_TIME, written.time),
+        (_DECADE, written.decade),
+        (_SCIENTIFIC, written.scientific),
+        (_ORDINAL, written.ordinal),
+        (_NUMBER, written.number),
+        (_LEFT_OVER, written.left_over),
     ]
-    for pattern, say in rules:
-        text = pattern.sub(lambda match, say=say: _apart(match, say(match)), text)
+    for pattern, write in rules:
+        text = pattern.sub(lambda match, write=write: _apart(match, write(match)), text)
     return " ".join(text.replace("&", " and ").split())
 
 
 class _Numbers:
-    """Says what was found, by inflect's engine."""
+    """Numbers in words, by inflect's engine."""
 
     def __init__(self, engine: Any) -> None:
         self._engine = engine
@@ -92,13 +95,13 @@ class _Numbers:
 
     def decimal(self, whole: str, point: str | None) -> str:
         """A number, with what follows its point if anything does (the point may come along)."""
-        said = self.words(whole)
-        return f"{said} point {self.one_by_one(point.lstrip('.'))}" if point else said
+        words = self.words(whole)
+        return f"{words} point {self.one_by_one(point.lstrip('.'))}" if point else words
 
     def money(self, match: re.Match[str]) -> str:
         (unit, part), whole, point, large = _CURRENCY[match[1]], match[2], match[3], match[4]
         units = int(whole.replace(",", ""))
-        # a comma that was none of the number's
+        # A comma behind the number is the sentence's.
         rest = "," * (len(whole) - len(whole.rstrip(",")))
         if large or len(point or "") > 2:
             many = f" {large}" if large else ""
@@ -113,12 +116,12 @@ class _Numbers:
 
     def time(self, match: re.Match[str]) -> str:
         hour, minute = int(match[1]), int(match[2])
-        said = self.words(str(hour))
+        words = self.words(str(hour))
         if minute:
-            return f"{said} {'oh ' if minute < 10 else ''}{self.words(str(minute))}"
+            return f"{words} {'oh ' if minute < 10 else ''}{self.words(str(minute))}"
         if re.match(r" +[ap] m\b", match.string[match.end() :], re.IGNORECASE):
-            return said
-        return f"{said} o'clock" if 1 <= hour <= 12 else f"{said} hundred"
+            return words
+        return f"{words} o'clock" if 1 <= hour <= 12 else f"{words} hundred"
 
     def decade(self, match: re.Match[str]) -> str:
         century, tens = match[1], _TENS[int(match[2]) // 10]
@@ -137,19 +140,19 @@ class _Numbers:
         return str(self._engine.ordinal(self.words(match[1])))
 
     def number(self, match: re.Match[str]) -> str:
-        said = self.decimal(match[2], match[3])
-        return f"{'minus ' if match[1] else ''}{said}{' percent' if match[4] else ''}"
+        words = self.decimal(match[2], match[3])
+        return f"{'minus ' if match[1] else ''}{words}{' percent' if match[4] else ''}"
 
     def left_over(self, match: re.Match[str]) -> str:
         """Digits within a word ("MP3") or behind a point ("1.2.3", ".5")."""
-        said = f"point {self.one_by_one(match[2])}" if match[1] else self.words(match[2])
-        return f"{said}{' percent' if match[3] else ''}"
+        words = f"point {self.one_by_one(match[2])}" if match[1] else self.words(match[2])
+        return f"{words}{' percent' if match[3] else ''}"
 
 
-def _apart(match: re.Match[str], said: str) -> str:
+def _apart(match: re.Match[str], words: str) -> str:
     """Words, with a space where a letter or a digit stands right beside them."""
     before, after = match.string[: match.start()][-1:], match.string[match.end() :][:1]
-    return f"{' ' if before.isalnum() else ''}{said}{' ' if after.isalnum() else ''}"
+    return f"{' ' if before.isalnum() else ''}{words}{' ' if after.isalnum() else ''}"
 
 
 def _counted(unit: str, count: int) -> str:

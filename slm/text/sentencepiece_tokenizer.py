@@ -1,12 +1,15 @@
-"""Text as SentencePiece ids: train a model on a corpus's transcripts, encode and decode with it."""
+"""SentencePiece tokenizer, trained on a corpus's transcripts."""
+
+from __future__ import annotations
 
 import hashlib
 import io
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 import sentencepiece
+
+from codec.files import write_bytes
 
 MODEL_NAME = "text.model"
 _WORD_MARK = "\u2581"  # SentencePiece writes a space as this character
@@ -22,7 +25,7 @@ class TextTokenizer:
         model: Serialised SentencePiece model.
 
     Raises:
-        ValueError: The bytes are no SentencePiece model.
+        ValueError: The bytes are of something else.
     """
 
     def __init__(self, model: bytes) -> None:
@@ -30,14 +33,14 @@ class TextTokenizer:
         try:
             self._processor.LoadFromSerializedProto(model)
         except RuntimeError as error:
-            message = f"expected a SentencePiece model, got {len(model)} bytes that are none"
+            message = f"expected a SentencePiece model, got {len(model)} bytes of something else"
             raise ValueError(f"{message} ({error})") from error
         self._model = model
 
     @classmethod
     def train(
         cls, texts: Iterable[str], folder: Path | str, *, vocab_size: int = 512, seed: int = 0
-    ) -> "TextTokenizer":
+    ) -> TextTokenizer:
         """Train a unigram model on `texts` and write it to `folder`/text.model.
 
         Args:
@@ -63,6 +66,7 @@ class TextTokenizer:
                 hard_vocab_limit=False,
                 character_coverage=1.0,
                 normalization_rule_name="nmt_nfkc_cf",
+                # Ids are text alone: the specials are the vocabulary's.
                 unk_id=0,
                 bos_id=-1,
                 eos_id=-1,
@@ -78,7 +82,7 @@ class TextTokenizer:
         return tokenizer
 
     @classmethod
-    def load(cls, path: Path | str) -> "TextTokenizer":
+    def load(cls, path: Path | str) -> TextTokenizer:
         """Load from a `text.model` file or a folder that holds one.
 
         Raises:
@@ -92,15 +96,7 @@ class TextTokenizer:
 
     def save(self, folder: Path | str) -> Path:
         """Write `folder`/text.model, whole or not at all, and return its path."""
-        path = Path(folder) / MODEL_NAME
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        try:
-            partial.write_bytes(self._model)
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
-        return path
+        return write_bytes(Path(folder) / MODEL_NAME, self._model)
 
     @property
     def vocab_size(self) -> int:
@@ -125,7 +121,9 @@ class TextTokenizer:
             ValueError: No piece of the text is known (or it is empty).
         """
         ids = self._processor.EncodeAsIds(text)
-        if not any(self._is_known(token) for token in ids):
+        # A lone space is a piece, too.
+        names = (self._processor.IdToPiece(t) for t in ids if t != self._processor.unk_id())
+        if all(name == _WORD_MARK for name in names):
             raise ValueError(
                 f"expected text with at least one piece the text model knows, got {text!r}; "
                 "write it in the script and language the model was trained on"
@@ -141,16 +139,8 @@ class TextTokenizer:
         return self._processor.DecodeIds(list(ids))
 
     def unknown_characters(self, text: str) -> str:
-        """The characters of `text` the model never saw, in order, each once."""
-        pieces = zip(
-            self._processor.EncodeAsIds(text), self._processor.EncodeAsPieces(text), strict=True
-        )
+        """The characters of `text` that the training texts lacked, in order, each once."""
+        ids, names = self._processor.EncodeAsIds(text), self._processor.EncodeAsPieces(text)
         unknown = self._processor.unk_id()
-        found = "".join(piece for token, piece in pieces if token == unknown)
+        found = "".join(name for token, name in zip(ids, names, strict=True) if token == unknown)
         return "".join(dict.fromkeys(found.replace(_WORD_MARK, "")))
-
-    def _is_known(self, token: int) -> bool:
-        """Whether an id is a real piece that says more than "a space"."""
-        if token == self._processor.unk_id():
-            return False
-        return self._processor.IdToPiece(token) != _WORD_MARK

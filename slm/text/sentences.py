@@ -1,4 +1,6 @@
-"""A text of any length in pieces that are spoken one by one."""
+"""Sentence splitting: a text of any length in pieces for synthesis one by one."""
+
+from __future__ import annotations
 
 import re
 
@@ -9,20 +11,20 @@ _TITLES = frozenset(
     ("dr", "mr", "mrs", "ms", "prof", "st", "vs", "approx", "rev", "gen", "sen", "capt", "col")
 )
 _BEFORE_NUMBERS = frozenset(("no", "fig", "vol", "p", "pp"))
-# May be the last word; a capital letter after them says so.
+# May be the last word: where a capital letter follows.
 _SHORTENED = frozenset(("etc", "jr", "sr", "inc", "ltd", "co", "corp", "a.m", "p.m"))
 _LAST_WORD = re.compile(r"([^\W\d_](?:[^\W\d_]|\.(?=[^\W\d_]))*)\.\W*$")
 _LONGEST = 240  # characters; longer pieces are split at commas, then at spaces
 
 
 def sentences(text: str) -> list[str]:
-    """A text in pieces to be spoken one by one, none longer than 240 characters.
+    """Split a text into pieces of at most 240 characters, at the ends of sentences if possible.
 
     A full stop after a title ("Dr. Smith"), an initial or an abbreviation ends no sentence. Pieces
-    without a letter or a digit ("...") say nothing and are left out.
+    without a letter or a digit ("...") are left out.
 
     Raises:
-        ValueError: There is nothing to say.
+        ValueError: No piece is left.
     """
     pieces, start = [], 0
     for mark in _MARK.finditer(text):
@@ -30,10 +32,11 @@ def sentences(text: str) -> list[str]:
             pieces.append(text[start : mark.end()])
             start = mark.end()
     pieces.append(text[start:])
-    said = [part for piece in pieces for part in _short(piece.strip()) if _says_something(part)]
-    if not said:
-        raise ValueError(f"expected a text with something to say, got {text[:80]!r}")
-    return said
+    parts = [part for piece in pieces for part in _short(piece.strip())]
+    kept = [part for part in parts if any(each.isalnum() or each in "&%" for each in part)]
+    if not kept:
+        raise ValueError(f"expected a text with a letter or a digit, got {text[:80]!r}")
+    return kept
 
 
 def _ends_sentence(before: str, after: str) -> bool:
@@ -52,17 +55,14 @@ def _ends_sentence(before: str, after: str) -> bool:
     return not ("." in shortened or (len(shortened) == 1 and word[1].isupper() and word[1] != "I"))
 
 
-def _says_something(piece: str) -> bool:
-    return any(each.isalnum() or each in "&%" for each in piece)
-
-
 def _short(piece: str) -> list[str]:
+    """Parts of at most `_LONGEST` characters, split at a comma, else a space, else anywhere."""
     parts = []
     while len(piece) > _LONGEST:
-        place = max(piece.rfind(mark, 1, _LONGEST) for mark in (", ", ",\n"))
-        place = place + 1 if place > 0 else piece.rfind(" ", 1, _LONGEST)
-        if place <= 0:
-            place = _LONGEST
-        parts.append(piece[:place].strip())
-        piece = piece[place:].strip()
+        end = max(piece.rfind(mark, 1, _LONGEST) for mark in (", ", ",\n"))
+        end = end + 1 if end > 0 else piece.rfind(" ", 1, _LONGEST)
+        if end <= 0:
+            end = _LONGEST
+        parts.append(piece[:end].strip())
+        piece = piece[end:].strip()
     return [*parts, piece]

@@ -1,4 +1,6 @@
-"""The two ways text becomes ids, and which of them a folder holds."""
+"""Tokenizers of text, SentencePiece or phones, and loading the one a folder holds."""
+
+from __future__ import annotations
 
 from pathlib import Path
 

@@ -7,11 +7,18 @@ from typing import TYPE_CHECKING
 from codec.lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from .module import SpeechLMTraining, fit_speech_lm
+    from .config import Machines, TrainingSettings
+    from .fit import fit_speech_lm
+    from .module import SpeechLMTraining
 
-__all__ = ["SpeechLMTraining", "fit_speech_lm"]
+__all__ = ["Machines", "SpeechLMTraining", "TrainingSettings", "fit_speech_lm"]
 
-_MODULE_OF = {"SpeechLMTraining": ".module", "fit_speech_lm": ".module"}
+_MODULE_OF = {
+    "Machines": ".config",
+    "SpeechLMTraining": ".module",
+    "TrainingSettings": ".config",
+    "fit_speech_lm": ".fit",
+}
 
 if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy_names(__name__, _MODULE_OF)

@@ -1,8 +1,8 @@
-"""What is reported of a training run while it goes, and when it is saved."""
+"""Progress, metrics, validation and checkpoints of a training run."""
 
-import json
+from __future__ import annotations
+
 import math
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,15 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from codec.distributed import process_rank
+from codec.files import whole_file
+from codec.json_lines import append_json_line
 from slm.data.packed_dataset import PackedBatch
-from slm.model.config import TrainingSettings
 from slm.model.likelihood import nats_per_code
 
 from .checkpoint import CHECKPOINT_NAME, METRICS_NAME
+from .config import TrainingSettings
 from .flops import counted_flops, measured_peak_flops, peak_flops
-from .microbatches import process_rank
 from .optimizers import learning_rate
 
 
@@ -136,7 +138,7 @@ class Monitor(lightning.Callback):
             "step": self._step,
             "loss": mean,
             "lr": learning_rate(self._step - 1, self._settings),
-            "gradient_norm": norm,
+            "gradient_norm": norm if math.isfinite(norm) else None,
             "tokens_per_second": tokens / seconds,
             "mfu": flops / (seconds * self._peak * trainer.world_size),
         }
@@ -150,19 +152,15 @@ class Monitor(lightning.Callback):
             refresh=False,
         )
         self._bar.update(1)
-        with open(self._folder / METRICS_NAME, "a", encoding="utf-8") as file:
-            file.write(json.dumps(metrics) + "\n")
+        append_json_line(self._folder / METRICS_NAME, metrics)
 
     def _save(self, trainer: lightning.Trainer) -> None:
-        """Checkpoint under a temporary name, then rename: `last.ckpt` is always whole."""
+        """Replace `last.ckpt`, which is always whole; the first process writes it."""
         path = self._folder / CHECKPOINT_NAME
-        partial = path.with_name(f".{path.name}.partial")
-        try:
-            trainer.save_checkpoint(partial)
-            if trainer.is_global_zero:
-                os.replace(partial, path)
-            trainer.strategy.barrier()
-        finally:
-            if trainer.is_global_zero:
-                partial.unlink(missing_ok=True)
+        if trainer.is_global_zero:
+            with whole_file(path) as partial:
+                trainer.save_checkpoint(partial)
+        else:
+            trainer.save_checkpoint(path)  # gives its part of sharded weights, and writes nothing
+        trainer.strategy.barrier()
         self._since = time.perf_counter()

@@ -1,35 +1,74 @@
-"""What a training run leaves on disk, and what of it a resumed run takes up."""
+"""Checkpoints of training runs: their contents, and the checks before one is continued.
 
-import json
-import os
+A position in the data is one integer, so it means the same batch only to a run with the same rows,
+packed by the same settings and counted by the same steps: its "stream".
+"""
+
+from __future__ import annotations
+
+import warnings
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from slm.data.provenance import ROW_COUNTS, STREAM, check_stream
+from codec.json_lines import read_json_lines
+from slm.data.config import DocumentSettings
 from slm.model.config import SpeechLMConfig
 from slm.model.speech_lm import SpeechLM
 
+from .config import TrainingSettings
+
 CHECKPOINT_NAME = "last.ckpt"
 METRICS_NAME = "metrics.jsonl"
-
-
-def _load_checkpoint(path: Path) -> dict[str, Any]:
-    return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-
-
-def saved_weights(path: Path) -> dict[str, Tensor]:
-    """Weights of the language model in a checkpoint, by their names in `SpeechLM`."""
-    state = _load_checkpoint(path)["state_dict"]
-    return {name.removeprefix("lm."): value for name, value in state.items()}
+STREAM = "stream"  # key of `describe_stream` in a checkpoint
+ROW_COUNTS = "row_counts"  # key of the rows of the epochs so far: spares planning them again
 
 
 def describe_model(config: SpeechLMConfig) -> dict[str, Any]:
-    """What a checkpoint says of its model: the token layout and the codec it speaks."""
+    """A model's identity in a checkpoint: its token layout and the codec of its codes."""
     return {"vocabulary": config.vocabulary, "codec_fingerprint": config.codec_fingerprint}
+
+
+def describe_stream(rows: dict[str, Any], settings: TrainingSettings) -> dict[str, Any]:
+    """`describe_rows` with what decides the batches of a step and its random numbers."""
+    return {**rows, "accumulate": settings.accumulate, "seed of the training": settings.seed}
+
+
+def check_stream(path: Path, saved: dict[str, Any] | None, expected: dict[str, Any]) -> None:
+    """Compare a run's stream with that of the checkpoint it continues.
+
+    Args:
+        path: Of the checkpoint.
+        saved: Its description; None where it is older than such descriptions: then a warning is
+            all.
+        expected: `describe_stream` of the run.
+
+    Raises:
+        ValueError: They differ; every difference is named.
+    """
+    if saved is None:
+        warnings.warn(
+            f"{path} is of an earlier version and does not hold the description of its batches: "
+            "whether seeds, sizes, settings and token stores are those of before is not checked",
+            stacklevel=2,
+        )
+        return
+    # A setting that came later was its default before.
+    before = {f"documents.{n}": value for n, value in asdict(DocumentSettings()).items()} | saved
+    differences = [
+        f"{name} {before.get(name)}, got {value}"
+        for name, value in expected.items()
+        if before.get(name) != value
+    ]
+    if differences:
+        raise ValueError(
+            f"{path} was trained on other batches: expected {'; '.join(differences)}; set them "
+            "back, or train in another folder"
+        )
 
 
 def number_by_module(
@@ -57,12 +96,12 @@ def number_by_module(
     }
 
 
-def set_batches_read(checkpoint: dict[str, Any], shares_per_step: int) -> None:
-    """Let a checkpoint's count of batches be what `shares_per_step` a step would have made it.
+def set_batches_read(checkpoint: dict[str, Any], per_step: int) -> None:
+    """Let a checkpoint's count of batches be what `per_step` of them a step would have made it.
 
     Lightning counts a process's batches, which depend on how many processes share a step.
     """
-    read = int(checkpoint["global_step"]) * shares_per_step
+    read = int(checkpoint["global_step"]) * per_step
     progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
     for count in (progress["total"], progress["current"]):
         count.update(dict.fromkeys(count, read))
@@ -85,70 +124,66 @@ def checkpoint_to_resume(folder: Path, resume_from: Path | None) -> Path | None:
     if own.exists():
         return own
     metrics = folder / METRICS_NAME
-    made = 0 if resume_from is not None else len(_metrics_lines(metrics))
+    if resume_from is not None:
+        return resume_from
+    made = len(read_json_lines(metrics, torn="drop", missing_ok=True))
     if made:
         raise ValueError(
             f"expected {own}, as {metrics} has {made} steps, got no such file; name another "
             f"checkpoint as resume_from, or remove {METRICS_NAME} to begin at step 0"
         )
-    return resume_from
+    return None
 
 
-def saved_step(path: Path | None, lm: SpeechLM, stream: dict[str, Any], max_steps: int) -> int:
-    """Optimizer steps a checkpoint has made; 0 without one.
+def resume_point(
+    path: Path | None, lm: SpeechLM, stream: dict[str, Any], max_steps: int
+) -> tuple[int, list[int]]:
+    """Optimizer steps a checkpoint has made, and rows of the epochs it had planned.
 
     Args:
-        path: Of the checkpoint.
+        path: Of the checkpoint; None gives (0, []).
         lm: The model to be trained.
         stream: `describe_stream` of the run.
         max_steps: Of the run.
 
     Raises:
-        ValueError: It is of another model, codec, token layout or stream of batches, does not say
-            its layout, or is beyond `max_steps`.
+        ValueError: It is of another model, codec, token layout or stream of batches, lacks its
+            layout, or is beyond `max_steps`.
     """
     if path is None:
-        return 0
+        return 0, []
     checkpoint = _load_checkpoint(path)
     step = int(checkpoint["global_step"])
     for name, expected in describe_model(lm.config).items():
         if name not in checkpoint:
             raise ValueError(
-                f"expected a checkpoint that says its {name}, got {path} of an early version "
-                "that does not; train in another folder"
+                f"expected a checkpoint with its {name}, got {path} of an early version without; "
+                "train in another folder"
             )
         if checkpoint[name] != expected:
             raise ValueError(
                 f"{path} was trained with {name} {checkpoint[name]}, expected {expected}; train "
                 "in another folder"
             )
-    saved = {name: tuple(value.shape) for name, value in saved_weights(path).items()}
-    if saved != {name: tuple(value.shape) for name, value in lm.state_dict().items()}:
+    sizes = {name: tuple(value.shape) for name, value in _weights(checkpoint).items()}
+    if sizes != {name: tuple(value.shape) for name, value in lm.state_dict().items()}:
         raise ValueError(f"{path} holds a model of other sizes; train in another folder")
     check_stream(path, checkpoint.get(STREAM), stream)
     if step > max_steps:
         raise ValueError(f"expected at most max_steps = {max_steps} in {path}, got {step}")
-    return step
+    return step, [int(count) for count in checkpoint.get(ROW_COUNTS, [])]
 
 
-def saved_row_counts(path: Path) -> list[int]:
-    """Rows of the epochs that a run had planned, none of a checkpoint that does not say them."""
-    return [int(count) for count in _load_checkpoint(path).get(ROW_COUNTS, [])]
+def saved_weights(path: Path) -> dict[str, Tensor]:
+    """Weights of the language model in a checkpoint, by their names in `SpeechLM`."""
+    return _weights(_load_checkpoint(path))
 
 
-def _metrics_lines(path: Path) -> list[str]:
-    """Whole lines of a metrics file."""
-    if not path.exists():
-        return []
-    with open(path, encoding="utf-8") as file:
-        return [line for line in file if line.endswith("\n")]
+def _load_checkpoint(path: Path) -> dict[str, Any]:
+    # Mapped, since most checks need no weights.
+    return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
 
 
-def drop_metrics_after(path: Path, step: int) -> None:
-    """Remove from a metrics file the lines of steps that will be made again."""
-    if not path.exists():
-        return
-    lines = [line for line in _metrics_lines(path) if json.loads(line)["step"] <= step]
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text("".join(lines), encoding="utf-8")
-    os.replace(partial, path)
+def _weights(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
+    state = checkpoint["state_dict"]
+    return {name.removeprefix("lm."): value for name, value in state.items()}

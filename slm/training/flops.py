@@ -1,13 +1,12 @@
-"""What a training step costs in operations and memory, and what a device could do."""
+"""Floating-point operations of a training step, and the peak rate of a device."""
+
+from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from functools import cache
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
 from slm.data.packed_dataset import PackedBatch
 from slm.model.config import SpeechLMConfig
@@ -41,7 +40,7 @@ def block_parameters(config: SpeechLMConfig) -> int:
 
 
 class BatchCounts(NamedTuple):
-    """What a batch holds.
+    """Counts of tokens in a batch.
 
     Attributes:
         tokens: Without padding.
@@ -101,20 +100,13 @@ def peak_flops(device: torch.device, bf16: bool) -> float | None:
     return next((rate * 1e12 for part, rate in _PEAKS.items() if part in name), None)
 
 
-def gradient_norm(parameters: Any) -> Tensor:
-    """Euclidean norm of all gradients together, float32 scalar, whole where they are sharded."""
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    norm = torch.nn.utils.get_total_norm(gradients)
-    return norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # type: ignore[union-attr]
-
-
 def measured_peak_flops(
     device: torch.device, dtype: torch.dtype = torch.float32, rounds: int = 5
 ) -> float:
     """Operations a second of a product of two square matrices, the fastest of a few.
 
-    For devices of which no data sheet says what they can do, such as so many cores of a CPU. Made
-    once in a process for as many threads.
+    For devices without a data sheet, such as so many cores of a CPU. Measured once in a process for
+    as many threads.
 
     Args:
         device: Where.
@@ -131,56 +123,19 @@ def _measured_peak(device: torch.device, dtype: torch.dtype, rounds: int, thread
     matrix = torch.ones(size, size, dtype=dtype, device=device)
     best = float("inf")
     for _ in range(rounds):
-        _wait_for(device)
+        wait_for_device(device)
         start = time.perf_counter()
         torch.mm(matrix, matrix)
-        _wait_for(device)
+        wait_for_device(device)
         best = min(best, time.perf_counter() - start)
     return 2 * size**3 / best
 
 
-def _wait_for(device: torch.device) -> None:
-    if device.type == "cuda":
+def wait_for_device(device: torch.device | None = None) -> None:
+    """Return when all that CUDA was given is done, so that a clock may be read; else at once.
+
+    Args:
+        device: The device; None for the current CUDA device where there is one.
+    """
+    if device.type == "cuda" if device is not None else torch.cuda.is_available():
         torch.cuda.synchronize(device)
-
-
-def peak_memory(run: Callable[[], object], device: torch.device) -> int | None:
-    """Bytes at the highest point of a call; None where there is no way to measure.
-
-    On CUDA all that is allocated then; on the CPU, under Linux, resident memory beyond what the
-    process held before.
-    """
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        run()
-        return torch.cuda.max_memory_allocated(device)
-    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-    if device.type != "cpu" or not reset.exists():
-        return None
-    try:
-        reset.write_text("5", encoding="ascii")  # forgets the highest resident size so far
-    except OSError:
-        return None
-    before = _status_bytes(status, "VmRSS")
-    run()
-    return _status_bytes(status, "VmHWM") - before
-
-
-def process_peak_memory() -> int | None:
-    """Most bytes of memory this process has held so far; None outside Linux.
-
-    Not `getrusage`'s figure, which a process takes over from the one that started it.
-    """
-    status = Path("/proc/self/status")
-    return _status_bytes(status, "VmHWM") if status.exists() else None
-
-
-def _status_bytes(path: Path, name: str) -> int:
-    line = next(each for each in path.read_text("ascii").splitlines() if each.startswith(name))
-    return 1024 * int(line.split()[1])
-
-
-def wait_for_device() -> None:
-    """Return when all that CUDA was given is done, so that a clock may be read; else at once."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()

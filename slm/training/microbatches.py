@@ -1,25 +1,31 @@
-"""Which part of each training step a process works on.
+"""Micro-batches of each training step that a process works on.
 
 A step is `accumulate` batches of the stream, numbers step * accumulate onwards, however many
-processes there are: the place in the data is one integer. Of R processes each takes whole batches
-where R divides `accumulate`, else its rows of every batch where R divides the rows of a batch.
+processes there are: the position in the data is one integer. Of R processes each takes whole
+batches where R divides `accumulate`, else its rows of every batch where R divides the rows of a
+batch.
 """
 
-import os
+from __future__ import annotations
+
 from collections.abc import Generator, Iterator
-from typing import Any, NamedTuple
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
-from slm.data.packed_dataset import PackedBatch, PackedRows
+from codec.distributed import process_count, process_rank
+from slm.data.packed_dataset import PackedBatch, PackedDataset
 
 from .flops import BatchCounts, batch_counts
-from .prefetch import read_ahead
+
+T = TypeVar("T")
+_END = object()
 
 
-class Share(NamedTuple):
-    """What a process trains on at once.
+class MicroBatch(NamedTuple):
+    """Rows that a process trains on at once.
 
     Attributes:
         batch: Its rows.
@@ -35,16 +41,8 @@ class Share(NamedTuple):
     counts: BatchCounts
 
 
-def process_rank() -> int:
-    """This process's number among those that its launcher started; 0 for one alone."""
-    for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"):
-        if name in os.environ:
-            return int(os.environ[name])
-    return 0
-
-
-def local_accumulate(accumulate: int, batch_size: int, processes: int) -> int:
-    """Shares that each process works off in an optimizer step.
+def micro_batches_per_step(accumulate: int, batch_size: int, processes: int) -> int:
+    """Micro-batches of each process in an optimizer step.
 
     Args:
         accumulate: Batches of a step.
@@ -52,7 +50,7 @@ def local_accumulate(accumulate: int, batch_size: int, processes: int) -> int:
         processes: R.
 
     Raises:
-        ValueError: Neither batches nor their rows divide into so many equal shares.
+        ValueError: Neither batches nor their rows divide into so many equal parts.
     """
     if accumulate % processes == 0:
         return accumulate // processes
@@ -64,40 +62,41 @@ def local_accumulate(accumulate: int, batch_size: int, processes: int) -> int:
     return accumulate
 
 
-def share(
-    rows: PackedRows, index: int, accumulate: int, *, rank: int = 0, processes: int = 1
-) -> Share:
-    """The `index`-th share of a process, counted from the start of the stream.
+def micro_batch(
+    dataset: PackedDataset, index: int, accumulate: int, *, rank: int = 0, processes: int = 1
+) -> MicroBatch:
+    """The `index`-th micro-batch of a process, counted from the start of the stream.
 
     Args:
-        rows: The stream.
-        index: >= 0; a step holds `local_accumulate` of them.
+        dataset: The stream.
+        index: >= 0; a step holds `micro_batches_per_step` of them.
         accumulate: Batches of a step.
         rank: Of the process, in [0, processes).
         processes: R.
     """
-    local = local_accumulate(accumulate, rows.batch_size, processes)
-    step, place = divmod(index, local)
+    local = micro_batches_per_step(accumulate, dataset.batch_size, processes)
+    step, within = divmod(index, local)
     if local * processes == accumulate:
-        number = step * accumulate + rank * local + place
-        batch = rows.batch(number)
-        return Share(batch, _total_weight(batch), number, batch_counts(batch))
-    number = step * accumulate + place
-    whole = rows.batch(number)
-    count = rows.batch_size // processes
-    own = slice(rank * count, (rank + 1) * count)
-    batch = PackedBatch(*(tensor[own] for tensor in whole))
-    return Share(batch, _total_weight(whole) / processes, number, batch_counts(batch))
+        # Whole batches: the first `local` of a step are rank 0's.
+        number = step * accumulate + rank * local + within
+        batch = dataset.batch(number)
+        return MicroBatch(batch, _total_weight(batch), number, batch_counts(batch))
+    number = step * accumulate + within
+    whole = dataset.batch(number)
+    count = dataset.batch_size // processes
+    batch = PackedBatch(*(tensor[rank * count : (rank + 1) * count] for tensor in whole))
+    # The processes' losses are averaged, so each one's divisor is its part of the whole batch's.
+    return MicroBatch(batch, _total_weight(whole) / processes, number, batch_counts(batch))
 
 
-class Shares:
-    """The shares of this process for steps `start_step` to `stop_step` - 1, one read ahead.
+class MicroBatches:
+    """Micro-batches of this process for steps `start_step` to `stop_step` - 1, one read ahead.
 
-    Lightning asks a loader that can continue for its state; ours needs none, because the place in
-    the stream is the number of the step.
+    Lightning asks a loader that can continue for its state; ours needs none, because the position
+    in the stream is the number of the step.
 
     Args:
-        rows: The stream.
+        dataset: The stream.
         accumulate: Batches of a step.
         start_step: First step.
         stop_step: Step after the last one.
@@ -106,53 +105,69 @@ class Shares:
 
     def __init__(
         self,
-        rows: PackedRows,
+        dataset: PackedDataset,
         accumulate: int,
         *,
         start_step: int,
         stop_step: int,
         pinned: bool = False,
     ) -> None:
-        self._rows, self._accumulate = rows, accumulate
+        self._dataset, self._accumulate = dataset, accumulate
         self._start_step, self._stop_step = start_step, stop_step
         self._pinned = pinned
-        self._begun: list[Generator[Share, None, None]] = []
+        self._begun: list[Generator[MicroBatch, None, None]] = []
 
-    def __iter__(self) -> Iterator[Share]:
-        rank, processes = 0, 1
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            rank, processes = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    def __iter__(self) -> Iterator[MicroBatch]:
         # The thread must not make a context on a device that is another process's.
         device = torch.cuda.current_device() if self._pinned else None
-        shares = read_ahead(self._shares(rank, processes, device))
-        self._begun.append(shares)
-        return shares
+        processes = process_count()
+        rank = process_rank() if processes > 1 else 0
+        ahead = read_ahead(self._read(rank, processes, device))
+        self._begun.append(ahead)
+        return ahead
 
     def close(self) -> None:
         """End the threads that read ahead."""
         while self._begun:
             self._begun.pop().close()
 
-    def _shares(self, rank: int, processes: int, device: int | None) -> Iterator[Share]:
-        local = local_accumulate(self._accumulate, self._rows.batch_size, processes)
+    def _read(self, rank: int, processes: int, device: int | None) -> Iterator[MicroBatch]:
+        dataset, accumulate = self._dataset, self._accumulate
+        local = micro_batches_per_step(accumulate, dataset.batch_size, processes)
         for index in range(self._start_step * local, self._stop_step * local):
-            made = share(self._rows, index, self._accumulate, rank=rank, processes=processes)
-            yield made if device is None else _pinned(made, device)
+            given = micro_batch(dataset, index, accumulate, rank=rank, processes=processes)
+            yield given if device is None else _pinned(given, device)
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing: the number of the step says it all."""
+        """Nothing: the number of the step is all there is to know."""
         return {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Nothing to do."""
+        """Do nothing."""
         del state_dict
+
+
+def read_ahead(items: Iterator[T]) -> Generator[T, None, None]:
+    """The same items in the same order, each made by a thread while the one before is in use.
+
+    The thread ends with the items, with an error, which is raised where the item was asked for, or
+    when this generator is closed; then it first makes what it has begun.
+
+    Args:
+        items: Asked for one at a time, by the thread alone.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as thread:
+        waiting = thread.submit(next, items, _END)
+        while (item := waiting.result()) is not _END:
+            waiting = thread.submit(next, items, _END)
+            yield item  # type: ignore[misc]
 
 
 def _total_weight(batch: PackedBatch) -> Tensor:
     return batch.loss_weights[:, 1:].sum()
 
 
-def _pinned(made: Share, device: int) -> Share:
+def _pinned(given: MicroBatch, device: int) -> MicroBatch:
     with torch.cuda.device(device):
-        batch = PackedBatch(*(tensor.pin_memory() for tensor in made.batch))
-        return made._replace(batch=batch, total_weight=made.total_weight.pin_memory())
+        batch = PackedBatch(*(tensor.pin_memory() for tensor in given.batch))
+        return given._replace(batch=batch, total_weight=given.total_weight.pin_memory())

@@ -1,5 +1,7 @@
 """Optimizers and learning-rate schedules of the speech LM's training."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -9,7 +11,8 @@ from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
 from slm.model.code_embeddings import code_tables
-from slm.model.config import TrainingSettings
+
+from .config import TrainingSettings
 
 # Newton-Schulz iteration towards the nearest orthogonal matrix (Jordan et al., "Muon", 2024).
 _COEFFICIENTS = (3.4445, -4.775, 2.0315)
@@ -32,6 +35,13 @@ def learning_rate(step: int, settings: TrainingSettings) -> float:
         return lowest + (peak - lowest) * min(1.0, left / decay)
     progress = (step - settings.warmup_steps) / max(1, settings.max_steps - settings.warmup_steps)
     return lowest + (peak - lowest) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def gradient_norm(parameters: Any) -> Tensor:
+    """Euclidean norm of all gradients together, float32 scalar, whole where they are sharded."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norm = torch.nn.utils.get_total_norm(gradients)
+    return norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # type: ignore[union-attr]
 
 
 def new_optimizer(

@@ -63,5 +63,5 @@ def test_a_page_without_markers_is_refused(tmp_path, make_record, capsys):
 
 
 def test_the_page_is_that_of_the_committed_results():
-    page = (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/reports/benchmarks.md").read_text(encoding="utf-8")
     assert page == replace_section(page, page_section())

@@ -1,7 +1,7 @@
 """Tiny codec trainings, one after the other: `parallel_run.py STORE JOBS`.
 
 JOBS are JSON: a list of [folder, case, steps, cut]; two processes come from torchrun. A training
-that is cut fails once in all processes, within a window of figures, and then goes on.
+that is cut fails once in all processes, within a window of metrics, and then goes on.
 """
 
 import json
@@ -23,7 +23,7 @@ from codec.training.fit import fit_codec_phase
 from codec.training.module import CodecTraining
 
 FIT = FitConfig(seed=1, log_every=2, validate_every=6, checkpoint_every=3, balance_every=3)
-# Every kind of step: noise on unquantised latents, critics and codes from step 2.
+# Every kind of step: noise on unquantised latents, discriminators and codes from step 2.
 JOINT = PhaseConfig(
     name="joint",
     steps=6,

@@ -35,7 +35,7 @@ def test_the_codec_at_scale_is_that_of_one_gpu_with_its_crops_shared(tmp_path):
     settings = shared_fields(eight.train_codec, FitConfig)
     assert (settings["devices"], settings["num_nodes"], settings["strategy"]) == (8, 1, "ddp")
     assert {each.name for each in fields(FitConfig)} - {*settings} == {
-        *("seed", "critics_from", "earlier_phases")
+        *("seed", "auxiliary_from", "earlier_phases")
     }
 
 

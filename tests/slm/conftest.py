@@ -11,12 +11,13 @@ import torch
 
 import slm.engines.engine
 from codec import CodecConfig, HHCodec
-from slm.data.packed_dataset import PackedRows
+from slm.data.config import DocumentSettings
+from slm.data.packed_dataset import PackedDataset
 from slm.data.token_store import TokenStore, TokenStoreWriter
 from slm.data.vocabulary import Vocabulary
-from slm.engines.cuda_graphs import GraphSteps
+from slm.engines.cuda_graphs import GraphEngine
 from slm.engines.native_build import is_available
-from slm.model.config import DocumentSettings, SpeechLMConfig
+from slm.model.config import SpeechLMConfig
 from slm.model.speech_lm import SpeechLM
 from slm.synthesis.voices import save_voices
 from slm.text.sentencepiece_tokenizer import TextTokenizer
@@ -93,7 +94,7 @@ def lm(make_lm: Callable[..., SpeechLM]) -> SpeechLM:
 @pytest.fixture
 def make_rows(
     store: TokenStore, tokenizer: TextTokenizer, vocabulary: Vocabulary
-) -> Callable[..., PackedRows]:
+) -> Callable[..., PackedDataset]:
     """A maker of packed rows over the tiny corpus."""
 
     def make(
@@ -101,8 +102,8 @@ def make_rows(
         text_loss_weight: float = 0.0,
         documents: dict[str, Any] | None = None,
         **options: int,
-    ) -> PackedRows:
-        return PackedRows(
+    ) -> PackedDataset:
+        return PackedDataset(
             [store],
             tokenizer,
             vocabulary,
@@ -170,5 +171,5 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     if request.param == "native" and not is_available():
         pytest.skip("no C++ compiler")
     monkeypatch.setattr(slm.engines.engine, "best_engine", lambda lm: request.param)
-    monkeypatch.setattr(slm.engines.engine, "GraphSteps", partial(GraphSteps, record=replayed))
+    monkeypatch.setattr(slm.engines.engine, "GraphEngine", partial(GraphEngine, record=replayed))
     return request.param

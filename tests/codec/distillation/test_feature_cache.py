@@ -16,19 +16,19 @@ RATE, HOP = 24_000, 1024
 
 
 class LevelTeacher:
-    """Level of every 20 ms, heard through 30 ms."""
+    """Level of every 20 ms, in windows of 30 ms."""
 
     name, fingerprint, dim, sample_rate = "level", "level-1", 2, 16_000
     grid = FrameGrid(50.0, 0.015)
 
     def __init__(self):
-        self.heard = []
+        self.lengths = []
 
     def num_frames(self, lengths):
         return ((lengths - 480) // 320 + 1).clamp(min=0)
 
     def features(self, waveform, lengths):
-        self.heard.append(waveform.shape[1])
+        self.lengths.append(waveform.shape[1])
         power = waveform.unfold(-1, 480, 320).square().mean(-1)
         return torch.stack([power.sqrt(), power], dim=-1)
 
@@ -48,16 +48,16 @@ def test_cached_targets_of_whole_clips_are_those_on_the_fly(store, tmp_path, tea
     cached.prepare([store])
     fresh = Distillation(SemanticConfig("given"), 8, RATE / HOP, RATE, teacher=teacher)
     batches = CropBatches(store, 24, 80 * HOP, seed=0)  # longer than every clip
-    places, waveform = batches.places(0), batches.batch(0)
-    lengths = torch.tensor([place.length for place in places])
+    positions, waveform = batches.positions(0), batches.batch(0)
+    lengths = torch.tensor([place.length for place in positions])
     expected, expected_mask = fresh.targets(waveform, lengths, 80)
-    found, mask = cached.cached_targets(places, 80 * HOP, 80)
+    found, mask = cached.cached_targets(positions, 80 * HOP, 80)
     assert torch.equal(mask, expected_mask)
     difference = (found - expected)[mask].abs()
     assert difference.max() < 2e-3 * expected[mask].abs().max()
     fresh.head.load_state_dict(cached.head.state_dict())
     quantized = torch.randn(24, 8, 80)
-    by_cache = cached.loss(quantized, waveform, places=places)
+    by_cache = cached.loss(quantized, waveform, positions=positions)
     torch.testing.assert_close(
         by_cache, fresh.loss(quantized, waveform, lengths), atol=1e-3, rtol=0
     )
@@ -68,15 +68,15 @@ def test_a_crops_targets_are_cut_from_its_clips_features(store, tmp_path):
     distillation = Distillation(settings, 8, RATE / HOP, RATE, teacher=LevelTeacher())
     distillation.prepare([store])
     batches = CropBatches(store, 24, 17 * HOP, seed=0)
-    places = batches.places(0)
-    assert any(place.start % 480 for place in places)
-    found, mask = distillation.cached_targets(places, 17 * HOP, 17)
-    lengths = torch.tensor([place.length for place in places])
-    heard, heard_mask = distillation.targets(batches.batch(0), lengths, 17)
-    assert torch.equal(mask, heard_mask)
+    positions = batches.positions(0)
+    assert any(place.start % 480 for place in positions)
+    found, mask = distillation.cached_targets(positions, 17 * HOP, 17)
+    lengths = torch.tensor([place.length for place in positions])
+    fresh, fresh_mask = distillation.targets(batches.batch(0), lengths, 17)
+    assert torch.equal(mask, fresh_mask)
     inner = mask.clone()
     inner[:, :2], inner[:, -2:] = False, False
-    level = heard[inner][:, 0]
+    level = fresh[inner][:, 0]
     # the two read the level off at moments up to half a teacher's frame apart
     assert (found[inner][:, 0] - level).abs().mean() < 0.1 * level.mean()
 
@@ -86,20 +86,20 @@ def test_a_crop_played_faster_is_taught_at_its_own_pace(store, tmp_path):
     distillation = Distillation(settings, 8, RATE / HOP, RATE, teacher=LevelTeacher())
     distillation.prepare([store])
     batches = CropBatches(store, 32, 17 * HOP, seed=0, speed=0.4)
-    places = batches.places(0)
-    assert len({place.taken for place in places}) > 10
-    found, mask = distillation.cached_targets(places, 17 * HOP, 17)
-    lengths = torch.tensor([place.length for place in places])
-    heard, _ = distillation.targets(batches.batch(0), lengths, 17)
+    positions = batches.positions(0)
+    assert len({place.taken for place in positions}) > 10
+    found, mask = distillation.cached_targets(positions, 17 * HOP, 17)
+    lengths = torch.tensor([place.length for place in positions])
+    fresh, _ = distillation.targets(batches.batch(0), lengths, 17)
     mask[:, :2], mask[:, -2:] = False, False
-    pair = torch.stack([found[mask][:, 0], heard[mask][:, 0]])
+    pair = torch.stack([found[mask][:, 0], fresh[mask][:, 0]])
     assert float(torch.corrcoef(pair)[0, 1]) > 0.9
 
 
 def test_a_killed_run_goes_on_where_it_was(store, tmp_path):
     class Killed(LevelTeacher):
         def features(self, waveform, lengths):
-            if len(self.heard) == 2:
+            if len(self.lengths) == 2:
                 raise KeyboardInterrupt
             return super().features(waveform, lengths)
 
@@ -109,7 +109,7 @@ def test_a_killed_run_goes_on_where_it_was(store, tmp_path):
         SemanticCache(tmp_path / "c", "level-1", store)
     teacher = LevelTeacher()
     fill_cache(store, teacher, tmp_path / "c", clips_per_shard=2)
-    assert len(teacher.heard) == 3  # clips 2, 3 and 4: 0 was kept, 1 is too short to be heard
+    assert len(teacher.lengths) == 3  # clips 2, 3 and 4: 0 was kept, 1 is too short
     fill_cache(store, LevelTeacher(), tmp_path / "whole")
     resumed = SemanticCache(tmp_path / "c", "level-1", store)
     whole = SemanticCache(tmp_path / "whole", "level-1", store)
@@ -136,7 +136,7 @@ def test_features_of_another_teacher_or_other_clips_are_refused(store, tmp_path,
         SemanticCache(tmp_path / "none", "level-1", store)
 
 
-def test_long_clips_are_heard_in_windows_that_join_without_a_seam(tmp_path):
+def test_long_clips_are_computed_in_windows_that_join_without_a_seam(tmp_path):
     rng = np.random.default_rng(0)
     with AudioStoreWriter(tmp_path / "store", 16_000) as writer:
         for seconds in (65.003, 60.0, 30.02):
@@ -144,7 +144,7 @@ def test_long_clips_are_heard_in_windows_that_join_without_a_seam(tmp_path):
             writer.add(noise.astype(np.float32), {"id": str(seconds)})
     store, teacher = AudioStore(tmp_path / "store"), LevelTeacher()
     fill_cache(store, teacher, tmp_path / "c")
-    assert max(teacher.heard) <= 36.1 * 16_000
+    assert max(teacher.lengths) <= 36.1 * 16_000
     cache = SemanticCache(tmp_path / "c", "level-1", store)
     for clip in range(3):
         whole = teacher.features(torch.from_numpy(store.waveform(clip))[None], None)[0]

@@ -66,9 +66,7 @@ def test_a_teacher_hears_no_padding_and_counts_its_frames(hubert_folder):
 
 @pytest.mark.parametrize("teacher", ["hubert", "mfcc"])
 @pytest.mark.parametrize("num_samples", [65_536, 239_983, 777_777])
-def test_a_burst_is_heard_in_its_own_codec_frame_wherever_it_is(
-    hubert_folder, teacher, num_samples
-):
+def test_a_burst_changes_the_features_of_its_own_codec_frame(hubert_folder, teacher, num_samples):
     """HH-Codec's released head drifts from +71 ms at a crop's start to -97 ms at its end."""
     name = str(hubert_folder) if teacher == "hubert" else "mfcc"
     distillation = Distillation(SemanticConfig(name), 8, RATE / HOP, RATE)

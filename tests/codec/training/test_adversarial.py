@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from codec.training.adversarial import judge
+from codec.training.adversarial import adversarial_losses
 from codec.training.config import DiscriminatorConfig
 from codec.training.discriminators import Discriminators
 from codec.training.losses import feature_matching, generator_hinge
@@ -25,39 +25,39 @@ class Scores(nn.Module):
 
 def test_one_pass_gives_the_gradients_of_two():
     """The shared pass must equal separate generator and discriminator passes."""
-    critics = Discriminators(CONFIG)
+    discriminators = Discriminators(CONFIG)
     real, fake = torch.randn(2, 2048), torch.randn(2, 2048)
-    shared = judge(critics, real, fake).gradient(WEIGHTS)
+    shared = adversarial_losses(discriminators, real, fake).generator_gradient(WEIGHTS)
     leaf = fake.clone().requires_grad_()
-    scores, maps = critics(leaf)
-    loss = 0.1 * generator_hinge(scores) + 0.2 * feature_matching(critics(real)[1], maps)
+    scores, maps = discriminators(leaf)
+    loss = 0.1 * generator_hinge(scores) + 0.2 * feature_matching(discriminators(real)[1], maps)
     (alone,) = torch.autograd.grad(loss, leaf)
     torch.testing.assert_close(shared, alone)
 
 
 def test_the_generators_gradient_leaves_none_in_the_discriminators():
-    critics = Discriminators(CONFIG)
-    verdict = judge(critics, torch.randn(2, 2048), torch.randn(2, 2048))
-    assert verdict.gradient(WEIGHTS).abs().sum() > 0
-    assert all(parameter.grad is None for parameter in critics.parameters())
+    discriminators = Discriminators(CONFIG)
+    losses = adversarial_losses(discriminators, torch.randn(2, 2048), torch.randn(2, 2048))
+    assert losses.generator_gradient(WEIGHTS).abs().sum() > 0
+    assert all(parameter.grad is None for parameter in discriminators.parameters())
 
 
-def test_a_waveform_that_is_judged_is_cut_off_from_its_generator():
+def test_the_discriminators_loss_sends_no_gradient_to_the_generator():
     source = torch.randn(2, 2048, requires_grad=True)
-    critics = Discriminators(CONFIG)
-    verdict = judge(critics, torch.randn(2, 2048), 1.0 * source)
-    verdict.teach(critics)
+    discriminators = Discriminators(CONFIG)
+    losses = adversarial_losses(discriminators, torch.randn(2, 2048), 1.0 * source)
+    losses.backward_discriminators(discriminators)
     assert source.grad is None
 
 
-def test_both_sides_play_by_the_hinge():
+def test_both_losses_are_hinge_losses():
     """Hand-made scores: real 0.5 * 2, generated -0.25 * 2."""
-    critics = Scores()
+    discriminators = Scores()
     real, fake = torch.full((1, 4), 0.5), torch.full((1, 4), -0.25)
-    verdict = judge(critics, real, fake)  # type: ignore[arg-type]
-    assert verdict.own.item() == pytest.approx(max(0, 1 - 1.0) + max(0, 1 - 0.5))
-    assert verdict.terms["adversarial"].item() == pytest.approx(1 + 0.5)
-    assert verdict.terms["feature_matching"].item() == pytest.approx(1.5)
+    losses = adversarial_losses(discriminators, real, fake)  # type: ignore[arg-type]
+    assert losses.loss_disc.item() == pytest.approx(max(0, 1 - 1.0) + max(0, 1 - 0.5))
+    assert losses.loss_gen["adversarial"].item() == pytest.approx(1 + 0.5)
+    assert losses.loss_gen["feature_matching"].item() == pytest.approx(1.5)
     # d/dx of -0.1 * mean score over four samples, and of 0.2 * |difference of scores|
     expected = torch.full((1, 4), -0.1 * 2 / 4 - 0.2 * 2 / 4)
-    torch.testing.assert_close(verdict.gradient(WEIGHTS), expected)
+    torch.testing.assert_close(losses.generator_gradient(WEIGHTS), expected)

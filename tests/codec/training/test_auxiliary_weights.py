@@ -5,7 +5,12 @@ import torch
 
 from codec import CodecConfig, HHCodec
 from codec.distillation.config import SemanticConfig
-from codec.training.auxiliary_weights import CRITICS, collect_critics, load_critics, save_critics
+from codec.training.auxiliary_weights import (
+    AUXILIARY,
+    collect_auxiliary_weights,
+    load_auxiliary_weights,
+    save_auxiliary_weights,
+)
 from codec.training.config import DiscriminatorConfig, LossWeights, PhaseConfig
 from codec.training.module import CodecTraining
 
@@ -23,8 +28,8 @@ def module_of(phase=PHASE, seed=0):
 def test_discriminators_and_the_students_head_come_back_from_a_released_folder(tmp_path):
     first, second = module_of(seed=1), module_of(seed=2)
     first.codec.save_pretrained(tmp_path)
-    assert save_critics(first, tmp_path) == tmp_path / CRITICS
-    assert load_critics(second, tmp_path) == []
+    assert save_auxiliary_weights(first, tmp_path) == tmp_path / AUXILIARY
+    assert load_auxiliary_weights(second, tmp_path) == []
     for part in ("discriminators", "distillation"):
         stored = getattr(first, part).state_dict()
         assert stored
@@ -33,70 +38,70 @@ def test_discriminators_and_the_students_head_come_back_from_a_released_folder(t
     HHCodec.from_pretrained(tmp_path)  # to which the file beside it means nothing
 
 
-def test_a_folder_without_them_is_said_to_have_none(tmp_path):
-    (notice,) = load_critics(module_of(), tmp_path)
+def test_a_folder_without_them_gives_a_notice(tmp_path):
+    (notice,) = load_auxiliary_weights(module_of(), tmp_path)
     assert "discriminators, distillation start anew" in notice
-    assert CRITICS in notice
+    assert AUXILIARY in notice
 
 
 def test_those_that_do_not_fit_are_named_and_the_others_taken(tmp_path):
-    save_critics(module_of(), tmp_path)
+    save_auxiliary_weights(module_of(), tmp_path)
     wider = replace(PHASE, discriminators=DiscriminatorConfig((), (256,), 4))
-    (notice,) = load_critics(module_of(wider), tmp_path)
+    (notice,) = load_auxiliary_weights(module_of(wider), tmp_path)
     assert "discriminators start anew" in notice
     assert "expected (4,), got (2,)" in notice
     more = replace(PHASE, discriminators=DiscriminatorConfig((), (256, 128), 2))
-    (notice,) = load_critics(module_of(more), tmp_path)
+    (notice,) = load_auxiliary_weights(module_of(more), tmp_path)
     assert "members.1" in notice
 
 
 def test_a_damaged_file_is_named(tmp_path):
-    (tmp_path / CRITICS).write_bytes(b"not a tensor")
-    (notice,) = load_critics(module_of(), tmp_path)
+    (tmp_path / AUXILIARY).write_bytes(b"not a tensor")
+    (notice,) = load_auxiliary_weights(module_of(), tmp_path)
     assert "damaged" in notice
 
 
 def test_a_phase_with_nothing_that_only_trains_writes_and_misses_nothing(tmp_path):
     plain = module_of(replace(PHASE, weights=LossWeights(mel=1.0)))
-    assert save_critics(plain, tmp_path) is None
+    assert save_auxiliary_weights(plain, tmp_path) is None
     assert list(tmp_path.iterdir()) == []
-    assert load_critics(plain, tmp_path) == []
+    assert load_auxiliary_weights(plain, tmp_path) == []
 
 
-def test_an_earlier_phase_without_discriminators_is_nothing_to_speak_of(tmp_path):
+def test_an_earlier_phase_without_discriminators_gives_no_notice(tmp_path):
     taught = replace(PHASE, weights=LossWeights(mel=1.0, semantic=0.1))
     first = module_of(taught, seed=1)
-    save_critics(first, tmp_path)
+    save_auxiliary_weights(first, tmp_path)
     second = module_of(seed=2)
-    assert load_critics(second, earlier=[tmp_path / "nowhere", tmp_path]) == []
+    assert load_auxiliary_weights(second, earlier=[tmp_path / "nowhere", tmp_path]) == []
     assert torch.equal(head(second), head(first))
 
 
-def test_each_network_comes_from_the_first_place_that_has_it(tmp_path):
+def test_each_network_comes_from_the_first_folder_that_has_it(tmp_path):
     """A phase with a teacher alone once hid the discriminators of the release it began from."""
     release, first, second = (module_of(seed=seed) for seed in range(3))
-    save_critics(release, folder_of(tmp_path / "release"))
+    save_auxiliary_weights(release, folder_of(tmp_path / "release"))
     first.discriminators = None
-    save_critics(first, folder_of(tmp_path / "first"))
-    assert load_critics(second, tmp_path / "release", [tmp_path / "first"]) == []
+    save_auxiliary_weights(first, folder_of(tmp_path / "first"))
+    assert load_auxiliary_weights(second, tmp_path / "release", [tmp_path / "first"]) == []
     assert torch.equal(head(second), head(first))
     assert_same_discriminators(second, release)
-    (notice,) = load_critics(second, tmp_path / "first")
+    (notice,) = load_auxiliary_weights(second, tmp_path / "first")
     assert notice.startswith("discriminators start anew")
 
 
 def test_a_release_gets_each_network_from_the_last_phase_that_had_it(tmp_path):
     """Of a last phase with a teacher alone, the discriminators were once left out."""
     first, last, again = (module_of(seed=seed) for seed in range(3))
-    save_critics(first, folder_of(tmp_path / "first"))
+    save_auxiliary_weights(first, folder_of(tmp_path / "first"))
     last.discriminators = None
-    save_critics(last, folder_of(tmp_path / "last"))
+    save_auxiliary_weights(last, folder_of(tmp_path / "last"))
     phases = [tmp_path / "last", tmp_path / "plain", tmp_path / "first"]
-    assert collect_critics(phases, tmp_path / "model") == tmp_path / "model" / CRITICS
-    assert load_critics(again, tmp_path / "model") == []
+    assert collect_auxiliary_weights(phases, tmp_path / "model") == tmp_path / "model" / AUXILIARY
+    assert load_auxiliary_weights(again, tmp_path / "model") == []
     assert torch.equal(head(again), head(last))
     assert_same_discriminators(again, first)
-    assert collect_critics(phases[1:2], tmp_path / "none") is None
+    assert collect_auxiliary_weights(phases[1:2], tmp_path / "none") is None
     assert not (tmp_path / "none").exists()
 
 
@@ -117,5 +122,5 @@ def folder_of(path):
 
 @pytest.mark.parametrize("source", ["hh-mini-24k", "nowhere"])
 def test_a_name_is_looked_up_among_the_bundled_codecs(source):
-    (notice,) = load_critics(module_of(), source)
+    (notice,) = load_auxiliary_weights(module_of(), source)
     assert source in notice

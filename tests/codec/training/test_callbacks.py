@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from codec.training.callbacks import METRICS, MetricsFile
-from codec.training.codebook import CodebookUse
+from codec.training.codebook import CodebookUsage
 from codec.training.config import FitConfig
 from codec.training.module import CodecTraining
 
@@ -13,21 +13,21 @@ EVERY = FitConfig(log_every=4, validate_every=100)
 
 
 class Module(CodecTraining):
-    """A training of which only the figures are there."""
+    """A training of which only the metrics are there."""
 
     def __init__(self):
         torch.nn.Module.__init__(self)
-        self.codebook_use = CodebookUse(4)
-        self.last_figures = {}
-        self.last_balance = {}
+        self.codebook_use = CodebookUsage(4)
+        self.last_metrics = {}
+        self.last_gradient_norms = {}
 
 
 def run(metrics, module, steps):
     """Steps with a loss equal to the step, and another that begins at step 3."""
     for step in steps:
-        module.last_figures = {"mel": torch.tensor(float(step))}
+        module.last_metrics = {"mel": torch.tensor(float(step))}
         if step >= 3:
-            module.last_figures["adversarial"] = torch.tensor(1.0)
+            module.last_metrics["adversarial"] = torch.tensor(1.0)
         module.codebook_use.update(torch.tensor([0, step % 4]))
         trainer = SimpleNamespace(global_step=step, max_steps=100)
         metrics.on_train_batch_end(trainer, module)
@@ -75,12 +75,12 @@ def test_a_notice_is_written_once(tmp_path, caplog):
 
 def test_a_balance_report_is_a_line_of_its_own(tmp_path):
     metrics, module = MetricsFile(tmp_path, EVERY), Module()
-    module.last_balance = {"mel.waveform_mel": 0.25}
+    module.last_gradient_norms = {"mel.waveform_mel": 0.25}
     run(metrics, module, [1])
     assert lines(tmp_path) == [{"step": 1, "split": "balance", "mel.waveform_mel": 0.25}]
 
 
-def test_figures_stay_on_the_device_until_a_line_is_due(tmp_path, monkeypatch):
+def test_metrics_stay_on_the_device_until_a_line_is_due(tmp_path, monkeypatch):
     """Reading a loss makes the host wait for the device."""
     metrics, module = MetricsFile(tmp_path, EVERY), Module()
 

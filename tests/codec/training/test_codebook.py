@@ -7,14 +7,14 @@ import torch
 
 from codec.model.config import QuantizerConfig
 from codec.model.quantizer import SLMVQ
-from codec.training.codebook import CodebookUse, use_figures
+from codec.training.codebook import CodebookUsage, usage_statistics
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def test_figures_of_hand_made_counts():
-    figures = use_figures(torch.tensor([2, 1, 1, 0]))
-    assert figures == {
+def test_statistics_of_hand_made_counts():
+    statistics = usage_statistics(torch.tensor([2, 1, 1, 0]))
+    assert statistics == {
         "tokens": 4.0,
         "codes_used": 3.0,
         "dead_codes": 1.0,
@@ -24,12 +24,12 @@ def test_figures_of_hand_made_counts():
 
 
 def test_a_window_sums_its_steps_and_the_next_begins_empty():
-    use = CodebookUse(8)
+    use = CodebookUsage(8)
     use.update(torch.tensor([[0, 0], [1, 7]]))
     use.update(torch.tensor([7]))
     assert use.counts.tolist() == [2, 1, 0, 0, 0, 0, 0, 2]
     use.reset()
-    assert use.figures() == {}
+    assert use.statistics() == {}
 
 
 def test_only_codes_of_the_coded_stage_are_counted():
@@ -40,21 +40,21 @@ def test_only_codes_of_the_coded_stage_are_counted():
         first = quantizer.stage(0)
         first.code_transform[2].weight.zero_()  # type: ignore[index, union-attr, operator]
     result = quantizer.train()(torch.randn(2, 4, 100))
-    use = CodebookUse(64)
+    use = CodebookUsage(64)
     use.update(result.codes)
-    assert use.figures()["codes_used"] == 1.0
-    assert use.figures()["tokens"] == 200.0
+    assert use.statistics()["codes_used"] == 1.0
+    assert use.statistics()["tokens"] == 200.0
 
 
 def test_counts_of_all_ranks_are_summed(monkeypatch):
-    use = CodebookUse(4)
+    use = CodebookUsage(4)
     use.update(torch.tensor([0, 1]))
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(
         torch.distributed, "all_reduce", lambda t: t.add_(torch.tensor([0, 0, 2, 0]))
     )
-    assert use.figures()["tokens"] == 4.0
-    assert use.figures()["codes_used"] == 3.0
+    assert use.statistics()["tokens"] == 4.0
+    assert use.statistics()["codes_used"] == 3.0
     assert use.counts.tolist() == [1, 1, 0, 0]
 
 
@@ -63,20 +63,20 @@ import sys
 import torch
 import torch.distributed as distributed
 from codec import CodecConfig, HHCodec
-from codec.training.codebook_start import fill_codebook
-from codec.training.codebook import CodebookUse
+from codec.training.codebook import CodebookUsage, initialize_codebook
 from codec.model.config import QuantizerConfig
 from codec.model.vector_quantization import EMAStage
 
 rank = int(sys.argv[1])
 distributed.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=2)
-use = CodebookUse(4)
+use = CodebookUsage(4)
 use.update(torch.tensor([rank, rank, 2]))
-figures = use.figures()
-assert (figures["tokens"], figures["codes_used"], figures["dead_codes"]) == (6.0, 3.0, 1.0), figures
+statistics = use.statistics()
+counted = [statistics[name] for name in ("tokens", "codes_used", "dead_codes")]
+assert counted == [6.0, 3.0, 1.0], statistics
 use.gather()
 assert use.counts.tolist() == ([2, 2, 2, 0], [0, 0, 0, 0])[rank]
-assert use.figures() == figures
+assert use.statistics() == statistics
 stage = EMAStage(QuantizerConfig(8, 2, kind="ema"))
 stage.fill(torch.arange(16.0).view(8, 2))
 torch.manual_seed(rank)
@@ -93,7 +93,7 @@ class Crops:
 
 
 codec = HHCodec(CodecConfig.preset("tiny"))
-fill_codebook(codec, Crops(), seed=0, device=torch.device("cpu"), num_batches=2)
+initialize_codebook(codec, Crops(), seed=0, device=torch.device("cpu"), num_batches=2)
 for value in codec.quantizer.state_dict().values():
     first = value.clone()
     distributed.broadcast(first, 0)

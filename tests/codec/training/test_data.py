@@ -59,9 +59,9 @@ def test_speed_moves_the_pitch_of_a_crop_by_at_most_its_share(tmp_path):
     batch = CropBatches(AudioStore(tmp_path), 64, rate // 2, seed=0, speed=0.2).batch(0)
     assert batch.shape == (64, rate // 2)
     window = torch.hann_window(rate // 2)
-    heard = torch.fft.rfft(batch * window).abs().argmax(1) * 2.0  # Hz
-    assert 1000 / 1.21 < heard.min() < 870
-    assert 1150 < heard.max() < 1210
+    peak = torch.fft.rfft(batch * window).abs().argmax(1) * 2.0  # Hz
+    assert 1000 / 1.21 < peak.min() < 870
+    assert 1150 < peak.max() < 1210
 
 
 def test_a_speed_that_is_no_share_is_refused(store):
@@ -99,32 +99,32 @@ def test_training_resumes_at_its_step_with_workers(store):
 
 
 def test_processes_that_train_together_share_the_crops_of_a_batch(store):
-    shares, places = [], []
+    shares, positions = [], []
     for rank in range(3):
         data = CodecData(CropBatches(store, 6, 2048, seed=7, speed=0.1), store)
         data.trainer = trainer_at(5, rank, processes=3)
         shares.append(next(iter(data.train_dataloader()))[1])
-        places += data.batches.places(5)
+        positions += data.batches.positions(5)
         assert len(data.valid_batch()) == 48
     whole = CropBatches(store, 6, 2048, seed=7, speed=0.1)
     assert torch.equal(torch.cat(shares), whole.batch(5))
-    assert places == whole.places(5)
+    assert positions == whole.positions(5)
 
 
 def test_sources_give_their_shares_of_the_crops(store, other_store):
     batches = CropBatches([(store, 1.0), (other_store, 3.0)], 4000, 16, seed=0)
-    places = batches.places(0)
-    assert np.mean([place.source for place in places]) == pytest.approx(0.75, abs=0.03)
-    first = [place.clip for place in places if place.source == 0]
+    positions = batches.positions(0)
+    assert np.mean([position.source for position in positions]) == pytest.approx(0.75, abs=0.03)
+    first = [position.clip for position in positions if position.source == 0]
     shares = np.bincount(first, minlength=3) / len(first)
     np.testing.assert_allclose(shares, np.array([0.2, 1.0, 3.0]) / 4.2, atol=0.05)
     none = CropBatches([(store, 0.0), (other_store, 1.0)], 400, 16, seed=0)
-    assert {place.source for place in none.places(0)} == {1}
+    assert {position.source for position in none.positions(0)} == {1}
 
 
 def test_sources_without_shares_give_crops_by_their_duration(store, other_store):
     batches = CropBatches([(store, None), (other_store, None)], 4000, 16, seed=0)
-    share = np.mean([place.source for place in batches.places(0)])
+    share = np.mean([position.source for position in batches.positions(0)])
     assert share == pytest.approx(1.5 / 5.7, abs=0.03)
 
 
@@ -134,15 +134,15 @@ def test_one_source_in_a_list_is_that_source(store):
 
 
 @pytest.mark.parametrize("speed", [0.0, 0.3])
-def test_places_say_where_the_crops_are_from(store, other_store, speed):
+def test_positions_are_those_of_the_crops(store, other_store, speed):
     sources = [store, other_store]
     batches = CropBatches([(s, None) for s in sources], 32, 20_000, seed=1, speed=speed)
-    for place, crop in zip(batches.places(5), batches.batch(5), strict=True):
-        clip = sources[place.source].waveform(place.clip)[place.start :][: place.taken]
-        assert place.length == round(len(clip) * 20_000 / place.taken)
-        assert crop[place.length + 300 :].abs().sum() < 1e-4
-        if place.taken == 20_000:
-            np.testing.assert_array_equal(crop[: place.length], clip)
+    for position, crop in zip(batches.positions(5), batches.batch(5), strict=True):
+        clip = sources[position.source].waveform(position.clip)[position.start :][: position.taken]
+        assert position.length == round(len(clip) * 20_000 / position.taken)
+        assert crop[position.length + 300 :].abs().sum() < 1e-4
+        if position.taken == 20_000:
+            np.testing.assert_array_equal(crop[: position.length], clip)
 
 
 @pytest.mark.parametrize(

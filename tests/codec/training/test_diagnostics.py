@@ -2,7 +2,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from codec.training.diagnostics import DivergedError, check_finite
+from codec.training.adversarial import AdversarialLosses
+from codec.training.diagnostics import DivergedError, check_finite, gradient_norms
+from codec.training.forward import ForwardPass
 
 GOOD, BAD = torch.tensor(1.0), torch.tensor(float("nan"))
 
@@ -44,3 +46,48 @@ def test_a_bad_batch_and_a_bad_gradient_are_told_apart():
         check({"mel": BAD}, batch=torch.tensor([[float("inf")]]))
     with pytest.raises(DivergedError, match=r"gradient_norm is inf.*all outputs are finite"):
         check({"mel": GOOD, "gradient_norm": torch.tensor(float("inf"))})
+
+
+def test_gradient_norms_of_a_hand_made_chain():
+    """latents -> mel = 2 * latents -> waveform = 3 * mel, one number each."""
+    latents = torch.tensor([1.0], requires_grad=True)
+    mel = 2.0 * latents
+    waveform = 3.0 * mel
+    outputs = ForwardPass(mel.detach(), latents=latents, mel=mel, waveform=waveform)
+    losses = {"mel": 5.0 * mel.sum(), "vq": 7.0 * latents.sum(), "waveform_mel": waveform.sum()}
+    weights = {"mel": 1.0, "vq": 0.5, "waveform_mel": 2.0, "adversarial": 0.1}
+    fake = waveform.detach().requires_grad_()
+    adversarial = AdversarialLosses(fake, {"adversarial": 4.0 * fake.sum()}, fake.sum())
+    assert gradient_norms(outputs, losses, weights, adversarial) == {
+        "latents.mel": 10.0,
+        "mel.mel": 5.0,
+        "waveform.mel": 0.0,
+        "latents.vq": 3.5,
+        "mel.vq": 0.0,
+        "waveform.vq": 0.0,
+        "latents.waveform_mel": 12.0,
+        "mel.waveform_mel": 6.0,
+        "waveform.waveform_mel": 2.0,
+        "latents.adversarial": pytest.approx(2.4),
+        "mel.adversarial": pytest.approx(1.2),
+        "waveform.adversarial": pytest.approx(0.4),
+    }
+
+
+def test_the_graph_of_the_step_is_left_for_its_own_backward_pass():
+    latents = torch.tensor([1.0], requires_grad=True)
+    mel = latents.square()
+    losses = {"mel": mel.sum()}
+    gradient_norms(ForwardPass(mel.detach(), latents, mel=mel), losses, {"mel": 1.0})
+    assert latents.grad is None
+    losses["mel"].backward()
+    assert latents.grad is not None
+
+
+def test_outputs_and_losses_that_do_not_train_are_left_out():
+    mel = torch.tensor([1.0])
+    waveform = torch.tensor([1.0], requires_grad=True)
+    outputs = ForwardPass(mel, mel=mel, waveform=waveform)
+    losses = {"mel": mel.sum(), "waveform_mel": waveform.sum()}
+    found = gradient_norms(outputs, losses, {"mel": 1.0, "waveform_mel": 1.0})
+    assert found == {"waveform.waveform_mel": 1.0}

@@ -1,12 +1,11 @@
 import pytest
 import torch
 
-from codec.training.band_discriminator import BandDiscriminator
 from codec.training.config import DiscriminatorConfig
-from codec.training.discriminators import Discriminators
+from codec.training.discriminators import BandDiscriminator, Discriminators
 
 
-def test_all_three_kinds_judge_side_by_side():
+def test_all_three_kinds_score_side_by_side():
     config = DiscriminatorConfig((2,), (512,), 4, band_n_ffts=(256, 128), band_channels=4)
     scores, maps = Discriminators(config)(torch.randn(2, 4096))
     assert [len(score) for score in scores] == [2, 2, 2, 2]
@@ -36,22 +35,22 @@ def test_the_spectrogram_is_a_hann_windowed_transform():
     torch.testing.assert_close(torch.complex(found[0], found[1]), expected)
 
 
-def test_our_discriminator_hears_the_level_of_a_clip():
+def test_the_band_discriminator_depends_on_the_level_of_a_clip():
     waveform = torch.randn(1, 2048)
     config = DiscriminatorConfig((), (256,), 2, band_n_ffts=(256,), band_channels=2)
-    critics = Discriminators(config)
-    (theirs, ours), _ = critics(waveform)
-    (theirs_loud, ours_loud), _ = critics(3.0 * waveform)
+    discriminators = Discriminators(config)
+    (theirs, ours), _ = discriminators(waveform)
+    (theirs_loud, ours_loud), _ = discriminators(3.0 * waveform)
     torch.testing.assert_close(theirs, theirs_loud, rtol=1e-3, atol=1e-4)
     assert (ours - ours_loud).abs().max() > 1e-3
 
 
 def test_every_weight_of_a_discriminator_gets_a_gradient():
     config = DiscriminatorConfig((3,), (256,), 2, band_n_ffts=(256,), band_channels=2)
-    critics = Discriminators(config)
-    scores, _ = critics(torch.randn(2, 2048))
+    discriminators = Discriminators(config)
+    scores, _ = discriminators(torch.randn(2, 2048))
     torch.stack([score.mean() for score in scores]).sum().backward()
-    for name, parameter in critics.named_parameters():
+    for name, parameter in discriminators.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name
 

@@ -39,12 +39,12 @@ def metrics(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def figures(folder):
-    """What a run logged, but for the clock."""
+def repeatable_metrics(folder):
+    """The metrics of a run, but for the clock."""
     return [{k: v for k, v in line.items() if k != "seconds_per_step"} for line in metrics(folder)]
 
 
-def critics_of(module: CodecTraining) -> Discriminators:
+def discriminators_of(module: CodecTraining) -> Discriminators:
     assert module.discriminators is not None
     return module.discriminators
 
@@ -119,10 +119,19 @@ def test_a_store_of_another_rate_is_refused(store, tmp_path):
         fit_codec_phase(new_codec(), JOINT, store, store, tmp_path / "run", config=FIT)
 
 
-def test_half_precision_that_would_need_loss_scaling_is_refused(store, tmp_path):
-    config = replace(FIT, precision="16-mixed")
-    with pytest.raises(ValueError, match="bf16-mixed"):
-        fit_codec_phase(new_codec(), JOINT, store, store, tmp_path / "run", config=config)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        # it would need loss scaling
+        ({"precision": "16-mixed"}, "precision: expected one of 32-true, bf16-mixed"),
+        ({"strategy": "fsdp"}, "strategy: expected auto or ddp, got 'fsdp'"),
+        ({"devices": 0}, "devices: expected a number >= 1, got 0"),
+        ({"num_nodes": 0}, "num_nodes"),
+    ],
+)
+def test_a_run_that_cannot_be_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(FIT, **change)
 
 
 def test_a_run_that_diverges_names_the_part_and_keeps_the_batch(store, tmp_path):
@@ -142,11 +151,11 @@ def test_a_balance_report_changes_nothing_in_the_training(store, tmp_path):
     fit_codec_phase(watched, phase, store, store, tmp_path / "watched", config=config)
     assert_same(plain.state_dict(), watched.state_dict())
     (report,) = [x for x in metrics(tmp_path / "watched") if x["split"] == "balance"]
-    terms = ("mel", "vq", "waveform_mel", "adversarial", "feature_matching")
-    assert {f"mel.{term}" for term in terms} <= set(report)
+    losses = ("mel", "vq", "waveform_mel", "adversarial", "feature_matching")
+    assert {f"mel.{loss}" for loss in losses} <= set(report)
 
 
-# everything that a checkpoint has to hold, cut off within a window of figures
+# Everything that a checkpoint has to hold, cut off within a window of metrics.
 RESUMED = replace(
     JOINT, ema_decay=0.9, discriminators=replace(CRITICS, band_n_ffts=(128,), band_channels=2)
 )
@@ -197,7 +206,7 @@ def last_state(folder):
 
 @pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_weights_bit_for_bit(store, tmp_path):
-    """Codec, averages, discriminators, both optimizers and the logged figures."""
+    """Codec, averages, discriminators, both optimizers and the logged metrics."""
     whole = new_codec()
     fit_codec_phase(whole, RESUMED, store, store, tmp_path / "whole", config=WINDOWS)
 
@@ -213,7 +222,7 @@ def test_a_killed_run_resumes_to_the_same_weights_bit_for_bit(store, tmp_path):
     assert_same(whole.state_dict(), resumed.state_dict())
     assert_same(last_state(tmp_path / "whole"), last_state(tmp_path / "cut"))
     assert any(k.startswith("discriminators.") for k in last_state(tmp_path / "cut")["state_dict"])
-    assert figures(tmp_path / "whole") == figures(tmp_path / "cut")
+    assert repeatable_metrics(tmp_path / "whole") == repeatable_metrics(tmp_path / "cut")
 
 
 def test_the_averaged_weights_are_what_is_exported(store, tmp_path):
@@ -235,11 +244,11 @@ def test_a_phase_from_a_released_folder_keeps_its_discriminators_or_says_so(stor
     once = replace(JOINT, steps=1, adversarial_from=1)
     first = fit_codec_phase(new_codec(), once, store, store, tmp_path / "first", config=FIT)
     first.codec.save_pretrained(tmp_path / "first")
-    other = replace(FIT, seed=9, critics_from=str(tmp_path / "first"))
+    other = replace(FIT, seed=9, auxiliary_from=str(tmp_path / "first"))
     second = fit_codec_phase(new_codec(), once, store, store, tmp_path / "second", config=other)
-    assert_same(critics_of(first).state_dict(), critics_of(second).state_dict())
+    assert_same(discriminators_of(first).state_dict(), discriminators_of(second).state_dict())
 
-    missing = replace(other, critics_from=str(tmp_path))
+    missing = replace(other, auxiliary_from=str(tmp_path))
     with pytest.warns(UserWarning, match="discriminators start anew"):
         fit_codec_phase(new_codec(), once, store, store, tmp_path / "third", config=missing)
     notices = [line for line in metrics(tmp_path / "third") if line["split"] == "notice"]

@@ -1,6 +1,14 @@
+import pytest
 import torch
 
-from codec.training.losses import discriminator_hinge, feature_matching, generator_hinge, mel_l1
+from codec.training.losses import (
+    MultiScaleMel,
+    discriminator_hinge,
+    feature_matching,
+    generator_hinge,
+    mel_l1,
+    pitch_loss,
+)
 
 
 def test_mel_distance_takes_no_further_logarithm():
@@ -36,3 +44,23 @@ def test_feature_matching_sends_no_gradient_to_real_features():
     assert real.grad is None
     assert fake.grad is not None
     assert fake.grad.abs().sum() > 0
+
+
+def test_multi_scale_distance_is_zero_for_equal_waveforms_and_grows_with_noise():
+    distance = MultiScaleMel(24_000)
+    waveform = torch.randn(1, 8192)
+    noise = torch.randn(1, 8192)
+    assert distance(waveform, waveform).item() == 0.0
+    assert distance(waveform + noise, waveform) > distance(waveform + 0.1 * noise, waveform) > 0
+
+
+def test_the_pitch_loss_is_zero_of_a_network_that_agrees_and_ignores_pitch_where_unvoiced():
+    pitch = torch.tensor([[100.0, 200.0, 555.0]])
+    voiced = torch.tensor([[True, True, False]])
+    octaves = torch.tensor([[100.0, 200.0, 60.0]]).log2()
+    sure = torch.tensor([[50.0, 50.0, -50.0]])
+    assert pitch_loss(octaves, sure, pitch, voiced) < 1e-6
+    octave_off = pitch_loss(octaves + torch.tensor([[1.0, 0.0, 0.0]]), sure, pitch, voiced)
+    assert octave_off == pytest.approx(1.0)
+    silent = torch.zeros_like(voiced)
+    assert pitch_loss(octaves, -sure.abs(), pitch, silent).isfinite()

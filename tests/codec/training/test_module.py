@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from codec import CodecConfig, HHCodec
-from codec.training.adversarial import backward_both
+from codec.training.adversarial import backward_generator_and_discriminators
 from codec.training.config import PARTS, DiscriminatorConfig, LossWeights, PhaseConfig
 from codec.training.discriminators import Discriminators
 from codec.training.module import CodecTraining
@@ -29,7 +29,7 @@ def new_codec():
     return HHCodec(CodecConfig.preset("tiny"))
 
 
-def critics_of(module: CodecTraining) -> Discriminators:
+def discriminators_of(module: CodecTraining) -> Discriminators:
     assert module.discriminators is not None
     return module.discriminators
 
@@ -54,27 +54,30 @@ def calls_of(module: nn.Module):
 
 
 def one_step(module, waveform, step=9):
-    """What a training step does up to the gradients of both players."""
-    made = module.generate(waveform, step)
-    terms = module.terms(made, waveform)
-    verdict = module.judged(made, waveform, step)
-    backward_both(made, terms, module.weights, verdict, module.discriminators)
-    return made, terms, verdict
+    """What a training step does up to the gradients of both networks."""
+    outputs = module.forward_pass(waveform, step)
+    losses = module.losses(outputs, waveform)
+    adversarial = module.adversarial_losses(outputs, waveform, step)
+    weights = module.phase.weights.by_name()
+    backward_generator_and_discriminators(
+        outputs, losses, weights, adversarial, module.discriminators
+    )
+    return outputs, losses, adversarial
 
 
 def test_the_generators_step_leaves_no_gradient_in_the_discriminators(store):
     """Theirs come from their own loss alone, to the bit."""
     module, waveform = started(), crops(store)
-    made = module.generate(waveform, 9)
-    verdict = module.judged(made, waveform, 9)
-    assert verdict is not None
-    verdict.gradient({"adversarial": 1.0, "feature_matching": 1.0})
-    assert all(p.grad is None for p in critics_of(module).parameters())
-    verdict.teach(critics_of(module))
-    own = [gradient_of(p).clone() for p in critics_of(module).parameters()]
+    outputs = module.forward_pass(waveform, 9)
+    adversarial = module.adversarial_losses(outputs, waveform, 9)
+    assert adversarial is not None
+    adversarial.generator_gradient({"adversarial": 1.0, "feature_matching": 1.0})
+    assert all(p.grad is None for p in discriminators_of(module).parameters())
+    adversarial.backward_discriminators(discriminators_of(module))
+    own = [gradient_of(p).clone() for p in discriminators_of(module).parameters()]
     module.zero_grad()
     one_step(module, waveform)
-    for parameter, alone in zip(critics_of(module).parameters(), own, strict=True):
+    for parameter, alone in zip(discriminators_of(module).parameters(), own, strict=True):
         assert torch.equal(gradient_of(parameter), alone)
     assert all(gradient_of(p).abs().sum() > 0 for p in module.codec.decoder.parameters())
 
@@ -88,7 +91,7 @@ def test_every_network_runs_once_a_step_and_each_discriminator_once_for_each_sid
     module, waveform = started(), crops(store)
     once = {part: calls_of(getattr(module.codec, part)) for part in PARTS}
     once["mel of the recording"] = calls_of(module.codec.vocoder.mel)
-    twice = [calls_of(member) for member in critics_of(module).members]
+    twice = [calls_of(member) for member in discriminators_of(module).members]
     one_step(module, waveform)
     assert {name: len(calls) for name, calls in once.items()} == dict.fromkeys(once, 1)
     assert [len(calls) for calls in twice] == [2] * len(twice)
@@ -109,11 +112,11 @@ def test_a_joint_phase_trains_every_part_through_the_decoders_mels(store):
 def test_a_mel_of_negative_logs_gets_its_full_gradient(store):
     """The reference's double logarithm gave none to any bin below 0."""
     module, waveform = started(replace(JOINT, weights=LossWeights(mel=1.0))), crops(store)
-    made = module.generate(waveform, 9)
-    assert made.mel is not None
-    lowered = (made.mel.detach() - 20.0).requires_grad_()
-    terms = module.terms(replace(made, mel=lowered), waveform)
-    terms["mel"].backward()
+    outputs = module.forward_pass(waveform, 9)
+    assert outputs.mel is not None
+    lowered = (outputs.mel.detach() - 20.0).requires_grad_()
+    losses = module.losses(replace(outputs, mel=lowered), waveform)
+    losses["mel"].backward()
     expected = torch.full_like(lowered, -1.0 / lowered.numel())
     torch.testing.assert_close(gradient_of(lowered), expected)
 
@@ -136,18 +139,18 @@ def test_a_joint_phase_on_a_frozen_encoder_starts_from_the_codes_of_inference(st
     codec.quantizer.initialize(torch.randn(100, 8), 0)
     module = CodecTraining(codec, replace(JOINT, train=("decoder", "vocoder")), 0)
     module.set_modes()
-    made, _, _ = one_step(module, waveform)
-    assert made.codes is not None
-    assert torch.equal(made.codes, codec.quantizer.encode(codec.encoder(waveform)))
+    outputs, _, _ = one_step(module, waveform)
+    assert outputs.codes is not None
+    assert torch.equal(outputs.codes, codec.quantizer.encode(codec.encoder(waveform)))
     assert gradient_of(codec.decoder.embed.weight).abs().sum() > 0
     assert all(p.grad is None for p in codec.encoder.parameters())
     with pytest.raises(ValueError, match="empty codebook"):
         CodecTraining(new_codec(), module.phase, 0)
 
 
-def test_terms_of_weight_zero_are_not_computed(store):
+def test_losses_of_weight_zero_are_not_computed(store):
     module = started(replace(JOINT, weights=LossWeights(vq=1.0)))
-    assert set(module.terms(module.generate(crops(store), 9), crops(store))) == {"vq"}
+    assert set(module.losses(module.forward_pass(crops(store), 9), crops(store))) == {"vq"}
 
 
 def test_bf16_agrees_with_fp32(store):
@@ -157,16 +160,24 @@ def test_bf16_agrees_with_fp32(store):
     for dtype in (torch.float32, torch.bfloat16):
         module = started()
         with torch.autocast("cpu", dtype, enabled=dtype == torch.bfloat16):
-            made, terms, verdict = one_step(module, waveform)
-        assert verdict is not None
-        losses = {**terms, **verdict.terms, "discriminator": verdict.own}
+            outputs, losses, adversarial = one_step(module, waveform)
+        assert adversarial is not None
+        losses |= {**adversarial.loss_gen, "discriminator": adversarial.loss_disc}
         assert all(loss.dtype == torch.float32 for loss in losses.values())
-        assert made.quantized is not None
-        assert made.waveform is not None
-        assert made.quantized.dtype == made.waveform.dtype == made.target.dtype == torch.float32
+        assert outputs.quantized is not None
+        assert outputs.waveform is not None
+        assert (
+            outputs.quantized.dtype
+            == outputs.waveform.dtype
+            == outputs.target.dtype
+            == torch.float32
+        )
         gradients = {
-            name: torch.cat([gradient_of(p).flatten() for p in player.parameters()])
-            for name, player in (("generator", module.codec), ("critics", critics_of(module)))
+            name: torch.cat([gradient_of(p).flatten() for p in network.parameters()])
+            for name, network in (
+                ("generator", module.codec),
+                ("discriminators", discriminators_of(module)),
+            )
         }
         found[dtype] = losses, gradients
     (losses, gradients), (losses16, gradients16) = found.values()
@@ -193,7 +204,7 @@ def test_bf16_agrees_with_fp32(store):
 )
 def test_a_phase_that_cannot_be_trained_is_refused(change, message):
     with pytest.raises(ValueError, match=message):
-        replace(JOINT, **change).check()
+        replace(JOINT, **change)
 
 
 def harmonic_codec():
@@ -210,19 +221,19 @@ PITCH = PhaseConfig(
 )
 
 
-def test_the_pitch_tracked_in_recordings_teaches_vocoder_and_decoder(store):
+def test_a_pitch_loss_trains_vocoder_and_decoder(store):
     pytest.importorskip("swift_f0")
     codec = harmonic_codec()
     codec.quantizer.initialize(torch.randn(100, 8), 0)
     module = CodecTraining(codec, PITCH, 0)
-    terms = module.terms(module.generate(crops(store, 8), 0), crops(store, 8))
-    assert set(terms) == {"mel", "waveform_mel", "pitch"}
-    terms["pitch"].backward()
-    taught = {name.split(".")[0] for name, p in codec.named_parameters() if p.grad is not None}
-    assert taught == {"decoder", "vocoder"}
+    losses = module.losses(module.forward_pass(crops(store, 8), 0), crops(store, 8))
+    assert set(losses) == {"mel", "waveform_mel", "pitch"}
+    losses["pitch"].backward()
+    trained = {name.split(".")[0] for name, p in codec.named_parameters() if p.grad is not None}
+    assert trained == {"decoder", "vocoder"}
 
 
-def test_a_pitch_loss_is_refused_where_nothing_reads_the_pitch():
+def test_a_pitch_loss_is_refused_without_a_harmonic_vocoder():
     codec = new_codec()
     codec.quantizer.initialize(torch.randn(100, 8), 0)
     with pytest.raises(ValueError, match="pitch: expected a harmonic vocoder"):

@@ -23,7 +23,7 @@ def test_a_run_can_be_looked_at_and_listened_to(tmp_path):
     mels, waveforms = torch.randn(2, 10, 8), torch.randn(2, 2400)
     dashboard = Dashboard(tmp_path, 24_000, num_clips=1)
     dashboard.open(0)
-    dashboard.figures(3, "train", {"mel": 0.5})
+    dashboard.scalars(3, "train", {"mel": 0.5})
     dashboard.show(3, Validation({}, waveforms, 2 * waveforms, mels, mels))
     dashboard.close()
     events = accumulator(str(tmp_path / "tensorboard"))
@@ -42,7 +42,7 @@ def test_a_resumed_run_replaces_what_lies_beyond_its_step(tmp_path):
         dashboard = Dashboard(tmp_path, 24_000)
         dashboard.open(first)
         for step in steps:
-            dashboard.figures(step, "train", {"mel": 1.0})
+            dashboard.scalars(step, "train", {"mel": 1.0})
         dashboard.close()
         time.sleep(1.1)  # the second's file is named after the clock
     events = accumulator(str(tmp_path / "tensorboard"))

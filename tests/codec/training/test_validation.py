@@ -7,9 +7,9 @@ import torch
 from codec import CodecConfig, HHCodec
 from codec.distillation.config import SemanticConfig
 from codec.distillation.loss import Distillation
-from codec.model.mel import MultiScaleMel
 from codec.training import validation as validation_module
 from codec.training.config import LossWeights, PhaseConfig
+from codec.training.losses import MultiScaleMel
 from codec.training.validation import mean_stoi, stoi_is_missing, validate
 
 PHASE = PhaseConfig(weights=LossWeights(mel=1.0, vq=1.0))
@@ -18,9 +18,9 @@ PHASE = PhaseConfig(weights=LossWeights(mel=1.0, vq=1.0))
 @pytest.fixture
 def codec():
     torch.manual_seed(5)
-    made = HHCodec(CodecConfig.preset("tiny"))
-    made.quantizer.initialize(torch.randn(100, 8), 0)
-    return made.eval()
+    codec = HHCodec(CodecConfig.preset("tiny"))
+    codec.quantizer.initialize(torch.randn(100, 8), 0)
+    return codec.eval()
 
 
 @pytest.fixture
@@ -45,13 +45,13 @@ def test_crops_with_too_little_speech_have_no_intelligibility(speech):
     assert mean_stoi(silent, silent, 24_000) is None
 
 
-def test_a_phase_without_a_vocoder_is_heard_through_the_codecs(codec, speech):
+def test_a_phase_without_a_vocoder_is_validated_through_the_codecs(codec, speech):
     pytest.importorskip("pystoi")
     found = validate(codec, PHASE, speech, None)
-    assert set(found.figures) == {
+    assert set(found.metrics) == {
         "mel", "vq", "tokens", "codes_used", "dead_codes", "entropy", "perplexity", "stoi"
     }  # fmt: skip
-    assert found.figures["tokens"] == 2 * 18
+    assert found.metrics["tokens"] == 2 * 18
     assert found.waveforms.shape == speech.shape
     assert found.mel.shape == found.target.shape == (2, 100, 72)
     with torch.no_grad():
@@ -60,22 +60,22 @@ def test_a_phase_without_a_vocoder_is_heard_through_the_codecs(codec, speech):
     assert expected.shape == found.waveforms.shape
 
 
-def test_terms_of_weight_zero_are_measured(codec, speech):
+def test_losses_of_weight_zero_are_validated(codec, speech):
     phase = replace(PHASE, weights=LossWeights(waveform_mel=1.0))
     found = validate(codec, phase, speech, MultiScaleMel(24_000))
-    assert {"mel", "vq", "waveform_mel"} <= set(found.figures)
+    assert {"mel", "vq", "waveform_mel"} <= set(found.metrics)
 
 
 def test_validation_neither_trains_nor_draws(codec, speech):
     before = {name: value.clone() for name, value in codec.state_dict().items()}
     state = torch.get_rng_state()
-    first = validate(codec, PHASE, speech, None).figures
+    first = validate(codec, PHASE, speech, None).metrics
     assert torch.equal(torch.get_rng_state(), state)
-    assert validate(codec, PHASE, speech, None).figures == first
+    assert validate(codec, PHASE, speech, None).metrics == first
     assert all(torch.equal(value, before[name]) for name, value in codec.state_dict().items())
 
 
-def test_padding_of_a_crop_is_taught_nothing(codec, speech):
+def test_padding_of_a_crop_is_not_distilled(codec, speech):
     phase = replace(PHASE, semantic=SemanticConfig(teacher="mfcc"))
     distillation = Distillation(phase.semantic, 8, codec.frame_rate, codec.sample_rate)
     lengths = torch.tensor([18 * 1024, 9 * 1024])
@@ -83,7 +83,7 @@ def test_padding_of_a_crop_is_taught_nothing(codec, speech):
     found = validate(codec, phase, speech, None, distillation, lengths=lengths)
     quantized = codec.quantizer.decode(codec.encode_scaled(speech))
     taught = distillation.loss(quantized, speech, lengths).item()
-    assert found.figures["semantic"] == pytest.approx(taught, rel=1e-5)
+    assert found.metrics["semantic"] == pytest.approx(taught, rel=1e-5)
     assert taught != pytest.approx(distillation.loss(quantized, speech).item(), rel=1e-3)
 
 
@@ -94,5 +94,5 @@ def test_a_missing_pystoi_is_noticed_and_stops_nothing(codec, speech, monkeypatc
         found = validation_module.validate(codec, PHASE, speech, None)
     finally:
         stoi_is_missing.cache_clear()
-    assert "stoi" not in found.figures
+    assert "stoi" not in found.metrics
     assert found.notices == ["no stoi: pystoi is not installed; it comes with the extra eval"]

@@ -23,7 +23,6 @@ from recipes.planning.plan import model_config
 from slm.data.vocabulary import Vocabulary
 from slm.model.config import SpeechLMConfig
 from slm.model.speech_lm import SpeechLM
-from slm.training.activation_checkpointing import recompute_activations
 from slm.training.flops import _PEAKS, training_flops
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -95,9 +94,7 @@ def test_activations_are_what_autograd_keeps(
     for layers in (1, 3):
         config = narrow(layers, **sizes)
         lm = SpeechLM(config).train()
-        if recompute:
-            for block in lm.blocks:
-                recompute_activations(block)
+        lm.recompute_activations(recompute)
         planned.append(memory(config, run).activations)
         counted.append(kept_bytes(lm, rows, seq_len, bf16))
     assert planned[1] - planned[0] == pytest.approx(counted[1] - counted[0], rel=0.05)

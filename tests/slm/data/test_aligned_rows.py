@@ -6,34 +6,34 @@ from typing import Any
 import numpy as np
 import pytest
 
-from slm.data.alignment import Spoken
+from slm.data.alignment import Alignment
+from slm.data.config import DocumentSettings
 from slm.data.documents import aligned_length
-from slm.data.packed_dataset import PackedRows
+from slm.data.packed_dataset import PackedDataset
 from slm.data.token_store import TokenStore, TokenStoreWriter
 from slm.data.vocabulary import Vocabulary
-from slm.model.config import DocumentSettings
 from slm.text.lexicon import Lexicon
 from slm.text.phone_tokenizer import PhoneTokenizer
 from slm.text.sentencepiece_tokenizer import TextTokenizer
 
 
 @pytest.fixture
-def aligned_rows(store: TokenStore) -> Callable[..., PackedRows]:
+def aligned_rows(store: TokenStore) -> Callable[..., PackedDataset]:
     """A maker of rows in which every transcribed item of the corpus has an alignment."""
     vocabulary = Vocabulary(PhoneTokenizer.vocab_size, store.codebook_size)
     spoken = {
-        row["id"]: Spoken(np.array([0, 41, 2, 0]), _four_parts(row["num_codes"]))
+        row["id"]: Alignment(np.array([0, 41, 2, 0]), _four_parts(row["num_codes"]))
         for row in store.rows
         if row["text"]
     }
 
-    def make(**documents: Any) -> PackedRows:
+    def make(**documents: Any) -> PackedDataset:
         settings = DocumentSettings(
             **{"lookahead": 2, "min_prompt_codes": 4, "max_prompt_codes": 8, **documents}
         )
         tokenizer = PhoneTokenizer(Lexicon({}))
         options: dict[str, Any] = {"seq_len": 160, "batch_size": 2, "alignments": spoken}
-        return PackedRows([store], tokenizer, vocabulary, settings=settings, **options)
+        return PackedDataset([store], tokenizer, vocabulary, settings=settings, **options)
 
     return make
 
@@ -43,7 +43,7 @@ def _four_parts(total: int) -> np.ndarray:
 
 
 def test_rows_with_an_alignment_are_aligned_and_the_others_are_speech(
-    aligned_rows: Callable[..., PackedRows], store: TokenStore
+    aligned_rows: Callable[..., PackedDataset], store: TokenStore
 ) -> None:
     rows = aligned_rows(prompt_probability=0.0, text_drop_probability=0.0)
     lengths = {int(row["num_codes"]): bool(row["text"]) for row in store.rows}
@@ -58,7 +58,9 @@ def test_rows_with_an_alignment_are_aligned_and_the_others_are_speech(
     assert with_text == sum(bool(row["text"]) for row in store.rows)
 
 
-def test_plans_of_aligned_rows_know_their_lengths(aligned_rows: Callable[..., PackedRows]) -> None:
+def test_plans_of_aligned_rows_know_their_lengths(
+    aligned_rows: Callable[..., PackedDataset],
+) -> None:
     rows = aligned_rows(prompt_probability=0.7, text_drop_probability=0.3)
     for batch in rows.epoch_batches():
         assert (batch.document_ids[:, 0] == 0).all()
@@ -69,7 +71,7 @@ def test_plans_of_aligned_rows_know_their_lengths(aligned_rows: Callable[..., Pa
     assert any(rows.vocabulary.text_id in document.tokens for document in prompted)
 
 
-def test_alignments_need_a_lookahead(aligned_rows: Callable[..., PackedRows]) -> None:
+def test_alignments_need_a_lookahead(aligned_rows: Callable[..., PackedDataset]) -> None:
     with pytest.raises(ValueError, match="lookahead"):
         aligned_rows(lookahead=0)
 
@@ -86,7 +88,7 @@ def test_a_shifted_copy_is_never_prompted_by_its_own_recording(tmp_path: Path) -
         writer.add(codes, {"id": name, "text": "", "speaker": speaker, **copied})
     writer.close()
     settings = DocumentSettings(prompt_probability=1.0, min_prompt_codes=4, max_prompt_codes=8)
-    rows = PackedRows(
+    rows = PackedDataset(
         [TokenStore(tmp_path)], PhoneTokenizer(Lexicon({})), Vocabulary(10, 64),
         seq_len=64, batch_size=1, settings=settings, alignments={},
     )  # fmt: skip
@@ -97,7 +99,7 @@ def test_a_shifted_copy_is_never_prompted_by_its_own_recording(tmp_path: Path) -
 
 
 def test_an_epoch_takes_a_share_of_a_source(
-    make_rows: Callable[..., PackedRows], tmp_path: Path, tokenizer: TextTokenizer
+    make_rows: Callable[..., PackedDataset], tmp_path: Path, tokenizer: TextTokenizer
 ) -> None:
     writer = TokenStoreWriter(tmp_path, codec_fingerprint="c", codebook_size=64, frame_rate=23.4375)
     for item in range(60):
@@ -109,7 +111,7 @@ def test_an_epoch_takes_a_share_of_a_source(
 
     def counts(shares: dict[str, float], epoch: int) -> Counter[int]:
         settings = DocumentSettings(prompt_probability=0.0, shares=shares)
-        rows = PackedRows(
+        rows = PackedDataset(
             [store], tokenizer, vocabulary, seq_len=64, batch_size=1, settings=settings
         )
         documents = rows.epoch_documents(epoch)

@@ -7,9 +7,9 @@ import pytest
 from slm.data.alignment import (
     MAX_DURATION,
     Unit,
+    align_codes,
     aligned_units,
     read_alignments,
-    spoken,
     write_alignments,
 )
 from slm.text.phone_tokenizer import PAUSE_ID, word_units
@@ -40,14 +40,14 @@ def test_a_gap_without_a_mark_is_a_pause() -> None:
 def test_other_words_than_those_of_the_text_are_refused() -> None:
     with pytest.raises(ValueError, match="the words"):
         aligned_units("Cat sat", [CAT], 1.0)
-    with pytest.raises(ValueError, match="times that grow"):
+    with pytest.raises(ValueError, match="times that never decrease"):
         aligned_units("Sat cat", [SAT, CAT], 1.0)
 
 
 def test_a_code_belongs_to_the_unit_in_which_its_middle_lies() -> None:
     """At 10 codes a second the middles lie at 0.05, 0.15, ..."""
     units = [Unit(0, 0.0, 0.14), Unit(5, 0.14, 0.16), Unit(6, 0.16, 0.24), Unit(0, 0.24, 0.5)]
-    said = spoken(units, 5, 10.0)
+    said = align_codes(units, 5, 10.0)
     assert said.counts.tolist() == [1, 1, 0, 3]
     assert said.units.tolist() == [0, 5, 6, 0]
 
@@ -59,24 +59,24 @@ def test_counts_sum_up_to_the_codes_whatever_the_times() -> None:
         starts = np.concatenate([[0.0], ends[:-1]])
         units = [Unit(1, float(a), float(b)) for a, b in zip(starts, ends, strict=True)]
         num_codes = int(generator.integers(1, 40))
-        said = spoken(units, num_codes, 23.4375)
+        said = align_codes(units, num_codes, 23.4375)
         assert said.counts.sum() == num_codes
         assert said.counts.min() >= 0
 
 
 def test_a_clip_that_was_cut_at_its_start_has_the_same_units_earlier() -> None:
     units = [Unit(0, 0.0, 0.2), Unit(5, 0.2, 0.4), Unit(0, 0.4, 0.6)]
-    assert spoken(units, 6, 10.0).counts.tolist() == [2, 2, 2]
-    assert spoken(units, 5, 10.0, shift=0.1).counts.tolist() == [1, 2, 2]
-    assert spoken(units, 4, 10.0, shift=0.26).counts.tolist() == [0, 1, 3]
+    assert align_codes(units, 6, 10.0).counts.tolist() == [2, 2, 2]
+    assert align_codes(units, 5, 10.0, shift=0.1).counts.tolist() == [1, 2, 2]
+    assert align_codes(units, 4, 10.0, shift=0.26).counts.tolist() == [0, 1, 3]
 
 
 def test_a_long_pause_becomes_several() -> None:
-    said = spoken([Unit(0, 0.0, 10.0), Unit(5, 10.0, 10.2)], 102, 10.0)
+    said = align_codes([Unit(0, 0.0, 10.0), Unit(5, 10.0, 10.2)], 102, 10.0)
     assert said.units.tolist() == [0, 0, 0, 0, 5]
     assert said.counts.tolist() == [MAX_DURATION] * 3 + [4, 2]
     with pytest.raises(ValueError, match="at least one unit"):
-        spoken([], 3, 10.0)
+        align_codes([], 3, 10.0)
 
 
 def test_alignments_are_read_as_they_were_written(tmp_path: Path) -> None:

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from slm.data.corpus_index import NONE, Items
+from slm.data.config import DocumentSettings
+from slm.data.corpus_index import NONE, CorpusIndex
 from slm.data.shards import ShardWriter
 from slm.data.token_store import TokenStore
-from slm.model.config import DocumentSettings
 from slm.text.lexicon import Lexicon
 from slm.text.phone_tokenizer import PhoneTokenizer
 
@@ -23,9 +23,9 @@ def write(folder: Path, rows: list[dict[str, Any]], lengths: list[int]) -> Token
     return TokenStore(folder)
 
 
-def items_of(*stores: TokenStore, longest: int = 100, **settings: Any) -> Items:
+def items_of(*stores: TokenStore, longest: int = 100, **settings: Any) -> CorpusIndex:
     chosen = DocumentSettings(**{"min_prompt_codes": 4, "max_prompt_codes": 8, **settings})
-    return Items(stores, TOKENIZER, chosen, longest=longest, text_size=TOKENIZER.vocab_size)
+    return CorpusIndex(stores, TOKENIZER, chosen, longest=longest, text_size=TOKENIZER.vocab_size)
 
 
 def test_others_are_all_fitting_utterances_of_the_speaker_but_the_own_recording(

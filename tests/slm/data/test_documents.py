@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from slm.data.alignment import Spoken
+from slm.data.alignment import Alignment
 from slm.data.documents import (
     aligned_length,
     aligned_prefix,
@@ -83,7 +83,7 @@ TEXT, SPEECH = ALIGNED.text_start, ALIGNED.code_start
 
 
 def test_aligned_text_runs_ahead_of_the_codes_it_is_aligned_with() -> None:
-    said = Spoken(np.array([0, 41, 2]), np.array([1, 0, 2]))
+    said = Alignment(np.array([0, 41, 2]), np.array([1, 0, 2]))
     document = build_aligned(ALIGNED, [5, 6, 7], said, lookahead=1, duration_loss_weight=0.5)
     durations = [TEXT + 79 + count for count in (1, 0, 2)]
     assert document.tokens.tolist() == [
@@ -101,7 +101,7 @@ def test_aligned_text_runs_ahead_of_the_codes_it_is_aligned_with() -> None:
 def test_aligned_length_and_prefix_agree_with_the_document(
     lookahead: int, prompt: list[int] | None
 ) -> None:
-    said = Spoken(np.array([0, 41, 2, 0]), np.array([1, 0, 2, 3]))
+    said = Alignment(np.array([0, 41, 2, 0]), np.array([1, 0, 2, 3]))
     document = build_aligned(ALIGNED, range(6), said, lookahead=lookahead, prompt=prompt)
     assert len(document.tokens) == aligned_length(6, 4, lookahead, len(prompt or []))
     start = aligned_prefix(ALIGNED, said.units, lookahead, prompt)
@@ -112,4 +112,4 @@ def test_aligned_length_and_prefix_agree_with_the_document(
 
 def test_counts_of_other_codes_are_refused() -> None:
     with pytest.raises(ValueError, match="counts of 2 codes, got 3"):
-        build_aligned(ALIGNED, [1, 2], Spoken(np.array([0]), np.array([3])), lookahead=1)
+        build_aligned(ALIGNED, [1, 2], Alignment(np.array([0]), np.array([3])), lookahead=1)

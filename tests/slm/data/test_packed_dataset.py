@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from slm.data.packed_dataset import PackedBatch, PackedRows
+from slm.data.config import DocumentSettings
+from slm.data.packed_dataset import PackedBatch, PackedDataset
 from slm.data.token_store import TokenStore, TokenStoreWriter
 from slm.data.vocabulary import Vocabulary
-from slm.model.config import DocumentSettings
 from slm.text.sentencepiece_tokenizer import TextTokenizer
 
 
@@ -25,7 +25,7 @@ def documents(batch: PackedBatch) -> list[list[int]]:
     return found
 
 
-def test_a_batch_depends_on_seed_and_number_alone(make_rows: Callable[..., PackedRows]) -> None:
+def test_a_batch_depends_on_seed_and_number_alone(make_rows: Callable[..., PackedDataset]) -> None:
     straight = make_rows()
     batches = [straight.batch(index) for index in range(40)]  # over several epochs
     jumped = make_rows()
@@ -35,7 +35,7 @@ def test_a_batch_depends_on_seed_and_number_alone(make_rows: Callable[..., Packe
 
 
 def test_each_item_appears_once_an_epoch_and_whole(
-    make_rows: Callable[..., PackedRows], store: TokenStore, vocabulary: Vocabulary
+    make_rows: Callable[..., PackedDataset], store: TokenStore, vocabulary: Vocabulary
 ) -> None:
     rows = make_rows()
     for epoch in (0, 3):
@@ -51,7 +51,7 @@ def test_each_item_appears_once_an_epoch_and_whole(
 
 
 def test_prompts_are_another_utterance_of_the_speaker_and_fresh_each_epoch(
-    make_rows: Callable[..., PackedRows], store: TokenStore, vocabulary: Vocabulary
+    make_rows: Callable[..., PackedDataset], store: TokenStore, vocabulary: Vocabulary
 ) -> None:
     rows = make_rows(prompt_probability=1.0, seq_len=160)
     by_codes = {tuple(store.codes(i).astype(int)): i for i in range(len(store))}
@@ -79,7 +79,7 @@ def test_prompts_are_another_utterance_of_the_speaker_and_fresh_each_epoch(
     assert seen[0] != seen[1]
 
 
-def test_padding_has_no_loss_and_little_room(make_rows: Callable[..., PackedRows]) -> None:
+def test_padding_has_no_loss_and_little_room(make_rows: Callable[..., PackedDataset]) -> None:
     rows = make_rows(seq_len=160)
     assert rows.padding_fraction() < 0.15
     for batch in rows.epoch_batches():
@@ -90,7 +90,7 @@ def test_padding_has_no_loss_and_little_room(make_rows: Callable[..., PackedRows
 
 
 def test_documents_that_fit_no_row_are_listed_not_cut(
-    make_rows: Callable[..., PackedRows], store: TokenStore
+    make_rows: Callable[..., PackedDataset], store: TokenStore
 ) -> None:
     rows = make_rows(seq_len=70)
     lengths = [len(d.tokens) for d in rows.epoch_documents()]
@@ -116,9 +116,9 @@ def test_stores_of_different_codecs_do_not_mix(
     writer.close()
     other = TokenStore(folder)
     with pytest.raises(ValueError, match="stores of one codec"):
-        PackedRows([store, other], tokenizer, vocabulary, seq_len=99, batch_size=1)
+        PackedDataset([store, other], tokenizer, vocabulary, seq_len=99, batch_size=1)
     with pytest.raises(ValueError, match="codebook_size 32"):
-        PackedRows([store], tokenizer, Vocabulary(9, 32), seq_len=99, batch_size=1)
+        PackedDataset([store], tokenizer, Vocabulary(9, 32), seq_len=99, batch_size=1)
 
 
 def test_a_text_with_no_known_piece_is_refused_with_its_row(
@@ -129,11 +129,11 @@ def test_a_text_with_no_known_piece_is_refused_with_its_row(
     writer.add(np.arange(9), {"id": "utterance-7", "text": "漢字"})
     writer.close()
     with pytest.raises(ValueError, match=r"row 'utterance-7': .*漢字"):
-        PackedRows([TokenStore(folder)], tokenizer, vocabulary, seq_len=99, batch_size=1)
+        PackedDataset([TokenStore(folder)], tokenizer, vocabulary, seq_len=99, batch_size=1)
 
 
 def test_a_transcribed_prompt_is_another_whole_utterance_with_its_text(
-    make_rows: Callable[..., PackedRows],
+    make_rows: Callable[..., PackedDataset],
     store: TokenStore,
     tokenizer: TextTokenizer,
     vocabulary: Vocabulary,
@@ -163,7 +163,7 @@ def test_a_transcribed_prompt_is_another_whole_utterance_with_its_text(
 
 
 def test_interleaved_documents_are_planned_at_their_length(
-    make_rows: Callable[..., PackedRows], vocabulary: Vocabulary
+    make_rows: Callable[..., PackedDataset], vocabulary: Vocabulary
 ) -> None:
     rows = make_rows(seq_len=200, documents={"interleave_probability": 1.0, "interleave_codes": 9})
     turns = [d.tokens.tolist().count(vocabulary.speech_id) for d in rows.epoch_documents()]
@@ -173,7 +173,7 @@ def test_interleaved_documents_are_planned_at_their_length(
     assert planned == sum(len(d.tokens) for d in rows.epoch_documents())
 
 
-def test_validation_drops_no_condition(make_rows: Callable[..., PackedRows]) -> None:
+def test_validation_drops_no_condition(make_rows: Callable[..., PackedDataset]) -> None:
     varied = DocumentSettings(prompt_text_probability=0.3, interleave_probability=0.4)
     plain = varied.without_augmentation()
     names = [name for name in DocumentSettings.__dataclass_fields__ if "probability" in name]
@@ -182,7 +182,7 @@ def test_validation_drops_no_condition(make_rows: Callable[..., PackedRows]) -> 
 
 
 def test_new_kinds_of_documents_leave_the_draws_of_old_ones_alone(
-    make_rows: Callable[..., PackedRows],
+    make_rows: Callable[..., PackedDataset],
 ) -> None:
     plain = make_rows().batch(0)
     assert same(plain, make_rows(documents={"prompt_text_probability": 1e-12}).batch(0))
@@ -199,6 +199,6 @@ def test_codes_beyond_the_codebook_in_a_damaged_shard_are_refused(
     codes[3] = 64
     codes.tofile(path)
     vocabulary = Vocabulary(tokenizer.vocab_size, 64, tokenizer.fingerprint)
-    rows = PackedRows([TokenStore(folder)], tokenizer, vocabulary, seq_len=160, batch_size=1)
+    rows = PackedDataset([TokenStore(folder)], tokenizer, vocabulary, seq_len=160, batch_size=1)
     with pytest.raises(ValueError, match=r"codes in \[0, 64\)"):
         list(rows.epoch_batches())

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from slm.data.corpus_index import Items
-from slm.data.packed_dataset import PackedRows
+from slm.data.config import DocumentSettings
+from slm.data.corpus_index import CorpusIndex
+from slm.data.packed_dataset import PackedDataset
 from slm.data.packing import PLAN, DocumentPlan, pack_best_fit, plan_epoch
 from slm.data.token_store import TokenStore, TokenStoreWriter
 from slm.data.vocabulary import Vocabulary
-from slm.model.config import DocumentSettings
 from slm.text.lexicon import Lexicon
 from slm.text.phone_tokenizer import PhoneTokenizer
 
@@ -51,8 +51,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> TokenStore:
     return TokenStore(writer.folder)
 
 
-def rows_of(store: TokenStore, **settings: Any) -> PackedRows:
-    return PackedRows(
+def rows_of(store: TokenStore, **settings: Any) -> PackedDataset:
+    return PackedDataset(
         [store],
         Letters(),
         Vocabulary(PhoneTokenizer.vocab_size, 64),
@@ -116,7 +116,7 @@ def test_a_document_of_an_epoch_costs_some_dozen_bytes(tmp_path: Path) -> None:
         writer.close()
         settings = DocumentSettings(min_prompt_codes=4, max_prompt_codes=8)
         store = TokenStore(tmp_path / str(count))
-        items = Items([store], TOKENIZER, settings, longest=100, text_size=99)
+        items = CorpusIndex([store], TOKENIZER, settings, longest=100, text_size=99)
         tracemalloc.start()
         epoch = plan_epoch(items, settings, seq_len=100, seed=0, epoch=0)
         held.append(tracemalloc.get_traced_memory()[0])

@@ -4,9 +4,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from slm.data.rows import Rows
 from slm.data.shards import ShardWriter
-from slm.data.token_store import TokenStore
+from slm.data.token_store import Rows, TokenStore
 
 SHARDS = (3, 0, 2, 1)  # items of each: one had nothing but bad recordings
 

@@ -1,10 +1,13 @@
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from codec.files import whole_file
 from slm.data.token_store import TokenStore, TokenStoreWriter
 
 
@@ -89,17 +92,16 @@ def test_a_full_disk_leaves_no_half_file(
 ) -> None:
     import slm.data.shards
 
-    whole = slm.data.shards._write_whole
-
-    def write(path: Path, fill: Any) -> None:
-        def fill_until_full(file: Any) -> None:
-            file.write(b"half of it")
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-        whole(path, fill_until_full if path.name.endswith(failing) else fill)
+    @contextmanager
+    def until_full(path: Path) -> Iterator[Path]:
+        with whole_file(path) as partial:
+            if path.name.endswith(failing):
+                partial.write_bytes(b"half of it")
+                raise OSError(errno.ENOSPC, "No space left on device")
+            yield partial
 
     writer = open_writer(tmp_path)
-    monkeypatch.setattr(slm.data.shards, "_write_whole", write)
+    monkeypatch.setattr(slm.data.shards, "whole_file", until_full)
     writer.add(codes_of(0), {"id": "u0"})
     writer.add(codes_of(1), {"id": "u1"})
     with pytest.raises(OSError, match="No space"):
@@ -107,7 +109,7 @@ def test_a_full_disk_leaves_no_half_file(
     assert not list(tmp_path.glob("*partial*"))
     assert not (tmp_path / "codes-00000.rows.jsonl").exists()
     assert not (tmp_path / f"codes-00000.{failing}").exists()
-    monkeypatch.setattr(slm.data.shards, "_write_whole", whole)
+    monkeypatch.undo()
     again = open_writer(tmp_path)
     assert again.done_ids == set()
     for item in range(3):

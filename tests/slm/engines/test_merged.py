@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 import torch
 
-from slm.engines.merged import FusedDecoder, kept_decoder
-from slm.engines.merged_weights import fits, spoken_outputs
+from slm.engines.merged import MergedDecoder, MergedEngine, cached_decoder, can_pack
+from slm.engines.merged_weights import fits, speech_outputs
 from slm.model.speech_lm import SpeechLM
 
 
@@ -41,28 +41,41 @@ def test_merged_weights_say_what_the_model_says(
                 parameter.normal_(std=0.3)
     tokens = torch.randint(0, lm.vocabulary.vocab_size, (2, 20))
     expected = spoken(lm, tokens)
-    decoder = FusedDecoder(lm, weights)
-    cache, places = decoder.new_cache(2, 24), [12, 9]
-    scale = float(expected.abs().max())
+    lengths, scale = [12, 9], float(expected.abs().max())
+    engine = MergedEngine(MergedDecoder(lm, weights), 2, 24)
     with torch.no_grad():
-        hidden = decoder.prefill(tokens[:, :12], places, cache)
-        logits = decoder.logits(hidden, spoken_outputs(lm))
+        hidden = engine.prefill([tokens[0, :12], tokens[1, :9]])
+        logits = engine.logits(hidden, speech_outputs(lm))
         for _ in range(6):
-            for row, place in enumerate(places):
-                error = (logits[row] - expected[row, place - 1]).abs().max() / scale
+            for row, length in enumerate(lengths):
+                error = (logits[row] - expected[row, length - 1]).abs().max() / scale
                 assert error < tolerance
-            hidden = decoder.step(tokens[torch.arange(2), torch.tensor(places)], places, cache)
-            logits = decoder.logits(hidden, spoken_outputs(lm))
-            places = [place + 1 for place in places]
+            hidden = engine.decode(tokens[torch.arange(2), torch.tensor(lengths)])
+            logits = engine.logits(hidden, speech_outputs(lm))
+            lengths = [length + 1 for length in lengths]
+
+
+@pytest.mark.parametrize("packs", [can_pack, lambda dtype: False])
+def test_bf16_weights_run_on_processors_that_cannot_pack_them(
+    make_lm: Callable[..., SpeechLM], packs: Callable[[torch.dtype], bool]
+) -> None:
+    """Processors without AVX-512 read the plain layout; the result is that of the other one."""
+    lm = make_lm(gain=2.0, num_kv_heads=1)
+    tokens = torch.randint(0, lm.vocabulary.vocab_size, (1, 12))
+    expected = spoken(lm, tokens)[0, -1]
+    engine = MergedEngine(MergedDecoder(lm, "bf16", packs), 1, 16)
+    with torch.no_grad():
+        logits = engine.logits(engine.prefill(list(tokens)), speech_outputs(lm))[0]
+    assert (logits - expected).abs().max() / expected.abs().max() < 0.06
 
 
 def test_changed_weights_are_merged_anew_and_unchanged_ones_are_not(lm: SpeechLM) -> None:
-    first = kept_decoder(lm, "exact", FusedDecoder)
-    kept_decoder(lm, "int8", FusedDecoder)
-    assert kept_decoder(lm, "exact", FusedDecoder) is first
+    first = cached_decoder(lm, "exact", MergedDecoder)
+    cached_decoder(lm, "int8", MergedDecoder)
+    assert cached_decoder(lm, "exact", MergedDecoder) is first
     with torch.no_grad():
         lm.head.weight.mul_(2)
-    assert kept_decoder(lm, "exact", FusedDecoder) is not first
+    assert cached_decoder(lm, "exact", MergedDecoder) is not first
 
 
 def test_another_block_is_refused(lm: SpeechLM) -> None:
@@ -70,4 +83,4 @@ def test_another_block_is_refused(lm: SpeechLM) -> None:
     lm.decoder.register_buffer("extra", torch.zeros(1))
     assert not fits(lm)
     with pytest.raises(ValueError, match="other parts"):
-        FusedDecoder(lm)
+        MergedDecoder(lm)

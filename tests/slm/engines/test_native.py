@@ -4,11 +4,11 @@ from typing import Any
 import pytest
 import torch
 
-from slm.engines.merged_weights import Outputs, spoken_outputs
-from slm.engines.native import NativeDecoder, NativeSteps, can_run
+from slm.engines.merged_weights import Outputs, speech_outputs
+from slm.engines.native import NativeDecoder, NativeEngine, can_run
 from slm.engines.native_build import is_available
-from slm.generation.generate import generate
-from slm.model.config import GenerationSettings
+from slm.generation.config import GenerationSettings
+from slm.generation.generate import TokenRequest, generate
 from slm.model.speech_lm import SpeechLM
 
 pytestmark = pytest.mark.skipif(not is_available(), reason="no C++ compiler")
@@ -38,12 +38,12 @@ def far_weights(lm: SpeechLM) -> SpeechLM:
 @torch.no_grad()
 def read(lm: SpeechLM, tokens: torch.Tensor, pieces: Sequence[int], **how: Any) -> torch.Tensor:
     """Logits (B, len(pieces), N) after each of some pieces of the rows, read together."""
-    steps = NativeSteps(NativeDecoder(lm, how.pop("weights", "exact")), len(tokens), 600)
+    engine = NativeEngine(NativeDecoder(lm, how.pop("weights", "exact")), len(tokens), 600)
     logits, start = [], 0
     for number, length in enumerate(pieces):
         part = tokens[:, start : start + length]
-        hidden = steps.feed(part.tolist()) if number else steps.admit(list(part))
-        logits.append(steps.logits(hidden, spoken_outputs(lm)))
+        hidden = engine.extend(part.tolist()) if number else engine.prefill(list(part))
+        logits.append(engine.logits(hidden, speech_outputs(lm)))
         start += length
     return torch.stack(logits, dim=1)
 
@@ -69,7 +69,7 @@ def test_logits_are_the_models(
     """Prompts, single tokens and pieces, past several chunks of keys; shares of the largest."""
     lm = far_weights(make_lm(gain=2.0, max_seq_len=600, **blocks))
     tokens, pieces = tokens_of(lm, 2, 302), [127, 1, 1, 1, 70, 101, 1]
-    wanted = expected(lm, tokens, spoken_outputs(lm))
+    wanted = expected(lm, tokens, speech_outputs(lm))
     ends = torch.tensor(pieces).cumsum(0) - 1
     error = (read(lm, tokens, pieces, weights=weights) - wanted[:, ends]).abs().max()
     assert error / wanted.abs().max() < tolerance
@@ -93,17 +93,17 @@ def test_a_row_is_the_same_to_the_bit_in_any_batch_in_any_pieces_by_any_threads(
 
 
 @torch.no_grad()
-def test_places_of_rows_that_left_are_taken_by_others(lm: SpeechLM) -> None:
-    """Two places; the middle of three rows comes and goes, and no leftovers are seen."""
-    decoder, outputs = NativeDecoder(lm), spoken_outputs(lm)
+def test_slots_of_rows_that_left_are_taken_by_others(lm: SpeechLM) -> None:
+    """Two slots; the middle of three rows comes and goes, and no leftovers are seen."""
+    decoder, outputs = NativeDecoder(lm), speech_outputs(lm)
     first, second, third = (tokens_of(lm, 3, 40)[row] for row in range(3))
-    steps = NativeSteps(decoder, 2, 50)
-    steps.admit([first[:20], second[:30]])
-    steps.keep([0])
-    steps.admit([third[:5]])
-    steps.next(torch.stack([first[20], third[5]]))
-    steps.keep([1, 0])  # and change places
-    logits = steps.logits(steps.next(torch.stack([third[6], first[21]])), outputs)
+    engine = NativeEngine(decoder, 2, 50)
+    engine.prefill([first[:20], second[:30]])
+    engine.select([0])
+    engine.prefill([third[:5]])
+    engine.decode(torch.stack([first[20], third[5]]))
+    engine.select([1, 0])  # and change places
+    logits = engine.logits(engine.decode(torch.stack([third[6], first[21]])), outputs)
     wanted = expected(lm, torch.stack([third, first]), outputs)
     torch.testing.assert_close(logits, wanted[[0, 1], [6, 21]], atol=1e-4, rtol=1e-4)
 
@@ -111,9 +111,9 @@ def test_places_of_rows_that_left_are_taken_by_others(lm: SpeechLM) -> None:
 def test_any_tokens_logits_can_be_asked_for(lm: SpeechLM) -> None:
     outputs = (range(2, 5), range(7, 8), range(30, 71))
     tokens = tokens_of(lm, 1, 9)
-    steps = NativeSteps(NativeDecoder(lm), 1, 16)
+    engine = NativeEngine(NativeDecoder(lm), 1, 16)
     with torch.no_grad():
-        logits = steps.logits(steps.admit(list(tokens)), outputs)
+        logits = engine.logits(engine.prefill(list(tokens)), outputs)
     wanted = expected(lm, tokens, outputs)[:, -1]
     torch.testing.assert_close(logits, wanted, atol=1e-4, rtol=1e-4)
 
@@ -125,7 +125,7 @@ def test_models_it_does_not_know_are_generated_from_otherwise(
     lm = make_lm().double()
     assert not can_run(lm)
     prompt = tokens_of(lm, 1, 5)[0]
-    assert generate(lm, [prompt], max_new_tokens=3)
+    assert generate(lm, [TokenRequest(prompt, 3)])
     with pytest.raises(ValueError, match=r"expected a float32 model .* got torch\.float64"):
-        generate(lm, [prompt], GenerationSettings(engine="native"), max_new_tokens=3)
+        generate(lm, [TokenRequest(prompt, 3)], GenerationSettings(engine="native"))
     assert not can_run(make_lm(dim_head=24))

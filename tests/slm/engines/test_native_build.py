@@ -8,8 +8,8 @@ import torch
 
 from slm.engines import native_build
 from slm.engines.engine import best_engine
-from slm.generation.generate import generate
-from slm.model.config import GenerationSettings
+from slm.generation.config import GenerationSettings
+from slm.generation.generate import TokenRequest, generate
 from slm.model.speech_lm import SpeechLM
 
 needs_compiler = pytest.mark.skipif(native_build.compiler() is None, reason="no C++ compiler")
@@ -69,12 +69,12 @@ def test_without_a_compiler_speech_is_the_same_and_asking_for_native_is_refused(
     prompt = torch.tensor([1, 7, 9])
     greedy = GenerationSettings(temperature=0)
     whole = generate(
-        lm, [prompt], GenerationSettings(temperature=0, use_cache=False), max_new_tokens=8
+        lm, [TokenRequest(prompt, 8)], GenerationSettings(temperature=0, use_cache=False)
     )
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CXX", raising=False)
     assert best_engine(lm) == "torch"
-    without = generate(lm, [prompt], greedy, max_new_tokens=8)
+    without = generate(lm, [TokenRequest(prompt, 8)], greedy)
     assert without[0].tokens.tolist() == whole[0].tokens.tolist()
     with pytest.raises(ValueError, match=r"expected a C\+\+ compiler"):
-        generate(lm, [prompt], GenerationSettings(engine="native"), max_new_tokens=8)
+        generate(lm, [TokenRequest(prompt, 8)], GenerationSettings(engine="native"))

@@ -4,17 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from slm.data.alignment import Spoken
+from slm.data.alignment import Alignment
 from slm.data.documents import build_aligned
 from slm.data.vocabulary import Vocabulary
 from slm.generation.aligned import (
     LONGEST_PAUSE,
     LONGEST_PHONE,
     AlignedRequest,
-    AlignedSpeaking,
-    speak_aligned,
 )
-from slm.model.config import GenerationSettings
+from slm.generation.config import GenerationSettings
+from slm.generation.generate import generate, open_session
 from slm.model.speech_lm import SpeechLM
 from slm.text.phone_tokenizer import DURATION_START, PAUSE_ID, PhoneTokenizer, word_units
 
@@ -34,10 +33,10 @@ def lm(make_lm: Callable[..., SpeechLM]) -> SpeechLM:
 
 def spoken_by(lm: SpeechLM, request: AlignedRequest) -> tuple[list[int], list[int]]:
     """Counts and code tokens at temperature 0."""
-    speaking = AlignedSpeaking(lm, [request], GREEDY)
-    while not speaking.done:
-        speaking.advance()
-    return list(speaking.counts(0)), list(speaking.drawn(0))
+    session = open_session(lm, [request], GREEDY)
+    while not session.done:
+        session.step()
+    return session.rows[0].counts, session.rows[0].tokens
 
 
 @pytest.mark.parametrize("prompt", [None, PROMPT])
@@ -47,7 +46,7 @@ def test_speech_is_what_the_whole_model_finds_likeliest(
     """The document that was made, read at once: every draw was the best of those allowed."""
     counts, codes = spoken_by(lm, AlignedRequest(CAT, prompt))
     vocabulary = lm.vocabulary
-    said = Spoken(CAT, np.array(counts))
+    said = Alignment(CAT, np.array(counts))
     made = vocabulary.token_to_code(codes)
     document = build_aligned(vocabulary, made, said, lookahead=2, prompt=prompt)
     tokens = torch.from_numpy(document.tokens)
@@ -70,8 +69,8 @@ def test_speech_is_what_the_whole_model_finds_likeliest(
 
 def test_a_batch_gives_each_text_what_it_gets_alone(lm: SpeechLM) -> None:
     requests = [AlignedRequest(CAT), AlignedRequest(A, PROMPT), AlignedRequest(CAT, PROMPT[:2])]
-    together = speak_aligned(lm, requests, GREEDY)
-    alone = [speak_aligned(lm, [request], GREEDY)[0] for request in requests]
+    together = generate(lm, requests, GREEDY)
+    alone = [generate(lm, [request], GREEDY)[0] for request in requests]
     for row, single in zip(together, alone, strict=True):
         assert row.tokens.tolist() == single.tokens.tolist()
         assert row.log_likelihood == pytest.approx(single.log_likelihood, abs=1e-3)
@@ -79,18 +78,18 @@ def test_a_batch_gives_each_text_what_it_gets_alone(lm: SpeechLM) -> None:
 
 def test_a_row_depends_on_its_seed_and_not_on_its_batch(lm: SpeechLM) -> None:
     requests = [AlignedRequest(CAT, None, seed) for seed in (5, 6, 5)]
-    first, other, again = speak_aligned(lm, requests)
+    first, other, again = generate(lm, requests)
     assert first.tokens.tolist() == again.tokens.tolist()
     assert first.tokens.tolist() != other.tokens.tolist()
-    assert speak_aligned(lm, requests[1:2])[0].tokens.tolist() == other.tokens.tolist()
+    assert generate(lm, requests[1:2])[0].tokens.tolist() == other.tokens.tolist()
 
 
 def test_every_unit_gets_its_turn_and_none_lasts_too_long(lm: SpeechLM) -> None:
-    speaking = AlignedSpeaking(lm, [AlignedRequest(A, None, seed) for seed in range(8)])
-    while not speaking.done:
-        speaking.advance()
-    for row, made in enumerate(speaking.results()):
-        counts = speaking.counts(row)
+    session = open_session(lm, [AlignedRequest(A, None, seed) for seed in range(8)])
+    while not session.done:
+        session.step()
+    for row, made in zip(session.rows, session.results(), strict=True):
+        counts = row.counts
         assert len(counts) == len(A)
         assert sum(counts) == len(made.tokens)
         assert (made.truncated, made.stopped) == (False, "end")
@@ -104,10 +103,10 @@ def test_every_word_is_heard(make_lm: Callable[..., SpeechLM]) -> None:
     lm = make_lm(vocabulary=vocabulary.to_dict(), lookahead=1, max_seq_len=400)
     with torch.no_grad():
         lm.head.weight.zero_()  # all alike: the first that is allowed is taken
-    speaking = AlignedSpeaking(lm, [AlignedRequest(A)], GREEDY)
-    while not speaking.done:
-        speaking.advance()
-    assert speaking.counts(0) == [0, 1, 0, 1, 0]
+    session = open_session(lm, [AlignedRequest(A)], GREEDY)
+    while not session.done:
+        session.step()
+    assert session.rows[0].counts == [0, 1, 0, 1, 0]
 
 
 def test_a_text_near_the_end_of_the_context_is_spoken_to_its_end(
@@ -116,7 +115,7 @@ def test_a_text_near_the_end_of_the_context_is_spoken_to_its_end(
     vocabulary = Vocabulary(PhoneTokenizer.vocab_size, 64)
     units = np.concatenate([CAT] * 3)
     lm = make_lm(vocabulary=vocabulary.to_dict(), lookahead=1, max_seq_len=4 * len(units) + 8)
-    made = speak_aligned(lm, [AlignedRequest(units, None, seed) for seed in range(4)])
+    made = generate(lm, [AlignedRequest(units, None, seed) for seed in range(4)])
     assert [each.stopped for each in made] == ["end"] * 4
 
 
@@ -124,14 +123,14 @@ def test_what_cannot_be_spoken_is_refused_before_any_work(
     lm: SpeechLM, make_lm: Callable[..., SpeechLM]
 ) -> None:
     with pytest.raises(ValueError, match="lookahead 0"):
-        speak_aligned(make_lm(), [AlignedRequest(CAT)])
+        generate(make_lm(), [AlignedRequest(CAT)])
     with pytest.raises(ValueError, match="eval mode"):
-        speak_aligned(lm.train(), [AlignedRequest(CAT)])
+        generate(lm.train(), [AlignedRequest(CAT)])
     lm.eval()
     with pytest.raises(ValueError, match="sentence by sentence"):
-        speak_aligned(lm, [AlignedRequest(np.tile(CAT, 30))])
+        generate(lm, [AlignedRequest(np.tile(CAT, 30))])
     with pytest.raises(ValueError, match="units"):
-        speak_aligned(lm, [AlignedRequest(np.array([500]))])
+        generate(lm, [AlignedRequest(np.array([500]))])
     with pytest.raises(ValueError, match="guidance"):
-        speak_aligned(lm, [AlignedRequest(CAT)], GenerationSettings(guidance=2.0))
-    assert speak_aligned(lm, []) == []
+        generate(lm, [AlignedRequest(CAT)], GenerationSettings(guidance=2.0))
+    assert generate(lm, []) == []

@@ -7,20 +7,42 @@ import pytest
 import torch
 
 import slm.engines.engine
-from slm.engines.cuda_graphs import GraphSteps
-from slm.engines.fused import FusedSteps
-from slm.engines.merged import FusedDecoder
+from slm.engines.cuda_graphs import GraphEngine
+from slm.engines.merged import MergedDecoder, MergedEngine
 from slm.engines.merged_weights import Outputs
-from slm.engines.native import NativeDecoder, NativeSteps
-from slm.generation.generate import Generation, generate
+from slm.engines.native import NativeDecoder, NativeEngine
+from slm.generation.config import GenerationSettings
+from slm.generation.generate import TokenRequest, generate
+from slm.generation.session import Generation
 from slm.generation.stopping import StopRules
-from slm.model.config import GenerationSettings
 from slm.model.speech_lm import SpeechLM
 
 pytestmark = pytest.mark.usefixtures("engine")
 
 GREEDY = GenerationSettings(temperature=0)
 WARM = GenerationSettings(temperature=1.0, top_p=1.0)
+
+
+def continued(
+    lm: SpeechLM,
+    prompts: Sequence[torch.Tensor],
+    settings: GenerationSettings | None = None,
+    *,
+    max_new_tokens: int | Sequence[int],
+    min_new_tokens: int | Sequence[int] = 1,
+    seeds: Sequence[int] | None = None,
+    unguided: Sequence[torch.Tensor | None] | None = None,
+    **options: Any,
+) -> list[Generation]:
+    """Generations of prompts; numbers for all of them or for each."""
+    count = len(prompts)
+    most, least = (
+        [value] * count if isinstance(value, int) else value
+        for value in (max_new_tokens, min_new_tokens)
+    )
+    columns = (prompts, most, least, seeds or range(count), unguided or [None] * count)
+    requests = [TokenRequest(*row) for row in zip(*columns, strict=True)]
+    return generate(lm, requests, settings, **options)
 
 
 def prompts_of(lm: SpeechLM, lengths: tuple[int, ...] = (3, 17, 8)) -> list[torch.Tensor]:
@@ -60,7 +82,7 @@ def decisive_lm(
     for candidate in range(seed, seed + 50):
         lm = make_lm(seed=candidate, num_kv_heads=kv_heads)
         rows = list(zip(prompts_of(lm), limits, strict=True))
-        alone = [generate(lm, [row], settings, max_new_tokens=limit)[0] for row, limit in rows]
+        alone = [continued(lm, [row], settings, max_new_tokens=limit)[0] for row, limit in rows]
         margins = [smallest_margin(lm, row[0], made) for row, made in zip(rows, alone, strict=True)]
         openings = {tuple(made.tokens[:5].tolist()) for made in alone}
         if min(margins) > 1e-3 and len(openings) == len(alone):
@@ -75,9 +97,9 @@ def test_cached_batched_unequal_prompts_equal_uncached_single_ones(
     limits = (40, 12, 25)  # the middle row leaves the batch first, then the last one
     lm, alone = decisive_lm(make_lm, kv_heads, limits, seed=0)
     uncached = GenerationSettings(temperature=0, use_cache=False)
-    together = generate(lm, prompts_of(lm), GREEDY, max_new_tokens=limits)
+    together = continued(lm, prompts_of(lm), GREEDY, max_new_tokens=limits)
     assert tokens_of(together) == tokens_of(alone)
-    whole = generate(lm, prompts_of(lm), uncached, max_new_tokens=limits)
+    whole = continued(lm, prompts_of(lm), uncached, max_new_tokens=limits)
     assert tokens_of(whole) == tokens_of(alone)
     for row, single in zip(together, alone, strict=True):
         assert row.log_likelihood == pytest.approx(single.log_likelihood, abs=1e-3)
@@ -85,7 +107,7 @@ def test_cached_batched_unequal_prompts_equal_uncached_single_ones(
 
 def test_greedy_takes_the_likeliest_code_of_the_whole_forward(lm: SpeechLM) -> None:
     prompt = prompts_of(lm)[0]
-    result = generate(lm, [prompt], GREEDY, max_new_tokens=5, min_new_tokens=5)[0]
+    result = continued(lm, [prompt], GREEDY, max_new_tokens=5, min_new_tokens=5)[0]
     sequence = torch.cat([prompt, result.tokens])
     logits = lm(sequence[None])[0, len(prompt) - 1 : -1]
     start = lm.vocabulary.code_start
@@ -94,15 +116,15 @@ def test_greedy_takes_the_likeliest_code_of_the_whole_forward(lm: SpeechLM) -> N
 
 def test_a_rows_speech_depends_on_its_seed_not_on_its_mates(lm: SpeechLM) -> None:
     prompts = prompts_of(lm)
-    together = generate(lm, prompts, WARM, max_new_tokens=25, seeds=[7, 8, 9])
-    alone = generate(lm, [prompts[1]], WARM, max_new_tokens=25, seeds=[8])
-    other = generate(lm, [prompts[1]], WARM, max_new_tokens=25, seeds=[10])
+    together = continued(lm, prompts, WARM, max_new_tokens=25, seeds=[7, 8, 9])
+    alone = continued(lm, [prompts[1]], WARM, max_new_tokens=25, seeds=[8])
+    other = continued(lm, [prompts[1]], WARM, max_new_tokens=25, seeds=[10])
     assert tokens_of(together)[1] == tokens_of(alone)[0]
     assert tokens_of(other) != tokens_of(alone)
 
 
 def test_only_codes_come_out(lm: SpeechLM) -> None:
-    for tokens in tokens_of(generate(lm, prompts_of(lm), WARM, max_new_tokens=60)):
+    for tokens in tokens_of(continued(lm, prompts_of(lm), WARM, max_new_tokens=60)):
         assert all(token >= lm.vocabulary.code_start for token in tokens)
 
 
@@ -110,7 +132,7 @@ def test_only_codes_come_out(lm: SpeechLM) -> None:
 def end_logit(value: float) -> Iterator[None]:
     """Inside the block the end token has this logit, whatever the model says."""
     with pytest.MonkeyPatch.context() as patch:
-        for decoder in (FusedDecoder, NativeDecoder):
+        for decoder in (MergedDecoder, NativeDecoder):
             logits = decoder.logits
 
             def changed(
@@ -126,30 +148,37 @@ def end_logit(value: float) -> Iterator[None]:
 def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Rows of every step of single tokens that the test makes."""
     counted: list[int] = []
-    for kind in (FusedSteps, GraphSteps, NativeSteps):
-        read = kind.next
+    for kind in (MergedEngine, GraphEngine, NativeEngine):
+        read = kind.decode
 
         def counting(self: Any, tokens: torch.Tensor, read: Any = read) -> torch.Tensor:
             counted.append(len(tokens))
             return read(self, tokens)
 
-        monkeypatch.setattr(kind, "next", counting)
+        monkeypatch.setattr(kind, "decode", counting)
     return counted
 
 
 def test_the_end_waits_for_the_minimum_and_stops_each_row(lm: SpeechLM) -> None:
     with end_logit(1e4):
-        results = generate(lm, prompts_of(lm), WARM, max_new_tokens=30, min_new_tokens=[0, 4, 9])
+        results = continued(lm, prompts_of(lm), WARM, max_new_tokens=30, min_new_tokens=[0, 4, 9])
     assert [len(result.tokens) for result in results] == [0, 4, 9]
     assert not any(result.truncated for result in results)
 
 
 def test_speech_that_does_not_end_is_cut_and_reported(lm: SpeechLM) -> None:
     with end_logit(-1e4):
-        results = generate(lm, prompts_of(lm), WARM, max_new_tokens=[3, 999, 5])
+        results = continued(lm, prompts_of(lm), WARM, max_new_tokens=[3, 999, 5])
     room = lm.config.max_seq_len - 17
     assert [len(result.tokens) for result in results] == [3, room, 5]
     assert all(result.truncated for result in results)
+
+
+def test_a_maximum_that_was_asked_for_cuts_nothing(lm: SpeechLM) -> None:
+    request = TokenRequest(prompts_of(lm)[0], 4, open_end=True)
+    with end_logit(-1e4):
+        result = generate(lm, [request], WARM)[0]
+    assert (len(result.tokens), result.stopped, result.truncated) == (4, "limit", False)
 
 
 def test_an_end_inside_the_prompt_does_not_stop_generation(lm: SpeechLM) -> None:
@@ -157,12 +186,12 @@ def test_an_end_inside_the_prompt_does_not_stop_generation(lm: SpeechLM) -> None
     prompt[4] = prompt[-1] = lm.vocabulary.eos_id
     for use_cache in (True, False):
         settings = GenerationSettings(temperature=0, use_cache=use_cache)
-        results = generate(lm, [prompt], settings, max_new_tokens=12, min_new_tokens=10)
+        results = continued(lm, [prompt], settings, max_new_tokens=12, min_new_tokens=10)
         assert len(results[0].tokens) >= 10
 
 
 def test_finished_rows_leave_the_batch(lm: SpeechLM, sizes: list[int]) -> None:
-    generate(lm, prompts_of(lm), GREEDY, max_new_tokens=[2, 4, 6], min_new_tokens=[2, 4, 6])
+    continued(lm, prompts_of(lm), GREEDY, max_new_tokens=[2, 4, 6], min_new_tokens=[2, 4, 6])
     assert sizes == [3, 2, 2, 1, 1]
 
 
@@ -170,41 +199,41 @@ def test_a_decoder_of_other_parts_is_generated_from_all_the_same(
     lm: SpeechLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Merged weights are refused for blocks they do not know; the model's own cache serves."""
-    fused = generate(lm, prompts_of(lm), GREEDY, max_new_tokens=12)
+    fused = continued(lm, prompts_of(lm), GREEDY, max_new_tokens=12)
     monkeypatch.setattr(slm.engines.engine, "fits", lambda lm: False)
-    assert tokens_of(generate(lm, prompts_of(lm), GREEDY, max_new_tokens=12)) == tokens_of(fused)
+    assert tokens_of(continued(lm, prompts_of(lm), GREEDY, max_new_tokens=12)) == tokens_of(fused)
     rounded = GenerationSettings(weights="int8")
     with pytest.raises(ValueError, match="exact weights"):
-        generate(lm, prompts_of(lm), rounded, max_new_tokens=3)
+        continued(lm, prompts_of(lm), rounded, max_new_tokens=3)
 
 
 def test_guidance_one_is_none_and_zero_ignores_the_text(lm: SpeechLM) -> None:
     prompts = prompts_of(lm)
     without = [prompt[-2:] for prompt in prompts]
     options: dict[str, Any] = {"max_new_tokens": [9, 5, 7], "seeds": [1, 2, 3]}
-    ignoring = generate(
+    ignoring = continued(
         lm, prompts, replace(WARM, guidance=0.0), unguided=without, min_new_tokens=3, **options
     )
-    bare = generate(lm, without, WARM, min_new_tokens=3, **options)
+    bare = continued(lm, without, WARM, min_new_tokens=3, **options)
     assert tokens_of(ignoring) == tokens_of(bare)
     strong = replace(WARM, guidance=3.0)
-    together = generate(lm, prompts, strong, unguided=without, **options)
-    alone = generate(lm, prompts[1:2], strong, unguided=without[1:2], max_new_tokens=5, seeds=[2])
+    together = continued(lm, prompts, strong, unguided=without, **options)
+    alone = continued(lm, prompts[1:2], strong, unguided=without[1:2], max_new_tokens=5, seeds=[2])
     assert tokens_of(together)[1] == tokens_of(alone)[0]
-    with pytest.raises(ValueError, match="prompt without text for each of 3"):
-        generate(lm, prompts, strong, **options)
+    with pytest.raises(ValueError, match="prompt without text under guidance, got none"):
+        continued(lm, prompts, strong, **options)
 
 
 def test_loops_and_silence_end_a_row_and_say_why(lm: SpeechLM) -> None:
     every = frozenset(range(lm.vocabulary.codebook_size))
     rules = StopRules(silence_codes=every, longest_silence=6)
     with end_logit(-1e4):
-        silent = generate(lm, prompts_of(lm), WARM, max_new_tokens=40, rules=rules)
+        silent = continued(lm, prompts_of(lm), WARM, max_new_tokens=40, rules=rules)
     assert [(len(row.tokens), row.stopped) for row in silent] == [(6, "silence")] * 3
     assert all(row.truncated for row in silent)
     with end_logit(-1e4), torch.no_grad():
         lm.head.weight.zero_()  # greedy then says code 0 for ever
-        looped = generate(
+        looped = continued(
             lm, prompts_of(lm)[:1], GREEDY, max_new_tokens=60, rules=StopRules(longest_loop=9)
         )
     assert (len(looped[0].tokens), looped[0].stopped) == (9, "loop")
@@ -217,15 +246,14 @@ def test_what_cannot_be_generated_is_refused(lm: SpeechLM) -> None:
         (torch.ones(160, dtype=torch.int64), {}, r"\[1, 160\)"),
         (torch.tensor([9999]), {}, "got up to 9999"),
         (good, {"min_new_tokens": 9}, "min_new_tokens <= max_new_tokens"),
-        (good, {"seeds": [1, 2]}, "seeds for 1 prompts, got 2"),
         (torch.ones(158, dtype=torch.int64), {"min_new_tokens": 4}, "room for 4 codes"),
     ]
     for prompt, options, message in cases:
         with pytest.raises(ValueError, match=message):
-            generate(lm, [prompt], GREEDY, max_new_tokens=5, **options)
+            continued(lm, [prompt], GREEDY, max_new_tokens=5, **options)
     with pytest.raises(ValueError, match="eval mode"):
-        generate(lm.train(), [good], max_new_tokens=5)
-    assert generate(lm.eval(), [], max_new_tokens=5) == []
+        continued(lm.train(), [good], max_new_tokens=5)
+    assert generate(lm.eval(), []) == []
 
 
 @pytest.mark.parametrize("use_cache", [True, False])
@@ -234,26 +262,26 @@ def test_rows_that_wait_their_turn_say_what_they_say_alone(lm: SpeechLM, use_cac
     prompts = prompts_of(lm, (3, 17, 8, 5, 11, 2, 9))
     limits, seeds = [6, 20, 3, 1, 14, 9, 5], [9, 8, 7, 6, 5, 4, 3]
     settings = replace(WARM, use_cache=use_cache)
-    queued = generate(
+    queued = continued(
         lm, prompts, settings, max_new_tokens=limits, min_new_tokens=1, seeds=seeds, max_rows=2
     )
     for prompt, limit, seed, made in zip(prompts, limits, seeds, queued, strict=True):
-        alone = generate(lm, [prompt], settings, max_new_tokens=limit, seeds=[seed])[0]
+        alone = continued(lm, [prompt], settings, max_new_tokens=limit, seeds=[seed])[0]
         assert made.tokens.tolist() == alone.tokens.tolist()
         assert made.log_likelihood == pytest.approx(alone.log_likelihood, abs=1e-3)
     with pytest.raises(ValueError, match="max_rows >= 1"):
-        generate(lm, prompts, settings, max_new_tokens=3, max_rows=0)
+        continued(lm, prompts, settings, max_new_tokens=3, max_rows=0)
 
 
 def test_guided_rows_wait_their_turn_too(lm: SpeechLM) -> None:
     prompts = prompts_of(lm, (6, 17, 8, 5))
     without = [prompt[-2:] for prompt in prompts]
     strong, limits = replace(WARM, guidance=3.0), [4, 9, 7, 6]
-    queued = generate(
+    queued = continued(
         lm, prompts, strong, unguided=without, max_new_tokens=limits, seeds=range(4), max_rows=2
     )
     for index, (prompt, bare) in enumerate(zip(prompts, without, strict=True)):
-        alone = generate(
+        alone = continued(
             lm,
             [prompt],
             strong,
@@ -267,14 +295,14 @@ def test_guided_rows_wait_their_turn_too(lm: SpeechLM) -> None:
 def test_a_free_place_is_taken_at_once(lm: SpeechLM, sizes: list[int]) -> None:
     """Two places, rows of 5, 3 and 4 codes: the third begins in the step after the second ends."""
     limits = [5, 3, 4]
-    generate(lm, prompts_of(lm), GREEDY, max_new_tokens=limits, min_new_tokens=limits, max_rows=2)
+    continued(lm, prompts_of(lm), GREEDY, max_new_tokens=limits, min_new_tokens=limits, max_rows=2)
     assert sizes == [2, 2, 1, 2, 1, 1]
 
 
 def test_a_model_of_other_parts_lets_rows_wait_too(
     lm: SpeechLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    together = generate(lm, prompts_of(lm), GREEDY, max_new_tokens=[9, 2, 6])
+    together = continued(lm, prompts_of(lm), GREEDY, max_new_tokens=[9, 2, 6])
     monkeypatch.setattr(slm.engines.engine, "fits", lambda lm: False)
-    queued = generate(lm, prompts_of(lm), GREEDY, max_new_tokens=[9, 2, 6], max_rows=1)
+    queued = continued(lm, prompts_of(lm), GREEDY, max_new_tokens=[9, 2, 6], max_rows=1)
     assert tokens_of(queued) == tokens_of(together)

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from slm.generation.config import GenerationSettings
 from slm.generation.sampling import (
     avoid_repetition,
     choose,
@@ -13,7 +14,6 @@ from slm.generation.sampling import (
     keep_top_k,
     keep_top_p,
 )
-from slm.model.config import GenerationSettings
 
 LOGITS = torch.tensor([0.1, 0.4, 0.2, 0.3]).log()
 

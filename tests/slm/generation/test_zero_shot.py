@@ -4,15 +4,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from slm.data.config import DocumentSettings
 from slm.data.documents import prefix_tokens
-from slm.data.packed_dataset import PackedRows
+from slm.data.packed_dataset import PackedDataset
 from slm.data.token_store import TokenStore, TokenStoreWriter
 from slm.data.vocabulary import Vocabulary
-from slm.generation.generate import generate
-from slm.model.config import DocumentSettings, GenerationSettings, TrainingSettings
+from slm.generation.config import GenerationSettings
+from slm.generation.generate import TokenRequest, generate
 from slm.model.speech_lm import SpeechLM
 from slm.text.sentencepiece_tokenizer import TextTokenizer
-from slm.training.module import fit_speech_lm
+from slm.training.config import TrainingSettings
+from slm.training.fit import fit_speech_lm
 
 VOICES, WIDTH = 4, 16
 
@@ -42,7 +44,9 @@ def test_a_prompt_decides_the_voice_of_the_speech(
     writer.close()
     store = TokenStore(tmp_path / "store")
     settings = DocumentSettings(prompt_probability=1.0, min_prompt_codes=4, max_prompt_codes=8)
-    rows = PackedRows([store], tokenizer, vocabulary, seq_len=160, batch_size=4, settings=settings)
+    rows = PackedDataset(
+        [store], tokenizer, vocabulary, seq_len=160, batch_size=4, settings=settings
+    )
     lm = make_lm(gain=1.0)
     training = TrainingSettings(max_steps=40, learning_rate=5e-3, warmup_steps=4)
     fit_speech_lm(lm, rows, tmp_path / "run", settings=training, accelerator="cpu", progress=False)
@@ -54,7 +58,8 @@ def test_a_prompt_decides_the_voice_of_the_speech(
         )
         for voice in wanted
     ]
-    made = generate(lm, prompts, GenerationSettings(), max_new_tokens=15, min_new_tokens=15)
+    requests = [TokenRequest(prompt, 15, 15, seed) for seed, prompt in enumerate(prompts)]
+    made = generate(lm, requests, GenerationSettings())
     spoken = np.stack([voice_of(vocabulary.token_to_code(row.tokens.numpy())) for row in made])
     # Chance is a quarter.
     assert (spoken == wanted[:, None]).mean() > 0.9

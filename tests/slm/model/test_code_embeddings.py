@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from slm.model.code_embeddings import CodeTable, code_tables, plain_weight, standardised
-from slm.model.code_init import place_codes
-from slm.model.config import SpeechLMConfig, TrainingSettings
+from slm.model.code_init import init_codes_from_codebook
+from slm.model.config import SpeechLMConfig
 from slm.model.speech_lm import SpeechLM
+from slm.training.config import TrainingSettings
 from slm.training.optimizers import new_optimizer
 
 TOKENS = torch.tensor([[1, 3, 7, 5, 90, 95, 100, 2]])
@@ -22,7 +23,7 @@ def codebook() -> torch.Tensor:
 @pytest.fixture
 def lm(make_lm: Callable[..., SpeechLM], codebook: torch.Tensor) -> SpeechLM:
     lm = make_lm(gain=1.0, code_table=16, codebook_dim=8)
-    place_codes(lm, codebook)
+    init_codes_from_codebook(lm, codebook)
     return lm
 
 
@@ -51,7 +52,7 @@ def test_features_have_mean_0_and_variance_1(codebook: torch.Tensor) -> None:
 
 def test_a_codebook_of_another_size_is_refused(lm: SpeechLM) -> None:
     with pytest.raises(ValueError, match="codebook"):
-        place_codes(lm, torch.zeros(64, 7))
+        init_codes_from_codebook(lm, torch.zeros(64, 7))
     with pytest.raises(ValueError, match="codebook_dim"):
         SpeechLMConfig(lm.config.vocabulary, "codec", 23.4, code_table=16)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from slm.data.documents import build_document
-from slm.data.packed_dataset import PackedRows
+from slm.data.packed_dataset import PackedDataset
 from slm.model.likelihood import log_likelihood, nats_per_code
 from slm.model.speech_lm import SpeechLM
 
@@ -30,7 +30,7 @@ def test_the_model_gives_every_token_but_the_first_its_log_likelihood(lm: Speech
 
 
 def test_packed_batches_and_single_documents_agree(
-    lm: SpeechLM, make_rows: Callable[..., PackedRows]
+    lm: SpeechLM, make_rows: Callable[..., PackedDataset]
 ) -> None:
     rows = make_rows()
     scores = log_likelihood(lm, list(rows.epoch_documents()))

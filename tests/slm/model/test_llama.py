@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from slm.data.vocabulary import Vocabulary
-from slm.model.code_init import place_codes
+from slm.model.code_init import init_codes_from_codebook
 from slm.model.config import SpeechLMConfig
-from slm.model.llama import export_llama, import_llama, llama_sizes
+from slm.model.llama_export import export_llama
+from slm.model.llama_import import import_llama, llama_sizes
 from slm.model.speech_lm import SpeechLM
 
 transformers = pytest.importorskip("transformers")
@@ -302,7 +303,7 @@ def test_a_layer_of_a_published_text_model_has_the_shapes_of_ours(
 @torch.no_grad()
 def test_a_model_with_code_tables_is_exported_as_the_weights_they_make(tmp_path: Path) -> None:
     lm = speech_lm(code_table=8, codebook_dim=3)
-    place_codes(lm, torch.randn(24, 3))
+    init_codes_from_codebook(lm, torch.randn(24, 3))
     for parameter in lm.parameters():
         if parameter.ndim > 1:
             parameter.mul_(4)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from slm.data.packed_dataset import PackedRows
+from slm.data.packed_dataset import PackedDataset
 from slm.model.packed_attention import (
     _varlen,
     document_lengths,
@@ -99,7 +99,7 @@ def test_an_unknown_kernel_is_refused() -> None:
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
 @torch.no_grad()
 def test_packed_rows_give_the_logits_of_each_document_alone(
-    make_lm: Callable[..., SpeechLM], make_rows: Callable[..., PackedRows], kernel: str
+    make_lm: Callable[..., SpeechLM], make_rows: Callable[..., PackedDataset], kernel: str
 ) -> None:
     """The tolerance is float32 rounding: attention may sum over a longer row in another order."""
     lm = make_lm(num_kv_heads=1)

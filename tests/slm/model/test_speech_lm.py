@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from slm.data.documents import build_document
-from slm.data.packed_dataset import PackedRows
+from slm.data.packed_dataset import PackedDataset
 from slm.data.vocabulary import Vocabulary
 from slm.model.config import SpeechLMConfig
 from slm.model.speech_lm import SpeechLM
@@ -47,7 +47,7 @@ def test_steps_over_a_cache_give_the_logits_of_the_whole(
 
 
 def test_loss_is_the_weighted_mean_of_next_token_cross_entropies(
-    lm: SpeechLM, make_rows: Callable[..., PackedRows]
+    lm: SpeechLM, make_rows: Callable[..., PackedDataset]
 ) -> None:
     batch = make_rows(text_loss_weight=0.25).batch(0)
     logits = lm(batch.tokens, batch.positions, batch.document_ids)
@@ -97,7 +97,7 @@ def test_loss_stays_float32_under_bfloat16_autocast(lm: SpeechLM) -> None:
 
 
 def test_every_parameter_receives_a_gradient(
-    lm: SpeechLM, make_rows: Callable[..., PackedRows]
+    lm: SpeechLM, make_rows: Callable[..., PackedDataset]
 ) -> None:
     batch = make_rows().batch(0)
     lm.loss(batch.tokens, batch.loss_weights, document_ids=batch.document_ids).backward()
@@ -172,7 +172,7 @@ def test_logits_are_those_of_the_pinned_decoder_library() -> None:
 
 
 def test_rows_of_one_shape_compile_once_whatever_documents_they_hold(
-    make_lm: Callable[..., SpeechLM], make_rows: Callable[..., PackedRows]
+    make_lm: Callable[..., SpeechLM], make_rows: Callable[..., PackedDataset]
 ) -> None:
     torch._dynamo.reset()
     counters = torch._dynamo.utils.counters["stats"]

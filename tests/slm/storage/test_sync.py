@@ -128,7 +128,7 @@ def test_a_push_that_was_cut_off_changes_nothing_for_readers(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("slm.storage.remote_folder.Place.put_index", fail)
+        patch.setattr("slm.storage.remote_folder.RemoteFolder.put_index", fail)
         with pytest.raises(KeyboardInterrupt):
             push(source, url, progress=False)
     pull(url, tmp_path / "copy", progress=False)

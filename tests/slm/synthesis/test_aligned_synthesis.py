@@ -13,8 +13,9 @@ from codec import HHCodec
 from codec.audio import write_audio
 from slm.cli.main import main
 from slm.data.vocabulary import Vocabulary
-from slm.model.code_init import place_codes
-from slm.model.config import GenerationSettings, SpeechLMConfig
+from slm.generation.config import GenerationSettings
+from slm.model.code_init import init_codes_from_codebook
+from slm.model.config import SpeechLMConfig
 from slm.model.speech_lm import SpeechLM
 from slm.synthesis.long_text import speak_best, speak_long
 from slm.synthesis.synthesizer import Synthesizer
@@ -52,7 +53,7 @@ def folders(codec: HHCodec, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
             codebook_dim=codec.codebook.shape[1],
         )
     )
-    place_codes(lm, codec.codebook)
+    init_codes_from_codebook(lm, codec.codebook)
     with torch.no_grad():
         for parameter in lm.parameters():
             parameter.mul_(3.0)

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from slm.generation.session import GenerationSession
 from slm.synthesis.long_text import join, speak_best, speak_long
 from slm.synthesis.streaming import StreamWindow
 from slm.synthesis.synthesizer import Synthesizer
@@ -43,13 +44,9 @@ def test_a_stream_that_goes_on_from_a_prompt_is_the_whole_too(
 def test_the_first_chunk_comes_before_the_speech_is_over(
     synthesizer: Synthesizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import slm.synthesis.synthesizer
-
     steps = []
-    advance = slm.synthesis.synthesizer.Speaking.advance
-    monkeypatch.setattr(
-        slm.synthesis.synthesizer.Speaking, "advance", lambda self: (steps.append(1), advance(self))
-    )
+    step = GenerationSession.step
+    monkeypatch.setattr(GenerationSession, "step", lambda self: (steps.append(1), step(self)))
     window = StreamWindow(chunk=2, before=4, after=1)
     first = next(synthesizer.stream(TEXT, seed=3, window=window))
     assert len(steps) == window.delay_codes == 3

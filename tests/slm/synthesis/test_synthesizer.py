@@ -9,8 +9,8 @@ import torch
 from codec import HHCodec
 from codec.audio import read_audio
 from slm.data.vocabulary import Vocabulary
+from slm.generation.config import GenerationSettings
 from slm.generation.stopping import StopRules
-from slm.model.config import GenerationSettings
 from slm.model.speech_lm import SpeechLM
 from slm.synthesis.synthesizer import Synthesizer
 from slm.text.sentencepiece_tokenizer import TextTokenizer
@@ -72,9 +72,9 @@ def test_a_transcribed_prompt_is_spoken_on_from_but_not_returned(
     starts = []
     generate = slm.generation.retries.generate
 
-    def spy(lm: SpeechLM, prompts: list, *rest: object, **options: object) -> list:
-        starts.extend(prompts)
-        return generate(lm, prompts, *rest, **options)  # type: ignore[arg-type]
+    def spy(lm: SpeechLM, requests: list, *rest: object, **options: object) -> list:
+        starts.extend(request.prompt for request in requests)
+        return generate(lm, requests, *rest, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(slm.generation.retries, "generate", spy)
     prompt = make_waveform(duration=0.5)

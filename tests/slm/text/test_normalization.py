@@ -1,6 +1,6 @@
 import pytest
 
-from slm.text.normalization import spoken_form
+from slm.text.normalization import normalize_text
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from slm.text.normalization import spoken_form
 )
 def test_english_is_written_as_it_is_said(text: str, expected: str) -> None:
     pytest.importorskip("inflect")
-    assert spoken_form(text) == expected
+    assert normalize_text(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -49,4 +49,4 @@ def test_english_is_written_as_it_is_said(text: str, expected: str) -> None:
 )
 def test_no_number_is_lost_or_said_as_another(text: str, expected: str) -> None:
     pytest.importorskip("inflect")
-    assert spoken_form(text) == expected
+    assert normalize_text(text) == expected

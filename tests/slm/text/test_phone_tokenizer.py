@@ -9,8 +9,8 @@ from slm.text.phone_tokenizer import (
     UNIT_COUNT,
     PhoneTokenizer,
     is_word_start,
-    spoken_items,
     word_units,
+    words_and_pauses,
 )
 
 WORDS = {"a": ("AH",), "cat": ("K", "AE", "T"), "five": ("F", "AY", "V"), "o'clock": ("K",)}
@@ -38,15 +38,15 @@ def test_a_pause_stands_at_marks_and_at_both_ends_and_never_twice(
 
 
 def test_case_apostrophes_and_hyphens_do_not_matter() -> None:
-    assert spoken_items("The CAT\u2019s well-known cafe\u0301") == [
+    assert words_and_pauses("The CAT\u2019s well-known cafe\u0301") == [
         "the", "cat's", "well", "known", "cafe",
     ]  # fmt: skip
-    assert spoken_items("'tis the dogs' day") == ["tis", "the", "dogs'", "day"]
+    assert words_and_pauses("'tis the dogs' day") == ["tis", "the", "dogs'", "day"]
 
 
 def test_numbers_are_written_out() -> None:
     pytest.importorskip("inflect")
-    assert spoken_items("5 o'clock & 10%") == ["five", "o'clock", "and", "ten", "percent"]
+    assert words_and_pauses("5 o'clock & 10%") == ["five", "o'clock", "and", "ten", "percent"]
 
 
 def test_text_without_a_word_is_refused(tokenizer: PhoneTokenizer) -> None:

@@ -36,11 +36,11 @@ def test_an_abbreviation_may_be_the_last_word() -> None:
     ]
 
 
-def test_pieces_that_say_nothing_are_left_out() -> None:
+def test_pieces_without_letters_or_digits_are_left_out() -> None:
     text = "Hello. ... Dr. Smith went home. - ! 42."
     assert sentences(text) == ["Hello.", "Dr. Smith went home.", "42."]
     for nothing in ("  ", "... - !"):
-        with pytest.raises(ValueError, match="something to say"):
+        with pytest.raises(ValueError, match="a letter or a digit"):
             sentences(nothing)
 
 

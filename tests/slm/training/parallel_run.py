@@ -14,21 +14,24 @@ from unittest.mock import patch
 import torch
 from safetensors.torch import save_file
 
-import slm.training.module
-from slm.data.packed_dataset import PackedBatch, PackedRows
+import slm.training.fit
+from codec.distributed import process_rank
+from slm.data.config import DocumentSettings
+from slm.data.packed_dataset import PackedBatch, PackedDataset
 from slm.data.token_store import TokenStore
 from slm.data.vocabulary import Vocabulary
-from slm.model.code_init import place_codes
-from slm.model.config import DocumentSettings, Machines, SpeechLMConfig, TrainingSettings
+from slm.model.code_init import init_codes_from_codebook
+from slm.model.config import SpeechLMConfig
 from slm.model.speech_lm import SpeechLM
 from slm.text.sentencepiece_tokenizer import TextTokenizer
-from slm.training.microbatches import process_rank
-from slm.training.module import SpeechLMTraining, fit_speech_lm
+from slm.training.config import Machines, TrainingSettings
+from slm.training.fit import fit_speech_lm
+from slm.training.module import SpeechLMTraining
 
 CODEBOOK = 64
 
 
-class FailingRows(PackedRows):
+class FailingRows(PackedDataset):
     """Rows that cannot be read any more after the first batch."""
 
     def batch(self, index: int) -> PackedBatch:
@@ -61,7 +64,7 @@ def train(folder: Path, store: Path, text: Path, options: dict) -> SpeechLM:
     tokenizer = TextTokenizer.load(text)
     vocabulary = Vocabulary(tokenizer.vocab_size, CODEBOOK, tokenizer.fingerprint)
     failing = options.pop("failing_rank", None) == process_rank()
-    rows = (FailingRows if failing else PackedRows)(
+    rows = (FailingRows if failing else PackedDataset)(
         [TokenStore(store)],
         tokenizer,
         vocabulary,
@@ -82,11 +85,11 @@ def train(folder: Path, store: Path, text: Path, options: dict) -> SpeechLM:
     torch.manual_seed(0)
     lm = SpeechLM(config)
     if code_table:
-        place_codes(lm, torch.randn(CODEBOOK, 4))
+        init_codes_from_codebook(lm, torch.randn(CODEBOOK, 4))
     machines = Machines("cpu", options.pop("devices", 1), 1, options.pop("strategy", "auto"))
     given = {"max_steps": 4, "warmup_steps": 1, "accumulate": 2, "validate_every": 2}
     RecordingTraining.folder = folder
-    with patch.object(slm.training.module, "SpeechLMTraining", RecordingTraining):
+    with patch.object(slm.training.fit, "SpeechLMTraining", RecordingTraining):
         return fit_speech_lm(
             lm,
             rows,

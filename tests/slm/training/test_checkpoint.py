@@ -11,10 +11,10 @@ import pytest
 import torch
 
 import slm.data.packed_dataset
-from slm.data.packed_dataset import PackedBatch, PackedRows
-from slm.model.config import TrainingSettings
+from slm.data.packed_dataset import PackedBatch, PackedDataset
 from slm.model.speech_lm import SpeechLM
-from slm.training.module import fit_speech_lm
+from slm.training.config import TrainingSettings
+from slm.training.fit import fit_speech_lm
 
 SETTINGS = TrainingSettings(
     max_steps=4, warmup_steps=1, validate_every=2, checkpoint_every=2, learning_rate=3e-3
@@ -25,13 +25,13 @@ def metrics_of(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def fit(lm: SpeechLM, rows: PackedRows, folder: Path, **changes: Any) -> SpeechLM:
+def fit(lm: SpeechLM, rows: PackedDataset, folder: Path, **changes: Any) -> SpeechLM:
     settings = replace(SETTINGS, **changes)
     return fit_speech_lm(lm, rows, folder, settings=settings, accelerator="cpu", progress=False)
 
 
 def test_a_checkpoint_that_does_not_fit_is_refused(
-    make_lm: Callable[..., SpeechLM], make_rows: Callable[..., PackedRows], tmp_path: Path
+    make_lm: Callable[..., SpeechLM], make_rows: Callable[..., PackedDataset], tmp_path: Path
 ) -> None:
     rows = make_rows()
     fit(make_lm(), rows, tmp_path)
@@ -45,7 +45,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused(
 
 def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(
     make_lm: Callable[..., SpeechLM],
-    make_rows: Callable[..., PackedRows],
+    make_rows: Callable[..., PackedDataset],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -66,7 +66,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(
 
 
 def test_a_checkpoint_of_another_token_layout_or_codec_is_refused(
-    make_lm: Callable[..., SpeechLM], make_rows: Callable[..., PackedRows], tmp_path: Path
+    make_lm: Callable[..., SpeechLM], make_rows: Callable[..., PackedDataset], tmp_path: Path
 ) -> None:
     """The sizes are the same: only what is written beside the weights tells them apart."""
     rows = make_rows()
@@ -79,12 +79,12 @@ def test_a_checkpoint_of_another_token_layout_or_codec_is_refused(
         with pytest.raises(ValueError, match=f"trained with {name}"):
             fit(make_lm(), rows, tmp_path, max_steps=9)
         torch.save({key: value for key, value in saved.items() if key != name}, path)
-        with pytest.raises(ValueError, match=f"checkpoint that says its {name}"):
+        with pytest.raises(ValueError, match=f"checkpoint with its {name}"):
             fit(make_lm(), rows, tmp_path, max_steps=9)
 
 
 def test_a_lost_checkpoint_is_reported_and_the_metrics_stay(
-    make_lm: Callable[..., SpeechLM], make_rows: Callable[..., PackedRows], tmp_path: Path
+    make_lm: Callable[..., SpeechLM], make_rows: Callable[..., PackedDataset], tmp_path: Path
 ) -> None:
     rows = make_rows()
     fit(make_lm(), rows, tmp_path)
@@ -97,20 +97,20 @@ def test_a_lost_checkpoint_is_reported_and_the_metrics_stay(
 
 def test_a_run_cut_off_before_its_first_due_checkpoint_goes_on(
     make_lm: Callable[..., SpeechLM],
-    make_rows: Callable[..., PackedRows],
+    make_rows: Callable[..., PackedDataset],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rows = make_rows()
     straight = fit(make_lm(), rows, tmp_path / "a", checkpoint_every=100)
-    read = PackedRows.batch
+    read = PackedDataset.batch
 
-    def unreadable(self: PackedRows, index: int) -> PackedBatch:
+    def unreadable(self: PackedDataset, index: int) -> PackedBatch:
         if index == 3:
             raise OSError("cannot be read")
         return read(self, index)
 
-    monkeypatch.setattr(PackedRows, "batch", unreadable)
+    monkeypatch.setattr(PackedDataset, "batch", unreadable)
     with pytest.raises(OSError, match="cannot be read"):
         fit(make_lm(), rows, tmp_path / "b", checkpoint_every=100)
     monkeypatch.undo()
@@ -121,7 +121,7 @@ def test_a_run_cut_off_before_its_first_due_checkpoint_goes_on(
 
 
 def test_another_checkpoint_can_be_gone_on_from_and_must_be_there(
-    make_lm: Callable[..., SpeechLM], make_rows: Callable[..., PackedRows], tmp_path: Path
+    make_lm: Callable[..., SpeechLM], make_rows: Callable[..., PackedDataset], tmp_path: Path
 ) -> None:
     rows, given = make_rows(), {"min_learning_rate": 3e-3}
     straight = fit(make_lm(), rows, tmp_path / "a", max_steps=6, **given)
@@ -158,7 +158,7 @@ def test_another_checkpoint_can_be_gone_on_from_and_must_be_there(
 )
 def test_going_on_with_other_batches_is_refused(
     make_lm: Callable[..., SpeechLM],
-    make_rows: Callable[..., PackedRows],
+    make_rows: Callable[..., PackedDataset],
     tmp_path: Path,
     rows_changes: dict[str, Any],
     changes: dict[str, Any],
@@ -169,8 +169,8 @@ def test_going_on_with_other_batches_is_refused(
         fit(make_lm(), make_rows(**rows_changes), tmp_path, **changes)
 
 
-def test_a_checkpoint_that_does_not_say_its_batches_goes_on_with_a_warning(
-    make_lm: Callable[..., SpeechLM], make_rows: Callable[..., PackedRows], tmp_path: Path
+def test_a_checkpoint_without_a_description_of_its_batches_goes_on_with_a_warning(
+    make_lm: Callable[..., SpeechLM], make_rows: Callable[..., PackedDataset], tmp_path: Path
 ) -> None:
     rows, given = make_rows(), {"min_learning_rate": 3e-3}
     straight = fit(make_lm(), rows, tmp_path / "a", **given)
@@ -180,7 +180,7 @@ def test_a_checkpoint_that_does_not_say_its_batches_goes_on_with_a_warning(
     for name in ("stream", "row_counts"):
         del saved[name]
     torch.save(saved, path)
-    with pytest.warns(UserWarning, match="does not say which batches"):
+    with pytest.warns(UserWarning, match="does not hold the description of its batches"):
         resumed = fit(make_lm(seed=1), make_rows(), tmp_path / "b", **given)
     for name, value in straight.state_dict().items():
         assert torch.equal(resumed.state_dict()[name], value), name
@@ -188,7 +188,7 @@ def test_a_checkpoint_that_does_not_say_its_batches_goes_on_with_a_warning(
 
 def test_resuming_plans_no_epoch_that_is_over(
     make_lm: Callable[..., SpeechLM],
-    make_rows: Callable[..., PackedRows],
+    make_rows: Callable[..., PackedDataset],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -210,12 +210,12 @@ def test_resuming_plans_no_epoch_that_is_over(
 
 
 def test_a_wrong_number_of_rows_in_a_checkpoint_is_noticed(
-    make_lm: Callable[..., SpeechLM], make_rows: Callable[..., PackedRows], tmp_path: Path
+    make_lm: Callable[..., SpeechLM], make_rows: Callable[..., PackedDataset], tmp_path: Path
 ) -> None:
     fit(make_lm(), make_rows(), tmp_path)
     path = tmp_path / "last.ckpt"
     saved = torch.load(path, weights_only=True)
     saved["row_counts"][-1] += 1
     torch.save(saved, path)
-    with pytest.raises(ValueError, match=r"packed rows in epoch \d+, as the checkpoint says"):
+    with pytest.raises(ValueError, match=r"packed rows in epoch \d+, as the checkpoint has"):
         fit(make_lm(), make_rows(), tmp_path, max_steps=30)

@@ -4,15 +4,10 @@ import pytest
 import torch
 
 import slm.training.flops
-from slm.data.packed_dataset import PackedRows
+from slm.data.packed_dataset import PackedDataset
 from slm.model.speech_lm import SpeechLM
-from slm.training.flops import (
-    block_parameters,
-    gradient_norm,
-    measured_peak_flops,
-    peak_flops,
-    training_flops,
-)
+from slm.training.flops import block_parameters, measured_peak_flops, peak_flops, training_flops
+from slm.training.optimizers import gradient_norm
 
 
 def test_block_parameters_are_those_of_the_decoders_matrices(
@@ -24,7 +19,7 @@ def test_block_parameters_are_those_of_the_decoders_matrices(
 
 
 def test_operations_of_a_batch_follow_the_formula(
-    lm: SpeechLM, make_rows: Callable[..., PackedRows]
+    lm: SpeechLM, make_rows: Callable[..., PackedDataset]
 ) -> None:
     batch = make_rows().batch(0)
     config = lm.config

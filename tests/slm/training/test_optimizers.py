@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from slm.model.config import TrainingSettings
 from slm.model.speech_lm import SpeechLM
+from slm.training.config import TrainingSettings
 from slm.training.optimizers import MuonAdamW, learning_rate, new_optimizer, orthogonal
 
 

@@ -10,16 +10,18 @@ from pathlib import Path
 
 import torch
 
-from slm.data.packed_dataset import PackedBatch, PackedRows
+from slm.data.config import DocumentSettings
+from slm.data.packed_dataset import PackedBatch, PackedDataset
 from slm.data.token_store import TokenStore
 from slm.data.vocabulary import Vocabulary
-from slm.model.config import DocumentSettings, SpeechLMConfig, TrainingSettings
+from slm.model.config import SpeechLMConfig
 from slm.model.speech_lm import SpeechLM
 from slm.text.sentencepiece_tokenizer import TextTokenizer
-from slm.training.module import fit_speech_lm
+from slm.training.config import TrainingSettings
+from slm.training.fit import fit_speech_lm
 
 
-class KillingRows(PackedRows):
+class KillingRows(PackedDataset):
     """Rows that end the process at one batch, without a chance to tidy up."""
 
     killing_batch = -1

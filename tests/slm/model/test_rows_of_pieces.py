@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from slm.model.warm_start import rows_of_pieces
+from slm.model.llama_import import rows_of_pieces
 from slm.text.sentencepiece_tokenizer import TextTokenizer
 
 

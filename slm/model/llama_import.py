@@ -1,34 +1,36 @@
-"""Weights to and from `transformers` folders of Llama-like text models.
+"""Weights of Llama-like text models from `transformers` folders, for a speech LM to start from.
 
-What fits both ways: Llama 2 and 3 (TinyLlama, SmolLM2 and others of that shape) and Qwen3, dense.
-Qwen 2 does not: its queries, keys and values have biases that these blocks lack.
+What fits: Llama 2 and 3 (TinyLlama, SmolLM2 and others of that shape) and Qwen3, dense. Qwen 2 does
+not: its queries, keys and values have biases that these blocks lack.
 
 Three things differ between the two forms. Here rotary pairs are neighbours (2 i, 2 i + 1), there
-halves (i, i + D / 2). Here query head i looks with key head i % H', there with i // (H / H'). Here
-the feed-forward's first product makes "up" and gate in one and has a bias; there they are two.
+halves (i, i + D / 2). Here query head i attends with key head i % H', there with i // (H / H').
+Here the feed-forward's first product makes "up" and gate in one and has a bias; there they are two.
 """
 
+from __future__ import annotations
+
+import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from slm.data.vocabulary import Vocabulary
+from slm.text.sentencepiece_tokenizer import TextTokenizer
 
 from .code_embeddings import code_tables
 from .config import SpeechLMConfig
 from .speech_lm import SpeechLM
+from .transformer import GAIN_OFFSET, layer_names
 
 _KINDS = ("llama", "qwen3")
-_ATTENTION = "model.layers.{}.self_attn"
-_FEED = "model.layers.{}.mlp"
-_SMALLEST_EPS = 1e-12
+ATTENTION = "model.layers.{}.self_attn"
+FEED_FORWARD = "model.layers.{}.mlp"
 
 
 def llama_sizes(folder: Path | str) -> dict[str, Any]:
@@ -102,11 +104,10 @@ def import_llama(
             raise ValueError(f"expected {name} = {expected} of {folder}, got {name} of the model")
     read = _reader(Path(folder))
     state = lm.state_dict()
-    offset = _gain_offset(lm)
     for layer in range(config.num_layers):
         for name, value in _imported_layer(config, layer, read).items():
-            _set(state, name, value - offset if name.endswith(".0.0.g") else value)
-    _set(state, "decoder.final_norm.g", read("model.norm.weight") - offset)
+            _set(state, name, value - GAIN_OFFSET if name.endswith(".0.0.g") else value)
+    _set(state, "decoder.final_norm.g", read("model.norm.weight") - GAIN_OFFSET)
     embeddings = read("model.embed_tokens.weight")
     tied = read("lm_head.weight", embeddings)
     generator = torch.Generator().manual_seed(seed)
@@ -115,40 +116,34 @@ def import_llama(
     return lm
 
 
-@torch.no_grad()
-def export_llama(lm: SpeechLM, folder: Path | str) -> Path:
-    """Write the model as `LlamaForCausalLM` (`Qwen3ForCausalLM` with QK norm) of `transformers`.
-
-    Token ids stay as they are: text pieces and codes at the places of the vocabulary, which is
-    stored beside as `vocabulary.json`. Code tables become the weights they make.
+def rows_of_pieces(tokenizer: TextTokenizer, folder: Path | str) -> list[list[int]] | None:
+    """The text LM's token ids of each of our pieces, for `import_llama`.
 
     Args:
-        lm: The model, which stays as it is.
-        folder: Gets config.json, vocabulary.json and model.safetensors, the last one last.
+        tokenizer: Ours.
+        folder: Of the text LM, with its tokenizer.model (SentencePiece) or tokenizer.json.
 
     Returns:
-        The folder.
+        None when the two tokenizers are one, so that ids agree; else ids of every piece, its token
+        0 for a piece it makes nothing of.
 
     Raises:
-        ValueError: With QK norm, gains that differ between heads or biases that are not zero,
-            which Qwen3 cannot hold.
+        ValueError: The folder holds no tokenizer.
     """
-    folder = Path(folder)
-    tensors, config = _exported(lm), lm.config
-    biased = any(name.endswith("gate_proj.bias") for name in tensors)
-    if config.qk_norm and biased:
-        raise ValueError("expected feed-forward biases of zero to export with QK norm, got others")
-    folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "config.json", json.dumps(_exported_config(lm, biased), indent=1))
-    _write(folder / "vocabulary.json", json.dumps(config.vocabulary, indent=1))
-    partial = folder / ".model.safetensors.partial"
-    try:
-        save_file(tensors, partial, metadata={"format": "pt"})
-        partial.chmod(0o644)
-        os.replace(partial, folder / "model.safetensors")
-    finally:
-        partial.unlink(missing_ok=True)
-    return folder
+    path = Path(folder) / "tokenizer.model"
+    if path.is_file():
+        if hashlib.sha256(path.read_bytes()).hexdigest()[:16] == tokenizer.fingerprint:
+            return None
+        theirs = TextTokenizer.load(path)
+        return [theirs.ids(piece) or [0] for piece in tokenizer.pieces]
+    path = Path(folder) / "tokenizer.json"
+    if not path.is_file():
+        raise ValueError(f"expected tokenizer.model or tokenizer.json in {folder}, found neither")
+    from tokenizers import Tokenizer
+
+    encoder = Tokenizer.from_file(str(path))
+    found = [encoder.encode(piece, add_special_tokens=False).ids for piece in tokenizer.pieces]
+    return [ids or [0] for ids in found]
 
 
 def _check_representable(given: dict[str, Any], path: Path) -> None:
@@ -189,23 +184,12 @@ def _set(state: dict[str, Tensor], name: str, value: Tensor) -> None:
     target.copy_(value)
 
 
-def _names(layer: int) -> tuple[str, str]:
-    """Where the attention and the feed-forward of a layer are in the decoder."""
-    return f"decoder.layers.{2 * layer}", f"decoder.layers.{2 * layer + 1}"
-
-
-def _gain_offset(lm: SpeechLM) -> float:
-    """What the decoder adds to its stored gains."""
-    norm = lm.decoder.final_norm
-    return float(getattr(norm, "offset", getattr(norm, "unit_offset", 0.0)))
-
-
 def _imported_layer(
     config: SpeechLMConfig, layer: int, read: Callable[..., Tensor]
 ) -> dict[str, Tensor]:
-    attention, feed = _names(layer)
-    theirs, their_feed = _ATTENTION.format(layer), _FEED.format(layer)
-    own_queries, pairs = _own_query_order(config), _own_pair_order(config.dim_head)
+    attention, feed = layer_names(layer)
+    theirs, their_feed = ATTENTION.format(layer), FEED_FORWARD.format(layer)
+    own_queries, pairs = own_query_order(config), own_pair_order(config.dim_head)
 
     def heads(name: str) -> Tensor:
         return read(f"{theirs}.{name}.weight").unflatten(0, (-1, config.dim_head))
@@ -232,26 +216,26 @@ def _imported_norms(
 ) -> dict[str, Tensor]:
     if not config.qk_norm:
         return {}
-    pairs = _own_pair_order(config.dim_head)
+    pairs = own_pair_order(config.dim_head)
     found = {}
     for part, heads in (("q", config.num_heads), ("k", config.kv_heads)):
-        gain = read(f"{theirs}.{part}_norm.weight")[pairs] - 1  # one is added to it
-        found[_qk_gain(config, attention, part)] = gain.expand(heads, 1, -1)
+        gain = read(f"{theirs}.{part}_norm.weight")[pairs] - GAIN_OFFSET
+        found[qk_gain(config, attention, part)] = gain.expand(heads, 1, -1)
     return found
 
 
-def _qk_gain(config: SpeechLMConfig, attention: str, part: str) -> str:
+def qk_gain(config: SpeechLMConfig, attention: str, part: str) -> str:
     """Name of the gain of queries or keys."""
     return f"{attention}.1.{part}_rmsnorm.{'g' if config.norm_eps else 'gamma'}"
 
 
-def _own_query_order(config: SpeechLMConfig) -> Tensor:
-    """Their query head of each of ours: ours i looks with key head i % H'."""
+def own_query_order(config: SpeechLMConfig) -> Tensor:
+    """Their query head of each of ours: ours i attends with key head i % H'."""
     groups = config.num_heads // config.kv_heads
     return torch.arange(config.num_heads).view(config.kv_heads, groups).T.flatten()
 
 
-def _own_pair_order(dim_head: int) -> Tensor:
+def own_pair_order(dim_head: int) -> Tensor:
     """Their value of each of ours within a head: pairs are neighbours here, halves there."""
     return torch.arange(dim_head).view(2, -1).T.flatten()
 
@@ -281,107 +265,3 @@ def _extended(
     rows = source.mean(0) + 0.1 * source.std(0) * noise
     rows[vocabulary.text_start : vocabulary.code_start] = text
     return rows
-
-
-def _exported(lm: SpeechLM) -> dict[str, Tensor]:
-    config, state = lm.config, {k: v.detach().cpu() for k, v in lm.state_dict().items()}
-    offset = _gain_offset(lm)
-    found = {
-        # Not out of the state, where code tables have what they are made of.
-        "model.embed_tokens.weight": lm.embedding.weight.detach().cpu(),
-        "model.norm.weight": state["decoder.final_norm.g"] + offset,
-        "lm_head.weight": lm.head.weight.detach().cpu(),
-    }
-    own_queries = _own_query_order(config).argsort()
-    pairs = _own_pair_order(config.dim_head).argsort()
-    for layer in range(config.num_layers):
-        attention, feed = _names(layer)
-        theirs, their_feed = _ATTENTION.format(layer), _FEED.format(layer)
-        queries, keys = (
-            state[f"{attention}.1.to_{name}.weight"].unflatten(0, (-1, config.dim_head))
-            for name in "qk"
-        )
-        output = state[f"{attention}.1.to_out.weight"].unflatten(1, (-1, config.dim_head))
-        up, gate = state[f"{feed}.1.ff.0.proj.weight"].chunk(2)
-        block = f"model.layers.{layer}"
-        found |= {
-            f"{block}.input_layernorm.weight": state[f"{attention}.0.0.g"] + offset,
-            f"{block}.post_attention_layernorm.weight": state[f"{feed}.0.0.g"] + offset,
-            f"{theirs}.q_proj.weight": queries[own_queries][:, pairs].flatten(0, 1),
-            f"{theirs}.k_proj.weight": keys[:, pairs].flatten(0, 1),
-            f"{theirs}.v_proj.weight": state[f"{attention}.1.to_v.weight"],
-            f"{theirs}.o_proj.weight": output[:, own_queries].flatten(1, 2),
-            f"{their_feed}.up_proj.weight": up,
-            f"{their_feed}.gate_proj.weight": gate,
-            f"{their_feed}.down_proj.weight": state[f"{feed}.1.ff.2.weight"],
-        }
-        found |= _exported_norms(config, attention, theirs, state)
-    found |= _exported_biases(config, state)
-    return {name: value.contiguous().clone() for name, value in found.items()}
-
-
-def _exported_norms(
-    config: SpeechLMConfig, attention: str, theirs: str, state: dict[str, Tensor]
-) -> dict[str, Tensor]:
-    if not config.qk_norm:
-        return {}
-    pairs = _own_pair_order(config.dim_head).argsort()
-    found = {}
-    for part in "qk":
-        gains = state[_qk_gain(config, attention, part)][:, 0]
-        if not torch.equal(gains, gains[:1].expand_as(gains)):
-            raise ValueError(
-                "expected gains of QK norm that all heads share, as Qwen3 has, got one a head"
-            )
-        found[f"{theirs}.{part}_norm.weight"] = gains[0, pairs] + 1
-    return found
-
-
-def _exported_biases(config: SpeechLMConfig, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Biases of the feed-forward blocks, for all of its matrices or for none."""
-    ours = [state[f"{_names(layer)[1]}.1.ff.0.proj.bias"] for layer in range(config.num_layers)]
-    if not any(bias.any() for bias in ours):
-        return {}
-    found = {}
-    for layer, bias in enumerate(ours):
-        up, gate = bias.chunk(2)
-        for name, value in (("up", up), ("gate", gate), ("down", bias.new_zeros(config.dim))):
-            found[f"{_FEED.format(layer)}.{name}_proj.bias"] = value
-    return found
-
-
-def _exported_config(lm: SpeechLM, biased: bool) -> dict[str, Any]:
-    config, vocabulary = lm.config, lm.vocabulary
-    kind = "qwen3" if config.qk_norm else "llama"
-    rope = {"rope_type": "default", **config.rotary_scaling, "rope_theta": config.rotary_theta}
-    found = {
-        "architectures": ["Qwen3ForCausalLM" if config.qk_norm else "LlamaForCausalLM"],
-        "model_type": kind,
-        "vocab_size": vocabulary.vocab_size,
-        "hidden_size": config.dim,
-        "intermediate_size": config.ff_dim,
-        "num_hidden_layers": config.num_layers,
-        "num_attention_heads": config.num_heads,
-        "num_key_value_heads": config.kv_heads,
-        "head_dim": config.dim_head,
-        "hidden_act": "silu",
-        "max_position_embeddings": config.max_seq_len,
-        "rms_norm_eps": config.norm_eps or _SMALLEST_EPS,
-        "rope_parameters": rope,
-        # Readers from before transformers 5 look for these two.
-        "rope_theta": config.rotary_theta,
-        "rope_scaling": config.rotary_scaling or None,
-        "attention_bias": False,
-        "tie_word_embeddings": False,
-        "bos_token_id": vocabulary.bos_id,
-        "eos_token_id": vocabulary.eos_id,
-        "pad_token_id": vocabulary.pad_id,
-        "torch_dtype": "float32",
-    }
-    return found if config.qk_norm else found | {"mlp_bias": biased}
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text + "\n", encoding="utf-8")
-    os.replace(partial, path)

@@ -3,7 +3,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from slm.training.prefetch import read_ahead
+from slm.training.microbatches import read_ahead
 
 
 def threads() -> list[str]:

@@ -3,12 +3,11 @@ from collections.abc import Callable
 
 import torch
 
-from slm.data.packed_dataset import PackedRows
+from slm.data.packed_dataset import PackedDataset
 from slm.model.speech_lm import SpeechLM
-from slm.training.activation_checkpointing import recompute_activations
 
 
-def gradients(lm: SpeechLM, rows: PackedRows) -> dict[str, torch.Tensor]:
+def gradients(lm: SpeechLM, rows: PackedDataset) -> dict[str, torch.Tensor]:
     batch = rows.batch(0)
     torch.manual_seed(0)
     lm.zero_grad()
@@ -17,12 +16,11 @@ def gradients(lm: SpeechLM, rows: PackedRows) -> dict[str, torch.Tensor]:
 
 
 def test_recomputed_activations_give_the_same_gradients_with_dropout_too(
-    make_lm: Callable[..., SpeechLM], make_rows: Callable[..., PackedRows]
+    make_lm: Callable[..., SpeechLM], make_rows: Callable[..., PackedDataset]
 ) -> None:
     lm, rows = make_lm(dropout=0.2).train(), make_rows()
     expected, names = gradients(lm, rows), list(lm.state_dict())
-    for block in lm.blocks:
-        recompute_activations(block)
+    lm.recompute_activations()
     given = gradients(lm, rows)
     assert list(lm.state_dict()) == names
     for name, value in expected.items():
@@ -30,11 +28,10 @@ def test_recomputed_activations_give_the_same_gradients_with_dropout_too(
 
 
 def test_a_copy_recomputes_with_its_own_weights(
-    make_lm: Callable[..., SpeechLM], make_rows: Callable[..., PackedRows]
+    make_lm: Callable[..., SpeechLM], make_rows: Callable[..., PackedDataset]
 ) -> None:
     lm = make_lm().train()
-    for block in lm.blocks:
-        recompute_activations(block)
+    lm.recompute_activations()
     twin = copy.deepcopy(lm)
     with torch.no_grad():
         for parameter in lm.parameters():
@@ -43,13 +40,12 @@ def test_a_copy_recomputes_with_its_own_weights(
 
 
 def test_fewer_activations_are_kept_for_the_backward_pass(
-    make_lm: Callable[..., SpeechLM], make_rows: Callable[..., PackedRows]
+    make_lm: Callable[..., SpeechLM], make_rows: Callable[..., PackedDataset]
 ) -> None:
     lm, batch = make_lm().train(), make_rows().batch(0)
     kept = []
     for recomputed in (False, True):
-        for block in lm.blocks if recomputed else ():
-            recompute_activations(block)
+        lm.recompute_activations(recomputed)
         sizes: dict[int, int] = {}
 
         def pack(tensor: torch.Tensor, sizes: dict[int, int] = sizes) -> torch.Tensor:

@@ -1,0 +1,74 @@
+"""Settings of training documents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from codec.checks import at_least, in_range, require
+
+
+@dataclass(frozen=True)
+class DocumentSettings:
+    """How store items become training documents.
+
+    Args:
+        prompt_probability: Chance that a document opens with a prompt from another utterance of
+            its speaker (no prompt when the speaker has one utterance only).
+        min_prompt_codes: Shortest prompt, in codes.
+        max_prompt_codes: Longest prompt, in codes; its length is drawn uniformly up to what the
+            utterance holds.
+        text_drop_probability: Chance that a transcribed item becomes a speech-only document, so
+            that the model also continues recordings without a transcript.
+        text_loss_weight: Loss weight of text tokens; speech codes and the end weigh 1.
+        prompt_text_probability: Chance that a prompt is a whole utterance that comes with its
+            transcript, where both are transcribed and it has at most `max_prompt_codes`.
+        interleave_probability: Chance that text and speech of a transcribed item take turns.
+        interleave_text: Text tokens of a turn.
+        interleave_codes: Codes of a turn.
+        lookahead: Units read ahead in the aligned documents of rows that have an alignment; 0
+            where no row has one.
+        duration_loss_weight: Loss weight of the durations in them.
+        shares: Share of the rows of a `source` that an epoch takes, drawn anew for each; all of a
+            source that is not named.
+
+    Raises:
+        ValueError: A value is out of its range.
+    """
+
+    prompt_probability: float = 0.5
+    min_prompt_codes: int = 24
+    max_prompt_codes: int = 96
+    text_drop_probability: float = 0.1
+    text_loss_weight: float = 0.0
+    prompt_text_probability: float = 0.0
+    interleave_probability: float = 0.0
+    interleave_text: int = 5
+    interleave_codes: int = 30
+    lookahead: int = 0
+    duration_loss_weight: float = 1.0
+    shares: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("prompt", "text_drop", "prompt_text", "interleave"):
+            in_range(f"{name}_probability", getattr(self, f"{name}_probability"), 0, 1)
+        for name in ("interleave_text", "interleave_codes"):
+            at_least(name, getattr(self, name), 1)
+        for name in ("text_loss_weight", "duration_loss_weight", "lookahead"):
+            at_least(name, getattr(self, name), 0)
+        for source, share in self.shares.items():
+            in_range(f"shares.{source}", share, 0, 1)
+        most = self.max_prompt_codes
+        fits = 1 <= self.min_prompt_codes <= most
+        expected = f"a count from 1 to max_prompt_codes = {most}"
+        require(fits, "min_prompt_codes", expected, self.min_prompt_codes)
+
+    def without_augmentation(self) -> DocumentSettings:
+        """The same with nothing drawn at random: every item as it is, for validation."""
+        return replace(
+            self,
+            prompt_probability=0.0,
+            text_drop_probability=0.0,
+            prompt_text_probability=0.0,
+            interleave_probability=0.0,
+            shares={},
+        )

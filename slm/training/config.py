@@ -1,0 +1,94 @@
+"""Settings of a training run and of the machines it is spread over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from codec.checks import above, at_least, in_range, one_of, require
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a speech language model is trained.
+
+    Args:
+        max_steps: Optimizer steps of the whole run.
+        learning_rate: Peak.
+        min_learning_rate: At the end of the schedule.
+        warmup_steps: Linear warm-up from 0, below `max_steps`.
+        weight_decay: On matrices only; gains, biases and embeddings are left alone.
+        betas: Of AdamW.
+        gradient_clip: Largest gradient norm.
+        accumulate: Batches an optimizer step.
+        validate_every: Steps between validations.
+        checkpoint_every: Steps between checkpoints.
+        seed: Seeds dropout, step by step.
+        bf16: bfloat16 autocast; the loss stays in float32.
+        optimizer: "adamw", or "muon" for the matrices between embedding and head.
+        schedule: "cosine", or "wsd": warm up, stay, decay at the end.
+        decay_fraction: Share of the steps in which "wsd" decays, in (0, 1].
+        attention: Kernel for packed rows (see slm/model/packed_attention.py).
+        recompute: Activation checkpointing: make activations again in the backward pass instead of
+            keeping them.
+        compile: Compile the blocks; shapes are fixed, so that it happens once.
+
+    Raises:
+        ValueError: A value is out of its range.
+    """
+
+    max_steps: int
+    learning_rate: float = 1e-3
+    min_learning_rate: float = 1e-4
+    warmup_steps: int = 50
+    weight_decay: float = 0.1
+    betas: tuple[float, float] = (0.9, 0.95)
+    gradient_clip: float = 1.0
+    accumulate: int = 1
+    validate_every: int = 200
+    checkpoint_every: int = 200
+    seed: int = 0
+    bf16: bool = False
+    optimizer: str = "adamw"
+    schedule: str = "cosine"
+    decay_fraction: float = 0.2
+    attention: str = "auto"
+    recompute: bool = False
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        one_of("optimizer", self.optimizer, ("adamw", "muon"))
+        one_of("schedule", self.schedule, ("cosine", "wsd"))
+        in_range("decay_fraction", self.decay_fraction, 0, 1, ends="(]")
+        for name in ("max_steps", "accumulate", "validate_every", "checkpoint_every"):
+            at_least(name, getattr(self, name), 1)
+        for name in ("learning_rate", "gradient_clip"):
+            above(name, getattr(self, name), 0)
+        fits = 0 <= self.warmup_steps < self.max_steps
+        expected = f"a count in [0, max_steps = {self.max_steps})"
+        require(fits, "warmup_steps", expected, self.warmup_steps)
+
+
+@dataclass(frozen=True)
+class Machines:
+    """Devices and nodes of a training run; its outcome is the same but for float rounding.
+
+    Args:
+        accelerator: Lightning's name of the device kind.
+        devices: Devices of each node; more than one trains the same steps, each on its part.
+        num_nodes: Nodes.
+        strategy: "ddp" keeps the model whole on every device, "fsdp" spreads its weights,
+            gradients and optimizer state over them; "auto" is one device, or "ddp".
+
+    Raises:
+        ValueError: A value is out of its range.
+    """
+
+    accelerator: str = "auto"
+    devices: int = 1
+    num_nodes: int = 1
+    strategy: str = "auto"
+
+    def __post_init__(self) -> None:
+        at_least("devices", self.devices, 1)
+        at_least("num_nodes", self.num_nodes, 1)
+        one_of("strategy", self.strategy, ("auto", "ddp", "fsdp"))

@@ -1,0 +1,209 @@
+"""Training run of a speech LM: step-indexed batches, atomic checkpoints, resume to the bit."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import lightning
+from lightning.pytorch.accelerators import CUDAAccelerator
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
+
+from codec.distributed import process_rank
+from codec.json_lines import keep_json_lines
+from slm.data.packed_dataset import PackedBatch, PackedDataset
+from slm.model.speech_lm import SpeechLM
+
+from .callbacks import Monitor
+from .checkpoint import (
+    CHECKPOINT_NAME,
+    METRICS_NAME,
+    checkpoint_to_resume,
+    describe_stream,
+    resume_point,
+    saved_weights,
+)
+from .config import Machines, TrainingSettings
+from .microbatches import MicroBatches, micro_batches_per_step
+from .module import SpeechLMTraining
+
+
+def fit_speech_lm(
+    lm: SpeechLM,
+    dataset: PackedDataset,
+    folder: Path | str,
+    *,
+    settings: TrainingSettings,
+    validation: Iterable[PackedBatch] = (),
+    resume_from: Path | str | None = None,
+    accelerator: str = "auto",
+    machines: Machines | None = None,
+    progress: bool = True,
+) -> SpeechLM:
+    """Train `lm` in place, continuing from `folder`/last.ckpt when there is one.
+
+    On one device the outcome does not depend on how often the run was cut off; on the CPU it is
+    the same to the bit for the same number of threads. Over several devices each step reads the
+    same rows as on one, and a checkpoint continues on any number of them; dropout of a batch whose
+    rows are divided among devices is drawn for each part.
+
+    Args:
+        lm: The model.
+        dataset: Training rows; batch n is the n-th the run reads.
+        folder: Gets last.ckpt and metrics.jsonl (step, loss, lr, gradient_norm before clipping,
+            tokens_per_second without padding, mfu, and valid_nats_per_code where it was measured).
+            Checkpoints are written after the first step, then as the settings say.
+        settings: Schedule, optimizer and seeds.
+        validation: Batches to validate on, usually `PackedDataset.epoch_batches()` of settings
+            without augmentation.
+        resume_from: Checkpoint that a folder without last.ckpt goes on from; the folder's own goes
+            first, so that the same call continues a run that was cut off once more.
+        accelerator: Lightning's name of the device kind, used without `machines`.
+        machines: Devices, nodes and strategy; one device when None.
+        progress: Show a bar on stderr.
+
+    Returns:
+        `lm`, in eval mode.
+
+    Raises:
+        ValueError: The rows do not fit the model; the checkpoint is of another model, trained on
+            other batches or beyond `max_steps`; `resume_from` is not there; the folder has the
+            metrics of steps and no checkpoint; a step cannot be divided among the devices; the
+            settings do not go together; or the loss is not finite.
+    """
+    machines = machines or Machines(accelerator)
+    _check_dataset(lm, dataset)
+    _check_settings(settings, machines)
+    processes = machines.devices * machines.num_nodes
+    per_step = micro_batches_per_step(settings.accumulate, dataset.batch_size, processes)
+    # 1. Where the run stands: its own checkpoint, the one given, or the start.
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = checkpoint_to_resume(folder, Path(resume_from) if resume_from else None)
+    stream = describe_stream(dataset.describe(), settings)
+    start_step, row_counts = resume_point(checkpoint, lm, stream, settings.max_steps)
+    dataset.know_row_counts(row_counts)
+    if process_rank() == 0:
+        # Steps after the checkpoint are made again.
+        keep_json_lines(folder / METRICS_NAME, lambda row: row["step"] <= start_step)
+    # 2. The steps that are left.
+    sharded = machines.strategy == "fsdp"
+    if start_step < settings.max_steps:
+        monitor = Monitor(settings, folder, start_step, list(validation), progress)
+        trainer = _quiet_trainer(settings, monitor, machines, per_step)
+        # Sharding replaces parameters, and the caller's model shall keep its own.
+        with _prepared(copy.deepcopy(lm) if sharded else lm, settings) as trained:
+            module = SpeechLMTraining(
+                trained,
+                settings,
+                dataset=dataset,
+                stream=stream,
+                micro_batches=per_step,
+                sharded=sharded,
+            )
+            _fit(trainer, module, dataset, start_step, checkpoint)
+        checkpoint = folder / CHECKPOINT_NAME
+    # 3. The weights, back in the caller's model.
+    lm.to("cpu")
+    if start_step == settings.max_steps or sharded:
+        assert checkpoint is not None
+        lm.load_state_dict(saved_weights(checkpoint))
+    return lm.eval()
+
+
+def _fit(
+    trainer: lightning.Trainer,
+    module: SpeechLMTraining,
+    dataset: PackedDataset,
+    start_step: int,
+    checkpoint: Path | None,
+) -> None:
+    batches = MicroBatches(
+        dataset,
+        module.settings.accumulate,
+        start_step=start_step,
+        stop_step=module.settings.max_steps,
+        pinned=isinstance(trainer.accelerator, CUDAAccelerator),
+    )
+    with warnings.catch_warnings(), closing(batches):
+        # Lightning 2.6 asks torch's tree utilities in a way torch 2.13 calls deprecated.
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+        trainer.fit(module, train_dataloaders=batches, ckpt_path=checkpoint, weights_only=True)
+
+
+@contextmanager
+def _prepared(lm: SpeechLM, settings: TrainingSettings) -> Iterator[SpeechLM]:
+    """The model in training mode with the kernels of the settings, as it was before at the end."""
+    lm.attention_kernel = settings.attention
+    lm.recompute_activations(settings.recompute)
+    if settings.compile:
+        lm.compile_training()
+    try:
+        yield lm.train()
+    finally:
+        lm.compiled, lm.attention_kernel = None, "auto"
+        lm.recompute_activations(False)
+
+
+def _quiet_trainer(
+    settings: TrainingSettings, monitor: Monitor, machines: Machines, per_step: int
+) -> lightning.Trainer:
+    """A trainer that prints nothing and writes nothing of its own."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    return lightning.Trainer(
+        accelerator=machines.accelerator,
+        devices=machines.devices,
+        num_nodes=machines.num_nodes,
+        strategy=_strategy(machines),
+        precision="bf16-mixed" if settings.bf16 else "32-true",
+        max_steps=settings.max_steps,
+        max_epochs=-1,
+        accumulate_grad_batches=per_step,
+        callbacks=[monitor],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
+
+
+def _strategy(machines: Machines) -> str | Strategy:
+    processes = machines.devices * machines.num_nodes
+    if machines.strategy == "fsdp":
+        # One file for the whole checkpoint, so that it loads at any number of processes.
+        return ModelParallelStrategy(
+            data_parallel_size=processes, tensor_parallel_size=1, save_distributed_checkpoint=False
+        )
+    if machines.strategy == "ddp" or processes > 1:
+        return DDPStrategy(gradient_as_bucket_view=True)
+    return "auto"
+
+
+def _check_settings(settings: TrainingSettings, machines: Machines) -> None:
+    if machines.strategy == "fsdp" and settings.optimizer == "muon":
+        raise ValueError("expected adamw with strategy fsdp, got muon, which needs whole matrices")
+    if machines.strategy == "fsdp" and settings.compile:
+        raise ValueError("expected compile with one device or ddp, got it with fsdp")
+
+
+def _check_dataset(lm: SpeechLM, dataset: PackedDataset) -> None:
+    if dataset.vocabulary != lm.vocabulary:
+        raise ValueError(
+            f"expected rows in the model's vocabulary {lm.vocabulary}, got {dataset.vocabulary}"
+        )
+    if dataset.codec_fingerprint != lm.config.codec_fingerprint:
+        raise ValueError(
+            f"expected codes of the model's codec {lm.config.codec_fingerprint}, got those of "
+            f"{dataset.codec_fingerprint}"
+        )
+    if dataset.seq_len > lm.config.max_seq_len:
+        raise ValueError(
+            f"expected rows of at most max_seq_len = {lm.config.max_seq_len} tokens, "
+            f"got {dataset.seq_len}"
+        )
