@@ -19,7 +19,7 @@ import importlib
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -191,8 +191,10 @@ def check_settings(config: Config, name: str, settings: dict[str, Any]) -> None:
     folder = stage_folder(config, name)
     if not (folder / "settings.json").is_file():
         return
-    before = _with_nested_defaults(read_json(folder / "settings.json"))
     now = json.loads(json.dumps(settings))
+    before = _with_nested_defaults(read_json(folder / "settings.json"))
+    # A setting that came after the folder was made had its default there.
+    before = _new_defaults(config, now.keys() - before.keys()) | before
     # A key that only one side has is a change as well, but for those this call leaves open.
     keys = [key for key in now.keys() | before.keys() if not key.endswith(_FINISHED) or key in now]
     changed = sorted(key for key in keys if before.get(key) != now.get(key))
@@ -221,6 +223,26 @@ def _with_nested_defaults(before: dict[str, Any]) -> dict[str, Any]:
             section = getattr(TrainSlmConfig(), key.split(".")[1])
             settings = json.loads(json.dumps(_flatten(key, section))) | settings
     return settings
+
+
+def _new_defaults(config: Config, keys: Iterable[str]) -> dict[str, Any]:
+    """Defaults of some settings by their dotted key; those without a default are left out."""
+    defaults = {}
+    for key in keys:
+        *names, last = key.split(".")
+        section: Any = config
+        for name in names:
+            section = (
+                section.get(name) if isinstance(section, dict) else getattr(section, name, None)
+            )
+        if not dataclasses.is_dataclass(section):
+            continue
+        for entry in dataclasses.fields(section):
+            if entry.name == last and entry.default is not dataclasses.MISSING:
+                defaults[key] = json.loads(json.dumps(entry.default))
+            elif entry.name == last and entry.default_factory is not dataclasses.MISSING:
+                defaults[key] = json.loads(json.dumps(entry.default_factory()))
+    return defaults
 
 
 def _upstream_times(config: Config, name: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from codec.training.config import PhaseConfig
 from recipes import run_all
 from recipes.runner import stages
 from recipes.runner.config import Config
@@ -200,3 +201,18 @@ def test_help_lists_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
     output = capsys.readouterr().out
     assert all(name in output for name in STAGE_NAMES)
     assert "key=value" in output
+
+
+def test_a_setting_that_came_later_had_its_default(config: Config, calls: list[str]) -> None:
+    config.train_codec.phases = {"codec": PhaseConfig()}
+    for name in ("prepare", "train_codec"):
+        run_stage(config, name)
+    path = stage_folder(config, "train_codec") / "settings.json"
+    settings = json.loads(path.read_text())
+    for key in ("train_codec.phases.codec.perceptual.model", "codec.speech_encoder_from"):
+        del settings[key]
+    path.write_text(json.dumps(settings))
+    assert run_stage(config, "train_codec").status == "skipped"
+    config.train_codec.phases["codec"].perceptual.model = "whisper"
+    with pytest.raises(StageError, match=r"perceptual.model: '' -> 'whisper'"):
+        run_stage(config, "train_codec")
