@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eval.scoring.workers import VARIABLES
+from codec.processes import THREAD_VARIABLES
 
 if TYPE_CHECKING:
     from benchmarks.harness.records import Record
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = _parser().parse_args(argv)
     # Read by numerical libraries when they are loaded, which happens below.
-    os.environ.update(dict.fromkeys(VARIABLES, str(arguments.threads)))
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(arguments.threads)))
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         return _list(arguments) if arguments.list else _run(arguments, argv)

@@ -14,7 +14,7 @@ from codec.audio.store import AudioStore
 from codec.files import read_json
 from codec.json_lines import read_json_lines
 from codec.provenance import provenance
-from eval.reporting.line_chart import Curve, Series, codebook_rank_curve
+from eval.reporting.line_chart import LineChart, Series, codebook_rank_chart
 from eval.reporting.report import Clip, Report, Table, write_report
 from eval.reporting.sections import item_notes, summary_failures, summary_table
 from recipes.corpora.preparation import spread
@@ -62,9 +62,9 @@ def write_results(
             figure_table("Codebook", figures["codebook"], "codes of the coded stage, by split"),
             figure_table("Generation", figures["generation"], f"texts of {config.generate.split}"),
         ],
-        curves=[
+        charts=[
             *codec_curves(config),
-            codebook_rank_curve(counts),
+            codebook_rank_chart(counts),
             *slm_curves(config, figures),
         ],
         clips=clips(config, scored),
@@ -93,7 +93,7 @@ def figure_table(title: str, figures: dict[str, dict[str, Any]], note: str) -> T
     return Table(title, ["figure", *figures], rows, note)
 
 
-def codec_curves(config: Config) -> list[Curve]:
+def codec_curves(config: Config) -> list[LineChart]:
     """Draw losses and use of the codebook over every training phase."""
     names = ("mel", "waveform_mel", "vq", "perplexity", "discriminator")
     curves = []
@@ -107,11 +107,11 @@ def codec_curves(config: Config) -> list[Curve]:
             # Losses that a phase does not have are 0 throughout.
             drawn = [s for s in series if len(s.x) and np.any(np.asarray(s.y) != 0)]
             if drawn:
-                curves.append(Curve(f"{phase}: {name}", "step", name, drawn))
+                curves.append(LineChart(f"{phase}: {name}", "step", name, drawn))
     return curves
 
 
-def slm_curves(config: Config, figures: dict[str, Any]) -> list[Curve]:
+def slm_curves(config: Config, figures: dict[str, Any]) -> list[LineChart]:
     """Draw the loss of the language model beside the entropy of the codes."""
     rows = read_json_lines(stage_folder(config, "train_slm") / "metrics.jsonl")
     series = [line("train", rows, "loss"), line("valid", rows, "valid_nats_per_code")]
@@ -121,7 +121,7 @@ def slm_curves(config: Config, figures: dict[str, Any]) -> list[Curve]:
         "bigram of train on valid": valid["bigram_nats_per_code"],
     }
     title = "language model: nats a token"
-    return [Curve(title, "step", "nats", [s for s in series if len(s.x)], levels=levels)]
+    return [LineChart(title, "step", "nats", [s for s in series if len(s.x)], levels=levels)]
 
 
 def line(label: str, rows: list[dict[str, Any]], name: str) -> Series:

@@ -1,12 +1,12 @@
-"""`hh-eval adapt`: table and curve of a tokenizer comparison, written again from its results."""
+"""`hh-eval adapt`: write table and curves of a tokenizer comparison again from its results."""
+
+from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
+from codec.command_line import Commands, add_command, print_report
 from eval.reporting.adaptability import read_results, render
-
-from .options import Commands, add_command
 
 EXAMPLES = """example:
   python -m recipes.comparisons.adapt recipes/configs/adapt.yaml corpus=../shared/digits \\
@@ -16,13 +16,13 @@ EXAMPLES = """example:
 
 
 def add(commands: Commands) -> None:
-    """Adds the command."""
+    """Add the command."""
     command = add_command(
         commands,
         "adapt",
         run,
         summary="table and curves of which tokenizer a language model learns best",
-        description="Writes adapt.md, adapt.json and adapt.png into a folder that "
+        description="Write adapt.md, adapt.json and adapt.png into a folder that "
         "recipes.comparisons.adapt made, from the tokenizers that are done.",
         examples=EXAMPLES,
     )
@@ -32,11 +32,11 @@ def add(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Renders the folder and prints the table."""
+    """Render the folder and print the table."""
     rendered = render(arguments.folder)
     if arguments.json:
         results = read_results(arguments.folder)
-        print(json.dumps({"page": str(rendered.page), "results": results}, allow_nan=False))
+        print_report({"page": str(rendered.page), "results": results}, as_json=True)
     else:
         print(rendered.markdown)
     return 0

@@ -1,39 +1,26 @@
-"""`hh-eval codec`: scores of decoded files against their recordings."""
+"""`hh-eval codec`: score decoded files against their recordings."""
+
+from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from eval.metrics.asr_pocketsphinx import DIGITS, PocketSphinxRecognizer
-from eval.metrics.registry import (
-    INTELLIGIBILITY,
-    RECONSTRUCTION,
-    WHERE_READY,
-    Selection,
-    select_metrics,
-)
-from eval.metrics.wer import WerMetric
-from eval.protocols import Metric
-from eval.reporting.report import Clip, write_report
-from eval.reporting.sections import folder_report, item_notes, worst_items
+from codec.command_line import Commands, add_command
+from codec.provenance import provenance
+from eval.metrics.registry import INTELLIGIBILITY, RECONSTRUCTION, WHERE_READY
+from eval.reporting.report import write_report
+from eval.reporting.sections import folder_report, worst_clips
 from eval.scoring.score import score_pairs
-from eval.sound import load_sound
-from eval.weights import parse_weights, use_weights
 
 from .options import (
-    Commands,
-    add_command,
     add_metric_options,
     add_scoring_options,
     folder_pairs,
     print_summary,
-    provenance,
     read_texts,
-    say_skipped,
+    selected_metrics,
+    with_recognizer,
 )
-
-WORST_CLIPS = 5
 
 EXAMPLES = """examples:
   hh-eval codec recordings/ decoded/
@@ -46,7 +33,7 @@ EXAMPLES = """examples:
 
 
 def add(commands: Commands) -> None:
-    """Adds the command."""
+    """Add the command."""
     codec = add_command(
         commands,
         "codec",
@@ -65,63 +52,27 @@ def add(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Scores HYP_DIR against REF_DIR and writes the report."""
+    """Score HYP_DIR against REF_DIR and write the report."""
     texts = read_texts(arguments.texts)
-    selection = _chosen_metrics(arguments, has_texts=bool(texts))
-    metrics = selection.metrics
-    say_skipped(selection.skipped)
+    default = (*RECONSTRUCTION, *(INTELLIGIBILITY if texts else ()))
+    selection = selected_metrics(arguments, default, WHERE_READY)
     pairs = folder_pairs(arguments.ref_dir, arguments.hyp_dir, texts)
     out = arguments.out or arguments.hyp_dir.with_name(arguments.hyp_dir.name + ".eval")
     summary = score_pairs(
         pairs,
-        metrics,
+        [with_recognizer(metric, arguments) for metric in selection.metrics],
         out,
         num_workers=arguments.workers,
         seed=arguments.seed,
         record={"skipped_metrics": selection.skipped},
     )
-    by_id = {pair.id: pair for pair in pairs}
-    clips = [
-        Clip(
-            pair.id,
-            pair.text,
-            item_notes(out, pair.id),
-            {"original": _audio(pair.reference), "reconstructed": _audio(pair.estimate)},
-        )
-        for pair in (by_id[name] for name in worst_items(out, summary, (), WORST_CLIPS))
-    ]
-    report = folder_report(out, clips=clips, provenance=provenance())
+    sources = {
+        "original": {pair.id: pair.reference for pair in pairs},
+        "reconstructed": {pair.id: pair.estimate for pair in pairs},
+    }
+    clips = worst_clips(out, summary, sources, texts=texts)
+    report = folder_report(out, clips=clips, provenance=provenance("hh-eval"))
     page = write_report(report, out / "report.html")
     print_summary(summary, page, as_json=arguments.json)
     failed = sum(metric["n_failed"] for metric in summary["metrics"].values())
     return 1 if failed else 0
-
-
-def _chosen_metrics(arguments: argparse.Namespace, *, has_texts: bool) -> Selection:
-    """Metrics of --metrics, else all that apply, the recogniser closed to --words."""
-    use_weights(parse_weights(arguments.weight))
-    chosen = select_metrics(
-        arguments.metrics,
-        (*RECONSTRUCTION, *(INTELLIGIBILITY if has_texts else ())),
-        where_ready=WHERE_READY,
-        skip_unavailable=arguments.skip_unavailable,
-    )
-    return replace(
-        chosen, metrics=[_heard(m, arguments.words, arguments.normalizer) for m in chosen.metrics]
-    )
-
-
-def _heard(metric: Metric, words: str | None, normalizer: str) -> Metric:
-    """A WER with the normaliser asked for, pocketsphinx closed to words; others as they are."""
-    if not isinstance(metric, WerMetric):
-        return metric
-    recognizer = metric.recognizer
-    if words is not None and isinstance(recognizer, PocketSphinxRecognizer):
-        recognizer = PocketSphinxRecognizer(DIGITS if words == "digits" else words.split(","))
-    return replace(metric, recognizer=recognizer, normalizer=normalizer)
-
-
-def _audio(source: Any) -> tuple[Any, int]:
-    """Waveform and rate of a source that could be scored."""
-    sound = load_sound(source)
-    return sound.waveform, sound.sample_rate

@@ -1,13 +1,13 @@
 """`hh-eval compare`: paired differences of two scored folders."""
 
+from __future__ import annotations
+
 import argparse
-import json
 from pathlib import Path
 
-from eval.files import write_whole
+from codec.command_line import Commands, add_command, print_report
+from codec.files import write_text
 from eval.scoring.compare import compare_folders
-
-from .options import Commands, add_command
 
 EXAMPLES = """examples:
   hh-eval compare scores/mini scores/opus_6
@@ -16,7 +16,7 @@ EXAMPLES = """examples:
 
 
 def add(commands: Commands) -> None:
-    """Adds the command."""
+    """Add the command."""
     command = add_command(
         commands,
         "compare",
@@ -34,10 +34,13 @@ def add(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints the table of differences."""
+    """Print the table of differences."""
     wanted = arguments.metrics.split(",") if arguments.metrics else None
     result = compare_folders(arguments.ours, arguments.theirs, metrics=wanted, seed=arguments.seed)
     if arguments.out:
-        write_whole(arguments.out, result.to_markdown())
-    print(json.dumps(result.to_dict(), allow_nan=False) if arguments.json else result.to_markdown())
+        write_text(arguments.out, result.to_markdown())
+    if arguments.json:
+        print_report(result.to_dict(), as_json=True)
+    else:
+        print(result.to_markdown())
     return 1 if result.missing else 0

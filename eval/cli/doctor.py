@@ -1,16 +1,17 @@
-"""`hh-eval doctor`: every metric, and whether it can run here."""
+"""`hh-eval doctor`: list every metric and whether it can run here."""
+
+from __future__ import annotations
 
 import argparse
-import json
+from typing import Any
 
+from codec.command_line import Commands, add_command, print_report
 from eval.metrics.registry import all_metrics, installed_packages, obstacles, status, used_weights
 from eval.weights import parse_weights, use_weights
 
-from .options import Commands, add_command
-
 
 def add(commands: Commands) -> None:
-    """Adds the command."""
+    """Add the command."""
     command = add_command(
         commands,
         "doctor",
@@ -20,32 +21,31 @@ def add(commands: Commands) -> None:
         "  hh-eval doctor --weight utmos22_strong=utmos22_strong_step7459_v1.pt",
     )
     command.add_argument(
-        "--weight", action="append", default=[], metavar="NAME=PATH", help="where weights are"
+        "--weight", action="append", default=[], metavar="NAME=PATH", help="path of model weights"
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Lists metrics with their back ends; a broken one of another package is listed, too."""
+    """List metrics with their back ends, a broken one of another package included."""
     use_weights(parse_weights(arguments.weight))
-    rows = {}
+    rows: dict[str, dict[str, Any]] = {}
     for name, factory in all_metrics().items():
         try:
             metric = factory()
         except Exception as error:
-            # Whatever another package raises: the others are listed all the same.
+            # Whatever another package raises, the others are listed all the same.
             rows[name] = {"id": name, "status": "broken", "obstacles": [repr(error)]}
             continue
-        reasons = obstacles(metric)
         rows[name] = {
             "id": metric.info.id,
             "status": status(metric),
-            "obstacles": reasons,
+            "obstacles": obstacles(metric),
             "packages": installed_packages(metric),
             "weights": used_weights(metric),
             "definition": metric.info.definition,
         }
     if arguments.json:
-        print(json.dumps({"metrics": rows}))
+        print_report({"metrics": rows}, as_json=True)
         return 0
     for name, row in rows.items():
         print(f"{name:20} {row['status']:16} {row['id']}")

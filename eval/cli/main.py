@@ -1,12 +1,15 @@
-"""The console script `hh-eval`: what can be measured, scores, comparisons, reports."""
+"""The console script `hh-eval`."""
 
-import argparse
+from __future__ import annotations
+
 import sys
 from collections.abc import Sequence
 
+from codec.command_line import run_command_line
+
 from . import adapt, bench, codec, compare, doctor, report, slm, tts
 
-# In the order of the help. Each module has `add(commands)`.
+# In the order of the help.
 COMMANDS = (doctor, bench, codec, tts, slm, compare, adapt, report)
 
 EXAMPLES = """examples:
@@ -22,36 +25,19 @@ EXAMPLES = """examples:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command; 0 when all went well, 1 when items failed, 2 when the call was wrong."""
-    arguments = _parser().parse_args(_joined(sys.argv[1:] if argv is None else argv))
-    try:
-        return arguments.run(arguments)
-    except (ValueError, OSError) as error:
-        print(f"hh-eval: {error}", file=sys.stderr)
-        return 2
-
-
-def _joined(argv: Sequence[str]) -> list[str]:
-    """The call with `--metrics -name` as `--metrics=-name`, which argparse would not take."""
-    joined: list[str] = []
-    for word in argv:
-        drops = word.startswith("-") and not word.startswith("--") and len(word) > 2
-        if drops and joined and joined[-1] == "--metrics":
-            joined[-1] = f"--metrics={word}"
+    """Run a command; 0 when all went well, 1 when items failed, 2 when the call was wrong."""
+    words: list[str] = []
+    for word in sys.argv[1:] if argv is None else argv:
+        # argparse takes `--metrics -pitch` for two options, so it gets `--metrics=-pitch`.
+        is_drop = word.startswith("-") and not word.startswith("--") and len(word) > 2
+        if is_drop and words and words[-1] == "--metrics":
+            words[-1] = f"--metrics={word}"
         else:
-            joined.append(word)
-    return joined
-
-
-def _parser() -> argparse.ArgumentParser:
-    """Commands and options."""
-    parser = argparse.ArgumentParser(
+            words.append(word)
+    return run_command_line(
         "hh-eval",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        COMMANDS,
+        words,
+        description="Score codecs, generated speech and language models; compare and report.",
+        examples=EXAMPLES,
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in COMMANDS:
-        command.add(commands)
-    return parser

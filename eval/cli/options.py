@@ -1,50 +1,28 @@
-"""What the commands of `hh-eval` share: options, folders of audio, provenance, printed figures."""
+"""Options, folders of audio and printed figures that the commands of `hh-eval` share."""
+
+from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
-import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timezone
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from eval.files import read_json_lines
-from eval.metrics.wer import NORMALIZERS
-from eval.reporting.line_chart import number_text
+from codec.command_line import print_report
+from codec.json_lines import iter_json_lines
+from eval.metrics.asr_pocketsphinx import DIGITS, PocketSphinxRecognizer
+from eval.metrics.registry import Selection, select_metrics
+from eval.metrics.wer import NORMALIZERS, WerMetric
+from eval.protocols import Metric
 from eval.scoring.score import Pair
+from eval.scoring.summary import number_text
 from eval.sound import SUFFIXES
-
-# What `ArgumentParser.add_subparsers` returns; argparse has no public name for it.
-Commands = Any
-
-
-def add_command(
-    commands: Commands,
-    name: str,
-    run: Callable[[argparse.Namespace], int],
-    *,
-    summary: str,
-    examples: str,
-    description: str | None = None,
-) -> argparse.ArgumentParser:
-    """Adds a command with `--json` and examples under its help; `run` returns the exit status."""
-    command = commands.add_parser(
-        name,
-        help=summary,
-        description=description or summary,
-        epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    command.add_argument("--json", action="store_true", help="print one JSON object")
-    command.set_defaults(run=run)
-    return command
+from eval.weights import parse_weights, use_weights
 
 
 def add_metric_options(command: argparse.ArgumentParser) -> None:
-    """Adds --metrics, --weight and --skip-unavailable, for `registry.select_metrics`."""
+    """Add --metrics, --weight and --skip-unavailable, for `selected_metrics`."""
     command.add_argument(
         "--metrics",
         metavar="NAMES",
@@ -56,7 +34,7 @@ def add_metric_options(command: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=PATH",
-        help="where weights are that no wheel carries; or HH_WEIGHT_NAME=PATH in the environment",
+        help="path of model weights; or HH_WEIGHT_NAME=PATH in the environment",
     )
     command.add_argument(
         "--skip-unavailable",
@@ -66,37 +44,68 @@ def add_metric_options(command: argparse.ArgumentParser) -> None:
 
 
 def add_scoring_options(command: argparse.ArgumentParser, normalizer: str) -> None:
-    """Adds what commands that recognise and score share; `normalizer` is their default."""
+    """Add --words, --normalizer, --workers and --seed."""
     command.add_argument("--words", help="recognise only these: 'digits' or a comma-separated list")
     command.add_argument(
         "--normalizer",
         choices=sorted(NORMALIZERS),
         default=normalizer,
-        help=f"of texts (default: {normalizer})",
+        help="of texts",
     )
     command.add_argument("--workers", type=int, default=0, help="processes beside this one")
     command.add_argument("--seed", type=int, default=0, help="seed of the intervals")
 
 
-def say_skipped(skipped: Mapping[str, Sequence[str]]) -> None:
-    """Names the metrics that were left out, and why, on standard error."""
-    for name, reasons in skipped.items():
-        print(f"hh-eval: left out {name}: {'; '.join(reasons)}", file=sys.stderr)
+def selected_metrics(
+    arguments: argparse.Namespace, default: Sequence[str], where_ready: Sequence[str]
+) -> Selection:
+    """Select the metrics of --metrics, and name those that were left out on standard error.
+
+    Args:
+        arguments: With the options of `add_metric_options`.
+        default: Metrics of a call without --metrics.
+        where_ready: Further ones, where they can run.
+
+    Raises:
+        ValueError: No such metric, or one that cannot run.
+    """
+    use_weights(parse_weights(arguments.weight))
+    selection = select_metrics(
+        arguments.metrics,
+        default,
+        where_ready=where_ready,
+        skip_unavailable=arguments.skip_unavailable,
+    )
+    for name, reasons in selection.skipped.items():
+        print(f"left out {name}: {'; '.join(reasons)}", file=sys.stderr)
+    return selection
+
+
+def with_recognizer(metric: Metric, arguments: argparse.Namespace) -> Metric:
+    """Give a WER the normaliser and the words of `add_scoring_options`; others stay as they are."""
+    if not isinstance(metric, WerMetric):
+        return metric
+    recognizer = metric.recognizer
+    # Only pocketsphinx can be limited to a vocabulary.
+    if arguments.words is not None and isinstance(recognizer, PocketSphinxRecognizer):
+        words = DIGITS if arguments.words == "digits" else arguments.words.split(",")
+        recognizer = PocketSphinxRecognizer(words)
+    return replace(metric, recognizer=recognizer, normalizer=arguments.normalizer)
 
 
 def folder_pairs(ref_dir: Path, hyp_dir: Path, texts: dict[str, str]) -> list[Pair]:
-    """Pairs of two folders; a recording without a decoded file stays in, to be counted as failed.
+    """Match the files of two folders; a recording without a decoded file is counted as failed.
 
-    The folder a recording lies in, below REF_DIR, names its speaker.
+    The folder of a recording, below REF_DIR, is the name of its speaker.
 
     Raises:
-        ValueError: A folder that is none or holds no audio, or two files of one name.
+        ValueError: No such folder, no audio in it, or two files of one name.
     """
     references, estimates = audio_files(ref_dir), audio_files(hyp_dir)
     unmatched = sorted(set(estimates) - set(references))
     if unmatched:
         print(
-            f"hh-eval: {len(unmatched)} files of {hyp_dir} have no recording and are not scored: "
+            f"{len(unmatched)} files of {hyp_dir} have no recording and are not scored: "
             f"{', '.join(unmatched[:5])}",
             file=sys.stderr,
         )
@@ -113,7 +122,7 @@ def folder_pairs(ref_dir: Path, hyp_dir: Path, texts: dict[str, str]) -> list[Pa
 
 
 def audio_files(folder: Path) -> dict[str, Path]:
-    """Audio files by their path below the folder without suffix, sorted.
+    """Find audio files, by their path below the folder without suffix, sorted.
 
     Raises:
         ValueError: No folder, no audio in it, or two files of one name.
@@ -133,32 +142,23 @@ def audio_files(folder: Path) -> dict[str, Path]:
 
 
 def read_texts(path: Path | None) -> dict[str, str]:
-    """Transcripts by id from a JSON-lines file of {"id", "text"}; {} without a file.
+    """Read transcripts by id from a JSON-lines file of {"id", "text"}; {} without a file.
 
     Raises:
-        ValueError: No such file, or a line that is no JSON object.
+        ValueError: No such file, or a line that is no JSON object with an "id".
     """
     if path is None:
         return {}
     if not path.is_file():
         raise ValueError(f"expected a JSON-lines file with texts, got {path}")
-    return {str(row["id"]): str(row["text"]) for row in read_json_lines(path) if "text" in row}
-
-
-def provenance() -> dict[str, str]:
-    """Command, machine and time, for a report."""
-    return {
-        "command": shlex.join(["hh-eval", *sys.argv[1:]]),
-        "hardware": f"{platform.machine()}, {os.cpu_count()} cores",
-        "python": platform.python_version(),
-        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-    }
+    rows = (row for _, row in iter_json_lines(path, required=("id",)))
+    return {str(row["id"]): str(row["text"]) for row in rows if "text" in row}
 
 
 def print_summary(summary: dict[str, Any], page: Path, *, as_json: bool) -> None:
-    """The figures of a summary and where its report is, on standard output."""
+    """Print the figures of a summary and the path of its report."""
     if as_json:
-        print(json.dumps({**summary, "report": str(page)}, allow_nan=False))
+        print_report({**summary, "report": str(page)}, as_json=True)
         return
     for metric_id, metric in summary["metrics"].items():
         for name, figure in metric["figures"].items():
@@ -174,7 +174,7 @@ def print_summary(summary: dict[str, Any], page: Path, *, as_json: bool) -> None
 
 
 def _corpus_text(value: Any) -> str:
-    """A figure of the whole corpus in one line."""
+    """Format a figure of the whole corpus in one line."""
     if isinstance(value, dict):
         return ", ".join(f"{name} {_corpus_text(each)}" for name, each in value.items())
     return "-" if value is None else f"{value:g}" if isinstance(value, int | float) else str(value)

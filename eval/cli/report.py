@@ -1,24 +1,24 @@
-"""`hh-eval report`: the page of a scored folder, written again, beside others where asked for."""
+"""`hh-eval report`: write the page of a scored folder again, with further charts."""
+
+from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from eval.files import read_json_lines
+from codec.command_line import Commands, add_command, print_report
+from codec.json_lines import read_json_lines
+from codec.provenance import provenance
 from eval.reporting.charts import clip_charts, rate_charts, read_ladder, summary_system
-from eval.reporting.line_chart import Curve, codebook_rank_curve
-from eval.reporting.report import Clip, write_report
-from eval.reporting.sections import folder_report, item_notes, worst_items
+from eval.reporting.line_chart import LineChart, codebook_rank_chart
+from eval.reporting.report import write_report
+from eval.reporting.sections import folder_report, worst_clips
 from eval.scoring.summary import read_summary
-from eval.sound import load_sound
 from eval.tokens.codebook import count_codes
 
-from .options import Commands, add_command, audio_files, provenance
-
-WORST_CLIPS = 5
+from .options import audio_files
 
 EXAMPLES = """examples:
   hh-eval report scores/mini --title 'mini codec'
@@ -30,7 +30,7 @@ EXAMPLES = """examples:
 
 
 def add(commands: Commands) -> None:
-    """Adds the command."""
+    """Add the command."""
     command = add_command(
         commands,
         "report",
@@ -69,61 +69,58 @@ def add(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Writes the page of a scored folder."""
+    """Write the page of a scored folder."""
     folder = arguments.folder
     summary = read_summary(folder)
-    clips = _clips(folder, summary, *arguments.audio) if arguments.audio else []
+    sources = {}
+    if arguments.audio:
+        original, reconstructed = map(audio_files, arguments.audio)
+        sources = {"original": original, "reconstructed": reconstructed}
     report = folder_report(
         folder,
         title=arguments.title,
-        clips=clips,
-        provenance=provenance(),
+        clips=worst_clips(folder, summary, sources) if sources else (),
+        provenance=provenance("hh-eval"),
         charts=_charts(arguments, summary),
     )
     page = write_report(report, folder / "report.html")
-    print(json.dumps({"report": str(page)}) if arguments.json else page)
+    if arguments.json:
+        print_report({"report": str(page)}, as_json=True)
+    else:
+        print(page)
     return 0
 
 
-def _charts(arguments: argparse.Namespace, summary: dict[str, Any]) -> list[Curve]:
-    """Quality by bit rate and clips against the baseline, as asked for."""
+def _charts(arguments: argparse.Namespace, summary: dict[str, Any]) -> list[LineChart]:
+    """Chart quality by bit rate, clips against the baseline and codebook use, as asked for."""
     folder: Path = arguments.folder
-    curves: list[Curve] = []
+    charts: list[LineChart] = []
     if arguments.ladder is not None:
         systems = read_ladder(arguments.ladder)
         if arguments.bitrate is not None:
             name = arguments.title or folder.resolve().name
+            # The list may hold the same system from an earlier run.
             systems = [s for s in systems if s.name != name]
             systems.insert(0, summary_system(name, summary, arguments.bitrate))
-        curves += rate_charts(systems, summary)
+        charts += rate_charts(systems, summary)
     if arguments.baseline is not None:
         names = (arguments.title, arguments.baseline_name)
-        curves += clip_charts(folder, arguments.baseline, names=names)
+        charts += clip_charts(folder, arguments.baseline, names=names)
     if arguments.codes is not None:
-        curves.append(_rank_chart(arguments.codes, arguments.codebook_size))
-    return curves
+        charts.append(_rank_chart(arguments.codes, arguments.codebook_size))
+    return charts
 
 
-def _rank_chart(path: Path, codebook_size: int | None) -> Curve:
-    """Use of a codebook by rank, of the codes in a file.
+def _rank_chart(path: Path, codebook_size: int | None) -> LineChart:
+    """Chart the use of a codebook by rank, of the codes in a file.
 
     Raises:
         ValueError: No such file, no size, or no codes within it.
     """
     if not path.is_file() or codebook_size is None:
         raise ValueError(f"expected --codes FILE with --codebook-size, got {path}, {codebook_size}")
-    clips = [np.asarray(row["codes"]) for row in read_json_lines(path) if row.get("codes")]
+    rows = read_json_lines(path, torn="drop")
+    clips = [np.asarray(row["codes"]) for row in rows if row.get("codes")]
     if not clips:
         raise ValueError(f'{path}: expected JSON lines with "codes", got none')
-    return codebook_rank_curve(count_codes(clips, codebook_size))
-
-
-def _clips(folder: Path, summary: dict[str, Any], ref_dir: Path, hyp_dir: Path) -> list[Clip]:
-    """The worst clips with both their sounds."""
-    sides = {"original": audio_files(ref_dir), "reconstructed": audio_files(hyp_dir)}
-    clips = []
-    for name in worst_items(folder, summary, (), WORST_CLIPS):
-        sounds = {label: load_sound(files[name]) for label, files in sides.items() if name in files}
-        audio = {label: (s.waveform, s.sample_rate) for label, s in sounds.items()}
-        clips.append(Clip(name, "", item_notes(folder, name), audio))
-    return clips
+    return codebook_rank_chart(count_codes(clips, codebook_size))

@@ -1,11 +1,15 @@
 """`hh-eval slm`: likelihood tests of a language model from a score file."""
 
+from __future__ import annotations
+
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
-from eval.files import json_text, write_whole
+from codec.checks import above
+from codec.command_line import Commands, add_command, print_report
+from codec.files import write_json
+from codec.provenance import provenance
 from eval.likelihood_tests.judge import (
     LOCAL_SECONDS,
     LikelihoodPair,
@@ -16,10 +20,8 @@ from eval.likelihood_tests.judge import (
 )
 from eval.likelihood_tests.published import SUITES
 from eval.reporting.generation import likelihood_report
-from eval.reporting.line_chart import number_text
 from eval.reporting.report import write_report
-
-from .options import Commands, add_command, provenance
+from eval.scoring.summary import number_text
 
 EXAMPLES = """examples:
   hh-eval slm pairs/pairs.jsonl --scores pairs/scores.jsonl --out scores/slm
@@ -29,7 +31,7 @@ EXAMPLES = """examples:
 
 
 def add(commands: Commands) -> None:
-    """Adds the command."""
+    """Add the command."""
     command = add_command(
         commands,
         "slm",
@@ -52,43 +54,46 @@ def add(commands: Commands) -> None:
         "--local-seconds",
         type=float,
         default=LOCAL_SECONDS,
-        help=f"reach of the rule 'local' after the change (default: {LOCAL_SECONDS:g})",
+        help="reach of the rule 'local' after the change",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Judges the pairs and writes likelihood.json and the report."""
+    """Compare the pairs and write likelihood.json and the report."""
     pairs = _pairs(arguments)
     if arguments.write_pairs is not None:
         write_pairs(arguments.write_pairs, pairs)
         done = {"pairs": str(arguments.write_pairs), "count": len(pairs)}
-        print(json.dumps(done) if arguments.json else f"{len(pairs)} {arguments.write_pairs}")
+        if arguments.json:
+            print_report(done, as_json=True)
+        else:
+            print(len(pairs), arguments.write_pairs)
         return 0
     if arguments.scores is None:
         raise ValueError("expected --scores FILE, or --write-pairs FILE to list what to score")
-    if not arguments.local_seconds > 0:
-        raise ValueError(f"expected local seconds above 0, got {arguments.local_seconds}")
+    above("--local-seconds", arguments.local_seconds, 0)
     scores, reasons = read_scores(arguments.scores)
     result = judge_pairs(pairs, scores, reasons, local_seconds=arguments.local_seconds)
     out = arguments.out or arguments.scores.with_name(arguments.scores.name + ".eval")
-    write_whole(out / "likelihood.json", json_text(result))
-    page = write_report(likelihood_report(result, provenance=provenance()), out / "report.html")
+    write_json(out / "likelihood.json", result)
+    report = likelihood_report(result, provenance=provenance("hh-eval"))
+    page = write_report(report, out / "report.html")
     _print(result, page, as_json=arguments.json)
     return 1 if result["failures"] else 0
 
 
 def _pairs(arguments: argparse.Namespace) -> list[LikelihoodPair]:
-    """Pairs of a manifest or of a published folder."""
+    """Read the pairs of a manifest or of a published test."""
     if arguments.suite is not None:
         return SUITES[arguments.suite](arguments.pairs)
     return read_pairs(arguments.pairs)
 
 
 def _print(result: dict[str, Any], page: Path, *, as_json: bool) -> None:
-    """Accuracies and where the report is, on standard output."""
+    """Print accuracies and the path of the report."""
     if as_json:
         shown = {key: value for key, value in result.items() if key != "margins"}
-        print(json.dumps({**shown, "report": str(page)}, allow_nan=False))
+        print_report({**shown, "report": str(page)}, as_json=True)
         return
     for suite, parts in result["suites"].items():
         for part, rules in parts.items():

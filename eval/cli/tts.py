@@ -1,4 +1,6 @@
-"""`hh-eval tts`: scores of generated speech, of text to speech and of continuations alike."""
+"""`hh-eval tts`: score generated speech, from text or continued."""
+
+from __future__ import annotations
 
 import argparse
 import json
@@ -8,10 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from eval.files import json_text, write_whole
-from eval.metrics.asr_pocketsphinx import DIGITS, PocketSphinxRecognizer
+from codec.command_line import Commands, add_command
+from codec.files import write_json
+from codec.json_lines import read_lines
+from codec.provenance import provenance
 from eval.metrics.duration import DeliveryMetric
-from eval.metrics.registry import Selection, select_metrics
+from eval.metrics.registry import Selection
 from eval.metrics.wer import WerMetric
 from eval.protocols import Metric
 from eval.reporting.generation import generation_report
@@ -25,16 +29,13 @@ from eval.scoring.generated import (
     transcripts_of,
 )
 from eval.scoring.score import Pair, score_pairs
-from eval.weights import parse_weights, use_weights
 
 from .options import (
-    Commands,
-    add_command,
     add_metric_options,
     add_scoring_options,
     print_summary,
-    provenance,
-    say_skipped,
+    selected_metrics,
+    with_recognizer,
 )
 
 EXAMPLES = """examples:
@@ -46,7 +47,7 @@ EXAMPLES = """examples:
 
 
 def add(commands: Commands) -> None:
-    """Adds the command."""
+    """Add the command."""
     command = add_command(
         commands,
         "tts",
@@ -58,11 +59,11 @@ def add(commands: Commands) -> None:
         "Exits with 1 when a file is missing or cannot be scored.",
         examples=EXAMPLES,
     )
-    command.add_argument("meta", type=Path, metavar="META", help="what was to be spoken")
+    command.add_argument("meta", type=Path, metavar="META", help="texts, prompts and references")
     command.add_argument("wav_dir", type=Path, metavar="WAV_DIR", help="generated speech")
     command.add_argument("--out", type=Path, help="results (default: WAV_DIR with .eval added)")
     add_metric_options(command)
-    command.add_argument("--record", type=Path, help="what the generator said, JSON lines")
+    command.add_argument("--record", type=Path, help="record of the generator, JSON lines")
     command.add_argument(
         "--recordings",
         action="store_true",
@@ -79,16 +80,15 @@ def add(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Scores WAV_DIR and writes the report."""
+    """Score WAV_DIR and write the report."""
     pairs = read_generation(arguments.meta, arguments.wav_dir)
     chosen = _chosen(arguments, pairs)
-    say_skipped(chosen.skipped)
     out = arguments.out or arguments.wav_dir.with_name(arguments.wav_dir.name + ".eval")
     versions = {"generated": (pairs, out, chosen.metrics)}
-    # A perplexity means nothing without that of real speech through the same recogniser.
+    # A perplexity is only comparable with that of real speech through the same recogniser.
     has_references = any(pair.reference is not None for pair in pairs)
     if arguments.text_model is not None and not has_references:
-        print("hh-eval: no references: the perplexity has nothing beside it", file=sys.stderr)
+        print("no references: no perplexity of real speech to compare with", file=sys.stderr)
     if arguments.recordings or (arguments.text_model is not None and has_references):
         true = recordings_as_estimates(pairs)
         if not true:
@@ -108,8 +108,8 @@ def run(arguments: argparse.Namespace) -> int:
         for name, (items, folder, metrics) in versions.items()
     }
     texts = _texts(arguments, {name: (f, m) for name, (_, f, m) in versions.items()})
-    write_whole(out / "text.json", json_text(texts))
-    report = generation_report(out, pairs, summaries, texts, provenance=provenance())
+    write_json(out / "text.json", texts)
+    report = generation_report(out, pairs, summaries, texts, provenance=provenance("hh-eval"))
     page = write_report(report, out / "report.html")
     whole = {**summaries["generated"], "text": texts}
     print_summary(whole, page, as_json=arguments.json)
@@ -120,8 +120,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _chosen(arguments: argparse.Namespace, pairs: Sequence[Pair]) -> Selection:
-    """Metrics of --metrics, else all that the list has the parts for."""
-    use_weights(parse_weights(arguments.weight))
+    """Select the metrics of --metrics, else all that the list has the parts for."""
     default, where_ready = ["delivery"], ["dnsmos", "distillmos"]
     if any(pair.reference is not None for pair in pairs):
         default += ["duration", "prosody"]
@@ -129,42 +128,31 @@ def _chosen(arguments: argparse.Namespace, pairs: Sequence[Pair]) -> Selection:
         where_ready.insert(0, "speaker_sim_prompt")
     if any(pair.text for pair in pairs):
         where_ready.insert(0, "wer")
-    chosen = select_metrics(
-        arguments.metrics,
-        default,
-        where_ready=where_ready,
-        skip_unavailable=arguments.skip_unavailable,
-    )
+    chosen = selected_metrics(arguments, default, where_ready)
     records = read_records(arguments.record, arguments.wav_dir)
-    return replace(chosen, metrics=[_fitted(m, arguments, records) for m in chosen.metrics])
-
-
-def _fitted(metric: Metric, arguments: argparse.Namespace, records: dict[str, Any]) -> Metric:
-    """A metric with the record, the normaliser and the words it is to go by."""
-    if isinstance(metric, DeliveryMetric):
-        return DeliveryMetric(records)
-    if not isinstance(metric, WerMetric):
-        return metric
-    recognizer = metric.recognizer
-    if arguments.words is not None and isinstance(recognizer, PocketSphinxRecognizer):
-        words = DIGITS if arguments.words == "digits" else arguments.words.split(",")
-        recognizer = PocketSphinxRecognizer(words)
-    return replace(metric, recognizer=recognizer, normalizer=arguments.normalizer)
+    return replace(
+        chosen,
+        metrics=[
+            DeliveryMetric(records)
+            if isinstance(m, DeliveryMetric)
+            else with_recognizer(m, arguments)
+            for m in chosen.metrics
+        ],
+    )
 
 
 def _texts(
     arguments: argparse.Namespace, versions: dict[str, tuple[Path, Sequence[Metric]]]
 ) -> dict[str, Any]:
-    """Diversity, and perplexity where there is a text model, of what was heard, by version."""
+    """Compute diversity of the transcripts, and perplexity given a text model, by version."""
     model = None
     if arguments.text_model is not None:
         if not arguments.text_model.is_file():
             raise ValueError(f"expected a file of text, got {arguments.text_model}")
-        lines = arguments.text_model.read_text(encoding="utf-8").splitlines()
-        model = train_word_model(lines)
+        model = train_word_model([line for _, line in read_lines(arguments.text_model)])
     texts = {}
     for name, (folder, metrics) in versions.items():
-        heard = next((m.info.id for m in metrics if isinstance(m, WerMetric)), None)
-        if heard is not None:
-            texts[name] = text_figures(transcripts_of(folder, heard), model)
+        metric_id = next((m.info.id for m in metrics if isinstance(m, WerMetric)), None)
+        if metric_id is not None:
+            texts[name] = text_figures(transcripts_of(folder, metric_id), model)
     return texts

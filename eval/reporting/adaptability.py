@@ -1,18 +1,21 @@
-"""Which tokenizer does a language model learn best? The table and curves of a comparison.
+"""Tables and curves of a comparison of tokenizers by the likelihood of a language model.
 
 A comparison is a folder with run.json (budget and provenance) and, for every tokenizer,
 <name>/result.json and <name>/curve.jsonl ({"step", "audio_seconds", "bits_per_second"}).
 """
 
-import json
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eval.files import json_text, read_json_lines, write_whole
+from codec.files import read_json, write_json, write_text
+from codec.json_lines import read_json_lines
+from eval.scoring.summary import number_text
 
-from .line_chart import number_text
+from .line_chart import LineChart, Series, save_line_charts
 
 RESULT, CURVE, RUN = "result.json", "curve.jsonl", "run.json"
 Result = dict[str, Any]
@@ -40,18 +43,17 @@ SPEEDS = (
     ("RTF generate", "rtf_generate", 3),
 )
 
-# Figures that the picture may show against bits a second, and whether higher is better; the first
-# that was measured is shown.
+# Figures to show against bits a second, and whether higher is better; the first that was measured
+# is shown.
 QUALITY = {"stoi": True, "mel_l1": False}
 
 READING = """How to read it:
 
-- **bit/s** is what the language model needs to write down a second of speech in this tokenizer's
-  codes; it is the one likelihood that can be compared across token rates and codebook sizes.
-- **It rewards a tokenizer for throwing speech away**: one that always gives the same code costs
-  0 bit/s. So it says nothing without the resynthesis figures in the same row; a tokenizer is
-  better learnt only if it costs less *and* resynthesises no worse, or resynthesises better for
-  the same bits.
+- **bit/s** is the negative log-likelihood of a second of speech in this tokenizer's codes; it is
+  the one likelihood that can be compared across token rates and codebook sizes.
+- **It rewards a tokenizer for discarding speech**: one that always gives the same code costs
+  0 bit/s. So read it with the resynthesis figures in the same row; a tokenizer is better learnt
+  only if it costs less *and* resynthesises no worse, or resynthesises better for the same bits.
 - **removed by the LM** is 1 - LM / raw, the share of the code rate that was predictable;
   **beyond the bigram** is 1 - LM / bigram: what is learnt from more than the last code.
 - The n-gram references are trained on the same train codes and charged on the same valid codes;
@@ -66,7 +68,7 @@ READING = """How to read it:
 
 @dataclass(frozen=True)
 class Rendered:
-    """What `render` wrote: the Markdown, its file, and the picture (None without matplotlib)."""
+    """Output of `render`: the Markdown, its file, and the picture (None without matplotlib)."""
 
     markdown: str
     page: Path
@@ -74,7 +76,7 @@ class Rendered:
 
 
 def read_results(run: Path | str) -> list[Result]:
-    """Results of a comparison, the cheapest stream first.
+    """Read the results of a comparison, the one with the fewest bits first.
 
     Raises:
         ValueError: No comparison, or none of its tokenizers is done.
@@ -84,32 +86,31 @@ def read_results(run: Path | str) -> list[Result]:
         raise ValueError(f"expected a folder of recipes.comparisons.adapt with {RUN}, got {run}")
     found = []
     for path in sorted(run.glob(f"*/{RESULT}")):
-        result = json.loads(path.read_text(encoding="utf-8"))
-        result["curve"] = read_json_lines(path.parent / CURVE)
-        found.append(result)
+        curve = read_json_lines(path.parent / CURVE, torn="drop", missing_ok=True)
+        found.append({**read_json(path), "curve": curve})
     if not found:
         raise ValueError(f"expected {run} to hold at least one finished tokenizer, got none")
     return sorted(found, key=lambda result: result["bits_per_second"])
 
 
 def render(run: Path | str) -> Rendered:
-    """Write adapt.md, adapt.json and adapt.png from the results that are there.
+    """Write adapt.md, adapt.json and adapt.png from the finished tokenizers.
 
     Raises:
         ValueError: As `read_results`.
     """
     run = Path(run)
     results = read_results(run)
-    about = json.loads((run / RUN).read_text(encoding="utf-8"))
+    about = read_json(run / RUN)
     picture = draw_curves(results, run / "adapt.png")
     text = to_markdown(results, about, picture)
-    write_whole(run / "adapt.json", json_text({**about, "results": results}))
-    page = write_whole(run / "adapt.md", text)
+    write_json(run / "adapt.json", {**about, "results": results})
+    page = write_text(run / "adapt.md", text)
     return Rendered(text, page, picture)
 
 
 def to_markdown(results: Sequence[Result], about: dict[str, Any], picture: Path | None) -> str:
-    """Tables of likelihood, quality and cost, how to read them, and what they rest on."""
+    """Format tables of likelihood, quality and cost, with notes and provenance."""
     parts = [about["title"], "", *table(COSTS, results), ""]
     for part, title in (
         ("resynthesis", "Resynthesis of valid clips from their codes, no language model:"),
@@ -126,17 +127,16 @@ def to_markdown(results: Sequence[Result], about: dict[str, Any], picture: Path 
 
 
 def table(columns: Sequence[tuple[str, str, int | None]], results: Sequence[Result]) -> list[str]:
-    """Lines of a Markdown table; shares have no digits and are shown in per cent."""
-    head = ["tokenizer", *(heading for heading, _, _ in columns)]
-    lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
-    for result in results:
-        cells = [_number(result.get(key), digits) for _, key, digits in columns]
-        lines.append(f"| {' | '.join([result['name'], *cells])} |")
-    return lines
+    """Format a Markdown table; shares have no digits and are shown in per cent."""
+    rows = [
+        [result["name"], *(_number(result.get(key), digits) for _, key, digits in columns)]
+        for result in results
+    ]
+    return _markdown(["tokenizer", *(heading for heading, _, _ in columns)], rows)
 
 
 def figure_table(part: str, results: Sequence[Result]) -> list[str]:
-    """Figures of metrics, with intervals; [] where no result has any."""
+    """Format figures of metrics with intervals; [] where no result has any."""
     names = list(dict.fromkeys(name for result in results for name in result.get(part) or {}))
     if not names:
         return []
@@ -144,16 +144,21 @@ def figure_table(part: str, results: Sequence[Result]) -> list[str]:
     for name in names:
         figure = next(result[part][name] for result in results if name in (result[part] or {}))
         heads.append(name + {True: " ↑", False: " ↓", None: ""}[figure["higher_is_better"]])
-    head = ["tokenizer", *heads]
-    lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
-    for result in results:
-        cells = [_figure((result.get(part) or {}).get(name)) for name in names]
-        lines.append(f"| {' | '.join([result['name'], *cells])} |")
-    return lines
+    rows = [
+        [result["name"], *(_figure((result.get(part) or {}).get(name)) for name in names)]
+        for result in results
+    ]
+    return _markdown(["tokenizer", *heads], rows)
+
+
+def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table."""
+    rule = "|" + " --- |" * len(head)
+    return [f"| {' | '.join(head)} |", rule, *(f"| {' | '.join(row)} |" for row in rows)]
 
 
 def draw_curves(results: Sequence[Result], path: Path) -> Path | None:
-    """Bits a second against speech trained on, a line a tokenizer; dashes: its bigram.
+    """Chart bits a second against speech trained on, a line a tokenizer; dashes: its bigram.
 
     Beside it bits a second against the quality of the resynthesis, by the first of `QUALITY`
     that was measured.
@@ -161,36 +166,37 @@ def draw_curves(results: Sequence[Result], path: Path) -> Path | None:
     Returns:
         The PNG, or None where matplotlib is not installed.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        return None
+    lines, dots = [], []
     shown, quality = _quality(results)
-    figure = Figure(figsize=(10 if shown else 6, 4), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(1, 2 if shown else 1, squeeze=False)[0]
-    for number, result in enumerate(results):
-        color = f"C{number}"
+    for color, result in enumerate(results):
+        name, bits = result["name"], result["bits_per_second"]
         x = [row["audio_seconds"] / 60 for row in result["curve"]]
         y = [row["bits_per_second"] for row in result["curve"]]
-        axes[0].plot(x, y, marker=".", color=color, label=result["name"])
-        axes[0].axhline(result["bigram_bits_per_second"], color=color, ls="--", lw=0.7, alpha=0.6)
-        if result["name"] in quality:
-            place = (result["bits_per_second"], quality[result["name"]])
-            axes[1].scatter(*place, color=color, label=result["name"])
-    axes[0].set(xlabel="minutes of speech trained on", ylabel="bit/s on valid (dashed: bigram)")
-    axes[0].set_ylim(bottom=0)
+        lines.append(Series(name, x, y, "both", color=color))
+        bigram = [result["bigram_bits_per_second"]] * len(x)
+        lines.append(Series("", x, bigram, "dashed", color=color))
+        if name in quality:
+            dots.append(Series(name, [bits], [quality[name]], "points", color=color))
+    charts = [
+        LineChart(
+            "Bits a second of speech",
+            "minutes of speech trained on",
+            "bit/s on valid (dashed: bigram)",
+            lines,
+            y_scale="linear",
+            show_last=False,
+        )
+    ]
     if shown:
         better = "higher" if QUALITY[shown] else "lower"
-        axes[1].set(xlabel="bit/s on valid", ylabel=f"{shown} of the resynthesis, {better}: better")
-        axes[1].set_xlim(left=0)
-        axes[1].margins(0.15)
-    axes[-1].legend()
-    partial = path.with_name(f".{path.name}.partial.png")
-    figure.savefig(partial, dpi=120)
-    partial.replace(path)
-    return path
+        y_label = f"{shown} of the resynthesis, {better}: better"
+        charts.append(
+            LineChart("Quality", "bit/s on valid", y_label, dots, y_scale="linear", show_last=False)
+        )
+    try:
+        return save_line_charts(charts, path)
+    except ImportError:
+        return None
 
 
 def _quality(results: Sequence[Result]) -> tuple[str, dict[str, float]]:
@@ -207,14 +213,14 @@ def _quality(results: Sequence[Result]) -> tuple[str, dict[str, float]]:
 
 
 def _number(value: float | None, digits: int | None) -> str:
-    """A number, a share in per cent, or a dash."""
+    """Format a number, a share in per cent where it has no digits, or a dash."""
     if value is None:
         return "-"
     return number_text(value, unit="%") if digits is None else number_text(value, digits=digits)
 
 
 def _figure(figure: dict[str, Any] | None) -> str:
-    """Value with its interval; failed clips are said."""
+    """Format a value with its interval and the number of failed clips."""
     if figure is None or figure["value"] is None:
         return "-"
     unit = figure["unit"]

@@ -1,14 +1,16 @@
-"""Charts of scored folders: quality against bit rate, clips against a baseline, voices kept."""
+"""Charts of scored folders: quality by bit rate, clip by clip, speaker similarity."""
 
-import json
-from collections.abc import Mapping, Sequence
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eval.scoring.summary import item_rows, read_summary
+from codec.files import read_json
+from eval.scoring.summary import item_values, read_summary
 
-from .line_chart import Curve, Series
+from .line_chart import LineChart, Series
 
 Value = tuple[float, float | None, float | None]
 MOST_CHARTS = 8
@@ -17,23 +19,23 @@ _NOT_DRAWN = ("lag_over_2ms",)
 
 
 def _is_drawn(name: str, figure: dict[str, Any]) -> bool:
-    """Whether a figure has a better direction and is none that a chart beside it shows, too."""
+    """Whether a figure has a better direction and is not shown by another chart already."""
     directed = figure["higher_is_better"] is not None
     return directed and not name.endswith("_raw") and name not in _NOT_DRAWN
 
 
 def _is_of_recordings(metric_id: str) -> bool:
-    """Whether a metric hears the recordings: a figure of its own that says nothing of a coder."""
+    """Whether a metric scores the recordings alone, which is independent of the codec."""
     return metric_id.split(".")[0].endswith("_original")
 
 
 @dataclass(frozen=True)
 class RatedSystem:
-    """A coder with its rate and its figures.
+    """A codec with its bit rate and its figures.
 
     Args:
         name: As shown; what comes before the last "_" is its family, joined by a line.
-        bitrate: bit/s; None where there is no coded form (the original, a filter).
+        bitrate: bit/s; None for a system without a code (the original, a filter).
         values: (mean, low, high) by figure; the ends None without an interval.
         is_ours: Drawn first, by itself, with its name.
     """
@@ -51,17 +53,18 @@ class RatedSystem:
 
 
 def read_ladder(path: Path) -> list[RatedSystem]:
-    """Systems of a JSON file.
+    """Read systems from a JSON file.
 
-    It holds a list of {"name", "bitrate", "values": {figure: [mean, low, high]}, "is_ours"}, or
-    what the recipe `anchors` writes.
+    Args:
+        path: A list of {"name", "bitrate", "values": {figure: [mean, low, high]}, "is_ours"}, or an
+            anchors.json of recipes.comparisons.anchors.
 
     Raises:
         ValueError: No such file, or another form.
     """
     if not path.is_file():
         raise ValueError(f"expected a JSON file of systems with bit rates, got {path}")
-    data = json.loads(path.read_text(encoding="utf-8"))
+    data = read_json(path)
     if isinstance(data, dict) and isinstance(data.get("systems"), dict):
         return [_from_anchors(name, row) for name, row in data["systems"].items()]
     if not isinstance(data, list):
@@ -83,36 +86,43 @@ def read_ladder(path: Path) -> list[RatedSystem]:
 
 
 def _from_anchors(name: str, row: dict[str, Any]) -> RatedSystem:
-    """A row of anchors.json; figures go by their own name, a WER of the recordings is left out."""
-    values: dict[str, Value] = {}
+    """Convert a row of anchors.json."""
+    figures = []
     for key, figure in row["figures"].items():
-        family, _, figure_name = key.rpartition("/")
-        if figure["value"] is not None and not _is_of_recordings(family):
-            values.setdefault(figure_name, _value(figure))
-    rate = row["measured_bitrate"] if row["measured_bitrate"] is not None else None
-    return RatedSystem(name, rate, values, bool(row.get("is_ours")))
+        metric_id, _, figure_name = key.rpartition("/")
+        figures.append((metric_id, figure_name, figure))
+    return RatedSystem(name, row["measured_bitrate"], _values(figures), bool(row.get("is_ours")))
 
 
-def _value(figure: dict[str, Any]) -> Value:
-    """Mean of a summary's figure with the ends of its interval."""
-    low, high = figure["ci95"] or (None, None)
-    return figure["value"], low, high
+def _values(figures: Iterable[tuple[str, str, dict[str, Any]]]) -> dict[str, Value]:
+    """Values with their intervals by name of the figure, without those of the recordings.
+
+    Args:
+        figures: Metric id, name and figure; of one name the first counts.
+    """
+    values: dict[str, Value] = {}
+    for metric_id, name, figure in figures:
+        if figure["value"] is not None and not _is_of_recordings(metric_id):
+            low, high = figure["ci95"] or (None, None)
+            values.setdefault(name, (figure["value"], low, high))
+    return values
 
 
 def summary_system(
     name: str, summary: dict[str, Any], bitrate: float | None, *, is_ours: bool = True
 ) -> RatedSystem:
-    """A scored folder's summary as a point of the chart."""
-    values: dict[str, Value] = {}
-    for metric_id, metric in summary["metrics"].items():
-        for figure_name, figure in metric["figures"].items():
-            if figure["value"] is not None and not _is_of_recordings(metric_id):
-                values.setdefault(figure_name, _value(figure))
-    return RatedSystem(name, bitrate, values, is_ours)
+    """Convert a scored folder's summary to a point of a chart."""
+    figures = [
+        (metric_id, figure_name, figure)
+        for metric_id, metric in summary["metrics"].items()
+        for figure_name, figure in metric["figures"].items()
+    ]
+    return RatedSystem(name, bitrate, _values(figures), is_ours)
 
 
-def rate_chart(systems: Sequence[RatedSystem], figure: str, *, unit: str = "") -> Curve:
-    """Quality against bit rate on a log axis, families joined; without a rate: a level."""
+def rate_chart(systems: Sequence[RatedSystem], figure: str, *, unit: str = "") -> LineChart:
+    """Chart a figure by bit rate on a log axis, families joined; systems without one as levels."""
+    # Figures with the unit "%" are stored as fractions.
     scale = 100.0 if unit == "%" else 1.0
     having = [s for s in systems if figure in s.values]
     groups: dict[str, list[RatedSystem]] = {}
@@ -133,7 +143,7 @@ def rate_chart(systems: Sequence[RatedSystem], figure: str, *, unit: str = "") -
         for family, group in groups.items()
     ]
     levels = {s.name: scale * s.values[figure][0] for s in having if not s.bitrate}
-    return Curve(
+    return LineChart(
         f"{figure} by bit rate",
         "bit/s",
         f"{figure}, {unit}" if unit else figure,
@@ -142,25 +152,30 @@ def rate_chart(systems: Sequence[RatedSystem], figure: str, *, unit: str = "") -
         x_scale="log",
         y_scale="linear",
         show_last=False,
-        note="Dashed: no coded form. Bars: 95 % interval.",
+        note="Dashed: not coded. Bars: 95 % interval.",
     )
 
 
-def rate_charts(systems: Sequence[RatedSystem], summary: dict[str, Any]) -> list[Curve]:
-    """A chart of each figure with a better direction that the classical systems have, too."""
-    curves = []
+def rate_charts(systems: Sequence[RatedSystem], summary: dict[str, Any]) -> list[LineChart]:
+    """Chart each figure with a better direction that other systems with a bit rate have, too."""
+    charts = []
     for metric_id, metric in summary["metrics"].items():
         if _is_of_recordings(metric_id):
             continue
         for name, figure in metric["figures"].items():
             others = [s for s in systems if name in s.values and not s.is_ours and s.bitrate]
             if others and _is_drawn(name, figure):
-                curves.append(rate_chart(systems, name, unit=figure["unit"]))
-    return curves[:MOST_CHARTS]
+                charts.append(rate_chart(systems, name, unit=figure["unit"]))
+    return charts[:MOST_CHARTS]
 
 
-def clip_charts(ours: Path, theirs: Path, *, names: tuple[str, str] = ("", "")) -> list[Curve]:
-    """A chart a figure: each clip's value against that of a baseline, where both have it.
+def clip_charts(ours: Path, theirs: Path, *, names: tuple[str, str] = ("", "")) -> list[LineChart]:
+    """Chart each clip's value against that of a baseline, a chart a figure.
+
+    Args:
+        ours: Scored folder, on the y axis.
+        theirs: Scored folder of the baseline, on the x axis.
+        names: Of both; "" for that of the folder.
 
     Raises:
         ValueError: A folder that is not scored, or no metric in both.
@@ -173,23 +188,23 @@ def clip_charts(ours: Path, theirs: Path, *, names: tuple[str, str] = ("", "")) 
     if not both:
         raise ValueError(f"expected metrics in both {ours} and {theirs}, got none")
     both = [name for name in both if not _is_of_recordings(name)]
-    curves = []
+    charts = []
     for metric_id in both:
-        rows = [_values(folder, metric_id) for folder in (ours, theirs)]
+        rows = [item_values(folder, metric_id) for folder in (ours, theirs)]
         for figure, head in summaries[0]["metrics"][metric_id]["figures"].items():
             if not _is_drawn(figure, head):
                 continue
             pairs = [(rows[1].get(n, {}).get(figure), rows[0][n].get(figure)) for n in rows[0]]
             points = [(a, b) for a, b in pairs if a is not None and b is not None]
             if len(points) > 1:
-                curves.append(_scatter(figure, points, labels, head))
-    return curves[:MOST_CHARTS]
+                charts.append(_scatter(figure, points, labels, head))
+    return charts[:MOST_CHARTS]
 
 
 def _scatter(
     figure: str, points: list[tuple[float, float]], labels: list[str], head: dict[str, Any]
-) -> Curve:
-    """Clips by both values, with the line on which both are the same."""
+) -> LineChart:
+    """Chart clips by both values, with the line on which both are the same."""
     scale = 100.0 if head["unit"] == "%" else 1.0
     sign = 1 if head["higher_is_better"] else -1
     wins = sum(sign * (mine - other) > 0 for other, mine in points)
@@ -197,7 +212,7 @@ def _scatter(
     better = "above" if head["higher_is_better"] else "below"
     unit = f", {head['unit']}" if head["unit"] else ""
     x, y = ([scale * point[side] for point in points] for side in (0, 1))
-    return Curve(
+    return LineChart(
         f"{figure}, clip by clip",
         f"{labels[1]}{unit}",
         f"{labels[0]}{unit}",
@@ -210,15 +225,15 @@ def _scatter(
     )
 
 
-def similarity_charts(folder: Path, summary: dict[str, Any]) -> list[Curve]:
-    """Speaker similarity of each clip, sorted, before its floor and its ceiling."""
-    curves = []
+def similarity_charts(folder: Path, summary: dict[str, Any]) -> list[LineChart]:
+    """Chart the speaker similarity of each clip, sorted, with its floor and its ceiling."""
+    charts = []
     for metric_id, metric in summary["metrics"].items():
         band = metric.get("corpus") or {}
         if "same_speaker" not in band:
             continue
         name = next(iter(metric["figures"]))
-        rows = _values(folder, metric_id)
+        rows = item_values(folder, metric_id)
         values = sorted(v for row in rows.values() if (v := row.get(name)) is not None)
         bands = {
             label: (band[key]["p5"], band[key]["p95"])
@@ -232,8 +247,8 @@ def similarity_charts(folder: Path, summary: dict[str, Any]) -> list[Curve]:
         )
         if values:
             points = Series(f"{len(values)} clips", range(1, len(values) + 1), values, "points")
-            curves.append(
-                Curve(
+            charts.append(
+                LineChart(
                     f"{name} beside its floor and ceiling",
                     "clip, sorted",
                     "cosine",
@@ -244,10 +259,4 @@ def similarity_charts(folder: Path, summary: dict[str, Any]) -> list[Curve]:
                     note=note,
                 )
             )
-    return curves
-
-
-def _values(folder: Path, metric_id: str) -> dict[str, dict[str, float | None]]:
-    """Values by item of the rows that are ok; the last row of an item counts."""
-    rows = item_rows(folder, metric_id)
-    return {name: row["values"] for name, row in rows.items() if row["status"] == "ok"}
+    return charts

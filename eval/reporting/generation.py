@@ -1,20 +1,17 @@
 """Report pages of generated speech and of likelihood tests."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from eval.protocols import MetricError
 from eval.scoring.score import Pair
-from eval.sound import AudioSource, load_sound
 
 from .charts import similarity_charts
-from .report import Cell, Clip, Estimate, Failure, Report, Table
-from .sections import item_notes, summary_failures, summary_table, worst_items
+from .report import Cell, Estimate, Failure, Report, Table
+from .sections import summary_failures, summary_table, worst_clips
 
-WORST_CLIPS = 5
 RULES = {
     "sum": "log-likelihood of all tokens",
     "mean": "the same a token",
@@ -22,7 +19,7 @@ RULES = {
     "local": "tokens just after the change",
     "after": "all tokens after the change",
 }
-# By these, the first one scored, clips are ranked.
+# Clips are ranked by the first of these that was scored.
 RANKED_BY = ("wer", "speaker_sim_prompt", "delivery", "prosody")
 _TEXT_ROWS = {
     "perplexity": ("generative perplexity", ""),
@@ -32,8 +29,8 @@ _TEXT_ROWS = {
     "self_bleu_2": ("self-BLEU-2 (likeness of clips)", "%"),
     "distinct_1": ("distinct words", "%"),
     "distinct_2": ("distinct pairs of words", "%"),
-    "texts": ("clips heard", ""),
-    "units": ("words heard", ""),
+    "texts": ("clips recognised", ""),
+    "units": ("words recognised", ""),
     "empty": ("clips without a word", ""),
 }
 
@@ -47,25 +44,26 @@ def generation_report(
     title: str = "",
     provenance: dict[str, str] | None = None,
 ) -> Report:
-    """Page of generated speech.
+    """Build the page of generated speech.
 
     Args:
         folder: Scores of the generated speech.
-        pairs: What was scored there.
+        pairs: Items that were scored there.
         summaries: "generated" and, where scored, "recording".
         texts: `text_figures` of each of these.
         title: Heading.
-        provenance: What was run.
+        provenance: Command, commit and so on, by name.
     """
     summary = summaries["generated"]
     definitions = [[metric_id, m["definition"]] for metric_id, m in summary["metrics"].items()]
-    note = (
-        ""
-        if "recording" not in summaries
-        else ("Column recording: the same pipeline on the true utterances.")
-    )
-    clips = worst_items(folder, summary, RANKED_BY, WORST_CLIPS)
-    by_id = {pair.id: pair for pair in pairs}
+    has_recordings = "recording" in summaries
+    note = "Column recording: the same metrics on the true utterances." if has_recordings else ""
+    sources = {
+        "prompt": {pair.id: pair.prompt for pair in pairs},
+        "recording": {pair.id: pair.reference for pair in pairs},
+        "generated": {pair.id: pair.estimate for pair in pairs},
+    }
+    spoken = {pair.id: pair.text for pair in pairs}
     failures = [f for name, s in summaries.items() for f in summary_failures(s, name)]
     return Report(
         title=title or f"Generated speech, {folder.resolve().name}",
@@ -76,50 +74,32 @@ def generation_report(
             _text_table(texts),
             Table("Definitions", ("metric", "what is computed"), definitions),
         ],
-        curves=similarity_charts(folder, summary),
-        clips=[generated_clip(by_id[name], item_notes(folder, name)) for name in clips],
+        charts=similarity_charts(folder, summary),
+        clips=worst_clips(folder, summary, sources, families=RANKED_BY, texts=spoken),
         provenance=provenance or {},
     )
 
 
 def _text_table(texts: Mapping[str, dict[str, Any]]) -> Table:
-    """Perplexity beside diversity, by version."""
+    """Tabulate perplexity and diversity by version."""
     rows: list[list[Cell]] = []
     for key, (label, unit) in _TEXT_ROWS.items():
         found = [figures.get(key) for figures in texts.values()]
         if any(value is not None for value in found):
             rows.append([label, *(Estimate(value, unit=unit) for value in found)])
     return Table(
-        "What was heard",
+        "Transcripts",
         ["figure", *texts],
         rows,
-        "Perplexity alone rewards speech that a recogniser turns into fluent words: read it beside "
-        "the diversity, and both beside the recordings.",
+        "Perplexity alone rewards speech that a recogniser turns into fluent words: compare the "
+        "diversity as well, and both with the recordings.",
     )
-
-
-def generated_clip(pair: Pair, notes: dict[str, str]) -> Clip:
-    """Prompt, true utterance and generated speech of an item, those that can be read."""
-    sources: dict[str, AudioSource | None] = {
-        "prompt": pair.prompt,
-        "recording": pair.reference,
-        "generated": pair.estimate,
-    }
-    audio: dict[str, tuple[np.ndarray, int]] = {}
-    for label, source in sources.items():
-        if source is not None:
-            try:
-                sound = load_sound(source)
-            except MetricError:
-                continue
-            audio[label] = (sound.waveform, sound.sample_rate)
-    return Clip(pair.id, pair.text, notes, audio)
 
 
 def likelihood_report(
     result: dict[str, Any], *, title: str = "", provenance: dict[str, str] | None = None
 ) -> Report:
-    """Page of likelihood tests, from `judge_pairs`."""
+    """Build the page of likelihood tests from the result of `judge_pairs`."""
     suites = result["suites"]
     rules = [r for r in RULES if any(r in p for s in suites.values() for p in s.values())]
     rows: list[list[Cell]] = []
@@ -145,7 +125,7 @@ def likelihood_report(
 
 
 def _accuracy_cell(found: dict[str, Any] | None) -> Cell:
-    """A share with its interval and the pairs it rests on."""
+    """Format a share with its interval and its number of pairs."""
     if found is None:
         return None
     ties = f", {found['ties']} ties" if found["ties"] else ""

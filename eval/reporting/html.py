@@ -1,4 +1,6 @@
-"""Frame and style sheet of a report: one column on a phone, light or dark as the reader has it."""
+"""Frame and style sheet of a report: one column on a phone, light or dark by preference."""
+
+from __future__ import annotations
 
 from html import escape
 
@@ -49,25 +51,7 @@ figure { margin: 0; min-width: 0; }
   border-radius: 8px; padding: .8rem; }
 .charts figure { max-width: 40rem; }
 article + article { margin-top: 1rem; }
-svg { display: block; width: 100%; height: auto; }
-svg text { fill: var(--soft); font: 13px system-ui, sans-serif; }
-.mid { text-anchor: middle; }
-.end { text-anchor: end; }
-.grid { stroke: var(--line); stroke-width: 1; }
-.line { fill: none; stroke: currentColor; stroke-width: 1.8; stroke-linejoin: round; }
-.dot { fill: currentColor; }
-.level { stroke: currentColor; stroke-width: 1.3; stroke-dasharray: 5 4; }
-.whisker { stroke: currentColor; stroke-width: 1.2; opacity: .55; }
-.diagonal { stroke: var(--soft); stroke-width: 1; stroke-dasharray: 2 3; }
-.band { fill: currentColor; opacity: .16; }
-svg text.tag { fill: var(--ink); font-size: 11px; }
-.c0 { color: var(--c0); } .c1 { color: var(--c1); } .c2 { color: var(--c2); }
-.c3 { color: var(--c3); } .c4 { color: var(--c4); } .c5 { color: var(--c5); }
-.legend { display: flex; flex-wrap: wrap; gap: .1rem 1.1rem; margin: .4rem 0 0; font-size: .85rem; }
-.key::before { content: ""; display: inline-block; width: 1.1rem; margin-right: .35rem;
-  vertical-align: .25em; border-top: 3px solid currentColor; }
-.dashed::before { border-top-style: dashed; }
-.area::before { border-top-width: .7rem; opacity: .3; vertical-align: -.05em; }
+svg { display: block; width: 100%; height: auto; color: var(--soft); }
 blockquote { margin: 0 0 .5rem; font-size: 1.05rem; }
 dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .15rem .8rem;
   margin: 0 0 .6rem; font-size: .9rem; }
@@ -84,7 +68,7 @@ audio { display: block; width: 100%; height: 2.4rem; margin-top: .3rem; }
 
 
 def page(title: str, subtitle: str, body: str) -> str:
-    """A whole HTML page.
+    """Frame sections as a whole HTML page.
 
     Args:
         title: Plain text, heading and page name.

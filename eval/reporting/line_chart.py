@@ -1,21 +1,50 @@
-"""Line charts as inline SVG: no script, no outside file, colours from the page's style sheet."""
+"""Line charts by matplotlib: inline SVG in the colours of the page, and PNG files."""
 
+from __future__ import annotations
+
+import io
+import itertools
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from eval.scoring.summary import number_text
+
+from .media import save_png
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+
 Scale = Literal["auto", "linear", "log"]
-Style = Literal["line", "points", "both"]
-WIDTH, HEIGHT = 400, 250
-LEFT, RIGHT, TOP, BOTTOM = 58, 12, 8, 40
-NUM_COLORS = 6
-MAX_POINTS = 400
+Style = Literal["line", "points", "both", "dashed"]
+# In units of the SVG, 1/72 inch; without the legend.
+WIDTH, HEIGHT, LEGEND_LINE = 400.0, 250.0, 15.0
+# On a white page. An SVG takes --c0 to --c5 of the page instead, and its `currentColor` for INK.
+COLORS = ("#2563c9", "#c4510b", "#15803d", "#8b3fc2", "#b8860b", "#0e7c86")
+INK = "#616771"
 # Above this ratio of the largest to the least value a linear axis hides the small ones.
 LOG_RATIO = 20.0
+# Where a text may stand beside its dot: offset in points, and alignment. The first free one counts.
+_SPOTS = (
+    *((6, 0, "left", "center"), (-6, 0, "right", "center"), (0, 6, "center", "bottom")),
+    *((0, -6, "center", "top"), (5, 5, "left", "bottom"), (5, -5, "left", "top")),
+)
+_STYLE = {
+    **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
+    **dict.fromkeys([f"axes.spines.{side}" for side in ("left", "right", "top", "bottom")], False),
+    **{"axes.grid": True, "axes.axisbelow": True, "grid.color": INK, "grid.alpha": 0.25},
+    **{"xtick.major.size": 0.0, "ytick.major.size": 0.0, "lines.markersize": 5.0},
+    **{"font.size": 10.0, "legend.fontsize": 9.0, "legend.frameon": False},
+    # Texts of an SVG stay texts; half a pixel of a line is seen by nobody.
+    **{"svg.fonttype": "none", "path.simplify_threshold": 0.5},
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,25 +52,27 @@ class Series:
     """One line of a chart.
 
     Args:
-        name: Shown in the legend.
+        name: Shown in the legend; "" keeps it out.
         x: (N,) positions.
-        y: (N,) values; points that are not finite break nothing, they are left out and counted.
-        style: A line, a dot for each point (none is thinned out), or both.
+        y: (N,) values; points that are not finite are left out and counted.
+        style: A line, a dot for each point, both, or a thin dashed line.
         labels: Short texts beside the dots, "" for none; () where there are none at all.
         low: (N,) lower ends of intervals, drawn through the dots; () without them.
         high: (N,) upper ends.
+        color: Index of the colour; None for the next one.
     """
 
     name: str
     x: Sequence[float] | np.ndarray
     y: Sequence[float] | np.ndarray
     style: Style = "line"
-    labels: Sequence[str] = ()
-    low: Sequence[float] = ()
-    high: Sequence[float] = ()
+    labels: Sequence[str] | np.ndarray = ()
+    low: Sequence[float] | np.ndarray = ()
+    high: Sequence[float] | np.ndarray = ()
+    color: int | None = None
 
     def __post_init__(self) -> None:
-        """Checks that every value has its position."""
+        """Check that every value has its position."""
         if np.ndim(self.x) != 1 or np.shape(self.x) != np.shape(self.y):
             raise ValueError(
                 f"series {self.name!r}: expected x and y (N,), got {np.shape(self.x)} and "
@@ -53,10 +84,22 @@ class Series:
                     f"series {self.name!r}: expected {len(self.x)} {what}, got {len(given)}"
                 )
 
+    def finite(self) -> Series:
+        """Select the points that can be drawn, all fields as arrays; ends default to NaN."""
+        x, y = np.asarray(self.x, dtype=np.float64), np.asarray(self.y, dtype=np.float64)
+        good = np.isfinite(x) & np.isfinite(y)
+        no_ends = np.full(x.size, np.nan)
+        low, high = (
+            np.asarray(ends if len(ends) else no_ends, dtype=np.float64)[good]
+            for ends in (self.low, self.high)
+        )
+        labels = np.array(self.labels if len(self.labels) else [""] * x.size)[good]
+        return replace(self, x=x[good], y=y[good], low=low, high=high, labels=labels)
+
 
 @dataclass(frozen=True)
-class Curve:
-    """A chart.
+class LineChart:
+    """A chart of lines and dots.
 
     Args:
         title: Heading.
@@ -65,7 +108,7 @@ class Curve:
         series: Lines; a chart whose series hold no point is left out of a report.
         levels: Named horizontal lines, such as {"unigram entropy": 7.1}.
         bands: Named ranges (low, high) of values, shaded from side to side.
-        diagonal: Draws the line on which both axes agree, and gives both axes the same range.
+        diagonal: Whether to draw the line on which both axes agree, over axes of the same range.
         x_scale: "auto" takes a log axis where positive values span a factor above 20.
         y_scale: Likewise.
         note: A sentence below.
@@ -85,286 +128,61 @@ class Curve:
     show_last: bool = True
 
 
-@dataclass(frozen=True)
-class _Axis:
-    """Maps values to pixels, from `start` at `low` to `end` at `high`."""
+def line_chart(chart: LineChart) -> str:
+    """Draw a chart with its legend as an SVG element; "" when no point can be drawn.
 
-    low: float
-    high: float
-    log: bool
-    start: float
-    end: float
+    The background is transparent, texts and grid have the `currentColor` of the page, and lines its
+    colours --c0 to --c5 where it defines them. The same chart gives the same text.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
 
-    def __call__(self, value: float) -> float:
-        low, high = self.low, self.high
-        if self.log:
-            value, low, high = math.log10(value), math.log10(low), math.log10(high)
-        return self.start + (value - low) / (high - low) * (self.end - self.start)
-
-    def ticks(self) -> list[float]:
-        """Round values within the axis, four to eight of them as a rule."""
-        if self.log:
-            decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-            wide = math.log10(self.high / self.low) > 3
-            steps = (1,) if wide else (1, 2, 5)
-            marks = [step * 10.0**decade for decade in decades for step in steps]
-        else:
-            step = _round_step((self.high - self.low) / 5)
-            first = math.ceil(self.low / step - 1e-9)
-            marks = [
-                index * step for index in range(first, math.floor(self.high / step + 1e-9) + 1)
-            ]
-        slack = (self.high - self.low) * 1e-9
-        return [mark for mark in marks if self.low - slack <= mark <= self.high + slack]
-
-
-def _round_step(rough: float) -> float:
-    """Least of 1, 2, 5 times a power of ten that is not below `rough`."""
-    power = 10.0 ** math.floor(math.log10(rough))
-    return next(power * step for step in (1, 2, 5, 10) if power * step >= rough * (1 - 1e-9))
-
-
-def _axis(values: np.ndarray, scale: Scale, start: float, end: float) -> _Axis:
-    """Axis that holds all values with a little room."""
-    low, high = float(values.min()), float(values.max())
-    log = low > 0 and (scale == "log" or (scale == "auto" and high / low > LOG_RATIO))
-    if log:
-        room = 1.0 if high > low else 2.0
-        return _Axis(low / room, high * room, True, start, end)
-    room = (high - low) * 0.03 or abs(high) * 0.1 or 1.0
-    # An axis of counts or of losses near zero starts at zero rather than just beside it.
-    floor = 0.0 if 0 <= low < 0.25 * (high - low) else low - room
-    return _Axis(floor, high + room, False, start, end)
-
-
-def thinned(x: np.ndarray, y: np.ndarray, limit: int = MAX_POINTS) -> tuple[np.ndarray, np.ndarray]:
-    """At most about `limit` points of a line, keeping the least and largest of every stretch."""
-    if x.size <= limit:
-        return x, y
-    keep = {0, x.size - 1}
-    for part in np.array_split(np.arange(x.size), limit // 2):
-        keep.update((int(part[np.argmin(y[part])]), int(part[np.argmax(y[part])])))
-    order = sorted(keep)
-    return x[order], y[order]
-
-
-def number_text(value: float, *, unit: str = "", digits: int | None = None) -> str:
-    """A number as people read it: three or four digits that matter; "%" shows a fraction."""
-    if unit == "%":
-        return f"{100.0 * value:.{1 if digits is None else digits}f} %"
-    if digits is None:
-        size = abs(value)
-        if value == int(value) and size < 1e6:
-            digits = 0
-        else:
-            digits = 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 10 else 3
-    text = f"{value:,.{digits}f}" if abs(value) < 1e9 else f"{value:.3g}"
-    return f"{text.replace(',', ' ')} {unit}".rstrip()
-
-
-def _tick_text(value: float) -> str:
-    """Short label of an axis tick."""
-    if value != 0 and abs(value) >= 1e6:
-        return f"{value / 1e6:g}M"
-    if abs(value) >= 1e4:
-        return f"{value / 1e3:g}k"
-    return f"{value:.6g}" if value == 0 or abs(value) >= 1e-3 else f"{value:.0e}"
-
-
-_Line = tuple[Series, np.ndarray, np.ndarray]
-
-
-def curve_svg(curve: Curve) -> str:
-    """The chart as an SVG element with its legend after it; "" when no point can be drawn."""
-    lines, left_out = _drawable(curve.series)
-    if not lines:
+    if not any(len(series.finite().x) for series in chart.series):
         return ""
-    levels = {name: value for name, value in curve.levels.items() if math.isfinite(value)}
-    x_axis, y_axis = _axes(curve, lines, levels)
-    parts = [_bands(curve, y_axis, len(lines) + len(levels)), _grid(x_axis, y_axis)]
-    if curve.diagonal:
-        parts.append(_diagonal(x_axis, y_axis))
-    for index, (series, x, y) in enumerate(lines):
-        parts.append(_drawn(series, x, y, x_axis, y_axis, index % NUM_COLORS))
-    parts.append(_point_labels(lines, x_axis, y_axis))
-    for index, value in enumerate(levels.values(), start=len(lines)):
-        at = f"{y_axis(value):.1f}"
-        span = f'x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at}" y2="{at}"'
-        parts.append(f'<line class="level c{index % NUM_COLORS}" {span}/>')
-    parts.append(_labels(curve, x_axis, y_axis))
-    svg = (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(curve.title)}">'
-        f"{''.join(parts)}</svg>"
-    )
-    return svg + _legend(curve, lines, levels, left_out)
+    # The salt makes the ids of markers those of this chart.
+    with rc_context({**_STYLE, "svg.hashsalt": chart.title}):
+        size = (WIDTH / 72, (HEIGHT + _legend_height(chart)) / 72)
+        figure = Figure(figsize=size, dpi=72, layout="constrained")
+        _draw(figure, chart)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    return _inlined(buffer.getvalue(), chart.title)
 
 
-def _axes(curve: Curve, lines: Sequence[_Line], levels: dict[str, float]) -> tuple[_Axis, _Axis]:
-    """Both axes, wide enough for lines, intervals, levels and bands."""
-    all_x = np.concatenate([x for _, x, _ in lines])
-    ends = [*levels.values(), *(end for band in curve.bands.values() for end in band)]
-    for series, _, _ in lines:
-        ends += [end for end in (*series.low, *series.high) if math.isfinite(end)]
-    all_y = np.concatenate([y for _, _, y in lines] + [np.array(ends, dtype=np.float64)])
-    if curve.diagonal:
-        all_x = all_y = np.concatenate((all_x, all_y))
-    x_axis = _axis(all_x, curve.x_scale, LEFT, WIDTH - RIGHT)
-    if x_axis.log and any(series.style != "line" for series, _, _ in lines):
-        # Dots on the edge of a chart are cut in half, and their texts fall off it.
-        room = (x_axis.high / x_axis.low) ** 0.07
-        x_axis = replace(x_axis, low=x_axis.low / room, high=x_axis.high * room)
-    return x_axis, _axis(all_y, curve.y_scale, HEIGHT - BOTTOM, TOP)
+def save_line_charts(
+    charts: Sequence[LineChart], path: Path, *, columns: int | None = None
+) -> Path:
+    """Draw charts beside each other as one PNG, and return its path.
+
+    Args:
+        charts: At least one.
+        path: Of the file, written whole or not at all.
+        columns: Charts in a row; None puts all into one.
+
+    Raises:
+        ValueError: No chart.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    if not charts:
+        raise ValueError("expected at least one chart to draw, got none")
+    columns = min(columns or len(charts), len(charts))
+    rows = math.ceil(len(charts) / columns)
+    with rc_context(_STYLE):
+        height = rows * (HEIGHT + 20 + max(map(_legend_height, charts)))
+        figure = Figure(figsize=(columns * WIDTH / 72, height / 72), layout="constrained")
+        panels = figure.subfigures(rows, columns, squeeze=False).flat
+        for panel, chart in zip(panels, charts, strict=False):
+            panel.suptitle(chart.title, fontsize=10, fontweight="bold")
+            _draw(panel, chart)
+        return save_png(figure, path)
 
 
-def _drawable(series: Sequence[Series]) -> tuple[list[_Line], int]:
-    """Lines that hold a finite point, thinned, and how many points are not finite."""
-    lines: list[_Line] = []
-    left_out = 0
-    for one in series:
-        x, y = (np.asarray(data, dtype=np.float64) for data in (one.x, one.y))
-        good = np.isfinite(x) & np.isfinite(y)
-        left_out += int((~good).sum())
-        if not good.any():
-            continue
-        kept = {
-            name: [given for given, keep in zip(getattr(one, name), good, strict=False) if keep]
-            for name in ("labels", "low", "high")
-        }
-        same = replace(one, x=x[good], y=y[good], **kept)
-        drawn_x, drawn_y = x[good], y[good]
-        if one.style == "line":
-            drawn_x, drawn_y = thinned(drawn_x, drawn_y)
-        lines.append((same, drawn_x, drawn_y))
-    return lines, left_out
-
-
-def _drawn(
-    series: Series, x: np.ndarray, y: np.ndarray, x_axis: _Axis, y_axis: _Axis, color: int
-) -> str:
-    """A line through points (N,), dots on them, or both; a dot where there is but one."""
-    places = [(x_axis(a), y_axis(b)) for a, b in zip(x, y, strict=True)]
-    parts = []
-    if series.style != "points" and x.size > 1:
-        points = " ".join(f"{a:.1f},{b:.1f}" for a, b in places)
-        parts.append(f'<polyline class="line c{color}" points="{points}"/>')
-    for (a, _), low, high in zip(places, series.low, series.high, strict=False):
-        if math.isfinite(low) and math.isfinite(high):
-            ends = f'y1="{y_axis(low):.1f}" y2="{y_axis(high):.1f}"'
-            parts.append(f'<line class="whisker c{color}" x1="{a:.1f}" x2="{a:.1f}" {ends}/>')
-    if series.style != "line" or x.size == 1:
-        parts += [
-            f'<circle class="dot c{color}" cx="{a:.1f}" cy="{b:.1f}" r="3"/>' for a, b in places
-        ]
-    return "".join(parts)
-
-
-def _point_labels(lines: Sequence[_Line], x_axis: _Axis, y_axis: _Axis) -> str:
-    """Texts beside dots, each moved to the first place that covers no other text and no dot."""
-    dots = [(x_axis(a), y_axis(b)) for _, x, y in lines for a, b in zip(x, y, strict=True)]
-    texts = [label for series, x, _ in lines for label in (series.labels or [""] * x.size)]
-    if not any(texts):
-        return ""
-    taken = [(a - 4, b - 4, a + 4, b + 4) for a, b in dots]
-    parts = []
-    for (a, b), text in zip(dots, texts, strict=True):
-        if not text:
-            continue
-        width, height = 6.3 * len(text), 11.0
-        offsets = [(6, 4), (-6 - width, 4), (-width / 2, -7), (-width / 2, 16), (5, -5), (5, 14)]
-        spots = [(a + dx, b + dy) for dx, dy in offsets]
-        boxes = [(x, y - height + 2, x + width, y + 2) for x, y in spots]
-        free = [
-            (spot, box)
-            for spot, box in zip(spots, boxes, strict=True)
-            if box[0] >= LEFT
-            and box[2] <= WIDTH
-            and box[1] >= 0
-            and not any(_overlap(box, t) for t in taken)
-        ]
-        (x, y), box = free[0] if free else (spots[0], boxes[0])
-        taken.append(box)
-        parts.append(f'<text class="tag" x="{x:.1f}" y="{y:.1f}">{escape(text)}</text>')
-    return "".join(parts)
-
-
-_Box = tuple[float, float, float, float]
-
-
-def _overlap(one: _Box, two: _Box) -> bool:
-    """Whether two boxes (left, top, right, bottom) share a point."""
-    return one[0] < two[2] and two[0] < one[2] and one[1] < two[3] and two[1] < one[3]
-
-
-def _bands(curve: Curve, y_axis: _Axis, first: int) -> str:
-    """Shaded ranges of values."""
-    parts = []
-    for index, (low, high) in enumerate(curve.bands.values(), start=first):
-        top, bottom = sorted((y_axis(low), y_axis(high)))
-        box = f'x="{LEFT}" width="{WIDTH - RIGHT - LEFT}" y="{top:.1f}" height="{bottom - top:.1f}"'
-        parts.append(f'<rect class="band c{index % NUM_COLORS}" {box}/>')
-    return "".join(parts)
-
-
-def _diagonal(x_axis: _Axis, y_axis: _Axis) -> str:
-    """The line on which both axes agree."""
-    low, high = x_axis.low, x_axis.high
-    ends = f'x1="{x_axis(low):.1f}" y1="{y_axis(low):.1f}" x2="{x_axis(high):.1f}"'
-    return f'<line class="diagonal" {ends} y2="{y_axis(high):.1f}"/>'
-
-
-def _grid(x_axis: _Axis, y_axis: _Axis) -> str:
-    """Grid lines with their numbers."""
-    bottom = HEIGHT - BOTTOM
-    parts = []
-    for value in x_axis.ticks():
-        at = f"{x_axis(value):.1f}"
-        parts.append(f'<line class="grid" x1="{at}" x2="{at}" y1="{TOP}" y2="{bottom}"/>')
-        parts.append(f'<text x="{at}" y="{bottom + 15}" class="mid">{_tick_text(value)}</text>')
-    for value in y_axis.ticks():
-        at = y_axis(value)
-        span = f'x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"'
-        parts.append(f'<line class="grid" {span}/>')
-        label = f'x="{LEFT - 5}" y="{at + 4:.1f}" class="end"'
-        parts.append(f"<text {label}>{_tick_text(value)}</text>")
-    return "".join(parts)
-
-
-def _labels(curve: Curve, x_axis: _Axis, y_axis: _Axis) -> str:
-    """Names of the axes; a log axis says so."""
-    x_name = escape(curve.x_label + (" (log)" if x_axis.log else ""))
-    y_name = escape(curve.y_label + (" (log)" if y_axis.log else ""))
-    middle = (TOP + HEIGHT - BOTTOM) / 2
-    return (
-        f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 5}" class="mid name">{x_name}</text>'
-        f'<text transform="translate(13 {middle}) rotate(-90)" class="mid name">{y_name}</text>'
-    )
-
-
-def _legend(curve: Curve, lines: Sequence[_Line], levels: dict[str, float], left_out: int) -> str:
-    """What each line is, with its last value, and how many points could not be drawn."""
-    texts = [
-        f"{series.name}: {number_text(float(y[-1]))}" if curve.show_last else series.name
-        for series, _, y in lines
-    ]
-    keys = [("key", text) for text in texts]
-    keys += [("key dashed", f"{name}: {number_text(value)}") for name, value in levels.items()]
-    keys += [
-        ("key area", f"{name}: {number_text(low)} to {number_text(high)}")
-        for name, (low, high) in curve.bands.items()
-    ]
-    entries = [
-        f'<span class="{kind} c{index % NUM_COLORS}">{escape(text)}</span>'
-        for index, (kind, text) in enumerate(keys)
-    ]
-    if left_out:
-        entries.append(f'<span class="bad">{left_out} points that are not finite left out</span>')
-    return f'<p class="legend">{"".join(entries)}</p>'
-
-
-def codebook_rank_curve(
+def codebook_rank_chart(
     counts: np.ndarray | dict[str, np.ndarray], title: str = "Codebook use by rank"
-) -> Curve:
-    """Chart of how often each entry occurs, the most frequent first, on log axes.
+) -> LineChart:
+    """Chart how often each entry occurs, the most frequent first, on log axes.
 
     Args:
         counts: Occurrences (codebook_size,), or several of them by name.
@@ -377,6 +195,145 @@ def codebook_rank_curve(
         seen = order[order > 0]
         label = f"{name}: {seen.size} of {order.size} used in {order.sum():.0f} codes"
         series.append(Series(label, np.arange(1, seen.size + 1), seen))
-    return Curve(
+    return LineChart(
         title, "rank", "occurrences", series, x_scale="log", y_scale="log", show_last=False
+    )
+
+
+def _legend_height(chart: LineChart) -> float:
+    """Height of the legend, an entry a line."""
+    named = sum(bool(series.name) for series in chart.series)
+    return LEGEND_LINE * (named + len(chart.levels) + len(chart.bands))
+
+
+def _draw(figure: Figure | SubFigure, chart: LineChart) -> None:
+    """Draw a chart with its legend below into an empty figure."""
+    axes = figure.subplots()
+    colors = itertools.cycle(COLORS)
+    drawn = [series for given in chart.series if len((series := given.finite()).x)]
+    for series in drawn:
+        following = next(colors)
+        color = following if series.color is None else COLORS[series.color % len(COLORS)]
+        _draw_series(axes, series, color, show_last=chart.show_last)
+    for name, level in chart.levels.items():
+        if math.isfinite(level):
+            label = f"{name}: {number_text(level)}"
+            axes.axhline(level, color=next(colors), ls="--", lw=1.3, label=label)
+    for name, (low, high) in chart.bands.items():
+        label = f"{name}: {number_text(low)} to {number_text(high)}"
+        axes.axhspan(low, high, color=next(colors), alpha=0.2, lw=0, label=label)
+    left_out = sum(len(series.x) - len(series.finite().x) for series in chart.series)
+    if left_out:
+        axes.plot([], [], " ", label=f"{left_out} points that are not finite left out")
+    _set_axes(axes, chart)
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, loc="outside lower left")
+    _label_dots(axes, drawn)
+    # Nothing reaches beyond the frame, and clip paths would be links within the page.
+    for artist in axes.findobj():
+        artist.set_clip_on(False)
+
+
+def _draw_series(axes: Axes, series: Series, color: str, *, show_last: bool) -> None:
+    """Draw a line, dots, or both, with their intervals; a dot for a single point."""
+    has_dots = series.style in ("points", "both") or len(series.x) == 1
+    label = f"{series.name}: {number_text(float(series.y[-1]))}" if show_last else series.name
+    axes.plot(
+        series.x,
+        series.y,
+        color=color,
+        marker="o" if has_dots else "",
+        linestyle={"points": "", "dashed": "--"}.get(series.style, "-"),
+        linewidth=1.0 if series.style == "dashed" else 1.8,
+        # Matplotlib leaves a label with an underscore out of the legend.
+        label=label if series.name else "_",
+    )
+    known = np.isfinite(series.low) & np.isfinite(series.high)
+    if known.any():
+        ends = (np.asarray(values)[known] for values in (series.x, series.low, series.high))
+        axes.vlines(*ends, color=color, linewidth=1.2, alpha=0.55)
+
+
+def _set_axes(axes: Axes, chart: LineChart) -> None:
+    """Choose scale, limits and ticks of both axes, and name them; a log axis says so."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+    box = axes.dataLim
+    spans = [(box.x0, box.x1), (box.y0, box.y1)]
+    if chart.diagonal:
+        spans = [(min(box.x0, box.y0), max(box.x1, box.y1))] * 2
+        axes.plot(*spans, ":", color=INK, linewidth=1.0)
+    scales, names = (chart.x_scale, chart.y_scale), (chart.x_label, chart.y_label)
+    for side, (low, high), scale, name in zip("xy", spans, scales, names, strict=True):
+        axis = axes.xaxis if side == "x" else axes.yaxis
+        is_log = low > 0 and (scale == "log" or (scale == "auto" and high / low > LOG_RATIO))
+        if is_log:
+            room = (high / low) ** 0.05 if high > low else 2.0
+            axes.set(**{f"{side}scale": "log", f"{side}lim": (low / room, high * room)})
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low <= 1e3 else (1,)))
+            axis.set_minor_locator(NullLocator())
+        else:
+            room = (high - low) * 0.04 or abs(high) * 0.1 or 1.0
+            # An axis of counts or of losses near zero starts at zero rather than just beside it.
+            start = 0.0 if 0 <= low < 0.25 * (high - low) else low - room
+            axes.set(**{f"{side}lim": (start, high + room)})
+            axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+        axis.set_major_formatter(FuncFormatter(_tick_text))
+        axis.set_label_text(f"{name} (log)" if is_log else name)
+
+
+def _tick_text(value: float, position: int | None = None) -> str:
+    """Format the number of an axis tick: 20k, 3M."""
+    if value != 0 and abs(value) >= 1e6:
+        return f"{value / 1e6:g}M"
+    if abs(value) >= 1e4:
+        return f"{value / 1e3:g}k"
+    return f"{value:.6g}" if value == 0 or abs(value) >= 1e-3 else f"{value:.0e}"
+
+
+def _label_dots(axes: Axes, drawn: Sequence[Series]) -> None:
+    """Write texts beside dots, each at the first spot that covers no other text and no dot."""
+    from matplotlib.transforms import Bbox
+
+    points = [(x, y, text) for s in drawn for x, y, text in zip(s.x, s.y, s.labels, strict=True)]
+    if not any(text for _, _, text in points):
+        return
+    # The layout must be final, since texts are compared in pixels.
+    axes.get_figure(root=True).draw_without_rendering()
+    frame = axes.get_window_extent()
+    dots = axes.transData.transform([point[:2] for point in points])
+    taken = [Bbox(((x - 4, y - 4), (x + 4, y + 4))) for x, y in dots]
+    for x, y, text in points:
+        if text:
+            note = axes.annotate(text, (x, y), (0, 0), textcoords="offset points", fontsize=9)
+            note.set_in_layout(False)
+            # Where no spot is free, the first one is taken after all.
+            for *offset, across, up in (*_SPOTS, _SPOTS[0]):
+                note.set(position=offset, horizontalalignment=across, verticalalignment=up)
+                spot = note.get_window_extent()
+                is_inside = (frame.min <= spot.min).all() and (spot.max <= frame.max).all()
+                if is_inside and not spot.count_overlaps(taken):
+                    break
+            taken.append(spot)
+
+
+def _inlined(svg: str, title: str) -> str:
+    """Turn a file of matplotlib's into an element with the colours and the font of the page."""
+    head, _, body = svg[svg.index("<svg") :].partition(">")
+    box = re.findall(r'viewBox="[^"]*"', head)[0]
+    body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", body, flags=re.DOTALL)
+    body = re.sub(r">\s+<", "><", body).replace("<defs></defs>", "").replace("xlink:href", "href")
+    # Only ids that are linked to are kept, so that several charts of a page do not share one.
+    linked = set(re.findall(r'href="#([^"]+)"', body))
+    body = re.sub(r' id="([^"]+)"', lambda found: found[0] if found[1] in linked else "", body)
+    body = re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", body)
+    # A hundredth of a point is enough for a path, and half the length of the text.
+    body = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), body)
+    body = body.replace(INK, "currentColor")
+    for number, color in enumerate(COLORS):
+        body = body.replace(color, f"var(--c{number}, {color})")
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" {box} role="img" aria-label="{escape(title)}" '
+        f'stroke-linejoin="round">{body.strip()}'
     )

@@ -1,26 +1,35 @@
 """Pictures and sounds as data URIs, so that a report is one file."""
 
+from __future__ import annotations
+
 import base64
 import io
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
 
+from codec.files import whole_file
 from eval.metrics.mel import FLOOR, N_MELS, SAMPLE_RATE, hz_to_mel, log_mel
 from eval.sound import resampled
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 DPI = 130
+# Of a PNG file: enough for charts and log-mels, at a third of the size.
+NUM_COLORS = 64
 SIZE_INCHES = (4.2, 1.7)
 TICKS_HZ = (1000, 2000, 4000, 8000)
 
 
 def _data_uri(kind: str, data: bytes) -> str:
-    """Bytes as a data URI of a MIME type."""
     return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
 def audio_uri(waveform: np.ndarray, sample_rate: int) -> str:
-    """Waveform (T,) as 16-bit FLAC in a data URI; samples beyond [-1, 1] are clipped.
+    """Encode a waveform (T,) as 16-bit FLAC in a data URI; samples beyond [-1, 1] are clipped.
 
     Raises:
         ValueError: A waveform that is empty, not (T,), or not finite.
@@ -39,15 +48,15 @@ def mel_picture_uri(
     seconds: float | None = None,
     loudest: float | None = None,
 ) -> str:
-    """Log-mel picture of a waveform (T,) as PNG in a data URI.
+    """Draw the log-mel of a waveform (T,) as PNG in a data URI.
 
-    Its labels are grey on nothing, which reads on a light and on a dark page.
+    Its labels are grey on a transparent background, for light and dark pages.
 
     Args:
         waveform: (T,) float in [-1, 1].
         sample_rate: Hz.
-        seconds: Width of the time axis, so that pictures side by side share it.
-        loudest: Value of the brightest colour, as `mel_peak` gives it, shared likewise.
+        seconds: Width of the time axis; None for the length of the waveform.
+        loudest: Value of the brightest colour; None for `mel_peak` of the waveform.
 
     Raises:
         ValueError: As `audio_uri`.
@@ -79,14 +88,26 @@ def mel_picture_uri(
     return _data_uri("image/png", buffer.getvalue())
 
 
+def save_png(figure: Figure, path: Path) -> Path:
+    """Write a figure as PNG in few colours, whole or not at all, and return its path."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    picture = Image.open(buffer).convert("RGB").quantize(NUM_COLORS, dither=Image.Dither.NONE)
+    with whole_file(path) as partial:
+        picture.save(partial, format="png", optimize=True)
+    return path
+
+
 def mel_peak(waveform: np.ndarray, sample_rate: int) -> float:
-    """Largest value of the log-mel of a waveform (T,), at least 1 nat above the floor."""
+    """Find the largest log-mel value of a waveform (T,), at least 1 nat above the floor."""
     signal = resampled(_finite(waveform), sample_rate, SAMPLE_RATE)
     return max(float(log_mel(signal).max()), float(np.log(FLOOR)) + 1.0)
 
 
 def _finite(waveform: np.ndarray) -> np.ndarray:
-    """The waveform (T,) as float64, or a ValueError."""
+    """Check that a waveform (T,) is finite and not empty, and convert it to float64."""
     samples = np.asarray(waveform, dtype=np.float64)
     if samples.ndim != 1 or samples.size == 0 or not np.isfinite(samples).all():
         raise ValueError(f"expected a finite waveform (T,) with T > 0, got shape {samples.shape}")

@@ -1,18 +1,21 @@
 """A report as one HTML file that opens offline: tables, charts, pictures and players inside."""
 
+from __future__ import annotations
+
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 
 import numpy as np
 
-from eval.files import write_whole
+from codec.files import write_text
+from eval.scoring.summary import number_text
 
 from .html import page
-from .line_chart import Curve, curve_svg, number_text
+from .line_chart import LineChart, line_chart
 from .media import audio_uri, mel_peak, mel_picture_uri
 
 
@@ -57,7 +60,7 @@ class Table:
     note: str = ""
 
     def __post_init__(self) -> None:
-        """Checks that rows fit the columns."""
+        """Check that rows fit the columns."""
         for row in self.rows:
             if len(row) != len(self.columns):
                 raise ValueError(
@@ -85,7 +88,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Failure:
-    """Something that was to be measured or made and was not."""
+    """An item that could not be measured or made."""
 
     id: str
     where: str
@@ -101,36 +104,36 @@ class Report:
         subtitle: A sentence under it.
         failures: Shown first.
         tables: Headline figures.
-        curves: Training curves, codebook ranks.
+        charts: Training curves, codebook ranks and the like.
         clips: Pictures and players.
-        provenance: What was run: command, commit, hardware, date, ... by name.
+        provenance: Command, commit, hardware, date and so on, by name.
     """
 
     title: str
     subtitle: str = ""
     failures: Sequence[Failure] = ()
     tables: Sequence[Table] = ()
-    curves: Sequence[Curve] = ()
+    charts: Sequence[LineChart] = ()
     clips: Sequence[Clip] = ()
     provenance: dict[str, str] = field(default_factory=dict)
 
 
 def render_report(report: Report) -> str:
-    """The report as HTML text without any reference to another file or host."""
+    """Render the report as HTML text without any reference to another file or host."""
     tables = [_section(table.title, _table(table)) for table in report.tables if table.rows]
     sections = [
         _section("Failures", _failures(report.failures)),
         f'<div class="tables">{"".join(tables)}</div>' if tables else "",
-        _section("Curves", _curves(report.curves)),
+        _section("Curves", _charts(report.charts)),
         _section("Clips", "".join(_clip(clip) for clip in report.clips)),
-        _section("How this was made", _provenance(report.provenance)),
+        _section("How this was made", _definitions(report.provenance, "code")),
     ]
     return page(report.title, report.subtitle, "".join(sections))
 
 
 def write_report(report: Report, path: Path | str) -> Path:
-    """Writes the report whole or not at all, and returns its path."""
-    return write_whole(Path(path), render_report(report))
+    """Write the report whole or not at all, and return its path."""
+    return write_text(path, render_report(report))
 
 
 def _section(title: str, body: str) -> str:
@@ -139,16 +142,16 @@ def _section(title: str, body: str) -> str:
 
 
 def _failures(failures: Sequence[Failure]) -> str:
-    """What failed and why; places where an item failed for one reason share a line."""
+    """Failures with their reasons; an item that failed several times for one has one line."""
     if not failures:
         return ""
-    places: dict[tuple[str, str], list[str]] = {}
+    grouped: dict[tuple[str, str], list[str]] = {}
     for failure in failures:
-        places.setdefault((failure.id, failure.reason), []).append(failure.where)
+        grouped.setdefault((failure.id, failure.reason), []).append(failure.where)
     entries = "".join(
         f"<li><strong>{escape(name)}</strong> {escape(reason)} "
         f"<small>{escape(', '.join(dict.fromkeys(where)))}</small></li>"
-        for (name, reason), where in places.items()
+        for (name, reason), where in grouped.items()
     )
     items = len({failure.id for failure in failures})
     head = f"Missing from the figures below: {len(failures)} scores, items: {items}."
@@ -167,7 +170,10 @@ def _table(table: Table) -> str:
     )
     body = "".join(
         f'<tr><th scope="row">{_cell(row[0])}</th>'
-        + "".join(f"<td{_align(cell)}>{_cell(cell)}</td>" for cell in row[1:])
+        # Numbers go right by the style sheet, texts left.
+        + "".join(
+            f"<td{_WORDS if isinstance(cell, str) else ''}>{_cell(cell)}</td>" for cell in row[1:]
+        )
         + "</tr>"
         for row in table.rows
     )
@@ -176,11 +182,6 @@ def _table(table: Table) -> str:
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
         f"</div>{note}"
     )
-
-
-def _align(cell: Cell) -> str:
-    """Text goes left; numbers go right, the default of the style sheet."""
-    return _WORDS if isinstance(cell, str) else ""
 
 
 def _cell(cell: Cell) -> str:
@@ -205,19 +206,20 @@ def _cell(cell: Cell) -> str:
     return escape(main) + "".join(f"<small>{line}</small>" for line in small)
 
 
-def _curves(curves: Sequence[Curve]) -> str:
+def _charts(charts: Sequence[LineChart]) -> str:
     """Charts side by side where there is room."""
     figures = []
-    for curve in curves:
-        svg = curve_svg(curve)
+    for chart in charts:
+        svg = line_chart(chart)
         if svg:
-            note = f'<p class="note">{escape(curve.note)}</p>' if curve.note else ""
-            figures.append(f"<figure><h3>{escape(curve.title)}</h3>{svg}{note}</figure>")
+            note = f'<p class="note">{escape(chart.note)}</p>' if chart.note else ""
+            figures.append(f"<figure><h3>{escape(chart.title)}</h3>{svg}{note}</figure>")
     return f'<div class="charts">{"".join(figures)}</div>' if figures else ""
 
 
 def _clip(clip: Clip) -> str:
     """One utterance: its text, then picture and player of every version."""
+    # Pictures side by side share their time axis and their colours.
     durations = [len(waveform) / rate for waveform, rate in clip.audio.values()]
     usable = [a for a in clip.audio.values() if len(a[0]) and np.isfinite(a[0]).all()]
     loudest = max((mel_peak(*audio) for audio in usable), default=0.0)
@@ -234,22 +236,15 @@ def _clip(clip: Clip) -> str:
             body = f'<p class="bad">{escape(str(error))}</p>'
         versions.append(f"<figure><figcaption>{caption}</figcaption>{body}</figure>")
     text = f"<blockquote>{escape(clip.text)}</blockquote>" if clip.text else ""
-    notes = "".join(
-        f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in clip.notes.items()
-    )
-    lines = f"<dl>{notes}</dl>" if notes else ""
-    heading = f"<h3>{escape(clip.id)}</h3>"
-    return (
-        f'<article>{heading}{text}{lines}<div class="versions">{"".join(versions)}</div></article>'
-    )
+    heading = f"<h3>{escape(clip.id)}</h3>{text}{_definitions(clip.notes)}"
+    return f'<article>{heading}<div class="versions">{"".join(versions)}</div></article>'
 
 
-def _provenance(provenance: dict[str, str]) -> str:
-    """Command, commit, hardware, date and the like."""
-    if not provenance:
-        return ""
+def _definitions(values: Mapping[str, str], tag: str = "") -> str:
+    """Names with their values, each in an element of its own if wanted; "" for none."""
+    start, end = (f"<{tag}>", f"</{tag}>") if tag else ("", "")
     entries = "".join(
-        f"<dt>{escape(name)}</dt><dd><code>{escape(str(value))}</code></dd>"
-        for name, value in provenance.items()
+        f"<dt>{escape(name)}</dt><dd>{start}{escape(str(value))}{end}</dd>"
+        for name, value in values.items()
     )
-    return f"<dl>{entries}</dl>"
+    return f"<dl>{entries}</dl>" if entries else ""

@@ -1,23 +1,29 @@
 """Parts of a report made from scored folders."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from eval.files import read_json_lines
-from eval.scoring.summary import item_rows, read_summary
+from codec.json_lines import read_json_lines
+from eval.protocols import MetricError
+from eval.scoring.summary import item_rows, item_values, number_text, read_summary
+from eval.sound import AudioSource, load_sound
 
 from .charts import similarity_charts
-from .line_chart import Curve, Series, number_text
+from .line_chart import LineChart, Series
 from .report import Cell, Clip, Estimate, Failure, Report, Table
 
+WORST_CLIPS = 5
 ARROWS = {True: "↑", False: "↓", None: ""}
 
 
 def figure_cell(figure: dict[str, Any] | None) -> Cell:
-    """A summary's figure as a table cell with its interval and, unless all, how many it rests on.
+    """Format a summary's figure as a table cell with its interval and, unless all, its count.
 
     A pooled rate carries the mean over items below it; a figure that is None gives a dash.
     """
@@ -35,7 +41,7 @@ def figure_cell(figure: dict[str, Any] | None) -> Cell:
 def summary_table(
     title: str, summaries: dict[str, dict[str, Any]], *, note: str = "", row_name: str = "figure"
 ) -> Table:
-    """Figures as rows, systems or splits as columns, the headline with its 95 % interval.
+    """Tabulate figures as rows, systems or splits as columns, with 95 % intervals.
 
     Args:
         title: Heading.
@@ -64,12 +70,12 @@ def summary_table(
 
 
 def _family_label(metric_id: str, name: str) -> str:
-    """Name of a figure in a table; a WER of the recordings says that it is theirs."""
+    """Name of a figure in a table; "(original)" marks one of the recordings."""
     return f"{name} (original)" if metric_id.split(".")[0].endswith("_original") else name
 
 
 def summary_failures(summary: dict[str, Any], where: str = "") -> list[Failure]:
-    """Everything a summary counts as failed, the metric's id after `where`."""
+    """List everything a summary counts as failed, the metric's id after `where`."""
     return [
         Failure(failure["id"], f"{where} {metric_id}".strip(), failure["reason"])
         for metric_id, metric in summary["metrics"].items()
@@ -79,42 +85,43 @@ def summary_failures(summary: dict[str, Any], where: str = "") -> list[Failure]:
 
 def training_curves(
     path: Path | str, keys: Sequence[str] = (), *, title: str = "", step: str = "step"
-) -> list[Curve]:
-    """Charts of a metrics.jsonl file, one a key, over its step; [] where there is no file.
+) -> list[LineChart]:
+    """Chart the numbers of a metrics.jsonl file over its step, one chart a key.
 
     Args:
-        path: JSON lines, each with the step and some numbers.
+        path: JSON lines, each with the step and some numbers; may be missing.
         keys: Numbers to draw, () for all there are.
         title: Put before each key.
         step: Key of the position.
     """
-    rows = [row for row in read_json_lines(Path(path)) if isinstance(row.get(step), int | float)]
-    found = dict.fromkeys(
+    found = read_json_lines(path, torn="drop", missing_ok=True)
+    rows = [row for row in found if isinstance(row.get(step), int | float)]
+    numbers = dict.fromkeys(
         key for row in rows for key, value in row.items() if _is_number(value) and key != step
     )
-    curves = []
-    for key in keys or found:
+    charts = []
+    for key in keys or numbers:
         points = [(row[step], row[key]) for row in rows if _is_number(row.get(key))]
         if points:
             x, y = np.array(points, dtype=np.float64).T
-            curves.append(Curve(f"{title} {key}".strip(), step, key, [Series(key, x, y)]))
-    return curves
+            charts.append(LineChart(f"{title} {key}".strip(), step, key, [Series(key, x, y)]))
+    return charts
 
 
 def _is_number(value: object) -> bool:
-    """A number that can be drawn; a bool is none."""
+    """Whether a value can be drawn."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def worst_items(
     folder: Path | str, summary: dict[str, Any], families: Sequence[str], count: int
 ) -> list[str]:
-    """Items that did worst, the worst first, by the first of some metrics that was scored.
+    """List the items with the worst scores, the worst first, by the first metric that was scored.
 
     Args:
         folder: Scored folder.
         summary: Its summary.
-        families: Names such as "wer"; where none of them was scored, the first metric counts.
+        families: Metrics such as "wer" to look for first, before any other.
         count: Items at most.
     """
     by_family = {metric_id.split(".")[0]: metric_id for metric_id in reversed(summary["metrics"])}
@@ -126,20 +133,49 @@ def worst_items(
     directed = [name for name, f in figures.items() if f["higher_is_better"] is not None]
     name = (directed or list(figures))[0]
     sign = 1.0 if figures[name]["higher_is_better"] else -1.0
-    rows = item_rows(folder, metric_id)
     values = {
-        item: row["values"][name]
-        for item, row in rows.items()
-        if row["status"] == "ok" and row["values"].get(name) is not None
+        item: value
+        for item, row in item_values(folder, metric_id).items()
+        if (value := row.get(name)) is not None
     }
     return sorted(values, key=lambda item: (sign * values[item], item))[:count]
+
+
+def worst_clips(
+    folder: Path | str,
+    summary: dict[str, Any],
+    sources: Mapping[str, Mapping[str, AudioSource | None]],
+    *,
+    families: Sequence[str] = (),
+    texts: Mapping[str, str] | None = None,
+) -> list[Clip]:
+    """Load the clips of `worst_items`, with their figures and all sounds that can be read.
+
+    Args:
+        folder: Scored folder.
+        summary: Its summary.
+        sources: Sounds by item, by label.
+        families: As `worst_items` takes them.
+        texts: Texts by item.
+    """
+    clips = []
+    for name in worst_items(folder, summary, families, WORST_CLIPS):
+        audio: dict[str, tuple[np.ndarray, int]] = {}
+        for label, by_item in sources.items():
+            source = by_item.get(name)
+            with suppress(MetricError):
+                if source is not None:
+                    sound = load_sound(source)
+                    audio[label] = (sound.waveform, sound.sample_rate)
+        clips.append(Clip(name, (texts or {}).get(name, ""), item_notes(folder, name), audio))
+    return clips
 
 
 _COUNTS = ("num_", "word_", "reference_", "character_")
 
 
 def item_notes(folder: Path | str, item_id: str) -> dict[str, str]:
-    """Figures of one item in a scored folder and what was heard, as lines for its `Clip`."""
+    """Read figures and transcripts of one item in a scored folder, as lines for its `Clip`."""
     scores: dict[str, str] = {}
     notes: dict[str, str] = {}
     for path in sorted((Path(folder) / "scores").glob("*.jsonl")):
@@ -166,15 +202,15 @@ def folder_report(
     title: str = "",
     clips: Sequence[Clip] = (),
     provenance: dict[str, str] | None = None,
-    charts: Sequence[Curve] = (),
+    charts: Sequence[LineChart] = (),
 ) -> Report:
-    """Report of a scored folder, with the curves of a metrics.jsonl beside its summary.
+    """Build the report of a scored folder, with the curves of a metrics.jsonl beside its summary.
 
     Args:
         folder: Holds summary.json.
         title: Heading, "" for one that names the folder.
-        clips: To look at and listen to.
-        provenance: What was run.
+        clips: Pictures and players.
+        provenance: Command, commit and so on, by name.
         charts: Shown before the similarity beside its band and the curves of the folder.
 
     Raises:
@@ -192,7 +228,7 @@ def folder_report(
             summary_table("Figures", {items: summary}),
             Table("Definitions", ("metric", "what is computed"), definitions),
         ],
-        curves=[
+        charts=[
             *charts,
             *similarity_charts(folder, summary),
             *training_curves(folder / "metrics.jsonl"),

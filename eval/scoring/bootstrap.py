@@ -1,4 +1,6 @@
-"""Uncertainty of corpus figures by seeded bootstrap over utterances."""
+"""Confidence intervals of corpus figures by seeded bootstrap over utterances."""
+
+from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -52,7 +54,7 @@ def bootstrap_mean(
     resamples: int = RESAMPLES,
     level: float = LEVEL,
 ) -> Interval:
-    """Mean of values (N,) with the percentile interval of its bootstrap distribution.
+    """Compute the mean of values (N,) with its percentile bootstrap interval.
 
     Raises:
         ValueError: No values, or one that is not finite.
@@ -69,7 +71,7 @@ def pooled_rate(
     resamples: int = RESAMPLES,
     level: float = LEVEL,
 ) -> Interval:
-    """sum(numerators) / sum(denominators), such as a WER, with its interval over utterances.
+    """Compute sum(numerators) / sum(denominators), such as a WER, with its bootstrap interval.
 
     Whole utterances are drawn, as errors within one are not independent.
 
@@ -98,9 +100,7 @@ def pooled_rate(
             for draws in _draws(count, resamples, seed)
         ]
     )
-    tail = (1.0 - level) / 2.0
-    low, high = np.quantile(rates, [tail, 1.0 - tail])
-    return Interval(value, float(low), float(high), count)
+    return Interval(value, *_percentiles(rates, level), count)
 
 
 def paired_difference(
@@ -111,10 +111,10 @@ def paired_difference(
     resamples: int = RESAMPLES,
     level: float = LEVEL,
 ) -> PairedDifference:
-    """Mean of `ours - theirs` over the same items (N,), in the same order.
+    """Compute the mean of `ours - theirs` over the same items (N,), in the same order.
 
-    Between clips figures vary far more than between systems, so this interval is several times
-    narrower than that of either mean: compare systems by it.
+    Figures vary far more between clips than between systems, so this interval is several times
+    narrower than that of either mean.
 
     Raises:
         ValueError: Lengths differ, no values, or one that is not finite.
@@ -139,7 +139,7 @@ def paired_rates(
     resamples: int = RESAMPLES,
     level: float = LEVEL,
 ) -> tuple[float, float | None, float | None]:
-    """Difference of two pooled rates over the same items, with its interval.
+    """Compute the difference of two pooled rates over the same items, with its interval.
 
     Whole items are drawn, the same ones for both systems. Denominators of 1 make it the
     difference of means.
@@ -164,9 +164,7 @@ def paired_rates(
     for picks in _draws(count, resamples, seed):
         a, b, c, d = (row[picks].sum(axis=1) for row in data)
         drawn.append(a / np.maximum(b, 1e-12) - c / np.maximum(d, 1e-12))
-    tail = (1.0 - level) / 2.0
-    low, high = np.quantile(np.concatenate(drawn), [tail, 1.0 - tail])
-    return value, float(low), float(high)
+    return value, *_percentiles(np.concatenate(drawn), level)
 
 
 def _draws(count: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
@@ -175,6 +173,13 @@ def _draws(count: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
     rows = max(1, _BLOCK // count)
     for start in range(0, resamples, rows):
         yield rng.integers(0, count, (min(rows, resamples - start), count))
+
+
+def _percentiles(samples: np.ndarray, level: float) -> tuple[float, float]:
+    """Ends of the central interval of samples (N,) that holds a share `level` of them."""
+    tail = (1.0 - level) / 2.0
+    low, high = np.quantile(samples, [tail, 1.0 - tail])
+    return float(low), float(high)
 
 
 def _checked(values: Sequence[float] | np.ndarray, name: str) -> np.ndarray:

@@ -1,8 +1,10 @@
-"""Two systems on the same clips: paired differences with intervals, wins and losses.
+"""Paired comparison of two systems on the same clips: differences, intervals, wins and losses.
 
-Clips differ from each other far more than systems do, so the interval of a difference over the
-same clips is several times narrower than that of either mean: systems are compared by it.
+Figures vary far more between clips than between systems, so the interval of a difference over the
+same clips is several times narrower than that of either mean.
 """
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -11,15 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from eval.files import read_json_lines
-from eval.reporting.line_chart import number_text
-
 from .bootstrap import paired_rates
-from .summary import item_rows, read_summary
+from .summary import item_values, number_text, read_items, read_summary
 
 
 class ComparisonError(ValueError):
-    """Two scored folders that cannot be compared; says in what they differ."""
+    """Two scored folders that cannot be compared, with the difference."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +60,8 @@ class FigureDifference:
     ties: int = 0
 
     @property
-    def verdict(self) -> str:
-        """Which is better, if the interval leaves out 0: `A better`, `B better`, `differs`."""
+    def outcome(self) -> str:
+        """`A better`, `B better` or `differs` where the interval leaves out 0."""
         if self.low is None or self.high is None or self.low <= 0.0 <= self.high:
             return "not resolved"
         if self.higher_is_better is None:
@@ -78,7 +77,7 @@ class Comparison:
         ours: Name of A.
         theirs: Name of B.
         figures: Differences, in the order of A's metrics.
-        is_verified: Whether both folders say of which recordings they are; older ones do not.
+        is_verified: Whether both folders hold hashes of their recordings; older ones do not.
     """
 
     ours: str
@@ -93,11 +92,11 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a JSON object."""
-        figures = [{**asdict(figure), "verdict": figure.verdict} for figure in self.figures]
+        figures = [{**asdict(figure), "verdict": figure.outcome} for figure in self.figures]
         return {**asdict(self), "figures": figures, "missing": self.missing}
 
     def to_markdown(self) -> str:
-        """A table, one row a figure, and what it rests on."""
+        """Format a table, one row a figure, with notes below."""
         head = ("figure", self.ours, self.theirs, "difference", "95 %", "W / L / T", "clips", "")
         lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
         for row in self.figures:
@@ -106,7 +105,7 @@ class Comparison:
             cells = [_label(row), *values, _signed(row.difference, row.unit)]
             cells += ["-" if row.low is None else " to ".join(ends)]
             cells += [f"{row.wins} / {row.losses} / {row.ties}"]
-            cells += [f"{row.n_paired}/{row.n_expected}", row.verdict]
+            cells += [f"{row.n_paired}/{row.n_expected}", row.outcome]
             lines.append(f"| {' | '.join(cells)} |")
         notes = [
             f"A = {self.ours}, B = {self.theirs}; difference = A - B on the same clips, "
@@ -114,7 +113,7 @@ class Comparison:
             "one is expected to look resolved.",
         ]
         if not self.is_verified:
-            notes.append("The folders do not say of which recordings they are: not verified.")
+            notes.append("The folders hold no hashes of their recordings: not verified.")
         if self.missing:
             notes.append(f"Not paired for every figure: {', '.join(self.missing[:10])}.")
         return "\n".join([*lines, "", *notes]) + "\n"
@@ -128,7 +127,7 @@ def compare_folders(
     names: tuple[str, str] | None = None,
     seed: int = 0,
 ) -> Comparison:
-    """Paired differences of two folders that `score_pairs` wrote.
+    """Compute paired differences of two folders that `score_pairs` wrote.
 
     Args:
         ours: Folder A.
@@ -145,10 +144,10 @@ def compare_folders(
     summaries = [read_summary(folder) for folder in folders]
     ids, is_verified = _same_items(*folders)
     chosen = _same_metrics(*(list(s["metrics"]) for s in summaries), wanted=metrics)
-    figures = []
     _same_weights(summaries, chosen)
+    figures = []
     for metric in chosen:
-        rows = [_good_rows(folder, metric) for folder in folders]
+        rows = [item_values(folder, metric) for folder in folders]
         for name, head in summaries[0]["metrics"][metric]["figures"].items():
             figures.append(_difference(metric, name, head, rows, ids, seed))
     a, b = names or _names(*folders)
@@ -156,12 +155,12 @@ def compare_folders(
 
 
 def _same_items(ours: Path, theirs: Path) -> tuple[list[str], bool]:
-    """Ids of both folders, and whether their recordings are known to be the same.
+    """Compare the items of both folders: their ids, and whether the recordings are hashed.
 
     Raises:
         ComparisonError: They differ.
     """
-    a, b = ({r["id"]: r for r in read_json_lines(f / "items.jsonl")} for f in (ours, theirs))
+    a, b = ({row["id"]: row for row in read_items(folder)} for folder in (ours, theirs))
     if not a or a.keys() != b.keys():
         alone = sorted(a.keys() ^ b.keys())
         raise ComparisonError(
@@ -169,6 +168,7 @@ def _same_items(ours: Path, theirs: Path) -> tuple[list[str], bool]:
             f"{len(alone)} are in one only: {', '.join(alone[:5])}"
         )
     for key in ("reference", "text", "prompt"):
+        # Items without a prompt have no such key; the other two are absent from older folders.
         both = [n for n in a if key == "prompt" or (key in a[n] and key in b[n])]
         other = [n for n in both if a[n].get(key) != b[n].get(key)]
         if other:
@@ -182,7 +182,7 @@ def _same_items(ours: Path, theirs: Path) -> tuple[list[str], bool]:
 def _same_metrics(
     ours: Sequence[str], theirs: Sequence[str], *, wanted: Sequence[str] | None
 ) -> list[str]:
-    """Metric ids to compare, all of them in both.
+    """Select the metric ids to compare, all of them in both.
 
     Raises:
         ComparisonError: An id that one of them lacks.
@@ -207,7 +207,7 @@ def _same_metrics(
 
 
 def _same_weights(summaries: Sequence[dict[str, Any]], metrics: Sequence[str]) -> None:
-    """Refuses scores of one id by two models, such as two sizes of a recogniser.
+    """Refuse scores of one id by two models, such as two sizes of a recogniser.
 
     Raises:
         ComparisonError: A metric loaded other weights in A than in B.
@@ -218,12 +218,6 @@ def _same_weights(summaries: Sequence[dict[str, Any]], metrics: Sequence[str]) -
             raise ComparisonError(f"expected the same weights behind {metric}, got {a} and {b}")
 
 
-def _good_rows(folder: Path, metric_id: str) -> dict[str, dict[str, Any]]:
-    """Values by item of the rows that are ok."""
-    rows = item_rows(folder, metric_id)
-    return {name: row["values"] for name, row in rows.items() if row["status"] == "ok"}
-
-
 def _difference(
     metric: str,
     name: str,
@@ -232,7 +226,7 @@ def _difference(
     ids: Sequence[str],
     seed: int,
 ) -> FigureDifference:
-    """One figure over the items that both rows have it for."""
+    """Compare one figure over the items that both rows have it for."""
     defined = [i for i in ids if all(r.get(i, {}).get(name) is not None for r in rows)]
     missing = tuple(sorted(set(ids) - set(defined)))
     row = FigureDifference(
@@ -240,6 +234,7 @@ def _difference(
     )
     if not defined:
         return row
+    # A mean is a pooled rate whose denominators are 1.
     keys = (head.get("numerator") or name, head.get("denominator"))
     ours, theirs = ((_column(r, defined, keys[0]), _column(r, defined, keys[1])) for r in rows)
     value, low, high = paired_rates(ours, theirs, seed=seed)
@@ -267,7 +262,7 @@ def _column(side: dict[str, dict[str, Any]], ids: Sequence[str], key: str | None
 
 
 def _names(ours: Path, theirs: Path) -> tuple[str, str]:
-    """Names of the folders, with those they lie in where both are called alike."""
+    """Names of the folders, with their parents where both have the same name."""
     a, b = ours.resolve(), theirs.resolve()
     if a.name != b.name:
         return a.name, b.name

@@ -1,4 +1,4 @@
-"""Generated speech as items to score: the seed-tts-eval protocol, and continuations.
+"""Items of generated speech: lists of seed-tts-eval, JSON manifests, figures of transcripts.
 
 `meta.lst` holds `utt|prompt_text|prompt_wav|text` a line and may add `|reference_wav`; paths are
 relative to its folder, generated files lie in a folder under the name of the utterance
@@ -6,15 +6,16 @@ relative to its folder, generated files lie in a folder under the name of the ut
 "text", "prompt" and "reference", and may name a "speaker".
 """
 
-import json
-from collections.abc import Mapping, Sequence
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from eval.files import read_json_lines
+from codec.json_lines import iter_json_lines, read_json_lines, read_lines
 from eval.metrics.duration import GenerationRecord
 from eval.metrics.wer import normalize_text
 from eval.sound import SUFFIXES
@@ -22,19 +23,19 @@ from eval.tokens.diversity import diversity
 from eval.tokens.ngrams import NgramModel
 
 from .score import Pair
-from .summary import item_rows
+from .summary import item_rows, read_items
 
 RECORD_NAMES = ("generation.jsonl", "items.jsonl")
 
 
 class ManifestError(ValueError):
-    """A list of utterances that breaks its format; names the file, the line and the field."""
+    """A list of utterances that breaks its format, with the file, the line and the field."""
 
 
 def read_generation(manifest: Path, folder: Path) -> list[Pair]:
-    """Utterances of a `meta.lst` or a JSONL manifest with their generated files.
+    """Read the utterances of a `meta.lst` or a JSONL manifest, with their generated files.
 
-    One whose file is missing keeps its place, so that it is counted as failed.
+    One whose file is missing stays in the list, so that it is counted as failed.
 
     Args:
         manifest: The list; `.jsonl` is read as JSON lines, anything else as meta.lst.
@@ -48,24 +49,31 @@ def read_generation(manifest: Path, folder: Path) -> list[Pair]:
         raise ManifestError(f"expected a meta.lst or a JSONL manifest, got {manifest}")
     if not folder.is_dir():
         raise ValueError(f"expected a folder with generated speech, got {folder}")
-    parse = _from_json if manifest.suffix == ".jsonl" else _from_meta
-    pairs: list[Pair] = []
-    seen: set[str] = set()
-    for number, line in enumerate(manifest.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
-        pair = parse(line, f"{manifest}:{number}", manifest.parent)
-        if pair.id in seen:
+    pairs: dict[str, Pair] = {}
+    for number, pair in _utterances(manifest):
+        if pair.id in pairs:
             raise ManifestError(f"{manifest}:{number}: expected {pair.id!r} once, got it again")
-        seen.add(pair.id)
-        pairs.append(replace(pair, estimate=_generated(folder, pair.id)))
+        paths = [folder / f"{pair.id}{suffix}" for suffix in SUFFIXES]
+        estimate = next((path for path in paths if path.is_file()), paths[0])
+        pairs[pair.id] = replace(pair, estimate=estimate)
     if not pairs:
         raise ManifestError(f"{manifest}: expected at least one utterance, got none")
-    return pairs
+    return list(pairs.values())
+
+
+def _utterances(manifest: Path) -> Iterator[tuple[int, Pair]]:
+    """Parse every line that is not blank, with its number."""
+    if manifest.suffix == ".jsonl":
+        for number, row in iter_json_lines(manifest, error=ManifestError):
+            yield number, _from_json(row, f"{manifest}:{number}", manifest.parent)
+    else:
+        for number, line in read_lines(manifest, error=ManifestError):
+            if line.strip():
+                yield number, _from_meta(line, f"{manifest}:{number}", manifest.parent)
 
 
 def _from_meta(line: str, where: str, folder: Path) -> Pair:
-    """A line of meta.lst."""
+    """Parse a line of meta.lst."""
     fields = [field.strip() for field in line.split("|")]
     if len(fields) not in (4, 5) or not fields[0]:
         raise ManifestError(
@@ -76,34 +84,25 @@ def _from_meta(line: str, where: str, folder: Path) -> Pair:
     return Pair(name, reference, None, fields[3], prompt=folder / fields[2] if fields[2] else None)
 
 
-def _from_json(line: str, where: str, folder: Path) -> Pair:
-    """A line of a JSONL manifest."""
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise ManifestError(f"{where}: expected a JSON object: {error}") from error
-    if not isinstance(row, dict) or not isinstance(row.get("id"), str) or not row["id"]:
-        raise ManifestError(f"{where}: expected an object with a text under 'id', got {line[:80]}")
+def _from_json(row: Mapping[str, Any], where: str, folder: Path) -> Pair:
+    """Check a row of a JSONL manifest."""
+    if not isinstance(row.get("id"), str) or not row["id"]:
+        raise ManifestError(f"{where}: expected an object with a string under 'id', got {row!r}")
     wrong = [
         key
         for key in ("text", "prompt", "reference", "speaker")
         if not isinstance(row.get(key, ""), str | None)
     ]
     if wrong:
-        raise ManifestError(f"{where}: expected texts under {wrong}")
+        got = ", ".join(f"{key} {row[key]!r}" for key in wrong)
+        raise ManifestError(f"{where}: expected strings, got {got}")
     paths = [folder / row[key] if row.get(key) else None for key in ("reference", "prompt")]
     text, speaker = row.get("text") or "", row.get("speaker") or ""
     return Pair(row["id"], paths[0], None, text, speaker, paths[1])
 
 
-def _generated(folder: Path, name: str) -> Path:
-    """The generated file of an utterance; where there is none, the path it should have."""
-    paths = [folder / f"{name}{suffix}" for suffix in SUFFIXES]
-    return next((path for path in paths if path.is_file()), paths[0])
-
-
 def read_records(path: Path | None, folder: Path) -> dict[str, GenerationRecord]:
-    """What the generator said, by utterance; {} where there is no such file.
+    """Read the generator's record of each utterance; {} where there is no such file.
 
     Args:
         path: JSON lines {"id", "truncated", "codes", "frame_rate"}; None looks for
@@ -111,7 +110,7 @@ def read_records(path: Path | None, folder: Path) -> dict[str, GenerationRecord]
         folder: Of the generated files.
 
     Raises:
-        ManifestError: A file that was named and is not there, or codes without a frame rate.
+        ManifestError: A named file that is missing, or codes without a frame rate.
     """
     if path is not None and not path.is_file():
         raise ManifestError(f"expected a generation record (JSON lines), got {path}")
@@ -119,7 +118,8 @@ def read_records(path: Path | None, folder: Path) -> dict[str, GenerationRecord]
     if found is None:
         return {}
     records = {}
-    for row in read_json_lines(found):
+    # A generator that was killed leaves a torn last line.
+    for row in read_json_lines(found, torn="drop"):
         codes, rate = row.get("codes"), row.get("frame_rate") or 0.0
         if codes is not None and not rate > 0:
             raise ManifestError(f"{found}: {row.get('id')}: expected a frame_rate beside codes")
@@ -130,16 +130,16 @@ def read_records(path: Path | None, folder: Path) -> dict[str, GenerationRecord]
 
 
 def recordings_as_estimates(pairs: Sequence[Pair]) -> list[Pair]:
-    """The true utterances in the place of the generated ones: the row "recording" of a table.
+    """Replace generated speech by the true utterances, for the column "recording" of a table.
 
-    What scores there is the ceiling of the pipeline, not of the model.
+    Their scores are the ceiling of the metrics, recognition included.
     """
     return [replace(p, estimate=p.reference) for p in pairs if p.reference is not None]
 
 
 @dataclass(frozen=True)
 class WordModel:
-    """Words a text model knows, as an n-gram model over their indices.
+    """N-gram model over words.
 
     Args:
         model: Over indices; the last is any other word.
@@ -152,7 +152,7 @@ class WordModel:
     order: int
 
     def nats(self, words: Sequence[str]) -> tuple[float, int]:
-        """Negative log-likelihood of words in nats, and how many they are."""
+        """Compute the negative log-likelihood of words in nats, and count them."""
         if not words:
             return 0.0, 0
         other = len(self.words)
@@ -162,10 +162,10 @@ class WordModel:
 
 
 def train_word_model(lines: Sequence[str], *, order: int = 3) -> WordModel:
-    """A small text model for generative perplexity where no large one is at hand.
+    """Train a small text model for generative perplexity.
 
-    Words that occur once stand for all it does not know. Its perplexities can be compared with
-    one another only.
+    Words that occur once are pooled as the unknown word. Its perplexities can be compared with one
+    another only.
 
     Raises:
         ValueError: No word in the lines.
@@ -180,11 +180,11 @@ def train_word_model(lines: Sequence[str], *, order: int = 3) -> WordModel:
 
 
 def text_figures(transcripts: Sequence[str], model: WordModel | None, n: int = 2) -> dict[str, Any]:
-    """Generative perplexity of transcripts beside their diversity, never one without the other.
+    """Compute the generative perplexity of transcripts together with their diversity.
 
     Perplexity is that of all words pooled, and the median over transcripts; a transcript without
-    a word has none and is counted. A recogniser makes fluent words of noise, so the figures of
-    real speech through the same recogniser belong beside these.
+    a word has none and is counted. A recogniser turns even noise into fluent words, so compare with
+    the figures of recordings through the same recogniser.
     """
     texts = [normalize_text(text).split() for text in transcripts]
     figures: dict[str, Any] = {**diversity(texts, n), "empty": sum(not text for text in texts)}
@@ -200,8 +200,8 @@ def text_figures(transcripts: Sequence[str], model: WordModel | None, n: int = 2
 
 
 def transcripts_of(folder: Path, metric_id: str) -> list[str]:
-    """What a recogniser heard in each item that it could score, in the order of the items."""
+    """Read the transcript of each item that could be scored, in the order of the items."""
     rows = item_rows(folder, metric_id)
-    items = [row["id"] for row in read_json_lines(folder / "items.jsonl")]
-    good = [rows[name] for name in items if rows.get(name, {}).get("status") == "ok"]
+    found = [rows.get(item["id"], {}) for item in read_items(folder)]
+    good = [row for row in found if row.get("status") == "ok"]
     return [row["details"]["heard"] for row in good if "heard" in row["details"]]

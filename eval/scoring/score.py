@@ -1,8 +1,10 @@
-"""Scores pairs of waveforms by metrics, one append-only file a metric, resuming what is there.
+"""Resumable scoring of pairs of waveforms by metrics, one append-only file a metric.
 
-Metrics that hold no large model look at an item in turn, so that what they share is computed once;
-each large one passes over all items by itself, so that no two are in memory together.
+Metrics without a large model share one pass over the items, so that what they have in common is
+computed once; each large one has a pass of its own, so that no two are in memory together.
 """
+
+from __future__ import annotations
 
 import hashlib
 import json
@@ -10,22 +12,22 @@ import math
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from eval.files import cut_torn_line, json_text, read_json_lines, write_whole
+from codec.checks import at_least
+from codec.files import write_json, write_text
+from codec.json_lines import appending, read_json_lines
+from codec.workers import Workers
 from eval.metrics.registry import require_ready, used_packages, used_weights
 from eval.protocols import Item, Metric, MetricError, Need
 from eval.sound import AudioSource, Sound, load_sound, resampled, sound_digest
 
 from .summary import summarize
-from .workers import leave_with_parent, one_thread_each
 
 Row = dict[str, Any]
 
@@ -39,8 +41,8 @@ class Pair:
         reference: Recording: a file or a `Sound`; None where no metric needs it.
         estimate: Waveform under test, likewise.
         text: Transcript, "" without one.
-        speaker: Who speaks, kept in items.jsonl; bands of speaker similarity go by it.
-        prompt: Recording in whose voice was to be spoken, likewise.
+        speaker: Name of the speaker, kept in items.jsonl; bands of speaker similarity use it.
+        prompt: Recording of the target voice, likewise.
     """
 
     id: str
@@ -52,7 +54,7 @@ class Pair:
 
     @property
     def key(self) -> str:
-        """Hash of all that scores depend on; a row with another key is scored again."""
+        """Hash of all inputs of a score, 16 hex digits; a row with another key is scored again."""
         parts = [sound_digest(self.reference), sound_digest(self.estimate), self.text]
         if self.prompt is not None:
             parts.append(sound_digest(self.prompt))
@@ -69,18 +71,18 @@ def score_pairs(
     seed: int = 0,
     record: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Scores every pair by every metric and summarises.
+    """Score every pair by every metric and summarise.
 
-    Writes run.json (what the figures rest on), items.jsonl, scores/<metric id>.jsonl (one row an
-    item as it is done) and, last, summary.json. Called again, it keeps rows that are ok and of the
-    same audio and text, and scores the rest, failed ones included: the summary of a run that was
-    killed and resumed equals that of one that was not, byte for byte. While it works the folder
-    holds no summary.json.
+    Writes run.json (settings, versions and digests), items.jsonl, scores/<metric id>.jsonl (one row
+    an item as it is done) and, last, summary.json. Called again, it keeps rows that are ok and of
+    the same audio and text, and scores the rest, failed ones included: the summary of a run that
+    was killed and resumed equals that of an uninterrupted one, byte for byte. While it works the
+    folder holds no summary.json.
 
     Args:
         pairs: Utterances, each id once.
         metrics: Metrics, each id once.
-        folder: Where results go; made when missing.
+        folder: Of the results; made when missing.
         num_workers: Processes beside this one, a thread each; 0 scores in this one.
         show_progress: Bars on standard error.
         seed: Seed of the intervals.
@@ -91,13 +93,13 @@ def score_pairs(
 
     Raises:
         ValueError: Before any audio is scored: no pairs, an id twice, a metric that cannot run.
+        WorkerDied: A worker process died twice on the same item.
     """
     ids = [pair.id for pair in pairs]
     if not ids or len(set(ids)) != len(ids):
         twice = sorted({name for name in ids if ids.count(name) > 1})
         raise ValueError(f"expected at least one pair and every id once, got {len(ids)}, {twice}")
-    if num_workers < 0:
-        raise ValueError(f"expected num_workers of at least 0, got {num_workers}")
+    at_least("num_workers", num_workers, 0)
     require_ready(metrics)
     folder = Path(folder)
     keys = {pair.id: pair.key for pair in pairs}
@@ -115,8 +117,8 @@ def score_pairs(
     lines = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items)
     # A summary of other items must not lie beside these while they are scored.
     (folder / "summary.json").unlink(missing_ok=True)
-    write_whole(folder / "items.jsonl", lines)
-    write_whole(folder / "run.json", json_text(_run_record(metrics, lines, seed, record or {})))
+    write_text(folder / "items.jsonl", lines)
+    write_json(folder / "run.json", _run_record(metrics, lines, seed, record or {}))
     rows: dict[str, dict[str, Row]] = {}
     for group in passes(metrics):
         rows |= _score_group(
@@ -124,14 +126,14 @@ def score_pairs(
         )
     speakers = {pair.id: pair.speaker for pair in pairs}
     summary = summarize(metrics, rows, ids, seed=seed, speakers=speakers)
-    write_whole(folder / "summary.json", json_text(summary))
+    write_json(folder / "summary.json", summary)
     return summary
 
 
 def _run_record(
     metrics: Sequence[Metric], manifest: str, seed: int, record: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What figures rest on: call, settings, versions and digests; nothing of the machine."""
+    """Call, settings, versions and digests behind the figures; nothing of the machine."""
     return {
         "argv": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "settings": dict(record),
@@ -144,7 +146,7 @@ def _run_record(
 
 
 def passes(metrics: Sequence[Metric]) -> list[list[Metric]]:
-    """Metrics that look at an item together: the small ones, then each large one alone."""
+    """Group metrics that share a pass over the items: the small ones, then each large one alone."""
     small = [metric for metric in metrics if not metric.info.is_large]
     large = [[metric] for metric in metrics if metric.info.is_large]
     return [small, *large] if small else large
@@ -164,6 +166,7 @@ def _score_group(
     paths = {name: folder / "scores" / f"{name}.jsonl" for name in by_id}
     own = {name: row_keys(metric, keys) for name, metric in by_id.items()}
     rows = {name: current_rows(paths[name], own[name], by_id[name]) for name in by_id}
+    # A task is a pair with the metrics that have no good row of it yet.
     tasks = [
         (pair, [name for name in by_id if rows[name].get(pair.id, {}).get("status") != "ok"])
         for pair in pairs
@@ -171,15 +174,14 @@ def _score_group(
     tasks = [(pair, pending) for pair, pending in tasks if pending]
     if not tasks:
         return rows
+    # A metric whose rows are all there is not even loaded.
     missing = {name for _, pending in tasks for name in pending}
     needed = [metric for name, metric in by_id.items() if name in missing]
     with ExitStack() as stack:
-        streams = {}
-        for metric in needed:
-            path = paths[metric.info.id]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            cut_torn_line(path)
-            streams[metric.info.id] = stack.enter_context(path.open("a", encoding="utf-8"))
+        append = {
+            metric.info.id: stack.enter_context(appending(paths[metric.info.id]))
+            for metric in needed
+        }
         label = ", ".join(metric.info.id.split(".")[0] for metric in needed)
         bar = stack.enter_context(
             tqdm(desc=label, total=len(tasks), disable=not show_progress, unit="clip")
@@ -187,16 +189,14 @@ def _score_group(
         for scored in scored_rows(needed, tasks, min(num_workers, len(tasks))):
             for name, row in scored.items():
                 row["key"] = own[name][row["id"]]
-                # A whole line at once, flushed: a kill leaves at most one torn line at the end.
-                streams[name].write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
-                streams[name].flush()
+                append[name](row)
                 rows[name][row["id"]] = row
             bar.update()
     return rows
 
 
 def row_keys(metric: Metric, keys: dict[str, str]) -> dict[str, str]:
-    """What rows of a metric are bound to, by item: the item's key and, after a dot, the weights.
+    """Keys of a metric's rows by item: the item's key and, after a dot, a hash of the weights.
 
     Weights of one known digest are part of the metric's id and leave the key as it is; any other
     model under the same id gives other scores, which must not be taken for those of this one.
@@ -210,12 +210,14 @@ def row_keys(metric: Metric, keys: dict[str, str]) -> dict[str, str]:
 
 
 def current_rows(path: Path, keys: dict[str, str], metric: Metric) -> dict[str, Row]:
-    """Last row of each item in a score file that was made of the item's present content.
+    """Read the last row of each item that was made of the item's present content.
 
     A good row without a figure the metric gives today is of an earlier release and is not current.
     """
     figures = {figure.name for figure in metric.info.figures}
-    rows = {row["id"]: row for row in read_json_lines(path)}
+    # Later rows of an item replace earlier ones.
+    found = read_json_lines(path, torn="drop", missing_ok=True)
+    rows = {row["id"]: row for row in found}
     return {
         name: row
         for name, row in rows.items()
@@ -230,37 +232,24 @@ Task = tuple[Pair, list[str]]
 def scored_rows(
     metrics: Sequence[Metric], tasks: Sequence[Task], num_workers: int
 ) -> Iterator[dict[str, Row]]:
-    """Rows by metric id of each task (a pair and the ids it lacks), in their order.
+    """Score tasks, yielding the rows of each by metric id, in the order of the tasks.
 
     Args:
         metrics: Those of one pass; loaded here or in each worker.
-        tasks: What to score.
+        tasks: Pairs, each with the ids of the metrics that it lacks.
         num_workers: Processes beside this one, a thread each; 0 scores in this one.
     """
-    if num_workers == 0:
-        _prepare(metrics)
-        yield from map(_score_prepared, tasks)
-        return
-    # Spawned, not forked: a forked copy of a threaded library can hang.
-    context = get_context("spawn")
-    with (
-        one_thread_each(),
-        ProcessPoolExecutor(num_workers, context, _start_worker, (metrics,)) as pool,
-    ):
+    # Workers share the cores, so each gets one thread.
+    threads = 1 if num_workers else None
+    with Workers(num_workers, setup=_prepare, setup_args=[metrics], threads=threads) as pool:
         yield from pool.map(_score_prepared, tasks)
 
 
 _prepared: dict[str, Metric] = {}
 
 
-def _start_worker(metrics: Sequence[Metric]) -> None:
-    """Loads the metrics in a worker process, which ends with the process that started it."""
-    leave_with_parent()
-    _prepare(metrics)
-
-
 def _prepare(metrics: Sequence[Metric]) -> None:
-    """Loads the metrics of a pass in this process."""
+    """Load the metrics of a pass in this process, in place of those of the pass before."""
     _prepared.clear()
     for metric in metrics:
         metric.prepare()
@@ -268,7 +257,7 @@ def _prepare(metrics: Sequence[Metric]) -> None:
 
 
 def _score_prepared(task: Task) -> dict[str, Row]:
-    """Scores a pair by those of the loaded metrics it lacks."""
+    """Score a pair by those of the loaded metrics it lacks."""
     pair, pending = task
     loaded: dict[frozenset[Need], Item] = {}
     return {name: score_pair(_prepared[name], pair, loaded) for name in pending}
@@ -277,11 +266,11 @@ def _score_prepared(task: Task) -> dict[str, Row]:
 def score_pair(
     metric: Metric, pair: Pair, loaded: dict[frozenset[Need], Item] | None = None
 ) -> Row:
-    """Row of one pair: status "ok" with values, or "failed" with the reason and no value.
+    """Score one pair: a row of status "ok" with values, or "failed" with the reason and no value.
 
     Args:
         metric: A prepared metric.
-        pair: What to score.
+        pair: An utterance.
         loaded: Items of the pair that other metrics loaded, by what they need; added to.
     """
     start = time.perf_counter()
@@ -295,7 +284,12 @@ def score_pair(
         broken = [k for k, v in score.values.items() if v is not None and not math.isfinite(v)]
         if broken:
             raise MetricError(f"not a finite number: {', '.join(broken)}")
-        row.update(values=_rounded(score.values), details=score.details)
+        # Sums over threads differ in the last bits from run to run; a resumed run must not.
+        values = {
+            name: float(f"{value:.9g}") if isinstance(value, float) else value
+            for name, value in score.values.items()
+        }
+        row.update(values=values, details=score.details)
         if score.stored:
             row["stored"] = score.stored
     except (ValueError, ArithmeticError, RuntimeError, OSError) as error:
@@ -304,19 +298,8 @@ def score_pair(
     return row
 
 
-def _rounded(values: dict[str, float | None]) -> dict[str, float | None]:
-    """Values to 9 significant digits.
-
-    Sums over threads differ in the last bits from run to run; a resumed run must not show it.
-    """
-    return {
-        name: float(f"{value:.9g}") if isinstance(value, float) else value
-        for name, value in values.items()
-    }
-
-
 def load_item(pair: Pair, needs: frozenset[Need]) -> Item:
-    """Reads the parts a metric needs; where rates differ, the lower goes to the higher.
+    """Read the parts a metric needs; sounds of lower rates are resampled to the highest.
 
     Raises:
         MetricError: A part is missing or cannot be read.

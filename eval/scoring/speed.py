@@ -1,9 +1,10 @@
-"""How fast metrics are: each by itself, and all together over worker processes."""
+"""Speed of metrics: each by itself, and all together over worker processes."""
+
+from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -44,8 +45,8 @@ class SetSpeed:
         wall_seconds: From the start of the processes, which takes seconds, to the last row.
         x_real_time: audio_seconds / wall_seconds.
         cpu_seconds_per_10s: Processor time for 10 s of audio in one process that has loaded all.
-        x_real_time_cpu: What that makes where every process has a core to itself: the speed on a
-            large corpus on a machine with nothing else to do.
+        x_real_time_cpu: Seconds of audio a second where every process has a core to itself: the
+            speed on a large corpus on an idle machine.
     """
 
     num_workers: int
@@ -57,7 +58,7 @@ class SetSpeed:
 
 
 def synthetic_pairs(seconds: float, *, clip_seconds: float = 5.0, seed: int = 0) -> list[Pair]:
-    """Pairs of voiced sounds with pauses and noisy copies, for measuring time and nothing else."""
+    """Make pairs of voiced sounds with pauses and noisy copies, for timing only."""
     rng = np.random.default_rng(seed)
     pairs = []
     for number in range(max(1, round(seconds / clip_seconds))):
@@ -75,17 +76,18 @@ def synthetic_pairs(seconds: float, *, clip_seconds: float = 5.0, seed: int = 0)
 
 
 def audio_seconds(pairs: Sequence[Pair]) -> float:
-    """Length of what is measured: the references, or the estimates where there are none."""
+    """Sum the lengths of the references, or of the estimates where there are none."""
     sounds = [load_sound(pair.reference or pair.estimate or "") for pair in pairs]
     return sum(sound.waveform.size / sound.sample_rate for sound in sounds)
 
 
 def measure_metric(metric: Metric, pairs: Sequence[Pair]) -> MetricSpeed:
-    """Speed of one metric in this process, after one clip that is not counted."""
+    """Measure one metric in this process, after one clip that is not counted."""
     start = time.perf_counter()
     metric.prepare()
     loaded = time.perf_counter() - start
     score_pair(metric, pairs[0])
+    # Processor time, not wall time: other processes may share the cores.
     before = time.process_time()
     rows = [score_pair(metric, pair) for pair in pairs]
     spent = max(time.process_time() - before, 1e-9)
@@ -101,10 +103,11 @@ def measure_metric(metric: Metric, pairs: Sequence[Pair]) -> MetricSpeed:
 
 
 def measure_set(metrics: Sequence[Metric], pairs: Sequence[Pair], num_workers: int) -> SetSpeed:
-    """Speed of metrics together, as a run scores them."""
+    """Measure metrics together, as `score_pairs` runs them."""
     seconds, start = audio_seconds(pairs), time.perf_counter()
     _score_all(metrics, pairs, num_workers)
     wall = time.perf_counter() - start
+    # Once more in this process, whose processor time can be read, after a pair to warm up.
     _score_all(metrics, pairs[:1], 0)
     before = time.process_time()
     _score_all(metrics, pairs, 0)
@@ -120,13 +123,8 @@ def measure_set(metrics: Sequence[Metric], pairs: Sequence[Pair], num_workers: i
 
 
 def _score_all(metrics: Sequence[Metric], pairs: Sequence[Pair], num_workers: int) -> None:
-    """Scores and drops the rows."""
+    """Score every pair and drop the rows."""
     for group in passes(metrics):
         ids = [metric.info.id for metric in group]
         for _ in scored_rows(group, [(pair, ids) for pair in pairs], num_workers):
             pass
-
-
-def bench_table(metrics: Sequence[MetricSpeed], together: SetSpeed) -> dict[str, Any]:
-    """Both measurements as JSON."""
-    return {"metrics": [asdict(speed) for speed in metrics], "together": asdict(together)}

@@ -1,13 +1,15 @@
-"""Corpus figures of scored items, with intervals and with everything that failed."""
+"""Corpus figures of scored items, with intervals and all failures; reading scored folders."""
 
-import json
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from eval.files import read_json_lines
+from codec.files import read_json
+from codec.json_lines import read_json_lines
 from eval.metrics.registry import installed_packages, used_weights
 from eval.protocols import CorpusMetric, FigureInfo, Metric, Score, ScoredItem
 
@@ -24,7 +26,7 @@ def summarize(
     seed: int = 0,
     speakers: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Summary of rows, the same bytes for the same rows in whatever order they were scored.
+    """Summarise rows: the same result for the same rows, in whatever order they were scored.
 
     Args:
         measures: Metrics.
@@ -43,12 +45,14 @@ def summarize(
     for measure in measures:
         info = measure.info
         found = rows.get(info.id, {})
+        # In the order of `ids`, which workers and resumed runs do not change.
+        good = {n: found[n] for n in ids if found.get(n, {}).get("status") == "ok"}
+        values = [row["values"] for row in good.values()]
         failures = [
             {"id": name, "reason": found.get(name, {}).get("reason") or "was not scored"}
             for name in ids
-            if found.get(name, {}).get("status") != "ok"
+            if name not in good
         ]
-        good = [found[name]["values"] for name in ids if found.get(name, {}).get("status") == "ok"]
         metrics[info.id] = {
             "definition": info.definition,
             "sample_rate": info.sample_rate,
@@ -57,27 +61,25 @@ def summarize(
             "n_ok": len(good),
             "n_failed": len(failures),
             "failures": failures,
-            "figures": {f.name: _figure(f, good, len(ids), seed) for f in info.figures},
+            "figures": {f.name: _figure(f, values, len(ids), seed) for f in info.figures},
         }
         if isinstance(measure, CorpusMetric):
             whole = [
-                ScoredItem(name, (speakers or {}).get(name, ""), _score(found[name]))
-                for name in ids
-                if found.get(name, {}).get("status") == "ok"
+                ScoredItem(
+                    name,
+                    (speakers or {}).get(name, ""),
+                    Score(row["values"], row.get("details", {}), row.get("stored", {})),
+                )
+                for name, row in good.items()
             ]
             metrics[info.id]["corpus"] = measure.corpus(whole)
     return {"seed": seed, "n_expected": len(ids), "metrics": metrics}
 
 
-def _score(row: Row) -> Score:
-    """What a metric gave, out of a row."""
-    return Score(row["values"], row.get("details", {}), row.get("stored", {}))
-
-
 def _figure(
     info: FigureInfo, values: Sequence[dict[str, float | None]], expected: int, seed: int
 ) -> dict[str, Any]:
-    """One figure over items.
+    """Summarise one figure over items.
 
     `value` with `ci95` is the headline: pooled where the metric says so, else the mean. `mean`
     with `mean_ci95`, `median`, `p5` and `p95` run over items. Items for which the figure is
@@ -100,6 +102,7 @@ def _figure(
         names = ("value", "ci95", "mean", "mean_ci95", "median", "p5", "p95")
         return {**head, **dict.fromkeys(names), **counts}
     data = _column(defined, info.name)
+    # The headline of a rate, such as WER, is pooled over items; of any other figure it is the mean.
     mean = bootstrap_mean(data, seed=seed)
     headline = mean
     if info.numerator and info.denominator:
@@ -125,7 +128,7 @@ def _ends(interval: Interval) -> list[float] | None:
 
 
 def read_summary(folder: Path | str) -> dict[str, Any]:
-    """summary.json of a scored folder.
+    """Read summary.json of a scored folder.
 
     Raises:
         ValueError: The folder holds none.
@@ -133,18 +136,24 @@ def read_summary(folder: Path | str) -> dict[str, Any]:
     path = Path(folder) / "summary.json"
     if not path.is_file():
         raise ValueError(f"expected a scored folder with summary.json, got {folder}")
-    return json.loads(path.read_text(encoding="utf-8"))
+    return read_json(path)
+
+
+def read_items(folder: Path | str) -> list[Row]:
+    """Read items.jsonl of a scored folder; [] where there is none."""
+    return read_json_lines(Path(folder) / "items.jsonl", torn="drop", missing_ok=True)
 
 
 def item_rows(folder: Path | str, metric_id: str) -> dict[str, Row]:
-    """Last row of each item in a score file of a scored folder.
+    """Read the last row of each item from a score file of a scored folder.
 
     A row that was made of other audio or text than items.jsonl names today is left out: the score
     files are only ever appended to.
     """
-    folder = Path(folder)
-    keys = {item["id"]: item.get("key") for item in read_json_lines(folder / "items.jsonl")}
-    rows = {row["id"]: row for row in read_json_lines(folder / "scores" / f"{metric_id}.jsonl")}
+    keys = {item["id"]: item.get("key") for item in read_items(folder)}
+    path = Path(folder) / "scores" / f"{metric_id}.jsonl"
+    rows = {row["id"]: row for row in read_json_lines(path, torn="drop", missing_ok=True)}
+    # What stands after the dot of a row's key is a hash of weights, see `row_keys`.
     return {
         name: row
         for name, row in rows.items()
@@ -152,8 +161,14 @@ def item_rows(folder: Path | str, metric_id: str) -> dict[str, Row]:
     }
 
 
+def item_values(folder: Path | str, metric_id: str) -> dict[str, dict[str, float | None]]:
+    """Read the values of each item that a metric could score, by figure."""
+    rows = item_rows(folder, metric_id)
+    return {name: row["values"] for name, row in rows.items() if row["status"] == "ok"}
+
+
 def find_figure(summary: dict[str, Any], name: str) -> dict[str, Any] | None:
-    """Figure by family and name ("wer_original/wer") or by name alone ("stoi"), None if absent.
+    """Find a figure by family and name ("wer_original/wer") or by name alone ("stoi"), or None.
 
     A family is the part of a metric id before the first dot; a name alone is looked up in the
     first metric that has it.
@@ -163,3 +178,17 @@ def find_figure(summary: dict[str, Any], name: str) -> dict[str, Any] | None:
         if (not family or metric_id.split(".")[0] == family) and figure in metric["figures"]:
             return metric["figures"][figure]
     return None
+
+
+def number_text(value: float, *, unit: str = "", digits: int | None = None) -> str:
+    """Format a number for people: three or four significant digits; "%" shows a fraction."""
+    if unit == "%":
+        return f"{100.0 * value:.{1 if digits is None else digits}f} %"
+    if digits is None:
+        size = abs(value)
+        if value == int(value) and size < 1e6:
+            digits = 0
+        else:
+            digits = 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 10 else 3
+    text = f"{value:,.{digits}f}" if abs(value) < 1e9 else f"{value:.3g}"
+    return f"{text.replace(',', ' ')} {unit}".rstrip()

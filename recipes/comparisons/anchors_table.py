@@ -10,9 +10,8 @@ from typing import Any
 from codec.files import write_json, write_text
 from codec.json_lines import read_json_lines
 from codec.provenance import provenance
-from eval.reporting.line_chart import number_text
 from eval.scoring.compare import Comparison, FigureDifference, compare_folders
-from eval.scoring.summary import read_summary
+from eval.scoring.summary import number_text, read_summary
 from recipes.runner.markdown import table_lines
 
 PROGRAM = "python -m recipes.comparisons.anchors"
@@ -152,7 +151,7 @@ def _difference_cell(figure: FigureDifference) -> str:
     if figure.low is not None:
         low, high = (_plain(end, figure.unit) for end in (figure.low, figure.high))
         text += f" ({low} to {high})"
-    mark = {"A better": " ▲", "B better": " ▼"}.get(figure.verdict, "")
+    mark = {"A better": " ▲", "B better": " ▼"}.get(figure.outcome, "")
     return f"{text}{mark}<br>{figure.wins}/{figure.losses}/{figure.ties}"
 
 

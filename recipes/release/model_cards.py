@@ -27,7 +27,7 @@ from codec import HHCodec
 from codec.audio import read_audio
 from codec.files import write_text
 from codec.json_lines import read_json_lines
-from eval.reporting.line_chart import number_text
+from eval.scoring.summary import number_text
 from slm import Synthesizer
 
 from .pictures import draw_curves, draw_mels

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.files import whole_file
 from eval.metrics.mel import FLOOR, N_MELS, SAMPLE_RATE, hz_to_mel, log_mel
-from eval.reporting.media import TICKS_HZ, mel_peak
+from eval.reporting.line_chart import LineChart, Series, save_line_charts
+from eval.reporting.media import TICKS_HZ, mel_peak, save_png
 from eval.sound import resampled
 
-DPI, COLORS = 80, 64
+DPI = 80
 Line = tuple[Sequence[float], Sequence[float]]
 
 
@@ -53,7 +52,7 @@ def draw_mels(panels: Mapping[str, NDArray[np.float32]], rate: int, path: Path) 
         axes.set_title(name, loc="left", fontsize=9, pad=3)
         axes.tick_params(labelsize=8, length=2, pad=2, labelbottom=index + 1 == len(panels))
     figure.tight_layout(pad=0.4, h_pad=0.5)
-    return _save(figure, path)
+    return save_png(figure, path)
 
 
 def draw_curves(charts: Mapping[str, Mapping[str, Line]], path: Path) -> Path:
@@ -66,21 +65,13 @@ def draw_curves(charts: Mapping[str, Mapping[str, Line]], path: Path) -> Path:
     Raises:
         ValueError: No chart.
     """
-    if not charts:
-        raise ValueError("expected at least one chart to draw, got none")
-    figure = _figure(3.4 * len(charts), 2.6)
-    for index, (title, lines) in enumerate(charts.items()):
-        axes = figure.add_subplot(1, len(charts), index + 1)
-        for name, (x, y) in lines.items():
-            axes.plot(x, y, label=name, linewidth=1.3)
-        axes.set_title(title, loc="left", fontsize=9, pad=3)
-        axes.set_xlabel("step", fontsize=8)
-        axes.tick_params(labelsize=8, length=2, pad=2)
-        axes.grid(alpha=0.3, linewidth=0.5)
-        if len(lines) > 1:
-            axes.legend(fontsize=8, frameon=False)
-    figure.tight_layout(pad=0.4)
-    return _save(figure, path)
+    return save_line_charts(
+        [
+            LineChart(title, "step", "", [Series(name, x, y) for name, (x, y) in lines.items()])
+            for title, lines in charts.items()
+        ],
+        path,
+    )
 
 
 def _figure(width: float, height: float) -> Any:
@@ -91,16 +82,3 @@ def _figure(width: float, height: float) -> Any:
     figure = Figure(figsize=(width, height), dpi=DPI)
     FigureCanvasAgg(figure)
     return figure
-
-
-def _save(figure: Any, path: Path) -> Path:
-    """Write a picture in few colours, a third of its size in all."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    buffer.seek(0)
-    few = Image.open(buffer).convert("RGB").quantize(COLORS, dither=Image.Dither.NONE)
-    with whole_file(path) as partial:
-        few.save(partial, format="png", optimize=True)
-    return path

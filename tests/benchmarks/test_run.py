@@ -11,13 +11,13 @@ from benchmarks.cases import registry
 from benchmarks.harness.machine import describe, file_name
 from benchmarks.harness.records import read_records, write_records
 from benchmarks.run import main
-from eval.scoring.workers import VARIABLES
+from codec.processes import THREAD_VARIABLES
 
 
 @pytest.fixture
 def command(tmp_path, monkeypatch, clock, toy, toy_curve):
     """`command("--check", ours=(...), other=(...))`: the command line over a made-up benchmark."""
-    for name in (*VARIABLES, "HF_HUB_DISABLE_PROGRESS_BARS"):
+    for name in (*THREAD_VARIABLES, "HF_HUB_DISABLE_PROGRESS_BARS"):
         monkeypatch.setenv(name, "1")
     monkeypatch.setattr(session_module, "CLOCKS", {"processor": clock, "wall": clock})
 

@@ -68,14 +68,14 @@ def test_differences_wins_and_losses_of_a_figure(scored: Callable[..., Path]) ->
     # Fewer errors are better, so the same numbers lose where they won.
     assert (error.wins, error.losses, error.ties) == (1, 2, 1)
     assert result.is_verified
-    assert level.verdict == "not resolved"
+    assert level.outcome == "not resolved"
     assert level.low is not None
     assert level.low < 1.0 < (level.high or 0)
 
 
 def test_an_interval_without_zero_names_the_better_system(scored: Callable[..., Path]) -> None:
     result = compare_folders(scored("a", [3, 4, 5, 4]), scored("b", [1, 2, 2, 2]))
-    assert [figure.verdict for figure in result.figures] == ["A better", "B better"]
+    assert [figure.outcome for figure in result.figures] == ["A better", "B better"]
 
 
 def test_a_pooled_rate_is_compared_as_pooled() -> None:

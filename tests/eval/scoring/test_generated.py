@@ -51,8 +51,8 @@ def test_json_lines_hold_the_same(folder):
         ("meta.lst", "u1|a|b|c\nu1|a|b|c\n", "once"),
         ("meta.lst", "\n", "at least one utterance"),
         ("m.jsonl", "{}\n", "'id'"),
-        ("m.jsonl", '{"id": "a", "text": 3}\n', r"texts under \['text'\]"),
-        ("m.jsonl", "x\n", "JSON object"),
+        ("m.jsonl", '{"id": "a", "text": 3}\n', "expected strings, got text 3"),
+        ("m.jsonl", "x\n", r"m\.jsonl:1: not valid JSON"),
     ],
 )
 def test_a_wrong_list_names_the_line(folder, name, text, match):
