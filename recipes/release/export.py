@@ -5,9 +5,9 @@
     python -m recipes.release.export slm runs/new/train_slm/model slm/pretrained/hh-mini-slm \
         --voice kathleen --precision int8
 
-Weights are rounded here, once: what is loaded afterwards is what was rounded. A codec that replaces
-an earlier one of the same codes decodes the codes stored for that one, too. A language model is
-bound to the codes of the codec that it is shipped with. Model cards and pictures in the folder stay.
+Weights are rounded here, once, and loaded as they are. A codec that replaces an earlier one of the
+same codes decodes the codes stored for that one, too. A language model is bound to the codes of the
+codec that it is shipped with. Model cards and pictures in the folder stay.
 """
 
 from __future__ import annotations
