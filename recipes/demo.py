@@ -78,7 +78,7 @@ def speak(demo: Demo, synthesizer: Synthesizer, text: str, voice: str | None, se
         demo.spoken = synthesizer.tts_batch(
             demo.texts, voices=[voice] * count, seeds=range(seed, seed + count)
         )
-    demo.heard("speak", sum(made.duration for made in demo.spoken))
+    demo.made("speak", sum(made.duration for made in demo.spoken))
 
 
 def reconstruct(demo: Demo, synthesizer: Synthesizer) -> None:
@@ -89,7 +89,7 @@ def reconstruct(demo: Demo, synthesizer: Synthesizer) -> None:
             # Whole codes are decoded; the recording may end within the last one.
             demo.reconstructed.append(waveform[: len(recording.waveform)])
     seconds = sum(len(each) for each in demo.reconstructed) / synthesizer.codec.sample_rate
-    demo.heard("reconstruct", seconds)
+    demo.made("reconstruct", seconds)
 
 
 def continue_first(demo: Demo, synthesizer: Synthesizer, seed: int) -> None:
@@ -99,7 +99,7 @@ def continue_first(demo: Demo, synthesizer: Synthesizer, seed: int) -> None:
     demo.prompt = whole[: min(round(PROMPT_SECONDS * rate), max(1, len(whole) // 2))]
     with demo.timed("continue"):
         demo.continued = synthesizer.continue_speech(demo.prompt, CONTINUED_SECONDS, seed=seed)
-    demo.heard("continue", demo.continued.duration - len(demo.prompt) / rate)
+    demo.made("continue", demo.continued.duration - len(demo.prompt) / rate)
 
 
 def save(demo: Demo, folder: Path, rate: int) -> None:
