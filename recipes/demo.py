@@ -22,6 +22,7 @@ from recipes.release.demo_recordings import find_recordings
 from recipes.release.demo_report import Demo, measure, write_demo_report
 from recipes.runner.cli import plain_parser
 from slm import Synthesizer, sentences
+from slm.synthesis.requests import SpeechRequest
 
 CODEC, LM = "hh-mini-24k", "hh-mini-slm"
 TEXT = (
@@ -72,10 +73,12 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 def speak(demo: Demo, synthesizer: Synthesizer, text: str, voice: str | None, seed: int) -> None:
     """Speak every sentence of a text, in one batch."""
     demo.texts = sentences(text)
-    count = len(demo.texts)
     with demo.timed("speak"):
-        demo.spoken = synthesizer.tts_batch(
-            demo.texts, voices=[voice] * count, seeds=range(seed, seed + count)
+        demo.spoken = synthesizer.synthesize(
+            [
+                SpeechRequest(each, voice=voice, seed=seed + index)
+                for index, each in enumerate(demo.texts)
+            ]
         )
     demo.heard("speak", sum(made.duration for made in demo.spoken))
 

@@ -34,6 +34,7 @@ from recipes.runner.config import Config, thread_count
 from recipes.runner.schema import GenerateConfig
 from recipes.runner.stages import stage_folder, write_metrics
 from slm import GenerationSettings, Synthesis, Synthesizer, TokenStore, Verifier, speak_best
+from slm.synthesis.requests import SpeechRequest
 
 from .verifiers import make_verifiers
 
@@ -161,13 +162,8 @@ def synthesize(
             for request in batch
         ]
         return [(each.best, each.candidates[0]) for each in found]
-    made = synthesizer.tts_batch(
-        [request.row["text"] for request in batch],
-        prompts=[request.prompt for request in batch],
-        seeds=[request.seed for request in batch],
-        settings=drawn,
-    )
-    return [(each,) for each in made]
+    requests = [SpeechRequest(each.row["text"], each.prompt, seed=each.seed) for each in batch]
+    return [(each,) for each in synthesizer.synthesize(requests, settings=drawn)]
 
 
 def continue_clips(config: Config, synthesizer: Synthesizer, folder: Path) -> list[dict[str, Any]]:
