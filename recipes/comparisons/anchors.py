@@ -23,9 +23,9 @@ from tqdm import tqdm
 
 from codec.audio.io import normalize_loudness, read_audio, write_audio
 from codec.files import write_json
+from codec.json_lines import cut_torn_line, read_json_lines
 from eval.baselines.classical_codecs import make_recoder
 from eval.baselines.token_streams import TokenizerRecoder
-from eval.files import cut_torn_line, read_json_lines
 from eval.metrics.registry import make_metrics, require_ready
 from eval.protocols import Metric, Recoder
 from eval.scoring.score import Pair, score_pairs
@@ -214,7 +214,7 @@ def recode_clips(
 ) -> None:
     """Write folder/audio/<id>.flac and a line of folder/recoded.jsonl for every clip."""
     path = folder / "recoded.jsonl"
-    done = {row["id"] for row in read_json_lines(path)}
+    done = {row["id"] for row in read_json_lines(path, torn="drop", missing_ok=True)}
     folder.mkdir(parents=True, exist_ok=True)
     cut_torn_line(path)
     with path.open("a", encoding="utf-8") as stream:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from codec.files import write_json, write_text
+from codec.json_lines import read_json_lines
 from codec.provenance import git_commit, hardware
-from eval.files import read_json_lines
 from eval.scoring.compare import Comparison, FigureDifference, compare_folders
 from eval.scoring.summary import number_text, read_summary
 
@@ -76,7 +76,7 @@ def write_anchors(
 
 def system_row(system: AnchorSystem) -> dict[str, Any]:
     """Bit rates and figures of one system."""
-    recoded = read_json_lines(system.folder / "recoded.jsonl")
+    recoded = read_json_lines(system.folder / "recoded.jsonl", torn="drop", missing_ok=True)
     bits = [row["bits"] for row in recoded]
     seconds = sum(row["seconds"] for row in recoded)
     figures, failed = {}, 0
