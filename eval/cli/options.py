@@ -113,6 +113,7 @@ def folder_pairs(ref_dir: Path, hyp_dir: Path, texts: dict[str, str]) -> list[Pa
         Pair(
             name,
             path,
+            # A path where no file is, so that scoring fails for this item and names it.
             estimates.get(name, hyp_dir / f"{name}.wav"),
             texts.get(name, ""),
             Path(name).parent.name,

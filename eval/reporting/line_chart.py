@@ -168,24 +168,23 @@ def save_line_charts(
         return save_png(figure, path)
 
 
-def codebook_rank_chart(
-    counts: np.ndarray | dict[str, np.ndarray], title: str = "Codebook use by rank"
-) -> LineChart:
-    """Chart how often each entry occurs, the most frequent first, on log axes.
-
-    Args:
-        counts: Occurrences (codebook_size,), or several of them by name.
-        title: Heading.
-    """
+def codebook_rank_chart(counts: np.ndarray | dict[str, np.ndarray]) -> LineChart:
+    """Chart occurrences (codebook_size,), or several by name, the most frequent entry first."""
     named = counts if isinstance(counts, dict) else {"entries": counts}
     series = []
     for name, values in named.items():
         order = np.sort(np.asarray(values, dtype=np.float64))[::-1]
-        seen = order[order > 0]
+        seen = order[order > 0]  # a log axis has no place for 0
         label = f"{name}: {seen.size} of {order.size} used in {order.sum():.0f} codes"
         series.append(Series(label, np.arange(1, seen.size + 1), seen))
     return LineChart(
-        title, "rank", "occurrences", series, x_scale="log", y_scale="log", show_last=False
+        "Codebook use by rank",
+        "rank",
+        "occurrences",
+        series,
+        x_scale="log",
+        y_scale="log",
+        show_last=False,
     )
 
 
