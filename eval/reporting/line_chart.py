@@ -141,12 +141,7 @@ def line_chart(chart: LineChart) -> str:
 def save_line_charts(
     charts: Sequence[LineChart], path: Path, *, columns: int | None = None
 ) -> Path:
-    """Draw charts beside each other as one PNG, and return its path.
-
-    Args:
-        charts: At least one.
-        path: Of the file, written whole or not at all.
-        columns: Charts in a row; None puts all into one.
+    """Draw charts as one PNG, `columns` of them in a row or all, and return its path.
 
     Raises:
         ValueError: No chart.
@@ -174,7 +169,7 @@ def codebook_rank_chart(counts: np.ndarray | dict[str, np.ndarray]) -> LineChart
     series = []
     for name, values in named.items():
         order = np.sort(np.asarray(values, dtype=np.float64))[::-1]
-        seen = order[order > 0]  # a log axis has no place for 0
+        seen = order[order > 0]  # 0 is not on a log axis
         label = f"{name}: {seen.size} of {order.size} used in {order.sum():.0f} codes"
         series.append(Series(label, np.arange(1, seen.size + 1), seen))
     return LineChart(
@@ -244,7 +239,7 @@ def _draw_series(axes: Axes, series: Series, color: str, *, show_last: bool) -> 
 
 
 def _set_axes(axes: Axes, chart: LineChart) -> None:
-    """Choose scale, limits and ticks of both axes, and name them; a log axis says so."""
+    """Choose scale, limits and ticks of both axes, and name them, a log axis as such."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
     box = axes.dataLim

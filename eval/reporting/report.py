@@ -56,7 +56,7 @@ class Clip:
     """One utterance to look at and listen to."""
 
     id: str
-    text: str = ""  # what is said, "" when unknown
+    text: str = ""  # transcript, "" when unknown
     # Further lines by name, such as {"heard": "...", "STOI": "0.91"}.
     notes: dict[str, str] = field(default_factory=dict)
     # (waveform (T,) float in [-1, 1], sample rate in Hz) by label, in the order shown: "original",

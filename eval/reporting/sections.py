@@ -125,12 +125,7 @@ def worst_clips(
 ) -> list[Clip]:
     """Load the clips of `worst_items`, with their figures and all sounds that can be read.
 
-    Args:
-        folder: Scored folder.
-        summary: Its summary.
-        sources: Sounds by label, then by item.
-        families: As `worst_items` takes them.
-        texts: Texts by item.
+    Sources go by label, then by item; texts by item.
     """
     clips = []
     for name in worst_items(folder, summary, families, WORST_CLIPS):

@@ -108,7 +108,7 @@ def compare_folders(
         ours: Folder A.
         theirs: Folder B.
         metrics: Ids or families ("stoi") to compare; None takes all, which must be the same.
-        names: Of A and B; their folders' names when None.
+        names: Of A and B; None for the names of their folders.
         seed: Seed of the intervals.
 
     Raises:

@@ -28,12 +28,8 @@ def summarize(
 ) -> dict[str, Any]:
     """Summarise rows: the same result for the same rows, in whatever order they were scored.
 
-    Args:
-        measures: Metrics.
-        rows: Rows by metric id, then by item id.
-        ids: Items that were to be scored; one without a row counts as failed.
-        seed: Seed of the intervals.
-        speakers: Speaker by item id, for figures of the whole corpus.
+    Rows go by metric id, then by item id; an item of `ids` without a row counts as failed. Figures
+    of the whole corpus need the speaker of each item.
 
     Returns:
         {"seed", "n_expected", "metrics": {metric id: {"definition", "sample_rate", "backend",

@@ -90,6 +90,7 @@ class NeedsPrompt:
         pass
 
     def score(self, item: Item) -> Score:
+        assert item.prompt is not None
         return Score({"peak": float(np.abs(item.prompt).max())})
 
 
@@ -197,6 +198,7 @@ class Counting:
 
     def score(self, item: Item) -> Score:
         self.calls.append(item.id)
+        assert item.estimate is not None
         return Score({"peak": float(np.abs(item.estimate).max())})
 
 
