@@ -26,7 +26,8 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from codec import HHCodec
 from recipes.run_all import main as run_all
-from slm import GenerationSettings, Synthesis, Synthesizer, join, speak_long
+from slm import GenerationSettings, Synthesis, Synthesizer
+from slm.synthesis.long_text import join, speak_long
 
 from .parity_inputs import (
     ALIGNED,

@@ -24,11 +24,11 @@ from slm import (
     TokenStore,
     TrainingSettings,
     Vocabulary,
-    codes_per_character,
     fit_speech_lm,
-    nats_per_code,
 )
 from slm.data.documents import document_length
+from slm.generation.duration_prior import codes_per_character
+from slm.model.likelihood import nats_per_code
 
 from .adapt_codes import Encoded
 

@@ -211,7 +211,7 @@ def kept_bytes(
         Bytes that are always there, and bytes a code of a crop.
     """
     codec = HHCodec(CodecConfig.preset(preset))
-    codec.quantizer.start()
+    codec.quantizer.enable()
     critics = Discriminators(discriminators)
     short, long = (count_kept(codec, critics, codes, bf16=bf16) for codes in COUNTED_CODES)
     a_code = (long - short) / (COUNTED_CODES[1] - COUNTED_CODES[0])

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eval.metrics.stoi import MelDistanceMetric, StoiMetric
+from eval.metrics.mel_distance import MelDistanceMetric
+from eval.metrics.stoi import StoiMetric
 from eval.reporting.charts import (
     RatedSystem,
     clip_charts,
