@@ -1,44 +1,43 @@
-"""Record what the code computes, and check later that it computes the same, bit for bit.
+"""Record of results of the code, and a check that later code computes the same, bit for bit.
 
     python -m benchmarks.parity record before.json --keep before   # before a re-structuring
     python -m benchmarks.parity check before.json --kept before    # after it
 
 Codes and samples of ten clips, speech of the shipped models by every engine of a CPU, and twenty
 steps of every trainer, on one thread. With `--keep` the half-finished runs, the token stores and
-the models that the code of before leaves are kept, and `--kept` continues and loads them. Digests
-hold for one kind of processor and one torch: record and check on the same machine.
+the models of the earlier code are kept, and `--kept` continues and loads them. Digests hold for one
+kind of processor and one torch: record and check on the same machine.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import re
-import subprocess
 import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from codec.command_line import DONE, FAILED, HelpFormatter, exit_status
+from codec.files import read_json, write_json
+from codec.processes import THREAD_VARIABLES
+from codec.provenance import cpu_model, git_commit, package_versions, utc_time
+
 Results = Mapping[str, str]
 FORMAT = "parity 1"
-# What the names of results of a run's saved models begin with; the others are of its training.
+# Prefix of the names of results of a run's saved models; the others are of its training.
 MODEL = "model "
-ROOT = Path(__file__).resolve().parent.parent
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 PACKAGES = ("torch", "numpy", "scipy", "lightning", "soundfile", "soxr", "x-transformers")
 HEX_FLOAT = re.compile(r"-?0x[01]\.[0-9a-f]+p[+-]\d+")
-# What changes no digest by itself, so that a check need not warn of it.
-OF_NO_ACCOUNT = ("commit", "recorded")
+# Properties that change no digest by themselves, so that a check does not warn of them.
+HARMLESS = ("commit", "recorded")
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class PartReport:
         name: Of the part.
         compared: Values recorded of it.
         differences: A sentence for each value that is not the recorded one; names come first.
-        seconds: That it took to compute the part again.
+        seconds: Of computing the part again.
     """
 
     name: str
@@ -66,17 +65,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = _parser().parse_args(argv)
     # Read by numerical libraries when they are loaded, which happens below.
-    os.environ.update(dict.fromkeys(THREADS, "1"))
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    try:
-        return _record(arguments) if arguments.command == "record" else _check(arguments)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    work = _record if arguments.command == "record" else _check
+    return exit_status(lambda: work(arguments))
 
 
 def compare(expected: Results, got: Results) -> tuple[str, ...]:
-    """Sentences about every value that differs, is missing or was not there before.
+    """Describe every value that differs, is missing or is new, a sentence each.
 
     Args:
         expected: Recorded values by name.
@@ -98,12 +94,12 @@ def _shown(value: str | None) -> str:
 
 
 def selected(results: Results, prefix: str, wanted: bool = True) -> dict[str, str]:
-    """The values whose names begin with `prefix`, or those whose names do not."""
+    """Select the values whose names begin with `prefix`, or those whose names do not."""
     return {name: results[name] for name in results if name.startswith(prefix) == wanted}
 
 
 def table(reports: Sequence[PartReport]) -> str:
-    """A line a part: values compared, values that differ, seconds."""
+    """Lay out a line a part: values compared, values that differ, seconds."""
     width = max([len("part"), *(len(each.name) for each in reports)])
     lines = [f"{'part':<{width}}  {'values':>7}  {'differ':>7}  {'seconds':>7}"]
     for each in reports:
@@ -133,21 +129,17 @@ def report(name: str, expected: Results, make: Callable[[], Results]) -> PartRep
 
 def write_record(path: Path, about: Mapping[str, Any], parts: Mapping[str, Results]) -> None:
     """Write a record as JSON, whole or not at all."""
-    text = json.dumps({"format": FORMAT, "about": about, "parts": parts}, indent=1)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_json(path, {"format": FORMAT, "about": about, "parts": parts}, indent=1)
 
 
 def read_record(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
-    """What `write_record` wrote: the machine, and results by part.
+    """Read a record: the machine, and results by part.
 
     Raises:
-        ValueError: The file is missing or none of that.
+        ValueError: The file is missing or not a record.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
         if record["format"] != FORMAT:
             raise ValueError(f"format {record['format']!r}")
         return record["about"], record["parts"]
@@ -156,17 +148,16 @@ def read_record(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
 
 
 def notices(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What is another machine or version than at recording, which may change bits by itself."""
-    names = [name for name in before if name not in OF_NO_ACCOUNT]
+    """Describe differences of machine and versions, which may change bits by themselves."""
     return [
-        f"{name}: recorded with {before[name]}, here {now.get(name)}"
-        for name in names
-        if before[name] != now.get(name)
+        f"{name}: recorded with {value}, here {now.get(name)}"
+        for name, value in before.items()
+        if name not in HARMLESS and value != now.get(name)
     ]
 
 
 def _record(arguments: argparse.Namespace) -> int:
-    """Compute every part once, keep what is to be continued, write the record."""
+    """Compute every part once, keep runs to be continued, write the record."""
     from .parity_inputs import make_workspace
     from .parity_parts import PARTS, keep
 
@@ -189,7 +180,7 @@ def _record(arguments: argparse.Namespace) -> int:
     write_record(Path(arguments.file), about, parts)
     print(table(reports))
     _say(f"written: {arguments.file}")
-    return 0
+    return DONE
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -214,7 +205,7 @@ def _check(arguments: argparse.Namespace) -> int:
     for each in reports:
         for sentence in each.differences:
             print(f"differs: {each.name}: {sentence}")
-    return int(any(each.differences for each in reports))
+    return FAILED if any(each.differences for each in reports) else DONE
 
 
 def _kept_reports(kept: Path, copy: Path, parts: Mapping[str, Results]) -> Iterator[PartReport]:
@@ -225,7 +216,7 @@ def _kept_reports(kept: Path, copy: Path, parts: Mapping[str, Results]) -> Itera
     space = copy_kept(kept, copy)
     for name, cut in CUTS.items():
         if cut.run in parts:
-            # A run that began anew would end alike, but after more steps.
+            # A run that was begun anew would end alike, but after more steps.
             expected = selected(parts[cut.run], MODEL, False) | {STEPS: str(cut.left)}
             yield report(f"continued {name}", expected, partial(continued_part, space, name))
     for run in RUNS:
@@ -244,25 +235,14 @@ def _chosen(only: Sequence[str] | None, known: Sequence[str]) -> Sequence[str]:
 
 def _about(audio: str | None) -> dict[str, Any]:
     """The machine and the versions, the commit and the clips' folder."""
-    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*", "--abbrev=40"]
-    done = subprocess.run(git, capture_output=True, text=True, check=False)
     return {
-        "recorded": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "commit": done.stdout.strip() or None,
+        "recorded": utc_time(),
+        "commit": git_commit(),
         "audio": audio,
-        "cpu": _cpu(Path("/proc/cpuinfo")),
+        "cpu": cpu_model(),
         "python": platform.python_version(),
-        **{name: version(name) for name in PACKAGES},
+        **package_versions(PACKAGES),
     }
-
-
-def _cpu(path: Path) -> str:
-    """Name, family and model of the processor."""
-    if not path.is_file():
-        return platform.processor()
-    lines = (line.partition(":") for line in path.read_text(encoding="utf-8").splitlines())
-    found = {key.strip(): value.strip() for key, _, value in lines}
-    return ", ".join(found.get(key, "") for key in ("model name", "cpu family", "model"))
 
 
 def _say(message: str) -> None:
@@ -273,7 +253,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.parity",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (("record", "compute and write"), ("check", "compute and compare")):

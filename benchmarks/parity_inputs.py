@@ -1,8 +1,7 @@
-"""What a parity record is made of: ten clips, texts, and the settings of small training runs."""
+"""Inputs of a parity record: ten clips, texts, and the settings of small training runs."""
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 import slm
 from codec.audio import read_audio
+from codec.json_lines import write_json_lines
 
 SAMPLE_RATE = 24_000
 SPLITS = ("train",) * 6 + ("valid",) * 2 + ("test",) * 2  # of the ten clips
@@ -151,7 +151,7 @@ CUTS = {
 
 @dataclass(frozen=True)
 class Workspace:
-    """Where runs are made: `folder` has corpus/, settings and runs/; clips are (T,) at 24 kHz."""
+    """Folder of runs, with corpus/, settings and runs/, and its clips (T,) at 24 kHz."""
 
     folder: Path
     clips: list[NDArray[np.float32]]
@@ -161,7 +161,7 @@ def make_workspace(folder: Path, audio: str | None) -> Workspace:
     """Write a corpus of ten clips, and the settings of the runs over it.
 
     Args:
-        folder: Is there, and empty.
+        folder: Empty.
         audio: Folder of recordings, of which ten are taken; synthetic clips when None.
 
     Raises:
@@ -176,21 +176,20 @@ def make_workspace(folder: Path, audio: str | None) -> Workspace:
         row = {"id": f"clip{number}", "audio": f"clip{number}.wav", "lang": "en", "split": split}
         row |= {"duration": len(clip) / SAMPLE_RATE, "speaker": f"s{number % 2}"}
         rows.append(row | {"text": SENTENCES[number % len(SENTENCES)]})
-    lines = "".join(json.dumps(row) + "\n" for row in rows)
-    (corpus / "manifest.jsonl").write_text(lines, encoding="utf-8")
+    write_json_lines(corpus / "manifest.jsonl", rows)
     for run, settings in RUNS.items():
         (folder / f"{run}.yaml").write_text(settings, encoding="utf-8")
     return open_workspace(folder)
 
 
 def open_workspace(folder: Path) -> Workspace:
-    """The workspace in a folder that `make_workspace` filled, or a copy of it."""
+    """Open the workspace in a folder that `make_workspace` filled, or in a copy of it."""
     paths = [_clip_path(folder, number) for number in range(len(SPLITS))]
     return Workspace(folder, [np.array(soundfile.read(path)[0], np.float32) for path in paths])
 
 
 def place_alignments(space: Workspace, folder: Path) -> None:
-    """Leave made-up alignments and a lexicon in a stage folder, which it takes for its own.
+    """Write made-up alignments and a lexicon into a stage folder, which the stage uses.
 
     Synthetic clips cannot be aligned with a text. The units run through all ids from clip to clip.
 
@@ -209,12 +208,12 @@ def place_alignments(space: Workspace, folder: Path) -> None:
             ids = [0, *(1 + (7 * number + place) % 78 for place in range(12)), 0]
             ends = np.linspace(0, len(clip) / SAMPLE_RATE, len(ids) + 1).round(3).tolist()
             units = [list(unit) for unit in zip(ids, ends[:-1], ends[1:], strict=True)]
-            rows.append(json.dumps({"id": f"clip{number}", "units": units}) + "\n")
-        (folder / f"{split}.alignment.jsonl").write_text("".join(rows), encoding="utf-8")
+            rows.append({"id": f"clip{number}", "units": units})
+        write_json_lines(folder / f"{split}.alignment.jsonl", rows)
 
 
 def synthetic_clip(number: int) -> NDArray[np.float32]:
-    """Speech-like sound: voiced syllables with a gliding pitch and formants, hiss between them.
+    """Synthesize voiced syllables with a gliding pitch and formants, and hiss between them.
 
     Args:
         number: Seeds it, and sets its pitch and its length of 1.2 s and more.
@@ -226,6 +225,7 @@ def synthetic_clip(number: int) -> NDArray[np.float32]:
     pitch = (95 + 14 * number) * (1 + 0.15 * np.sin(2 * np.pi * 0.7 * times + number))
     formant = 550 + 300 * np.sin(2 * np.pi * 2.3 * times + number)
     phase = 2 * np.pi * np.cumsum(pitch) / SAMPLE_RATE
+    # Harmonics under two formants that move together, gated by the syllables.
     voice = np.zeros_like(times)
     for harmonic in range(1, 25):
         offset = harmonic * pitch - formant

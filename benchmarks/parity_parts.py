@@ -1,7 +1,7 @@
 """The parts of a parity record: codes, speech and training runs as digests by name.
 
-What can be is called as users call it, by the stages of `recipes` and the public names of the
-packages, since those outlive a re-structuring.
+Stages of `recipes` and public names of the packages are called where possible, since those outlive
+a re-structuring.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from safetensors.torch import load_file
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from codec import HHCodec
+from codec.files import read_json
+from codec.json_lines import read_json_lines
 from recipes.run_all import main as run_all
 from slm import GenerationSettings, Synthesis, Synthesizer
 from slm.synthesis.long_text import join, speak_long
@@ -66,7 +68,7 @@ def codec_part(space: Workspace) -> dict[str, str]:
 
 
 def speech_part(space: Workspace) -> dict[str, str]:
-    """Texts spoken by the shipped models: every engine, and every way to ask for speech."""
+    """Speech of the shipped models: every engine, and every method of `Synthesizer`."""
     synthesizer = Synthesizer.from_pretrained(CODEC, LM)
     voice = next(iter(synthesizer.voices))
     found: dict[str, str] = {}
@@ -86,12 +88,12 @@ def speech_part(space: Workspace) -> dict[str, str]:
 
 
 def training_part(space: Workspace, run: str) -> dict[str, str]:
-    """A run of `RUNS` from nothing to its end: figures and files, and what its models compute."""
+    """A run of `RUNS` from nothing to its end: figures, files, and results of its models."""
     return {**_run(space, run, f"runs/{run}"), **model_part(space, run)}
 
 
 def model_part(space: Workspace, run: str) -> dict[str, str]:
-    """What the models in a run's folder compute once they are loaded."""
+    """Results of the models in a run's folder once they are loaded."""
     folder = space.folder / "runs" / run
     codec, lm = folder / "train_codec/model", folder / "train_slm/model"
     found = _coded("model codec", HHCodec.from_pretrained(codec), space.clips[0])
@@ -111,7 +113,7 @@ PARTS: dict[str, Callable[[Workspace], dict[str, str]]] = {
 
 
 def keep(space: Workspace, folder: Path) -> None:
-    """Leave in `folder` what a later version is to continue and to load.
+    """Keep runs in `folder` for a later version to continue and to load.
 
     Args:
         space: In which every run was made.
@@ -129,10 +131,10 @@ def keep(space: Workspace, folder: Path) -> None:
 
 
 def copy_kept(kept: Path, folder: Path) -> Workspace:
-    """A copy in `folder` of what `keep` left, because continuing changes it.
+    """Copy the result of `keep` into `folder`, because continuing changes it.
 
     Raises:
-        ValueError: It is none of that.
+        ValueError: It is not a result of `keep`.
     """
     if not (kept / "cut").is_dir():
         raise ValueError(f"expected a folder that `record --keep` left, got {kept}")
@@ -146,17 +148,19 @@ def continued_part(space: Workspace, cut: str) -> dict[str, str]:
 
 
 def left(folder: Path) -> dict[str, str]:
-    """What a run left in its folder, by path: figures as they are, the rest as digests."""
+    """Contents of a run's folder by path: figures as they are, the rest as digests."""
     found: dict[str, str] = {}
     for path in sorted({path for pattern in LEFT for path in folder.glob(pattern)}):
         name = path.relative_to(folder).as_posix()
         if path.name == "metrics.jsonl":
-            for line in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
+            for line in read_json_lines(path):
                 place = f"{name} step {line.pop('step')} {line.pop('split', '')}".strip()
                 found |= figures(place, line)
         elif path.suffix == ".yaml" or path.name == "metrics.json":
-            read = yaml.safe_load if path.suffix == ".yaml" else json.loads
-            found |= figures(name, read(path.read_text(encoding="utf-8")))
+            # JSON is YAML, but its floats without a point would be read as texts.
+            is_yaml = path.suffix == ".yaml"
+            value = yaml.safe_load(path.read_text("utf-8")) if is_yaml else read_json(path)
+            found |= figures(name, value)
         elif path.suffix == ".ckpt":
             # Written by Lightning, which adds its version and the state of its loops.
             state = torch.load(path, map_location="cpu", weights_only=True)
@@ -169,7 +173,7 @@ def left(folder: Path) -> dict[str, str]:
 
 
 def figures(name: str, values: Any) -> dict[str, str]:
-    """Numbers and texts by name out of nested JSON; floats in hexadecimal, without the clock's."""
+    """Flatten nested JSON to texts by name; floats in hexadecimal, without figures of the clock."""
     if isinstance(values, dict):
         inner = [figures(f"{name} {key}", values[key]) for key in values if key not in CLOCK]
         return {key: value for part in inner for key, value in part.items()}
@@ -179,7 +183,7 @@ def figures(name: str, values: Any) -> dict[str, str]:
 def digest(value: Any) -> str:
     """SHA-256 of an array's or tensor's bytes, with its type and shape, or of a nest of values.
 
-    The order of a mapping's keys is of no account; that of a list is.
+    The order of a list counts; that of a mapping's keys does not.
     """
     if isinstance(value, torch.Tensor):
         raw = value.detach().contiguous().flatten().view(torch.uint8).numpy().tobytes()
@@ -194,7 +198,7 @@ def digest(value: Any) -> str:
 
 
 def _parts_of(value: Any) -> Iterator[bytes]:
-    """What tells a nest of values from any other."""
+    """Bytes that differ for every other nest of values."""
     if isinstance(value, dict):
         for key in sorted(value, key=str):
             yield f"key {key!r} {digest(value[key])}".encode()
@@ -205,7 +209,7 @@ def _parts_of(value: Any) -> Iterator[bytes]:
 
 
 def _engines() -> dict[str, dict[str, Any]]:
-    """Settings by engine, those that this machine can run on its processor."""
+    """Settings by engine, of those that can run on this processor."""
     engines: dict[str, dict[str, Any]] = {
         "torch": {"engine": "torch"},
         "torch int8": {"engine": "torch", "weights": "int8"},
@@ -218,14 +222,14 @@ def _engines() -> dict[str, dict[str, Any]]:
 
 
 def _coded(name: str, codec: HHCodec, clip: NDArray[np.float32]) -> dict[str, str]:
-    """Digests of a clip's codes and of what they are decoded to."""
+    """Digests of a clip's codes and of the samples decoded from them."""
     codes, _ = codec.encode(torch.from_numpy(clip)[None])
     samples, _ = codec.decode(codes)
     return {f"{name} codes": digest(codes), f"{name} samples": digest(samples)}
 
 
 def _spoken(name: str, made: Synthesis) -> dict[str, str]:
-    """Digests of codes and samples, the likelihood, and how it ended."""
+    """Digests of codes and samples, the likelihood, and the reason of the end."""
     return {
         f"{name} codes": digest(made.codes),
         f"{name} samples": digest(made.waveform),
@@ -242,7 +246,7 @@ def _streamed(name: str, chunks: Iterator[NDArray[np.float32]]) -> dict[str, str
 
 
 def _run(space: Workspace, run: str, target: str, last: int | None = None) -> dict[str, str]:
-    """Call the stages of a run, which skip what is done and continue what was cut off.
+    """Call the stages of a run, which skip finished work and resume unfinished work.
 
     Args:
         space: Has the corpus and the settings.
@@ -251,11 +255,11 @@ def _run(space: Workspace, run: str, target: str, last: int | None = None) -> di
         last: Optimizer step that ends it; None for its own end.
 
     Returns:
-        What it left, and how many optimizer steps it took for that.
+        `left` of its folder, and the number of its optimizer steps.
 
     Raises:
         CutOffError: The step `last` was made.
-        RuntimeError: A stage failed; with the end of what it printed.
+        RuntimeError: A stage failed; with the end of its output.
     """
     folder = space.folder / target
     if run == ALIGNED and not folder.exists():

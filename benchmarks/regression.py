@@ -1,4 +1,4 @@
-"""Figures beside those that were committed: ratios of ratios, and what counts as a fall."""
+"""Comparison with committed results: ratios of ratios, and the tolerance of a fall."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.harness.records import CurveResult, FigureResult, Record, read_r
 TOLERANCE = 1 / 3
 # A curve may be steeper than the committed one by so much, and by anything below linear growth.
 STEEPER = 0.25
-# What seems to have fallen is measured again, with 2 and then 4 times the rounds.
+# Figures below the tolerance are measured again, with 2 and then 4 times the rounds.
 RETRIES = (2, 4)
 
 Again = Callable[[Collection[str], int], tuple[dict[str, FigureResult], dict[str, CurveResult]]]
@@ -24,10 +24,10 @@ class Baseline:
     """Committed results to compare with.
 
     Attributes:
-        path: where they are.
-        record: of the same suite.
-        tolerance: by what share of it a ratio may have fallen.
-        note: why these, in words.
+        path: Of their file.
+        record: Of the same suite.
+        tolerance: Largest share of it by which a ratio may have fallen.
+        note: Reason for these, in words.
     """
 
     path: Path
@@ -37,10 +37,10 @@ class Baseline:
 
 
 def find_baseline(folder: Path, suite: str, cpu: str, threads: int) -> Baseline:
-    """Results of this processor, else the latest of another one with a doubled tolerance.
+    """Find results of this processor, else the latest of another one, with a doubled tolerance.
 
     Raises:
-        ValueError: there are none of this suite and number of threads.
+        ValueError: There are none of this suite and number of threads.
     """
     found = {}
     for path in sorted(folder.glob("*.json")):
@@ -61,7 +61,7 @@ def find_baseline(folder: Path, suite: str, cpu: str, threads: int) -> Baseline:
 
 
 def changes(record: Record, baseline: Baseline) -> dict[str, float]:
-    """The ratio now over the committed one, of every figure that both have."""
+    """Divide the ratio now by the committed one, for every figure that both have."""
     before = baseline.record.figures
     return {
         key: now.ratio / before[key].ratio for key, now in record.figures.items() if key in before
@@ -69,7 +69,7 @@ def changes(record: Record, baseline: Baseline) -> dict[str, float]:
 
 
 def falls(record: Record, baseline: Baseline) -> dict[str, str]:
-    """What has fallen, by name, in words: ratios, and curves that grew steeper."""
+    """Find ratios that fell and curves that grew steeper: a sentence of each, by name."""
     least, found = 1 - baseline.tolerance, {}
     for key, change in changes(record, baseline).items():
         if change < least:
@@ -90,15 +90,16 @@ def falls(record: Record, baseline: Baseline) -> dict[str, str]:
 
 
 def settle(record: Record, baseline: Baseline, again: Again) -> tuple[Record, dict[str, str]]:
-    """Measure again what seems to have fallen; it has if every time says so.
+    """Measure again what seems to have fallen, since a busy machine may have slowed one side.
 
     Args:
-        record: as measured.
-        baseline: what it is compared with.
-        again: given names and by how much to multiply rounds, what they are now.
+        record: As measured.
+        baseline: To compare with.
+        again: Given names and a factor of the rounds, measures these figures and curves.
 
     Returns:
-        The record with what was measured again, and what has fallen, by name, in words.
+        The record with the new measurements, and `falls` of it: what was below the tolerance every
+        time.
     """
     for factor in RETRIES:
         suspects = falls(record, baseline)
@@ -110,6 +111,6 @@ def settle(record: Record, baseline: Baseline, again: Again) -> tuple[Record, di
 
 
 def not_compared(record: Record, baseline: Baseline) -> list[str]:
-    """Names of the committed results that were not measured now, and of new ones."""
+    """List the names of committed results that were not measured now, and of new ones."""
     before = {*baseline.record.figures, *baseline.record.curves}
     return sorted(before ^ {*record.figures, *record.curves})

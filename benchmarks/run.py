@@ -7,21 +7,20 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from codec.command_line import DONE, FAILED, HelpFormatter, exit_status
 from codec.processes import THREAD_VARIABLES
+from codec.provenance import command_line
 
 if TYPE_CHECKING:
-    from benchmarks.harness.records import Record
+    from .harness.records import Record
 
-    from .regression import Baseline
-
-EXAMPLES = """Every figure is a ratio: how many times as fast ours is as what ran beside it in the
-same turns. Higher is better. One thread by default, timed by the processor's own seconds.
+EXAMPLES = """Every figure is a ratio: the speed of ours over that of another that ran in the same
+turns. Higher is better. One thread by default, timed by CPU seconds.
 
 examples:
   python -m benchmarks.run                           # the full suite, some minutes
@@ -30,85 +29,66 @@ examples:
   python -m benchmarks.run --suite small --update    # new committed results of this processor
   python -m benchmarks.table                 # docs/reports/benchmarks.md from what is committed
 """
-OUT = "runs/benchmarks"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, write and compare.
 
     Returns:
-        0 when all went well; 1 when a ratio fell, or the system failed; 2 when the call was wrong.
+        Exit status: 0 when all went well; 1 when a ratio fell, or the system failed; 2 for a wrong
+        call.
     """
     arguments = _parser().parse_args(argv)
     # Read by numerical libraries when they are loaded, which happens below.
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(arguments.threads)))
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    try:
-        return _list(arguments) if arguments.list else _run(arguments, argv)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ValueError) else 1
+    return exit_status(lambda: _list(arguments) if arguments.list else _run(arguments, argv))
 
 
 def _run(arguments: argparse.Namespace, argv: Sequence[str] | None) -> int:
-    """What the call asks for; returns the exit status."""
-    from benchmarks.harness.machine import describe
-    from benchmarks.harness.records import write_records
-    from benchmarks.harness.session import open_session
-
-    from .regression import changes, find_baseline, settle
+    """Measure a suite; returns the exit status."""
+    from .cases.registry import chosen
+    from .harness.machine import describe
+    from .harness.measure import Session
+    from .harness.records import write_records
+    from .regression import changes, find_baseline, not_compared, settle
     from .table import markdown
 
     if arguments.update and (arguments.only or arguments.check):
         raise ValueError("expected --update alone: with --only results would be lost")
-    session = open_session(arguments.suite, arguments.only, arguments.threads, _say)
+    benchmarks, curves = chosen(arguments.suite, arguments.only)
+    session = Session(arguments.suite, benchmarks, curves, arguments.threads, _say)
     baseline = None
+    # Before anything is measured: without results to compare with the time would be lost.
     if arguments.check:
-        cpu = describe()["cpu"]
-        folder = Path(arguments.results)
+        cpu, folder = describe()["cpu"], Path(arguments.results)
         baseline = find_baseline(folder, arguments.suite, cpu, arguments.threads)
         _say(f"compared with {baseline.path}: {baseline.note}")
-    words = sys.argv[1:] if argv is None else argv
-    record = session.run(f"python -m benchmarks.run {shlex.join(words)}".strip())
+    record = session.run(command_line("python -m benchmarks.run", argv))
     fallen: dict[str, str] = {}
     if baseline is not None:
         record, fallen = settle(record, baseline, session.again)
     path = Path(arguments.out) / f"{arguments.suite}.json"
     write_records(path, {arguments.suite: record})
-    text = markdown(record, changes(record, baseline) if baseline else None)
-    print(text)
+    print(markdown(record, changes(record, baseline) if baseline else None))
     _say(f"written: {path}")
     if arguments.update:
         _update(Path(arguments.results), record)
-    return _verdict(arguments, record, baseline, fallen)
-
-
-def _verdict(
-    arguments: argparse.Namespace,
-    record: Record,
-    baseline: Baseline | None,
-    fallen: dict[str, str],
-) -> int:
-    """Say on stderr what was left out and what fell."""
-    from .regression import not_compared
-
     for name, reason in record.skipped.items():
         _say(f"skipped: {name}: {reason}")
-    if baseline is None:
-        return 0
-    if not arguments.only:
-        for name in not_compared(record, baseline):
+    if baseline is not None:
+        for name in [] if arguments.only else not_compared(record, baseline):
             _say(f"not compared, as only one side has it: {name}")
-    for sentence in fallen.values():
-        print(f"fell: {sentence}", file=sys.stderr)
-    _say(f"{len(fallen)} of {len(record.figures) + len(record.curves)} fell")
-    return 1 if fallen else 0
+        for sentence in fallen.values():
+            print(f"fell: {sentence}", file=sys.stderr)
+        _say(f"{len(fallen)} of {len(record.figures) + len(record.curves)} fell")
+    return FAILED if fallen else DONE
 
 
 def _update(folder: Path, record: Record) -> None:
-    """Put a record in the place of the one of its processor and suite."""
-    from benchmarks.harness.machine import file_name
-    from benchmarks.harness.records import read_records, write_records
+    """Replace the committed record of this processor and suite."""
+    from .harness.machine import file_name
+    from .harness.records import read_records, write_records
 
     path = folder / file_name(record.cpu)
     records = read_records(path) if path.exists() else {}
@@ -117,8 +97,8 @@ def _update(folder: Path, record: Record) -> None:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    """Print what a suite holds."""
-    from benchmarks.cases.registry import chosen
+    """Print the figures and curves of a suite."""
+    from .cases.registry import chosen
 
     benchmarks, curves = chosen(arguments.suite, arguments.only)
     for benchmark in benchmarks:
@@ -136,24 +116,23 @@ def _say(text: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    """Every option."""
     parser = argparse.ArgumentParser(
         "python -m benchmarks.run",
-        description="Speed of everything beside others, as ratios that hold on any machine.",
+        description="Speed beside other software, as ratios that hold on any machine.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
-    parser.add_argument("--suite", choices=("small", "full"), default="full", help="default: full")
+    parser.add_argument("--suite", choices=("small", "full"), default="full", help="to run")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="such as codec")
-    parser.add_argument("--list", action="store_true", help="print what the suite holds, and stop")
+    parser.add_argument("--list", action="store_true", help="print the suite's figures, and stop")
     parser.add_argument(
         "--check", action="store_true", help="compare with committed results; 1 where one fell"
     )
     parser.add_argument(
         "--update", action="store_true", help="write the committed results of this processor"
     )
-    parser.add_argument("--threads", type=int, default=1, help="1, or more timed by the wall clock")
-    parser.add_argument("--out", default=OUT, metavar="FOLDER", help=f"default: {OUT}")
+    parser.add_argument("--threads", type=int, default=1, help="above 1 wall time is counted")
+    parser.add_argument("--out", default="runs/benchmarks", metavar="FOLDER", help="for results")
     parser.add_argument(
         "--results", default="benchmarks/results", metavar="FOLDER", help="committed results"
     )

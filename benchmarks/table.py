@@ -1,4 +1,4 @@
-"""Results as Markdown, and docs/reports/benchmarks.md between its markers.
+"""Results as Markdown and PNG, in docs/reports/benchmarks.md between its markers.
 
 python -m benchmarks.table
 """
@@ -6,14 +6,17 @@ python -m benchmarks.table
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.cases.registry import BENCHMARKS, CURVES
-from benchmarks.harness.benchmark import SUITES
-from benchmarks.harness.records import RESULTS, Record, read_records
+from codec.command_line import DONE, HelpFormatter, exit_status
 from codec.files import write_text
+from eval.reporting.line_chart import LineChart, Series, save_line_charts
+from recipes.runner.markdown import table_lines
+
+from .cases.registry import BENCHMARKS, CURVES
+from .harness.benchmark import SUITES
+from .harness.records import RESULTS, CurveResult, Record, read_records
 
 PAGE = Path("docs/reports/benchmarks.md")
 PICTURE = Path("docs/images/benchmarks.png")
@@ -22,10 +25,10 @@ END = "<!-- to here -->"
 
 
 def markdown(record: Record, changed: Mapping[str, float] | None = None) -> str:
-    """A record as tables.
+    """Lay out a record as tables.
 
     Args:
-        record: What was measured.
+        record: Results of a suite.
         changed: Ratio now over the committed one, by key; None leaves the column out.
     """
     parts = [_origin(record)]
@@ -40,16 +43,16 @@ def markdown(record: Record, changed: Mapping[str, float] | None = None) -> str:
         head = ["ours", "beside", "times as fast", "quartiles", f"{benchmark.unit} a second"]
         rows = []
         for key, figure in found:
-            is_now = record.figures[key]
-            row = [figure.ours, figure.other, f"**{_short(is_now.ratio)}**"]
-            row.append(f"{_short(is_now.low)} to {_short(is_now.high)}")
-            row.append(f"{_short(is_now.ours_rate)}, {_short(is_now.other_rate)}")
+            now = record.figures[key]
+            row = [figure.ours, figure.other, f"**{_short(now.ratio)}**"]
+            row.append(f"{_short(now.low)} to {_short(now.high)}")
+            row.append(f"{_short(now.ours_rate)}, {_short(now.other_rate)}")
             if changed is not None:
                 row.append(f"{changed[key]:.2f}" if key in changed else "new")
             rows.append([*row, figure.meaning])
         head += ["of the committed"] if changed is not None else []
-        title = f"**{benchmark.name}**: {benchmark.about}"
-        parts.append(f"{title}\n\n{_table([*head, 'meaning'], rows)}")
+        lines = table_lines([*head, "meaning"], rows)
+        parts.append("\n".join([f"**{benchmark.name}**: {benchmark.about}", "", *lines]))
     if record.curves:
         parts.append(_curves(record))
     if record.skipped:
@@ -59,10 +62,10 @@ def markdown(record: Record, changed: Mapping[str, float] | None = None) -> str:
 
 
 def page_section(folder: Path = RESULTS) -> str:
-    """What stands between the markers: the suites of the latest results, and where others are.
+    """Lay out the suites of the latest results, and name the files of other processors.
 
     Raises:
-        ValueError: no results in the folder, or a file that holds none.
+        ValueError: No results in the folder, or a file that holds none.
     """
     files = {path: read_records(path) for path in sorted(folder.glob("*.json"))}
     if not files:
@@ -79,10 +82,10 @@ def page_section(folder: Path = RESULTS) -> str:
 
 
 def replace_section(page: str, section: str) -> str:
-    """A page with the section between its markers.
+    """Replace the section between the markers of a page.
 
     Raises:
-        ValueError: the page has not one pair of markers.
+        ValueError: The page does not have one pair of markers.
     """
     if page.count(START) != 1 or page.count(END) != 1 or page.index(START) > page.index(END):
         raise ValueError(f"expected {START!r} and then {END!r}, each once, in the page")
@@ -96,28 +99,72 @@ def main(argv: Sequence[str] | None = None) -> int:
         "python -m benchmarks.table",
         description="Write the committed results, and their picture, into docs/reports.",
         epilog="example:\n  python -m benchmarks.table",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of results")
-    parser.add_argument("--page", type=Path, default=PAGE, help=f"default: {PAGE}")
-    parser.add_argument("--picture", type=Path, default=PICTURE, help=f"default: {PICTURE}")
+    parser.add_argument("--page", type=Path, default=PAGE, help="Markdown with markers")
+    parser.add_argument("--picture", type=Path, default=PICTURE, help="PNG to write")
     arguments = parser.parse_args(argv)
-    try:
+
+    def work() -> int:
         page = arguments.page.read_text(encoding="utf-8")
         write_text(arguments.page, replace_section(page, page_section(arguments.results)))
-        from .picture import draw_latest
-
         print(arguments.page, draw_latest(arguments.results, arguments.picture), sep="\n")
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ValueError) else 1
-    return 0
+        return DONE
+
+    return exit_status(work)
+
+
+def draw_latest(folder: Path, path: Path) -> Path:
+    """Draw the curves of the latest results of the largest suite that has some.
+
+    Raises:
+        ValueError: No results have curves.
+    """
+    found = [
+        (SUITES.index(suite), record.date, record.curves)
+        for file in folder.glob("*.json")
+        for suite, record in read_records(file).items()
+        if record.curves and suite in SUITES
+    ]
+    if not found:
+        raise ValueError(f"expected results with cost curves in {folder}, found none")
+    return draw_curves(max(found, key=lambda each: each[:2])[2], path)
+
+
+def draw_curves(curves: Mapping[str, CurveResult], path: Path) -> Path:
+    """Draw time against size on log axes, a chart a curve beside a dashed line of slope 1.
+
+    Curves that are worse than linear are orange.
+
+    Args:
+        curves: By name, at least one.
+        path: PNG to write, whole or not at all.
+    """
+    charts = []
+    for name, curve in curves.items():
+        color = 1 if curve.worse_than_linear else 0
+        linear = [curve.seconds[-1] * size / curve.sizes[-1] for size in curve.sizes]
+        charts.append(
+            LineChart(
+                f"{name}: {curve.exponent:.2f} ± {curve.error:.2f}",
+                curve.axis,
+                "s",
+                [
+                    Series("", curve.sizes, curve.seconds, "both", color=color),
+                    Series("", curve.sizes, linear, "dashed", color=color),
+                ],
+                x_scale="log",
+                y_scale="log",
+            )
+        )
+    return save_line_charts(charts, path, columns=4)
 
 
 def _origin(record: Record) -> str:
-    """Where the figures come from, in a paragraph."""
+    """Command, date, commit and machine of a record, in a paragraph."""
     machine = record.machine
-    packages = ", ".join(f"{name} {is_now}" for name, is_now in machine["packages"].items())
+    packages = ", ".join(f"{name} {each}" for name, each in machine["packages"].items())
     return (
         f"`{record.command}`, {record.date}, commit `{(record.commit or 'none')[:7]}`"
         f"{' with changes' if (record.commit or '').endswith('-dirty') else ''}, "
@@ -139,17 +186,11 @@ def _curves(record: Record) -> str:
         about = CURVES[name].about if name in CURVES else ""
         rows.append([name, about, span, times, exponent, f"{curve.last:.2f}", flag])
     head = ["curve", "of", "from, to", "s", "exponent", "at the last step", ""]
-    return "**Cost curves**\n\n" + _table(head, rows)
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Markdown."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join(["**Cost curves**", "", *table_lines(head, rows)])
 
 
 def _short(value: float) -> str:
-    """A number with three digits that count."""
+    """A number with three significant digits."""
     return f"{value:,.0f}" if value >= 1000 else f"{value:#.3g}".rstrip(".")
 
 

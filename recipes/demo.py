@@ -21,7 +21,7 @@ from codec.provenance import provenance
 from recipes.release.demo_recordings import find_recordings
 from recipes.release.demo_report import Demo, measure, write_demo_report
 from recipes.runner.cli import plain_parser
-from slm import Synthesizer
+from slm import SpeechRequest, Synthesizer
 from slm.text.sentences import sentences
 
 CODEC, LM = "hh-mini-24k", "hh-mini-slm"
@@ -73,12 +73,14 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 def speak(demo: Demo, synthesizer: Synthesizer, text: str, voice: str | None, seed: int) -> None:
     """Speak every sentence of a text, in one batch."""
     demo.texts = sentences(text)
-    count = len(demo.texts)
     with demo.timed("speak"):
-        demo.spoken = synthesizer.tts_batch(
-            demo.texts, voices=[voice] * count, seeds=range(seed, seed + count)
+        demo.spoken = synthesizer.synthesize(
+            [
+                SpeechRequest(each, voice=voice, seed=seed + index)
+                for index, each in enumerate(demo.texts)
+            ]
         )
-    demo.heard("speak", sum(made.duration for made in demo.spoken))
+    demo.made("speak", sum(made.duration for made in demo.spoken))
 
 
 def reconstruct(demo: Demo, synthesizer: Synthesizer) -> None:
@@ -89,7 +91,7 @@ def reconstruct(demo: Demo, synthesizer: Synthesizer) -> None:
             # Whole codes are decoded; the recording may end within the last one.
             demo.reconstructed.append(waveform[: len(recording.waveform)])
     seconds = sum(len(each) for each in demo.reconstructed) / synthesizer.codec.sample_rate
-    demo.heard("reconstruct", seconds)
+    demo.made("reconstruct", seconds)
 
 
 def continue_first(demo: Demo, synthesizer: Synthesizer, seed: int) -> None:
@@ -99,7 +101,7 @@ def continue_first(demo: Demo, synthesizer: Synthesizer, seed: int) -> None:
     demo.prompt = whole[: min(round(PROMPT_SECONDS * rate), max(1, len(whole) // 2))]
     with demo.timed("continue"):
         demo.continued = synthesizer.continue_speech(demo.prompt, CONTINUED_SECONDS, seed=seed)
-    demo.heard("continue", demo.continued.duration - len(demo.prompt) / rate)
+    demo.made("continue", demo.continued.duration - len(demo.prompt) / rate)
 
 
 def save(demo: Demo, folder: Path, rate: int) -> None:

@@ -22,20 +22,19 @@ from recipes.corpora.forced_alignment import alignments_of
 from recipes.corpora.manifest import SPLITS
 from recipes.runner.cli import stage_command
 from recipes.runner.config import Config, thread_count
+from recipes.runner.language_model import new_speech_lm
 from recipes.runner.schema import shared_fields
 from recipes.runner.stages import say, stage_folder, write_metrics
 from slm import (
     PackedDataset,
     SpeechLM,
-    SpeechLMConfig,
     TextTokenizer,
     TokenStore,
     TrainingSettings,
-    Vocabulary,
     fit_speech_lm,
 )
 from slm.data.alignment import Alignment, align_codes
-from slm.generation.duration_prior import codes_per_character, duration_spread
+from slm.generation.duration_prior import duration_spread
 from slm.model.code_init import init_codes_from_codebook
 from slm.model.likelihood import nats_per_code
 from slm.model.llama_import import import_llama, llama_sizes, rows_of_pieces
@@ -95,13 +94,10 @@ def main(config: Config) -> Path:
 def build_lm(config: Config, train: TokenStore, tokenizer: Tokenizer) -> SpeechLM:
     """Build a language model; its random weights depend on the seed alone."""
     settings = config.train_slm
-    vocabulary = Vocabulary(
-        text_size=tokenizer.vocab_size,
-        codebook_size=train.codebook_size,
-        text_fingerprint=tokenizer.fingerprint,
-    )
-    # Later sizes win: those of the run, of a text model to start from, of the overrides.
-    sizes = {"max_seq_len": settings.seq_len, "max_prompt_codes": settings.max_prompt_codes}
+    sizes: dict[str, Any] = {
+        "max_seq_len": settings.seq_len,
+        "max_prompt_codes": settings.max_prompt_codes,
+    }
     if settings.start:
         sizes |= llama_sizes(settings.start)
     if settings.overrides.get("code_table"):
@@ -109,17 +105,9 @@ def build_lm(config: Config, train: TokenStore, tokenizer: Tokenizer) -> SpeechL
             raise ValueError("train_slm.place_codes: expected true with a code_table, got false")
         # Embeddings made from the codec's vectors need their width.
         sizes["codebook_dim"] = load_codec(config).codebook.shape[1]
-    torch.manual_seed(config.seed)
-    lm = SpeechLM(
-        SpeechLMConfig.preset(
-            settings.preset,
-            vocabulary=vocabulary.to_dict(),
-            codec_fingerprint=train.codec_fingerprint,
-            frame_rate=train.frame_rate,
-            codes_per_character=codes_per_character([train]),
-            duration_spread=duration_spread([train]),
-            **(sizes | settings.overrides),
-        )
+    sizes["duration_spread"] = duration_spread([train])
+    lm = new_speech_lm(
+        settings.preset, train, tokenizer, config.seed, **(sizes | settings.overrides)
     )
     if settings.start:
         if not isinstance(tokenizer, TextTokenizer):

@@ -25,14 +25,14 @@ CURVES: dict[str, CostCurve] = {each.name: each for subject in SUBJECTS for each
 
 
 def chosen(size: str, names: Sequence[str] = ()) -> tuple[list[Benchmark], list[CostCurve]]:
-    """What is in a size, or of that what begins with one of some names.
+    """Choose the benchmarks and curves of a size, all or those below some names.
 
     Args:
-        size: of `benchmark.SIZES`.
-        names: such as `codec` for all of the codec, or `codec.encode`; none for everything.
+        size: Of `benchmark.SIZES`.
+        names: Such as `codec` for all of the codec, or `codec.encode`; none for everything.
 
     Raises:
-        ValueError: nothing has such a name.
+        ValueError: Nothing has such a name.
     """
     benchmarks = [each for each in BENCHMARKS.values() if each.of_size(size)]
     curves = [each for each in CURVES.values() if size in each.points]

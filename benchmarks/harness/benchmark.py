@@ -1,4 +1,4 @@
-"""What a benchmark and a cost curve are: calls by name, and which is held against which."""
+"""Benchmarks and cost curves: calls by name, and the ratios and exponents of their times."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-# The smallest size is that of the tests: it shows that a benchmark runs, nothing more.
+# The smallest size is that of the tests, where benchmarks run once and nothing is compared.
 SIZES = ("tiny", "small", "full")
 SUITES = ("small", "full")
 Call = Callable[[], object]
@@ -14,11 +14,11 @@ Call = Callable[[], object]
 
 @dataclass(frozen=True)
 class Contestant:
-    """A piece of work to be timed.
+    """A piece of work to be timed against others.
 
     Attributes:
-        make: loads what is needed and returns the call; `ImportError` leaves the contestant out.
-        work: units of work in a call, above 0.
+        make: Loads models and data and returns the call; `ImportError` leaves the contestant out.
+        work: Units of work in a call, above 0.
     """
 
     make: Callable[[], Call]
@@ -27,13 +27,13 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Figure:
-    """How many times as fast `ours` is as `other`, each per unit of work; higher is better.
+    """Speed of `ours` over that of `other`, each per unit of work; higher is better.
 
     Attributes:
-        ours: name of a contestant.
-        other: name of the contestant beside it: a peer, or a ruler where there is no peer.
-        meaning: what the two do and what the ratio tells, in a sentence.
-        sizes: of SIZES in which it is measured.
+        ours: Name of a contestant.
+        other: Name of the contestant beside it: a peer, or reference work where there is no peer.
+        meaning: Work of the two and meaning of the ratio, in a sentence.
+        sizes: Of SIZES in which it is measured.
     """
 
     ours: str
@@ -48,12 +48,12 @@ class Benchmark:
 
     Attributes:
         name: `subject.what`, such as `codec.encode`.
-        about: one line.
-        unit: of work, such as "s of audio".
-        build: given one of SIZES and an empty folder, the contestants by name; loads little.
-        figures: what is made of their times.
-        rounds: turns of each.
-        warm: whether a first turn is not counted.
+        about: One line.
+        unit: Of work, such as "s of audio".
+        build: Given one of SIZES and an empty folder, the contestants by name; loads little.
+        figures: Ratios of their times.
+        rounds: Turns of each.
+        warm: Whether a first turn is not counted.
     """
 
     name: str
@@ -65,25 +65,25 @@ class Benchmark:
     warm: bool = True
 
     def key(self, figure: Figure) -> str:
-        """Name of a figure among those of all benchmarks."""
+        """Name a figure among those of all benchmarks."""
         return f"{self.name}/{figure.ours}:{figure.other}"
 
     def of_size(self, size: str) -> dict[str, Figure]:
-        """Figures of a size by key."""
+        """Select the figures of a size, by key."""
         return {self.key(each): each for each in self.figures if size in each.sizes}
 
 
 @dataclass(frozen=True)
 class CostCurve:
-    """How the time of one call grows with one size of it.
+    """Growth of the time of one call with one size of its work.
 
     Attributes:
-        name: such as `codec.encode.length`.
-        about: one line.
-        axis: what is varied, with its unit.
-        points: by size, the values of it, at least four and rising.
-        build: given an empty folder, a maker of calls: of a value of the axis, the call.
-        rounds: turns of each.
+        name: Such as `codec.encode.length`.
+        about: One line.
+        axis: The varied size, with its unit.
+        points: Values of the axis by size of SIZES, at least four and rising.
+        build: Given an empty folder, a function from a value of the axis to the call.
+        rounds: Turns of each.
     """
 
     name: str

@@ -1,27 +1,34 @@
-"""Running benchmarks and curves: contestants are made, take turns, and leave figures."""
+"""Measurement of benchmarks, cost curves and whole suites."""
 
 from __future__ import annotations
 
 import statistics
 import tempfile
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import torch
+
+from codec.checks import at_least
+from codec.provenance import utc_time
+
 from .benchmark import Benchmark, Call, CostCurve
+from .machine import commit, describe
 from .power_law import fit_exponent
-from .records import CurveResult, FigureResult
-from .timing import ratio, take_turns
+from .records import CurveResult, FigureResult, Record
+from .timing import CLOCKS, clock_name, ratio, take_turns
 
 
 @dataclass(frozen=True)
 class Bench:
-    """How things are measured.
+    """Conditions of a measurement.
 
     Attributes:
-        size: of SIZES.
-        clock: seconds.
-        progress: told what is being done.
+        size: Of SIZES.
+        clock: Seconds.
+        progress: Called with a line for each step.
     """
 
     size: str
@@ -31,7 +38,7 @@ class Bench:
 
 @dataclass
 class Found:
-    """Figures by key, and those that could not be measured, with the reason."""
+    """Figures by key, and reasons of those that could not be measured."""
 
     figures: dict[str, FigureResult] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
@@ -44,13 +51,13 @@ def measure(
     rounds: int | None = None,
     keys: Collection[str] | None = None,
 ) -> Found:
-    """Figures of a benchmark.
+    """Measure the figures of a benchmark.
 
     Args:
-        benchmark: which.
-        bench: how.
-        rounds: turns of each contestant; None for the benchmark's own.
-        keys: which figures; None for all of this size. Only their contestants are made.
+        benchmark: Contestants and figures.
+        bench: Conditions.
+        rounds: Turns of each contestant; None for the benchmark's own.
+        keys: Of the figures; None for all of this size. Only their contestants are made.
     """
     wanted = {k: f for k, f in benchmark.of_size(bench.size).items() if keys is None or k in keys}
     found = Found()
@@ -60,6 +67,7 @@ def measure(
         contestants = benchmark.build(bench.size, Path(folder))
         calls: dict[str, Call] = {}
         missing: dict[str, str] = {}
+        # Each contestant is made once, whatever number of figures it is in.
         for name in dict.fromkeys(n for f in wanted.values() for n in (f.ours, f.other)):
             bench.progress(f"{benchmark.name}: {name}")
             try:
@@ -73,6 +81,7 @@ def measure(
             warm=benchmark.warm,
             progress=lambda text: bench.progress(f"{benchmark.name}: {text}"),
         )
+    # Seconds per unit of work, a list of rounds by contestant.
     each = {n: [s / contestants[n].work for s in times] for n, times in seconds.items()}
     for key, figure in wanted.items():
         lacking = [missing[n] for n in (figure.ours, figure.other) if n in missing]
@@ -80,21 +89,21 @@ def measure(
             found.skipped[key] = lacking[0]
             continue
         ours, other = each[figure.ours], each[figure.other]
-        is_now = ratio(ours, other)
+        now = ratio(ours, other)
         found.figures[key] = FigureResult(
-            is_now.value,
-            is_now.low,
-            is_now.high,
-            is_now.rounds,
-            1 / statistics.median(ours),
-            1 / statistics.median(other),
-            benchmark.unit,
+            ratio=now.value,
+            low=now.low,
+            high=now.high,
+            rounds=now.rounds,
+            ours_rate=1 / statistics.median(ours),
+            other_rate=1 / statistics.median(other),
+            unit=benchmark.unit,
         )
     return found
 
 
 def measure_curve(curve: CostCurve, bench: Bench, *, rounds: int | None = None) -> CurveResult:
-    """A cost curve: its points take turns, and the fastest round of each counts."""
+    """Measure a cost curve: its points take turns, and the fastest round of each counts."""
     sizes = list(curve.points[bench.size])
     with tempfile.TemporaryDirectory() as folder:
         bench.progress(f"{curve.name}: {len(sizes)} points")
@@ -111,3 +120,70 @@ def measure_curve(curve: CostCurve, bench: Bench, *, rounds: int | None = None) 
     return CurveResult(
         curve.axis, sizes, best, fit.exponent, fit.error, fit.last, fit.worse_than_linear
     )
+
+
+@dataclass(frozen=True)
+class Session:
+    """One run of a suite, kept as one record.
+
+    Attributes:
+        suite: Of `benchmark.SUITES`, or "tiny".
+        benchmarks: To measure.
+        curves: To measure.
+        threads: Of torch, at least 1.
+        progress: Called with a line for each step.
+
+    Raises:
+        ValueError: No threads.
+    """
+
+    suite: str
+    benchmarks: Sequence[Benchmark]
+    curves: Sequence[CostCurve]
+    threads: int
+    progress: Callable[[str], None]
+
+    def __post_init__(self) -> None:
+        at_least("threads", self.threads, 1)
+
+    @property
+    def bench(self) -> Bench:
+        """Conditions of every measurement."""
+        return Bench(self.suite, CLOCKS[clock_name(self.threads)], self.progress)
+
+    def run(self, command: str) -> Record:
+        """Measure everything once."""
+        torch.set_num_threads(self.threads)
+        start = time.monotonic()
+        record = Record(
+            suite=self.suite,
+            date=utc_time(),
+            commit=commit(),
+            command=command,
+            threads=self.threads,
+            clock=clock_name(self.threads),
+            wall_seconds=0.0,  # known at the end
+            machine=describe(),
+        )
+        for benchmark in self.benchmarks:
+            found = measure(benchmark, self.bench)
+            record.figures.update(found.figures)
+            record.skipped.update(found.skipped)
+        for curve in self.curves:
+            record.curves[curve.name] = measure_curve(curve, self.bench)
+        return replace(record, wall_seconds=time.monotonic() - start)
+
+    def again(
+        self, names: Collection[str], factor: int
+    ) -> tuple[dict[str, FigureResult], dict[str, CurveResult]]:
+        """Measure figures and curves of these names with `factor` times the rounds."""
+        figures: dict[str, FigureResult] = {}
+        for benchmark in self.benchmarks:
+            rounds = factor * benchmark.rounds
+            figures |= measure(benchmark, self.bench, rounds=rounds, keys=names).figures
+        curves = {
+            curve.name: measure_curve(curve, self.bench, rounds=factor * curve.rounds)
+            for curve in self.curves
+            if curve.name in names
+        }
+        return figures, curves

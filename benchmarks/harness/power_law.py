@@ -1,4 +1,4 @@
-"""How cost grows: the exponent of a power law, fitted by least squares in log-log."""
+"""Exponents of power laws, fitted to times by least squares in log-log."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Fit:
     """Time ~ size ** exponent.
 
     Attributes:
-        exponent: slope of log(time) over log(size).
-        error: its standard error.
-        last: slope between the last two points, where a fixed cost hides the growth least.
+        exponent: Slope of log(time) over log(size).
+        error: Its standard error.
+        last: Slope between the last two points, where a fixed cost hides the growth least.
     """
 
     exponent: float
@@ -34,11 +34,11 @@ def fit_exponent(sizes: Sequence[float], seconds: Sequence[float]) -> Fit:
     """Fit log(seconds) = exponent * log(size) + constant.
 
     Args:
-        sizes: at least three, positive, rising.
-        seconds: as many, positive.
+        sizes: At least three, positive, rising.
+        seconds: As many, positive.
 
     Raises:
-        ValueError: they are not.
+        ValueError: They are not.
     """
     if len(sizes) < 3 or len(sizes) != len(seconds):
         raise ValueError(
@@ -49,6 +49,7 @@ def fit_exponent(sizes: Sequence[float], seconds: Sequence[float]) -> Fit:
     x, y = [math.log(size) for size in sizes], [math.log(time) for time in seconds]
     count, middle, level = len(x), sum(x) / len(x), sum(y) / len(y)
     spread = sum((each - middle) ** 2 for each in x)
+    # Ordinary least squares, and the standard error of the slope from the residuals.
     slope = sum((a - middle) * (b - level) for a, b in zip(x, y, strict=True)) / spread
     rest = [b - level - slope * (a - middle) for a, b in zip(x, y, strict=True)]
     error = math.sqrt(sum(each**2 for each in rest) / (count - 2) / spread)

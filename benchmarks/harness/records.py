@@ -1,14 +1,13 @@
-"""What a run found, as JSON: one file a processor, each suite a record of its own in it."""
+"""Results as JSON: one file a processor, with a record for each suite."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from codec.files import write_json
+from codec.files import read_json, write_json
 
 FORMAT = "hh-slm benchmarks 1"
 RESULTS = Path(__file__).resolve().parent.parent / "results"
@@ -19,13 +18,13 @@ class FigureResult:
     """A figure as measured.
 
     Attributes:
-        ratio: how many times as fast ours is as the other, median of the rounds; higher is better.
-        low: lower quartile of the rounds.
-        high: upper quartile.
-        rounds: how many.
-        ours_rate: units of work a second, median round.
-        other_rate: the same of the other.
-        unit: of work.
+        ratio: Speed of ours over that of the other, median of the rounds; higher is better.
+        low: Lower quartile of the rounds.
+        high: Upper quartile.
+        rounds: Their number.
+        ours_rate: Units of work a second, median round.
+        other_rate: The same of the other.
+        unit: Of work.
     """
 
     ratio: float
@@ -39,7 +38,7 @@ class FigureResult:
 
 @dataclass(frozen=True)
 class CurveResult:
-    """A cost curve as measured; exponent, error and last slope as `curves.Fit` has them."""
+    """A cost curve as measured; exponent, error and last slope as in `power_law.Fit`."""
 
     axis: str
     sizes: list[float]
@@ -55,17 +54,17 @@ class Record:
     """One run of one suite.
 
     Attributes:
-        suite: of SUITES.
+        suite: Of SUITES.
         date: UTC, ISO 8601.
-        commit: of the checkout, with `-dirty` when files differ; None outside git.
-        command: that was run.
-        threads: of torch and of numerical libraries.
-        clock: which seconds were counted, a key of `timing.CLOCKS`.
-        wall_seconds: that the run took.
-        machine: see `machine.describe`.
-        figures: by key.
-        curves: by name.
-        skipped: what could not be measured, with the reason.
+        commit: Of the checkout, with `-dirty` when files differ; None outside git.
+        command: Command line of the run.
+        threads: Of torch and of numerical libraries.
+        clock: Kind of the seconds, a key of `timing.CLOCKS`.
+        wall_seconds: Of the run.
+        machine: As `machine.describe` returns it.
+        figures: By key.
+        curves: By name.
+        skipped: Reasons of figures that could not be measured, by key.
     """
 
     suite: str
@@ -87,13 +86,13 @@ class Record:
 
 
 def read_records(path: Path) -> dict[str, Record]:
-    """Records of a file by suite.
+    """Read the records of a file, by suite.
 
     Raises:
-        ValueError: it is missing, or holds something else.
+        ValueError: The file is missing or holds something else.
     """
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = read_json(path)
         if stored["format"] != FORMAT:
             raise ValueError(f"format {stored['format']!r}")
         return {name: _record(suite) for name, suite in stored["suites"].items()}
@@ -108,13 +107,14 @@ def write_records(path: Path, records: Mapping[str, Record]) -> None:
 
 
 def _record(stored: dict[str, Any]) -> Record:
+    """A record from its JSON."""
     figures = {key: FigureResult(**each) for key, each in stored["figures"].items()}
     curves = {name: CurveResult(**each) for name, each in stored["curves"].items()}
     return Record(**{**stored, "figures": figures, "curves": curves})
 
 
 def _rounded(value: Any) -> Any:
-    """Numbers to five significant digits: more are noise, and every line of a diff."""
+    """Numbers to five significant digits: more are noise that changes every line of a diff."""
     if isinstance(value, dict):
         return {key: _rounded(each) for key, each in value.items()}
     if isinstance(value, list):

@@ -1,8 +1,8 @@
-"""Rulers: stated pieces of work that ours is held against where there is no peer.
+"""Reference work: stated pieces of work to compare with where there is no peer.
 
-A ruler says what the machine could do: the same arithmetic as one kind of plain product, a spectrum
-of the same audio, a process that only loads torch. Ours over a ruler is then much the same on a
-fast and on a slow machine.
+It measures the machine: the same arithmetic as plain matrix products, spectra of the same audio, a
+process that only loads torch. The ratio of ours to it is then much the same on a fast and on a slow
+machine.
 """
 
 from __future__ import annotations
@@ -28,21 +28,18 @@ PRODUCT = 512
 
 
 def products(macs: float) -> Call:
-    """As many multiply-adds, as products of two (512, 512) matrices; at least one.
-
-    Args:
-        macs: multiply-adds.
-    """
+    """Make a call of so many multiply-adds, as products of (512, 512) matrices, at least one."""
     left, right = torch.randn(PRODUCT, PRODUCT), torch.randn(PRODUCT, PRODUCT)
     count = max(1, round(macs / PRODUCT**3))
     return lambda: [torch.mm(left, right) for _ in range(count)]
 
 
 def spectra(waveforms: Sequence[NDArray[np.floating]], size: int = 1024, hop: int = 256) -> Call:
-    """Magnitude spectra of waveforms (T,): windows of `size` samples, every `hop`."""
+    """Make a call of magnitude spectra of waveforms (T,), windows of `size` samples every `hop`."""
     window = np.hanning(size)
 
     def call() -> list[float]:
+        # (frames, size) views of each waveform
         frames = [np.lib.stride_tricks.sliding_window_view(w, size)[::hop] for w in waveforms]
         return [float(np.abs(np.fft.rfft(each * window, axis=1)).sum()) for each in frames]
 
@@ -50,10 +47,10 @@ def spectra(waveforms: Sequence[NDArray[np.floating]], size: int = 1024, hop: in
 
 
 def process(*arguments: str, environment: Mapping[str, str] | None = None) -> Call:
-    """A Python process that is started, does `arguments` in the checkout's root, and ends.
+    """Make a call that runs Python with `arguments` in the checkout's root.
 
     Raises:
-        OSError: when called, if the process fails.
+        OSError: When called, if the process fails.
     """
     variables = {**os.environ, **(environment or {})}
 
@@ -68,7 +65,7 @@ def process(*arguments: str, environment: Mapping[str, str] | None = None) -> Ca
 
 
 def hum(seconds: float, seed: int = 0) -> NDArray[np.float32]:
-    """A voiced sound with pauses at 24 kHz, (T,) float32."""
+    """Synthesize a voiced sound with pauses at 24 kHz, (T,) float32."""
     sound = synthetic_pairs(seconds, clip_seconds=seconds, seed=seed)[0].reference
     assert isinstance(sound, Sound)
     return sound.waveform

@@ -1,4 +1,4 @@
-"""Timing in turns: whatever disturbs the machine disturbs every contestant."""
+"""Timing in turns, so that other load on the machine slows all contestants alike."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from codec.checks import at_least
+
 from .benchmark import Call
 
 # A call that is shorter is repeated within a turn until it takes so long.
@@ -18,13 +20,13 @@ MOST_REPEATS = 10_000
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times as fast, with its spread.
+    """Ratio of speeds with its spread.
 
     Attributes:
-        value: median of the ratios within a round, seconds of the other over those of ours.
-        low: lower quartile of them.
-        high: upper quartile.
-        rounds: how many there were.
+        value: Median of the ratios within a round, seconds of the other over those of ours.
+        low: Lower quartile of them.
+        high: Upper quartile.
+        rounds: Their number.
     """
 
     value: float
@@ -34,16 +36,15 @@ class Ratio:
 
 
 def processor_seconds() -> float:
-    """Seconds of processor that this process and the ended ones it waited for have used.
+    """Measure the CPU seconds of this process and of the child processes that have ended.
 
-    Other work on the machine disturbs them less than the time of day; waiting, as for a disk, is
-    not in them.
+    Other load on the machine changes them less than wall time; waiting for a disk is not counted.
     """
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime
 
 
-# One thread is timed by what it uses; several threads are there to save time of day.
+# One thread is timed by its CPU seconds; several threads are there to save wall time.
 CLOCKS: dict[str, Callable[[], float]] = {
     "processor": processor_seconds,
     "wall": time.perf_counter,
@@ -51,7 +52,7 @@ CLOCKS: dict[str, Callable[[], float]] = {
 
 
 def clock_name(threads: int) -> str:
-    """The clock for so many threads, a key of CLOCKS."""
+    """Choose the clock for so many threads, a key of CLOCKS."""
     return "processor" if threads == 1 else "wall"
 
 
@@ -66,41 +67,42 @@ def take_turns(
     """Time calls, one turn of each a round, beginning with another one every round.
 
     Args:
-        calls: what to time.
-        rounds: turns of each, at least 1.
-        clock: seconds.
-        warm: call each once before; short calls are then repeated within a turn.
-        progress: told which round it is.
+        calls: By name.
+        rounds: Turns of each, at least 1.
+        clock: Seconds.
+        warm: Whether each is called before the first round; short calls are then repeated within a
+            turn.
+        progress: Called with the number of the round, in words.
 
     Returns:
         Seconds of one call, by name, one for every round.
 
     Raises:
-        ValueError: no rounds.
+        ValueError: No rounds.
     """
-    if rounds < 1:
-        raise ValueError(f"expected at least one round, got {rounds}")
+    at_least("rounds", rounds, 1)
     repeats = {name: _repeats(call, clock) if warm else 1 for name, call in calls.items()}
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     names = list(calls)
     for number in range(rounds):
         progress(f"round {number + 1} of {rounds}")
+        # Rotated, as the first of a round may find caches and clock rates as others left them.
         first = number % max(1, len(names))
         for name in names[first:] + names[:first]:
             call, count = calls[name], repeats[name]
             start = clock()
             for _ in range(count):
                 call()
-            # A clock that has not moved would make a ratio of nothing.
+            # A clock that has not moved would give a ratio of 0 / 0.
             seconds[name].append(max(clock() - start, 1e-9) / count)
     return seconds
 
 
 def ratio(ours: Sequence[float], other: Sequence[float]) -> Ratio:
-    """Of seconds per unit of work, round by round; above 1 where ours is faster.
+    """Compare seconds per unit of work round by round; above 1 where ours is faster.
 
     Raises:
-        ValueError: no rounds, or not as many of both.
+        ValueError: No rounds, or not as many of both.
     """
     if not ours or len(ours) != len(other):
         raise ValueError(f"expected as many rounds of both, got {len(ours)} and {len(other)}")
@@ -112,7 +114,7 @@ def ratio(ours: Sequence[float], other: Sequence[float]) -> Ratio:
 
 
 def _repeats(call: Call, clock: Callable[[], float]) -> int:
-    """How often a turn makes a call, found out by the calls that warm it up."""
+    """Number of calls in a turn, by the time of the calls that warm it up."""
     for _ in range(2):
         start = clock()
         call()

@@ -10,12 +10,10 @@ skipped, what was cut off is resumed. Ends with run/ablation.md and run/ablation
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +22,7 @@ from tqdm import tqdm
 from codec import HHCodec
 from codec.audio import write_audio
 from codec.audio.store import AudioStore
+from codec.command_line import DONE, exit_status
 from codec.files import write_json
 from eval.metrics.registry import make_metrics
 from eval.scoring.score import Pair, score_pairs
@@ -31,59 +30,47 @@ from eval.sound import Sound
 from eval.tokens.codebook import count_codes, usage_from_counts
 from recipes.corpora.preparation import spread
 from recipes.runner.cli import make_parser
-from recipes.runner.config import Config, load_config, thread_count
+from recipes.runner.config import load_config, thread_count
 from recipes.runner.stages import StageError, run_stage, say, stage_folder
 
-from .ablate_table import write_table
+from .ablate_table import FULL, PROGRAM, Variant, write_table
 
-BASE, FULL = "base.yaml", "full"
+BASE = "base.yaml"
 METRICS = ("stoi", "estoi", "mel_l1", "pitch")
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A codec to train: its name, what its YAML file says of it, its settings."""
-
-    name: str
-    note: str
-    config: Config
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Train and measure the variants; returns the exit status."""
-    parser = make_parser("python -m recipes.comparisons.ablate", __doc__ or "")
+    parser = make_parser(PROGRAM, __doc__ or "")
     parser.add_argument("--only", help="names of variants, by commas (default: all)")
     parser.add_argument("--split", default="valid", choices=("valid", "test"))
     parser.add_argument("--clips", type=int, default=None, help="clips measured (default: all)")
     parser.add_argument("--metrics", default=",".join(METRICS), help="of hh-eval doctor's list")
     arguments = parser.parse_intermixed_args(argv)
-    try:
+
+    def work() -> int:
         variants = read_variants(Path(arguments.config), arguments.overrides)
         wanted = arguments.only.split(",") if arguments.only else list(variants)
         unknown = [name for name in wanted if name not in variants]
         if unknown:
             raise StageError(f"--only: expected some of {list(variants)}, got {unknown}")
-        make_metrics(arguments.metrics.split(","))
+        make_metrics(arguments.metrics.split(","))  # a wrong name is refused before any training
         for name in wanted:
             train(variants[name], variants[FULL])
             measure(variants[name], arguments)
-        table = write_table(
-            list(variants.values()), Path(variants[FULL].config.run).parent, sys.argv[1:]
-        )
-    except (ValueError, OSError) as error:
-        if arguments.debug:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ValueError) else 1
-    print(json.dumps(table.figures) if arguments.json else table.markdown)
-    return 0
+        run = Path(variants[FULL].config.run).parent
+        table = write_table(list(variants.values()), run, argv)
+        print(json.dumps(table.figures) if arguments.json else table.markdown)
+        return DONE
+
+    return exit_status(work, debug=arguments.debug)
 
 
 def read_variants(folder: Path, overrides: Sequence[str]) -> dict[str, Variant]:
-    """The variants of a folder by name, `full` first.
+    """Read the variants of a folder by name, `full` first.
 
     Raises:
-        ValueError: no base.yaml, no run folder, or settings that the schema refuses.
+        ValueError: No base.yaml, no run folder, or settings that the schema refuses.
     """
     paths = [folder / BASE, *sorted(p for p in folder.glob("*.yaml") if p.name != BASE)]
     if not paths[0].is_file():
@@ -105,6 +92,7 @@ def train(variant: Variant, full: Variant) -> None:
     if not (shared / "done.json").is_file():
         run_stage(full.config, "prepare")
     own = stage_folder(variant.config, "prepare")
+    # A link to the one prepared corpus, so that the stages of every variant find it as their own.
     if not own.exists():
         own.parent.mkdir(parents=True, exist_ok=True)
         own.symlink_to(shared.resolve(), target_is_directory=True)
@@ -112,7 +100,7 @@ def train(variant: Variant, full: Variant) -> None:
     run_stage(variant.config, "train_codec")
 
 
-def measure(variant: Variant, arguments: Any) -> None:
+def measure(variant: Variant, arguments: argparse.Namespace) -> None:
     """Reconstruct and score a split's clips; count the codes of the whole split."""
     config, split = variant.config, arguments.split
     folder = Path(config.run) / "measure" / split
@@ -121,10 +109,10 @@ def measure(variant: Variant, arguments: Any) -> None:
     torch.set_num_threads(thread_count(config))
     codec = HHCodec.from_pretrained(stage_folder(config, "train_codec") / "model")
     clips = AudioStore(stage_folder(config, "prepare") / split)
-    chosen = set(spread(list(range(len(clips))), arguments.clips))
+    chosen = set(spread(range(len(clips)), arguments.clips))
     pairs, codes = [], []
     for index in tqdm(range(len(clips)), desc=f"{variant.name}: reconstruct {split}", unit="clip"):
-        recording = torch.from_numpy(clips.waveform(index))[None]
+        recording = torch.from_numpy(clips.waveform(index))[None]  # (1, T)
         clip_codes, _ = codec.encode(recording)
         codes.append(clip_codes.numpy())
         if index in chosen:
@@ -142,6 +130,7 @@ def measure(variant: Variant, arguments: Any) -> None:
         seed=config.seed,
     )
     usage = usage_from_counts(count_codes(codes, codec.codebook_size), codec.frame_rate)
+    # Written last: together with summary.json it marks the variant as measured.
     write_json(folder / "codebook.json", usage.to_dict())
 
 

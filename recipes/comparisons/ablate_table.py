@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import json
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from codec.files import write_json, write_text
+from codec.files import read_json, write_json, write_text
 from codec.json_lines import read_json_lines
-from codec.provenance import git_commit, hardware
+from codec.provenance import provenance
 from eval.scoring.bootstrap import paired_difference
+from recipes.runner.config import Config
+from recipes.runner.markdown import table_lines
 
+PROGRAM = "python -m recipes.comparisons.ablate"
 FULL = "full"
-# In the JSON only: they say how figures were aligned, not how variants differ.
+# In the JSON only: they describe the alignment of signals, not the variants.
 HIDDEN = ("stoi_raw", "estoi_raw", "lag_ms", "lag_over_2ms")
 
 
-class NamedVariant(Protocol):
-    """What a row of the table is of."""
+@dataclass(frozen=True)
+class Variant:
+    """A codec to train: its name, the comment in its YAML file, its settings."""
 
-    @property
-    def name(self) -> str:
-        """Of the variant and its folder."""
-        ...
-
-    @property
-    def note(self) -> str:
-        """What it changes, in words."""
-        ...
+    name: str
+    note: str
+    config: Config
 
 
 @dataclass(frozen=True)
@@ -42,8 +37,16 @@ class AblationTable:
     figures: dict[str, Any]
 
 
-def write_table(variants: Sequence[NamedVariant], run: Path, argv: Sequence[str]) -> AblationTable:
-    """Write ablation.md and ablation.json from the folders of the variants that are measured."""
+def write_table(
+    variants: Sequence[Variant], run: Path, argv: Sequence[str] | None = None
+) -> AblationTable:
+    """Write ablation.md and ablation.json from the folders of the variants that are measured.
+
+    Args:
+        variants: In the order of the rows.
+        run: Folder with a folder for each of them.
+        argv: Words of the call, for the command line in the table; None for the process's.
+    """
     measured = {
         (variant.name, path.parent.name): path.parent
         for variant in variants
@@ -54,29 +57,25 @@ def write_table(variants: Sequence[NamedVariant], run: Path, argv: Sequence[str]
     for (name, split), folder in measured.items():
         full = measured.get((FULL, split))
         rows.setdefault(split, {})[name] = _row(folder, full if name != FULL else None)
-    done = json.loads((run / FULL / "train_codec" / "done.json").read_text(encoding="utf-8"))
-    provenance = {
-        "command": shlex.join(["python", "-m", "recipes.comparisons.ablate", *argv]),
-        "commit": done["commit"] or git_commit() or "not a git checkout",
-        "hardware": hardware(),
-        "date": date.today().isoformat(),
-        "seconds of training": {
-            name: _seconds(run / name) for name in notes if (run / name / "train_codec").is_dir()
-        },
+    done = read_json(run / FULL / "train_codec" / "done.json")
+    # The figures belong to the code that trained `full`, not to the code that writes the table.
+    origin: dict[str, Any] = provenance(PROGRAM, argv, commit=done["commit"])
+    origin["seconds of training"] = {
+        name: _seconds(run / name) for name in notes if (run / name / "train_codec").is_dir()
     }
-    figures = {"variants": notes, "splits": rows, **provenance}
+    figures = {"variants": notes, "splits": rows, **origin}
     write_json(run / "ablation.json", figures)
-    markdown = _markdown(rows, notes, provenance)
+    markdown = _markdown(rows, notes, origin)
     write_text(run / "ablation.md", markdown)
     return AblationTable(markdown, figures)
 
 
 def _row(folder: Path, full: Path | None) -> dict[str, Any]:
     """Figures of one variant: mean, interval, and difference from `full` on the same clips."""
-    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    summary = read_json(folder / "summary.json")
     row: dict[str, Any] = {
         "clips": summary["n_expected"],
-        "codebook": json.loads((folder / "codebook.json").read_text(encoding="utf-8")),
+        "codebook": read_json(folder / "codebook.json"),
     }
     for metric_id, metric in summary["metrics"].items():
         for name, figure in metric["figures"].items():
@@ -106,43 +105,36 @@ def _difference(folder: Path, full: Path, metric_id: str, name: str) -> dict[str
 
 
 def _seconds(run: Path) -> float | None:
-    """How long the variant's codec trained."""
+    """Seconds that the variant's codec trained, None where it did not finish."""
     path = run / "train_codec" / "done.json"
-    return json.loads(path.read_text(encoding="utf-8"))["seconds"] if path.is_file() else None
+    return read_json(path)["seconds"] if path.is_file() else None
 
 
 def _markdown(
-    rows: dict[str, dict[str, Any]], notes: dict[str, str], provenance: dict[str, Any]
+    rows: dict[str, dict[str, Any]], notes: dict[str, str], origin: dict[str, Any]
 ) -> str:
-    """One table a split, the notes, and what the figures rest on."""
+    """One table a split, the notes, and the origin of the figures."""
     parts = []
     for split, table in rows.items():
-        names = [key for key, value in next(iter(table.values())).items() if _is_figure(key, value)]
-        head = ["variant", *names, "codes used", "perplexity"]
-        lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
+        first = next(iter(table.values()))
+        hidden = ("clips", "codebook", *HIDDEN)
+        names = [key for key in first if key not in hidden]
+        lines = []
         for name, row in table.items():
             codebook = row["codebook"]
-            cells = [_cell(row.get(figure)) for figure in names]
             used = f"{codebook['used']:,} in {codebook['num_tokens']:,}"
-            lines.append(
-                f"| {' | '.join([name, *cells, used, str(round(codebook['perplexity']))])} |"
-            )
-        clips = next(iter(table.values()))["clips"]
+            cells = [_cell(row.get(figure)) for figure in names]
+            lines.append([name, *cells, used, str(round(codebook["perplexity"]))])
         parts += [
-            f"{split}, {clips} clips: mean, 95 % interval; below it the paired difference "
+            f"{split}, {first['clips']} clips: mean, 95 % interval; below it the paired difference "
             'from `full` on the same clips; "without": clips that have no such figure.',
             "",
-            *lines,
+            *table_lines(["variant", *names, "codes used", "perplexity"], lines),
             "",
         ]
     parts += [f"- `{name}`: {note}" for name, note in notes.items()]
-    parts += ["", *(f"{key}: {value}" for key, value in provenance.items())]
+    parts += ["", *(f"{key}: {value}" for key, value in origin.items())]
     return "\n".join(parts) + "\n"
-
-
-def _is_figure(key: str, value: Any) -> bool:
-    """Whether an entry of a row is a figure of a metric."""
-    return key not in ("clips", "codebook", *HIDDEN) and isinstance(value, dict)
 
 
 def _cell(figure: dict[str, Any] | None) -> str:

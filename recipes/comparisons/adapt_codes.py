@@ -1,8 +1,7 @@
-"""A corpus as one stream of a tokenizer's tokens a clip."""
+"""A corpus as one stream of a tokenizer's tokens a clip, and its cost under n-gram models."""
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from dataclasses import dataclass
@@ -13,10 +12,13 @@ import numpy as np
 from tqdm import tqdm
 
 from codec.audio.store import AudioStore
-from codec.files import write_json
+from codec.files import read_json, write_json
 from eval.baselines.token_streams import flatten_codes
 from eval.protocols import Tokenizer
 from eval.sound import resampled
+from eval.tokens.codebook import count_codes, usage_from_counts
+from eval.tokens.likelihood import NATS_PER_BIT, bits_per_second
+from eval.tokens.ngrams import conditional_entropy
 from slm import TokenStore, TokenStoreWriter
 
 # Entries that a token store can number.
@@ -38,12 +40,12 @@ class Encoded:
     figures: dict[str, Any]
 
     def rate(self, split: str) -> float:
-        """Tokens a second of a split as counted, last frames included."""
+        """Count the tokens a second of a split, last frames included."""
         return self.stores[split].num_codes / self.seconds[split]
 
 
 def encode_splits(tokenizer: Tokenizer, audio: dict[str, AudioStore], folder: Path) -> Encoded:
-    """Token stores of every split; a run that was cut off goes on after its last shard.
+    """Encode every split into a token store; a run that was cut off resumes after its last shard.
 
     Raises:
         ValueError: More entries in all codebooks than a token store holds, or a folder with the
@@ -60,7 +62,7 @@ def encode_splits(tokenizer: Tokenizer, audio: dict[str, AudioStore], folder: Pa
             codebook_size=size,
             frame_rate=tokenizer.tokens_per_second,
         )
-        start, heard = time.perf_counter(), 0.0
+        start, encoded = time.perf_counter(), 0.0
         for index, row in enumerate(tqdm(clips.rows, desc=f"encode {split}", unit="clip")):
             if row["id"] not in writer.done_ids:
                 waveform = clips.waveform(index)
@@ -68,16 +70,17 @@ def encode_splits(tokenizer: Tokenizer, audio: dict[str, AudioStore], folder: Pa
                 codes = tokenizer.encode(np.asarray(own, dtype=np.float32))
                 kept = {key: row[key] for key in ("id", "text", "speaker", "num_samples")}
                 writer.add(flatten_codes(codes, tokenizer.codebook_size), kept)
-                heard += len(waveform) / clips.sample_rate
+                encoded += len(waveform) / clips.sample_rate
         writer.close()
-        if heard:
-            spent = {"rtf": (time.perf_counter() - start) / heard}
+        # Timed where something was encoded: a store that is whole keeps its figure.
+        if encoded:
+            spent = {"rtf": (time.perf_counter() - start) / encoded}
             write_json(folder / f"{split}_speed.json", spent)
         stores[split] = TokenStore(folder / split, tokenizer.fingerprint)
         seconds[split] = sum(row["num_samples"] for row in clips.rows) / clips.sample_rate
     path = folder / "train_speed.json"
     # Missing where a run was killed between the last shard and this file.
-    speed = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"rtf": None}
+    speed = read_json(path) if path.is_file() else {"rtf": None}
     rate = stores["valid"].num_codes / seconds["valid"]
     figures = {
         "tokens_per_second": rate,
@@ -85,3 +88,32 @@ def encode_splits(tokenizer: Tokenizer, audio: dict[str, AudioStore], folder: Pa
         "rtf_encode": speed["rtf"],
     }
     return Encoded(stores, seconds, figures)
+
+
+def ngram_figures(encoded: Encoded, lm_bits_per_second: float) -> dict[str, Any]:
+    """Compute bits a second under n-gram models, the LM's gain over the bigram, use of codes.
+
+    Models are fitted to train and measured on valid.
+    """
+    train, valid = encoded.stores["train"], encoded.stores["valid"]
+    rate, size = encoded.rate("valid"), train.codebook_size
+    figures: dict[str, Any] = {}
+    for order, name in ((1, "unigram"), (2, "bigram")):
+        found = conditional_entropy(_streams(train), _streams(valid), size, order=order)
+        figures[f"{name}_bits_per_second"] = bits_per_second(found.bits * NATS_PER_BIT, rate)
+        figures[name] = found.to_dict()
+    bigram = figures["bigram_bits_per_second"]
+    # A constant stream costs nothing under the bigram, of which there is no share.
+    figures["share_beyond_bigram"] = 1 - lm_bits_per_second / bigram if bigram > 1e-6 else None
+    usage = usage_from_counts(count_codes(_streams(train), size), encoded.rate("train"))
+    return {
+        **figures,
+        "codes_used": usage.used,
+        "perplexity": usage.perplexity,
+        "codebook_use": usage.to_dict(),
+    }
+
+
+def _streams(store: TokenStore) -> list[np.ndarray]:
+    """Every clip's tokens (L,) int64."""
+    return [store.codes(index).astype(np.int64) for index in range(len(store))]

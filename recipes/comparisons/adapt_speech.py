@@ -1,11 +1,11 @@
-"""Speech of a comparison: valid clips from their codes, and valid texts by the language model."""
+"""Resynthesis of valid clips from their codes, and synthesis of valid texts by the trained LM."""
 
 from __future__ import annotations
 
 import math
 import time
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,32 +28,17 @@ from slm.generation.duration_prior import length_bounds
 from slm.generation.generate import TokenRequest, generate
 
 from .adapt_codes import Encoded
+from .adapt_config import AdaptConfig
 from .adapt_training import Trained
 
 
-class Measured(Protocol):
-    """The settings that measuring reads; see recipes/comparisons/adapt.py for what they mean."""
-
-    seed: int
-    prompt_seconds: list[float]
-    resynthesize: int | None
-    generate: int | None
-    generate_batch: int
-    temperature: float
-    top_p: float
-    resynthesis_metrics: list[str]
-    generation_metrics: list[str]
-    words: list[str]
-    workers: int
-
-
 def resynthesize_clips(
-    config: Measured, tokenizer: Tokenizer, encoded: Encoded, audio: AudioStore, folder: Path
+    config: AdaptConfig, tokenizer: Tokenizer, encoded: Encoded, audio: AudioStore, folder: Path
 ) -> dict[str, Any]:
     """Decode valid clips from their codes and score them: rtf_decode and figures by name."""
     store = encoded.stores["valid"]
-    pairs, spent, heard = [], 0.0, 0.0
-    for index in tqdm(spread(list(range(len(store))), config.resynthesize), desc="resynthesize"):
+    pairs, spent, decoded = [], 0.0, 0.0
+    for index in tqdm(spread(range(len(store)), config.resynthesize), desc="resynthesize"):
         row, recording = store.rows[index], audio.waveform(index)
         codes, _ = unflatten_codes(
             store.codes(index), tokenizer.num_codebooks, tokenizer.codebook_size
@@ -61,7 +46,7 @@ def resynthesize_clips(
         start = time.perf_counter()
         waveform = _decoded(tokenizer, codes, audio.sample_rate)
         spent += time.perf_counter() - start
-        heard += len(recording) / audio.sample_rate
+        decoded += len(recording) / audio.sample_rate
         path = folder / "audio" / f"{row['id']}.flac"
         write_audio(path, fit_length(waveform, len(recording)), audio.sample_rate)
         sound = Sound(recording, audio.sample_rate)
@@ -69,34 +54,34 @@ def resynthesize_clips(
     metrics = make_metrics(config.resynthesis_metrics) + _word_metrics(config)
     return {
         "resynthesis": _scores(config, pairs, metrics, folder),
-        "rtf_decode": spent / heard if heard else None,
+        "rtf_decode": spent / decoded if decoded else None,
     }
 
 
 def generate_clips(
-    config: Measured,
+    config: AdaptConfig,
     tokenizer: Tokenizer,
     encoded: Encoded,
     trained: Trained,
     audio: dict[str, AudioStore],
     folder: Path,
 ) -> dict[str, Any]:
-    """Speak valid texts and score them: rtf_generate, how speech ended, figures by name.
+    """Synthesize valid texts and score them: rtf_generate, ends of speech, figures by name.
 
-    Each text is spoken after a training clip of its speaker, of which the first seconds are given.
+    Each text follows the first seconds of a training clip of its speaker as a prompt.
     """
     chosen = _texts(config, encoded) if trained.text is not None else []
     items, pairs, spent, made = [], [], 0.0, 0.0
+    train_audio, rate = audio["train"], audio["valid"].sample_rate
     for start in range(0, len(chosen), config.generate_batch):
         batch = chosen[start : start + config.generate_batch]
         began = time.perf_counter()
-        streams = _spoken(config, encoded, trained, batch, start)
+        streams = _generated(config, encoded, trained, batch, start)
         for (row, prompt), (tokens, truncated) in zip(batch, streams, strict=True):
             codes, misplaced = unflatten_codes(
                 tokens, tokenizer.num_codebooks, tokenizer.codebook_size
             )
-            rate = audio["valid"].sample_rate
-            # Fewer tokens than a frame are no speech: the file is left out and counted as failed.
+            # Fewer tokens than a frame decode to nothing: without a file the clip counts as failed.
             waveform = _decoded(tokenizer, codes, rate) if codes.shape[1] else np.zeros(0)
             path = folder / "audio" / f"{row['id']}.flac"
             if len(waveform):
@@ -114,12 +99,13 @@ def generate_clips(
                     "recorded_seconds": row["num_samples"] / rate,
                 }
             )
-            spoken_to = Sound(audio["train"].waveform(prompt), audio["train"].sample_rate)
-            pairs.append(Pair(row["id"], None, path, row["text"], row["speaker"], prompt=spoken_to))
+            sound = Sound(train_audio.waveform(prompt), train_audio.sample_rate)
+            pairs.append(Pair(row["id"], None, path, row["text"], row["speaker"], prompt=sound))
         spent += time.perf_counter() - began
     if not items:
         return {"generation": None, "rtf_generate": None}
     write_json_lines(folder / "items.jsonl", items)
+    # Generated speech has no recording beside it, so the metric of the recordings is left out.
     metrics = make_metrics(config.generation_metrics) + _word_metrics(config)[-1:]
     return {
         "generation": _scores(config, pairs, metrics, folder) | _endings(items),
@@ -127,14 +113,14 @@ def generate_clips(
     }
 
 
-def _spoken(
-    config: Measured,
+def _generated(
+    config: AdaptConfig,
     encoded: Encoded,
     trained: Trained,
     batch: list[tuple[dict[str, Any], int]],
     start: int,
 ) -> list[tuple[np.ndarray, bool]]:
-    """Tokens that the model gives for texts after prompts, and whether they were cut off."""
+    """Generated tokens (L,) for texts after prompts, and whether they were cut off."""
     lm, text, train = trained.lm, trained.text, encoded.stores["train"]
     assert text is not None
     longest = max(1, round(config.prompt_seconds[1] * encoded.rate("train")))
@@ -153,7 +139,7 @@ def _spoken(
     return [(lm.vocabulary.token_to_code(one.tokens.numpy()), one.truncated) for one in made]
 
 
-def _texts(config: Measured, encoded: Encoded) -> list[tuple[dict[str, Any], int]]:
+def _texts(config: AdaptConfig, encoded: Encoded) -> list[tuple[dict[str, Any], int]]:
     """Valid clips with a text, evenly spread, and a training clip of each one's speaker."""
     by_speaker: dict[str, list[int]] = {}
     for index, row in enumerate(encoded.stores["train"].rows):
@@ -163,10 +149,11 @@ def _texts(config: Measured, encoded: Encoded) -> list[tuple[dict[str, Any], int
         for row in encoded.stores["valid"].rows
         if row["text"].strip() and row["speaker"] in by_speaker
     ]
-    return [
-        (row, by_speaker[row["speaker"]][(config.seed + n) % len(by_speaker[row["speaker"]])])
-        for n, row in enumerate(spread(rows, config.generate))
-    ]
+    chosen = []
+    for number, row in enumerate(spread(rows, config.generate)):
+        clips = by_speaker[row["speaker"]]
+        chosen.append((row, clips[(config.seed + number) % len(clips)]))
+    return chosen
 
 
 def _decoded(tokenizer: Tokenizer, codes: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -176,17 +163,17 @@ def _decoded(tokenizer: Tokenizer, codes: np.ndarray, sample_rate: int) -> np.nd
     return np.asarray(resampled(waveform, tokenizer.sample_rate, sample_rate), dtype=np.float32)
 
 
-def _word_metrics(config: Measured) -> list[Metric]:
+def _word_metrics(config: AdaptConfig) -> list[Metric]:
     """Word errors of the recordings and of the estimates; [] where none are asked for."""
     if not config.words:
         return []
     words = None if config.words == ["any"] else config.words
-    recognizer = PocketSphinxRecognizer(DIGITS if config.words == ["digits"] else words)
+    recognizer = PocketSphinxRecognizer(DIGITS if words == ["digits"] else words)
     return [WerMetric(recognizer, part="reference"), WerMetric(recognizer)]
 
 
 def _scores(
-    config: Measured, pairs: list[Pair], metrics: list[Metric], folder: Path
+    config: AdaptConfig, pairs: list[Pair], metrics: list[Metric], folder: Path
 ) -> dict[str, Any]:
     """Figures by name, those of words with `original` where they are of the recordings."""
     if not metrics or not pairs:
@@ -203,7 +190,7 @@ def _scores(
 
 
 def _endings(items: list[dict[str, Any]]) -> dict[str, Any]:
-    """How often speech was cut off, tokens out of place, length beside the recordings."""
+    """Rates of speech that was cut off and of tokens out of place, length beside recordings."""
     ratios = [item["seconds"] / item["recorded_seconds"] for item in items]
     values = {
         "runaway": (float(np.mean([item["truncated"] for item in items])), "%", False),

@@ -2,56 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-import torch
 
-from codec.files import write_json
+from codec.files import read_json, write_json
+from codec.json_lines import read_json_lines
 from eval.tokens.likelihood import bits_per_second
+from recipes.runner.language_model import new_speech_lm
 from slm import (
     DocumentSettings,
     PackedDataset,
     SpeechLM,
-    SpeechLMConfig,
     TextTokenizer,
     TokenStore,
     TrainingSettings,
-    Vocabulary,
     fit_speech_lm,
 )
 from slm.data.documents import document_length
-from slm.generation.duration_prior import codes_per_character
 from slm.model.likelihood import nats_per_code
 
 from .adapt_codes import Encoded
-
-
-class Budget(Protocol):
-    """The settings that training reads; see recipes/comparisons/adapt.py for what they mean."""
-
-    seed: int
-    preset: str
-    overrides: dict[str, Any]
-    text_vocab: int
-    text_drop_probability: float
-    prompt_probability: float
-    prompt_seconds: list[float]
-    row_seconds: float
-    batch_size: int
-    steps: int
-    learning_rate: float
-    min_learning_rate: float
-    warmup_steps: int
-    weight_decay: float
-    bf16: bool
-    validate_every: int
+from .adapt_config import AdaptConfig
 
 
 @dataclass(frozen=True)
@@ -64,52 +40,55 @@ class Trained:
     figures: dict[str, Any]
 
 
-def train_lm(config: Budget, encoded: Encoded, folder: Path) -> Trained:
+def train_lm(config: AdaptConfig, encoded: Encoded, folder: Path) -> Trained:
     """Train the language model, or finish the training; measure it on valid.
 
     Raises:
         ValueError: A clip that is longer than a row.
     """
-    train = encoded.stores["train"]
+    train, rate = encoded.stores["train"], encoded.rate("valid")
     text = _text_model(config, train, folder)
     seq_len = row_tokens(config, encoded, text)
-    lm = build_lm(config, train, text, seq_len)
+    sizes = {"max_seq_len": seq_len} | config.overrides
+    lm = new_speech_lm(config.preset, train, text, config.seed, **sizes)
     rows = _rows(config, encoded, "train", text, lm, _documents(config, encoded))
-    alone = DocumentSettings(prompt_probability=0.0, text_drop_probability=1.0)
-    valid = list(_rows(config, encoded, "valid", text, lm, alone).epoch_batches())
+    # Valid is measured without prompts: the codes alone, and the codes given their text.
+    alone, given = (
+        list(_rows(config, encoded, "valid", text, lm, documents).epoch_batches())
+        for documents in (
+            DocumentSettings(prompt_probability=0.0, text_drop_probability=1.0),
+            DocumentSettings(prompt_probability=0.0, text_drop_probability=0.0),
+        )
+    )
     start = time.perf_counter()
-    fit_speech_lm(lm, rows, folder, settings=_schedule(config), validation=valid, accelerator="cpu")
+    fit_speech_lm(lm, rows, folder, settings=_schedule(config), validation=alone, accelerator="cpu")
     spent = time.perf_counter() - start
     counted = _trained_tokens(rows, config.steps, lm.vocabulary.code_start)
-    rate = encoded.rate("train")
-    bits = bits_per_second(nats_per_code(lm, valid), encoded.rate("valid"))
-    given = DocumentSettings(prompt_probability=0.0, text_drop_probability=0.0)
-    with_text = list(_rows(config, encoded, "valid", text, lm, given).epoch_batches())
+    seconds = counted / encoded.rate("train")
+    nats = nats_per_code(lm, alone)
+    bits, raw = bits_per_second(nats, rate), encoded.figures["raw_bitrate"]
+    with_text = None if text is None else bits_per_second(nats_per_code(lm, given), rate)
     figures = {
         "bits_per_second": bits,
-        "bits_per_second_given_text": None
-        if text is None
-        else bits_per_second(nats_per_code(lm, with_text), encoded.rate("valid")),
-        "nats_per_token": nats_per_code(lm, valid),
-        "share_removed": 1 - bits / encoded.figures["raw_bitrate"]
-        if encoded.figures["raw_bitrate"]
-        else None,
+        "bits_per_second_given_text": with_text,
+        "nats_per_token": nats,
+        "share_removed": 1 - bits / raw if raw else None,
         "parameters": lm.num_parameters,
         "seq_len": seq_len,
         "tokens_trained": int(counted[-1]),
-        "audio_seconds_trained": float(counted[-1] / rate),
+        "audio_seconds_trained": float(seconds[-1]),
         "train_seconds": _spent(folder, spent),
     }
-    curve = _curve(folder, counted / rate, encoded.rate("valid"))
-    return Trained(lm, text, curve, figures)
+    return Trained(lm, text, _curve(folder, seconds, rate), figures)
 
 
-def row_tokens(config: Budget, encoded: Encoded, text: TextTokenizer | None) -> int:
-    """S, tokens of a row that holds `row_seconds` of this tokenizer's speech on average.
+def row_tokens(config: AdaptConfig, encoded: Encoded, text: TextTokenizer | None) -> int:
+    """Compute S, tokens of a row that holds `row_seconds` of this tokenizer's speech on average.
 
     Raises:
         ValueError: The longest document would not fit.
     """
+    # Every document with its text, and the part of them that opens with a prompt of mean length.
     lengths = [
         document_length(row["num_codes"], _text_length(text, row), 0)
         for store in encoded.stores.values()
@@ -129,29 +108,7 @@ def row_tokens(config: Budget, encoded: Encoded, text: TextTokenizer | None) -> 
     return seq_len
 
 
-def build_lm(
-    config: Budget, train: TokenStore, text: TextTokenizer | None, seq_len: int
-) -> SpeechLM:
-    """A language model of random weights; its codes start at random for every tokenizer alike."""
-    vocabulary = Vocabulary(
-        text_size=text.vocab_size if text else 1,
-        codebook_size=train.codebook_size,
-        text_fingerprint=text.fingerprint if text else "",
-    )
-    torch.manual_seed(config.seed)
-    return SpeechLM(
-        SpeechLMConfig.preset(
-            config.preset,
-            vocabulary=vocabulary.to_dict(),
-            codec_fingerprint=train.codec_fingerprint,
-            frame_rate=train.frame_rate,
-            codes_per_character=codes_per_character([train]),
-            **({"max_seq_len": seq_len} | config.overrides),
-        )
-    )
-
-
-def _text_model(config: Budget, train: TokenStore, folder: Path) -> TextTokenizer | None:
+def _text_model(config: AdaptConfig, train: TokenStore, folder: Path) -> TextTokenizer | None:
     """The text model of the training transcripts, None where there are none."""
     texts = [row["text"] for row in train.rows if row["text"].strip()]
     if not texts:
@@ -163,7 +120,7 @@ def _text_length(text: TextTokenizer | None, row: dict[str, Any]) -> int | None:
     return len(text.encode(row["text"])) if text and row["text"].strip() else None
 
 
-def _documents(config: Budget, encoded: Encoded) -> DocumentSettings:
+def _documents(config: AdaptConfig, encoded: Encoded) -> DocumentSettings:
     """Prompts of the same seconds, whatever the token rate."""
     shortest, longest = (
         max(1, round(seconds * encoded.rate("train"))) for seconds in config.prompt_seconds
@@ -177,7 +134,7 @@ def _documents(config: Budget, encoded: Encoded) -> DocumentSettings:
 
 
 def _rows(
-    config: Budget,
+    config: AdaptConfig,
     encoded: Encoded,
     split: str,
     text: TextTokenizer | None,
@@ -196,7 +153,8 @@ def _rows(
     )
 
 
-def _schedule(config: Budget) -> TrainingSettings:
+def _schedule(config: AdaptConfig) -> TrainingSettings:
+    """Settings of the training; a warmup must be shorter than it."""
     return TrainingSettings(
         max_steps=config.steps,
         learning_rate=config.learning_rate,
@@ -211,7 +169,7 @@ def _schedule(config: Budget) -> TrainingSettings:
 
 
 def _trained_tokens(rows: PackedDataset, steps: int, code_start: int) -> np.ndarray:
-    """Codes with a loss that were trained on up to each step, (steps,)."""
+    """Codes with a loss up to each step, (steps,) int64, counted in the batches once more."""
     counts = []
     for step in range(steps):
         batch = rows.batch(step)
@@ -221,15 +179,13 @@ def _trained_tokens(rows: PackedDataset, steps: int, code_start: int) -> np.ndar
 
 def _curve(folder: Path, seconds: np.ndarray, rate: float) -> list[dict[str, float]]:
     """Bits a second of valid speech at every validation."""
-    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    rows: Sequence[dict[str, Any]] = [json.loads(line) for line in lines]
     return [
         {
             "step": row["step"],
             "audio_seconds": float(seconds[row["step"] - 1]),
             "bits_per_second": bits_per_second(row["valid_nats_per_code"], rate),
         }
-        for row in rows
+        for row in read_json_lines(folder / "metrics.jsonl", torn="drop")
         if "valid_nats_per_code" in row
     ]
 
@@ -239,4 +195,4 @@ def _spent(folder: Path, seconds: float) -> float:
     path = folder / "seconds.json"
     if not path.is_file():
         write_json(path, {"seconds": seconds})
-    return json.loads(path.read_text(encoding="utf-8"))["seconds"]
+    return read_json(path)["seconds"]

@@ -1,17 +1,16 @@
-"""One table of our codecs beside classical coders, on the same clips, with intervals.
+"""Our codecs beside classical coders in one table, on the same clips, with intervals.
 
     python -m recipes.comparisons.anchors recipes/configs/anchors.yaml corpus=../shared/speech
         run=runs/anchors
 
 Every system recodes the clips of a split (run/<system>/audio), every metric scores them, and
 run/anchors.md and run/anchors.json hold figures, measured bit rates and the paired differences of
-the first codec from each classical coder. What is done is kept: a run that was cut off goes on.
+the first codec from each classical coder. What is done is kept: a run that was cut off resumes.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,10 +21,12 @@ from omegaconf import MISSING
 from tqdm import tqdm
 
 from codec.audio.io import normalize_loudness, read_audio, write_audio
-from codec.files import write_json
+from codec.checks import at_least, require
+from codec.command_line import DONE, FAILED, exit_status
+from codec.files import read_json, write_json
+from codec.json_lines import appending, read_json_lines
 from eval.baselines.classical_codecs import make_recoder
 from eval.baselines.token_streams import TokenizerRecoder
-from eval.files import cut_torn_line, read_json_lines
 from eval.metrics.registry import make_metrics, require_ready
 from eval.protocols import Metric, Recoder
 from eval.scoring.score import Pair, score_pairs
@@ -34,17 +35,18 @@ from recipes.corpora.preparation import spread
 from recipes.runner.cli import make_parser
 from recipes.runner.config import keep_settings, load_settings
 
-from .anchors_table import AnchorSystem, write_anchors
+from .anchors_table import PROGRAM, RECODED, AnchorsTable, AnchorSystem, write_anchors
 from .tokenizers import HHTokenizer, TokenizerConfig, make_tokenizer
 
 # What may differ between calls on one folder: what is done already is kept, what is new is added.
 ADDED = ("workers", "threads", "metrics", "word_metrics", "word_sources", "classical", "codec")
 ORIGINAL = "original"
+KMEANS_CLIPS = 400
 
 
 @dataclass
 class AnchorsConfig:
-    """What is recoded and what is measured."""
+    """The clips, the systems that recode them, and the metrics."""
 
     # Folder that holds manifest.jsonl.
     corpus: str = MISSING
@@ -58,7 +60,7 @@ class AnchorsConfig:
     codec: list[str] = field(default_factory=lambda: ["hh-mini-24k"])
     # Other tokenizers by name, as in adapt.yaml.
     tokenizers: dict[str, TokenizerConfig] = field(default_factory=dict)
-    # Coders of eval/baselines/classical_codecs.py; `original` says what a metric can reach.
+    # Coders of eval/baselines/classical_codecs.py; `original` is the best that a metric can reach.
     classical: list[str] = field(
         default_factory=lambda: [
             ORIGINAL,
@@ -85,30 +87,33 @@ class AnchorsConfig:
 
     def __post_init__(self) -> None:
         names = [*self.codec, *self.tokenizers, *self.classical]
-        if not names or len({system_name(name) for name in names}) != len(names):
-            raise ValueError(f"codec, tokenizers, classical: expected distinct names, got {names}")
-        if self.clips is not None and self.clips < 1:
-            raise ValueError(f"clips: expected null or at least 1, got {self.clips}")
+        distinct = {system_name(name) for name in names}
+        is_right = bool(names) and len(distinct) == len(names)
+        require(is_right, "codec, tokenizers, classical", "distinct names", names)
+        if self.clips is not None:
+            at_least("clips", self.clips, 1)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Recode, score, compare; returns the exit status, 1 when a clip failed."""
-    parser = make_parser("python -m recipes.comparisons.anchors", __doc__)
+    parser = make_parser(PROGRAM, __doc__ or "")
     arguments = parser.parse_intermixed_args(argv)
-    try:
+
+    def work() -> int:
         config = load_settings(AnchorsConfig, arguments.config, arguments.overrides)
-        table = run_anchors(config, sys.argv[1:] if argv is None else argv)
-    except (ValueError, OSError) as error:
-        if arguments.debug:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ValueError) else 1
-    print(json.dumps(table.figures) if arguments.json else table.markdown)
-    return 1 if table.figures["failed"] else 0
+        table = run_anchors(config, argv)
+        print(json.dumps(table.figures) if arguments.json else table.markdown)
+        return FAILED if table.figures["failed"] else DONE
+
+    return exit_status(work, debug=arguments.debug)
 
 
-def run_anchors(config: AnchorsConfig, argv: Sequence[str] = ()) -> Any:
-    """The table of `write_anchors`.
+def run_anchors(config: AnchorsConfig, argv: Sequence[str] | None = None) -> AnchorsTable:
+    """Recode and score by every system, then write the table.
+
+    Args:
+        config: Settings of the comparison.
+        argv: Words of the call, for the provenance; None for the process's.
 
     Raises:
         ValueError: Before any clip is read: a metric or program that is missing, an unknown name,
@@ -131,22 +136,21 @@ def run_anchors(config: AnchorsConfig, argv: Sequence[str] = ()) -> Any:
     for name in [*ours, *config.classical]:
         folder = run / system_name(name)
         recoder = make_system(config, name)
-        claim(folder, recoder)
+        bind_folder(folder, recoder)
         recode_clips(config, recoder, rows, folder)
         score_system(config, rows, folder, metrics, word_metrics)
-        systems.append(
-            AnchorSystem(system_name(name), folder, recoder.bitrate, is_ours=name in ours)
-        )
+        system = AnchorSystem(system_name(name), folder, recoder.bitrate, is_ours=name in ours)
+        systems.append(system)
     return write_anchors(systems, run, subject(config, rows), argv)
 
 
 def system_name(name: str) -> str:
-    """Folder and row of a system: the last part of a path."""
+    """Name the folder and the row of a system: the last part of a path."""
     return Path(name).name if name not in ("", ".") else name
 
 
 def chosen_rows(config: AnchorsConfig) -> list[CorpusRow]:
-    """Clips of the split, evenly spread.
+    """Choose clips of the split, evenly spread.
 
     Raises:
         ValueError: No manifest, or none of the split.
@@ -162,18 +166,17 @@ def chosen_rows(config: AnchorsConfig) -> list[CorpusRow]:
 
 
 def make_system(config: AnchorsConfig, name: str) -> Recoder:
-    """A recoder by its name in the settings."""
+    """Make a recoder by its name in the settings; k-means is trained on clips of train."""
     if name in config.codec:
         return TokenizerRecoder(HHTokenizer(name))
     if name not in config.tokenizers:
         return make_recoder(name)
-    folder = Path(config.run) / name / "tokenizer"
-    train = [row for row in read_manifest(Path(config.corpus) / MANIFEST_NAME)]
-    train = spread([row for row in train if row.split == "train"], 400)
+    rows = read_manifest(Path(config.corpus) / MANIFEST_NAME)
+    train = spread([row for row in rows if row.split == "train"], KMEANS_CLIPS)
     tokenizer = make_tokenizer(
         name,
         config.tokenizers[name],
-        folder=folder,
+        folder=Path(config.run) / name / "tokenizer",
         waveforms=lambda rate: (
             normalize_loudness(read_audio(row.audio, rate), config.loudness_dbfs) for row in train
         ),
@@ -182,7 +185,7 @@ def make_system(config: AnchorsConfig, name: str) -> Recoder:
     return TokenizerRecoder(tokenizer)
 
 
-def claim(folder: Path, recoder: Recoder) -> None:
+def bind_folder(folder: Path, recoder: Recoder) -> None:
     """Bind a folder to the codec whose clips it holds.
 
     Raises:
@@ -192,7 +195,7 @@ def claim(folder: Path, recoder: Recoder) -> None:
     own = {"fingerprint": recoder.tokenizer.fingerprint if is_ours else recoder.name}
     path = folder / "system.json"
     if path.is_file():
-        before = json.loads(path.read_text(encoding="utf-8"))
+        before = read_json(path)
         if before != own:
             raise ValueError(f"{folder}: expected clips of {own}, got {before}; delete the folder")
         return
@@ -200,7 +203,7 @@ def claim(folder: Path, recoder: Recoder) -> None:
 
 
 def recording(config: AnchorsConfig, row: CorpusRow) -> Path:
-    """run/recordings/<id>.flac: the clip at the run's rate and loudness, which all start from."""
+    """Write run/recordings/<id>.flac, the clip at the run's rate and loudness, where missing."""
     path = Path(config.run) / "recordings" / f"{row.id}.flac"
     if not path.is_file():
         waveform = read_audio(row.audio, config.sample_rate)
@@ -213,11 +216,9 @@ def recode_clips(
     config: AnchorsConfig, recoder: Recoder, rows: Sequence[CorpusRow], folder: Path
 ) -> None:
     """Write folder/audio/<id>.flac and a line of folder/recoded.jsonl for every clip."""
-    path = folder / "recoded.jsonl"
-    done = {row["id"] for row in read_json_lines(path)}
-    folder.mkdir(parents=True, exist_ok=True)
-    cut_torn_line(path)
-    with path.open("a", encoding="utf-8") as stream:
+    path = folder / RECODED
+    done = {row["id"] for row in read_json_lines(path, torn="drop", missing_ok=True)}
+    with appending(path) as append:
         for row in tqdm(rows, desc=f"{recoder.name}: recode", unit="clip"):
             if row.id in done:
                 continue
@@ -225,9 +226,7 @@ def recode_clips(
             recoded = recoder.recode(waveform, config.sample_rate)
             write_audio(folder / "audio" / f"{row.id}.flac", recoded.waveform, config.sample_rate)
             seconds = len(waveform) / config.sample_rate
-            line = {"id": row.id, "bits": recoded.bits, "seconds": seconds}
-            stream.write(json.dumps(line) + "\n")
-            stream.flush()
+            append({"id": row.id, "bits": recoded.bits, "seconds": seconds})
 
 
 def score_system(
@@ -237,14 +236,17 @@ def score_system(
     metrics: Sequence[Metric],
     word_metrics: Sequence[Metric],
 ) -> None:
-    """Score one system's clips: folder/scores of all, folder/words of the chosen sources."""
-    pairs = [_pair(config, row, folder) for row in rows]
+    """Score one system's clips: folder/scored of all, folder/words of the chosen sources."""
+    pairs = []
+    for row in rows:
+        coded = folder / "audio" / f"{row.id}.flac"
+        pairs.append(Pair(row.id, recording(config, row), coded, row.text, row.speaker))
     if metrics:
         score_pairs(pairs, metrics, folder / "scored", num_workers=config.workers, seed=config.seed)
-    spoken = {r.id for r in rows if r.text and r.extra.get("source") in config.word_sources}
-    if word_metrics and spoken:
+    worded = {r.id for r in rows if r.text and r.extra.get("source") in config.word_sources}
+    if word_metrics and worded:
         score_pairs(
-            [pair for pair in pairs if pair.id in spoken],
+            [pair for pair in pairs if pair.id in worded],
             word_metrics,
             folder / "words",
             num_workers=config.workers,
@@ -252,14 +254,8 @@ def score_system(
         )
 
 
-def _pair(config: AnchorsConfig, row: CorpusRow, folder: Path) -> Pair:
-    """A clip and what a system made of it."""
-    coded = folder / "audio" / f"{row.id}.flac"
-    return Pair(row.id, recording(config, row), coded, row.text, row.speaker)
-
-
 def subject(config: AnchorsConfig, rows: Sequence[CorpusRow]) -> dict[str, Any]:
-    """What the table is of."""
+    """Describe the clips and name the codec that differences are taken from."""
     return {
         "corpus": Path(config.corpus).name,
         "split": config.split,

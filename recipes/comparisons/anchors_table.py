@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 from codec.files import write_json, write_text
-from codec.provenance import git_commit, hardware
-from eval.files import read_json_lines
+from codec.json_lines import read_json_lines
+from codec.provenance import provenance
 from eval.scoring.compare import Comparison, FigureDifference, compare_folders
 from eval.scoring.summary import number_text, read_summary
+from recipes.runner.markdown import table_lines
 
+PROGRAM = "python -m recipes.comparisons.anchors"
+RECODED = "recoded.jsonl"
 PARTS = ("scored", "words")
 
 
@@ -37,7 +38,10 @@ class AnchorsTable:
 
 
 def write_anchors(
-    systems: Sequence[AnchorSystem], run: Path, subject: dict[str, Any], argv: Sequence[str]
+    systems: Sequence[AnchorSystem],
+    run: Path,
+    subject: dict[str, Any],
+    argv: Sequence[str] | None = None,
 ) -> AnchorsTable:
     """Write anchors.md and anchors.json from the scored folders of the systems."""
     rows = {system.name: system_row(system) for system in systems}
@@ -52,12 +56,6 @@ def write_anchors(
         }
         for part in PARTS
     }
-    provenance = {
-        "command": shlex.join(["python", "-m", "recipes.comparisons.anchors", *argv]),
-        "commit": git_commit() or "not a git checkout",
-        "hardware": hardware(),
-        "date": date.today().isoformat(),
-    }
     figures = {
         "subject": subject,
         "systems": rows,
@@ -66,7 +64,7 @@ def write_anchors(
             for part, found in differences.items()
         },
         "failed": sum(row["failed"] for row in rows.values()),
-        "provenance": provenance,
+        "provenance": provenance(PROGRAM, argv),
     }
     write_json(run / "anchors.json", figures)
     text = _markdown(figures, differences)
@@ -75,8 +73,8 @@ def write_anchors(
 
 
 def system_row(system: AnchorSystem) -> dict[str, Any]:
-    """Bit rates and figures of one system."""
-    recoded = read_json_lines(system.folder / "recoded.jsonl")
+    """Collect the bit rates and figures of one system."""
+    recoded = read_json_lines(system.folder / RECODED, torn="drop", missing_ok=True)
     bits = [row["bits"] for row in recoded]
     seconds = sum(row["seconds"] for row in recoded)
     figures, failed = {}, 0
@@ -96,20 +94,21 @@ def system_row(system: AnchorSystem) -> dict[str, Any]:
 
 
 def _finished(part: str, *systems: AnchorSystem) -> bool:
-    """Whether a part is scored for all of them: metrics may be asked for later, or cut off."""
+    """Whether a part is scored for all of them: metrics may be added later, or cut off."""
     return all((system.folder / part / "summary.json").is_file() for system in systems)
 
 
 def _markdown(figures: dict[str, Any], differences: dict[str, dict[str, Comparison]]) -> str:
-    """Figures, then the differences, then what they rest on."""
+    """Figures, then the differences, then the provenance."""
     subject, rows = figures["subject"], figures["systems"]
     names = list(dict.fromkeys(key for row in rows.values() for key in row["figures"]))
     head = ["system", "kb/s", *(_heading(rows, key) for key in names), "failed"]
-    lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
+    lines = []
     for name, row in rows.items():
-        shown = f"**{name}**" if row["is_ours"] else name
+        shown, rate = f"**{name}**" if row["is_ours"] else name, row["measured_bitrate"]
         cells = [_cell(row["figures"].get(key)) for key in names]
-        lines.append(f"| {' | '.join([shown, _rate(row), *cells, str(row['failed'])])} |")
+        shown_rate = "-" if rate is None else f"{rate / 1000:.2f}"
+        lines.append([shown, shown_rate, *cells, str(row["failed"])])
     parts = [
         f"{subject['corpus']}, split {subject['split']}: {subject['clips']} clips, "
         f"{subject['seconds']:.0f} s, {subject['speakers']} speakers. Mean and 95 % interval over "
@@ -117,11 +116,11 @@ def _markdown(figures: dict[str, Any], differences: dict[str, dict[str, Comparis
         "what the files take, without containers: Codec2 700C packs its 28 bits into 4 bytes. "
         "Codec2 and Opus at 6 keep nothing above 4 kHz: read them beside the band-limited row.",
         "",
-        *lines,
+        *table_lines(head, lines),
     ]
-    rated = {part: found for part, found in differences.items() if found}
-    for part, found in rated.items():
-        parts += ["", *_difference_lines(part, subject["compared"], found)]
+    for part, found in differences.items():
+        if found:
+            parts += ["", *_difference_lines(part, subject["compared"], found)]
     parts += ["", *(f"{key}: {value}" for key, value in figures["provenance"].items())]
     return "\n".join(parts) + "\n"
 
@@ -130,29 +129,30 @@ def _difference_lines(part: str, ours: str, found: dict[str, Comparison]) -> lis
     """A table of ours minus each other system, figure by figure."""
     first = next(iter(found.values()))
     head = [f"{ours} minus", *(_short(f.metric, f.figure) for f in first.figures if is_quality(f))]
-    lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
-    for name, comparison in found.items():
-        cells = []
-        for figure in comparison.figures:
-            if not is_quality(figure):
-                continue
-            if figure.difference is None:
-                cells.append("-")
-                continue
-            mark = {"A better": " ▲", "B better": " ▼"}.get(figure.outcome, "")
-            text = _signed(figure.difference, figure.unit)
-            if figure.low is not None:
-                low, high = (_plain(end, figure.unit) for end in (figure.low, figure.high))
-                text += f" ({low} to {high})"
-            cells.append(f"{text}{mark}<br>{figure.wins}/{figure.losses}/{figure.ties}")
-        lines.append(f"| {' | '.join([name, *cells])} |")
+    rows = [
+        [name, *(_difference_cell(figure) for figure in each.figures if is_quality(figure))]
+        for name, each in found.items()
+    ]
     what = "all clips" if part == "scored" else "clips with a transcript by the chosen voices"
     return [
         f"Paired differences on {what}: mean and 95 % interval, wins/losses/ties. ▲ ours is "
         "better, ▼ worse; no mark: the interval holds 0.",
         "",
-        *lines,
+        *table_lines(head, rows),
     ]
+
+
+def _difference_cell(figure: FigureDifference) -> str:
+    """`+0.02 (0.01 to 0.03) ▲<br>8/2/0`, "-" without a difference."""
+    if figure.difference is None:
+        return "-"
+    sign = "+" if figure.difference > 0 else ""
+    text = sign + number_text(figure.difference, unit=figure.unit)
+    if figure.low is not None:
+        low, high = (_plain(end, figure.unit) for end in (figure.low, figure.high))
+        text += f" ({low} to {high})"
+    mark = {"A better": " ▲", "B better": " ▼"}.get(figure.outcome, "")
+    return f"{text}{mark}<br>{figure.wins}/{figure.losses}/{figure.ties}"
 
 
 def _heading(rows: dict[str, dict[str, Any]], key: str) -> str:
@@ -169,12 +169,6 @@ def _short(metric: str, name: str) -> str:
     return name if name.startswith(family) else f"{family} {name}"
 
 
-def _rate(row: dict[str, Any]) -> str:
-    """Measured kb/s."""
-    rate = row["measured_bitrate"]
-    return "-" if rate is None else f"{rate / 1000:.2f}"
-
-
 def _cell(figure: dict[str, Any] | None) -> str:
     """`0.82 (0.81 to 0.83)`."""
     if figure is None or figure["value"] is None:
@@ -187,18 +181,13 @@ def _cell(figure: dict[str, Any] | None) -> str:
 
 
 def is_quality(figure: FigureDifference) -> bool:
-    """Whether a difference says which system is better; a lag and what it costs do not."""
+    """Tell whether a difference ranks systems; a lag and figures before its removal do not."""
     is_lag = figure.figure.endswith("_raw") or figure.figure.startswith("lag")
     return figure.higher_is_better is not None and not is_lag
 
 
 def _plain(value: float | None, unit: str) -> str:
-    """An end of an interval, without the unit that stands beside the figure."""
+    """An end of an interval, without the unit of its figure."""
     if value is None:
         return "-"
     return number_text(value, unit="%")[:-2] if unit == "%" else number_text(value)
-
-
-def _signed(value: float | None, unit: str) -> str:
-    sign = "+" if value is not None and value > 0 else ""
-    return "-" if value is None else f"{sign}{number_text(value, unit=unit)}"

@@ -11,19 +11,18 @@ writes run/likelihood.json and run/report.html. With `pairs=FILE` an existing ma
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from omegaconf import MISSING
 from tqdm import tqdm
 
 from codec.audio import read_audio
-from codec.files import write_json
-from codec.provenance import git_commit
+from codec.command_line import DONE, FAILED, exit_status
+from codec.files import read_json, write_json
+from codec.provenance import NO_COMMIT, git_commit
 from eval.likelihood_tests.build import KINDS, PairSettings, Recording, build_pairs
 from eval.likelihood_tests.judge import (
     LikelihoodPair,
@@ -44,7 +43,7 @@ from slm.synthesis.synthesizer import Synthesizer
 
 @dataclass
 class LikelihoodConfig:
-    """What is built and who scores it."""
+    """The pairs, and the models that score them."""
 
     run: str = MISSING
     # Folders of a codec and of a language model of its codes.
@@ -56,27 +55,27 @@ class LikelihoodConfig:
     pairs: str | None = None
     kinds: list[str] = field(default_factory=lambda: list(KINDS))
     per_kind: int = 50
-    # Seconds of each half of a recording, and of speech after the change that `local` looks at.
+    # Seconds of each half of a recording, and of speech after the change that `local` sums over.
     half_seconds: float = 2.0
     local_seconds: float = 1.0
     seed: int = 0
 
 
 class SpeechScorer:
-    """A codec and a language model behind `eval.likelihood_tests.judge.Scorer`."""
+    """`eval.likelihood_tests.judge.Scorer` of a codec and a language model of its codes."""
 
     def __init__(self, synthesizer: Synthesizer) -> None:
         self.synthesizer = synthesizer
 
     def log_likelihoods(self, waveform: np.ndarray, sample_rate: int) -> np.ndarray:
-        """Waveform (T,) to nats of each of its codes, (L,); the model is given nothing else."""
+        """Compute the nats of each code of a waveform (T,), (L,); there is no prompt or text."""
         rate = self.synthesizer.codec.sample_rate
         samples = resampled(np.asarray(waveform, dtype=np.float32), sample_rate, rate)
         return self.synthesizer.score(np.ascontiguousarray(samples)).per_code.numpy()
 
 
 def main(config: LikelihoodConfig) -> Path:
-    """Build what is missing, score what is missing, judge; returns the run's folder.
+    """Build missing pairs, score missing recordings, compare; returns the run's folder.
 
     Raises:
         ValueError: Neither a corpus nor pairs, settings that changed, or a model and a codec that
@@ -85,9 +84,11 @@ def main(config: LikelihoodConfig) -> Path:
     run = Path(config.run)
     keep_settings(config, run, ("local_seconds",))
     synthesizer = Synthesizer.from_pretrained(config.codec, config.lm)
-    claim(run, synthesizer)
+    bind_folder(run, synthesizer)
     pairs = wanted_pairs(config)
-    absent = missing_kinds(config, pairs)
+    # Kinds for which there were too few speakers or genders; a manifest given has its own.
+    built = {pair.suite for pair in pairs}
+    absent = [kind for kind in config.kinds if kind not in built and config.pairs is None]
     if absent:
         say("likelihood_tests", f"the recordings give no pair of {', '.join(absent)}")
     rate = synthesizer.codec.sample_rate
@@ -111,36 +112,30 @@ def main(config: LikelihoodConfig) -> Path:
     provenance = {
         "codec": synthesizer.codec.fingerprint,
         "language model": config.lm,
-        "commit": git_commit() or "not a git checkout",
+        "commit": git_commit() or NO_COMMIT,
     }
     write_report(likelihood_report(result, provenance=provenance), run / "report.html")
     return run
 
 
-def missing_kinds(config: LikelihoodConfig, pairs: Sequence[LikelihoodPair]) -> list[str]:
-    """Kinds asked for of which no pair could be built, for want of speakers or genders."""
-    if config.pairs is not None:
-        return []
-    return [kind for kind in config.kinds if kind not in {pair.suite for pair in pairs}]
-
-
-def claim(run: Path, synthesizer: Synthesizer) -> None:
+def bind_folder(run: Path, synthesizer: Synthesizer) -> None:
     """Bind the folder to its models: scores of others must not be mixed in.
 
     Raises:
         ValueError: The folder holds scores of another codec or language model.
     """
+    # A language model has no fingerprint of its weights: their absolute sum tells them apart.
     weights = sum(p.detach().double().abs().sum().item() for p in synthesizer.lm.parameters())
     own = {"codec": synthesizer.codec.fingerprint, "lm_weights_abs_sum": f"{weights:.9g}"}
     path = run / "models.json"
     if not path.is_file():
         write_json(path, own)
-    elif (before := json.loads(path.read_text(encoding="utf-8"))) != own:
+    elif (before := read_json(path)) != own:
         raise ValueError(f"{run}: expected scores of {own}, got those of {before}; delete it")
 
 
 def wanted_pairs(config: LikelihoodConfig) -> list[LikelihoodPair]:
-    """The pairs of the manifest named, those built before, or new ones.
+    """Read the pairs of the manifest named or those built before, or build new ones.
 
     Raises:
         ValueError: Neither a manifest nor a corpus, or a corpus of which no pair can be built.
@@ -165,27 +160,23 @@ def wanted_pairs(config: LikelihoodConfig) -> list[LikelihoodPair]:
 
 
 def command(argv: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status."""
-    parser = make_parser("python -m recipes.comparisons.likelihood_tests", __doc__)
+    """Run the command line; returns the exit status."""
+    parser = make_parser("python -m recipes.comparisons.likelihood_tests", __doc__ or "")
     arguments = parser.parse_intermixed_args(argv)
-    try:
-        config = load_settings(LikelihoodConfig, arguments.config, arguments.overrides)
-        run = main(config)
-    except (ValueError, OSError) as error:
-        if arguments.debug:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ValueError) else 1
-    result: dict[str, Any] = json.loads((run / "likelihood.json").read_text(encoding="utf-8"))
-    shown = {key: value for key, value in result.items() if key != "margins"}
-    if arguments.json:
-        print(json.dumps(shown))
-    else:
-        for suite, parts in result["suites"].items():
-            figures = {rule: f"{100 * a['share']:.1f} %" for rule, a in parts["all"].items()}
-            print(f"{suite:<24} {parts['all']['mean']['pairs']:>4} pairs  {figures}")
-        print(run / "report.html")
-    return 1 if result["failures"] else 0
+
+    def work() -> int:
+        run = main(load_settings(LikelihoodConfig, arguments.config, arguments.overrides))
+        result = read_json(run / "likelihood.json")
+        if arguments.json:
+            print(json.dumps({key: value for key, value in result.items() if key != "margins"}))
+        else:
+            for suite, parts in result["suites"].items():
+                figures = {rule: f"{100 * a['share']:.1f} %" for rule, a in parts["all"].items()}
+                print(f"{suite:<24} {parts['all']['mean']['pairs']:>4} pairs  {figures}")
+            print(run / "report.html")
+        return FAILED if result["failures"] else DONE
+
+    return exit_status(work, debug=arguments.debug)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Tokenizers by a few lines of YAML: our codecs, k-means on mels, codecs of `transformers`."""
+"""Tokenizers from a few lines of YAML: our codecs, k-means on mels, codecs of `transformers`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from codec import HHCodec
+from codec.checks import one_of
 from eval.baselines.kmeans import CONFIG, KMeansSettings, KMeansTokenizer, train_kmeans
 from eval.baselines.neural_codecs import PEERS, TransformersTokenizer
 from eval.protocols import Tokenizer
@@ -26,19 +27,18 @@ class TokenizerConfig:
     # hh: name of a bundled codec, folder or hub repository; of transformers: hub name or folder
     # (null = the published weights); kmeans: folder of a saved one (null = train it).
     source: str | None = None
-    # First K codebooks of a residual codec; null = as eval/baselines/neural_codecs.py says.
+    # First K codebooks of a residual codec; null = that of eval/baselines/neural_codecs.py.
     num_codebooks: int | None = None
     # kmeans: centroids, and mel frames (93.75 Hz) a code.
     codebook_size: int = 1024
     stack: int = 4
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {self.kind!r}")
+        one_of("kind", self.kind, KINDS)
 
 
 class HHTokenizer:
-    """Our codec behind the `Tokenizer` protocol: one codebook.
+    """`eval.protocols.Tokenizer` of one of our codecs: one codebook.
 
     Args:
         source: Name of a bundled codec, model folder or hub repository.
@@ -56,13 +56,13 @@ class HHTokenizer:
         self.codebook_size = self.codec.codebook_size
 
     def encode(self, waveform: np.ndarray) -> np.ndarray:
-        """Waveform (T,) float in [-1, 1] to codes (1, L) int64."""
+        """Encode a waveform (T,) float in [-1, 1] as codes (1, L) int64."""
         samples = torch.from_numpy(np.ascontiguousarray(waveform, dtype=np.float32))
         codes, _ = self.codec.encode(samples[None])
         return codes.numpy()
 
     def decode(self, codes: np.ndarray, num_samples: int) -> np.ndarray:
-        """Codes (1, L) to a waveform (num_samples,) float32, padded where codes are too few."""
+        """Decode codes (1, L) to (num_samples,) float32, padded with zeros past the codes."""
         most = codes.shape[1] * self.codec.hop_length
         lengths = torch.tensor([min(num_samples, most)])
         rows = torch.from_numpy(np.asarray(codes, dtype=np.int64))
@@ -80,17 +80,18 @@ def make_tokenizer(
     waveforms: Callable[[int], Iterable[np.ndarray]] | None = None,
     seed: int = 0,
 ) -> Tokenizer:
-    """The tokenizer that the settings describe.
+    """Make the tokenizer of some settings.
 
     Args:
         name: As a table shows it.
-        config: What it is.
-        folder: Where a k-means tokenizer that has to be trained is kept, and found again.
+        config: Settings.
+        folder: Of a trained k-means tokenizer: it is loaded from there, or saved there.
         waveforms: Training recordings at the rate asked for; k-means needs them.
         seed: Of k-means.
 
     Raises:
-        ValueError: Weights that are not there, or k-means without recordings.
+        ValueError: Weights that are not there, k-means without recordings, or a folder with a
+            tokenizer of other settings.
     """
     if config.kind == "hh":
         return HHTokenizer(config.source or name, name)
@@ -110,7 +111,7 @@ def make_tokenizer(
             )
         return found
     if waveforms is None:
-        raise ValueError(f"{name}: k-means needs recordings to train on, or source=<folder>")
+        raise ValueError(f"{name}: expected recordings to train k-means on, or source=FOLDER")
     made = train_kmeans(waveforms(settings.sample_rate), settings, name=name)
     if folder is not None:
         made.save(folder)

@@ -1,4 +1,4 @@
-"""Published peak rates, memory and links of accelerators; what a plan is made from unmeasured.
+"""Published peak rates, memory and links of accelerators, for plans without a measurement.
 
 Dense (not sparse) bfloat16 TFLOP/s with float32 sums, memory in units of 10^9 bytes, memory and
 link bandwidth in 10^9 bytes a second; the link is what one accelerator sends to the others of its
@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from codec.checks import require
+
 
 @dataclass(frozen=True)
 class Accelerator:
@@ -22,7 +24,7 @@ class Accelerator:
         memory_gb: 10^9 bytes.
         bandwidth_gbs: Of its memory, 10^9 bytes a second.
         link_gbs: To the others of a node, one direction, 10^9 bytes a second.
-        link: What that is.
+        link: Its kind.
     """
 
     tflops: float
@@ -49,12 +51,11 @@ ACCELERATORS: dict[str, Accelerator] = {
 
 
 def accelerator(name: str) -> Accelerator:
-    """One of the table by its name, whatever its case.
+    """Look up an accelerator by its name, whatever its case.
 
     Raises:
         ValueError: There is none of that name.
     """
     known = {key.lower(): value for key, value in ACCELERATORS.items()}
-    if name.lower() not in known:
-        raise ValueError(f"gpu: expected one of {', '.join(ACCELERATORS)}, got {name!r}")
+    require(name.lower() in known, "gpu", f"one of {', '.join(ACCELERATORS)}", name)
     return known[name.lower()]

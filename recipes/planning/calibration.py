@@ -1,4 +1,4 @@
-"""What a training step costs on the device at hand, from models of one and of three layers.
+"""Measurement of a training step on the device at hand, by models of one and of three layers.
 
 A step of a model with L layers is taken to cost t1 + (L - 1) (t3 - t1) / 2, where t1 and t3 are
 those of the same width, rows and precision with one and with three: embedding, head, loss and
@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import torch
 
+from codec.checks import require
 from slm.bench.training import utterances
 from slm.data.packed_dataset import PackedBatch, stack_rows
 from slm.data.packing import pack_best_fit
@@ -28,14 +29,14 @@ LAYERS = (1, 3)
 
 @dataclass(frozen=True)
 class Calibration:
-    """What was measured.
+    """A measured training step.
 
     Attributes:
         device: cpu, or the GPU's name.
         threads: Of the CPU.
         rows: Packed rows of the batch.
         first_seconds: A step with one layer.
-        layer_seconds: What each further layer adds.
+        layer_seconds: Of each further layer.
         layer_tflops: Sustained in layers, 10^12 operations a second, recomputation not counted.
     """
 
@@ -47,13 +48,9 @@ class Calibration:
     layer_tflops: float
 
     def step_seconds(self, num_layers: int, rows: int, batches: int = 1) -> float:
-        """Seconds of an optimizer step of `batches` batches of `rows` rows on one such device."""
+        """Compute the seconds of a step of `batches` batches of `rows` rows on one such device."""
         once = self.first_seconds + (num_layers - 1) * self.layer_seconds
         return batches * once * rows / self.rows
-
-    def to_dict(self) -> dict[str, float | int | str]:
-        """Ready for JSON."""
-        return asdict(self)
 
 
 def calibrate(
@@ -71,20 +68,20 @@ def calibrate(
 
     Args:
         config: Of the model that is planned.
-        rows: Of the batch that a device gets.
+        rows: Of a device's batch.
         seq_len: Tokens of a row.
         device: cpu or cuda.
         bf16: Autocast to bfloat16.
-        recompute: Activations made again.
+        recompute: Whether activations are recomputed (activation checkpointing).
         rounds: Of which the fastest counts; one more comes first and does not.
         clock: Seconds; `time.process_time` counts those of the CPU, on a machine that is shared.
 
     Raises:
         ValueError: No such device.
     """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("calibrate: expected a CUDA device, found none")
-    contestants: list[Callable[[], None]] = []
+    is_there = device != "cuda" or torch.cuda.is_available()
+    require(is_there, "device", "cpu where there is no CUDA device", device)
+    steps: list[Callable[[], None]] = []
     work: list[float] = []
     for layers in LAYERS:
         torch.manual_seed(0)
@@ -92,12 +89,13 @@ def calibrate(
         batch = packed_utterances(lm, rows, seq_len)
         work.append(training_flops(lm.config, batch))
         lm.recompute_activations(recompute)
-        contestants.append(_step(lm, batch, device, bf16))
+        steps.append(_step(lm, batch, device, bf16))
     best = [float("inf")] * len(LAYERS)
     for number in range(rounds + 1):
-        for place, step in enumerate(contestants):
+        for place, step in enumerate(steps):
             start = clock()
             step()
+            # The first round compiles kernels and fills caches.
             if number:
                 best[place] = min(best[place], clock() - start)
     layer = max(1e-9, (best[1] - best[0]) / (LAYERS[1] - LAYERS[0]))
@@ -107,7 +105,7 @@ def calibrate(
 
 
 def packed_utterances(lm: SpeechLM, rows: int, seq_len: int) -> PackedBatch:
-    """Rows filled with utterances of 8 to 12 s, as training packs them."""
+    """Pack utterances of 8 to 12 s into full rows, as training does."""
     count = -(-rows * seq_len // 200)
     documents = utterances(lm, max(count, 4 * rows))
     documents = [each for each in documents if len(each.tokens) <= seq_len]
@@ -117,7 +115,7 @@ def packed_utterances(lm: SpeechLM, rows: int, seq_len: int) -> PackedBatch:
 
 
 def _step(lm: SpeechLM, batch: PackedBatch, device: str, bf16: bool) -> Callable[[], None]:
-    """An optimizer step as training makes it, waited for."""
+    """A closure that makes one optimizer step like training, and waits for the device."""
     settings = TrainingSettings(max_steps=100)
     optimizer = new_optimizer(lm, lm.embedding.weight, lm.head.weight, settings)
     batch = PackedBatch(*(tensor.to(device) for tensor in batch))

@@ -1,4 +1,4 @@
-"""How long a language model trains, and what it needs, by arithmetic alone.
+"""Tokens, operations, memory and seconds of a language model's training, by arithmetic alone.
 
 Tokens of an epoch. An hour is 3600 x 23.4375 codes and 3600 x `text_rate` text tokens. An
 utterance adds four markers (begin, text, speech, end), and on average
@@ -10,7 +10,7 @@ weights, V x D head weights, L layers, H heads of width D', n tokens a document:
 
     6 N + 6 V D x (share of tokens with a loss) + 12 L H D' x (n + 1) / 2
 
-With recomputation the blocks' share is made 8 / 6 as often: a second forward pass.
+With activation checkpointing the blocks' share is 8 / 6 of that: a second forward pass.
 
 Memory of a device, bytes, with P parameters, t tokens of its rows, F the feed-forward width:
 
@@ -22,9 +22,10 @@ Memory of a device, bytes, with P parameters, t tokens of its rows, F the feed-f
         (`tests/recipes/planning/test_lm_cost.py` counts them again);
     the loss: 10 C V for its logits, a chunk of C = min(t, 4096) tokens, and 8 V D.
 
-All of it at once: the gradients of a step are there until the next backward pass. The CUDA context,
-the communication library and what the allocator cannot use come to it. A checkpoint is made in the
-memory of the host, where its 12 P bytes lie twice; with fsdp they are gathered there first.
+All of it at once: the gradients of a step stay until the next backward pass. The CUDA context, the
+communication library and fragments that the allocator cannot use are not counted. A checkpoint is
+made in the memory of the host, where its 12 P bytes lie twice; with fsdp they are gathered there
+first.
 
 Time of a step = operations / (devices x peak x `efficiency`), or as measured (calibration.py),
 plus AdamW's 28 bytes a parameter of its share through memory, plus what of the communication does
@@ -38,6 +39,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from codec.checks import above, in_range, one_of, require
 from slm.model.config import SpeechLMConfig
 from slm.training.flops import block_parameters
 
@@ -54,7 +56,7 @@ OVERLAP = 2 / 3
 
 @dataclass(frozen=True)
 class Corpus:
-    """What is trained on.
+    """Sizes of a training corpus.
 
     Attributes:
         hours: Of speech.
@@ -73,18 +75,15 @@ class Corpus:
     padding: float = 0.02
 
     def __post_init__(self) -> None:
-        positive = {"hours": self.hours, "utterance_seconds": self.utterance_seconds}
-        for name, value in positive.items():
-            if not value > 0:
-                raise ValueError(f"{name}: expected a number > 0, got {value}")
-        if not 0 <= self.padding < 1:
-            raise ValueError(f"padding: expected a share in [0, 1), got {self.padding}")
+        above("hours", self.hours, 0)
+        above("utterance_seconds", self.utterance_seconds, 0)
+        in_range("padding", self.padding, 0, 1, ends="[)")
 
     @property
     def document_tokens(self) -> float:
         """Mean tokens of a document."""
-        spoken = self.utterance_seconds * (FRAME_RATE + self.text_rate)
-        return spoken + MARKERS + self.prompt_probability * (self.prompt_codes + 1)
+        utterance = self.utterance_seconds * (FRAME_RATE + self.text_rate)
+        return utterance + MARKERS + self.prompt_probability * (self.prompt_codes + 1)
 
     @property
     def target_share(self) -> float:
@@ -99,7 +98,7 @@ class Corpus:
 
 @dataclass(frozen=True)
 class Run:
-    """How it is trained.
+    """Batches and devices of a training.
 
     Attributes:
         seq_len: Tokens of a row.
@@ -107,9 +106,9 @@ class Run:
         accumulate: Batches of a step.
         epochs: Passes over the corpus.
         devices: Over all nodes.
-        nodes: That they are spread over.
-        strategy: ddp or fsdp; of no meaning for one device.
-        recompute: Activations made again.
+        nodes: Machines of those devices.
+        strategy: ddp or fsdp; without effect on one device.
+        recompute: Activation checkpointing.
         bf16: bfloat16 products.
     """
 
@@ -124,30 +123,31 @@ class Run:
     bf16: bool = True
 
     def __post_init__(self) -> None:
-        if self.strategy not in ("ddp", "fsdp"):
-            raise ValueError(f"strategy: expected ddp or fsdp, got {self.strategy!r}")
+        one_of("strategy", self.strategy, ("ddp", "fsdp"))
         for name in ("seq_len", "batch_size", "accumulate", "devices", "nodes", "epochs"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: expected a number > 0, got {getattr(self, name)}")
-        if self.devices % self.nodes:
-            raise ValueError(f"devices: expected a multiple of {self.nodes} nodes")
-        if self.batch_size % self.devices and self.accumulate % self.devices:
+            above(name, getattr(self, name), 0)
+        is_multiple = self.devices % self.nodes == 0
+        require(is_multiple, "devices", f"a multiple of {self.nodes} nodes", self.devices)
+        if self.batch_size % self.devices and not self._shares_batches:
             raise ValueError(
                 f"batch_size: expected it or accumulate to be a multiple of {self.devices} "
                 f"devices, got {self.batch_size} and {self.accumulate}"
             )
 
     @property
+    def _shares_batches(self) -> bool:
+        """Whether devices share the batches of a step, each whole, and not the rows of a batch."""
+        return self.accumulate % self.devices == 0
+
+    @property
     def device_rows(self) -> int:
-        """Rows that a device has at once."""
-        whole = self.accumulate % self.devices == 0
-        return self.batch_size if whole else self.batch_size // self.devices
+        """Rows of a device's batch."""
+        return self.batch_size if self._shares_batches else self.batch_size // self.devices
 
     @property
     def device_batches(self) -> int:
-        """Times a device computes in a step."""
-        whole = self.accumulate % self.devices == 0
-        return self.accumulate // self.devices if whole else self.accumulate
+        """Batches that a device computes in a step."""
+        return self.accumulate // self.devices if self._shares_batches else self.accumulate
 
     @property
     def sharded(self) -> bool:
@@ -173,7 +173,7 @@ class Memory:
 
 
 def parameters(config: SpeechLMConfig) -> int:
-    """Trained parameters: blocks with their norms and biases, embedding and head."""
+    """Count trained parameters: blocks with their norms and biases, embedding and head."""
     vocabulary = config.vocabulary["ranges"]["code"][1]
     norms = (2 * config.num_layers + 1) * config.dim
     if config.qk_norm:
@@ -183,7 +183,7 @@ def parameters(config: SpeechLMConfig) -> int:
 
 
 def token_operations(config: SpeechLMConfig, corpus: Corpus, *, recompute: bool = False) -> float:
-    """Floating-point operations a token that are made, recomputation included."""
+    """Compute floating-point operations a token, recomputation included."""
     head = 6 * config.vocabulary["ranges"]["code"][1] * config.dim * corpus.target_share
     width = config.num_layers * config.num_heads * config.dim_head
     seen = (corpus.document_tokens + 1) / 2
@@ -192,21 +192,22 @@ def token_operations(config: SpeechLMConfig, corpus: Corpus, *, recompute: bool 
 
 
 def step_tokens(corpus: Corpus, run: Run) -> float:
-    """Tokens of a step over all devices, padding not counted."""
+    """Compute tokens of a step over all devices, padding not counted."""
     return run.batch_size * run.accumulate * run.seq_len * (1 - corpus.padding)
 
 
 def steps(corpus: Corpus, run: Run) -> int:
-    """Optimizer steps of the run."""
+    """Compute the optimizer steps of a run."""
     return math.ceil(run.epochs * corpus.tokens / step_tokens(corpus, run))
 
 
 def memory(config: SpeechLMConfig, run: Run) -> Memory:
-    """What a device holds at its fullest."""
+    """Compute the peak memory of a device."""
     count, blocks = parameters(config), block_parameters(config)
     shards = run.devices if run.sharded else 1
     tokens = run.device_rows * run.seq_len
     vocabulary, dim, ff = config.vocabulary["ranges"]["code"][1], config.dim, config.ff_dim
+    # Bytes that autograd keeps of a layer; bfloat16 adds the rounded copies of its weights.
     layer = tokens * ((8 * ff + 34 * dim) if run.bf16 else (16 * ff + 44 * dim))
     rounded = 2 * blocks / config.num_layers if run.bf16 else 0
     if run.recompute:
@@ -225,7 +226,7 @@ def memory(config: SpeechLMConfig, run: Run) -> Memory:
 
 
 def checkpoint_bytes(config: SpeechLMConfig, run: Run) -> float:
-    """Memory of the host that saving a checkpoint takes in the first process."""
+    """Compute the memory of the host that saving a checkpoint takes in the first process."""
     return (3 if run.sharded else 2) * (WEIGHT + AVERAGES) * parameters(config)
 
 
@@ -238,12 +239,12 @@ def step_seconds(
     efficiency: float,
     node_gbs: float = 50.0,
 ) -> float:
-    """Seconds of an optimizer step where nothing was measured.
+    """Estimate the seconds of an optimizer step where nothing was measured.
 
     Args:
         config: Of the model.
-        corpus: What is read.
-        run: How.
+        corpus: Sizes of its documents.
+        run: Batches and devices.
         device: Of the table.
         efficiency: Share of the peak that the products reach.
         node_gbs: Between nodes, 10^9 bytes a second a device, one direction.
@@ -258,4 +259,5 @@ def step_seconds(
     times = 3 * run.device_batches if run.sharded else 2
     moved = times * (run.devices - 1) / run.devices * GRADIENT * count
     link = device.link_gbs if run.nodes == 1 else min(device.link_gbs, node_gbs)
+    # Of the exchange only what does not fit beside most of the computation costs time.
     return compute + optimizer + max(0.0, moved / (link * 1e9) - OVERLAP * compute)

@@ -16,16 +16,28 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, TypeVar
 
-from codec.training.config import check_shares
+import torch
+
+from codec.checks import require
+from codec.command_line import DONE, HelpFormatter, exit_status, version
+from codec.training.config import DiscriminatorConfig, check_shares
 from slm.data.vocabulary import Vocabulary
 from slm.model.config import SpeechLMConfig
 
 from .accelerators import ACCELERATORS, Accelerator, accelerator
+from .calibration import calibrate
+from .codec_cost import (
+    DISCRIMINATOR_PASSES,
+    GENERATOR_PASSES,
+    codec_memory,
+    codec_step_seconds,
+    codec_work,
+    kept_bytes,
+)
 from .lm_cost import (
     FRAME_RATE,
     Corpus,
@@ -39,30 +51,25 @@ from .lm_cost import (
     token_operations,
 )
 
+Sizes = TypeVar("Sizes", Corpus, Run)
 # Kept back of a GPU: CUDA's context and kernels, NCCL's buffers, pieces that fit nothing.
 RESERVE_GB = 4.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print a plan.
-
-    Returns:
-        Exit status: 0 when done, 2 for the caller's mistake.
-    """
+    """Print a plan; returns the exit status."""
     arguments = _parser().parse_args(argv)
-    try:
-        plan = plan_slm(arguments) if arguments.what == "slm" else plan_codec(arguments)
-    except ValueError as error:
-        if arguments.debug:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(json.dumps(plan) if arguments.json else _table(plan))
-    return 0
+
+    def work() -> int:
+        plan = arguments.plan(arguments)
+        print(json.dumps(plan) if arguments.json else _table(plan))
+        return DONE
+
+    return exit_status(work, debug=arguments.debug)
 
 
 def model_config(name: str, seq_len: int, text_size: int = 512) -> SpeechLMConfig:
-    """A preset as it is planned: 8192 codes, `text_size` pieces.
+    """Build the configuration of a preset for 8192 codes and `text_size` text pieces.
 
     Raises:
         ValueError: No preset of that name.
@@ -77,13 +84,12 @@ def model_config(name: str, seq_len: int, text_size: int = 512) -> SpeechLMConfi
 
 
 def plan_slm(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Figures of a language model's training.
+    """Compute the figures of a language model's training.
 
     Raises:
         ValueError: A model or GPU that is not known, or sizes that do not go together.
     """
-    corpus = _made(Corpus, arguments)
-    run = _made(Run, arguments)
+    corpus, run = _sizes(Corpus, arguments), _sizes(Run, arguments)
     config = model_config(arguments.model, run.seq_len, arguments.text_size)
     device = accelerator(arguments.gpu)
     count = steps(corpus, run)
@@ -105,14 +111,9 @@ def plan_slm(arguments: argparse.Namespace) -> dict[str, Any]:
     else:
         plan["device"] = f"{run.devices} x {arguments.gpu}, {run.strategy}"
         plan["fits"] = _fits(needed.total, device)
-        plan["efficiency"] = arguments.efficiency
+        plan["efficiency"] = efficiency = arguments.efficiency
         seconds = step_seconds(
-            config,
-            corpus,
-            run,
-            device,
-            efficiency=arguments.efficiency,
-            node_gbs=arguments.node_gbs,
+            config, corpus, run, device, efficiency=efficiency, node_gbs=arguments.node_gbs
         )
     plan["step_seconds"] = seconds
     plan["tokens_a_second"] = plan["tokens_a_step"] / seconds
@@ -120,22 +121,19 @@ def plan_slm(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def plan_codec(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Figures of the codec's training, joint phases with discriminators and a teacher.
+    """Compute the figures of the codec's joint phases, with discriminators and a teacher.
 
     Raises:
         ValueError: A preset or GPU that is not known, or crops or devices that do not divide.
     """
-    from codec.training.config import DiscriminatorConfig
-
-    from .codec_cost import codec_memory, codec_step_seconds, codec_work, kept_bytes
-
     device, gpus, crops = accelerator(arguments.gpu), arguments.gpus, arguments.batch_size
-    if min(gpus, arguments.nodes) < 1 or gpus % arguments.nodes:
-        raise ValueError(f"gpus: expected a multiple of {arguments.nodes} nodes, got {gpus}")
+    is_multiple = min(gpus, arguments.nodes) >= 1 and gpus % arguments.nodes == 0
+    require(is_multiple, "gpus", f"a multiple of {arguments.nodes} nodes", gpus)
     check_shares("codec", crops, gpus)
-    critics = DiscriminatorConfig(channels=64, band_n_ffts=(2048, 1024, 512))
-    work = codec_work(arguments.preset, critics, arguments.crop_codes, teacher=True)
-    kept = kept_bytes(arguments.preset, critics, bf16=arguments.bf16)
+    # The discriminators of recipes/configs/hh_24khz.yaml, whatever the preset.
+    sizes = DiscriminatorConfig(channels=64, band_n_ffts=(2048, 1024, 512))
+    work = codec_work(arguments.preset, sizes, arguments.crop_codes, teacher=True)
+    kept = kept_bytes(arguments.preset, sizes, bf16=arguments.bf16)
     needed = codec_memory(work, kept, crops, arguments.crop_codes, gpus)
     link = device.link_gbs if arguments.nodes == 1 else min(device.link_gbs, arguments.node_gbs)
     seconds = codec_step_seconds(
@@ -143,12 +141,12 @@ def plan_codec(arguments: argparse.Namespace) -> dict[str, Any]:
     )
     plan: dict[str, Any] = {
         "model": f"{arguments.preset}, {work.parameters / 1e6:.1f} M parameters, "
-        f"{work.critics / 1e6:.1f} M of discriminators",
+        f"{work.discriminator_parameters / 1e6:.1f} M of discriminators",
         "audio_seconds_a_step": crops * work.seconds,
         "steps": arguments.steps,
         "operations_a_step": work.step * crops,
-        "generator_share": 3 * work.generator / work.step,
-        "discriminator_share": 7 * work.discriminators / work.step,
+        "generator_share": GENERATOR_PASSES * work.generator / work.step,
+        "discriminator_share": DISCRIMINATOR_PASSES * work.discriminators / work.step,
     }
     plan |= {f"{name}_gb": value / 1e9 for name, value in vars(needed).items() if value}
     plan["memory_gb"] = needed.total / 1e9
@@ -162,13 +160,8 @@ def plan_codec(arguments: argparse.Namespace) -> dict[str, Any]:
 def _calibrated(
     arguments: argparse.Namespace, config: SpeechLMConfig, run: Run, plan: dict[str, Any]
 ) -> float:
-    """Seconds of a step from a measurement here; adds what was measured to the plan."""
-    import torch
-
-    from .calibration import calibrate
-
-    if run.devices > 1:
-        raise ValueError(f"calibrate: expected --gpus 1, the device at hand, got {run.devices}")
+    """Seconds of a step, measured here; adds the device and its rate to the plan."""
+    require(run.devices == 1, "calibrate", "--gpus 1, the device at hand", run.devices)
     measured = calibrate(
         config,
         rows=run.device_rows,
@@ -194,14 +187,14 @@ def _time_and_cost(seconds: float, devices: int, price: float | None) -> dict[st
     return {"hours": hours, "device_hours": hours * devices} | cost
 
 
-def _made(kind: Any, arguments: argparse.Namespace) -> Any:
-    """A dataclass from the arguments of its fields' names."""
+def _sizes(kind: type[Sizes], arguments: argparse.Namespace) -> Sizes:
+    """A dataclass from the arguments that have the names of its fields."""
     given = vars(arguments) | {"devices": arguments.gpus}
     return kind(**{each.name: given[each.name] for each in fields(kind) if each.name in given})
 
 
 def _table(plan: dict[str, Any]) -> str:
-    """One figure a line."""
+    """One figure a line, large ones with thousands separated."""
     lines = []
     for name, value in plan.items():
         shown = value
@@ -214,13 +207,14 @@ def _table(plan: dict[str, Any]) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
+    program = "python -m recipes.planning.plan"
     parser = argparse.ArgumentParser(
-        prog="python -m recipes.planning.plan",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog=program, description=__doc__, formatter_class=HelpFormatter
     )
-    kinds = parser.add_subparsers(dest="what", required=True, metavar="slm|codec")
-    slm = kinds.add_parser("slm", help="a language model")
+    parser.add_argument("--version", action="version", version=f"{program} {version()}")
+    kinds = parser.add_subparsers(required=True, metavar="slm|codec")
+    slm = kinds.add_parser("slm", help="a language model", formatter_class=HelpFormatter)
+    slm.set_defaults(plan=plan_slm)
     slm.add_argument("--model", default="medium", help="preset, such as base, medium or large")
     slm.add_argument("--text-size", type=int, default=512, help="text pieces")
     for name, default, text in (
@@ -237,20 +231,20 @@ def _parser() -> argparse.ArgumentParser:
     for name, default in (("seq_len", 2048), ("batch_size", 64), ("accumulate", 1)):
         slm.add_argument("--" + name.replace("_", "-"), type=int, default=default)
     slm.add_argument("--strategy", default="ddp", help="ddp or fsdp")
-    slm.add_argument("--recompute", action="store_true", help="activations made again")
+    slm.add_argument("--recompute", action="store_true", help="activation checkpointing")
     slm.add_argument("--calibrate", action="store_true", help="measure on the device at hand")
-    codec = kinds.add_parser("codec", help="the codec, joint phases")
+    codec = kinds.add_parser("codec", help="the codec, joint phases", formatter_class=HelpFormatter)
+    codec.set_defaults(plan=plan_codec)
     codec.add_argument("--preset", default="hh_24khz")
     codec.add_argument("--steps", type=int, default=155_000, help="of all phases")
     codec.add_argument("--batch-size", type=int, default=48, help="crops a step")
     codec.add_argument("--crop-codes", type=int, default=64)
-    for each, gpus in ((slm, 8), (codec, 1)):
+    for each, gpus, efficiency in ((slm, 8, 0.4), (codec, 1, 0.2)):
         each.add_argument("--gpu", default="H100", help=", ".join(ACCELERATORS))
         each.add_argument("--gpus", type=int, default=gpus, help="over all nodes")
         each.add_argument("--nodes", type=int, default=1)
         each.add_argument("--node-gbs", type=float, default=50.0, help="between nodes, GB/s a GPU")
         each.add_argument("--bf16", action=argparse.BooleanOptionalAction, default=True)
-        efficiency = 0.4 if each is slm else 0.2
         each.add_argument("--efficiency", type=float, default=efficiency, help="share of the peak")
         each.add_argument("--price", type=float, help="of a GPU hour, in any currency")
         each.add_argument("--json", action="store_true", help="print one JSON object")

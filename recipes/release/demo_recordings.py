@@ -1,7 +1,7 @@
-"""Which recordings the demo works on: the caller's, those of a corpus, or synthetic ones.
+"""Recordings for the demo: the caller's, those of a corpus, or synthetic ones.
 
-No recording comes with the project, so what is not given and not found is spoken by eSpeak NG, and
-everything that is shown of it says so.
+No recording is part of the project, so where none is given or found eSpeak NG makes one, which is
+labelled as synthetic wherever it is shown.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from recipes.corpora.espeak import VOICES, Espeak
 from recipes.corpora.espeak_sentences import make_sentences
 from recipes.corpora.manifest import MANIFEST_NAME, CorpusRow, read_manifest
 
-# Seconds of a corpus's clips: long enough to be continued, short enough to be listened to.
+# Seconds of a corpus's clips: long enough to be continued, short enough to play.
 SHORTEST, LONGEST = 4.0, 9.0
-# Seconds that are taken of a longer recording, so that the demo stays a short one.
+# Seconds that are taken of a longer recording, so that the demo stays short.
 MOST = 15.0
 
 
@@ -32,10 +32,10 @@ class Recording:
     Attributes:
         id: File name without ending.
         waveform: (T,) float32 in [-1, 1].
-        text: What is said, "" when unknown.
-        origin: In words, whose it is.
-        is_stranger: Whether a corpus says that training did not know the speaker. Among strangers
-            are accents that throw the recogniser off, so their words are not counted.
+        text: Transcript, "" when unknown.
+        origin: Speaker or source, in words.
+        is_stranger: Whether the speaker is in no training clip of the corpus. The recogniser errs
+            on some of their accents, so their word errors are not counted.
     """
 
     id: str
@@ -48,11 +48,11 @@ class Recording:
 def find_recordings(
     paths: Sequence[Path], corpus: Path, sample_rate: int
 ) -> tuple[list[Recording], str]:
-    """The recordings and a sentence on where they are from.
+    """Find recordings, and describe their origin in a sentence.
 
     Args:
-        paths: Files of the caller; none lets the corpus be looked for.
-        corpus: Folder with a manifest; where there is none, eSpeak NG speaks.
+        paths: Files of the caller; where there are none, the corpus is used.
+        corpus: Folder with a manifest; where there is none, eSpeak NG synthesizes a clip.
         sample_rate: Hz, of every waveform.
 
     Raises:
@@ -66,13 +66,13 @@ def find_recordings(
         if found:
             return found, f"Recordings: human speech of the corpus {corpus}, valid and test."
     return [_synthetic(sample_rate)], (
-        "SYNTHETIC speech: no recording was given and no corpus found, so eSpeak NG spoke one. It "
-        "is nothing that the models were made for; give a recording of your own."
+        "SYNTHETIC speech of eSpeak NG: no recording was given and no corpus found. The models "
+        "were not made for it; give a recording of your own."
     )
 
 
 def from_corpus(folder: Path, sample_rate: int) -> list[Recording]:
-    """A clip of a speaker that training knew and one of a stranger, where the corpus has them."""
+    """Take a clip of a speaker of training and one of a stranger, where the corpus has them."""
     rows = [
         row
         for row in read_manifest(folder / MANIFEST_NAME)
@@ -93,7 +93,7 @@ def from_corpus(folder: Path, sample_rate: int) -> list[Recording]:
 
 
 def _middle(rows: Sequence[CorpusRow]) -> CorpusRow:
-    """The row of middle length: neither easy for being short nor hard for being long."""
+    """The row of median duration: neither easy for being short nor hard for being long."""
     return sorted(rows, key=lambda row: (row.duration, row.id))[len(rows) // 2]
 
 
@@ -107,6 +107,6 @@ def _given(path: Path, sample_rate: int) -> Recording:
 def _synthetic(sample_rate: int) -> Recording:
     text = " ".join(make_sentences(2, seed=0))
     with Espeak() as espeak:
-        spoken = espeak.speak(text, VOICES[0])
-        waveform = soxr.resample(spoken, espeak.sample_rate, sample_rate, quality="HQ")
+        made = espeak.speak(text, VOICES[0])
+        waveform = soxr.resample(made, espeak.sample_rate, sample_rate, quality="HQ")
     return Recording("espeak", waveform.astype(np.float32), text, "SYNTHETIC, eSpeak NG")

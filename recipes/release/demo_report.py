@@ -1,4 +1,4 @@
-"""What the demo made: measured, and shown on one HTML page to look at and listen to."""
+"""Results of the demo: their scores, and one HTML page with pictures and players."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ RECONSTRUCTED_NOTE = (
     "model card has the table."
 )
 WORDS_NOTE = (
-    "What an offline recogniser makes of them; it errs on recordings too, and most on speech "
-    "unlike what it was made for."
+    "Errors of an offline recogniser; it errs on recordings too, and most on speech unlike that it "
+    "was trained on."
 )
-CONTINUED_NOTE = "Speaker similarity of the beginning and of what the language model made follow."
+CONTINUED_NOTE = "Speaker similarity of the given beginning and the generated continuation."
 
 
 @dataclass
 class Demo:
-    """What was made, and how long each part took.
+    """Everything that the demo makes, and the time of each part.
 
     Attributes:
-        texts: Sentences that were spoken.
-        spoken: One a sentence.
-        recordings: What was coded.
+        texts: Sentences.
+        spoken: Synthesized speech, one a sentence.
+        recordings: Inputs of the codec.
         reconstructed: (T,) waveforms, one a recording.
         prompt: (T,) beginning of the first recording.
-        continued: The prompt, reconstructed, and what follows.
+        continued: The prompt, reconstructed, and its continuation.
         seconds: (of work, of audio) by part; no audio where a part makes none.
     """
 
@@ -63,25 +63,25 @@ class Demo:
 
     @contextmanager
     def timed(self, part: str) -> Iterator[None]:
-        """Note how long a part takes; `heard` adds what it made."""
+        """Time a part; `made` adds the audio of it."""
         print(f"[demo] {part}", file=sys.stderr, flush=True)
         start = time.perf_counter()
         yield
         self.seconds[part] = time.perf_counter() - start, None
 
-    def heard(self, part: str, seconds: float) -> None:
-        """Note how many seconds of audio a timed part made."""
+    def made(self, part: str, seconds: float) -> None:
+        """Add the seconds of audio that a timed part made."""
         self.seconds[part] = self.seconds[part][0], seconds
 
 
 @dataclass
 class Scores:
-    """Figures of what was made.
+    """Scores of the demo's results.
 
     Attributes:
-        folder: Where the scores lie, a folder a group.
-        summaries: What they sum up to, by group.
-        skipped: Why a metric cannot run here, by its name.
+        folder: With a folder of scores for each group.
+        summaries: Summaries of the scores, by group.
+        skipped: Reasons why a metric cannot run here, by its name.
     """
 
     folder: Path
@@ -89,7 +89,7 @@ class Scores:
     skipped: dict[str, list[str]] = field(default_factory=dict)
 
     def score(self, group: str, pairs: Sequence[Pair], names: Sequence[str]) -> None:
-        """Score a group by the metrics that can run here."""
+        """Score a group by those metrics that can run here."""
         ready = []
         for name, metric in zip(names, make_metrics(names), strict=True):
             reasons = obstacles(metric)
@@ -103,7 +103,7 @@ class Scores:
             )
 
     def headline(self) -> dict[str, float]:
-        """Every figure that has a value, as "group figure"."""
+        """Collect every figure that has a value, as "group figure"."""
         return {
             f"{group} {name}": figure["value"]
             for group, summary in self.summaries.items()
@@ -113,16 +113,16 @@ class Scores:
         }
 
     def notes(self, group: str, item: str) -> dict[str, str]:
-        """Lines for the clip of an item, none where it was not scored."""
+        """Collect notes for the clip of an item, none where it was not scored."""
         return item_notes(self.folder / group, item) if group in self.summaries else {}
 
 
 def measure(demo: Demo, folder: Path, rate: int) -> Scores:
-    """Score all that the demo made by metrics that need no weights to be fetched.
+    """Score all results of the demo by metrics that need no weights to be fetched.
 
     Args:
-        demo: What was made.
-        folder: Where the scores go.
+        demo: Its results.
+        folder: For the scores.
         rate: Hz, of every waveform.
     """
     scores = Scores(folder)
@@ -130,18 +130,21 @@ def measure(demo: Demo, folder: Path, rate: int) -> Scores:
     pairs = [Pair(r.id, Sound(r.waveform, rate), Sound(made, rate), r.text) for r, made in coded]
     scores.score("reconstructed", pairs, (*RECONSTRUCTION, *WHERE_READY))
     wer = INTELLIGIBILITY[-1:]
-    heard = [(r, made) for r, made in coded if r.text and not r.is_stranger]
-    said = [Pair(r.id, None, Sound(r.waveform, rate), r.text) for r, _ in heard]
-    scores.score("words of the recordings", said, wer)
-    said = [Pair(r.id, None, Sound(made, rate), r.text) for r, made in heard]
-    scores.score("words reconstructed", said, wer)
+    known = [(r, made) for r, made in coded if r.text and not r.is_stranger]
+    pairs = [Pair(r.id, None, Sound(r.waveform, rate), r.text) for r, _ in known]
+    scores.score("words of the recordings", pairs, wer)
+    pairs = [Pair(r.id, None, Sound(made, rate), r.text) for r, made in known]
+    scores.score("words reconstructed", pairs, wer)
     spoken = [
         Pair(f"sentence {n}", None, Sound(made.waveform, rate), text)
         for n, (text, made) in enumerate(zip(demo.texts, demo.spoken, strict=True), start=1)
     ]
     scores.score("words spoken", spoken, wer)
     if demo.continued is not None and demo.prompt is not None:
-        after = Sound(_made(demo.continued), rate)
+        # Only the samples after the codes that were given are the language model's.
+        whole, codes = demo.continued.waveform, demo.continued.codes
+        given = demo.continued.num_given_codes * (len(whole) // len(codes))
+        after = Sound(whole[given:], rate)
         pair = Pair(demo.recordings[0].id, None, after, prompt=Sound(demo.prompt, rate))
         scores.score("continued", [pair], [f"{name}_prompt" for name in WHERE_READY])
     return scores
@@ -151,6 +154,7 @@ def write_demo_report(
     demo: Demo, scores: Scores, folder: Path, rate: int, provenance: dict[str, str]
 ) -> Path:
     """Write report.html into the folder and return its path."""
+    # Groups of words share one table, under the names of their kinds.
     words = {
         name.removeprefix("words ").removeprefix("of the "): summary
         for name, summary in scores.summaries.items()
@@ -184,17 +188,17 @@ def write_demo_report(
 
 
 def _speed_table(demo: Demo) -> Table:
-    """How long each part took, and how long beside what it made."""
+    """Seconds of each part, and its real-time factor."""
     rows = [
         [part, work, audio, work / audio if audio else None]
         for part, (work, audio) in demo.seconds.items()
     ]
     columns = ["part", "seconds of work", "seconds of audio", "work a second of audio"]
-    return Table("Speed", columns, rows, "On this machine, in this run, loading included in none.")
+    return Table("Speed", columns, rows, "On this machine, in this run, without loading.")
 
 
 def _clips(demo: Demo, scores: Scores, rate: int) -> list[Clip]:
-    """Everything that can be listened to: spoken, reconstructed, continued."""
+    """All clips with their notes: synthesized, reconstructed, continued."""
     clips = []
     for number, (text, made) in enumerate(zip(demo.texts, demo.spoken, strict=True), start=1):
         notes = scores.notes("words spoken", f"sentence {number}")
@@ -205,20 +209,14 @@ def _clips(demo: Demo, scores: Scores, rate: int) -> list[Clip]:
     for recording, made in zip(demo.recordings, demo.reconstructed, strict=True):
         notes = {"recording": recording.origin, **scores.notes("reconstructed", recording.id)}
         for group in ("words of the recordings", "words reconstructed"):
-            heard = scores.notes(group, recording.id)
-            notes |= {f"{group}: {name}": value for name, value in heard.items()}
+            found = scores.notes(group, recording.id)
+            notes |= {f"{group}: {name}": value for name, value in found.items()}
         audio = {"recording": (recording.waveform, rate), "reconstructed": (made, rate)}
         clips.append(Clip(recording.id, recording.text, notes, audio))
     if demo.continued is not None and demo.prompt is not None:
         first = demo.recordings[0].id
         audio = {"beginning": (demo.prompt, rate), "continued": (demo.continued.waveform, rate)}
         notes = scores.notes("continued", first)
-        notes["read"] = "the codes of the beginning; all that follows it is the language model's"
+        notes["given"] = "the codes of the beginning; the rest is the language model's"
         clips.append(Clip(f"{first} continued", "", notes, audio))
     return clips
-
-
-def _made(continued: Synthesis) -> NDArray[np.float32]:
-    """What follows the codes that were given."""
-    hop_length = len(continued.waveform) // len(continued.codes)
-    return continued.waveform[continued.num_given_codes * hop_length :]

@@ -1,21 +1,19 @@
-"""A trained codec or language model -> the small folder under which it comes with the package.
+"""A trained codec or language model -> the small folder that is part of the package.
 
     python -m recipes.release.export codec runs/new/train_codec/model codec/pretrained/hh-mini-24k \
         --same-codes-as hh-mini-24k
     python -m recipes.release.export slm runs/new/train_slm/model slm/pretrained/hh-mini-slm \
         --voice kathleen --precision int8
 
-Weights are rounded here, once: what is loaded afterwards is what was rounded. A codec that takes
-the place of an earlier one of the same codes speaks what was stored for that one, too. A language
-model is bound to the codes of the codec that it ships beside. Model cards and pictures in the
-folder are left alone.
+Weights are rounded here, once, and loaded as they are. A codec that replaces an earlier one of the
+same codes decodes the codes stored for that one, too. A language model is bound to the codes of the
+codec that it is shipped with. Model cards and pictures in the folder stay.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +22,8 @@ from typing import Any
 from safetensors.torch import save_file
 
 from codec import HHCodec
+from codec.checks import require
+from codec.command_line import DONE, HelpFormatter, exit_status, version
 from codec.files import whole_file
 from slm import SpeechLM
 from slm.model.int8_weights import PRECISIONS, compact_weights, expanded_weights
@@ -32,20 +32,20 @@ from slm.text.tokenizer import load_tokenizer
 
 CODEC = "hh-mini-24k"
 CONFIG, WEIGHTS = "config.yaml", "model.safetensors"
-# What a language model's folder may hold beside its card and pictures.
+# Files of a language model's folder beside its card and pictures.
 MODEL_FILES = {CONFIG, WEIGHTS, "voices.json", "lexicon.xz", "text.model"}
 
 
-def ship_codec(source: Path | str, target: Path, same_codes_as: str | None) -> dict[str, Any]:
+def export_codec(source: Path | str, target: Path, same_codes_as: str | None) -> dict[str, Any]:
     """Write a codec with float16 weights.
 
     Args:
         source: Model folder.
         target: Folder to write to; its name becomes the model's.
-        same_codes_as: A codec whose codes this one must make, bit for bit; None for new codes.
+        same_codes_as: A codec whose codes this one must reproduce bit for bit; None for new codes.
 
     Raises:
-        ValueError: No codec, or one that makes other codes.
+        ValueError: No codec, or one of other codes.
     """
     codec = HHCodec.from_pretrained(source, fold=False)
     codec.load_state_dict(compact_weights(codec, "fp16"))
@@ -59,7 +59,7 @@ def ship_codec(source: Path | str, target: Path, same_codes_as: str | None) -> d
     return {**report, "parameters": sum(p.numel() for p in codec.parameters()), **_size(target)}
 
 
-def ship_slm(
+def export_slm(
     source: Path | str,
     target: Path,
     *,
@@ -72,8 +72,8 @@ def ship_slm(
     Args:
         source: Model folder.
         target: Folder to write to.
-        codec: The codec it ships beside.
-        voices: Names of those to keep; the command line speaks in the first.
+        codec: The codec that it is shipped with.
+        voices: Names of those to keep; the first is the default of the command line.
         precision: Of the weights, see `slm.model.int8_weights`.
 
     Raises:
@@ -83,13 +83,12 @@ def ship_slm(
     names = HHCodec.from_pretrained(codec).code_fingerprints
     if lm.config.codec_fingerprint not in names:
         raise ValueError(
-            f"{source} speaks codes of codec {lm.config.codec_fingerprint}, expected one of "
-            f"{', '.join(names)}, the names of {codec}"
+            f"{source}: expected a language model of codes {' or '.join(names)} of {codec}, got "
+            f"one of codec {lm.config.codec_fingerprint}"
         )
     known = load_voices(source, lm.config.codec_fingerprint)
     unknown = sorted(set(voices) - known.keys())
-    if unknown:
-        raise ValueError(f"expected voices of {sorted(known)}, got {unknown}")
+    require(not unknown, "voices", f"some of {sorted(known)}", unknown)
     tensors = compact_weights(lm, precision)
     config = replace(lm.config, codec_fingerprint=names[0])
     target.mkdir(parents=True, exist_ok=True)
@@ -97,6 +96,7 @@ def ship_slm(
     if voices:
         chosen = {name: known[name] for name in voices}
         written.add(save_voices(target, chosen, names[0], voices[0]).name)
+    # Files of an earlier model in the same folder would be loaded with this one.
     for name in MODEL_FILES - written:
         (target / name).unlink(missing_ok=True)
     with whole_file(target / CONFIG) as about, whole_file(target / WEIGHTS) as weights:
@@ -113,44 +113,48 @@ def ship_slm(
 
 
 def _size(folder: Path) -> dict[str, Any]:
-    """Where it lies, and how large that is."""
+    """Folder of a model, and its size by file."""
     files = sorted(path for path in folder.iterdir() if path.is_file())
     sizes = {path.name: path.stat().st_size for path in files}
     return {"folder": str(folder), "bytes": sum(sizes.values()), "files": sizes}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status, 2 for the caller's mistake."""
+    """Export one model; returns the exit status."""
+    program = "python -m recipes.release.export"
     parser = argparse.ArgumentParser(
-        prog="python -m recipes.release.export",
-        description="Write a model as it comes with the package.",
+        prog=program, description=__doc__, formatter_class=HelpFormatter
     )
+    parser.add_argument("--version", action="version", version=f"{program} {version()}")
     kinds = parser.add_subparsers(dest="kind", required=True)
-    codec, slm = kinds.add_parser("codec"), kinds.add_parser("slm")
+    codec, slm = (
+        kinds.add_parser(name, formatter_class=HelpFormatter) for name in ("codec", "slm")
+    )
     for each in (codec, slm):
         each.add_argument("source", type=Path, help="model folder")
         each.add_argument("target", type=Path, help="folder to write to")
-    codec.add_argument("--same-codes-as", help="codec whose codes this one must make")
-    slm.add_argument("--codec", default=CODEC, help=f"codec that it ships beside ({CODEC})")
+    codec.add_argument("--same-codes-as", help="codec whose codes this one must reproduce")
+    slm.add_argument("--codec", default=CODEC, help="codec that it is shipped with")
     slm.add_argument("--voice", action="append", default=[], help="to keep, the first by default")
-    slm.add_argument("--precision", choices=PRECISIONS, default="fp16")
+    slm.add_argument("--precision", choices=PRECISIONS, default="fp16", help="of the weights")
     arguments = parser.parse_args(argv)
-    try:
+
+    def work() -> int:
+        source, target = arguments.source, arguments.target
         if arguments.kind == "codec":
-            report = ship_codec(arguments.source, arguments.target, arguments.same_codes_as)
+            report = export_codec(source, target, arguments.same_codes_as)
         else:
-            report = ship_slm(
-                arguments.source,
-                arguments.target,
+            report = export_slm(
+                source,
+                target,
                 codec=arguments.codec,
                 voices=arguments.voice,
                 precision=arguments.precision,
             )
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ValueError) else 1
-    print(json.dumps(report, indent=2))
-    return 0
+        print(json.dumps(report, indent=2))
+        return DONE
+
+    return exit_status(work)
 
 
 if __name__ == "__main__":

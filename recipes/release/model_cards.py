@@ -1,36 +1,40 @@
-"""What a model card shows: mel pictures, training curves, and tables put between its markers.
+"""Pictures and tables of model cards: log-mels, training curves, figures between markers.
 
     python -m recipes.release.model_cards mels codec/pretrained/hh-mini-24k/mels.png
         --recording clip.flac
     python -m recipes.release.model_cards mels slm/pretrained/hh-mini-slm/mels.png
-        --recording clip.flac --text "What is said in it."
+        --recording clip.flac --text "Its transcript."
     python -m recipes.release.model_cards curves card/curves.png
         "mel L1=run/phase/metrics.jsonl:valid:mel" ...
     python -m recipes.release.model_cards table card/README.md test runs/anchors/anchors.json
 
-A table replaces what stands between `<!-- table test -->` and `<!-- end -->`.
+A table replaces the text between `<!-- table test -->` and `<!-- end -->`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import re
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from codec import HHCodec
 from codec.audio import read_audio
-from codec.files import write_text
+from codec.command_line import DONE, HelpFormatter, exit_status, version
+from codec.files import read_json, write_text
 from codec.json_lines import read_json_lines
+from eval.metrics.mel import FLOOR, N_MELS, SAMPLE_RATE, hz_to_mel, log_mel
+from eval.reporting.line_chart import LineChart, Series, save_line_charts
+from eval.reporting.media import TICKS_HZ, mel_peak, save_png
 from eval.scoring.summary import number_text
+from eval.sound import resampled
+from recipes.runner.markdown import table_lines
 from slm import Synthesizer
-
-from .pictures import draw_curves, draw_mels
 
 CODEC, LM = "hh-mini-24k", "hh-mini-slm"
 # Columns of a card's table, as far as a system has them, by metric family and figure.
@@ -47,10 +51,10 @@ COLUMNS = {
 
 
 def mels(arguments: argparse.Namespace) -> Path:
-    """A recording, what the codec makes of it, and the same words spoken from text."""
+    """Draw a recording, its reconstruction, and the same words synthesized from text."""
     codec = HHCodec.from_pretrained(arguments.codec)
     rate = codec.sample_rate
-    recording = torch.from_numpy(read_audio(arguments.recording, rate))[None]
+    recording = torch.from_numpy(read_audio(arguments.recording, rate))[None]  # (1, T)
     codes, code_lengths = codec.encode(recording)
     decoded, _ = codec.decode(codes, code_lengths, torch.tensor([recording.shape[1]]))
     name = f"reconstructed from {codec.bitrate:.0f} bit/s"
@@ -63,42 +67,77 @@ def mels(arguments: argparse.Namespace) -> Path:
     return draw_mels(panels, rate, arguments.picture)
 
 
+def draw_mels(panels: Mapping[str, NDArray[np.float32]], rate: int, path: Path) -> Path:
+    """Draw log-mels of waveforms (T,) above each other, on one time and one colour scale.
+
+    Args:
+        panels: Waveforms in [-1, 1] by name.
+        rate: Hz, of all of them.
+        path: PNG to write.
+
+    Raises:
+        ValueError: No waveform, or one that is empty or not finite.
+    """
+    # Without pyplot, whose global state and windows are not needed.
+    from matplotlib.figure import Figure
+
+    if not panels:
+        raise ValueError("expected at least one waveform to draw, got none")
+    figure = Figure(figsize=(8.5, 1.5 * len(panels) + 0.25), dpi=80)
+    seconds = max(len(each) for each in panels.values()) / rate
+    top = max(mel_peak(each, rate) for each in panels.values())
+    ticks = hz_to_mel(np.array(TICKS_HZ)) / float(hz_to_mel(SAMPLE_RATE / 2)) * N_MELS
+    for index, (name, waveform) in enumerate(panels.items()):
+        axes = figure.add_subplot(len(panels), 1, index + 1)
+        axes.imshow(
+            log_mel(resampled(waveform.astype(np.float64), rate, SAMPLE_RATE)),
+            origin="lower",
+            aspect="auto",
+            extent=(0.0, len(waveform) / rate, 0.0, float(N_MELS)),
+            cmap="magma",
+            vmin=float(np.log(FLOOR)),
+            vmax=top,
+        )
+        axes.set_xlim(0.0, seconds)
+        axes.set_yticks(ticks, [f"{hz / 1000:g}k" for hz in TICKS_HZ])
+        axes.set_title(name, loc="left", fontsize=9, pad=3)
+        # All panels share the time axis: only the last one has numbers below.
+        axes.tick_params(labelsize=8, length=2, pad=2, labelbottom=index + 1 == len(panels))
+    figure.tight_layout(pad=0.4, h_pad=0.5)
+    return save_png(figure, path)
+
+
 def curves(arguments: argparse.Namespace) -> Path:
-    """Lines of metrics.jsonl files; lines of one title share a chart."""
-    charts: dict[str, dict[str, tuple[list[float], list[float]]]] = {}
+    """Draw lines of metrics.jsonl files; those of one title share a chart."""
+    charts: dict[str, list[Series]] = {}
     for each in arguments.lines:
         match = re.fullmatch(r"(.+?)=(.+):(\w*):(\w+)", each)
         if match is None:
             raise ValueError(f"expected TITLE=FILE:SPLIT:KEY, SPLIT may be empty, got {each!r}")
         title, path, split, key = match.groups()
-        rows = [
-            row for row in read_json_lines(Path(path)) if not split or row.get("split") == split
-        ]
+        rows = [row for row in read_json_lines(path) if not split or row.get("split") == split]
         points = [(row["step"], row[key]) for row in rows if row.get(key) is not None]
         if not points:
             raise ValueError(f"{path}: expected rows of split {split!r} with {key!r}, found none")
-        name = split or key
         steps, values = zip(*points, strict=True)
-        charts.setdefault(title, {})[name] = list(steps), list(values)
-    return draw_curves(charts, arguments.picture)
+        charts.setdefault(title, []).append(Series(split or key, steps, values))
+    drawn = [LineChart(title, "step", "", series) for title, series in charts.items()]
+    return save_line_charts(drawn, arguments.picture)
 
 
 def table(arguments: argparse.Namespace) -> Path:
     """Put the figures of anchors.json, or Markdown as it is, between a card's markers."""
-    text = arguments.figures.read_text(encoding="utf-8")
-    if arguments.figures.suffix == ".json":
-        text = anchors_table(json.loads(text))
-    write_text(
-        arguments.card, filled(arguments.card.read_text(encoding="utf-8"), arguments.name, text)
-    )
-    return arguments.card
+    source, card = arguments.figures, arguments.card
+    is_markdown = source.suffix != ".json"
+    text = source.read_text(encoding="utf-8") if is_markdown else anchors_table(read_json(source))
+    return write_text(card, filled(card.read_text(encoding="utf-8"), arguments.name, text))
 
 
 def filled(card: str, name: str, text: str) -> str:
-    """A card with other text between the markers of a table.
+    """Replace the text between the markers of a table.
 
     Raises:
-        ValueError: It has no such markers.
+        ValueError: The card has no such markers.
     """
     start, end = f"<!-- table {name} -->", "<!-- end -->"
     before, mark, rest = card.partition(start)
@@ -109,7 +148,7 @@ def filled(card: str, name: str, text: str) -> str:
 
 
 def anchors_table(figures: dict[str, Any]) -> str:
-    """The card's columns of an anchors.json, a row a system, and what they rest on."""
+    """Lay out the card's columns of an anchors.json, a row a system, and their provenance."""
     systems = figures["systems"]
     found = {
         name: {_family(key): figure for key, figure in row["figures"].items()}
@@ -117,25 +156,22 @@ def anchors_table(figures: dict[str, Any]) -> str:
     }
     shown = [key for key in COLUMNS if any(key in row for row in found.values())]
     arrows = {True: " ↑", False: " ↓", None: ""}
-    heads = [
-        COLUMNS[key]
-        + arrows[next(row[key]["higher_is_better"] for row in found.values() if key in row)]
-        for key in shown
-    ]
-    lines = [f"| {' | '.join(['system', 'kbit/s', *heads])} |", "|" + " --- |" * (len(heads) + 2)]
+    head = ["system", "kbit/s"]
+    for key in shown:
+        first = next(row[key] for row in found.values() if key in row)
+        head.append(COLUMNS[key] + arrows[first["higher_is_better"]])
+    lines = []
     for name, row in systems.items():
-        title = f"**{name}**" if row["is_ours"] else name
-        rate = row["measured_bitrate"]
-        rate = "-" if rate is None else f"{rate / 1000:.2f}"
-        cells = [_cell(found[name].get(key)) for key in shown]
-        lines.append(f"| {' | '.join([title, rate, *cells])} |")
+        title, rate = f"**{name}**" if row["is_ours"] else name, row["measured_bitrate"]
+        shown_rate = "-" if rate is None else f"{rate / 1000:.2f}"
+        lines.append([title, shown_rate, *(_cell(found[name].get(key)) for key in shown)])
     about, made = figures["subject"], figures["provenance"]
     rest = (
         f"{about['split']}: {about['clips']} clips, {about['speakers']} speakers; mean and 95 % "
         f"bootstrap interval over clips. `{made['command']}`, {made['hardware']}, {made['date']}, "
         f"commit `{made['commit'][:7]}`."
     )
-    return "\n".join([*lines, "", rest])
+    return "\n".join([*table_lines(head, lines), "", rest])
 
 
 def _family(key: str) -> str:
@@ -157,34 +193,41 @@ def _cell(figure: dict[str, Any] | None) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status, 2 for the caller's mistake."""
+    """Write a picture or a table; returns the exit status."""
+    program = "python -m recipes.release.model_cards"
     parser = argparse.ArgumentParser(
-        prog="python -m recipes.release.model_cards", description=__doc__
+        prog=program, description=__doc__, formatter_class=HelpFormatter
     )
-    commands = parser.add_subparsers(dest="command", required=True)
-    each = commands.add_parser("mels", help="a recording, reconstructed, and spoken from text")
+    parser.add_argument("--version", action="version", version=f"{program} {version()}")
+    commands = parser.add_subparsers(required=True, metavar="mels|curves|table")
+
+    def add(work: Callable[[argparse.Namespace], Path], summary: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(work.__name__, help=summary, formatter_class=HelpFormatter)
+        command.set_defaults(work=work)
+        return command
+
+    each = add(mels, "a recording, reconstructed, and synthesized from text")
     each.add_argument("picture", type=Path, help="PNG to write")
     each.add_argument("--recording", type=Path, required=True)
-    each.add_argument("--text", help="to speak beside it")
+    each.add_argument("--text", help="to synthesize beside it")
     each.add_argument("--voice", help="named voice of the language model")
     each.add_argument("--seed", type=int, default=0)
     each.add_argument("--codec", default=CODEC)
     each.add_argument("--lm", default=LM)
-    each = commands.add_parser("curves", help="charts of metrics.jsonl files")
+    each = add(curves, "charts of metrics.jsonl files")
     each.add_argument("picture", type=Path, help="PNG to write")
     each.add_argument("lines", nargs="+", metavar="TITLE=FILE:SPLIT:KEY")
-    each = commands.add_parser("table", help="figures of anchors.json into a card")
+    each = add(table, "figures of anchors.json into a card")
     each.add_argument("card", type=Path, help="README.md with markers")
     each.add_argument("name", help="of the table")
     each.add_argument("figures", type=Path, help="anchors.json, or Markdown")
     arguments = parser.parse_args(argv)
-    try:
-        written = {"mels": mels, "curves": curves, "table": table}[arguments.command](arguments)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ValueError) else 1
-    print(written)
-    return 0
+
+    def work() -> int:
+        print(arguments.work(arguments))
+        return DONE
+
+    return exit_status(work)
 
 
 if __name__ == "__main__":

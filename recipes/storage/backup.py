@@ -1,11 +1,11 @@
-"""A command with its run folder kept in object storage, for another machine to go on with it.
+"""Backup of a run folder in object storage while a command works in it.
 
     python -m recipes.storage.backup RUN s3://bucket/RUN -- python -m recipes.train_slm my.yaml
         run=RUN
 
-Where the folder is not there yet it is fetched first. While the command runs, files that changed
-are sent every so often, and once more when it ends; checkpoints go when they are whole, and
-training does not wait for it. Works for every stage, whatever it writes, and under torchrun.
+Another machine resumes by the same call: where the folder is missing it is fetched first. While the
+command runs, files that changed are sent every so often, and once more when it ends; checkpoints go
+when they are whole, and training does not wait for it. Works for every stage and under torchrun.
 """
 
 from __future__ import annotations
@@ -15,12 +15,16 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from codec.command_line import WRONG_CALL, HelpFormatter
+from recipes.runner.stages import say
 from slm.storage.sync import StorageError, Transfer, has_index, pull, push
+
+from .transfer import add_skip
 
 _RESTORING = ".restoring"
 
@@ -29,8 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command with a backup of its run folder.
 
     Returns:
-        Exit status: the command's; 1 when all went well but for the last push; 2 when the folder
-        cannot be fetched or the command is missing.
+        Exit status: the command's; 1 when only the last push failed; 2 when the folder cannot be
+        fetched or the command is missing.
     """
     given = list(sys.argv[1:] if argv is None else argv)
     split = given.index("--") if "--" in given else len(given)
@@ -40,35 +44,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if not arguments.command:
             raise ValueError("expected a command after --")
-        say(restore(arguments.folder, arguments.url))
+        say("backup", restore(arguments.folder, arguments.url))
         return run(arguments)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return WRONG_CALL
 
 
 def restore(folder: Path, url: str) -> str:
-    """Fetch a run folder that is not here yet; returns what was done, in words.
+    """Fetch a run folder that is not here yet; returns a sentence for the log.
 
     A folder that holds anything is left as it is: it may be ahead of the one that was pushed.
 
     Raises:
-        StorageError: The place cannot be reached or a file there is damaged.
+        StorageError: The storage cannot be reached or a file there is damaged.
     """
     marker = folder / _RESTORING
     if folder.is_dir() and any(folder.iterdir()) and not marker.exists():
-        return f"{folder} is here: going on with it"
+        return f"{folder} is here: resuming from it"
     if not has_index(url):
         return f"nothing at {url} yet: starting anew"
     folder.mkdir(parents=True, exist_ok=True)
-    marker.touch()  # until all is here, so that a fetch that was cut off is taken up again
+    marker.touch()  # until all is here, so that a fetch that was cut off is resumed
     done = pull(url, folder)
     marker.unlink()
     return f"fetched {done.moved} files ({done.bytes} bytes) of {url}"
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the command, push now and then and at the end; returns the exit status."""
+    """Run the command, push every so often and at the end; returns the exit status."""
     known: dict[str, Any] = {}
 
     def save() -> Transfer:
@@ -90,26 +94,21 @@ def run(arguments: argparse.Namespace) -> int:
     return status or (0 if saved else 1)
 
 
-def _try(save: Any) -> bool:
-    """Push; a store that cannot be reached must not end the training."""
+def _try(save: Callable[[], Transfer]) -> bool:
+    """Push, and report a failure alone: storage that is away must not end the training."""
     try:
         done = save()
     except (StorageError, OSError) as error:
-        say(f"not saved, will be tried again: {error}")
+        say("backup", f"not saved, will be tried again: {error}")
         return False
     if done.moved:
-        say(f"saved {done.moved} files ({done.bytes} bytes)")
+        say("backup", f"saved {done.moved} files ({done.bytes} bytes)")
     return True
-
-
-def say(text: str) -> None:
-    """One line on stderr."""
-    print(f"backup: {text}", file=sys.stderr, flush=True)
 
 
 @contextmanager
 def _forwarded(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Hand SIGTERM and SIGINT on to the command, and go on to the last push after it ended."""
+    """Forward SIGTERM and SIGINT to the command, so that the last push follows its end."""
 
     def forward(number: int, frame: Any) -> None:
         if process.poll() is None:
@@ -128,18 +127,12 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m recipes.storage.backup",
         usage="%(prog)s [--every S] [--skip GLOB] FOLDER URL -- COMMAND ...",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("folder", type=Path, help="run folder, such as runs/base")
     parser.add_argument("url", help="where it is kept, such as s3://bucket/runs/base")
-    parser.add_argument("--every", type=float, default=60.0, help="seconds between pushes (60)")
-    parser.add_argument(
-        "--skip",
-        action="append",
-        default=[],
-        metavar="GLOB",
-        help="paths to leave out, such as 'prepare/*'; may be given several times",
-    )
+    parser.add_argument("--every", type=float, default=60.0, help="seconds between pushes")
+    add_skip(parser)
     return parser
 
 

@@ -1,4 +1,4 @@
-"""A folder to object storage or back: corpora, token stores, models, whole runs.
+"""Transfer of folders to object storage and back: corpora, token stores, models, whole runs.
 
     python -m recipes.storage.transfer runs/base/encode_corpus s3://bucket/base/encode_corpus
     python -m recipes.storage.transfer s3://bucket/base/encode_corpus runs/other/encode_corpus
@@ -10,34 +10,31 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from codec.command_line import DONE, exit_status
+from codec.json_lines import iter_json_lines
 from recipes.corpora.manifest import MANIFEST_NAME
+from recipes.runner.cli import plain_parser
 from slm.storage.sync import Transfer, is_url, pull, push
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Move one folder from the command line.
-
-    Returns:
-        Exit status: 0 when done, 1 when the disk failed, 2 for the caller's mistake.
-    """
+    """Transfer one folder; returns the exit status."""
     arguments = _parser().parse_args(argv)
-    try:
+
+    def work() -> int:
         done = transfer(arguments.source, arguments.target, arguments.skip)
-    except (ValueError, OSError) as error:
-        if arguments.debug:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ValueError) else 1
-    print(f"{done.moved} files moved ({done.bytes} bytes), {done.kept} were there")
-    return 0
+        report = f"{done.moved} files moved ({done.bytes} bytes), {done.kept} were there"
+        print(json.dumps(vars(done)) if arguments.json else report)
+        return DONE
+
+    return exit_status(work, debug=arguments.debug)
 
 
 def transfer(source: str, target: str, skip: Sequence[str] = ()) -> Transfer:
-    """Push or pull, by which of the two is a URL.
+    """Push to a URL, or pull from one.
 
     Args:
         source: Folder or URL.
@@ -62,24 +59,17 @@ def _check_recordings(manifest: Path) -> None:
     """Refuse a corpus that would arrive without its recordings."""
     if not manifest.is_file():
         return
-    with manifest.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            audio = Path(str(json.loads(line)["audio"])) if line.strip() else Path()
-            if audio.is_absolute() or ".." in audio.parts:
-                raise ValueError(
-                    f"{manifest}:{number}: expected recordings below the manifest's folder, got "
-                    f"{audio}; import the corpus with -o set to a folder above its recordings"
-                )
+    for number, row in iter_json_lines(manifest, required=("audio",)):
+        audio = Path(str(row["audio"]))
+        if audio.is_absolute() or ".." in audio.parts:
+            raise ValueError(
+                f"{manifest}:{number}: expected recordings below the manifest's folder, got "
+                f"{audio}; import the corpus with -o set to a folder above its recordings"
+            )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m recipes.storage.transfer",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("source", help="folder, or URL such as s3://bucket/folder")
-    parser.add_argument("target", help="URL, or folder")
+def add_skip(parser: argparse.ArgumentParser) -> None:
+    """Add the option for paths that a push leaves out."""
     parser.add_argument(
         "--skip",
         action="append",
@@ -87,7 +77,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="GLOB",
         help="paths to leave out, such as 'prepare/*'; may be given several times",
     )
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = plain_parser("python -m recipes.storage.transfer", __doc__ or "")
+    parser.add_argument("source", help="folder, or URL such as s3://bucket/folder")
+    parser.add_argument("target", help="URL, or folder")
+    add_skip(parser)
     return parser
 
 

@@ -7,7 +7,6 @@ import torch
 
 from benchmarks import parity_parts
 from benchmarks.parity import (
-    THREADS,
     PartReport,
     compare,
     main,
@@ -20,12 +19,13 @@ from benchmarks.parity import (
 )
 from benchmarks.parity_inputs import CUTS, RUNS, SAMPLE_RATE, make_workspace, synthetic_clip
 from benchmarks.parity_parts import digest, figures, left
+from codec.processes import THREAD_VARIABLES
 
 
 @pytest.fixture
 def command(tmp_path, monkeypatch):
     """`command("check", value=2)`: the command line over a single part of one value."""
-    for name in (*THREADS, "HF_HUB_DISABLE_PROGRESS_BARS"):
+    for name in (*THREAD_VARIABLES, "HF_HUB_DISABLE_PROGRESS_BARS"):
         monkeypatch.setenv(name, "1")
 
     def run(verb, *words, value=1, parts=("toy",)):

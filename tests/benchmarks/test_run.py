@@ -6,7 +6,7 @@ from unittest.mock import patch
 
 import pytest
 
-import benchmarks.harness.session as session_module
+import benchmarks.harness.measure as measure_module
 from benchmarks.cases import registry
 from benchmarks.harness.machine import describe, file_name
 from benchmarks.harness.records import read_records, write_records
@@ -19,7 +19,7 @@ def command(tmp_path, monkeypatch, clock, toy, toy_curve):
     """`command("--check", ours=(...), other=(...))`: the command line over a made-up benchmark."""
     for name in (*THREAD_VARIABLES, "HF_HUB_DISABLE_PROGRESS_BARS"):
         monkeypatch.setenv(name, "1")
-    monkeypatch.setattr(session_module, "CLOCKS", {"processor": clock, "wall": clock})
+    monkeypatch.setattr(measure_module, "CLOCKS", {"processor": clock, "wall": clock})
 
     def run(*words, ours=(1.0,), other=(3.0,), exponent=1.0):
         benchmark, curve = toy(ours=ours, other=other), toy_curve(exponent)
@@ -113,7 +113,7 @@ def test_a_curve_that_became_worse_than_linear_fails(command, committed, capsys)
         (["--check"], "found none"),
         (["--update", "--only", "toy"], "--update alone"),
         (["--only", "nothing"], "got nothing"),
-        (["--threads", "0"], "one thread or more"),
+        (["--threads", "0"], "threads: expected a number >= 1, got 0"),
     ],
 )
 def test_a_call_that_cannot_be_is_status_2(command, tmp_path, capsys, words, message):

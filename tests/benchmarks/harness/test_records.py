@@ -27,7 +27,7 @@ def test_a_write_that_fails_leaves_the_old_results(tmp_path, make_record):
     path = tmp_path / "a.json"
     write_records(path, {"small": make_record({"a/x:y": 2.0})})
     before = path.read_bytes()
-    with pytest.raises(ValueError, match="commit"):
+    with pytest.raises(ValueError, match=r"suites\.small\.commit"):
         write_records(path, {"small": make_record({}, commit={1, 2})})
     assert path.read_bytes() == before
 

@@ -40,7 +40,7 @@ def test_a_ratio_is_the_median_of_those_within_the_rounds_with_their_quartiles()
 def test_rounds_that_do_not_match_are_refused(clock):
     with pytest.raises(ValueError, match="as many rounds of both, got 1 and 2"):
         ratio([1.0], [1.0, 2.0])
-    with pytest.raises(ValueError, match="at least one round, got 0"):
+    with pytest.raises(ValueError, match="rounds: expected a number >= 1, got 0"):
         take_turns({"a": clock.work("a", 1.0)}, 0, clock=clock)
 
 

@@ -12,8 +12,7 @@ import torch
 from codec import CodecConfig, HHCodec
 from codec.audio.store import AudioStore, AudioStoreWriter
 from recipes.comparisons.adapt import main
-from recipes.comparisons.adapt_codes import encode_splits
-from recipes.comparisons.adapt_likelihood import ngram_figures
+from recipes.comparisons.adapt_codes import encode_splits, ngram_figures
 
 YAML = """
 tokenizers:
@@ -110,7 +109,7 @@ def test_a_corpus_without_transcripts_is_compared_by_likelihood_alone(
 
 
 class Constant:
-    """Two codebooks that always say the same: nothing to learn and nothing kept."""
+    """Two codebooks of constant codes: nothing to learn and nothing kept."""
 
     name, fingerprint = "constant", "constant"
     sample_rate, frame_rate, num_codebooks, codebook_size = 24000, 10.0, 2, 4
@@ -124,7 +123,7 @@ class Constant:
 
 
 def test_a_constant_tokenizer_costs_next_to_nothing(tmp_path: Path) -> None:
-    """The trap that the table warns of: fewest bits, and no speech."""
+    """The pitfall named below the table: fewest bits, and no speech."""
     audio = {}
     for split in ("train", "valid"):
         with AudioStoreWriter(tmp_path / split, 24000) as writer:
@@ -137,6 +136,6 @@ def test_a_constant_tokenizer_costs_next_to_nothing(tmp_path: Path) -> None:
     assert encoded.stores["train"].codes(0)[:4].tolist() == [0, 4, 0, 4]
     assert encoded.figures["raw_bitrate"] == 40.0
     figures = ngram_figures(encoded, 0.0)
-    # The unigram pays a bit for which codebook a token is of, which the bigram knows.
+    # The unigram spends a bit on the codebook of a token, which the bigram predicts.
     assert figures["unigram_bits_per_second"] == pytest.approx(20.0, rel=0.02)
     assert figures["bigram_bits_per_second"] < 1.0

@@ -141,7 +141,7 @@ def test_the_table_agrees_with_the_peaks_that_training_reports_against() -> None
     ("made", "part"),
     [
         (lambda: Corpus(0.0), "hours: expected a number > 0, got 0.0"),
-        (lambda: Corpus(1.0, padding=1.0), "padding: expected a share"),
+        (lambda: Corpus(1.0, padding=1.0), "padding: expected a number in"),
         (lambda: Run(strategy="zero"), "strategy: expected ddp or fsdp, got 'zero'"),
         (lambda: Run(batch_size=12), "batch_size: expected it or accumulate"),
         (lambda: Run(devices=8, nodes=3), "devices: expected a multiple of 3 nodes"),
@@ -149,7 +149,7 @@ def test_the_table_agrees_with_the_peaks_that_training_reports_against() -> None
         (lambda: model_config("huge", 2048), "expected a preset"),
     ],
 )
-def test_what_cannot_be_planned_is_said(made: object, part: str) -> None:
+def test_what_cannot_be_planned_is_refused(made: object, part: str) -> None:
     with pytest.raises(ValueError, match=part):
         made()  # type: ignore[operator]
 

@@ -38,7 +38,7 @@ def test_a_plan_adds_up(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["memory_gb"] == pytest.approx(sum(found[f"{part}_gb"] for part in parts))
 
 
-def test_a_model_that_does_not_fit_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_model_that_does_not_fit_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["slm", "--hours", "10", "--model", "large", "--gpu", "A10"]
     assert plan(capsys, *arguments)["fits"].startswith("NO")
     assert main(["slm", "--hours", "10"]) == 0
@@ -80,16 +80,19 @@ def test_the_codec_at_scale_fits_its_gpus(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_devices_share_a_codecs_crops_and_exchange_gradients() -> None:
-    critics = DiscriminatorConfig(periods=(), n_ffts=(512,), channels=4)
-    work = codec_work("tiny", critics, 8, teacher=True)
-    both = work.parameters + work.critics
+    discriminators = DiscriminatorConfig(periods=(), n_ffts=(512,), channels=4)
+    work = codec_work("tiny", discriminators, 8, teacher=True)
+    both = work.trained_parameters
     one, eight = (codec_memory(work, (1e6, 1e5), 48, 8, devices) for devices in (1, 8))
     assert (one.activations, eight.activations) == (1e6 + 48 * 8e5, 1e6 + 6 * 8e5)
     assert one.weights + one.gradients + one.optimizer == eight.total - sum(
         (eight.averages, eight.teacher, eight.exchange, eight.activations)
     )
     assert one.weights == 4 * both
-    assert (one.exchange, eight.exchange) == (0.0, 4 * max(work.parameters, work.critics))
+    assert (one.exchange, eight.exchange) == (
+        0.0,
+        4 * max(work.parameters, work.discriminator_parameters),
+    )
     device, fast = accelerator("h100"), 1e9
     seconds = [
         codec_step_seconds(work, 48, devices, device, efficiency=0.2, link_gbs=link)
@@ -112,20 +115,20 @@ def test_crops_that_gpus_cannot_share_are_refused(capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize("bf16", [False, True])
 def test_activations_of_a_codec_are_what_autograd_keeps(bf16: bool) -> None:
     """Planned from two short crops, counted on a longer one."""
-    critics = DiscriminatorConfig(periods=(2,), n_ffts=(512,), channels=4)
-    work = codec_work("tiny", critics, 8, teacher=False)
-    kept = kept_bytes("tiny", critics, bf16=bf16)
+    discriminators = DiscriminatorConfig(periods=(2,), n_ffts=(512,), channels=4)
+    work = codec_work("tiny", discriminators, 8, teacher=False)
+    kept = kept_bytes("tiny", discriminators, bf16=bf16)
     codec = HHCodec(CodecConfig.preset("tiny"))
     codec.quantizer.enable()
-    counted = count_kept(codec, Discriminators(critics), 40, bf16=bf16)
+    counted = count_kept(codec, Discriminators(discriminators), 40, bf16=bf16)
     planned = codec_memory(work, kept, crops=5, crop_codes=40, devices=5)
     assert planned.activations == pytest.approx(counted, rel=0.05)
-    assert planned.weights == 4 * (work.parameters + work.critics)
+    assert planned.weights == 4 * (work.trained_parameters)
 
 
 def test_the_work_of_a_codec_grows_with_the_crop() -> None:
-    critics = DiscriminatorConfig(periods=(), n_ffts=(512,), channels=4)
-    short, long = (codec_work("tiny", critics, codes, teacher=True) for codes in (8, 16))
+    discriminators = DiscriminatorConfig(periods=(), n_ffts=(512,), channels=4)
+    short, long = (codec_work("tiny", discriminators, codes, teacher=True) for codes in (8, 16))
     assert long.step == pytest.approx(2 * short.step, rel=0.05)
     assert short.step == 3 * short.generator + 7 * short.discriminators + short.teacher
     assert short.teacher == pytest.approx(14e9 * 8 * 1024 / 24_000)

@@ -25,7 +25,7 @@ def codec_folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def lm_folder(tmp_path: Path, codec_folder: Path) -> Path:
-    """A language model that knows its codec by the fingerprint of all of it."""
+    """A language model that names its codec by the fingerprint of all of it."""
     codec = HHCodec.from_pretrained(codec_folder)
     tokenizer = TextTokenizer.train(
         ["a small dog", "two small dogs"], tmp_path / "text", vocab_size=16
@@ -107,8 +107,8 @@ def test_what_does_not_belong_together_is_refused(
 ) -> None:
     command = ["slm", str(lm_folder), str(tmp_path / "out"), "--codec", str(codec_folder)]
     assert main([*command, "--voice", "eve"]) == 2
-    assert "expected voices of ['ann', 'bob'], got ['eve']" in capsys.readouterr().err
+    assert "voices: expected some of ['ann', 'bob'], got ['eve']" in capsys.readouterr().err
     HHCodec(CodecConfig.preset("tiny")).save_pretrained(codec_folder)
     assert main(command) == 2
-    assert "speaks codes of codec" in capsys.readouterr().err
+    assert "expected a language model of codes" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

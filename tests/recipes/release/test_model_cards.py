@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recipes.release.model_cards import anchors_table, filled, main
-from recipes.release.pictures import draw_mels
+from recipes.release.model_cards import anchors_table, draw_mels, filled, main
 
 CARD = "# A card\n\n<!-- table test -->\nold\n<!-- end -->\n\nrest <!-- end -->\n"
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from recipes.comparisons.adapt import AdaptConfig
+from recipes.comparisons.adapt_config import AdaptConfig
 from recipes.comparisons.anchors import AnchorsConfig
 from recipes.runner.config import (
     Config,
@@ -171,7 +171,7 @@ def test_an_override_wins_and_a_list_may_be_written_with_commas() -> None:
         (["corpus=c"], "run"),
         (["corpus=c", "run=r", "metric=stoi"], "metric"),
         (["corpus=c", "run=r", "clips=many"], "clips"),
-        (["corpus=c", "run=r", "clips=0"], "clips: expected null or at least 1"),
+        (["corpus=c", "run=r", "clips=0"], "clips: expected a number >= 1, got 0"),
         (["corpus=c", "run=r", "codec=a/x,b/x"], "distinct names"),
         (["corpus"], "expected key=value"),
     ],
@@ -186,7 +186,7 @@ def test_a_wrong_setting_is_named(overrides: list[str], reason: str) -> None:
     [
         ("tokenizers.odd.kind=mp3", "kind: expected one of hh, kmeans"),
         ("prompt_seconds=2,1", "prompt_seconds: expected"),
-        ("steps=0", "steps: expected more than 0"),
+        ("steps=0", "steps: expected a number > 0"),
     ],
 )
 def test_a_wrong_setting_of_adapt_is_named(override: str, reason: str) -> None:

@@ -59,7 +59,7 @@ def test_a_folder_that_is_here_is_not_overwritten(tmp_path: Path) -> None:
     push(tmp_path / "old", url, progress=False)
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "count.txt").write_text("5")
-    assert "going on with it" in restore(tmp_path / "here", url)
+    assert "resuming from it" in restore(tmp_path / "here", url)
     assert (tmp_path / "here" / "count.txt").read_text() == "5"
 
 
