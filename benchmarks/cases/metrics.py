@@ -20,7 +20,7 @@ CLIPS = {"tiny": 1, "small": 1, "full": 4}
 
 
 def build(size: str, folder: Path) -> dict[str, Contestant]:
-    """The default metrics of a reconstruction; work is seconds of audio."""
+    """Build the default metrics of a reconstruction; work is seconds of audio."""
     each = CLIP_SECONDS[size]
     pairs = synthetic_pairs(each * CLIPS[size], clip_seconds=each)
     seconds = each * CLIPS[size]
@@ -35,7 +35,7 @@ def build(size: str, folder: Path) -> dict[str, Contestant]:
 
 
 def scorer(names: list[str], pairs: list[Pair]) -> Call:
-    """Scores pairs by metrics in this process, as a run does.
+    """Make a call that scores pairs by metrics in this process.
 
     Raises:
         ImportError: A metric cannot run here.
