@@ -28,7 +28,8 @@ from codec import HHCodec
 from codec.files import read_json
 from codec.json_lines import read_json_lines
 from recipes.run_all import main as run_all
-from slm import GenerationSettings, Synthesis, Synthesizer, join, speak_long
+from slm import GenerationSettings, Synthesis, Synthesizer
+from slm.synthesis.long_text import join, speak_long
 
 from .parity_inputs import (
     ALIGNED,

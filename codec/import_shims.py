@@ -1,21 +1,24 @@
-"""Import what is used of `vocos`, `bigvgan` and `vector_quantize_pytorch` without what is not.
+"""Import what is used of `vocos`, `bigvgan` and packages that ask for einx, and nothing else.
+
+The codec itself needs none of this: it is for the discriminators of training, for BigVGAN as the
+vocoder, and for the language model.
 
 `vocos` imports `torchaudio`, whose wheels do not load beside a CPU-only torch, and `encodec`,
-whose release is licensed CC BY-NC. What is used of `vocos` (backbone, Fourier head,
-discriminators) needs of both only a spectrogram and two mel-scale formulas. `bigvgan` imports
-librosa and matplotlib for its mels and plots, and its generator needs two one-line functions of
-those modules. So the imports are given stand-ins, and none of the four has to be installed.
-`vector_quantize_pytorch` imports einx, which takes longer to load than torch (with torch's
-compiler and sympy), for functions that nothing here calls.
+whose release is licensed CC BY-NC. Its discriminators need of both only a spectrogram and two
+mel-scale formulas. `bigvgan` imports librosa and matplotlib for its mels and plots, and its
+generator needs two one-line functions of those modules. So the imports are given stand-ins, and
+none of the four has to be installed. `x_transformers` imports einx, which takes longer to load than
+torch (with torch's compiler and sympy), for functions that nothing here calls.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import io
 import math
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from functools import cache
 from importlib import import_module
 from types import ModuleType
@@ -114,14 +117,16 @@ def import_vocos(submodule: str) -> Any:
     """Import `vocos.<submodule>`, whether or not torchaudio loads here.
 
     Raises:
-        ImportError: `vocos` is not installed; the message says how to get it.
+        ImportError: `vocos` is not installed; the message names the command that does it.
     """
     name = f"vocos.{submodule}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.find_spec("vocos")
     if spec is None or spec.submodule_search_locations is None:
-        raise ImportError("the vocoder needs the package vocos: pip install --no-deps vocos==0.1.0")
+        raise ImportError(
+            "the discriminators need the package vocos: pip install --no-deps vocos==0.1.0"
+        )
     with _replaced(_for_vocos(list(spec.submodule_search_locations))):
         return import_module(name)
 
@@ -147,7 +152,7 @@ def import_bigvgan() -> Any:
     The copy is private: nothing of it stays in `sys.modules`, where others find the whole package.
 
     Raises:
-        ImportError: `bigvgan` is not installed; the message says how to get it.
+        ImportError: `bigvgan` is not installed; the message names the command that does it.
     """
     spec = importlib.util.find_spec("bigvgan")
     if spec is None or spec.submodule_search_locations is None:
@@ -165,3 +170,18 @@ def import_bigvgan() -> Any:
         sys.modules.update(others)
     module.weight_norm = weight_norm  # type: ignore[attr-defined]
     return module
+
+
+def import_without_torchaudio(name: str) -> ModuleType:
+    """Import a package that asks for torchaudio in parts of it that are never called here.
+
+    What it prints while it is imported is dropped.
+
+    Raises:
+        ImportError: The package is missing or needs another that is.
+    """
+    wanted = [_module("torchaudio"), _module("torchaudio.transforms", MFCC=None)]
+    # Left behind, they would break every later look for torchaudio.
+    missing = {each.__name__: each for each in wanted if each.__name__ not in sys.modules}
+    with _replaced(missing), redirect_stdout(io.StringIO()):
+        return import_module(name)

@@ -1,1 +1,1 @@
-"""Metrics, protocols for what is measured, and reports; imports neither `codec` nor `slm`."""
+"""Metrics, protocols for what is measured, and reports; of `codec` only its ground modules."""

@@ -1,4 +1,9 @@
-"""What the evaluation asks of metrics, recognisers and models; no implementation lives here."""
+"""Protocols and records of the evaluation: metrics, recognisers, tokenizers and what they exchange.
+
+No implementation lives here.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -6,6 +11,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+Part = Literal["estimate", "reference"]
 Need = Literal["reference", "estimate", "text", "prompt"]
 
 
@@ -15,43 +21,27 @@ class MetricError(ValueError):
 
 @dataclass(frozen=True)
 class FigureInfo:
-    """One number a metric gives for an item.
+    """One number a metric gives for an item."""
 
-    Args:
-        name: Key in the values of a score, such as "stoi".
-        unit: "" for a plain number, "%" for a fraction shown in per cent, else "ms", "cents", ...
-        higher_is_better: None where neither direction is better.
-        numerator: Key of the stored count above the fraction; with `denominator` it makes the
-            headline a pooled rate (sum / sum) instead of the mean over items.
-        denominator: Key of the stored count below the fraction.
-    """
-
-    name: str
-    unit: str = ""
-    higher_is_better: bool | None = None
+    name: str  # key in the values of a score, such as "stoi"
+    unit: str = ""  # "" for a plain number, "%" for a fraction shown in per cent, else "ms", ...
+    higher_is_better: bool | None = None  # None where neither direction is better
+    # Keys of the stored counts above and below the fraction: with them the headline is a pooled
+    # rate (sum / sum) instead of the mean over items.
     numerator: str | None = None
     denominator: str | None = None
 
 
 @dataclass(frozen=True)
 class WeightSpec:
-    """A file or folder of weights that no code here downloads.
+    """A file or folder of weights that no code here downloads."""
 
-    Args:
-        name: Key of `--weight name=path`, such as "utmos22_strong".
-        licence: Its licence, as published.
-        how_to_get: Where a person gets it.
-        sha256: Digest the file must have, None where any is taken (and written into the run).
-        is_folder: A folder, such as a model saved by transformers.
-        bundled: (package, file) where an installed package holds it, found without import.
-    """
-
-    name: str
-    licence: str
-    how_to_get: str
-    sha256: str | None = None
-    is_folder: bool = False
-    bundled: tuple[str, str] | None = None
+    name: str  # key of `--weight name=path`, such as "utmos22_strong"
+    licence: str  # as published
+    how_to_get: str  # instruction for a person
+    sha256: str | None = None  # of the file; None takes any and writes it into the run
+    is_folder: bool = False  # such as a model saved by transformers
+    bundled: tuple[str, str] | None = None  # (package, file) where an installed package holds it
 
     @property
     def variable(self) -> str:
@@ -61,70 +51,44 @@ class WeightSpec:
 
 @dataclass(frozen=True)
 class MetricInfo:
-    """Identity of a metric; a change of definition or of back end is a new id.
+    """Identity of a metric; a change of definition or of back end is a new id."""
 
-    Args:
-        id: Name, back end and its version, such as "pitch.swift03". Also a file name.
-        definition: One sentence that says what is computed, in which order and on what.
-        needs: Parts of an item that must be there.
-        figures: Numbers that are summarised; other values of a score are only stored.
-        sample_rate: Rate in Hz at which it is computed, None for the rate of the item.
-        packages: (distribution, version prefix) pairs the definition is tied to.
-        weights: Weights it loads, which must be found before a run starts.
-        install: Command that installs the packages where a plain `pip install` would not do.
-        alternative: Family name of a metric that runs offline and measures something alike.
-        is_large: Holds a large model, so it is scored by itself, after the others.
-    """
-
-    id: str
-    definition: str
-    needs: frozenset[Need]
-    figures: tuple[FigureInfo, ...]
-    sample_rate: int | None = None
-    packages: tuple[tuple[str, str], ...] = ()
-    weights: tuple[WeightSpec, ...] = ()
-    install: str = ""
-    alternative: str = ""
-    is_large: bool = False
+    id: str  # name, back end and its version, such as "pitch.swift03"; also a file name
+    definition: str  # one sentence: the computation, its order and its inputs
+    needs: frozenset[Need]  # parts of an item that must be there
+    figures: tuple[FigureInfo, ...]  # summarised; other values of a score are only stored
+    sample_rate: int | None = None  # Hz at which it is computed; None for that of the item
+    packages: tuple[tuple[str, str], ...] = ()  # (distribution, version prefix) it is tied to
+    weights: tuple[WeightSpec, ...] = ()  # must be found before a run starts
+    install: str = ""  # command for the packages where a plain `pip install` would not do
+    alternative: str = ""  # family name of a metric that runs offline and measures something alike
+    is_large: bool = False  # holds a large model, so it is scored by itself, after the others
 
 
 @dataclass(frozen=True)
 class Item:
-    """What one metric sees of one utterance; parts the metric does not need may be None.
+    """Input of a metric for one utterance; parts the metric does not need may be None."""
 
-    Args:
-        id: Unique name of the utterance.
-        reference: Recording, (T,) float in [-1, 1].
-        estimate: Waveform under test, (T,) float in [-1, 1].
-        sample_rate: Rate in Hz of all waveforms.
-        text: Transcript as published; "" when there is none.
-        prompt: Recording whose voice was to be spoken in, (T,) float in [-1, 1].
-        shared: What metrics that look at this item in turn have computed for each other, such as
-            the lag; never part of a result.
-    """
-
-    id: str
-    reference: np.ndarray | None
-    estimate: np.ndarray | None
-    sample_rate: int
-    text: str = ""
-    prompt: np.ndarray | None = None
+    id: str  # unique name of the utterance
+    reference: np.ndarray | None  # recording, (T,) float in [-1, 1]
+    estimate: np.ndarray | None  # waveform under test, (T,) float in [-1, 1]
+    sample_rate: int  # of all waveforms, Hz
+    text: str = ""  # transcript as published; "" when there is none
+    prompt: np.ndarray | None = None  # recording of the voice to speak in, (T,) float in [-1, 1]
+    # What metrics that score this item in turn have computed for each other, such as the lag;
+    # never part of a result.
     shared: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
 class Score:
-    """Result of a metric on one item.
+    """Result of a metric on one item."""
 
-    Args:
-        values: Figures and counts; None marks a figure that is undefined for this item (such as
-            the pitch error of a clip without a voiced frame), which the summary counts.
-        details: Text worth keeping, such as what a recogniser heard.
-        stored: Text kept in the row for figures of the whole corpus and shown nowhere.
-    """
-
+    # Figures and counts; None marks a figure that is undefined for this item (such as the pitch
+    # error of a clip without a voiced frame), which the summary counts.
     values: dict[str, float | None]
-    details: dict[str, str] = field(default_factory=dict)
+    details: dict[str, str] = field(default_factory=dict)  # text to show, such as a transcript
+    # Text kept in the row for figures of the whole corpus and shown nowhere.
     stored: dict[str, str] = field(default_factory=dict)
 
 
@@ -138,11 +102,10 @@ class Metric(Protocol):
         ...
 
     def prepare(self) -> None:
-        """Imports and loads what `score` needs; called once in each process."""
-        ...
+        """Import and load what `score` needs; called once in each process."""
 
     def score(self, item: Item) -> Score:
-        """Scores one item.
+        """Score one item.
 
         Raises:
             MetricError: The item cannot be scored (silence, NaN, too short, no transcript, ...).
@@ -152,25 +115,19 @@ class Metric(Protocol):
 
 @dataclass(frozen=True)
 class ScoredItem:
-    """An item that a metric has scored, as a `CorpusMetric` sees it afterwards.
-
-    Args:
-        id: Name of the utterance.
-        speaker: Who speaks; "" where it is not known.
-        score: What the metric gave for it.
-    """
+    """An item that a metric has scored, as an input of a `CorpusMetric`."""
 
     id: str
-    speaker: str
+    speaker: str  # "" where it is not known
     score: Score
 
 
 @runtime_checkable
 class CorpusMetric(Metric, Protocol):
-    """A metric with figures that no single item has, such as how alike two speakers are."""
+    """A metric with figures of a whole corpus, such as the similarity of its speakers."""
 
     def corpus(self, items: Sequence[ScoredItem]) -> dict[str, Any]:
-        """Figures of all scored items, as JSON; the same for the same items in the same order.
+        """Compute figures of all scored items, as JSON; deterministic for one order of items.
 
         It works on what rows hold, so that a resumed run gives what a whole one does, and may
         be called without `prepare`.
@@ -184,126 +141,55 @@ class Recognizer(Protocol):
 
     @property
     def id(self) -> str:
-        """Back end, version and every setting that moves the words, as part of a metric id."""
+        """Back end, version and every setting that changes the words, as part of a metric id."""
         ...
 
     def transcribe(self, waveform: np.ndarray, sample_rate: int) -> str:
-        """Words heard in a waveform (T,), float in [-1, 1] at `sample_rate` Hz; may be ""."""
-        ...
-
-
-@runtime_checkable
-class Codec(Protocol):
-    """Waveform to integer codes and back; arrays or tensors, B batch, T samples, L frames."""
-
-    @property
-    def sample_rate(self) -> int:
-        """Samples per second."""
-        ...
-
-    @property
-    def frame_rate(self) -> float:
-        """Frames per second."""
-        ...
-
-    @property
-    def codebook_size(self) -> int:
-        """Entries in a codebook."""
-        ...
-
-    def encode(self, waveform: Any, lengths: Any = None) -> tuple[Any, Any]:
-        """Waveform (B, T) and lengths (B,) to codes (B, L) and their lengths (B,)."""
-        ...
-
-    def decode(self, codes: Any, code_lengths: Any = None, lengths: Any = None) -> tuple[Any, Any]:
-        """Codes (B, L) to waveform (B, T) and lengths (B,)."""
-        ...
-
-
-@runtime_checkable
-class LanguageModel(Protocol):
-    """Autoregressive model over tokens."""
-
-    def log_likelihood(self, tokens: Any) -> Any:
-        """Tokens (S,) int64 to the log-likelihood of each but the first, (S - 1,), in nats."""
+        """Transcribe a waveform (T,), float in [-1, 1] at `sample_rate` Hz; may give ""."""
         ...
 
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """Waveform to K parallel streams of codes and back: what a language model may be trained on."""
+    """Waveform to K parallel streams of codes and back, for a language model to be trained on."""
 
-    @property
-    def name(self) -> str:
-        """Short name, as a table shows it."""
-        ...
+    name: str  # for tables
+    sample_rate: int  # of input and output, Hz
+    frame_rate: float  # frames per second, Hz
+    num_codebooks: int  # K, codes in a frame
+    codebook_size: int  # entries in each codebook
+    tokens_per_second: float  # frame_rate * num_codebooks
 
     @property
     def fingerprint(self) -> str:
         """Digest of weights and settings; codes of another fingerprint are other codes."""
         ...
 
-    @property
-    def sample_rate(self) -> int:
-        """Samples per second of what goes in and comes out, Hz."""
-        ...
-
-    @property
-    def frame_rate(self) -> float:
-        """Frames per second, Hz."""
-        ...
-
-    @property
-    def num_codebooks(self) -> int:
-        """K, codes in a frame."""
-        ...
-
-    @property
-    def codebook_size(self) -> int:
-        """Entries in each codebook."""
-        ...
-
-    @property
-    def tokens_per_second(self) -> float:
-        """frame_rate * num_codebooks."""
-        ...
-
     def encode(self, waveform: np.ndarray) -> np.ndarray:
-        """Waveform (T,) float in [-1, 1] to codes (K, L) int64."""
+        """Encode a waveform (T,) float in [-1, 1] to codes (K, L) int64."""
         ...
 
     def decode(self, codes: np.ndarray, num_samples: int) -> np.ndarray:
-        """Codes (K, L) to a waveform (num_samples,) float32."""
+        """Decode codes (K, L) to a waveform (num_samples,) float32."""
         ...
 
 
 @dataclass(frozen=True)
 class Recoded:
-    """What came back of a waveform, and what its coded form took.
+    """Waveform after coding and decoding, and the size of the coded form."""
 
-    Args:
-        waveform: (T,) float32, as long as what went in.
-        bits: Size of the coded form; None where there is none (the original, a filter).
-    """
-
-    waveform: np.ndarray
-    bits: int | None
+    waveform: np.ndarray  # (T,) float32, as long as the input
+    bits: int | None  # of the coded form; None where there is none (the original, a filter)
 
 
 @runtime_checkable
 class Recoder(Protocol):
-    """Anything that takes a waveform through a coded form and back."""
+    """Waveform to a coded form and back."""
 
-    @property
-    def name(self) -> str:
-        """Short name, as a table shows it and a folder may be called."""
-        ...
-
-    @property
-    def bitrate(self) -> float | None:
-        """Nominal bit/s; None where there is no coded form. The measured one is in `Recoded`."""
-        ...
+    name: str  # for tables and folders
+    # Nominal bit/s; None where there is no coded form. The measured one is in `Recoded`.
+    bitrate: float | None
 
     def recode(self, waveform: np.ndarray, sample_rate: int) -> Recoded:
-        """Waveform (T,) float in [-1, 1] at `sample_rate` Hz to what is left of it."""
+        """Code and decode a waveform (T,) float in [-1, 1] at `sample_rate` Hz."""
         ...

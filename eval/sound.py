@@ -1,4 +1,6 @@
-"""Waveforms as metrics want them: checked, resampled, brought to one time axis."""
+"""Waveforms for metrics: read, checked and resampled."""
+
+from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
@@ -8,11 +10,13 @@ import numpy as np
 import soundfile
 import soxr
 
-from .protocols import MetricError
+from codec.files import sha256_of
+
+from .protocols import Item, MetricError, Need
 
 # Of files that are read as audio where a folder is searched.
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
-# A peak under -60 dB of full scale is silence to a listener and to the pitch tracker.
+# A peak under -60 dB of full scale is inaudible, and unvoiced to the pitch tracker.
 SILENCE_PEAK = 1e-3
 # Float audio may overshoot 1 a little; a far larger peak means integer samples were passed.
 LARGEST_PEAK = 8.0
@@ -21,18 +25,12 @@ MIN_DURATION = 0.3
 
 @dataclass(frozen=True, eq=False)
 class Sound:
-    """Audio in memory.
+    """Audio in memory."""
 
-    Args:
-        waveform: (T,) float in [-1, 1].
-        sample_rate: Samples per second, Hz.
-    """
-
-    waveform: np.ndarray
-    sample_rate: int
+    waveform: np.ndarray  # (T,) float in [-1, 1]
+    sample_rate: int  # Hz
 
     def __post_init__(self) -> None:
-        """Checks what a caller can mix up before anything is computed."""
         if np.ndim(self.waveform) != 1:
             raise ValueError(f"expected a waveform (T,), got shape {np.shape(self.waveform)}")
         if self.sample_rate <= 0:
@@ -43,7 +41,7 @@ AudioSource = Sound | Path | str
 
 
 def load_sound(source: AudioSource) -> Sound:
-    """Reads a file (channels averaged) or passes a `Sound` through.
+    """Read a file, channels averaged, or return a `Sound` as it is.
 
     Raises:
         MetricError: The file is missing or is not audio that libsndfile reads.
@@ -61,7 +59,7 @@ def load_sound(source: AudioSource) -> Sound:
 
 
 def sound_digest(source: AudioSource | None) -> str:
-    """Short content hash of an audio source; "none" and "missing" when there is no content."""
+    """Hash the content of an audio source, 16 hex digits; "none" or "missing" without content."""
     if source is None:
         return "none"
     if isinstance(source, Sound):
@@ -69,13 +67,13 @@ def sound_digest(source: AudioSource | None) -> str:
         head = f"{source.sample_rate} {data.dtype.str}".encode()
         return hashlib.sha256(head + data.tobytes()).hexdigest()[:16]
     path = Path(source)
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else "missing"
+    return sha256_of(path)[:16] if path.is_file() else "missing"
 
 
 def checked(
     waveform: np.ndarray, sample_rate: int, what: str, *, min_duration: float = MIN_DURATION
 ) -> np.ndarray:
-    """Returns the waveform (T,) as float64, or says why it cannot be measured.
+    """Return a waveform (T,) that can be measured as float64; errors call it `what`.
 
     Raises:
         MetricError: Empty, not finite, not in float range, silent, or shorter than
@@ -103,8 +101,20 @@ def checked(
     return samples
 
 
+def checked_part(item: Item, part: Need, *, min_duration: float = MIN_DURATION) -> np.ndarray:
+    """Return a waveform of an item as `checked` does.
+
+    Raises:
+        MetricError: The item lacks it, or as `checked`.
+    """
+    waveform = getattr(item, part)
+    if waveform is None:
+        raise MetricError(f"expected a waveform as {part}, got none")
+    return checked(waveform, item.sample_rate, part, min_duration=min_duration)
+
+
 def resampled(waveform: np.ndarray, sample_rate: int, target_rate: int) -> np.ndarray:
-    """Waveform (T,) at another rate; round(T * target_rate / sample_rate) samples or so."""
+    """Resample a waveform (T,) to about T * target_rate / sample_rate samples."""
     if sample_rate == target_rate:
         return waveform
     return soxr.resample(waveform, sample_rate, target_rate, quality="HQ")

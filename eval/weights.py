@@ -1,4 +1,6 @@
-"""Weights that metrics need: where they are, what they hash to, and what to say when missing."""
+"""Weights of metrics: finding them, their digests, and instructions when they are missing."""
+
+from __future__ import annotations
 
 import hashlib
 import os
@@ -7,11 +9,13 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from codec.files import sha256_of
+
 from .protocols import WeightSpec
 
 
 def parse_weights(options: Iterable[str]) -> dict[str, Path]:
-    """Paths by weight name of `name=path` options.
+    """Parse `name=path` options into paths by weight name.
 
     Raises:
         ValueError: No "=" in an option, or nothing at a path.
@@ -28,13 +32,13 @@ def parse_weights(options: Iterable[str]) -> dict[str, Path]:
 
 
 def use_weights(paths: dict[str, Path]) -> None:
-    """Names weights for this process and its workers, by the environment both read."""
+    """Set the paths of weights for this process and its workers, by environment variables."""
     for name, path in paths.items():
         os.environ[WeightSpec(name, "", "").variable] = str(path.resolve())
 
 
 def find_weight(spec: WeightSpec) -> Path | None:
-    """Path of a weight: of its environment variable, else inside an installed package, else None.
+    """Find a weight by its environment variable, else inside an installed package, else None.
 
     Packages are looked up, not imported.
     """
@@ -46,6 +50,7 @@ def find_weight(spec: WeightSpec) -> Path | None:
         return None
     package, file = spec.bundled
     found = find_spec(package)
+    # A namespace package has several folders.
     for folder in (found.submodule_search_locations or ()) if found else ():
         if (Path(folder) / file).is_file():
             return Path(folder) / file
@@ -53,10 +58,10 @@ def find_weight(spec: WeightSpec) -> Path | None:
 
 
 def require_weight(spec: WeightSpec) -> Path:
-    """Path of a weight.
+    """Return the path of a weight.
 
     Raises:
-        ValueError: It is not there or has another digest than it must.
+        ValueError: It is missing or has another digest than it must.
     """
     reason = weight_obstacle(spec)
     path = find_weight(spec)
@@ -66,7 +71,7 @@ def require_weight(spec: WeightSpec) -> Path:
 
 
 def weight_obstacle(spec: WeightSpec) -> str | None:
-    """Why a weight cannot be used and how to mend it; None when it can."""
+    """Describe why a weight cannot be used and the remedy; None when it can."""
     path = find_weight(spec)
     kind = "folder" if spec.is_folder else "file"
     if path is None:
@@ -82,21 +87,17 @@ def weight_obstacle(spec: WeightSpec) -> str | None:
 
 
 def weight_digest(path: Path) -> str:
-    """SHA-256 of a file, or of the names and digests of a folder's files in order."""
+    """Compute the SHA-256 of a file, or of the names and digests of a folder's files in order."""
     stat = path.stat()
     return _digest(str(path.resolve()), stat.st_size, stat.st_mtime_ns)
 
 
 @lru_cache(maxsize=64)
 def _digest(name: str, size: int, modified: int) -> str:
-    """Digest of a file or folder as it was at a time; size and time only key the cache."""
+    """Compute a digest; size and time of change only key the cache."""
     path = Path(name)
-    if path.is_dir():
-        files = sorted(each for each in path.rglob("*") if each.is_file())
-        lines = [f"{each.relative_to(path).as_posix()} {weight_digest(each)}" for each in files]
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    if not path.is_dir():
+        return sha256_of(path)
+    files = sorted(each for each in path.rglob("*") if each.is_file())
+    lines = [f"{each.relative_to(path).as_posix()} {weight_digest(each)}" for each in files]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -21,7 +21,8 @@ from codec.provenance import provenance
 from recipes.release.demo_recordings import find_recordings
 from recipes.release.demo_report import Demo, measure, write_demo_report
 from recipes.runner.cli import plain_parser
-from slm import Synthesizer, sentences
+from slm import Synthesizer
+from slm.text.sentences import sentences
 
 CODEC, LM = "hh-mini-24k", "hh-mini-slm"
 TEXT = (
@@ -42,6 +43,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         synthesizer = Synthesizer.from_pretrained(arguments.codec, arguments.lm)
     rate = synthesizer.codec.sample_rate
     demo.recordings, origin = find_recordings(arguments.recording, arguments.corpus, rate)
+    # Without a wish the first voice of the model speaks, where it has any.
     voice = arguments.voice or next(iter(synthesizer.voices), None)
     speak(demo, synthesizer, arguments.text, voice, arguments.seed)
     reconstruct(demo, synthesizer)
@@ -84,6 +86,7 @@ def reconstruct(demo: Demo, synthesizer: Synthesizer) -> None:
     with demo.timed("reconstruct"):
         for recording in demo.recordings:
             waveform = synthesizer.decode(synthesizer.encode(recording.waveform))
+            # Whole codes are decoded; the recording may end within the last one.
             demo.reconstructed.append(waveform[: len(recording.waveform)])
     seconds = sum(len(each) for each in demo.reconstructed) / synthesizer.codec.sample_rate
     demo.made("reconstruct", seconds)
@@ -92,6 +95,7 @@ def reconstruct(demo: Demo, synthesizer: Synthesizer) -> None:
 def continue_first(demo: Demo, synthesizer: Synthesizer, seed: int) -> None:
     """Continue the beginning of the first recording, at most half of it."""
     whole, rate = demo.recordings[0].waveform, synthesizer.codec.sample_rate
+    # At least half of the recording is left out, so that the true continuation can be compared.
     demo.prompt = whole[: min(round(PROMPT_SECONDS * rate), max(1, len(whole) // 2))]
     with demo.timed("continue"):
         demo.continued = synthesizer.continue_speech(demo.prompt, CONTINUED_SECONDS, seed=seed)

@@ -140,6 +140,7 @@ def encode_shards(
                     raise ValueError(too_many_unreadable(bad, config, advice))
     finally:
         write_json_lines(stage_folder(config, "encode_corpus") / "bad_files.jsonl", bad)
+    # `arrivals` tells the start of processes and the load of models from the work itself.
     seconds = time.perf_counter() - start
     hours = samples / codec.sample_rate / 3600
     return {

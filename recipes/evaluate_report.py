@@ -158,10 +158,7 @@ LABELS = {"spoken": "generated", "continued": "continued"}
 
 
 def recorded_clip(
-    config: Config,
-    row: dict[str, Any],
-    versions: tuple[str, ...],
-    scored: Mapping[str, Scored],
+    config: Config, row: dict[str, Any], versions: tuple[str, ...], scored: Mapping[str, Scored]
 ) -> Clip:
     """Put a recording beside its reconstruction and generated speech, with their scores."""
     store = AudioStore(stage_folder(config, "prepare") / row["split"])

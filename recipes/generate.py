@@ -33,7 +33,9 @@ from recipes.runner.cli import stage_command
 from recipes.runner.config import Config, thread_count
 from recipes.runner.schema import GenerateConfig
 from recipes.runner.stages import stage_folder, write_metrics
-from slm import GenerationSettings, Synthesis, Synthesizer, TokenStore, Verifier, speak_best
+from slm import GenerationSettings, Synthesis, Synthesizer, TokenStore
+from slm.generation.best_of import Verifier
+from slm.synthesis.long_text import speak_best
 
 from .verifiers import make_verifiers
 
@@ -91,9 +93,11 @@ def reconstruct(config: Config, synthesizer: Synthesizer, split: str, folder: Pa
     chosen = spread(range(len(store)), config.generate.reconstruct)
     for index in tqdm(chosen, desc=f"reconstruct {split}", unit="clip"):
         row = store.rows[index]
+        # A run that was cut off keeps the files it has.
         path = folder / f"{row['id']}.flac"
         if not path.is_file():
             waveform = synthesizer.decode(store.codes(index).astype(np.int64))
+            # The last code may reach past the clip's end.
             write_audio(path, waveform[: samples[row["id"]]], synthesizer.codec.sample_rate)
     rows = [store.rows[index] | {"codes": store.codes(index).tolist()} for index in chosen]
     write_json_lines(folder / "items.jsonl", rows)
@@ -176,6 +180,7 @@ def continue_clips(config: Config, synthesizer: Synthesizer, folder: Path) -> li
     settings = config.generate
     clips = AudioStore(stage_folder(config, "prepare") / "valid")
     given = round(settings.given_seconds * clips.sample_rate)
+    # Long enough that something remains to compare the continuation with.
     enough = [n for n, row in enumerate(clips.rows) if row["num_samples"] > 1.3 * given]
     items: list[dict[str, Any]] = []
     alone: list[dict[str, Any]] = []
@@ -191,6 +196,7 @@ def continue_clips(config: Config, synthesizer: Synthesizer, folder: Path) -> li
         name, about = f"{row['id']}.flac", described(result, synthesizer.codec.frame_rate)
         result.save(folder / name)
         items.append(row | about)
+        # The part that the model made, without the codes it was given.
         made = result.waveform[result.num_given_codes * synthesizer.codec.hop_length :]
         rest = clips.crop(index, given, min(most, row["num_samples"] - given))
         parts = {"prompt": f"given/{name}", "reference": f"recordings/{name}"}
@@ -227,6 +233,7 @@ def choose_texts(config: Config) -> list[Request]:
         held = itself < len(others) and others[itself] == index
         readable = text.kind != "phones" or row["lang"] in text.languages
         if row["text"].strip() and len(others) > held and readable:
+            # The seed and the text choose among the speaker's other recordings.
             choice = (config.seed + index) % (len(others) - held)
             found[known].append((index, others[choice + (held and choice >= itself)]))
     chosen = [

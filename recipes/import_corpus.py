@@ -108,6 +108,7 @@ def _ljspeech(given: argparse.Namespace) -> Found:
     return ljspeech_utterances(given.folder)
 
 
+# Layouts by name; modules of the corpora yield clips and skips, all else is `import_utterances`.
 KINDS: dict[str, Callable[[argparse.Namespace], Found]] = {
     "libritts": _libritts,
     "librispeech": lambda given: librispeech_utterances(

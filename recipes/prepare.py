@@ -62,6 +62,7 @@ def main(config: Config) -> Path:
     with Workers(threads if threads > 1 else 0, spare_few=True) as workers:
         for split in SPLITS:
             wanted = [row for row in kept if row.split == split]
+            # Unreadable clips of earlier splits leave fewer for this one.
             left = allowed - len(unreadable)
             unreadable += _prepare_split(folder, wanted, config, workers=workers, allowed=left)
     write_json_lines(folder / "skipped.jsonl", [*skipped, *unreadable])
@@ -83,6 +84,7 @@ def _prepare_split(
     work = functools.partial(prepare_clip, settings=config.prepare)
     clips = workers.map(work, rows, deadly=lambda row: PreparedClip(None, DEADLY))
     bar = tqdm(clips, f"  {split}", len(rows), file=sys.stderr, mininterval=1)
+    # The folder takes its name when all of the split is in it.
     with whole_folder(final) as partial:
         with AudioStoreWriter(partial, config.prepare.sample_rate) as writer:
             for row, clip in zip(rows, bar, strict=True):

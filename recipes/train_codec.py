@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import OmegaConf
 from torch import nn
 
 from codec import CodecConfig, HHCodec
@@ -45,6 +46,7 @@ def main(config: Config) -> Path:
     folder = stage_folder(config, "train_codec")
     phases = {name: replace(phase, name=name) for name, phase in config.train_codec.phases.items()}
     first = config.train_codec.devices * config.train_codec.num_nodes == 1 or process_rank() == 0
+    # Every process of a launcher comes here and trains its share of the crops.
     if phases:
         train_phases(config, folder, phases)
     if not first:
@@ -54,6 +56,7 @@ def main(config: Config) -> Path:
     missing = [name for name, phase in phases.items() if not is_finished(folder / name, phase)]
     if missing:
         raise StageError(f"train_codec: phases {missing} are still to be run")
+    # Phases may have run in other processes: the codec is put together from their checkpoints.
     codec = build_codec(config)
     load_earlier(codec, folder, list(phases.values()))
     codec.eval().save_pretrained(folder / "model")
@@ -71,6 +74,7 @@ def train_phases(config: Config, folder: Path, phases: dict[str, PhaseConfig]) -
     wanted = settings.only or list(phases)
     for number, (name, phase) in enumerate(phases.items()):
         if name in wanted and not is_finished(folder / name, phase):
+            # A phase begins from the weights of the earlier ones, whichever process trained them.
             codec = build_codec(config)
             earlier = list(phases.values())[:number]
             load_earlier(codec, folder, earlier)
@@ -138,8 +142,10 @@ def build_codec(config: Config) -> HHCodec:
             have other sizes, or a vocoder of another mel convention.
     """
     torch.manual_seed(config.seed)
+    # Nested overrides are laid over the preset, field by field.
     preset = CodecConfig.preset(config.codec.preset).to_dict()
-    codec = HHCodec(CodecConfig.from_dict(_merged(preset, config.codec.overrides)))
+    sizes: Any = OmegaConf.to_container(OmegaConf.merge(preset, config.codec.overrides))
+    codec = HHCodec(CodecConfig.from_dict(sizes))
     if config.codec.start is not None:
         start = HHCodec.from_pretrained(config.codec.start, fold=False)
         for part in config.codec.start_parts:
@@ -164,6 +170,7 @@ def load_part(part: nn.Module, start: nn.Module) -> None:
         RuntimeError: The two differ in other weights.
     """
     weights = start.state_dict()
+    # Speech features that the start lacks keep the weights they have.
     own = {k: v for k, v in part.state_dict().items() if k.startswith("speech.")}
     if own and not any(name.startswith("speech.") for name in weights):
         weights = {**weights, **own}
@@ -207,6 +214,7 @@ def is_finished(folder: Path, phase: PhaseConfig) -> bool:
     path = folder / CHECKPOINT
     if not path.is_file():
         return False
+    # Memory-mapped: only the step is read, not the weights.
     checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     return checkpoint["global_step"] >= phase.steps
 
@@ -223,16 +231,6 @@ def figures(codec: HHCodec, folder: Path, names: list[str]) -> dict[str, Any]:
         last = [row for row in rows if row["split"] == "valid"][-1]
         phases[name] = {key: value for key, value in last.items() if key != "split"}
     return {"fingerprint": codec.fingerprint, "parameters": parts, "phases": phases}
-
-
-def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Nested dictionaries, the second laid over the first."""
-    merged = dict(values)
-    for key, change in changes.items():
-        inner = values.get(key)
-        nested = isinstance(inner, dict) and isinstance(change, dict)
-        merged[key] = _merged(inner, change) if nested and inner is not None else change
-    return merged
 
 
 if __name__ == "__main__":

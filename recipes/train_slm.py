@@ -26,24 +26,21 @@ from recipes.runner.language_model import new_speech_lm
 from recipes.runner.schema import shared_fields
 from recipes.runner.stages import say, stage_folder, write_metrics
 from slm import (
-    Machines,
     PackedDataset,
     SpeechLM,
     TextTokenizer,
     TokenStore,
     TrainingSettings,
-    choose_voices,
-    duration_spread,
     fit_speech_lm,
-    import_llama,
-    init_codes_from_codebook,
-    llama_sizes,
-    nats_per_code,
-    rows_of_pieces,
-    save_voices,
 )
 from slm.data.alignment import Alignment, align_codes
+from slm.generation.duration_prior import codes_per_character, duration_spread
+from slm.model.code_init import init_codes_from_codebook
+from slm.model.likelihood import nats_per_code
+from slm.model.llama_import import import_llama, llama_sizes, rows_of_pieces
+from slm.synthesis.voices import choose_voices, save_voices
 from slm.text.tokenizer import Tokenizer, load_tokenizer
+from slm.training.config import Machines
 
 
 def main(config: Config) -> Path:
@@ -61,6 +58,7 @@ def main(config: Config) -> Path:
     if config.train_slm.place_codes:
         init_codes_from_codebook(lm, load_codec(config).codebook, config.seed)
     rows = {split: packed_rows(config, stores[split], tokenizer, lm, split) for split in SPLITS}
+    # Documents that do not fit into a packed row are listed, never cut.
     too_long = [{"split": split, **row} for split in SPLITS for row in rows[split].too_long]
     write_json_lines(folder / "too_long.jsonl", too_long)
     settings = config.train_slm
@@ -76,6 +74,7 @@ def main(config: Config) -> Path:
     if process_rank() > 0:
         raise SystemExit(0)  # the first process measures and writes
     lm.save_pretrained(folder / "model", tokenizer)
+    # Voices are prompts of speakers of train, stored with the model.
     fingerprint = stores["train"].codec_fingerprint
     save_voices(folder / "model", choose_voices([stores["train"]]), fingerprint)
     say("train_slm", "measuring the likelihood of valid and test")
@@ -95,7 +94,10 @@ def main(config: Config) -> Path:
 def build_lm(config: Config, train: TokenStore, tokenizer: Tokenizer) -> SpeechLM:
     """Build a language model; its random weights depend on the seed alone."""
     settings = config.train_slm
+    # Later sizes win: those of the run, of a text model to start from, of the overrides.
     sizes: dict[str, Any] = {
+        "codes_per_character": codes_per_character([train]),
+        "duration_spread": duration_spread([train]),
         "max_seq_len": settings.seq_len,
         "max_prompt_codes": settings.max_prompt_codes,
     }
@@ -104,8 +106,8 @@ def build_lm(config: Config, train: TokenStore, tokenizer: Tokenizer) -> SpeechL
     if settings.overrides.get("code_table"):
         if not settings.place_codes:
             raise ValueError("train_slm.place_codes: expected true with a code_table, got false")
+        # Embeddings made from the codec's vectors need their width.
         sizes["codebook_dim"] = load_codec(config).codebook.shape[1]
-    sizes["duration_spread"] = duration_spread([train])
     lm = new_speech_lm(
         settings.preset, train, tokenizer, config.seed, **(sizes | settings.overrides)
     )

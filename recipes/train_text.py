@@ -41,6 +41,7 @@ def main(config: Config) -> Path:
     texts = [row["text"] for row in rows if row["text"].strip()]
     settings = config.train_text
     tokenizer = TextTokenizer.train(texts, folder, vocab_size=settings.vocab_size, seed=config.seed)
+    # Characters a piece: how much shorter texts become.
     pieces = sum(len(tokenizer.encode(text)) for text in texts)
     figures = {
         "texts": len(texts),
@@ -54,6 +55,7 @@ def main(config: Config) -> Path:
 def phones(config: Config) -> Path:
     """Write the lexicon, then the alignments of every split."""
     folder = stage_folder(config, "train_text")
+    # The rules are learnt once; aligning goes on where it was cut off.
     if not (folder / LEXICON_NAME).is_file():
         say("train_text", "learning letter-to-sound rules from the dictionary")
         found = read_dictionary(dictionary_lines())

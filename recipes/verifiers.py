@@ -21,12 +21,11 @@ from eval.metrics.speaker_similarity import SimilarityMetric
 from eval.metrics.wer import WerMetric, normalize_text, word_edits
 from eval.protocols import MetricError, Recognizer
 from eval.sound import checked, resampled
-from slm import Verifier
-from slm.generation.best_of import likelihood
+from slm.generation.best_of import Verifier, likelihood
 
 
 class WordVerifier:
-    """Minus the word error rate of a recogniser; see `slm.Verifier`.
+    """Minus the word error rate of a recogniser; see `slm.generation.best_of.Verifier`.
 
     A candidate that cannot be recognised (silent, too short) has lost every word: -1.
 
@@ -53,7 +52,7 @@ class WordVerifier:
 
 
 class VoiceVerifier:
-    """Speaker similarity to the prompt, a cosine; see `slm.Verifier`.
+    """Speaker similarity to the prompt, a cosine; see `slm.generation.best_of.Verifier`.
 
     A candidate without a voice (silent, too short) has the lowest: -1.
 
@@ -76,6 +75,7 @@ class VoiceVerifier:
         """Score candidates by their cosine; all 0 without a prompt."""
         if prompt is None or not len(candidates):
             return [0.0] * len(candidates)
+        # A prompt without a voice can rank nothing: all candidates score alike.
         rate = self.sample_rate or candidates[0].sample_rate
         wanted = self._embedding(prompt, rate)
         if wanted is None:
@@ -112,6 +112,7 @@ def make_verifiers(names: Sequence[str], words: Sequence[str] | None = None) -> 
     return {name: makers[name]() for name in names}
 
 
+# Loaded once a process, at the first text.
 _word_verifier = lru_cache(maxsize=1)(WordVerifier)
 _voice_verifier = lru_cache(maxsize=1)(VoiceVerifier)
 

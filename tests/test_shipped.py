@@ -7,7 +7,8 @@ import pytest
 
 from codec import HHCodec
 from recipes.runner.config import load_config
-from slm import SpeechLM, load_voices
+from slm import SpeechLM
+from slm.synthesis.voices import load_voices
 from slm.text.tokenizer import load_tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent

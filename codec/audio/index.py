@@ -1,4 +1,4 @@
-"""What is known of the files of a corpus without reading them again: length, rate, level."""
+"""Index of a corpus: length, sample rate and level of each file, measured once."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
+
+from codec.json_lines import appending, cut_torn_line, read_lines
 
 from .io import AudioError, audio_info, audio_level
 
@@ -20,15 +22,15 @@ THREADS = 8
 
 @dataclass(frozen=True)
 class Measurement:
-    """One file, as it was when it was measured.
+    """Measurement of one file.
 
     Attributes:
-        num_bytes: size of the file.
-        modified: time of its last change, ns.
-        num_samples: at the file's own rate.
-        sample_rate: the file's own, Hz.
-        rms: of the whole file as mono, full scale = 1; None when only the header was read.
-        peak: as rms.
+        num_bytes: Size of the file.
+        modified: Time of its last change, ns.
+        num_samples: At the file's own rate.
+        sample_rate: The file's own, Hz.
+        rms: Of the whole file as mono, full scale = 1; None when only the header was read.
+        peak: As rms.
     """
 
     num_bytes: int
@@ -45,16 +47,17 @@ def measure_files(
     """Measure files, several at a time; those that an index knows unchanged are not touched.
 
     Args:
-        paths: the files.
-        levels: whether to read the files through for their level, not their headers alone.
+        paths: The files.
+        levels: Whether to read the files through for their level, not their headers alone.
         index: JSON lines that measurements are looked up in and added to; a run that is cut off
             goes on from there.
 
     Returns:
-        for every path, in order, its measurement or what is wrong with it.
+        For every path, in order, its measurement or what is wrong with it.
     """
     known = _load(index)
 
+    # In threads: libsndfile runs beside Python.
     def measured(path: Path) -> Measurement | AudioError:
         try:
             return _measure(path, levels, known.get(os.path.abspath(path)))
@@ -62,19 +65,21 @@ def measure_files(
             return error if isinstance(error, AudioError) else AudioError(f"{path}: {error}")
 
     found: list[Measurement | AudioError] = []
-    with _writer(index) as write:
+    with nullcontext() if index is None else appending(index) as append:
         for path, result in zip(paths, _in_threads(measured, paths, levels), strict=True):
             found.append(result)
             name = os.path.abspath(path)
-            if isinstance(result, Measurement) and result is not known.get(name):
-                write(json.dumps({"audio": name, **asdict(result)}))
+            is_new = isinstance(result, Measurement) and result is not known.get(name)
+            if append is not None and is_new:
+                append({"audio": name, **asdict(result)})
     return found
 
 
 def _measure(path: Path, levels: bool, known: Measurement | None) -> Measurement:
-    """A file's measurement, the known one when it still holds and says enough."""
+    """A file's measurement; the known one while file and wanted figures are the same."""
     if not path.is_file():
         raise AudioError(f"{path}: no such audio file")
+    # a changed file has another size or time
     state = path.stat()
     if (
         known is not None
@@ -103,26 +108,13 @@ def _load(index: Path | None) -> dict[str, Measurement]:
     known: dict[str, Measurement] = {}
     if index is None or not index.is_file():
         return known
-    for line in index.read_text(encoding="utf-8").splitlines():
+    cut_torn_line(index)
+    for _, line in read_lines(index):
         try:
             row = json.loads(line)
             path = row.pop("audio")
             known[path] = Measurement(**row)
+        # older versions ended a torn line and went on, so one may stand in the middle
         except (ValueError, KeyError, TypeError, AttributeError):
             continue
     return known
-
-
-@contextmanager
-def _writer(index: Path | None) -> Iterator[Callable[[str], Any]]:
-    """A function that appends a line to the index, or does nothing without one."""
-    if index is None:
-        yield lambda line: None
-        return
-    index.parent.mkdir(parents=True, exist_ok=True)
-    with index.open("a+b") as file:
-        if file.tell():
-            file.seek(-1, os.SEEK_END)
-            if file.read(1) != b"\n":  # a run was killed within a line
-                file.write(b"\n")
-        yield lambda line: file.write(line.encode() + b"\n")

@@ -20,9 +20,9 @@ FORMATS = {".wav": "WAV", ".flac": "FLAC"}
 # 256 at rising rates, and 256 times the ratio at falling ones, nothing changes in float32.
 FILTER_REACH = 256
 BLOCK = 1 << 20
-# What is taken for a recording in a folder.
+# Suffixes of the files of a folder that count as recordings.
 RECORDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".w64")
-MOST_FRAMES = 1 << 40  # ten months at 44.1 kHz; libsndfile says 2**63 - 1 where none is stated
+MOST_FRAMES = 1 << 40  # ten months at 44.1 kHz; libsndfile gives 2**63 - 1 where none is stated
 
 
 class AudioError(ValueError):
@@ -42,16 +42,16 @@ def read_audio(
     the same part of the whole: enough is read around it for the resampling filter.
 
     Args:
-        path: any file that libsndfile reads (WAV, FLAC, Ogg Vorbis and Opus, MP3 ...).
-        sample_rate: wanted rate, Hz.
-        start: first moment to read, s.
-        duration: how much to read, s; None reads to the end.
+        path: Any file that libsndfile reads (WAV, FLAC, Ogg Vorbis and Opus, MP3 ...).
+        sample_rate: Wanted rate, Hz.
+        start: First moment to read, s.
+        duration: How much to read, s; None reads to the end.
 
     Returns:
         (T,) float32; values beyond [-1, 1] in the file are kept.
 
     Raises:
-        AudioError: the file is missing, empty, not audio, shorter than its header says, or
+        AudioError: The file is missing, empty, not audio, shorter than its header says, or
             holds samples that are not finite; or there is nothing at `start`.
     """
     first = round(start * sample_rate)
@@ -65,13 +65,13 @@ def read_samples(
     """`read_audio` with the part counted in samples at `sample_rate`.
 
     Args:
-        path: any file that libsndfile reads.
-        sample_rate: wanted rate, Hz.
-        first: first sample to read.
-        wanted: how many; fewer come back where the recording ends, None reads to there.
+        path: Any file that libsndfile reads.
+        sample_rate: Wanted rate, Hz.
+        first: First sample to read.
+        wanted: How many; fewer come back where the recording ends, None reads to there.
 
     Raises:
-        AudioError: as `read_audio`.
+        AudioError: As `read_audio`.
     """
     path = Path(path)
     if sample_rate < 1:
@@ -88,10 +88,11 @@ def read_samples(
             )
         if rate == sample_rate:
             return _read_mono(file, path, first, wanted)
+        # Resampling a part gives the samples of the whole when the filter sees as much around
+        # it, and when the part begins where an input and an output sample coincide.
         divisor = math.gcd(rate, sample_rate)
         down, up = rate // divisor, sample_rate // divisor
         margin = FILTER_REACH * -(-max(rate, sample_rate) // sample_rate)
-        # where a sample of the file and one of the result coincide
         begin = max(0, first * rate // sample_rate - margin) // down * down
         end = min(file.frames, -(-(first + wanted) * rate // sample_rate) + margin)
         part = _read_mono(file, path, begin, end - begin)
@@ -101,32 +102,33 @@ def read_samples(
 
 
 def audio_info(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Samples and sample rate, Hz, that a file's header states.
+    """Read the number of samples and the sample rate, Hz, from a file's header.
 
     Raises:
-        AudioError: the file is missing, empty or not audio.
+        AudioError: The file is missing, empty or not audio.
     """
     with _opened(Path(path)) as file:
         return file.frames, file.samplerate
 
 
 def audio_level(path: str | os.PathLike[str]) -> tuple[float, float]:
-    """RMS and peak of a whole recording as mono, full scale = 1, in bounded memory.
+    """Measure RMS and peak of a whole recording as mono, full scale = 1, in bounded memory.
 
     Raises:
-        AudioError: as `read_audio`.
+        AudioError: As `read_audio`.
     """
     path = Path(path)
     energy, peak = 0.0, 0.0
     with _opened(path) as file:
         for block in _mono_blocks(file, path, 0, file.frames):
+            # float32 would lose the quiet part of a long recording
             energy += float(np.square(block, dtype=np.float64).sum())
             peak = max(peak, float(np.abs(block).max()))
         return math.sqrt(energy / max(1, file.frames)), peak
 
 
 def resampled_length(num_samples: int, rate: int, sample_rate: int) -> int:
-    """Length after resampling: num_samples * sample_rate / rate, halves rounded up."""
+    """Compute the length after resampling: num_samples * sample_rate / rate, halves rounded up."""
     return (2 * num_samples * sample_rate + rate) // (2 * rate)
 
 
@@ -141,8 +143,8 @@ def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
         with soundfile.SoundFile(path) as file:
             if file.frames > MOST_FRAMES:
                 raise AudioError(
-                    f"{path}: the header does not say how long it is; write the file again, such "
-                    "as by `ffmpeg -i`"
+                    f"{path}: expected a length in the header, got none; write the file again, "
+                    "such as by `ffmpeg -i`"
                 )
             yield file
     except soundfile.LibsndfileError as error:
@@ -173,7 +175,7 @@ def _mono_blocks(
                 f"{path}: truncated, expected {wanted} samples and got {wanted - left}; "
                 "copy it again"
             )
-        mono = block.mean(axis=1)
+        mono = block.mean(axis=1)  # (n, channels) to (n,)
         bad = len(mono) - int(np.isfinite(mono).sum())
         if bad:
             raise AudioError(f"{path}: {bad} samples are NaN or infinite; export the file again")
@@ -187,13 +189,13 @@ def write_audio(
     """Write a mono 16-bit WAV or FLAC file, which appears only when it is whole.
 
     Args:
-        path: ends in .wav or .flac; its folder is made when needed.
+        path: Ends in .wav or .flac; its folder is made when needed.
         waveform: (T,) in [-1, 1]; values beyond are clipped.
         sample_rate: Hz.
 
     Raises:
-        AudioError: another suffix, not one channel, or samples that are not finite.
-        OSError: the disk refused; no file is left behind.
+        AudioError: Another suffix, not one channel, or samples that are not finite.
+        OSError: The disk refused; no file is left behind.
     """
     path = Path(path)
     waveform = np.asarray(waveform)
@@ -216,7 +218,7 @@ def normalize_loudness(waveform: NDArray[np.float32], loudness_dbfs: float) -> N
 
     Args:
         waveform: (T,).
-        loudness_dbfs: wanted RMS, dB relative to a full-scale square wave.
+        loudness_dbfs: Wanted RMS, dB relative to a full-scale square wave.
 
     Returns:
         (T,) float32; silence comes back unchanged.
@@ -227,15 +229,15 @@ def normalize_loudness(waveform: NDArray[np.float32], loudness_dbfs: float) -> N
 
 
 def loudness_gain(rms: float, peak: float, loudness_dbfs: float) -> float:
-    """Factor that brings a recording to an RMS level, or as near as a peak of 1 allows.
+    """Compute the factor that brings a recording to an RMS level, or as near as a peak of 1 allows.
 
     Args:
-        rms: of the recording, full scale = 1.
-        peak: of the recording, full scale = 1.
-        loudness_dbfs: wanted RMS, dB relative to a full-scale square wave.
+        rms: Of the recording, full scale = 1.
+        peak: Of the recording, full scale = 1.
+        loudness_dbfs: Wanted RMS, dB relative to a full-scale square wave.
 
     Returns:
-        the factor; 1 for silence.
+        The factor; 1 for silence.
     """
     if rms < 1e-6:
         return 1.0

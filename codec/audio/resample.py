@@ -1,4 +1,4 @@
-"""Resampling of batches on their device; recordings on disk go through soxr in `audio.py`."""
+"""Resampling of batches on their device; recordings on disk go through soxr in `io.py`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class Resampler(nn.Module):
     of the output, as one strided convolution.
 
     Args:
-        source_rate: of the input, Hz.
-        target_rate: of the output, Hz.
-        zero_crossings: of the sinc on each side; more make the transition band narrower.
+        source_rate: Of the input, Hz.
+        target_rate: Of the output, Hz.
+        zero_crossings: Of the sinc on each side; more make the transition band narrower.
 
     Raises:
-        ValueError: a rate below 1.
+        ValueError: A rate below 1.
     """
 
     kernels: Tensor
@@ -43,7 +43,7 @@ class Resampler(nn.Module):
         self.register_buffer("kernels", kernels.float()[:, None], persistent=False)
 
     def num_samples(self, lengths: Tensor) -> Tensor:
-        """Output samples of inputs of `lengths` samples: ceil(lengths * up / down)."""
+        """Compute the output length of inputs of `lengths` samples: ceil(lengths * up / down)."""
         return -((-lengths * self.up) // self.down)
 
     def forward(self, waveform: Tensor) -> Tensor:
@@ -52,6 +52,7 @@ class Resampler(nn.Module):
             return waveform.float()
         wanted = -(-waveform.shape[-1] * self.up // self.down)
         hops = -(-wanted // self.up)
+        # zeros after the end, as far as the last kernel reaches
         right = (hops - 1) * self.down + self.kernels.shape[-1] - self.reach - waveform.shape[-1]
         with torch.autocast(waveform.device.type, enabled=False):
             padded = F.pad(waveform.float()[:, None], (self.reach, max(0, right)))

@@ -1,8 +1,7 @@
-"""Where training crops come from: prepared stores, and folders of recordings read in parts."""
+"""Sources of training crops: prepared stores, and folders of recordings read in parts."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +11,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.files import whole_file
+from codec.json_lines import (
+    append_json_line,
+    iter_json_lines,
+    keep_json_lines,
+    read_json_lines,
+)
 
 from .index import Measurement, measure_files
 from .io import RECORDINGS, AudioError, loudness_gain, read_samples, resampled_length
@@ -21,16 +25,16 @@ SUBSTITUTE, ATTEMPTS = 0x5AB5, 100
 
 
 class SourceError(ValueError):
-    """A corpus that cannot be trained on; says which files and why."""
+    """A corpus that cannot be trained on; the message names the files and the reason."""
 
 
 class AudioSource(Protocol):
     """Clips that crops are cut from; `AudioStore` and `FolderSource` are two.
 
     Attributes:
-        folder: for messages.
-        sample_rate: of every crop, Hz.
-        rows: what is known of each clip, `num_samples` at `sample_rate` among it.
+        folder: For messages.
+        sample_rate: Of every crop, Hz.
+        rows: Fields of each clip, among them `num_samples` at `sample_rate`.
     """
 
     folder: Path
@@ -50,14 +54,14 @@ class AudioSource(Protocol):
 
 @dataclass(frozen=True)
 class CropPlace:
-    """Where a crop comes from.
+    """Origin of a crop.
 
     Attributes:
-        source: number of the source.
-        clip: number of the clip in the source.
-        start: first sample in the clip.
-        taken: samples of the clip, or of the silence after it, that the crop spans.
-        length: samples of the crop as played that are clip and not padding.
+        source: Number of the source.
+        clip: Number of the clip in the source.
+        start: First sample in the clip.
+        taken: Samples of the clip, or of the silence after it, that the crop spans.
+        length: Samples of the crop, after a change of speed, that are clip and not padding.
     """
 
     source: int
@@ -75,18 +79,18 @@ class FolderSource:
     is replaced by one that depends on the wanted crop alone, whichever worker asks.
 
     Args:
-        corpus: a manifest, JSON lines with `audio`, a path from the manifest's folder; or a
+        corpus: A manifest, JSON lines with `audio`, a path from the manifest's folder; or a
             folder, of which all recordings are taken, subfolders included.
-        sample_rate: of the crops, Hz.
-        loudness_dbfs: level that every file as a whole is scaled to; None leaves them alone.
-        select: fields of the manifest and the values they must have, such as {"split": "train"}.
-        index: file that keeps the measurements between runs; None measures every time.
+        sample_rate: Of the crops, Hz.
+        loudness_dbfs: Level that every file as a whole is scaled to; None leaves them alone.
+        select: Fields of the manifest and the values they must have, such as {"split": "train"}.
+        index: File that keeps the measurements between runs; None measures every time.
         bad_files: JSON lines file of the run that lists the files that cannot be read; it is
             also what workers count them by. Without it each process counts for itself.
-        max_bad_share: files that may be unreadable, as a share of all.
+        max_bad_share: Files that may be unreadable, as a share of all.
 
     Raises:
-        SourceError: no manifest or folder there, a row without `audio`, no recordings, or more
+        SourceError: No manifest or folder there, a row without `audio`, no recordings, or more
             than `max_bad_share` of them unreadable (from `crop` too).
     """
 
@@ -112,7 +116,10 @@ class FolderSource:
         self._listed = {row["audio"] for row in rows}
         self._bad: dict[str, str] = {}
         self._list = bad_files
-        self._forget_bad()
+        if bad_files is not None and bad_files.is_file():
+            # All of this source is looked at again: drop what an earlier run listed of it.
+            keep_json_lines(bad_files, lambda row: not self._is_mine(row))
+        # Headers, or whole files for their level, before the first step asks for a crop.
         paths = [self.folder / row["audio"] for row in rows]
         found = measure_files(paths, levels=loudness_dbfs is not None, index=index)
         self.rows: list[dict[str, Any]] = []
@@ -122,6 +129,7 @@ class FolderSource:
             else:
                 self._note_bad(row["audio"], str(measured), check=False)
         self._check_bad()
+        # ends of the clips one after another: a point on this line is a clip, by its length
         self._ends = np.cumsum([row["num_samples"] for row in self.rows], dtype=np.float64)
 
     def __len__(self) -> int:
@@ -129,12 +137,11 @@ class FolderSource:
 
     @property
     def bad_files(self) -> dict[str, str]:
-        """What is wrong with each file that could not be read so far, workers' finds included."""
+        """Errors of the files that could not be read so far, those found by workers included."""
         if self._list is None or not self._list.is_file():
             return dict(self._bad)
-        lines = self._list.read_text(encoding="utf-8").splitlines()
-        rows = [row for row in map(json.loads, lines) if self._is_mine(row)]
-        return {row["audio"]: row["error"] for row in rows}
+        rows = read_json_lines(self._list, torn="drop")
+        return {row["audio"]: row["error"] for row in rows if self._is_mine(row)}
 
     def waveform(self, index: int) -> NDArray[np.float32]:
         """The whole clip as (num_samples,) float32; AudioError when it cannot be read."""
@@ -144,13 +151,14 @@ class FolderSource:
         """(num_samples,) float32 of a clip from `start` on, zero-padded past its end.
 
         Raises:
-            SourceError: the clip cannot be read, and with it too many are.
+            SourceError: The clip cannot be read, and with it too many are.
         """
         for attempt in range(ATTEMPTS):
             try:
                 return self._read(index, start, num_samples)
             except (AudioError, OSError) as error:
                 self._note_bad(self.rows[index]["audio"], str(error))
+            # Another clip, drawn from the wanted crop alone: every worker takes the same.
             draw = np.random.default_rng((SUBSTITUTE, index, start, attempt))
             index = int(np.searchsorted(self._ends, draw.random() * self._ends[-1], "right"))
             spare = self.rows[index]["num_samples"] - num_samples
@@ -166,7 +174,7 @@ class FolderSource:
         return crop
 
     def _known(self, measured: Measurement) -> dict[str, Any]:
-        """What a measurement adds to a row."""
+        """The fields that a measurement adds to a row."""
         length = resampled_length(measured.num_samples, measured.sample_rate, self.sample_rate)
         if self.loudness_dbfs is None or measured.rms is None or measured.peak is None:
             return {"num_samples": length}
@@ -177,33 +185,15 @@ class FolderSource:
         """Whether a line of the list is about this source: several may share one list."""
         return bad["folder"] == str(self.folder) and bad["audio"] in self._listed
 
-    def _forget_bad(self) -> None:
-        """Drop what an earlier run listed of this source: it is all looked at again."""
-        if self._list is None or not self._list.is_file():
-            return
-        lines = self._list.read_text(encoding="utf-8").splitlines()
-        others = [
-            line
-            for line, row in zip(lines, map(json.loads, lines), strict=True)
-            if not self._is_mine(row)
-        ]
-        with whole_file(self._list) as partial:
-            partial.write_text("".join(line + "\n" for line in others), encoding="utf-8")
-
     def _note_bad(self, name: str, error: str, *, check: bool = True) -> None:
         """List a file that cannot be read, once a process."""
         if name in self._bad:
             return
         self._bad[name] = error
         if self._list is not None:
-            self._list.parent.mkdir(parents=True, exist_ok=True)
-            line = json.dumps({"folder": str(self.folder), "audio": name, "error": error})
-            handle = os.open(self._list, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-            try:
-                os.write(handle, line.encode() + b"\n")  # whole, beside other workers' lines
-            finally:
-                os.close(handle)
-        if check:
+            row = {"folder": str(self.folder), "audio": name, "error": error}
+            append_json_line(self._list, row)  # whole, beside other workers' lines
+        if check:  # not in the middle of the first reading, which counts at its end
             self._check_bad()
 
     def _check_bad(self) -> None:
@@ -229,15 +219,9 @@ def _recordings(folder: Path) -> list[dict[str, Any]]:
 def _manifest(path: Path, select: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The selected rows of a manifest."""
     rows: list[dict[str, Any]] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise SourceError(f"{path}:{number}: expected a JSON object, got {line!r}") from error
-        if not isinstance(row, dict) or not isinstance(row.get("audio"), str):
-            raise SourceError(f"{path}:{number}: expected a row with audio, got {line!r}")
+    for number, row in iter_json_lines(path, required=("audio",), error=SourceError):
+        if not isinstance(row["audio"], str):
+            raise SourceError(f"{path}:{number}: expected a path as audio, got {row['audio']!r}")
         if all(row.get(name) == value for name, value in select.items()):
             rows.append(row)
     return rows

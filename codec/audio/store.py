@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from types import TracebackType
@@ -10,6 +9,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from codec.files import json_text, read_json, write_json
+from codec.json_lines import read_json_lines
 
 SAMPLES, ITEMS, HEADER = "audio.i16", "items.jsonl", "store.json"
 
@@ -19,30 +21,31 @@ class AudioStoreError(ValueError):
 
 
 def as_integers(waveform: NDArray[np.float32]) -> NDArray[np.int16]:
-    """(T,) in [-1, 1] as the store keeps it; values beyond are clipped."""
+    """Round (T,) in [-1, 1] to int16; values beyond are clipped."""
     return np.round(np.clip(waveform, -1.0, 1.0) * 32767.0).astype("<i2")
 
 
 def as_waveform(integers: NDArray[np.int16]) -> NDArray[np.float32]:
-    """(T,) of a store as float32 in [-1, 1]."""
+    """Turn (T,) of a store into float32 in [-1, 1]."""
     return integers.astype(np.float32) / 32767.0
 
 
 class AudioStoreWriter:
-    """Writes an `AudioStore`; the header is written last, so an unfinished store is never read.
+    """Writer of an `AudioStore`, whose header comes last: an unfinished store is never read.
 
     Args:
-        folder: where the store goes; made when needed, an unfinished one is begun again.
-        sample_rate: of every waveform, Hz.
+        folder: Where the store goes; made when needed, an unfinished one is begun again.
+        sample_rate: Of every waveform, Hz.
     """
 
     def __init__(self, folder: str | os.PathLike[str], sample_rate: int) -> None:
         self.folder = Path(folder)
         self.sample_rate = sample_rate
         self.folder.mkdir(parents=True, exist_ok=True)
+        # from here on until `close` the store is unfinished
         (self.folder / HEADER).unlink(missing_ok=True)
         self._samples = (self.folder / SAMPLES).open("wb")
-        self._items = (self.folder / ITEMS).open("w", encoding="utf-8")
+        self._items = (self.folder / ITEMS).open("w", encoding="utf-8", newline="\n")
         self._start = 0
         self._count = 0
 
@@ -51,30 +54,29 @@ class AudioStoreWriter:
 
         Args:
             waveform: (T,) in [-1, 1]; stored as 16-bit integers.
-            row: what is known of it; `start` and `num_samples` are added.
+            row: Fields of its row in the index; `start` and `num_samples` are added.
 
         Raises:
-            AudioStoreError: the waveform is empty or not one-dimensional.
+            AudioStoreError: The waveform is empty or not one-dimensional.
         """
         if waveform.ndim != 1 or len(waveform) == 0:
             raise AudioStoreError(f"expected a waveform (T,) with T > 0, got {waveform.shape}")
         integers = as_integers(waveform)
         self._samples.write(integers.tobytes())
         row = {**row, "start": self._start, "num_samples": len(integers)}
-        self._items.write(json.dumps(row, ensure_ascii=False) + "\n")
+        self._items.write(json_text(row, indent=None))
         self._start += len(integers)
         self._count += 1
 
     def close(self) -> None:
         """Finish: after this the store can be read."""
+        # On the disk before the header, which vouches for them.
         for file in (self._samples, self._items):
             file.flush()
             os.fsync(file.fileno())
             file.close()
         header = {"sample_rate": self.sample_rate, "clips": self._count, "samples": self._start}
-        temporary = self.folder / (HEADER + ".tmp")
-        temporary.write_text(json.dumps(header) + "\n", encoding="utf-8")
-        os.replace(temporary, self.folder / HEADER)
+        write_json(self.folder / HEADER, header, indent=None)
 
     def __enter__(self) -> AudioStoreWriter:
         return self
@@ -96,10 +98,10 @@ class AudioStore:
     """Random access to the clips of a finished store.
 
     Args:
-        folder: what an `AudioStoreWriter` wrote.
+        folder: Written by an `AudioStoreWriter`.
 
     Raises:
-        AudioStoreError: the store is missing, unfinished or its files do not add up.
+        AudioStoreError: The store is missing, unfinished or its files do not add up.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -107,10 +109,9 @@ class AudioStore:
         header_path = self.folder / HEADER
         if not header_path.is_file():
             raise AudioStoreError(f"{self.folder}: no finished audio store; run the prepare stage")
-        header = json.loads(header_path.read_text(encoding="utf-8"))
-        with (self.folder / ITEMS).open(encoding="utf-8") as lines:
-            self.rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
-        size = (self.folder / SAMPLES).stat().st_size
+        header = read_json(header_path)
+        self.rows = read_json_lines(self.folder / ITEMS)
+        size = (self.folder / SAMPLES).stat().st_size  # two bytes a sample
         if size != 2 * header["samples"] or len(self.rows) != header["clips"]:
             raise AudioStoreError(
                 f"{self.folder}: expected {header['clips']} clips and {2 * header['samples']} "
@@ -122,6 +123,7 @@ class AudioStore:
     def _open(self) -> None:
         path = self.folder / SAMPLES
         empty = path.stat().st_size == 0
+        # an empty file cannot be mapped
         self._samples = np.zeros(0, "<i2") if empty else np.memmap(path, dtype="<i2", mode="r")
 
     def __getstate__(self) -> dict[str, Any]:

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import platform
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,8 +17,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from codec.model.config import CodecConfig
 from codec.model.hh_codec import HHCodec
-from codec.model.weight_norm import fold_weight_norm
+from codec.model.weight_norm import remove_weight_norm
+from codec.processes import run_in_process
+from codec.provenance import machine, utc_time
 
+from .memory import measure_peaks
 from .peers import PEERS, SAMPLE_RATE, Subject
 
 # Seconds of audio that parameters and arithmetic are counted on.
@@ -33,9 +29,9 @@ COUNT_DURATION = 2.0
 
 
 def _ours(preset: str) -> Subject:
-    """A preset with weight norm folded; its codebook is cached at the first call, as in use."""
+    """A preset without weight norm; its codebook is cached at the first call, as in use."""
     codec = HHCodec(CodecConfig.preset(preset)).eval()
-    fold_weight_norm(codec)
+    remove_weight_norm(codec)
     return Subject(
         codec,
         lambda waveform: codec.encode(waveform)[0],
@@ -49,7 +45,7 @@ SYSTEMS: dict[str, Callable[[], Subject]] = {
     **PEERS,
 }
 
-# What is divided by what, and the least that is hoped for.
+# Systems whose times are divided, and the ratio that is aimed at.
 RATIOS = {
     "decode: hh_24khz_bigvgan / hh_24khz": (("hh_24khz_bigvgan", "hh_24khz"), ("decode",), 30.0),
     "encode + decode: mimi / hh_24khz": (("mimi", "hh_24khz"), ("encode", "decode"), 1.5),
@@ -61,10 +57,10 @@ class Running:
     """A system under measurement.
 
     Attributes:
-        subject: what runs.
-        repeats: passes allowed; a slow system gets fewer.
-        seconds: wall time and processor time of every pass, by direction.
-        figures: what was counted, by direction.
+        subject: What runs.
+        repeats: Passes allowed; a slow system gets fewer.
+        seconds: Wall time and processor time of every pass, by direction.
+        figures: What was counted, by direction.
     """
 
     subject: Subject
@@ -86,11 +82,11 @@ def bench(
     """Measure systems in turn, a pass of each per round, so that all meet the same disturbances.
 
     Args:
-        names: of SYSTEMS.
-        duration: of the audio, s.
-        repeats: rounds; of a system whose first pass took over `slow_s`, two.
-        slow_s: s.
-        progress: told what is being done.
+        names: Of SYSTEMS.
+        duration: Of the audio, s.
+        repeats: Rounds; two of a slow system.
+        slow_s: Seconds above which a first pass is slow.
+        progress: Called with the name of each step.
 
     Returns:
         `systems` by name, with `encode` and `decode` of each: `real_time_factor` (median over
@@ -100,7 +96,7 @@ def bench(
         systems with the reason; the settings, the machine and the date.
 
     Raises:
-        ValueError: an unknown name, a duration under a second or no repeats.
+        ValueError: An unknown name, a duration under a second or no repeats.
     """
     unknown = [name for name in names if name not in SYSTEMS]
     if unknown or not names:
@@ -118,8 +114,9 @@ def bench(
             skipped[name] = str(error)
             continue
         _count(running[name], waveform[:, : round(COUNT_DURATION * SAMPLE_RATE)])
-        for direction, mebibytes in _peak_memory(name, duration).items():
+        for direction, mebibytes in run_in_process(measure_peaks, name, duration).items():
             running[name].figures[direction]["peak_memory_mib"] = mebibytes
+    # Rounds, not one system after another: a disturbance then meets all of them.
     for number in range(repeats):
         for name, system in running.items():
             if number < system.repeats:
@@ -133,30 +130,14 @@ def bench(
         "ratios": _ratios(systems),
         "skipped": skipped,
         "duration": duration,
-        "machine": machine(),
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    }
-
-
-def machine() -> dict[str, Any]:
-    """Processor, threads and torch of this process."""
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
-        model = next((line.split(":")[1].strip() for line in lines if "model name" in line), model)
-    return {
-        "processor": model,
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
+        "machine": machine() | {"threads": torch.get_num_threads(), "torch": torch.__version__},
+        "date": utc_time(),
     }
 
 
 @torch.inference_mode()
 def _timed_pass(system: Running, waveform: Tensor) -> float:
-    """Encode and decode once; the seconds both took."""
+    """Encode and decode once, and return the seconds of both."""
     clocks = [_clocks()]
     codes = system.subject.encode(waveform)
     clocks.append(_clocks())
@@ -174,7 +155,7 @@ def _clocks() -> tuple[float, float]:
 
 @torch.no_grad()
 def _count(system: Running, waveform: Tensor) -> None:
-    """Parameters that a direction uses, and its arithmetic; also the warm-up."""
+    """Count the parameters that a direction uses, and its arithmetic; also the warm-up."""
     subject = system.subject
     codes = subject.encode(waveform)
     calls = {
@@ -192,7 +173,8 @@ def _count(system: Running, waveform: Tensor) -> None:
 
 
 def used_parameters(module: nn.Module, call: Callable[[], Any]) -> int:
-    """Parameters of the modules inside `module` that a call runs."""
+    """Count the parameters of the modules inside `module` that a call runs."""
+    # modules that a hook has seen run; their parameters are counted once each
     ran: set[nn.Module] = set()
     hooks = [
         each.register_forward_pre_hook(lambda each, _: ran.add(each)) for each in module.modules()
@@ -207,7 +189,7 @@ def used_parameters(module: nn.Module, call: Callable[[], Any]) -> int:
 
 
 def count_macs(call: Callable[[], Any]) -> float:
-    """Multiply-adds of a call's convolutions, matrix products, attention and LSTMs.
+    """Count the multiply-adds of a call's convolutions, matrix products, attention and LSTMs.
 
     Fourier transforms and elementwise work are not counted. The fused LSTM and attention of the
     CPU, which torch's counter does not know, are counted as the matrix products they stand for,
@@ -220,7 +202,7 @@ def count_macs(call: Callable[[], Any]) -> float:
     counter = FlopCounterMode(display=False, custom_mapping=fused)
     with counter:
         call()
-    return counter.get_total_flops() / 2
+    return counter.get_total_flops() / 2  # a multiply-add is two operations
 
 
 def _lstm_flops(inputs: Any, from_input: Any, from_hidden: Any, *rest: Any, **named: Any) -> int:
@@ -232,21 +214,6 @@ def _lstm_flops(inputs: Any, from_input: Any, from_hidden: Any, *rest: Any, **na
 def _attention_flops(query: Any, key: Any, value: Any, *rest: Any, **named: Any) -> int:
     """Of shapes (B, H, S, E), (B, H, N, E) and (B, H, N, E)."""
     return 2 * math.prod(query[:3]) * key[2] * (query[3] + value[3])
-
-
-def _peak_memory(name: str, duration: float) -> dict[str, float]:
-    """MiB by direction, measured in a fresh process: see `codec.bench.memory`."""
-    root = str(Path(__file__).resolve().parents[2])
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    done = subprocess.run(
-        [sys.executable, "-m", "codec.bench.memory", name, str(duration)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        raise OSError(f"memory of {name} cannot be measured: {done.stderr.strip()[-500:]}")
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def _summary(system: Running, duration: float) -> dict[str, Any]:

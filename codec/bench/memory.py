@@ -1,14 +1,8 @@
-"""Peak memory of one system, in a process of its own: `python -m codec.bench.memory NAME SECONDS`.
-
-Prints a JSON object of MiB by direction: the highest resident memory while encoding or decoding,
-less that of the process with torch and the package loaded, so weights and everything in between
-are counted and the libraries are not.
-"""
+"""Resident memory of this process, and the peak of one system."""
 
 from __future__ import annotations
 
 import gc
-import json
 import os
 import resource
 import sys
@@ -23,9 +17,11 @@ STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def resident_mib(field: str) -> float:
-    """`VmRSS`, now, `RssAnon`, without mapped files, or `VmHWM`, the highest since it was reset.
+    """Read the resident memory of this process, MiB.
 
-    Off Linux it is the highest for all of them.
+    Args:
+        field: `VmRSS` for now, `RssAnon` for now without mapped files, `VmHWM` for the highest
+            since `reset_peak`. Off Linux all of them give the highest since the start.
     """
     if STATUS.is_file():
         lines = STATUS.read_text(encoding="utf-8").splitlines()
@@ -35,7 +31,7 @@ def resident_mib(field: str) -> float:
 
 
 def reset_peak() -> None:
-    """Let the highest resident memory start from the present, where the system can."""
+    """Let the highest resident memory start from now, where the system can do that."""
     try:
         CLEAR.write_text("5", encoding="utf-8")
     except OSError:
@@ -70,15 +66,25 @@ def process_peak_memory() -> int | None:
     return round(resident_mib("VmHWM") * 2**20) if STATUS.is_file() else None
 
 
-def main(name: str, duration: float) -> None:
-    """Build a system, encode and decode once, print the peaks."""
+def measure_peaks(name: str, duration: float) -> dict[str, float]:
+    """Measure the peak memory of a system; call it in a fresh process.
+
+    Args:
+        name: Of `codec.bench.codecs.SYSTEMS`.
+        duration: Of the audio, s.
+
+    Returns:
+        MiB by direction: the highest resident memory while encoding or decoding, less that of the
+        process with torch and the package loaded, so weights and everything in between are counted
+        and the libraries are not.
+    """
     import torch
 
     from .codecs import SAMPLE_RATE, SYSTEMS
 
-    loaded = resident_mib("VmRSS")
+    loaded = resident_mib("VmRSS")  # libraries, no weights yet
     subject = SYSTEMS[name]()
-    gc.collect()
+    gc.collect()  # what only building needed
     waveform = 0.1 * torch.randn(1, round(duration * SAMPLE_RATE))
     with torch.inference_mode():
         reset_peak()
@@ -87,8 +93,4 @@ def main(name: str, duration: float) -> None:
         reset_peak()
         subject.decode(codes)
         peaks["decode"] = resident_mib("VmHWM") - loaded
-    print(json.dumps(peaks))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], float(sys.argv[2]))
+    return peaks

@@ -13,20 +13,20 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from codec.model.weight_norm import fold_weight_norm
+from codec.model.weight_norm import remove_weight_norm
 
 SAMPLE_RATE = 24_000
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A codec as the benchmark sees it.
+    """A codec under measurement.
 
     Attributes:
-        module: holds every weight.
-        encode: waveform (1, T) at 24 kHz to codes of any form.
-        decode: those codes to a waveform.
-        bitrate: bit/s of the codes.
+        module: Holds every weight.
+        encode: Waveform (1, T) at 24 kHz to codes of any form.
+        decode: Those codes to a waveform.
+        bitrate: Bit/s of the codes.
     """
 
     module: nn.Module
@@ -54,6 +54,7 @@ def encodec() -> Subject:
 
     model = _ready(EncodecModel(EncodecConfig()))
 
+    # codes and their scales belong together
     def encode(waveform: Tensor) -> Any:
         coded = model.encode(waveform[:, None], bandwidth=6.0)
         return coded.audio_codes, coded.audio_scales
@@ -81,8 +82,8 @@ def dac() -> Subject:
 
 
 def _ready(model: Any) -> Any:
-    """A model as it serves best: in eval mode, weight norm folded as ours is."""
-    fold_weight_norm(model)
+    """A model in eval mode, without weight norm, as ours is measured."""
+    remove_weight_norm(model)
     return model.eval()
 
 

@@ -31,7 +31,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.files import whole_file
+from codec.files import write_bytes
 
 SUFFIX = ".hhc"
 MAGIC = b"\x89HHC\r\n\x1a\n"
@@ -49,7 +49,7 @@ class BitstreamError(ValueError):
     """A `.hhc` stream that is damaged, is none, or belongs to another codec.
 
     Attributes:
-        blocks: numbers of the blocks that are damaged or missing, as far as they are known.
+        blocks: Numbers of the blocks that are damaged or missing, as far as they are known.
     """
 
     def __init__(self, message: str, blocks: tuple[int, ...] = ()) -> None:
@@ -59,18 +59,18 @@ class BitstreamError(ValueError):
 
 @dataclass(frozen=True)
 class StreamHeader:
-    """What a stream says before its codes.
+    """Header of a stream: its codec and sizes.
 
     Attributes:
-        codec_fingerprint: 16 hex digits of what made the codes, `HHCodec.code_fingerprint`; files
-            of before there was one have the whole codec's `fingerprint`.
-        sample_rate: of the codec, Hz.
-        hop_length: samples per code.
-        codebook_size: codes are below it, 2..65536.
-        block_codes: codes a block, 1..65535.
+        codec_fingerprint: `HHCodec.code_fingerprint`, 16 hex digits; of the oldest files the whole
+            codec's `fingerprint`.
+        sample_rate: Of the codec, Hz.
+        hop_length: Samples per code.
+        codebook_size: Codes are below it, 2..65536.
+        block_codes: Codes a block, 1..65535.
 
     Raises:
-        BitstreamError: a field out of its range.
+        BitstreamError: A field out of its range.
     """
 
     codec_fingerprint: str
@@ -102,7 +102,7 @@ class StreamHeader:
         return BLOCK.size + -(-count * self.code_bits // 8) + CRC.size
 
     def pack(self) -> bytes:
-        """The 36 bytes of the header."""
+        """Return the 36 bytes of the header."""
         fingerprint = bytes.fromhex(self.codec_fingerprint)
         numbers = (self.block_codes, self.codebook_size, self.sample_rate, self.hop_length)
         return _sealed(HEADER.pack(MAGIC, VERSION, 0, *numbers, fingerprint))
@@ -112,8 +112,9 @@ class StreamHeader:
         """Read `pack`'s bytes.
 
         Raises:
-            BitstreamError: they are damaged, of another format or of a newer version.
+            BitstreamError: They are damaged, of another format or of a newer version.
         """
+        # From what is least to what is most specific, so that the error names the cause.
         if data[: len(MAGIC)] != MAGIC:
             got = bytes(data[: len(MAGIC)])
             raise BitstreamError(
@@ -131,13 +132,13 @@ class StreamHeader:
         return cls(fingerprint.hex(), sample_rate, hop_length, codebook_size, block_codes)
 
     def check_codec(self, names: Sequence[str]) -> None:
-        """Refuse to be decoded by another codec.
+        """Refuse decoding by another codec.
 
         Args:
             names: `HHCodec.code_fingerprints`.
 
         Raises:
-            BitstreamError: naming both fingerprints and the remedy.
+            BitstreamError: Naming both fingerprints and the remedy.
         """
         if self.codec_fingerprint not in names:
             raise BitstreamError(
@@ -148,6 +149,7 @@ class StreamHeader:
 
 def pack_codes(codes: NDArray[np.integer], bits: int) -> bytes:
     """(N,) codes below 2**bits to ceil(N * bits / 8) bytes."""
+    # (N, bits), the lowest bit of a code first
     planes = np.asarray(codes, dtype=np.uint32)[:, None] >> np.arange(bits, dtype=np.uint32) & 1
     return np.packbits(planes.astype(np.uint8).ravel(), bitorder="little").tobytes()
 
@@ -155,6 +157,7 @@ def pack_codes(codes: NDArray[np.integer], bits: int) -> bytes:
 def unpack_codes(data: bytes, count: int, bits: int) -> NDArray[np.uint16]:
     """Undo `pack_codes`: (count,) uint16; `data` holds at least ceil(count * bits / 8) bytes."""
     planes = np.unpackbits(np.frombuffer(data, np.uint8), count=count * bits, bitorder="little")
+    # (count, bits) to (count,)
     weights = 1 << np.arange(bits, dtype=np.uint32)
     return (planes.reshape(count, bits) @ weights).astype(np.uint16)
 
@@ -162,7 +165,7 @@ def unpack_codes(data: bytes, count: int, bits: int) -> NDArray[np.uint16]:
 def unpack_block(
     record: bytes, header: StreamHeader, number: int, count: int
 ) -> NDArray[np.uint16] | None:
-    """Codes of a whole block record, None unless it is sound and the one that is expected."""
+    """Decode a whole block record; None unless it is sound and the one that is expected."""
     if len(record) != header.block_size(count) or not _is_sound(record):
         return None
     if BLOCK.unpack_from(record) != (number, count):
@@ -172,7 +175,7 @@ def unpack_block(
 
 
 def unpack_trailer(record: bytes) -> int | None:
-    """Samples of the recording, None unless the trailer is sound."""
+    """Read the length of the recording, samples; None unless the trailer is sound."""
     if len(record) != TRAILER.size + CRC.size or not _is_sound(record):
         return None
     end, zero, num_samples = TRAILER.unpack_from(record)
@@ -180,11 +183,11 @@ def unpack_trailer(record: bytes) -> int | None:
 
 
 class StreamWriter:
-    """Writes a stream while its codes come in.
+    """Writer of a stream whose codes come in pieces.
 
     Args:
-        file: binary; written from its present position, never read or moved.
-        header: of the stream.
+        file: Binary; written from its present position, never read or moved.
+        header: Of the stream.
     """
 
     def __init__(self, file: BinaryIO, header: StreamHeader) -> None:
@@ -198,7 +201,7 @@ class StreamWriter:
         """Take (N,) further codes; whole blocks go to the file at once.
 
         Raises:
-            BitstreamError: they are not integers (N,) in 0..codebook_size - 1.
+            BitstreamError: They are not integers (N,) in 0..codebook_size - 1.
         """
         codes = np.asarray(codes)
         if codes.ndim != 1 or not np.issubdtype(codes.dtype, np.integer):
@@ -210,6 +213,7 @@ class StreamWriter:
             )
         self._waiting = np.concatenate([self._waiting, codes.astype(np.uint16)])
         self.num_codes += len(codes)
+        # All blocks but the last are full.
         while len(self._waiting) >= self.header.block_codes:
             self._write_block(self._waiting[: self.header.block_codes])
             self._waiting = self._waiting[self.header.block_codes :]
@@ -218,7 +222,7 @@ class StreamWriter:
         """Write what is left and the trailer; the file stays open.
 
         Raises:
-            BitstreamError: the codes are not ceil(num_samples / hop_length) many.
+            BitstreamError: The codes are not ceil(num_samples / hop_length) many.
         """
         _check_length(self.num_codes, num_samples, self.header)
         if len(self._waiting):
@@ -232,17 +236,17 @@ class StreamWriter:
 
 
 class StreamReader:
-    """Reads a stream block by block; holds one block, whatever the file claims.
+    """Reader of a stream that holds one block at a time, whatever the file claims.
 
     Args:
-        file: binary, at the stream's first byte.
+        file: Binary, at the stream's first byte.
 
     Attributes:
-        header: of the stream.
-        num_samples: of the recording; None until `blocks` has come to the end.
+        header: Of the stream.
+        num_samples: Of the recording; None until `blocks` has come to the end.
 
     Raises:
-        BitstreamError: the header is not one.
+        BitstreamError: The header is not one.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -251,16 +255,17 @@ class StreamReader:
         self.num_samples: int | None = None
 
     def blocks(self) -> Iterator[NDArray[np.uint16]]:
-        """The codes, a block at a time.
+        """Iterate over the codes, a block at a time.
 
         Raises:
-            BitstreamError: naming the first block that is damaged or missing.
+            BitstreamError: Naming the first block that is damaged or missing.
         """
         number, num_codes, is_last = 0, 0, False
         while True:
             start = self.file.read(BLOCK.size)
-            if start == BLOCK.pack(END, 0):
+            if start == BLOCK.pack(END, 0):  # the trailer
                 break
+            # The count bounds what is read, so a damaged one cannot fill the memory.
             count = BLOCK.unpack(start)[1] if len(start) == BLOCK.size else 0
             if is_last or not 1 <= count <= self.header.block_codes:
                 raise _damaged(number)
@@ -269,6 +274,7 @@ class StreamReader:
             if codes is None:
                 raise _damaged(number)
             yield codes
+            # Only the last block may be short.
             is_last = count < self.header.block_codes
             number, num_codes = number + 1, num_codes + count
         num_samples = unpack_trailer(start + self.file.read(TRAILER.size + CRC.size - BLOCK.size))
@@ -285,9 +291,9 @@ class CodedRecording:
     """Codes of one recording, all in memory.
 
     Attributes:
-        header: names the codec.
+        header: Names the codec.
         codes: (L,) uint16.
-        num_samples: length of the recording at `header.sample_rate`; L = ceil(it / hop_length).
+        num_samples: Length of the recording at `header.sample_rate`; L = ceil(it / hop_length).
     """
 
     header: StreamHeader
@@ -300,10 +306,10 @@ class CodedRecording:
         return self.num_samples / self.header.sample_rate
 
     def to_bytes(self) -> bytes:
-        """The whole stream.
+        """Return the whole stream.
 
         Raises:
-            BitstreamError: codes and lengths do not fit together.
+            BitstreamError: Codes and lengths do not fit together.
         """
         file = BytesIO()
         writer = StreamWriter(file, self.header)
@@ -316,7 +322,7 @@ class CodedRecording:
         """Read a whole stream.
 
         Raises:
-            BitstreamError: it is damaged.
+            BitstreamError: It is damaged.
         """
         reader = StreamReader(BytesIO(data))
         codes = [np.zeros(0, dtype=np.uint16), *reader.blocks()]
@@ -327,23 +333,21 @@ class CodedRecording:
         """Write a `.hhc` file, which appears only when it is whole.
 
         Raises:
-            BitstreamError: another suffix, or codes and lengths that do not fit together.
-            OSError: the disk refused; no file is left behind.
+            BitstreamError: Another suffix, or codes and lengths that do not fit together.
+            OSError: The disk refused; no file is left behind.
         """
         path = Path(path)
         if path.suffix.lower() != SUFFIX:
             raise BitstreamError(f"{path}: expected a name ending in {SUFFIX}")
-        data = self.to_bytes()
-        with whole_file(path) as partial:
-            partial.write_bytes(data)
+        write_bytes(path, self.to_bytes())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> CodedRecording:
         """Read a `.hhc` file.
 
         Raises:
-            BitstreamError: it is damaged; the message names the file.
-            OSError: it is missing or cannot be opened.
+            BitstreamError: It is damaged; the message names the file.
+            OSError: It is missing or cannot be opened.
         """
         try:
             return cls.from_bytes(Path(path).read_bytes())

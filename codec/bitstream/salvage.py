@@ -1,4 +1,4 @@
-"""What can still be read of a damaged `.hhc` stream, with everything at its own time."""
+"""Recovery of a damaged `.hhc` stream, with everything that is sound at its own time."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Salvage:
     """A stream with its gaps filled.
 
     Attributes:
-        recording: every lost block is `block_codes` repeats of the code before it (of the first
+        recording: Every lost block is `block_codes` repeats of the code before it (of the first
             sound code at the start), so that what follows keeps its time.
-        lost: numbers of the blocks that were damaged or missing. Where the end of the stream is
+        lost: Numbers of the blocks that were damaged or missing. Where the end of the stream is
             lost, too, what was there cannot be known and is not counted.
-        has_end: whether the trailer, and with it the length in samples, was sound; without it the
+        has_end: Whether the trailer, and with it the length in samples, was sound; without it the
             recording ends with its last sound block.
     """
 
@@ -53,11 +53,11 @@ def salvage(data: bytes, fallback: StreamHeader | None = None) -> Salvage:
     for is not believed.
 
     Args:
-        data: the stream.
-        fallback: the header to assume where the stream's own is damaged, that of the codec.
+        data: The stream.
+        fallback: The header to assume where the stream's own is damaged, that of the codec.
 
     Raises:
-        BitstreamError: the header is damaged and there is no fallback, or no block is sound.
+        BitstreamError: The header is damaged and there is no fallback, or no block is sound.
     """
     try:
         header = StreamHeader.unpack(data[: HEADER.size + CRC.size])
@@ -72,10 +72,12 @@ def salvage(data: bytes, fallback: StreamHeader | None = None) -> Salvage:
     codes_found = last * size + len(found[last])
     num_codes = codes_found
     if num_samples is not None:
-        # a trailer that lies far from what was found is itself not to be believed
-        told = -(-num_samples // header.hop_length)
-        believed = codes_found <= told <= _most_blocks(data, header) * size
-        num_codes, num_samples = (told, num_samples) if believed else (codes_found, None)
+        # A trailer far from what was found is itself damaged, though its CRC holds.
+        stated = -(-num_samples // header.hop_length)
+        if codes_found <= stated <= _most_blocks(data, header) * size:
+            num_codes = stated
+        else:
+            num_samples = None
     lost = tuple(n for n in range(-(-num_codes // size)) if n not in found)
     codes = _filled(found, num_codes, size)
     length = num_codes * header.hop_length if num_samples is None else num_samples
@@ -83,7 +85,7 @@ def salvage(data: bytes, fallback: StreamHeader | None = None) -> Salvage:
 
 
 def _most_blocks(data: bytes, header: StreamHeader) -> int:
-    """Blocks that a stream of this many bytes may be believed to have had: four times its room."""
+    """The most blocks that a stream of this many bytes may have had: four times its room."""
     return 64 + 4 * (len(data) // header.block_size(header.block_codes))
 
 
@@ -95,10 +97,12 @@ def _sound_records(data: bytes, header: StreamHeader) -> tuple[Blocks, int | Non
     view = memoryview(data)
     while place + BLOCK.size <= len(data):
         number, count = BLOCK.unpack_from(data, place)
+        # 1. A sound trailer ends the stream.
         if (number, count) == (END, 0):
             num_samples = unpack_trailer(bytes(view[place : place + TRAILER.size + CRC.size]))
             if num_samples is not None:
                 break
+        # 2. A sound block is kept, and the search goes on behind it.
         size = header.block_size(count)
         plausible = 1 <= count <= header.block_codes and after <= number < most
         if plausible and place + size <= len(data):
@@ -109,6 +113,7 @@ def _sound_records(data: bytes, header: StreamHeader) -> tuple[Blocks, int | Non
                 after = number + 1 if count == header.block_codes else most
                 place += size
                 continue
+        # 3. Otherwise the next byte may begin a record.
         place += 1
     return found, num_samples
 
@@ -116,7 +121,7 @@ def _sound_records(data: bytes, header: StreamHeader) -> tuple[Blocks, int | Non
 def _filled(found: Blocks, num_codes: int, size: int) -> NDArray[np.uint16]:
     """(num_codes,) with lost blocks as repeats of the code before them."""
     codes = np.empty(num_codes, dtype=np.uint16)
-    previous = found[min(found)][0]
+    previous = found[min(found)][0]  # fills a gap at the start
     for number, start in enumerate(range(0, num_codes, size)):
         stop = min(start + size, num_codes)
         block = found.get(number)

@@ -1,4 +1,4 @@
-"""Whether a codec keeps its promises on given files, and whether streams are sound."""
+"""Checks of a codec on given recordings, and of `.hhc` files."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ T = TypeVar("T")
 
 
 @dataclass
-class Verdict:
-    """What was found about one file.
+class FileChecks:
+    """Checks of one file.
 
     Attributes:
-        duration: of the recording, s.
-        num_codes: of the recording.
-        checks: what was checked, and whether it holds.
-        reason: in words, what does not hold; "" when all does.
+        duration: Of the recording, s.
+        num_codes: Of the recording.
+        checks: Whether each property that was checked holds.
+        reason: What does not hold, in words; "" when all does.
     """
 
     duration: float = 0.0
@@ -38,7 +38,7 @@ class Verdict:
 
     @property
     def is_sound(self) -> bool:
-        """Whether all that was checked holds."""
+        """Whether all checks passed."""
         return not self.reason
 
     def check(self, name: str, holds: bool, otherwise: str) -> None:
@@ -48,48 +48,50 @@ class Verdict:
             self.reason = otherwise
 
 
-def verify_file(codec: HHCodec, path: Path) -> Verdict:
+def verify_file(codec: HHCodec, path: Path) -> FileChecks:
     """Check a recording or a `.hhc` file; nothing about the file itself is raised.
 
     Of a recording: its codes are the same a second time and in a batch with another, longer
     clip (up to its first window), they come back from a stream bit for bit, they are in range,
     and the decoded recording has the length of the original. Of a stream: header, CRCs, codec.
     """
-    verdict = Verdict()
+    found = FileChecks()
     check = _check_stream_file if path.suffix.lower() == SUFFIX else _check_recording
     try:
-        check(codec, path, verdict)
+        check(codec, path, found)
     except (ValueError, OSError) as error:
-        verdict.check("readable", False, str(error).removeprefix(f"{path}: "))
-    return verdict
+        found.check("readable", False, str(error).removeprefix(f"{path}: "))
+    return found
 
 
-def _check_recording(codec: HHCodec, path: Path, verdict: Verdict) -> None:
+def _check_recording(codec: HHCodec, path: Path, found: FileChecks) -> None:
     num_samples, read = recording(path, codec.sample_rate)
     codes = np.concatenate(list(encode_stream(codec, read, num_samples)))
-    verdict.duration, verdict.num_codes = num_samples / codec.sample_rate, len(codes)
-    _compare_batched(codec, read, num_samples, verdict)
+    found.duration, found.num_codes = num_samples / codec.sample_rate, len(codes)
+    _compare_batched(codec, read, num_samples, found)
+    # a second pass would show what depends on state or chance
     again = np.concatenate(list(encode_stream(codec, read, num_samples)))
-    verdict.check("repeated", np.array_equal(codes, again), "a second encoding differs")
+    found.check("repeated", np.array_equal(codes, again), "a second encoding differs")
     in_range = int(codes.max()) < codec.codebook_size
-    verdict.check("range", in_range, f"code {codes.max()} is not in the codebook")
+    found.check("range", in_range, f"code {codes.max()} is not in the codebook")
     stream = CodedRecording(stream_header(codec), codes, num_samples)
-    verdict.check("bitstream", _survives(stream), "the codes do not come back from a stream")
+    found.check("bitstream", _survives(stream), "the codes do not come back from a stream")
     decoded = sum(map(len, decode_stream(codec, codes, num_samples)))
-    verdict.check("length", decoded == num_samples, f"{num_samples} samples became {decoded}")
+    found.check("length", decoded == num_samples, f"{num_samples} samples became {decoded}")
 
 
-def _compare_batched(codec: HHCodec, read: Read, num_samples: int, verdict: Verdict) -> None:
+def _compare_batched(codec: HHCodec, read: Read, num_samples: int, found: FileChecks) -> None:
     """The clip, or its first window, alone against in a batch of two with padding."""
     count = min(num_samples, WINDOW * codec.hop_length)
     clip = torch.from_numpy(read(0, count)).to(next(codec.parameters()).device)
+    # A longer batch mate, and padding that is not silence.
     batch = torch.full((2, count + codec.hop_length + 1), 0.5, device=clip.device)
     batch[1] = 0.1 * torch.sin(0.05 * torch.arange(batch.shape[1], device=clip.device))
     batch[0, :count] = clip
     alone, lengths = codec.encode(clip[None])
     together, _ = codec.encode(batch, torch.tensor([count, batch.shape[1]]))
     same = torch.equal(alone[0], together[0, : int(lengths[0])])
-    verdict.check("batched", same, "the codes change in a batch or with padding")
+    found.check("batched", same, "the codes change in a batch or with padding")
 
 
 def _survives(stream: CodedRecording) -> bool:
@@ -101,19 +103,19 @@ def _survives(stream: CodedRecording) -> bool:
     )
 
 
-def _check_stream_file(codec: HHCodec, path: Path, verdict: Verdict) -> None:
+def _check_stream_file(codec: HHCodec, path: Path, found: FileChecks) -> None:
     data = path.read_bytes()
     header = _attempt(lambda: StreamHeader.unpack(data[:36]))
-    verdict.check("header", header is not None, "the header is damaged, or it is no .hhc stream")
+    found.check("header", header is not None, "the header is damaged, or it is no .hhc stream")
     try:
         coded = CodedRecording.from_bytes(data)
     except BitstreamError as error:
-        verdict.check("blocks", False, f"{error}{_lost_blocks(data)}")
+        found.check("blocks", False, f"{error}{_lost_blocks(data)}")
     else:
-        verdict.check("blocks", True, "")
-        verdict.duration, verdict.num_codes = coded.duration, len(coded.codes)
+        found.check("blocks", True, "")
+        found.duration, found.num_codes = coded.duration, len(coded.codes)
     if header is not None:
-        verdict.check("codec", *_fits(codec, header))
+        found.check("codec", *_fits(codec, header))
 
 
 def _fits(codec: HHCodec, header: StreamHeader) -> tuple[bool, str]:
@@ -137,13 +139,3 @@ def _attempt(work: Callable[[], T]) -> T | None:
         return work()
     except BitstreamError:
         return None
-
-
-def as_lines(verdicts: dict[str, Verdict]) -> list[str]:
-    """A line a file, and what was wrong with it."""
-    width = max(map(len, verdicts))
-    return [
-        f"{'ok' if each.is_sound else 'FAILED':<6}  {path:<{width}}  {each.duration:8.1f} s "
-        f"{each.num_codes:8,} codes{'' if each.is_sound else '  ' + each.reason}"
-        for path, each in verdicts.items()
-    ]

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from typing import Any
+
+from codec.command_line import DONE, Commands, add_command, print_report
 
 HEADER = ("", "kbit/s", "RTF", "RTF range", "CPU s/s", "params M", "GMAC/s", "peak MiB")
 
 
-def add(commands: Any) -> None:
-    """Add the command to what `ArgumentParser.add_subparsers` gave."""
-    parser = commands.add_parser(
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
         "bench",
-        help="speed, size and memory of codecs side by side",
+        run,
+        summary="speed, size and memory of codecs side by side",
         description="Speed, size and memory of our presets and of other codecs, all at random\n"
         "weights, in one run of some minutes; the other codecs need the extra `peers`.",
-        epilog="example:\n  hh-codec bench --systems hh_24khz,mimi --duration 10 --json",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples="example:\n  hh-codec bench --systems hh_24khz,mimi --duration 10 --json",
     )
-    parser.add_argument("--systems", metavar="A,B", help="which ones; default: all")
-    parser.add_argument("--duration", type=float, default=10.0, help="of the audio, s (10)")
-    parser.add_argument("--repeats", type=int, default=5, help="passes of each (5; slow ones 2)")
-    parser.add_argument("--threads", type=int, help="of torch; default: its own choice")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.set_defaults(run=run)
+    parser.add_argument("--systems", metavar="A,B", help="which ones (default: all)")
+    parser.add_argument("--duration", type=float, default=10.0, help="of the audio, s")
+    parser.add_argument("--repeats", type=int, default=5, help="passes of each; slow ones 2")
+    parser.add_argument("--threads", type=int, help="of torch (default: its own choice)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -46,12 +46,15 @@ def run(arguments: argparse.Namespace) -> int:
     show = progress if sys.stderr.isatty() else lambda text: None
     report = bench(names, duration=arguments.duration, repeats=arguments.repeats, progress=show)
     show("")
-    print(json.dumps(report) if arguments.json else as_text(report))
-    return 0
+    if arguments.json:
+        print_report(report, as_json=True)
+    else:
+        print(as_text(report))
+    return DONE
 
 
 def as_text(report: dict[str, Any]) -> str:
-    """The report of `bench.bench` as a table, with what it was measured on."""
+    """Lay out the report of `bench` as a table, with the machine that it was measured on."""
     rows: list[tuple[str, ...]] = [HEADER]
     for name, system in report["systems"].items():
         for direction in ("encode", "decode"):
@@ -76,9 +79,9 @@ def as_text(report: dict[str, Any]) -> str:
         for row in rows
     ]  # fmt: skip
     for title, ratio in report["ratios"].items():
-        verdict = "reached" if ratio["reached"] else "missed"
+        outcome = "reached" if ratio["reached"] else "missed"
         lines.append(
-            f"{title}: {ratio['ratio']:.2f} (bar {ratio['bar']:g}, {verdict}; "
+            f"{title}: {ratio['ratio']:.2f} (bar {ratio['bar']:g}, {outcome}; "
             f"{ratio['cpu_ratio']:.2f} by processor time)"
         )
     lines += [f"skipped: {name}: {reason}" for name, reason in report["skipped"].items()]

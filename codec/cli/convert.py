@@ -1,132 +1,141 @@
-"""What the commands of `hh-codec` do: arguments to a report and an exit status."""
+"""`hh-codec encode`, `decode` and `reconstruct`: a recording, or a folder of them."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
+from codec.command_line import DONE, FAILED, Commands, add_command, print_report
 
-from codec.audio.io import FORMATS, RECORDINGS
-from codec.bitstream.batch import Setup, convert_all, tree_pairs
-from codec.bitstream.convert import Pair
-from codec.bitstream.format import SUFFIX
-from codec.bitstream.verify import as_lines, verify_file
-from codec.model.config import CodecConfig
-from codec.model.hh_codec import HHCodec
+from .options import add_codec
 
-from .info import describe
-
-Report = dict[str, Any]
+TREES = (
+    "\nA folder becomes a folder of the same shape. Files that cannot be converted are\n"
+    "listed, the others done, and the exit status is 1."
+)
+AUDIO_OUT = ".wav or .flac file, or folder"
 
 
-def encode(arguments: argparse.Namespace) -> tuple[Report, int]:
-    """Recordings to `.hhc` files."""
-    return _convert(arguments, "encode", RECORDINGS, (SUFFIX,), SUFFIX)
+def add(commands: Commands) -> None:
+    """Add the three commands."""
+    _add_command(
+        commands,
+        "encode",
+        "recordings to .hhc files; any rate, number of channels and length.",
+        "speech.flac speech.hhc",
+        ("recording (WAV, FLAC, Ogg, MP3 ...) or folder", ".hhc file or folder"),
+    )
+    decode = _add_command(
+        commands,
+        "decode",
+        ".hhc files to recordings; refused by another codec than the one that made them.",
+        "speech.hhc decoded.wav",
+        (".hhc file or folder", AUDIO_OUT),
+    )
+    decode.add_argument(
+        "--salvage",
+        action="store_true",
+        help="decode what is sound of damaged files; lost blocks become the sound before them",
+    )
+    _add_command(
+        commands,
+        "reconstruct",
+        "recordings to codes and back.",
+        "recordings/ decoded/ --resume",
+        ("recording, or folder of recordings", AUDIO_OUT),
+    )
 
 
-def decode(arguments: argparse.Namespace) -> tuple[Report, int]:
-    """`.hhc` files to recordings."""
-    kind = "salvage" if arguments.salvage else "decode"
-    return _convert(arguments, kind, (SUFFIX,), tuple(FORMATS), ".wav")
+def _add_command(
+    commands: Commands, name: str, text: str, example: str, paths: tuple[str, str]
+) -> argparse.ArgumentParser:
+    """A command with IN and OUT, the codec and how to work."""
+    parser = add_command(
+        commands,
+        name,
+        run,
+        summary=text.split(";")[0].rstrip("."),
+        description=text + TREES,
+        examples=f"example:\n  hh-codec {name} {example}",
+    )
+    parser.add_argument("input", type=Path, metavar="IN", help=paths[0])
+    parser.add_argument("output", type=Path, metavar="OUT", help=paths[1])
+    add_codec(parser)
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes")
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        default=1,
+        metavar="N",
+        help="recordings with the same number of codes computed together; helps on a GPU",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="skip files whose output is there and sound"
+    )
+    return parser
 
 
-def reconstruct(arguments: argparse.Namespace) -> tuple[Report, int]:
-    """Recordings through the codec and back."""
-    return _convert(arguments, "reconstruct", RECORDINGS, tuple(FORMATS), None)
+def run(arguments: argparse.Namespace) -> int:
+    """Convert a file or a tree; status 1 when some files could not be converted."""
+    from functools import partial
 
+    from codec.bitstream.batch import convert_all, load_codec, tree_pairs
+    from codec.bitstream.convert import CONVERSIONS, Pair
 
-def _convert(
-    arguments: argparse.Namespace,
-    kind: str,
-    suffixes: tuple[str, ...],
-    outputs: tuple[str, ...],
-    made: str | None,
-) -> tuple[Report, int]:
-    """A file or a tree; status 1 when some files could not be converted."""
-    source, target, others = arguments.input, arguments.output, 0
+    source, target = arguments.input, arguments.output
+    kind = "salvage" if getattr(arguments, "salvage", False) else arguments.command
+    conversion = CONVERSIONS[kind]
+    for name in ("workers", "batch_size"):
+        if getattr(arguments, name) < 1:
+            raise ValueError(f"expected {name} of 1 or more, got {getattr(arguments, name)}")
     if not source.exists():
         raise ValueError(f"{source}: expected a file or a folder, there is none")
+    others = 0
     if source.is_dir():
-        pairs, others = tree_pairs(source, target, suffixes, made)
+        pairs, others = tree_pairs(source, target, conversion)
+    elif target.suffix.lower() not in conversion.outputs:
+        raise ValueError(f"{target}: expected a name ending in {' or '.join(conversion.outputs)}")
+    elif target.resolve() == source.resolve():
+        raise ValueError(f"{target}: expected another file than the input itself")
     else:
-        if target.suffix.lower() not in outputs:
-            raise ValueError(f"{target}: expected a name ending in {' or '.join(outputs)}")
-        if target.resolve() == source.resolve():
-            raise ValueError(f"{target}: expected another file than the input itself")
         pairs = [Pair(source, target)]
-    setup = Setup(
-        arguments.codec, arguments.device, arguments.workers, arguments.batch_size
-    ).check()
-    codec = setup.load()
+    # Before any work, so that a wrong call costs nothing; a worker process loads its own.
+    load = partial(load_codec, arguments.codec, arguments.device)
+    codec = load()
     began = time.perf_counter()
-    outcome = convert_all(setup, codec, kind, pairs, resume=arguments.resume)
+    totals = convert_all(
+        load,
+        codec,
+        kind,
+        pairs,
+        workers=arguments.workers,
+        batch_size=arguments.batch_size,
+        resume=arguments.resume,
+    )
     seconds = time.perf_counter() - began
-    duration = outcome.num_samples / codec.sample_rate
-    report: Report = {
+    duration = totals.num_samples / codec.sample_rate
+    report: dict[str, Any] = {
         "input": str(source),
         "output": str(target),
-        "num_done": outcome.num_done,
-        "num_skipped": outcome.num_skipped,
-        "num_failed": len(outcome.failed),
+        "num_done": totals.num_done,
+        "num_skipped": totals.num_skipped,
+        "num_failed": len(totals.failed),
         "num_other_files": others,
         "duration": duration,
-        "num_samples": outcome.num_samples,
-        "num_codes": outcome.num_codes,
+        "num_samples": totals.num_samples,
+        "num_codes": totals.num_codes,
         "seconds": seconds,
         "real_time_factor": seconds / duration if duration else None,
         "codec_fingerprint": codec.fingerprint,
-        "failed": outcome.failed,
     }
     if kind == "salvage":
-        report["lost_blocks"] = outcome.lost_blocks
-    return report, int(bool(outcome.failed))
-
-
-def verify(arguments: argparse.Namespace) -> tuple[Report, int]:
-    """Check recordings and `.hhc` files; status 1 when one does not pass."""
-    place: Path = arguments.input
-    if not place.exists():
-        raise ValueError(f"{place}: expected a file or a folder, there is none")
-    paths = [place]
-    if place.is_dir():
-        kinds = (*RECORDINGS, SUFFIX)
-        paths = sorted(path for path in place.rglob("*") if path.suffix.lower() in kinds)
-        if not paths:
-            raise ValueError(f"{place}: expected files of {' '.join(kinds)}, got none")
-    codec = Setup(arguments.codec, arguments.device).check().load()
-    bar = tqdm(paths, desc="verify", unit="file", file=sys.stderr)
-    verdicts = {str(path): verify_file(codec, path) for path in bar}
-    num_failed = sum(not each.is_sound for each in verdicts.values())
-    report = {
-        "num_files": len(verdicts),
-        "num_failed": num_failed,
-        "codec_fingerprint": codec.fingerprint,
-        "files": {p: {**asdict(v), "is_sound": v.is_sound} for p, v in verdicts.items()},
-        "lines": as_lines(verdicts),
-    }
-    return report, int(num_failed > 0)
-
-
-def info(arguments: argparse.Namespace) -> tuple[Report, int]:
-    """Figures of a trained codec or of a preset, whose weights are not trained."""
-    if arguments.preset is not None:
-        codec = HHCodec(CodecConfig.preset(arguments.preset))
-        return {**describe(codec), "fingerprint": None, "code_fingerprint": None}, 0
-    codec = HHCodec.from_pretrained(arguments.codec, fold=False)
-    names = {"fingerprint": codec.fingerprint, "code_fingerprint": codec.code_fingerprint}
-    return {**describe(codec), **names}, 0
-
-
-COMMANDS: dict[str, Callable[[argparse.Namespace], tuple[Report, int]]] = {
-    "encode": encode,
-    "decode": decode,
-    "reconstruct": reconstruct,
-    "verify": verify,
-    "info": info,
-}
+        report["lost_blocks"] = totals.lost_blocks
+    for path, reason in totals.failed.items():
+        print(f"failed: {path}: {reason}", file=sys.stderr)
+    if arguments.json:
+        report["failed"] = totals.failed
+    print_report(report, as_json=arguments.json)
+    return FAILED if totals.failed else DONE

@@ -1,55 +1,83 @@
-"""What a codec is, in figures: sizes of its parts, rates, and the convention of its mels."""
+"""`hh-codec info`: sizes of a codec's parts, rates, and the convention of its mels."""
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
+from codec.command_line import DONE, Commands, add_command, print_report
 
-from codec.model.hh_codec import HHCodec
-from codec.model.weight_norm import num_folded_parameters
+from .options import CODEC_HELP, DEFAULT_CODEC
 
+if TYPE_CHECKING:
+    from torch import nn
 
-def count_parameters(*modules: nn.Module, folded: bool = False) -> int:
-    """Number of trainable values of modules that share none, or what folding leaves of them."""
-    count = num_folded_parameters if folded else _num_parameters
-    return sum(count(module) for module in modules)
+    from codec.model.hh_codec import HHCodec
 
 
-def _num_parameters(module: nn.Module) -> int:
-    return sum(value.numel() for value in module.parameters())
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "info",
+        run,
+        summary="sizes, rates and conventions of a codec",
+        examples="example:\n  hh-codec info --preset hh_24khz --json",
+    )
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument("--codec", metavar="CODEC", default=DEFAULT_CODEC, help=CODEC_HELP)
+    either.add_argument("--preset", metavar="NAME", help="built-in size, such as hh_24khz")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the figures of a trained codec or of a preset, whose weights are not trained."""
+    from codec.model.config import CodecConfig
+    from codec.model.hh_codec import HHCodec
+
+    if arguments.preset is not None:
+        codec = HHCodec(CodecConfig.preset(arguments.preset))
+        names = {"fingerprint": None, "code_fingerprint": None}
+    else:
+        codec = HHCodec.from_pretrained(arguments.codec, fold=False)
+        names = {"fingerprint": codec.fingerprint, "code_fingerprint": codec.code_fingerprint}
+    print_report({**describe(codec), **names}, as_json=arguments.json)
+    return DONE
 
 
 def parameter_counts(codec: HHCodec, *, folded: bool = False) -> dict[str, int]:
-    """Trainable parameters of every part, by name.
+    """Count the trainable parameters of every part, by name.
 
     `codebook_transform` is that of the coded stage, `training_only` those of the further stages;
     `total` is the sum of all parts, `inference` without what only trains. The frozen codebooks
     (codebook_size * dim values a stage) are not parameters.
 
     Args:
-        codec: with weight norm, or already folded.
-        folded: count as if weight norm were folded.
+        codec: With or without weight norm.
+        folded: Count as if weight norm were removed.
     """
-    head = (codec.decoder.upsample, codec.decoder.refine)
+    from codec.model.weight_norm import count_parameters
+
+    def count(*modules: nn.Module) -> int:
+        return sum(count_parameters(module, weight_norm=not folded) for module in modules)
+
     coded = codec.quantizer.stage(0)
-    transform = count_parameters(getattr(coded, "code_transform", coded), folded=folded)
-    head_count = count_parameters(*head, folded=folded)
+    transform = count(getattr(coded, "code_transform", coded))
+    head = count(codec.decoder.upsample, codec.decoder.refine)
     counts = {
-        "encoder": count_parameters(codec.encoder, folded=folded),
+        "encoder": count(codec.encoder),
         "codebook_transform": transform,
-        "backbone": count_parameters(codec.decoder, folded=folded) - head_count,
-        "mel_head": head_count,
-        "vocoder": count_parameters(codec.vocoder, folded=folded),
+        "backbone": count(codec.decoder) - head,
+        "mel_head": head,
+        "vocoder": count(codec.vocoder),
     }
     inference = sum(counts.values())
-    counts["training_only"] = count_parameters(codec.quantizer, folded=folded) - transform
+    counts["training_only"] = count(codec.quantizer) - transform
     return {**counts, "inference": inference, "total": inference + counts["training_only"]}
 
 
 def describe(codec: HHCodec) -> dict[str, Any]:
-    """Figures of a codec in plain containers; rates in Hz, `bitrate` in bit/s.
+    """Collect the figures of a codec in plain containers; rates in Hz, `bitrate` in bit/s.
 
     `parameters` are those of a codec loaded with `fold=False`, `parameters_folded` those that
     inference works with.

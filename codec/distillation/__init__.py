@@ -1,1 +1,4 @@
-"""Semantic distillation: teachers, their cached features, and the loss towards them."""
+"""Distillation: teachers, their cached features on the codec's frames, and losses towards them.
+
+`loss.Distillation` is the semantic loss of latents, `perceptual` that of the decoder's log-mels.
+"""

@@ -1,4 +1,7 @@
-"""Configuration of distillation and of the perceptual loss, readable without torch."""
+"""Configuration of distillation and of the perceptual loss, readable without torch.
+
+Not frozen, and checked when built, as the classes of `codec.training.config`.
+"""
 
 from __future__ import annotations
 
@@ -12,25 +15,18 @@ DISTANCES = ("log_sigmoid", "cosine")
 
 @dataclass
 class SemanticConfig:
-    """Semantic distillation: the teacher whose features the quantized latents learn to predict.
+    """Semantic distillation: the teacher whose features the quantized latents learn to predict."""
 
-    Attributes:
-        teacher: "mfcc", a folder with a HuBERT in the transformers layout, or its name on the
-            Hugging Face hub, such as "facebook/hubert-base-ls960"; empty for no teacher.
-        axis: Along which student and teacher are compared: "time" takes one cosine for every
-            clip and channel over the clip's frames, "channel" one for every frame.
-        distance: "log_sigmoid" is -log sigmoid(cosine), from 0.313 to 1.313; "cosine" is
-            1 - cosine, from 0 to 2.
-        cache: Folder in which the teacher's features of whole clips are kept between runs;
-            empty computes them on every crop.
-
-    Raises:
-        ValueError: Names the field, what was expected and what came.
-    """
-
+    # "mfcc", a folder with a HuBERT in the transformers layout, or its name on the Hugging Face
+    # hub, such as "facebook/hubert-base-ls960"; empty for no teacher.
     teacher: str = ""
+    # Along which student and teacher are compared: "time" takes one cosine for every clip and
+    # channel over the clip's frames, "channel" one for every frame.
     axis: str = "time"
+    # "log_sigmoid" is -log sigmoid(cosine), from 0.313 to 1.313; "cosine" is 1 - cosine, 0 to 2.
     distance: str = "log_sigmoid"
+    # Folder in which the teacher's features of whole clips are kept between runs; empty computes
+    # them on every crop.
     cache: str = ""
 
     def __post_init__(self) -> None:
@@ -40,11 +36,7 @@ class SemanticConfig:
 
 @dataclass
 class PerceptualConfig:
-    """The model in whose states decoded and recorded speech are compared.
+    """The model in whose states decoded and recorded speech are compared."""
 
-    Attributes:
-        model: Folder of a Whisper in the transformers layout, such as whisper-tiny.en; empty for
-            none.
-    """
-
+    # Folder of a Whisper in the transformers layout, such as whisper-tiny.en; empty for none.
     model: str = ""

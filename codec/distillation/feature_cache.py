@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,7 @@ class SemanticCacheError(ValueError):
 def fill_cache(
     source: AudioSource,
     teacher: Teacher,
-    folder: str | os.PathLike[str],
+    folder: Path,
     *,
     device: torch.device | str = "cpu",
     clips_per_shard: int = 64,
@@ -48,7 +47,7 @@ def fill_cache(
 
     Args:
         source: The clips.
-        teacher: Gives their features.
+        teacher: Gives their features, on `device`.
         folder: Receives semantic.json and features-*.safetensors.
         device: Of the teacher.
         clips_per_shard: Clips in a file.
@@ -57,8 +56,6 @@ def fill_cache(
         SemanticCacheError: The folder holds features of another teacher or other clips, or a
             feature does not fit half precision.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     header = _header(source, teacher.fingerprint) | {
         "teacher": teacher.name,
         "dim": teacher.dim,
@@ -83,38 +80,32 @@ def fill_cache(
 
 
 class SemanticCache:
-    """Random access to cached features.
-
-    Args:
-        folder: Written by `fill_cache`.
-        fingerprint: Of the teacher that is expected.
-        source: Its clips are expected.
+    """Random access to the features that `fill_cache` wrote.
 
     Raises:
-        SemanticCacheError: Missing, unfinished, or of another teacher or other clips.
+        SemanticCacheError: Missing, unfinished, or of another teacher than that of the
+            fingerprint, or other clips than the source's.
     """
 
-    def __init__(
-        self, folder: str | os.PathLike[str], fingerprint: str, source: AudioSource
-    ) -> None:
-        self.folder = Path(folder)
-        path = self.folder / HEADER
+    def __init__(self, folder: Path, fingerprint: str, source: AudioSource) -> None:
+        self.folder = folder
+        path = folder / HEADER
         if not path.is_file():
-            raise SemanticCacheError(f"{self.folder}: no cached features; fill the cache first")
+            raise SemanticCacheError(f"{folder}: no cached features; fill the cache first")
         self._header = _checked(path, _header(source, fingerprint))
         shards = _num_shards(self._header)
-        missing = [n for n in range(shards) if not _shard(self.folder, n).is_file()]
+        missing = [n for n in range(shards) if not _shard(folder, n).is_file()]
         if missing:
             raise SemanticCacheError(
-                f"{self.folder}: {len(missing)} of {shards} shards are missing, "
-                f"{_shard(self.folder, missing[0]).name} first; fill the cache again"
+                f"{folder}: {len(missing)} of {shards} shards are missing, "
+                f"{_shard(folder, missing[0]).name} first; fill the cache again"
             )
         self.grid = FrameGrid(self._header["rate"], self._header["offset"])
         self._open: dict[int, Any] = {}
 
-    def features(self, clip: int, first: int = 0, last: int | None = None) -> Tensor:
-        """(N, dim) float16 frames `first` to `last` of a clip."""
-        return self._slice(clip)[first:last]
+    def features(self, clip: int) -> Tensor:
+        """(N, dim) float16 frames of a clip."""
+        return self._slice(clip)[:]
 
     def at(self, clip: int, times: Tensor) -> tuple[Tensor, Tensor]:
         """Interpolate a clip's features at given times, reading only the frames around them.
@@ -159,6 +150,7 @@ def _features_of(source: AudioSource, clip: int, teacher: Teacher, resample: Res
     except AudioError:
         return torch.zeros(0, teacher.dim, dtype=torch.float16)
     waveform = resample(samples[None])[0]
+    # In teacher's frames: of the clip, and of a window and its context.
     total = int(teacher.num_frames(torch.tensor([len(waveform)])))
     hop = round(teacher.sample_rate / teacher.grid.rate)
     window, context = (round(s * teacher.grid.rate) for s in (WINDOW_SECONDS, CONTEXT_SECONDS))
@@ -167,6 +159,7 @@ def _features_of(source: AudioSource, clip: int, teacher: Teacher, resample: Res
     beyond = max(0, round(2 * teacher.grid.offset * teacher.sample_rate) - hop)
     parts = []
     for first in range(0, total, window):
+        # Frames before..last with the context behind them are computed, first..last are kept.
         before, last = max(0, first - context), min(total, first + window)
         end = len(waveform) if last + context >= total else (last + context) * hop + beyond
         part = waveform[None, before * hop : end]
@@ -186,11 +179,8 @@ def _header(source: AudioSource, fingerprint: str) -> dict[str, Any]:
     digest = hashlib.sha256(str(source.sample_rate).encode())
     for row in source.rows:
         digest.update(repr((row.get("id", row.get("audio")), row["num_samples"])).encode())
-    return {
-        "fingerprint": fingerprint,
-        "clips": len(source),
-        "clips_hash": digest.hexdigest()[:16],
-    }
+    clips = {"clips": len(source), "clips_hash": digest.hexdigest()[:16]}
+    return {"fingerprint": fingerprint, **clips}
 
 
 def _checked(path: Path, expected: dict[str, Any]) -> dict[str, Any]:
@@ -198,9 +188,9 @@ def _checked(path: Path, expected: dict[str, Any]) -> dict[str, Any]:
     header = read_json(path)
     for name in ("fingerprint", "clips", "clips_hash"):
         if header.get(name) != expected[name]:
+            other = "teacher" if name == "fingerprint" else "set of clips"
             raise SemanticCacheError(
-                f"{path.parent}: cached features of another "
-                f"{'teacher' if name == 'fingerprint' else 'set of clips'}, expected {name} "
+                f"{path.parent}: cached features of another {other}, expected {name} "
                 f"{expected[name]}, got {header.get(name)}; use another folder or delete this one"
             )
     return header

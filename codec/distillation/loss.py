@@ -62,11 +62,8 @@ class Distillation(nn.Module):
     def prepare(self, sources: Sequence[AudioSource], device: torch.device | str = "cpu") -> None:
         """With `config.cache`, run the teacher on every clip of the sources; a cut-off run goes on.
 
-        Processes that train together share the clips.
-
-        Args:
-            sources: Of the training crops, in the order that `CropPlace.source` numbers them.
-            device: Of the teacher.
+        Sources are in the order that `CropPlace.source` numbers them. Processes that train together
+        share the clips.
 
         Raises:
             SemanticCacheError: The folder holds features of another teacher or other clips.
@@ -106,6 +103,7 @@ class Distillation(nn.Module):
         resampled_lengths = self.resample.num_samples(lengths)
         features = self.teacher.features(resampled, resampled_lengths)
         counts = self.teacher.num_frames(resampled_lengths)
+        # The teacher's frames lie elsewhere than the codec's: interpolated at the codec's centres.
         times = self.grid.centres(num_frames, waveform.device)
         targets, covered = features_at(features, counts, self.teacher.grid, times)
         return targets, covered & (times < lengths[:, None] / self.sample_rate)

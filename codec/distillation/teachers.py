@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import os
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from codec.files import read_json
 from codec.model.config import MelConfig
 from codec.model.mel import LogMel
 
@@ -28,23 +30,17 @@ class TeacherError(ValueError):
 
 
 class Teacher(Protocol):
-    """Frozen model that gives features of speech at a known rate.
+    """Frozen model that gives features of speech at a known rate."""
 
-    Attributes:
-        name: For messages.
-        sample_rate: Of its input, Hz.
-        grid: Of its frames on the time axis.
-        dim: Width of a frame.
-        fingerprint: Changes when the features of a recording would.
-    """
-
-    name: str
-    sample_rate: int
-    grid: FrameGrid
-    dim: int
+    name: str  # for messages
+    sample_rate: int  # of its input, Hz
+    grid: FrameGrid  # of its frames on the time axis
+    dim: int  # width of a frame
 
     @property
-    def fingerprint(self) -> str: ...  # noqa: D102 - see Attributes
+    def fingerprint(self) -> str:
+        """Changes when the features of a recording would."""
+        ...
 
     def num_frames(self, lengths: Tensor) -> Tensor:
         """(B,) int64 samples to (B,) int64 frames, 0 for clips that are too short."""
@@ -83,16 +79,15 @@ class HubertTeacher:
         folder = Path(source) if Path(source).is_dir() else _from_hub(self.name)
         self.model = _load_hubert(folder, self.name)
         settings = folder / "preprocessor_config.json"
-        extractor = json.loads(settings.read_text("utf-8")) if settings.is_file() else {}
+        extractor = read_json(settings) if settings.is_file() else {}
         self.sample_rate: int = extractor.get("sampling_rate", 16_000)
         self.normalizes: bool = extractor.get("do_normalize", True)
         config = self.model.config
-        self._field, self._stride = receptive_field(config.conv_kernel, config.conv_stride)
-        self.grid = FrameGrid.of_convolutions(
-            self.sample_rate, config.conv_kernel, config.conv_stride
-        )
+        convolutions = config.conv_kernel, config.conv_stride
+        self._field, self._stride = receptive_field(*convolutions)
+        self.grid = FrameGrid.of_convolutions(self.sample_rate, *convolutions)
         self.dim: int = config.hidden_size
-        self._fingerprint = ""
+        self._fingerprint = ""  # computed when it is asked for
 
     @property
     def fingerprint(self) -> str:
@@ -115,15 +110,13 @@ class HubertTeacher:
         self.model.to(waveform.device)
         counts = self.num_frames(lengths)
         features = _zeros(waveform, counts, self.dim)
-        for length in lengths.unique().tolist():
+        for length in lengths[counts > 0].unique().tolist():
             rows = (lengths == length).nonzero()[:, 0]
-            frames = int(counts[rows[0]])
-            if frames == 0:
-                continue
             with torch.autocast(waveform.device.type, enabled=False):
                 valid = self._normalized(waveform[rows, :length].float())
                 states = self.model(valid, output_hidden_states=True).hidden_states
-            features[rows, :frames] = torch.stack(states).mean(dim=0)  # (R, frames, dim)
+            mean = torch.stack(states).mean(dim=0)  # (R, frames, dim)
+            features[rows, : mean.shape[1]] = mean
         return features
 
     def _normalized(self, waveform: Tensor) -> Tensor:
@@ -205,18 +198,15 @@ def _from_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+    download = partial(snapshot_download, name, allow_patterns=HUB_FILES)
+    with suppress(LocalEntryNotFoundError, HFValidationError):
+        return Path(download(local_files_only=True))
     try:
-        return Path(snapshot_download(name, allow_patterns=HUB_FILES, local_files_only=True))
-    except (LocalEntryNotFoundError, HFValidationError):
-        pass
-    try:
-        return Path(
-            snapshot_download(name, allow_patterns=HUB_FILES, etag_timeout=HUB_TIMEOUT_SECONDS)
-        )
+        return Path(download(etag_timeout=HUB_TIMEOUT_SECONDS))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise TeacherError(
-            f"semantic teacher {name!r}: neither a folder, nor in the local cache, nor to be had "
-            f"from the hub ({type(error).__name__}). The teacher of the paper is "
+            f"semantic teacher {name!r}: expected a folder or a name in the local cache or on the "
+            f"hub, got neither ({type(error).__name__}). The teacher of the paper is "
             f"{DEFAULT_TEACHER} (about 360 MB): where there is a network, `hf download "
             f"{DEFAULT_TEACHER} --local-dir FOLDER`, then set semantic.teacher to FOLDER; "
             'or use semantic.teacher "mfcc", which needs no weights'
@@ -232,7 +222,7 @@ def _load_hubert(folder: Path, name: str) -> Any:
             f"semantic teacher {name!r} needs transformers: pip install 'hh-slm[semantic]'"
         ) from error
     settings = folder / "config.json"
-    kind = json.loads(settings.read_text("utf-8")).get("model_type") if settings.is_file() else None
+    kind = read_json(settings).get("model_type") if settings.is_file() else None
     if kind != "hubert":
         raise TeacherError(
             f"{folder}: expected a HuBERT (model_type hubert in config.json), got {kind}"

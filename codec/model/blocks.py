@@ -16,9 +16,9 @@ class ConvNeXtBlock(nn.Module):
     (https://arxiv.org/abs/2306.00814).
 
     Args:
-        dim: channels C.
-        hidden_dim: width of the perceptron.
-        layer_scale: initial value of the per-channel scale of the residual branch.
+        dim: Channels C.
+        hidden_dim: Width of the perceptron.
+        layer_scale: Initial value of the per-channel scale of the residual branch.
     """
 
     def __init__(self, dim: int, hidden_dim: int, layer_scale: float) -> None:
@@ -27,6 +27,7 @@ class ConvNeXtBlock(nn.Module):
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.expand = nn.Linear(dim, hidden_dim)
         self.contract = nn.Linear(hidden_dim, dim)
+        # small at first, so that a deep stack starts close to the identity
         self.scale = nn.Parameter(layer_scale * self.norm.weight.detach().clone())
         self.apply(init_truncated_normal)
 
@@ -42,6 +43,7 @@ class BatchDropout(nn.Dropout):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, ...) to (B, ...)."""
+        # One process draws as torch does, bit for bit.
         if not self.training or self.p == 0 or process_count() == 1:
             return super().forward(x)
         return x * drawn_like(lambda whole: F.dropout(torch.ones_like(whole), self.p), x.detach())
@@ -81,6 +83,7 @@ class AttentionBlock(nn.Module):
         query, key, value = (
             layer(normed).transpose(1, 2) for layer in (self.query, self.key, self.value)
         )  # (B, L, C)
+        # one head as wide as the block: no positions, so any length
         attended = F.scaled_dot_product_attention(query, key, value)
         return x + self.out(attended.transpose(1, 2))
 

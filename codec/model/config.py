@@ -1,11 +1,11 @@
-"""What a codec is made of, as plain dataclasses that round-trip through `config.yaml`."""
+"""Configuration of a codec: dataclasses that round-trip through `config.yaml`, and presets."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,20 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from .fields import FIRST_FIELDS, CodecConfigError, identity, require
+from codec.checks import require
+
+from .fingerprint import FIRST_FIELDS, identifying_fields
 
 PARTS = ("mel", "encoder", "quantizer", "decoder", "vocoder")
 VOCODERS = ("vocos", "harmonic", "bigvgan")
+
+
+class CodecConfigError(ValueError):
+    """A codec configuration that cannot be built; the message names the field."""
+
+
+def _require(holds: bool, name: str, expected: str, got: object) -> None:
+    require(holds, f"codec config {name}", expected, got, error=CodecConfigError)
 
 
 @dataclass(frozen=True)
@@ -24,16 +34,16 @@ class MelConfig:
     """The log-mel convention that decoder and vocoder share.
 
     Attributes:
-        sample_rate: samples per second, Hz.
-        n_fft: transform and window length, samples.
-        hop_length: samples per mel frame.
-        n_mels: mel bands, 0 Hz to half the sample rate.
-        floor: magnitudes are clamped to at least this before the natural logarithm.
+        sample_rate: Samples per second, Hz.
+        n_fft: Transform and window length, samples.
+        hop_length: Samples per mel frame.
+        n_mels: Mel bands, 0 Hz to half the sample rate.
+        floor: Magnitudes are clamped to at least this before the natural logarithm.
         padding: "same" gives T / hop frames centred between samples, "center" gives
             T / hop + 1 frames centred on samples (the convention of published Vocos weights).
         filters: "htk" (HTK scale, filters of peak 1) or "slaney" (Slaney's scale, filters of
             area 1 / Hz; the convention of BigVGAN).
-        power_offset: added to the squared magnitude under the square root.
+        power_offset: Added to the squared magnitude under the square root.
     """
 
     sample_rate: int = 24_000
@@ -45,26 +55,18 @@ class MelConfig:
     filters: str = "htk"
     power_offset: float = 0.0
 
+    def __post_init__(self) -> None:
+        padding, filters = self.padding, self.filters
+        _require(padding in ("same", "center"), "mel.padding", "same or center", padding)
+        _require(self.floor > 0, "mel.floor", "a positive number", self.floor)
+        _require(filters in ("htk", "slaney"), "mel.filters", "htk or slaney", filters)
+        _require(self.power_offset >= 0, "mel.power_offset", "zero or more", self.power_offset)
+
     @property
     def fingerprint(self) -> str:
         """Hex digest of the convention: two parts may meet only when theirs are equal."""
-        values = identity(self, FIRST_FIELDS["mel"])
+        values = identifying_fields(self, FIRST_FIELDS["mel"])
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
-
-    def check(self) -> MelConfig:
-        """Return self when it can be computed.
-
-        Raises:
-            CodecConfigError: naming the field, what was expected and what came.
-        """
-        checks = [
-            (self.padding in ("same", "center"), "padding", "same or center"),
-            (self.floor > 0, "floor", "a positive number"),
-            (self.filters in ("htk", "slaney"), "filters", "htk or slaney"),
-            (self.power_offset >= 0, "power_offset", "zero or more"),
-        ]
-        require(self, "mel.", checks)
-        return self
 
 
 @dataclass(frozen=True)
@@ -75,17 +77,17 @@ class EncoderConfig:
         kind: "seanet" (strided convolutions on samples and a BiLSTM, the paper's encoder) or
             "mel" (ConvNeXt on the log-mel of the waveform: a fixed filter bank in place of the
             full-rate convolutions that dominate the cost of training on a CPU).
-        ratios: downsampling factors in the order they are applied ("seanet"); their product is
+        ratios: Downsampling factors in the order they are applied ("seanet"); their product is
             the codec's hop length.
-        channels: width after the first convolution ("seanet") or at the mel rate ("mel").
-        dim: width at the code rate ("mel").
-        num_lstm_layers: bidirectional LSTM layers ("seanet").
+        channels: Width after the first convolution ("seanet") or at the mel rate ("mel").
+        dim: Width at the code rate ("mel").
+        num_lstm_layers: Bidirectional LSTM layers ("seanet").
         num_mel_blocks: ConvNeXt blocks at the mel rate ("mel").
         num_blocks: ConvNeXt blocks at the code rate ("mel").
-        speech_layers: layers of a frozen Whisper encoder whose states enter at the code rate
+        speech_layers: Layers of a frozen Whisper encoder whose states enter at the code rate
             ("mel"); 0 for none. Its weights are part of the codec.
-        speech_dim: its width; 384 for Whisper tiny.
-        speech_heads: its attention heads; 6 for Whisper tiny.
+        speech_dim: Its width; 384 for Whisper tiny.
+        speech_heads: Its attention heads; 6 for Whisper tiny.
     """
 
     kind: str = "seanet"
@@ -99,27 +101,33 @@ class EncoderConfig:
     speech_dim: int = 384
     speech_heads: int = 6
 
+    def __post_init__(self) -> None:
+        layers = self.speech_layers
+        _require(self.kind in ("seanet", "mel"), "encoder.kind", "seanet or mel", self.kind)
+        fits = layers == 0 or (layers > 0 and self.kind == "mel")
+        _require(fits, "encoder.speech_layers", "0, or a count for encoder.kind mel", layers)
+
 
 @dataclass(frozen=True)
 class QuantizerConfig:
     """SLM-VQ: a frozen codebook behind a learnt transform, and a second stage that only trains.
 
     Attributes:
-        codebook_size: entries of a codebook.
-        dim: width D of latents and codebook entries.
-        hidden_dim: width of the hidden layer of an "mlp" transform; at least 2 * dim, so that the
+        codebook_size: Entries of a codebook.
+        dim: Width D of latents and codebook entries.
+        hidden_dim: Width of the hidden layer of an "mlp" transform; at least 2 * dim, so that the
             transform can start at the identity.
-        num_stages: residual stages in training; only the first is coded.
-        shared_transform: whether the stages share one transform.
-        commitment: weight of the latents' share in the loss, against 1 for the codebook's.
-        normalize_latents: standardise every latent channel by running statistics, which are
+        num_stages: Residual stages in training; only the first is coded.
+        shared_transform: Whether the stages share one transform.
+        commitment: Weight of the latents' share in the loss, against 1 for the codebook's.
+        normalize_latents: Standardise every latent channel by running statistics, which are
             frozen when the codebook is filled from data.
         kind: "simvq", or "ema" for classic vector quantisation, whose entries are moving
             averages of latents.
-        transform: of a "simvq" codebook: "mlp" (linear, ReLU, linear), "linear", or "none",
+        transform: Of a "simvq" codebook: "mlp" (linear, ReLU, linear), "linear", or "none",
             which leaves the codebook as it was filled.
-        ema_decay: of the averages of "ema", a training step.
-        ema_dead_share: an entry of "ema" whose averaged count falls below this share of an even
+        ema_decay: Of the averages of "ema", a training step.
+        ema_dead_share: An entry of "ema" whose averaged count falls below this share of an even
             one is moved onto a latent; 0 leaves dead entries where they are.
     """
 
@@ -135,18 +143,30 @@ class QuantizerConfig:
     ema_decay: float = 0.99
     ema_dead_share: float = 0.1
 
+    def __post_init__(self) -> None:
+        size, least, transform = self.codebook_size, 2 * self.dim, self.transform
+        _require(2 <= size <= 65536, "quantizer.codebook_size", "2..65536", size)
+        fits = transform != "mlp" or self.hidden_dim >= least
+        _require(fits, "quantizer.hidden_dim", f"at least {least}", self.hidden_dim)
+        _require(1 <= self.num_stages <= 2, "quantizer.num_stages", "1 or 2", self.num_stages)
+        _require(self.kind in ("simvq", "ema"), "quantizer.kind", "simvq or ema", self.kind)
+        known = transform in ("mlp", "linear", "none")
+        _require(known, "quantizer.transform", "mlp, linear or none", transform)
+        decay = self.ema_decay
+        _require(0 <= decay < 1, "quantizer.ema_decay", "a number in [0, 1)", decay)
+
 
 @dataclass(frozen=True)
 class DecoderConfig:
     """Quantized latents (B, D, L) to log-mel (B, M, 4L).
 
     Attributes:
-        dim: width of the backbone at the code rate.
+        dim: Width of the backbone at the code rate.
         num_layers: ConvNeXt blocks at the code rate.
-        mlp_ratio: hidden width of a ConvNeXt block over its width.
-        dropout: dropout of the residual convolution blocks.
+        mlp_ratio: Hidden width of a ConvNeXt block over its width.
+        dropout: Dropout of the residual convolution blocks.
         num_refine_layers: ConvNeXt blocks at the mel rate after the upsampling (0: none).
-        refine_dim: their width.
+        refine_dim: Their width.
     """
 
     dim: int = 768
@@ -162,18 +182,18 @@ class VocoderConfig:
     """Log-mel (B, M, F) to waveform.
 
     Attributes:
-        dim: width of the ConvNeXt backbone ("vocos", "harmonic").
-        intermediate_dim: hidden width of its blocks ("vocos", "harmonic").
-        num_layers: number of blocks ("vocos", "harmonic").
+        dim: Width of the ConvNeXt backbone ("vocos", "harmonic").
+        intermediate_dim: Hidden width of its blocks ("vocos", "harmonic").
+        num_layers: Number of blocks ("vocos", "harmonic").
         kind: "vocos" (ConvNeXt at the mel rate and an inverse STFT), "harmonic" (the same
             backbone gives filters for a pulse train at the pitch that it reads off the mel, and
             for noise) or "bigvgan" (BigVGAN-v2: transposed and periodic convolutions up to the
             sample rate, about a hundred times the arithmetic).
-        channels: width before the first upsampling, halved by each ("bigvgan").
-        ratios: upsampling factors; their product is the mel's hop length ("bigvgan").
-        kernels: of the residual blocks after every upsampling ("bigvgan").
-        pitch_dim: width of the pitch network ("harmonic").
-        pitch_layers: its ConvNeXt blocks ("harmonic").
+        channels: Width before the first upsampling, halved by each ("bigvgan").
+        ratios: Upsampling factors; their product is the mel's hop length ("bigvgan").
+        kernels: Of the residual blocks after every upsampling ("bigvgan").
+        pitch_dim: Width of the pitch network ("harmonic").
+        pitch_layers: Its ConvNeXt blocks ("harmonic").
     """
 
     dim: int = 512
@@ -186,29 +206,22 @@ class VocoderConfig:
     pitch_dim: int = 128
     pitch_layers: int = 3
 
-    def check(self, mel: MelConfig) -> VocoderConfig:
-        """Return self when it can be built for mels of this convention.
+    def __post_init__(self) -> None:
+        kind, halvings = self.kind, 2 ** len(self.ratios)
+        _require(kind in VOCODERS, "vocoder.kind", f"one of {', '.join(VOCODERS)}", kind)
+        fits = kind != "bigvgan" or self.channels % halvings == 0
+        _require(fits, "vocoder.channels", f"a multiple of {halvings}", self.channels)
+
+    def check_mel(self, mel: MelConfig) -> None:
+        """Refuse a mel convention for which this vocoder cannot be built.
 
         Raises:
-            CodecConfigError: naming the field, what was expected and what came.
+            CodecConfigError: Names the field, what was expected and what was given.
         """
-        upsamples = self.kind == "bigvgan"
-        hop, halvings = math.prod(self.ratios), 2 ** len(self.ratios)
-        checks = [
-            (self.kind in VOCODERS, "kind", f"one of {', '.join(VOCODERS)}"),
-            (not upsamples or hop == mel.hop_length, "ratios", f"product {mel.hop_length}"),
-            (
-                not upsamples or self.channels % halvings == 0,
-                "channels",
-                f"a multiple of {halvings}",
-            ),
-        ]
-        require(self, "vocoder.", checks)
-        if self.kind != "vocos" and mel.padding != "same":
-            raise CodecConfigError(
-                f"codec config mel.padding: expected same for {self.kind}, got {mel.padding!r}"
-            )
-        return self
+        fits = self.kind != "bigvgan" or math.prod(self.ratios) == mel.hop_length
+        _require(fits, "vocoder.ratios", f"product {mel.hop_length}", self.ratios)
+        fits = self.kind == "vocos" or mel.padding == "same"
+        _require(fits, "mel.padding", f"same for {self.kind}", mel.padding)
 
 
 @dataclass(frozen=True)
@@ -216,8 +229,8 @@ class CodecConfig:
     """A whole codec.
 
     Attributes:
-        name: preset or model name, for people.
-        hop_length: samples per code.
+        name: Preset or model name, for people.
+        hop_length: Samples per code.
         loudness_dbfs: `encode` scales every clip to this RMS level (dB relative to full scale),
             so that codes do not spend bits on recording level; None leaves clips as they are.
     """
@@ -231,58 +244,28 @@ class CodecConfig:
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     vocoder: VocoderConfig = field(default_factory=VocoderConfig)
 
+    def __post_init__(self) -> None:
+        self.vocoder.check_mel(self.mel)
+        hop, ratios, mel_hop = self.hop_length, self.encoder.ratios, self.mel.hop_length
+        _require(math.prod(ratios) == hop, "encoder.ratios", f"product {hop}", ratios)
+        _require(hop % mel_hop == 0, "mel.hop_length", f"a divisor of {hop}", mel_hop)
+
     @property
     def upsampling(self) -> int:
         """Mel frames per code."""
         return self.hop_length // self.mel.hop_length
 
-    def check(self) -> CodecConfig:
-        """Return self when the parts fit together.
-
-        Raises:
-            CodecConfigError: naming the field, what was expected and what came.
-        """
-        self.mel.check()
-        self.vocoder.check(self.mel)
-        product = math.prod(self.encoder.ratios)
-        checks = [
-            (self.encoder.kind in ("seanet", "mel"), "encoder.kind", "seanet or mel"),
-            (
-                self.encoder.speech_layers >= 0
-                and (self.encoder.kind == "mel" or self.encoder.speech_layers == 0),
-                "encoder.speech_layers",
-                "0, or a count for encoder.kind mel",
-            ),
-            (product == self.hop_length, "encoder.ratios", f"product {self.hop_length}"),
-            (self.hop_length % self.mel.hop_length == 0, "mel.hop_length", "a divisor of the hop"),
-            (2 <= self.quantizer.codebook_size <= 65536, "quantizer.codebook_size", "2..65536"),
-            (
-                self.quantizer.transform != "mlp"
-                or self.quantizer.hidden_dim >= 2 * self.quantizer.dim,
-                "quantizer.hidden_dim",
-                f"at least {2 * self.quantizer.dim}",
-            ),
-            (1 <= self.quantizer.num_stages <= 2, "quantizer.num_stages", "1 or 2"),
-            (self.quantizer.kind in ("simvq", "ema"), "quantizer.kind", "simvq or ema"),
-            (
-                self.quantizer.transform in ("mlp", "linear", "none"),
-                "quantizer.transform",
-                "mlp, linear or none",
-            ),
-            (0 <= self.quantizer.ema_decay < 1, "quantizer.ema_decay", "a number in [0, 1)"),
-        ]
-        require(self, "", checks)
-        return self
-
     @property
     def fingerprint_values(self) -> dict[str, Any]:
-        """What a codec's fingerprint hashes of its config: see FIRST_FIELDS."""
-        parts = {name: identity(getattr(self, name), FIRST_FIELDS[name]) for name in PARTS}
-        return {**identity(self, FIRST_FIELDS[""], without=PARTS), **parts}
+        """The fields that a codec's fingerprint hashes: see FIRST_FIELDS."""
+        parts = {
+            name: identifying_fields(getattr(self, name), FIRST_FIELDS[name]) for name in PARTS
+        }
+        return {**identifying_fields(self, FIRST_FIELDS[""], without=PARTS), **parts}
 
     def to_dict(self) -> dict[str, Any]:
         """Nested plain containers, ready for YAML or JSON."""
-        return json.loads(json.dumps(asdict(self)))
+        return json.loads(json.dumps(asdict(self)))  # tuples become lists
 
     def save(self, path: Path) -> None:
         """Write the config as YAML."""
@@ -293,13 +276,14 @@ class CodecConfig:
         """Build from nested containers.
 
         Raises:
-            CodecConfigError: for an unknown key, a wrong type or parts that do not fit.
+            CodecConfigError: For an unknown key, a wrong type or parts that do not fit.
         """
+        # the dataclasses are the schema: a misspelt key or a wrong type is an error here
         schema = OmegaConf.structured(cls)
         for node in (schema, *(schema[name] for name in PARTS)):
             OmegaConf.set_readonly(node, False)  # frozen dataclasses make read-only nodes
         try:
-            return OmegaConf.to_object(OmegaConf.merge(schema, values)).check()  # type: ignore
+            return OmegaConf.to_object(OmegaConf.merge(schema, values))  # type: ignore
         except OmegaConfBaseException as error:
             what = str(error).splitlines()[0]
             raise CodecConfigError(f"codec config {error.full_key or ''}: {what}") from error
@@ -309,7 +293,7 @@ class CodecConfig:
         """Read `save`'s YAML.
 
         Raises:
-            CodecConfigError: when the file is missing or does not describe a codec.
+            CodecConfigError: When the file is missing or does not describe a codec.
         """
         if not path.is_file():
             raise CodecConfigError(f"no codec config at {path}: expected a model folder")
@@ -329,12 +313,43 @@ class CodecConfig:
         "mini" is for a CPU, "tiny" for tests.
 
         Raises:
-            CodecConfigError: for another name.
+            CodecConfigError: For another name.
         """
-        from .presets import PRESETS  # which is made of this class
+        _require(name in PRESETS, "preset", f"one of {list(PRESETS)}", name)
+        return PRESETS[name]
 
-        if name not in PRESETS:
-            raise CodecConfigError(
-                f"unknown codec preset {name!r}: expected one of {list(PRESETS)}"
-            )
-        return PRESETS[name].check()
+
+# A floor of ln 0.01: below it speech has only noise, which costs bits.
+_SPEECH_MEL = MelConfig(floor=1e-2, padding="same")
+
+_MINI = CodecConfig(
+    name="mini",
+    loudness_dbfs=-23.0,
+    mel=_SPEECH_MEL,
+    encoder=EncoderConfig(
+        kind="mel", channels=160, dim=256, num_mel_blocks=2, num_blocks=4, num_lstm_layers=0
+    ),
+    quantizer=QuantizerConfig(dim=32, hidden_dim=512),
+    decoder=DecoderConfig(dim=256, num_layers=6, dropout=0.0, num_refine_layers=3, refine_dim=160),
+    vocoder=VocoderConfig(dim=256, intermediate_dim=768, num_layers=6),
+)
+
+# What nvidia/bigvgan_v2_24khz_100band_256x was trained on.
+BIGVGAN_MEL = MelConfig(floor=1e-5, padding="same", filters="slaney", power_offset=1e-9)
+
+# The built-in sizes.
+PRESETS: dict[str, CodecConfig] = {
+    "hh_24khz": CodecConfig(mel=MelConfig(padding="center")),
+    "hh_24khz_bigvgan": CodecConfig(
+        name="hh_24khz_bigvgan", mel=BIGVGAN_MEL, vocoder=VocoderConfig(kind="bigvgan")
+    ),
+    "mini": _MINI,
+    "tiny": replace(
+        _MINI,
+        name="tiny",
+        encoder=replace(_MINI.encoder, channels=32, dim=64, num_mel_blocks=1, num_blocks=1),
+        quantizer=QuantizerConfig(codebook_size=64, dim=8, hidden_dim=16),
+        decoder=replace(_MINI.decoder, dim=64, num_layers=1, num_refine_layers=1, refine_dim=32),
+        vocoder=VocoderConfig(dim=32, intermediate_dim=64, num_layers=1),
+    ),
+}

@@ -38,6 +38,7 @@ class MelDecoder(nn.Module):
         )
         self.final_norm = nn.LayerNorm(size.dim, eps=1e-6)
         refines = size.num_refine_layers
+        # without refinement the upsampling itself gives the mel
         out_dim = size.refine_dim if refines else mel.n_mels
         self.upsample = nn.ConvTranspose1d(
             size.dim, out_dim, config.upsampling, stride=config.upsampling
@@ -49,8 +50,8 @@ class MelDecoder(nn.Module):
 
     def forward(self, quantized: Tensor) -> Tensor:
         """(B, D, L) to log-mel (B, M, 4L), natural logarithm."""
-        x = self.context(self.embed(quantized))
+        x = self.context(self.embed(quantized))  # (B, C, L)
         x = self.norm(x.transpose(1, 2)).transpose(1, 2)
-        x = self.blocks(x)
+        x = self.blocks(x)  # all depth is at the code rate, where a frame is cheapest
         x = self.final_norm(x.transpose(1, 2)).transpose(1, 2)
-        return self.refine(self.upsample(x))
+        return self.refine(self.upsample(x))  # (B, C, L) to (B, M, 4L)

@@ -50,6 +50,7 @@ class SEANetBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, N) to (B, C, N)."""
         hidden = F.elu(self.conv1(F.elu(x)), inplace=True)
+        # in place: these are the largest activations of the encoder
         return self.conv2(hidden).add_(self.shortcut(x))
 
 
@@ -70,7 +71,7 @@ class SEANetEncoder(nn.Module):
                 nn.ELU(inplace=True),
                 CausalConv(width, 2 * width, 2 * ratio, ratio),
             ]
-            width *= 2
+            width *= 2  # twice the channels for every downsampling
         self.convs = nn.Sequential(*layers)
         self.lstm = nn.LSTM(
             width, width, config.encoder.num_lstm_layers, batch_first=True, bidirectional=True
@@ -79,9 +80,9 @@ class SEANetEncoder(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """(B, T) to latents (B, D, T / hop_length); T a multiple of hop_length."""
-        x = self.convs(waveform[:, None])
+        x = self.convs(waveform[:, None])  # (B, C, L)
         x = x.transpose(1, 2)  # (B, L, C)
-        x = self.lstm(x)[0] + x.repeat(1, 1, 2)
+        x = self.lstm(x)[0] + x.repeat(1, 1, 2)  # (B, L, 2C)
         return self.project(F.elu(x.transpose(1, 2)))
 
 
@@ -123,7 +124,7 @@ class MelEncoder(nn.Module):
             if size.speech_layers
             else None
         )
-        half = size.num_blocks // 2
+        half = size.num_blocks // 2  # attention comes halfway
         blocks = [
             ConvNeXtBlock(size.dim, 3 * size.dim, 1 / size.num_blocks)
             for _ in range(size.num_blocks)
@@ -134,10 +135,11 @@ class MelEncoder(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """(B, T) to latents (B, D, T / hop_length); T a multiple of hop_length."""
+        # "center" padding gives one frame more than the codes cover
         frames = waveform.shape[-1] // self.mel.config.hop_length
-        log_mel = self.mel(waveform)[..., :frames]
+        log_mel = self.mel(waveform)[..., :frames]  # (B, M, 4L)
         mel = (log_mel - self.MEAN) / self.STD
-        x = self.downsample(self.mel_blocks(self.stem(mel)))
+        x = self.downsample(self.mel_blocks(self.stem(mel)))  # (B, C, L)
         if self.speech is not None:
             x = x + self.speech(log_mel, x.shape[-1])
         x = self.blocks(x)
@@ -145,5 +147,5 @@ class MelEncoder(nn.Module):
 
 
 def build_encoder(config: CodecConfig) -> SEANetEncoder | MelEncoder:
-    """The encoder that `config.encoder.kind` names."""
+    """Build the encoder that `config.encoder.kind` names."""
     return MelEncoder(config) if config.encoder.kind == "mel" else SEANetEncoder(config)

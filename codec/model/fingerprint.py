@@ -1,87 +1,74 @@
-"""What tells a codec from others: fingerprints of all of it, and of what decides on its codes."""
+"""Fingerprints of a codec: one of all of it, and one of what decides on its codes.
+
+A codec's fingerprints hash fields of its config and its weights by name. Codes belong to the second
+one: codecs that share it give the same codes, however they differ in decoder and vocoder.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from torch import Tensor
+if TYPE_CHECKING:  # configs are read without torch
+    from torch import Tensor
 
+# What the first release's configs held. These fields are part of every fingerprint; one added later
+# only where it differs from its default, which must mean "as before", so that tokens stored by
+# then still belong to their codec. Never add to this table.
+FIRST_FIELDS = {
+    "": "name hop_length loudness_dbfs",
+    "mel": "sample_rate n_fft hop_length n_mels floor padding",
+    "encoder": "kind ratios channels dim num_lstm_layers num_mel_blocks num_blocks",
+    "quantizer": "codebook_size dim hidden_dim num_stages shared_transform commitment "
+    "normalize_latents",
+    "decoder": "dim num_layers mlp_ratio dropout num_refine_layers refine_dim",
+    "vocoder": "dim intermediate_dim num_layers",
+}
 # What decides on the codes: parts of the model and of its config.
 CODING_PARTS = "encoder", "quantizer"
 CODING_VALUES = "hop_length", "loudness_dbfs", "mel", "encoder", "quantizer"
-# In the header of a weights file: whose codes these are, and who made the same before.
+# In the header of a weights file: a code fingerprint, and further names of the same codes.
 CODES, SAME_CODES = "code_fingerprint", "same_codes_as"
 
 
-class Digests(NamedTuple):
+class CodecFingerprint(NamedTuple):
     """16 hex digits each: of a whole codec, and of what decides on its codes."""
 
     whole: str
     codes: str
 
+    @classmethod
+    def of(cls, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> CodecFingerprint:
+        """Hash a codec.
 
-class Identity:
-    """The fingerprints of one codec, hashed anew only after its weights were written to.
-
-    Attributes:
-        frozen: digests that stay whatever the weights look like, as those of a folded codec do.
-        coded: a code fingerprint, "" for none.
-        earlier: further names of the codes that `coded` stands for.
-    """
-
-    def __init__(self) -> None:
-        self.frozen: Digests | None = None
-        self.coded, self.earlier = "", ()
-        # the last digests, and the config and state of the weights that they are of
-        self._last: tuple[Any, Digests] | None = None
-
-    def digests(self, values: dict[str, Any], tensors: dict[str, Tensor]) -> Digests:
-        """Fingerprints of config values and of tensors by name."""
-        if self.frozen is not None:
-            return self.frozen
-        named = sorted(tensors.items())
-        if any(tensor.is_inference() for _, tensor in named):  # whose writes are not counted
-            return hashed(values, named)
-        # torch counts the writes to a tensor; one that was replaced lies elsewhere
-        state = values, [(name, tensor.data_ptr(), tensor._version) for name, tensor in named]
-        if self._last is None or self._last[0] != state:
-            self._last = state, hashed(values, named)
-        return self._last[1]
-
-    def forget(self) -> None:
-        """Hash anew: new weights may lie where the old ones lay."""
-        self._last = None
-
-    def names(self, digests: Digests) -> tuple[str, ...]:
-        """Names under which codes may have been stored, today's first."""
-        earlier = self.earlier if self.coded == digests.codes else ()
-        return tuple(dict.fromkeys((digests.codes, digests.whole, *earlier)))
-
-    def keep(self, digests: Digests, names: tuple[str, ...]) -> None:
-        """Take further names for the codes of these digests."""
-        known = (*self.names(digests), *names)
-        self.coded = digests.codes
-        self.earlier = tuple(dict.fromkeys(name for name in known if name not in digests))
-
-    def to_header(self) -> dict[str, str] | None:
-        """The further names, as the header of a weights file holds them; None without any."""
-        return {CODES: self.coded, SAME_CODES: " ".join(self.earlier)} if self.earlier else None
-
-    def read_header(self, header: dict[str, str]) -> None:
-        """Take what `to_header` gave."""
-        self.coded, self.earlier = header.get(CODES, ""), tuple(header.get(SAME_CODES, "").split())
+        Args:
+            values: `CodecConfig.fingerprint_values`.
+            tensors: The state dict, weight norm not removed.
+        """
+        coding_values = {name: values[name] for name in CODING_VALUES}
+        whole, codes = (
+            hashlib.sha256(json.dumps(each, sort_keys=True).encode())
+            for each in (values, coding_values)
+        )
+        for name, tensor in sorted(tensors.items()):
+            data = tensor.detach().cpu().contiguous().numpy().tobytes()
+            for digest in (whole, codes) if name.split(".")[0] in CODING_PARTS else (whole,):
+                digest.update(name.encode())
+                digest.update(data)
+        return cls(whole.hexdigest()[:16], codes.hexdigest()[:16])
 
 
-def hashed(values: dict[str, Any], tensors: list[tuple[str, Tensor]]) -> Digests:
-    """Digests of config values and of tensors by name, in their order."""
-    whole = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
-    values = {name: values[name] for name in CODING_VALUES}
-    codes = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
-    for name, tensor in tensors:
-        data = tensor.detach().cpu().contiguous().numpy().tobytes()
-        for digest in (whole, codes) if name.split(".")[0] in CODING_PARTS else (whole,):
-            digest.update(name.encode())
-            digest.update(data)
-    return Digests(whole.hexdigest()[:16], codes.hexdigest()[:16])
+def identifying_fields(
+    config: Any, first_fields: str, *, without: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Collect the fields of a config that are hashed, as plain containers: see FIRST_FIELDS."""
+    # by way of JSON, in which a list and a tuple are the same
+    values, defaults = (json.loads(json.dumps(asdict(each))) for each in (config, type(config)()))
+    return {
+        name: value
+        for name, value in values.items()
+        if name not in without and (name in first_fields.split() or value != defaults[name])
+    }

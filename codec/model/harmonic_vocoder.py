@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from codec.import_shims import import_vocos
-
 from .blocks import ConvNeXtBlock
 from .config import MelConfig, VocoderConfig
-from .excitation import pulse_train
 from .mel import LogMel
+from .vocos_modules import InverseSTFT, VocosBackbone
 
+LOWEST_HZ, HIGHEST_HZ = 50.0, 600.0  # of speech
 CENTRE_OCTAVE = 7.5  # 181 Hz, between the voices of men and women
 NOISE_SEED = 20_250_725
 
@@ -22,8 +23,8 @@ class PitchNetwork(nn.Module):
 
     Args:
         n_mels: M.
-        dim: width.
-        num_layers: blocks.
+        dim: Width.
+        num_layers: Blocks.
     """
 
     def __init__(self, n_mels: int, dim: int, num_layers: int) -> None:
@@ -60,9 +61,8 @@ class HarmonicGenerator(nn.Module):
         self.n_fft = mel.n_fft
         self.pitch = PitchNetwork(mel.n_mels, config.pitch_dim, config.pitch_layers)
         self.log_mel = LogMel(mel)
-        self.backbone = import_vocos("models").VocosBackbone(
-            2 * mel.n_mels + 1, config.dim, config.intermediate_dim, config.num_layers
-        )
+        size = config.dim, config.intermediate_dim, config.num_layers
+        self.backbone = VocosBackbone(2 * mel.n_mels + 1, *size)
         bins = mel.n_fft // 2 + 1
         self.out = nn.Linear(config.dim, 3 * bins)
         nn.init.trunc_normal_(self.out.weight, std=0.02)
@@ -71,7 +71,7 @@ class HarmonicGenerator(nn.Module):
             self.out.bias.zero_()
             self.out.bias[:bins] = -4.0
             self.out.bias[2 * bins :] = -6.0
-        self.inverse = import_vocos("heads").ISTFTHead(8, mel.n_fft, mel.hop_length, "same").istft
+        self.inverse = InverseSTFT(mel.n_fft, mel.hop_length, "same")
 
     def forward(self, mel: Tensor) -> Tensor:
         """(B, M, F) to (B, F * hop_length) float32."""
@@ -81,17 +81,18 @@ class HarmonicGenerator(nn.Module):
         return self.filtered(mel, voicing > 0, pulses, noise)
 
     def filtered(self, mel: Tensor, voiced: Tensor, pulses: Tensor, noise: Tensor) -> Tensor:
-        """The source (B, F * hop_length) each, filtered as mel (B, M, F) and voicing (B, F) say."""
+        """Filter pulses and noise (B, F * hop_length) by a mel (B, M, F) and voicing (B, F)."""
         with torch.autocast(mel.device.type, enabled=False):
-            heard = self.log_mel(pulses)
-        given = torch.cat([mel, heard, voiced.to(mel)[:, None]], dim=1)
-        hidden = self.backbone(given)
+            pulse_mel = self.log_mel(pulses)
+        features = torch.cat([mel, pulse_mel, voiced.to(mel)[:, None]], dim=1)  # (B, 2M + 1, F)
+        hidden = self.backbone(features)
         with torch.autocast(mel.device.type, enabled=False):
-            filters = self.out(hidden.float()).transpose(1, 2)
-            gain, phase, breath = filters.chunk(3, dim=1)
-            gain, breath = gain.clamp(max=4.0).exp(), breath.clamp(max=4.0).exp()
+            filters = self.out(hidden.float()).transpose(1, 2)  # (B, 3 * bins, F)
+            gain, phase, noise_gain = filters.chunk(3, dim=1)
+            gain, noise_gain = gain.clamp(max=4.0).exp(), noise_gain.clamp(max=4.0).exp()
             filtered = torch.polar(gain, phase) * self._spectrum(pulses)
-            return self.inverse(filtered + breath * self._spectrum(noise))
+            # noise has a random phase already: a gain is all that it needs
+            return self.inverse(filtered + noise_gain * self._spectrum(noise))
 
     def source(self, pitch: Tensor, voiced: Tensor) -> tuple[Tensor, Tensor]:
         """Pitch (B, F) in Hz and voicing (B, F) to pulses and noise, (B, F * hop_length) each.
@@ -113,5 +114,81 @@ class HarmonicGenerator(nn.Module):
 
 
 def noise_generator() -> torch.Generator:
-    """What the noise of every waveform is drawn from; in one piece or several, it is the same."""
+    """Create the generator of every waveform's noise: the same in one piece or in several."""
     return torch.Generator().manual_seed(NOISE_SEED)
+
+
+def pulse_train(pitch: Tensor, voiced: Tensor, hop_length: int, sample_rate: int) -> Tensor:
+    """Sum all harmonics of a pitch below half the sample rate, in cosine phase and equally strong.
+
+    The sum over k of cos(2 pi k phase) is taken in closed form (Dirichlet's kernel), so that a
+    sample costs the same at any pitch. The phase starts at 0 wherever a voiced stretch begins:
+    the train depends on the pitch since then and on nothing before, so that a recording may
+    be cut in any pause and comes out the same.
+
+    Args:
+        pitch: (B, F) fundamental frequency, Hz, clamped to `LOWEST_HZ`..`HIGHEST_HZ`; between the
+            centres of frames it is interpolated in logarithms.
+        voiced: (B, F) bool; elsewhere the source is silent, with a ramp of one frame between.
+        hop_length: Samples a frame.
+        sample_rate: Hz.
+
+    Returns:
+        (B, F * hop_length) float32, of variance 1 where voiced.
+    """
+    return continued_pulse_train(pitch, voiced, hop_length, sample_rate)[0]
+
+
+@torch.no_grad()
+def continued_pulse_train(
+    pitch: Tensor,
+    voiced: Tensor,
+    hop_length: int,
+    sample_rate: int,
+    phase: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Continue a pulse train where another one stopped.
+
+    Args:
+        pitch: (B, F) as of `pulse_train`; with a `phase`, the last frame of the other train
+            first, of which no samples are returned.
+        voiced: (B, F) bool, likewise.
+        hop_length: Samples a frame.
+        sample_rate: Hz.
+        phase: (B,) float64, of the other train's last sample; None begins a train.
+
+    Returns:
+        Pulses (B, T) float32, and the phase of each sample (B, T) float64 in cycles since its
+        voiced stretch began, -1 where silent; T = F * hop_length, a frame less with a `phase`.
+    """
+    octaves = _between_centres(pitch.float().clamp(LOWEST_HZ, HIGHEST_HZ).log2(), hop_length)
+    level = _between_centres(voiced.float(), hop_length)
+    if phase is not None:
+        octaves, level = octaves[..., hop_length:], level[..., hop_length:]
+    # Phase in cycles, in float64: float32 would lose the highest harmonics after a minute.
+    frequency = octaves.exp2()
+    cycles = torch.cumsum(frequency.double() / sample_rate, dim=-1)
+    sounds = level > 0
+    begins = sounds & ~F.pad(sounds, (1, 0))[..., :-1]
+    if phase is not None:
+        cycles = cycles + phase.clamp(min=0.0)[:, None]
+        begins[..., 0] &= phase < 0
+    # The latest begin has the most cycles, so the running maximum carries it to its stretch.
+    since = torch.cummax(torch.where(begins, cycles, 0.0), dim=-1).values
+    phases = torch.remainder(cycles - since, 1.0)
+    # Dirichlet's kernel: 1 + 2 * sum over k of cos(2 pi k turn), of `count` harmonics.
+    turn = phases.float()
+    count = torch.floor(0.5 * sample_rate / frequency)
+    below = torch.sin(math.pi * turn)
+    at_pulse = below.abs() < 1e-4
+    kernel = torch.sin((2 * count + 1) * math.pi * turn) / torch.where(at_pulse, 1.0, below)
+    kernel = torch.where(at_pulse, 2 * count + 1, kernel)
+    # `count` cosines of variance 1/2 each are scaled to variance 1.
+    pulses = level * (2.0 / count).sqrt() * 0.5 * (kernel - 1.0)
+    return pulses, torch.where(sounds, phases, -1.0)
+
+
+def _between_centres(frames: Tensor, hop_length: int) -> Tensor:
+    """(B, F) at the centres of frames to (B, F * hop_length) samples, linearly."""
+    samples = F.interpolate(frames[:, None], scale_factor=hop_length, mode="linear")
+    return samples[:, 0]

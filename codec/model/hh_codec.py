@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from functools import wraps
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from codec.files import whole_file
@@ -20,60 +19,58 @@ from codec.files import whole_file
 from .config import CodecConfig, CodecConfigError
 from .decoder import MelDecoder
 from .encoder import build_encoder
-from .fingerprint import Digests, Identity
-from .pretrained import download
+from .fingerprint import CODES, SAME_CODES, CodecFingerprint
+from .pretrained import find_model
 from .quantizer import SLMVQ
 from .vocoder import Vocoder
-from .weight_norm import fold_weight_norm, weight_normed
+from .weight_norm import remove_weight_norm, weight_normed
 
 FILES = CONFIG, WEIGHTS = "config.yaml", "model.safetensors"
-# Models that come with the package, by name.
-BUNDLED = Path(__file__).resolve().parent.parent / "pretrained"
-
-Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
+# The second stage's names for a transform that it shares with the first.
+SHARED_COPY = "quantizer.stages.1.code_transform."
 
 
-def _inferring(
-    method: Callable[Concatenate[HHCodec, Arguments], Result],
-) -> Callable[Concatenate[HHCodec, Arguments], Result]:
-    """Run a method of a codec in eval mode and without gradients, whatever mode it is in."""
-
-    @wraps(method)
-    def run(codec: HHCodec, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        training = [module for module in codec.modules() if module.training]
-        if training:
-            codec.eval()
-        try:
-            with torch.no_grad():
-                return method(codec, *args, **kwargs)
-        finally:
-            for module in training:  # parts may be in different modes, and stay so
-                module.training = True
-
-    return run
+@contextmanager
+def _inference(codec: nn.Module) -> Iterator[None]:
+    """Run a codec in eval mode and without gradients, whatever mode it is in."""
+    training = [module for module in codec.modules() if module.training]
+    if training:
+        codec.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module in training:  # parts may be in different modes, and stay so
+            module.training = True
 
 
 class HHCodec(nn.Module):
-    """The codec of https://arxiv.org/abs/2507.18897 with a Vocos vocoder.
+    """HH-Codec (https://arxiv.org/abs/2507.18897) with a Vocos, harmonic or BigVGAN vocoder.
 
     waveform (B, T) -> encoder -> latents (B, D, L) -> quantizer -> codes (B, L)
     -> decoder -> log-mel (B, M, 4L) -> vocoder -> waveform (B, T); L = ceil(T / hop_length).
 
+    In eval mode the effective codebook and the fingerprints are computed once and kept: whoever
+    then writes into weights calls `weights_changed`. Loading a state dict, moving or converting the
+    codec and switching its mode do that by themselves.
+
     Args:
-        config: sizes of every part.
+        config: Sizes of every part.
     """
 
     num_codebooks = 1
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
-        self.config = config.check()
-        self.encoder = build_encoder(config)
-        self.quantizer = SLMVQ(config.quantizer)
-        self.decoder = MelDecoder(config)
-        self.vocoder = Vocoder(config.mel, config.vocoder)
-        self._identity = Identity()
+        self.config = config
+        self.encoder = build_encoder(config)  # (B, T) to (B, D, L)
+        self.quantizer = SLMVQ(config.quantizer)  # (B, D, L) to (B, L) and back
+        self.decoder = MelDecoder(config)  # (B, D, L) to (B, M, 4L)
+        self.vocoder = Vocoder(config.mel, config.vocoder)  # (B, M, 4L) to (B, T)
+        self._is_folded = False  # weight norm was there and was removed
+        self._fingerprint: CodecFingerprint | None = None
+        # further names of codes, by the code fingerprint that they stand for
+        self._aliases: dict[str, tuple[str, ...]] = {}
 
     @property
     def sample_rate(self) -> int:
@@ -107,14 +104,12 @@ class HHCodec(nn.Module):
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits of config and weights: what is decoded belongs to exactly one codec.
+        """16 hex digits of config and weights: decoded audio belongs to exactly one codec.
 
-        The weights are those with weight norm, as they are stored; folding, which gives the same
-        codes bit for bit, keeps the fingerprint. Config fields newer than the first release count
-        where they differ from their default (`codec/model/fields.py`). Weights are hashed anew only
-        after they were written to.
+        The weights are those with weight norm, as they are stored. Config fields newer than the
+        first release count where they differ from their default (`codec/model/fingerprint.py`).
         """
-        return self._digests().whole
+        return self._fingerprints().whole
 
     @property
     def code_fingerprint(self) -> str:
@@ -123,61 +118,81 @@ class HHCodec(nn.Module):
         Tokens belong to it: codecs that share it give the same codes bit for bit, however they
         differ in decoder and vocoder.
         """
-        return self._digests().codes
+        return self._fingerprints().codes
 
     @property
     def code_fingerprints(self) -> tuple[str, ...]:
-        """Every name under which codes of this codec may have been stored, today's first.
+        """Every name under which codes of this codec may have been stored.
 
-        They are `code_fingerprint`; `fingerprint`, which stores and language models held before
-        there was the other; and the names of the codecs that were given to `keep_codes_of`.
+        They are `code_fingerprint`; `fingerprint`, which the oldest stores and language models
+        hold; and the names of the codecs that were given to `keep_codes_of`.
         """
-        return self._identity.names(self._digests())
+        now = self._fingerprints()
+        return tuple(dict.fromkeys((now.codes, now.whole, *self._aliases.get(now.codes, ()))))
 
     def keep_codes_of(self, earlier: HHCodec) -> None:
-        """Take what was stored by an earlier codec that makes the same codes, as this codec's own.
+        """Accept tokens that were stored by an earlier codec with the same codes.
 
-        For a codec that got another decoder or vocoder. It is saved with the weights, and holds
-        as long as encoder and quantizer stay as they are.
+        For a codec that got another decoder or vocoder. The names are saved with the weights, and
+        hold as long as encoder and quantizer stay as they are.
 
         Raises:
-            ValueError: encoder, quantizer or their config differ.
+            ValueError: Encoder, quantizer or their config differ.
         """
         if self.code_fingerprint != earlier.code_fingerprint:
             raise ValueError(
                 f"expected a codec of the same encoder and quantizer ({self.code_fingerprint}), "
                 f"got {earlier.code_fingerprint}, whose codes are others"
             )
-        self._identity.keep(self._digests(), earlier.code_fingerprints)
+        now, names = self._fingerprints(), (*self.code_fingerprints, *earlier.code_fingerprints)
+        self._aliases = {now.codes: tuple(n for n in dict.fromkeys(names) if n not in now)}
 
-    def _digests(self) -> Digests:
-        return self._identity.digests(self.config.fingerprint_values, self.state_dict())
+    def _fingerprints(self) -> CodecFingerprint:
+        """The fingerprints, which a codec in training computes at every call."""
+        if self._fingerprint is not None:
+            return self._fingerprint
+        found = CodecFingerprint.of(self.config.fingerprint_values, self.state_dict())
+        if not self.training:
+            self._fingerprint = found
+        return found
+
+    def weights_changed(self) -> None:
+        """Drop what was computed from the weights."""
+        self.quantizer.clear_cache()
+        if not self._is_folded:  # whose fingerprints are those of the weights before
+            self._fingerprint = None
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self.weights_changed()
+        super()._load_from_state_dict(*args, **kwargs)
 
     def _apply(self, *args: Any, **kwargs: Any) -> HHCodec:
-        """Move or convert the weights: torch may put the new ones where the old ones lay."""
-        self._identity.forget()
+        """Move or convert the weights."""
+        self.weights_changed()
         return super()._apply(*args, **kwargs)
 
-    def fold(self) -> HHCodec:
-        """Fold weight norm for inference, and return self in eval mode.
+    def remove_weight_norm(self) -> HHCodec:
+        """Remove weight norm for inference, and return self in eval mode.
 
-        A folded codec gives the same codes and waveforms and has the same fingerprints, which are
-        taken now; it can neither train nor be saved.
+        Codes, waveforms and fingerprints stay the same. A codec that had weight norm can then
+        neither train nor be saved.
         """
+        self.eval()
         if weight_normed(self):
-            digests = self._digests()
-            fold_weight_norm(self)
-            self._identity.frozen = digests
-        return self.eval()
+            self._fingerprints()  # kept from here on: they are of the weights with weight norm
+            remove_weight_norm(self)
+            self._is_folded = True
+        return self
 
     def train(self, mode: bool = True) -> HHCodec:
         """Switch mode.
 
         Raises:
-            ValueError: training of a folded codec.
+            ValueError: Training without the weight norm that the codec had.
         """
         if mode:
             self._check_not_folded("trained")
+        self.weights_changed()
         return super().train(mode)
 
     def replace_vocoder(self, vocoder: Vocoder) -> None:
@@ -187,21 +202,20 @@ class HHCodec(nn.Module):
         changes.
 
         Raises:
-            ValueError: it expects mels of another convention, or one of the two is folded.
+            ValueError: It expects mels of another convention, or one of the two is folded.
         """
         vocoder.check_mel(self.config.mel)
         self._check_not_folded("given another vocoder")
         if vocoder.is_folded:
             raise ValueError("expected a vocoder with weight norm: load it with fold=False")
-        self.config = replace(self.config, vocoder=vocoder.config).check()
+        self.config = replace(self.config, vocoder=vocoder.config)
         self.vocoder = vocoder
-        self._identity.forget()
+        self.weights_changed()
 
     def _check_not_folded(self, what: str) -> None:
-        if self._identity.frozen is not None:
+        if self._is_folded:
             raise ValueError(f"a folded codec cannot be {what}: load it with fold=False")
 
-    @_inferring
     def encode(self, waveform: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Waveforms to codes; a clip's codes do not depend on its batch mates or padding.
 
@@ -217,29 +231,32 @@ class HHCodec(nn.Module):
             lengths: (B,) int64 valid samples of each clip; None means T.
 
         Returns:
-            codes (B, L) int64, L = ceil(max(lengths) / hop_length), zero past a clip's end, and
+            Codes (B, L) int64, L = ceil(max(lengths) / hop_length), zero past a clip's end, and
             code_lengths (B,) int64, ceil(lengths / hop_length).
 
         Raises:
-            ValueError: wrong shape, lengths outside 1..T, or samples that are not finite.
+            ValueError: Wrong shape, lengths outside 1..T, or samples that are not finite.
         """
         lengths = self._check_waveform(waveform, lengths)
         code_lengths = -(-lengths // self.hop_length)
         codes = torch.zeros(
             len(waveform), int(code_lengths.max()), dtype=torch.int64, device=waveform.device
         )
-        for rows in self._groups(code_lengths, waveform.device):
-            frames = int(code_lengths[rows[0]])
-            clips = torch.stack([self._prepared(waveform[r, : lengths[r]], frames) for r in rows])
-            codes[rows, :frames] = self.encode_scaled(clips)
+        with _inference(self):
+            for rows in self._groups(code_lengths, waveform.device):
+                frames = int(code_lengths[rows[0]])
+                clips = waveform.new_zeros(len(rows), frames * self.hop_length)
+                for clip, row in zip(clips, rows, strict=True):
+                    clip[: lengths[row]] = self.scaled(waveform[row : row + 1, : lengths[row]])[0]
+                latents = self.encoder(clips)  # (rows, D, frames)
+                codes[rows, :frames] = self.quantizer.encode(latents)
         return codes, code_lengths
 
-    @_inferring
     def encode_scaled(self, waveform: Tensor) -> Tensor:
         """(B, L * hop_length) samples, already at the wanted level, to codes (B, L)."""
-        return self.quantizer.encode(self.encoder(waveform))
+        with _inference(self):
+            return self.quantizer.encode(self.encoder(waveform))
 
-    @_inferring
     def decode(
         self, codes: Tensor, code_lengths: Tensor | None = None, lengths: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -252,39 +269,37 @@ class HHCodec(nn.Module):
                 is also what None gives.
 
         Returns:
-            waveform (B, max(lengths)) float32, zero past a clip's end, and lengths (B,) int64.
+            Waveform (B, max(lengths)) float32, zero past a clip's end, and lengths (B,) int64.
 
         Raises:
-            ValueError: wrong shapes, lengths that the codes do not cover, or unknown codes.
+            ValueError: Wrong shapes, lengths that the codes do not cover, or unknown codes.
         """
         code_lengths, lengths = self._check_codes(codes, code_lengths, lengths)
         waveform = torch.zeros(len(codes), int(lengths.max()), device=codes.device)
-        for rows in self._groups(code_lengths, codes.device):
-            mel = self.decoder(self.quantizer.decode(codes[rows, : int(code_lengths[rows[0]])]))
-            for row, decoded in zip(rows, self.vocoder(mel, self.config.mel), strict=True):
-                waveform[row, : lengths[row]] = decoded[: lengths[row]]
+        with _inference(self):
+            for rows in self._groups(code_lengths, codes.device):
+                valid = codes[rows, : int(code_lengths[rows[0]])]
+                mel = self.decoder(self.quantizer.decode(valid))  # (rows, M, 4L)
+                for row, decoded in zip(rows, self.vocoder(mel), strict=True):
+                    waveform[row, : lengths[row]] = decoded[: lengths[row]]
         return waveform, lengths
 
-    @_inferring
     def decode_mel(self, codes: Tensor) -> Tensor:
         """Codes (B, L) to the decoder's log-mel (B, M, 4L)."""
-        return self.decoder(self.quantizer.decode(codes))
+        with _inference(self):
+            return self.decoder(self.quantizer.decode(codes))
 
     def scaled(self, waveform: Tensor) -> Tensor:
         """(B, T) to the RMS level of `config.loudness_dbfs`, silence unchanged."""
         if self.config.loudness_dbfs is None:
             return waveform
         rms = waveform.square().mean(dim=-1, keepdim=True).sqrt()
-        gain = 10.0 ** (self.config.loudness_dbfs / 20.0) / rms
+        gain = 10.0 ** (self.config.loudness_dbfs / 20.0) / rms  # (B, 1)
         return torch.where(rms > 1e-6, waveform * gain, waveform)
-
-    def _prepared(self, clip: Tensor, frames: int) -> Tensor:
-        """(T,) to (frames * hop_length,): scaled, zero-padded to whole codes."""
-        clip = self.scaled(clip[None])[0]
-        return F.pad(clip, (0, frames * self.hop_length - len(clip)))
 
     def _groups(self, code_lengths: Tensor, device: torch.device) -> list[list[int]]:
         """Row numbers that are computed together."""
+        # A CPU gains nothing by batches, and alone a clip gets the same codes bit for bit.
         if device.type == "cpu":
             return [[row] for row in range(len(code_lengths))]
         groups: dict[int, list[int]] = {}
@@ -331,15 +346,19 @@ class HHCodec(nn.Module):
         """Write `config.yaml` and `model.safetensors`; each file appears only when whole.
 
         Raises:
-            ValueError: the codec is folded.
+            ValueError: The codec is folded.
         """
         self._check_not_folded("saved")
+        self.weights_changed()  # whatever was written into them, the aliases must fit
         folder = Path(folder)
         tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
         if self.config.quantizer.shared_transform:
-            tensors = {k: v for k, v in tensors.items() if not _is_shared_copy(k)}
+            tensors = {k: v for k, v in tensors.items() if not k.startswith(SHARED_COPY)}
+        code_fingerprint = self.code_fingerprint
+        aliases = self._aliases.get(code_fingerprint)
+        header = {CODES: code_fingerprint, SAME_CODES: " ".join(aliases)} if aliases else None
         with whole_file(folder / CONFIG) as config, whole_file(folder / WEIGHTS) as weights:
-            save_file(tensors, weights, metadata=self._identity.to_header())
+            save_file(tensors, weights, metadata=header)
             self.config.save(config)
 
     @classmethod
@@ -347,46 +366,37 @@ class HHCodec(nn.Module):
         """Load a codec in eval mode, in fp32.
 
         Args:
-            source: a model folder, the name of a model that comes with the package
+            source: A model folder, the name of a model that comes with the package
                 ("hh-mini-24k"), or a Hugging Face hub repository of the same shape.
-            fold: fold weight norm for inference; False keeps it, to train or save the codec.
+            fold: Fold weight norm for inference; False keeps it, to train or save the codec.
 
         Raises:
-            CodecConfigError: nothing is there, or it is not a codec.
+            CodecConfigError: Nothing is there, or it is not a codec.
         """
-        folder = Path(source)
-        if not folder.is_dir():
-            bundled = BUNDLED / str(source)
-            folder = bundled if bundled.is_dir() else download(str(source), FILES, "model")
+        folder = find_model(source, FILES, "model")
         codec = cls(CodecConfig.load(folder / CONFIG))
-        if not (folder / WEIGHTS).is_file():
-            raise CodecConfigError(f"no codec weights at {folder / WEIGHTS}")
+        path = folder / WEIGHTS
+        if not path.is_file():
+            raise CodecConfigError(f"no codec weights at {path}")
         try:
-            tensors = load_file(folder / WEIGHTS)
-            codec._identity.read_header(_header(folder / WEIGHTS))
+            with safe_open(path, "pt") as file:
+                header = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            # A transform that the stages share is stored once, so one name of it is missing.
             missing, unexpected = codec.load_state_dict(tensors, strict=False)
         except (SafetensorError, RuntimeError) as error:
             raise CodecConfigError(
-                f"{folder / WEIGHTS}: damaged, or of another size than {CONFIG} says; {error}"
+                f"{path}: damaged, or of another size than in {CONFIG}; {error}"
             ) from error
-        missing = [name for name in missing if not _is_shared_copy(name)]
+        if SAME_CODES in header:
+            codec._aliases = {header[CODES]: tuple(header[SAME_CODES].split())}
+        missing = [name for name in missing if not name.startswith(SHARED_COPY)]
         if missing or unexpected:
             raise CodecConfigError(
                 f"{folder}: weights do not fit the config, missing {missing[:3]}, "
                 f"unexpected {unexpected[:3]}"
             )
-        return codec.fold() if fold else codec.eval()
-
-
-def _header(path: Path) -> dict[str, str]:
-    """What a safetensors file says beside its tensors."""
-    with safe_open(path, "numpy") as file:
-        return file.metadata() or {}
-
-
-def _is_shared_copy(name: str) -> bool:
-    """Whether a weight is the second stage's name for the first stage's transform."""
-    return name.startswith("quantizer.stages.1.code_transform.")
+        return codec.remove_weight_norm() if fold else codec.eval()
 
 
 def _lengths(lengths: Tensor | None, rows: int, default: int, name: str) -> Tensor:

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from codec.mel_filters import triangular_filters
+
 from .config import MelConfig
 
 
@@ -39,35 +41,32 @@ def _slaney_inverse(mels: Tensor) -> Tensor:
 
 
 def mel_filterbank(sample_rate: int, n_fft: int, n_mels: int, filters: str = "htk") -> Tensor:
-    """Triangular filters, equally spaced on a mel scale from 0 Hz to half the sample rate.
+    """Compute triangular filters, equally spaced on a mel scale from 0 Hz to half the sample rate.
 
     Args:
         sample_rate: Hz.
-        n_fft: transform length, samples.
-        n_mels: number of filters.
+        n_fft: Transform length, samples.
+        n_mels: Number of filters.
         filters: "htk" (HTK scale, peak 1) or "slaney" (Slaney's scale, area 1 over Hz).
 
     Returns:
         (n_mels, n_fft // 2 + 1) float32 weights of the magnitude bins.
     """
     scale, inverse = (_htk, _htk_inverse) if filters == "htk" else (_slaney, _slaney_inverse)
+    # Edges and bins stay on the CPU, whatever device a model is built on.
     half = torch.tensor(sample_rate / 2, dtype=torch.float64, device="cpu")
-    highest = float(scale(half))
-    edges = inverse(torch.linspace(0.0, highest, n_mels + 2, dtype=torch.float64))
-    bins = torch.linspace(0.0, sample_rate / 2, n_fft // 2 + 1, dtype=torch.float64)
-    rising = (bins[None] - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
-    falling = (edges[2:, None] - bins[None]) / (edges[2:] - edges[1:-1])[:, None]
-    weights = torch.minimum(rising, falling).clamp(min=0.0)
-    if filters == "slaney":
-        weights = weights * (2.0 / (edges[2:] - edges[:-2]))[:, None]
-    return weights.float()
+    mels = torch.linspace(0.0, float(scale(half)), n_mels + 2, dtype=half.dtype, device="cpu")
+    bins = torch.linspace(0.0, float(half), n_fft // 2 + 1, dtype=half.dtype, device="cpu")
+    is_slaney = filters == "slaney"
+    weights = triangular_filters(inverse(mels).numpy(), bins.numpy(), unit_area=is_slaney)
+    return torch.tensor(weights, dtype=torch.float32)
 
 
 class LogMel(nn.Module):
     """Natural logarithm of the mel magnitude spectrogram, computed in fp32 whatever the autocast.
 
     Equal to the feature extractor of the `vocos` package at `floor=1e-7` for both paddings, and
-    to that of BigVGAN in the convention `codec.model.presets.BIGVGAN_MEL`.
+    to that of BigVGAN in the convention `codec.model.config.BIGVGAN_MEL`.
     """
 
     window: Tensor
@@ -94,6 +93,7 @@ class LogMel(nn.Module):
         with torch.autocast(waveform.device.type, enabled=False):
             waveform = waveform.float()
             if config.padding == "same":
+                # so that T / hop frames lie centred between samples
                 margin = (config.n_fft - config.hop_length) // 2
                 waveform = F.pad(waveform[:, None], (margin, margin), mode="reflect")[:, 0]
             spectrum = torch.stft(

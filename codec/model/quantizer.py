@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from codec.distributed import drawn_like, process_mean
 
-from .clustering import kmeans, nearest_entries
 from .config import QuantizerConfig
-from .vector_quantization import EMAStage, SimVQStage, code_transform
+from .vector_quantization import (
+    EMAStage,
+    SimVQStage,
+    code_transform,
+    kmeans,
+    nearest_entries,
+)
 
 Stage = SimVQStage | EMAStage
 
 
 @dataclass(frozen=True)
 class Quantization:
-    """What a training pass of the quantizer gives.
+    """Result of a training pass of the quantizer.
 
     Attributes:
         quantized: (B, D, L) of the coded stage, with gradients to the latents.
         codes: (B, L) int64 of the coded stage.
-        loss: scalar, codebook plus commitment loss, summed over the stages.
+        loss: Scalar, codebook plus commitment loss, summed over the stages.
     """
 
     quantized: Tensor
@@ -35,7 +41,7 @@ class SLMVQ(nn.Module):
     """Latents (B, D, L) to codes (B, L) and back, in fp32 whatever the autocast.
 
     The quantizer passes latents through unquantised, with noise, until `initialize` has filled
-    the codebooks from data or `start` has begun with the random ones: at random initialisation
+    the codebooks from data or `enable` has begun with the random ones: at random initialisation
     an encoder's frames fall on a handful of codes and stay there. In eval mode the transformed
     codebook is computed once and kept until weights change.
     """
@@ -54,8 +60,8 @@ class SLMVQ(nn.Module):
         self._cache: Tensor | None = None
         self._quantizes: bool | None = None
 
-    def forget(self) -> None:
-        """Drop what was kept of the weights; whoever writes into them must call it."""
+    def clear_cache(self) -> None:
+        """Drop what was computed from the weights; see `HHCodec.weights_changed`."""
         self._cache = self._quantizes = None
 
     def train(self, mode: bool = True) -> SLMVQ:
@@ -63,9 +69,14 @@ class SLMVQ(nn.Module):
         self._cache = None
         return super().train(mode)
 
-    def _load_from_state_dict(self, *args: object, **kwargs: object) -> None:
-        self.forget()
-        super()._load_from_state_dict(*args, **kwargs)  # type: ignore[arg-type]
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self.clear_cache()
+        super()._load_from_state_dict(*args, **kwargs)
+
+    def _apply(self, *args: Any, **kwargs: Any) -> SLMVQ:
+        """Move or convert the weights."""
+        self.clear_cache()
+        return super()._apply(*args, **kwargs)
 
     def stage(self, index: int) -> Stage:
         """A residual stage; 0 is the coded one."""
@@ -85,11 +96,10 @@ class SLMVQ(nn.Module):
         """(codebook_size, D) effective codebook of the coded stage, in normalised latent space."""
         if self.training:
             return self.stage(0).codebook
-        cached = self._cache
-        if cached is None or cached.device != self.mean.device:
+        if self._cache is None:
             with torch.no_grad(), torch.autocast(self.mean.device.type, enabled=False):
-                cached = self._cache = self.stage(0).codebook.detach()
-        return cached
+                self._cache = self.stage(0).codebook.detach()
+        return self._cache
 
     def normalize(self, latents: Tensor) -> Tensor:
         """(B, D, L) to standardised (B, D, L) float32.
@@ -102,6 +112,7 @@ class SLMVQ(nn.Module):
         if not self.config.normalize_latents:
             return latents
         mean, std = self.mean, self.std
+        # The statistics freeze when the codebook is filled: entries are vectors of that space.
         if self.training and not self.quantizes:
             mean, var = _statistics(latents)
             std = var.add(1e-5).sqrt()
@@ -115,19 +126,21 @@ class SLMVQ(nn.Module):
 
         Args:
             latents: (B, D, L).
-            noise: standard deviation of the noise added instead of quantisation before
+            noise: Standard deviation of the noise added instead of quantisation before
                 `initialize`, in units of a latent channel's standard deviation.
 
         Returns:
-            the quantized latents (normalised space), codes of the first stage and the loss.
+            The quantized latents (normalised space), codes of the first stage and the loss.
         """
         with torch.autocast(latents.device.type, enabled=False):
             latents = self.normalize(latents)
+            # Before there is a codebook, noise stands for the error of quantisation.
             if not self.quantizes:
                 noisy = latents + noise * drawn_like(torch.randn_like, latents)
                 codes = torch.zeros_like(latents[:, 0], dtype=torch.int64)
                 return Quantization(noisy, codes, latents.new_zeros(()))
             quantized, codes, loss = self.stages[0](latents)
+            # Further stages quantise what is left; the first gets no gradient from them.
             residual = latents - quantized.detach()
             for stage in self.stages[1:]:
                 _, _, stage_loss = stage(residual)
@@ -144,10 +157,10 @@ class SLMVQ(nn.Module):
         """(B, L) codes to (B, D, L) float32 quantized latents.
 
         Raises:
-            ValueError: a code lies outside 0..codebook_size - 1.
+            ValueError: A code lies outside 0..codebook_size - 1.
         """
         size = self.config.codebook_size
-        # One copy from the device for both: it waits for all that was begun there.
+        # One copy from the device for both bounds: it waits for all that was begun there.
         low, high = torch.stack(codes.aminmax()).tolist() if codes.numel() else (0, 0)
         if not 0 <= low <= high < size:
             raise ValueError(f"expected codes in 0..{size - 1}, got {low}..{high}")
@@ -159,23 +172,26 @@ class SLMVQ(nn.Module):
 
         Args:
             latents: (N, D) encoder outputs of many different clips, before `normalize`.
-            seed: of the k-means sample.
-            iterations: of k-means.
+            seed: Of the k-means sample.
+            iterations: Of k-means.
         """
         points = latents.float()
         generator = torch.Generator().manual_seed(seed)
+        # 1. Standardise as `normalize` will from here on.
         if self.config.normalize_latents:
             self.mean.copy_(points.mean(0))
             self.std.copy_(points.var(0, unbiased=False).add(1e-5).sqrt())
             points = (points - self.mean) / self.std
+        # 2. Fill each stage with clusters of what the stages before it leave.
         for stage in map(self.stage, range(self.config.num_stages)):
             centres = kmeans(points, self.config.codebook_size, iterations, generator)
             stage.fill(centres)
             nearest = torch.cat([nearest_entries(chunk, centres) for chunk in points.split(4096)])
             points = points - centres[nearest]
-        self.start()
+        # 3. Quantise.
+        self.enable()
 
-    def start(self) -> None:
+    def enable(self) -> None:
         """Quantise from here on with codebooks, transforms and statistics as they are.
 
         On a new quantizer that is the reference's start: random codebooks behind random
@@ -187,6 +203,7 @@ class SLMVQ(nn.Module):
 
 def _statistics(latents: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and variance (D,) of (B, D, L) latents, over the rows of all processes."""
+    # total variance: the mean of the variances and the variance of the means
     own, var = latents.mean(dim=(0, 2)), latents.var(dim=(0, 2), unbiased=False)
     mean = process_mean(own)
     return (own, var) if mean is own else (mean, process_mean(var + (own - mean).square()))

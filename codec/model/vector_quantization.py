@@ -1,31 +1,25 @@
-"""One stage of a quantizer: SimVQ behind a learnt transform, or classic VQ with moving averages.
+"""Residual stages of the quantizer: SimVQ and classic VQ, and the searches that fill them.
 
 SimVQ (https://arxiv.org/abs/2411.02038) learns a transform of a frozen codebook instead of the
 codebook itself, so that no entry can die alone; gradients pass by the rotation trick
-(https://arxiv.org/abs/2410.06424). Both come from `vector-quantize-pytorch`. The classic stage is
-that of https://arxiv.org/abs/1711.00937, appendix A.1, with the replacement of dead entries that
-codecs since Jukebox (https://arxiv.org/abs/2005.00341) use.
+(https://arxiv.org/abs/2410.06424). The classic stage is that of https://arxiv.org/abs/1711.00937,
+appendix A.1, with the replacement of dead entries that codecs since Jukebox
+(https://arxiv.org/abs/2005.00341) use.
 """
 
 from __future__ import annotations
 
 import torch
-import torch.distributed as distributed
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from codec.distributed import drawn_points
-from codec.import_shims import without_einx
+from codec.distributed import drawn_points, process_sum
 
-from .clustering import nearest_entries
 from .config import QuantizerConfig
-
-with without_einx():
-    from vector_quantize_pytorch import SimVQ
 
 
 def code_transform(config: QuantizerConfig) -> nn.Module:
-    """The learnt map from frozen to effective codebook that `config.transform` names."""
+    """Build the learnt map from frozen to effective codebook that `config.transform` names."""
     if config.transform == "none":
         return nn.Identity()
     if config.transform == "linear":
@@ -56,26 +50,64 @@ def set_identity(transform: nn.Module) -> None:
     last.bias.zero_()
 
 
-class SimVQStage(SimVQ):
-    """A frozen codebook behind a learnt transform."""
+class SimVQStage(nn.Module):
+    """A frozen codebook behind a learnt transform.
+
+    Args:
+        config: Sizes, and the weight of the latents' share in the loss.
+        transform: Maps frozen entries (codebook_size, D) to those in effect.
+    """
 
     frozen_codebook: Tensor
-    code_transform: nn.Module
 
     def __init__(self, config: QuantizerConfig, transform: nn.Module) -> None:
-        super().__init__(
-            config.dim,
-            config.codebook_size,
-            codebook_transform=transform,
-            channel_first=True,
-            rotation_trick=True,
-            input_to_quantize_commit_loss_weight=config.commitment,
-        )
+        super().__init__()
+        self.config = config
+        entries = torch.randn(config.codebook_size, config.dim) * config.dim**-0.5
+        self.code_transform = transform
+        self.register_buffer("frozen_codebook", entries)
+
+    @property
+    def codebook(self) -> Tensor:
+        """(codebook_size, D) entries in effect, with gradient."""
+        return self.code_transform(self.frozen_codebook)
 
     def fill(self, entries: Tensor) -> None:
         """Set the effective codebook to (codebook_size, D) entries."""
         self.frozen_codebook.copy_(entries)
         set_identity(self.code_transform)
+
+    def forward(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, D, L) to quantized (B, D, L), codes (B, L) and the codebook and commitment loss.
+
+        Quantized latents pass their gradient to the latents, rotated and scaled as those were; the
+        loss alone trains the transform.
+        """
+        rows = latents.transpose(1, 2).contiguous()  # (B, L, D)
+        codebook = self.codebook
+        with torch.no_grad():
+            codes = torch.cdist(rows, codebook).argmin(dim=-1)
+        entries = codebook[codes]
+        loss = F.mse_loss(rows.detach(), entries)
+        loss = loss + F.mse_loss(rows, entries.detach()) * self.config.commitment
+        rotated = _rotated(rows.flatten(0, 1), entries.flatten(0, 1)).view_as(rows)
+        return rotated.transpose(1, 2), codes, loss
+
+
+def _rotated(points: Tensor, targets: Tensor) -> Tensor:
+    """Turn and scale points (N, D) onto targets (N, D), by a map that counts as constant.
+
+    The values are the targets; the gradient of the points is that of the targets turned back.
+    """
+    lengths = points.norm(dim=-1, keepdim=True).clamp(min=1e-6)
+    target_lengths = targets.norm(dim=-1, keepdim=True)
+    source = (points / lengths).detach()[:, :, None]  # (N, D, 1)
+    target = (targets / target_lengths.clamp(min=1e-6)).detach()[:, :, None]
+    between = F.normalize(source + target, dim=1, eps=1e-6)
+    # Section 4.2 of the paper: R x = x - 2 r (r . x) + 2 q (e . x), of unit vectors
+    x = points[:, None]  # (N, 1, D)
+    turned = x - 2 * (x @ between @ between.mT) + 2 * (x @ source @ target.mT)
+    return turned[:, 0] * (target_lengths / lengths).detach()
 
 
 class EMAStage(nn.Module):
@@ -122,23 +154,62 @@ class EMAStage(nn.Module):
         loss = self.config.commitment * F.mse_loss(latents, quantized)
         if self.training:
             self._average(points, codes)
+        # straight-through: the value of the entry, the gradient of the latents
         return latents + (quantized - latents).detach(), codes.view(rows.shape[:2]), loss
 
     @torch.no_grad()
     def _average(self, points: Tensor, codes: Tensor) -> None:
         """Take (N, D) points into the averages and move the dead entries."""
+        # 1. Count and sum the batch by entry, over all processes.
         counts = torch.zeros_like(self.counts).index_add_(0, codes, torch.ones_like(points[:, 0]))
         sums = torch.zeros_like(self.sums).index_add_(0, codes, points)
         spares = drawn_points(points, len(self.entries))
-        if distributed.is_available() and distributed.is_initialized():
-            distributed.all_reduce(counts)
-            distributed.all_reduce(sums)
+        counts, sums = process_sum(counts), process_sum(sums)
+        # 2. Move the averages.
         decay = self.config.ema_decay
         self.counts.lerp_(counts, 1.0 - decay)
         self.sums.lerp_(sums, 1.0 - decay)
+        # 3. Give a dead entry a latent of the batch and an even share of the count.
         even = counts.sum() / len(counts)
         dead = (self.counts < self.config.ema_dead_share * even)[:, None]
         self.sums.copy_(torch.where(dead, spares * even, self.sums))
         self.counts.copy_(torch.where(dead[:, 0], even, self.counts))
+        # 4. Entries are the averages; one that never had a latent stays.
         means = self.sums / self.counts.clamp(min=1e-12)[:, None]
         self.entries.copy_(torch.where(self.counts[:, None] > 0, means, self.entries))
+
+
+def nearest_entries(points: Tensor, entries: Tensor) -> Tensor:
+    """Find the indices (N,) of the entries (K, D) nearest to points (N, D), Euclidean distance."""
+    # |p - e|^2 = |p|^2 - 2 p . e + |e|^2, of which the first term is the same for all entries
+    return torch.addmm(entries.square().sum(1), points, entries.T, alpha=-2.0).argmin(1)
+
+
+@torch.no_grad()
+def kmeans(
+    points: Tensor, num_clusters: int, iterations: int, generator: torch.Generator
+) -> Tensor:
+    """Cluster points by Lloyd's algorithm; a centre that loses all points stays as it is.
+
+    Args:
+        points: (N, D) float32; fewer points than clusters are repeated with a little noise.
+        num_clusters: Centres wanted.
+        iterations: Passes over the points.
+        generator: Source of the initial sample, on the CPU.
+
+    Returns:
+        (num_clusters, D) centres.
+    """
+    order = torch.randperm(len(points), generator=generator)
+    if len(points) < num_clusters:
+        order = order.repeat(-(-num_clusters // len(points)))
+        noise = torch.randn(points.shape, generator=generator).to(points.device)
+        points = points + 0.01 * points.std() * noise
+    centres = points[order[:num_clusters].to(points.device)].clone()
+    for _ in range(iterations):
+        # in chunks: all distances at once would fill the memory
+        nearest = torch.cat([nearest_entries(chunk, centres) for chunk in points.split(4096)])
+        counts = torch.bincount(nearest, minlength=num_clusters)
+        sums = torch.zeros_like(centres).index_add_(0, nearest, points)
+        centres = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], centres)
+    return centres

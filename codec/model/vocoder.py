@@ -13,15 +13,15 @@ import yaml
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from codec.files import whole_file
-from codec.import_shims import import_bigvgan, import_vocos
+from codec.files import whole_file, write_text
+from codec.import_shims import import_bigvgan
 
-from .config import MelConfig, VocoderConfig
-from .fields import CodecConfigError
+from .config import CodecConfigError, MelConfig, VocoderConfig
 from .harmonic_vocoder import HarmonicGenerator
 from .mel import LogMel
 from .vocoder_weights import read_vocoder
-from .weight_norm import fold_weight_norm, weight_normed
+from .vocos_modules import ISTFTHead, VocosBackbone
+from .weight_norm import remove_weight_norm, weight_normed
 
 
 class Vocoder(nn.Module):
@@ -33,86 +33,79 @@ class Vocoder(nn.Module):
     upsamples by transposed convolutions and anti-aliased periodic activations.
 
     Args:
-        mel: the convention, which the vocoder owns: `check_mel` refuses another.
-        config: kind and sizes.
+        mel: The convention, which the vocoder owns: `check_mel` refuses another.
+        config: Kind and sizes.
 
     Raises:
-        CodecConfigError: sizes that do not fit the convention.
-        ImportError: the package of this kind is not installed.
+        CodecConfigError: Sizes that do not fit the convention.
+        ImportError: The package of this kind is not installed.
     """
 
     def __init__(self, mel: MelConfig, config: VocoderConfig) -> None:
         super().__init__()
-        self.config, self.mel_config = config.check(mel), mel.check()
+        config.check_mel(mel)
+        self.config, self.mel_config = config, mel
         self.mel = LogMel(mel)
         self.generator: nn.Module | None = None  # of what is not Vocos as published
         if config.kind == "bigvgan":
-            self.generator = _generator(mel, config)
-            return
-        if config.kind == "harmonic":
+            self.generator = _bigvgan(mel, config)
+        elif config.kind == "harmonic":
             self.generator = HarmonicGenerator(mel, config)
-            return
-        self.backbone = import_vocos("models").VocosBackbone(
-            mel.n_mels, config.dim, config.intermediate_dim, config.num_layers
-        )
-        self.head = import_vocos("heads").ISTFTHead(
-            config.dim, mel.n_fft, mel.hop_length, padding=mel.padding
-        )
+        else:
+            size = config.dim, config.intermediate_dim, config.num_layers
+            self.backbone = VocosBackbone(mel.n_mels, *size)
+            self.head = ISTFTHead(config.dim, mel.n_fft, mel.hop_length, mel.padding)
 
     @property
     def is_folded(self) -> bool:
-        """Whether weight norm was folded away, after which the vocoder only infers."""
+        """Whether weight norm was removed, after which the vocoder only infers."""
         return self.config.kind == "bigvgan" and not weight_normed(self)
 
     def check_mel(self, convention: MelConfig) -> None:
         """Refuse log-mels of another convention than this vocoder was built for.
 
         Raises:
-            ValueError: naming both conventions.
+            ValueError: Naming both conventions.
         """
-        if convention.fingerprint != self.mel_config.fingerprint:
+        if convention != self.mel_config:
             raise ValueError(
                 f"the {self.config.kind} vocoder expects mels of {self.mel_config} "
                 f"({self.mel_config.fingerprint}), got {convention} ({convention.fingerprint})"
             )
 
-    def forward(self, mel: Tensor, convention: MelConfig | None = None) -> Tensor:
+    def forward(self, mel: Tensor) -> Tensor:
         """Log-mel to waveform.
 
         Args:
             mel: (B, M, F) in the convention of `mel_config`; F = T / hop_length for both
                 paddings ("center" repeats the last frame, which its inverse needs).
-            convention: of `mel`; None when the caller has checked it.
 
         Returns:
             (B, F * hop_length) float32: about [-1, 1]; of "bigvgan" clamped to
             [-1, 1] unless a gradient goes through it, which the clamp would stop.
-
-        Raises:
-            ValueError: the mel is of another convention.
         """
-        if convention is not None:
-            self.check_mel(convention)
         if isinstance(self.generator, HarmonicGenerator):
             return self.generator(mel)
         if self.config.kind == "bigvgan":
-            waveform = _generate(self.generator, mel).float()
+            waveform = _bigvgan_waveform(self.generator, mel).float()
+            # a clamp would leave samples past full scale without a gradient
             return waveform if waveform.requires_grad else waveform.clamp(-1.0, 1.0)
+        # F frames cover F - 1 hops of an inverse transform that is centred on samples
         if self.mel_config.padding == "center":
             mel = torch.cat([mel, mel[..., -1:]], dim=-1)
-        hidden = self.backbone(mel)
+        hidden = self.backbone(mel)  # (B, F, D)
         # the inverse transform needs fp32; exp() of the head overflows in half precision
         with torch.autocast(mel.device.type, enabled=False):
             return self.head(hidden.float())
 
     def pitch(self, mel: Tensor) -> tuple[Tensor, Tensor]:
-        """What a "harmonic" vocoder takes for the pitch of a mel (B, M, F), with gradient.
+        """Predict the pitch of a mel (B, M, F), with gradient; only a "harmonic" vocoder can.
 
         Returns:
-            octaves over 1 Hz and the logit of voicing, (B, F) float32 each.
+            Octaves over 1 Hz and the logit of voicing, (B, F) float32 each.
 
         Raises:
-            ValueError: a vocoder of another kind.
+            ValueError: A vocoder of another kind.
         """
         if not isinstance(self.generator, HarmonicGenerator):
             raise ValueError(f"expected a harmonic vocoder, got a {self.config.kind} one")
@@ -122,7 +115,7 @@ class Vocoder(nn.Module):
         """Write `config.yaml` and `model.safetensors`; each file appears only when whole.
 
         Raises:
-            ValueError: the vocoder is folded.
+            ValueError: The vocoder is folded.
         """
         if self.is_folded:
             raise ValueError("expected a vocoder with weight norm, got a folded one: load it "
@@ -131,25 +124,24 @@ class Vocoder(nn.Module):
         values = {"mel": asdict(self.mel_config), "vocoder": asdict(self.config)}
         text = yaml.safe_dump(json.loads(json.dumps(values)), sort_keys=False)
         tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
-        places = folder / "config.yaml", folder / "model.safetensors"
-        with whole_file(places[0]) as settings, whole_file(places[1]) as weights:
+        with whole_file(folder / "model.safetensors") as weights:
             save_file(tensors, weights)
-            settings.write_text(text, encoding="utf-8")
+        write_text(folder / "config.yaml", text)
 
     @classmethod
     def from_pretrained(cls, source: str | os.PathLike[str], *, fold: bool = True) -> Vocoder:
         """Load a vocoder in eval mode, in fp32.
 
         Args:
-            source: a folder of `save_pretrained`, of a codec or of published weights (Vocos:
+            source: A folder of `save_pretrained`, of a codec or of published weights (Vocos:
                 config.yaml + pytorch_model.bin; BigVGAN-v2: config.json + bigvgan_generator.pt),
                 a file in such a folder, or a hub repository that holds one, such as
                 "charactr/vocos-mel-24khz" or "nvidia/bigvgan_v2_24khz_100band_256x".
-            fold: fold weight norm for inference; False keeps it for training.
+            fold: Fold weight norm for inference; False keeps it for training.
 
         Raises:
-            CodecConfigError: nothing is there, or not a vocoder of these kinds.
-            ImportError: the package of its kind is not installed.
+            CodecConfigError: Nothing is there, or not a vocoder of these kinds.
+            ImportError: The package of its kind is not installed.
         """
         mel, config, tensors = read_vocoder(source)
         vocoder = cls(mel, config)
@@ -158,11 +150,11 @@ class Vocoder(nn.Module):
         except RuntimeError as error:
             raise CodecConfigError(f"{source}: weights do not fit the config; {error}") from error
         if fold:
-            fold_weight_norm(vocoder)
+            remove_weight_norm(vocoder)
         return vocoder.eval()
 
 
-def _generator(mel: MelConfig, config: VocoderConfig) -> nn.Module:
+def _bigvgan(mel: MelConfig, config: VocoderConfig) -> nn.Module:
     """BigVGAN-v2 at the given sizes, with weight norm."""
     source = import_bigvgan()
     settings = source.AttrDict(
@@ -181,8 +173,8 @@ def _generator(mel: MelConfig, config: VocoderConfig) -> nn.Module:
     return source.BigVGAN(settings)
 
 
-def _generate(generator: Any, mel: Tensor) -> Tensor:
-    """The generator's pass up to its last convolution: (B, M, F) to (B, T), not clamped.
+def _bigvgan_waveform(generator: Any, mel: Tensor) -> Tensor:
+    """Run BigVGAN up to its last convolution: (B, M, F) to (B, T), not clamped.
 
     Every level upsamples and averages its residual blocks, which differ in kernel size.
     """
@@ -190,7 +182,7 @@ def _generate(generator: Any, mel: Tensor) -> Tensor:
     blocks = list(generator.resblocks)
     per_level = len(blocks) // len(generator.ups)
     for level, upsample in enumerate(generator.ups):
-        x = upsample[0](x)
+        x = upsample[0](x)  # (B, C / 2, N * ratio)
         branches = blocks[level * per_level : (level + 1) * per_level]
         x = sum(block(x) for block in branches) / per_level
     return generator.conv_post(generator.activation_post(x))[:, 0]

@@ -22,30 +22,24 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from .config import CodecConfig, MelConfig, VocoderConfig
-from .fields import CodecConfigError
-from .presets import BIGVGAN_MEL
-from .pretrained import download
+from .config import BIGVGAN_MEL, CodecConfig, CodecConfigError, MelConfig, VocoderConfig
+from .pretrained import find_model
 from .weight_norm import DIRECTION, MAGNITUDE
 
 Loaded = tuple[MelConfig, VocoderConfig, dict[str, Tensor]]
 
 
 def read_vocoder(source: str | os.PathLike[str]) -> Loaded:
-    """Mel convention, sizes and weights under this package's names, weight norm unfolded.
+    """Read mel convention, sizes and weights, the latter under our names and with weight norm.
 
     Args:
-        source: a folder of one of the layouts, a file in it, or a hub repository's name.
+        source: A folder of one of the layouts, a file in it, or a hub repository's name.
 
     Raises:
-        CodecConfigError: nothing is there, it is damaged, or a vocoder that is not supported.
+        CodecConfigError: Nothing is there, it is damaged, or a vocoder that is not supported.
     """
-    path = Path(source)
-    if path.is_file():
-        path = path.parent
-    elif not path.is_dir():
-        files = sorted({name for pair in _READERS for name in pair})
-        path = download(str(source), files, "vocoder")
+    path = Path(source).parent if Path(source).is_file() else source
+    path = find_model(path, sorted({name for pair in _READERS for name in pair}), "vocoder")
     for (config, weights), read in _READERS.items():
         if (path / config).is_file() and (path / weights).is_file():
             return read(path / config, path / weights)
@@ -61,6 +55,7 @@ def _own(config: Path, weights: Path) -> Loaded:
         tensors = load_file(weights)
     except SafetensorError as error:
         raise CodecConfigError(f"{weights}: damaged; {error}") from error
+    # of a whole codec, the vocoder alone
     prefix = "vocoder."
     inside = {name[len(prefix) :]: tensors[name] for name in tensors if name.startswith(prefix)}
     return parts.mel, parts.vocoder, inside or tensors
@@ -77,6 +72,7 @@ def _vocos(config: Path, weights: Path) -> Loaded:
                 f"{config}: expected a {part} of class {expected}, got {found.get('class_path')}"
             )
         arguments[part] = found.get("init_args", {})
+    # defaults are those of the package's classes
     mel = MelConfig(**{"padding": "center", **arguments["feature_extractor"]})
     backbone, head = arguments["backbone"], arguments["head"]
     size = VocoderConfig(*(backbone.get(n, 0) for n in ("dim", "intermediate_dim", "num_layers")))
@@ -112,6 +108,7 @@ def _bigvgan(config: Path, weights: Path) -> Loaded:
         ratios=tuple(ratios),
         kernels=tuple(kernels),
     )
+    # our generator is built with these; others would load and sound wrong
     expected = {
         "resblock": "1",
         "resblock_dilation_sizes": [[1, 3, 5]] * len(kernels),
@@ -145,7 +142,7 @@ def _weight_normed(name: str, value: Tensor) -> dict[str, Tensor]:
     Published weights are stored as magnitude and direction, or folded, which gives both.
     """
     module, _, kind = name.rpartition(".")
-    if kind == "weight":
+    if kind == "weight":  # folded: the direction is the weight itself
         norm = value.flatten(1).norm(dim=1).view(-1, *[1] * (value.ndim - 1))
         return {f"{module}.{MAGNITUDE}": norm, f"{module}.{DIRECTION}": value}
     kinds = {"weight_g": MAGNITUDE, "weight_v": DIRECTION}
@@ -165,6 +162,7 @@ def _parsed(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
 def _unpickled(path: Path, key: str | None = None) -> dict[str, Tensor]:
     """Tensors of a torch file, of nothing else than tensors, or those under `key` in it."""
     try:
+        # only tensors: unpickling anything else could run code
         values = torch.load(path, map_location="cpu", weights_only=True)
         return values if key is None else values[key]
     except (UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:

@@ -51,11 +51,11 @@ class WhisperInput(nn.Module):
     (`state_distance`), where those of two different clips are at 1.
 
     Args:
-        mel: convention of the log-mels; the offsets hold for 100 HTK bands from transforms of 1024
+        mel: Convention of the log-mels; the offsets hold for 100 HTK bands from transforms of 1024
             samples at 24 kHz.
 
     Raises:
-        ValueError: another convention.
+        ValueError: Another convention.
     """
 
     bands: Tensor
@@ -84,7 +84,7 @@ class WhisperInput(nn.Module):
                 maximum of each row. A decoded mel is given that of its recording.
 
         Returns:
-            features (B, 80, N) float32, N the even number of frames of 10 ms within the clip, and
+            Features (B, 80, N) float32, N the even number of frames of 10 ms within the clip, and
             the peak, without gradient.
         """
         with torch.autocast(log_mel.device.type, enabled=False):
@@ -166,7 +166,7 @@ class WhisperEncoder(nn.Module):
     Audio beyond 30 s is computed in windows with a second of context on either side.
 
     Args:
-        dim: width; 384 for tiny, 512 for base.
+        dim: Width; 384 for tiny, 512 for base.
         num_layers: 4 for tiny, 6 for base.
         num_heads: 6 for tiny, 8 for base.
     """
@@ -188,10 +188,10 @@ class WhisperEncoder(nn.Module):
         """Load the encoder of a Whisper in the transformers layout, in fp32.
 
         Args:
-            folder: with config.json and model.safetensors.
+            folder: With config.json and model.safetensors.
 
         Raises:
-            ValueError: no Whisper there, or weights that do not fit its config.
+            ValueError: No Whisper there, or weights that do not fit its config.
         """
         folder = Path(folder)
         settings, weights = folder / "config.json", folder / "model.safetensors"
@@ -266,11 +266,11 @@ class SpeechFeatures(nn.Module):
     before until it trains.
 
     Args:
-        mel: convention of the log-mels.
-        dim: width of the features that it is added to.
-        speech_dim: width of the Whisper encoder.
-        num_layers: of the Whisper encoder.
-        num_heads: of the Whisper encoder.
+        mel: Convention of the log-mels.
+        dim: Width of the features that it is added to.
+        speech_dim: Width of the Whisper encoder.
+        num_layers: Of the Whisper encoder.
+        num_heads: Of the Whisper encoder.
     """
 
     def __init__(

@@ -2,7 +2,7 @@
 
 A recording of up to WINDOW codes is encoded and decoded whole, exactly as by `HHCodec`. A longer
 one is cut into windows of WINDOW codes that overlap by 2 * OVERLAP; of each the middle is kept,
-so that every code was computed with at least OVERLAP codes of sound on both sides (fewer only at
+so that every code was computed with at least OVERLAP codes of context on both sides (fewer only at
 the recording's own ends). Windows start at whole codes, at places that depend on the length
 alone: the same recording always gets the same codes. Loudness is measured over the whole
 recording beforehand, so that one gain holds for all windows.
@@ -37,7 +37,7 @@ from torch import Tensor
 
 from codec.model.hh_codec import HHCodec
 
-from .stream_decoder import CONTEXT, RunningVocoder
+from .stream_decoder import CONTEXT, StreamingVocoder
 
 WINDOW = 1024  # codes, 43.7 s
 OVERLAP = 64  # codes on each side, 2.7 s
@@ -59,15 +59,15 @@ class Window:
 
 
 def windows(num_codes: int, size: int = WINDOW, overlap: int = OVERLAP) -> list[Window]:
-    """The windows of a recording, in order; what they keep follows without gaps.
+    """Cut a recording into windows, in order, whose kept codes follow without gaps.
 
     Args:
-        num_codes: of the recording, 1 or more.
-        size: codes a window; all windows are that long unless the recording is shorter.
-        overlap: codes on either side of the kept ones, less than half of `size`.
+        num_codes: Of the recording, 1 or more.
+        size: Codes a window; all windows are that long unless the recording is shorter.
+        overlap: Codes on either side of the kept ones, less than half of `size`.
 
     Raises:
-        ValueError: sizes that leave nothing to keep.
+        ValueError: Sizes that leave nothing to keep.
     """
     if num_codes < 1 or not 0 <= 2 * overlap < size:
         raise ValueError(
@@ -81,6 +81,7 @@ def windows(num_codes: int, size: int = WINDOW, overlap: int = OVERLAP) -> list[
     while first < num_codes:
         # a rest of no more than the overlap stays with the window before
         last = first + core if num_codes - first > core + overlap else num_codes
+        # all windows have one size; the last ones move to the left for it
         start = min(max(0, first - overlap), num_codes - size)
         found.append(Window(start, start + size, first, last))
         first = last
@@ -90,20 +91,20 @@ def windows(num_codes: int, size: int = WINDOW, overlap: int = OVERLAP) -> list[
 def encode_stream(
     codec: HHCodec, read: Read, num_samples: int, *, size: int = WINDOW, overlap: int = OVERLAP
 ) -> Iterator[NDArray[np.uint16]]:
-    """Codes of a recording, a window's kept ones at a time.
+    """Encode a recording, a window at a time.
 
     Args:
-        codec: in eval mode.
-        read: gives any part of the recording.
-        num_samples: length of the recording at the codec's rate.
-        size: codes a window.
-        overlap: codes on either side of the kept ones.
+        codec: In eval mode.
+        read: Gives any part of the recording.
+        num_samples: Length of the recording at the codec's rate.
+        size: Codes a window.
+        overlap: Codes on either side of the kept ones.
 
     Yields:
         (n,) uint16, ceil(num_samples / hop_length) together.
 
     Raises:
-        ValueError: samples that are not finite, or sizes that do not fit.
+        ValueError: Samples that are not finite, or sizes that do not fit.
     """
     hop, device = codec.hop_length, next(codec.parameters()).device
     cuts = windows(-(-num_samples // hop), size, overlap)
@@ -111,6 +112,7 @@ def encode_stream(
         waveform = torch.from_numpy(read(0, num_samples))[None].to(device)
         yield _as_codes(codec.encode(waveform)[0])
         return
+    # One gain for all windows: each by its own level would jump at the seams.
     gain = recording_gain(codec, read, num_samples)
     for cut in cuts:
         count = min(cut.stop * hop, num_samples) - cut.start * hop
@@ -123,19 +125,19 @@ def encode_stream(
 
 
 def encode_clip(codec: HHCodec, waveform: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """Codes of a recording in memory, as the command line has them of a file.
+    """Encode a recording in memory, as the command line does a file.
 
     Up to WINDOW codes these are the codes of `HHCodec.encode`, beyond it those of windows.
 
     Args:
-        codec: in eval mode.
+        codec: In eval mode.
         waveform: (T,) at the codec's rate.
 
     Returns:
         (ceil(T / hop_length),) uint16.
 
     Raises:
-        ValueError: no samples (T,), or some that are not finite.
+        ValueError: No samples (T,), or some that are not finite.
     """
     if waveform.ndim != 1 or len(waveform) == 0:
         raise ValueError(f"expected samples (T,), got shape {waveform.shape}")
@@ -147,7 +149,7 @@ def encode_clip(codec: HHCodec, waveform: NDArray[np.float32]) -> NDArray[np.uin
 
 
 def recording_gain(codec: HHCodec, read: Read, num_samples: int) -> float:
-    """Factor that brings a whole recording to the codec's level, as `HHCodec.scaled` does."""
+    """Compute the factor that `HHCodec.scaled` would apply to a whole recording."""
     if codec.config.loudness_dbfs is None:
         return 1.0
     energy = 0.0
@@ -166,23 +168,23 @@ def decode_stream(
     size: int = WINDOW,
     overlap: int = OVERLAP,
 ) -> Iterator[NDArray[np.float32]]:
-    """Waveform of codes, piece by piece and without clicks.
+    """Decode codes, piece by piece and without clicks.
 
     The log-mels of neighbouring windows are mixed over FADE codes on either side of their seam,
-    and the vocoder runs on over the mixed mel (`RunningVocoder`) as if it saw the whole.
+    and the vocoder runs on over the mixed mel (`StreamingVocoder`) as if it saw the whole.
 
     Args:
-        codec: in eval mode.
+        codec: In eval mode.
         codes: (L,).
-        num_samples: wanted, at most L * hop_length.
-        size: codes a window.
-        overlap: codes on either side of the kept ones, at least FADE.
+        num_samples: Wanted, at most L * hop_length.
+        size: Codes a window.
+        overlap: Codes on either side of the kept ones, at least FADE.
 
     Yields:
         (n,) float32, num_samples together.
 
     Raises:
-        ValueError: unknown codes, sizes that do not fit, or a length that the codes do not cover.
+        ValueError: Unknown codes, sizes that do not fit, or a length that the codes do not cover.
     """
     device = next(codec.parameters()).device
     if len(codes) <= size:
@@ -203,11 +205,13 @@ def decode_stream(
 def _mels(codec: HHCodec, codes: NDArray[np.integer], cuts: list[Window]) -> Iterator[Tensor]:
     """Consecutive pieces (1, M, n) of the decoder's log-mel, mixed where windows meet."""
     factor, device = codec.config.upsampling, next(codec.parameters()).device
+    # weights of the later window over FADE codes on both sides of a seam, without 0 and 1
     rising = torch.linspace(0.0, 1.0, 2 * FADE * factor + 2, device=device)[1:-1]
     tail: Tensor | None = None
     for cut in cuts:
         part = torch.from_numpy(np.asarray(codes[cut.start : cut.stop], dtype=np.int64))
         mel = codec.decode_mel(part[None].to(device))
+        # What is kept, and FADE codes beyond it where another window follows or precedes.
         stop = cut.last + (FADE if cut.last < len(codes) else 0)
         start = cut.first - (FADE if tail is not None else 0)
         mel = mel[..., (start - cut.start) * factor : (stop - cut.start) * factor]
@@ -215,6 +219,7 @@ def _mels(codec: HHCodec, codes: NDArray[np.integer], cuts: list[Window]) -> Ite
             width = tail.shape[-1]
             mixed = tail + rising * (mel[..., :width] - tail)
             mel = torch.cat([mixed, mel[..., width:]], dim=-1)
+        # The last frames wait to be mixed with the next window's.
         keep = mel.shape[-1] - (2 * FADE * factor if cut.last < len(codes) else 0)
         tail = mel[..., keep:]
         if keep:
@@ -223,15 +228,15 @@ def _mels(codec: HHCodec, codes: NDArray[np.integer], cuts: list[Window]) -> Ite
 
 def _vocoded(codec: HHCodec, mels: Iterator[Tensor]) -> Iterator[Tensor]:
     """Consecutive pieces (n,) of the waveform of consecutive pieces of a log-mel."""
-    vocoder, waiting = RunningVocoder(codec.vocoder), None
+    vocoder, waiting = StreamingVocoder(codec.vocoder), None
     for mel in mels:
         waiting = mel if waiting is None else torch.cat([waiting, mel], dim=-1)
-        ready = waiting.shape[-1] - CONTEXT
+        ready = waiting.shape[-1] - CONTEXT  # the rest is lookahead
         if ready > 0:
-            yield vocoder.advance(waiting[..., :ready], waiting[..., ready:])
+            yield vocoder.push(waiting[..., :ready], waiting[..., ready:])
             waiting = waiting[..., ready:]
     if waiting is not None:
-        yield vocoder.advance(waiting, waiting[..., :0])
+        yield vocoder.push(waiting, waiting[..., :0])
 
 
 def _as_codes(codes: Tensor) -> NDArray[np.uint16]:

@@ -15,17 +15,11 @@ from .losses import discriminator_hinge, feature_matching, generator_hinge
 
 @dataclass(frozen=True)
 class AdversarialLosses:
-    """Losses of generator and discriminators from one pass over a batch.
+    """Losses of generator and discriminators from one pass over a batch."""
 
-    Attributes:
-        fake: (B, T) generated waveform, detached from the generator: a leaf that takes a gradient.
-        loss_gen: Unweighted scalars of the generator, "adversarial" and "feature_matching".
-        loss_disc: Scalar of the discriminators.
-    """
-
-    fake: Tensor
-    loss_gen: dict[str, Tensor]
-    loss_disc: Tensor
+    fake: Tensor  # (B, T) generated, detached from the generator: a leaf that takes a gradient
+    loss_gen: dict[str, Tensor]  # unweighted scalars, "adversarial" and "feature_matching"
+    loss_disc: Tensor  # scalar
 
     def generator_gradient(self, weights: Mapping[str, float]) -> Tensor:
         """Gradient (B, T) of the weighted `loss_gen` with respect to the generated waveform.
@@ -44,13 +38,8 @@ class AdversarialLosses:
 def adversarial_losses(
     discriminators: Discriminators, real: Tensor, fake: Tensor
 ) -> AdversarialLosses:
-    """Run the discriminators on real and on generated audio, once each.
-
-    Args:
-        discriminators: Unchanged.
-        real: (B, T) recordings; what is computed of them gets no gradient from the generator.
-        fake: (B, T) generated.
-    """
+    """Run the discriminators on recordings and on generated audio (B, T), once each."""
+    # The pass over `fake` begins at a leaf, so that its gradient stops there and can be read.
     fake = fake.detach().requires_grad_()
     real_scores, real_maps = discriminators(real)
     fake_scores, fake_maps = discriminators(fake)
@@ -72,10 +61,10 @@ def backward_generator_and_discriminators(
 
     Args:
         outputs: Of the generator's forward pass.
-        losses: Unweighted losses of the generator, those of the discriminators left out.
+        losses: Unweighted losses of the generator but for the adversarial ones.
         weights: Of all losses by name.
         adversarial: Of `outputs.waveform`; None while the discriminators are off.
-        discriminators: That `adversarial` was computed with.
+        discriminators: Those of `adversarial`.
     """
     roots = [weights[name] * loss for name, loss in losses.items() if loss.requires_grad]
     gradients = [torch.ones_like(root) for root in roots]

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from codec.files import whole_file
-from codec.model.hh_codec import BUNDLED
+from codec.model.pretrained import BUNDLED
 
 from .module import CodecTraining
 
@@ -24,15 +24,11 @@ AUXILIARY = "training.safetensors"
 
 
 def save_auxiliary_weights(module: CodecTraining, folder: Path) -> Path | None:
-    """Write training.safetensors into a folder, whole or not at all.
+    """Write training.safetensors into the folder of a phase or codec, and return its path.
 
-    Args:
-        module: A trained phase.
-        folder: A phase's, or a released codec's, whose other files stay as they are.
-
-    Returns:
-        The file; None when the phase has no such networks, and nothing is written.
+    None when the phase has no such networks, and nothing is written.
     """
+    # names such as discriminators.members.0.convs.0.bias
     tensors = {
         f"{part}.{name}": value.detach().cpu().contiguous()
         for part, network in _networks(module).items()

@@ -51,10 +51,11 @@ class MetricsFile(Callback):
         self.config = config
         self.dashboard = dashboard
         self._writes = writes
+        # The window: sums and numbers of values by metric, and the clock at its start.
         self._sums: dict[str, Tensor | float] = {}
         self._counts: dict[str, int] = {}
-        self._notices: set[str] = set()
         self._since = time.perf_counter()
+        self._notices: set[str] = set()
 
     def state_dict(self) -> dict[str, Any]:
         """The window since the last line, so that a resumed run writes the same one."""
@@ -75,6 +76,7 @@ class MetricsFile(Callback):
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Add the step to the window and write the lines that are due."""
         assert isinstance(pl_module, CodecTraining)
+        # Sums stay on the device until a line is due: reading a value makes the host wait.
         for name, value in pl_module.last_metrics.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
             self._counts[name] = self._counts.get(name, 0) + 1
@@ -85,21 +87,21 @@ class MetricsFile(Callback):
         if step % self.config.log_every == 0 or last:
             self._write_window(pl_module, step)
         if step % self.config.validate_every == 0 or last:
-            self._write_validation(trainer, pl_module, step)
+            self._validate(trainer, pl_module, step)
 
     def _write_window(self, module: CodecTraining, step: int) -> None:
         """Write the means since the last line and begin anew."""
         # A loss that began within the window is averaged over the steps that had it.
         means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
         means |= module.codebook_use.statistics()
-        steps = max(self._counts.values())
-        means["seconds_per_step"] = (time.perf_counter() - self._since) / steps
+        seconds = time.perf_counter() - self._since
+        means["seconds_per_step"] = seconds / max(self._counts.values())
         self.append(step, "train", means)
         self._sums, self._counts, self._since = {}, {}, time.perf_counter()
         module.codebook_use.reset()
 
-    def _write_validation(self, trainer: Trainer, module: CodecTraining, step: int) -> None:
-        """Validate on the fixed crops."""
+    def _validate(self, trainer: Trainer, module: CodecTraining, step: int) -> None:
+        """Validate on the fixed crops, and write the metrics."""
         data = trainer.datamodule  # type: ignore[attr-defined]
         lengths = data.valid_lengths().to(module.device)
         validation = module.validate(data.valid_batch().to(module.device), lengths)
@@ -111,12 +113,10 @@ class MetricsFile(Callback):
 
     def notice(self, step: int, text: str) -> None:
         """Log a notice and write it to the file, once."""
-        if text in self._notices:
-            return
-        self._notices.add(text)
-        if self._writes:
+        if self._writes and text not in self._notices:
             logging.getLogger(__name__).warning(text)
             append_json_line(self.path, {"step": step, "split": "notice", "notice": text})
+        self._notices.add(text)
 
     def append(self, step: int, split: str, metrics: Mapping[str, float]) -> None:
         """Write a line of metrics, rounded to six decimals; null for one that is not finite."""

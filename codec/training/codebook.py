@@ -27,18 +27,12 @@ def initialize_codebook(
     device: torch.device,
     num_batches: int = 64,
 ) -> None:
-    """Fill a quantizer's codebooks with latents of training crops, by k-means.
+    """Fill a codec's codebooks with latents of training crops, by k-means of the seed.
 
     In a distributed run every rank encodes its rows of each batch, and all take the codebooks that
     the first one makes of the latents of all.
-
-    Args:
-        codec: Whose encoder makes the latents and whose quantizer is filled; it quantises then.
-        batches: Batches of their own numbers are drawn, which training does not reach.
-        seed: Of k-means.
-        device: Of the codec.
-        num_batches: How many.
     """
+    # Batch numbers that training does not reach.
     crops = (batches.batch(-1 - number & 0x7FFFFFFF) for number in range(num_batches))
     # Under autocast, weights cast without gradient would be kept for the step that follows.
     with torch.autocast(device.type, enabled=False):
@@ -47,7 +41,7 @@ def initialize_codebook(
     points = torch.cat([part.transpose(1, 2).flatten(0, 1) for part in latents])
     codec.quantizer.initialize(points, seed)
     broadcast_from_first(codec.quantizer.state_dict().values())
-    codec.quantizer.forget()
+    codec.weights_changed()
 
 
 class CodebookUsage(nn.Module):
@@ -95,15 +89,11 @@ class CodebookUsage(nn.Module):
 
 
 def usage_statistics(counts: Tensor) -> dict[str, float]:
-    """Compute statistics of code counts.
+    """Compute statistics of code counts (K,); empty without tokens.
 
-    Args:
-        counts: (K,) occurrences of each code.
-
-    Returns:
-        `tokens` counted, `codes_used` of them different, `dead_codes` that never occurred,
-        `entropy` in bits and `perplexity` = 2 ** entropy; empty without tokens. A window of few
-        tokens bounds all of them: no more codes can be used than there were tokens.
+    `tokens` counted, `codes_used` of them different, `dead_codes` that never occurred, `entropy`
+    in bits and `perplexity` = 2 ** entropy. A window of few tokens bounds all of them: no more
+    codes can be used than there were tokens.
     """
     counts = counts.double().cpu()
     tokens = float(counts.sum())

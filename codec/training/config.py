@@ -1,7 +1,8 @@
 """Configuration of codec training, readable without torch.
 
 The classes are not frozen, because recipes merge YAML into them with OmegaConf, which takes frozen
-ones for read-only. Each checks itself when it is built.
+ones for read-only. Each checks itself when it is built: `ValueError` names the field, what was
+expected and what came.
 """
 
 from __future__ import annotations
@@ -21,28 +22,19 @@ STRATEGIES = ("auto", "ddp")
 
 @dataclass
 class LossWeights:
-    """Weight of every loss by name; one of weight 0 is not trained on.
+    """Weight of every loss by name; one of weight 0 is not trained on."""
 
-    Attributes:
-        mel: Mean absolute difference of the decoder's log-mel and the recording's, nats.
-        vq: Codebook and commitment loss, summed over the quantizer's stages.
-        waveform_mel: Mean absolute difference of log-mels at several resolutions, nats.
-        adversarial: Hinge loss of the generator, averaged over the discriminators.
-        feature_matching: Mean absolute difference of the discriminators' feature maps.
-        semantic: Distance of the quantized latents from a speech model's features.
-        perceptual: Distance of a frozen recogniser's states of the decoder's log-mel and the
-            recording's, `codec.distillation.perceptual`.
-        pitch: Distance of a "harmonic" vocoder's pitch network from the pitch tracked in the
-            recording, `codec.training.losses.pitch_loss`. Only it trains that network.
-    """
-
-    mel: float = 0.0
-    vq: float = 0.0
-    waveform_mel: float = 0.0
-    adversarial: float = 0.0
-    feature_matching: float = 0.0
-    semantic: float = 0.0
+    mel: float = 0.0  # L1 distance of the decoder's log-mel from the recording's, nats
+    vq: float = 0.0  # codebook and commitment loss, summed over the quantizer's stages
+    waveform_mel: float = 0.0  # L1 distance of log-mels at several resolutions, nats
+    adversarial: float = 0.0  # hinge loss of the generator, averaged over the discriminators
+    feature_matching: float = 0.0  # L1 distance of the discriminators' feature maps
+    semantic: float = 0.0  # distance of the quantized latents from a speech model's features
+    # Distance of a frozen recogniser's states of the decoder's log-mel from those of the
+    # recording's: `codec.distillation.perceptual`.
     perceptual: float = 0.0
+    # Distance of a "harmonic" vocoder's pitch network from the pitch tracked in the recording:
+    # `codec.training.losses.pitch_loss`. Only it trains that network.
     pitch: float = 0.0
 
     def by_name(self) -> dict[str, float]:
@@ -52,85 +44,56 @@ class LossWeights:
 
 @dataclass
 class DiscriminatorConfig:
-    """Discriminators of the waveform; an empty tuple leaves a kind out.
+    """Discriminators of the waveform; an empty tuple leaves a kind out."""
 
-    Attributes:
-        periods: Of the multi-period discriminators (8 M parameters each); none on a CPU.
-        n_ffts: Window lengths of the multi-resolution discriminators of `vocos`, which see
-            every clip at one peak level.
-        channels: Width of the multi-resolution discriminators; 32 in the package.
-        band_n_ffts: Window lengths of our multi-band discriminators, which see a clip's level.
-        band_channels: Their width.
-    """
-
+    # Of the multi-period discriminators (8 M parameters each); none on a CPU.
     periods: tuple[int, ...] = (2, 3, 5, 7, 11)
+    # Window lengths of the multi-resolution discriminators of `vocos`, which see every clip at one
+    # peak level, and their width, 32 in the package.
     n_ffts: tuple[int, ...] = (2048, 1024, 512)
     channels: int = 32
+    # Window lengths of our multi-band discriminators, which see a clip's level, and their width.
     band_n_ffts: tuple[int, ...] = ()
     band_channels: int = 32
 
 
 @dataclass
 class PhaseConfig:
-    """One phase of training: the parts that train, their input and their losses.
+    """One phase of training: the parts that train, their input and their losses."""
 
-    Attributes:
-        name: Names the phase's folder.
-        train: Parts that train, of "encoder", "quantizer", "decoder", "vocoder".
-        vocoder_input: "target" trains the vocoder on mels of recordings, "decoded" on the
-            decoder's.
-        steps: Generator steps.
-        batch_size: Crops a step, over all devices.
-        crop_codes: Length of a crop in codes.
-        speed: Training crops are played up to this share faster or slower, pitch included.
-        learning_rate: Peak of the generator's schedule.
-        discriminator_learning_rate: Peak of the discriminators'; null for the generator's.
-        part_rates: Multiples of `learning_rate` by part, such as {vocoder: 0.25}; others 1.
-        schedule: After the warmup, "cosine" falls to a hundredth of the peak at the last step;
-            "wsd" (warmup, stable, decay) stays at the peak and falls linearly over the last
-            `decay_share` of the steps.
-        decay_share: See `schedule`.
-        warmup_steps: Steps of linear warmup.
-        weight_decay: Of AdamW.
-        betas: Of AdamW.
-        max_grad_norm: Gradients are clipped to this norm, generator and discriminators apart.
-        ema_decay: Of the averaged weights that are validated and exported; 0 for none.
-        quantize_from: Step at which the codebook is filled; before it latents pass unquantised.
-        codebook_start: "data" fills the codebook from latents, "random" leaves codebook and
-            transform as they were drawn, which is the reference's start and collapses.
-        noise: Largest standard deviation of the noise on unquantised latents; it grows from 0.
-        adversarial_from: Step from which the discriminators train and the generator against them.
-        weights: Of the losses.
-        discriminators: Used when `weights` has an adversarial or feature-matching part.
-        semantic: The teacher; used when `weights.semantic` is positive.
-        perceptual: The recogniser; used when `weights.perceptual` is positive.
-
-    Raises:
-        ValueError: Names the field, what was expected and what came.
-    """
-
-    name: str = "codec"
-    train: tuple[str, ...] = PARTS
+    name: str = "codec"  # of the phase's folder
+    train: tuple[str, ...] = PARTS  # the others are frozen
+    # The vocoder's input: mels of recordings ("target") or the decoder's ("decoded").
     vocoder_input: str = "decoded"
-    steps: int = 1000
-    batch_size: int = 16
-    crop_codes: int = 48
-    speed: float = 0.0
+    steps: int = 1000  # of the generator
+    batch_size: int = 16  # crops a step, over all devices
+    crop_codes: int = 48  # length of a crop in codes
+    speed: float = 0.0  # crops are played up to this share faster or slower, pitch included
+    # Peak of the generator's schedule, and of the discriminators'; null for the generator's.
     learning_rate: float = 5e-4
     discriminator_learning_rate: float | None = None
+    # Multiples of `learning_rate` by part, such as {vocoder: 0.25}; others 1.
     part_rates: dict[str, float] = field(default_factory=dict)
+    # After the linear warmup, "cosine" falls to a hundredth of the peak at the last step; "wsd"
+    # (warmup, stable, decay) stays at the peak and falls linearly over the last `decay_share` of
+    # the steps.
     schedule: str = "cosine"
     decay_share: float = 0.2
     warmup_steps: int = 100
-    weight_decay: float = 0.01
+    weight_decay: float = 0.01  # of AdamW
     betas: tuple[float, float] = (0.9, 0.98)
-    max_grad_norm: float = 1.0
-    ema_decay: float = 0.0
+    max_grad_norm: float = 1.0  # of generator and discriminators apart; gradients are clipped to it
+    ema_decay: float = 0.0  # of the averaged weights that are validated and exported; 0 for none
+    # Step at which the codebook is filled; before it latents pass unquantised, with noise of a
+    # standard deviation that grows from 0 to `noise`.
     quantize_from: int = 0
+    # "data" fills the codebook from latents, "random" leaves codebook and transform as they were
+    # drawn, which is the reference's start and collapses.
     codebook_start: str = "data"
     noise: float = 0.5
-    adversarial_from: int = 0
+    adversarial_from: int = 0  # step at which the discriminators begin
     weights: LossWeights = field(default_factory=LossWeights)
+    # Of use where the weights of their losses are positive.
     discriminators: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     semantic: SemanticConfig = field(default_factory=SemanticConfig)
     perceptual: PerceptualConfig = field(default_factory=PerceptualConfig)
@@ -148,7 +111,7 @@ class PhaseConfig:
         in_range("phase.decay_share", self.decay_share, 0, 1, ends="(]")
         in_range("phase.ema_decay", self.ema_decay, 0, 1, ends="[)")
         one_of("phase.codebook_start", self.codebook_start, CODEBOOK_STARTS)
-        # What a loss needs has to be there where the loss is on.
+        # A loss that is on has what it is computed with.
         kinds = self.discriminators
         members = (*kinds.periods, *kinds.n_ffts, *kinds.band_n_ffts)
         given = bool(members) or not self.uses_discriminators
@@ -180,45 +143,27 @@ class PhaseConfig:
 
 @dataclass
 class FitConfig:
-    """How a phase is run.
+    """Settings of the run of a phase: devices, intervals, and networks of earlier training."""
 
-    Attributes:
-        seed: Of data, noise and initialisation.
-        precision: Lightning's name: "32-true", "bf16-mixed" or "64-true". "16-mixed" would need
-            loss scaling, which manual optimisation does not have.
-        accelerator: Lightning's name, such as "cpu" or "gpu".
-        devices: Of each node; more than one share the crops of every step.
-        num_nodes: Machines that train together.
-        strategy: "ddp", the whole model on every device; "auto" is that, or one device.
-        log_every: Steps between lines of metrics.jsonl.
-        validate_every: Steps between validations.
-        checkpoint_every: Steps between checkpoints.
-        num_workers: Processes that read training crops ahead; 0 reads when a step asks. They
-            change no batch.
-        balance_every: Steps between reports of every loss's gradient; 0 for none.
-        tensorboard: Also write curves, mel pictures and audio for TensorBoard (extra `train`).
-        auxiliary_from: Folder with the training.safetensors of a release, whose discriminators a
-            phase begins with; empty for new ones. What it does not have is warned of.
-        earlier_phases: Folders of earlier phases of the same run, the latest first, whose
-            discriminators a phase goes on with before it asks `auxiliary_from`.
-
-    Raises:
-        ValueError: Names the field, what was expected and what came.
-    """
-
-    seed: int = 0
+    seed: int = 0  # of data, noise and initialisation
+    # Lightning's names. "16-mixed" would need loss scaling, which manual optimisation has not.
     precision: str = "32-true"
     accelerator: str = "cpu"
-    devices: int = 1
-    num_nodes: int = 1
-    strategy: str = "auto"
+    devices: int = 1  # of each node; more than one share the crops of every step
+    num_nodes: int = 1  # machines that train together
+    strategy: str = "auto"  # "ddp", the whole model on every device, which "auto" is too
+    # Steps between lines of metrics.jsonl, validations and checkpoints.
     log_every: int = 20
     validate_every: int = 200
     checkpoint_every: int = 200
+    # Processes that read crops ahead; 0 reads when a step asks. They change no batch.
     num_workers: int = 0
-    balance_every: int = 0
-    tensorboard: bool = False
+    balance_every: int = 0  # steps between reports of every loss's gradient; 0 for none
+    tensorboard: bool = False  # also curves, mel pictures and audio for it (extra `train`)
+    # Folder with the training.safetensors of a release, whose discriminators a phase begins with;
+    # empty for new ones. What it does not have is warned of.
     auxiliary_from: str = ""
+    # Folders of earlier phases of the run, the latest first, which are asked before the release.
     earlier_phases: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -229,12 +174,7 @@ class FitConfig:
 
 
 def check_shares(name: str, batch_size: int, processes: int) -> None:
-    """Refuse a batch that does not divide into equal shares.
-
-    Args:
-        name: Of whose batch it is, for the message.
-        batch_size: Crops.
-        processes: R.
+    """Refuse a batch that does not divide into equal shares; `name` is for the message.
 
     Raises:
         ValueError: Names `name` and both numbers.

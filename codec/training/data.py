@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -13,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from codec.audio.sources import AudioSource, CropPlace
+from codec.checks import in_range, require
 
 Sources = AudioSource | Sequence[tuple[AudioSource, float | None]]
 
@@ -48,8 +51,7 @@ class CropBatches(IterableDataset[tuple[int, Tensor]]):
         start: int = 0,
         speed: float = 0.0,
     ) -> None:
-        if not 0.0 <= speed < 0.5:
-            raise ValueError(f"expected speed in [0, 0.5), got {speed}")
+        in_range("speed", speed, 0.0, 0.5, ends="[)")
         pairs = source_shares(sources)
         self.sources = [source for source, _ in pairs]
         self.batch_size = batch_size
@@ -99,19 +101,15 @@ class CropBatches(IterableDataset[tuple[int, Tensor]]):
         if len(crop) == self.crop_samples:
             return crop
         played = soxr.resample(crop, len(crop), self.crop_samples, quality="MQ")
-        # the resampler may give a sample more or less
-        fitted = np.zeros(self.crop_samples, dtype=np.float32)
-        fitted[: len(played)] = played[: self.crop_samples]
-        return fitted
+        # The resampler may give a sample more or less.
+        played = played[: self.crop_samples]
+        return np.pad(played, (0, self.crop_samples - len(played)))
 
     def __iter__(self) -> Iterator[tuple[int, Tensor]]:
         worker = get_worker_info()
-        number, step = self.start, 1
-        if worker is not None:
-            number, step = self.start + worker.id, worker.num_workers
-        while True:
+        first, step = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        for number in itertools.count(self.start + first, step):
             yield number, self.batch(number)
-            number += step
 
 
 def source_shares(sources: Sources) -> list[tuple[AudioSource, float | None]]:
@@ -120,25 +118,19 @@ def source_shares(sources: Sources) -> list[tuple[AudioSource, float | None]]:
     Raises:
         ValueError: As `CropBatches`.
     """
-    pairs: list[tuple[AudioSource, float | None]] = (
-        list(sources) if isinstance(sources, Sequence) else [(sources, None)]
-    )
-    if not pairs:
-        raise ValueError("expected at least one source of clips, got none")
+    pairs: list[tuple[AudioSource, float | None]]
+    pairs = list(sources) if isinstance(sources, Sequence) else [(sources, None)]
+    require(bool(pairs), "sources", "at least one source of clips", pairs)
+    rate, shares = pairs[0][0].sample_rate, [share for _, share in pairs]
     for source, share in pairs:
-        if len(source) == 0:
-            raise ValueError(f"{source.folder}: expected at least one clip to train on, got none")
-        if source.sample_rate != pairs[0][0].sample_rate:
-            raise ValueError(
-                f"{source.folder}: expected {pairs[0][0].sample_rate} Hz like the other sources, "
-                f"got {source.sample_rate}"
-            )
-        if share is not None and not 0.0 <= share < float("inf"):
-            raise ValueError(f"{source.folder}: expected a share of 0 or more, got {share}")
-    if all(share == 0 for _, share in pairs):
-        raise ValueError("expected at least one source with a share above 0")
-    if len({share is None for _, share in pairs}) > 1:
-        raise ValueError("expected a share for every source or for none")
+        name = str(source.folder)
+        require(len(source) > 0, name, "at least one clip to train on", len(source))
+        same = source.sample_rate == rate
+        require(same, name, f"{rate} Hz like the other sources", source.sample_rate)
+        require(share is None or 0.0 <= share < math.inf, name, "a share of 0 or more", share)
+    require(any(share != 0 for share in shares), "sources", "at least one share above 0", shares)
+    alike = len({share is None for share in shares}) == 1
+    require(alike, "sources", "a share for every source or for none", shares)
     return pairs
 
 
@@ -154,12 +146,7 @@ def _likelihoods(pairs: list[tuple[AudioSource, float | None]]) -> NDArray[np.fl
 class CodecData(LightningDataModule):
     """Training crops from the step the trainer is at, and a fixed set of validation crops.
 
-    Args:
-        batches: Of training crops.
-        valid: Validation clips.
-        num_valid_crops: Crops in the validation batch.
-        num_workers: Processes that read ahead; 0 reads when a step asks.
-        prefetch: Batches that each of them keeps ready.
+    With `num_workers` > 0, as many processes read ahead and each keeps `prefetch` batches ready.
     """
 
     def __init__(

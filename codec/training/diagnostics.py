@@ -35,8 +35,8 @@ def check_finite(
         values: Scalars by name, in the order they depend on one another.
         activations: Outputs by the part that made them, in the order they were made.
         batch: (B, T) waveforms of the step, saved when the step is refused.
-        phase: Its name, for the message.
-        step: Its number.
+        phase: For the message.
+        step: For the message.
         folder: Receives diverged-<step>.safetensors, of several processes one of each, which ends
             in its rank; None saves nothing.
 
@@ -52,27 +52,20 @@ def check_finite(
     parts = [part for part, output in activations.items() if not output.isfinite().all()]
     if parts:
         cause = f"the first output that is not finite is the {parts[0]}'s"
-    elif not batch.isfinite().all():
-        cause = "the batch itself is not finite"
     else:
-        cause = "all outputs are finite"
+        good = "all outputs are" if batch.isfinite().all() else "the batch itself is not"
+        cause = f"{good} finite"
+    if folder is not None:
+        rank = f"-{process_rank()}" if process_count() > 1 else ""
+        path = folder / f"diverged-{step}{rank}.safetensors"
+        tensors = {"waveform": batch.detach().cpu().contiguous(), "step": torch.tensor(step)}
+        with whole_file(path) as partial:
+            save_file(tensors, partial)
+        cause += f"; the batch is in {path}"
     raise DivergedError(
-        f"phase {phase}: {name} is {float(values[name])} at step {step}; {cause}"
-        f"{_save(batch, step, folder)}; lower learning_rate or the term's weight and resume from "
-        "the last checkpoint"
+        f"phase {phase}: {name} is {float(values[name])} at step {step}; {cause}; lower "
+        "learning_rate or the loss's weight and resume from the last checkpoint"
     )
-
-
-def _save(batch: Tensor, step: int, folder: Path | None) -> str:
-    """Write the batch, and name its file for the message."""
-    if folder is None:
-        return ""
-    rank = f"-{process_rank()}" if process_count() > 1 else ""
-    path = folder / f"diverged-{step}{rank}.safetensors"
-    tensors = {"waveform": batch.detach().cpu().contiguous(), "step": torch.tensor(step)}
-    with whole_file(path) as partial:
-        save_file(tensors, partial)
-    return f"; the batch is in {path}"
 
 
 def gradient_norms(
@@ -81,13 +74,9 @@ def gradient_norms(
     weights: Mapping[str, float],
     adversarial: AdversarialLosses | None = None,
 ) -> dict[str, float]:
-    """Measure the gradient of every weighted loss; costs a backward pass a loss.
+    """Measure the gradient of every weighted loss; costs a backward pass a loss, keeps the graph.
 
-    Args:
-        outputs: Of the generator's forward pass; its graph is kept.
-        losses: Unweighted losses by name, those of the discriminators left out.
-        weights: Of all losses by name.
-        adversarial: Of `outputs.waveform`.
+    Arguments are those of `backward_generator_and_discriminators`.
 
     Returns:
         "<output>.<loss>", the 2-norm over the whole batch (all processes' rows), for the outputs

@@ -105,4 +105,4 @@ def _copy(weights: Mapping[str, Tensor], codec: HHCodec) -> None:
     parameters = dict(codec.named_parameters())
     for name, value in weights.items():
         parameters[name].copy_(value)
-    codec.quantizer.forget()  # the codebook that inference keeps
+    codec.weights_changed()

@@ -10,6 +10,7 @@ import torch
 from lightning import Callback, Trainer
 from lightning.pytorch.strategies import DDPStrategy
 
+from codec.checks import require
 from codec.distributed import broadcast_from_first, process_rank, wait_for_all
 from codec.model.hh_codec import HHCodec
 
@@ -37,7 +38,7 @@ class AveragedGradients(DDPStrategy):
         module = self.lightning_module
         assert isinstance(module, CodecTraining)
         broadcast_from_first(module.state_dict().values())
-        module.codec.quantizer.forget()
+        module.codec.weights_changed()
 
 
 def fit_codec_phase(
@@ -58,16 +59,13 @@ def fit_codec_phase(
     differ by the rounding of sums, and a checkpoint continues on any number of devices.
 
     Args:
-        codec: Trained in place; at the end it has the averaged weights if the phase keeps them.
+        codec: Trained in place; at the end in eval mode, with the averaged weights if there are.
         phase: Parts, losses and schedule.
         train: Training clips at the codec's rate, or several sources with their shares.
         valid: Validation clips.
         folder: Receives last.ckpt, metrics.jsonl, training.safetensors when the phase has
             discriminators or a teacher, and the events of TensorBoard when asked for.
-        config: Seed, precision, intervals.
-
-    Returns:
-        The trained module; its `codec` is in eval mode.
+        config: Seed, precision, devices, intervals.
 
     Raises:
         ValueError: The clips have another sample rate than the codec, the codec cannot be trained
@@ -77,41 +75,36 @@ def fit_codec_phase(
     processes = config.devices * config.num_nodes
     check_shares(f"phase {phase.name}", phase.batch_size, processes)
     for source, _ in [*source_shares(train), *source_shares(valid)]:
-        if source.sample_rate != codec.sample_rate:
-            raise ValueError(
-                f"{source.folder}: expected {codec.sample_rate} Hz, got {source.sample_rate}"
-            )
+        same = source.sample_rate == codec.sample_rate
+        require(same, str(source.folder), f"{codec.sample_rate} Hz", source.sample_rate)
+    # One process may have any rank among others that do not train with it.
     first = processes == 1 or process_rank() == 0
     folder.mkdir(parents=True, exist_ok=True)
     module = CodecTraining(
         codec, phase, config.seed, folder=folder, balance_every=config.balance_every
     )
-    crop_samples = phase.crop_codes * codec.hop_length
-    batches = CropBatches(
-        train, phase.batch_size, crop_samples, seed=config.seed, speed=phase.speed
-    )
+    crops = phase.batch_size, phase.crop_codes * codec.hop_length
+    batches = CropBatches(train, *crops, seed=config.seed, speed=phase.speed)
     data = CodecData(batches, valid, num_workers=config.num_workers)
     dashboard = Dashboard(folder, codec.sample_rate) if config.tensorboard and first else None
     metrics = MetricsFile(folder, config, dashboard, writes=first)
     checkpoint = folder / CHECKPOINT
-    if not checkpoint.is_file():
+    resumed = checkpoint if checkpoint.is_file() else None
+    if resumed is None:
+        # A new phase: discriminators and a distillation's head go on from earlier training.
         for text in load_auxiliary_weights(module, config.auxiliary_from, config.earlier_phases):
             warnings.warn(f"phase {phase.name}: {text}", stacklevel=2)
             metrics.notice(0, text)
-    callbacks = [
-        metrics,
-        Checkpoint(folder, config.checkpoint_every),
-        Progress(phase.name, config.log_every),
-    ]
+    progress = Progress(phase.name, config.log_every)
+    callbacks = [metrics, Checkpoint(folder, config.checkpoint_every), progress]
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Lightning's advice on loggers and worker counts
         trainer = _trainer(phase, config, callbacks)
-        resumed = checkpoint if checkpoint.is_file() else None
         trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=True)
     if dashboard is not None:
         dashboard.close()
-    if module.average is not None:
+    if module.average is not None:  # the averages are what was validated, and are exported
         module.average.copy_to(codec)
     if first:
         save_auxiliary_weights(module, folder)

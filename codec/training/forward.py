@@ -16,27 +16,17 @@ from .pitch_targets import track_pitch
 
 @dataclass(frozen=True)
 class ForwardPass:
-    """Outputs of the codec's parts for a batch (B, T); None of parts that a phase does not run.
+    """Outputs of the codec's parts for a batch (B, T); None of parts that a phase does not run."""
 
-    Attributes:
-        target: (B, M, F) log-mel of the recording, without gradient.
-        latents: (B, D, L) of the encoder.
-        quantized: (B, D, L) of the coded stage, in normalised latent space.
-        codes: (B, L) int64 of the coded stage; None while latents pass unquantised.
-        mel: (B, M, F) log-mel of the decoder.
-        waveform: (B, T) of the vocoder.
-        vq_loss: Scalar of the quantizer.
-        pitch: Octaves over 1 Hz and logit of voicing (B, F) of the vocoder's pitch network.
-        pitch_target: Pitch in Hz and voicing (B, F) tracked in the recording.
-    """
-
-    target: Tensor
-    latents: Tensor | None = None
-    quantized: Tensor | None = None
-    codes: Tensor | None = None
-    mel: Tensor | None = None
-    waveform: Tensor | None = None
-    vq_loss: Tensor | None = None
+    target: Tensor  # (B, M, F) log-mel of the recording, without gradient
+    latents: Tensor | None = None  # (B, D, L) of the encoder
+    quantized: Tensor | None = None  # (B, D, L) of the coded stage, in normalised latent space
+    codes: Tensor | None = None  # (B, L) int64 of that stage; None while latents pass unquantised
+    mel: Tensor | None = None  # (B, M, F) log-mel of the decoder
+    waveform: Tensor | None = None  # (B, T) of the vocoder
+    vq_loss: Tensor | None = None  # scalar of the quantizer
+    # Octaves over 1 Hz and logit of voicing (B, F) of the vocoder's pitch network; pitch in Hz and
+    # voicing (B, F) tracked in the recording.
     pitch: tuple[Tensor, Tensor] | None = None
     pitch_target: tuple[Tensor, Tensor] | None = None
 
@@ -52,13 +42,9 @@ class ForwardPass:
 
 
 def forward_pass(codec: HHCodec, phase: PhaseConfig, waveform: Tensor, noise: float) -> ForwardPass:
-    """Run the parts that a phase uses.
+    """Run the parts that a phase uses on (B, T), T a multiple of the codec's hop length.
 
-    Args:
-        codec: Its parts in the modes that the phase wants.
-        phase: Decides which parts run, and on what.
-        waveform: (B, T), T a multiple of the codec's hop length.
-        noise: Standard deviation of the noise on latents that are not quantised yet.
+    `noise` is the standard deviation of the noise on latents that are not quantised yet.
     """
     frames = waveform.shape[-1] // codec.config.mel.hop_length
     with torch.no_grad():
@@ -103,7 +89,7 @@ def supervised_losses(
         phase: Its weights decide which losses are computed.
         outputs: Of this batch.
         waveform: (B, T), the recording.
-        waveform_loss: Multi-scale mel distance of two waveforms.
+        waveform_loss: None when the phase does not run the vocoder.
         every: Also those of weight 0 that the outputs allow, for validation.
 
     Returns:

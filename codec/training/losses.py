@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from codec.distributed import mean_of_unequal
 from codec.model.config import MelConfig
-from codec.model.excitation import HIGHEST_HZ, LOWEST_HZ
+from codec.model.harmonic_vocoder import HIGHEST_HZ, LOWEST_HZ
 from codec.model.mel import LogMel
 
 
@@ -43,7 +43,7 @@ class MultiScaleMel(nn.Module):
             target: (B, T) waveform.
 
         Returns:
-            Scalar float32, in nats.
+            Scalar float32, nats.
         """
         losses = [(scale(estimate) - scale(target).detach()).abs().mean() for scale in self.scales]
         return torch.stack(losses).mean()

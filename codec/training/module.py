@@ -12,6 +12,7 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 
 from codec.audio.sources import CropPlace
+from codec.checks import require
 from codec.distillation.loss import Distillation
 from codec.distillation.perceptual import PerceptualLoss
 from codec.distributed import average_gradients, mean_of_scalars
@@ -53,7 +54,7 @@ class CodecTraining(LightningModule):
 
     Args:
         codec: Trained in place.
-        phase: Its parts, losses and schedule.
+        phase: Parts, losses and schedule.
         seed: Of noise and dropout, and of the weights of discriminators and distillation.
         folder: Receives the batch of a step that is refused.
         balance_every: Steps between reports of every loss's gradient; 0 for none.
@@ -75,11 +76,8 @@ class CodecTraining(LightningModule):
         super().__init__()
         _check_fit(codec, phase)
         self.automatic_optimization = False
-        self.codec = codec
-        self.phase = phase
-        self.seed = seed
-        self.folder = folder
-        self.balance_every = balance_every
+        self.codec, self.phase, self.seed = codec, phase, seed
+        self.folder, self.balance_every = folder, balance_every
         for part in PARTS:
             codec.get_submodule(part).requires_grad_(part in phase.train)
         # A published recogniser inside the encoder stays as it is.
@@ -87,24 +85,20 @@ class CodecTraining(LightningModule):
             if isinstance(module, WhisperEncoder):
                 module.requires_grad_(False)
         self.waveform_loss = MultiScaleMel(codec.sample_rate) if phase.uses_waveform else None
+        self.discriminators: Discriminators | None = None
+        self.distillation: Distillation | None = None
+        self.perceptual: PerceptualLoss | None = None
         # Weights that only training has are drawn from the seed, whatever was drawn before.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.discriminators = (
-                Discriminators(phase.discriminators) if phase.uses_discriminators else None
-            )
-            self.distillation = (
-                Distillation(
-                    phase.semantic, codec.config.quantizer.dim, codec.frame_rate, codec.sample_rate
-                )
-                if phase.weights.semantic > 0
-                else None
-            )
-        self.perceptual = (
-            PerceptualLoss(phase.perceptual, codec.config.mel)
-            if phase.weights.perceptual > 0
-            else None
-        )
+            if phase.uses_discriminators:
+                self.discriminators = Discriminators(phase.discriminators)
+            if phase.weights.semantic > 0:
+                latent_dim = codec.config.quantizer.dim
+                rates = codec.frame_rate, codec.sample_rate
+                self.distillation = Distillation(phase.semantic, latent_dim, *rates)
+        if phase.weights.perceptual > 0:
+            self.perceptual = PerceptualLoss(phase.perceptual, codec.config.mel)
         self.average = WeightAverage(codec, phase.ema_decay) if phase.ema_decay > 0 else None
         self.codebook_use = CodebookUsage(codec.codebook_size)  # checkpoints hold this name
         self.last_metrics: dict[str, Tensor | float] = {}
@@ -121,12 +115,9 @@ class CodecTraining(LightningModule):
             peak = phase.discriminator_learning_rate
             peak = phase.learning_rate if peak is None else peak
             networks.append([{"params": list(self.discriminators.parameters()), "peak": peak}])
-        return [
-            torch.optim.AdamW(
-                groups, lr=phase.learning_rate, betas=phase.betas, weight_decay=phase.weight_decay
-            )
-            for groups in networks
-        ]
+        # The schedule multiplies each group's `peak`; checkpoints hold that name.
+        adam = {"betas": phase.betas, "weight_decay": phase.weight_decay}
+        return [torch.optim.AdamW(groups, lr=phase.learning_rate, **adam) for groups in networks]
 
     def on_fit_start(self) -> None:
         """Move the frozen models to the device, and fill the cache of a teacher's features."""
@@ -136,7 +127,7 @@ class CodecTraining(LightningModule):
             self.distillation.prepare(self._data.batches.sources, self.device)
 
     def on_train_start(self) -> None:
-        """Keep restored counts in one process, since every process restored those of all."""
+        """Keep restored counts of codes in one process: every process restored those of all."""
         self.codebook_use.keep_first()
 
     def set_modes(self) -> None:
@@ -148,6 +139,7 @@ class CodecTraining(LightningModule):
         """Make one generator step and, from `adversarial_from` on, one discriminator step."""
         step, waveform = int(batch[0]), batch[1]
         phase, weights = self.phase, self.phase.weights.by_name()
+        # The random state of a resumed step is that of an uninterrupted run.
         torch.manual_seed(self.seed * 1_000_003 + step)
         self.set_modes()
         self.start_codebook(step)
@@ -161,10 +153,9 @@ class CodecTraining(LightningModule):
         losses = self.losses(outputs, waveform, self._crop_positions(step))
         adversarial = self.adversarial_losses(outputs, waveform, step)
         train_discriminator = adversarial is not None
-        due = self.balance_every > 0 and (step + 1) % self.balance_every == 0
-        self.last_gradient_norms = (
-            gradient_norms(outputs, losses, weights, adversarial) if due else {}
-        )
+        self.last_gradient_norms = {}
+        if self.balance_every > 0 and (step + 1) % self.balance_every == 0:
+            self.last_gradient_norms = gradient_norms(outputs, losses, weights, adversarial)
 
         # Backward pass of both networks, each with the gradient of its own losses only.
         backward_generator_and_discriminators(
@@ -179,9 +170,14 @@ class CodecTraining(LightningModule):
         metrics["gradient_norm"] = self._clip(optimizers[0].optimizer)
         if train_discriminator:
             metrics["discriminator_gradient_norm"] = self._clip(optimizers[1].optimizer)
-        activations = outputs.activations()
+        # The host waits here, once a step, to refuse one that is not finite.
         check_finite(
-            metrics, activations, waveform, phase=phase.name, step=step, folder=self.folder
+            metrics,
+            outputs.activations(),
+            waveform,
+            phase=phase.name,
+            step=step,
+            folder=self.folder,
         )
         optimizers[0].step()
         optimizers[0].zero_grad()
@@ -204,7 +200,7 @@ class CodecTraining(LightningModule):
         if quantizer.quantizes or not due:
             return
         if self.phase.codebook_start == "random":
-            quantizer.start()
+            quantizer.enable()
         else:
             initialize_codebook(self.codec, self._data.batches, self.seed, self.device)
         if self.average is not None:
@@ -247,15 +243,8 @@ class CodecTraining(LightningModule):
         """
         with nullcontext() if self.average is None else self.average.applied(self.codec):
             self.codec.eval()
-            return validate(
-                self.codec,
-                self.phase,
-                waveform,
-                self.waveform_loss,
-                self.distillation,
-                perceptual=self.perceptual,
-                lengths=lengths,
-            )
+            parts = self.codec, self.phase, waveform, self.waveform_loss, self.distillation
+            return validate(*parts, perceptual=self.perceptual, lengths=lengths)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the averaged weights."""
@@ -294,16 +283,10 @@ class CodecTraining(LightningModule):
 
 
 def _check_fit(codec: HHCodec, phase: PhaseConfig) -> None:
-    """Refuse a phase that this codec cannot be trained in.
-
-    Raises:
-        ValueError: Names the phase, what was expected and what came.
-    """
-    if phase.weights.pitch > 0 and codec.config.vocoder.kind != "harmonic":
-        raise ValueError(
-            f"phase {phase.name}: expected a harmonic vocoder for weights.pitch > 0, got a "
-            f"{codec.config.vocoder.kind} one"
-        )
+    """Refuse a phase that this codec cannot be trained in."""
+    kind = codec.config.vocoder.kind
+    tracked = kind == "harmonic" or phase.weights.pitch <= 0
+    require(tracked, f"phase {phase.name}", "a harmonic vocoder for weights.pitch > 0", kind)
     fixed = not {"encoder", "quantizer"} & set(phase.train)
     if phase.uses_codec and fixed and not codec.quantizer.quantizes:
         raise ValueError(

@@ -12,11 +12,14 @@ from .config import PhaseConfig
 
 def learning_rate_factor(phase: PhaseConfig, step: int) -> float:
     """Share of the peak learning rate at a generator step; see `PhaseConfig.schedule`."""
+    # linear warmup
     if step < phase.warmup_steps:
         return (step + 1) / phase.warmup_steps
+    # stable at 1, then linear decay to 0.01
     if phase.schedule == "wsd":
         decay_steps = max(1, round(phase.decay_share * phase.steps))
         return min(1.0, max(0.01, (phase.steps - step) / decay_steps))
+    # half a cosine from 1 to 0.01
     progress = (step - phase.warmup_steps) / max(1, phase.steps - phase.warmup_steps)
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress))
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from codec.audio.resample import Resampler
-from codec.model.excitation import HIGHEST_HZ, LOWEST_HZ
+from codec.model.harmonic_vocoder import HIGHEST_HZ, LOWEST_HZ
 
 TRACKER_RATE = 16_000
 VOICED_CONFIDENCE = 0.5

@@ -14,12 +14,9 @@ from .validation import Validation
 
 
 class Dashboard:
-    """Writer of TensorBoard events, for `tensorboard --logdir <run>`.
+    """Writer of TensorBoard events into a phase's folder, for `tensorboard --logdir <run>`.
 
-    Args:
-        folder: Of a phase; its folder "tensorboard" receives the events.
-        sample_rate: Of the audio, Hz.
-        num_clips: Validation crops of which mels and audio are written.
+    Mels and audio are written of the first `num_clips` validation crops.
 
     Raises:
         ValueError: TensorBoard is not installed.

@@ -24,23 +24,14 @@ SHORTEST_STOI = 0.6
 
 @dataclass(frozen=True)
 class Validation:
-    """Result of a validation.
-
-    Attributes:
-        metrics: Numbers by name.
-        recordings: (N, T) the first crops.
-        waveforms: (N, T) of the codec for them.
-        target: (N, M, F) log-mels of the recordings.
-        mel: (N, M, F) of the decoder, or the targets when the phase does not run it.
-        notices: Metrics that could not be computed, and why.
-    """
+    """Metrics of a validation, and its first crops to look at and listen to."""
 
     metrics: dict[str, float]
-    recordings: Tensor
-    waveforms: Tensor
-    target: Tensor
-    mel: Tensor
-    notices: list[str] = field(default_factory=list)
+    recordings: Tensor  # (N, T)
+    waveforms: Tensor  # (N, T) of the codec for them
+    target: Tensor  # (N, M, F) log-mels of the recordings
+    mel: Tensor  # (N, M, F) of the decoder, or the targets when the phase does not run it
+    notices: list[str] = field(default_factory=list)  # metrics that are missing, and why
 
 
 @torch.no_grad()
@@ -61,10 +52,10 @@ def validate(
         codec: In eval mode.
         phase: Decides which parts run, and on what.
         waveform: (B, T) crops.
-        waveform_loss: Multi-scale mel distance of two waveforms.
-        distillation: Student's head and teacher, when the phase has them. The teacher runs on the
-            crops themselves, also where training reads its features of whole clips.
-        perceptual: Loss between log-mels, when the phase has it.
+        waveform_loss: None when the phase has no vocoder in training.
+        distillation: None when the phase has no teacher. The teacher runs on the crops themselves,
+            also where training reads its features of whole clips.
+        perceptual: None when the phase has no such loss.
         lengths: (B,) samples of each crop that are clip and not padding, on which there is no
             distillation; None means T.
         num_clips: Crops that STOI is computed on.
@@ -111,20 +102,14 @@ def stoi_is_missing() -> bool:
 def mean_stoi(reference: Tensor, estimate: Tensor, sample_rate: int) -> float | None:
     """Mean short-time objective intelligibility (https://doi.org/10.1109/TASL.2011.2114881).
 
-    Args:
-        reference: (N, T).
-        estimate: (N, T).
-        sample_rate: Of both, Hz.
-
-    Returns:
-        The mean over the pairs that have enough speech in them; None when none has.
+    The mean is over the pairs of rows (N, T) that have enough speech in them; None when none has.
     """
     if reference.shape[-1] < SHORTEST_STOI * sample_rate:
         return None
     from pystoi import stoi
 
-    scores = []
     pairs = zip(reference.float().cpu().numpy(), estimate.float().cpu().numpy(), strict=True)
+    scores = []
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)  # pystoi's answer to too little speech
         for clean, degraded in pairs:

@@ -1,12 +1,13 @@
 """Speech coders without learning, as anchors for the figures of a learned one.
 
 Codec2 (https://github.com/drowe67/codec2, LGPL-2.1) and Opus (RFC 6716) run as the programs of
-their Debian packages. All that code at 8 kHz is band-limited to 4 kHz, and Codec2 delays by some
+their Debian packages. All that code at 8 kHz are band-limited to 4 kHz, and Codec2 delays by some
 20 ms: print the band-limited row beside them and measure after alignment.
 """
 
+from __future__ import annotations
+
 import shutil
-import struct
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from codec.checks import in_range, one_of
 from eval.protocols import Recoded, Recoder
 from eval.sound import resampled
 
@@ -38,7 +40,7 @@ class ProgramMissingError(ValueError):
 
 
 def require_programs(names: Sequence[str], package: str) -> None:
-    """Refuses to start without programs.
+    """Refuse to start without programs.
 
     Raises:
         ProgramMissingError: One of them is not on the path.
@@ -52,25 +54,25 @@ def require_programs(names: Sequence[str], package: str) -> None:
 
 
 class OriginalRecoder:
-    """Gives back what it gets: the row whose figures say what a metric can reach."""
+    """The input itself, whose figures are the best that a metric can reach."""
 
     name = "original"
-    bitrate = None
+    bitrate: float | None = None
 
     def recode(self, waveform: np.ndarray, sample_rate: int) -> Recoded:
-        """Waveform (T,) unchanged."""
+        """Return the waveform (T,) unchanged."""
         del sample_rate
         return Recoded(np.asarray(waveform, dtype=np.float32), None)
 
 
 class BandLimitRecoder:
-    """Resamples to 8 kHz and back, no more: what losing everything above 4 kHz costs."""
+    """Resampling to 8 kHz and back alone, for the cost of losing everything above 4 kHz."""
 
     name = "band_limit_8k"
-    bitrate = None
+    bitrate: float | None = None
 
     def recode(self, waveform: np.ndarray, sample_rate: int) -> Recoded:
-        """Waveform (T,) without its content above 4 kHz."""
+        """Remove the content of a waveform (T,) above 4 kHz."""
         narrow = resampled(np.asarray(waveform, dtype=np.float32), sample_rate, NARROW_RATE)
         return Recoded(fit_length(resampled(narrow, NARROW_RATE, sample_rate), len(waveform)), None)
 
@@ -88,27 +90,23 @@ class Codec2Recoder:
     """
 
     def __init__(self, mode: str) -> None:
-        if mode not in CODEC2_MODES:
-            raise ValueError(f"expected a Codec2 mode of {list(CODEC2_MODES)}, got {mode!r}")
+        one_of("Codec2 mode", mode, CODEC2_MODES)
         require_programs(("c2enc", "c2dec"), "codec2")
         self.mode = mode
         self.name = f"codec2_{mode.lower()}"
-
-    @property
-    def bitrate(self) -> float:
-        """Bit/s of the mode, without packing."""
-        samples, bits = CODEC2_MODES[self.mode]
-        return bits * NARROW_RATE / samples
+        samples, bits = CODEC2_MODES[mode]
+        self.bitrate: float | None = bits * NARROW_RATE / samples  # without packing
 
     def recode(self, waveform: np.ndarray, sample_rate: int) -> Recoded:
-        """Waveform (T,) as Codec2 speaks it, delayed by its delay; bits = those of the file."""
+        """Code and decode a waveform (T,), which is delayed; bits = those of the file."""
         narrow = resampled(np.asarray(waveform, dtype=np.float32), sample_rate, NARROW_RATE)
         frame = CODEC2_MODES[self.mode][0]
         padded = fit_length(narrow, -(-len(narrow) // frame) * frame)
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             raw, coded, decoded = folder / "in.raw", folder / "in.bit", folder / "out.raw"
-            raw.write_bytes(_int16(padded))
+            pcm = np.round(np.clip(padded, -1.0, 1.0) * 32767.0).astype("<i2")
+            raw.write_bytes(pcm.tobytes())
             _run("c2enc", self.mode, raw, coded)
             _run("c2dec", self.mode, coded, decoded)
             bits = 8 * coded.stat().st_size
@@ -122,7 +120,7 @@ class OpusRecoder:
     """Opus by opusenc and opusdec, at constant bit rate.
 
     Args:
-        kilobits: Asked-for rate, kbit/s; Opus goes down to 6.
+        kilobits: Target rate, kbit/s; Opus goes down to 6.
 
     Raises:
         ValueError: A rate out of [6, 256].
@@ -130,25 +128,20 @@ class OpusRecoder:
     """
 
     def __init__(self, kilobits: int) -> None:
-        if not 6 <= kilobits <= 256:
-            raise ValueError(f"expected an Opus rate in [6, 256] kbit/s, got {kilobits}")
+        in_range("Opus kbit/s", kilobits, 6, 256)
         require_programs(("opusenc", "opusdec"), "opus-tools")
         self.kilobits = kilobits
         self.name = f"opus_{kilobits}"
-
-    @property
-    def bitrate(self) -> float:
-        """Asked-for bit/s."""
-        return 1000.0 * self.kilobits
+        self.bitrate: float | None = 1000.0 * kilobits
 
     def recode(self, waveform: np.ndarray, sample_rate: int) -> Recoded:
-        """Waveform (T,) as Opus keeps it; bits = those of its packets, without the container."""
+        """Code and decode a waveform (T,); bits = those of the packets, without the container."""
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             source, coded, decoded = folder / "in.wav", folder / "in.opus", folder / "out.wav"
             soundfile.write(source, waveform, sample_rate, subtype="PCM_16")
             rate = ("--hard-cbr", "--bitrate", str(self.kilobits))
-            # Without padding and comments: what is left is speech.
+            # Without padding and comments, so that only speech is counted.
             _run("opusenc", "--quiet", *rate, "--discard-comments", "--padding", "0", source, coded)
             _run("opusdec", "--quiet", "--force-wav", "--rate", "48000", coded, decoded)
             bits = 8 * opus_payload(coded.read_bytes())
@@ -157,27 +150,28 @@ class OpusRecoder:
 
 
 def opus_payload(data: bytes) -> int:
-    """Bytes of the audio packets of an Ogg Opus file (RFC 3533, RFC 7845), headers left out.
+    """Count the bytes of the audio packets of an Ogg Opus file (RFC 3533, RFC 7845).
 
-    Ogg's pages cost as much as the speech in a short clip, which says nothing of the codec.
+    Headers are left out: in a short clip Ogg's pages cost as much as the speech.
 
     Raises:
         ValueError: The bytes are no Ogg file.
     """
-    place, packets, open_packet = 0, [], 0
-    while place < len(data):
-        if data[place : place + 4] != b"OggS":
-            raise ValueError(
-                f"expected an Ogg page at byte {place}, got {data[place : place + 4]!r}"
-            )
-        (count,) = struct.unpack_from("B", data, place + 26)
-        lacing = data[place + 27 : place + 27 + count]
-        for size in lacing:
+    start, packets, open_packet = 0, [], 0
+    while start < len(data):
+        mark = data[start : start + 4]
+        if mark != b"OggS" or len(data) < start + 27:
+            raise ValueError(f"expected an Ogg page at byte {start}, got {mark!r}")
+        # A page header of 27 bytes ends in the number of segments; their sizes follow.
+        segments = data[start + 27 : start + 27 + data[start + 26]]
+        for size in segments:
             open_packet += size
+            # A segment of 255 bytes goes on in the next one, which may be on the next page.
             if size < 255:
                 packets.append(open_packet)
                 open_packet = 0
-        place += 27 + count + sum(lacing)
+        start += 27 + len(segments) + sum(segments)
+    # The first two packets are the headers.
     return sum(packets[2:])
 
 
@@ -190,26 +184,20 @@ RECODERS: dict[str, Callable[[], Recoder]] = {
 
 
 def make_recoder(name: str) -> Recoder:
-    """A recoder of `RECODERS` by name.
+    """Make a recoder of `RECODERS` by name.
 
     Raises:
         ValueError: An unknown name, or a program that is not installed.
     """
-    if name not in RECODERS:
-        raise ValueError(f"expected a coder of {list(RECODERS)}, got {name!r}")
+    one_of("coder", name, RECODERS)
     return RECODERS[name]()
 
 
-def _int16(waveform: np.ndarray) -> bytes:
-    """Samples as little-endian 16-bit integers."""
-    return np.round(np.clip(waveform, -1.0, 1.0) * 32767.0).astype("<i2").tobytes()
-
-
 def _run(*command: str | Path) -> None:
-    """Runs a program.
+    """Run a program.
 
     Raises:
-        ValueError: It failed; says what it printed.
+        ValueError: It failed; with its output.
     """
     result = subprocess.run([str(part) for part in command], capture_output=True, text=True)
     if result.returncode != 0:

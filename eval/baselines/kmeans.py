@@ -1,4 +1,4 @@
-"""k-means on stacked log-mel frames: the cheapest honest speech tokenizer.
+"""k-means on stacked log-mel frames: the simplest speech tokenizer that can be decoded.
 
 Codes are nearest centroids; decoding takes the centroids' mel frames, undoes the mel filters and
 finds phases by Griffin-Lim (https://doi.org/10.1109/TASSP.1984.1164317, with the momentum of
@@ -6,6 +6,8 @@ https://doi.org/10.1109/WASPAA.2013.6701851). Its limits: no phase and little fi
 survive, so speech sounds hoarse whatever the codebook; and a codebook that is small for the
 stack keeps loudness and coarse spectrum before it keeps words.
 """
+
+from __future__ import annotations
 
 import hashlib
 import json
@@ -17,15 +19,18 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from eval.files import json_text, write_whole
+from codec.checks import at_least
+from codec.files import read_json, whole_file, write_json
 from eval.metrics.mel import FLOOR, log_mel, mel_filters
+
+from .token_streams import fit_length
 
 CONFIG, WEIGHTS = "config.json", "centroids.safetensors"
 
 
 @dataclass(frozen=True)
 class KMeansSettings:
-    """What the frames are and how many centroids there are.
+    """Frames and codebook of a k-means tokenizer.
 
     Args:
         codebook_size: Centroids, at least 1; 1 is the tokenizer that keeps nothing.
@@ -51,8 +56,7 @@ class KMeansSettings:
 
     def __post_init__(self) -> None:
         for name in ("codebook_size", "stack", "sample_rate", "hop_length", "n_mels", "iterations"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"expected {name} of at least 1, got {getattr(self, name)}")
+            at_least(name, getattr(self, name), 1)
 
 
 class KMeansTokenizer:
@@ -61,7 +65,7 @@ class KMeansTokenizer:
     Args:
         settings: Frames and sizes.
         centroids: (codebook_size, n_mels * stack) float32, natural-log mel.
-        name: As a table shows it.
+        name: For tables.
 
     Raises:
         ValueError: Centroids of another shape.
@@ -78,28 +82,13 @@ class KMeansTokenizer:
         self.settings = settings
         self.centroids = centroids.float()
         self.name = name
+        self.sample_rate = settings.sample_rate
+        self.codebook_size = settings.codebook_size
+        self.frame_rate = settings.sample_rate / (settings.hop_length * settings.stack)
+        self.tokens_per_second = self.frame_rate  # one codebook
+        # The least-squares way back from mels to magnitudes.
         filters = mel_filters(settings.sample_rate, settings.n_fft, settings.n_mels)
         self._inverse = torch.from_numpy(np.linalg.pinv(filters)).float()
-
-    @property
-    def sample_rate(self) -> int:
-        """Hz."""
-        return self.settings.sample_rate
-
-    @property
-    def frame_rate(self) -> float:
-        """Codes a second, Hz."""
-        return self.settings.sample_rate / (self.settings.hop_length * self.settings.stack)
-
-    @property
-    def tokens_per_second(self) -> float:
-        """The frame rate: there is one codebook."""
-        return self.frame_rate
-
-    @property
-    def codebook_size(self) -> int:
-        """Centroids."""
-        return self.settings.codebook_size
 
     @property
     def fingerprint(self) -> str:
@@ -109,12 +98,12 @@ class KMeansTokenizer:
         return digest.hexdigest()[:16]
 
     def encode(self, waveform: np.ndarray) -> np.ndarray:
-        """Waveform (T,) float in [-1, 1] to codes (1, L) int64."""
+        """Encode a waveform (T,) float in [-1, 1] to codes (1, L) int64."""
         frames = torch.from_numpy(stacked_frames(waveform, self.settings))
         return nearest(frames, self.centroids).numpy()[None]
 
     def decode(self, codes: np.ndarray, num_samples: int) -> np.ndarray:
-        """Codes (1, L) to a waveform (num_samples,) float32 in [-1, 1].
+        """Decode codes (1, L) to a waveform (num_samples,) float32 in [-1, 1].
 
         Raises:
             ValueError: Codes that are no (1, L), or outside the codebook.
@@ -126,7 +115,7 @@ class KMeansTokenizer:
             raise ValueError(f"expected codes in [0, {self.codebook_size}), got {codes.max()}")
         settings = self.settings
         mel = self.centroids[torch.from_numpy(codes[0].astype(np.int64))]
-        mel = mel.reshape(-1, settings.n_mels)  # (4L, M)
+        mel = mel.reshape(-1, settings.n_mels)  # (L * stack, M)
         # What lies on the floor was silence; the floor itself would decode as hiss.
         linear = torch.where(mel <= np.log(FLOOR) + 0.1, torch.zeros_like(mel), mel.exp())
         magnitude = (self._inverse @ linear.T).clamp(min=0.0)
@@ -137,24 +126,19 @@ class KMeansTokenizer:
             steps=settings.griffin_lim_steps,
             seed=settings.seed,
         )
-        fitted = np.zeros(num_samples, dtype=np.float32)
-        kept = waveform[:num_samples].clamp(-1.0, 1.0).numpy()
-        fitted[: len(kept)] = kept
-        return fitted
+        return fit_length(waveform.clamp(-1.0, 1.0).numpy(), num_samples)
 
     def save(self, folder: Path | str) -> Path:
-        """Writes config.json and centroids.safetensors; the config, last, makes it loadable."""
+        """Write config.json and centroids.safetensors; the config, last, makes it loadable."""
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f".{WEIGHTS}.partial"
-        save_file({"centroids": self.centroids.contiguous()}, partial)
-        partial.replace(folder / WEIGHTS)
-        write_whole(folder / CONFIG, json_text({"name": self.name, **asdict(self.settings)}))
+        with whole_file(folder / WEIGHTS) as partial:
+            save_file({"centroids": self.centroids.contiguous()}, partial)
+        write_json(folder / CONFIG, {"name": self.name, **asdict(self.settings)})
         return folder
 
     @classmethod
-    def load(cls, folder: Path | str) -> "KMeansTokenizer":
-        """Reads what `save` wrote.
+    def load(cls, folder: Path | str) -> KMeansTokenizer:
+        """Load a folder that `save` wrote.
 
         Raises:
             ValueError: The folder holds no finished tokenizer.
@@ -162,7 +146,7 @@ class KMeansTokenizer:
         path = Path(folder) / CONFIG
         if not path.is_file():
             raise ValueError(f"expected a k-means tokenizer with {CONFIG}, got {folder}")
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = read_json(path)
         name = config.pop("name")
         centroids = load_file(Path(folder) / WEIGHTS)["centroids"]
         return cls(KMeansSettings(**config), centroids, name)
@@ -175,10 +159,10 @@ def train_kmeans(
     name: str = "kmeans",
     max_frames: int = 200_000,
 ) -> KMeansTokenizer:
-    """Centroids of the stacked frames of recordings, the same for the same recordings and seed.
+    """Cluster the stacked frames of recordings, deterministic for a seed.
 
     First centroids are drawn by squared distance (k-means++) from a sample of the frames; a
-    centroid that loses all its frames moves to the frame that is worst served.
+    centroid that loses all its frames moves to the frame of the largest error.
 
     Args:
         waveforms: (T,) float in [-1, 1] at `settings.sample_rate` each.
@@ -206,7 +190,7 @@ def train_kmeans(
 
 
 def stacked_frames(waveform: np.ndarray, settings: KMeansSettings) -> np.ndarray:
-    """Log-mel frames of a waveform (T,), `stack` to a row: (ceil(T / hop), n_mels * stack)."""
+    """Stack log-mel frames of a waveform (T,), (ceil(T / (hop_length * stack)), n_mels * stack)."""
     hop = settings.hop_length * settings.stack
     rows = -(-len(waveform) // hop)
     padded = np.pad(np.asarray(waveform, dtype=np.float32), (0, rows * hop - len(waveform)))
@@ -217,12 +201,14 @@ def stacked_frames(waveform: np.ndarray, settings: KMeansSettings) -> np.ndarray
         hop_length=settings.hop_length,
         n_mels=settings.n_mels,
     )
+    # (M, L + 1) to (L, M): the last frame is centred behind the end.
     frames = mel.T[: rows * settings.stack]
     return frames.reshape(rows, -1).astype(np.float32)
 
 
 def nearest(frames: torch.Tensor, centroids: torch.Tensor, block: int = 4096) -> torch.Tensor:
-    """Index of the nearest centroid (K, D) of each frame (N, D), (N,) int64."""
+    """Find the nearest centroid (K, D) of each frame (N, D), (N,) int64."""
+    # |f - c|^2 / 2 without |f|^2 / 2, which is the same for every centroid.
     offset = 0.5 * centroids.square().sum(dim=1)
     parts = [(offset - part @ centroids.T).argmin(dim=1) for part in frames.split(block)]
     return torch.cat(parts)
@@ -231,7 +217,7 @@ def nearest(frames: torch.Tensor, centroids: torch.Tensor, block: int = 4096) ->
 def griffin_lim(
     magnitude: torch.Tensor, n_fft: int, hop_length: int, *, steps: int = 32, seed: int = 0
 ) -> torch.Tensor:
-    """A waveform whose short-time spectrum comes near a magnitude (n_fft / 2 + 1, L).
+    """Find a waveform whose short-time spectrum comes near a magnitude (n_fft / 2 + 1, L).
 
     Returns:
         (L * hop_length,) float32; the search starts from random phases, the same for one seed.
@@ -257,21 +243,22 @@ def griffin_lim(
 
 
 def _first_centroids(frames: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:
-    """k-means++ on at most 20 000 of the frames: (count, D)."""
+    """Draw centroids (count, D) by k-means++ from at most 20 000 of the frames, or `count`."""
     pool = frames[torch.randperm(len(frames), generator=generator)[: max(count, 20_000)]]
     chosen = [pool[0]]
     distance = (pool - chosen[0]).square().sum(dim=1)
     for _ in range(count - 1):
         total = float(distance.sum())
+        # A frame is drawn with a probability that grows with its squared distance.
         draw = float(torch.rand(1, generator=generator)) * total
-        place = int(torch.searchsorted(distance.cumsum(0), draw).clamp(max=len(pool) - 1))
-        chosen.append(pool[place])
-        distance = torch.minimum(distance, (pool - pool[place]).square().sum(dim=1))
+        index = int(torch.searchsorted(distance.cumsum(0), draw).clamp(max=len(pool) - 1))
+        chosen.append(pool[index])
+        distance = torch.minimum(distance, (pool - pool[index]).square().sum(dim=1))
     return torch.stack(chosen)
 
 
 def _moved(frames: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
-    """One of Lloyd's steps; empty centroids move to the worst-served frames."""
+    """Take one of Lloyd's steps; empty centroids move to the frames of the largest error."""
     owner = nearest(frames, centroids)
     counts = torch.bincount(owner, minlength=len(centroids))
     sums = torch.zeros_like(centroids).index_add_(0, owner, frames)

@@ -7,6 +7,8 @@ EnCodec https://arxiv.org/abs/2210.13438, DAC https://arxiv.org/abs/2306.06546,
 Mimi https://arxiv.org/abs/2410.00037, X-Codec-2 https://arxiv.org/abs/2502.04128.
 """
 
+from __future__ import annotations
+
 import hashlib
 import os
 from collections.abc import Callable
@@ -17,24 +19,19 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from codec.checks import one_of
+
 from .token_streams import fit_length
 
 
 @dataclass(frozen=True)
 class Peer:
-    """One kind of codec.
+    """One kind of codec."""
 
-    Args:
-        model: Class name in `transformers`.
-        weights: A published repository of weights.
-        num_codebooks: K when none is asked for.
-        licence: Of those weights, as their model card states it.
-    """
-
-    model: str
-    weights: str
-    num_codebooks: int
-    licence: str
+    model: str  # class name in `transformers`
+    weights: str  # a published repository of weights
+    num_codebooks: int  # K when none is asked for
+    licence: str  # of those weights, as their model card states it
 
 
 PEERS = {
@@ -52,11 +49,11 @@ class TransformersTokenizer:
         kind: A key of `PEERS`.
         source: Hub name or local folder; None takes the published weights.
         num_codebooks: First K codebooks of a residual codec; None takes the kind's own.
-        name: As a table shows it; the kind and K when empty.
+        name: For tables; the kind and K when empty.
 
     Raises:
-        ValueError: An unknown kind, no `transformers`, weights that are not there or are of
-            another model, or more codebooks than the model has.
+        ValueError: An unknown kind, no `transformers`, weights that are missing or of another
+            model, or more codebooks than the model has.
     """
 
     def __init__(
@@ -67,31 +64,29 @@ class TransformersTokenizer:
         num_codebooks: int | None = None,
         name: str = "",
     ) -> None:
-        if kind not in PEERS:
-            raise ValueError(f"expected a codec of {sorted(PEERS)}, got {kind!r}")
+        one_of("codec", kind, sorted(PEERS))
         self.kind = kind
         self.source = str(source or PEERS[kind].weights)
         self._model = _load(kind, self.source)
         config = self._model.config
         self.sample_rate = int(config.sampling_rate)
-        self.codebook_size = _codebook_size(kind, config)
-        most = _num_codebooks(kind, config)
+        if kind == "xcodec2":
+            # One codebook, whose entries are the levels of every dimension.
+            self.codebook_size, most = int(np.prod(config.quantization_levels)), 1
+        else:
+            self.codebook_size = int(config.codebook_size)
+            most = int(config.n_codebooks if kind == "dac" else config.num_quantizers)
         self.num_codebooks = min(num_codebooks or PEERS[kind].num_codebooks, most)
         if num_codebooks is not None and not 1 <= num_codebooks <= most:
             raise ValueError(f"expected 1 to {most} codebooks of {kind}, got {num_codebooks}")
-        self.hop_length = _hop_length(kind, config)
+        # Mimi halves the rate of its convolutions once more.
+        mimi = kind == "mimi"
+        hop_length = config.sampling_rate / config.frame_rate if mimi else config.hop_length
+        self.hop_length = round(hop_length)
+        self.frame_rate = self.sample_rate / self.hop_length
+        self.tokens_per_second = self.frame_rate * self.num_codebooks
         self.name = name or f"{kind}_{self.num_codebooks}"
         self._features = _feature_extractor() if kind == "xcodec2" else None
-
-    @property
-    def frame_rate(self) -> float:
-        """Frames a second, Hz."""
-        return self.sample_rate / self.hop_length
-
-    @property
-    def tokens_per_second(self) -> float:
-        """frame_rate * num_codebooks."""
-        return self.frame_rate * self.num_codebooks
 
     @property
     def fingerprint(self) -> str:
@@ -103,16 +98,17 @@ class TransformersTokenizer:
 
     @torch.no_grad()
     def encode(self, waveform: np.ndarray) -> np.ndarray:
-        """Waveform (T,) float in [-1, 1] to codes (K, L) int64."""
+        """Encode a waveform (T,) float in [-1, 1] to codes (K, L) int64."""
         samples = torch.from_numpy(np.ascontiguousarray(waveform, dtype=np.float32))
         if samples.ndim != 1 or len(samples) == 0:
             raise ValueError(f"expected a waveform (T,) with T > 0, got {tuple(samples.shape)}")
         codes = _ENCODE[self.kind](self, samples[None, None])
+        # Residual codebooks come in order, so that the first K are a coarser code.
         return codes.reshape(-1, codes.shape[-1])[: self.num_codebooks].numpy().astype(np.int64)
 
     @torch.no_grad()
     def decode(self, codes: np.ndarray, num_samples: int) -> np.ndarray:
-        """Codes (K, L) to a waveform (num_samples,) float32.
+        """Decode codes (K, L) to a waveform (num_samples,) float32.
 
         Raises:
             ValueError: Codes of another shape or outside the codebooks.
@@ -127,10 +123,10 @@ class TransformersTokenizer:
 
 
 def _load(kind: str, source: str) -> Any:
-    """The model in eval mode.
+    """Load a model in eval mode.
 
     Raises:
-        ValueError: Not installed, or not to be had from there.
+        ValueError: `transformers` is not installed, or has no such model at the source.
     """
     try:
         import transformers
@@ -148,31 +144,10 @@ def _load(kind: str, source: str) -> Any:
         ) from error
 
 
-def _codebook_size(kind: str, config: Any) -> int:
-    """Entries in a codebook; X-Codec-2 has one whose codes are levels of every dimension."""
-    if kind == "xcodec2":
-        return int(np.prod(config.quantization_levels))
-    return int(config.codebook_size)
-
-
-def _num_codebooks(kind: str, config: Any) -> int:
-    """Codebooks the model has."""
-    if kind == "xcodec2":
-        return 1
-    return int(config.n_codebooks if kind == "dac" else config.num_quantizers)
-
-
-def _hop_length(kind: str, config: Any) -> int:
-    """Samples of a frame; Mimi halves the rate of its convolutions once more."""
-    if kind == "mimi":
-        return round(config.sampling_rate / config.frame_rate)
-    return int(config.hop_length)
-
-
 def _feature_extractor() -> Any:
-    """What X-Codec-2's semantic encoder hears: 80 mel bands, two frames stacked.
+    """Make the input features of X-Codec-2's semantic encoder: 80 mel bands, two frames stacked.
 
-    Its own extractor in transformers wants torchaudio; this one, of the model it was derived
+    Its own extractor in transformers needs torchaudio; this one, of the model it was derived
     from, computes the same filter banks in numpy.
     """
     from transformers import SeamlessM4TFeatureExtractor
@@ -183,7 +158,7 @@ def _feature_extractor() -> Any:
 
 
 def _encode_encodec(peer: TransformersTokenizer, waveform: torch.Tensor) -> torch.Tensor:
-    """(1, 1, T) to (K, L): every codebook that the widest setting has; the first K are kept."""
+    """(1, 1, T) to (K, L) with every codebook of the widest setting."""
     widest = max(peer._model.config.target_bandwidths)
     encoded = peer._model.encode(waveform, bandwidth=widest, return_dict=True)
     return encoded.audio_codes.reshape(-1, encoded.audio_codes.shape[-1])
@@ -207,8 +182,8 @@ def _encode_xcodec2(peer: TransformersTokenizer, waveform: torch.Tensor) -> torc
     hop = peer.hop_length
     # One sample more, then whole frames: the padding its authors trained with.
     padded = F.pad(waveform, (0, 1 + -(length + 1) % hop))
-    heard = F.pad(padded[0, 0], (hop // 2, hop // 2)).numpy()
-    features = peer._features(heard, sampling_rate=peer.sample_rate, return_tensors="pt")
+    centred = F.pad(padded[0, 0], (hop // 2, hop // 2)).numpy()
+    features = peer._features(centred, sampling_rate=peer.sample_rate, return_tensors="pt")
     return peer._model.encode(
         input_values=padded, input_features=features["input_features"]
     ).audio_codes

@@ -1,6 +1,6 @@
 """K parallel code streams as one stream of tokens, and a tokenizer as a recoder."""
 
-import math
+from __future__ import annotations
 
 import numpy as np
 
@@ -9,9 +9,9 @@ from eval.sound import resampled
 
 
 def flatten_codes(codes: np.ndarray, codebook_size: int) -> np.ndarray:
-    """Codes (K, L) as one stream (K * L,) int64, frame by frame, the first codebook first.
+    """Interleave codes (K, L) to one stream (K * L,) int64, frame by frame, first codebook first.
 
-    Entry c of codebook k becomes k * codebook_size + c: a token says which codebook it is of.
+    Entry c of codebook k becomes k * codebook_size + c, so that codebooks share no token.
 
     Raises:
         ValueError: No (K, L) array, or a code outside [0, codebook_size).
@@ -24,13 +24,13 @@ def flatten_codes(codes: np.ndarray, codebook_size: int) -> np.ndarray:
             f"expected codes in [0, {codebook_size}), got {codes.min()} to {codes.max()}"
         )
     offsets = codebook_size * np.arange(len(codes), dtype=np.int64)[:, None]
-    return (codes.astype(np.int64) + offsets).T.reshape(-1)
+    return (codes.astype(np.int64) + offsets).T.reshape(-1)  # (K, L) to (L, K), then flat
 
 
 def unflatten_codes(
     stream: np.ndarray, num_codebooks: int, codebook_size: int
 ) -> tuple[np.ndarray, int]:
-    """Undoes `flatten_codes`, also on a stream that a model made up.
+    """Undo `flatten_codes`, also on a stream that a model generated.
 
     Args:
         stream: (S,) integers in [0, num_codebooks * codebook_size).
@@ -39,8 +39,8 @@ def unflatten_codes(
 
     Returns:
         Codes (K, L) with L = S // K, tokens of an unfinished last frame left out, and how many of
-        the tokens stood in the place of another codebook (each is taken for the entry of the same
-        number in the codebook whose turn it was; 0 for every stream `flatten_codes` made).
+        the tokens were of another codebook than their position's (each is taken for the entry of
+        the same number in that codebook; 0 for every stream of `flatten_codes`).
 
     Raises:
         ValueError: A token outside the range.
@@ -51,19 +51,14 @@ def unflatten_codes(
             f"expected tokens in [0, {num_codebooks * codebook_size}), "
             f"got {stream.min()} to {stream.max()}"
         )
-    length = len(stream) // num_codebooks
+    length = len(stream) // num_codebooks  # whole frames
     frames = stream[: length * num_codebooks].reshape(length, num_codebooks)
     misplaced = int((frames // codebook_size != np.arange(num_codebooks)).sum())
-    return (frames % codebook_size).T.copy(), misplaced
-
-
-def raw_bitrate(tokenizer: Tokenizer) -> float:
-    """tokens_per_second * log2(codebook_size), bit/s: the rate before any model of the codes."""
-    return tokenizer.tokens_per_second * math.log2(tokenizer.codebook_size)
+    return (frames % codebook_size).T.copy(), misplaced  # (L, K) to (K, L)
 
 
 def fit_length(waveform: np.ndarray, num_samples: int) -> np.ndarray:
-    """Waveform (T,) cut, or padded with zeros at its end, to (num_samples,) float32."""
+    """Cut a waveform (T,), or pad it with zeros at its end, to (num_samples,) float32."""
     fitted = np.zeros(num_samples, dtype=np.float32)
     kept = np.asarray(waveform, dtype=np.float32)[:num_samples]
     fitted[: len(kept)] = kept
@@ -71,7 +66,7 @@ def fit_length(waveform: np.ndarray, num_samples: int) -> np.ndarray:
 
 
 class TokenizerRecoder:
-    """A tokenizer as a recoder, its codes written at fixed width.
+    """A tokenizer as a recoder, its codes of ceil(log2(codebook_size)) bits each.
 
     Args:
         tokenizer: Waveforms at other rates are resampled to its own and back.
@@ -80,21 +75,15 @@ class TokenizerRecoder:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
         self.name = tokenizer.name
-
-    @property
-    def bitrate(self) -> float:
-        """Bit/s at fixed width, ceil(log2(codebook_size)) bits a code."""
-        return self.tokenizer.tokens_per_second * self._code_bits
-
-    @property
-    def _code_bits(self) -> int:
-        return (self.tokenizer.codebook_size - 1).bit_length()
+        self._code_bits = (tokenizer.codebook_size - 1).bit_length()
+        self.bitrate: float | None = tokenizer.tokens_per_second * self._code_bits
 
     def recode(self, waveform: np.ndarray, sample_rate: int) -> Recoded:
-        """Waveform (T,) to what the codes keep of it, (T,); bits = K * L * bits a code."""
+        """Encode and decode a waveform (T,); bits = K * L * bits a code."""
         rate = self.tokenizer.sample_rate
         own = np.asarray(resampled(waveform, sample_rate, rate), dtype=np.float32)
         codes = self.tokenizer.encode(own)
         decoded = self.tokenizer.decode(codes, len(own))
+        # Resampling there and back may lose or add a sample.
         back = resampled(decoded, rate, sample_rate)
         return Recoded(fit_length(back, len(waveform)), int(codes.size) * self._code_bits)

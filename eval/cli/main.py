@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from codec.command_line import run_command_line
+from codec.command_line import Command, run_command_line
 
 from . import adapt, bench, codec, compare, doctor, report, slm, tts
 
 # In the order of the help.
-COMMANDS = (doctor, bench, codec, tts, slm, compare, adapt, report)
+COMMANDS: Sequence[Command] = (doctor, bench, codec, tts, slm, compare, adapt, report)
 
 EXAMPLES = """examples:
   hh-eval doctor

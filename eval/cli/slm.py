@@ -13,7 +13,7 @@ from codec.provenance import provenance
 from eval.likelihood_tests.judge import (
     LOCAL_SECONDS,
     LikelihoodPair,
-    judge_pairs,
+    pair_accuracies,
     read_pairs,
     read_scores,
     write_pairs,
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError("expected --scores FILE, or --write-pairs FILE to list what to score")
     above("--local-seconds", arguments.local_seconds, 0)
     scores, reasons = read_scores(arguments.scores)
-    result = judge_pairs(pairs, scores, reasons, local_seconds=arguments.local_seconds)
+    result = pair_accuracies(pairs, scores, reasons, local_seconds=arguments.local_seconds)
     out = arguments.out or arguments.scores.with_name(arguments.scores.name + ".eval")
     write_json(out / "likelihood.json", result)
     report = likelihood_report(result, provenance=provenance("hh-eval"))

@@ -1,1 +1,4 @@
-"""Pairs of recordings of which a language model should prefer one."""
+"""Pairs of recordings of which a language model should find one likelier.
+
+`published` reads known tests, `build` makes pairs of any recordings, `judge` computes accuracies.
+"""

@@ -1,8 +1,8 @@
-"""Likelihood pairs out of any recordings of several speakers: one half goes on as it should.
+"""Likelihood pairs built from recordings of several speakers, of which one continues as it should.
 
-In every kind both recordings of a pair are spliced at the same place by the same crossfade, from
-halves of the same loudness, so neither the joint nor the level tells them apart: only what follows
-it does.
+In every kind both recordings of a pair are spliced at the same time by the same crossfade, from
+halves of the same loudness, so that neither the joint nor the level tells them apart: only what
+follows it does.
 
 - speaker_switch: first half of A, then a half of A from another recording; or of B, another voice
   (of the same gender where it is known).
@@ -12,7 +12,9 @@ it does.
 - shuffled_halves: first half, then the second; or the second, then the first, spliced alike.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -21,6 +23,7 @@ import numpy as np
 import soundfile
 from scipy.signal import fftconvolve, lfilter
 
+from codec.checks import at_least, require
 from eval.protocols import MetricError
 from eval.sound import load_sound, resampled
 
@@ -46,53 +49,34 @@ ROOMS_SECONDS = (0.25, 0.9)
 
 @dataclass(frozen=True)
 class Recording:
-    """A recording pairs are built from.
+    """A recording that pairs are built from."""
 
-    Args:
-        path: Audio file of at least two halves' length.
-        speaker: Who speaks.
-        gender: "f" or "m"; "" where it is not known.
-    """
-
-    path: Path
+    path: Path  # audio of at least two halves' length
     speaker: str
-    gender: str = ""
+    gender: str = ""  # "f" or "m"; "" where it is not known
 
 
 @dataclass(frozen=True)
 class PairSettings:
-    """How pairs are built.
-
-    Args:
-        kinds: Some of `KINDS`.
-        per_kind: Pairs of each, at most.
-        half_seconds: Length of each half.
-        sample_rate: Of the files written, Hz.
-        seed: Decides which recordings, noises and rooms.
-    """
+    """Settings of `build_pairs`."""
 
     kinds: Sequence[str] = KINDS
-    per_kind: int = 50
-    half_seconds: float = HALF_SECONDS
-    sample_rate: int = RATE
-    seed: int = 0
+    per_kind: int = 50  # pairs of each kind, at most
+    half_seconds: float = HALF_SECONDS  # length of each half
+    sample_rate: int = RATE  # of the files written, Hz
+    seed: int = 0  # draws recordings, noises and rooms
 
     def __post_init__(self) -> None:
-        """Checks before any audio is read."""
-        unknown = sorted(set(self.kinds) - set(KINDS))
-        if unknown or not self.kinds:
-            raise ValueError(f"expected kinds of {KINDS}, got {unknown or 'none'}")
-        if self.per_kind < 1 or self.half_seconds < 4 * CROSSFADE_SECONDS:
-            raise ValueError(
-                f"expected at least 1 pair and {4 * CROSSFADE_SECONDS} s a half, got "
-                f"{self.per_kind} and {self.half_seconds}"
-            )
+        wanted = f"some of {', '.join(KINDS)}"
+        require(bool(self.kinds) and set(self.kinds) <= set(KINDS), "kinds", wanted, self.kinds)
+        at_least("per_kind", self.per_kind, 1)
+        at_least("half_seconds", self.half_seconds, 4 * CROSSFADE_SECONDS)
 
 
 def build_pairs(
     recordings: Sequence[Recording], folder: Path, settings: PairSettings | None = None
 ) -> list[LikelihoodPair]:
-    """Writes <kind>/<n>_pos.wav, <n>_neg.wav and pairs.jsonl, the same for the same seed.
+    """Write <kind>/<n>_pos.wav, <n>_neg.wav and pairs.jsonl, the same for the same seed.
 
     A kind for which the recordings do not suffice (no second speaker, no genders) gives no pair.
 
@@ -102,6 +86,7 @@ def build_pairs(
     settings = settings or PairSettings()
     pairs: list[LikelihoodPair] = []
     for kind in settings.kinds:
+        # A draw of its own for every kind, so that leaving one out does not change the others.
         rng = Random(f"{settings.seed}/{kind}")
         order = sorted(recordings, key=lambda r: str(r.path))
         rng.shuffle(order)
@@ -122,13 +107,13 @@ def build_pairs(
     return pairs
 
 
-Waves = tuple[np.ndarray, np.ndarray, float]
+Waves = tuple[np.ndarray, np.ndarray, float]  # pos, neg, seconds of the change
 
 
 def _waves(
     kind: str, first: Recording, others: Sequence[Recording], settings: PairSettings, rng: Random
 ) -> Waves | None:
-    """(pos, neg, seconds of the change), or None where these recordings do not suffice."""
+    """Build one pair, or None where these recordings do not suffice."""
     rate = settings.sample_rate
     try:
         one, two = halves(first.path, settings)
@@ -140,7 +125,7 @@ def _waves(
                 splice(one, halves(partner.path, settings)[1], rate) for partner in (same, other)
             )
         elif kind == "shuffled_halves":
-            # The joint lies where one half ends, but they differ from the first sample on.
+            # Spliced at the same time, but different from the first sample on.
             return splice(one, two, rate), splice(two, one, rate), 0.0
         else:
             change = _noisy if kind == "background_splice" else _roomy
@@ -154,7 +139,7 @@ def _waves(
 def _partners(
     kind: str, first: Recording, others: Sequence[Recording], rng: Random
 ) -> tuple[Recording | None, Recording | None]:
-    """Another recording of the same voice, and one of another voice."""
+    """Draw another recording of the same voice, and one of another voice."""
     same = [r for r in others if r.speaker == first.speaker and r.path != first.path]
     apart = [r for r in others if r.speaker != first.speaker]
     if kind == "gender_switch":
@@ -165,7 +150,7 @@ def _partners(
 
 
 def halves(path: Path, settings: PairSettings) -> tuple[np.ndarray, np.ndarray]:
-    """Two stretches (N,) from the middle of a recording, one after the other, at one loudness.
+    """Cut two stretches (N,) from the middle of a recording, one after the other, at one loudness.
 
     Between them 0.15 s are left out, so that the joint of a recording with itself is a splice.
 
@@ -185,13 +170,14 @@ def halves(path: Path, settings: PairSettings) -> tuple[np.ndarray, np.ndarray]:
 
 
 def levelled(waveform: np.ndarray, dbfs: float = LEVEL_DBFS) -> np.ndarray:
-    """Waveform (N,) at a level of its loud frames, so that pauses do not count.
+    """Bring a waveform (N,) to a level of its loud frames, so that pauses do not count.
 
     Raises:
         MetricError: It is silent.
     """
     frames = waveform[: len(waveform) // 320 * 320].reshape(-1, 320).astype(np.float64)
     power = (frames**2).mean(axis=1)
+    # Loud is what lies within 40 dB of the loudest frame.
     loud = float(power[power >= 1e-4 * power.max()].mean()) if power.size else 0.0
     if loud < 1e-9:
         raise MetricError("a half is silent")
@@ -199,18 +185,19 @@ def levelled(waveform: np.ndarray, dbfs: float = LEVEL_DBFS) -> np.ndarray:
 
 
 def splice(first: np.ndarray, second: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Two waveforms (N,) and (M,) joined by an equal-gain crossfade, (N + M - fade,)."""
+    """Join two waveforms (N,) and (M,) by an equal-gain crossfade, (N + M - fade,)."""
     fade = round(CROSSFADE_SECONDS * sample_rate)
     ramp = np.linspace(0.0, 1.0, fade)
     middle = first[-fade:] * (1.0 - ramp) + second[:fade] * ramp
     return np.concatenate([first[:-fade], middle, second[fade:]])
 
 
+# Both halves alike, and the second half changed.
 Changed = tuple[tuple[np.ndarray, np.ndarray], np.ndarray]
 
 
 def _noisy(one: np.ndarray, two: np.ndarray, rate: int, rng: Random) -> Changed:
-    """Both halves in one noise, and the second in another."""
+    """Add one noise to both halves, and another to the second."""
     colours = rng.sample(sorted(NOISES), 2)
     seeds = [rng.randrange(2**31) for _ in range(2)]
     noise, other = (
@@ -219,22 +206,25 @@ def _noisy(one: np.ndarray, two: np.ndarray, rate: int, rng: Random) -> Changed:
         for colour, seed in zip(colours, seeds, strict=True)
     )
     fade = round(CROSSFADE_SECONDS * rate)
+    # The second half begins where the crossfade does, so that its noise goes on there.
     later = len(one) - fade
     kept = (one + noise[: len(one)], two + noise[later:][: len(two)])
     return kept, two + other[later:][: len(two)]
 
 
 def _roomy(one: np.ndarray, two: np.ndarray, rate: int, rng: Random) -> Changed:
-    """Both halves in one room, and the second in another; the order of rooms is drawn."""
+    """Reverberate both halves in one room, and the second in another; their order is drawn."""
     lengths = rng.sample(ROOMS_SECONDS, 2)
-    rooms = [room_response(length, rate, rng.randrange(2**31)) for length in lengths]
-    ours, other = rooms
-    kept = (levelled(_in_room(one, ours)), levelled(_in_room(two, ours)))
-    return kept, levelled(_in_room(two, other))
+    ours, other = (room_response(length, rate, rng.randrange(2**31)) for length in lengths)
+    first, second, changed = (
+        levelled(fftconvolve(half, room)[: len(half)])
+        for half, room in ((one, ours), (two, ours), (two, other))
+    )
+    return (first, second), changed
 
 
 def room_response(decay_seconds: float, sample_rate: int, seed: int) -> np.ndarray:
-    """Noise that falls by 60 dB in `decay_seconds` behind the direct sound, (N,)."""
+    """Draw noise that falls by 60 dB in `decay_seconds` behind the direct sound, (N,)."""
     count = round(decay_seconds * sample_rate)
     times = np.arange(count) / sample_rate
     tail = np.random.default_rng(seed).standard_normal(count) * 10.0 ** (
@@ -243,11 +233,6 @@ def room_response(decay_seconds: float, sample_rate: int, seed: int) -> np.ndarr
     response = 0.6 * tail / np.sqrt((tail**2).sum())
     response[0] = 1.0
     return response
-
-
-def _in_room(waveform: np.ndarray, response: np.ndarray) -> np.ndarray:
-    """Waveform (N,) in a room, cut to its length."""
-    return fftconvolve(waveform, response)[: len(waveform)]
 
 
 def _white(rng: np.random.Generator, count: int, rate: int) -> np.ndarray:
@@ -285,7 +270,7 @@ NOISES: dict[str, Callable[[np.random.Generator, int, int], np.ndarray]] = {
 def _written(
     waves: Waves, folder: Path, kind: str, number: int, settings: PairSettings
 ) -> LikelihoodPair:
-    """Writes both recordings of a pair at one gain."""
+    """Write both recordings of a pair at one gain."""
     pos, neg, change = waves
     peak = max(np.abs(pos).max(), np.abs(neg).max())
     gain = min(1.0, PEAK / peak)
@@ -296,15 +281,3 @@ def _written(
         soundfile.write(path, (gain * waveform).astype(np.float32), settings.sample_rate)
         paths.append(path)
     return LikelihoodPair(f"{number:04d}", kind, "", paths[0], paths[1], change, change)
-
-
-def folder_recordings(folder: Path, suffixes: Iterable[str] = (".wav", ".flac")) -> list[Recording]:
-    """Recordings of a folder, the folder each lies in naming its speaker.
-
-    Raises:
-        ValueError: No such folder, or no audio in it.
-    """
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in set(suffixes))
-    if not found:
-        raise ValueError(f"expected a folder with audio files, got {folder}")
-    return [Recording(path, path.parent.name) for path in found]

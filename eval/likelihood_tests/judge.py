@@ -1,13 +1,15 @@
-"""Likelihood tests: a language model must find the better of two recordings likelier.
+"""Accuracy in likelihood tests: a language model must find the better of two recordings likelier.
 
 A pair manifest holds one JSON object a line: {"id", "suite", "part", "pos", "neg"}, `pos` and
-`neg` being paths below its folder; "change_pos" and "change_neg" (s), where they are, say from
-when on the two differ. A score file holds {"path", "log_likelihoods": [nats of each token],
+`neg` being paths below its folder; "change_pos" and "change_neg" (s), where they are, are the times
+from which on the two differ. A score file holds {"path", "log_likelihoods": [nats of each token],
 "seconds"} a recording.
 """
 
-import json
+from __future__ import annotations
+
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,19 +17,19 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from eval.files import cut_torn_line, read_json_lines, write_whole
+from codec.json_lines import appending, iter_json_lines, read_json_lines, write_json_lines
 
-# Tokens around the change that the localised variant looks at, in seconds after it.
+# Reach of the localised variant, in seconds after the change.
 LOCAL_SECONDS = 1.0
 Z95 = 1.959963984540054
 
 
 @runtime_checkable
 class Scorer(Protocol):
-    """A language model with its codec: how likely it finds every token of a recording."""
+    """A language model with its codec: waveform to log-likelihoods of its tokens."""
 
     def log_likelihoods(self, waveform: np.ndarray, sample_rate: int) -> np.ndarray:
-        """Waveform (T,) at `sample_rate` Hz to nats of each token in order, (S,).
+        """Score a waveform (T,) at `sample_rate` Hz: nats of each token in order, (S,).
 
         Tokens lie evenly over the recording: token n begins at n / S of its length.
         """
@@ -36,41 +38,25 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True)
 class LikelihoodPair:
-    """Two recordings of which the first should be likelier.
+    """Two recordings of which the first should be likelier."""
 
-    Args:
-        id: Unique within its suite.
-        suite: Name of the test, such as "swuggy" or "speaker_switch".
-        part: Group within it, such as a phenomenon or a split; "" for none.
-        pos: Path of the one that should be likelier.
-        neg: Path of the other.
-        change_pos: Seconds into `pos` from which on the two differ; None where unknown.
-        change_neg: Likewise in `neg`.
-    """
-
-    id: str
-    suite: str
-    part: str
-    pos: Path
+    id: str  # unique within its suite
+    suite: str  # name of the test, such as "swuggy" or "speaker_switch"
+    part: str  # group within it, such as a phenomenon or a split; "" for none
+    pos: Path  # the recording that should be likelier
     neg: Path
-    change_pos: float | None = None
-    change_neg: float | None = None
+    change_pos: float | None = None  # seconds from which on `pos` differs; None where unknown
+    change_neg: float | None = None  # likewise in `neg`
 
 
 @dataclass(frozen=True, eq=False)
 class TokenScores:
-    """Likelihood of one recording.
+    """Likelihood of one recording."""
 
-    Args:
-        log_likelihoods: (S,) nats of each token, S > 0.
-        seconds: Length of the recording.
-    """
-
-    log_likelihoods: np.ndarray
-    seconds: float
+    log_likelihoods: np.ndarray  # (S,) nats of each token, S > 0
+    seconds: float  # length of the recording
 
     def __post_init__(self) -> None:
-        """Checks that the numbers can be compared."""
         values = np.asarray(self.log_likelihoods, dtype=np.float64)
         if values.ndim != 1 or not values.size or not np.isfinite(values).all():
             raise ValueError(f"expected finite log-likelihoods (S,), S > 0, got {values.shape}")
@@ -79,44 +65,36 @@ class TokenScores:
 
 
 def write_pairs(path: Path, pairs: Iterable[LikelihoodPair]) -> Path:
-    """Writes a pair manifest; paths become relative to its folder where they lie below it."""
-    lines = []
+    """Write a pair manifest; paths become relative to its folder where they lie below it."""
+    rows = []
     for pair in pairs:
         row = {k: v for k, v in asdict(pair).items() if v is not None}
         for side in ("pos", "neg"):
             audio = Path(row[side])
             inside = audio.is_relative_to(path.parent)
             row[side] = (audio.relative_to(path.parent) if inside else audio).as_posix()
-        lines.append(json.dumps(row, ensure_ascii=False) + "\n")
-    return write_whole(path, "".join(lines))
+        rows.append(row)
+    return write_json_lines(path, rows)
 
 
 def read_pairs(path: Path) -> list[LikelihoodPair]:
-    """Reads a pair manifest.
+    """Read a pair manifest.
 
     Raises:
         ValueError: No such file, no pair in it, a line without its fields, or an id twice.
     """
     if not path.is_file():
         raise ValueError(f"expected a pair manifest (JSON lines), got {path}")
-    pairs = [_pair(row, f"{path}, line {n}", path.parent) for n, row in enumerate(_rows(path), 1)]
-    keys = [(pair.suite, pair.id) for pair in pairs]
-    twice = (
-        sorted({key for key in keys if keys.count(key) > 1}) if len(set(keys)) < len(keys) else []
-    )
+    pairs = [_pair(row, f"{path}:{n}", path.parent) for n, row in iter_json_lines(path)]
+    counts = Counter((pair.suite, pair.id) for pair in pairs)
+    twice = sorted(key for key, count in counts.items() if count > 1)
     if not pairs or twice:
         raise ValueError(f"{path}: expected pairs, every id once in its suite, got {twice or 0}")
     return pairs
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
-    """Lines of a file that was written by hand, so that a missing last newline is no torn line."""
-    text = path.read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.splitlines() if line.strip()]
-
-
 def _pair(row: dict[str, Any], where: str, folder: Path) -> LikelihoodPair:
-    """A line of the manifest as a pair."""
+    """Pair of a line of the manifest."""
     missing = [k for k in ("id", "suite", "pos", "neg") if not isinstance(row.get(k), str)]
     if missing:
         raise ValueError(f"{where}: expected texts under {missing}, got {sorted(row)}")
@@ -133,9 +111,9 @@ def score_recordings(
     read: Callable[[Path], tuple[np.ndarray, int]],
     notify: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
-    """Scores every recording of the pairs once and writes the score file.
+    """Score every recording of the pairs once and write the score file.
 
-    Recordings that stand there already are kept, so that a run that was killed goes on. One that
+    Recordings that are in it already are kept, so that a run that was killed goes on. One that
     cannot be read or scored is written with its reason.
 
     Args:
@@ -143,17 +121,16 @@ def score_recordings(
         scorer: The model.
         path: Score file; appended to.
         read: Path to (waveform (T,), sample rate in Hz).
-        notify: Told after each recording how many of how many are done.
+        notify: Called after each recording with the numbers of those done and of all.
     """
-    have = {row["path"] for row in read_json_lines(path) if "log_likelihoods" in row}
+    known = read_json_lines(path, torn="drop", missing_ok=True)
+    have = {row["path"] for row in known if "log_likelihoods" in row}
+    # A recording may be in several pairs.
     wanted = list(dict.fromkeys(audio for pair in pairs for audio in (pair.pos, pair.neg)))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cut_torn_line(path)
-    with path.open("a", encoding="utf-8") as stream:
+    with appending(path) as append:
         for number, audio in enumerate(wanted, start=1):
             if str(audio) not in have:
-                stream.write(json.dumps(_scored(audio, scorer, read)) + "\n")
-                stream.flush()
+                append(_scored(audio, scorer, read))
             notify(number, len(wanted))
     return path
 
@@ -172,7 +149,7 @@ def _scored(
 
 
 def read_scores(path: Path) -> tuple[dict[str, TokenScores], dict[str, str]]:
-    """Scores and reasons of failure by path out of a score file; the last row of a path counts.
+    """Read scores and reasons of failure by path; the last row of a path counts.
 
     Raises:
         ValueError: No such file, or a row that is neither.
@@ -181,7 +158,8 @@ def read_scores(path: Path) -> tuple[dict[str, TokenScores], dict[str, str]]:
         raise ValueError(f"expected a score file (JSON lines), got {path}")
     scores: dict[str, TokenScores] = {}
     reasons: dict[str, str] = {}
-    for row in _rows(path):
+    # A recording that failed is tried again by the next run, which adds a row.
+    for _, row in iter_json_lines(path):
         name = str(row["path"]) if "path" in row else None
         if name is None or not {"log_likelihoods", "reason"} & row.keys():
             raise ValueError(f"{path}: expected path with log_likelihoods or reason, got {row}")
@@ -196,7 +174,7 @@ def read_scores(path: Path) -> tuple[dict[str, TokenScores], dict[str, str]]:
 
 
 def wilson_interval(wins: float, count: int) -> tuple[float, float]:
-    """95 % interval of a share of wins (ties count half) out of `count` > 0, within 0 to 1.
+    """Compute the 95 % Wilson interval of a share of wins out of `count` > 0; ties count half.
 
     Unlike the normal one it does not shrink to nothing at 0 and 1
     (https://doi.org/10.1080/01621459.1927.10502953).
@@ -212,25 +190,17 @@ def wilson_interval(wins: float, count: int) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Share of pairs whose better recording is found likelier.
+    """Share of pairs whose better recording is found likelier; None without a pair."""
 
-    Args:
-        share: Wins and half the ties over pairs; chance is 0.5. None without a pair.
-        low: Lower end of its Wilson interval.
-        high: Upper end.
-        pairs: Pairs decided.
-        ties: Pairs of equal score.
-    """
-
-    share: float | None
-    low: float | None
+    share: float | None  # wins and half the ties over pairs; chance is 0.5
+    low: float | None  # lower end of its Wilson interval
     high: float | None
     pairs: int
-    ties: int
+    ties: int  # pairs of equal score
 
 
 def accuracy(margins: Sequence[float]) -> Accuracy:
-    """Accuracy of margins, score of pos minus that of neg."""
+    """Compute the accuracy of margins, score of pos minus that of neg."""
     count, ties = len(margins), sum(margin == 0 for margin in margins)
     if not count:
         return Accuracy(None, None, None, 0, 0)
@@ -245,7 +215,7 @@ def margins_of(
     *,
     local_seconds: float = LOCAL_SECONDS,
 ) -> dict[str, float]:
-    """Margin of a pair by every rule; positive where pos wins.
+    """Compute the margin of a pair by every rule; positive where pos wins.
 
     "sum" and "mean": log-likelihood over all tokens, in all and a token. "length": the shorter is
     the likelier, which needs no model. "local": mean over the tokens of `local_seconds` after the
@@ -274,39 +244,37 @@ def _mean_from(scores: TokenScores, start: float, reach: float) -> float:
     return float(np.mean(scores.log_likelihoods[first : max(last, first + 1)]))
 
 
-def judge_pairs(
+def pair_accuracies(
     pairs: Sequence[LikelihoodPair],
     scores: Mapping[str, TokenScores],
     reasons: Mapping[str, str] | None = None,
     *,
     local_seconds: float = LOCAL_SECONDS,
 ) -> dict[str, Any]:
-    """Accuracy by suite, part and rule.
+    """Compute the accuracy by suite, part and rule; scores, and reasons for none, are by path.
 
     Returns:
         {"n_expected", "n_ok", "failures": [{"id", "reason"}], "suites": {suite: {"all" and every
         part: {rule: Accuracy as a dict}}}, "margins": {suite/id: {rule: margin}}}. A pair of which
         one recording has no score is a failure and in no share.
     """
-    margins: dict[tuple[str, str], dict[str, float]] = {}
+    margins: dict[str, dict[str, float]] = {}
     failures = []
-    for pair in pairs:
-        sides = [scores.get(str(audio)) for audio in (pair.pos, pair.neg)]
-        if sides[0] is None or sides[1] is None:
-            lost = str(pair.pos if sides[0] is None else pair.neg)
-            why = (reasons or {}).get(lost, "was not scored")
-            failures.append({"id": f"{pair.suite}/{pair.id}", "reason": f"{lost}: {why}"})
-            continue
-        margins[pair.suite, pair.id] = margins_of(
-            sides[0], sides[1], pair, local_seconds=local_seconds
-        )
+    # Margins by suite, then by part, every pair also under "all".
     groups: dict[str, dict[str, list[dict[str, float]]]] = {}
     for pair in pairs:
-        if (found := margins.get((pair.suite, pair.id))) is not None:
-            suite = groups.setdefault(pair.suite, {"all": []})
-            suite["all"].append(found)
-            if pair.part:
-                suite.setdefault(pair.part, []).append(found)
+        name = f"{pair.suite}/{pair.id}"
+        pos, neg = scores.get(str(pair.pos)), scores.get(str(pair.neg))
+        if pos is None or neg is None:
+            lost = str(pair.pos if pos is None else pair.neg)
+            why = (reasons or {}).get(lost, "was not scored")
+            failures.append({"id": name, "reason": f"{lost}: {why}"})
+            continue
+        margins[name] = margins_of(pos, neg, pair, local_seconds=local_seconds)
+        suite = groups.setdefault(pair.suite, {"all": []})
+        suite["all"].append(margins[name])
+        if pair.part:
+            suite.setdefault(pair.part, []).append(margins[name])
     return {
         "n_expected": len(pairs),
         "n_ok": len(margins),
@@ -315,7 +283,7 @@ def judge_pairs(
             name: {part: _accuracies(rows) for part, rows in parts.items()}
             for name, parts in groups.items()
         },
-        "margins": {f"{suite}/{name}": found for (suite, name), found in margins.items()},
+        "margins": margins,
     }
 
 

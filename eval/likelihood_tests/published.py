@@ -1,8 +1,8 @@
-"""Published likelihood tests as pairs, read from their folders as they are unpacked.
+"""Readers of published likelihood tests, from their folders as they are unpacked.
 
-No archive is fetched and none was at hand when this was written: the layouts below are those the
-data's own descriptions give, and a folder that is laid out otherwise is refused by name. Where a
-release differs, write a pair manifest instead (`eval.likelihood_tests.judge`).
+The layouts are those of the data's own descriptions and were never tried on an archive; a folder
+that is laid out otherwise is refused by name. Where a release differs, write a pair manifest
+instead (`eval.likelihood_tests.judge`).
 
 - `swuggy`, `sblimp` (ZeroSpeech 2021, `lexical` and `syntactic`): `<split>/gold.csv` beside
   `<split>/*.wav`. Columns `id` (pairs what belongs together), `filename`, `voice`, `correct` (1
@@ -12,6 +12,8 @@ release differs, write a pair manifest instead (`eval.likelihood_tests.judge`).
 - `salmon`: `<part>/sample_<n>.wav` beside `<part>/neg_sample_<n>.wav`, or the two in subfolders
   `positive` and `negative` under one name; folders below the root name the part.
 """
+
+from __future__ import annotations
 
 import csv
 from collections.abc import Callable
@@ -23,21 +25,21 @@ from .judge import LikelihoodPair
 
 
 class SuiteError(ValueError):
-    """A folder that is not laid out as its test should be; says what was looked for."""
+    """A folder without the layout of its test; the message names what was expected."""
 
 
 def read_swuggy(folder: Path) -> list[LikelihoodPair]:
-    """Word and non-word, by split and voice; see the module."""
+    """Read words and non-words, by split and voice; see the module."""
     return _zerospeech(folder, "swuggy")
 
 
 def read_sblimp(folder: Path) -> list[LikelihoodPair]:
-    """Grammatical and ungrammatical sentence, by split and phenomenon; see the module."""
+    """Read grammatical and ungrammatical sentences, by split and phenomenon; see the module."""
     return _zerospeech(folder, "sblimp")
 
 
 def read_storycloze(folder: Path, suite: str = "storycloze") -> list[LikelihoodPair]:
-    """True and other ending of a story; see the module."""
+    """Read true and false endings of stories; see the module."""
     pairs = []
     for good in _audio(folder):
         if not good.stem.endswith("_correct"):
@@ -48,7 +50,7 @@ def read_storycloze(folder: Path, suite: str = "storycloze") -> list[LikelihoodP
 
 
 def read_salmon(folder: Path) -> list[LikelihoodPair]:
-    """Consistent and inconsistent recording, by part; see the module."""
+    """Read consistent and inconsistent recordings, by part; see the module."""
     pairs = []
     for good in _audio(folder):
         if good.stem.startswith("sample_"):
@@ -63,7 +65,7 @@ def read_salmon(folder: Path) -> list[LikelihoodPair]:
 
 
 def _zerospeech(folder: Path, suite: str) -> list[LikelihoodPair]:
-    """Pairs of every gold.csv below a folder; a voice says each pair once."""
+    """Read every gold.csv below a folder; each voice speaks each pair once."""
     tables = sorted(folder.rglob("gold.csv"))
     if not tables:
         raise SuiteError(f"expected <split>/gold.csv below {folder}, got none")
@@ -71,7 +73,7 @@ def _zerospeech(folder: Path, suite: str) -> list[LikelihoodPair]:
 
 
 def _gold(table: Path, folder: Path, suite: str) -> list[LikelihoodPair]:
-    """Pairs of one gold.csv."""
+    """Read one gold.csv."""
     with table.open(encoding="utf-8", newline="") as lines:
         rows = list(csv.DictReader(lines))
     needed = {"id", "filename", "voice", "correct"}
@@ -79,6 +81,7 @@ def _gold(table: Path, folder: Path, suite: str) -> list[LikelihoodPair]:
         raise SuiteError(
             f"{table}: expected columns {sorted(needed)}, got {sorted(rows[:1][0] if rows else [])}"
         )
+    # Rows by id and voice, then by whether they are the correct one.
     sides: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
     for row in rows:
         sides.setdefault((row["id"], row["voice"]), {})[row["correct"].strip()] = row
@@ -92,20 +95,16 @@ def _gold(table: Path, folder: Path, suite: str) -> list[LikelihoodPair]:
                 f"{voice}, got {sorted(found)}"
             )
         part = found["1"].get("subtype") or found["1"].get("frequency") or ""
-        good, bad = (_named(table.parent, found[key]["filename"]) for key in ("1", "0"))
+        files = [table.parent / found[key]["filename"] for key in ("1", "0")]
+        # Some tables leave the suffix out.
+        good, bad = (f if f.suffix in SUFFIXES else f.with_name(f"{f.name}.wav") for f in files)
         name = f"{prefix}{number}" + (f"/{voice}" if voice else "")
         pairs.append(LikelihoodPair(name, suite, f"{prefix}{part}".strip("/"), good, bad))
     return pairs
 
 
-def _named(folder: Path, name: str) -> Path:
-    """A file of a table, whose suffix the table may leave out."""
-    path = folder / name
-    return path if path.suffix in SUFFIXES else folder / f"{name}.wav"
-
-
 def _audio(folder: Path) -> list[Path]:
-    """Audio files below a folder, sorted.
+    """List the audio files below a folder.
 
     Raises:
         SuiteError: No such folder.
@@ -118,21 +117,20 @@ def _audio(folder: Path) -> list[Path]:
 def _from_files(
     folder: Path, suite: str, good: Path, bad: Path, name: str, *, above: int = 0
 ) -> LikelihoodPair:
-    """A pair named and grouped by where its better file lies.
+    """Pair two files, named and grouped by the folder of the better one.
 
     Raises:
         SuiteError: The other file is missing.
     """
     if not bad.is_file():
         raise SuiteError(f"expected {bad} beside {good}, which is its pair")
-    place = good.parent if not above else good.parent.parent
-    part = place.relative_to(folder).as_posix()
+    part = good.parents[above].relative_to(folder).as_posix()
     part = "" if part == "." else part
     return LikelihoodPair(f"{part}/{name}".strip("/"), suite, part, good, bad)
 
 
 def _some(pairs: list[LikelihoodPair], folder: Path, wanted: str) -> list[LikelihoodPair]:
-    """The pairs, or an error that says what a folder was searched for."""
+    """Return the pairs, or raise a SuiteError where there are none."""
     if not pairs:
         raise SuiteError(f"expected {wanted} below {folder}, got none")
     return pairs

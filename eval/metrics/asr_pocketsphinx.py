@@ -1,9 +1,11 @@
 """Offline speech recognition with the US-English model inside the pocketsphinx wheel.
 
-It answers "did the words survive", no more: far behind today's recognisers, it is thrown off by
-accents and by band-limiting that listeners hardly notice. Print its rate on the original
-recordings beside every other.
+It tests whether the words survive, no more: far behind today's recognisers, it fails on accents
+and on band-limiting that listeners hardly notice. Print its rate on the original recordings beside
+every other.
 """
+
+from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
@@ -14,18 +16,20 @@ import numpy as np
 
 from eval.sound import resampled
 
+from .loading import LoadedMetric
+
 RATE = 16000
 PADDING_SECONDS = 0.2
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 # No limit on the states alive in a frame: a slightly lower error rate at about the same speed.
 _OPEN_SETTINGS = {"maxhmmpf": -1}
-# The search for the best path through the lattice hears silence where a closed vocabulary is
-# spoken; a dearer word keeps one word from being heard as two.
+# The search for the best path through the lattice finds silence where a closed vocabulary is
+# spoken; a higher cost of a word keeps one word from being recognised as two.
 _CLOSED_SETTINGS = {"bestpath": False, "wip": 0.1}
 
 
-class PocketSphinxRecognizer:
-    """Waveform to lower-case words, deterministic and independent of what was heard before.
+class PocketSphinxRecognizer(LoadedMetric):
+    """Waveform to lower-case words, deterministic and independent of earlier waveforms.
 
     Args:
         words: Closed list of words that may follow each other in any order, such as `DIGITS`;
@@ -45,7 +49,6 @@ class PocketSphinxRecognizer:
             raise ValueError("expected at least one word, got an empty list")
         self.words = None if words is None else tuple(word.lower() for word in words)
         self.grammar = grammar
-        self._decoder: Any = None
 
     @property
     def id(self) -> str:
@@ -55,14 +58,12 @@ class PocketSphinxRecognizer:
             return "pocketsphinx51"
         return f"pocketsphinx51-closed-{hashlib.sha256(closed.encode()).hexdigest()[:8]}"
 
-    def prepare(self) -> None:
-        """Loads models and grammar, about a second; `transcribe` does it on first use.
+    def _load(self) -> Any:
+        """Load models and grammar, which takes about a second.
 
         Raises:
             ValueError: A word has no pronunciation, or the grammar does not parse.
         """
-        if self._decoder is not None:
-            return
         module = import_module("pocketsphinx")
         closed = self._closed_grammar()
         settings = _OPEN_SETTINGS if closed is None else _CLOSED_SETTINGS
@@ -76,20 +77,21 @@ class PocketSphinxRecognizer:
                 decoder.activate_search("closed")
             except (RuntimeError, ValueError) as error:
                 raise ValueError(f"expected a JSGF grammar, got {closed!r:.80}") from error
-        self._decoder = decoder
+        return decoder
 
     def transcribe(self, waveform: np.ndarray, sample_rate: int) -> str:
-        """Words heard in a waveform (T,), float in [-1, 1]; "" when none were."""
+        """Transcribe a waveform (T,), float in [-1, 1]; "" when no word is found."""
         self.prepare()
         signal = resampled(np.asarray(waveform, dtype=np.float64), sample_rate, RATE)
         # A little silence around clips that are cut close lowers the error rate slightly.
         signal = np.pad(signal, round(PADDING_SECONDS * RATE))
         pcm = np.round(np.clip(signal, -1.0, 1.0) * 32767.0).astype("<i2").tobytes()
-        self._decoder.start_utt()
+        decoder = self._model
+        decoder.start_utt()
         # The whole utterance at once: its mean cepstrum then comes from itself alone.
-        self._decoder.process_raw(pcm, no_search=False, full_utt=True)
-        self._decoder.end_utt()
-        hypothesis = self._decoder.hyp()
+        decoder.process_raw(pcm, no_search=False, full_utt=True)
+        decoder.end_utt()
+        hypothesis = decoder.hyp()
         return hypothesis.hypstr if hypothesis is not None else ""
 
     def _closed_grammar(self) -> str | None:
@@ -97,7 +99,3 @@ class PocketSphinxRecognizer:
         if self.words is None:
             return self.grammar
         return f"#JSGF V1.0; grammar closed; public <words> = ({' | '.join(self.words)})+;"
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leaves the decoder behind, so that a metric can be sent to a worker process."""
-        return {**self.__dict__, "_decoder": None}

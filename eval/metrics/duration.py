@@ -1,15 +1,17 @@
-"""How generated speech is delivered: its length, its silence, runaways and loops."""
+"""Duration metrics of generated speech: length, silence, runaways and loops."""
+
+from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from eval.protocols import FigureInfo, Item, MetricError, MetricInfo, Score
-from eval.sound import checked
+from eval.protocols import FigureInfo, Item, Metric, MetricInfo, Score
+from eval.sound import checked_part
 
 from .lag import shared
-from .repetition import looped_audio, looped_codes
+from .repetition import looped_audio, looped_codes, runs
 
 # Speech at a slow 12 characters a second, spaces counted, and half a second around it.
 CHARACTERS_PER_SECOND = 12.0
@@ -18,25 +20,20 @@ RUNAWAY_FACTOR = 2.5
 FRAME_SECONDS = 0.02
 SILENCE_DB = 40.0
 SILENCE_FLOOR_DB = -60.0
+SHORTEST_SECONDS = 0.1
 
 
 @dataclass(frozen=True, eq=False)
 class GenerationRecord:
-    """What a generator said of one utterance.
+    """Record of a generator for one utterance; None where something was not recorded."""
 
-    Args:
-        truncated: It was cut at its longest instead of ending by itself; None where not said.
-        codes: (L,) or (K, L) integers it made; None where not kept.
-        frame_rate: Frames of codes a second; 0 without codes.
-    """
-
-    truncated: bool | None = None
-    codes: np.ndarray | None = None
-    frame_rate: float = 0.0
+    truncated: bool | None = None  # cut at the longest allowed instead of ending by itself
+    codes: np.ndarray | None = None  # (L,) or (K, L) integers generated
+    frame_rate: float = 0.0  # frames of codes a second; 0 without codes
 
 
 def silent_frames(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Which frames of 20 ms of a waveform (T,) are silent, (L,) bool.
+    """Mark the silent frames of 20 ms of a waveform (T,), (L,) bool.
 
     Silent is 40 dB below the loud ones (95th percentile of the level), or below -60 dB.
     """
@@ -44,23 +41,18 @@ def silent_frames(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     frames = np.asarray(waveform, dtype=np.float64)[: len(waveform) // size * size]
     power = (frames.reshape(-1, size) ** 2).mean(axis=1)
     level = 10.0 * np.log10(np.maximum(power, 1e-12))
-    if not level.size:
+    if not level.size:  # shorter than a frame
         return np.zeros(0, dtype=bool)
     return level < max(float(np.quantile(level, 0.95)) - SILENCE_DB, SILENCE_FLOOR_DB)
 
 
-def expected_seconds(text: str) -> float:
-    """Length a slow speaker needs for a text."""
-    return MARGIN_SECONDS + len(" ".join(text.split())) / CHARACTERS_PER_SECOND
-
-
 @dataclass(frozen=True, eq=False)
-class DeliveryMetric:
+class DeliveryMetric(Metric):
     """Silence, runaway and repetition of generated speech.
 
     Args:
-        records: What the generator said, by item id. Without a record a runaway is told by its
-            length and a loop by its sound; the id says which of the two it was.
+        records: Records of the generator, by item id. Without one a runaway is found by its
+            length and a loop by its log-mels, under another id.
     """
 
     records: Mapping[str, GenerationRecord] = field(default_factory=dict)
@@ -86,29 +78,31 @@ class DeliveryMetric:
             ),
         )
 
-    def prepare(self) -> None:
-        """Nothing to load."""
-
     def score(self, item: Item) -> Score:
         """The shares (0 to 1), 1.0 or 0.0 for runaway and repeated; see `Metric`.
 
-        `runaway` is None where neither a record nor a text tells.
+        `runaway` is None where there is neither a record nor a text.
         """
-        if item.estimate is None:
-            raise MetricError("expected an estimate, got none")
-        samples = checked(item.estimate, item.sample_rate, "estimate", min_duration=0.1)
+        samples = checked_part(item, "estimate", min_duration=SHORTEST_SECONDS)
         record = self.records.get(item.id, GenerationRecord())
         silent = silent_frames(samples, item.sample_rate)
+        # Codes repeat exactly; audio only nearly, and takes longer to compare.
         if record.codes is not None:
             loops = looped_codes(record.codes, record.frame_rate)
         else:
             loops = shared(item, "loops", lambda: looped_audio(samples, item.sample_rate))
         seconds = samples.size / item.sample_rate
+        runaway = None if record.truncated is None else float(record.truncated)
+        if runaway is None and item.text.strip():
+            characters = len(" ".join(item.text.split()))
+            expected = MARGIN_SECONDS + characters / CHARACTERS_PER_SECOND
+            runaway = float(seconds > RUNAWAY_FACTOR * expected)
         return Score(
             {
                 "silence_share": float(silent.mean()),
-                "pause": _longest(silent) * FRAME_SECONDS,
-                "runaway": _runaway(record, seconds, item.text),
+                "pause": max((end - start for start, end in runs(silent)), default=0)
+                * FRAME_SECONDS,
+                "runaway": runaway,
                 "repeated": float(loops.any()),
                 "looped_share": float(loops.mean()) if loops.size else 0.0,
                 "num_seconds": seconds,
@@ -116,24 +110,8 @@ class DeliveryMetric:
         )
 
 
-def _runaway(record: GenerationRecord, seconds: float, text: str) -> float | None:
-    """1.0 where speech did not end in time, None where nothing tells."""
-    if record.truncated is not None:
-        return float(record.truncated)
-    return float(seconds > RUNAWAY_FACTOR * expected_seconds(text)) if text.strip() else None
-
-
-def _longest(flags: np.ndarray) -> int:
-    """Length of the longest run of True."""
-    longest = current = 0
-    for flag in flags:
-        current = current + 1 if flag else 0
-        longest = max(longest, current)
-    return longest
-
-
 @dataclass(frozen=True)
-class DurationMetric:
+class DurationMetric(Metric):
     """Length of generated speech beside that of a recording of the same text."""
 
     @property
@@ -147,18 +125,17 @@ class DurationMetric:
             figures=(FigureInfo("duration_ratio"), FigureInfo("total_ratio")),
         )
 
-    def prepare(self) -> None:
-        """Nothing to load."""
-
     def score(self, item: Item) -> Score:
         """Both ratios; see `Metric`."""
         lengths, wholes = [], []
-        for what, waveform in (("estimate", item.estimate), ("reference", item.reference)):
-            if waveform is None:
-                raise MetricError(f"expected a waveform as {what}, got none")
-            samples = checked(waveform, item.sample_rate, what, min_duration=0.1)
+        for part in ("estimate", "reference"):
+            samples = checked_part(item, part, min_duration=SHORTEST_SECONDS)
             loud = np.flatnonzero(~silent_frames(samples, item.sample_rate))
             lengths.append(float(loud[-1] - loud[0] + 1))
             wholes.append(float(samples.size))
-        ratios = (lengths[0] / lengths[1], wholes[0] / wholes[1])
-        return Score(dict(zip(("duration_ratio", "total_ratio"), ratios, strict=True)))
+        return Score(
+            {
+                "duration_ratio": lengths[0] / lengths[1],
+                "total_ratio": wholes[0] / wholes[1],
+            }
+        )

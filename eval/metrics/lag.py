@@ -1,5 +1,7 @@
 """Lag between a recording and its copy, and their common part."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +10,7 @@ import numpy as np
 from scipy.fft import next_fast_len
 
 from eval.protocols import Item, MetricError
-from eval.sound import checked, resampled
+from eval.sound import checked_part, resampled
 
 from .mel import log_mel
 
@@ -22,13 +24,13 @@ MAX_LENGTH_DIFFERENCE = 0.2
 
 
 def estimate_lag(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> int:
-    """Delay of the estimate against the reference, in whole ms; positive when it comes late.
+    """Estimate the delay of the estimate in whole ms; positive when it comes late.
 
     Found as the highest normalised correlation of their log-mel envelopes (20 bands, 1 ms steps)
     within +-100 ms. Envelopes carry no phase, so a vocoder that keeps none is measured fairly,
     where correlating samples would lock on a pitch period.
     """
-    ours = _envelopes(reference, sample_rate)
+    ours = _envelopes(reference, sample_rate)  # (20, steps)
     theirs = _envelopes(estimate, sample_rate)
     steps = min(ours.shape[1], theirs.shape[1])
     ours, theirs = ours[:, :steps], theirs[:, :steps]
@@ -55,7 +57,7 @@ def _envelopes(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
 
 
 def common_part(reference: np.ndarray, estimate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both waveforms cut to the shorter length, from the start."""
+    """Cut both waveforms at their ends to the shorter length."""
     samples = min(reference.size, estimate.size)
     return reference[:samples], estimate[:samples]
 
@@ -63,50 +65,19 @@ def common_part(reference: np.ndarray, estimate: np.ndarray) -> tuple[np.ndarray
 def shifted(
     reference: np.ndarray, estimate: np.ndarray, sample_rate: int, lag_ms: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Removes a lag, then cuts both to their common part."""
+    """Remove a lag, then cut both to their common part."""
     offset = round(lag_ms * sample_rate / 1000)
     return common_part(reference[max(-offset, 0) :], estimate[max(offset, 0) :])
 
 
-def checked_pair(
-    reference: np.ndarray | None, estimate: np.ndarray | None, sample_rate: int, target_rate: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Both waveforms checked and at the rate of a metric, not yet cut.
-
-    Raises:
-        MetricError: One is missing or cannot be measured, or their lengths differ by more
-            than 0.2 s.
-    """
-    if reference is None or estimate is None:
-        raise MetricError("expected a reference and an estimate, got only one of them")
-    ours = checked(reference, sample_rate, "reference")
-    theirs = checked(estimate, sample_rate, "estimate")
-    if abs(ours.size - theirs.size) > MAX_LENGTH_DIFFERENCE * sample_rate:
-        raise MetricError(
-            f"lengths differ by more than {MAX_LENGTH_DIFFERENCE} s: reference "
-            f"{ours.size / sample_rate:.2f} s, estimate {theirs.size / sample_rate:.2f} s"
-        )
-    return (
-        resampled(ours, sample_rate, target_rate),
-        resampled(theirs, sample_rate, target_rate),
-    )
-
-
 @dataclass(frozen=True)
 class AlignedPair:
-    """A recording and its copy at the rate of a metric.
+    """A recording and its copy at the rate of a metric."""
 
-    Args:
-        reference: As it is, (T,).
-        estimate: As it is, (T',).
-        sample_rate: Rate in Hz of both.
-        lag_ms: Delay of the estimate in whole ms.
-    """
-
-    reference: np.ndarray
-    estimate: np.ndarray
-    sample_rate: int
-    lag_ms: int
+    reference: np.ndarray  # (T,), not cut
+    estimate: np.ndarray  # (T',), not cut
+    sample_rate: int  # of both, Hz
+    lag_ms: int  # delay of the estimate
 
     @property
     def raw(self) -> tuple[np.ndarray, np.ndarray]:
@@ -120,11 +91,13 @@ class AlignedPair:
 
 
 def aligned_pair(item: Item, sample_rate: int) -> AlignedPair:
-    """The pair of an item at a rate with its lag, computed once for all metrics of the item.
+    """Bring the pair of an item to a rate and find its lag, once for all metrics of the item.
 
     Raises:
-        MetricError: As `checked_pair`.
+        MetricError: A waveform is missing or cannot be measured, or their lengths differ by more
+            than 0.2 s.
     """
+    # The lag is the same at every rate: it is estimated at one.
     ours, theirs = shared(item, ("pair", sample_rate), lambda: _pair(item, sample_rate))
     low = shared(item, ("pair", ALIGN_RATE), lambda: _pair(item, ALIGN_RATE))
     lag_ms = shared(item, "lag_ms", lambda: estimate_lag(low[0], low[1], ALIGN_RATE))
@@ -132,12 +105,19 @@ def aligned_pair(item: Item, sample_rate: int) -> AlignedPair:
 
 
 def shared(item: Item, key: Any, compute: Callable[[], Any]) -> Any:
-    """What another metric has computed of this item under a key, else computes and keeps it."""
+    """Return what another metric has computed of this item under a key, or compute and keep it."""
     if key not in item.shared:
         item.shared[key] = compute()
     return item.shared[key]
 
 
 def _pair(item: Item, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
-    """Both waveforms of an item, checked and at a rate."""
-    return checked_pair(item.reference, item.estimate, item.sample_rate, sample_rate)
+    """Both waveforms of an item, checked and at a rate, not yet cut."""
+    own_rate = item.sample_rate
+    ours, theirs = checked_part(item, "reference"), checked_part(item, "estimate")
+    if abs(ours.size - theirs.size) > MAX_LENGTH_DIFFERENCE * own_rate:
+        raise MetricError(
+            f"lengths differ by more than {MAX_LENGTH_DIFFERENCE} s: reference "
+            f"{ours.size / own_rate:.2f} s, estimate {theirs.size / own_rate:.2f} s"
+        )
+    return resampled(ours, own_rate, sample_rate), resampled(theirs, own_rate, sample_rate)

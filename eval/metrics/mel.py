@@ -1,12 +1,16 @@
-"""Log-mel front end of the evaluation: for distances and for pictures.
+"""Mel front ends of the evaluation: log-mels for distances and pictures, Slaney's for networks.
 
-It is kept apart from any model's front end on purpose: a number must not change because a codec
-changed its features.
+They are kept apart from any codec's front end on purpose: a number must not change because a
+codec changed its features.
 """
+
+from __future__ import annotations
 
 from functools import lru_cache
 
 import numpy as np
+
+from codec.mel_filters import triangular_filters
 
 SAMPLE_RATE = 24000
 N_FFT = 1024
@@ -14,6 +18,11 @@ HOP_LENGTH = 256
 N_MELS = 100
 # Magnitude that 16-bit rounding noise reaches in a band; what lies below it is not speech.
 FLOOR = 1e-3
+# Slaney's Auditory Toolbox: linear below 1 kHz, 27 logarithmic steps a factor of 6.4 above.
+_LINEAR_HZ = 200.0 / 3.0
+_BREAK_HZ = 1000.0
+_BREAK_MEL = _BREAK_HZ / _LINEAR_HZ
+_LOG_STEP = np.log(6.4) / 27.0
 
 
 def hz_to_mel(frequency: np.ndarray | float) -> np.ndarray:
@@ -28,12 +37,9 @@ def mel_to_hz(mel: np.ndarray | float) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def mel_filters(sample_rate: int, n_fft: int, n_mels: int) -> np.ndarray:
-    """Triangular filters with peak 1 from 0 Hz to half the rate, (M, n_fft / 2 + 1)."""
+    """HTK filters with peak 1 from 0 Hz to half the rate, (M, n_fft // 2 + 1)."""
     edges = mel_to_hz(np.linspace(0.0, float(hz_to_mel(sample_rate / 2)), n_mels + 2))
-    bins = np.linspace(0.0, sample_rate / 2, n_fft // 2 + 1)
-    rising = (bins - edges[:-2, None]) / np.diff(edges)[:-1, None]
-    falling = (edges[2:, None] - bins) / np.diff(edges)[1:, None]
-    return np.maximum(0.0, np.minimum(rising, falling))
+    return triangular_filters(edges, np.linspace(0.0, sample_rate / 2, n_fft // 2 + 1))
 
 
 def log_mel(
@@ -45,17 +51,50 @@ def log_mel(
     n_mels: int = N_MELS,
     floor: float = FLOOR,
 ) -> np.ndarray:
-    """Natural log of the mel magnitude spectrogram of a waveform (T,).
-
-    Frames are centred on multiples of the hop, with zeros beyond both ends, under a Hann window.
+    """Natural log of the mel magnitude spectrogram of a waveform (T,), T > 0.
 
     Returns:
         (M, L) float64 with L = T // hop_length + 1; the least value is log(floor).
+
+    Raises:
+        ValueError: Another shape, or no sample.
     """
     if waveform.ndim != 1 or waveform.size == 0:
         raise ValueError(f"expected a waveform (T,) with T > 0, got shape {waveform.shape}")
-    padded = np.pad(np.asarray(waveform, dtype=np.float64), n_fft // 2)
+    magnitude = _spectrogram(waveform, n_fft, hop_length, np.float64)
+    return np.log(np.maximum(mel_filters(sample_rate, n_fft, n_mels) @ magnitude, floor))
+
+
+@lru_cache(maxsize=8)
+def slaney_filters(sample_rate: int, n_fft: int, n_mels: int) -> np.ndarray:
+    """Slaney's filters of unit area from 0 Hz to half the rate, (M, n_fft // 2 + 1)."""
+    top = _BREAK_MEL + np.log(sample_rate / 2 / _BREAK_HZ) / _LOG_STEP
+    mels = np.linspace(0.0, top, n_mels + 2)
+    above = _BREAK_HZ * np.exp(_LOG_STEP * (mels - _BREAK_MEL))
+    edges = np.where(mels < _BREAK_MEL, mels * _LINEAR_HZ, above)
+    bins = np.arange(n_fft // 2 + 1) * sample_rate / n_fft
+    return triangular_filters(edges, bins, unit_area=True)
+
+
+def slaney_mel(
+    waveform: np.ndarray, sample_rate: int, *, n_fft: int, hop_length: int, n_mels: int
+) -> np.ndarray:
+    """Mel power spectrogram on Slaney's scale, for networks that were trained on it.
+
+    Returns:
+        (M, L) with L = T // hop_length + 1 for a waveform (T,).
+    """
+    # In float32, as the front ends that those networks were trained with.
+    power = _spectrogram(waveform, n_fft, hop_length, np.float32) ** 2
+    return slaney_filters(sample_rate, n_fft, n_mels) @ power
+
+
+def _spectrogram(
+    waveform: np.ndarray, n_fft: int, hop_length: int, dtype: type[np.floating]
+) -> np.ndarray:
+    """Magnitudes (n_fft // 2 + 1, L) under a periodic Hann window, frames centred on the hops."""
+    padded = np.pad(np.asarray(waveform, dtype=dtype), n_fft // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop_length]
     window = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(n_fft) / n_fft)
-    magnitude = np.abs(np.fft.rfft(frames * window, axis=1))
-    return np.log(np.maximum(mel_filters(sample_rate, n_fft, n_mels) @ magnitude.T, floor))
+    # (L, F) to (F, L), the filters being applied from the left
+    return np.abs(np.fft.rfft(frames * window.astype(dtype), axis=1)).T

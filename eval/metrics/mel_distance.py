@@ -1,14 +1,17 @@
-"""Distances of a copy from its recording that need nothing but arithmetic: MCD and SI-SDR."""
+"""Distances of log-mels: mean absolute difference and mel-cepstral distortion."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.fft import dct, next_fast_len
+from scipy.fft import dct
 
-from eval.protocols import FigureInfo, Item, MetricError, MetricInfo, Score
+from eval.protocols import FigureInfo, Item, Metric, MetricError, MetricInfo, Score
+from eval.sound import resampled
 
 from .lag import aligned_pair, common_part
-from .mel import log_mel
+from .mel import FLOOR, HOP_LENGTH, N_FFT, N_MELS, SAMPLE_RATE, log_mel
 
 MCD_RATE = 16000
 MCD_BANDS = 40
@@ -19,7 +22,17 @@ MCD_HOP = 160
 FLOOR_DB = 50.0
 # A frame is speech when its loudest band lies no further than this under the loudest of all.
 SPEECH_DB = 40.0
-SDR_REACH_MS = 100
+
+
+def mel_distance(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
+    """Mean absolute difference of two log-mels, in nats a bin; lower is better, 0 for equals.
+
+    Both waveforms (T,) go to 24 kHz, are cut to the shorter, and every bin of every frame counts;
+    magnitudes are floored at 1e-3, about the rounding noise of 16 bits.
+    """
+    signals = [resampled(signal, sample_rate, SAMPLE_RATE) for signal in (reference, estimate)]
+    ours, theirs = (log_mel(signal) for signal in common_part(*signals))
+    return float(np.abs(ours - theirs).mean())
 
 
 def mel_cepstral_distortion(
@@ -36,15 +49,10 @@ def mel_cepstral_distortion(
     """
     if sample_rate != MCD_RATE:
         raise MetricError(f"expected waveforms at {MCD_RATE} Hz, got {sample_rate} Hz")
+    # (40, L) each
+    sizes = {"n_fft": MCD_N_FFT, "hop_length": MCD_HOP, "n_mels": MCD_BANDS}
     spectra = [
-        log_mel(
-            signal,
-            MCD_RATE,
-            n_fft=MCD_N_FFT,
-            hop_length=MCD_HOP,
-            n_mels=MCD_BANDS,
-            floor=1e-8,
-        )
+        log_mel(signal, MCD_RATE, **sizes, floor=1e-8)
         for signal in common_part(reference, estimate)
     ]
     nats_per_db = np.log(10.0) / 20.0
@@ -63,41 +71,13 @@ def cepstral_distance(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     c_0 + sum_k c_k cos(k w): on this scale, the classical one, a frame's distance is the RMS
     difference in dB of the two smoothed spectra, their level aside.
     """
+    # c_0, the level, is left out.
     cepstra = np.asarray(dct(ours - theirs, axis=0, type=2))[1 : MCD_ORDER + 1] / ours.shape[0]
     return 10.0 / np.log(10.0) * np.sqrt(2.0 * (cepstra**2).sum(axis=0))
 
 
-def si_sdr(reference: np.ndarray, estimate: np.ndarray) -> float:
-    """Scale-invariant signal-to-distortion ratio in dB of two waveforms (T,), as they lie.
-
-    Means are removed, the estimate is projected on the reference, and the power of that part
-    stands over the power of the rest; higher is better. At most 100 dB, which an identical copy
-    gets: beyond it lies the rounding noise of arithmetic. Source: https://arxiv.org/abs/1811.02508
-
-    Raises:
-        MetricError: The reference has no power.
-    """
-    target = reference - reference.mean()
-    heard = estimate - estimate.mean()
-    power = float(target @ target)
-    if power <= 0.0:
-        raise MetricError("the reference is constant")
-    part = (float(heard @ target) / power) * target
-    rest = heard - part
-    ratio = float(part @ part) / max(float(rest @ rest), 1e-30)
-    return float(np.clip(10.0 * np.log10(max(ratio, 1e-30)), -100.0, 100.0))
-
-
-def sample_lag(reference: np.ndarray, estimate: np.ndarray, reach: int) -> int:
-    """Delay of the estimate in samples, of the highest |correlation| within +-reach samples."""
-    size = next_fast_len(max(reference.size, estimate.size) + reach, real=True)
-    spectrum = np.conj(np.fft.rfft(reference, size)) * np.fft.rfft(estimate, size)
-    lags = np.arange(-reach, reach + 1)
-    return int(lags[np.argmax(np.abs(np.fft.irfft(spectrum, size)[lags]))])
-
-
 @dataclass(frozen=True)
-class MelCepstralMetric:
+class MelCepstralMetric(Metric):
     """Mel-cepstral distortion on floored log-mels, after removing the lag."""
 
     @property
@@ -114,9 +94,6 @@ class MelCepstralMetric:
             sample_rate=MCD_RATE,
         )
 
-    def prepare(self) -> None:
-        """Nothing to load."""
-
     def score(self, item: Item) -> Score:
         """The distortion and the lag; see `Metric`."""
         pair = aligned_pair(item, MCD_RATE)
@@ -125,28 +102,24 @@ class MelCepstralMetric:
 
 
 @dataclass(frozen=True)
-class SiSdrMetric:
-    """SI-SDR of the pair, aligned to a sample; without phase a copy scores far below 0 dB."""
+class MelDistanceMetric(Metric):
+    """Log-mel L1 after removing the lag."""
 
     @property
     def info(self) -> MetricInfo:
         """Identity; see `Metric`."""
         return MetricInfo(
-            id="si_sdr.v1",
-            definition="scale-invariant SDR at 16 kHz in dB, means removed, limited to +-100, "
-            f"after removing the lag of the highest |correlation| within {SDR_REACH_MS} ms (whole "
-            "samples); says nothing of copies without phase",
+            id="mel_l1.v1",
+            definition=f"mean |difference| of natural-log mel magnitudes ({N_MELS} HTK bands, "
+            f"n_fft {N_FFT}, hop {HOP_LENGTH}, {SAMPLE_RATE} Hz, floor {FLOOR:g}) after removing "
+            "the estimated lag (whole ms)",
             needs=frozenset({"reference", "estimate"}),
-            figures=(FigureInfo("si_sdr", "dB", higher_is_better=True),),
-            sample_rate=MCD_RATE,
+            figures=(FigureInfo("mel_l1", "nats", higher_is_better=False),),
+            sample_rate=SAMPLE_RATE,
         )
 
-    def prepare(self) -> None:
-        """Nothing to load."""
-
     def score(self, item: Item) -> Score:
-        """The ratio and its own lag, to a sample; see `Metric`."""
-        reference, estimate = aligned_pair(item, MCD_RATE).raw
-        lag = sample_lag(reference, estimate, SDR_REACH_MS * MCD_RATE // 1000)
-        pair = common_part(reference[max(-lag, 0) :], estimate[max(lag, 0) :])
-        return Score({"si_sdr": si_sdr(*pair), "lag_ms": 1000.0 * lag / MCD_RATE})
+        """The distance and the lag; see `Metric`."""
+        pair = aligned_pair(item, SAMPLE_RATE)
+        distance = mel_distance(*pair.aligned, SAMPLE_RATE)
+        return Score({"mel_l1": distance, "lag_ms": float(pair.lag_ms)})

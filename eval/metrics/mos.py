@@ -1,28 +1,30 @@
-"""Predicted opinions of listeners from one waveform alone: DNSMOS and DistillMOS.
+"""Predicted-MOS metrics: DNSMOS, DistillMOS and UTMOS22.
 
-No recording is compared with; print the score of the originals beside that of the copies.
+Each takes one waveform and no recording to compare it with; print the score of the originals
+beside that of the copies.
 """
+
+from __future__ import annotations
 
 import contextlib
 import io
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from eval.foreign import import_without_torchaudio
-from eval.protocols import FigureInfo, Item, MetricError, MetricInfo, Score, WeightSpec
-from eval.sound import checked, resampled
+from eval.protocols import FigureInfo, Item, Metric, MetricInfo, Part, Score, WeightSpec
+from eval.sound import checked_part, resampled
 from eval.weights import require_weight
 
-from .slaney import slaney_mel
+from .loading import LoadedMetric
+from .mel import slaney_mel
 
-Part = Literal["estimate", "reference"]
 RATE = 16000
 WINDOW_SECONDS = 9.01
 WINDOW = int(WINDOW_SECONDS * RATE)
-# DNSMOS P.835: published maps from the network's answers to opinions, highest power first.
+# DNSMOS P.835: published maps from the network's outputs to MOS, highest power first.
 _P835 = {
     "dnsmos_sig": (-0.08397278, 1.22083953, 0.0052439),
     "dnsmos_bak": (-0.13166888, 1.60915514, -0.39604546),
@@ -45,19 +47,11 @@ DNSMOS_WEIGHTS = (
         bundled=("speechmos", "dnsmos_models/model_v8.onnx"),
     ),
 )
-
-
-def heard_part(item: Item, part: Part) -> np.ndarray:
-    """One waveform of an item at 16 kHz, (T,) float32, clipped to [-1, 1].
-
-    Raises:
-        MetricError: It is missing or cannot be measured.
-    """
-    waveform = item.estimate if part == "estimate" else item.reference
-    if waveform is None:
-        raise MetricError(f"expected a waveform as {part}, got none")
-    samples = resampled(checked(waveform, item.sample_rate, part), item.sample_rate, RATE)
-    return np.clip(samples, -1.0, 1.0).astype(np.float32)
+UTMOS22 = WeightSpec(
+    "utmos22_strong",
+    "MIT",
+    "get utmos22_strong_step7459_v1.pt from release v1.0.0 of tarepan/SpeechMOS on GitHub",
+)
 
 
 def windows(waveform: np.ndarray) -> np.ndarray:
@@ -71,23 +65,35 @@ def windows(waveform: np.ndarray) -> np.ndarray:
 
 
 @dataclass
-class DnsMosMetric:
-    """DNSMOS P.835 (speech, background, overall) and P.808 of one waveform of an item.
+class _PredictedMos(LoadedMetric, Metric):
+    """Base of metrics of one waveform of an item.
 
     Args:
         part: "estimate", or "reference" for the originals that belong beside it.
     """
 
     part: Part = "estimate"
-    _sessions: tuple[Any, Any] | None = field(default=None, repr=False)
+
+    @property
+    def _suffix(self) -> str:
+        """End of the family name."""
+        return "" if self.part == "estimate" else "_original"
+
+    def _waveform(self, item: Item) -> np.ndarray:
+        """The waveform at 16 kHz, (T,) float32, clipped to [-1, 1]."""
+        samples = resampled(checked_part(item, self.part), item.sample_rate, RATE)
+        return np.clip(samples, -1.0, 1.0).astype(np.float32)
+
+
+class DnsMosMetric(_PredictedMos):
+    """DNSMOS P.835 (speech, background, overall) and P.808 of one waveform of an item."""
 
     @property
     def info(self) -> MetricInfo:
         """Identity; see `Metric`."""
-        suffix = "" if self.part == "estimate" else "_original"
         names = ("dnsmos_ovr", "dnsmos_sig", "dnsmos_bak", "dnsmos_p808")
         return MetricInfo(
-            id=f"dnsmos{suffix}.speechmos00",
+            id=f"dnsmos{self._suffix}.speechmos00",
             definition=f"DNSMOS P.835 and P.808 of the {self.part} at 16 kHz, mean over windows "
             "of 9.01 s a second apart, shorter clips doubled till they fill one, level as it is",
             needs=frozenset({self.part}),
@@ -97,65 +103,48 @@ class DnsMosMetric:
             weights=DNSMOS_WEIGHTS,
         )
 
-    def prepare(self) -> None:
-        """Opens both networks, a thread each."""
-        if self._sessions is None:
-            runtime = import_module("onnxruntime")
-            options = runtime.SessionOptions()
-            options.intra_op_num_threads = options.inter_op_num_threads = 1
-            first, second = (
-                runtime.InferenceSession(
-                    str(require_weight(spec)), options, providers=["CPUExecutionProvider"]
-                )
-                for spec in DNSMOS_WEIGHTS
-            )
-            self._sessions = first, second
+    def _load(self) -> tuple[Any, ...]:
+        """Open both networks, a thread each."""
+        runtime = import_module("onnxruntime")
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        providers = ["CPUExecutionProvider"]
+        return tuple(
+            runtime.InferenceSession(str(require_weight(spec)), options, providers=providers)
+            for spec in DNSMOS_WEIGHTS
+        )
 
     def score(self, item: Item) -> Score:
-        """Four opinions from about 1 to 5 and the number of windows; see `Metric`."""
+        """Four MOS from about 1 to 5 and the number of windows; see `Metric`."""
         self.prepare()
-        parts = windows(heard_part(item, self.part))
-        rows = [self._opinions(window) for window in parts]
+        rows = [self._mos(window) for window in windows(self._waveform(item))]
         means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
         return Score({**means, "num_windows": float(len(rows))})
 
-    def _opinions(self, window: np.ndarray) -> dict[str, float]:
-        """Opinions of one window of 9.01 s."""
-        assert self._sessions is not None
-        p835, p808 = self._sessions
+    def _mos(self, window: np.ndarray) -> dict[str, float]:
+        """MOS of one window of 9.01 s."""
+        p835, p808 = self._model
         raw = p835.run(None, {"input_1": window[None]})[0][0]
-        opinions = {
+        found = {
             name: float(np.polyval(powers, value))
             for (name, powers), value in zip(_P835.items(), raw, strict=True)
         }
+        # P.808 takes mels in dB under the loudest bin, from -80 to 0 mapped to -1 to 1.
         mel = slaney_mel(window[:-160], RATE, n_fft=321, hop_length=160, n_mels=120)
         decibels = 10.0 * np.log10(np.maximum(mel, 1e-10) / max(float(mel.max()), 1e-10))
-        features = ((np.maximum(decibels, -80.0) + 40.0) / 40.0).T.astype(np.float32)
-        opinions["dnsmos_p808"] = float(p808.run(None, {"input_1": features[None]})[0][0][0])
-        return opinions
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leaves the networks behind, so that the metric can be sent to a worker process."""
-        return {"part": self.part, "_sessions": None}
+        features = ((np.maximum(decibels, -80.0) + 40.0) / 40.0).T.astype(np.float32)  # (L, M)
+        found["dnsmos_p808"] = float(p808.run(None, {"input_1": features[None]})[0][0][0])
+        return found
 
 
-@dataclass
-class DistillMosMetric:
-    """DistillMOS of one waveform of an item, the best opinion that runs from a wheel alone.
-
-    Args:
-        part: "estimate", or "reference" for the originals that belong beside it.
-    """
-
-    part: Part = "estimate"
-    _model: Any = field(default=None, repr=False)
+class DistillMosMetric(_PredictedMos):
+    """DistillMOS of one waveform of an item, the best predicted MOS that a wheel alone gives."""
 
     @property
     def info(self) -> MetricInfo:
         """Identity; see `Metric`."""
-        suffix = "" if self.part == "estimate" else "_original"
         return MetricInfo(
-            id=f"distillmos{suffix}.v7",
+            id=f"distillmos{self._suffix}.v7",
             definition=f"DistillMOS variant 7 of the {self.part} at 16 kHz, mean over windows of "
             "7.68 s spread evenly, at most 1 s apart",
             needs=frozenset({self.part}),
@@ -168,24 +157,64 @@ class DistillMosMetric:
             is_large=True,
         )
 
-    def prepare(self) -> None:
-        """Loads the network of 4 million parameters from the package."""
-        if self._model is None:
-            package = import_without_torchaudio("distillmos")
-            with contextlib.redirect_stdout(io.StringIO()):
-                self._model = package.ConvTransformerSQAModel().eval()
+    def _load(self) -> Any:
+        """Load the network of 4 million parameters from the package, which prints on the way."""
+        from codec.import_shims import import_without_torchaudio
+
+        package = import_without_torchaudio("distillmos")
+        with contextlib.redirect_stdout(io.StringIO()):
+            return package.ConvTransformerSQAModel().eval()
 
     def score(self, item: Item) -> Score:
-        """Opinion from 1 to 5; see `Metric`."""
+        """MOS from 1 to 5; see `Metric`."""
         import torch
 
         self.prepare()
-        waveform = heard_part(item, self.part)
+        waveform = torch.from_numpy(self._waveform(item))
         with torch.inference_mode():
-            return Score(
-                {"distillmos": float(self._model(torch.from_numpy(waveform)[None]).mean())}
-            )
+            return Score({"distillmos": float(self._model(waveform[None]).mean())})
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Leaves the network behind, so that the metric can be sent to a worker process."""
-        return {"part": self.part, "_model": None}
+
+class UtmosMetric(_PredictedMos):
+    """UTMOS22, strong learner, of one waveform of an item.
+
+    The network is built here and was never run on the published weights, which do not come with
+    this toolkit: check it on a clip whose score is known before a number is published.
+    """
+
+    @property
+    def info(self) -> MetricInfo:
+        """Identity; see `Metric`."""
+        return MetricInfo(
+            id=f"utmos22{self._suffix}.strong_speechmos1",
+            definition=f"UTMOS22 strong learner without phonemes of the {self.part} at 16 kHz, "
+            "one judge and one domain, mean over frames, level as it is",
+            needs=frozenset({self.part}),
+            figures=(FigureInfo("utmos22", higher_is_better=True),),
+            sample_rate=RATE,
+            packages=(("transformers", ""),),
+            weights=(UTMOS22,),
+            alternative="distillmos",
+            is_large=True,
+        )
+
+    def _load(self) -> Any:
+        """Load the published weights; nothing is unpickled but tensors."""
+        path = require_weight(UTMOS22)
+        import torch
+
+        # Takes seconds to import, and transformers need not be installed for the other metrics.
+        from .utmos import UtmosNetwork
+
+        network = UtmosNetwork()
+        network.load_published(torch.load(path, map_location="cpu", weights_only=True))
+        return network.eval()
+
+    def score(self, item: Item) -> Score:
+        """MOS from about 1 to 5; see `Metric`."""
+        self.prepare()
+        import torch
+
+        waveform = torch.from_numpy(self._waveform(item))
+        with torch.inference_mode():
+            return Score({"utmos22": float(self._model(waveform[None])[0])})

@@ -1,14 +1,17 @@
-"""Models of hearing that compare a copy with its recording: PESQ and ViSQOL."""
+"""Perceptual quality of a copy against its recording: PESQ and ViSQOL."""
 
-from dataclasses import dataclass, field
+from __future__ import annotations
+
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 
-from eval.protocols import FigureInfo, Item, MetricError, MetricInfo, Score
+from eval.protocols import FigureInfo, Item, Metric, MetricError, MetricInfo, Score
 
 from .lag import aligned_pair
+from .loading import LoadedMetric
 
 RATE = 16000
 # P.862.2 maps onto this range; anything else is an error code or a bug, never a quality.
@@ -18,8 +21,7 @@ PESQ_RANGE = (1.0, 4.65)
 def pesq_wideband(reference: np.ndarray, estimate: np.ndarray) -> float:
     """Wide-band PESQ (P.862.2) of two waveforms (T,) at 16 kHz; 1.02 to 4.644, higher is better.
 
-    It finds lag and gain by itself. What cannot be scored raises: the package can also return
-    -1 for silence, which averages have swallowed.
+    It finds lag and gain by itself.
 
     Raises:
         MetricError: Silence, too little audio, or a result that is no score.
@@ -29,16 +31,17 @@ def pesq_wideband(reference: np.ndarray, estimate: np.ndarray) -> float:
         value = float(pesq.pesq(RATE, reference, estimate, "wb"))
     except (pesq.PesqError, ValueError, ZeroDivisionError) as error:
         name = type(error).__name__
-        said = error.args[0] if error.args else ""
-        text = said.decode() if isinstance(said, bytes) else str(said)
+        reason = error.args[0] if error.args else ""
+        text = reason.decode() if isinstance(reason, bytes) else str(reason)
         raise MetricError(f"PESQ cannot score this pair: {name} {text}".strip()) from error
+    # The package can also return -1 for silence, which must not reach an average.
     if not PESQ_RANGE[0] <= value <= PESQ_RANGE[1]:
         raise MetricError(f"expected PESQ from 1.0 to 4.65, got {value:g}")
     return value
 
 
 @dataclass(frozen=True)
-class PesqMetric:
+class PesqMetric(Metric):
     """Wide-band PESQ of the pair as it is."""
 
     @property
@@ -57,7 +60,7 @@ class PesqMetric:
         )
 
     def prepare(self) -> None:
-        """Imports pesq, so that a broken build shows before any item is read."""
+        """Import pesq, so that a broken build shows before any item is read."""
         import_module("pesq")
 
     def score(self, item: Item) -> Score:
@@ -65,11 +68,8 @@ class PesqMetric:
         return Score({"pesq_wb": pesq_wideband(*aligned_pair(item, RATE).raw)})
 
 
-@dataclass
-class VisqolMetric:
+class VisqolMetric(LoadedMetric, Metric):
     """ViSQOL in speech mode with the lattice, never with the polynomial it falls back to."""
-
-    _api: Any = field(default=None, repr=False)
 
     @property
     def info(self) -> MetricInfo:
@@ -81,18 +81,17 @@ class VisqolMetric:
             needs=frozenset({"reference", "estimate"}),
             figures=(FigureInfo("visqol", higher_is_better=True),),
             sample_rate=RATE,
-            # Without ai-edge-litert the package maps by a polynomial: 3.60 where this says 2.16.
+            # Without ai-edge-litert the package maps by a polynomial: 3.60 where this gives 2.16.
             packages=(("visqol-python", "3.8."), ("ai-edge-litert", "2.")),
             install="pip install 'visqol-python[lattice]==3.8.*'",
             alternative="estoi",
         )
 
-    def prepare(self) -> None:
-        """Builds the model; raises ImportError where the lattice cannot run."""
-        if self._api is None:
-            api = import_module("visqol").VisqolApi()
-            api.create(mode="speech", use_lattice_model=True)
-            self._api = api
+    def _load(self) -> Any:
+        """Build the model; raises ImportError where the lattice cannot run."""
+        api = import_module("visqol").VisqolApi()
+        api.create(mode="speech", use_lattice_model=True)
+        return api
 
     def score(self, item: Item) -> Score:
         """MOS-LQO from 1 to 5 and the lag; see `Metric`."""
@@ -100,11 +99,7 @@ class VisqolMetric:
         pair = aligned_pair(item, RATE)
         reference, estimate = (np.ascontiguousarray(each, np.float64) for each in pair.aligned)
         try:
-            value = float(self._api.measure_from_arrays(reference, estimate, RATE).moslqo)
+            value = float(self._model.measure_from_arrays(reference, estimate, RATE).moslqo)
         except (ValueError, IndexError) as error:
             raise MetricError(f"ViSQOL cannot score this pair: {error}") from error
         return Score({"visqol": value, "lag_ms": float(pair.lag_ms)})
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leaves the model behind, so that the metric can be sent to a worker process."""
-        return {"_api": None}

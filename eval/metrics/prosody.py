@@ -1,12 +1,14 @@
-"""How far the melody and the loudness of a continuation lie from those of the true one."""
+"""Prosody: distances of pitch and level distributions of a continuation to the recording's."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
 
 import numpy as np
 
-from eval.protocols import FigureInfo, Item, MetricError, MetricInfo, Score
-from eval.sound import checked, resampled
+from eval.protocols import FigureInfo, Item, Metric, MetricError, MetricInfo, Score
+from eval.sound import checked_part, resampled
 
 from .duration import FRAME_SECONDS, silent_frames
 from .pitch import RATE, track_pitch
@@ -14,19 +16,14 @@ from .pitch import RATE, track_pitch
 
 @dataclass(frozen=True, eq=False)
 class ProsodyStatistics:
-    """Pitch and energy of speech, as distributions that know no order.
+    """Pitch and energy of speech as distributions, without order in time."""
 
-    Args:
-        semitones: (N,) pitch of voiced frames, semitones above 55 Hz.
-        levels: (M,) level of frames of 20 ms that are not silent, dB.
-    """
-
-    semitones: np.ndarray
-    levels: np.ndarray
+    semitones: np.ndarray  # (N,) pitch of voiced frames above 55 Hz
+    levels: np.ndarray  # (M,) level of frames of 20 ms that are not silent, dB
 
 
 def prosody(waveform: np.ndarray, sample_rate: int) -> ProsodyStatistics:
-    """Statistics of a waveform (T,).
+    """Compute the statistics of a waveform (T,).
 
     Raises:
         MetricError: No frame is voiced.
@@ -35,6 +32,7 @@ def prosody(waveform: np.ndarray, sample_rate: int) -> ProsodyStatistics:
     f0, voiced = track_pitch(signal, RATE)
     if not voiced.any():
         raise MetricError("no frame is voiced")
+    # Energy is that of frames which are not silent: pauses are a matter of duration.
     size = round(FRAME_SECONDS * RATE)
     frames = signal[: signal.size // size * size].reshape(-1, size)
     power = (frames**2).mean(axis=1)[~silent_frames(signal, RATE)]
@@ -44,14 +42,14 @@ def prosody(waveform: np.ndarray, sample_rate: int) -> ProsodyStatistics:
 
 
 def distribution_distance(first: np.ndarray, second: np.ndarray) -> float:
-    """Wasserstein-1 distance of two samples (N,) and (M,), in their unit; 0 for equals."""
+    """Compute the Wasserstein-1 distance of two samples (N,) and (M,), in their unit."""
     from scipy.stats import wasserstein_distance
 
     return float(wasserstein_distance(first, second))
 
 
 @dataclass(frozen=True)
-class ProsodyMetric:
+class ProsodyMetric(Metric):
     """Distances of pitch and energy distributions to those of the recording."""
 
     @property
@@ -76,17 +74,13 @@ class ProsodyMetric:
         )
 
     def prepare(self) -> None:
-        """Imports the tracker, so that a broken installation shows before any item is read."""
+        """Import the tracker, so that a broken installation shows before any item is read."""
         import_module("swift_f0")
 
     def score(self, item: Item) -> Score:
         """The distances and differences; see `Metric`."""
-        sides = []
-        for what, waveform in (("estimate", item.estimate), ("reference", item.reference)):
-            if waveform is None:
-                raise MetricError(f"expected a waveform as {what}, got none")
-            sides.append(prosody(checked(waveform, item.sample_rate, what), item.sample_rate))
-        ours, theirs = sides
+        ours = prosody(checked_part(item, "estimate"), item.sample_rate)
+        theirs = prosody(checked_part(item, "reference"), item.sample_rate)
         return Score(
             {
                 "pitch_distance": distribution_distance(ours.semitones, theirs.semitones),

@@ -1,29 +1,31 @@
-"""Every metric by its family name, those of other packages included, and whether it can run here.
+"""Registry of metrics by family name, those of other packages included, and their readiness.
 
 Another package adds metrics by an entry point of the group `hh_slm.metrics`, whose name is the
 family name and whose value is called without arguments and returns a `Metric`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.metadata import entry_points
 
+from codec.provenance import package_versions
 from eval.protocols import Metric
 from eval.weights import find_weight, weight_digest, weight_obstacle
 
 from .asr_pocketsphinx import PocketSphinxRecognizer
 from .asr_whisper import WhisperRecognizer
-from .crepe import CrepePitchMetric
 from .duration import DeliveryMetric, DurationMetric
-from .mel_distance import MelCepstralMetric, SiSdrMetric
-from .mos import DistillMosMetric, DnsMosMetric
+from .mel_distance import MelCepstralMetric, MelDistanceMetric
+from .mos import DistillMosMetric, DnsMosMetric, UtmosMetric
 from .pesq_visqol import PesqMetric, VisqolMetric
 from .pitch import PitchMetric
 from .prosody import ProsodyMetric
+from .si_sdr import SiSdrMetric
 from .speaker_encoders import ResemblyzerEncoder, WavLMSpeakerEncoder
 from .speaker_similarity import SimilarityMetric
-from .stoi import MelDistanceMetric, StoiMetric
-from .utmos import UtmosMetric
+from .stoi import StoiMetric
 from .wer import WerMetric
 
 Factory = Callable[[], Metric]
@@ -36,7 +38,7 @@ METRICS: dict[str, Factory] = {
     "mcd_mel": lambda: MelCepstralMetric(),
     "si_sdr": lambda: SiSdrMetric(),
     "pitch": lambda: PitchMetric(),
-    "pitch_crepe": lambda: CrepePitchMetric(),
+    "pitch_crepe": lambda: PitchMetric("crepe"),
     "delivery": lambda: DeliveryMetric(),
     "duration": lambda: DurationMetric(),
     "prosody": lambda: ProsodyMetric(),
@@ -61,23 +63,23 @@ METRICS: dict[str, Factory] = {
         WhisperRecognizer(), part="reference", family="wer_whisper"
     ),
 }
-# What a reconstruction is scored by: needs the packages of the extra `eval` and no weights.
+# The default for reconstructions: needs the packages of the extra `eval` and no weights.
 RECONSTRUCTION = ("stoi", "estoi", "mel_l1", "mcd_mel", "pitch")
-# What is added where it can run; what cannot is named in the run record.
+# Added to the default where they can run; those that cannot are named in the run record.
 WHERE_READY = ("speaker_sim",)
 INTELLIGIBILITY = ("wer_original", "wer")
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Metrics that will be scored, and the names that cannot be, each with its reasons."""
+    """Metrics that can be scored, and names of those that cannot, each with its reasons."""
 
     metrics: list[Metric]
     skipped: dict[str, list[str]]
 
 
 def all_metrics() -> dict[str, Factory]:
-    """Factories by family name: ours, then those of entry points, loaded when called.
+    """List factories by family name: ours, then those of entry points, loaded when called.
 
     Raises:
         ValueError: Two packages, or one and we, give a metric of the same name.
@@ -93,7 +95,7 @@ def all_metrics() -> dict[str, Factory]:
 
 
 def make_metrics(names: Iterable[str]) -> list[Metric]:
-    """Metrics by family name ("stoi") or full id ("stoi.pystoi04"), in the order given.
+    """Make metrics by family name ("stoi") or full id ("stoi.pystoi04"), in the order given.
 
     Raises:
         ValueError: A name that is neither.
@@ -116,7 +118,7 @@ def select_metrics(
     where_ready: Sequence[str] = (),
     skip_unavailable: bool = False,
 ) -> Selection:
-    """Metrics of a comma-separated choice.
+    """Make the metrics of a comma-separated choice.
 
     Args:
         text: Names; "-name" drops one, "default" stands for the default set, which is also what
@@ -131,6 +133,7 @@ def select_metrics(
     parts = [part.strip() for part in (text or "default").split(",") if part.strip()]
     dropped = {part[1:] for part in parts if part.startswith("-")}
     named = [part for part in parts if not part.startswith("-")] or ["default"]
+    # Names in order, each with whether it must be able to run.
     chosen: dict[str, bool] = {}
     for name in named:
         if name == "default":
@@ -154,32 +157,26 @@ def select_metrics(
 
 
 def installed_packages(metric: Metric) -> dict[str, str | None]:
-    """Version of each package a metric is tied to, None where it is not installed."""
-    found: dict[str, str | None] = {}
-    for package, _ in metric.info.packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = None
-    return found
+    """Look up the packages a metric is tied to; None where one is not installed."""
+    return package_versions(package for package, _ in metric.info.packages)
 
 
 def used_packages(metrics: Sequence[Metric]) -> dict[str, str | None]:
-    """Versions of everything metrics compute with, by package."""
-    base = {name: version(name) for name in ("numpy", "scipy", "soundfile", "soxr")}
+    """Look up everything that metrics compute with, by package."""
+    base = package_versions(("numpy", "scipy", "soundfile", "soxr"))
     for metric in metrics:
         base |= installed_packages(metric)
     return dict(sorted(base.items()))
 
 
 def used_weights(metric: Metric) -> dict[str, str | None]:
-    """SHA-256 of each weight of a metric, None where it is missing."""
+    """Compute the SHA-256 of each weight of a metric; None where it is missing."""
     paths = {spec.name: find_weight(spec) for spec in metric.info.weights}
     return {name: weight_digest(path) if path else None for name, path in paths.items()}
 
 
 def obstacles(metric: Metric) -> list[str]:
-    """Why a metric cannot run here and what mends it; empty when it can."""
+    """List why a metric cannot run here, each with its remedy; empty when it can."""
     found = installed_packages(metric)
     reasons = []
     for package, prefix in metric.info.packages:
@@ -195,21 +192,17 @@ def obstacles(metric: Metric) -> list[str]:
 
 
 def status(metric: Metric) -> str:
-    """One of "ready", "package missing" and "weight missing"."""
+    """Return "ready", "package missing" or "weight missing"."""
     if not obstacles(metric):
         return "ready"
+    found = installed_packages(metric)
+    whole = all((found[name] or "").startswith(prefix) for name, prefix in metric.info.packages)
     missing = any(weight_obstacle(spec) for spec in metric.info.weights)
-    whole = all(
-        (installed or "").startswith(prefix)
-        for (_, prefix), installed in zip(
-            metric.info.packages, installed_packages(metric).values(), strict=True
-        )
-    )
     return "weight missing" if missing and whole else "package missing"
 
 
 def require_ready(metrics: Sequence[Metric]) -> None:
-    """Refuses metrics that cannot run, before any audio is read.
+    """Refuse metrics that cannot run, before any audio is read.
 
     Raises:
         ValueError: No metric, an id twice, or a metric that is not ready.

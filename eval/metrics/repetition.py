@@ -1,4 +1,6 @@
-"""Loops: a generator that is stuck says the same stretch again and again."""
+"""Loops in generated speech: a stretch of codes or audio that follows on itself."""
+
+from __future__ import annotations
 
 import numpy as np
 
@@ -6,7 +8,7 @@ from eval.sound import resampled
 
 from .mel import log_mel
 
-# A stretch counts as a loop when it is said at least that often, one after the other ...
+# A stretch counts as a loop when it is there at least that often, one after the other ...
 REPEATS = 3
 # ... for at least that long in all.
 LOOP_SECONDS = 1.0
@@ -19,7 +21,7 @@ ALIKE = 0.93
 
 
 def looped_codes(codes: np.ndarray, frame_rate: float) -> np.ndarray:
-    """Which codes lie within a loop, (L,) bool.
+    """Mark the codes that lie within a loop, (L,) bool.
 
     A loop is a block of codes, of at most 2 s, that follows on itself so that it is there at least
     3 times and for at least 1 s. One code held for a second is one, too: silence included.
@@ -37,6 +39,7 @@ def looped_codes(codes: np.ndarray, frame_rate: float) -> np.ndarray:
     length = frames.shape[1]
     marks = np.zeros(length, dtype=bool)
     for period in range(1, min(round(LONGEST_PERIOD_SECONDS * frame_rate), length // REPEATS) + 1):
+        # A run of frames equal to those a period later is a loop, if it covers the repeats.
         same = (frames[:, period:] == frames[:, :-period]).all(axis=0)
         shortest = max((REPEATS - 1) * period, round(LOOP_SECONDS * frame_rate) - period)
         for start, end in runs(same):
@@ -46,13 +49,13 @@ def looped_codes(codes: np.ndarray, frame_rate: float) -> np.ndarray:
 
 
 def looped_audio(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Which frames of 20 ms lie within a loop, (L,) bool, by the likeness of log-mels.
+    """Mark the frames of 20 ms that lie within a loop, (L,) bool, by the likeness of log-mels.
 
     Frames are alike when the correlation of their 40 log-mel bands is above 0.93. Silence never
     counts, nor does a steady sound: it is alike at every distance, a loop only at its period.
     """
     signal = resampled(np.asarray(waveform, dtype=np.float64), sample_rate, RATE)
-    mel = log_mel(signal, RATE, n_fft=1024, hop_length=HOP, n_mels=40, floor=1e-3)
+    mel = log_mel(signal, RATE, n_fft=1024, hop_length=HOP, n_mels=40, floor=1e-3)  # (M, L)
     shape = mel - mel.mean(axis=0)
     norms = np.linalg.norm(shape, axis=0)
     # A flat spectrum is the floor: silence.
@@ -66,6 +69,7 @@ def looped_audio(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
         # One frame of doubt either way, as a period need not be a whole number of frames.
         shortest = max((REPEATS - 1) * period, round(LOOP_SECONDS * rate) - period)
         for start, end in runs(alike > ALIKE):
+            # A steady sound is alike at half its period, too.
             steady = _likeness(unit[:, start : end + period], period // 2).mean() > ALIKE
             if end - start >= shortest - 2 and not steady:
                 marks[start : end + period] = True
@@ -78,6 +82,6 @@ def _likeness(unit: np.ndarray, distance: int) -> np.ndarray:
 
 
 def runs(flags: np.ndarray) -> list[tuple[int, int]]:
-    """Stretches [start, end) of True in flags (L,)."""
+    """List the stretches [start, end) of True in flags (L,)."""
     edges = np.flatnonzero(np.diff(np.concatenate(([False], flags, [False])).astype(np.int8)))
     return [(int(start), int(end)) for start, end in edges.reshape(-1, 2)]

@@ -1,9 +1,10 @@
-"""Voices as vectors: Resemblyzer's encoder on its own weights, and WavLM x-vectors by path.
+"""Speaker encoders: Resemblyzer on its published weights, and WavLM x-vectors from a folder.
 
 Resemblyzer: generalised end-to-end loss, https://arxiv.org/abs/1710.10467.
 """
 
-from importlib import import_module
+from __future__ import annotations
+
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,7 +12,8 @@ import numpy as np
 from eval.protocols import MetricError, WeightSpec
 from eval.weights import require_weight
 
-from .slaney import slaney_mel
+from .loading import LoadedMetric, load_hf_model
+from .mel import slaney_mel
 
 RATE = 16000
 RESEMBLYZER = WeightSpec(
@@ -29,14 +31,14 @@ WAVLM_SV = WeightSpec(
     is_folder=True,
 )
 HOP = 160
-WINDOW_FRAMES = 160
+WINDOW_FRAMES = 160  # 1.6 s
 WINDOWS_PER_SECOND = 1.3
-LEAST_COVERAGE = 0.75
+LEAST_COVERAGE = 0.75  # of the last window
 TARGET_DBFS = -30.0
 
 
 class SpeakerEncoder(Protocol):
-    """Maps a waveform to a vector that says who speaks."""
+    """Waveform to a vector of the speaker's identity."""
 
     id: str
     packages: tuple[tuple[str, str], ...]
@@ -45,11 +47,10 @@ class SpeakerEncoder(Protocol):
     is_large: bool
 
     def prepare(self) -> None:
-        """Loads the network."""
-        ...
+        """Load the network."""
 
     def embed(self, waveform: np.ndarray) -> np.ndarray:
-        """Waveform (T,) at 16 kHz to a vector (D,) of length 1."""
+        """Map a waveform (T,) at 16 kHz to a vector (D,) of length 1."""
         ...
 
 
@@ -66,7 +67,7 @@ def window_starts(num_samples: int) -> list[int]:
     return starts[:-1] if covered < LEAST_COVERAGE and len(starts) > 1 else starts
 
 
-class ResemblyzerEncoder:
+class ResemblyzerEncoder(LoadedMetric):
     """LSTM of three layers over 40 mel bands; its vectors have no negative entry.
 
     Level: a waveform below -30 dBFS is raised to it, as published. Silence within is not cut, for
@@ -79,17 +80,8 @@ class ResemblyzerEncoder:
     alternative = ""
     is_large = False
 
-    def __init__(self) -> None:
-        self._layers: Any = None
-
-    def prepare(self) -> None:
-        """Loads the weights of 1.4 million parameters; nothing is unpickled but tensors.
-
-        Raises:
-            ValueError: The weights are missing or of another network.
-        """
-        if self._layers is not None:
-            return
+    def _load(self) -> tuple[Any, Any]:
+        """Load the 1.4 million parameters; nothing is unpickled but tensors."""
         import torch
 
         path = require_weight(RESEMBLYZER)
@@ -98,10 +90,10 @@ class ResemblyzerEncoder:
         for name, layer in (("lstm.", lstm), ("linear.", linear)):
             part = {key.removeprefix(name): w for key, w in state.items() if key.startswith(name)}
             layer.load_state_dict(part)
-        self._layers = lstm.eval(), linear.eval()
+        return lstm.eval(), linear.eval()
 
     def embed(self, waveform: np.ndarray) -> np.ndarray:
-        """Waveform (T,) at 16 kHz to the mean of its windows' vectors, (256,) of length 1."""
+        """Map a waveform (T,) at 16 kHz to the mean of its windows' vectors, (256,) of length 1."""
         import torch
 
         self.prepare()
@@ -109,22 +101,19 @@ class ResemblyzerEncoder:
         signal = waveform * 10.0 ** (max(TARGET_DBFS - loudness, 0.0) / 20.0)
         starts = window_starts(signal.size)
         missing = max((starts[-1] + WINDOW_FRAMES) * HOP - signal.size, 0)
-        mel = slaney_mel(
-            np.pad(signal, (0, missing)), RATE, n_fft=400, hop_length=HOP, n_mels=40
-        ).T.astype(np.float32)
-        batch = np.stack([mel[start : start + WINDOW_FRAMES] for start in starts])
-        lstm, linear = self._layers
+        padded = np.pad(signal, (0, missing))
+        mel = slaney_mel(padded, RATE, n_fft=400, hop_length=HOP, n_mels=40)
+        mel = mel.T.astype(np.float32)  # (L, M)
+        batch = np.stack([mel[start : start + WINDOW_FRAMES] for start in starts])  # (N, 160, M)
+        lstm, linear = self._model
         with torch.inference_mode():
+            # A window's vector is the last layer's state after its last frame.
             _, (hidden, _) = lstm(torch.from_numpy(batch))
             voices = torch.nn.functional.normalize(torch.relu(linear(hidden[-1])), dim=1)
             return unit(voices.mean(dim=0).numpy())
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Leaves the network behind, so that a metric can be sent to a worker process."""
-        return {"_layers": None}
 
-
-class WavLMSpeakerEncoder:
+class WavLMSpeakerEncoder(LoadedMetric):
     """x-vectors of a WavLM model saved by transformers; its scale is no other encoder's."""
 
     id = "wavlm_xvector_hf"
@@ -133,54 +122,28 @@ class WavLMSpeakerEncoder:
     alternative = "speaker_sim"
     is_large = True
 
-    def __init__(self) -> None:
-        self._model: Any = None
-        self._features: Any = None
-
-    def prepare(self) -> None:
-        """Loads the model from its folder; nothing is downloaded.
-
-        Raises:
-            ValueError: No folder was named, or it holds no such model.
-        """
-        if self._model is not None:
-            return
-        folder = require_weight(WAVLM_SV)
-        transformers = import_module("transformers")
-        try:
-            self._features = transformers.AutoFeatureExtractor.from_pretrained(
-                folder, local_files_only=True
-            )
-            model = transformers.WavLMForXVector.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True
-            )
-        except OSError as error:
-            raise ValueError(f"expected a WavLM x-vector model in {folder}: {error}") from error
-        self._model = model.eval()
+    def _load(self) -> tuple[Any, Any]:
+        """Load model and feature extractor from their folder."""
+        return load_hf_model(WAVLM_SV, "WavLMForXVector", "AutoFeatureExtractor")
 
     def embed(self, waveform: np.ndarray) -> np.ndarray:
-        """Waveform (T,) at 16 kHz to its x-vector, (D,) of length 1."""
+        """Map a waveform (T,) at 16 kHz to its x-vector, (D,) of length 1."""
         import torch
 
         self.prepare()
-        inputs = self._features(
-            waveform.astype(np.float32), sampling_rate=RATE, return_tensors="pt"
-        )
+        model, extractor = self._model
+        inputs = extractor(waveform.astype(np.float32), sampling_rate=RATE, return_tensors="pt")
         with torch.inference_mode():
-            return unit(self._model(**inputs).embeddings[0].numpy())
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leaves the model behind, so that a metric can be sent to a worker process."""
-        return {"_model": None, "_features": None}
+            return unit(model(**inputs).embeddings[0].numpy())
 
 
 def unit(vector: np.ndarray) -> np.ndarray:
-    """A vector (D,) at length 1.
+    """Scale a vector (D,) to length 1.
 
     Raises:
         MetricError: It is zero or not finite.
     """
     length = float(np.linalg.norm(vector))
     if not np.isfinite(length) or length <= 0.0:
-        raise MetricError("the encoder hears no voice")
+        raise MetricError(f"expected a speaker vector of a length above 0, got length {length}")
     return np.asarray(vector, dtype=np.float64) / length

@@ -1,8 +1,10 @@
-"""Whether a copy keeps the voice: cosine of speaker vectors, between its floor and ceiling.
+"""Speaker similarity: cosine of speaker vectors, with the corpus's own floor and ceiling.
 
-A cosine means nothing by itself: between strangers it is far above 0, within a voice below 1. The
-band of the corpus at hand stands beside every mean.
+A cosine means nothing by itself: between strangers it is far above 0, within a voice below 1. Every
+mean is given with the band of its corpus.
 """
+
+from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
@@ -11,8 +13,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from eval.protocols import FigureInfo, Item, MetricError, MetricInfo, Need, Score, ScoredItem
-from eval.sound import checked, resampled
+from eval.protocols import FigureInfo, Item, Metric, MetricInfo, Need, Score, ScoredItem
+from eval.sound import checked_part, resampled
 
 from .lag import shared
 from .speaker_encoders import RATE, SpeakerEncoder
@@ -23,7 +25,7 @@ MOST_CLIPS = 2000
 
 
 @dataclass(frozen=True)
-class SimilarityMetric:
+class SimilarityMetric(Metric):
     """Cosine of the speaker vectors of the estimate and of a recording of the voice.
 
     Args:
@@ -60,7 +62,7 @@ class SimilarityMetric:
         return self.family if self.against == "reference" else f"{self.family}_prompt"
 
     def prepare(self) -> None:
-        """Loads the encoder."""
+        """Load the encoder."""
         self.encoder.prepare()
 
     def score(self, item: Item) -> Score:
@@ -70,20 +72,17 @@ class SimilarityMetric:
         packed = base64.b64encode(theirs.astype("<f2").tobytes()).decode()
         return Score({self._name: float(ours @ theirs)}, stored={"voice": packed})
 
-    def _voice(self, item: Item, part: str) -> np.ndarray:
+    def _voice(self, item: Item, part: Need) -> np.ndarray:
         """Vector of one waveform of the item, computed once for all metrics of this encoder."""
-        waveform = getattr(item, part)
-        if waveform is None:
-            raise MetricError(f"expected a waveform as {part}, got none")
 
         def compute() -> np.ndarray:
-            samples = checked(waveform, item.sample_rate, part)
-            return self.encoder.embed(resampled(samples, item.sample_rate, RATE))
+            samples = resampled(checked_part(item, part), item.sample_rate, RATE)
+            return self.encoder.embed(samples)
 
         return shared(item, ("voice", self.encoder.id, part), compute)
 
     def corpus(self, items: Sequence[ScoredItem]) -> dict[str, Any]:
-        """Band of the corpus: how alike one speaker's recordings are, and those of two.
+        """Compute the band of the corpus: similarity of one speaker's recordings, and of two's.
 
         Returns:
             {"same_speaker": {"mean", "p5", "p95", "pairs"}, "different_speaker": likewise,
@@ -96,7 +95,7 @@ class SimilarityMetric:
 
 
 def speaker_band(voices: Sequence[str], speakers: Sequence[str]) -> dict[str, Any]:
-    """Cosines within and between speakers; see `SimilarityMetric.corpus`.
+    """Compare recordings within and between speakers; see `SimilarityMetric.corpus`.
 
     Args:
         voices: Base64 of float16 vectors (D,). One that occurs twice is the same recording and
@@ -104,7 +103,7 @@ def speaker_band(voices: Sequence[str], speakers: Sequence[str]) -> dict[str, An
         speakers: Names, "" where unknown: such clips are left out.
     """
     known = dict.fromkeys((v, s) for v, s in zip(voices, speakers, strict=True) if s)
-    # Spread over the corpus, so that a large one is not judged by its first speakers.
+    # Spread over the corpus, so that a large one is not measured on its first speakers alone.
     picked = list(known)[:: max(1, -(-len(known) // MOST_CLIPS))]
     same = different = np.zeros(0)
     if picked:
@@ -112,6 +111,7 @@ def speaker_band(voices: Sequence[str], speakers: Sequence[str]) -> dict[str, An
         vectors = np.stack(decoded).astype(np.float64)
         vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         names = np.array([speaker for _, speaker in picked])
+        # Every pair once, without a recording beside itself.
         first, second = np.triu_indices(len(picked), k=1)
         cosines, alike = (vectors @ vectors.T)[first, second], names[first] == names[second]
         same, different = cosines[alike], cosines[~alike]
@@ -125,7 +125,7 @@ def speaker_band(voices: Sequence[str], speakers: Sequence[str]) -> dict[str, An
 
 
 def equal_error(same: np.ndarray, different: np.ndarray) -> tuple[float, float] | tuple[None, None]:
-    """Error rate and cosine where misses and false alarms meet; None without pairs of both."""
+    """Find the rate and cosine where misses equal false alarms; None without pairs of both."""
     if not same.size or not different.size:
         return None, None
     same, different = np.sort(same), np.sort(different)

@@ -31,19 +31,12 @@ def _is_of_recordings(metric_id: str) -> bool:
 
 @dataclass(frozen=True)
 class RatedSystem:
-    """A codec with its bit rate and its figures.
+    """A codec with its bit rate and its figures."""
 
-    Args:
-        name: As shown; what comes before the last "_" is its family, joined by a line.
-        bitrate: bit/s; None for a system without a code (the original, a filter).
-        values: (mean, low, high) by figure; the ends None without an interval.
-        is_ours: Drawn first, by itself, with its name.
-    """
-
-    name: str
-    bitrate: float | None
-    values: Mapping[str, Value]
-    is_ours: bool = False
+    name: str  # as shown; what comes before the last "_" is its family, joined by a line
+    bitrate: float | None  # bit/s; None for a system without a code (the original, a filter)
+    values: Mapping[str, Value]  # (mean, low, high) by figure; the ends None without an interval
+    is_ours: bool = False  # drawn first, by itself, with its name
 
     @property
     def family(self) -> str:

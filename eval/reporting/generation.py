@@ -99,7 +99,7 @@ def _text_table(texts: Mapping[str, dict[str, Any]]) -> Table:
 def likelihood_report(
     result: dict[str, Any], *, title: str = "", provenance: dict[str, str] | None = None
 ) -> Report:
-    """Build the page of likelihood tests from the result of `judge_pairs`."""
+    """Build the page of likelihood tests from `pair_accuracies`."""
     suites = result["suites"]
     rules = [r for r in RULES if any(r in p for s in suites.values() for p in s.values())]
     rows: list[list[Cell]] = []

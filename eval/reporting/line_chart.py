@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -36,40 +36,39 @@ _SPOTS = (
     *((6, 0, "left", "center"), (-6, 0, "right", "center"), (0, 6, "center", "bottom")),
     *((0, -6, "center", "top"), (5, 5, "left", "bottom"), (5, -5, "left", "top")),
 )
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
     **dict.fromkeys([f"axes.spines.{side}" for side in ("left", "right", "top", "bottom")], False),
-    **{"axes.grid": True, "axes.axisbelow": True, "grid.color": INK, "grid.alpha": 0.25},
-    **{"xtick.major.size": 0.0, "ytick.major.size": 0.0, "lines.markersize": 5.0},
-    **{"font.size": 10.0, "legend.fontsize": 9.0, "legend.frameon": False},
-    # Texts of an SVG stay texts; half a pixel of a line is seen by nobody.
-    **{"svg.fonttype": "none", "path.simplify_threshold": 0.5},
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": INK,
+    "grid.alpha": 0.25,
+    "xtick.major.size": 0.0,
+    "ytick.major.size": 0.0,
+    "lines.markersize": 5.0,
+    "font.size": 10.0,
+    "legend.fontsize": 9.0,
+    "legend.frameon": False,
+    "svg.fonttype": "none",  # texts stay texts
+    "path.simplify_threshold": 0.5,  # pixels, too few to be seen
 }
 
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """One line of a chart.
+    """One line of a chart."""
 
-    Args:
-        name: Shown in the legend; "" keeps it out.
-        x: (N,) positions.
-        y: (N,) values; points that are not finite are left out and counted.
-        style: A line, a dot for each point, both, or a thin dashed line.
-        labels: Short texts beside the dots, "" for none; () where there are none at all.
-        low: (N,) lower ends of intervals, drawn through the dots; () without them.
-        high: (N,) upper ends.
-        color: Index of the colour; None for the next one.
-    """
-
-    name: str
-    x: Sequence[float] | np.ndarray
+    name: str  # shown in the legend; "" keeps it out
+    x: Sequence[float] | np.ndarray  # (N,) positions
+    # (N,) values; points that are not finite are left out and counted.
     y: Sequence[float] | np.ndarray
-    style: Style = "line"
+    style: Style = "line"  # a line, a dot for each point, both, or a thin dashed line
+    # Short texts beside the dots, "" for none; () where there are none at all.
     labels: Sequence[str] | np.ndarray = ()
+    # (N,) lower ends of intervals, drawn through the dots; () without them.
     low: Sequence[float] | np.ndarray = ()
-    high: Sequence[float] | np.ndarray = ()
-    color: int | None = None
+    high: Sequence[float] | np.ndarray = ()  # (N,) upper ends
+    color: int | None = None  # index of the colour; None for the next one
 
     def __post_init__(self) -> None:
         """Check that every value has its position."""
@@ -99,33 +98,23 @@ class Series:
 
 @dataclass(frozen=True)
 class LineChart:
-    """A chart of lines and dots.
-
-    Args:
-        title: Heading.
-        x_label: Name and unit of the positions.
-        y_label: Name and unit of the values.
-        series: Lines; a chart whose series hold no point is left out of a report.
-        levels: Named horizontal lines, such as {"unigram entropy": 7.1}.
-        bands: Named ranges (low, high) of values, shaded from side to side.
-        diagonal: Whether to draw the line on which both axes agree, over axes of the same range.
-        x_scale: "auto" takes a log axis where positive values span a factor above 20.
-        y_scale: Likewise.
-        note: A sentence below.
-        show_last: Whether the legend gives the last value of each line.
-    """
+    """A chart of lines and dots."""
 
     title: str
-    x_label: str
-    y_label: str
-    series: Sequence[Series]
+    x_label: str  # name and unit of the positions
+    y_label: str  # name and unit of the values
+    series: Sequence[Series]  # lines; a chart whose series hold no point is left out of a report
+    # Named horizontal lines, such as {"unigram entropy": 7.1}.
     levels: dict[str, float] = field(default_factory=dict)
+    # Named ranges (low, high) of values, shaded from side to side.
     bands: dict[str, tuple[float, float]] = field(default_factory=dict)
+    # Whether to draw the line on which both axes agree, over axes of the same range.
     diagonal: bool = False
+    # "auto" takes a log axis where positive values span a factor above 20.
     x_scale: Scale = "linear"
     y_scale: Scale = "auto"
-    note: str = ""
-    show_last: bool = True
+    note: str = ""  # a sentence below
+    show_last: bool = True  # whether the legend gives the last value of each line
 
 
 def line_chart(chart: LineChart) -> str:
@@ -251,8 +240,8 @@ def _draw_series(axes: Axes, series: Series, color: str, *, show_last: bool) -> 
     )
     known = np.isfinite(series.low) & np.isfinite(series.high)
     if known.any():
-        ends = (np.asarray(values)[known] for values in (series.x, series.low, series.high))
-        axes.vlines(*ends, color=color, linewidth=1.2, alpha=0.55)
+        x, low, high = (np.asarray(each)[known] for each in (series.x, series.low, series.high))
+        axes.vlines(x, low, high, color=color, linewidth=1.2, alpha=0.55)
 
 
 def _set_axes(axes: Axes, chart: LineChart) -> None:
@@ -300,7 +289,9 @@ def _label_dots(axes: Axes, drawn: Sequence[Series]) -> None:
     if not any(text for _, _, text in points):
         return
     # The layout must be final, since texts are compared in pixels.
-    axes.get_figure(root=True).draw_without_rendering()
+    whole = axes.get_figure(root=True)
+    assert whole is not None
+    whole.draw_without_rendering()
     frame = axes.get_window_extent()
     dots = axes.transData.transform([point[:2] for point in points])
     taken = [Bbox(((x - 4, y - 4), (x + 4, y + 4))) for x, y in dots]
@@ -312,7 +303,7 @@ def _label_dots(axes: Axes, drawn: Sequence[Series]) -> None:
             for *offset, across, up in (*_SPOTS, _SPOTS[0]):
                 note.set(position=offset, horizontalalignment=across, verticalalignment=up)
                 spot = note.get_window_extent()
-                is_inside = (frame.min <= spot.min).all() and (spot.max <= frame.max).all()
+                is_inside = frame.contains(*spot.min) and frame.contains(*spot.max)
                 if is_inside and not spot.count_overlaps(taken):
                     break
             taken.append(spot)

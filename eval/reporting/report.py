@@ -21,23 +21,14 @@ from .media import audio_uri, mel_peak, mel_picture_uri
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number in a table.
+    """A number in a table."""
 
-    Args:
-        value: None shows a dash.
-        low: Lower end of its interval, None for no interval.
-        high: Upper end.
-        unit: "%" shows fractions in per cent.
-        digits: Decimals, None for as many as matter.
-        note: Small print below, such as "40 of 40".
-    """
-
-    value: float | None
-    low: float | None = None
+    value: float | None  # None shows a dash
+    low: float | None = None  # lower end of its interval, None for no interval
     high: float | None = None
-    unit: str = ""
-    digits: int | None = None
-    note: str = ""
+    unit: str = ""  # "%" shows fractions in per cent
+    digits: int | None = None  # decimals, None for as many as matter
+    note: str = ""  # small print below, such as "40 of 40"
 
 
 Cell = str | int | float | None | Estimate
@@ -45,19 +36,12 @@ Cell = str | int | float | None | Estimate
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells under column names; the first column names the row.
-
-    Args:
-        title: Heading.
-        columns: Names, the first for the row names.
-        rows: Cells, as many as columns in each.
-        note: A sentence below.
-    """
+    """Rows of cells under column names; the first column names the row."""
 
     title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
-    note: str = ""
+    columns: Sequence[str]  # names, the first for the row names
+    rows: Sequence[Sequence[Cell]]  # cells, as many as columns in each
+    note: str = ""  # a sentence below
 
     def __post_init__(self) -> None:
         """Check that rows fit the columns."""
@@ -70,19 +54,14 @@ class Table:
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """One utterance to look at and listen to.
-
-    Args:
-        id: Its name.
-        text: What is said, "" when unknown.
-        notes: Further lines by name, such as {"heard": "...", "STOI": "0.91"}.
-        audio: (waveform (T,) float in [-1, 1], sample rate in Hz) by label, in the order shown:
-            "original", "reconstructed", "generated". They share time and colour scales.
-    """
+    """One utterance to look at and listen to."""
 
     id: str
-    text: str = ""
+    text: str = ""  # what is said, "" when unknown
+    # Further lines by name, such as {"heard": "...", "STOI": "0.91"}.
     notes: dict[str, str] = field(default_factory=dict)
+    # (waveform (T,) float in [-1, 1], sample rate in Hz) by label, in the order shown: "original",
+    # "reconstructed", "generated". They share time and colour scales.
     audio: dict[str, tuple[np.ndarray, int]] = field(default_factory=dict)
 
 
@@ -97,24 +76,15 @@ class Failure:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything on the page; empty parts are left out.
+    """Everything on the page; empty parts are left out."""
 
-    Args:
-        title: Heading and name of the page.
-        subtitle: A sentence under it.
-        failures: Shown first.
-        tables: Headline figures.
-        charts: Training curves, codebook ranks and the like.
-        clips: Pictures and players.
-        provenance: Command, commit, hardware, date and so on, by name.
-    """
-
-    title: str
-    subtitle: str = ""
-    failures: Sequence[Failure] = ()
+    title: str  # heading and name of the page
+    subtitle: str = ""  # a sentence under it
+    failures: Sequence[Failure] = ()  # shown first
     tables: Sequence[Table] = ()
-    charts: Sequence[LineChart] = ()
-    clips: Sequence[Clip] = ()
+    charts: Sequence[LineChart] = ()  # training curves, codebook ranks and the like
+    clips: Sequence[Clip] = ()  # pictures and players
+    # Command, commit, hardware, date and so on, by name.
     provenance: dict[str, str] = field(default_factory=dict)
 
 

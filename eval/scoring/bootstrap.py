@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,36 +15,22 @@ _BLOCK = 4_000_000
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with its bootstrap interval.
+    """A figure with its bootstrap interval."""
 
-    Args:
-        value: The figure on the data as they are.
-        low: Lower end; None when one observation leaves nothing to resample.
-        high: Upper end; None likewise.
-        count: Observations.
-    """
-
-    value: float
-    low: float | None
-    high: float | None
+    value: float  # the figure on the data as they are
+    low: float | None  # lower end; None when one observation leaves nothing to resample
+    high: float | None  # upper end; None likewise
     count: int
 
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Difference of two systems on the same items, `ours - theirs`.
-
-    Args:
-        interval: Mean difference with its interval.
-        larger: Items on which ours is larger.
-        smaller: Items on which ours is smaller.
-        equal: Items on which both are equal.
-    """
+    """Difference of two systems on the same items, `ours - theirs`."""
 
     interval: Interval
-    larger: int
-    smaller: int
-    equal: int
+    larger: int  # items on which ours is larger
+    smaller: int  # items on which ours is smaller
+    equal: int  # items on which both are equal
 
 
 def bootstrap_mean(
@@ -91,16 +77,8 @@ def pooled_rate(
             f"expected {above.size} denominators >= 0 with a positive sum, got {below.size} "
             f"with the sum {below.sum()}"
         )
-    value, count = float(above.sum() / below.sum()), above.size
-    if count < 2:
-        return Interval(value, None, None, count)
-    rates = np.concatenate(
-        [
-            above[draws].sum(axis=1) / np.maximum(below[draws].sum(axis=1), 1e-12)
-            for draws in _draws(count, resamples, seed)
-        ]
-    )
-    return Interval(value, *_percentiles(rates, level), count)
+    ends = _bootstrap([above, below], _rate, seed=seed, resamples=resamples, level=level)
+    return Interval(*ends, above.size)
 
 
 def paired_difference(
@@ -154,32 +132,40 @@ def paired_rates(
     Returns:
         sum(numerators) / sum(denominators) of A minus that of B, and its ends, None for N = 1.
     """
-    data = np.stack([*ours, *theirs]).astype(np.float64)  # (4, N)
-    count = data.shape[1]
-    sums = data.sum(axis=1)
-    value = float(sums[0] / sums[1] - sums[2] / sums[3])
+
+    def difference(sums: Sequence[np.ndarray]) -> np.ndarray:
+        return _rate(sums[:2]) - _rate(sums[2:])
+
+    rows = [np.asarray(row, dtype=np.float64) for row in (*ours, *theirs)]
+    return _bootstrap(rows, difference, seed=seed, resamples=resamples, level=level)
+
+
+def _rate(sums: Sequence[np.ndarray]) -> np.ndarray:
+    """Divide numerators by denominators, which may be 0 in a draw."""
+    return sums[0] / np.maximum(sums[1], 1e-12)
+
+
+def _bootstrap(
+    rows: Sequence[np.ndarray],
+    statistic: Callable[[Sequence[np.ndarray]], np.ndarray],
+    *,
+    seed: int,
+    resamples: int,
+    level: float,
+) -> tuple[float, float | None, float | None]:
+    """Compute a statistic of the sums of rows (N,) of the same items, with its interval."""
+    value, count = float(statistic([row.sum() for row in rows])), rows[0].size
     if count < 2:
         return value, None, None
+    rng, size = np.random.default_rng(seed), max(1, _BLOCK // count)
     drawn = []
-    for picks in _draws(count, resamples, seed):
-        a, b, c, d = (row[picks].sum(axis=1) for row in data)
-        drawn.append(a / np.maximum(b, 1e-12) - c / np.maximum(d, 1e-12))
-    return value, *_percentiles(np.concatenate(drawn), level)
-
-
-def _draws(count: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """Indices drawn with replacement, blocks of (rows, count) with `resamples` rows in all."""
-    rng = np.random.default_rng(seed)
-    rows = max(1, _BLOCK // count)
-    for start in range(0, resamples, rows):
-        yield rng.integers(0, count, (min(rows, resamples - start), count))
-
-
-def _percentiles(samples: np.ndarray, level: float) -> tuple[float, float]:
-    """Ends of the central interval of samples (N,) that holds a share `level` of them."""
+    for start in range(0, resamples, size):
+        # (draws, N) indices with replacement: every row is resampled at the same items.
+        picks = rng.integers(0, count, (min(size, resamples - start), count))
+        drawn.append(statistic([row[picks].sum(axis=1) for row in rows]))
     tail = (1.0 - level) / 2.0
-    low, high = np.quantile(samples, [tail, 1.0 - tail])
-    return float(low), float(high)
+    low, high = np.quantile(np.concatenate(drawn), [tail, 1.0 - tail])
+    return value, float(low), float(high)
 
 
 def _checked(values: Sequence[float] | np.ndarray, name: str) -> np.ndarray:

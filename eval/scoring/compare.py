@@ -23,41 +23,23 @@ class ComparisonError(ValueError):
 
 @dataclass(frozen=True)
 class FigureDifference:
-    """One figure of two systems on the items both have it for.
-
-    Args:
-        metric: Id of the metric.
-        figure: Name of the figure.
-        unit: Its unit.
-        higher_is_better: None where neither direction is better.
-        n_expected: Items there are.
-        n_paired: Items both have the figure for.
-        missing: Items that one of them lacks it for, sorted.
-        ours: The figure of A on these items (pooled where the metric pools).
-        theirs: Likewise of B.
-        difference: ours - theirs.
-        low: Lower end of the interval of the difference; None for a single item.
-        high: Upper end.
-        wins: Items on which A is better (larger, where neither direction is).
-        losses: Items on which A is worse (smaller).
-        ties: Items on which both are equal.
-    """
+    """One figure of two systems on the items both have it for."""
 
     metric: str
     figure: str
     unit: str
-    higher_is_better: bool | None
+    higher_is_better: bool | None  # None where neither direction is better
     n_expected: int
-    n_paired: int
-    missing: tuple[str, ...]
-    ours: float | None = None
-    theirs: float | None = None
-    difference: float | None = None
-    low: float | None = None
+    n_paired: int  # items both have the figure for
+    missing: tuple[str, ...]  # items that one of them lacks it for, sorted
+    ours: float | None = None  # the figure of A on these items (pooled where the metric pools)
+    theirs: float | None = None  # likewise of B
+    difference: float | None = None  # ours - theirs
+    low: float | None = None  # lower end of the interval of the difference; None for a single item
     high: float | None = None
-    wins: int = 0
-    losses: int = 0
-    ties: int = 0
+    wins: int = 0  # items on which A is better (larger, where neither direction is)
+    losses: int = 0  # items on which A is worse (smaller)
+    ties: int = 0  # items on which both are equal
 
     @property
     def outcome(self) -> str:
@@ -71,19 +53,12 @@ class FigureDifference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All figures of two scored folders, A and B.
-
-    Args:
-        ours: Name of A.
-        theirs: Name of B.
-        figures: Differences, in the order of A's metrics.
-        is_verified: Whether both folders hold hashes of their recordings; older ones do not.
-    """
+    """All figures of two scored folders, A and B."""
 
     ours: str
     theirs: str
-    figures: tuple[FigureDifference, ...]
-    is_verified: bool
+    figures: tuple[FigureDifference, ...]  # differences, in the order of A's metrics
+    is_verified: bool  # whether both folders hold hashes of their recordings; older ones do not
 
     @property
     def missing(self) -> tuple[str, ...]:

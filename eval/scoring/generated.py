@@ -139,16 +139,10 @@ def recordings_as_estimates(pairs: Sequence[Pair]) -> list[Pair]:
 
 @dataclass(frozen=True)
 class WordModel:
-    """N-gram model over words.
+    """N-gram model over words."""
 
-    Args:
-        model: Over indices; the last is any other word.
-        words: Index by word.
-        order: n.
-    """
-
-    model: NgramModel
-    words: Mapping[str, int]
+    model: NgramModel  # over indices; the last is any other word
+    words: Mapping[str, int]  # index by word
     order: int
 
     def nats(self, words: Sequence[str]) -> tuple[float, int]:

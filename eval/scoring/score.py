@@ -34,23 +34,16 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """One utterance to score.
-
-    Args:
-        id: Unique name.
-        reference: Recording: a file or a `Sound`; None where no metric needs it.
-        estimate: Waveform under test, likewise.
-        text: Transcript, "" without one.
-        speaker: Name of the speaker, kept in items.jsonl; bands of speaker similarity use it.
-        prompt: Recording of the target voice, likewise.
-    """
+    """One utterance to score."""
 
     id: str
+    # Recording: a file or a `Sound`; None where no metric needs it.
     reference: AudioSource | None = None
-    estimate: AudioSource | None = None
-    text: str = ""
+    estimate: AudioSource | None = None  # waveform under test, likewise
+    text: str = ""  # transcript, "" without one
+    # Name of the speaker, kept in items.jsonl; bands of speaker similarity use it.
     speaker: str = ""
-    prompt: AudioSource | None = None
+    prompt: AudioSource | None = None  # recording of the target voice, likewise
 
     @property
     def key(self) -> str:

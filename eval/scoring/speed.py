@@ -18,42 +18,27 @@ RATE = 24000
 
 @dataclass(frozen=True)
 class MetricSpeed:
-    """Cost of one metric alone, in one process.
-
-    Args:
-        id: The metric.
-        load_seconds: Wall time of `prepare`.
-        cpu_seconds_per_10s: Processor time for 10 s of audio, reading and aligning included.
-        x_real_time: Seconds of audio for a second of one core.
-        n_failed: Clips that could not be scored.
-    """
+    """Cost of one metric alone, in one process."""
 
     id: str
-    load_seconds: float
-    cpu_seconds_per_10s: float
-    x_real_time: float
-    n_failed: int
+    load_seconds: float  # wall time of `prepare`
+    cpu_seconds_per_10s: float  # processor time for 10 s of audio, reading and aligning included
+    x_real_time: float  # seconds of audio for a second of one core
+    n_failed: int  # clips that could not be scored
 
 
 @dataclass(frozen=True)
 class SetSpeed:
-    """Cost of metrics together, shared work done once.
+    """Cost of metrics together, shared work done once."""
 
-    Args:
-        num_workers: Processes, a thread each; 0 for this process.
-        audio_seconds: Length of the recordings.
-        wall_seconds: From the start of the processes, which takes seconds, to the last row.
-        x_real_time: audio_seconds / wall_seconds.
-        cpu_seconds_per_10s: Processor time for 10 s of audio in one process that has loaded all.
-        x_real_time_cpu: Seconds of audio a second where every process has a core to itself: the
-            speed on a large corpus on an idle machine.
-    """
-
-    num_workers: int
-    audio_seconds: float
-    wall_seconds: float
-    x_real_time: float
+    num_workers: int  # processes, a thread each; 0 for this process
+    audio_seconds: float  # length of the recordings
+    wall_seconds: float  # from the start of the processes, which takes seconds, to the last row
+    x_real_time: float  # audio_seconds / wall_seconds
+    # Processor time for 10 s of audio in one process that has loaded all.
     cpu_seconds_per_10s: float
+    # Seconds of audio a second where every process has a core to itself: the speed on a large
+    # corpus on an idle machine.
     x_real_time_cpu: float
 
 

@@ -1,37 +1,32 @@
-"""How a codebook is used: entries seen, perplexity, entropy and the bit rate that leaves."""
+"""Codebook use: entries seen, perplexity, entropy and effective bit rate."""
+
+from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from codec.checks import at_least
+
 
 @dataclass(frozen=True)
 class CodebookUsage:
-    """Use of one codebook; every figure depends on `num_tokens`, so print it beside them.
+    """Use of one codebook; every figure depends on `num_tokens`, to be printed beside them.
 
-    Args:
-        num_tokens: Codes counted. Below a few times the codebook's size, used and entropy are
-            bounded by the sample: entropy cannot exceed log2(num_tokens).
-        codebook_size: Entries there are.
-        used: Entries seen at least once.
-        used_fraction: used / codebook_size, 0 to 1.
-        entropy_bits: Plug-in entropy of the counts in bits a code.
-        normalized_entropy: entropy_bits / log2(codebook_size), 0 to 1.
-        perplexity: 2 ** entropy_bits, 1 to codebook_size.
-        bitrate: frame_rate * log2(codebook_size), bit/s.
-        effective_bitrate: frame_rate * entropy_bits, bit/s; what an ideal order-0 coder needs.
+    Below a few times the codebook's size, used and entropy are bounded by the sample: entropy
+    cannot exceed log2(num_tokens).
     """
 
-    num_tokens: int
-    codebook_size: int
-    used: int
-    used_fraction: float
-    entropy_bits: float
-    normalized_entropy: float
-    perplexity: float
-    bitrate: float
-    effective_bitrate: float
+    num_tokens: int  # codes counted
+    codebook_size: int  # entries there are
+    used: int  # entries seen at least once
+    used_fraction: float  # used / codebook_size, 0 to 1
+    entropy_bits: float  # plug-in entropy of the counts in bits a code
+    normalized_entropy: float  # entropy_bits / log2(codebook_size), 0 to 1
+    perplexity: float  # 2 ** entropy_bits, 1 to codebook_size
+    bitrate: float  # frame_rate * log2(codebook_size), bit/s
+    effective_bitrate: float  # frame_rate * entropy_bits, bit/s; that of an ideal order-0 coder
 
     def to_dict(self) -> dict[str, float | int]:
         """Plain figures by name, for a JSON object."""
@@ -39,7 +34,7 @@ class CodebookUsage:
 
 
 def count_codes(codes: np.ndarray | Iterable[np.ndarray], codebook_size: int) -> np.ndarray:
-    """Occurrences of every entry, (codebook_size,) int64.
+    """Count the occurrences of every entry, (codebook_size,) int64.
 
     Args:
         codes: Integer array of any shape, or several of them (one a clip).
@@ -48,11 +43,11 @@ def count_codes(codes: np.ndarray | Iterable[np.ndarray], codebook_size: int) ->
     Raises:
         ValueError: Codes that are no integers or lie outside the codebook.
     """
-    if codebook_size < 1:
-        raise ValueError(f"expected a codebook size of at least 1, got {codebook_size}")
+    at_least("codebook_size", codebook_size, 1)
     counts = np.zeros(codebook_size, dtype=np.int64)
     for part in [codes] if isinstance(codes, np.ndarray) else codes:
         flat = np.asarray(part).reshape(-1)
+        # An empty list becomes an array of floats: nothing to count, and no error.
         if flat.size == 0:
             continue
         if not np.issubdtype(flat.dtype, np.integer):
@@ -66,7 +61,7 @@ def count_codes(codes: np.ndarray | Iterable[np.ndarray], codebook_size: int) ->
 
 
 def usage_from_counts(counts: np.ndarray, frame_rate: float) -> CodebookUsage:
-    """Use of a codebook from occurrences (codebook_size,) at `frame_rate` codes a second.
+    """Compute the use of a codebook from occurrences (codebook_size,), `frame_rate` codes a second.
 
     Raises:
         ValueError: No code was counted, or a count is negative.
@@ -98,30 +93,9 @@ def usage_from_counts(counts: np.ndarray, frame_rate: float) -> CodebookUsage:
 def usage(
     codes: np.ndarray | Iterable[np.ndarray], codebook_size: int, frame_rate: float
 ) -> CodebookUsage:
-    """Use of a codebook over codes of any shape, or over several clips of them.
+    """Compute the use of a codebook over codes of any shape, or over several clips of them.
 
     Raises:
         ValueError: As `count_codes` and `usage_from_counts`.
     """
     return usage_from_counts(count_codes(codes, codebook_size), frame_rate)
-
-
-def rank_frequency(counts: np.ndarray, points: int = 200) -> tuple[np.ndarray, np.ndarray]:
-    """Shares of the entries seen, the commonest first, thinned evenly in log rank for a plot.
-
-    Args:
-        counts: Occurrences (codebook_size,).
-        points: Points at most.
-
-    Returns:
-        Ranks (N,) int64 from 1 and shares (N,) of all codes; entries never seen have no point.
-
-    Raises:
-        ValueError: No code was counted.
-    """
-    counts = np.sort(np.asarray(counts, dtype=np.int64))[::-1]
-    seen = counts[counts > 0]
-    if counts.ndim != 1 or seen.size == 0:
-        raise ValueError(f"expected counts (codebook_size,) of at least one code, got {counts!r}")
-    places = np.unique(np.round(np.geomspace(1, seen.size, min(points, seen.size))).astype(int))
-    return places, seen[places - 1] / seen.sum()

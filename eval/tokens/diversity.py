@@ -1,28 +1,32 @@
-"""Whether made-up speech is varied: distinct n-grams, auto-BLEU and self-BLEU of words or codes.
+"""Diversity of generated speech: distinct n-grams, auto-BLEU and self-BLEU of words or codes.
 
-A generator that says one likely thing over and over has a low perplexity, so a generative
-perplexity is only worth something beside these. Auto-BLEU is that of
+A generator that repeats one likely thing has a low perplexity, so a generative perplexity only
+means something beside these. Auto-BLEU is that of
 https://arxiv.org/abs/2102.01192, section 3.3.
 """
+
+from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Hashable, Sequence
 
+from codec.checks import at_least
+
 Units = Sequence[Hashable]
 
 
 def ngram_counts(units: Units, n: int) -> Counter[tuple[Hashable, ...]]:
-    """Occurrences of every run of n units; empty where there are fewer than n."""
-    return Counter(tuple(units[place : place + n]) for place in range(len(units) - n + 1))
+    """Count every run of n units; empty where there are fewer than n."""
+    return Counter(tuple(units[start : start + n]) for start in range(len(units) - n + 1))
 
 
 def distinct_n(texts: Sequence[Units], n: int) -> float | None:
-    """Different n-grams over all n-grams of all texts, 0 to 1; higher is more varied.
+    """Divide the different n-grams by all n-grams of all texts, 0 to 1; higher is more varied.
 
     It falls as texts grow longer: compare it at equal amounts only. None without an n-gram.
     """
-    _checked_order(n)
+    at_least("n", n, 1)
     whole: Counter[tuple[Hashable, ...]] = Counter()
     for text in texts:
         whole += ngram_counts(text, n)
@@ -30,12 +34,12 @@ def distinct_n(texts: Sequence[Units], n: int) -> float | None:
 
 
 def auto_bleu(units: Units, n: int = 2) -> float | None:
-    """Repetition within one text, 0 to 1; lower is more varied.
+    """Measure the repetition within one text, 0 to 1; lower is more varied.
 
     Geometric mean over orders 1 to n of the share of n-grams that occur again in the same text.
     None where the text has no n-gram of the highest order.
     """
-    _checked_order(n)
+    at_least("n", n, 1)
     if len(units) < n:
         return None
     shares = []
@@ -46,12 +50,12 @@ def auto_bleu(units: Units, n: int = 2) -> float | None:
 
 
 def bleu(candidate: Units, references: Sequence[Units], n: int = 2) -> float:
-    """BLEU of a text against several, 0 to 1, orders 1 to n weighted alike, not smoothed.
+    """Compute the BLEU of a text against several, 0 to 1: orders 1 to n weighted alike, unsmoothed.
 
     Raises:
         ValueError: No reference, or an order below 1.
     """
-    _checked_order(n)
+    at_least("n", n, 1)
     if not references:
         raise ValueError("expected at least one reference, got none")
     if len(candidate) < n:
@@ -59,10 +63,12 @@ def bleu(candidate: Units, references: Sequence[Units], n: int = 2) -> float:
     precisions = []
     for order in range(1, n + 1):
         counts = ngram_counts(candidate, order)
+        # An n-gram counts as often as the one reference has it that has it most often.
         most: Counter[tuple[Hashable, ...]] = Counter()
         for reference in references:
             most |= ngram_counts(reference, order)
         precisions.append((counts & most).total() / counts.total())
+    # Too short a text is penalised against the reference of the nearest length.
     length = len(candidate)
     closest = min((len(r) for r in references), key=lambda size: (abs(size - length), size))
     brevity = 1.0 if length >= closest else math.exp(1.0 - closest / length)
@@ -70,11 +76,11 @@ def bleu(candidate: Units, references: Sequence[Units], n: int = 2) -> float:
 
 
 def self_bleu(texts: Sequence[Units], n: int = 2) -> float | None:
-    """Likeness of texts to one another, 0 to 1; lower is more varied.
+    """Measure the likeness of texts to one another, 0 to 1; lower is more varied.
 
     Mean BLEU of each text against all others. None for fewer than two texts.
     """
-    _checked_order(n)
+    at_least("n", n, 1)
     if len(texts) < 2:
         return None
     scores = [
@@ -84,7 +90,7 @@ def self_bleu(texts: Sequence[Units], n: int = 2) -> float | None:
 
 
 def diversity(texts: Sequence[Units], n: int = 2) -> dict[str, float | int | None]:
-    """The figures of this module for a set of texts; texts too short for auto-BLEU are counted."""
+    """Compute all figures for a set of texts; "auto_bleu_texts" are those long enough for it."""
     each = [auto_bleu(text, n) for text in texts]
     scored = [value for value in each if value is not None]
     return {
@@ -103,8 +109,3 @@ def _geometric_mean(shares: Sequence[float]) -> float:
     if min(shares) <= 0:
         return 0.0
     return math.exp(sum(math.log(share) for share in shares) / len(shares))
-
-
-def _checked_order(n: int) -> None:
-    if n < 1:
-        raise ValueError(f"expected n-grams of at least 1 unit, got {n}")

@@ -1,11 +1,13 @@
-"""How predictable a code stream is from its last codes: n-gram models, measured on held-out codes.
+"""N-gram models of code streams, measured on held-out codes.
 
 The entropy of counted pairs (the plug-in estimate) is far too low when pairs are few: most pairs
 of a large codebook are seen once, and a pair seen once looks certain. So the model is trained on
-some streams and charged for others, by interpolated Kneser-Ney smoothing
+some streams and evaluated on others, by interpolated Kneser-Ney smoothing
 (https://doi.org/10.1109/ICASSP.1995.479394, as in https://arxiv.org/abs/cmp-lg/9606011), which
-gives every code a probability; the plug-in figure stands beside it only to show its bias.
+gives every code a probability; the plug-in figure is given only to show its bias.
 """
+
+from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
@@ -14,29 +16,25 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from codec.checks import at_least
+
 Context = tuple[int, ...]
-# Stands before the first code of a stream; is never predicted.
+# Context of the first code of a stream; never predicted.
 _START = -1
 
 
 @dataclass(frozen=True)
 class ConditionalEntropy:
-    """Bits a code of held-out streams under an n-gram model.
+    """Bits a code of held-out streams under an n-gram model."""
 
-    Args:
-        order: n; 1 knows no context, 2 the code before.
-        num_train: Codes the model was trained on.
-        num_test: Codes it was charged for.
-        bits: Cross-entropy on the held-out codes, bits a code: an upper bound on their
-            conditional entropy, that falls with more training codes.
-        plug_in_bits: Conditional entropy of the training codes' own counts; a lower bound that
-            means little until contexts recur many times.
-    """
-
-    order: int
-    num_train: int
-    num_test: int
+    order: int  # n; 1 is without context, 2 has the code before
+    num_train: int  # codes the model was trained on
+    num_test: int  # codes it was evaluated on
+    # Cross-entropy on the held-out codes: an upper bound on their conditional entropy, which falls
+    # with more training codes.
     bits: float
+    # Conditional entropy of the training codes' own counts: a lower bound, which means little until
+    # contexts recur many times.
     plug_in_bits: float
 
     def to_dict(self) -> dict[str, float | int]:
@@ -60,10 +58,8 @@ class NgramModel:
     """
 
     def __init__(self, streams: Iterable[np.ndarray], vocab_size: int, order: int = 2) -> None:
-        if order < 1 or vocab_size < 1:
-            raise ValueError(
-                f"expected order and vocab_size of at least 1, got {order} and {vocab_size}"
-            )
+        at_least("order", order, 1)
+        at_least("vocab_size", vocab_size, 1)
         self.order = order
         self.vocab_size = vocab_size
         data = [_checked(stream, vocab_size) for stream in streams]
@@ -74,10 +70,10 @@ class NgramModel:
         counts: list[dict[Context, Counter[int]]] = [defaultdict(Counter) for _ in range(order)]
         for stream in data:
             padded = [_START] * (order - 1) + stream
-            for place in range(order - 1, len(padded)):
-                counts[-1][tuple(padded[place - order + 1 : place])][padded[place]] += 1
+            for index in range(order - 1, len(padded)):
+                counts[-1][tuple(padded[index - order + 1 : index])][padded[index]] += 1
         self.plug_in_bits = _plug_in(counts[-1])
-        # Below the highest order what counts is after how many different codes a code was seen.
+        # Below the highest order a code counts once for every different code it was seen after.
         for length in range(order - 2, -1, -1):
             for context, followers in counts[length + 1].items():
                 for code in followers:
@@ -87,7 +83,9 @@ class NgramModel:
         self._discounts = [_discount(level) for level in self._counts]
 
     def probability(self, code: int, context: Sequence[int]) -> float:
-        """Probability of a code after a context, of which the last order - 1 codes count."""
+        """Compute the probability of a code after a context, of which order - 1 codes count."""
+        # From no context to the longest seen: each order passes the mass that its discount takes
+        # from the followers on to the order below.
         value = 1.0 / self.vocab_size
         longest = min(self.order - 1, len(context))
         for length in range(longest + 1):
@@ -101,7 +99,7 @@ class NgramModel:
         return value
 
     def bits_per_code(self, streams: Iterable[np.ndarray]) -> tuple[float, int]:
-        """Cross-entropy of streams in bits a code, and how many codes they hold.
+        """Compute the cross-entropy of streams in bits a code, and count their codes.
 
         Raises:
             ValueError: No code, or a code out of range.
@@ -111,8 +109,8 @@ class NgramModel:
         for stream in streams:
             codes = _checked(stream, self.vocab_size)
             padded = [_START] * reach + codes
-            for place, code in enumerate(codes):
-                total -= math.log2(self.probability(code, padded[place : place + reach]))
+            for index, code in enumerate(codes):
+                total -= math.log2(self.probability(code, padded[index : index + reach]))
             count += len(codes)
         if count == 0:
             raise ValueError("expected at least one held-out code, got none")
@@ -122,13 +120,7 @@ class NgramModel:
 def conditional_entropy(
     train: Iterable[np.ndarray], test: Iterable[np.ndarray], vocab_size: int, *, order: int = 2
 ) -> ConditionalEntropy:
-    """Held-out cross-entropy of an n-gram model of codes; see `ConditionalEntropy`.
-
-    Args:
-        train: Streams (L,) to train on.
-        test: Other streams to charge.
-        vocab_size: Codes lie in [0, vocab_size).
-        order: n.
+    """Train an n-gram model on streams (L,) and evaluate it on others; see `NgramModel`.
 
     Raises:
         ValueError: As `NgramModel`.
@@ -139,7 +131,7 @@ def conditional_entropy(
 
 
 def _checked(stream: np.ndarray, vocab_size: int) -> list[int]:
-    """Codes (L,) as a list, or a ValueError."""
+    """Return codes (L,) as a list, or raise a ValueError."""
     codes = np.asarray(stream)
     if codes.ndim != 1 or (codes.size and not np.issubdtype(codes.dtype, np.integer)):
         raise ValueError(f"expected integer codes (L,), got {codes.dtype} {codes.shape}")
@@ -149,14 +141,14 @@ def _checked(stream: np.ndarray, vocab_size: int) -> list[int]:
 
 
 def _discount(level: dict[Context, Counter[int]]) -> float:
-    """n1 / (n1 + 2 n2) from how many counts are 1 and 2, kept away from 0 and 1."""
+    """Estimate the discount n1 / (n1 + 2 n2) of n1 counts of 1 and n2 of 2, from 0.05 to 0.95."""
     sizes = Counter(count for followers in level.values() for count in followers.values())
     once, twice = sizes.get(1, 0), sizes.get(2, 0)
     return min(max(once / (once + 2 * twice) if once else 0.0, 0.05), 0.95)
 
 
 def _plug_in(level: dict[Context, Counter[int]]) -> float:
-    """Conditional entropy of counted followers, bits."""
+    """Compute the conditional entropy of counted followers, bits."""
     total = sum(sum(followers.values()) for followers in level.values())
     bits = 0.0
     for followers in level.values():

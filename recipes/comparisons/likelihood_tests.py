@@ -26,7 +26,7 @@ from codec.provenance import NO_COMMIT, git_commit
 from eval.likelihood_tests.build import KINDS, PairSettings, Recording, build_pairs
 from eval.likelihood_tests.judge import (
     LikelihoodPair,
-    judge_pairs,
+    pair_accuracies,
     read_pairs,
     read_scores,
     score_recordings,
@@ -106,7 +106,7 @@ def main(config: LikelihoodConfig) -> Path:
             notify=notify,
         )
     scores, reasons = read_scores(scores_path)
-    result = judge_pairs(pairs, scores, reasons, local_seconds=config.local_seconds)
+    result = pair_accuracies(pairs, scores, reasons, local_seconds=config.local_seconds)
     result["kinds_without_pairs"] = absent
     write_json(run / "likelihood.json", result)
     provenance = {

@@ -104,6 +104,7 @@ class Espeak:
             )
         import espeakng_loader
 
+        # The file may go once it is loaded.
         with tempfile.TemporaryDirectory() as folder:
             self._library = ctypes.CDLL(shutil.copy(espeakng_loader.get_library_path(), folder))
         self._data = Path(espeakng_loader.get_data_path())
@@ -133,11 +134,8 @@ class Espeak:
         known = variant.is_file() and self._library.espeak_SetVoiceByName(voice.name.encode()) == 0
         if not known:
             raise ValueError(f"eSpeak NG has no voice {voice.name!r}")
-        for parameter, value in (
-            (_RATE, voice.rate),
-            (_PITCH, voice.pitch),
-            (_PITCH_RANGE, voice.pitch_range),
-        ):
+        prosody = {_RATE: voice.rate, _PITCH: voice.pitch, _PITCH_RANGE: voice.pitch_range}
+        for parameter, value in prosody.items():
             self._library.espeak_SetParameter(parameter, value, 0)
         self._chunks.clear()
         encoded = text.encode()
@@ -209,6 +207,7 @@ def _plan(settings: EspeakConfig, folder: Path, seed: int) -> list[list[Utteranc
         "test": settings.test_sentences,
     }
     sentences = iter(make_sentences(sum(counts.values()), seed))
+    # Voices of test are in no other split.
     known, unseen = VOICES[: settings.train_voices], VOICES[-settings.test_voices :]
     by_voice: dict[str, list[Utterance]] = {}
     for split, count in counts.items():
@@ -220,7 +219,7 @@ def _plan(settings: EspeakConfig, folder: Path, seed: int) -> list[list[Utteranc
             row = CorpusRow(
                 id=name,
                 audio=folder / "audio" / speaker / f"{name}.flac",
-                duration=0.0,
+                duration=0.0,  # known when it has been spoken
                 text=next(sentences),
                 speaker=speaker,
                 lang="en",

@@ -66,6 +66,7 @@ class Aligner:
             raise AlignmentError("no word in its text")
         for word in words:
             self._add_word(word)
+        # 16-bit samples at the model's rate, with silence around them.
         signal = np.asarray(waveform, dtype=np.float64)
         if sample_rate != RATE:
             signal = soxr.resample(signal, sample_rate, RATE, quality="HQ")
@@ -165,6 +166,7 @@ def align_split(
         for index, row in enumerate(clips.rows)
         if row["lang"] in languages and row["text"].strip()
     ]
+    # Both lists are written when the last clip is done; until then `partial` keeps the results.
     if not done.is_file():
         results = list(_results(clips, wanted, aligner, partial))
         failures = [{"id": name, "reason": reason} for name, _, reason in results if reason]

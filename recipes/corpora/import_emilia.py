@@ -18,6 +18,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from codec.files import whole_folder
 from codec.json_lines import read_json_lines, write_json_lines
 from codec.workers import Workers
 
@@ -76,17 +77,13 @@ def unpack_tar(tar: Path, *, root: Path, output: Path) -> tuple[Path, str]:
     target = output / tar.relative_to(root).with_suffix("")
     if (target / ROWS_NAME).is_file():
         return target, ""
-    partial = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    # A folder without rows is none of ours, or lost them: it is made anew.
+    shutil.rmtree(target, ignore_errors=True)
     try:
-        write_json_lines(partial / ROWS_NAME, _unpacked(tar, partial))
-        shutil.rmtree(target, ignore_errors=True)
-        partial.rename(target)
+        with whole_folder(target) as partial:
+            write_json_lines(partial / ROWS_NAME, _unpacked(tar, partial))
     except (tarfile.TarError, EOFError) as error:
         return target, f"{tar}: not a whole tar ({error}); fetch it again"
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return target, ""
 
 

@@ -41,6 +41,7 @@ def kaldi_utterances(
             recordings[recording] = (audio_root or folder) / _audio_of(source)
         except ValueError as error:
             yield Skip(recording, str(error), "command")
+    # Without segments every recording is one utterance of the same name.
     parts = _parts(folder / "segments")
     for name, (recording, part) in (parts or {key: (key, None) for key in recordings}).items():
         if recording not in recordings:
@@ -71,6 +72,7 @@ def _audio_of(source: str) -> str:
     """
     if not source.endswith("|"):
         return source
+    # `flac -c -d -s FILE |` is the one command whose file can be read instead.
     words = shlex.split(source[:-1])
     files = [word for word in words[1:] if word.lower().endswith(".flac")]
     if words and Path(words[0]).name == "flac" and len(files) == 1:
@@ -89,6 +91,7 @@ def _table(path: Path) -> dict[str, str]:
     for number, line in read_lines(path):
         if not line.strip():
             continue
+        # Name and value are separated by a space, or by a tab.
         name, _, rest = line.strip().partition(" ")
         if "\t" in name:
             name, _, rest = line.strip().partition("\t")

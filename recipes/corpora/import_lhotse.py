@@ -48,6 +48,7 @@ def librispeech_utterances(
     if download:
         recipe.download_librispeech(folder, dataset_parts=list(download))
     root = folder / "LibriSpeech" if (folder / "LibriSpeech").is_dir() else folder
+    # lhotse logs what it passes over; the warnings become skips.
     with _log_as_skips() as skips:
         parts = _prepared(lambda: recipe.prepare_librispeech(root))
     yield from skips
@@ -136,6 +137,7 @@ def cut_utterances(
         if len(speakers) > 1:
             yield Skip(cut.id, f"expected one speaker, got {', '.join(speakers)}", "cut")
             continue
+        # Custom fields of the supervisions go into the manifest.
         own = {key: value for each in supervisions for key, value in (each.custom or {}).items()}
         genders = {each.gender for each in supervisions if each.gender}
         own |= {"gender": genders.pop()} if len(genders) == 1 else {}

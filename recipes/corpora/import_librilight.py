@@ -66,6 +66,7 @@ def speech_pieces(
     """
     pieces: list[tuple[float, float]] = []
     for start, end in spans:
+        # Does the span end early enough after the start of the piece that is open?
         fits = bool(pieces) and end - pieces[-1][0] <= longest
         if fits and start - pieces[-1][1] <= LONGEST_PAUSE:
             pieces[-1] = (pieces[-1][0], end)

@@ -78,11 +78,7 @@ class _Cut:
 
 
 def import_utterances(
-    found: Iterable[Utterance | Skip],
-    folder: Path,
-    *,
-    limit: int | None = None,
-    workers: int = 1,
+    found: Iterable[Utterance | Skip], folder: Path, *, limit: int | None = None, workers: int = 1
 ) -> dict[str, Any]:
     """Write the manifest of a corpus into `folder`, and `skipped.jsonl` and `import.json` beside.
 
@@ -170,6 +166,7 @@ def _rows(
 
 def _measured(paths: Sequence[Path], index: Path) -> list[Measurement | AudioError]:
     """Lengths from the headers, with a bar."""
+    # In steps, for the bar; in large ones, since every call reads the index.
     step = max(_MEASURED_AT_ONCE, len(paths) // 16)
     found: list[Measurement | AudioError] = []
     with tqdm(total=len(paths), desc="  lengths", unit="clip", file=sys.stderr) as bar:
@@ -210,6 +207,7 @@ def _cut_recording(job: _Cut) -> list[str]:
         return [str(error)] * len(job.parts)
     reasons = []
     for path, (start, end) in job.parts:
+        # Seconds to samples; an end past the recording's by rounding is cut off there.
         first = round(start * rate)
         last = num_samples if end is None else round(end * rate)
         if not 0 <= first < last <= num_samples + END_TOLERANCE * rate:

@@ -29,6 +29,7 @@ def load_corpus(config: Config, work_folder: Path) -> list[CorpusRow]:
         test_fraction=config.prepare.test_fraction,
         seed=config.seed,
     )
+    # Strings are made of rows that have a split, so that no recording is in two of them.
     if config.strings.train == 0:
         return rows
     return string_rows(rows, config.strings, work_folder / "strings", seed=config.seed)
@@ -42,6 +43,7 @@ def _rows(config: Config, work_folder: Path) -> list[CorpusRow]:
         return ljspeech_rows(config.corpora)
     if config.corpus == "libritts":
         return libritts_rows(config.corpora)
+    # A folder of this machine, or one in object storage, whose files are fetched.
     manifest = local_copy(config.corpus) / MANIFEST_NAME
     if not manifest.is_file():
         raise ValueError(

@@ -123,43 +123,33 @@ def assign_splits(
 
 def _parse_record(record: dict[str, Any], *, where: str, folder: Path) -> CorpusRow:
     """One line as a row, checked field by field."""
+
+    def check(condition: bool, name: str, expected: str) -> None:
+        if not condition:
+            got = repr(record[name]) if name in record else "nothing (the field is missing)"
+            raise ManifestError(f"{where}: {name}: expected {expected}, got {got}")
+
     for name in _TEXT_FIELDS:
-        if not isinstance(record.get(name), str):
-            raise ManifestError(f"{where}: {name}: expected a string, got {_shown(record, name)}")
-        if not record[name] and name != "text":
-            raise ManifestError(f"{where}: {name}: expected a string that is not empty, got ''")
-    duration = record.get("duration")
-    seconds = math.nan
-    if isinstance(duration, int | float) and not isinstance(duration, bool):
-        seconds = float(duration)
-    if not 0 < seconds < math.inf:
-        raise ManifestError(
-            f"{where}: duration: expected seconds > 0, got {_shown(record, 'duration')}"
-        )
+        check(isinstance(record.get(name), str), name, "a string")
+        check(bool(record[name]) or name == "text", name, "a string that is not empty")
+    seconds: Any = record.get("duration")
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    check(is_number and 0 < seconds < math.inf, "duration", "seconds > 0")
     split = record.get("split", "")
-    if "split" in record and split not in SPLITS:
-        raise ManifestError(
-            f"{where}: split: expected one of {', '.join(SPLITS)}, got {_shown(record, 'split')}"
-        )
+    check("split" not in record or split in SPLITS, "split", f"one of {', '.join(SPLITS)}")
     known = {*_TEXT_FIELDS, "duration", "split"}
+    extra = {name: value for name, value in record.items() if name not in known}
+    # Few distinct values, kept once each: a corpus may have millions of rows.
+    for name, value in extra.items():
+        if isinstance(value, str) and len(value) <= _SHORT:
+            extra[name] = sys.intern(value)
     return CorpusRow(
         id=record["id"],
         audio=folder / record["audio"],
-        duration=seconds,
+        duration=float(record["duration"]),
         text=record["text"],
-        # Few distinct values, kept once each: a corpus may have millions of rows.
         speaker=sys.intern(record["speaker"]),
         lang=sys.intern(record["lang"]),
         split=sys.intern(split),
-        extra={name: _shared(value) for name, value in record.items() if name not in known},
+        extra=extra,
     )
-
-
-def _shared(value: Any) -> Any:
-    """A short string as the one object that all rows with it have; anything else as it is."""
-    return sys.intern(value) if isinstance(value, str) and len(value) <= _SHORT else value
-
-
-def _shown(record: dict[str, Any], name: str) -> str:
-    """A field's value for an error message."""
-    return repr(record[name]) if name in record else "nothing (the field is missing)"

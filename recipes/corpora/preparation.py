@@ -55,6 +55,7 @@ def select_rows(
         return kept, skipped
     limited: list[CorpusRow] = []
     for split in SPLITS:
+        # The limit holds for each split by itself.
         of_split = [row for row in kept if row.split == split]
         chosen = spread(of_split, settings.limit)
         limited += chosen
@@ -87,6 +88,7 @@ def prepare_clip(row: CorpusRow, settings: PrepareConfig) -> PreparedClip:
         waveform = read_audio(row.audio, settings.sample_rate)
     except AudioError as error:
         return PreparedClip(None, str(error))
+    # A truncated file often decodes without an error; its length gives it away.
     duration = len(waveform) / settings.sample_rate
     share, seconds = DURATION_TOLERANCE
     if abs(duration - row.duration) > max(share * row.duration, seconds):
@@ -100,15 +102,9 @@ def prepare_clip(row: CorpusRow, settings: PrepareConfig) -> PreparedClip:
 
 def store_row(row: CorpusRow, num_samples: int, config: Config) -> dict[str, Any]:
     """Build the row that a store keeps of a clip beside its samples."""
-    own = {
-        "id": row.id,
-        "text": row.text,
-        "speaker": row.speaker,
-        "lang": row.lang,
-        "split": row.split,
-        "source": row.extra.get("source", Path(config.corpus).name),
-        "duration": round(num_samples / config.prepare.sample_rate, 6),
-    }
+    own = {name: getattr(row, name) for name in ("id", "text", "speaker", "lang", "split")}
+    own["source"] = row.extra.get("source", Path(config.corpus).name)
+    own["duration"] = round(num_samples / config.prepare.sample_rate, 6)
     return row.extra | own
 
 

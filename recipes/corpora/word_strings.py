@@ -62,6 +62,7 @@ def string_rows(
         raise ValueError(f"strings: expected one word a recording, got {wrong.text!r} ({wrong.id})")
     made: list[CorpusRow] = []
     sounds: dict[str, NDArray[np.float32]] = {}
+    # `sounds` holds every recording once it is read: each is in several strings.
     for name, split, pieces in plan_strings(deal_known_voices(rows, settings), settings, seed):
         path = folder / "audio" / split / f"{name}.flac"
         waveform = joined(pieces, sounds)
@@ -89,13 +90,14 @@ def deal_known_voices(rows: list[CorpusRow], settings: StringsConfig) -> list[Co
 def plan_strings(
     rows: list[CorpusRow], settings: StringsConfig, seed: int
 ) -> Iterator[tuple[str, str, list[Piece]]]:
-    """Draw name, split and pieces of each string; the held-out ones first.
+    """Draw name, split and pieces of each string.
 
     Speakers take turns, and every recording of a word is used once before any is used again.
 
     Raises:
         ValueError: A split without recordings, or too few different strings.
     """
+    # Held-out strings first, since those of train must not contain them.
     counts = {"test": settings.test, "valid": settings.valid, "train": settings.train}
     held_out: set[Words] = set()
     for split, count in counts.items():
@@ -133,6 +135,7 @@ class Takes:
     def take(self, speaker: str, word: str) -> CorpusRow:
         """Take the next recording of a word."""
         key = (speaker, word)
+        # A new round, in a new order, once every recording was used.
         if not self._left[key]:
             self._left[key] = self._random.sample(self._rows[key], len(self._rows[key]))
         return self._left[key].pop()

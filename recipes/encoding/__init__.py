@@ -1,1 +1,1 @@
-"""Encoding a corpus to codes: the plan, one machine, a cluster."""
+"""Encoding a corpus to codes: the plan, the engine of one machine, that of a Ray cluster."""

@@ -241,7 +241,7 @@ def _cluster(address: str | None, cores: int) -> Iterator[Any]:
         settings = ray.data.DataContext.get_current()
         settings.enable_progress_bars = False
         settings.print_on_execution_start = False
-        # It says on every run that objects are pickled, and how to switch the bars on again.
+        # Its warnings of pickled objects and of bars that are off come with every run.
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         yield ray
     finally:

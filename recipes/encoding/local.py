@@ -124,12 +124,14 @@ def encode_locally(
         Workers(workers if workers > 1 else 0, spare_few=True) as pool,
         tqdm(total=len(batches), desc="encode", file=sys.stderr, mininterval=1) as bar,
     ):
+        # After a death: the batch once more, each clip in a process that may die of it.
         clip_by_clip = functools.partial(_clip_by_clip, work=work, pool=pool)
         if not pool.works_here(len(batches)):
             for coded in pool.map(work, batches, deadly=clip_by_clip):
                 bar.update()
                 yield coded
             return
+        # Few batches are done in this process. A note that is there was left by one that died.
         fatal = note.read_text(encoding="utf-8") if note.is_file() else ""
         try:
             for batch in batches:

@@ -37,10 +37,10 @@ class Span:
         """Read (num_samples,) 16-bit samples.
 
         Raises:
-            OSError: The file is missing.
-            ValueError: It is too short.
+            OSError: The file cannot be read at all.
+            ValueError: It is too short, is not audio, or does not agree with the manifest.
         """
-        count, offset = self.num_samples, 2 * self.start
+        count, offset = self.num_samples, 2 * self.start  # 2 bytes a sample
         samples = np.fromfile(self.path, dtype="<i2", count=count, offset=offset)
         if len(samples) != count:
             raise ValueError(f"{self.path}: expected {count} samples at {self.start}, got less")
@@ -60,12 +60,7 @@ class Recording:
     shift: int = 0
 
     def read(self) -> NDArray[np.int16]:
-        """Read (T,) 16-bit samples at `settings.sample_rate`.
-
-        Raises:
-            OSError: The file cannot be read at all.
-            ValueError: It is not audio, or does not agree with the manifest.
-        """
+        """Read (T,) 16-bit samples at `settings.sample_rate`; raises as `Span.read`."""
         clip = prepare_clip(self.row, self.settings)
         if clip.waveform is None:
             raise ValueError(clip.reason)
@@ -168,11 +163,13 @@ def prepared_clips(
     clips = []
     for row in AudioStore(folder).rows:
         about = {key: value for key, value in row.items() if key not in ("start", "num_samples")}
+        # The clip itself, then its copies that begin later.
         for shift in [0, *_shifts_of(row, shifts, select)]:
             left = row["num_samples"] - shift
             if left > 0:
                 span = Span(str((folder / SAMPLES).resolve()), row["start"] + shift, left)
-                clips.append(Clip(about | _moved(row["id"], shift), span, -(-left // hop_length)))
+                codes = -(-left // hop_length)  # ceil: the last code may be of a part of a hop
+                clips.append(Clip(about | _moved(row["id"], shift), span, codes))
     return clips
 
 
@@ -187,6 +184,7 @@ def recorded_clips(
     rate = config.prepare.sample_rate
     clips = []
     for row in rows:
+        # Reading tells the exact length; the plan must not depend on it.
         expected = max(1, round(row.duration * rate))
         about = store_row(row, expected, config)
         for shift in [0, *_shifts_of(about, shifts, select)]:
@@ -204,7 +202,7 @@ def plan_shards(split: str, clips: Sequence[Clip], shard_codes: int) -> list[Sha
     count = 0
     for clip in clips:
         taken.append(clip)
-        count += clip.num_codes
+        count += clip.num_codes  # a shard may pass `shard_codes` by its last clip
         if count >= shard_codes:
             shards.append(Shard(split, len(shards), tuple(taken)))
             taken, count = [], 0
@@ -219,6 +217,7 @@ def plan_batches(shard: Shard, batch_codes: int) -> Iterator[Batch]:
     A clip that is longer is a batch by itself. Each clip counts as the longest of its batch, since
     shorter ones are padded to that.
     """
+    # Longest first, so that little work is left when the last batch begins.
     lengths = [clip.num_codes for clip in shard.clips]
     order = sorted(range(len(lengths)), key=lambda position: -lengths[position])
     start = 0
@@ -251,6 +250,7 @@ def read_batch(batch: Batch, may_try: Callable[[int], bool] | None = None) -> So
         except (ValueError, OSError) as error:
             samples.append(None)
             reasons.append(str(error))
+    # Sources are not sent on: a recording's holds its whole row.
     return Sound(replace(batch, sources=()), tuple(samples), tuple(reasons))
 
 

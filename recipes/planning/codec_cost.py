@@ -225,7 +225,7 @@ def kept_bytes(
         Bytes that are always there, and bytes a code of a crop.
     """
     codec = HHCodec(CodecConfig.preset(preset))
-    codec.quantizer.start()
+    codec.quantizer.enable()
     networks = Discriminators(discriminators)
     # Two lengths give the line through them: a constant part and a part per code.
     short, long = (count_kept(codec, networks, codes, bf16=bf16) for codes in COUNTED_CODES)

@@ -25,8 +25,9 @@ from codec import HHCodec
 from codec.checks import require
 from codec.command_line import DONE, HelpFormatter, exit_status, version
 from codec.files import whole_file
-from slm import SpeechLM, load_voices, save_voices
+from slm import SpeechLM
 from slm.model.int8_weights import PRECISIONS, compact_weights, expanded_weights
+from slm.synthesis.voices import load_voices, save_voices
 from slm.text.tokenizer import load_tokenizer
 
 CODEC = "hh-mini-24k"

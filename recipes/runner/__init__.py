@@ -1,1 +1,1 @@
-"""Stages, their settings and command line, worker processes."""
+"""Stages and their settings: reading YAML, running, skipping and resuming, the command line."""

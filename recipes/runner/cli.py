@@ -24,7 +24,7 @@ def stage_command(name: str, argv: Sequence[str] | None = None) -> int:
 
 
 def plain_parser(
-    program: str, description: str, epilog: str | None = None
+    program: str, description: str | None, epilog: str | None = None
 ) -> argparse.ArgumentParser:
     """Build a parser with `--version`, `--json` and `--debug`."""
     parser = argparse.ArgumentParser(
@@ -37,7 +37,7 @@ def plain_parser(
 
 
 def make_parser(
-    program: str, description: str, epilog: str | None = None
+    program: str, description: str | None, epilog: str | None = None
 ) -> argparse.ArgumentParser:
     """Build the parser of a command with settings: `plain_parser`, a YAML file, overrides."""
     parser = plain_parser(program, description, epilog)
@@ -57,6 +57,7 @@ def run_command(
     work: Callable[[Config], list[StageReport]],
 ) -> int:
     """Parse, load the settings, work, print the reports; returns the exit status."""
+    # Options may stand before, between and after the overrides.
     arguments = parser.parse_intermixed_args(argv)
 
     def run() -> int:

@@ -53,6 +53,7 @@ def load_settings(
     """
     layer = OmegaConf.merge(read_yaml(Path(path)), _parse_overrides(schema, overrides))
     assert isinstance(layer, DictConfig)
+    # None tells `_explain` that the layers could not even be merged.
     merged = None
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), layer)
@@ -131,16 +132,13 @@ def thread_count(config: Config) -> int:
 
 
 def _parse_overrides(schema: type, overrides: Sequence[str]) -> DictConfig:
-    """`key=value` arguments as a nested mapping.
-
-    Raises:
-        ConfigError: An argument without `=` or without a key.
-    """
+    """`key=value` arguments as a nested mapping; ConfigError without `=` or without a key."""
     arguments = []
     for override in overrides:
         key, separator, value = override.partition("=")
         if not separator or not key.strip():
             raise ConfigError(f"override {override!r}: expected key=value, such as seed=1")
+        # OmegaConf reads lists in brackets alone.
         if _is_list(schema, key.strip()) and value != "null" and not value.startswith("["):
             value = f"[{value}]"
         arguments.append(f"{key.strip()}={value}")
@@ -153,12 +151,10 @@ def _parse_overrides(schema: type, overrides: Sequence[str]) -> DictConfig:
 
 
 def _is_list(schema: type, dotted: str) -> bool:
-    """Whether the schema holds a list under this dotted key; False for keys that it does not have.
-
-    Unions such as `list[str] | None` count where one of their members does.
-    """
+    """Tell whether the schema holds a list, or `list | None`, under this dotted key."""
     node: Any = schema
     for name in dotted.split("."):
+        # Names in a mapping are free; fields of a dataclass are not.
         if typing.get_origin(node) is dict:
             node = typing.get_args(node)[1]
         elif dataclasses.is_dataclass(node):
@@ -170,14 +166,7 @@ def _is_list(schema: type, dotted: str) -> bool:
 
 
 def _explain(error: Exception, schema: type, layer: DictConfig, merged: Any) -> str:
-    """One line of the form `key: problem`.
-
-    Args:
-        error: Raised while the settings were merged or built.
-        schema: Dataclass of the settings.
-        layer: What was merged onto it.
-        merged: The result, None where merging failed.
-    """
+    """One line `key: problem`, of an error in merging `layer` or in building from `merged`."""
     problem = str(error).splitlines()[0]
     if key := getattr(error, "full_key", None):
         return f"{key}: {problem}"

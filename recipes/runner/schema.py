@@ -164,7 +164,7 @@ class EncodeCorpusConfig:
 
 @dataclass
 class TrainTextConfig:
-    """How text becomes tokens: SentencePiece pieces, or phones that are aligned with the speech."""
+    """Tokens of text: SentencePiece pieces, or phones that are aligned with the speech."""
 
     # pieces, or phones: English alone, with the dictionary and the aligner of pocketsphinx.
     kind: str = "pieces"
@@ -239,14 +239,14 @@ class TrainSlmConfig:
 
 @dataclass
 class GenerateConfig:
-    """What is generated for the report."""
+    """Reconstructions and generated speech for the report."""
 
     # Clips of each of valid and test to reconstruct; null = all.
     reconstruct: int | None = None
     # Split (valid or test) whose texts are spoken.
     split: str = "valid"
-    # Its texts to speak in the voice of their own speaker: those whose speaker was heard in
-    # training, and those whose speaker was not (null = all).
+    # Its texts to speak in the voice of their own speaker: those of speakers that train has, and
+    # those of others (null = all).
     texts_known: int | None = None
     texts_unseen: int | None = 20
     # Recordings shorter than this prompt nobody.
@@ -264,7 +264,7 @@ class GenerateConfig:
     # 1 = the first, unranked.
     best_of: int = 1
     # What ranks them, the most important first: likelihood, words (the offline recogniser against
-    # the text; verifier_words = all it may hear, null = its model), voice (likeness to the prompt).
+    # the text; verifier_words = its vocabulary, null = its model), voice (likeness to the prompt).
     verifiers: list[str] = field(default_factory=lambda: ["likelihood"])
     verifier_words: list[str] | None = None
     # Rows generated at once.
@@ -281,9 +281,9 @@ class GenerateConfig:
 
 @dataclass
 class EvaluateConfig:
-    """What is measured."""
+    """Measurements and their report."""
 
-    # Words the recogniser may hear, such as [zero, one, two]; null = its US-English model.
+    # Vocabulary of the recogniser, such as [zero, one, two]; null = its US-English model.
     words: list[str] | None = None
     # Clips of each kind in the report.
     report_clips: int = 4

@@ -46,7 +46,7 @@ class PrepareConfig:
 
 @dataclass
 class CorporaConfig:
-    """Where the published corpora lie, and whether they may be downloaded."""
+    """Folder and download of the published corpora."""
 
     # Folder that LJSpeech-1.1/ or LibriTTS/ lies in, and that a download goes to.
     folder: str = "corpora"

@@ -19,7 +19,7 @@ import importlib
 import json
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -29,7 +29,7 @@ from codec.files import read_json, write_json
 from codec.provenance import git_commit
 
 from .config import Config, save_config
-from .schema import STAGE_NAMES, TrainSlmConfig
+from .schema import STAGE_NAMES
 
 # Suffix of the keys in settings.json that say when a stage before this one finished.
 _FINISHED = ".finished"
@@ -108,16 +108,18 @@ def say(stage: str, message: str) -> None:
     print(f"[{stage}] {message}", file=sys.stderr, flush=True)
 
 
-def settings_of(config: Config, name: str) -> dict[str, Any]:
+def settings_of(config: Config, name: str, *, defaults: bool = False) -> dict[str, Any]:
     """Collect the settings that the results of a stage depend on, by dotted key.
 
-    Those of the stages before it are included.
+    Those of the stages before it are included. With `defaults` the values are the schema's own.
     """
     settings: dict[str, Any] = {}
     for upstream in STAGES[name].upstream:
-        settings |= settings_of(config, upstream)
+        settings |= settings_of(config, upstream, defaults=defaults)
+    blank = Config()
     for key in STAGES[name].settings:
-        settings |= _flatten(key, getattr(config, key))
+        value = getattr(config, key)
+        settings |= _flatten(key, value, getattr(blank, key) if defaults else value)
     # The sections of the corpora that this run does not read may change freely.
     unread = {"espeak": config.corpus != "espeak"}
     unread["corpora"] = config.corpus not in ("ljspeech", "libritts")
@@ -139,10 +141,12 @@ def run_stage(config: Config, name: str) -> StageReport:
         done = read_json(folder / "done.json")
         say(name, f"done already in {folder}, skipped")
         return StageReport(name, "skipped", folder, done["seconds"], done["metrics"])
+    # Settings without `done.json` are those of a run that was cut off.
     resumed = (folder / "settings.json").is_file()
     say(name, f"{'resuming' if resumed else 'starting'}: {STAGES[name].summary}")
     write_json(folder / "settings.json", settings)
     save_config(config, folder / "config.yaml")
+    # Stages are imported when they run: each loads only the libraries of its own work.
     start = time.perf_counter()
     made = importlib.import_module(f"recipes.{name}").main(config)
     assert made == folder, f"recipes.{name}.main returned {made}, its folder is {folder}"
@@ -176,6 +180,7 @@ def run_stages(config: Config, names: Sequence[str]) -> list[StageReport]:
             f"expected one stage of several devices in a command, got {' and '.join(shared)}: the "
             "other processes end with the first; run each by itself (stages=train_codec)"
         )
+    # All of them before any work, so that a change upstream does not cost the first stage's hours.
     for name in ordered:
         check_settings(config, name, settings_of(config, name))
     save_config(config, Path(config.run) / "config.yaml")
@@ -191,10 +196,14 @@ def check_settings(config: Config, name: str, settings: dict[str, Any]) -> None:
     folder = stage_folder(config, name)
     if not (folder / "settings.json").is_file():
         return
-    now = json.loads(json.dumps(settings))
-    before = _with_nested_defaults(read_json(folder / "settings.json"))
-    # A setting that came after the folder was made had its default there.
-    before = _new_defaults(config, now.keys() - before.keys()) | before
+    before = read_json(folder / "settings.json")
+    # Open mappings in 0.1, which listed the names of what was set.
+    for section in ("train_slm.documents", "train_slm.training"):
+        before.pop(section, None)
+    # A setting that came later than the folder had its default there.
+    before = settings_of(config, name, defaults=True) | before
+    # As they are when they are read back: tuples become lists.
+    now, before = json.loads(json.dumps([settings, before]))
     # A key that only one side has is a change as well, but for those this call leaves open.
     keys = [key for key in now.keys() | before.keys() if not key.endswith(_FINISHED) or key in now]
     changed = sorted(key for key in keys if before.get(key) != now.get(key))
@@ -212,39 +221,6 @@ def signature(settings: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _with_nested_defaults(before: dict[str, Any]) -> dict[str, Any]:
-    """Settings of a folder, with the defaults of sections that were open mappings in 0.1.
-
-    Such a mapping listed the names of the fields that were set; the others had their defaults.
-    """
-    settings = dict(before)
-    for key in ("train_slm.documents", "train_slm.training"):
-        if settings.pop(key, None) is not None:
-            section = getattr(TrainSlmConfig(), key.split(".")[1])
-            settings = json.loads(json.dumps(_flatten(key, section))) | settings
-    return settings
-
-
-def _new_defaults(config: Config, keys: Iterable[str]) -> dict[str, Any]:
-    """Defaults of some settings by their dotted key; those without a default are left out."""
-    defaults = {}
-    for key in keys:
-        *names, last = key.split(".")
-        section: Any = config
-        for name in names:
-            section = (
-                section.get(name) if isinstance(section, dict) else getattr(section, name, None)
-            )
-        if not dataclasses.is_dataclass(section):
-            continue
-        for entry in dataclasses.fields(section):
-            if entry.name == last and entry.default is not dataclasses.MISSING:
-                defaults[key] = json.loads(json.dumps(entry.default))
-            elif entry.name == last and entry.default_factory is not dataclasses.MISSING:
-                defaults[key] = json.loads(json.dumps(entry.default_factory()))
-    return defaults
-
-
 def _upstream_times(config: Config, name: str) -> dict[str, Any]:
     """When each stage before this one finished: a stage run again invalidates what follows it."""
     times = {}
@@ -259,18 +235,24 @@ def _upstream_times(config: Config, name: str) -> dict[str, Any]:
     return times
 
 
-def _flatten(key: str, value: Any) -> dict[str, Any]:
-    """A setting by its dotted key, or those of a section; runtime fields are left out."""
+def _flatten(key: str, value: Any, given: Any) -> dict[str, Any]:
+    """A setting by its dotted key, or those of a section; runtime fields are left out.
+
+    Sections and names of `value` give the keys, `given` (the same, or its default) the values.
+    """
     if isinstance(value, dict):
-        # The names in their order, since phases run in it, and then what each holds.
-        flat = {key: list(value)}
+        # The names in their order, since phases run in it, and then the settings of each.
+        flat: dict[str, Any] = {key: list(given or ())}
         for name, entry in value.items():
-            flat |= _flatten(f"{key}.{name}", entry)
+            is_section = given is not value and dataclasses.is_dataclass(entry)
+            blank = type(entry)() if is_section else entry  # type: ignore[operator]
+            flat |= _flatten(f"{key}.{name}", entry, blank)
         return flat
     if not dataclasses.is_dataclass(value):
-        return {key: value}
+        return {key: given}
     flat = {}
-    for entry in dataclasses.fields(value):
-        if not entry.metadata.get("runtime"):
-            flat |= _flatten(f"{key}.{entry.name}", getattr(value, entry.name))
+    for field in dataclasses.fields(value):
+        if not field.metadata.get("runtime"):
+            inner = getattr(value, field.name), getattr(given, field.name)
+            flat |= _flatten(f"{key}.{field.name}", *inner)
     return flat

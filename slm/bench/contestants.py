@@ -1,8 +1,11 @@
-"""What generation is timed against: the stock library's, `transformers`' and ours, same weights."""
+"""Contestants of the benchmarks: the stock library's, `transformers`' and ours, same weights."""
+
+from __future__ import annotations
 
 import importlib.util
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +21,7 @@ from slm.model.config import SpeechLMConfig
 from slm.model.llama_export import export_llama
 from slm.model.speech_lm import SpeechLM
 from slm.model.transformer import library_decoder
+from slm.training.flops import wait_for_device
 
 # Llama-like proportions, four query heads a key head. Parameters with 512 pieces and 8192 codes.
 SIZES: dict[str, dict[str, Any]] = {
@@ -31,6 +35,24 @@ OTHERS = ("stock", "transformers")
 _WEIGHTS = ("exact", "bf16", "int8")
 _PROMPT_TOKENS = 32
 _GREEDY = GenerationSettings(temperature=0)
+
+
+def fastest(contestants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Seconds of each one's fastest round, after one that is not counted.
+
+    All take turns in every round, so that a busy machine slows them alike.
+    """
+    best = dict.fromkeys(contestants, float("inf"))
+    for turn in range(rounds + 1):
+        for name, run in contestants.items():
+            wait_for_device()
+            start = time.perf_counter()
+            run()
+            wait_for_device()
+            # The first turn compiles and allocates.
+            if turn:
+                best[name] = min(best[name], time.perf_counter() - start)
+    return best
 
 
 def engines(device: str = "cpu") -> list[str]:

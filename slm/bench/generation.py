@@ -5,10 +5,8 @@ machine slows them alike. The ceiling is what reading every weight once a token 
 of a sum over so many numbers and of a matrix of that size times a vector.
 """
 
-import json
-import subprocess
-import sys
-import time
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,12 +14,12 @@ import torch
 from torch import Tensor
 
 from codec.bench.memory import process_peak_memory
+from codec.processes import run_in_process
 from slm.engines.engine import Engine, open_engine
 from slm.engines.merged_weights import Outputs, speech_outputs
 from slm.model.speech_lm import SpeechLM
-from slm.training.flops import wait_for_device
 
-from .contestants import OTHERS, contestant, engines, names, prompt_tokens, random_lm
+from .contestants import OTHERS, contestant, engines, fastest, names, prompt_tokens, random_lm
 
 _NEAR, _FAR = 100, 2000
 _STEPS = 32  # timed together where single steps are
@@ -65,10 +63,11 @@ def bench_generation(
                 runs[f"{name}_batch_{rows}"] = contestant(lm, name, rows, new_tokens)
     # One alone is timed for its memory, to which nothing else may add.
     own = [name for name in engines(device) if name in chosen and len(chosen) > 1]
+    # Single steps near and far from the start show what attention costs.
     probes = {f"{name}/{n}": run for name in own for n, run in _places(lm, name, rounds).items()}
     if own:
         probes |= _reads(lm)
-    seconds = _fastest(runs | probes, rounds)
+    seconds = fastest(runs | probes, rounds)
     report: dict[str, Any] = {
         "size": size,
         "parameters": lm.num_parameters,
@@ -78,11 +77,12 @@ def bench_generation(
     report |= _rates({name: seconds[name] for name in runs}, new_tokens)
     report |= _steps(seconds, own)
     if own:
-        read = 4 * _weights_read(lm)
+        read = 4 * _weights_read(lm)  # bytes of float32
         report["ceiling_bytes_per_second"] = read * report["ceiling_tokens_per_second"]
     if memory:
         report["peak_memory_bytes"] = {
-            name: _own_process(size, name, new_tokens) for name in chosen
+            name: run_in_process(_peak_alone, size, name, new_tokens, torch.get_num_threads())
+            for name in chosen
         }
     report["process_peak_memory_bytes"] = process_peak_memory()
     return report
@@ -151,20 +151,6 @@ def _reads(lm: SpeechLM) -> dict[str, Callable[[], object]]:
     }
 
 
-def _fastest(contestants: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Seconds of each one's fastest round, after one that is not counted."""
-    best = dict.fromkeys(contestants, float("inf"))
-    for turn in range(rounds + 1):
-        for name, run in contestants.items():
-            wait_for_device()
-            start = time.perf_counter()
-            run()
-            wait_for_device()
-            if turn:
-                best[name] = min(best[name], time.perf_counter() - start)
-    return best
-
-
 def _rates(seconds: dict[str, float], new_tokens: int) -> dict[str, Any]:
     rates = {n: new_tokens * int(n.split("_batch_")[1]) / value for n, value in seconds.items()}
     stock = {name.split("_batch_")[1]: r for name, r in rates.items() if name.startswith("stock_")}
@@ -191,13 +177,11 @@ def _steps(seconds: dict[str, float], own: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _own_process(size: str, name: str, new_tokens: int) -> int:
-    """Peak resident bytes of a process that runs one contestant at batch 1, and nothing else.
+def _peak_alone(size: str, name: str, new_tokens: int, threads: int) -> int | None:
+    """Peak resident bytes of this process after one contestant's run at batch 1.
 
     Of it about a quarter of a gigabyte is torch itself.
     """
-    command = [sys.executable, "-m", "slm", "bench", "generate", "--json", "--size", size]
-    command += ["--only", name, "--rounds", "1", "--batch-size", "1", "--threads"]
-    command += [str(torch.get_num_threads()), "--new-tokens", str(new_tokens)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return int(json.loads(done.stdout)["process_peak_memory_bytes"])
+    torch.set_num_threads(threads)
+    options: dict[str, Any] = {"new_tokens": new_tokens, "rounds": 1, "batch_size": 1}
+    return bench_generation(size, only=[name], **options)["process_peak_memory_bytes"]

@@ -4,7 +4,8 @@ All contestants take turns in every round and the fastest round of each counts, 
 machine slows them alike. A round is one optimizer step: forward, backward, AdamW.
 """
 
-import time
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -22,10 +23,9 @@ from slm.training.flops import (
     measured_peak_flops,
     peak_flops,
     training_flops,
-    wait_for_device,
 )
 
-from .contestants import names, random_lm, stock_twin, transformers_twin
+from .contestants import fastest, names, random_lm, stock_twin, transformers_twin
 
 _SECONDS = (8.0, 12.0)  # of the utterances, ten on average
 _PIECES_PER_SECOND = 5.0  # of English read aloud, in pieces of a small text model
@@ -79,7 +79,9 @@ def bench_training(
     }
     if "transformers" in names():
         contestants["transformers_full"] = (_transformers_step(lm, device, bf16, compile), full)
-    seconds = _fastest(contestants, rounds)
+    runs = {name: partial(step, batch) for name, (step, batch) in contestants.items()}
+    seconds = fastest(runs, rounds)
+    # Padding is no work: only tokens of documents count.
     useful = {
         name: int((batch.document_ids >= 0).sum()) for name, (_, batch) in contestants.items()
     }
@@ -103,8 +105,7 @@ def bench_training(
         report["mfu"] = {name: work / seconds[name] / peak for name in full_rows}
     memory = {}
     for name in full_rows:
-        step, batch = contestants[name]
-        memory[name] = peak_memory(partial(step, batch), place)
+        memory[name] = peak_memory(runs[name], place)
     if None not in memory.values():
         report["peak_memory_bytes"] = memory
     return report
@@ -207,19 +208,3 @@ def _step(
         optimizer.zero_grad()
 
     return step
-
-
-def _fastest(
-    contestants: dict[str, tuple[Callable[[PackedBatch], None], PackedBatch]], rounds: int
-) -> dict[str, float]:
-    """Seconds of each contestant's fastest round, after one that is not counted."""
-    best = dict.fromkeys(contestants, float("inf"))
-    for number in range(rounds + 1):
-        for name, (step, batch) in contestants.items():
-            wait_for_device()
-            start = time.perf_counter()
-            step(batch)
-            wait_for_device()
-            if number:
-                best[name] = min(best[name], time.perf_counter() - start)
-    return best

@@ -1,1 +1,1 @@
-"""The console script `hh-slm`."""
+"""The console script `hh-slm`: a module for each command, on `codec.command_line`."""

@@ -1,10 +1,14 @@
-"""Batches of texts from a file: one text a line, or JSON objects with what each row needs."""
+"""Files of texts: one a line, or JSON lines with the voice and the seed of each."""
+
+from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from codec.json_lines import iter_json_lines, read_lines
+from slm.synthesis.requests import SpeechRequest
 
 from .options import SEEDS
 
@@ -12,71 +16,60 @@ _TEXTS = ("text", "prompt", "prompt_text", "voice")
 _KEYS = {"id", "seed", *_TEXTS}
 
 
-@dataclass(frozen=True)
-class Job:
-    """One text to speak.
+def read_requests(path: Path | str, default: SpeechRequest) -> dict[str, SpeechRequest]:
+    """Requests by id of a text file (ids 00001, 00002 ... by line) or of a .jsonl file, in UTF-8.
 
-    Attributes:
-        id: Names its file.
-        text: What to say.
-        prompt: Recording whose voice to take.
-        prompt_text: Its transcript.
-        voice: A named voice instead.
-        seed: None leaves it to the caller.
-    """
-
-    id: str
-    text: str
-    prompt: str | None = None
-    prompt_text: str | None = None
-    voice: str | None = None
-    seed: int | None = None
-
-
-def read_jobs(path: Path | str) -> list[Job]:
-    """Jobs of a text file (ids 00001, 00002 ... by line) or of a .jsonl file, in UTF-8.
+    Args:
+        path: Of the file.
+        default: Gives its seed to rows without one, and its voice to rows with neither a prompt
+            nor a voice.
 
     Raises:
-        ValueError: The file is not UTF-8, or a row is not understood, lacks its text, has a value
-            of the wrong type, or shares its id with another.
+        ValueError: The file is not UTF-8 or has no text, or a row is not JSON, lacks its text, has
+            a value of the wrong type, or shares its id with another.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")  # with or without a byte order mark
-    except UnicodeDecodeError as error:
-        raise ValueError(f"expected UTF-8 text in {path}, got {error}") from error
-    # Not splitlines: a JSON string may hold U+2028 and other marks that are no end of line here.
-    lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), 1)]
-    lines = [(number, line) for number, line in lines if line]
+    rows: list[tuple[str, SpeechRequest]]
     if path.suffix == ".jsonl":
-        jobs = [_parsed(line, f"{path}:{number}", number) for number, line in lines]
+        rows = [
+            _parsed(row, default, f"{path}:{number}", number)
+            for number, row in iter_json_lines(path)
+        ]
     else:
-        jobs = [Job(f"{number:05d}", line) for number, line in lines]
-    if not jobs:
+        lines = [(number, line.strip()) for number, line in read_lines(path)]
+        rows = [(f"{number:05d}", replace(default, text=line)) for number, line in lines if line]
+    if not rows:
         raise ValueError(f"expected texts in {path}, got none")
-    _check_ids(jobs, path)
-    return jobs
+    requests: dict[str, SpeechRequest] = {}
+    for name, request in rows:
+        # An id names a file in one folder.
+        if name in requests or name in {"", ".", ".."} or any(each in name for each in "/\\\0"):
+            raise ValueError(f"expected ids in {path} that name one file each, got {name!r}")
+        requests[name] = request
+    return requests
 
 
-def _parsed(line: str, place: str, number: int) -> Job:
-    try:
-        row = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{place}: expected a JSON object, got {line[:40]!r}") from error
-    if not isinstance(row, dict) or set(row) - _KEYS or "text" not in row:
+def _parsed(
+    row: dict[str, Any], default: SpeechRequest, place: str, number: int
+) -> tuple[str, SpeechRequest]:
+    """Id and request of a JSON row."""
+    if set(row) - _KEYS or "text" not in row:
         raise ValueError(
             f"{place}: expected an object with a text and keys of {sorted(_KEYS)}, "
-            f"got {line[:80]!r}"
+            f"got {json.dumps(row)[:80]}"
         )
     for key, value in row.items():
         _check_value(key, value, place)
     if not row["text"].strip():
-        raise ValueError(f"{place}: expected a text with something to say, got {row['text']!r}")
-    if row.get("prompt_text") is not None and row.get("prompt") is None:
-        raise ValueError(f"{place}: expected a prompt with its prompt_text, got no prompt")
-    if row.get("prompt") is not None and row.get("voice") is not None:
-        raise ValueError(f"{place}: expected a prompt or a voice, got both")
-    return Job(**{**row, "id": str(row.get("id", f"{number:05d}"))})
+        raise ValueError(f"{place}: expected a text with words, got {row['text']!r}")
+    name = str(row.pop("id", f"{number:05d}"))
+    given = {key: value for key, value in row.items() if value is not None}
+    if "prompt" not in given and "voice" not in given and "prompt_text" not in given:
+        return name, replace(default, **given)
+    try:
+        return name, SpeechRequest(**{"seed": default.seed, **given})
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from error
 
 
 def _check_value(key: str, value: Any, place: str) -> None:
@@ -91,12 +84,3 @@ def _check_value(key: str, value: Any, place: str) -> None:
         fits, expected = type(value) in (str, int), "a string or a whole number"
     if not fits:
         raise ValueError(f"{place}: expected {expected} as {key}, got {json.dumps(value)[:40]}")
-
-
-def _check_ids(jobs: Sequence[Job], path: Path) -> None:
-    seen: set[str] = set()
-    for job in jobs:
-        wrong = job.id in {"", ".", ".."} or any(each in job.id for each in "/\\\0")
-        if job.id in seen or wrong:
-            raise ValueError(f"expected ids in {path} that name one file each, got {job.id!r}")
-        seen.add(job.id)

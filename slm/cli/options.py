@@ -1,20 +1,24 @@
-"""Values of the command line: what they may be, said before anything is loaded."""
+"""Options that several commands share: their values, checked before anything is loaded."""
+
+from __future__ import annotations
 
 import argparse
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from slm.generation.config import ENGINES, WEIGHTS, GenerationSettings
+
+if TYPE_CHECKING:
+    from slm.generation.best_of import Ranking
+    from slm.model.config import SpeechLMConfig
+    from slm.synthesis.result import Synthesis
+
+# Models of calls that name none; both come with the packages.
+DEFAULT_CODEC, DEFAULT_LM = "hh-mini-24k", "hh-mini-slm"
 SOUNDS = (".wav", ".flac")
 SEEDS = 1 << 63  # 0 up to here
-
-
-class Incomplete(Exception):
-    """Some of what was asked for could not be done; the report says what."""
-
-    def __init__(self, report: dict[str, object]) -> None:
-        super().__init__("some of what was asked for could not be done")
-        self.report = report
 
 
 def whole_number(least: int, below: int | None = None) -> Callable[[str], int]:
@@ -34,7 +38,7 @@ def whole_number(least: int, below: int | None = None) -> Callable[[str], int]:
 
 
 def seconds(text: str) -> float:
-    """A type for `add_argument`: a length in time above 0."""
+    """A type for `add_argument`: a duration above 0."""
     try:
         value = float(text)
     except ValueError:
@@ -45,15 +49,80 @@ def seconds(text: str) -> float:
 
 
 def check_sound(path: str) -> None:
-    """Raise `ValueError` for what cannot be the name of a sound file to be written."""
-    place = Path(path)
-    if place.suffix.lower() not in SOUNDS:
+    """Raise `ValueError` for a path that cannot be a sound file to write."""
+    if Path(path).suffix.lower() not in SOUNDS:
         raise ValueError(f"expected --out to end in {' or '.join(SOUNDS)}, got {path!r}")
-    if place.is_dir():
+    if Path(path).is_dir():
         raise ValueError(f"expected --out to name a file, got the folder {path!r}")
 
 
 def check_folder(path: str) -> None:
-    """Raise `ValueError` for what cannot be a folder to be written to."""
+    """Raise `ValueError` for a path that cannot be a folder to write to."""
     if Path(path).exists() and not Path(path).is_dir():
         raise ValueError(f"expected --out to name a folder with --file, got the file {path!r}")
+
+
+def add_models(command: argparse.ArgumentParser) -> None:
+    """Add --codec and --lm."""
+    kinds = "model folder, bundled name or hub repository"
+    command.add_argument("--codec", default=DEFAULT_CODEC, help=kinds)
+    command.add_argument("--lm", default=DEFAULT_LM, help=kinds)
+
+
+def add_generation(command: argparse.ArgumentParser) -> None:
+    """Add --out, --seed, --attempts and the settings of `GenerationSettings`."""
+    own = GenerationSettings()
+    add = command.add_argument
+    add("-o", "--out", required=True, help=".wav or .flac to write; a folder with --file")
+    add("--seed", type=whole_number(0, SEEDS), default=0, help="the same seed speaks the same")
+    add("--attempts", type=whole_number(1), default=3, help="tries where speech runs away")
+    add("--temperature", type=float, help="default: as suits the model")
+    add("--top-k", type=int, default=own.top_k, help="likeliest codes to keep; 0 keeps all")
+    add("--top-p", type=float, help="1 keeps all; default: as suits the model")
+    add("--min-p", type=float, default=own.min_p, help="0 keeps all")
+    add("--repetition-window", type=int, default=0, help="codes looked back over; 0 is off")
+    add("--guidance", type=float, default=1.0, help="on the text; 1 is none")
+    add("--weights", default="exact", help=", ".join(WEIGHTS))
+    add("--engine", default="auto", help=f"of the steps: {', '.join(ENGINES)}")
+
+
+def sampling(
+    arguments: argparse.Namespace, config: SpeechLMConfig | None = None
+) -> GenerationSettings:
+    """Settings of the call, else those that suit the model of a config.
+
+    Raises:
+        ValueError: A setting is out of range.
+    """
+    # Temperature and top-p have no default of their own in the parser.
+    own = GenerationSettings() if config is None else GenerationSettings.for_model(config)
+    return GenerationSettings(
+        temperature=own.temperature if arguments.temperature is None else arguments.temperature,
+        top_k=arguments.top_k,
+        top_p=own.top_p if arguments.top_p is None else arguments.top_p,
+        min_p=arguments.min_p,
+        repetition_window=arguments.repetition_window,
+        guidance=arguments.guidance,
+        weights=arguments.weights,
+        engine=arguments.engine,
+    )
+
+
+def described(result: Synthesis, path: str, ranking: Ranking | None = None) -> dict[str, Any]:
+    """The report of speech that is written to `path`."""
+    report: dict[str, Any] = {
+        "out": path,
+        "duration": result.duration,
+        "num_codes": len(result.codes),
+        "num_given_codes": result.num_given_codes,
+        "truncated": result.truncated,
+        "stopped": result.stopped,
+        "rejected": list(result.rejected),
+        "log_likelihood": result.log_likelihood,
+        "seed": result.seed,
+        "attempt": result.attempt,
+    }
+    if ranking is not None:
+        report["choice"] = ranking.choice
+        report["scores"] = {name: list(scores) for name, scores in ranking.scores.items()}
+    return report

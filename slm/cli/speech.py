@@ -1,27 +1,51 @@
-"""What the commands of `hh-slm` do."""
+"""`hh-slm continue` and `hh-slm score`: recordings continued, and their likelihood."""
+
+from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
+from codec.command_line import DONE, FAILED, Commands, add_command, print_report
 
-from slm.model.likelihood import Score
-from slm.synthesis.synthesizer import MAX_ROWS, Synthesizer
+from .options import add_generation, add_models, check_sound, described, sampling, seconds
 
-from .options import Incomplete, check_sound
-from .outcome import described, sampling
-from .tts import run_tts
-
-__all__ = ["run_bench", "run_continue", "run_score", "run_tts"]
+if TYPE_CHECKING:
+    from slm.model.likelihood import Score
+    from slm.synthesis.synthesizer import Synthesizer
 
 
-def run_continue(arguments: argparse.Namespace) -> dict[str, Any]:
-    """`hh-slm continue`."""
+def add(commands: Commands) -> None:
+    """Add both commands."""
+    command = add_command(commands, "continue", run_continue, summary="continue a recording")
+    command.add_argument("audio", help="recording to continue")
+    command.add_argument("--seconds", type=seconds, default=3.0, help="longest continuation, s")
+    command.add_argument("--text", help="transcript of the recording and of what is to follow")
+    add_models(command)
+    add_generation(command)
+
+    command = add_command(
+        commands,
+        "score",
+        run_score,
+        summary="log-likelihood of recordings, nats a code",
+        description="Log-likelihood of recordings, nats a code. A recording that cannot be scored "
+        "is reported with its error, and the exit status is 1.",
+    )
+    command.add_argument("audio", nargs="+", help="recordings")
+    command.add_argument("--text", help="transcript, the same for all")
+    command.add_argument("--prompt", help="another recording of the speaker")
+    add_models(command)
+
+
+def run_continue(arguments: argparse.Namespace) -> int:
+    """Write the recording and its continuation to --out."""
     settings = sampling(arguments)
     check_sound(arguments.out)
+    from slm.synthesis.synthesizer import Synthesizer
+
     synthesizer = Synthesizer.from_pretrained(arguments.codec, arguments.lm)
     result = synthesizer.continue_speech(
         synthesizer.read(arguments.audio),
@@ -32,15 +56,16 @@ def run_continue(arguments: argparse.Namespace) -> dict[str, Any]:
         max_attempts=arguments.attempts,
     )
     result.save(arguments.out)
-    return described(result, arguments.out)
+    print_report(described(result, arguments.out), as_json=arguments.json)
+    return DONE
 
 
-def run_score(arguments: argparse.Namespace) -> dict[str, Any]:
-    """`hh-slm score`: what cannot be scored is in the report with its error.
+def run_score(arguments: argparse.Namespace) -> int:
+    """Report the likelihood of every recording."""
+    from tqdm import tqdm
 
-    Raises:
-        Incomplete: There is such a recording.
-    """
+    from slm.synthesis.synthesizer import MAX_ROWS, Synthesizer
+
     synthesizer = Synthesizer.from_pretrained(arguments.codec, arguments.lm)
     prompt = None if arguments.prompt is None else synthesizer.read(arguments.prompt)
     report: dict[str, Any] = {}
@@ -52,9 +77,8 @@ def run_score(arguments: argparse.Namespace) -> dict[str, Any]:
             for path, score in zip(paths, scores, strict=True):
                 report[_unused(path, report)] = _described(score, synthesizer.codec.frame_rate)
             bar.update(len(paths))
-    if any("error" in row for row in report.values()):
-        raise Incomplete(report)
-    return report
+    print_report(report, as_json=arguments.json)
+    return FAILED if any("error" in row for row in report.values()) else DONE
 
 
 def _scored(
@@ -67,7 +91,7 @@ def _scored(
     except (ValueError, OSError) as error:
         if len(paths) == 1:
             return [str(error)]
-    # one of them; find out which
+    # One of them fails: score each alone.
     return [_scored(synthesizer, [path], text, prompt)[0] for path in paths]
 
 
@@ -89,34 +113,3 @@ def _unused(path: str, report: dict[str, Any]) -> str:
         number += 1
         name = f"{path} ({number})"
     return name
-
-
-def run_bench(arguments: argparse.Namespace) -> dict[str, Any]:
-    """`hh-slm bench generate` and `hh-slm bench train`."""
-    import torch
-
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
-    if arguments.what == "train":
-        from slm.bench.training import bench_training
-
-        return bench_training(
-            arguments.size,
-            row_tokens=arguments.row_tokens,
-            rows=arguments.rows,
-            rounds=arguments.rounds,
-            device=arguments.device,
-            bf16=arguments.bf16,
-            compile=arguments.compile,
-        )
-    from slm.bench.generation import bench_generation
-
-    return bench_generation(
-        arguments.size,
-        new_tokens=arguments.new_tokens,
-        rounds=arguments.rounds,
-        batch_size=arguments.batch_size,
-        only=arguments.only or (),
-        memory=arguments.memory,
-        device=arguments.device,
-    )

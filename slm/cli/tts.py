@@ -1,148 +1,214 @@
-"""`hh-slm tts`: one text to a file, or a file of texts to a folder."""
+"""`hh-slm tts`: one text to a file or a stream, or a file of texts to a folder."""
+
+from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from tqdm import tqdm
+from codec.command_line import DONE, FAILED, Commands, add_command, print_report
+from codec.json_lines import appending
 
-from slm.generation.best_of import Ranking, Verifier, load_verifier
-from slm.generation.config import GenerationSettings
-from slm.model.speech_lm import pretrained_folder
-from slm.synthesis.long_text import join, speak_best, speak_long
-from slm.synthesis.result import Synthesis
-from slm.synthesis.synthesizer import MAX_ROWS, Synthesizer
-from slm.synthesis.voices import default_voice
-from slm.text.normalization import normalize_text
+from .options import (
+    add_generation,
+    add_models,
+    check_folder,
+    check_sound,
+    described,
+    sampling,
+    whole_number,
+)
 
-from .batch_file import Job, read_jobs
-from .options import Incomplete, check_folder, check_sound
-from .outcome import described, sampling
+if TYPE_CHECKING:
+    from slm.generation.best_of import Ranking, Verifier
+    from slm.synthesis.requests import SpeechRequest
+    from slm.synthesis.result import Synthesis
 
 REPORT_NAME = "report.jsonl"
-_Spoken = tuple[Synthesis, Ranking | None]
 
 
-def run_tts(arguments: argparse.Namespace) -> dict[str, Any]:
-    """One text to --out, or a file of texts to the folder --out.
+def add(commands: Commands) -> None:
+    """Add the command."""
+    command = add_command(commands, "tts", run, summary="speak a text")
+    add = command.add_argument
+    add("text", nargs="?", help="the text")
+    add("--file", help="texts: one a line, or .jsonl with id, text, prompt, voice ...")
+    add("--prompt", help="recording of the voice")
+    add("--prompt-text", help="its transcript: speak on from it, as one utterance")
+    add("--voice", help="named voice of the language model (its default, if any)")
+    add("--best-of", type=whole_number(1), default=1, help="candidates, the best is kept")
+    add(
+        "--verifier",
+        action="append",
+        help="likelihood (default), an installed one or FILE.py:CALLABLE; again for a tie-breaker",
+    )
+    add("--rows", type=whole_number(1), help="texts or candidates at a time, at most (16)")
+    add("--stream", action="store_true", help="with -o -: raw 16-bit samples as they come")
+    add("--long", action="store_true", help="sentence by sentence, in one voice")
+    add("--normalize", action="store_true", help="write numbers out (English)")
+    add("--resume", action="store_true", help="leave files alone that are there")
+    add("--format", choices=["wav", "flac"], default="wav", help="with --file")
+    add_models(command)
+    add_generation(command)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write one text to --out, or a file of texts to the folder --out.
 
     Raises:
-        ValueError: What was asked for cannot be; found before any speech is made, but for the rows
-            of a file.
-        Incomplete: Rows of a file could not be spoken.
+        ValueError: The call is wrong; found before any speech is generated, but for the rows of a
+            file.
     """
-    jobs = _jobs(arguments)
-    _check(arguments, jobs)
+    # 1. Check all that needs no model.
+    requests = _requests(arguments)
+    _check(arguments, requests)
     sampling(arguments)
+    from slm.generation.best_of import load_verifier
+    from slm.model.speech_lm import pretrained_folder
+    from slm.synthesis.voices import default_voice
+
     verifiers = dict(map(load_verifier, arguments.verifier or ["likelihood"]))
     alone = arguments.file is None
     if alone and arguments.resume and Path(arguments.out).exists():
-        return {"out": arguments.out, "already_there": 1}
-    synthesizer = Synthesizer.from_pretrained(arguments.codec, arguments.lm)
-    if arguments.prompt is None and arguments.voice is None:
-        arguments.voice = default_voice(pretrained_folder(arguments.lm))
-    speaker = _Speaker(
-        synthesizer, arguments, sampling(arguments, synthesizer.lm.config), verifiers
-    )
+        print_report({"out": arguments.out, "already_there": 1}, as_json=arguments.json)
+        return DONE
+    # 2. Load the models; texts without a voice get the default one of the language model.
+    speaker = _Speaker(arguments, verifiers)
+    voice = default_voice(pretrained_folder(arguments.lm))
+    requests = {
+        name: replace(request, voice=voice)
+        if request.prompt is None and request.voice is None
+        else request
+        for name, request in requests.items()
+    }
+    # 3. Speak.
     if arguments.stream:
-        return speaker.stream(jobs[0])
-    if alone:
-        result, ranking = speaker.together(jobs)[0]
-        result.save(arguments.out)
-        return described(result, arguments.out, ranking)
-    return _speak_file(speaker, jobs, arguments)
+        report = speaker.stream(*requests.values())
+        with redirect_stdout(sys.stderr):  # stdout holds the samples
+            print_report(report, as_json=arguments.json)
+        return DONE
+    if not alone:
+        return _speak_file(speaker, requests, arguments)
+    result, ranking = speaker.together(list(requests.values()))[0]
+    result.save(arguments.out)
+    print_report(described(result, arguments.out, ranking), as_json=arguments.json)
+    return DONE
 
 
-def _jobs(arguments: argparse.Namespace) -> list[Job]:
-    """The texts of the command line or of the file, as they are to be said."""
+def _requests(arguments: argparse.Namespace) -> dict[str, SpeechRequest]:
+    """The texts of the call or of the file by id, numbers written out where asked for."""
+    from slm.synthesis.requests import SpeechRequest
+    from slm.text.normalization import normalize_text
+
+    from .batch_file import read_requests
+
     if (arguments.text is None) == (arguments.file is None):
         raise ValueError("expected a text or --file, got both or neither")
-    jobs = [Job("", arguments.text)] if arguments.file is None else read_jobs(arguments.file)
-    if not arguments.normalize:
-        return jobs
-    return [replace(job, text=normalize_text(job.text)) for job in jobs]
+    default = SpeechRequest(
+        arguments.text or "",
+        arguments.prompt,
+        arguments.prompt_text,
+        arguments.voice,
+        arguments.seed,
+    )
+    requests = {"": default}
+    if arguments.file is not None:
+        requests = read_requests(arguments.file, default)
+    if arguments.normalize:
+        requests = {
+            name: replace(request, text=normalize_text(request.text))
+            for name, request in requests.items()
+        }
+    return requests
 
 
-def _check(arguments: argparse.Namespace, jobs: Sequence[Job]) -> None:
+def _check(arguments: argparse.Namespace, requests: Mapping[str, SpeechRequest]) -> None:
+    """Raise `ValueError` for options that exclude one another."""
     if arguments.stream:
         if arguments.out != "-" or arguments.file or arguments.long or arguments.best_of > 1:
-            raise ValueError("expected --stream with -o - and one text, got more or another place")
+            raise ValueError("expected --stream with -o - and one text, got more or another --out")
     else:
         (check_sound if arguments.file is None else check_folder)(arguments.out)
     if arguments.long and arguments.best_of > 1:
         raise ValueError("expected --long or --best-of, got both")
-    if arguments.long and (arguments.prompt_text or any(job.prompt_text for job in jobs)):
+    if arguments.long and any(request.prompt_text for request in requests.values()):
         raise ValueError("expected --long without a transcript of the prompt, got one")
-    if arguments.prompt is not None and arguments.voice is not None:
-        raise ValueError("expected --prompt or --voice, got both")
-    if arguments.prompt_text is not None and arguments.prompt is None:
-        raise ValueError("expected --prompt with --prompt-text, got no prompt")
 
 
-@dataclass
 class _Speaker:
-    """Speaks jobs as the command line asks."""
+    """A synthesizer with the options of the call."""
 
-    synthesizer: Synthesizer
-    arguments: argparse.Namespace
-    settings: GenerationSettings
-    verifiers: dict[str, Verifier]
+    def __init__(self, arguments: argparse.Namespace, verifiers: Mapping[str, Verifier]) -> None:
+        from slm.synthesis.synthesizer import MAX_ROWS, Synthesizer
 
-    @property
-    def rows(self) -> int:
-        """Texts, sentences or candidates spoken at a time, at most."""
-        return self.arguments.rows or MAX_ROWS
+        self.synthesizer = Synthesizer.from_pretrained(arguments.codec, arguments.lm)
+        self.settings = sampling(arguments, self.synthesizer.lm.config)
+        self.is_long, self.best_of = arguments.long, arguments.best_of
+        self.verifiers, self.max_rows = verifiers, arguments.rows or MAX_ROWS
+        self.options: dict[str, Any] = {
+            "settings": self.settings,
+            "max_attempts": arguments.attempts,
+            "max_rows": self.max_rows,
+        }
 
-    def each(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, _Spoken | str]]:
-        """Jobs with what came of them, or why nothing did; a few are spoken at a time."""
-        count = 1 if self.arguments.long or self.arguments.best_of > 1 else self.rows
-        for first in range(0, len(jobs), count):
-            group = jobs[first : first + count]
+    def each(
+        self, requests: Mapping[str, SpeechRequest]
+    ) -> Iterator[tuple[str, tuple[Synthesis, Ranking | None] | str]]:
+        """Results by id, or why there is none, a few requests at a time."""
+        # Sentences and candidates of one request are a batch already.
+        count = 1 if self.is_long or self.best_of > 1 else self.max_rows
+        names = list(requests)
+        for first in range(0, len(names), count):
+            group = names[first : first + count]
             try:
-                yield from zip(group, self.together(group), strict=True)
+                made = self.together([requests[name] for name in group])
+                yield from zip(group, made, strict=True)
             except (ValueError, OSError) as error:
                 if len(group) == 1:
                     yield group[0], str(error)
                     continue
-                for job in group:  # one of them; find out which
-                    yield job, self._alone(job)
+                # One of them fails: speak each alone.
+                for name in group:
+                    yield from self.each({name: requests[name]})
 
-    def together(self, jobs: Sequence[Job]) -> list[_Spoken]:
-        """Jobs in one batch; several candidates or sentences are a batch of one job."""
-        arguments, rows = self.arguments, [self._row(job) for job in jobs]
-        options: dict[str, Any] = {
-            "settings": self.settings,
-            "max_attempts": arguments.attempts,
-            "max_rows": self.rows,
-        }
-        if arguments.long:
-            row = rows[0]
-            del row["prompt_text"]
-            parts = speak_long(self.synthesizer, jobs[0].text, **row, **options)
-            return [(join(parts, seed=row["seed"]), None)]
-        if arguments.best_of > 1:
-            count, verifiers = arguments.best_of, self.verifiers
+    def together(self, requests: Sequence[SpeechRequest]) -> list[tuple[Synthesis, Ranking | None]]:
+        """Requests in one batch; several candidates or sentences are a batch of one request."""
+        from slm.synthesis.long_text import join, speak_best, speak_long
+
+        for request in requests:
+            self._warn_of_unknown(request.text)
+        request, options = requests[0], self.options
+        voice = {"prompt": request.prompt, "voice": request.voice, "seed": request.seed}
+        if self.is_long:
+            parts = speak_long(self.synthesizer, request.text, **voice, **options)
+            return [(join(parts, seed=request.seed), None)]
+        if self.best_of > 1:
             best = speak_best(
-                self.synthesizer, jobs[0].text, count, verifiers, **rows[0], **options
+                self.synthesizer,
+                request.text,
+                self.best_of,
+                self.verifiers,
+                prompt_text=request.prompt_text,
+                **voice,
+                **options,
             )
             return [(best.best, best.ranking)]
-        columns = {f"{name}s": [row[name] for row in rows] for name in rows[0]}
-        texts = [job.text for job in jobs]
-        made = self.synthesizer.tts_batch(texts, **columns, **options)
-        return [(each, None) for each in made]
+        return [(each, None) for each in self.synthesizer.synthesize(requests, **options)]
 
-    def stream(self, job: Job) -> dict[str, Any]:
-        """Write a job to stdout while it is being spoken: 16-bit little-endian samples, mono."""
+    def stream(self, request: SpeechRequest) -> dict[str, Any]:
+        """Write 16-bit little-endian samples, mono, to stdout while they are generated."""
+        import numpy as np
+
+        self._warn_of_unknown(request.text)
         rate, count, begun, first = self.synthesizer.codec.sample_rate, 0, time.perf_counter(), 0.0
-        for chunk in self.synthesizer.stream(job.text, settings=self.settings, **self._row(job)):
+        for chunk in self.synthesizer.stream(settings=self.settings, **vars(request)):
             first = first if count else time.perf_counter() - begun
+            # Not scaled by 32768, which 1.0 would overflow.
             samples = np.round(np.clip(chunk, -1.0, 1.0) * 32767).astype("<i2")
             sys.stdout.buffer.write(samples.tobytes())
             sys.stdout.buffer.flush()
@@ -155,59 +221,51 @@ class _Speaker:
             "spoken_in": time.perf_counter() - begun,
         }
 
-    def _alone(self, job: Job) -> _Spoken | str:
-        try:
-            return self.together([job])[0]
-        except (ValueError, OSError) as error:
-            return str(error)
-
-    def _row(self, job: Job) -> dict[str, Any]:
-        """Voice and seed of a job; the command line's where it has none of its own."""
-        unknown = self.synthesizer.tokenizer.unknown_characters(job.text)
+    def _warn_of_unknown(self, text: str) -> None:
+        unknown = self.synthesizer.tokenizer.unknown_characters(text)
         if unknown:
-            print(f"hh-slm tts: the text model never saw {unknown!r}", file=sys.stderr)
-        own = job.prompt is not None or job.voice is not None
-        voice = job if own else self.arguments
-        return {
-            "prompt": None if voice.prompt is None else self.synthesizer.read(voice.prompt),
-            "prompt_text": voice.prompt_text,
-            "voice": voice.voice,
-            "seed": self.arguments.seed if job.seed is None else job.seed,
-        }
+            print(f"warning: the text model was trained without {unknown!r}", file=sys.stderr)
 
 
 def _speak_file(
-    speaker: _Speaker, jobs: Sequence[Job], arguments: argparse.Namespace
-) -> dict[str, Any]:
-    """Every row to a file of its own; `report.jsonl` beside them grows by a line a row."""
+    speaker: _Speaker, requests: Mapping[str, SpeechRequest], arguments: argparse.Namespace
+) -> int:
+    """Every request to a file of its own; `report.jsonl` beside them grows by a line a request."""
+    from tqdm import tqdm
+
     folder = Path(arguments.out)
     folder.mkdir(parents=True, exist_ok=True)
-    targets = {job.id: folder / f"{job.id}.{arguments.format}" for job in jobs}
-    waiting = [j for j in jobs if not (arguments.resume and targets[j.id].exists())]
+    targets = {name: folder / f"{name}.{arguments.format}" for name in requests}
+    waiting = {
+        name: request
+        for name, request in requests.items()
+        if not (arguments.resume and targets[name].exists())
+    }
     items: dict[str, Any] = {}
     failed: dict[str, str] = {}
-    mode = "a" if arguments.resume else "w"
+    # A resumed run goes on at the end of its report.
+    if not arguments.resume:
+        (folder / REPORT_NAME).unlink(missing_ok=True)
     with (
-        (folder / REPORT_NAME).open(mode, encoding="utf-8") as report,
+        appending(folder / REPORT_NAME) as append,
         closing(tqdm(total=len(waiting), unit="text", disable=None, file=sys.stderr)) as bar,
     ):
-        for job, spoken in speaker.each(waiting):
+        for name, spoken in speaker.each(waiting):
             if isinstance(spoken, str):
-                failed[job.id], line = spoken, {"error": spoken}
-                print(f"hh-slm tts: {job.id}: {spoken}", file=sys.stderr)
+                failed[name], line = spoken, {"error": spoken}
+                print(f"failed: {name}: {spoken}", file=sys.stderr)
             else:
-                spoken[0].save(targets[job.id])
-                line = items[job.id] = described(spoken[0], str(targets[job.id]), spoken[1])
-            print(json.dumps({"id": job.id, **line}, ensure_ascii=False), file=report, flush=True)
+                spoken[0].save(targets[name])
+                line = items[name] = described(spoken[0], str(targets[name]), spoken[1])
+            append({"id": name, **line})
             bar.update()
-    summary = {
+    report = {
         "spoken": len(items),
-        "already_there": len(jobs) - len(waiting),
+        "already_there": len(requests) - len(waiting),
         "runaway": sum(item["truncated"] for item in items.values()),
         "rejected_attempts": sum(len(item["rejected"]) for item in items.values()),
         "items": items,
         "failed": failed,
     }
-    if failed:
-        raise Incomplete(summary)
-    return summary
+    print_report(report, as_json=arguments.json)
+    return FAILED if failed else DONE

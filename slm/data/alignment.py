@@ -59,6 +59,7 @@ def aligned_units(
             is_pause_due = True
             continue
         _, phones = next(rest)
+        # Aligners round times, which may end a little after the recording.
         start = min(phones[0][1], duration)
         if is_pause_due or start != now:
             units.append(Unit(PAUSE_ID, now, start))
@@ -100,6 +101,7 @@ def align_codes(
     ids: list[int] = []
     parts: list[int] = []
     for unit, count in zip(units, counts.tolist(), strict=True):
+        # There is a largest duration token: the rest becomes another unit of the same phone.
         while count > MAX_DURATION:
             ids, parts, count = [*ids, unit.unit], [*parts, MAX_DURATION], count - MAX_DURATION
         ids.append(unit.unit)

@@ -123,7 +123,7 @@ class CorpusIndex:
     def aligned_lengths(self, items: np.ndarray) -> np.ndarray:
         """Tokens of the aligned document of each of some items, (M,); they have alignments."""
         assert self.num_units is not None
-        return _aligned_lengths(self.num_codes[items], self.num_units[items], self._lookahead)
+        return aligned_length(self.num_codes[items], self.num_units[items], self._lookahead, 0)
 
     def others(self, items: np.ndarray, draws: np.ndarray) -> np.ndarray:
         """Another utterance of the speaker for each of some items, int32 (M,), -1 for none.
@@ -171,6 +171,7 @@ class CorpusIndex:
         base = np.arange(len(self), dtype=np.int32)
         if not base_ids:
             return base
+        # Only ids that copies name are kept, since all ids would cost more than the index.
         wanted = {(self._locate(row)[0], name) for row, name in base_ids.items()}
         item_of: dict[tuple[int, str], int] = {}
         for store, of_store in enumerate(self._stores):
@@ -179,6 +180,7 @@ class CorpusIndex:
                 item = self._item_of(self._first[store] + index) if key in wanted else NONE
                 if item != NONE:
                     item_of[key] = item
+        # A copy whose original is not there stands for itself.
         for row, name in base_ids.items():
             item = self._item_of(row)
             if item != NONE:
@@ -190,6 +192,7 @@ class CorpusIndex:
             return None
         of_source = np.array([shares.get(name, 1.0) for name in found.sources])
         taken = of_source[_numbers(found.source)[self._rows]]
+        # An epoch must not come out empty.
         if taken.max() < 1:
             raise ValueError(
                 "expected rows of a source that `shares` does not make rarer, got none: an epoch "
@@ -202,6 +205,7 @@ class CorpusIndex:
 
         Copies are the same recording once more: one of them is enough.
         """
+        # One sorted array in place of a list a speaker: 12 bytes an item.
         allowed = is_original & (self._speaker != NONE) & (self.num_codes >= enough)
         items = np.flatnonzero(allowed)
         keys = np.sort(self._speaker[items].astype(np.int64) * len(self) + items)
@@ -226,6 +230,7 @@ class _Fields:
         self.alignments: dict[int, Alignment] = {}
         self.num_text, self.num_units = array("i"), array("i")
         self.speaker, self.source = array("i"), array("i")
+        # Typed arrays grow without a Python object a number.
         self.text_ids = array("H" if text_size <= 65536 else "i")
 
     def add(self, row: dict[str, Any]) -> None:
@@ -265,12 +270,9 @@ def _bare_lengths(
     num_codes: np.ndarray, num_text: np.ndarray, num_units: np.ndarray, lookahead: int
 ) -> np.ndarray:
     """Tokens of each row's document without a prompt, (N,)."""
+    # `document_length` of many: text counts only where there is some.
     lengths = document_length(0, None, 0) + num_codes + np.where(num_text >= 0, num_text + 1, 0)
     if not len(num_units):
         return lengths
-    return np.where(num_units >= 0, _aligned_lengths(num_codes, num_units, lookahead), lengths)
-
-
-def _aligned_lengths(num_codes: np.ndarray, num_units: np.ndarray, lookahead: int) -> np.ndarray:
-    """`aligned_length` of many."""
-    return num_codes + 2 * num_units + aligned_length(0, 0, lookahead, 0)
+    aligned = aligned_length(num_codes, num_units, lookahead, 0)
+    return np.where(num_units >= 0, aligned, lengths)

@@ -19,7 +19,7 @@ codes of the utterance itself and on the end, never on a prompt.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from slm.text.phone_tokenizer import DURATION_START
 
 from .alignment import Alignment
 from .vocabulary import Vocabulary
+
+# Of one document, or of many.
+Count = TypeVar("Count", int, np.ndarray)
 
 
 class Document(NamedTuple):
@@ -48,16 +51,13 @@ def prefix_tokens(
     *,
     speech: Sequence[int] | np.ndarray | None = None,
 ) -> np.ndarray:
-    """A document up to where speech goes on; what generation starts from.
+    """A document up to where speech goes on, (S,) int64; what generation starts from.
 
     Args:
         vocabulary: Token layout.
         text_ids: Ids of the text tokenizer; None for speech-only.
         prompt: Codes of another utterance of the speaker; None for no prompt.
         speech: Codes that generation continues.
-
-    Returns:
-        (S,) int64, S = document_length(...) - 1 with `speech` as its codes.
     """
     parts = _opening(vocabulary, prompt)
     if text_ids is not None:
@@ -92,7 +92,7 @@ def build_document(
     end = np.array([vocabulary.eos_id])
     tokens = np.concatenate([start, vocabulary.code_to_token(codes), end])
     weights = np.zeros(len(tokens), dtype=np.float32)
-    weights[len(start) :] = 1.0
+    weights[len(start) :] = 1.0  # the codes and the end
     if text_ids is not None and len(text_ids):
         stop = len(start) - len(spoken_before) - 1  # <speech> lies between
         weights[stop - len(text_ids) : stop] = text_loss_weight
@@ -109,14 +109,15 @@ def build_interleaved(
 ) -> Document:
     """Text and speech of one utterance taking turns, so that speech can begin before text ends.
 
-    Turns are counted, not aligned to words; the last takes what is left of both.
+    Turns are counted, not aligned to words; the last takes what is left of both. Codes and the end
+    weigh 1 in the loss, markers 0.
 
     Args:
         vocabulary: Token layout.
         codes: Codes of the utterance, (L,).
         text_ids: Its transcript, at least one id.
         every: Text tokens and codes of a turn.
-        text_loss_weight: Weight of text tokens; codes and the end weigh 1, markers 0.
+        text_loss_weight: Weight of text tokens.
     """
     text, speech = vocabulary.text_to_token(text_ids), vocabulary.code_to_token(codes)
     turns = interleaved_turns(len(speech), len(text), every)
@@ -124,6 +125,7 @@ def build_interleaved(
     weights: list[np.ndarray] = [np.zeros(1)]
     for turn in range(turns):
         last = turn == turns - 1
+        # A turn: <text>, some text, <speech>, some codes.
         for marker, source, size, weight in (
             (vocabulary.text_id, text, every[0], text_loss_weight),
             (vocabulary.speech_id, speech, every[1], 1.0),
@@ -142,17 +144,7 @@ def aligned_prefix(
     lookahead: int,
     prompt: Sequence[int] | np.ndarray | None = None,
 ) -> np.ndarray:
-    """An aligned document before its first duration.
-
-    Args:
-        vocabulary: Token layout.
-        units: (N,) int64 ids as in `PhoneTokenizer`, N >= 1.
-        lookahead: Units ahead of the one whose codes follow, >= 1.
-        prompt: Codes of another utterance of the speaker; None for no prompt.
-
-    Returns:
-        (S,) int64.
-    """
+    """An aligned document before its first duration, (S,) int64; see `build_aligned`."""
     ahead = unit_tokens(vocabulary, units, lookahead)[: lookahead + 1]
     return np.concatenate([*_opening(vocabulary, prompt), [vocabulary.text_id], ahead])
 
@@ -183,7 +175,7 @@ def build_aligned(
         duration_loss_weight: Weight of durations; codes and the end weigh 1.
 
     Raises:
-        ValueError: Counts that are not those of the codes.
+        ValueError: The counts do not sum up to L.
     """
     speech = vocabulary.code_to_token(codes)
     units, counts = alignment
@@ -208,7 +200,7 @@ def build_aligned(
     )
 
 
-def aligned_length(num_codes: int, num_units: int, lookahead: int, num_prompt: int) -> int:
+def aligned_length(num_codes: Count, num_units: Count, lookahead: int, num_prompt: int) -> Count:
     """Tokens of an aligned document: codes + 2 units + lookahead + 3, and prompt + 1 if any."""
     return num_codes + 2 * num_units + lookahead + 3 + (num_prompt + 1 if num_prompt else 0)
 

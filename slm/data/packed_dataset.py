@@ -7,6 +7,8 @@ continues exactly from one integer, whatever was read before.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +22,7 @@ from .config import DocumentSettings
 from .corpus_index import CorpusIndex
 from .documents import Document, build_aligned, build_document, build_interleaved
 from .packing import DocumentPlan, Epoch, plan_epoch
-from .provenance import alignments_digest, describe_rows
+from .provenance import alignments_digest, store_digest
 from .token_store import TokenStore
 from .vocabulary import Vocabulary
 
@@ -92,24 +94,25 @@ class PackedDataset:
             alignments=alignments,
         )
         self._stores = list(stores)
-        self._alignments = alignments_digest(alignments)
+        self._alignments = alignments_digest(alignments)  # of all, also those of no row
         self._row_counts: list[int] = []  # rows of epoch 0, 1, ... as far as known
         self._planned: tuple[int, Epoch] | None = None
 
     def __len__(self) -> int:
-        """CorpusIndex that fit a row."""
+        """Items that fit a row."""
         return len(self._index)
 
     def describe(self) -> dict[str, Any]:
-        """Everything that decides the batches (slm/data/provenance.py); JSON-able."""
-        return describe_rows(
-            self._stores,
-            self.settings,
-            alignments=self._alignments,
-            seq_len=self.seq_len,
-            batch_size=self.batch_size,
-            seed=self.seed,
-        )
+        """Everything that decides the batches, by names that a user knows; JSON-able."""
+        documents = {f"documents.{name}": value for name, value in asdict(self.settings).items()}
+        return {
+            "seq_len": self.seq_len,
+            "batch_size": self.batch_size,
+            "seed of the rows": self.seed,
+            "token stores": [store_digest(store) for store in self._stores],
+            "alignments": self._alignments,
+            **documents,
+        }
 
     @property
     def row_counts(self) -> list[int]:
@@ -141,9 +144,9 @@ class PackedDataset:
 
     def epoch_batches(self, epoch: int = 0) -> Iterator[PackedBatch]:
         """Batches of one epoch, each document once; the last batch may hold fewer rows."""
-        rows = self._epoch_rows(epoch)
-        for start in range(0, len(rows), self.batch_size):
-            yield self._stack(rows[start : start + self.batch_size])
+        rows = iter(self._epoch_rows(epoch))
+        while batch := list(islice(rows, self.batch_size)):
+            yield self._stack(batch)
 
     def epoch_documents(self, epoch: int = 0) -> Iterator[Document]:
         """Every document of one epoch on its own, in packed order."""
@@ -166,6 +169,7 @@ class PackedDataset:
             self._planned = None  # the old one goes before the new one is made
             sizes = {"seq_len": self.seq_len, "seed": self.seed, "epoch": epoch}
             self._planned = epoch, plan_epoch(self._index, self.settings, **sizes)
+        # Counts of epochs are known in order, and each new plan is checked against what is known.
         rows = self._planned[1]
         if epoch < len(self._row_counts):
             _check_count(epoch, self._row_counts[epoch], len(rows))
@@ -182,6 +186,7 @@ class PackedDataset:
         return self._epoch_rows(epoch)[index]
 
     def _document(self, plan: DocumentPlan) -> Document:
+        # Interleaved, aligned or plain; all but the first may open with a prompt.
         settings, index, codes = self.settings, self._index, self._index.codes(plan.item)
         text_ids = index.text_ids(plan.item) if plan.with_text else None
         options: dict[str, Any] = {"text_loss_weight": settings.text_loss_weight}
@@ -203,6 +208,7 @@ class PackedDataset:
                 duration_loss_weight=settings.duration_loss_weight,
             )
         if plan.prompt_text:
+            # The transcript of both, then the speech of both.
             before = index.text_ids(plan.prompt_item)
             assert before is not None
             assert text_ids is not None
@@ -230,8 +236,8 @@ def stack_rows(rows: Sequence[Sequence[Document]], seq_len: int, pad_id: int) ->
             document_ids[row, start:stop] = number
             weights[row, start:stop] = document.loss_weights
             start = stop
-    arrays = (tokens, positions, document_ids, weights)
-    return PackedBatch(*(torch.from_numpy(array) for array in arrays))
+    # Without a copy: the tensors own the arrays' memory.
+    return PackedBatch(*map(torch.from_numpy, (tokens, positions, document_ids, weights)))
 
 
 def _check_count(epoch: int, expected: int, found: int) -> None:

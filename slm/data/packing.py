@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, get_type_hints, overload
+from typing import NamedTuple, get_type_hints
 
 import numpy as np
 
@@ -54,8 +54,8 @@ PLAN = np.dtype(
 )
 
 
-class Epoch(Sequence[list[DocumentPlan]]):
-    """The rows of an epoch in the order they are trained on, each the plans of its documents.
+class Epoch:
+    """Rows of an epoch in the order they are trained on, each the plans of its documents.
 
     Args:
         plans: Of all documents, `PLAN` (N,), those of a row beside each other.
@@ -68,19 +68,13 @@ class Epoch(Sequence[list[DocumentPlan]]):
     def __len__(self) -> int:
         return len(self._ends)
 
-    @overload
-    def __getitem__(self, index: int) -> list[DocumentPlan]: ...
+    def __getitem__(self, row: int) -> list[DocumentPlan]:
+        """The documents of a row in [0, R)."""
+        start = self._ends[row - 1] if row else 0
+        return [DocumentPlan(*plan) for plan in self._plans[start : self._ends[row]].tolist()]
 
-    @overload
-    def __getitem__(self, index: slice) -> list[list[DocumentPlan]]: ...
-
-    def __getitem__(self, index: int | slice) -> list[DocumentPlan] | list[list[DocumentPlan]]:
-        """The documents of a row, or of each row of a slice."""
-        if isinstance(index, slice):
-            return [self[each] for each in range(*index.indices(len(self)))]
-        stop = self._ends[index]
-        start = self._ends[index - 1] if index % len(self) else 0
-        return [DocumentPlan(*plan) for plan in self._plans[start:stop].tolist()]
+    def __iter__(self) -> Iterator[list[DocumentPlan]]:
+        return (self[row] for row in range(len(self)))
 
     @property
     def num_tokens(self) -> int:
@@ -95,13 +89,13 @@ def plan_epoch(
 
     Args:
         index: Of all items, of which `settings.shares` leaves some out.
-        settings: Chances of prompts, of leaving text out and so on.
+        settings: Of the documents.
         seq_len: Tokens of a row, >= the length of every item's bare document.
         seed: >= 0.
         epoch: >= 0.
     """
     generator = np.random.default_rng([seed, epoch])
-    # Of streams of their own: kinds of documents that came later change no earlier draw.
+    # 0. Random streams of their own: kinds of documents that came later change no earlier draw.
     later = np.random.default_rng([seed, epoch, 1])
     # 1. Draw every document.
     order = generator.permutation(len(index))
@@ -129,12 +123,7 @@ def plan_epoch(
 def pack_best_fit(lengths: Sequence[int] | np.ndarray, seq_len: int) -> list[list[int]]:
     """Best-fit decreasing: each document, longest first, joins the row it leaves least room in.
 
-    Args:
-        lengths: Tokens of each document, at most `seq_len`.
-        seq_len: Tokens of a row.
-
-    Returns:
-        The documents of each row by their numbers.
+    Takes the tokens of each document, at most `seq_len`; gives the numbers of each row's documents.
     """
     lengths = np.asarray(lengths)
     most = len(lengths) + 1  # rows
@@ -155,6 +144,7 @@ def pack_best_fit(lengths: Sequence[int] | np.ndarray, seq_len: int) -> list[lis
 
 def _packed(lengths: np.ndarray, seq_len: int) -> tuple[np.ndarray, np.ndarray]:
     """Documents row after row, int32 (N,), and how many each row has, int64 (R,)."""
+    # Blocks of the shuffled documents, so that packing's cost grows in step with the corpus.
     documents, counts = [], []
     for numbers in _blocks(len(lengths), PACKING_BLOCK):
         rows = pack_best_fit(lengths[numbers], seq_len)

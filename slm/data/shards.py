@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from codec.files import json_text, read_json, sha256_of, whole_file, write_json
+from codec.checks import in_range
+from codec.files import read_json, sha256_of, whole_file, write_json
+from codec.json_lines import write_json_lines
 
 FORMAT = "hh-slm token store 1"
 HEADER = "store.json"
@@ -71,11 +73,9 @@ def read_marker(folder: Path, index: int) -> dict[str, Any] | None:
 
 def damaged_parts(folder: Path, index: int, marker: dict[str, Any]) -> list[str]:
     """Files of a shard that are missing or differ from its marker's checksums."""
-    return [
-        part
-        for part in PARTS
-        if _sha256(shard_path(folder, index, part)) != marker["sha256"].get(part)
-    ]
+    paths = {part: shard_path(folder, index, part) for part in PARTS}
+    found = {part: sha256_of(path) if path.is_file() else None for part, path in paths.items()}
+    return [part for part in PARTS if found[part] != marker["sha256"].get(part)]
 
 
 class ShardWriter:
@@ -100,8 +100,7 @@ class ShardWriter:
         codebook_size: int,
         frame_rate: float,
     ) -> None:
-        if not 1 <= codebook_size <= 65536:
-            raise ValueError(f"expected codebook_size in [1, 65536], got {codebook_size}")
+        in_range("codebook_size", codebook_size, 1, 65536)  # codes are stored as uint16
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._names = codec_names(codec_fingerprint)
@@ -115,6 +114,7 @@ class ShardWriter:
 
     def is_done(self, index: int, plan: str) -> bool:
         """Whether a shard is there, of this plan, whole by its checksums and without bad files."""
+        # Bad recordings may have been mended since, so their shard is made again.
         marker = read_marker(self.folder, index)
         if marker is None or marker.get("plan") != plan or marker.get("bad"):
             return False
@@ -134,7 +134,7 @@ class ShardWriter:
         if codes.min() < 0 or codes.max() >= size:
             span = f"[{codes.min()}, {codes.max()}]"
             raise ValueError(f"expected codes in [0, {size}) for {item!r}, got {span}")
-        return codes.astype("<u2")
+        return codes.astype("<u2")  # little-endian on every machine
 
     def write(
         self,
@@ -167,21 +167,16 @@ class ShardWriter:
         with whole_file(paths[OFFSETS]) as partial, partial.open("wb") as file:
             np.save(file, np.cumsum([0, *counts], dtype=np.int64))
         numbered = zip(rows, counts, strict=True)
-        with whole_file(paths[ROWS]) as partial, partial.open("wb") as file:
-            file.writelines(
-                json_text({**r, "num_codes": n}, indent=None).encode() for r, n in numbered
-            )
-        sums = {part: _sha256(paths[part]) for part in PARTS}
+        write_json_lines(paths[ROWS], ({**row, "num_codes": n} for row, n in numbered))
+        # Of what is on the disk, not of what was meant to be.
+        sums = {part: sha256_of(paths[part]) for part in PARTS}
         about = {"items": len(rows), "codes": sum(counts), "sha256": sums}
         about |= {"plan": plan} if plan else {}
         about |= {"bad": list(bad)} if bad else {}
         write_json(paths[MARKER], about, indent=1)
 
     def close(self, num_shards: int) -> None:
-        """Write the header.
-
-        Args:
-            num_shards: Shards 0 to num_shards - 1 make the store.
+        """Write the header of a store of shards 0 to `num_shards` - 1.
 
         Raises:
             ValueError: One of them is not there, or they hold no item at all.
@@ -202,18 +197,10 @@ class ShardWriter:
         if not path.exists():
             write_json(path, self._identity, indent=1)
             return
+        # Of a codec with several fingerprints the store keeps the one it was begun under.
         stored = read_json(path)
         check_fingerprint(self.folder, stored["codec_fingerprint"], self._names)
         self._identity["codec_fingerprint"] = stored["codec_fingerprint"]
         if stored != self._identity:
-            raise ValueError(
-                f"token store {self.folder} was begun as {stored}, got {self._identity}"
-            )
-
-
-def _sha256(path: Path) -> str | None:
-    """Hash of a file in hex, None where there is none."""
-    try:
-        return sha256_of(path)
-    except FileNotFoundError:
-        return None
+            message = f"token store {self.folder} was begun as {stored}, got {self._identity}"
+            raise ValueError(message)

@@ -17,8 +17,8 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
-from codec.files import read_json
-from codec.json_lines import read_json_lines
+from codec.files import json_text, read_json
+from codec.json_lines import iter_json_lines, read_json_lines
 from slm.storage.sync import local_copy
 
 from .shards import (
@@ -77,16 +77,19 @@ class Rows(Sequence[dict[str, Any]]):
         starts = self._starts_of(shard)
         with open(shard_path(self._folder, shard, ROWS), "rb") as file:
             file.seek(starts[within])
-            return self._parsed(shard, file.read(starts[within + 1] - starts[within]).decode())
+            line = file.read(starts[within + 1] - starts[within])
+        try:
+            return json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"{file.name}: expected a row as JSON ({error})") from error
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Every row in order, a file after the other."""
+        """Every row in order, a shard after the other."""
         for shard in range(len(self._first) - 1):
             count = 0
-            path = shard_path(self._folder, shard, ROWS)
-            with open(path, encoding="utf-8", newline="\n") as file:
-                for count, line in enumerate(file, start=1):  # noqa: B007 - used after the loop
-                    yield self._parsed(shard, line)
+            for _, row in iter_json_lines(shard_path(self._folder, shard, ROWS)):
+                count += 1
+                yield row
             self._check(shard, count)
 
     def locate(self, index: int) -> tuple[int, int]:
@@ -98,24 +101,19 @@ class Rows(Sequence[dict[str, Any]]):
         wanted = index + len(self) if index < 0 else index
         if not 0 <= wanted < len(self):
             raise IndexError(f"expected an item in [0, {len(self)}), got {index}")
+        # Shards without items share a first item with the next one, which is the last to fit.
         shard = bisect_right(self._first, wanted) - 1
         return shard, wanted - self._first[shard]
 
     def _starts_of(self, shard: int) -> np.ndarray:
         """Bytes before each line of a shard's file, and in all, int64 (items + 1,)."""
         if shard not in self._line_starts:
+            # Newlines within a text are escaped in JSON, so each one ends a row.
             content = np.fromfile(shard_path(self._folder, shard, ROWS), dtype=np.uint8)
             ends = np.flatnonzero(content == _NEWLINE) + 1
             self._check(shard, len(ends))
             self._line_starts[shard] = np.concatenate([[0], ends]).astype(np.int64)
         return self._line_starts[shard]
-
-    def _parsed(self, shard: int, line: str) -> dict[str, Any]:
-        try:
-            return json.loads(line)
-        except json.JSONDecodeError as error:
-            path = shard_path(self._folder, shard, ROWS)
-            raise ValueError(f"expected a row as JSON in {path}: {error}") from error
 
     def _check(self, shard: int, found: int) -> None:
         expected = self._first[shard + 1] - self._first[shard]
@@ -187,8 +185,8 @@ class TokenStoreWriter:
             raise ValueError(f"expected ids used once, got {item!r} again in {self.folder}")
         codes = self._writer.checked(codes, item)
         try:
-            json.dumps(row)
-        except TypeError as error:
+            json_text(row)  # now, and not when the shard is written with others
+        except ValueError as error:
             raise ValueError(f"expected a JSON-able row for {item!r}: {error}") from error
         self._codes.append(codes)
         self._rows.append(row)
@@ -206,6 +204,7 @@ class TokenStoreWriter:
             return
         self._writer.write(self._num_shards, self._codes, self._rows)
         self._num_shards += 1
+        # Done once the shard's marker is there.
         self.done_ids |= self._pending_ids
         self._pending_ids, self._codes, self._rows = set(), [], []
 
@@ -252,6 +251,7 @@ class TokenStore:
         self._shards: list[dict[str, int]] = header["shards"]
         self.rows = Rows(self.folder, [shard["items"] for shard in self._shards])
         self._maps: OrderedDict[int, tuple[np.ndarray, np.ndarray]] = OrderedDict()
+        # Sizes alone, which is quick; a cut file would else show in the midst of a run.
         for index in range(len(self._shards)):
             self._check_shard(index)
 
@@ -271,6 +271,7 @@ class TokenStore:
     @cached_property
     def lengths(self) -> np.ndarray:
         """Codes of each item, int32 (N,)."""
+        # Read, not mapped: each shard's offsets are needed this once.
         counts = [np.diff(self._offsets(index)) for index in range(len(self._shards))]
         return np.concatenate(counts, dtype=np.int32)
 

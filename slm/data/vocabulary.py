@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from codec.checks import at_least, in_range
+
 # The order is the layout: appending is safe, reordering breaks every stored model.
 SPECIALS = ("<pad>", "<bos>", "<eos>", "<text>", "<prompt>", "<speech>")
 
@@ -32,10 +34,8 @@ class Vocabulary:
     text_fingerprint: str = ""
 
     def __post_init__(self) -> None:
-        if self.text_size < 1:
-            raise ValueError(f"expected text_size >= 1, got {self.text_size}")
-        if not 1 <= self.codebook_size <= 65536:
-            raise ValueError(f"expected codebook_size in [1, 65536], got {self.codebook_size}")
+        at_least("text_size", self.text_size, 1)
+        in_range("codebook_size", self.codebook_size, 1, 65536)  # codes are stored as uint16
 
     pad_id, bos_id, eos_id, text_id, prompt_id, speech_id = range(len(SPECIALS))
 
@@ -110,9 +110,9 @@ class Vocabulary:
         missing = {"text_size", "codebook_size", "specials", "ranges", "fingerprint"} - set(stored)
         if missing:
             raise ValueError(f"stored vocabulary lacks {sorted(missing)}, got {sorted(stored)}")
-        vocabulary = cls(
-            stored["text_size"], stored["codebook_size"], stored.get("text_fingerprint", "")
-        )
+        sizes = stored["text_size"], stored["codebook_size"]
+        vocabulary = cls(*sizes, stored.get("text_fingerprint", ""))
+        # Compared as a whole: specials may have been reordered, which the sizes do not show.
         for key, expected in vocabulary.to_dict().items():
             if stored.get(key) != expected:
                 raise ValueError(
@@ -151,6 +151,7 @@ class Vocabulary:
 
 def _as_int64(values: Iterable[int]) -> np.ndarray:
     """One-dimensional int64 array of any iterable of ints (a tensor or an array included)."""
+    # Arrays and tensors convert as a whole, and not item by item.
     array = np.asarray(values if hasattr(values, "__array__") else list(values))
     if array.ndim != 1:
         raise ValueError(f"expected one dimension, got shape {array.shape}")

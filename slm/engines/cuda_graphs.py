@@ -58,6 +58,7 @@ class GraphEngine(MergedEngine):
         device = decoder.device
         if record is cuda_graph and device.type != "cuda":
             raise ValueError(f"expected a CUDA device for engine graphs, got {device}")
+        # Rounded up, so that every graph's rows and keys are there.
         rows = _power_of_two(rows)
         super().__init__(decoder, rows, _rounded(longest))
         self._tokens = torch.zeros(rows, dtype=torch.int64, device=device)
@@ -83,6 +84,7 @@ class GraphEngine(MergedEngine):
 
     def extend(self, pending: Sequence[Sequence[int]]) -> Tensor:
         """See `Engine`."""
+        # Graphs are of single tokens; longer pieces are read without one.
         if any(len(new) > 1 for new in pending):
             return super().extend(pending)
         return self.decode(torch.tensor([new[0] for new in pending], device=self._device))

@@ -69,6 +69,7 @@ def open_engine(
     """
     if not use_cache:
         return UncachedEngine(lm)
+    # Merged weights are of the blocks of `slm.model` alone; others run through the model itself.
     if not fits(lm):
         if weights != "exact" or engine not in ("auto", "torch"):
             raise ValueError(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
@@ -302,25 +302,19 @@ def ragged(
     return torch.tensor(tokens, device=device), torch.tensor(positions, device=device)
 
 
-class Decoder(Protocol):
-    """A decoder for generation, made from a model and a precision of its weights."""
-
-    def __init__(self, lm: SpeechLM, weights: str) -> None: ...
-
-
-_Kind = TypeVar("_Kind", bound=Decoder)
-_Kept = dict[tuple[type[Any], str], tuple[tuple[tuple[int, int], ...], Any]]
-_DECODERS: WeakKeyDictionary[nn.Module, _Kept] = WeakKeyDictionary()
+Decoder = TypeVar("Decoder")
+_Cached = dict[tuple[Any, str], tuple[tuple[tuple[int, int], ...], Any]]
+_DECODERS: WeakKeyDictionary[nn.Module, _Cached] = WeakKeyDictionary()
 
 
-def cached_decoder(lm: SpeechLM, weights: str, kind: type[_Kind]) -> _Kind:
+def cached_decoder(lm: SpeechLM, weights: str, kind: Callable[[SpeechLM, str], Decoder]) -> Decoder:
     """The model's decoder of a kind and precision, kept until the model's weights change."""
     # Weights changed in place keep their address but not their version.
     tensors = [*lm.parameters(), *lm.buffers()]
     stamp = tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
-    kept = _DECODERS.setdefault(lm, {})
-    if (kind, weights) not in kept or kept[kind, weights][0] != stamp:
-        kept.pop((kind, weights), None)
+    cached = _DECODERS.setdefault(lm, {})
+    if (kind, weights) not in cached or cached[kind, weights][0] != stamp:
+        cached.pop((kind, weights), None)  # before another takes its memory
         with torch.no_grad():
-            kept[kind, weights] = (stamp, kind(lm, weights))
-    return kept[kind, weights][1]
+            cached[kind, weights] = (stamp, kind(lm, weights))
+    return cached[kind, weights][1]

@@ -58,6 +58,7 @@ def fits(lm: SpeechLM) -> bool:
     """Whether the decoder has exactly the parts that are merged here."""
     config, state = lm.config, lm.decoder.state_dict()
     gain = "g" if config.norm_eps else "gamma"
+    # Names and epsilons of the blocks of `slm.model`, no more and no fewer.
     expected = {"rotary_pos_emb.inv_freq", "final_norm.g"}
     for index in range(config.num_layers):
         attention, feed = f"layers.{2 * index}", f"layers.{2 * index + 1}"
@@ -117,6 +118,7 @@ def unit(x: Tensor, eps: float) -> Tensor:
         wide = x.float()
         square = wide.square().sum(-1, keepdim=True)
         return (wide * torch.rsqrt(square + x.shape[-1] * eps)).type_as(x)
+    # In the model's own precision, as its norm does it.
     norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     return cast(Tensor, x / norm.clamp(min=_SMALLEST_NORM))
 

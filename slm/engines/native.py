@@ -60,7 +60,7 @@ class NativeDecoder:
                 f"multiple of {LANES} up to {_WIDEST_HEAD}, got {lm.head.weight.dtype} on "
                 f"{lm.head.weight.device}, heads of {lm.config.dim_head}"
             )
-        library()  # before any weight is copied
+        library()  # fails, if it does, before any weight is copied
         self.config = lm.config
         self.layers = [packed_layer(layer, weights) for layer in merged_layers(lm)]
         self.rotations = rotary_table(lm)
@@ -165,6 +165,7 @@ class NativeEngine:
             self._lengths[row] += len(new)
         assert max(self._lengths) <= self._model.positions, "expected rows within `longest` tokens"
         hidden = F.embedding(torch.tensor(tokens), self._decoder.embedding)
+        # Longer prompts are read in parts; the results are the same to the bit.
         for first in range(0, len(tokens), _MOST_TOKENS):
             part = slice(first, first + _MOST_TOKENS)
             self._run(hidden[part], positions[part], slots[part])
@@ -173,6 +174,7 @@ class NativeEngine:
     def _run(self, x: Tensor, positions: list[int], slots: list[int]) -> None:
         """Replace embeddings (B, D) of tokens by their final unit vectors, through all layers."""
         threads, model = torch.get_num_threads(), ctypes.byref(self._model)
+        # The code allocates nothing: it is lent a scratch that grows as needed.
         size = library().scratch_floats(model, ctypes.c_int64(len(x)), ctypes.c_int64(threads))
         if size > len(self._scratch):
             self._scratch = torch.empty(size)

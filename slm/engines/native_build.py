@@ -14,9 +14,10 @@ import os
 import platform
 import shutil
 import subprocess
-import tempfile
 from functools import lru_cache
 from pathlib import Path
+
+from codec.files import whole_file
 
 _SOURCE = Path(__file__).with_name("native_decoder.cpp")
 _COMPILERS = ("g++", "clang++")
@@ -70,19 +71,17 @@ def library() -> ctypes.CDLL:
 
 
 def _compile(path: str, target: Path) -> None:
-    """Write beside and rename: another process may be at it too."""
+    """Compile with the first choice of flags that works."""
     target.parent.mkdir(parents=True, exist_ok=True)
     errors = ""
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        built = Path(folder) / "built.so"
+    with whole_file(target) as partial:  # another process may compile it, too
         for choice in _CHOICES:
-            command = [path, *_FLAGS, *choice, str(_SOURCE), "-o", str(built)]
+            command = [path, *_FLAGS, *choice, str(_SOURCE), "-o", str(partial)]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode == 0:
-                os.replace(built, target)
                 return
             errors = done.stderr
-    raise RuntimeError(f"expected {path} to compile {_SOURCE.name}, got: {errors[-2000:]}")
+        raise RuntimeError(f"expected {path} to compile {_SOURCE.name}, got: {errors[-2000:]}")
 
 
 def _folder() -> Path:

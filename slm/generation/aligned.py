@@ -104,6 +104,7 @@ class AlignedRow(Row):
         if len(self.counts) == len(self.units):
             self.stopped = "end"
         else:
+            # The next unit is read `lookahead` units early, so that context precedes it.
             self.pending.append(self.ahead[len(self.counts) - 1])
 
     def _room(self, wanted: int) -> int:
@@ -166,6 +167,7 @@ class DurationsThenCodes:
             raise ValueError(f"expected units (N,) in [0, {UNIT_COUNT}), N >= 1, got {units}")
         voice = None if request.prompt is None else request.prompt[: config.max_prompt_codes]
         prompt = aligned_prefix(self._vocabulary, units, config.lookahead, voice)
+        # A unit takes its own token, its duration and a code or two.
         shortest = len(prompt) + 4 * len(units)
         if shortest > config.max_seq_len:
             raise ValueError(
@@ -173,6 +175,7 @@ class DurationsThenCodes:
                 f"{shortest} or more; speak it sentence by sentence"
             )
         ahead = unit_tokens(self._vocabulary, units, config.lookahead)[config.lookahead + 1 :]
+        # The engine holds the longest speech that the bounds allow.
         pauses = int((units == PAUSE_ID).sum())
         most_codes = LONGEST_PAUSE * pauses + LONGEST_PHONE * (len(units) - pauses)
         return AlignedRow(
@@ -199,6 +202,7 @@ class DurationsThenCodes:
         uniforms = torch.stack(
             [torch.rand(2, generator=row.generator, dtype=torch.float64) for row in rows]
         ).to(hidden.device)
+        # A row is within a unit, and draws a code, or between units, and draws a duration.
         within = [n for n, row in enumerate(rows) if row.left]
         between = [n for n, row in enumerate(rows) if not row.left]
         for draw, chosen in ((self._draw_codes, within), (self._draw_durations, between)):
@@ -209,6 +213,7 @@ class DurationsThenCodes:
         self, engine: Engine, rows: Sequence[AlignedRow], hidden: Tensor, uniforms: Tensor
     ) -> None:
         logits = engine.logits(hidden, (self._durations,))  # (B, 1 + MAX_DURATION)
+        # Durations out of bounds are ruled out row by row.
         for index, row in enumerate(rows):
             fewest, most = row.bounds()
             logits[index, :fewest] = float("-inf")

@@ -1,5 +1,7 @@
 """Best of N: several candidates of one request, ranked by verifiers that the caller brings."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -14,37 +16,11 @@ from numpy.typing import NDArray
 ENTRY_POINTS = "hh_slm.verifiers"
 
 
-class Candidate(Protocol):
-    """What verifiers look at; `Synthesis` is one."""
-
-    @property
-    def waveform(self) -> NDArray[np.float32]:
-        """(T,)."""
-        ...
-
-    @property
-    def sample_rate(self) -> int:
-        """Hz."""
-        ...
-
-    @property
-    def codes(self) -> NDArray[np.int64]:
-        """(L,)."""
-        ...
-
-    @property
-    def log_likelihood(self) -> float:
-        """Of the codes, nats."""
-        ...
-
-    @property
-    def truncated(self) -> bool:
-        """Whether it ran away."""
-        ...
-
-
 class Verifier(Protocol):
-    """Says how good candidates of one request are; higher is better, in any unit.
+    """Scores candidates of one request; higher is better, in any unit.
+
+    A candidate is a `Synthesis`, or anything with its `waveform`, `sample_rate`, `codes`,
+    `log_likelihood` and `truncated`.
 
     A recogniser returns minus the word error rate against `text`, a speaker encoder the
     similarity to `prompt` (which is None without one).
@@ -74,19 +50,19 @@ class Ranking:
 
 
 def likelihood(
-    candidates: Sequence[Candidate], text: str, prompt: NDArray[np.float32] | None
+    candidates: Sequence[Any], text: str, prompt: NDArray[np.float32] | None
 ) -> list[float]:
     """The built-in verifier: mean log-likelihood of a code, nats."""
     return [each.log_likelihood / max(1, len(each.codes)) for each in candidates]
 
 
 def rank(
-    candidates: Sequence[Candidate],
+    candidates: Sequence[Any],
     verifiers: Mapping[str, Verifier],
     text: str,
     prompt: NDArray[np.float32] | None = None,
 ) -> Ranking:
-    """Rank candidates: what ended by itself first, then the verifiers in their order.
+    """Rank candidates: those that ended by themselves first, then by the verifiers in order.
 
     A later verifier only decides among those the earlier ones find equal, so the first should be
     the one that matters most.
@@ -107,12 +83,13 @@ def rank(
             )
         scores[name] = given
     columns = list(zip(*scores.values(), strict=True))
+    # Tuples compare by their first difference, so a later verifier only breaks ties.
     keys = [(not each.truncated, *columns[index]) for index, each in enumerate(candidates)]
     return Ranking(max(range(len(keys)), key=keys.__getitem__), scores)
 
 
 def load_verifier(description: str) -> tuple[str, Verifier]:
-    """A verifier named on a command line.
+    """Load a verifier named on a command line.
 
     Args:
         description: "likelihood", the name of an entry point of the group "hh_slm.verifiers" of an
@@ -128,6 +105,7 @@ def load_verifier(description: str) -> tuple[str, Verifier]:
             return description, _checked(entry.load(), description, entry.value)
         except (ImportError, AttributeError) as error:
             raise ValueError(f"cannot load verifier {description!r}: {error}") from error
+    # FILE.py:CALLABLE; rpartition leaves the colon of a Windows drive alone
     path, _, name = description.rpartition(":")
     if not path.endswith(".py") or not Path(path).is_file():
         installed = sorted(entry_points(group=ENTRY_POINTS).names)

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from codec.checks import at_least, in_range, one_of, require
 from slm.model.config import SpeechLMConfig
 
 # What computes the steps of generation; see `GenerationSettings`.
 ENGINES = ("auto", "native", "graphs", "torch")
 WEIGHTS = ("exact", "bf16", "int8")
-
-
-def _require(condition: bool, expected: str, got: object) -> None:
-    if not condition:
-        raise ValueError(f"expected {expected}, got {got}")
 
 
 @dataclass(frozen=True)
@@ -54,16 +50,15 @@ class GenerationSettings:
     def __post_init__(self) -> None:
         # A temperature nearer to 0 would overflow the logits.
         warm = self.temperature == 0 or 1e-3 <= self.temperature <= 100
-        _require(warm, "temperature 0 or in [0.001, 100]", self.temperature)
-        _require(self.top_k >= 0, "top_k >= 0", self.top_k)
-        _require(0 < self.top_p <= 1, "top_p in (0, 1]", self.top_p)
-        _require(0 <= self.min_p <= 1, "min_p in [0, 1]", self.min_p)
-        _require(self.repetition_window >= 0, "repetition_window >= 0", self.repetition_window)
-        ratio = self.repetition_ratio
-        _require(0 < ratio <= 1, "repetition_ratio in (0, 1]", ratio)
-        _require(0 <= self.guidance <= 100, "guidance in [0, 100]", self.guidance)
-        _require(self.weights in WEIGHTS, f"weights of {WEIGHTS}", repr(self.weights))
-        _require(self.engine in ENGINES, f"an engine of {ENGINES}", repr(self.engine))
+        require(warm, "temperature", "0 or a number in [0.001, 100]", self.temperature)
+        at_least("top_k", self.top_k, 0)
+        in_range("top_p", self.top_p, 0, 1, ends="(]")
+        in_range("min_p", self.min_p, 0, 1)
+        at_least("repetition_window", self.repetition_window, 0)
+        in_range("repetition_ratio", self.repetition_ratio, 0, 1, ends="(]")
+        in_range("guidance", self.guidance, 0, 100)
+        one_of("weights", self.weights, WEIGHTS)
+        one_of("engine", self.engine, ENGINES)
 
     @classmethod
     def for_model(cls, config: SpeechLMConfig) -> GenerationSettings:

@@ -1,4 +1,6 @@
-"""How long a text takes to say: a prior that keeps generated speech from running away."""
+"""Duration prior: bounds on the length of a text's speech, against runaway generation."""
+
+from __future__ import annotations
 
 import math
 import statistics
@@ -9,8 +11,8 @@ from slm.data.token_store import TokenStore
 
 _LONGEST_RATIO = 2.0  # speech may take so many times the mean of its text
 _LONGEST_MARGIN = 1.0  # s on top, for very short texts
-_SHORTEST_RATIO = 0.3  # of the mean; nothing said in earnest is faster
-_SPREADS = 4.0  # standard deviations either way that are still believed
+_SHORTEST_RATIO = 0.3  # of the mean; no natural speech is faster
+_SPREADS = 4.0  # standard deviations either way that are allowed
 
 
 def codes_per_character(stores: Sequence[TokenStore]) -> float:
@@ -39,10 +41,10 @@ def length_bounds(
     longest: int,
     spread: float = 0.0,
 ) -> tuple[int, int]:
-    """Fewest and most codes that speech of a text may sensibly have.
+    """Fewest and most codes that the speech of a text may plausibly have.
 
     Args:
-        text: What is to be said.
+        text: The text.
         mean_codes_per_character: See `codes_per_character`; 0 when unknown, which leaves the
             bounds wide open.
         frame_rate: Codes a second, Hz.
@@ -57,9 +59,11 @@ def length_bounds(
     if not expected:
         return 1, longest
     slowest, fastest = _LONGEST_RATIO, _SHORTEST_RATIO
+    # exp(+-4 s) of the mean, s the spread of a log-normal rate of speech
     if spread > 0:
         slowest = min(slowest, math.exp(_SPREADS * spread))
         fastest = max(fastest, math.exp(-_SPREADS * spread))
+    # Short texts vary more than in proportion, hence the margin.
     fewest = max(1, int(fastest * expected))
     most = math.ceil(slowest * expected + _LONGEST_MARGIN * frame_rate)
     return fewest, max(fewest, min(most, longest))

@@ -43,9 +43,12 @@ class TokenRequest:
     num_given: int = 0
 
 
+Request = TokenRequest | AlignedRequest
+
+
 def generate(
     lm: SpeechLM,
-    requests: Sequence[TokenRequest] | Sequence[AlignedRequest],
+    requests: Sequence[Request],
     settings: GenerationSettings | None = None,
     *,
     rules: StopRules | None = None,
@@ -66,7 +69,7 @@ def generate(
 
 def open_session(
     lm: SpeechLM,
-    requests: Sequence[TokenRequest] | Sequence[AlignedRequest],
+    requests: Sequence[Request],
     settings: GenerationSettings | None = None,
     *,
     rules: StopRules | None = None,
@@ -138,7 +141,7 @@ class CodesUntilEnd:
                 f"expected prompts (S,) with S in [1, {longest}) tokens, "
                 f"got {tuple(prompt.shape)}; shorten the text or the prompt"
             )
-        size = self._vocabulary.vocab_size
+        size, room = self._vocabulary.vocab_size, longest - len(prompt)
         if prompt.min() < 0 or prompt.max() >= size:
             raise ValueError(f"expected tokens in [0, {size}), got up to {int(prompt.max())}")
         least, most = request.min_new_tokens, request.max_new_tokens
@@ -147,7 +150,6 @@ class CodesUntilEnd:
                 "expected 0 <= min_new_tokens <= max_new_tokens and at least one, "
                 f"got {least} and {most}"
             )
-        room = longest - len(prompt)
         if least > room:
             raise ValueError(
                 f"expected room for {least} codes after the prompt, got {room} of {longest} "
@@ -155,15 +157,22 @@ class CodesUntilEnd:
             )
         most, contexts = min(most, room), [prompt]
         if self.num_contexts == 2:
-            contexts.append(_unguided(request, longest - most))
+            if request.unguided is None:
+                raise ValueError("expected a prompt without text under guidance, got none")
+            contexts.append(request.unguided)
+            length = len(request.unguided)
+            if not 1 <= length <= longest - most:
+                raise ValueError(
+                    f"expected prompts without text of 1 to {longest - most} tokens, got {length}"
+                )
+        # All numbers are drawn at once, so that a row's tokens depend on its seed and maximum.
         generator = torch.Generator().manual_seed(request.seed)
-        uniforms = torch.rand(2, most, generator=generator, dtype=torch.float64)
         return CodeRow(
             contexts=contexts,
             longest=max(map(len, contexts)) + most,
             seed=request.seed,
             open_end=request.open_end,
-            uniforms=uniforms,
+            uniforms=torch.rand(2, most, generator=generator, dtype=torch.float64),
             max_new=most,
             min_new=least,
         )
@@ -181,6 +190,7 @@ class CodesUntilEnd:
         if self.num_contexts == 2:
             plain, without = plain.unflatten(0, (-1, 2)).unbind(1)
             guided = guide(plain, without, settings.guidance)
+        # The end is ruled out in rows that have not reached their minimum.
         early = [index for index, row in enumerate(rows) if len(row.tokens) < row.min_new]
         if early:
             plain, guided = plain.clone(), guided.clone()
@@ -193,6 +203,7 @@ class CodesUntilEnd:
             window = [row.recent(settings.repetition_window, first) for row in rows]
             recent = torch.tensor(window, device=self._device)
         columns = choose(guided, uniforms.to(self._device), settings, recent)
+        # Likelihoods are those without guidance, at temperature 1.
         gains = plain.log_softmax(dim=-1).gather(1, columns[:, None])[:, 0]
         for row, column, gain in zip(rows, columns.tolist(), gains.tolist(), strict=True):
             self._accept(row, column, gain)
@@ -209,14 +220,3 @@ class CodesUntilEnd:
             row.stopped = self._rules.broken(row.codes)
         if not row.stopped and len(row.tokens) >= row.max_new:
             row.stopped = "limit"
-
-
-def _unguided(request: TokenRequest, room: int) -> Tensor:
-    """The prompt that guidance leads away from."""
-    if request.unguided is None:
-        raise ValueError("expected a prompt without text under guidance, got none")
-    if not 1 <= len(request.unguided) <= room:
-        raise ValueError(
-            f"expected prompts without text of 1 to {room} tokens, got {len(request.unguided)}"
-        )
-    return request.unguided

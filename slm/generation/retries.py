@@ -8,9 +8,8 @@ from dataclasses import replace
 
 from slm.model.speech_lm import SpeechLM
 
-from .aligned import AlignedRequest
 from .config import GenerationSettings
-from .generate import TokenRequest, generate
+from .generate import Request, generate
 from .session import Generation
 from .stopping import StopRules
 
@@ -19,13 +18,14 @@ def derived_seed(seed: int, attempt: int) -> int:
     """The seed of a later attempt: a pure function of both; attempt 0 is `seed`."""
     if attempt == 0:
         return seed
+    # 56 bits fit every seed's range
     digest = hashlib.sha256(f"{seed}/{attempt}".encode()).digest()
     return int.from_bytes(digest[:7], "big")
 
 
 def generate_until_ended(
     lm: SpeechLM,
-    requests: Sequence[TokenRequest] | Sequence[AlignedRequest],
+    requests: Sequence[Request],
     settings: GenerationSettings | None = None,
     *,
     rules: StopRules | None = None,
@@ -55,6 +55,7 @@ def generate_until_ended(
         raise ValueError(f"expected max_attempts >= 1, got {max_attempts}")
     attempts: list[list[Generation]] = [[] for _ in requests]
     waiting = list(range(len(requests)))
+    # Rows that ran away are generated again together, so that an attempt is one batch.
     for attempt in range(1 if settings.temperature == 0 else max_attempts):
         again = [
             replace(requests[index], seed=derived_seed(requests[index].seed, attempt))
@@ -72,7 +73,7 @@ def generate_until_ended(
 def _settled(attempts: Sequence[Generation]) -> Generation:
     """The last attempt, or where it ran away as all before it the likeliest of them."""
     rejected = tuple(each.stopped for each in attempts if each.truncated)
-    kept = attempts[-1]
+    kept = attempts[-1]  # the loop ends at the first that did not run away
     if kept.truncated:
         kept = max(attempts, key=_likelihood_per_code)
     return replace(kept, rejected=rejected)

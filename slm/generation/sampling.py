@@ -3,6 +3,8 @@
 Logits of tokens that are ruled out are -inf; every function leaves at least one token in.
 """
 
+from __future__ import annotations
+
 import math
 
 import numpy as np
@@ -14,18 +16,9 @@ from .config import GenerationSettings
 _NEVER = float("-inf")
 
 
-def keep_allowed(logits: Tensor, allowed: Tensor) -> Tensor:
-    """Rule out what is not allowed.
-
-    Args:
-        logits: (..., V).
-        allowed: (..., V) bool, broadcastable; at least one True a row.
-    """
-    return logits.masked_fill(~allowed, _NEVER)
-
-
 def keep_top_k(logits: Tensor, top_k: int) -> Tensor:
     """Keep the `top_k` >= 1 likeliest tokens of (..., V); ties with the last of them stay too."""
+    # (..., 1), the last logit that stays
     smallest = logits.topk(min(top_k, logits.shape[-1]), dim=-1).values[..., -1:]
     return logits.masked_fill(logits < smallest, _NEVER)
 
@@ -36,7 +29,7 @@ def keep_top_p(logits: Tensor, top_p: float) -> Tensor:
     Tokens as likely as the last of them stay too.
     """
     ordered = _descending(logits)
-    probabilities = ordered.softmax(dim=-1)
+    probabilities = ordered.softmax(dim=-1)  # (..., V), the likeliest first
     # A token goes when those before it already reach top_p; so the first always stays.
     before = probabilities.cumsum(dim=-1) - probabilities
     count = (before < top_p).sum(dim=-1, keepdim=True)
@@ -53,12 +46,13 @@ def _descending(logits: Tensor) -> Tensor:
 
 def keep_min_p(logits: Tensor, min_p: float) -> Tensor:
     """Keep tokens of (..., V) with at least `min_p` times the likeliest one's probability."""
+    # log(p / p_max) >= log(min_p), and the normaliser cancels
     floor = logits.amax(dim=-1, keepdim=True) + math.log(min_p)
     return logits.masked_fill(logits < floor, _NEVER)
 
 
 def guide(conditional: Tensor, unconditional: Tensor, guidance: float) -> Tensor:
-    """Classifier-free guidance: away from what would be said without the text.
+    """Classifier-free guidance: away from the distribution without the text.
 
     Args:
         conditional: (..., V) logits given the text.
@@ -69,6 +63,7 @@ def guide(conditional: Tensor, unconditional: Tensor, guidance: float) -> Tensor
     Returns:
         (..., V) log-probabilities before normalisation.
     """
+    # log p_u + g (log p_c - log p_u)
     without = unconditional.log_softmax(dim=-1)
     return without + guidance * (conditional.log_softmax(dim=-1) - without)
 
@@ -137,6 +132,7 @@ def choose(
         return logits.argmax(dim=-1)
     first = uniforms if uniforms.ndim == logits.ndim - 1 else uniforms[..., 0]
     logits = logits / settings.temperature
+    # The wide distribution is kept for a token that repeats too much.
     filtered = logits
     if settings.top_k:
         filtered = keep_top_k(filtered, settings.top_k)

@@ -133,7 +133,7 @@ class GenerationSession(Generic[RowT]):
             raise ValueError(f"expected max_rows >= 1, got {max_rows}")
         self._strategy = strategy
         self._rows = [strategy.open(request) for request in requests]
-        self._queue = self._rows[::-1]  # the next one last
+        self._queue = self._rows[::-1]  # the next one last, so that pop is cheap
         self._active: list[RowT] = []
         self._slots = min(len(self._rows), max_rows or len(self._rows))
         self._engine = open_engine(
@@ -183,8 +183,10 @@ class GenerationSession(Generic[RowT]):
     def _drop_stopped(self) -> None:
         """Let rows from the end take the slots of stopped ones, so that few rows move."""
         count = sum(not row.stopped for row in self._active)
+        # The first `count` slots stay in use; rows beyond them move into those that are free.
         movers = [n for n, row in enumerate(self._active) if n >= count and not row.stopped]
         order = [n if not self._active[n].stopped else movers.pop() for n in range(count)]
         self._active = [self._active[index] for index in order]
+        # The contexts of a row lie side by side in the engine.
         each = self._strategy.num_contexts
         self._engine.select([each * index + n for index in order for n in range(each)])

@@ -1,4 +1,6 @@
-"""When speech has run away: silence that lasts, loops that repeat; what the codec calls silence."""
+"""Stop rules of runaway speech: silence that lasts, loops that repeat."""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -6,13 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from codec.checks import at_least
+
 _QUIET_LEVELS_DBFS = (-90.0, -75.0, -65.0)
 _QUIET_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
 class StopRules:
-    """What ends a row that will not end by itself; lengths in codes.
+    """Conditions that end a row which does not end by itself; lengths in codes.
 
     Args:
         silence_codes: Codes of silence; none switches the check off.
@@ -31,11 +35,10 @@ class StopRules:
 
     def __post_init__(self) -> None:
         for name in ("longest_silence", "longest_period", "longest_loop"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"expected {name} >= 0 codes, got {getattr(self, name)}")
+            at_least(name, getattr(self, name), 0)
 
     def broken(self, codes: Sequence[int]) -> str:
-        """Why speech so far should stop: "silence", "loop" or "" for no reason."""
+        """The rule that speech so far breaks: "silence", "loop" or "" for none."""
         run = self.longest_silence
         if self.silence_codes and run and trailing_run(codes, self.silence_codes) >= run:
             return "silence"
@@ -44,7 +47,7 @@ class StopRules:
 
 
 def trailing_run(codes: Sequence[int], of: Collection[int]) -> int:
-    """How many codes at the end belong to a set."""
+    """Number of codes at the end that belong to a set."""
     count = 0
     for code in reversed(codes):
         if code not in of:
@@ -60,8 +63,10 @@ def loop_period(codes: Sequence[int], longest_period: int, longest_loop: int) ->
     """
     for period in range(1, longest_period + 1):
         span = max(longest_loop, 3 * period)
+        # Most periods fail at the last code, which is cheap to look at.
         if len(codes) < span or codes[-1] != codes[-1 - period]:
             continue
+        # The stretch equals itself one period earlier.
         if list(codes[-span:-period]) == list(codes[-span + period :]):
             return period
     return 0
@@ -70,12 +75,13 @@ def loop_period(codes: Sequence[int], longest_period: int, longest_loop: int) ->
 def silence_codes(
     encode: Callable[[NDArray[np.float32]], NDArray[np.int64]], sample_rate: int
 ) -> frozenset[int]:
-    """Codes a codec gives to digital silence and to noise too soft to be heard.
+    """Codes of digital silence and of inaudibly soft noise in a codec.
 
     Args:
         encode: Waveform (T,) to codes (L,).
         sample_rate: Hz.
     """
+    # Digital silence, then the same noise at falling levels.
     generator = np.random.default_rng(0)
     noise = generator.standard_normal(round(_QUIET_SECONDS * sample_rate)).astype(np.float32)
     levels = [0.0, *(10 ** (level / 20) for level in _QUIET_LEVELS_DBFS)]

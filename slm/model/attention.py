@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -37,10 +37,6 @@ class AttentionContext:
     cache: KVCache | None = None
     packed: PackedAttention | None = None
     rotations: Tensor | None = None
-
-    def at(self, rotations: Tensor) -> AttentionContext:
-        """The same for tokens with these rotations."""
-        return replace(self, rotations=rotations)
 
 
 class Attention(nn.Module):
@@ -81,6 +77,7 @@ class Attention(nn.Module):
             queries, keys = self.q_rmsnorm(queries), self.k_rmsnorm(keys)
         if context.rotations is not None:
             queries, keys = rotate(queries, context.rotations), rotate(keys, context.rotations)
+        # Rotated keys go into the cache, so that no step turns earlier ones again.
         attended = self._attend(queries, keys, values, context)
         joined = attended.transpose(1, 2).flatten(2)  # (B, S, H D)
         return self.dropout(self.to_out(joined))
@@ -142,13 +139,9 @@ def rotary_frequencies(config: SpeechLMConfig) -> Tensor:
 def rotate(heads: Tensor, rotations: Tensor) -> Tensor:
     """Turn neighbouring pairs of values, (2 i, 2 i + 1), by the angles of their positions.
 
-    Args:
-        heads: (B, H, S, D).
-        rotations: Of `RotaryPositions`.
-
-    Returns:
-        (B, H, S, D) in the precision of `heads`; the products are float32.
+    (B, H, S, D) in the precision of `heads`; the products are float32.
     """
+    # (x + i y) (cos + i sin), pair by pair
     pairs = heads.float().unflatten(-1, (-1, 2))
     if torch.compiler.is_compiling():  # the compiler fuses the real form, and only that
         (x, y), (cos, sin) = pairs.unbind(-1), rotations.unbind(-1)
@@ -168,27 +161,18 @@ def repeated_heads(queries: Tensor, keys: Tensor, values: Tensor) -> tuple[Tenso
 
 
 def packed_mask(document_ids: Tensor) -> Tensor:
-    """Block-diagonal causal mask of packed rows.
+    """Block-diagonal causal mask of packed rows, from (B, S) ids that documents share.
 
-    Args:
-        document_ids: (B, S) int64; equal neighbours belong to one document.
-
-    Returns:
-        (B, 1, S, S) bool, True where key and query share a document and the key is not later.
+    (B, 1, S, S) bool, True where key and query share a document and the key is not later.
     """
     same = document_ids[:, None, :, None] == document_ids[:, None, None, :]
     return same & torch.ones_like(same[0, 0]).tril()
 
 
 def cached_mask(positions: Tensor, num_keys: int) -> Tensor:
-    """Causal mask of new tokens over a cache whose slot j holds position j of its row.
+    """Causal mask of new tokens at positions (B, S) over a cache of S' slots, one a position.
 
-    Args:
-        positions: (B, S) int64, position of each new token in its row.
-        num_keys: S', slots attended to.
-
-    Returns:
-        (B, 1, S, S') bool. Slots past a row's own length hold leftovers, and are never seen.
+    (B, 1, S, S') bool. Slots past a row's own length hold leftovers, and are masked.
     """
     slots = torch.arange(num_keys, device=positions.device)
     return slots[None, None, None, :] <= positions[:, None, :, None]

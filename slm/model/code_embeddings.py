@@ -2,9 +2,11 @@
 
 A codebook of thousands of entries leaves a small corpus a dozen occurrences of each. Here the rows
 of the codes in an embedding or a head are made from the codec's vectors by a small network, so
-that what is learnt of a code holds for those that sound alike; a few numbers of its own let a code
-differ. It is half the parameters of an untied model of 8192 codes.
+that what is learnt of a code holds for similar ones; a few numbers of its own let a code differ.
+It is half the parameters of an untied model of 8192 codes.
 """
+
+from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +19,7 @@ _SPREAD = 1.5  # of the hidden units' inputs at the start, so that they differ b
 
 
 class CodeTable(nn.Module):
-    """The weight (V, D) of an embedding or a head out of its first rows and of the codes' vectors.
+    """Weight (V, D) of an embedding or a head from its first rows and the codes' vectors.
 
     To be registered as the parametrization of that weight; until `set_codebook` every vector is 0.
 
@@ -50,7 +52,7 @@ class CodeTable(nn.Module):
 
     @torch.no_grad()
     def set_codebook(self, codebook: Tensor) -> None:
-        """Take the codec's vectors (C, D'), and their squared norms, each feature standardised.
+        """Set the codec's vectors (C, D'), and their squared norms, each feature standardised.
 
         Raises:
             ValueError: Another number of codes or of features.
@@ -62,11 +64,12 @@ class CodeTable(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """The whole weight (V, D): the given rows (V - C, D), then those of the codes."""
+        # A linear map of the vectors, what a small network adds, and a little of each code's own.
         codes = self.skip(self.features) + self.down(F.silu(self.up(self.features)))
         return torch.cat([rows, (codes + self.mix(self.own)).to(rows.dtype)])
 
     def right_inverse(self, weight: Tensor) -> Tensor:
-        """What is kept of a whole weight: the rows before the codes."""
+        """The rows of a whole weight before the codes, which are all that is kept of it."""
         return weight[: len(weight) - len(self.features)].clone()
 
 
@@ -83,11 +86,11 @@ def standardised(codebook: Tensor) -> Tensor:
 def add_code_tables(
     embedding: nn.Module, head: nn.Module, *, codebook: tuple[int, int], hidden: int, std: float
 ) -> None:
-    """Make the codes' rows of both weights those of a `CodeTable` each.
+    """Make the codes' rows of the `weight` (V, D) of both modules those of a `CodeTable` each.
 
     Args:
-        embedding: With a `weight` (V, D).
-        head: With a `weight` (V, D).
+        embedding: Of the tokens.
+        head: Of the logits.
         codebook: Codes, and numbers in the vector of each.
         hidden: Units of each network.
         std: Of the rows at the start.
@@ -95,6 +98,7 @@ def add_code_tables(
     for module in (embedding, head):
         dim = module.weight.shape[1]  # type: ignore[union-attr,index]
         table = CodeTable(*codebook, dim, hidden=hidden, std=std)  # type: ignore[arg-type]
+        # Unsafe, since what the parametrization keeps has fewer rows than the weight.
         parametrize.register_parametrization(module, "weight", table, unsafe=True)
 
 
@@ -104,7 +108,7 @@ def code_tables(lm: nn.Module) -> list[CodeTable]:
 
 
 def plain_weight(module: nn.Module) -> Tensor:
-    """The trained tensor behind a module's weight: what a table leaves of it, or the weight."""
+    """The trained tensor behind a module's weight: its rows before the codes, or the weight."""
     if parametrize.is_parametrized(module, "weight"):
         return module.parametrizations.weight.original  # type: ignore[union-attr,return-value]
     return module.weight  # type: ignore[return-value]

@@ -1,9 +1,11 @@
-"""A start for the codes of a language model: codes that sound alike begin alike.
+"""Initialisation of the codes of a language model from the codec's codebook.
 
-At random initialisation the model must learn from token statistics alone which of thousands of
-codes are neighbours; hours of speech hold each code a few dozen times. The codec knows already:
-its codebook vectors lie near each other where the sounds do.
+After a random one the model must learn from token statistics alone which of thousands of codes are
+neighbours, and hours of speech hold each code a few dozen times. The codec's vectors of similar
+sounds are near each other already.
 """
+
+from __future__ import annotations
 
 import torch
 from torch import Tensor
@@ -17,7 +19,7 @@ _OWN_SHARE = 0.1  # of a code's start that is its own, so that no two codes star
 
 @torch.no_grad()
 def init_codes_from_codebook(lm: SpeechLM, codebook: Tensor, seed: int = 0) -> None:
-    """Set the embeddings and head rows of the codes from the codec's codebook.
+    """Set the embeddings and head rows of the codes from the codec's codebook, in place.
 
     Every code becomes a fixed random projection of its vector and of the vector's squared norm,
     scaled as the model's own initialisation. With the norm among the features the head can express
@@ -25,13 +27,12 @@ def init_codes_from_codebook(lm: SpeechLM, codebook: Tensor, seed: int = 0) -> N
     tables, they get the vectors instead.
 
     Args:
-        lm: Changed in place; its text pieces and specials stay as they are.
+        lm: Its text pieces and specials stay as they are.
         codebook: (C, D') float, one vector a code of the vocabulary.
         seed: Of the projections.
 
     Raises:
-        ValueError: The codebook has another number of codes than the vocabulary, or values that
-            are not finite.
+        ValueError: The codebook has another number of codes than the vocabulary, or is not finite.
     """
     vocabulary = lm.vocabulary
     if codebook.ndim != 2 or len(codebook) != vocabulary.codebook_size:
@@ -44,6 +45,7 @@ def init_codes_from_codebook(lm: SpeechLM, codebook: Tensor, seed: int = 0) -> N
         table.set_codebook(codebook)
     if code_tables(lm):
         return
+    # One random projection for all codes: near vectors give near rows.
     features = standardised(codebook)
     generator = torch.Generator().manual_seed(seed)
     rows = slice(vocabulary.code_start, vocabulary.code_start + vocabulary.codebook_size)
@@ -51,5 +53,6 @@ def init_codes_from_codebook(lm: SpeechLM, codebook: Tensor, seed: int = 0) -> N
         shape = (features.shape[1], weight.shape[1])
         projection = torch.randn(shape, generator=generator) * features.shape[1] ** -0.5
         own = torch.randn(len(features), weight.shape[1], generator=generator)
-        placed = (1 - _OWN_SHARE**2) ** 0.5 * features @ projection + _OWN_SHARE * own
-        weight[rows] = (_STD * placed).to(weight)
+        # Shares of the variance: what similar codes have in common, and what is a code's own.
+        start = (1 - _OWN_SHARE**2) ** 0.5 * features @ projection + _OWN_SHARE * own
+        weight[rows] = (_STD * start).to(weight)

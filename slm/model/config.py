@@ -12,35 +12,21 @@ from omegaconf.errors import OmegaConfBaseException
 from codec.checks import above, at_least, in_range, one_of, require
 from slm.data.vocabulary import Vocabulary
 
+_SIZES = ("dim", "num_layers", "num_heads", "num_kv_heads", "dim_head", "ff_mult", "max_seq_len")
 # Parameters with 8192 codes and 512 text pieces; a test counts them.
-_PRESETS: dict[str, dict[str, Any]] = {
+_PRESETS = {
     # 0.1 M beside the embeddings: tests and smoke runs.
-    "tiny": {"dim": 64, "num_layers": 2, "num_heads": 2, "dim_head": 32, "max_seq_len": 512},
+    "tiny": (64, 2, 2, 0, 32, 8 / 3, 512),
     # 11 M: trains on two CPU cores.
-    "mini": {"dim": 256, "num_layers": 8, "num_heads": 4, "dim_head": 64, "max_seq_len": 1024},
+    "mini": (256, 8, 4, 0, 64, 8 / 3, 1024),
     # 41 M.
-    "small": {"dim": 512, "num_layers": 10, "num_heads": 8, "dim_head": 64, "max_seq_len": 2048},
+    "small": (512, 10, 8, 0, 64, 8 / 3, 2048),
     # 98 M: one GPU.
-    "base": {"dim": 768, "num_layers": 12, "num_heads": 12, "dim_head": 64, "max_seq_len": 2048},
+    "base": (768, 12, 12, 0, 64, 8 / 3, 2048),
     # 345 M.
-    "medium": {
-        "dim": 1024,
-        "num_layers": 24,
-        "num_heads": 16,
-        "dim_head": 64,
-        "ff_mult": 3.0,
-        "max_seq_len": 2048,
-    },
+    "medium": (1024, 24, 16, 0, 64, 3.0, 2048),
     # 1.0 B, grouped key and value heads: several GPUs.
-    "large": {
-        "dim": 2048,
-        "num_layers": 20,
-        "num_heads": 16,
-        "num_kv_heads": 8,
-        "dim_head": 128,
-        "ff_mult": 2.75,
-        "max_seq_len": 2048,
-    },
+    "large": (2048, 20, 16, 8, 128, 2.75, 2048),
 }
 
 
@@ -160,7 +146,7 @@ class SpeechLMConfig:
         unknown = set(overrides) - set(cls.__dataclass_fields__)
         if unknown:
             raise ValueError(f"expected fields of SpeechLMConfig, got {sorted(unknown)}")
-        return cls(**{**_PRESETS[name], **overrides})
+        return cls(**{**dict(zip(_SIZES, _PRESETS[name], strict=True)), **overrides})
 
     def save(self, path: Path) -> None:
         """Write as YAML."""

@@ -1,4 +1,6 @@
-"""Small files for models that ship: matrices as int8 with a scale a row, the rest as float16."""
+"""Weights in few bytes for shipped models: int8 matrices with a scale a row, float16 otherwise."""
+
+from __future__ import annotations
 
 from collections.abc import Mapping
 
@@ -23,6 +25,7 @@ def compact_weights(model: nn.Module, precision: str) -> dict[str, Tensor]:
     if precision not in PRECISIONS:
         raise ValueError(f"expected a precision of {PRECISIONS}, got {precision!r}")
     tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
+    # Parameters only: buffers such as rotary frequencies must stay exact.
     for name, parameter in model.named_parameters(remove_duplicate=False):
         weight = parameter.detach()
         if precision == "int8" and weight.ndim == 2:
@@ -37,7 +40,7 @@ def compact_weights(model: nn.Module, precision: str) -> dict[str, Tensor]:
 
 
 def expanded_weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What `compact_weights` gave, int8 matrices as float32 again; others pass as they are."""
+    """Invert `compact_weights`: int8 matrices as float32 again; others pass as they are."""
     return {
         name: value.float() * tensors[name + SCALE].float() if name + SCALE in tensors else value
         for name, value in tensors.items()

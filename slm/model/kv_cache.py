@@ -1,5 +1,7 @@
 """Preallocated key-value cache: slot j of a row holds its position j; rows differ in length."""
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor
 
@@ -7,8 +9,8 @@ from torch import Tensor
 class KVCache:
     """Keys and values of all layers for B rows of up to `max_len` positions.
 
-    Rows are right-aligned to nothing: each fills its own slots from 0, and tokens of one step may
-    sit at different positions. Call `at` before a forward pass, then every layer updates once.
+    Each row fills its own slots from 0, so that tokens of one step may have different positions.
+    Call `at` before a forward pass, then every layer updates once.
 
     Args:
         num_layers: Attention layers.
@@ -49,10 +51,7 @@ class KVCache:
         return self._keys.shape[3]
 
     def at(self, positions: Tensor) -> None:
-        """Say where the tokens of the next forward pass sit.
-
-        Args:
-            positions: (B, S) int64 in [0, max_len).
+        """Set the positions (B, S), int64 in [0, max_len), of the next forward pass's tokens.
 
         Raises:
             ValueError: The batch differs from the cache's or a position lies outside it.
@@ -64,19 +63,15 @@ class KVCache:
                 f"got shape {tuple(positions.shape)} up to {last}"
             )
         self._positions = positions
+        # Of the longest row: masks hide the slots past the end of the others.
         self.num_keys = max(self.num_keys, last + 1)
 
     def update(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Store new keys and values of a layer at the positions of `at`.
+        """Store new keys and values (B, H', S, D) of a layer at the positions of `at`.
 
-        Args:
-            layer: Index of the attention layer.
-            keys: (B, H', S, D).
-            values: (B, H', S, D).
-
-        Returns:
-            All keys and values of the slots in use, (B, H', num_keys, D) each.
+        All keys and values of the slots in use are returned, (B, H', num_keys, D) each.
         """
+        # Each row at positions of its own, so a scatter and not a slice: (B, H', S, D).
         index = self._positions[:, None, :, None].expand_as(keys)
         self._keys[layer].scatter_(2, index, keys.to(self._keys.dtype))
         self._values[layer].scatter_(2, index, values.to(self._values.dtype))
@@ -88,8 +83,8 @@ class KVCache:
         self._keys = self._keys[:, rows]
         self._values = self._values[:, rows]
 
-    def join(self, other: "KVCache") -> None:
-        """Take in the rows of another cache of the same sizes, after those held."""
+    def join(self, other: KVCache) -> None:
+        """Append the rows of another cache of the same sizes."""
         self._keys = torch.cat([self._keys, other._keys], dim=1)
         self._values = torch.cat([self._values, other._values], dim=1)
         self.num_keys = max(self.num_keys, other.num_keys)

@@ -1,4 +1,6 @@
-"""How likely the model finds speech: log-likelihoods in nats, over speech codes only."""
+"""Log-likelihoods of speech under the model, in nats, over speech codes only."""
+
+from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -39,7 +41,7 @@ class Score:
 
 
 def scored_positions(lm: SpeechLM, batch: PackedBatch) -> Tensor:
-    """(B, S) bool: speech codes, that is code tokens with a loss; prompts and the end are out."""
+    """(B, S) bool: code tokens with a loss, so without prompts and the end."""
     return (batch.tokens >= lm.vocabulary.code_start) & (batch.loss_weights > 0)
 
 
@@ -54,23 +56,26 @@ def log_likelihood(
 
     Args:
         lm: The model.
-        documents: In any order.
+        documents: In any order; there is a score for each.
         batch_tokens: Most tokens, padding included, that go through together; 1 scores each alone.
-
-    Returns:
-        One score a document, in order.
 
     Raises:
         ValueError: A document has no speech codes or does not fit the model.
     """
     for document in documents:
         _check(lm, document)
+    # Documents of like length share a batch, so that little is padding.
     order = sorted(range(len(documents)), key=lambda index: len(documents[index].tokens))
     scores: dict[int, Score] = {}
     with _evaluating(lm):
         for group in _groups(order, documents, batch_tokens):
-            made = _scores(lm, [documents[index] for index in group])
-            scores.update(zip(group, made, strict=True))
+            rows = [[documents[index]] for index in group]
+            batch = stack_rows(rows, len(rows[-1][0].tokens), lm.vocabulary.pad_id)
+            counts = scored_positions(lm, batch).sum(dim=1).tolist()
+            parts = _nll(lm, batch).cpu().split(counts)
+            # Sums in float64: a long document's would round.
+            for index, nll in zip(group, parts, strict=True):
+                scores[index] = Score(-nll.double().sum().item(), len(nll), -nll)
     return [scores[index] for index in range(len(documents))]
 
 
@@ -106,13 +111,12 @@ def _evaluating(lm: SpeechLM) -> Iterator[None]:
 
 
 def _nll(lm: SpeechLM, batch: PackedBatch) -> Tensor:
+    """(N,) nats of the speech codes of a batch, row after row."""
+    # `lm.head.weight` would be made anew where it comes from a code table.
     batch = PackedBatch(*(tensor.to(plain_weight(lm.head).device) for tensor in batch))
-    return lm.token_nll(
-        batch.tokens,
-        scored_positions(lm, batch),
-        positions=batch.positions,
-        document_ids=batch.document_ids,
-    )
+    tokens, positions, document_ids, _ = batch
+    scored = scored_positions(lm, batch)
+    return lm.token_nll(tokens, scored, positions=positions, document_ids=document_ids)
 
 
 def _groups(
@@ -138,11 +142,3 @@ def _check(lm: SpeechLM, document: Document) -> None:
     scored = (document.tokens >= lm.vocabulary.code_start) & (document.loss_weights > 0)
     if not scored.any():
         raise ValueError(f"expected a document with speech codes, got {length} tokens with none")
-
-
-def _scores(lm: SpeechLM, documents: Sequence[Document]) -> list[Score]:
-    longest = max(len(document.tokens) for document in documents)
-    batch = stack_rows([[document] for document in documents], longest, lm.vocabulary.pad_id)
-    counts = scored_positions(lm, batch).sum(dim=1).tolist()
-    parts = _nll(lm, batch).cpu().split(counts)
-    return [Score(-nll.double().sum().item(), len(nll), -nll) for nll in parts]

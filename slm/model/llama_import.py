@@ -10,16 +10,15 @@ Here the feed-forward's first product makes "up" and gate in one and has a bias;
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from codec.files import read_json, sha256_of
 from slm.data.vocabulary import Vocabulary
 from slm.text.sentencepiece_tokenizer import TextTokenizer
 
@@ -29,22 +28,21 @@ from .speech_lm import SpeechLM
 from .transformer import GAIN_OFFSET, layer_names
 
 _KINDS = ("llama", "qwen3")
-ATTENTION = "model.layers.{}.self_attn"
-FEED_FORWARD = "model.layers.{}.mlp"
 
 
 def llama_sizes(folder: Path | str) -> dict[str, Any]:
     """`SpeechLMConfig` fields of the text model in a `transformers` folder.
 
     Raises:
-        ValueError: It is missing, or its blocks are none that this model can represent.
+        ValueError: It is missing, or its blocks are not of this model's form.
     """
     path = Path(folder) / "config.json"
     if not path.is_file():
         raise ValueError(f"expected a transformers folder with config.json, got {folder}")
-    given = json.loads(path.read_text(encoding="utf-8"))
+    given = read_json(path)
     _check_representable(given, path)
     heads = given["num_attention_heads"]
+    # transformers 5 has one entry for base and scaling, earlier versions have two.
     rope = given.get("rope_parameters") or given.get("rope_scaling") or {}
     theta = rope.get("rope_theta", given.get("rope_theta", 10000.0))
     kind = rope.get("rope_type", rope.get("type", "default"))
@@ -73,7 +71,7 @@ def import_llama(
     text_rows: Sequence[Sequence[int]] | None = None,
     seed: int = 0,
 ) -> SpeechLM:
-    """Give a speech LM of `llama_sizes` the weights of a text LM, its vocabulary extended.
+    """Give a speech LM of `llama_sizes` the weights of a text LM, in place; returns the speech LM.
 
     Text piece i starts as the mean of the text LM's rows `text_rows[i]`. Markers and codes start
     as the mean of all its rows with a little of their spread, so that no new token is likelier
@@ -86,12 +84,9 @@ def import_llama(
             None, which needs the text LM's own tokenizer as ours.
         seed: Of the new rows.
 
-    Returns:
-        `lm`.
-
     Raises:
-        ValueError: Sizes, pieces or tensors do not fit, or the model has code tables, which have no
-            rows to be given.
+        ValueError: Sizes, pieces or tensors do not fit, or the model has code tables, whose rows
+            cannot be set.
     """
     if code_tables(lm):
         raise ValueError(
@@ -100,14 +95,27 @@ def import_llama(
         )
     config, vocabulary = lm.config, lm.vocabulary
     for name, expected in llama_sizes(folder).items():
+        # ff_mult is rounded in the model; the tensors' shapes tell.
         if getattr(config, name) != expected and name != "ff_mult":
             raise ValueError(f"expected {name} = {expected} of {folder}, got {name} of the model")
     read = _reader(Path(folder))
     state = lm.state_dict()
     for layer in range(config.num_layers):
-        for name, value in _imported_layer(config, layer, read).items():
-            _set(state, name, value - GAIN_OFFSET if name.endswith(".0.0.g") else value)
+        for ours, theirs, order, dim in renamed_tensors(config, layer):
+            value = read(theirs) if order is None else read(theirs).index_select(dim, order)
+            _set(state, ours, value - GAIN_OFFSET if ours.endswith(".g") else value)
+        attention, feed = layer_names(layer)
+        block = f"model.layers.{layer}"
+        up_gate = [read(f"{block}.mlp.{name}_proj.weight") for name in ("up", "gate")]
+        _set(state, f"{feed}.1.ff.0.proj.weight", torch.cat(up_gate))
+        state[f"{feed}.1.ff.0.proj.bias"].zero_()  # they have none
+        parts = (("q", config.num_heads), ("k", config.kv_heads)) if config.qk_norm else ()
+        for part, heads in parts:
+            gain = read(f"{block}.self_attn.{part}_norm.weight")[pair_order(config.dim_head)]
+            own = (gain - GAIN_OFFSET).expand(heads, 1, -1)
+            _set(state, qk_gain(config, attention, part), own)
     _set(state, "decoder.final_norm.g", read("model.norm.weight") - GAIN_OFFSET)
+    # Embedding and head of a text LM may be one matrix; ours are two.
     embeddings = read("model.embed_tokens.weight")
     tied = read("lm_head.weight", embeddings)
     generator = torch.Generator().manual_seed(seed)
@@ -117,22 +125,20 @@ def import_llama(
 
 
 def rows_of_pieces(tokenizer: TextTokenizer, folder: Path | str) -> list[list[int]] | None:
-    """The text LM's token ids of each of our pieces, for `import_llama`.
+    """The text LM's token ids of each of our pieces, for `import_llama`; token 0 where it has none.
+
+    None when the two tokenizers are one, so that ids agree.
 
     Args:
         tokenizer: Ours.
         folder: Of the text LM, with its tokenizer.model (SentencePiece) or tokenizer.json.
-
-    Returns:
-        None when the two tokenizers are one, so that ids agree; else ids of every piece, its token
-        0 for a piece it makes nothing of.
 
     Raises:
         ValueError: The folder holds no tokenizer.
     """
     path = Path(folder) / "tokenizer.model"
     if path.is_file():
-        if hashlib.sha256(path.read_bytes()).hexdigest()[:16] == tokenizer.fingerprint:
+        if sha256_of(path)[:16] == tokenizer.fingerprint:
             return None
         theirs = TextTokenizer.load(path)
         return [theirs.ids(piece) or [0] for piece in tokenizer.pieces]
@@ -158,18 +164,18 @@ def _check_representable(given: dict[str, Any], path: Path) -> None:
 
 
 def _reader(folder: Path) -> Callable[..., Tensor]:
-    """Reads a tensor by its name from one or several safetensors files."""
-    places: dict[str, Path] = {}
+    """A function that reads a tensor by its name from one or several safetensors files."""
+    file_of: dict[str, Path] = {}
     for path in sorted(folder.glob("*.safetensors")):
         with safe_open(path, framework="pt") as file:
-            places |= dict.fromkeys(file.keys(), path)
+            file_of |= dict.fromkeys(file.keys(), path)
 
     def read(name: str, otherwise: Tensor | None = None) -> Tensor:
-        if name not in places:
+        if name not in file_of:
             if otherwise is None:
                 raise ValueError(f"expected {name} in the safetensors of {folder}, found none")
             return otherwise
-        with safe_open(places[name], framework="pt") as file:
+        with safe_open(file_of[name], framework="pt") as file:
             return file.get_tensor(name)
 
     return read
@@ -184,60 +190,55 @@ def _set(state: dict[str, Tensor], name: str, value: Tensor) -> None:
     target.copy_(value)
 
 
-def _imported_layer(
-    config: SpeechLMConfig, layer: int, read: Callable[..., Tensor]
-) -> dict[str, Tensor]:
-    attention, feed = layer_names(layer)
-    theirs, their_feed = ATTENTION.format(layer), FEED_FORWARD.format(layer)
-    own_queries, pairs = own_query_order(config), own_pair_order(config.dim_head)
+class Renamed(NamedTuple):
+    """A tensor that both forms have: ours is theirs in another order along one dimension.
 
-    def heads(name: str) -> Tensor:
-        return read(f"{theirs}.{name}.weight").unflatten(0, (-1, config.dim_head))
+    Attributes:
+        ours: Name here.
+        theirs: Name there.
+        order: Place there of each entry of ours along `dim`; None for the same order.
+        dim: Dimension that is reordered.
+    """
 
-    output = read(f"{theirs}.o_proj.weight").unflatten(1, (-1, config.dim_head))
-    up, gate = (read(f"{their_feed}.{name}_proj.weight") for name in ("up", "gate"))
-    block = f"model.layers.{layer}"
-    found = {
-        f"{attention}.0.0.g": read(f"{block}.input_layernorm.weight"),
-        f"{attention}.1.to_q.weight": heads("q_proj")[own_queries][:, pairs].flatten(0, 1),
-        f"{attention}.1.to_k.weight": heads("k_proj")[:, pairs].flatten(0, 1),
-        f"{attention}.1.to_v.weight": read(f"{theirs}.v_proj.weight"),
-        f"{attention}.1.to_out.weight": output[:, own_queries].flatten(1, 2),
-        f"{feed}.0.0.g": read(f"{block}.post_attention_layernorm.weight"),
-        f"{feed}.1.ff.0.proj.weight": torch.cat([up, gate]),
-        f"{feed}.1.ff.0.proj.bias": torch.zeros(2 * len(up)),
-        f"{feed}.1.ff.2.weight": read(f"{their_feed}.down_proj.weight"),
-    }
-    return found | _imported_norms(config, attention, theirs, read)
+    ours: str
+    theirs: str
+    order: Tensor | None = None
+    dim: int = 0
 
 
-def _imported_norms(
-    config: SpeechLMConfig, attention: str, theirs: str, read: Callable[..., Tensor]
-) -> dict[str, Tensor]:
-    if not config.qk_norm:
-        return {}
-    pairs = own_pair_order(config.dim_head)
-    found = {}
-    for part, heads in (("q", config.num_heads), ("k", config.kv_heads)):
-        gain = read(f"{theirs}.{part}_norm.weight")[pairs] - GAIN_OFFSET
-        found[qk_gain(config, attention, part)] = gain.expand(heads, 1, -1)
-    return found
+def renamed_tensors(config: SpeechLMConfig, layer: int) -> list[Renamed]:
+    """Tensors of a layer but for the feed-forward's first product and the gains of QK norm."""
+    (attention, feed), block = layer_names(layer), f"model.layers.{layer}"
+    own, theirs = f"{attention}.1", f"{block}.self_attn"
+    heads = query_order(config)[:, None] * config.dim_head
+    kv_heads = torch.arange(config.kv_heads)[:, None] * config.dim_head
+    pairs, same = pair_order(config.dim_head), torch.arange(config.dim_head)
+    return [
+        Renamed(f"{attention}.0.0.g", f"{block}.input_layernorm.weight"),
+        Renamed(f"{own}.to_q.weight", f"{theirs}.q_proj.weight", (heads + pairs).flatten()),
+        Renamed(f"{own}.to_k.weight", f"{theirs}.k_proj.weight", (kv_heads + pairs).flatten()),
+        Renamed(f"{own}.to_v.weight", f"{theirs}.v_proj.weight"),
+        # Values are not turned, so that the output has only its heads in another order.
+        Renamed(f"{own}.to_out.weight", f"{theirs}.o_proj.weight", (heads + same).flatten(), dim=1),
+        Renamed(f"{feed}.0.0.g", f"{block}.post_attention_layernorm.weight"),
+        Renamed(f"{feed}.1.ff.2.weight", f"{block}.mlp.down_proj.weight"),
+    ]
 
 
-def qk_gain(config: SpeechLMConfig, attention: str, part: str) -> str:
-    """Name of the gain of queries or keys."""
-    return f"{attention}.1.{part}_rmsnorm.{'g' if config.norm_eps else 'gamma'}"
-
-
-def own_query_order(config: SpeechLMConfig) -> Tensor:
+def query_order(config: SpeechLMConfig) -> Tensor:
     """Their query head of each of ours: ours i attends with key head i % H'."""
     groups = config.num_heads // config.kv_heads
     return torch.arange(config.num_heads).view(config.kv_heads, groups).T.flatten()
 
 
-def own_pair_order(dim_head: int) -> Tensor:
+def pair_order(dim_head: int) -> Tensor:
     """Their value of each of ours within a head: pairs are neighbours here, halves there."""
     return torch.arange(dim_head).view(2, -1).T.flatten()
+
+
+def qk_gain(config: SpeechLMConfig, attention: str, part: str) -> str:
+    """Our name of the gain of queries or keys, "q" or "k"."""
+    return f"{attention}.1.{part}_rmsnorm.{'g' if config.norm_eps else 'gamma'}"
 
 
 def _extended(

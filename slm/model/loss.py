@@ -4,10 +4,12 @@ N tokens by V vocabulary entries never exist at once: only C by V do, C the chun
 and V = 9,000, float32 logits and their gradient would take 4.7 GB; chunks of 4,096 take 0.3 GB
 whatever N is.
 
-`mean_nll` is what training uses: the gradients of the hidden states (N, D) and of the head (V, D)
-are made in the forward pass, from logits that are at hand, so that the head costs three products
-and not four. `token_nll` keeps one loss a token and makes its logits again in the backward pass.
+Training uses `mean_nll`: the gradients of the hidden states (N, D) and of the head (V, D) are made
+in the forward pass, from logits that are at hand, so that the head costs three products and not
+four. `token_nll` keeps one loss a token and makes its logits again in the backward pass.
 """
+
+from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
@@ -20,16 +22,13 @@ CHUNK = 4096  # tokens whose logits are held at once
 
 
 def token_nll(hidden: Tensor, weight: Tensor, targets: Tensor, chunk: int = CHUNK) -> Tensor:
-    """Negative log-likelihood of each target.
+    """Negative log-likelihood of each target, (N,) float32, nats.
 
     Args:
         hidden: (N, D), any float precision; products run in autocast's precision where it is on.
         weight: (V, D) of the head.
         targets: (N,) int64 in [0, V).
         chunk: Tokens whose logits are held at once.
-
-    Returns:
-        (N,) float32, nats.
     """
     nll = _TokenNLL.apply(hidden, weight, targets, chunk)
     assert isinstance(nll, Tensor)
@@ -37,23 +36,12 @@ def token_nll(hidden: Tensor, weight: Tensor, targets: Tensor, chunk: int = CHUN
 
 
 def mean_nll(
-    hidden: Tensor,
-    weight: Tensor,
-    targets: Tensor,
-    scales: Tensor,
-    chunk: int = CHUNK,
+    hidden: Tensor, weight: Tensor, targets: Tensor, scales: Tensor, chunk: int = CHUNK
 ) -> Tensor:
-    """Sum over tokens of scale times negative log-likelihood.
+    """Sum over tokens of scale times negative log-likelihood, scalar float32, nats.
 
-    Args:
-        hidden: As in `token_nll`.
-        weight: As in `token_nll`.
-        targets: As in `token_nll`.
-        scales: (N,) float32; weights over their sum make a weighted mean.
-        chunk: As in `token_nll`.
-
-    Returns:
-        Scalar float32, nats. It can be differentiated once.
+    Arguments are as in `token_nll`, and `scales` (N,) float32: weights over their sum make a
+    weighted mean. It can be differentiated once.
     """
     if not torch.is_grad_enabled() or not (hidden.requires_grad or weight.requires_grad):
         return (token_nll(hidden, weight, targets, chunk) * scales).sum()
@@ -67,10 +55,11 @@ class _TokenNLL(torch.autograd.Function):
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, chunk: int) -> Tensor:
         dtype = _product_dtype(hidden)
         nll = torch.empty(len(targets), dtype=torch.float32, device=hidden.device)
-        rounded = weight.to(dtype)
+        rounded = weight.to(dtype)  # once, and not for every chunk
         for part in _parts(len(targets), chunk):
             logits = _logits(hidden[part], rounded)
             nll[part] = F.cross_entropy(logits, targets[part], reduction="none")
+        # No logits: they are made again.
         ctx.save_for_backward(hidden, weight, targets)
         ctx.chunk, ctx.dtype = chunk, dtype
         return nll
@@ -82,14 +71,10 @@ class _TokenNLL(torch.autograd.Function):
         grad_hidden = torch.empty_like(hidden)
         grad_weight = torch.zeros_like(weight, dtype=torch.float32)
         for part in _parts(len(targets), ctx.chunk):
-            logits = _logits(hidden[part], rounded)
-            _add_gradients(
-                logits.softmax(1),
-                targets[part],
-                grads[0][part],
-                (hidden[part], rounded),
-                (grad_hidden[part], grad_weight),
-            )
+            probabilities = _logits(hidden[part], rounded).softmax(1)
+            grads_of_part = grad_hidden[part], grad_weight
+            inputs = hidden[part], rounded
+            _add_gradients(probabilities, targets[part], grads[0][part], inputs, grads_of_part)
         return grad_hidden, grad_weight.to(weight.dtype), None, None
 
 
@@ -107,27 +92,20 @@ class _MeanNLL(torch.autograd.Function):
             log_probabilities = _logits(hidden[part], rounded).log_softmax(1)
             chosen = log_probabilities.gather(1, targets[part, None])[:, 0]
             total -= (chosen * scales[part]).sum()
-            _add_gradients(
-                log_probabilities.exp_(),
-                targets[part],
-                scales[part],
-                (hidden[part], rounded),
-                (grad_hidden[part], grad_weight),
-            )
+            # In place: these are the largest tensors there are.
+            probabilities = log_probabilities.exp_()
+            grads_of_part = grad_hidden[part], grad_weight
+            inputs = hidden[part], rounded
+            _add_gradients(probabilities, targets[part], scales[part], inputs, grads_of_part)
         ctx.save_for_backward(grad_hidden, grad_weight.to(weight.dtype))
         return total
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         grad_hidden, grad_weight = ctx.saved_tensors
-        grad = grads[0]
-        return (
-            grad_hidden * grad.to(grad_hidden),
-            grad_weight * grad.to(grad_weight),
-            None,
-            None,
-            None,
-        )
+        grad = grads[0]  # scalar
+        scaled = [each * grad.to(each) for each in (grad_hidden, grad_weight)]
+        return scaled[0], scaled[1], None, None, None
 
 
 def _parts(count: int, chunk: int) -> Iterator[slice]:
@@ -153,10 +131,11 @@ def _add_gradients(
     inputs: tuple[Tensor, Tensor],
     gradients: tuple[Tensor, Tensor],
 ) -> None:
-    """Write the gradient of a chunk's hidden states, add that of the head; eats probabilities."""
+    """Write the gradient of a chunk's hidden states, add the head's; overwrites probabilities."""
     hidden, weight = inputs
     grad_hidden, grad_weight = gradients
     rows = torch.arange(len(targets), device=targets.device)
+    # d nll / d logits = softmax - one-hot
     probabilities[rows, targets] -= 1
     probabilities *= scales[:, None]
     grad_logits = probabilities.to(weight.dtype)

@@ -9,6 +9,8 @@ Each gives the logits of every document alone, up to float rounding. `varlen` an
 been run on CUDA here: the packing itself is tested on the CPU, the fused kernels are not.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
@@ -27,7 +29,7 @@ _SHORTEST_MEAN = 32  # mean tokens a document that `varlen` is laid out for befo
 def packed_attention(
     document_ids: Tensor, kernel: str = "auto", *, fixed_shapes: bool = False
 ) -> PackedAttention:
-    """Attention for one batch of packed rows, to be used by every layer.
+    """Attention of one batch of packed rows, for every layer.
 
     Args:
         document_ids: (B, S) int64; equal neighbours belong to one document.
@@ -63,35 +65,29 @@ def document_lengths(document_ids: Tensor) -> list[list[int]]:
 
 
 def document_starts(document_ids: Tensor) -> Tensor:
-    """Place of each document's first token in the rows laid end to end, then their total length.
+    """Offset of each document in the rows laid end to end, then their total length, (K + 1,) int32.
 
-    Args:
-        document_ids: (B, S) int64.
-
-    Returns:
-        (K + 1,) int32. K is the same for every batch of a size, unless its documents are so short
-        that it must double: the rest is filled with documents of no tokens.
+    K is the same for every batch of a size, unless its documents are so short that it must double:
+    the rest is filled with documents of no tokens.
     """
     total = document_ids.numel()
+    # True at a document's first token; rows start one, too.
     first = torch.ones_like(document_ids, dtype=torch.bool)
     first[:, 1:] = document_ids[:, 1:] != document_ids[:, :-1]
-    places = first.flatten().nonzero()[:, 0]
+    offsets = first.flatten().nonzero()[:, 0]
     room = len(document_ids) + -(-total // _SHORTEST_MEAN)
-    while room < len(places):
+    while room < len(offsets):
         room *= 2
-    return F.pad(places, (0, room + 1 - len(places)), value=total).int()
+    return F.pad(offsets, (0, room + 1 - len(offsets)), value=total).int()
 
 
 def grouped_heads(queries: Tensor, num_kv_heads: int) -> Tensor:
-    """Query heads in the order kernels with grouped heads expect.
+    """Query heads (B, H, S, D) in the order that kernels with grouped heads expect.
 
     Ours pairs query head i with key head i % H'; theirs with key head i // (H / H').
-
-    Args:
-        queries: (B, H, S, D).
-        num_kv_heads: H'.
     """
-    return queries.unflatten(1, (-1, num_kv_heads)).transpose(1, 2).flatten(1, 2)
+    by_key = queries.unflatten(1, (-1, num_kv_heads)).transpose(1, 2)  # (B, H', H / H', S, D)
+    return by_key.flatten(1, 2)
 
 
 def ungrouped_heads(heads: Tensor, num_kv_heads: int) -> Tensor:
@@ -118,6 +114,7 @@ def varlen_kernel() -> Callable[..., Any]:
 def _best_kernel(document_ids: Tensor, fixed_shapes: bool) -> str:
     if not document_ids.is_cuda:
         return "mask" if fixed_shapes else "documents"
+    # The fused kernel takes 16-bit inputs only.
     half = torch.is_autocast_enabled("cuda")
     try:
         varlen_kernel()
@@ -133,6 +130,7 @@ def _by_document(lengths: list[list[int]], queries: Tensor, keys: Tensor, values
     for sizes, *heads in zip(
         lengths, queries.unbind(), keys.unbind(), values.unbind(), strict=True
     ):
+        # One product a document, (1, H, S of the document, D).
         parts = zip(*(tensor[None].split(sizes, dim=2) for tensor in heads), strict=True)
         attended = [F.scaled_dot_product_attention(*part, is_causal=True) for part in parts]
         rows.append(torch.cat(attended, dim=2))
@@ -153,20 +151,12 @@ def _varlen(
     values: Tensor,
 ) -> Tensor:
     kv_heads, batch = keys.shape[1], len(queries)
-    flat = [
-        heads.transpose(1, 2).flatten(0, 1)
-        for heads in (grouped_heads(queries, kv_heads), keys, values)
-    ]
-    attended = kernel(
-        *flat,
-        starts,
-        starts,
-        longest,
-        longest,
-        window_size=(-1, 0),  # everything before, nothing after
-        enable_gqa=queries.shape[1] != kv_heads,
-    )
-    attended = attended.unflatten(0, (batch, -1)).transpose(1, 2)
+    grouped = (grouped_heads(queries, kv_heads), keys, values)
+    flat = [heads.transpose(1, 2).flatten(0, 1) for heads in grouped]  # (B S, H, D)
+    options: dict[str, Any] = {"enable_gqa": queries.shape[1] != kv_heads}
+    options["window_size"] = (-1, 0)  # everything before, nothing after
+    attended = kernel(*flat, starts, starts, longest, longest, **options)
+    attended = attended.unflatten(0, (batch, -1)).transpose(1, 2)  # (B, H, S, D)
     return ungrouped_heads(attended, kv_heads)
 
 

@@ -1,6 +1,7 @@
-"""Decoder-only transformer over text and code tokens, Llama-like, on x-transformers' Decoder."""
+"""Speech language model: a Llama-like decoder-only transformer over text and code tokens."""
 
-import os
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from codec.files import whole_file
 from slm.data.vocabulary import Vocabulary
 from slm.text.tokenizer import Tokenizer
 
@@ -20,7 +22,7 @@ from .int8_weights import expanded_weights
 from .kv_cache import KVCache
 from .loss import mean_nll, token_nll
 from .packed_attention import packed_attention
-from .transformer import Transformer
+from .transformer import Branch, Transformer
 
 # Models that come with the package, by name.
 BUNDLED = Path(__file__).resolve().parent.parent / "pretrained"
@@ -37,9 +39,8 @@ class SpeechLM(nn.Module):
         config: Sizes, vocabulary and the codec it belongs to.
 
     Attributes:
-        attention_kernel: How packed rows are attended to, one of
-        `slm.model.packed_attention.KERNELS`. compiled: What runs the blocks in training mode; None
-        for themselves.
+        attention_kernel: For packed rows, one of `slm.model.packed_attention.KERNELS`.
+        compiled: Compiled form of the blocks, used in training mode; None without.
     """
 
     attention_kernel: str = "auto"
@@ -62,16 +63,13 @@ class SpeechLM(nn.Module):
     def forward(
         self, tokens: Tensor, positions: Tensor | None = None, document_ids: Tensor | None = None
     ) -> Tensor:
-        """Logits of the token after each token.
+        """Logits (B, S, V) of the token after each token; padding on the right changes none.
 
         Args:
             tokens: (B, S) int64.
-            positions: (B, S) int64, place within its document; 0 .. S - 1 when None.
+            positions: (B, S) int64, of each token within its document; 0 .. S - 1 when None.
             document_ids: (B, S) int64; tokens attend within their document only. One document a
                 row when None.
-
-        Returns:
-            (B, S, V); padding on the right changes nothing before it.
         """
         return self.head(self.hidden(tokens, positions, document_ids))
 
@@ -81,6 +79,7 @@ class SpeechLM(nn.Module):
         """Final hidden states (B, S, D); arguments as in `forward`."""
         if positions is None:
             positions = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
+        # Compiled code is made for training's shapes alone.
         run = self.compiled if self.compiled is not None and self.training else None
         packed = None
         if document_ids is not None:
@@ -89,19 +88,16 @@ class SpeechLM(nn.Module):
         return (run or self._decode)(tokens, positions, AttentionContext(packed=packed))
 
     def compile_training(self, backend: str = "inductor") -> None:
-        """Compile the blocks for training: once for each (B, S), whatever documents rows hold."""
+        """Compile the blocks for training, once for each (B, S) whatever documents rows hold."""
         self.compiled = torch.compile(self._decode, dynamic=False, backend=backend)
 
     def step(self, tokens: Tensor, positions: Tensor, cache: KVCache) -> Tensor:
-        """Final hidden states of new tokens that follow what `cache` holds, which they join.
+        """Final hidden states (B, S, D) of new tokens, which join those that `cache` holds.
 
         Args:
             tokens: (B, S) int64, one or more new tokens a row.
-            positions: (B, S) int64, place of each in its row; rows may differ.
+            positions: (B, S) int64, of each in its row; rows may differ.
             cache: Of batch size B.
-
-        Returns:
-            (B, S, D).
         """
         cache.at(positions)
         mask = cached_mask(positions, cache.num_keys)
@@ -130,16 +126,11 @@ class SpeechLM(nn.Module):
     ) -> Tensor:
         """Negative log-likelihood of the selected tokens given what comes before them.
 
-        Args:
-            tokens: (B, S) int64.
-            selected: (B, S) bool; the first token of a document must not be selected, for nothing
-                in its own document predicts it.
-            positions: As in `forward`.
-            document_ids: As in `forward`.
-
-        Returns:
-            (N,) float32 nats, in row-major order of `selected`, whatever the autocast.
+        (N,) float32 nats, in row-major order of `selected`, whatever the autocast. Arguments are as
+        in `forward`, and `selected` (B, S) bool, without the first token of any document, which
+        nothing in its own document predicts.
         """
+        # The state after token i predicts token i + 1.
         hidden = self.hidden(tokens, positions, document_ids)[:, :-1]
         selected = selected[:, 1:]
         targets = tokens[:, 1:][selected]
@@ -161,8 +152,8 @@ class SpeechLM(nn.Module):
             loss_weights: (B, S) float, weight of predicting each token; 0 leaves it out.
             positions: As in `forward`.
             document_ids: As in `forward`.
-            total_weight: What the weighted sum is divided by, where these rows are a share of
-                more; the sum of their own weights when None.
+            total_weight: Divisor of the weighted sum, where these rows are part of a larger
+                batch; the sum of their own weights when None.
         """
         hidden = self.hidden(tokens, positions, document_ids)[:, :-1]
         weights, targets = loss_weights[:, 1:].float(), tokens[:, 1:]
@@ -172,18 +163,6 @@ class SpeechLM(nn.Module):
         scales = weights / total.clamp(min=1e-9)
         return mean_nll(hidden[selected], self.head.weight, targets[selected], scales)
 
-    def log_likelihood(self, tokens: Tensor) -> Tensor:
-        """Log-likelihood of each token but the first of one document, in nats.
-
-        Args:
-            tokens: (S,) int64, S >= 2.
-
-        Returns:
-            (S - 1,) float32.
-        """
-        selected = torch.ones_like(tokens, dtype=torch.bool)
-        return -self.token_nll(tokens[None], selected[None])
-
     @property
     def num_parameters(self) -> int:
         """All trained parameters, embeddings included."""
@@ -192,33 +171,24 @@ class SpeechLM(nn.Module):
     def save_pretrained(self, folder: Path | str, tokenizer: Tokenizer | None = None) -> None:
         """Write config.yaml, the text model (if given) and model.safetensors, the last one last."""
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         if tokenizer is not None:
             tokenizer.save(folder)
         tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
-        for name, write in (
-            ("config.yaml", self.config.save),
-            ("model.safetensors", lambda path: save_file(tensors, path)),
-        ):
-            partial = folder / f".{name}.partial"
-            try:
-                write(partial)
-                partial.chmod(0o644)  # safetensors makes its files private
-                os.replace(partial, folder / name)
-            finally:
-                partial.unlink(missing_ok=True)
+        with whole_file(folder / "config.yaml") as partial:
+            self.config.save(partial)
+        with whole_file(folder / "model.safetensors") as partial:
+            save_file(tensors, partial)
 
     @classmethod
-    def from_pretrained(cls, path_or_repo: Path | str, *, fold: bool = True) -> "SpeechLM":
-        """Load a folder `save_pretrained` wrote, a model that comes with the package or from a hub.
+    def from_pretrained(cls, path_or_repo: Path | str, *, fold: bool = True) -> SpeechLM:
+        """Load a model from a folder of `save_pretrained`, from the package or from a hub.
+
+        It comes in eval mode, in fp32, on the CPU.
 
         Args:
             path_or_repo: See `pretrained_folder`.
             fold: Replace code tables by the weights they make, for speed; False to save the model
                 again as small as it was.
-
-        Returns:
-            The model in eval mode, in fp32, on the CPU.
 
         Raises:
             ValueError: A file is missing or does not fit the config.
@@ -229,34 +199,36 @@ class SpeechLM(nn.Module):
                 raise ValueError(
                     f"expected a speech LM folder with {name}, got {folder} without it"
                 )
+        # Weights of whatever precision they are stored in, int8 included.
         model = cls(SpeechLMConfig.load(folder / "config.yaml"))
         try:
             model.load_state_dict(expanded_weights(load_file(folder / "model.safetensors")))
         except (SafetensorError, RuntimeError) as error:
-            raise ValueError(
-                f"{folder}/model.safetensors does not fit its config: {error}"
-            ) from error
+            message = f"{folder}/model.safetensors does not fit its config: {error}"
+            raise ValueError(message) from error
+        # Folded, so the config must not ask for tables when it is saved again.
         if fold:
             fold_code_tables(model.embedding, model.head)
             model.config = replace(model.config, code_table=0, codebook_dim=0)
         return model.eval()
 
     @property
-    def blocks(self) -> list[nn.Module]:
+    def blocks(self) -> list[Branch]:
         """Attention and feed-forward branches in their order."""
-        return list(self.decoder.layers)
+        return self.decoder.branches
 
     def recompute_activations(self, wanted: bool = True) -> None:
         """Switch activation checkpointing on or off, see `slm.model.transformer.Branch`."""
-        for block in self.decoder.layers:
+        for block in self.blocks:
             block.recompute = wanted
 
     def _decode(self, tokens: Tensor, positions: Tensor, context: AttentionContext) -> Tensor:
         embedded = self.embedding_dropout(self.embedding(tokens))
         if self.training and self.config.code_dropout:
-            unseen = torch.rand(tokens.shape, device=tokens.device) < self.config.code_dropout
-            unseen &= tokens >= self.vocabulary.code_start
-            embedded = embedded.masked_fill(unseen[..., None], 0.0)
+            # Codes whose embedding is masked; their targets stay.
+            dropped = torch.rand(tokens.shape, device=tokens.device) < self.config.code_dropout
+            dropped &= tokens >= self.vocabulary.code_start
+            embedded = embedded.masked_fill(dropped[..., None], 0.0)
         return self.decoder(embedded, positions, context)
 
     @torch.no_grad()
@@ -275,7 +247,7 @@ class SpeechLM(nn.Module):
 
 
 def pretrained_folder(path_or_repo: Path | str) -> Path:
-    """Where a model's files are.
+    """Folder of a model's files.
 
     Args:
         path_or_repo: A folder, the name of a model that comes with the package ("hh-mini-slm"), or

@@ -14,6 +14,9 @@ This is the only file that knows x-transformers. Particular about it:
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -72,7 +75,8 @@ class Branch(nn.Sequential):
 
     def forward(self, x: Tensor, *context: AttentionContext) -> Tensor:
         """(B, S, D); `context` is what the block takes beside its input."""
-        (norm,), block = self
+        norm, block = cast(nn.ModuleList, self[0])[0], self[1]
+        # Without a backward pass nothing is kept anyway.
         if self.recompute and self.training and torch.is_grad_enabled():
             return x + checkpoint(block, norm(x), *context, use_reentrant=False)
         return x + block(norm(x), *context)
@@ -87,13 +91,14 @@ class Transformer(nn.Module):
 
     def __init__(self, config: SpeechLMConfig) -> None:
         super().__init__()
-        self.layers = nn.ModuleList()  # attention and feed-forward in turn
+        # Attention and feed-forward in turn, in one list as in the library.
+        self.layers = nn.ModuleList()
         for layer in range(config.num_layers):
             norms = [_head_norm(config, heads) for heads in (config.num_heads, config.kv_heads)]
             attention = Attention(config, layer, *norms)
             feed = FeedForward(
                 config.dim,
-                mult=_ff_mult(config),
+                mult=_ff_mult(config),  # type: ignore[arg-type]
                 glu=True,
                 swish=True,
                 no_bias=True,
@@ -105,11 +110,17 @@ class Transformer(nn.Module):
 
     def forward(self, x: Tensor, positions: Tensor, context: AttentionContext) -> Tensor:
         """Hidden states (B, S, D) of embedded tokens (B, S, D) at `positions` (B, S)."""
-        context = context.at(self.rotary_pos_emb(positions))
-        for index in range(0, len(self.layers), 2):
-            x = self.layers[index](x, context)
-            x = self.layers[index + 1](x)
+        # Angles once, for all layers.
+        context = replace(context, rotations=self.rotary_pos_emb(positions))
+        branches = self.branches
+        for attention, feed in zip(branches[::2], branches[1::2], strict=True):
+            x = feed(attention(x, context))
         return self.final_norm(x)
+
+    @property
+    def branches(self) -> list[Branch]:
+        """Attention and feed-forward branches in their order."""
+        return [branch for branch in self.layers if isinstance(branch, Branch)]
 
 
 def layer_names(layer: int) -> tuple[str, str]:

@@ -6,6 +6,7 @@ SHA-256. It is replaced by one put, which is atomic.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from typing import IO
 from codec.files import write_bytes
 
 INDEX = "files.json"
-CHUNK = 1 << 22
+_CHUNK = 1 << 22
 _FORMAT = "hh-slm files 1"
 
 
@@ -76,6 +77,7 @@ class RemoteFolder:
             found = json.loads(text)
             if found["format"] != _FORMAT:
                 raise KeyError("format")
+            # Entries with other fields raise TypeError here.
             return {path: Entry(**entry) for path, entry in found["files"].items()}
         except (ValueError, KeyError, TypeError) as error:
             raise StorageError(f"{self.url}/{INDEX}: expected {_FORMAT!r}, got others") from error
@@ -85,26 +87,25 @@ class RemoteFolder:
         content = {"format": _FORMAT, "files": {path: vars(e) for path, e in files.items()}}
         text = (json.dumps(content, indent=1) + "\n").encode()
         with self._reporting(INDEX):
+            # A put is atomic in an object store; a plain file is not, and is renamed into place.
             if self._is_local:
                 write_bytes(Path(self._root) / INDEX, text)
             else:
                 self._files.pipe_file(f"{self._root}/{INDEX}", text)
 
-    def put(self, name: str, source: IO[bytes]) -> None:
-        """Write an object; nobody reads it before an index names it."""
+    def put(self, name: str, source: IO[bytes]) -> Entry:
+        """Write an object, which nobody reads before an index names it; returns its entry."""
         path = f"{self._root}/{name}"
         with self._reporting(name):
-            if self._is_local:
+            if self._is_local:  # object stores have no folders to be made
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
             with self._files.open(path, "wb") as target:
-                while chunk := source.read(CHUNK):
-                    target.write(chunk)
+                return Entry(name, *_copy(source, target))
 
-    def chunks(self, name: str) -> Iterator[bytes]:
-        """The bytes of an object."""
-        with self._reporting(name), self._files.open(f"{self._root}/{name}", "rb") as file:
-            while chunk := file.read(CHUNK):
-                yield chunk
+    def get(self, name: str, target: IO[bytes]) -> str:
+        """Read an object into a file; the SHA-256 of what came, 64 hex digits."""
+        with self._reporting(name), self._files.open(f"{self._root}/{name}", "rb") as source:
+            return _copy(source, target)[1]
 
     def remove(self, names: Iterable[str]) -> None:
         """Delete objects that no index names."""
@@ -121,3 +122,13 @@ class RemoteFolder:
             raise
         except Exception as error:
             raise StorageError(f"{self.url}/{name}: {error!r}") from error
+
+
+def _copy(source: IO[bytes], target: IO[bytes]) -> tuple[int, str]:
+    """Copy what is left of a file; bytes and SHA-256 of it."""
+    digest, size = hashlib.sha256(), 0
+    while chunk := source.read(_CHUNK):
+        digest.update(chunk)
+        size += len(chunk)
+        target.write(chunk)
+    return size, digest.hexdigest()

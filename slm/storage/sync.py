@@ -14,12 +14,11 @@ import fnmatch
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
-from tqdm import tqdm
+from tqdm.contrib.concurrent import thread_map
 
 from codec.files import read_json, sha256_of, whole_file, write_json
 
@@ -30,7 +29,6 @@ _THREADS = 8
 # Names of unfinished files, of every writer of this repository.
 _UNFINISHED = (".*", "*.partial", "*.tmp", "*.part")
 
-Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
@@ -67,6 +65,7 @@ def local_copy(folder: Path | str, cache: Path | None = None) -> Path:
 
     url = str(folder).rstrip("/")
     root = cache or Path(os.environ.get("HH_SLM_CACHE") or Path.home() / ".cache" / "hh-slm")
+    # Readable, and another one for a folder of the same name elsewhere.
     name = f"{PurePosixPath(url).name}-{hashlib.sha256(url.encode()).hexdigest()[:16]}"
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / f"{name}.lock"):
@@ -84,15 +83,15 @@ def push(
 ) -> Transfer:
     """Put the files of `folder` to `url`; readers see the old or the new ones, never a mixture.
 
-    Files that are only there stay there.
+    Files that are only there stay there; unfinished ones are left out: those that begin with a dot
+    or end in .partial, .tmp or .part.
 
     Args:
-        folder: Its files at any depth, but for those that begin with a dot or end in .partial,
-            .tmp or .part: they are not finished.
+        folder: Its files at any depth.
         url: Of the folder there.
         skip: Patterns of paths to leave out, such as "prepare/*".
-        known: What was pushed before by this process, by path: then files whose size and time have
-            not changed are not read again. Updated.
+        known: Files pushed before by this process, by path: those whose size and time have not
+            changed are not read again. Updated.
         progress: Show a bar on stderr.
 
     Raises:
@@ -101,10 +100,12 @@ def push(
     known = {} if known is None else known
     remote = RemoteFolder(url)
     before = remote.index() or {}
+    # Names that readers of the present index use, and that must not be written to.
     taken = {entry.object for entry in before.values()}
     paths = list(_finished(folder, skip))
 
     def send(path: str) -> tuple[Entry, bool]:
+        # Taken before the file is read: a change in between shows at the next push.
         state = _state(folder / path)
         if path in known and known[path][0] == state and before.get(path) == known[path][1]:
             return known[path][1], False
@@ -112,7 +113,7 @@ def push(
         known[path] = state, entry
         return entry, sent
 
-    results = list(_in_threads(send, paths, "  sent", progress))
+    results = _in_threads(send, paths, "  sent", progress)
     after = before | {path: entry for path, (entry, _) in zip(paths, results, strict=True)}
     if after != before:
         # The index first: what it does not name any more, nobody reads.
@@ -125,10 +126,7 @@ def push(
 def pull(url: str, folder: Path, *, progress: bool = True) -> Transfer:
     """Make `folder` hold what `url` does; other files of it are left alone.
 
-    Args:
-        url: Of a folder that `push` put there.
-        folder: Made when missing. Every file appears only when it is whole and checked.
-        progress: Show a bar on stderr.
+    Every file appears only when it is whole and checked.
 
     Raises:
         StorageError: The URL cannot be reached, has no index, or a file is not what it lists.
@@ -140,6 +138,7 @@ def pull(url: str, folder: Path, *, progress: bool = True) -> Transfer:
             f"{url}: expected a folder with {INDEX}, found none; put it there with "
             "`python -m recipes.storage.transfer FOLDER URL`"
         )
+    # An index of others must not write outside the folder.
     for path in index:
         if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
             raise StorageError(f"{url}: expected paths below the folder, got {path!r}")
@@ -148,7 +147,7 @@ def pull(url: str, folder: Path, *, progress: bool = True) -> Transfer:
     def fetch(path: str) -> bool:
         return _fetch(remote, index[path], folder / path, states.get(path))
 
-    fetched = list(_in_threads(fetch, list(index), "  fetched", progress))
+    fetched = _in_threads(fetch, list(index), "  fetched", progress)
     states = {path: [*_state(folder / path)[:2], index[path].sha256] for path in index}
     write_json(folder / _STATE, states, indent=None)
     moved = [index[path].bytes for path, new in zip(index, fetched, strict=True) if new]
@@ -156,11 +155,7 @@ def pull(url: str, folder: Path, *, progress: bool = True) -> Transfer:
 
 
 def has_index(url: str) -> bool:
-    """Whether a folder was ever pushed to a URL.
-
-    Raises:
-        StorageError: The URL cannot be reached.
-    """
+    """Whether a folder was ever pushed to a URL; `StorageError` where it cannot be reached."""
     return RemoteFolder(url).index() is not None
 
 
@@ -190,27 +185,11 @@ def _send(
                 return before, False
             name = path if path not in taken else f"{path}.{sha256[:12]}"
             file.seek(0)
-            hashed = _Hashing(file)
-            remote.put(name, hashed)  # type: ignore[arg-type]
-            if hashed.hexdigest() == sha256:
-                return Entry(name, hashed.bytes, sha256), True
+            entry = remote.put(name, file)
+            # A writer may have changed the file in place since it was hashed.
+            if entry.sha256 == sha256:
+                return entry, True
     raise StorageError(f"{source}: changes while it is sent ({size} bytes at first)")
-
-
-class _Hashing:
-    """A file that is hashed as it is read."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file, self._digest, self.bytes = file, hashlib.sha256(), 0
-
-    def read(self, size: int) -> bytes:
-        chunk = self._file.read(size)
-        self._digest.update(chunk)
-        self.bytes += len(chunk)
-        return chunk
-
-    def hexdigest(self) -> str:
-        return self._digest.hexdigest()
 
 
 def _fetch(remote: RemoteFolder, entry: Entry, target: Path, state: Any) -> bool:
@@ -219,20 +198,25 @@ def _fetch(remote: RemoteFolder, entry: Entry, target: Path, state: Any) -> bool
         now = _state(target)
         if state is not None and [*now[:2], entry.sha256] == state:
             return False
+        # Unknown here, such as after a cache was copied: its bytes decide.
         if now[0] == entry.bytes and sha256_of(target) == entry.sha256:
             return False
-    digest = hashlib.sha256()
     with whole_file(target) as partial:
         with open(partial, "wb") as file:
-            for chunk in remote.chunks(entry.object):
-                digest.update(chunk)
-                file.write(chunk)
-        if digest.hexdigest() != entry.sha256:
+            found = remote.get(entry.object, file)
+        if found != entry.sha256:
             raise StorageError(
-                f"{remote.url}/{entry.object}: expected SHA-256 {entry.sha256}, got "
-                f"{digest.hexdigest()}; push the folder again"
+                f"{remote.url}/{entry.object}: expected SHA-256 {entry.sha256}, got {found}; push "
+                "the folder again"
             )
     return True
+
+
+def _in_threads(
+    work: Callable[[str], Result], paths: list[str], what: str, progress: bool
+) -> list[Result]:
+    options: dict[str, Any] = {"unit": "file", "disable": not progress, "delay": 2}
+    return thread_map(work, paths, max_workers=_THREADS, desc=what, **options)
 
 
 def _state(path: Path) -> tuple[int, int, int]:
@@ -246,11 +230,3 @@ def _read_states(folder: Path) -> dict[str, Any]:
         return read_json(folder / _STATE)
     except (OSError, ValueError):
         return {}
-
-
-def _in_threads(
-    work: Callable[[Item], Result], items: Sequence[Item], what: str, progress: bool
-) -> Iterator[Result]:
-    with ThreadPoolExecutor(_THREADS) as pool:
-        results = pool.map(work, items)
-        yield from tqdm(results, what, len(items), unit="file", disable=not progress, delay=2)

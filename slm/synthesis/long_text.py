@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from slm.generation.best_of import Ranking, Verifier, likelihood, rank
 from slm.generation.retries import derived_seed
 from slm.text.sentences import sentences
 
-from .requests import SpeechRequest
+from .requests import Recording, SpeechRequest
 from .result import Synthesis
 from .synthesizer import Synthesizer
 
@@ -35,7 +35,7 @@ def speak_best(
     count: int,
     verifiers: Mapping[str, Verifier] | None = None,
     *,
-    prompt: NDArray[np.float32] | None = None,
+    prompt: Recording | None = None,
     prompt_text: str | None = None,
     voice: str | None = None,
     seed: int = 0,
@@ -48,7 +48,7 @@ def speak_best(
         text: The text.
         count: Candidates.
         verifiers: By name, the most important first; the model's own likelihood when None.
-        prompt: (T,) waveform of the voice.
+        prompt: Recording of the voice.
         prompt_text: Its transcript, see `SpeechRequest`.
         voice: A named voice instead.
         seed: Every candidate's seed is derived from it; the first is the one `tts` would use.
@@ -59,6 +59,8 @@ def speak_best(
     """
     if count < 1:
         raise ValueError(f"expected at least one candidate, got {count}")
+    if isinstance(prompt, Path | str):
+        prompt = synthesizer.read(prompt)
     request = SpeechRequest(text, prompt, prompt_text, voice, seed)
     candidates = synthesizer.synthesize(_seeded([request] * count, seed), **options)
     ranking = rank(candidates, verifiers or {"likelihood": likelihood}, text, prompt)
@@ -69,7 +71,7 @@ def speak_long(
     synthesizer: Synthesizer,
     text: str,
     *,
-    prompt: NDArray[np.float32] | None = None,
+    prompt: Recording | None = None,
     voice: str | None = None,
     seed: int = 0,
     **options: Any,
@@ -81,7 +83,7 @@ def speak_long(
     Args:
         synthesizer: Of the models.
         text: Any number of sentences.
-        prompt: (T,) waveform of the voice.
+        prompt: Recording of the voice.
         voice: A named voice instead.
         seed: Of the first sentence; the others' are derived from it.
         options: `settings`, `max_attempts` and `max_rows` of `Synthesizer.synthesize`.
@@ -93,6 +95,7 @@ def speak_long(
     requests = _seeded(requests, seed)
     if prompt is not None or voice is not None:
         return synthesizer.synthesize(requests, **options)
+    # The codes of the first sentence are the voice of the others.
     first = synthesizer.synthesize(requests[:1], **options)
     rest = [replace(request, voice=first[0].codes) for request in requests[1:]]
     return first + synthesizer.synthesize(rest, **options)
@@ -112,6 +115,7 @@ def join(parts: Sequence[Synthesis], pause: float = 0.2, seed: int | None = None
     seed = parts[0].seed if seed is None else seed
     if len(parts) == 1:
         return replace(parts[0], seed=seed)
+    # A gap before every part, then the first gap left out.
     gap = np.zeros(round(pause * parts[0].sample_rate), dtype=np.float32)
     return replace(
         parts[0],

@@ -17,6 +17,8 @@ from slm.generation.generate import TokenRequest
 from slm.model.config import SpeechLMConfig
 from slm.model.speech_lm import SpeechLM
 
+# A (T,) waveform at the codec's rate, or the path of its file.
+Recording = NDArray[np.float32] | Path | str
 NO_CODES: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
 
 
@@ -30,7 +32,7 @@ class SpeechRequest:
 
     Args:
         text: The text.
-        prompt: Recording of the voice: a (T,) waveform at the codec's rate, or its file.
+        prompt: Recording of the voice.
         prompt_text: Transcript of the prompt.
         voice: Name of a voice instead, or the (L,) codes of one.
         seed: Of the draws, in [-2 ** 63, 2 ** 64).
@@ -41,7 +43,7 @@ class SpeechRequest:
     """
 
     text: str
-    prompt: NDArray[np.float32] | Path | str | None = None
+    prompt: Recording | None = None
     prompt_text: str | None = None
     voice: NDArray[np.int64] | str | None = None
     seed: int = 0
@@ -79,6 +81,7 @@ def text_request(
         ValueError: Text and prompt leave no room for speech.
     """
     config = lm.config
+    # The bounds are of the text alone, what is given not counted.
     fewest, most = code_bounds(config, text)
     tokens = prefix_tokens(lm.vocabulary, text_ids, prompt, speech=given)
     room = config.max_seq_len - fewest
@@ -87,6 +90,7 @@ def text_request(
             f"expected a text and a prompt of at most {room} tokens in the model's context, "
             f"got {len(tokens)}; shorten the text or the prompt"
         )
+    # Guidance leads away from the same voice without the text.
     unguided = prefix_tokens(lm.vocabulary, None, prompt, speech=given)
     return TokenRequest(
         torch.from_numpy(tokens),
@@ -113,7 +117,7 @@ def continuation_request(
     if not (math.isfinite(seconds) and seconds > 0):
         raise ValueError(f"expected seconds > 0 to continue by, got {seconds}")
     rate = lm.config.frame_rate
-    wanted = max(1, round(seconds * rate))
+    wanted = max(1, round(seconds * rate))  # codes
     tokens = prefix_tokens(lm.vocabulary, text_ids, speech=given)
     room = lm.config.max_seq_len - len(tokens)
     if wanted > room:

@@ -1,4 +1,6 @@
-"""What a synthesizer makes: a waveform, its codes, and how it came about."""
+"""The result of a synthesizer: a waveform, its codes, and how they were drawn."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,23 +13,23 @@ from codec.audio import write_audio
 
 @dataclass(frozen=True)
 class Synthesis:
-    """Speech that was made.
+    """Synthetic speech.
 
     Attributes:
-        waveform: (T,) float32 in [-1, 1]; for a continuation, the recording as the codec gives it
-            back and what follows.
+        waveform: (T,) float32 in [-1, 1]; for a continuation, the recording as the codec
+            reconstructs it and the codes that follow.
         codes: (L,) int64, of the whole waveform.
         sample_rate: Hz.
-        num_given_codes: Codes at the start that were given, not made (0 for text to speech).
+        num_given_codes: Codes at the start that were given, not generated (0 for text to speech).
         truncated: Whether it was cut instead of ending by itself: runaway speech. A continuation as
             long as was asked for is not.
-        log_likelihood: Of the codes that were made, nats, summed.
-        seed: The one it was drawn with in the end. With it and `max_attempts=1` the same speech
-            is made again; with more attempts only where it did not run away.
+        log_likelihood: Of the codes that were generated, nats, summed.
+        seed: The one it was drawn with in the end. It gives the same speech again with
+            `max_attempts=1`; with more attempts only where it did not run away.
         stopped: "end" by itself; "limit", "silence" or "loop" where it was cut.
-        rejected: Why tries were given up, the last one included where all were.
-        attempt: Which of the tries it is, from 0, whose seed is the one that was asked for; of
-            parts that were joined, the highest.
+        rejected: Why attempts were rejected, the last one included where all were.
+        attempt: Number of the attempt; 0 has the seed that was asked for. Of parts that were
+            joined, the highest.
     """
 
     waveform: NDArray[np.float32]

@@ -62,16 +62,18 @@ def stream_waveform(
     """
 
     def pieces() -> Iterator[NDArray[np.float32]]:
-        yield decoder.push(given)
+        yield decoder.push(given)  # context of the first new codes
         taken, row = 0, session.rows[0]
         while not session.done:
             session.step()
+            # A step may give no code: the end, or a duration of an aligned model.
             new, taken = row.tokens[taken:], len(row.tokens)
             yield decoder.push(to_codes(new))
         yield decoder.finish()
 
     unwanted = len(given) * hop_length  # samples still to come of what was given
     for piece in pieces():
+        # Pieces do not end where the given codes do, so samples are counted.
         wanted = piece[unwanted:]
         unwanted -= min(unwanted, len(piece))
         if len(wanted):

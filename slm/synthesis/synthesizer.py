@@ -16,7 +16,7 @@ from codec.audio import read_audio
 from slm.data.documents import build_document
 from slm.generation.aligned import AlignedRequest
 from slm.generation.config import GenerationSettings
-from slm.generation.generate import TokenRequest, open_session
+from slm.generation.generate import Request, open_session
 from slm.generation.retries import generate_until_ended
 from slm.generation.session import Generation
 from slm.generation.stopping import StopRules, silence_codes
@@ -26,6 +26,7 @@ from slm.text.tokenizer import Tokenizer, load_tokenizer
 
 from .requests import (
     NO_CODES,
+    Recording,
     SpeechRequest,
     check_no_text,
     check_seed,
@@ -68,6 +69,7 @@ class Synthesizer:
                 f"generates, got codec {codec.code_fingerprint}; load the codec it was trained with"
             )
         trained_with = lm.vocabulary.text_fingerprint
+        # Models of before text fingerprints have none.
         if trained_with and trained_with != tokenizer.fingerprint:
             raise ValueError(
                 f"expected text model {trained_with}, which this language model was trained with, "
@@ -95,7 +97,7 @@ class Synthesizer:
         self,
         text: str,
         *,
-        prompt: NDArray[np.float32] | None = None,
+        prompt: Recording | None = None,
         prompt_text: str | None = None,
         voice: str | None = None,
         seed: int = 0,
@@ -121,14 +123,14 @@ class Synthesizer:
         """Speak several texts at once; `synthesize` with a column for each part of the requests.
 
         Args:
-            texts: The texts.
-            prompts: (T,) waveforms at the codec's rate, or None, one a text.
-            prompt_texts: Transcripts of the prompts, or None, one a text.
-            voices: Names out of `self.voices`, or None, one a text.
-            seeds: One a text; 0, 1, 2 ... when None.
-            settings: See `synthesize`.
-            max_attempts: See `synthesize`.
-            max_rows: See `synthesize`.
+            texts: The texts; each column has one value a text.
+            prompts: (T,) waveforms at the codec's rate, or None.
+            prompt_texts: Transcripts of the prompts, or None.
+            voices: Names out of `self.voices`, or None.
+            seeds: 0, 1, 2 ... when None.
+            settings: See `synthesize`, as for the others.
+            max_attempts: See there.
+            max_rows: See there.
 
         Raises:
             ValueError: As `synthesize`, or a column that has not one value a text.
@@ -172,8 +174,9 @@ class Synthesizer:
             ValueError: A text that the text model cannot encode, an unknown voice, too much text
                 for the model's context, or a count below 1.
         """
-        # Everything is read and checked before any speech is generated.
+        # 1. Read and check everything before any speech is generated.
         asked = [self._token_request(request) for request in requests]
+        # 2. Generate codes; aligned models end by themselves and need no rules.
         generations = generate_until_ended(
             self.lm,
             asked,
@@ -182,13 +185,14 @@ class Synthesizer:
             max_attempts=max_attempts,
             max_rows=max_rows,
         )
+        # 3. Decode them.
         return [self._decoded(*each) for each in zip(asked, generations, strict=True)]
 
     def stream(
         self,
         text: str,
         *,
-        prompt: NDArray[np.float32] | None = None,
+        prompt: Recording | None = None,
         prompt_text: str | None = None,
         voice: str | None = None,
         seed: int = 0,
@@ -250,6 +254,7 @@ class Synthesizer:
         text_ids = None if text is None else self.tokenizer.encode(text)
         given = self._encode_full_frames(waveform)
         request = continuation_request(self.lm, text_ids, given, seconds, seed)
+        # Without settings the general ones: the low temperature of a model's own loses the voice.
         made = generate_until_ended(
             self.lm, [request], settings, rules=self.stop_rules, max_attempts=max_attempts
         )
@@ -303,13 +308,13 @@ class Synthesizer:
     def encode(self, waveform: NDArray[np.float32]) -> NDArray[np.int64]:
         """Codes (L,) of a waveform (T,), L = ceil(T / hop_length)."""
         with torch.no_grad():
-            codes, _ = self.codec.encode(torch.from_numpy(waveform)[None])
+            codes, _ = self.codec.encode(torch.from_numpy(waveform)[None])  # (1, L)
         return codes[0].cpu().numpy()
 
     def decode(self, codes: NDArray[np.int64]) -> NDArray[np.float32]:
         """Waveform (L * hop_length,) of codes (L,)."""
         with torch.no_grad():
-            waveform, _ = self.codec.decode(torch.from_numpy(codes)[None])
+            waveform, _ = self.codec.decode(torch.from_numpy(codes)[None])  # (1, L * hop_length)
         return waveform[0].float().cpu().numpy()
 
     @cached_property
@@ -317,7 +322,7 @@ class Synthesizer:
         """Rules that end runaway speech; the codec's codes of silence are found at first use."""
         return StopRules(silence_codes(self.encode, self.codec.sample_rate))
 
-    def _token_request(self, request: SpeechRequest) -> TokenRequest | AlignedRequest:
+    def _token_request(self, request: SpeechRequest) -> Request:
         """Check a text and its voice against the models, and encode them."""
         text, prompt, voice = request.text, request.prompt, request.voice
         if isinstance(prompt, Path | str):
@@ -334,7 +339,9 @@ class Synthesizer:
         text_ids = self.tokenizer.encode(text)
         if prompt is not None:
             voice = self.encode(prompt)
+        # A prompt longer than those of training would be out of distribution.
         codes = NO_CODES if voice is None else voice[: self.lm.config.max_prompt_codes]
+        # Aligned models read phones, and draw durations in place of an end.
         if self.lm.config.is_aligned:
             return AlignedRequest(np.array(text_ids), codes, request.seed)
         return text_request(self.lm, text, text_ids, request.seed, prompt=codes)
@@ -344,16 +351,17 @@ class Synthesizer:
         full = len(waveform) // self.codec.hop_length * self.codec.hop_length
         return self.encode(waveform[:full] if full else waveform)
 
-    def _given_codes(self, request: TokenRequest | AlignedRequest) -> NDArray[np.int64]:
+    def _given_codes(self, request: Request) -> NDArray[np.int64]:
         """Codes at the end of a prompt that the speech begins with, (G,)."""
         if isinstance(request, AlignedRequest):
             return NO_CODES
+        # Not [-num_given:], which would be all of the prompt for none.
         tokens = request.prompt[len(request.prompt) - request.num_given :]
         return self.lm.vocabulary.token_to_code(tokens.numpy())
 
     def _decoded(
         self,
-        request: TokenRequest | AlignedRequest,
+        request: Request,
         generation: Generation,
         *,
         keep_given: bool = False,
@@ -363,6 +371,7 @@ class Synthesizer:
         new = self.lm.vocabulary.token_to_code(generation.tokens.numpy())
         codes = np.concatenate([given, new])
         waveform, count = self.decode(codes), len(given)
+        # What was given is cut off after decoding: the decoder needs it as context.
         if not keep_given:
             waveform, codes, count = waveform[count * self.codec.hop_length :], new, 0
         return Synthesis(

@@ -51,7 +51,7 @@ class Lexicon:
         self.rules = dict(rules or {})
         self.notice = notice
         known = set(PHONES)
-        # All at once first: word by word takes ten times as long.
+        # All at once first, which is much faster than word by word.
         if "" in self.words.values() or not known.issuperset(" ".join(self.words.values()).split()):
             for word, phones in self.words.items():
                 if not phones or not known.issuperset(phones.split()):
@@ -106,6 +106,7 @@ class Lexicon:
         except (lzma.LZMAError, UnicodeDecodeError, IndexError, ValueError) as error:
             raise ValueError(f"expected {path} of format {_FORMAT!r}: {error}") from error
         notice = "\n".join(line.removeprefix("# ") for line in lines[1:start])
+        # Words as they are: few of them will be looked up.
         words = dict(_pair(line) for line in lines[start + 1 : stop])
         rules = dict(_pair(line) for line in lines[stop + 1 :])
         return cls(words, {key: tuple(phones.split()) for key, phones in rules.items()}, notice)

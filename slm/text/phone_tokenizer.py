@@ -70,6 +70,7 @@ class PhoneTokenizer:
         Raises:
             ValueError: No word in it, or one that cannot be pronounced.
         """
+        # A pause at both ends, as in alignments.
         units = [PAUSE_ID]
         for item in words_and_pauses(text):
             pause = item == PAUSE
@@ -109,6 +110,7 @@ def word_units(phones: Sequence[str]) -> list[int]:
     unknown = [phone for phone in phones if phone not in _INDEX_OF]
     if unknown:
         raise ValueError(f"expected phones of {PHONES}, got {unknown}")
+    # The first phone of a word has an id of its own.
     first = 1 + len(PHONES)
     return [(1 if index else first) + _INDEX_OF[phone] for index, phone in enumerate(phones)]
 

@@ -140,6 +140,7 @@ class TextTokenizer:
 
     def unknown_characters(self, text: str) -> str:
         """The characters of `text` that the training texts lacked, in order, each once."""
+        # Unknown characters are the pieces of the unknown id, spelt as in the text.
         ids, names = self._processor.EncodeAsIds(text), self._processor.EncodeAsPieces(text)
         unknown = self._processor.unk_id()
         found = "".join(name for token, name in zip(ids, names, strict=True) if token == unknown)

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import lightning
 import torch
+from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from tqdm import tqdm
 
@@ -24,14 +24,14 @@ from .flops import counted_flops, measured_peak_flops, peak_flops
 from .optimizers import learning_rate
 
 
-class Monitor(lightning.Callback):
+class Monitor(Callback):
     """Progress bar, metrics.jsonl, validation and checkpoints, all at optimizer steps.
 
     The module it watches has the language model as `lm` and the last `gradient_norm`.
 
     Args:
-        settings: When what is due.
-        folder: Gets the files; one process of all writes them.
+        settings: With the steps between validations and between checkpoints.
+        folder: Of the files, which the first process writes.
         start_step: Steps made before.
         validation: Batches that every process validates on.
         progress: Show a bar on stderr.
@@ -62,27 +62,19 @@ class Monitor(lightning.Callback):
         self._peak = float("inf")
         self._since = time.perf_counter()
 
-    def on_train_start(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
-    ) -> None:
-        """Find out what the device can do."""
-        bf16 = self._settings.bf16
-        peak = peak_flops(pl_module.device, bf16)
-        if peak is None:
-            peak = measured_peak_flops(pl_module.device, torch.bfloat16 if bf16 else torch.float32)
-        self._peak = peak
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Find the peak rate of the device."""
+        device, bf16 = pl_module.device, self._settings.bf16
+        dtype = torch.bfloat16 if bf16 else torch.float32
+        self._peak = peak_flops(device, bf16) or measured_peak_flops(device, dtype)
         self._since = time.perf_counter()
 
     def on_train_batch_end(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """After the last batch of an optimizer step: log, and when due validate and save."""
         lm: Any = pl_module.lm
+        # Detached and not read: reading a value would wait for the device at every batch.
         self._losses.append(outputs["loss"].detach())
         self._tokens += batch.counts.tokens
         self._flops += counted_flops(lm.config, batch.counts)
@@ -90,6 +82,7 @@ class Monitor(lightning.Callback):
             return  # still accumulating
         self._step = trainer.global_step
         metrics = self._step_metrics(trainer, pl_module)
+        # Validation's time is no training time: the clock starts anew after it.
         last = self._step == self._settings.max_steps
         if self._validation and (last or self._step % self._settings.validate_every == 0):
             metrics["valid_nats_per_code"] = nats_per_code(lm, self._validation)
@@ -97,28 +90,23 @@ class Monitor(lightning.Callback):
         if trainer.is_global_zero:
             self._show(metrics)
         # The first step's shows early that it can be written, and lets a run that is cut off soon
-        # go on; without one, metrics of steps mean that a checkpoint was lost.
+        # go on; where there is none, metrics of steps mean that a checkpoint was lost.
         if last or self._step == 1 or self._step % self._settings.checkpoint_every == 0:
             self._save(trainer)
 
-    def on_exception(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: Any
-    ) -> None:
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: Any) -> None:
         """Leave the terminal in order."""
         self._bar.close()
 
-    def on_train_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
-    ) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave the terminal in order."""
         self._bar.close()
 
-    def _step_metrics(
-        self, trainer: lightning.Trainer, module: lightning.LightningModule
-    ) -> dict[str, Any]:
+    def _step_metrics(self, trainer: Trainer, module: LightningModule) -> dict[str, Any]:
         """Figures of the step over all processes."""
         # Lightning has divided each by the number of batches accumulated: their sum is the mean.
         loss = torch.stack(self._losses).sum().double()
+        # One exchange for all three figures.
         counts = loss.new_tensor([self._tokens, self._flops])
         figures = torch.cat([loss[None], counts])
         figures = trainer.strategy.reduce(figures, reduce_op="sum")
@@ -128,6 +116,7 @@ class Monitor(lightning.Callback):
         total, tokens, flops, norm = torch.cat([figures, gradient_norm.to(figures)[None]]).tolist()
         now = time.perf_counter()
         mean = total / trainer.world_size
+        # Before anything is written: metrics and checkpoints hold finite steps only.
         if not math.isfinite(mean):
             raise ValueError(
                 f"expected a finite loss, got {mean} at step {self._step}; "
@@ -154,7 +143,7 @@ class Monitor(lightning.Callback):
         self._bar.update(1)
         append_json_line(self._folder / METRICS_NAME, metrics)
 
-    def _save(self, trainer: lightning.Trainer) -> None:
+    def _save(self, trainer: Trainer) -> None:
         """Replace `last.ckpt`, which is always whole; the first process writes it."""
         path = self._folder / CHECKPOINT_NAME
         if trainer.is_global_zero:

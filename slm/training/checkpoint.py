@@ -34,18 +34,14 @@ def describe_model(config: SpeechLMConfig) -> dict[str, Any]:
 
 
 def describe_stream(rows: dict[str, Any], settings: TrainingSettings) -> dict[str, Any]:
-    """`describe_rows` with what decides the batches of a step and its random numbers."""
+    """`PackedDataset.describe` with what decides the batches of a step and its random numbers."""
     return {**rows, "accumulate": settings.accumulate, "seed of the training": settings.seed}
 
 
 def check_stream(path: Path, saved: dict[str, Any] | None, expected: dict[str, Any]) -> None:
-    """Compare a run's stream with that of the checkpoint it continues.
+    """Compare the stream of a run with that of the checkpoint at `path`, which it continues.
 
-    Args:
-        path: Of the checkpoint.
-        saved: Its description; None where it is older than such descriptions: then a warning is
-            all.
-        expected: `describe_stream` of the run.
+    A checkpoint older than such descriptions has none: then a warning is all.
 
     Raises:
         ValueError: They differ; every difference is named.
@@ -77,15 +73,10 @@ def number_by_module(
     """An optimizer's state with parameters numbered as the model lists them.
 
     An optimizer numbers them as its groups do, sharded training as the model does. Loading goes
-    by place in the groups, so that either can continue from the second numbering.
-
-    Args:
-        state: `state_dict()` of the optimizer.
-        groups: Its parameter groups, each in the model's order.
-        parameters: Of the model.
+    by position in the groups, so that either can continue from the second numbering.
     """
-    places = {id(parameter): place for place, parameter in enumerate(parameters)}
-    number = [places[id(parameter)] for group in groups for parameter in group["params"]]
+    own = {id(parameter): number for number, parameter in enumerate(parameters)}
+    number = [own[id(parameter)] for group in groups for parameter in group["params"]]
     return {
         **state,
         "state": {number[index]: value for index, value in state["state"].items()},
@@ -101,6 +92,7 @@ def set_batches_read(checkpoint: dict[str, Any], per_step: int) -> None:
 
     Lightning counts a process's batches, which depend on how many processes share a step.
     """
+    # Lightning has no public name for these counts.
     read = int(checkpoint["global_step"]) * per_step
     progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
     for count in (progress["total"], progress["current"]):
@@ -108,11 +100,7 @@ def set_batches_read(checkpoint: dict[str, Any], per_step: int) -> None:
 
 
 def checkpoint_to_resume(folder: Path, resume_from: Path | None) -> Path | None:
-    """The checkpoint that a run continues: its own, else `resume_from`, else None.
-
-    Args:
-        folder: Of the run.
-        resume_from: Where the run begins when it has no checkpoint of its own; must be there.
+    """The checkpoint that a run continues: its folder's, else `resume_from`, else None.
 
     Raises:
         ValueError: `resume_from` is no file, or the folder's metrics have steps and there is no
@@ -126,6 +114,7 @@ def checkpoint_to_resume(folder: Path, resume_from: Path | None) -> Path | None:
     metrics = folder / METRICS_NAME
     if resume_from is not None:
         return resume_from
+    # Steps without a checkpoint: it was lost, and beginning anew would hide that.
     made = len(read_json_lines(metrics, torn="drop", missing_ok=True))
     if made:
         raise ValueError(
@@ -138,13 +127,7 @@ def checkpoint_to_resume(folder: Path, resume_from: Path | None) -> Path | None:
 def resume_point(
     path: Path | None, lm: SpeechLM, stream: dict[str, Any], max_steps: int
 ) -> tuple[int, list[int]]:
-    """Optimizer steps a checkpoint has made, and rows of the epochs it had planned.
-
-    Args:
-        path: Of the checkpoint; None gives (0, []).
-        lm: The model to be trained.
-        stream: `describe_stream` of the run.
-        max_steps: Of the run.
+    """Steps a checkpoint has made, and rows of the epochs it had planned; (0, []) without one.
 
     Raises:
         ValueError: It is of another model, codec, token layout or stream of batches, lacks its
@@ -154,19 +137,16 @@ def resume_point(
         return 0, []
     checkpoint = _load_checkpoint(path)
     step = int(checkpoint["global_step"])
+    # Sizes may agree where the meaning of tokens does not.
     for name, expected in describe_model(lm.config).items():
-        if name not in checkpoint:
+        found = checkpoint.get(name, "none, as in early versions")
+        if found != expected:
             raise ValueError(
-                f"expected a checkpoint with its {name}, got {path} of an early version without; "
-                "train in another folder"
+                f"{path} was trained with {name} {found}, expected {expected}; train in another "
+                "folder"
             )
-        if checkpoint[name] != expected:
-            raise ValueError(
-                f"{path} was trained with {name} {checkpoint[name]}, expected {expected}; train "
-                "in another folder"
-            )
-    sizes = {name: tuple(value.shape) for name, value in _weights(checkpoint).items()}
-    if sizes != {name: tuple(value.shape) for name, value in lm.state_dict().items()}:
+    sizes = {name: value.shape for name, value in _weights(checkpoint).items()}
+    if sizes != {name: value.shape for name, value in lm.state_dict().items()}:
         raise ValueError(f"{path} holds a model of other sizes; train in another folder")
     check_stream(path, checkpoint.get(STREAM), stream)
     if step > max_steps:

@@ -13,6 +13,7 @@ import lightning
 from lightning.pytorch.accelerators import CUDAAccelerator
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 
+from codec.checks import require
 from codec.distributed import process_rank
 from codec.json_lines import keep_json_lines
 from slm.data.packed_dataset import PackedBatch, PackedDataset
@@ -76,8 +77,7 @@ def fit_speech_lm(
             settings do not go together; or the loss is not finite.
     """
     machines = machines or Machines(accelerator)
-    _check_dataset(lm, dataset)
-    _check_settings(settings, machines)
+    _check(lm, dataset, settings, machines)
     processes = machines.devices * machines.num_nodes
     per_step = micro_batches_per_step(settings.accumulate, dataset.batch_size, processes)
     # 1. Where the run stands: its own checkpoint, the one given, or the start.
@@ -127,6 +127,7 @@ def _fit(
         module.settings.accumulate,
         start_step=start_step,
         stop_step=module.settings.max_steps,
+        # Found out by the trainer: "auto" may be a CUDA device.
         pinned=isinstance(trainer.accelerator, CUDAAccelerator),
     )
     with warnings.catch_warnings(), closing(batches):
@@ -161,7 +162,7 @@ def _quiet_trainer(
         strategy=_strategy(machines),
         precision="bf16-mixed" if settings.bf16 else "32-true",
         max_steps=settings.max_steps,
-        max_epochs=-1,
+        max_epochs=-1,  # steps decide
         accumulate_grad_batches=per_step,
         callbacks=[monitor],
         logger=False,
@@ -169,7 +170,7 @@ def _quiet_trainer(
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        use_distributed_sampler=False,
+        use_distributed_sampler=False,  # micro-batches are divided here
     )
 
 
@@ -185,25 +186,17 @@ def _strategy(machines: Machines) -> str | Strategy:
     return "auto"
 
 
-def _check_settings(settings: TrainingSettings, machines: Machines) -> None:
-    if machines.strategy == "fsdp" and settings.optimizer == "muon":
-        raise ValueError("expected adamw with strategy fsdp, got muon, which needs whole matrices")
-    if machines.strategy == "fsdp" and settings.compile:
-        raise ValueError("expected compile with one device or ddp, got it with fsdp")
-
-
-def _check_dataset(lm: SpeechLM, dataset: PackedDataset) -> None:
-    if dataset.vocabulary != lm.vocabulary:
-        raise ValueError(
-            f"expected rows in the model's vocabulary {lm.vocabulary}, got {dataset.vocabulary}"
-        )
-    if dataset.codec_fingerprint != lm.config.codec_fingerprint:
-        raise ValueError(
-            f"expected codes of the model's codec {lm.config.codec_fingerprint}, got those of "
-            f"{dataset.codec_fingerprint}"
-        )
-    if dataset.seq_len > lm.config.max_seq_len:
-        raise ValueError(
-            f"expected rows of at most max_seq_len = {lm.config.max_seq_len} tokens, "
-            f"got {dataset.seq_len}"
-        )
+def _check(
+    lm: SpeechLM, dataset: PackedDataset, settings: TrainingSettings, machines: Machines
+) -> None:
+    sharded, config = machines.strategy == "fsdp", lm.config
+    adamw = "adamw with strategy fsdp, as muon needs whole matrices"
+    require(not sharded or settings.optimizer != "muon", "optimizer", adamw, settings.optimizer)
+    plain = "false with strategy fsdp"
+    require(not sharded or not settings.compile, "compile", plain, settings.compile)
+    same = dataset.vocabulary == lm.vocabulary
+    require(same, "vocabulary", f"the model's, {lm.vocabulary}", dataset.vocabulary)
+    expected, found = config.codec_fingerprint, dataset.codec_fingerprint
+    require(found == expected, "codec_fingerprint", f"the model's, {expected}", found)
+    longest = f"at most max_seq_len = {config.max_seq_len} tokens"
+    require(dataset.seq_len <= config.max_seq_len, "seq_len", longest, dataset.seq_len)

@@ -12,7 +12,7 @@ from slm.data.packed_dataset import PackedBatch
 from slm.model.config import SpeechLMConfig
 
 # Peak dense bfloat16 rate by a part of CUDA's device name, TFLOP/s, from the vendors' data sheets;
-# the first that fits counts.
+# the first that fits counts, so that longer names come first.
 _PEAKS = {
     "B200": 2250.0,
     "GH200": 989.0,
@@ -34,7 +34,7 @@ _MEASURED_SIZES = {"cuda": 8192}  # rows of the matrices multiplied there
 
 
 def block_parameters(config: SpeechLMConfig) -> int:
-    """Weights of the matrices of all blocks: what every token is multiplied with."""
+    """Weights of the matrices of all blocks, with which every token is multiplied."""
     attention = 2 * config.dim_head * (config.num_heads + config.kv_heads) * config.dim
     return config.num_layers * (attention + 3 * config.dim * config.ff_dim)
 
@@ -69,7 +69,7 @@ def training_flops(config: SpeechLMConfig, batch: PackedBatch) -> float:
 
 
 def counted_flops(config: SpeechLMConfig, counts: BatchCounts) -> float:
-    """Floating-point operations a batch needs, forward and backward; recomputation is not counted.
+    """Floating-point operations of a batch, forward and backward, without recomputation.
 
     With N block weights, V x D head weights, L layers, H heads of width D':
 
@@ -77,23 +77,16 @@ def counted_flops(config: SpeechLMConfig, counts: BatchCounts) -> float:
         6 V D               a token with a loss: others need no logits
         12 L H D'           a token and a token it may see, itself included
 
-    Padding counts nothing, nor do embeddings, norms, and what attention must not see.
-
-    Args:
-        config: Of the model.
-        counts: Of the batch.
+    Padding counts nothing, nor do embeddings, norms, and pairs that attention masks.
     """
     tokens, targets, seen = counts
-    head = config.vocabulary["ranges"]["code"][1] * config.dim
+    head = config.vocabulary["ranges"]["code"][1] * config.dim  # V D: codes are the last tokens
     width = config.num_layers * config.num_heads * config.dim_head
     return 6.0 * (block_parameters(config) * tokens + head * targets + 2 * width * seen)
 
 
 def peak_flops(device: torch.device, bf16: bool) -> float | None:
-    """Floating-point operations a second that a device can do at best; None where not known.
-
-    Known are CUDA devices by their names, in bfloat16 only.
-    """
+    """Peak operations a second of a CUDA device in bfloat16, by its name; None where not known."""
     if device.type != "cuda" or not bf16:
         return None
     name = torch.cuda.get_device_name(device)
@@ -103,15 +96,10 @@ def peak_flops(device: torch.device, bf16: bool) -> float | None:
 def measured_peak_flops(
     device: torch.device, dtype: torch.dtype = torch.float32, rounds: int = 5
 ) -> float:
-    """Operations a second of a product of two square matrices, the fastest of a few.
+    """Operations a second of a product of two square matrices, the fastest of a few rounds.
 
     For devices without a data sheet, such as so many cores of a CPU. Measured once in a process for
     as many threads.
-
-    Args:
-        device: Where.
-        dtype: Of the matrices.
-        rounds: How often.
     """
     return _measured_peak(device, dtype, rounds, torch.get_num_threads())
 
@@ -122,6 +110,7 @@ def _measured_peak(device: torch.device, dtype: torch.dtype, rounds: int, thread
     size = _MEASURED_SIZES.get(device.type, 1024)
     matrix = torch.ones(size, size, dtype=dtype, device=device)
     best = float("inf")
+    # The fastest: a slower round shared the device with something else.
     for _ in range(rounds):
         wait_for_device(device)
         start = time.perf_counter()

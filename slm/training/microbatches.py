@@ -42,12 +42,7 @@ class MicroBatch(NamedTuple):
 
 
 def micro_batches_per_step(accumulate: int, batch_size: int, processes: int) -> int:
-    """Micro-batches of each process in an optimizer step.
-
-    Args:
-        accumulate: Batches of a step.
-        batch_size: Rows of a batch.
-        processes: R.
+    """Micro-batches of each of R processes in an optimizer step of `accumulate` batches.
 
     Raises:
         ValueError: Neither batches nor their rows divide into so many equal parts.
@@ -115,6 +110,7 @@ class MicroBatches:
         self._dataset, self._accumulate = dataset, accumulate
         self._start_step, self._stop_step = start_step, stop_step
         self._pinned = pinned
+        # Iterators whose thread `close` ends: a run that fails leaves one behind.
         self._begun: list[Generator[MicroBatch, None, None]] = []
 
     def __iter__(self) -> Iterator[MicroBatch]:
@@ -152,9 +148,6 @@ def read_ahead(items: Iterator[T]) -> Generator[T, None, None]:
 
     The thread ends with the items, with an error, which is raised where the item was asked for, or
     when this generator is closed; then it first makes what it has begun.
-
-    Args:
-        items: Asked for one at a time, by the thread alone.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as thread:
         waiting = thread.submit(next, items, _END)

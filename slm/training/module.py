@@ -59,9 +59,11 @@ class SpeechLMTraining(lightning.LightningModule):
             return
         assert self.device_mesh is not None
         mesh = self.device_mesh["data_parallel"]
+        # Blocks first: what is sharded already is left out of the outer unit.
         for block in self.lm.blocks:
             fully_shard(block, mesh=mesh)
         fully_shard(self.lm, mesh=mesh)
+        # Entered by methods of their own, which must gather the weights as `forward` does.
         for name in ("loss", "token_nll"):
             register_fsdp_forward_method(self.lm, name)
 
@@ -85,6 +87,7 @@ class SpeechLMTraining(lightning.LightningModule):
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Measure and clip the gradient; set the rate, which depends on the step alone."""
+        # A tensor: its value is read once a step, by the monitor.
         self.gradient_norm = gradient_norm(self.lm.parameters())
         torch.nn.utils.clip_grads_with_norm_(
             self.lm.parameters(), self.settings.gradient_clip, self.gradient_norm
@@ -98,7 +101,7 @@ class SpeechLMTraining(lightning.LightningModule):
         if self._dataset is not None:
             checkpoint[STREAM] = self._stream
             checkpoint[ROW_COUNTS] = self._dataset.row_counts
-        if self._sharded:
+        if self._sharded:  # numbered by module already
             return
         checkpoint["optimizer_states"] = [
             number_by_module(state, optimizer.param_groups, self.lm.parameters())

@@ -27,6 +27,7 @@ def learning_rate(step: int, settings: TrainingSettings) -> float:
     the peak and falls linearly over the last `decay_fraction` of the run.
     """
     peak, lowest = settings.learning_rate, settings.min_learning_rate
+    # From 1 / warmup_steps of the peak: a first step at rate 0 would be lost.
     if step < settings.warmup_steps:
         return peak * (step + 1) / settings.warmup_steps
     if settings.schedule == "wsd":
@@ -55,11 +56,11 @@ def new_optimizer(
         lm: The model.
         embedding: Its input embeddings, which do not decay.
         head: Its output matrix, which Muon leaves to AdamW.
-        settings: Which optimizer, rate, decay and betas. AdamW's fused kernel is used on
-            the CPU and on CUDA.
+        settings: Optimizer, rate, decay and betas.
     """
     hidden, decayed, kept = [], [], []
     own = {id(table.own) for table in code_tables(lm)}  # rows of single codes, as embeddings are
+    # Each group keeps the model's order, by which checkpoints number its states.
     for parameter in lm.parameters():
         if parameter.ndim < 2 or parameter is embedding or id(parameter) in own:
             kept.append(parameter)
@@ -75,6 +76,7 @@ def new_optimizer(
     if settings.optimizer == "muon":
         muon = {"params": hidden, "weight_decay": settings.weight_decay, "muon": True}
         return MuonAdamW([muon, *groups], **options)
+    # Other devices lack the fused kernel.
     fused = embedding.device.type in ("cpu", "cuda") or None
     return torch.optim.AdamW(groups, **options, eps=1e-8, fused=fused)
 
@@ -102,19 +104,12 @@ class MuonAdamW(torch.optim.Optimizer):
         weight_decay: float = 0.0,
         momentum: float = 0.95,
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "betas": betas,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "momentum": momentum,
-            "muon": False,
-        }
-        super().__init__(groups, defaults)
+        options = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(groups, {**options, "momentum": momentum, "muon": False})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Make one step from the gradients at hand, or from those `closure` makes first."""
+        """Make one step from the present gradients, or from those of `closure`."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -130,9 +125,11 @@ class MuonAdamW(torch.optim.Optimizer):
             state = self.state[parameter]
             if not state:
                 state["momentum_buffer"] = torch.zeros_like(parameter)
+            # Nesterov: the gradient again, on top of the momentum that has it already.
             momentum = state["momentum_buffer"].lerp_(parameter.grad, 1 - group["momentum"])
             update = orthogonal(parameter.grad.lerp(momentum, group["momentum"]))
             scale = _MUON_SCALE * max(parameter.shape) ** 0.5
+            # Decoupled weight decay, as in AdamW.
             parameter.mul_(1 - group["lr"] * group["weight_decay"])
             parameter.add_(update.to(parameter.dtype), alpha=-group["lr"] * scale)
 
@@ -164,13 +161,15 @@ class MuonAdamW(torch.optim.Optimizer):
 def orthogonal(matrix: Tensor) -> Tensor:
     """Roughly the nearest matrix with orthonormal rows or columns, bfloat16 (M, N).
 
-    Singular values come out between about 0.7 and 1.2, which is all that Muon needs.
+    Singular values end between about 0.7 and 1.2, which is enough for Muon.
     """
     a, b, c = _COEFFICIENTS
     wide = matrix.bfloat16()
+    # The smaller of the two Gram matrices.
     tall = wide.shape[0] > wide.shape[1]
     wide = wide.T if tall else wide
     wide = wide / wide.norm().clamp(min=1e-7)
+    # X <- a X + (b X X^T + c (X X^T)^2) X
     for _ in range(_ITERATIONS):
         gram = wide @ wide.T
         wide = torch.addmm(wide, torch.addmm(gram, gram, gram, beta=b, alpha=c), wide, beta=a)

@@ -16,7 +16,8 @@ from codec import CodecConfig, HHCodec
 from codec.audio import read_audio, write_audio
 from recipes.demo import main
 from recipes.release.demo_recordings import find_recordings
-from slm import SpeechLM, SpeechLMConfig, TextTokenizer, Vocabulary, save_voices
+from slm import SpeechLM, SpeechLMConfig, TextTokenizer, Vocabulary
+from slm.synthesis.voices import save_voices
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 Corpus = Callable[..., tuple[Path, list[dict[str, Any]]]]

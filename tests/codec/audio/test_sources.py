@@ -114,7 +114,7 @@ def test_levels_are_measured_once(corpus, tmp_path, monkeypatch):
     write(corpus / "b/two.wav", 0.1 * np.ones(4800))
     changed = FolderSource(corpus, RATE, -26.0, index=index)
     assert changed.rows[1]["num_samples"] == 4800
-    assert len(index.read_text().splitlines()) == 5
+    assert len(index.read_text().splitlines()) == 4
 
 
 def test_headers_alone_are_read_when_no_level_is_wanted(corpus, tmp_path, monkeypatch):
@@ -192,7 +192,7 @@ def test_what_is_no_corpus_is_refused(tmp_path):
         FolderSource(tmp_path, RATE)
     for line in ('{"audio": 3}', "[1]", "{"):
         (tmp_path / "m.jsonl").write_text(line)
-        with pytest.raises(SourceError, match=r"m\.jsonl:1: expected a"):
+        with pytest.raises(SourceError, match=r"m\.jsonl:1: .*expected a"):
             FolderSource(tmp_path / "m.jsonl", RATE)
 
 

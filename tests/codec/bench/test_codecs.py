@@ -33,7 +33,7 @@ class Halves(nn.Module):
 def no_probe(monkeypatch):
     """The bench without its subprocesses."""
     probe = {"encode": 10.0, "decode": 20.0}
-    monkeypatch.setattr("codec.bench.codecs._peak_memory", lambda name, duration: dict(probe))
+    monkeypatch.setattr("codec.bench.codecs.run_in_process", lambda *call: dict(probe))
     monkeypatch.setattr("codec.bench.codecs.SYSTEMS", {"toy": lambda: Halves().subject()})
 
 

@@ -1,7 +1,13 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
 import torch
+from torch import Tensor
 
 from codec.audio.sources import FolderSource
 from codec.audio.store import AudioStore, AudioStoreWriter
@@ -9,7 +15,7 @@ from codec.distillation.config import SemanticConfig
 from codec.distillation.feature_cache import SemanticCache, SemanticCacheError, fill_cache
 from codec.distillation.frame_grid import FrameGrid
 from codec.distillation.loss import Distillation
-from codec.distillation.teachers import MfccTeacher
+from codec.distillation.teachers import MfccTeacher, Teacher
 from codec.training.data import CropBatches
 
 RATE, HOP = 24_000, 1024
@@ -21,20 +27,20 @@ class LevelTeacher:
     name, fingerprint, dim, sample_rate = "level", "level-1", 2, 16_000
     grid = FrameGrid(50.0, 0.015)
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.lengths = []
 
-    def num_frames(self, lengths):
+    def num_frames(self, lengths: Tensor) -> Tensor:
         return ((lengths - 480) // 320 + 1).clamp(min=0)
 
-    def features(self, waveform, lengths):
+    def features(self, waveform: Tensor, lengths: Tensor) -> Tensor:
         self.lengths.append(waveform.shape[1])
         power = waveform.unfold(-1, 480, 320).square().mean(-1)
         return torch.stack([power.sqrt(), power], dim=-1)
 
 
 @pytest.fixture
-def store(tmp_path, make_waveform):
+def store(tmp_path: Path, make_waveform: Callable[..., np.ndarray]) -> AudioStore:
     with AudioStoreWriter(tmp_path / "store", RATE) as writer:
         for seed, duration in enumerate((2.0, 0.01, 1.3, 3.0, 0.4)):
             writer.add(make_waveform(duration, seed=seed), {"id": str(seed)})
@@ -42,14 +48,16 @@ def store(tmp_path, make_waveform):
 
 
 @pytest.mark.parametrize("teacher", [LevelTeacher(), MfccTeacher()], ids=lambda t: t.name)
-def test_cached_targets_of_whole_clips_are_those_on_the_fly(store, tmp_path, teacher):
+def test_cached_targets_of_whole_clips_are_those_on_the_fly(
+    store: AudioStore, tmp_path: Path, teacher: Teacher
+) -> None:
     settings = SemanticConfig("given", cache=str(tmp_path / "cache"))
     cached = Distillation(settings, 8, RATE / HOP, RATE, teacher=teacher)
     cached.prepare([store])
     fresh = Distillation(SemanticConfig("given"), 8, RATE / HOP, RATE, teacher=teacher)
     batches = CropBatches(store, 24, 80 * HOP, seed=0)  # longer than every clip
     positions, waveform = batches.positions(0), batches.batch(0)
-    lengths = torch.tensor([place.length for place in positions])
+    lengths = torch.tensor([position.length for position in positions])
     expected, expected_mask = fresh.targets(waveform, lengths, 80)
     found, mask = cached.cached_targets(positions, 80 * HOP, 80)
     assert torch.equal(mask, expected_mask)
@@ -63,15 +71,15 @@ def test_cached_targets_of_whole_clips_are_those_on_the_fly(store, tmp_path, tea
     )
 
 
-def test_a_crops_targets_are_cut_from_its_clips_features(store, tmp_path):
+def test_a_crops_targets_are_cut_from_its_clips_features(store: AudioStore, tmp_path: Path) -> None:
     settings = SemanticConfig("given", cache=str(tmp_path / "cache"))
     distillation = Distillation(settings, 8, RATE / HOP, RATE, teacher=LevelTeacher())
     distillation.prepare([store])
     batches = CropBatches(store, 24, 17 * HOP, seed=0)
     positions = batches.positions(0)
-    assert any(place.start % 480 for place in positions)
+    assert any(position.start % 480 for position in positions)
     found, mask = distillation.cached_targets(positions, 17 * HOP, 17)
-    lengths = torch.tensor([place.length for place in positions])
+    lengths = torch.tensor([position.length for position in positions])
     fresh, fresh_mask = distillation.targets(batches.batch(0), lengths, 17)
     assert torch.equal(mask, fresh_mask)
     inner = mask.clone()
@@ -81,24 +89,26 @@ def test_a_crops_targets_are_cut_from_its_clips_features(store, tmp_path):
     assert (found[inner][:, 0] - level).abs().mean() < 0.1 * level.mean()
 
 
-def test_a_crop_played_faster_is_taught_at_its_own_pace(store, tmp_path):
+def test_a_crop_played_faster_has_the_features_at_its_pace(
+    store: AudioStore, tmp_path: Path
+) -> None:
     settings = SemanticConfig("given", cache=str(tmp_path / "cache"))
     distillation = Distillation(settings, 8, RATE / HOP, RATE, teacher=LevelTeacher())
     distillation.prepare([store])
     batches = CropBatches(store, 32, 17 * HOP, seed=0, speed=0.4)
     positions = batches.positions(0)
-    assert len({place.taken for place in positions}) > 10
+    assert len({position.taken for position in positions}) > 10
     found, mask = distillation.cached_targets(positions, 17 * HOP, 17)
-    lengths = torch.tensor([place.length for place in positions])
+    lengths = torch.tensor([position.length for position in positions])
     fresh, _ = distillation.targets(batches.batch(0), lengths, 17)
     mask[:, :2], mask[:, -2:] = False, False
     pair = torch.stack([found[mask][:, 0], fresh[mask][:, 0]])
     assert float(torch.corrcoef(pair)[0, 1]) > 0.9
 
 
-def test_a_killed_run_goes_on_where_it_was(store, tmp_path):
+def test_a_killed_run_goes_on_where_it_was(store: AudioStore, tmp_path: Path) -> None:
     class Killed(LevelTeacher):
-        def features(self, waveform, lengths):
+        def features(self, waveform: Tensor, lengths: Tensor) -> Tensor:
             if len(self.lengths) == 2:
                 raise KeyboardInterrupt
             return super().features(waveform, lengths)
@@ -120,7 +130,9 @@ def test_a_killed_run_goes_on_where_it_was(store, tmp_path):
     assert not list((tmp_path / "c").glob("*.tmp"))
 
 
-def test_features_of_another_teacher_or_other_clips_are_refused(store, tmp_path, make_waveform):
+def test_features_of_another_teacher_or_other_clips_are_refused(
+    store: AudioStore, tmp_path: Path, make_waveform: Callable[..., np.ndarray]
+) -> None:
     fill_cache(store, LevelTeacher(), tmp_path / "c")
     other = LevelTeacher()
     other.fingerprint = "level-2"
@@ -136,7 +148,7 @@ def test_features_of_another_teacher_or_other_clips_are_refused(store, tmp_path,
         SemanticCache(tmp_path / "none", "level-1", store)
 
 
-def test_long_clips_are_computed_in_windows_that_join_without_a_seam(tmp_path):
+def test_long_clips_are_computed_in_windows_that_join_without_a_seam(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     with AudioStoreWriter(tmp_path / "store", 16_000) as writer:
         for seconds in (65.003, 60.0, 30.02):
@@ -147,11 +159,14 @@ def test_long_clips_are_computed_in_windows_that_join_without_a_seam(tmp_path):
     assert max(teacher.lengths) <= 36.1 * 16_000
     cache = SemanticCache(tmp_path / "c", "level-1", store)
     for clip in range(3):
-        whole = teacher.features(torch.from_numpy(store.waveform(clip))[None], None)[0]
+        waveform = torch.from_numpy(store.waveform(clip))[None]
+        whole = teacher.features(waveform, torch.tensor([waveform.shape[1]]))[0]
         torch.testing.assert_close(cache.features(clip).float(), whole, atol=1e-3, rtol=1e-3)
 
 
-def test_a_clip_that_cannot_be_read_teaches_nothing(tmp_path, make_waveform):
+def test_a_clip_that_cannot_be_read_has_no_features(
+    tmp_path: Path, make_waveform: Callable[..., np.ndarray]
+) -> None:
     for name in "ab":
         soundfile.write(tmp_path / f"{name}.flac", make_waveform(1.0), RATE)
     whole = (tmp_path / "b.flac").read_bytes()

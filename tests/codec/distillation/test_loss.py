@@ -1,12 +1,16 @@
+from __future__ import annotations
+
 import math
 
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from codec.distillation.config import SemanticConfig
 from codec.distillation.frame_grid import FrameGrid
 from codec.distillation.loss import Distillation, masked_cosines
+from codec.distillation.teachers import Teacher
 
 RATE, HOP = 24_000, 1024
 CODES = RATE / HOP
@@ -17,14 +21,16 @@ class Clock:
 
     name, fingerprint, dim = "clock", "clock-1", 2
 
-    def __init__(self, rate=50.0, offset=0.0125, sample_rate=16_000):
+    def __init__(
+        self, rate: float = 50.0, offset: float = 0.0125, sample_rate: int = 16_000
+    ) -> None:
         self.grid, self.sample_rate = FrameGrid(rate, offset), sample_rate
 
-    def num_frames(self, lengths):
+    def num_frames(self, lengths: Tensor) -> Tensor:
         last = (lengths / self.sample_rate - 2 * self.grid.offset) * self.grid.rate
         return (torch.floor(last + 1e-9).long() + 1).clamp(min=0)
 
-    def features(self, waveform, lengths):
+    def features(self, waveform: Tensor, lengths: Tensor) -> Tensor:
         assert len(waveform) == len(lengths)
         counts = self.num_frames(lengths)
         centres = self.grid.centres(max(1, int(counts.max())), waveform.device).float()
@@ -34,24 +40,28 @@ class Clock:
 
 
 class Listener(Clock):
-    """Hears the level of what lies around each of its frames."""
+    """Level of the samples around each of its frames."""
 
     name, fingerprint, dim = "listener", "listener-1", 3
 
-    def features(self, waveform, lengths):
+    def features(self, waveform: Tensor, lengths: Tensor) -> Tensor:
         frames = max(1, int(self.num_frames(lengths).max()))
         power = F.pad(waveform, (0, 800)).unfold(-1, 400, 320)[:, :frames].square().mean(-1)
         return torch.stack([power.sqrt(), power, power.add(1e-4).log()], dim=-1)
 
 
-def new_distillation(teacher=None, latent_dim=8, **settings):
+def new_distillation(
+    teacher: Teacher | None = None, latent_dim: int = 8, **settings: str
+) -> Distillation:
     teacher = teacher or Clock()
     return Distillation(SemanticConfig(**settings), latent_dim, CODES, RATE, teacher=teacher)
 
 
 @pytest.mark.parametrize("num_samples", [65_536, 30_001, 63 * HOP + 520, 777_777])
 @pytest.mark.parametrize(("rate", "offset"), [(50.0, 0.0125), (31.7, 0.02)])
-def test_targets_keep_to_the_codecs_clock_over_any_length(num_samples, rate, offset):
+def test_targets_keep_to_the_codecs_clock_over_any_length(
+    num_samples: int, rate: float, offset: float
+) -> None:
     distillation = new_distillation(Clock(rate, offset))
     frames = -(-num_samples // HOP)
     targets, mask = distillation.targets(torch.zeros(2, num_samples), None, frames)
@@ -65,7 +75,7 @@ def test_targets_keep_to_the_codecs_clock_over_any_length(num_samples, rate, off
     assert compared == frames or num_samples % HOP
 
 
-def test_padding_changes_neither_targets_nor_loss():
+def test_padding_changes_neither_targets_nor_loss() -> None:
     for axis in ("time", "channel"):
         distillation = new_distillation(Listener(), axis=axis)
         waveform, quantized = torch.randn(2, 20 * HOP), torch.randn(2, 8, 20)
@@ -83,7 +93,7 @@ def test_padding_changes_neither_targets_nor_loss():
             torch.testing.assert_close(sum(alone) / 2, loss, atol=1e-4, rtol=1e-4)
 
 
-def test_cosines_run_along_the_axis_that_is_named():
+def test_cosines_run_along_the_axis_that_is_named() -> None:
     student = torch.tensor([[[1.0, 0.0], [0.0, 2.0], [9.0, 9.0]]])
     teacher = torch.tensor([[[2.0, 1.0], [0.0, 2.0], [1.0, -1.0]]])
     mask = torch.tensor([[True, True, False]])
@@ -93,7 +103,7 @@ def test_cosines_run_along_the_axis_that_is_named():
     torch.testing.assert_close(by_frame, torch.tensor([2 / math.sqrt(5), 1.0]))
 
 
-def test_the_two_distances_have_the_stated_values():
+def test_the_two_distances_have_the_stated_values() -> None:
     student, waveform = torch.randn(1, 2, 12), torch.zeros(1, 12 * HOP)
     for distance, best, worst in (("log_sigmoid", 0.31326, 1.31326), ("cosine", 0.0, 2.0)):
         distillation = new_distillation(latent_dim=2, axis="channel", distance=distance)
@@ -110,7 +120,7 @@ def test_the_two_distances_have_the_stated_values():
         assert best < float(between) < worst
 
 
-def test_the_head_and_the_latents_learn_and_the_teacher_is_no_part_of_the_state():
+def test_the_head_and_the_latents_learn_and_the_teacher_is_no_part_of_the_state() -> None:
     distillation = new_distillation(Listener())
     quantized = torch.randn(2, 8, 16, requires_grad=True)
     distillation.loss(quantized, torch.randn(2, 16 * HOP)).backward()
@@ -120,7 +130,7 @@ def test_the_head_and_the_latents_learn_and_the_teacher_is_no_part_of_the_state(
     assert set(distillation.state_dict()) == {"head.weight", "head.bias"}
 
 
-def test_silence_and_zero_latents_give_finite_gradients():
+def test_silence_and_zero_latents_give_finite_gradients() -> None:
     for axis in ("time", "channel"):
         distillation = new_distillation(Listener(), axis=axis)
         torch.nn.init.zeros_(distillation.head.bias)
@@ -130,7 +140,7 @@ def test_silence_and_zero_latents_give_finite_gradients():
         assert torch.isfinite(quantized.grad).all()
 
 
-def test_clips_too_short_for_the_teacher_add_nothing():
+def test_clips_too_short_for_the_teacher_add_nothing() -> None:
     distillation = new_distillation()
     quantized = torch.randn(1, 8, 2, requires_grad=True)
     loss = distillation.loss(quantized, torch.randn(1, 2 * HOP), torch.tensor([300]))
@@ -138,7 +148,7 @@ def test_clips_too_short_for_the_teacher_add_nothing():
     assert loss.item() == 0.0
 
 
-def test_the_loss_is_fp32_under_autocast():
+def test_the_loss_is_fp32_under_autocast() -> None:
     distillation = new_distillation(Listener())
     quantized, waveform = torch.randn(2, 8, 16), torch.randn(2, 16 * HOP)
     expected = distillation.loss(quantized, waveform)
@@ -149,6 +159,6 @@ def test_the_loss_is_fp32_under_autocast():
 
 
 @pytest.mark.parametrize("field", [{"axis": "both"}, {"distance": "l2"}])
-def test_a_setting_that_is_none_is_refused(field):
+def test_a_setting_that_is_none_is_refused(field: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r"semantic\..*expected .* or .*, got"):
-        new_distillation(**field)
+        SemanticConfig(**field)

@@ -1,6 +1,10 @@
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -29,7 +33,7 @@ def model(tmp_path: Path) -> PerceptualConfig:
     return PerceptualConfig(model=str(tmp_path))
 
 
-def test_equal_states_are_at_zero_and_scale_and_offset_do_not_count():
+def test_equal_states_are_at_zero_and_scale_and_offset_do_not_count() -> None:
     states = [torch.randn(2, 5, 16) for _ in range(3)]
     assert float(state_distance(states, states)) == 0
     moved = [3 * one + 1 for one in states]
@@ -40,7 +44,9 @@ def test_equal_states_are_at_zero_and_scale_and_offset_do_not_count():
     )
 
 
-def test_the_gradient_reaches_the_decoded_mel_alone(model, make_waveform):
+def test_the_gradient_reaches_the_decoded_mel_alone(
+    model: PerceptualConfig, make_waveform: Callable[..., np.ndarray]
+) -> None:
     loss = PerceptualLoss(model, MEL)
     target = LogMel(MEL)(torch.from_numpy(make_waveform(1.024))[None])
     decoded = (target + 0.3 * torch.randn_like(target)).requires_grad_()
@@ -53,14 +59,14 @@ def test_the_gradient_reaches_the_decoded_mel_alone(model, make_waveform):
     assert all(p.grad is None for p in loss.encoder.parameters())
 
 
-def test_a_missing_model_is_refused_before_training():
+def test_a_missing_model_is_refused_before_training() -> None:
     with pytest.raises(ValueError, match=r"perceptual.model: expected a folder"):
         PhaseConfig(weights=LossWeights(mel=1.0, perceptual=2.0))
 
 
 def test_an_encoder_with_speech_features_trains_and_leaves_the_recogniser_alone(
-    model, make_waveform
-):
+    model: PerceptualConfig, make_waveform: Callable[..., np.ndarray]
+) -> None:
     config = CodecConfig.preset("tiny")
     encoder = replace(config.encoder, speech_layers=2, speech_dim=16, speech_heads=2)
     codec = HHCodec(replace(config, encoder=encoder))
@@ -74,8 +80,9 @@ def test_an_encoder_with_speech_features_trains_and_leaves_the_recogniser_alone(
     losses = training.losses(training.forward_pass(waveform, 0), waveform)
     assert set(losses) == {"mel", "vq", "perceptual"}
     sum(losses.values(), torch.zeros(())).backward()
-    speech = codec.encoder.speech
-    assert speech is not None
-    assert float(speech.project.weight.grad.abs().sum()) > 0
-    assert all(p.grad is None for p in speech.whisper.parameters())
+    speech = codec.get_submodule("encoder.speech")
+    gradient = speech.get_parameter("project.weight").grad
+    assert gradient is not None
+    assert float(gradient.abs().sum()) > 0
+    assert all(p.grad is None for p in speech.get_submodule("whisper").parameters())
     assert "perceptual" in training.validate(waveform).metrics

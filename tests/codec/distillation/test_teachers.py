@@ -1,5 +1,11 @@
-import json
+from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 
@@ -11,7 +17,7 @@ RATE, HOP = 24_000, 1024
 
 
 @pytest.fixture(scope="module")
-def hubert_folder(tmp_path_factory):
+def hubert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A HuBERT of random weights with the real one's convolutions, written as the hub has it."""
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
@@ -31,7 +37,7 @@ def hubert_folder(tmp_path_factory):
     return folder
 
 
-def test_hubert_gives_the_mean_of_all_its_hidden_states(hubert_folder):
+def test_hubert_gives_the_mean_of_all_its_hidden_states(hubert_folder: Path) -> None:
     from transformers import AutoFeatureExtractor, HubertModel
 
     teacher = HubertTeacher(hubert_folder)
@@ -47,7 +53,7 @@ def test_hubert_gives_the_mean_of_all_its_hidden_states(hubert_folder):
     assert (teacher.sample_rate, teacher.dim, teacher.grid.rate) == (16_000, 16, 50.0)
 
 
-def test_a_teacher_hears_no_padding_and_counts_its_frames(hubert_folder):
+def test_padding_changes_no_feature_and_has_no_frames(hubert_folder: Path) -> None:
     lengths = torch.tensor([8000, 5000, 399, 400])
     for teacher in (HubertTeacher(hubert_folder), MfccTeacher()):
         waveform = torch.randn(4, 8000)
@@ -66,7 +72,9 @@ def test_a_teacher_hears_no_padding_and_counts_its_frames(hubert_folder):
 
 @pytest.mark.parametrize("teacher", ["hubert", "mfcc"])
 @pytest.mark.parametrize("num_samples", [65_536, 239_983, 777_777])
-def test_a_burst_changes_the_features_of_its_own_codec_frame(hubert_folder, teacher, num_samples):
+def test_a_burst_changes_the_features_of_its_own_codec_frame(
+    hubert_folder: Path, teacher: str, num_samples: int
+) -> None:
     """HH-Codec's released head drifts from +71 ms at a crop's start to -97 ms at its end."""
     name = str(hubert_folder) if teacher == "hubert" else "mfcc"
     distillation = Distillation(SemanticConfig(name), 8, RATE / HOP, RATE)
@@ -85,7 +93,7 @@ def test_a_burst_changes_the_features_of_its_own_codec_frame(hubert_folder, teac
         assert abs(float(centroid)) < 0.25  # frames; half a frame is the bar
 
 
-def test_targets_of_a_crop_are_those_of_the_whole(make_waveform):
+def test_targets_of_a_crop_are_those_of_the_whole(make_waveform: Callable[..., np.ndarray]) -> None:
     """Up to the normalisation over the clip, which is undone here by a shared scale."""
     distillation = Distillation(SemanticConfig("mfcc"), 8, RATE / HOP, RATE)
     waveform = torch.from_numpy(make_waveform(6.0))[None]
@@ -98,7 +106,7 @@ def test_targets_of_a_crop_are_those_of_the_whole(make_waveform):
         assert float(torch.corrcoef(pair)[0, 1]) > 0.99, channel
 
 
-def test_the_fingerprint_is_that_of_the_weights(hubert_folder, tmp_path):
+def test_the_fingerprint_is_that_of_the_weights(hubert_folder: Path, tmp_path: Path) -> None:
     teacher = HubertTeacher(hubert_folder)
     assert teacher.fingerprint == HubertTeacher(hubert_folder).fingerprint
     for file in hubert_folder.iterdir():
@@ -109,14 +117,16 @@ def test_the_fingerprint_is_that_of_the_weights(hubert_folder, tmp_path):
     assert HubertTeacher(tmp_path).fingerprint != teacher.fingerprint
 
 
-def test_a_missing_teacher_names_the_weights_and_a_way_to_give_them(monkeypatch, tmp_path):
+def test_a_missing_teacher_names_the_weights_and_a_way_to_give_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     pytest.importorskip("transformers")
     import huggingface_hub
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     calls = []
 
-    def unreachable(*args, **kwargs):
+    def unreachable(*args: Any, **kwargs: Any) -> None:
         calls.append(kwargs)
         raise LocalEntryNotFoundError("no connection")
 
@@ -132,12 +142,12 @@ def test_a_missing_teacher_names_the_weights_and_a_way_to_give_them(monkeypatch,
         load_teacher(str(tmp_path))
 
 
-def test_no_teacher_at_all_is_refused():
+def test_no_teacher_at_all_is_refused() -> None:
     with pytest.raises(TeacherError, match=r"semantic\.teacher: expected.*got nothing"):
         load_teacher("")
 
 
-def test_cepstra_do_not_change_with_loudness(make_waveform):
+def test_cepstra_do_not_change_with_loudness(make_waveform: Callable[..., np.ndarray]) -> None:
     waveform = torch.from_numpy(make_waveform(1.0, 16_000))[None]
     lengths = torch.tensor([16_000])
     teacher = MfccTeacher()

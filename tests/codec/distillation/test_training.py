@@ -1,22 +1,30 @@
 """Distillation and folders of recordings within a training phase."""
 
-import json
-from dataclasses import replace
+from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import pytest
 import soundfile
 import torch
+from torch import Tensor
 
 from codec import CodecConfig, HHCodec
-from codec.audio.sources import FolderSource
+from codec.audio.sources import AudioSource, FolderSource
 from codec.distillation.config import SemanticConfig
 from codec.distillation.loss import Distillation
 from codec.training.config import FitConfig, LossWeights, PhaseConfig
 from codec.training.fit import fit_codec_phase
+from codec.training.module import CodecTraining
 
 FIT = FitConfig(seed=1, log_every=1, validate_every=8, checkpoint_every=4, num_workers=2)
 PHASE = PhaseConfig(
-    name="taught",
+    name="distilled",
     train=("encoder", "quantizer", "decoder"),
     steps=8,
     batch_size=4,
@@ -33,7 +41,9 @@ class Killed(Exception):
 
 
 @pytest.fixture
-def sources(tmp_path, make_waveform):
+def sources(
+    tmp_path: Path, make_waveform: Callable[..., np.ndarray]
+) -> list[tuple[AudioSource, float | None]]:
     for seed in range(4):
         folder = tmp_path / ("near" if seed < 2 else "far")
         folder.mkdir(exist_ok=True)
@@ -43,18 +53,22 @@ def sources(tmp_path, make_waveform):
     return [(near, 1.0), (FolderSource(tmp_path / "far", 24_000, -23.0), 2.0)]
 
 
-def fit(phase, sources, folder):
+def fit(
+    phase: PhaseConfig, sources: list[tuple[AudioSource, float | None]], folder: Path
+) -> CodecTraining:
     torch.manual_seed(5)
     codec = HHCodec(CodecConfig.preset("tiny"))
     return fit_codec_phase(codec, phase, sources, sources[0][0], folder, config=FIT)
 
 
-def semantic_losses(folder):
+def semantic_losses(folder: Path) -> list[float]:
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return [line["semantic"] for line in lines if line["split"] == "train"]
 
 
-def test_a_phase_learns_from_its_teacher_on_the_fly_and_from_a_cache(sources, tmp_path):
+def test_a_phase_learns_from_its_teacher_on_the_fly_and_from_a_cache(
+    sources: list[tuple[AudioSource, float | None]], tmp_path: Path
+) -> None:
     module = fit(PHASE, sources, tmp_path / "fly")
     losses = semantic_losses(tmp_path / "fly")
     assert losses[-1] < losses[0]
@@ -67,11 +81,13 @@ def test_a_phase_learns_from_its_teacher_on_the_fly_and_from_a_cache(sources, tm
     assert not any("distillation" in name for name in module.codec.state_dict())
 
 
-def test_a_taught_phase_resumes_to_the_same_weights(sources, tmp_path, monkeypatch):
+def test_a_distilled_phase_resumes_to_the_same_weights(
+    sources: list[tuple[AudioSource, float | None]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = fit(PHASE, sources, tmp_path / "whole")
     loss, calls = Distillation.loss, []
 
-    def fatal(self, *args, **kwargs):
+    def fatal(self, *args: Any, **kwargs: Any) -> Tensor:
         calls.append(None)
         if len(calls) == 7:
             raise Killed

@@ -1,7 +1,6 @@
 import pytest
 
-from codec.model.config import CodecConfig, CodecConfigError, MelConfig
-from codec.model.presets import PRESETS
+from codec.model.config import PRESETS, CodecConfig, CodecConfigError, MelConfig
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))

@@ -33,6 +33,7 @@ def test_codes_are_told_apart_by_what_makes_them(part):
     whole, codes = codec.fingerprint, codec.code_fingerprint
     with torch.no_grad():
         next(getattr(codec, part).parameters()).add_(1e-3)
+    codec.weights_changed()
     assert codec.fingerprint != whole
     assert (codec.code_fingerprint != codes) == (part in ("encoder", "quantizer"))
 
@@ -86,6 +87,7 @@ def test_names_are_dropped_when_the_codes_become_others():
     second.keep_codes_of(first)
     with torch.no_grad():
         next(second.encoder.parameters()).add_(1e-3)
+    second.weights_changed()
     assert second.code_fingerprints == (second.code_fingerprint, second.fingerprint)
 
 

@@ -5,9 +5,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from codec.model.config import MelConfig
+from codec.model.config import BIGVGAN_MEL, MelConfig
 from codec.model.mel import LogMel
-from codec.model.presets import BIGVGAN_MEL
 
 ASSETS = Path(__file__).parent.parent / "assets"
 

@@ -4,10 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from codec.model.clustering import kmeans
 from codec.model.config import QuantizerConfig
 from codec.model.quantizer import SLMVQ
-from codec.model.vector_quantization import SimVQStage, code_transform, set_identity
+from codec.model.vector_quantization import SimVQStage, code_transform, kmeans, set_identity
 
 CONFIG = QuantizerConfig(codebook_size=32, dim=4, hidden_dim=16)
 

@@ -1,9 +1,12 @@
+from importlib.util import find_spec
+
 import pytest
 import torch
 
+from codec.import_shims import without_einx
 from codec.model.config import CodecConfig, CodecConfigError, QuantizerConfig
 from codec.model.quantizer import SLMVQ
-from codec.model.vector_quantization import EMAStage, code_transform, set_identity
+from codec.model.vector_quantization import EMAStage, SimVQStage, code_transform, set_identity
 
 EMA = QuantizerConfig(codebook_size=4, dim=2, num_stages=1, kind="ema", normalize_latents=False)
 
@@ -88,3 +91,40 @@ def test_a_quantizer_that_cannot_be_built_is_refused(change, message):
     with pytest.raises(CodecConfigError, match=message):
         CodecConfig.from_dict(values)
     CodecConfig.from_dict(CodecConfig.preset("tiny").to_dict())
+
+
+@pytest.mark.skipif(
+    find_spec("vector_quantize_pytorch") is None, reason="vector-quantize-pytorch is not installed"
+)
+@pytest.mark.parametrize("transform", ["mlp", "linear"])
+def test_simvq_and_its_gradients_are_those_of_the_package(transform):
+    with without_einx():
+        from vector_quantize_pytorch import SimVQ
+    config = QuantizerConfig(64, 8, 16, transform=transform)
+    ours = SimVQStage(config, code_transform(config))
+    theirs = SimVQ(
+        8, 64, codebook_transform=code_transform(config), channel_first=True, rotation_trick=True
+    )
+    theirs.load_state_dict(ours.state_dict())
+    latents = torch.randn(2, 8, 20, requires_grad=True)
+    results = []
+    for stage in (ours, theirs):
+        quantized, codes, loss = stage(latents)
+        inputs = (latents, *stage.parameters())
+        gradients = torch.autograd.grad(quantized.square().sum() + loss, inputs)
+        results.append((quantized, codes, loss, *gradients))
+    assert all(map(torch.equal, *results))
+
+
+def test_quantized_latents_are_entries_and_pass_their_gradient_turned_back():
+    config = QuantizerConfig(2, 2, num_stages=1, transform="none")
+    stage = SimVQStage(config, code_transform(config))
+    stage.fill(torch.tensor([[0.0, 2.0], [0.0, -2.0]]))
+    latents = torch.tensor([[[1.0], [0.1]]], requires_grad=True)  # (1, D, 1), to the right
+    quantized, codes, _ = stage(latents)
+    torch.testing.assert_close(quantized.flatten(), torch.tensor([0.0, 2.0]))
+    assert codes.tolist() == [[0]]
+    (gradient,) = torch.autograd.grad(quantized[0, 1, 0], latents)
+    # upwards, the way the entry lies, is along the latents, times the ratio of the lengths
+    along = latents.detach().flatten() / latents.detach().norm()
+    torch.testing.assert_close(gradient.flatten(), along * 2.0 / latents.detach().norm())

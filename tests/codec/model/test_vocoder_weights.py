@@ -9,8 +9,7 @@ import yaml
 
 from codec import CodecConfig, HHCodec
 from codec.import_shims import import_bigvgan, import_vocos
-from codec.model.config import CodecConfigError, MelConfig, VocoderConfig
-from codec.model.presets import BIGVGAN_MEL
+from codec.model.config import BIGVGAN_MEL, CodecConfigError, MelConfig, VocoderConfig
 from codec.model.vocoder import Vocoder
 
 needs_bigvgan = pytest.mark.skipif(find_spec("bigvgan") is None, reason="bigvgan is not installed")

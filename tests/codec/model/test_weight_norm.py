@@ -7,8 +7,8 @@ from codec.model.encoder import CausalConv
 from codec.model.vocoder import Vocoder
 from codec.model.weight_norm import (
     MAGNITUDE,
-    fold_weight_norm,
-    num_folded_parameters,
+    count_parameters,
+    remove_weight_norm,
     weight_normed,
 )
 
@@ -37,12 +37,12 @@ def test_a_folded_convolution_gives_the_same_values_with_fewer_parameters():
     conv = CausalConv(3, 5, 4, 2)
     x = torch.randn(2, 3, 12)
     before = conv(x)
-    expected = num_folded_parameters(conv)
-    assert fold_weight_norm(conv) == 1
+    expected = count_parameters(conv, weight_norm=False)
+    assert remove_weight_norm(conv) == 1
     assert torch.equal(conv(x), before)
     assert sorted(conv.state_dict()) == ["conv.bias", "conv.weight"]
     assert sum(p.numel() for p in conv.parameters()) == expected == 5 * 3 * 4 + 5
-    assert fold_weight_norm(conv) == 0
+    assert remove_weight_norm(conv) == 0
 
 
 def test_codes_and_fingerprint_of_a_folder_do_not_depend_on_folding(folder, make_waveform):
@@ -79,7 +79,7 @@ def test_the_folded_encoder_of_the_paper_has_its_size():
 
     encoder = build_encoder(CodecConfig.preset("hh_24khz"))
     assert sum(p.numel() for p in encoder.parameters()) == 17_142_272
-    assert num_folded_parameters(encoder) == 17_139_568
+    assert count_parameters(encoder, weight_norm=False) == 17_139_568
 
 
 def test_another_vocoder_of_the_same_mel_is_taken_and_one_of_another_mel_refused(config):
@@ -92,9 +92,6 @@ def test_another_vocoder_of_the_same_mel_is_taken_and_one_of_another_mel_refused
     bigvgan_mel = CodecConfig.preset("hh_24khz_bigvgan").mel
     with pytest.raises(ValueError, match="slaney"):
         codec.replace_vocoder(Vocoder(bigvgan_mel, config.vocoder))
-    codec.vocoder = Vocoder(bigvgan_mel, config.vocoder)  # whatever the way it got there
-    with pytest.raises(ValueError, match=r"expects mels of .*slaney.* got .*htk"):
-        codec.decode(codes)
 
 
 def test_the_fingerprint_of_the_shipped_codec_stays():

@@ -8,7 +8,7 @@ from codec import CodecConfig, HHCodec, StreamDecoder
 from codec.model.config import VocoderConfig
 from codec.model.harmonic_vocoder import CENTRE_OCTAVE, HarmonicGenerator
 from codec.streaming.long_form import decode_stream
-from codec.streaming.stream_decoder import CONTEXT, RunningVocoder
+from codec.streaming.stream_decoder import CONTEXT, StreamingVocoder
 
 TINY = CodecConfig.preset("tiny")
 HARMONIC = VocoderConfig(
@@ -101,16 +101,20 @@ def test_a_vocoder_in_pieces_of_any_length_is_that_of_the_whole_mel(
 ) -> None:
     codec: HHCodec = request.getfixturevalue(kind)
     mel = codec.decode_mel(torch.from_numpy(random_codes(150))[None])  # 600 frames
-    running, pieces, start = RunningVocoder(codec.vocoder), [], 0
+    streaming, pieces, start = StreamingVocoder(codec.vocoder), [], 0
     for count in (1, 2, 3, 70, 200, 24, 300):
         stop = start + count
-        pieces.append(running.advance(mel[..., start:stop], mel[..., stop : stop + CONTEXT]))
+        pieces.append(streaming.push(mel[..., start:stop], mel[..., stop : stop + CONTEXT]))
         start = stop
     with torch.no_grad():
         whole = codec.vocoder(mel)[0]
-    # next to a pulse, single precision knows the source to a thousandth only
-    torch.testing.assert_close(torch.cat(pieces), whole, atol=1e-3, rtol=0)
-    assert (torch.cat(pieces) - whole).square().mean().sqrt() < 1e-5
+    difference = torch.cat(pieces) - whole
+    # Convolutions of another length round otherwise, and by how much depends on the processor. A
+    # pitch that is off by one step of float32, 6e-8 of its octaves, throughout, turns the phase of
+    # the pulses so far that samples beside a pulse change by up to 5e-3 and all by 8e-5 in the mean
+    # (of 1.5e-2). A phase or noise that begins anew with a piece is wrong by more than a tenth.
+    assert difference.abs().max() < 5e-3
+    assert difference.square().mean().sqrt() < 8e-5
 
 
 def test_a_voice_of_one_pitch_is_that_of_the_whole_after_every_seam(monotone: HHCodec) -> None:

@@ -1,6 +1,8 @@
+from __future__ import annotations
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from codec.training.adversarial import adversarial_losses
 from codec.training.config import DiscriminatorConfig
@@ -14,16 +16,16 @@ WEIGHTS = {"adversarial": 0.1, "feature_matching": 0.2}
 class Scores(nn.Module):
     """Scores that are the waveform's mean times a weight, and one map."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.tensor(2.0))
 
-    def forward(self, waveform):
+    def forward(self, waveform: Tensor) -> tuple[list[Tensor], list[list[Tensor]]]:
         score = self.weight * waveform.mean(1)
         return [score], [[score]]
 
 
-def test_one_pass_gives_the_gradients_of_two():
+def test_one_pass_gives_the_gradients_of_two() -> None:
     """The shared pass must equal separate generator and discriminator passes."""
     discriminators = Discriminators(CONFIG)
     real, fake = torch.randn(2, 2048), torch.randn(2, 2048)
@@ -35,14 +37,14 @@ def test_one_pass_gives_the_gradients_of_two():
     torch.testing.assert_close(shared, alone)
 
 
-def test_the_generators_gradient_leaves_none_in_the_discriminators():
+def test_the_generators_gradient_leaves_none_in_the_discriminators() -> None:
     discriminators = Discriminators(CONFIG)
     losses = adversarial_losses(discriminators, torch.randn(2, 2048), torch.randn(2, 2048))
     assert losses.generator_gradient(WEIGHTS).abs().sum() > 0
     assert all(parameter.grad is None for parameter in discriminators.parameters())
 
 
-def test_the_discriminators_loss_sends_no_gradient_to_the_generator():
+def test_the_discriminators_loss_sends_no_gradient_to_the_generator() -> None:
     source = torch.randn(2, 2048, requires_grad=True)
     discriminators = Discriminators(CONFIG)
     losses = adversarial_losses(discriminators, torch.randn(2, 2048), 1.0 * source)
@@ -50,7 +52,7 @@ def test_the_discriminators_loss_sends_no_gradient_to_the_generator():
     assert source.grad is None
 
 
-def test_both_losses_are_hinge_losses():
+def test_both_losses_are_hinge_losses() -> None:
     """Hand-made scores: real 0.5 * 2, generated -0.25 * 2."""
     discriminators = Scores()
     real, fake = torch.full((1, 4), 0.5), torch.full((1, 4), -0.25)

@@ -1,7 +1,11 @@
+from __future__ import annotations
+
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from codec import CodecConfig, HHCodec
 from codec.distillation.config import SemanticConfig
@@ -21,11 +25,13 @@ PHASE = PhaseConfig(
 )
 
 
-def module_of(phase=PHASE, seed=0):
+def module_of(phase: PhaseConfig = PHASE, seed: int = 0) -> CodecTraining:
     return CodecTraining(HHCodec(CodecConfig.preset("tiny")), phase, seed)
 
 
-def test_discriminators_and_the_students_head_come_back_from_a_released_folder(tmp_path):
+def test_discriminators_and_the_students_head_come_back_from_a_released_folder(
+    tmp_path: Path,
+) -> None:
     first, second = module_of(seed=1), module_of(seed=2)
     first.codec.save_pretrained(tmp_path)
     assert save_auxiliary_weights(first, tmp_path) == tmp_path / AUXILIARY
@@ -38,13 +44,13 @@ def test_discriminators_and_the_students_head_come_back_from_a_released_folder(t
     HHCodec.from_pretrained(tmp_path)  # to which the file beside it means nothing
 
 
-def test_a_folder_without_them_gives_a_notice(tmp_path):
+def test_a_folder_without_them_gives_a_notice(tmp_path: Path) -> None:
     (notice,) = load_auxiliary_weights(module_of(), tmp_path)
     assert "discriminators, distillation start anew" in notice
     assert AUXILIARY in notice
 
 
-def test_those_that_do_not_fit_are_named_and_the_others_taken(tmp_path):
+def test_those_that_do_not_fit_are_named_and_the_others_taken(tmp_path: Path) -> None:
     save_auxiliary_weights(module_of(), tmp_path)
     wider = replace(PHASE, discriminators=DiscriminatorConfig((), (256,), 4))
     (notice,) = load_auxiliary_weights(module_of(wider), tmp_path)
@@ -55,29 +61,29 @@ def test_those_that_do_not_fit_are_named_and_the_others_taken(tmp_path):
     assert "members.1" in notice
 
 
-def test_a_damaged_file_is_named(tmp_path):
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     (tmp_path / AUXILIARY).write_bytes(b"not a tensor")
     (notice,) = load_auxiliary_weights(module_of(), tmp_path)
     assert "damaged" in notice
 
 
-def test_a_phase_with_nothing_that_only_trains_writes_and_misses_nothing(tmp_path):
+def test_a_phase_with_nothing_that_only_trains_writes_and_misses_nothing(tmp_path: Path) -> None:
     plain = module_of(replace(PHASE, weights=LossWeights(mel=1.0)))
     assert save_auxiliary_weights(plain, tmp_path) is None
     assert list(tmp_path.iterdir()) == []
     assert load_auxiliary_weights(plain, tmp_path) == []
 
 
-def test_an_earlier_phase_without_discriminators_gives_no_notice(tmp_path):
-    taught = replace(PHASE, weights=LossWeights(mel=1.0, semantic=0.1))
-    first = module_of(taught, seed=1)
+def test_an_earlier_phase_without_discriminators_gives_no_notice(tmp_path: Path) -> None:
+    distilled = replace(PHASE, weights=LossWeights(mel=1.0, semantic=0.1))
+    first = module_of(distilled, seed=1)
     save_auxiliary_weights(first, tmp_path)
     second = module_of(seed=2)
     assert load_auxiliary_weights(second, earlier=[tmp_path / "nowhere", tmp_path]) == []
     assert torch.equal(head(second), head(first))
 
 
-def test_each_network_comes_from_the_first_folder_that_has_it(tmp_path):
+def test_each_network_comes_from_the_first_folder_that_has_it(tmp_path: Path) -> None:
     """A phase with a teacher alone once hid the discriminators of the release it began from."""
     release, first, second = (module_of(seed=seed) for seed in range(3))
     save_auxiliary_weights(release, folder_of(tmp_path / "release"))
@@ -90,7 +96,7 @@ def test_each_network_comes_from_the_first_folder_that_has_it(tmp_path):
     assert notice.startswith("discriminators start anew")
 
 
-def test_a_release_gets_each_network_from_the_last_phase_that_had_it(tmp_path):
+def test_a_release_gets_each_network_from_the_last_phase_that_had_it(tmp_path: Path) -> None:
     """Of a last phase with a teacher alone, the discriminators were once left out."""
     first, last, again = (module_of(seed=seed) for seed in range(3))
     save_auxiliary_weights(first, folder_of(tmp_path / "first"))
@@ -105,22 +111,22 @@ def test_a_release_gets_each_network_from_the_last_phase_that_had_it(tmp_path):
     assert not (tmp_path / "none").exists()
 
 
-def assert_same_discriminators(module, other):
-    assert module.discriminators is not None
-    for name, value in module.discriminators.state_dict().items():
-        assert torch.equal(value, other.discriminators.state_dict()[name]), name
+def assert_same_discriminators(module: CodecTraining, other: CodecTraining) -> None:
+    first, second = (each.get_submodule("discriminators").state_dict() for each in (module, other))
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
 
 
-def head(module):
-    return module.distillation.head.weight
+def head(module: CodecTraining) -> Tensor:
+    return module.get_parameter("distillation.head.weight")
 
 
-def folder_of(path):
+def folder_of(path: Path) -> Path:
     path.mkdir()
     return path
 
 
 @pytest.mark.parametrize("source", ["hh-mini-24k", "nowhere"])
-def test_a_name_is_looked_up_among_the_bundled_codecs(source):
+def test_a_name_is_looked_up_among_the_bundled_codecs(source: str) -> None:
     (notice,) = load_auxiliary_weights(module_of(), source)
     assert source in notice

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +14,7 @@ from codec.training.codebook import CodebookUsage, usage_statistics
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def test_statistics_of_hand_made_counts():
+def test_statistics_of_hand_made_counts() -> None:
     statistics = usage_statistics(torch.tensor([2, 1, 1, 0]))
     assert statistics == {
         "tokens": 4.0,
@@ -23,7 +25,7 @@ def test_statistics_of_hand_made_counts():
     }
 
 
-def test_a_window_sums_its_steps_and_the_next_begins_empty():
+def test_a_window_sums_its_steps_and_the_next_begins_empty() -> None:
     use = CodebookUsage(8)
     use.update(torch.tensor([[0, 0], [1, 7]]))
     use.update(torch.tensor([7]))
@@ -32,7 +34,7 @@ def test_a_window_sums_its_steps_and_the_next_begins_empty():
     assert use.statistics() == {}
 
 
-def test_only_codes_of_the_coded_stage_are_counted():
+def test_only_codes_of_the_coded_stage_are_counted() -> None:
     """The reference counted both stages together, which flatters a collapsed first stage."""
     quantizer = SLMVQ(QuantizerConfig(64, 4, 16, normalize_latents=False))
     quantizer.initialize(torch.randn(600, 4), seed=0)
@@ -46,7 +48,7 @@ def test_only_codes_of_the_coded_stage_are_counted():
     assert use.statistics()["tokens"] == 200.0
 
 
-def test_counts_of_all_ranks_are_summed(monkeypatch):
+def test_counts_of_all_ranks_are_summed(monkeypatch: pytest.MonkeyPatch) -> None:
     use = CodebookUsage(4)
     use.update(torch.tensor([0, 1]))
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
@@ -102,7 +104,7 @@ for value in codec.quantizer.state_dict().values():
 
 
 @pytest.mark.slow
-def test_two_ranks_count_and_average_together(tmp_path):
+def test_two_ranks_count_and_average_together(tmp_path: Path) -> None:
     ranks = [
         subprocess.Popen(
             [sys.executable, "-c", RANK, str(rank), str(tmp_path / "meeting")],

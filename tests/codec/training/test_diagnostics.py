@@ -1,6 +1,11 @@
+from __future__ import annotations
+
+from pathlib import Path
+
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from codec.training.adversarial import AdversarialLosses
 from codec.training.diagnostics import DivergedError, check_finite, gradient_norms
@@ -9,7 +14,12 @@ from codec.training.forward import ForwardPass
 GOOD, BAD = torch.tensor(1.0), torch.tensor(float("nan"))
 
 
-def check(values, activations=None, batch=None, folder=None):
+def check(
+    values: dict[str, Tensor],
+    activations: dict[str, Tensor] | None = None,
+    batch: Tensor | None = None,
+    folder: Path | None = None,
+) -> None:
     check_finite(
         values,
         activations or {},
@@ -20,12 +30,12 @@ def check(values, activations=None, batch=None, folder=None):
     )
 
 
-def test_finite_steps_pass_and_leave_no_file(tmp_path):
+def test_finite_steps_pass_and_leave_no_file(tmp_path: Path) -> None:
     check({"mel": GOOD, "vq": GOOD}, folder=tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_first_bad_term_is_named_and_the_batch_saved(tmp_path):
+def test_the_first_bad_term_is_named_and_the_batch_saved(tmp_path: Path) -> None:
     batch = torch.randn(2, 8)
     with pytest.raises(DivergedError, match=r"vq is nan at step 3.*diverged-3.safetensors"):
         check({"mel": GOOD, "vq": BAD, "gradient_norm": BAD}, batch=batch, folder=tmp_path)
@@ -35,20 +45,20 @@ def test_the_first_bad_term_is_named_and_the_batch_saved(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["diverged-3.safetensors"]
 
 
-def test_the_part_whose_output_went_bad_first_is_named():
+def test_the_part_whose_output_went_bad_first_is_named() -> None:
     outputs = {"encoder": torch.zeros(2), "decoder": torch.tensor([1.0, float("inf")])}
     with pytest.raises(DivergedError, match="not finite is the decoder's"):
         check({"mel": BAD}, {**outputs, "vocoder": torch.full((2,), float("nan"))})
 
 
-def test_a_bad_batch_and_a_bad_gradient_are_told_apart():
+def test_a_bad_batch_and_a_bad_gradient_are_told_apart() -> None:
     with pytest.raises(DivergedError, match="batch itself"):
         check({"mel": BAD}, batch=torch.tensor([[float("inf")]]))
     with pytest.raises(DivergedError, match=r"gradient_norm is inf.*all outputs are finite"):
         check({"mel": GOOD, "gradient_norm": torch.tensor(float("inf"))})
 
 
-def test_gradient_norms_of_a_hand_made_chain():
+def test_gradient_norms_of_a_hand_made_chain() -> None:
     """latents -> mel = 2 * latents -> waveform = 3 * mel, one number each."""
     latents = torch.tensor([1.0], requires_grad=True)
     mel = 2.0 * latents
@@ -74,7 +84,7 @@ def test_gradient_norms_of_a_hand_made_chain():
     }
 
 
-def test_the_graph_of_the_step_is_left_for_its_own_backward_pass():
+def test_the_graph_of_the_step_is_left_for_its_own_backward_pass() -> None:
     latents = torch.tensor([1.0], requires_grad=True)
     mel = latents.square()
     losses = {"mel": mel.sum()}
@@ -84,7 +94,7 @@ def test_the_graph_of_the_step_is_left_for_its_own_backward_pass():
     assert latents.grad is not None
 
 
-def test_outputs_and_losses_that_do_not_train_are_left_out():
+def test_outputs_and_losses_that_do_not_train_are_left_out() -> None:
     mel = torch.tensor([1.0])
     waveform = torch.tensor([1.0], requires_grad=True)
     outputs = ForwardPass(mel, mel=mel, waveform=waveform)

@@ -1,13 +1,17 @@
+from __future__ import annotations
+
 import json
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from codec import CodecConfig, HHCodec
+from codec.audio.store import AudioStore
 from codec.model.vector_quantization import SimVQStage
 from codec.training.config import PARTS, DiscriminatorConfig, FitConfig, LossWeights, PhaseConfig
 from codec.training.discriminators import Discriminators
@@ -16,7 +20,7 @@ from codec.training.module import CodecTraining, DivergedError
 
 ROOT = Path(__file__).resolve().parents[3]
 FIT = FitConfig(seed=1, log_every=1, validate_every=4, checkpoint_every=3)
-CRITICS = DiscriminatorConfig(periods=(), n_ffts=(256,), channels=2)
+DISCRIMINATORS = DiscriminatorConfig(periods=(), n_ffts=(256,), channels=2)
 JOINT = PhaseConfig(
     name="joint",
     steps=10,
@@ -26,20 +30,20 @@ JOINT = PhaseConfig(
     adversarial_from=2,
     warmup_steps=2,
     weights=LossWeights(mel=1.0, vq=1.0, waveform_mel=1.0, adversarial=0.1, feature_matching=0.1),
-    discriminators=CRITICS,
+    discriminators=DISCRIMINATORS,
 )
 
 
-def new_codec():
+def new_codec() -> HHCodec:
     torch.manual_seed(5)
     return HHCodec(CodecConfig.preset("tiny"))
 
 
-def metrics(folder):
+def metrics(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def repeatable_metrics(folder):
+def repeatable_metrics(folder: Path) -> list[dict[str, Any]]:
     """The metrics of a run, but for the clock."""
     return [{k: v for k, v in line.items() if k != "seconds_per_step"} for line in metrics(folder)]
 
@@ -49,7 +53,7 @@ def discriminators_of(module: CodecTraining) -> Discriminators:
     return module.discriminators
 
 
-def test_only_the_parts_of_a_phase_change(store, tmp_path):
+def test_only_the_parts_of_a_phase_change(store: AudioStore, tmp_path: Path) -> None:
     codec = new_codec()
     before = {part: new_codec().get_submodule(part).state_dict() for part in PARTS}
     phase = replace(
@@ -64,7 +68,7 @@ def test_only_the_parts_of_a_phase_change(store, tmp_path):
         assert same == (part != "vocoder"), part
 
 
-def test_the_step_count_is_the_generators(store, tmp_path):
+def test_the_step_count_is_the_generators(store: AudioStore, tmp_path: Path) -> None:
     """Lightning counts the steps of every optimizer; max_steps must mean generator steps."""
     fit_codec_phase(new_codec(), JOINT, store, store, tmp_path / "run", config=FIT)
     lines = metrics(tmp_path / "run")
@@ -76,7 +80,7 @@ def test_the_step_count_is_the_generators(store, tmp_path):
     assert valid[-1]["codes_used"] > 1
 
 
-def test_training_overfits_a_few_crops(store, tmp_path):
+def test_training_overfits_a_few_crops(store: AudioStore, tmp_path: Path) -> None:
     phase = replace(
         JOINT, steps=40, batch_size=4, learning_rate=5e-3, weights=LossWeights(mel=1.0, vq=1.0)
     )
@@ -87,12 +91,14 @@ def test_training_overfits_a_few_crops(store, tmp_path):
     assert sum(mel[-5:]) / 5 < 0.65 * mel[0]
 
 
-def test_a_step_leaves_no_gradients_behind(store, tmp_path):
+def test_a_step_leaves_no_gradients_behind(store: AudioStore, tmp_path: Path) -> None:
     module = fit_codec_phase(new_codec(), JOINT, store, store, tmp_path / "run", config=FIT)
     assert all(parameter.grad is None for parameter in module.parameters())
 
 
-def test_filling_the_codebook_under_autocast_leaves_the_encoder_its_gradient(store, tmp_path):
+def test_filling_the_codebook_under_autocast_leaves_the_encoder_its_gradient(
+    store: AudioStore, tmp_path: Path
+) -> None:
     """Weights that autocast had cast without gradient would be used by the step that follows."""
     config = replace(FIT, precision="bf16-mixed")
     phase = replace(JOINT, steps=1, quantize_from=0, learning_rate=1e-2, weight_decay=0.0)
@@ -102,7 +108,9 @@ def test_filling_the_codebook_under_autocast_leaves_the_encoder_its_gradient(sto
         assert not torch.equal(value, before.encoder.get_parameter(name)), name
 
 
-def test_a_random_start_quantises_without_touching_the_codebook(store, tmp_path):
+def test_a_random_start_quantises_without_touching_the_codebook(
+    store: AudioStore, tmp_path: Path
+) -> None:
     codec, before = new_codec(), new_codec()
     phase = replace(JOINT, steps=1, quantize_from=0, codebook_start="random")
     fit_codec_phase(codec, phase, store, store, tmp_path / "run", config=FIT)
@@ -113,7 +121,7 @@ def test_a_random_start_quantises_without_touching_the_codebook(store, tmp_path)
     assert torch.equal(ours.frozen_codebook, drawn.frozen_codebook)
 
 
-def test_a_store_of_another_rate_is_refused(store, tmp_path):
+def test_a_store_of_another_rate_is_refused(store: AudioStore, tmp_path: Path) -> None:
     store.sample_rate = 16_000
     with pytest.raises(ValueError, match="24000 Hz"):
         fit_codec_phase(new_codec(), JOINT, store, store, tmp_path / "run", config=FIT)
@@ -129,12 +137,14 @@ def test_a_store_of_another_rate_is_refused(store, tmp_path):
         ({"num_nodes": 0}, "num_nodes"),
     ],
 )
-def test_a_run_that_cannot_be_is_refused(change, message):
+def test_a_run_that_cannot_be_is_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(FIT, **change)
 
 
-def test_a_run_that_diverges_names_the_part_and_keeps_the_batch(store, tmp_path):
+def test_a_run_that_diverges_names_the_part_and_keeps_the_batch(
+    store: AudioStore, tmp_path: Path
+) -> None:
     codec = new_codec()
     with torch.no_grad():
         codec.decoder.embed.weight.fill_(float("nan"))
@@ -143,7 +153,9 @@ def test_a_run_that_diverges_names_the_part_and_keeps_the_batch(store, tmp_path)
     assert (tmp_path / "run" / "diverged-0.safetensors").is_file()
 
 
-def test_a_balance_report_changes_nothing_in_the_training(store, tmp_path):
+def test_a_balance_report_changes_nothing_in_the_training(
+    store: AudioStore, tmp_path: Path
+) -> None:
     phase = replace(JOINT, steps=2, adversarial_from=1, quantize_from=0)
     plain, watched = new_codec(), new_codec()
     fit_codec_phase(plain, phase, store, store, tmp_path / "plain", config=FIT)
@@ -157,7 +169,9 @@ def test_a_balance_report_changes_nothing_in_the_training(store, tmp_path):
 
 # Everything that a checkpoint has to hold, cut off within a window of metrics.
 RESUMED = replace(
-    JOINT, ema_decay=0.9, discriminators=replace(CRITICS, band_n_ffts=(128,), band_channels=2)
+    JOINT,
+    ema_decay=0.9,
+    discriminators=replace(DISCRIMINATORS, band_n_ffts=(128,), band_channels=2),
 )
 WINDOWS = replace(FIT, log_every=2)
 
@@ -182,7 +196,7 @@ fit_codec_phase(new_codec(), RESUMED, store, store, Path({folder!r}), config=WIN
 """
 
 
-def assert_same(one, other, path=""):
+def assert_same(one: Any, other: Any, path: str = "") -> None:
     """Two nested structures of containers and tensors are equal bit for bit."""
     if isinstance(one, dict):
         assert one.keys() == other.keys(), path
@@ -198,14 +212,16 @@ def assert_same(one, other, path=""):
         assert one == other, path
 
 
-def last_state(folder):
+def last_state(folder: Path) -> dict[str, Any]:
     """What a checkpoint holds of a training, but for Lightning's own counters."""
     state = torch.load(folder / "last.ckpt", weights_only=True)
     return {key: state[key] for key in ("state_dict", "optimizer_states", "average", "callbacks")}
 
 
 @pytest.mark.slow
-def test_a_killed_run_resumes_to_the_same_weights_bit_for_bit(store, tmp_path):
+def test_a_killed_run_resumes_to_the_same_weights_bit_for_bit(
+    store: AudioStore, tmp_path: Path
+) -> None:
     """Codec, averages, discriminators, both optimizers and the logged metrics."""
     whole = new_codec()
     fit_codec_phase(whole, RESUMED, store, store, tmp_path / "whole", config=WINDOWS)
@@ -225,7 +241,7 @@ def test_a_killed_run_resumes_to_the_same_weights_bit_for_bit(store, tmp_path):
     assert repeatable_metrics(tmp_path / "whole") == repeatable_metrics(tmp_path / "cut")
 
 
-def test_the_averaged_weights_are_what_is_exported(store, tmp_path):
+def test_the_averaged_weights_are_what_is_exported(store: AudioStore, tmp_path: Path) -> None:
     phase = replace(JOINT, steps=3, ema_decay=0.5, weights=LossWeights(mel=1.0, vq=1.0))
     values = CodecConfig.preset("tiny").to_dict()
     values["quantizer"]["shared_transform"] = True  # one weight under two names
@@ -240,7 +256,9 @@ def test_the_averaged_weights_are_what_is_exported(store, tmp_path):
     assert torch.equal(codec.decoder.embed.weight, averaged)
 
 
-def test_a_phase_from_a_released_folder_keeps_its_discriminators_or_says_so(store, tmp_path):
+def test_a_phase_from_a_released_folder_keeps_its_discriminators_or_says_so(
+    store: AudioStore, tmp_path: Path
+) -> None:
     once = replace(JOINT, steps=1, adversarial_from=1)
     first = fit_codec_phase(new_codec(), once, store, store, tmp_path / "first", config=FIT)
     first.codec.save_pretrained(tmp_path / "first")
@@ -255,7 +273,7 @@ def test_a_phase_from_a_released_folder_keeps_its_discriminators_or_says_so(stor
     assert "discriminators start anew" in notices[0]["notice"]
 
 
-def test_a_trained_part_moves_into_another_codec(store, tmp_path):
+def test_a_trained_part_moves_into_another_codec(store: AudioStore, tmp_path: Path) -> None:
     codec, other = new_codec(), new_codec()
     phase = replace(JOINT, steps=2, weights=LossWeights(mel=1.0, vq=1.0))
     fit_codec_phase(codec, phase, store, store, tmp_path / "run", config=FIT)

@@ -1,16 +1,21 @@
+from __future__ import annotations
+
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from codec import CodecConfig, HHCodec
-from codec.training.adversarial import backward_generator_and_discriminators
+from codec.audio.store import AudioStore
+from codec.training.adversarial import AdversarialLosses, backward_generator_and_discriminators
 from codec.training.config import PARTS, DiscriminatorConfig, LossWeights, PhaseConfig
 from codec.training.discriminators import Discriminators
+from codec.training.forward import ForwardPass
 from codec.training.module import CodecTraining
 
-CRITICS = DiscriminatorConfig(periods=(), n_ffts=(256,), channels=2)
+DISCRIMINATORS = DiscriminatorConfig(periods=(), n_ffts=(256,), channels=2)
 JOINT = PhaseConfig(
     name="joint",
     steps=10,
@@ -20,11 +25,11 @@ JOINT = PhaseConfig(
     adversarial_from=2,
     warmup_steps=2,
     weights=LossWeights(mel=1.0, vq=1.0, waveform_mel=1.0, adversarial=0.1, feature_matching=0.1),
-    discriminators=CRITICS,
+    discriminators=DISCRIMINATORS,
 )
 
 
-def new_codec():
+def new_codec() -> HHCodec:
     torch.manual_seed(5)
     return HHCodec(CodecConfig.preset("tiny"))
 
@@ -34,11 +39,11 @@ def discriminators_of(module: CodecTraining) -> Discriminators:
     return module.discriminators
 
 
-def crops(store, codes=4):
+def crops(store: AudioStore, codes: int = 4) -> Tensor:
     return torch.stack([torch.from_numpy(store.crop(n, 0, codes * 1024)) for n in range(4)])
 
 
-def started(phase=JOINT):
+def started(phase: PhaseConfig = JOINT) -> CodecTraining:
     """A module with a filled codebook, ready for a step."""
     module = CodecTraining(new_codec(), phase, 0)
     module.set_modes()
@@ -46,14 +51,16 @@ def started(phase=JOINT):
     return module
 
 
-def calls_of(module: nn.Module):
+def calls_of(module: nn.Module) -> list[int]:
     """Counts the forward passes of a module from here on."""
     calls = []
     module.register_forward_hook(lambda *_: calls.append(1))
     return calls
 
 
-def one_step(module, waveform, step=9):
+def one_step(
+    module: CodecTraining, waveform: Tensor, step: int = 9
+) -> tuple[ForwardPass, dict[str, Tensor], AdversarialLosses | None]:
     """What a training step does up to the gradients of both networks."""
     outputs = module.forward_pass(waveform, step)
     losses = module.losses(outputs, waveform)
@@ -65,7 +72,7 @@ def one_step(module, waveform, step=9):
     return outputs, losses, adversarial
 
 
-def test_the_generators_step_leaves_no_gradient_in_the_discriminators(store):
+def test_the_generators_step_leaves_no_gradient_in_the_discriminators(store: AudioStore) -> None:
     """Theirs come from their own loss alone, to the bit."""
     module, waveform = started(), crops(store)
     outputs = module.forward_pass(waveform, 9)
@@ -82,12 +89,14 @@ def test_the_generators_step_leaves_no_gradient_in_the_discriminators(store):
     assert all(gradient_of(p).abs().sum() > 0 for p in module.codec.decoder.parameters())
 
 
-def gradient_of(parameter):
+def gradient_of(parameter: Tensor) -> Tensor:
     assert parameter.grad is not None
     return parameter.grad
 
 
-def test_every_network_runs_once_a_step_and_each_discriminator_once_for_each_side(store):
+def test_every_network_runs_once_a_step_and_each_discriminator_once_for_each_side(
+    store: AudioStore,
+) -> None:
     module, waveform = started(), crops(store)
     once = {part: calls_of(getattr(module.codec, part)) for part in PARTS}
     once["mel of the recording"] = calls_of(module.codec.vocoder.mel)
@@ -97,7 +106,7 @@ def test_every_network_runs_once_a_step_and_each_discriminator_once_for_each_sid
     assert [len(calls) for calls in twice] == [2] * len(twice)
 
 
-def test_a_joint_phase_trains_every_part_through_the_decoders_mels(store):
+def test_a_joint_phase_trains_every_part_through_the_decoders_mels(store: AudioStore) -> None:
     module, waveform = started(), crops(store)
     losses = LossWeights(adversarial=0.1, feature_matching=0.1, waveform_mel=1.0)
     module.phase = replace(module.phase, weights=losses)
@@ -109,7 +118,7 @@ def test_a_joint_phase_trains_every_part_through_the_decoders_mels(store):
     assert all(p.grad is None for p in module.codec.quantizer.parameters())
 
 
-def test_a_mel_of_negative_logs_gets_its_full_gradient(store):
+def test_a_mel_of_negative_logs_gets_its_full_gradient(store: AudioStore) -> None:
     """The reference's double logarithm gave none to any bin below 0."""
     module, waveform = started(replace(JOINT, weights=LossWeights(mel=1.0))), crops(store)
     outputs = module.forward_pass(waveform, 9)
@@ -121,7 +130,7 @@ def test_a_mel_of_negative_logs_gets_its_full_gradient(store):
     torch.testing.assert_close(gradient_of(lowered), expected)
 
 
-def test_a_waveform_beyond_full_scale_keeps_its_gradient(store):
+def test_a_waveform_beyond_full_scale_keeps_its_gradient(store: AudioStore) -> None:
     """A clamp at the vocoder's end would take it from exactly the samples that are wrong."""
     vocoder = new_codec().vocoder
     with torch.no_grad():
@@ -134,7 +143,9 @@ def test_a_waveform_beyond_full_scale_keeps_its_gradient(store):
     assert gradient_of(mel).abs().sum() > 0
 
 
-def test_a_joint_phase_on_a_frozen_encoder_starts_from_the_codes_of_inference(store):
+def test_a_joint_phase_on_a_frozen_encoder_starts_from_the_codes_of_inference(
+    store: AudioStore,
+) -> None:
     codec, waveform = new_codec(), crops(store)
     codec.quantizer.initialize(torch.randn(100, 8), 0)
     module = CodecTraining(codec, replace(JOINT, train=("decoder", "vocoder")), 0)
@@ -148,12 +159,12 @@ def test_a_joint_phase_on_a_frozen_encoder_starts_from_the_codes_of_inference(st
         CodecTraining(new_codec(), module.phase, 0)
 
 
-def test_losses_of_weight_zero_are_not_computed(store):
+def test_losses_of_weight_zero_are_not_computed(store: AudioStore) -> None:
     module = started(replace(JOINT, weights=LossWeights(vq=1.0)))
     assert set(module.losses(module.forward_pass(crops(store), 9), crops(store))) == {"vq"}
 
 
-def test_bf16_agrees_with_fp32(store):
+def test_bf16_agrees_with_fp32(store: AudioStore) -> None:
     """Under bf16 autocast losses stay within 2 %, gradients within a cosine of 0.98."""
     waveform = crops(store)
     found = {}
@@ -202,12 +213,12 @@ def test_bf16_agrees_with_fp32(store):
         ({"weights": LossWeights(semantic=1.0)}, "teacher"),
     ],
 )
-def test_a_phase_that_cannot_be_trained_is_refused(change, message):
+def test_a_phase_that_cannot_be_trained_is_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(JOINT, **change)
 
 
-def harmonic_codec():
+def harmonic_codec() -> HHCodec:
     torch.manual_seed(5)
     size = {"kind": "harmonic", "pitch_dim": 16, "pitch_layers": 1}
     preset = CodecConfig.preset("tiny")
@@ -221,7 +232,7 @@ PITCH = PhaseConfig(
 )
 
 
-def test_a_pitch_loss_trains_vocoder_and_decoder(store):
+def test_a_pitch_loss_trains_vocoder_and_decoder(store: AudioStore) -> None:
     pytest.importorskip("swift_f0")
     codec = harmonic_codec()
     codec.quantizer.initialize(torch.randn(100, 8), 0)
@@ -233,7 +244,7 @@ def test_a_pitch_loss_trains_vocoder_and_decoder(store):
     assert trained == {"decoder", "vocoder"}
 
 
-def test_a_pitch_loss_is_refused_without_a_harmonic_vocoder():
+def test_a_pitch_loss_is_refused_without_a_harmonic_vocoder() -> None:
     codec = new_codec()
     codec.quantizer.initialize(torch.randn(100, 8), 0)
     with pytest.raises(ValueError, match="pitch: expected a harmonic vocoder"):

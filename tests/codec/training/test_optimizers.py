@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 from dataclasses import replace
 
 import pytest
@@ -9,14 +11,14 @@ from codec.training.optimizers import generator_groups, learning_rate_factor
 PHASE = PhaseConfig(steps=100, warmup_steps=10)
 
 
-def test_the_cosine_rises_linearly_and_ends_at_a_hundredth():
+def test_the_cosine_rises_linearly_and_ends_at_a_hundredth() -> None:
     assert learning_rate_factor(PHASE, 0) == pytest.approx(0.1)
     assert learning_rate_factor(PHASE, 9) == learning_rate_factor(PHASE, 10) == pytest.approx(1.0)
     assert learning_rate_factor(PHASE, 55) == pytest.approx(0.505)
     assert learning_rate_factor(PHASE, 100) == pytest.approx(0.01)
 
 
-def test_warmup_stable_decay_stays_at_the_peak_and_falls_linearly():
+def test_warmup_stable_decay_stays_at_the_peak_and_falls_linearly() -> None:
     phase = replace(PHASE, schedule="wsd", decay_share=0.2)
     assert [learning_rate_factor(phase, step) for step in (9, 10, 50, 80)] == [
         pytest.approx(1.0)
@@ -26,7 +28,7 @@ def test_warmup_stable_decay_stays_at_the_peak_and_falls_linearly():
     assert learning_rate_factor(phase, 100) == pytest.approx(0.01)
 
 
-def test_parts_learn_at_their_own_rates_and_frozen_ones_not_at_all():
+def test_parts_learn_at_their_own_rates_and_frozen_ones_not_at_all() -> None:
     codec = HHCodec(CodecConfig.preset("tiny"))
     codec.encoder.requires_grad_(False)
     phase = replace(PHASE, learning_rate=1e-3, part_rates={"vocoder": 0.25})

@@ -1,6 +1,9 @@
+from __future__ import annotations
+
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 pytest.importorskip("swift_f0")
 
@@ -9,14 +12,14 @@ from codec.training.pitch_targets import track_pitch
 RATE, HOP = 24_000, 256
 
 
-def voice(frequency):
+def voice(frequency: np.ndarray) -> Tensor:
     """Ten harmonics at a frequency (T,) in Hz."""
     phase = 2 * np.pi * np.cumsum(frequency) / RATE
     tone = np.stack([np.sin(k * phase) / k for k in range(1, 11)]).sum(0)
     return torch.from_numpy((0.2 * tone).astype(np.float32))
 
 
-def test_a_steady_voice_is_tracked_on_every_frame():
+def test_a_steady_voice_is_tracked_on_every_frame() -> None:
     waveform = voice(np.full(RATE // HOP * HOP, 150.0))[None]
     pitch, voiced = track_pitch(waveform, RATE, HOP)
     assert pitch.shape == voiced.shape == (1, RATE // HOP)
@@ -24,7 +27,7 @@ def test_a_steady_voice_is_tracked_on_every_frame():
     np.testing.assert_allclose(pitch[0, 3:-3], 150.0, rtol=0.02)
 
 
-def test_frames_lie_where_the_mels_do():
+def test_frames_lie_where_the_mels_do() -> None:
     """A tracker's frames read half a frame early would bend every glide."""
     samples = 94 * HOP
     glide = np.geomspace(100.0, 300.0, samples)
@@ -36,7 +39,7 @@ def test_frames_lie_where_the_mels_do():
     assert abs(late) < 0.5  # frames
 
 
-def test_silence_is_unvoiced_and_rows_are_tracked_alone():
+def test_silence_is_unvoiced_and_rows_are_tracked_alone() -> None:
     tone = voice(np.full(94 * HOP, 200.0))
     pitch, voiced = track_pitch(torch.stack([tone, torch.zeros_like(tone)]), RATE, HOP)
     assert not voiced[1].any()

@@ -1,5 +1,8 @@
+from __future__ import annotations
+
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,7 +11,7 @@ from codec.training.tensorboard import Dashboard, mel_picture
 from codec.training.validation import Validation
 
 
-def test_a_mel_picture_has_both_mels_in_the_targets_range():
+def test_a_mel_picture_has_both_mels_in_the_targets_range() -> None:
     target = torch.tensor([[-4.0, 0.0], [-2.0, -2.0]])  # (M, F), the lowest band first
     picture = mel_picture(target, target + 10.0)
     assert picture.shape == (1, 2 * 2 + 2, 2)
@@ -16,7 +19,7 @@ def test_a_mel_picture_has_both_mels_in_the_targets_range():
     assert picture[0, 4:].min() == 1.0
 
 
-def test_a_run_can_be_looked_at_and_listened_to(tmp_path):
+def test_a_run_can_be_looked_at_and_listened_to(tmp_path: Path) -> None:
     accumulator = pytest.importorskip(
         "tensorboard.backend.event_processing.event_accumulator"
     ).EventAccumulator
@@ -34,7 +37,7 @@ def test_a_run_can_be_looked_at_and_listened_to(tmp_path):
     assert sorted(tags["audio"]) == ["decoded/0", "recorded/0"]
 
 
-def test_a_resumed_run_replaces_what_lies_beyond_its_step(tmp_path):
+def test_a_resumed_run_replaces_what_lies_beyond_its_step(tmp_path: Path) -> None:
     accumulator = pytest.importorskip(
         "tensorboard.backend.event_processing.event_accumulator"
     ).EventAccumulator
@@ -50,7 +53,9 @@ def test_a_resumed_run_replaces_what_lies_beyond_its_step(tmp_path):
     assert [event.step for event in events.Scalars("train/mel")] == [1, 2]
 
 
-def test_a_missing_tensorboard_names_the_extra(tmp_path, monkeypatch):
+def test_a_missing_tensorboard_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(ValueError, match="extra train"):
         Dashboard(tmp_path, 24_000)

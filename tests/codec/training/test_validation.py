@@ -1,8 +1,13 @@
+from __future__ import annotations
+
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from codec import CodecConfig, HHCodec
 from codec.distillation.config import SemanticConfig
@@ -16,7 +21,7 @@ PHASE = PhaseConfig(weights=LossWeights(mel=1.0, vq=1.0))
 
 
 @pytest.fixture
-def codec():
+def codec() -> HHCodec:
     torch.manual_seed(5)
     codec = HHCodec(CodecConfig.preset("tiny"))
     codec.quantizer.initialize(torch.randn(100, 8), 0)
@@ -24,12 +29,12 @@ def codec():
 
 
 @pytest.fixture
-def speech(make_waveform):
+def speech(make_waveform: Callable[..., np.ndarray]) -> Tensor:
     clips = [make_waveform(0.8, pitch=100 + 40 * n, seed=n)[: 18 * 1024] for n in range(2)]
     return torch.stack([torch.from_numpy(clip) for clip in clips])
 
 
-def test_intelligibility_is_one_for_a_copy_and_falls_with_noise(speech):
+def test_intelligibility_is_one_for_a_copy_and_falls_with_noise(speech: Tensor) -> None:
     pytest.importorskip("pystoi")
     assert mean_stoi(speech, speech, 24_000) == pytest.approx(1.0, abs=1e-3)
     noisy = mean_stoi(speech, speech + 0.3 * torch.randn_like(speech), 24_000)
@@ -37,7 +42,7 @@ def test_intelligibility_is_one_for_a_copy_and_falls_with_noise(speech):
     assert noisy < 0.9
 
 
-def test_crops_with_too_little_speech_have_no_intelligibility(speech):
+def test_crops_with_too_little_speech_have_no_intelligibility(speech: Tensor) -> None:
     pytest.importorskip("pystoi")
     assert mean_stoi(speech[:, :4096], speech[:, :4096], 24_000) is None
     silent = torch.zeros_like(speech)
@@ -45,7 +50,9 @@ def test_crops_with_too_little_speech_have_no_intelligibility(speech):
     assert mean_stoi(silent, silent, 24_000) is None
 
 
-def test_a_phase_without_a_vocoder_is_validated_through_the_codecs(codec, speech):
+def test_a_phase_without_a_vocoder_is_validated_through_the_codecs(
+    codec: HHCodec, speech: Tensor
+) -> None:
     pytest.importorskip("pystoi")
     found = validate(codec, PHASE, speech, None)
     assert set(found.metrics) == {
@@ -60,13 +67,13 @@ def test_a_phase_without_a_vocoder_is_validated_through_the_codecs(codec, speech
     assert expected.shape == found.waveforms.shape
 
 
-def test_losses_of_weight_zero_are_validated(codec, speech):
+def test_losses_of_weight_zero_are_validated(codec: HHCodec, speech: Tensor) -> None:
     phase = replace(PHASE, weights=LossWeights(waveform_mel=1.0))
     found = validate(codec, phase, speech, MultiScaleMel(24_000))
     assert {"mel", "vq", "waveform_mel"} <= set(found.metrics)
 
 
-def test_validation_neither_trains_nor_draws(codec, speech):
+def test_validation_neither_trains_nor_draws(codec: HHCodec, speech: Tensor) -> None:
     before = {name: value.clone() for name, value in codec.state_dict().items()}
     state = torch.get_rng_state()
     first = validate(codec, PHASE, speech, None).metrics
@@ -75,19 +82,21 @@ def test_validation_neither_trains_nor_draws(codec, speech):
     assert all(torch.equal(value, before[name]) for name, value in codec.state_dict().items())
 
 
-def test_padding_of_a_crop_is_not_distilled(codec, speech):
+def test_padding_of_a_crop_is_not_distilled(codec: HHCodec, speech: Tensor) -> None:
     phase = replace(PHASE, semantic=SemanticConfig(teacher="mfcc"))
     distillation = Distillation(phase.semantic, 8, codec.frame_rate, codec.sample_rate)
     lengths = torch.tensor([18 * 1024, 9 * 1024])
     speech[1, lengths[1] :] = 0.0
     found = validate(codec, phase, speech, None, distillation, lengths=lengths)
     quantized = codec.quantizer.decode(codec.encode_scaled(speech))
-    taught = distillation.loss(quantized, speech, lengths).item()
-    assert found.metrics["semantic"] == pytest.approx(taught, rel=1e-5)
-    assert taught != pytest.approx(distillation.loss(quantized, speech).item(), rel=1e-3)
+    expected = distillation.loss(quantized, speech, lengths).item()
+    assert found.metrics["semantic"] == pytest.approx(expected, rel=1e-5)
+    assert expected != pytest.approx(distillation.loss(quantized, speech).item(), rel=1e-3)
 
 
-def test_a_missing_pystoi_is_noticed_and_stops_nothing(codec, speech, monkeypatch):
+def test_a_missing_pystoi_is_noticed_and_stops_nothing(
+    codec: HHCodec, speech: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "pystoi", None)
     stoi_is_missing.cache_clear()
     try:

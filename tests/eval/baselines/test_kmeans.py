@@ -80,7 +80,7 @@ def test_a_saved_tokenizer_is_the_same_and_one_of_other_data_is_not(
     assert again.fingerprint == other.fingerprint
 
 
-def test_what_a_caller_gets_wrong_is_said(
+def test_what_a_caller_gets_wrong_is_named(
     tokenizer: KMeansTokenizer, tmp_path: Path, make_speech: Callable[..., np.ndarray]
 ) -> None:
     with pytest.raises(ValueError, match="at least 16 frames"):
@@ -91,7 +91,7 @@ def test_what_a_caller_gets_wrong_is_said(
         tokenizer.decode(np.array([[16]]), 10)
     with pytest.raises(ValueError, match="expected a k-means tokenizer"):
         KMeansTokenizer.load(tmp_path)
-    with pytest.raises(ValueError, match="codebook_size of at least 1"):
+    with pytest.raises(ValueError, match="codebook_size: expected a number >= 1, got 0"):
         KMeansSettings(codebook_size=0)
 
 

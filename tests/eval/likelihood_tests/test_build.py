@@ -10,7 +10,6 @@ from eval.likelihood_tests.build import (
     PairSettings,
     Recording,
     build_pairs,
-    folder_recordings,
     levelled,
     splice,
 )
@@ -105,12 +104,6 @@ def test_one_speaker_gives_no_switch(recordings, tmp_path):
 def test_short_recordings_are_passed_over(recordings, tmp_path):
     with pytest.raises(ValueError, match=r"expected recordings of 8\.0 s"):
         build_pairs(recordings, tmp_path, PairSettings(half_seconds=4.0))
-
-
-def test_folders_name_speakers(recordings):
-    found = folder_recordings(recordings[0].path.parent.parent)
-    assert sorted({r.speaker for r in found}) == ["a", "b", "c"]
-    assert len(found) == 6
 
 
 @pytest.mark.parametrize("bad", [{"kinds": ["echo"]}, {"per_kind": 0}, {"half_seconds": 0.01}])

@@ -11,8 +11,8 @@ from eval.likelihood_tests.judge import (
     Scorer,
     TokenScores,
     accuracy,
-    judge_pairs,
     margins_of,
+    pair_accuracies,
     read_pairs,
     read_scores,
     score_recordings,
@@ -54,7 +54,7 @@ def read(path):
 def test_a_win_a_loss_and_a_tie_make_one_half(pairs, tmp_path):
     assert isinstance(LoudScorer(), Scorer)
     path = score_recordings(pairs, LoudScorer(), tmp_path / "s.jsonl", read=read)
-    result = judge_pairs(pairs, *read_scores(path))
+    result = pair_accuracies(pairs, *read_scores(path))
     found = result["suites"]["loud"]["all"]["mean"]
     assert (found["share"], found["pairs"], found["ties"]) == (0.5, 3, 1)
     assert result["suites"]["loud"]["a"]["sum"]["share"] == 0.75
@@ -88,14 +88,14 @@ def test_a_line_that_a_kill_tore_is_scored_again(pairs, tmp_path):
 def test_a_recording_without_a_score_is_a_failure_with_its_reason(pairs, tmp_path):
     soundfile.write(pairs[0].neg, np.ones(RATE), RATE, subtype="FLOAT")
     path = score_recordings(pairs, LoudScorer(), tmp_path / "s.jsonl", read=read)
-    result = judge_pairs(pairs, *read_scores(path))
+    result = pair_accuracies(pairs, *read_scores(path))
     assert result["n_ok"] == 2
     assert result["failures"][0]["id"] == "loud/0"
     assert "too loud" in result["failures"][0]["reason"]
-    assert judge_pairs(pairs, {})["suites"] == {}
+    assert pair_accuracies(pairs, {})["suites"] == {}
 
 
-def test_sum_and_mean_may_disagree_and_length_says_why():
+def test_sum_and_mean_may_disagree_and_length_explains_it():
     short, long = TokenScores(np.full(4, -2.0), 1.0), TokenScores(np.full(10, -1.0), 2.5)
     margins = margins_of(long, short, LikelihoodPair("a", "s", "", *_paths()))
     assert margins == {"sum": -2.0, "mean": 1.0, "length": -6.0}

@@ -59,6 +59,6 @@ def test_salmon_is_read_in_both_layouts(tmp_path):
 
 
 @pytest.mark.parametrize("suite", sorted(SUITES))
-def test_an_empty_folder_says_what_was_looked_for(tmp_path, suite):
+def test_an_empty_folder_is_refused_with_the_layout_expected(tmp_path, suite):
     with pytest.raises(SuiteError, match="expected"):
         SUITES[suite](tmp_path)

@@ -21,13 +21,13 @@ def digits():
     return recognizer
 
 
-def test_a_closed_vocabulary_hears_nothing_else(digits, make_speech):
+def test_a_closed_vocabulary_gives_no_other_word(digits, make_speech):
     for seed in range(3):
-        heard = digits.transcribe(make_speech(1.5, seed=seed), 24000)
-        assert set(heard.split()) <= set(DIGITS)
+        words = digits.transcribe(make_speech(1.5, seed=seed), 24000)
+        assert set(words.split()) <= set(DIGITS)
 
 
-def test_hearing_does_not_depend_on_what_came_before(digits, make_speech):
+def test_a_transcript_does_not_depend_on_earlier_waveforms(digits, make_speech):
     first, other = make_speech(1.5, seed=0), make_speech(1.5, seed=1)
     alone = digits.transcribe(first, 24000)
     digits.transcribe(0.01 * other, 24000)
@@ -41,7 +41,7 @@ def test_a_pickled_recogniser_loads_again(digits, make_speech):
     assert copy.transcribe(speech, 24000) == digits.transcribe(speech, 24000)
 
 
-def test_the_id_tells_vocabularies_apart():
+def test_every_vocabulary_has_its_own_id():
     ids = {
         PocketSphinxRecognizer().id,
         PocketSphinxRecognizer(DIGITS).id,
@@ -50,10 +50,10 @@ def test_the_id_tells_vocabularies_apart():
     assert len(ids) == 3
 
 
-def test_a_grammar_limits_what_is_heard(make_speech):
+def test_a_grammar_limits_the_transcript(make_speech):
     rule = "#JSGF V1.0; grammar g; public <go> = go ( left | right );"
-    heard = PocketSphinxRecognizer(grammar=rule).transcribe(make_speech(1.5), 24000)
-    assert heard in {"", "go left", "go right"}
+    words = PocketSphinxRecognizer(grammar=rule).transcribe(make_speech(1.5), 24000)
+    assert words in {"", "go left", "go right"}
 
 
 def test_a_word_without_pronunciation_is_refused():
@@ -74,7 +74,7 @@ def test_words_and_a_grammar_exclude_each_other():
 
 
 @pytest.mark.skipif(not DIGIT_CLIPS.is_dir(), reason="no recorded digits beside the checkout")
-def test_recorded_digits_are_mostly_understood(digits):
+def test_recorded_digits_are_mostly_recognised(digits):
     lines = (DIGIT_CLIPS / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [row for row in map(json.loads, lines) if row["split"] == "valid"][::10]
     errors = 0

@@ -48,18 +48,20 @@ def folder(tmp_path_factory):
     return path
 
 
-def test_a_folder_is_heard_with_and_nothing_is_downloaded(folder, monkeypatch, make_speech):
+def test_a_model_is_loaded_from_its_folder_and_nothing_is_downloaded(
+    folder, monkeypatch, make_speech
+):
     monkeypatch.setenv(WHISPER.variable, str(folder))
     recognizer = WhisperRecognizer("", max_new_tokens=5)
     metric = WerMetric(recognizer, family="wer_whisper")
     assert status(metric) == "ready"
     metric.prepare()
     speech = make_speech(1.0, sample_rate=16000)
-    heard = recognizer.transcribe(speech, 16000)
-    assert isinstance(heard, str)
-    assert recognizer.transcribe(speech, 16000) == heard
+    words = recognizer.transcribe(speech, 16000)
+    assert isinstance(words, str)
+    assert recognizer.transcribe(speech, 16000) == words
     score = metric.score(Item("a", None, speech, 16000, "one two"))
-    assert score.details == {"heard": heard}
+    assert score.details == {"heard": words}
     assert score.values["reference_words"] == 2
     assert pickle.loads(pickle.dumps(recognizer))._model is None
 
@@ -69,7 +71,7 @@ def test_a_missing_or_wrong_folder_is_named(monkeypatch, tmp_path):
     with pytest.raises(ValueError, match="'whisper'"):
         WhisperRecognizer().prepare()
     monkeypatch.setenv(WHISPER.variable, str(tmp_path))
-    with pytest.raises(ValueError, match="expected a Whisper model in"):
+    with pytest.raises(ValueError, match="expected a WhisperForConditionalGeneration in"):
         WhisperRecognizer().prepare()
     with pytest.raises(ValueError, match="max_new_tokens"):
         WhisperRecognizer(max_new_tokens=0)

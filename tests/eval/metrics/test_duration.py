@@ -22,14 +22,14 @@ def test_silence_is_counted_against_the_loud_frames(make_speech):
     assert values["pause"] == pytest.approx(1.0, abs=0.03)
 
 
-def test_a_runaway_is_told_by_the_record_else_by_its_length(make_speech):
+def test_a_runaway_is_found_by_the_record_else_by_its_length(make_speech):
     speech = make_speech(4.0, sample_rate=RATE)
     assert DeliveryMetric().score(item(speech, "hi")).values["runaway"] == 1.0
     assert DeliveryMetric().score(item(speech, "word " * 12)).values["runaway"] == 0.0
     assert DeliveryMetric().score(item(speech)).values["runaway"] is None
-    told = DeliveryMetric({"a": GenerationRecord(truncated=False)})
-    assert told.score(item(speech, "hi")).values["runaway"] == 0.0
-    assert told.info.id != DeliveryMetric().info.id
+    recorded = DeliveryMetric({"a": GenerationRecord(truncated=False)})
+    assert recorded.score(item(speech, "hi")).values["runaway"] == 0.0
+    assert recorded.info.id != DeliveryMetric().info.id
 
 
 def test_loops_go_by_the_codes_where_there_are_some(make_speech):
@@ -49,7 +49,7 @@ def test_duration_is_that_of_speech_and_of_the_whole(make_speech):
 
 
 @pytest.mark.parametrize("bad", [np.zeros(RATE), np.zeros(0), np.full(RATE, np.nan), None])
-def test_what_cannot_be_heard_fails(bad):
+def test_what_cannot_be_measured_is_refused(bad):
     for metric in (DeliveryMetric(), DurationMetric()):
         with pytest.raises(MetricError):
             metric.score(item(bad, reference=0.1 * np.sin(np.arange(RATE))))

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from eval.metrics.lag import checked_pair, estimate_lag, shifted
-from eval.protocols import MetricError
+from eval.metrics.lag import aligned_pair, estimate_lag, shifted
+from eval.protocols import Item, MetricError
 
 RATE = 24000
 
@@ -39,9 +39,9 @@ def test_shifted_undoes_a_known_lag(make_speech, lag_ms):
 def test_pairs_of_very_different_lengths_are_refused(make_speech):
     speech = make_speech()
     with pytest.raises(MetricError, match=r"reference 2\.40 s, estimate 2\.00 s"):
-        checked_pair(speech, speech[: 2 * RATE], RATE, 16000)
+        aligned_pair(Item("a", speech, speech[: 2 * RATE], RATE), 16000)
 
 
 def test_a_missing_waveform_is_refused(make_speech):
-    with pytest.raises(MetricError, match="only one"):
-        checked_pair(make_speech(), None, RATE, 16000)
+    with pytest.raises(MetricError, match="as estimate, got none"):
+        aligned_pair(Item("a", make_speech(), None, RATE), 16000)

@@ -5,11 +5,10 @@ import pytest
 
 from eval.metrics.mel_distance import (
     MelCepstralMetric,
-    SiSdrMetric,
     cepstral_distance,
     mel_cepstral_distortion,
-    si_sdr,
 )
+from eval.metrics.si_sdr import SiSdrMetric, si_sdr
 from eval.protocols import Item, MetricError
 
 RATE = 16000

@@ -30,7 +30,7 @@ def metric(request):
     return made
 
 
-def test_an_opinion_is_on_the_scale_and_the_same_again(metric, make_speech):
+def test_a_mos_is_on_the_scale_and_the_same_again(metric, make_speech):
     speech = make_speech(5.0, sample_rate=RATE)
     found = values(metric, item(speech))
     for figure in metric.info.figures:
@@ -38,7 +38,7 @@ def test_an_opinion_is_on_the_scale_and_the_same_again(metric, make_speech):
     assert values(metric, item(speech)) == found
 
 
-def test_noise_is_heard_by_dnsmos(make_speech, add_noise):
+def test_noise_lowers_the_background_score_of_dnsmos(make_speech, add_noise):
     if status(DnsMosMetric()) != "ready":
         pytest.skip("not installed")
     speech = make_speech(5.0, sample_rate=RATE)
@@ -52,7 +52,7 @@ def test_silence_is_an_error_and_no_number(metric):
         metric.score(item(np.zeros(RATE)))
 
 
-def test_the_original_is_heard_by_a_metric_of_its_own(make_speech):
+def test_the_original_has_a_metric_of_its_own(make_speech):
     original, copy = DnsMosMetric("reference"), DnsMosMetric()
     assert original.info.needs == {"reference"}
     assert original.info.id != copy.info.id

@@ -3,10 +3,22 @@
 import numpy as np
 import pytest
 
-from eval.metrics.pitch import PitchMetric, compare_tracks, track_pitch, vuv_f1
+from eval.metrics.pitch import (
+    PitchAgreement,
+    PitchMetric,
+    compare_tracks,
+    track_crepe,
+    track_pitch,
+)
+from eval.metrics.registry import status
 from eval.protocols import Item, MetricError
 
 RATE = 24000
+
+
+def agreement_of(reference: np.ndarray, estimate: np.ndarray) -> PitchAgreement:
+    """Agreement of two waveforms by swift-f0."""
+    return compare_tracks(track_pitch(reference, RATE), track_pitch(estimate, RATE))
 
 
 def test_a_glide_with_a_gap_is_tracked_within_ten_cents(make_glide):
@@ -27,7 +39,7 @@ def test_a_glide_with_a_gap_is_tracked_within_ten_cents(make_glide):
 
 def test_identity_agrees_fully(make_speech):
     speech = make_speech()
-    agreement = vuv_f1(speech, speech, RATE)
+    agreement = agreement_of(speech, speech)
     assert (agreement.vuv_f1, agreement.f0_cents, agreement.gross_error_rate) == (1.0, 0.0, 0.0)
 
 
@@ -60,4 +72,16 @@ def test_a_reference_without_voice_is_an_error():
 def test_a_semitone_shift_reads_as_a_hundred_cents(make_glide):
     low = make_glide(1.0, 150.0, 150.0, RATE)
     high = make_glide(1.0, 150.0 * 2 ** (1 / 12), 150.0 * 2 ** (1 / 12), RATE)
-    assert vuv_f1(low, high, RATE).f0_cents == pytest.approx(100.0, abs=5.0)
+    assert agreement_of(low, high).f0_cents == pytest.approx(100.0, abs=5.0)
+
+
+@pytest.mark.slow
+def test_crepe_finds_a_steady_pitch_twice_the_same(make_glide):
+    if status(PitchMetric("crepe")) != "ready":
+        pytest.skip("torchcrepe is not installed")
+    tone = make_glide(0.25, 150.0, 150.0, 16000)
+    pitch, voiced = track_crepe(tone)
+    assert voiced.mean() > 0.8
+    assert np.abs(1200 * np.log2(pitch[voiced] / 150)).max() < 60
+    again, _ = track_crepe(tone)
+    np.testing.assert_array_equal(pitch, again)

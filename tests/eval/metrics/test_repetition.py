@@ -8,7 +8,7 @@ from eval.metrics.repetition import looped_audio, looped_codes, runs
 RATE = 16000
 
 
-def test_a_block_said_three_times_is_a_loop():
+def test_a_block_that_comes_three_times_is_a_loop():
     lead = np.arange(100, 130)
     codes = np.concatenate([lead, np.tile(np.arange(10), 3), lead])
     marks = looped_codes(codes, 20.0)
@@ -33,7 +33,7 @@ def test_no_code_is_no_loop():
         looped_codes(np.zeros(4), 0.0)
 
 
-def test_speech_said_again_and_again_is_found_where_it_is(make_speech):
+def test_speech_that_repeats_is_found_where_it_is(make_speech):
     lead = make_speech(1.5, seed=1, sample_rate=RATE)
     word = make_speech(0.6, seed=2, sample_rate=RATE)
     stuck = np.concatenate([lead, np.tile(word, 5)])

@@ -116,7 +116,7 @@ def test_the_summary_holds_the_band_and_a_resumed_one_is_the_same(tmp_path):
     assert one == two
 
 
-def test_resemblyzer_hears_one_voice_as_itself_and_noise_as_another(make_speech, add_noise):
+def test_resemblyzer_finds_a_voice_like_itself_and_unlike_noise(make_speech, add_noise):
     encoder = ResemblyzerEncoder()
     metric = SimilarityMetric(encoder)
     if status(metric) != "ready":

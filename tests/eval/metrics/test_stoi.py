@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from eval.metrics.stoi import MelDistanceMetric, StoiMetric, mel_distance, stoi
+from eval.metrics.mel_distance import MelDistanceMetric, mel_distance
+from eval.metrics.stoi import StoiMetric, stoi
 from eval.protocols import Item, MetricError
 
 RATE = 24000

@@ -5,9 +5,9 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
+from eval.metrics.mos import UTMOS22, UtmosMetric  # noqa: E402
 from eval.metrics.registry import status  # noqa: E402
-from eval.metrics.utmos import UTMOS22, UtmosMetric  # noqa: E402
-from eval.metrics.utmos_network import UtmosNetwork, published_to_ours  # noqa: E402
+from eval.metrics.utmos import UtmosNetwork, published_to_ours  # noqa: E402
 
 
 def tiny():
@@ -67,7 +67,7 @@ def test_weights_under_their_published_names_are_loaded():
     assert source(waveform).shape == (2,)
 
 
-def test_the_score_of_a_flat_network_is_its_bias_on_the_scale_of_opinions():
+def test_the_score_of_a_flat_network_is_its_bias_on_the_scale_of_mos():
     network = tiny()
     torch.nn.init.zeros_(network.projection[2].weight)
     torch.nn.init.constant_(network.projection[2].bias, 0.25)

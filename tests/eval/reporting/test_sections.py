@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from eval.metrics.stoi import MelDistanceMetric, StoiMetric
+from eval.metrics.mel_distance import MelDistanceMetric
+from eval.metrics.stoi import StoiMetric
 from eval.reporting.report import Estimate
 from eval.reporting.sections import (
     figure_cell,

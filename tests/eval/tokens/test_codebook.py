@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from eval.tokens.codebook import count_codes, rank_frequency, usage
+from eval.tokens.codebook import count_codes, usage
 
 
 def test_uniform_codes_use_everything():
@@ -48,14 +48,3 @@ def test_clips_of_unequal_length_count_as_one_stream():
 def test_wrong_codes_are_refused(codes, match):
     with pytest.raises(ValueError, match=match):
         usage(codes, 4, 10.0)
-
-
-def test_ranks_run_from_the_commonest_entry_and_leave_out_the_unseen():
-    ranks, shares = rank_frequency(np.array([0, 1, 6, 0, 3]))
-    assert ranks.tolist() == [1, 2, 3]
-    assert shares.tolist() == [0.6, 0.3, 0.1]
-    ranks, shares = rank_frequency(np.arange(5000), points=50)
-    assert len(ranks) <= 50
-    assert (ranks[0], ranks[-1]) == (1, 4999)
-    with pytest.raises(ValueError, match="at least one code"):
-        rank_frequency(np.zeros(4, np.int64))

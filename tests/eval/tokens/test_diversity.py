@@ -23,7 +23,7 @@ def test_bleu_by_hand():
     # Words 2 of 3, pairs 1 of 2, as long as the reference.
     assert bleu(["a", "b", "x"], [["a", "b", "c"]]) == pytest.approx((2 / 3 * 1 / 2) ** 0.5)
     assert bleu(["a", "b"], [["a", "b", "c", "d"]]) == pytest.approx(2.718281828 ** (1 - 4 / 2))
-    # A word said three times is matched as often as the reference has it.
+    # A word that comes three times is matched as often as the reference has it.
     assert bleu(["a", "a", "a"], [["a", "b", "c"]], 1) == pytest.approx(1 / 3)
 
 

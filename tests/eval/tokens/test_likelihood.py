@@ -7,7 +7,6 @@ import pytest
 
 from eval.tokens.likelihood import (
     bits_per_second,
-    summarize_likelihood,
     unigram_cross_entropy,
     unigram_entropy,
 )
@@ -34,15 +33,6 @@ def test_bits_per_second_of_one_bit_tokens():
     assert bits_per_second(math.log(2), 23.4375) == pytest.approx(23.4375)
 
 
-def test_summary_by_hand():
-    got = summarize_likelihood(nll=20 * math.log(4), num_tokens=20, seconds=2.0)
-    assert got.nats_per_token == pytest.approx(math.log(4))
-    assert got.perplexity == pytest.approx(4.0)
-    assert got.bits_per_token == pytest.approx(2.0)
-    assert got.bits_per_second == pytest.approx(20.0)
-    assert got.to_dict()["num_tokens"] == 20
-
-
 @pytest.mark.parametrize(
     "call",
     [
@@ -50,8 +40,6 @@ def test_summary_by_hand():
         lambda: unigram_entropy(np.array([1, -1])),
         lambda: unigram_cross_entropy(np.ones(3), np.ones(4)),
         lambda: unigram_cross_entropy(np.ones(3), np.ones(3), smoothing=0.0),
-        lambda: summarize_likelihood(math.nan, 1, 1.0),
-        lambda: summarize_likelihood(1.0, 0, 1.0),
     ],
 )
 def test_what_cannot_be_computed_is_refused(call):

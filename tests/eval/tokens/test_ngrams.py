@@ -61,7 +61,7 @@ def test_what_cannot_be_counted_is_refused() -> None:
         NgramModel([], 4)
     with pytest.raises(ValueError, match=r"codes in \[0, 4\)"):
         NgramModel([np.array([4])], 4)
-    with pytest.raises(ValueError, match="order and vocab_size"):
+    with pytest.raises(ValueError, match="order: expected a number >= 1"):
         NgramModel([np.array([1])], 4, 0)
     with pytest.raises(ValueError, match="held-out"):
         NgramModel([np.array([1])], 4).bits_per_code([])

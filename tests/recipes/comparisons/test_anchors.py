@@ -71,7 +71,7 @@ def test_clips_of_another_codec_are_not_taken_for_ours(
     ("override", "reason"),
     [
         ("metrics=loudness", "expected metrics"),
-        ("classical=mp3", "expected a coder"),
+        ("classical=mp3", "coder: expected one of"),
         ("split=other", "expected clips of split 'other'"),
         ("sources=nobody", "expected clips of split 'test' by nobody"),
     ],

@@ -119,7 +119,7 @@ def test_activations_of_a_codec_are_what_autograd_keeps(bf16: bool) -> None:
     work = codec_work("tiny", discriminators, 8, teacher=False)
     kept = kept_bytes("tiny", discriminators, bf16=bf16)
     codec = HHCodec(CodecConfig.preset("tiny"))
-    codec.quantizer.start()
+    codec.quantizer.enable()
     counted = count_kept(codec, Discriminators(discriminators), 40, bf16=bf16)
     planned = codec_memory(work, kept, crops=5, crop_codes=40, devices=5)
     assert planned.activations == pytest.approx(counted, rel=0.05)

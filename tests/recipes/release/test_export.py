@@ -11,15 +11,8 @@ from safetensors import safe_open
 from codec import CodecConfig, HHCodec
 from codec.model.vocoder import Vocoder
 from recipes.release.export import main
-from slm import (
-    SpeechLM,
-    SpeechLMConfig,
-    Synthesizer,
-    TextTokenizer,
-    Vocabulary,
-    load_voices,
-    save_voices,
-)
+from slm import SpeechLM, SpeechLMConfig, Synthesizer, TextTokenizer, Vocabulary
+from slm.synthesis.voices import load_voices, save_voices
 
 
 @pytest.fixture

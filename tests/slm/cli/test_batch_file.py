@@ -4,7 +4,10 @@ from typing import Any
 
 import pytest
 
-from slm.cli.batch_file import Job, read_jobs
+from slm.cli.batch_file import read_requests
+from slm.synthesis.requests import SpeechRequest
+
+DEFAULT = SpeechRequest("", seed=5)
 
 
 def written(tmp_path: Path, *rows: Any) -> Path:
@@ -16,7 +19,10 @@ def written(tmp_path: Path, *rows: Any) -> Path:
 def test_lines_are_numbered_and_blank_ones_left_out(tmp_path: Path) -> None:
     path = tmp_path / "texts.txt"
     path.write_bytes(b"\xef\xbb\xbfa dog\r\n\r\n green hills \r\n")
-    assert read_jobs(path) == [Job("00001", "a dog"), Job("00003", "green hills")]
+    expected = {"00001": "a dog", "00003": "green hills"}
+    assert read_requests(path, DEFAULT) == {
+        name: SpeechRequest(text, seed=5) for name, text in expected.items()
+    }
 
 
 def test_rows_say_what_they_need(tmp_path: Path) -> None:
@@ -24,9 +30,19 @@ def test_rows_say_what_they_need(tmp_path: Path) -> None:
         {"text": "a\u2028dog", "id": 7, "seed": 3, "voice": None},
         {"text": "b", "prompt": "p.wav", "prompt_text": "c"},
     ]
-    assert read_jobs(written(tmp_path, *rows)) == [
-        Job("7", "a\u2028dog", seed=3),
-        Job("00002", "b", prompt="p.wav", prompt_text="c"),
+    assert read_requests(written(tmp_path, *rows), DEFAULT) == {
+        "7": SpeechRequest("a\u2028dog", seed=3),
+        "00002": SpeechRequest("b", prompt="p.wav", prompt_text="c", seed=5),
+    }
+
+
+def test_the_voice_of_the_call_is_for_rows_without_one(tmp_path: Path) -> None:
+    default = SpeechRequest("", prompt="p.wav", prompt_text="c")
+    rows = [{"text": "a"}, {"text": "b", "voice": "ann"}, {"text": "d", "prompt": "q.wav"}]
+    assert list(read_requests(written(tmp_path, *rows), default).values()) == [
+        SpeechRequest("a", prompt="p.wav", prompt_text="c"),
+        SpeechRequest("b", voice="ann"),
+        SpeechRequest("d", prompt="q.wav"),
     ]
 
 
@@ -35,10 +51,10 @@ def test_rows_say_what_they_need(tmp_path: Path) -> None:
     [
         ({"text": 5}, "a string as text, got 5"),
         ({"text": None}, "a string as text, got null"),
-        ({"text": " "}, "something to say"),
+        ({"text": " "}, "a text with words"),
         ({"id": "a"}, "an object with a text"),
         ({"text": "a", "sed": 1}, "keys of"),
-        (["a"], "an object"),
+        (["a"], "a JSON object"),
         ({"text": "a", "seed": "x"}, "as seed, got"),
         ({"text": "a", "seed": True}, "as seed, got true"),
         ({"text": "a", "seed": 1.5}, "as seed, got 1.5"),
@@ -52,16 +68,18 @@ def test_rows_say_what_they_need(tmp_path: Path) -> None:
 )
 def test_a_row_that_is_not_understood_is_named(row: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
-        read_jobs(written(tmp_path, row))
+        read_requests(written(tmp_path, row), DEFAULT)
 
 
 def test_files_that_are_no_texts_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "texts.txt"
     path.write_bytes("na\u00efve".encode("latin-1"))
-    with pytest.raises(ValueError, match=r"expected UTF-8 text in .*texts\.txt"):
-        read_jobs(path)
+    with pytest.raises(ValueError, match=r"texts\.txt.*expected UTF-8"):
+        read_requests(path, DEFAULT)
     path.write_text("\n\n")
     with pytest.raises(ValueError, match="expected texts in"):
-        read_jobs(path)
+        read_requests(path, DEFAULT)
     with pytest.raises(ValueError, match="name one file each, got 'a'"):
-        read_jobs(written(tmp_path, {"id": "a", "text": "b"}, {"id": "a", "text": "c"}))
+        read_requests(
+            written(tmp_path, {"id": "a", "text": "b"}, {"id": "a", "text": "c"}), DEFAULT
+        )

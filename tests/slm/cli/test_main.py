@@ -1,6 +1,6 @@
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,13 @@ from codec import HHCodec
 from codec.audio import write_audio
 from slm.cli.main import main
 from slm.generation.retries import derived_seed
+from slm.synthesis.requests import SpeechRequest
 from slm.synthesis.result import Synthesis
 from slm.synthesis.synthesizer import Synthesizer
 from slm.synthesis.voices import save_voices
 
 Waveforms = Callable[..., np.ndarray]
+Requests = Sequence[SpeechRequest]
 
 
 @pytest.fixture
@@ -83,11 +85,11 @@ def test_a_mistake_is_one_line_on_stderr_and_writes_nothing(
     out = tmp_path / "out.wav"
     for command, message in (
         (["tts", "漢字", *models, "--out", str(out)], "at least one piece"),
-        (["tts", "a fox", *models, "--top-p", "7", "--out", str(out)], "top_p in (0, 1]"),
+        (["tts", "a fox", *models, "--top-p", "7", "--out", str(out)], "top_p"),
         (["continue", "missing.wav", *models, "--out", str(out)], "missing.wav"),
-        (["tts", "a fox", "--codec", "x", "--lm", str(tmp_path), "--out", str(out)], "config.yaml"),
+        (["tts", "a", "--codec", "x", "--lm", str(tmp_path), "--out", str(out)], "config.yaml"),
     ):
-        assert main(command) == 2
+        assert main(command) == 2, command
         captured = capsys.readouterr()
         assert message in captured.err.splitlines()[-1]
         assert captured.out == ""
@@ -155,7 +157,7 @@ def test_models_that_come_with_the_packages_speak_where_none_is_named(
         shutil.copytree(source, bundled / name)
     codec = HHCodec.from_pretrained(model_folders[0])
     save_voices(bundled / "hh-mini-slm", voices, codec.fingerprint, "ann")
-    monkeypatch.setattr("codec.model.hh_codec.BUNDLED", bundled)
+    monkeypatch.setattr("codec.model.pretrained.BUNDLED", bundled)
     monkeypatch.setattr("slm.model.speech_lm.BUNDLED", bundled)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     written = []
@@ -186,7 +188,7 @@ def test_a_row_that_cannot_be_spoken_spares_the_others_and_is_listed(
     assert sorted(report["items"]) == ["a", "e"]
     assert sorted(report["failed"]) == ["b", "c", "d"]
     assert "voice of ['ann'" in report["failed"]["c"]
-    assert "hh-slm tts: d: " in captured.err
+    assert "failed: d: " in captured.err
     lines = [json.loads(line) for line in (out / "report.jsonl").read_text().splitlines()]
     assert [line["id"] for line in lines] == ["a", "b", "c", "d", "e"]
     assert [line["id"] for line in lines if "error" in line] == ["b", "c", "d"]
@@ -196,13 +198,13 @@ def test_texts_of_a_file_are_spoken_a_few_at_a_time(
     models: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
-    speak = Synthesizer.tts_batch
+    speak = Synthesizer.synthesize
 
-    def spy(synthesizer: Synthesizer, texts: list[str], **options: Any) -> list[Synthesis]:
-        sizes.append(len(texts))
-        return speak(synthesizer, texts, **options)
+    def spy(synthesizer: Synthesizer, requests: Requests, **options: Any) -> list[Synthesis]:
+        sizes.append(len(requests))
+        return speak(synthesizer, requests, **options)
 
-    monkeypatch.setattr(Synthesizer, "tts_batch", spy)
+    monkeypatch.setattr(Synthesizer, "synthesize", spy)
     texts = tmp_path / "texts.txt"
     texts.write_text("a dog\n" * 5)
     command = ["tts", "--file", str(texts), *models, "--out", str(tmp_path / "out")]
@@ -214,13 +216,13 @@ def test_a_transcript_belongs_to_the_prompt_it_came_with(
     models: list[str], recording: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[Any] = []
-    speak = Synthesizer.tts_batch
+    speak = Synthesizer.synthesize
 
-    def spy(synthesizer: Synthesizer, texts: list[str], **options: Any) -> list[Synthesis]:
-        given.extend(options["prompt_texts"])
-        return speak(synthesizer, texts, **options)
+    def spy(synthesizer: Synthesizer, requests: Requests, **options: Any) -> list[Synthesis]:
+        given.extend(request.prompt_text for request in requests)
+        return speak(synthesizer, requests, **options)
 
-    monkeypatch.setattr(Synthesizer, "tts_batch", spy)
+    monkeypatch.setattr(Synthesizer, "synthesize", spy)
     rows = [
         {"text": "a dog"},
         {"text": "a dog", "prompt": recording},
@@ -248,10 +250,10 @@ def test_what_cannot_be_is_said_before_anything_is_loaded(
         (["continue", recording, "-o", "out"], "end in .wav or .flac"),
         (["tts", "a fox", "-o", "-"], "end in .wav or .flac"),
         (["tts", "a fox", *out, "--stream"], "--stream with -o -"),
-        (["tts", "a fox", *out, "--guidance", "inf"], "guidance in [0, 100]"),
-        (["tts", "a fox", *out, "--temperature", "1e-40"], "temperature 0 or in"),
-        (["tts", "a fox", *out, "--temperature", "nan"], "temperature 0 or in"),
-        (["tts", "a fox", *out, "--prompt-text", "words"], "--prompt with --prompt-text"),
+        (["tts", "a fox", *out, "--guidance", "inf"], "guidance: expected a number in [0, 100]"),
+        (["tts", "a fox", *out, "--temperature", "1e-40"], "temperature: expected 0 or"),
+        (["tts", "a fox", *out, "--temperature", "nan"], "temperature: expected 0 or"),
+        (["tts", "a fox", *out, "--prompt-text", "words"], "expected a prompt with its transcript"),
         (["tts", "a fox", *out, "--prompt", "p.wav", "--voice", "ann"], "got both"),
         (
             ["tts", "a fox", *out, "--long", "--prompt", recording, "--prompt-text", "words"],

@@ -95,11 +95,10 @@ def test_plans_do_not_depend_on_how_many_are_made_at_once(
     assert list(rows_of(corpus, **settings)._epoch_rows(1)) == whole
 
 
-def test_rows_of_an_epoch_are_read_by_number_and_by_slice(corpus: TokenStore) -> None:
+def test_rows_of_an_epoch_are_read_by_number_and_in_order(corpus: TokenStore) -> None:
     epoch = rows_of(corpus)._epoch_rows(0)
     everything = list(epoch)
-    assert epoch[2:5] == everything[2:5]
-    assert epoch[-1] == everything[-1]
+    assert [epoch[row] for row in range(len(epoch))] == everything
     assert sorted(plan.item for row in everything for plan in row) == list(range(300))
     assert epoch.num_tokens == sum(plan.length for row in everything for plan in row)
     assert all(isinstance(plan, DocumentPlan) for row in everything for plan in row)

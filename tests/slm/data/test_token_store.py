@@ -90,8 +90,6 @@ def test_a_store_is_read_and_continued_under_any_name_of_its_codec(tmp_path: Pat
 def test_a_full_disk_leaves_no_half_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
-    import slm.data.shards
-
     @contextmanager
     def until_full(path: Path) -> Iterator[Path]:
         with whole_file(path) as partial:
@@ -101,7 +99,8 @@ def test_a_full_disk_leaves_no_half_file(
             yield partial
 
     writer = open_writer(tmp_path)
-    monkeypatch.setattr(slm.data.shards, "whole_file", until_full)
+    for module in ("slm.data.shards", "codec.json_lines"):
+        monkeypatch.setattr(f"{module}.whole_file", until_full)
     writer.add(codes_of(0), {"id": "u0"})
     writer.add(codes_of(1), {"id": "u1"})
     with pytest.raises(OSError, match="No space"):

@@ -11,9 +11,9 @@ def test_settings_out_of_range_are_refused() -> None:
     with pytest.raises(ValueError, match="top_p"):
         GenerationSettings(top_p=0)
     for wrong in (-1.0, 1e-40, float("inf"), float("nan")):
-        with pytest.raises(ValueError, match="temperature 0 or in"):
+        with pytest.raises(ValueError, match="temperature: expected 0 or"):
             GenerationSettings(temperature=wrong)
-        with pytest.raises(ValueError, match="guidance in"):
+        with pytest.raises(ValueError, match="guidance: expected a number in"):
             GenerationSettings(guidance=-wrong if wrong > 0 else wrong)
 
 

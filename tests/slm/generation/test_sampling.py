@@ -9,7 +9,6 @@ from slm.generation.sampling import (
     choose,
     draw,
     guide,
-    keep_allowed,
     keep_min_p,
     keep_top_k,
     keep_top_p,
@@ -56,7 +55,8 @@ def test_draw_inverts_the_cumulative_distribution() -> None:
 def test_draw_never_takes_a_token_that_is_ruled_out() -> None:
     allowed = torch.tensor([False, True, False, False])
     uniforms = torch.tensor([0.0, 0.5, 1 - 1e-16, 1.0], dtype=torch.float64)
-    assert draw(keep_allowed(LOGITS, allowed).expand(4, 4), uniforms).tolist() == [1, 1, 1, 1]
+    logits = LOGITS.masked_fill(~allowed, -torch.inf).expand(4, 4)
+    assert draw(logits, uniforms).tolist() == [1, 1, 1, 1]
 
 
 def test_draws_follow_the_probabilities() -> None:

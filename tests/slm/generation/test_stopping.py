@@ -33,7 +33,7 @@ def test_rules_say_why_and_can_be_switched_off() -> None:
     assert rules.broken([1, 2] * 4) == "loop"
     off = StopRules(frozenset({3}), longest_silence=0, longest_period=0)
     assert off.broken([3] * 500) == ""
-    with pytest.raises(ValueError, match="longest_loop >= 0"):
+    with pytest.raises(ValueError, match="longest_loop: expected a number >= 0"):
         StopRules(longest_loop=-1)
 
 

@@ -26,7 +26,9 @@ def test_the_model_gives_every_token_but_the_first_its_log_likelihood(lm: Speech
     tokens = torch.tensor([1, 5, 60, 61, 2])
     log_probabilities = lm(tokens[None])[0].log_softmax(dim=-1)
     expected = torch.stack([log_probabilities[i, tokens[i + 1]] for i in range(4)])
-    torch.testing.assert_close(lm.log_likelihood(tokens), expected)
+    torch.testing.assert_close(
+        -lm.token_nll(tokens[None], torch.ones_like(tokens[None], dtype=torch.bool)), expected
+    )
 
 
 def test_packed_batches_and_single_documents_agree(

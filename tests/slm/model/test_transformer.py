@@ -23,8 +23,8 @@ def test_a_model_is_that_of_the_library_with_its_own_tensor_names(
     ).eval()
     assert list(net.attn_layers.state_dict()) == list(lm.decoder.state_dict())
     net.attn_layers.load_state_dict(lm.decoder.state_dict())
-    net.token_emb.emb.weight = lm.embedding.weight
-    net.to_logits.weight = lm.head.weight
+    state = {"token_emb.emb.weight": lm.embedding.weight, "to_logits.weight": lm.head.weight}
+    net.load_state_dict(net.state_dict() | state)
     tokens = torch.randint(6, 80, (2, 40))
     logits, expected = lm(tokens), net(tokens)
     torch.testing.assert_close(logits, expected, atol=2e-5, rtol=2e-5)

@@ -184,7 +184,7 @@ def test_a_run_cut_off_between_steps_continues_to_the_bit(
 def test_rows_of_another_codec_are_refused(
     make_lm: Callable[..., SpeechLM], make_rows: Callable[..., PackedDataset], tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match="expected codes of the model's codec another"):
+    with pytest.raises(ValueError, match="codec_fingerprint: expected the model's, another"):
         fit(make_lm(codec_fingerprint="another"), make_rows(), tmp_path)
 
 
@@ -193,7 +193,7 @@ def test_settings_that_do_not_go_together_are_refused(
 ) -> None:
     for machines, changes, message in (
         (Machines("cpu", 2, 1, "fsdp"), {"optimizer": "muon"}, "needs whole matrices"),
-        (Machines("cpu", 2, 1, "fsdp"), {"compile": True}, "one device or ddp"),
+        (Machines("cpu", 2, 1, "fsdp"), {"compile": True}, "compile: expected false"),
         (Machines("cpu", 3), {}, "multiple of 3 processes"),
     ):
         with pytest.raises(ValueError, match=message):

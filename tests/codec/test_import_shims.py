@@ -1,11 +1,13 @@
-"""Importing packages that ask for torchaudio."""
+"""Import shims."""
+
+from __future__ import annotations
 
 import importlib.util
 import sys
 
 import pytest
 
-from eval.foreign import import_without_torchaudio
+from codec.import_shims import import_without_torchaudio
 
 
 @pytest.fixture

@@ -1,0 +1,14 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+
+DEFAULT_CODEC = "hh-mini-24k"
+CODEC_HELP = "model folder, bundled name or hub repository"
+
+
+def add_codec(parser: argparse.ArgumentParser) -> None:
+    """Add the codec and its device."""
+    parser.add_argument("--codec", metavar="CODEC", default=DEFAULT_CODEC, help=CODEC_HELP)
+    parser.add_argument("--device", default="cpu", help="such as cpu or cuda")
