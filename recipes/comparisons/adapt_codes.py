@@ -27,17 +27,12 @@ LARGEST = 65536
 
 @dataclass(frozen=True)
 class Encoded:
-    """A corpus as one stream of tokens a clip.
+    """A corpus as one stream of tokens a clip."""
 
-    Args:
-        stores: Token stores by split, several codebooks flattened into one stream.
-        seconds: Seconds of speech by split.
-        figures: tokens_per_second (counted on valid), raw_bitrate, rtf_encode.
-    """
-
+    # Token stores by split, several codebooks flattened into one stream.
     stores: dict[str, TokenStore]
-    seconds: dict[str, float]
-    figures: dict[str, Any]
+    seconds: dict[str, float]  # seconds of speech by split
+    figures: dict[str, Any]  # tokens_per_second (counted on valid), raw_bitrate, rtf_encode
 
     def rate(self, split: str) -> float:
         """Count the tokens a second of a split, last frames included."""

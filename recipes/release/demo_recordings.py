@@ -27,21 +27,14 @@ MOST = 15.0
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """Speech to be coded.
+    """Speech to be coded."""
 
-    Attributes:
-        id: File name without ending.
-        waveform: (T,) float32 in [-1, 1].
-        text: Transcript, "" when unknown.
-        origin: Speaker or source, in words.
-        is_stranger: Whether the speaker is in no training clip of the corpus. The recogniser errs
-            on some of their accents, so their word errors are not counted.
-    """
-
-    id: str
-    waveform: NDArray[np.float32]
-    text: str
-    origin: str
+    id: str  # file name without ending
+    waveform: NDArray[np.float32]  # (T,) float32 in [-1, 1]
+    text: str  # transcript, "" when unknown
+    origin: str  # speaker or source, in words
+    # Whether the speaker is in no training clip of the corpus. The recogniser errs on some of their
+    # accents, so their word errors are not counted.
     is_stranger: bool = False
 
 
