@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 
 from codec.bench.memory import resident_mib
-from codec.command_line import DONE, HelpFormatter, exit_status
+from codec.command_line import DONE, exit_status
 from codec.processes import run_in_process
+from recipes.runner.cli import plain_parser
 
 CODEBOOK, FRAME_RATE, SHARD_CODES = 8192, 23.4375, 1 << 20
 SENTENCE = "the quick brown fox jumps over a lazy dog while it rains"
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(json.dumps(found) if arguments.json else _line(found), flush=True)
         return DONE
 
-    return exit_status(work)
+    return exit_status(work, debug=arguments.debug)
 
 
 def write_store(folder: Path, count: int, *, codes: int, words: int) -> None:
@@ -132,15 +133,10 @@ def _line(found: dict[str, Any]) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.cases.token_store_memory",
-        description=__doc__,
-        formatter_class=HelpFormatter,
-    )
+    parser = plain_parser("python -m benchmarks.cases.token_store_memory", __doc__ or "")
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000], help="of a store")
     parser.add_argument("--codes", type=int, default=234, help="of a row; 234 are ten seconds")
     parser.add_argument("--words", type=int, default=0, help="of a row's text")
-    parser.add_argument("--json", action="store_true")
     return parser
 
 
