@@ -42,19 +42,13 @@ HARMLESS = ("commit", "recorded")
 
 @dataclass(frozen=True)
 class PartReport:
-    """One part of a check.
+    """One part of a check."""
 
-    Attributes:
-        name: Of the part.
-        compared: Values recorded of it.
-        differences: A sentence for each value that is not the recorded one; names come first.
-        seconds: Of computing the part again.
-    """
-
-    name: str
-    compared: int
+    name: str  # of the part
+    compared: int  # values recorded of it
+    # A sentence for each value that is not the recorded one; names come first.
     differences: tuple[str, ...]
-    seconds: float
+    seconds: float  # of computing the part again
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -126,17 +126,11 @@ ALIGNED = "lm-phones"  # the run that reads alignments
 
 
 class Cut(NamedTuple):
-    """A run that is kept half-finished.
+    """A run that is kept half-finished."""
 
-    Attributes:
-        run: Of `RUNS`.
-        after: Optimizer steps after which it ends, some beyond a checkpoint.
-        left: Optimizer steps from that checkpoint to the end of the run.
-    """
-
-    run: str
-    after: int
-    left: int
+    run: str  # of `RUNS`
+    after: int  # optimizer steps after which it ends, some beyond a checkpoint
+    left: int  # optimizer steps from that checkpoint to the end of the run
 
 
 # Checkpoints are written every ten steps. The codec's first phase makes 20 optimizer steps and the

@@ -21,19 +21,12 @@ Again = Callable[[Collection[str], int], tuple[dict[str, FigureResult], dict[str
 
 @dataclass(frozen=True)
 class Baseline:
-    """Committed results to compare with.
+    """Committed results to compare with."""
 
-    Attributes:
-        path: Of their file.
-        record: Of the same suite.
-        tolerance: Largest share of it by which a ratio may have fallen.
-        note: Reason for these, in words.
-    """
-
-    path: Path
-    record: Record
-    tolerance: float
-    note: str
+    path: Path  # of their file
+    record: Record  # of the same suite
+    tolerance: float  # largest share of it by which a ratio may have fallen
+    note: str  # reason for these, in words
 
 
 def find_baseline(folder: Path, suite: str, cpu: str, threads: int) -> Baseline:

@@ -23,12 +23,12 @@ DIRECTIONS = ("encode", "decode")
 
 
 def codec_for(size: str) -> HHCodec:
-    """The shipped codec; for the tests one that is much smaller."""
+    """Load the shipped codec; for the tests build one that is much smaller."""
     return HHCodec.from_pretrained(SHIPPED) if size != "tiny" else tiny_codec()
 
 
 def tiny_codec() -> HHCodec:
-    """A codec of a few thousand weights, its codebook started."""
+    """Build a codec of a few thousand weights with an initialized codebook."""
     torch.manual_seed(0)
     codec = HHCodec(CodecConfig.preset("tiny")).eval()
     codec.quantizer.initialize(torch.randn(400, 8), seed=0)
@@ -36,9 +36,10 @@ def tiny_codec() -> HHCodec:
 
 
 def build(size: str, folder: Path) -> dict[str, Contestant]:
-    """Both directions of every codec on one clip; work is seconds of audio."""
+    """Build both directions of every codec on one clip; work is seconds of audio."""
     waveform = torch.from_numpy(hum(CLIP_SECONDS[size]))[None]
     seconds = waveform.shape[1] / SAMPLE_RATE
+    # Each codec is loaded once for both directions, and only where one of its figures is wanted.
     subject = cache(lambda name: _subject(name, size))
     contestants: dict[str, Contestant] = {}
     for direction in DIRECTIONS:
@@ -51,32 +52,32 @@ def build(size: str, folder: Path) -> dict[str, Contestant]:
 
 
 def build_length(folder: Path, direction: str) -> Callable[[float], Call]:
-    """The shipped codec on clips of so many seconds."""
+    """Build calls of the shipped codec on clips of so many seconds."""
     codec = cache(lambda: codec_for("full"))
 
     def make(seconds: float) -> Call:
-        waveform = hum(seconds)
+        waveform = hum(seconds)  # (T,)
         if direction == "encode":
             return lambda: encode_clip(codec(), waveform)
-        codes = torch.from_numpy(encode_clip(codec(), waveform).astype("int64"))[None]
+        codes = torch.from_numpy(encode_clip(codec(), waveform).astype("int64"))[None]  # (1, L)
         return torch.inference_mode()(lambda: codec().decode(codes))
 
     return make
 
 
 def build_batch(folder: Path) -> Callable[[float], Call]:
-    """The shipped codec on a batch of so many clips of a second."""
+    """Build calls of the shipped codec on a batch of so many clips of a second."""
     codec = cache(lambda: codec_for("full"))
 
     def make(count: float) -> Call:
-        waveforms = torch.from_numpy(hum(1.0))[None].repeat(int(count), 1)
+        waveforms = torch.from_numpy(hum(1.0))[None].repeat(int(count), 1)  # (B, T)
         return torch.inference_mode()(lambda: codec().encode(waveforms))
 
     return make
 
 
 def _subject(name: str, size: str) -> Subject:
-    """A codec by name; in the tests each is a tiny one of ours."""
+    """A codec by name; in the tests each is a tiny one of ours, so that no weights are needed."""
     if name != SHIPPED and size != "tiny":
         return SYSTEMS[name]()
     codec = codec_for(size)
@@ -89,7 +90,7 @@ def _subject(name: str, size: str) -> Subject:
 
 
 def _pass(subject: Callable[[], Subject], waveform: torch.Tensor, direction: str) -> Call:
-    """Encoding, or decoding of what was encoded."""
+    """A call that encodes a clip, or decodes its codes."""
     codec = subject()
     if direction == "encode":
         return torch.inference_mode()(lambda: codec.encode(waveform))
@@ -99,12 +100,12 @@ def _pass(subject: Callable[[], Subject], waveform: torch.Tensor, direction: str
 
 
 def _product(subject: Callable[[], Subject], waveform: torch.Tensor, direction: str) -> Call:
-    """A plain product of as many multiply-adds as that pass makes."""
+    """A call of plain products with the multiply-adds of that pass."""
     return products(count_macs(_pass(subject, waveform, direction)))
 
 
 def _figures(direction: str) -> tuple[Figure, ...]:
-    """The paper's model and the shipped one beside peers."""
+    """Figures of the paper's model and the shipped one beside peers."""
 
     def figure(ours: str, other: str, meaning: str, sizes: tuple[str, ...] = SIZES) -> Figure:
         return Figure(f"{ours} {direction}", f"{other} {direction}", meaning, sizes)

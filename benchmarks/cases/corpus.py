@@ -1,10 +1,9 @@
-"""A corpus of recordings to a token store: the recipe's local engine beside bare loops."""
+"""Encoding of a corpus into a token store: the recipe's local engine beside bare loops."""
 
 from __future__ import annotations
 
 import contextlib
 import io
-import json
 import shutil
 from collections.abc import Callable
 from functools import cache
@@ -17,6 +16,7 @@ from benchmarks.harness.benchmark import Benchmark, Call, Contestant, CostCurve,
 from benchmarks.harness.reference_work import hum
 from codec import HHCodec
 from codec.bench.peers import SAMPLE_RATE, mimi
+from codec.json_lines import write_json_lines
 from recipes import encode_corpus
 from recipes.corpora.manifest import SPLITS
 from recipes.runner.config import load_config
@@ -28,9 +28,9 @@ CLIP_SECONDS = {"tiny": 0.2, "small": 4.0, "full": 4.0}
 
 
 def make_corpus(folder: Path, clips: int, seconds: float) -> list[Path]:
-    """WAV files with a manifest: `clips` in train, and one each in valid and test."""
+    """Write WAV files with a manifest: `clips` in train, and one each in valid and test."""
     folder.mkdir(parents=True)
-    paths, lines = [], []
+    paths, rows = [], []
     for split in SPLITS:
         for number in range(clips if split == "train" else 1):
             name = f"{split}{number}"
@@ -39,13 +39,13 @@ def make_corpus(folder: Path, clips: int, seconds: float) -> list[Path]:
             soundfile.write(paths[-1], waveform, SAMPLE_RATE)
             row = {"id": name, "audio": f"{name}.wav", "duration": seconds, "text": "a sentence"}
             row |= {"speaker": f"s{number % 4}", "lang": "en", "split": split}
-            lines.append(json.dumps(row) + "\n")
-    (folder / "manifest.jsonl").write_text("".join(lines), encoding="utf-8")
+            rows.append(row)
+    write_json_lines(folder / "manifest.jsonl", rows)
     return paths
 
 
 def recipe(folder: Path, corpus: Path, codec: HHCodec) -> Call:
-    """The stage `encode_corpus` from recordings, in this process, from nothing every time."""
+    """Make a call of the stage `encode_corpus` in this process, from nothing every time."""
     run = folder / "run"
     codec.save_pretrained(run / "train_codec" / "model")
     settings = folder / "settings.yaml"
@@ -56,7 +56,7 @@ def recipe(folder: Path, corpus: Path, codec: HHCodec) -> Call:
 
     def call() -> None:
         shutil.rmtree(run / "encode_corpus", ignore_errors=True)
-        # Its lines of progress are those of a stage, not of this benchmark.
+        # The stage prints progress, which would mix with that of the benchmark.
         with contextlib.redirect_stderr(io.StringIO()):
             encode_corpus.main(config)
 
@@ -64,7 +64,7 @@ def recipe(folder: Path, corpus: Path, codec: HHCodec) -> Call:
 
 
 def build(size: str, folder: Path) -> dict[str, Contestant]:
-    """Files to codes; work is seconds of audio."""
+    """Build the encoding of files; work is seconds of audio."""
     paths = make_corpus(folder / "corpus", CLIPS[size], CLIP_SECONDS[size])
     seconds = CLIP_SECONDS[size] * len(paths)
     codec = cache(lambda: codec_for(size))
@@ -76,7 +76,7 @@ def build(size: str, folder: Path) -> dict[str, Contestant]:
 
 
 def _loop(paths: list[Path], codec: HHCodec) -> Call:
-    """Read and encode each file, and drop the codes."""
+    """A call that reads and encodes each file and drops the codes: the floor of the recipe."""
 
     @torch.inference_mode()
     def call() -> None:
@@ -87,6 +87,7 @@ def _loop(paths: list[Path], codec: HHCodec) -> Call:
 
 
 def _peer_loop(paths: list[Path]) -> Call:
+    """The same with Mimi."""
     subject = mimi()
 
     @torch.inference_mode()
@@ -98,7 +99,7 @@ def _peer_loop(paths: list[Path]) -> Call:
 
 
 def build_clips(folder: Path) -> Callable[[float], Call]:
-    """The recipe with a codec of a few thousand weights: what is left is the way around it."""
+    """Build calls of the recipe with a codec so small that the time is that of the recipe."""
 
     def make(clips: float) -> Call:
         place = folder / f"{clips:g}"

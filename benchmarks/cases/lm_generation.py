@@ -24,7 +24,7 @@ FULL = ("full",)
 
 
 def build(size: str, folder: Path) -> dict[str, Contestant]:
-    """Prompts of 32 tokens continued, alone and in a batch; work is tokens made."""
+    """Build continuations of prompts of 32 tokens, alone and in a batch; work is new tokens."""
     lm = cache(lambda: random_lm(MODEL[size]))
     tokens, contestants = NEW_TOKENS[size], {}
     for label, rows in (("", 1), (" batch", BATCH[size])):
@@ -35,19 +35,20 @@ def build(size: str, folder: Path) -> dict[str, Contestant]:
 
 
 def _make(lm: Callable[[], object], name: str, rows: int, tokens: int) -> Call:
+    """A call of one contestant; ours need a compiler for their native engines."""
     if name.startswith("native") and "native" not in engines():
-        raise ImportError("no C++ compiler is there to compile steps with")
+        raise ImportError("expected a C++ compiler for the native engine, found none")
     return contestant(lm(), name, rows, tokens)  # type: ignore[arg-type]
 
 
 def build_batch(folder: Path) -> Callable[[float], Call]:
-    """Sixteen tokens for so many prompts at once."""
+    """Build calls that make sixteen tokens for so many prompts at once."""
     lm = cache(lambda: random_lm("10M"))
     return lambda rows: contestant(lm(), engines()[-1], int(rows), 16)
 
 
 def build_length(folder: Path) -> Callable[[float], Call]:
-    """So many tokens after one prompt: every one sees all before it."""
+    """Build calls that make so many tokens after one prompt, each attending to all before it."""
     lm = cache(lambda: random_lm("10M"))
     return lambda tokens: contestant(lm(), engines()[-1], 1, int(tokens))
 

@@ -27,11 +27,11 @@ ROWS = {"tiny": 1, "small": 1, "full": 2}
 
 
 def build(size: str, folder: Path) -> dict[str, Contestant]:
-    """Optimizer steps on packed, padded and full rows; work is tokens that are no padding."""
+    """Build optimizer steps on packed, padded and full rows; work is tokens without padding."""
     lm = cache(lambda: random_lm(MODEL[size]).train())
     stock = cache(lambda: stock_twin(lm()).net.train())
     rows, row_tokens = ROWS[size], ROW_TOKENS[size]
-    like = random_lm("1M")  # documents depend on the vocabulary alone, the same in every size
+    like = random_lm("1M")  # documents depend on the vocabulary alone, which all sizes share
     batches = {
         "packed": packed_utterances(like, rows, row_tokens),
         "padded": _padded(like, rows, row_tokens),
@@ -51,7 +51,7 @@ def build(size: str, folder: Path) -> dict[str, Contestant]:
 
 
 def build_model_size(folder: Path) -> Callable[[float], Call]:
-    """A step of models of about so many million weights, 8 layers, one row of 384 tokens."""
+    """Build steps of models of about so many million weights, 8 layers, a row of 384 tokens."""
 
     def make(millions: float) -> Call:
         lm = sized_lm(millions)
@@ -61,11 +61,9 @@ def build_model_size(folder: Path) -> Callable[[float], Call]:
 
 
 def sized_lm(millions: float, num_layers: int = 8) -> SpeechLM:
-    """A random model with weights near a number; the embeddings are kept small beside the rest.
-
-    A layer of width D has about 12 D^2 weights: the width follows from the number.
-    """
+    """Build a random model of about so many weights, few of them in embeddings."""
     torch.manual_seed(0)
+    # A layer of width D has about 12 D^2 weights; the width is a multiple of 32, a head.
     heads = max(1, round((millions * 1e6 / 12 / num_layers) ** 0.5 / 32))
     config = SpeechLMConfig(
         vocabulary=Vocabulary(64, 256).to_dict(),
@@ -81,7 +79,7 @@ def sized_lm(millions: float, num_layers: int = 8) -> SpeechLM:
 
 
 def own_step(lm: SpeechLM, batch: PackedBatch) -> Call:
-    """A step as `SpeechLMTraining` makes it."""
+    """Make an optimizer step like `SpeechLMTraining`."""
 
     def loss() -> Tensor:
         return lm.loss(
@@ -95,25 +93,25 @@ def own_step(lm: SpeechLM, batch: PackedBatch) -> Call:
 
 
 def _stock_step(net: nn.Module, batch: PackedBatch) -> Call:
-    """A step of x-transformers' model as its users make it: causal, padding left to the loss."""
+    """A step of x-transformers' model as in its own examples: causal, padding left to the loss."""
     targets = batch.tokens[:, 1:].masked_fill(batch.loss_weights[:, 1:] == 0, -1)
 
     def loss() -> Tensor:
-        logits = net(batch.tokens[:, :-1])
+        logits = net(batch.tokens[:, :-1])  # (B, S - 1, V), to (B, V, S - 1) for the loss
         return nn.functional.cross_entropy(logits.transpose(1, 2), targets, ignore_index=-1)
 
     return _step(net, loss)
 
 
 def _transformers_step(lm: SpeechLM, batch: PackedBatch) -> Call:
-    """A step of `LlamaForCausalLM`, whose own loss is used."""
+    """A step of `LlamaForCausalLM` with its own loss."""
     model: Any = transformers_twin(lm).train()
     labels = batch.tokens.masked_fill(batch.loss_weights == 0, -100)
     return _step(model, lambda: model(input_ids=batch.tokens, labels=labels, use_cache=False).loss)
 
 
 def _step(model: nn.Module, loss: Callable[[], Tensor]) -> Call:
-    """Forward, backward, AdamW."""
+    """A call of forward, backward and AdamW."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
 
     def step() -> None:
@@ -125,13 +123,13 @@ def _step(model: nn.Module, loss: Callable[[], Tensor]) -> Call:
 
 
 def _padded(lm: SpeechLM, rows: int, row_tokens: int) -> PackedBatch:
-    """A row for every utterance."""
+    """A row for each utterance, padded to its length."""
     documents = utterances(lm, rows)
     return stack_rows([[each] for each in documents], row_tokens, lm.vocabulary.pad_id)
 
 
 def _full(lm: SpeechLM, rows: int, row_tokens: int) -> PackedBatch:
-    """Rows that one document fills."""
+    """Rows filled by one document each, without padding."""
     codes = np.arange(row_tokens - 3) % lm.vocabulary.codebook_size
     return stack_rows(
         [[build_document(lm.vocabulary, codes)]] * rows, row_tokens, lm.vocabulary.pad_id

@@ -1,4 +1,4 @@
-"""Data loaders: packed rows of codes and crops of audio, beside plain ways to read the same."""
+"""Data loaders: packed rows of codes and crops of audio, beside plain readers of the same data."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WORDS = ("so", "many", "words", "are", "spoken", "in", "a", "store", "of", "code
 
 
 def token_store(folder: Path, count: int) -> TokenStore:
-    """A store of `count` utterances of 2 to 12 s of random codes, with text and speakers."""
+    """Write a store of `count` utterances of 2 to 12 s of random codes, with text and speakers."""
     writer = TokenStoreWriter(
         folder, codec_fingerprint="benchmark", codebook_size=8192, frame_rate=23.4375
     )
@@ -44,19 +44,19 @@ def token_store(folder: Path, count: int) -> TokenStore:
 
 
 def packed_rows(store: TokenStore, tokenizer: TextTokenizer) -> PackedDataset:
-    """The loader as training opens it."""
+    """Open the loader as training does."""
     vocabulary = Vocabulary(tokenizer.vocab_size, 8192)
     return PackedDataset([store], tokenizer, vocabulary, seq_len=SEQ_LEN, batch_size=BATCH)
 
 
 def text_model(folder: Path) -> TextTokenizer:
-    """A text model of a few pieces."""
+    """Train a text model of a few pieces."""
     texts = [" ".join(WORDS[k:] + WORDS[:k]) for k in range(len(WORDS))]
     return TextTokenizer.train(texts, folder, vocab_size=40)
 
 
 def build_rows(size: str, folder: Path) -> dict[str, Contestant]:
-    """Batches of packed rows beside nanoGPT's; work is tokens handed out, padding included."""
+    """Build batches of packed rows beside nanoGPT's; work is tokens, padding included."""
     store, tokenizer = token_store(folder / "store", CLIPS[size]), text_model(folder)
     return {
         "packed rows": Contestant(lambda: _row_batches(packed_rows(store, tokenizer)), _TOKENS),
@@ -68,17 +68,19 @@ _TOKENS = float(BATCH * SEQ_LEN)
 
 
 def _row_batches(rows: PackedDataset) -> Call:
+    """A call that makes the next batch of an epoch, over and over."""
     numbers = itertools.cycle(range(max(1, rows.rows_in_epoch(0) // BATCH)))
     return lambda: rows.batch(next(numbers))
 
 
 def _flat_batches(store: TokenStore) -> Call:
-    """Inputs and targets cut at random places of one mapped file, as nanoGPT's `get_batch`."""
+    """A call that cuts inputs and targets at random from one mapped file, as nanoGPT does."""
     path = next(iter(sorted(store.folder.glob("*.u16"))))
     flat = np.memmap(path, dtype="<u2", mode="r")
 
     def call() -> tuple[torch.Tensor, torch.Tensor]:
         starts = torch.randint(len(flat) - SEQ_LEN, (BATCH,)).tolist()
+        # (B, S) inputs, and targets a token later.
         parts = [torch.from_numpy(flat[i : i + SEQ_LEN].astype(np.int64)) for i in starts]
         later = [torch.from_numpy(flat[i + 1 : i + 1 + SEQ_LEN].astype(np.int64)) for i in starts]
         return torch.stack(parts), torch.stack(later)
@@ -87,7 +89,7 @@ def _flat_batches(store: TokenStore) -> Call:
 
 
 def build_crops(size: str, folder: Path) -> dict[str, Contestant]:
-    """Crops of a second beside soundfile's seeking in WAV files; work is seconds of audio."""
+    """Build crops of a second beside soundfile's seeking in WAV files; work is seconds of audio."""
     paths, store = _recordings(folder, RECORDINGS[size])
     seconds = CROPS * CROP_SAMPLES / RATE
     return {
@@ -111,12 +113,14 @@ def _recordings(folder: Path, count: int) -> tuple[list[Path], AudioStore]:
 
 
 def _crops(store: AudioStore, speed: float) -> Call:
+    """A call that makes the next batch of training crops, their speed changed at random."""
     batches = CropBatches(store, CROPS, CROP_SAMPLES, seed=0, speed=speed)
     numbers = itertools.count()
     return lambda: batches.batch(next(numbers))
 
 
 def _read_crops(paths: list[Path]) -> Call:
+    """A call that reads as many crops from random places of WAV files."""
     draw = np.random.default_rng(0)
     most = 6 * RATE - CROP_SAMPLES
 
@@ -136,7 +140,7 @@ def _read_crops(paths: list[Path]) -> Call:
 
 
 def _resampled_crops() -> Call:
-    """The resampling alone, of as many crops that lie in memory."""
+    """A call of the resampling alone, of as many crops in memory."""
     crop = hum(1.05)
 
     def call() -> list[object]:
@@ -146,19 +150,20 @@ def _resampled_crops() -> Call:
 
 
 def build_planning(folder: Path) -> Callable[[float], Call]:
-    """Planning an epoch of so many utterances: drawing, packing, shuffling."""
+    """Build the planning of an epoch of so many utterances: drawing, packing, shuffling."""
     tokenizer = cache(lambda: text_model(folder))
 
     def make(count: float) -> Call:
         rows = packed_rows(token_store(folder / f"{count:g}", int(count)), tokenizer())
         epochs = itertools.count()
+        # An epoch of its own every time: plans of earlier ones are kept.
         return lambda: rows.padding_fraction(next(epochs))
 
     return make
 
 
 def build_opening(folder: Path) -> Callable[[float], Call]:
-    """Opening a store and a loader of so many utterances, up to the first batch."""
+    """Build the opening of a store and a loader of so many utterances, up to the first batch."""
     tokenizer = cache(lambda: text_model(folder))
 
     def make(count: float) -> Call:

@@ -20,11 +20,15 @@ CLIPS = {"tiny": 1, "small": 1, "full": 4}
 
 
 def build(size: str, folder: Path) -> dict[str, Contestant]:
-    """The default metrics of a reconstruction; work is seconds of audio."""
+    """Build the default metrics of a reconstruction; work is seconds of audio."""
     each = CLIP_SECONDS[size]
     pairs = synthetic_pairs(each * CLIPS[size], clip_seconds=each)
     seconds = each * CLIPS[size]
-    sounds = [_waveforms(pair) for pair in pairs]
+    sounds = []
+    for pair in pairs:
+        assert pair.reference is not None
+        assert pair.estimate is not None
+        sounds.append((load_sound(pair.reference).waveform, load_sound(pair.estimate).waveform))
     flat = [waveform for pair in sounds for waveform in pair]
     return {
         "stoi": Contestant(lambda: scorer(["stoi"], pairs), seconds),
@@ -35,12 +39,13 @@ def build(size: str, folder: Path) -> dict[str, Contestant]:
 
 
 def scorer(names: list[str], pairs: list[Pair]) -> Call:
-    """Scores pairs by metrics in this process, as a run does.
+    """Make a call that scores pairs by metrics in this process.
 
     Raises:
         ImportError: A metric cannot run here.
     """
     metrics = make_metrics(names)
+    # A metric without its packages leaves the contestant out, like a missing peer.
     try:
         require_ready(metrics)
     except ValueError as error:
@@ -50,7 +55,7 @@ def scorer(names: list[str], pairs: list[Pair]) -> Call:
 
     def call() -> None:
         for pair in pairs:
-            loaded: dict = {}
+            loaded: dict = {}  # waveforms of the pair, which its metrics share
             for metric in metrics:
                 row = score_pair(metric, pair, loaded)
                 if row["status"] != "ok":
@@ -59,13 +64,8 @@ def scorer(names: list[str], pairs: list[Pair]) -> Call:
     return call
 
 
-def _waveforms(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
-    assert pair.reference is not None
-    assert pair.estimate is not None
-    return load_sound(pair.reference).waveform, load_sound(pair.estimate).waveform
-
-
 def _pystoi(sounds: list[tuple[np.ndarray, np.ndarray]]) -> Call:
+    """A call of pystoi itself on waveforms (T,)."""
     from pystoi import stoi
 
     def call() -> None:
@@ -77,7 +77,7 @@ def _pystoi(sounds: list[tuple[np.ndarray, np.ndarray]]) -> Call:
 
 
 def build_length(folder: Path) -> Callable[[float], Call]:
-    """The default metrics on one pair of so many seconds."""
+    """Build calls of the default metrics on one pair of so many seconds."""
 
     def make(seconds: float) -> Call:
         return scorer(list(RECONSTRUCTION), synthetic_pairs(seconds, clip_seconds=seconds))

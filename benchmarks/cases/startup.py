@@ -18,7 +18,7 @@ FULL = ("full",)
 
 
 def build_help(size: str, folder: Path) -> dict[str, Contestant]:
-    """Processes that print their help."""
+    """Build processes that print their help."""
     contestants = {
         f"{name} --help": Contestant(partial(process, "-m", name, "--help")) for name in COMMANDS
     }
@@ -27,7 +27,7 @@ def build_help(size: str, folder: Path) -> dict[str, Contestant]:
 
 
 def build_imports(size: str, folder: Path) -> dict[str, Contestant]:
-    """Processes that load torch, and then a package of ours."""
+    """Build processes that load torch, and then a package of ours."""
     lines = {**IMPORTS, "all three": "; ".join(IMPORTS.values())}
     contestants = {
         name: Contestant(partial(process, "-c", f"import torch; {line}"))

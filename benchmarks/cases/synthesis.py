@@ -1,4 +1,4 @@
-"""Synthesis end to end with the shipped models: text in, waveform out."""
+"""Synthesis end to end with the shipped models, from text to waveform."""
 
 from __future__ import annotations
 
@@ -24,23 +24,24 @@ TEXTS = {
 
 
 def build(size: str, folder: Path) -> dict[str, Contestant]:
-    """Texts spoken one after the other, with one voice; work is seconds of speech.
+    """Build the synthesis of texts one after the other; work is seconds of speech.
 
-    The ruler is x-transformers' cached generation of as many codes by a model of the same width
-    and depth: no text, no phones, no durations, no waveform.
+    The reference work is x-transformers' cached generation of as many codes by a model of the same
+    width and depth: no text, no phones, no durations, no waveform.
     """
     texts = TEXTS[size]
     synthesizer = Synthesizer.from_pretrained(SHIPPED, LM)
     voice = next(iter(synthesizer.voices), None)
 
-    def speak() -> list[int]:
+    def synthesize() -> list[int]:
         made = [synthesizer.tts(text, voice=voice, seed=0) for text in texts]
         return [len(each.codes) for each in made]
 
-    def speak_together() -> object:
+    def synthesize_batch() -> object:
         return synthesizer.tts_batch(texts, voices=[voice] * len(texts), seeds=[0] * len(texts))
 
-    counts = speak()
+    # Codes of each text: how much the reference work makes, and the seconds of speech.
+    counts = synthesize()
     seconds = sum(counts) / synthesizer.lm.config.frame_rate
     stock = cache(lambda: stock_twin(_plain_twin(synthesizer.lm)))
 
@@ -50,14 +51,14 @@ def build(size: str, folder: Path) -> dict[str, Contestant]:
             stock().generate(prompt, count, temperature=0.0, cache_kv=True)
 
     return {
-        "speech": Contestant(lambda: speak, seconds),
-        "speech batch": Contestant(lambda: speak_together, seconds),
+        "speech": Contestant(lambda: synthesize, seconds),
+        "speech batch": Contestant(lambda: synthesize_batch, seconds),
         "x-transformers codes": Contestant(lambda: generate, seconds),
     }
 
 
 def _plain_twin(lm: SpeechLM) -> SpeechLM:
-    """A random model of the same width, depth and codes, with embeddings of its own."""
+    """A random model of the same width, depth and codes, with plain embeddings."""
     torch.manual_seed(0)
     return SpeechLM(
         replace(

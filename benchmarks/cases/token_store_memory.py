@@ -1,4 +1,4 @@
-"""What a token store and the training data made of it cost: private memory a row, and seconds.
+"""Cost of a token store and of the training data made of it: private memory a row, and seconds.
 
     python -m benchmarks.cases.token_store_memory --rows 10000 100000 1000000
 
@@ -12,8 +12,6 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -23,62 +21,43 @@ from typing import Any
 import numpy as np
 
 from codec.bench.memory import resident_mib
+from codec.command_line import DONE, exit_status
+from codec.processes import run_in_process
+from recipes.runner.cli import plain_parser
 
 CODEBOOK, FRAME_RATE, SHARD_CODES = 8192, 23.4375, 1 << 20
-WORDS = [
-    "the",
-    "quick",
-    "brown",
-    "fox",
-    "jumps",
-    "over",
-    "a",
-    "lazy",
-    "dog",
-    "while",
-    "it",
-    "rains",
-]
+SENTENCE = "the quick brown fox jumps over a lazy dog while it rains"
 STAGES = "open", "rows", "epoch", "batch"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print a line for each size, or with `--json` an object.
-
-    Returns:
-        Exit status, 0.
-    """
+    """Print a line for each size, or with `--json` an object; returns the exit status."""
     arguments = _parser().parse_args(argv)
-    if arguments.measure:
-        print(json.dumps(measure(Path(arguments.measure))))
-        return 0
-    for count in arguments.rows:
-        with tempfile.TemporaryDirectory() as folder:
-            write_store(Path(folder), count, codes=arguments.codes, words=arguments.words)
-            command = [
-                sys.executable,
-                "-m",
-                "benchmarks.cases.token_store_memory",
-                "--measure",
-                folder,
-            ]
-            output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        found = {"rows": count, **json.loads(output.splitlines()[-1])}
-        print(json.dumps(found) if arguments.json else _line(found), flush=True)
-    return 0
+
+    def work() -> int:
+        for count in arguments.rows:
+            with tempfile.TemporaryDirectory() as folder:
+                write_store(Path(folder), count, codes=arguments.codes, words=arguments.words)
+                # A process of its own: memory that this one holds would be used again.
+                found = {"rows": count, **run_in_process(measure, Path(folder))}
+            print(json.dumps(found) if arguments.json else _line(found), flush=True)
+        return DONE
+
+    return exit_status(work, debug=arguments.debug)
 
 
 def write_store(folder: Path, count: int, *, codes: int, words: int) -> None:
-    """A store of `count` utterances by speakers of a hundred each, in `folder`.
+    """Write a store of `count` utterances, a hundred by each speaker.
 
     Args:
         folder: Of the store.
         count: Rows, >= 1.
-        codes: Of a row, about: they differ by a fifth either way.
+        codes: Mean length of a row; lengths differ by a fifth either way.
         words: Of a row's text.
     """
     from slm.data.shards import ShardWriter
 
+    vocabulary = SENTENCE.split()
     generator = np.random.default_rng(0)
     identity: dict[str, Any] = {"codebook_size": CODEBOOK, "frame_rate": FRAME_RATE}
     writer = ShardWriter(folder, codec_fingerprint="checked", **identity)
@@ -88,14 +67,15 @@ def write_store(folder: Path, count: int, *, codes: int, words: int) -> None:
         lengths = generator.integers(max(1, codes - codes // 5), codes + codes // 5 + 1, len(shard))
         ends = np.cumsum(lengths)
         drawn = generator.integers(0, CODEBOOK, ends[-1])
-        chosen = generator.integers(0, len(WORDS), (len(shard), words))
+        # (rows, words) indices of words; codes of all rows lie in one array, cut at `ends`.
+        chosen = generator.integers(0, len(vocabulary), (len(shard), words))
         writer.write(
             index,
             np.split(drawn, ends[:-1]),
             [
                 {
                     "id": f"{row // 100}_chapter_{row:08d}",
-                    "text": " ".join(WORDS[word] for word in chosen[place]),
+                    "text": " ".join(vocabulary[word] for word in chosen[place]),
                     "speaker": f"speaker_{row // 100}",
                     "lang": "en",
                     "split": "train",
@@ -109,15 +89,16 @@ def write_store(folder: Path, count: int, *, codes: int, words: int) -> None:
 
 
 def measure(folder: Path) -> dict[str, Any]:
-    """Seconds and private bytes a row of each stage, in this process."""
+    """Measure seconds and private bytes a row of each stage, in this process."""
     from slm.data.packed_dataset import PackedDataset
     from slm.data.token_store import TokenStore
     from slm.data.vocabulary import Vocabulary
     from slm.text.sentencepiece_tokenizer import TextTokenizer
 
     with tempfile.TemporaryDirectory() as text_folder:
-        tokenizer = TextTokenizer.train([" ".join(WORDS)] * 2, text_folder)
+        tokenizer = TextTokenizer.train([SENTENCE] * 2, text_folder)
     vocabulary = Vocabulary(tokenizer.vocab_size, CODEBOOK, tokenizer.fingerprint)
+    # All objects stay alive: memory of each stage adds to that of those before it.
     held: list[Any] = []
     steps = (
         lambda: TokenStore(folder),
@@ -136,6 +117,7 @@ def measure(folder: Path) -> dict[str, Any]:
 
 
 def _private_bytes() -> float:
+    """Anonymous resident memory once garbage is gone."""
     gc.collect()
     return resident_mib("RssAnon") * 2**20
 
@@ -151,16 +133,10 @@ def _line(found: dict[str, Any]) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.cases.token_store_memory",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000])
+    parser = plain_parser("python -m benchmarks.cases.token_store_memory", __doc__ or "")
+    parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000], help="of a store")
     parser.add_argument("--codes", type=int, default=234, help="of a row; 234 are ten seconds")
     parser.add_argument("--words", type=int, default=0, help="of a row's text")
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--measure", help=argparse.SUPPRESS)
     return parser
 
 

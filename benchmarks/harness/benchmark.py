@@ -14,55 +14,35 @@ Call = Callable[[], object]
 
 @dataclass(frozen=True)
 class Contestant:
-    """A piece of work to be timed against others.
+    """A piece of work to be timed against others."""
 
-    Attributes:
-        make: Loads models and data and returns the call; `ImportError` leaves the contestant out.
-        work: Units of work in a call, above 0.
-    """
-
+    # Loads models and data and returns the call; `ImportError` leaves the contestant out.
     make: Callable[[], Call]
-    work: float = 1.0
+    work: float = 1.0  # units of work in a call, above 0
 
 
 @dataclass(frozen=True)
 class Figure:
-    """Speed of `ours` over that of `other`, each per unit of work; higher is better.
+    """Speed of `ours` over that of `other`, each per unit of work; higher is better."""
 
-    Attributes:
-        ours: Name of a contestant.
-        other: Name of the contestant beside it: a peer, or reference work where there is no peer.
-        meaning: Work of the two and meaning of the ratio, in a sentence.
-        sizes: Of SIZES in which it is measured.
-    """
-
-    ours: str
-    other: str
-    meaning: str
-    sizes: tuple[str, ...] = SIZES
+    ours: str  # name of a contestant
+    other: str  # name of the contestant beside it: a peer, or reference work where there is no peer
+    meaning: str  # work of the two and meaning of the ratio, in a sentence
+    sizes: tuple[str, ...] = SIZES  # of SIZES in which it is measured
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Contestants that take turns.
+    """Contestants that take turns."""
 
-    Attributes:
-        name: `subject.what`, such as `codec.encode`.
-        about: One line.
-        unit: Of work, such as "s of audio".
-        build: Given one of SIZES and an empty folder, the contestants by name; loads little.
-        figures: Ratios of their times.
-        rounds: Turns of each.
-        warm: Whether a first turn is not counted.
-    """
-
-    name: str
-    about: str
-    unit: str
+    name: str  # `subject.what`, such as `codec.encode`
+    about: str  # one line
+    unit: str  # of work, such as "s of audio"
+    # Given one of SIZES and an empty folder, the contestants by name; loads little.
     build: Callable[[str, Path], dict[str, Contestant]]
-    figures: tuple[Figure, ...]
-    rounds: int = 5
-    warm: bool = True
+    figures: tuple[Figure, ...]  # ratios of their times
+    rounds: int = 5  # turns of each
+    warm: bool = True  # whether a first turn is not counted
 
     def key(self, figure: Figure) -> str:
         """Name a figure among those of all benchmarks."""
@@ -75,20 +55,13 @@ class Benchmark:
 
 @dataclass(frozen=True)
 class CostCurve:
-    """Growth of the time of one call with one size of its work.
+    """Growth of the time of one call with one size of its work."""
 
-    Attributes:
-        name: Such as `codec.encode.length`.
-        about: One line.
-        axis: The varied size, with its unit.
-        points: Values of the axis by size of SIZES, at least four and rising.
-        build: Given an empty folder, a function from a value of the axis to the call.
-        rounds: Turns of each.
-    """
-
-    name: str
-    about: str
-    axis: str
+    name: str  # such as `codec.encode.length`
+    about: str  # one line
+    axis: str  # the varied size, with its unit
+    # Values of the axis by size of SIZES, at least four and rising.
     points: dict[str, Sequence[float]]
+    # Given an empty folder, a function from a value of the axis to the call.
     build: Callable[[Path], Callable[[float], Call]]
-    rounds: int = 3
+    rounds: int = 3  # turns of each

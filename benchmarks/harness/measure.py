@@ -23,17 +23,11 @@ from .timing import CLOCKS, clock_name, ratio, take_turns
 
 @dataclass(frozen=True)
 class Bench:
-    """Conditions of a measurement.
+    """Conditions of a measurement."""
 
-    Attributes:
-        size: Of SIZES.
-        clock: Seconds.
-        progress: Called with a line for each step.
-    """
-
-    size: str
-    clock: Callable[[], float]
-    progress: Callable[[str], None] = lambda text: None
+    size: str  # of SIZES
+    clock: Callable[[], float]  # seconds
+    progress: Callable[[str], None] = lambda text: None  # called with a line for each step
 
 
 @dataclass
@@ -126,22 +120,15 @@ def measure_curve(curve: CostCurve, bench: Bench, *, rounds: int | None = None) 
 class Session:
     """One run of a suite, kept as one record.
 
-    Attributes:
-        suite: Of `benchmark.SUITES`, or "tiny".
-        benchmarks: To measure.
-        curves: To measure.
-        threads: Of torch, at least 1.
-        progress: Called with a line for each step.
-
     Raises:
         ValueError: No threads.
     """
 
-    suite: str
-    benchmarks: Sequence[Benchmark]
-    curves: Sequence[CostCurve]
-    threads: int
-    progress: Callable[[str], None]
+    suite: str  # of `benchmark.SUITES`, or "tiny"
+    benchmarks: Sequence[Benchmark]  # to measure
+    curves: Sequence[CostCurve]  # to measure
+    threads: int  # of torch, at least 1
+    progress: Callable[[str], None]  # called with a line for each step
 
     def __post_init__(self) -> None:
         at_least("threads", self.threads, 1)

@@ -12,17 +12,11 @@ LINEAR = 1.1
 
 @dataclass(frozen=True)
 class Fit:
-    """Time ~ size ** exponent.
+    """Time ~ size ** exponent."""
 
-    Attributes:
-        exponent: Slope of log(time) over log(size).
-        error: Its standard error.
-        last: Slope between the last two points, where a fixed cost hides the growth least.
-    """
-
-    exponent: float
-    error: float
-    last: float
+    exponent: float  # slope of log(time) over log(size)
+    error: float  # its standard error
+    last: float  # slope between the last two points, where a fixed cost hides the growth least
 
     @property
     def worse_than_linear(self) -> bool:

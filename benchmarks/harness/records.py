@@ -15,25 +15,15 @@ RESULTS = Path(__file__).resolve().parent.parent / "results"
 
 @dataclass(frozen=True)
 class FigureResult:
-    """A figure as measured.
+    """A figure as measured."""
 
-    Attributes:
-        ratio: Speed of ours over that of the other, median of the rounds; higher is better.
-        low: Lower quartile of the rounds.
-        high: Upper quartile.
-        rounds: Their number.
-        ours_rate: Units of work a second, median round.
-        other_rate: The same of the other.
-        unit: Of work.
-    """
-
-    ratio: float
-    low: float
-    high: float
-    rounds: int
-    ours_rate: float
-    other_rate: float
-    unit: str
+    ratio: float  # speed of ours over that of the other, median of the rounds; higher is better
+    low: float  # lower quartile of the rounds
+    high: float  # upper quartile
+    rounds: int  # their number
+    ours_rate: float  # units of work a second, median round
+    other_rate: float  # the same of the other
+    unit: str  # of work
 
 
 @dataclass(frozen=True)
@@ -51,32 +41,19 @@ class CurveResult:
 
 @dataclass(frozen=True)
 class Record:
-    """One run of one suite.
+    """One run of one suite."""
 
-    Attributes:
-        suite: Of SUITES.
-        date: UTC, ISO 8601.
-        commit: Of the checkout, with `-dirty` when files differ; None outside git.
-        command: Command line of the run.
-        threads: Of torch and of numerical libraries.
-        clock: Kind of the seconds, a key of `timing.CLOCKS`.
-        wall_seconds: Of the run.
-        machine: As `machine.describe` returns it.
-        figures: By key.
-        curves: By name.
-        skipped: Reasons of figures that could not be measured, by key.
-    """
-
-    suite: str
-    date: str
-    commit: str | None
-    command: str
-    threads: int
-    clock: str
-    wall_seconds: float
-    machine: dict[str, Any]
-    figures: dict[str, FigureResult] = field(default_factory=dict)
-    curves: dict[str, CurveResult] = field(default_factory=dict)
+    suite: str  # of SUITES
+    date: str  # UTC, ISO 8601
+    commit: str | None  # of the checkout, with `-dirty` when files differ; None outside git
+    command: str  # command line of the run
+    threads: int  # of torch and of numerical libraries
+    clock: str  # kind of the seconds, a key of `timing.CLOCKS`
+    wall_seconds: float  # of the run
+    machine: dict[str, Any]  # as `machine.describe` returns it
+    figures: dict[str, FigureResult] = field(default_factory=dict)  # by key
+    curves: dict[str, CurveResult] = field(default_factory=dict)  # by name
+    # Reasons of figures that could not be measured, by key.
     skipped: dict[str, str] = field(default_factory=dict)
 
     @property

@@ -20,19 +20,12 @@ MOST_REPEATS = 10_000
 
 @dataclass(frozen=True)
 class Ratio:
-    """Ratio of speeds with its spread.
+    """Ratio of speeds with its spread."""
 
-    Attributes:
-        value: Median of the ratios within a round, seconds of the other over those of ours.
-        low: Lower quartile of them.
-        high: Upper quartile.
-        rounds: Their number.
-    """
-
-    value: float
-    low: float
-    high: float
-    rounds: int
+    value: float  # median of the ratios within a round, seconds of the other over those of ours
+    low: float  # lower quartile of them
+    high: float  # upper quartile
+    rounds: int  # their number
 
 
 def processor_seconds() -> float:

@@ -349,14 +349,14 @@ class HHCodec(nn.Module):
             ValueError: The codec is folded.
         """
         self._check_not_folded("saved")
-        self.weights_changed()  # whatever was written into them, the aliases must fit
         folder = Path(folder)
         tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
         if self.config.quantizer.shared_transform:
             tensors = {k: v for k, v in tensors.items() if not k.startswith(SHARED_COPY)}
-        code_fingerprint = self.code_fingerprint
-        aliases = self._aliases.get(code_fingerprint)
-        header = {CODES: code_fingerprint, SAME_CODES: " ".join(aliases)} if aliases else None
+        # Under the codes they are of: weights in half precision have other bytes, and are compared
+        # when they are loaded, in fp32.
+        names = next((each for each in self._aliases.items() if each[1]), None)
+        header = {CODES: names[0], SAME_CODES: " ".join(names[1])} if names else None
         with whole_file(folder / CONFIG) as config, whole_file(folder / WEIGHTS) as weights:
             save_file(tensors, weights, metadata=header)
             self.config.save(config)

@@ -53,6 +53,7 @@ def write_table(
         for path in sorted((run / variant.name / "measure").glob("*/codebook.json"))
     }
     notes = {variant.name: variant.note for variant in variants}
+    # Rows by split and variant; `full` itself has no difference.
     rows: dict[str, dict[str, Any]] = {}
     for (name, split), folder in measured.items():
         full = measured.get((FULL, split))
@@ -96,6 +97,7 @@ def _difference(folder: Path, full: Path, metric_id: str, name: str) -> dict[str
         }
         for where in (folder, full)
     )
+    # Sorted, since the bootstrap draws pairs by their place.
     shared = sorted(ours.keys() & theirs.keys())
     if not shared:
         return None

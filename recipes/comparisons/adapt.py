@@ -77,6 +77,7 @@ def run_adapt(
     unknown = [name for name in wanted if name not in config.tokenizers]
     if unknown:
         raise ValueError(f"--only: expected some of {list(config.tokenizers)}, got {unknown}")
+    # Everything that can be refused is refused before hours of work.
     for names in (config.resynthesis_metrics, config.generation_metrics):
         if names:
             require_ready(make_metrics(names))
@@ -84,13 +85,14 @@ def run_adapt(
     keep_settings(config, run, RUNTIME)
     torch.set_num_threads(max(1, config.threads))
     audio = prepare_corpus(config)
+    # Before any result, so that tables can be made of those that are there.
     write_json(run / RUN, about(config, audio, argv))
     for name in wanted:
         if is_done(config.tokenizers[name], run / name):
             say("adapt", f"{name}: done already")
             continue
         compare_one(config, name, audio, run / name)
-        render(run)
+        render(run)  # after each, as the whole takes hours
     return render(run)
 
 
@@ -114,6 +116,7 @@ def is_done(config: TokenizerConfig, folder: Path) -> bool:
 
 def prepare_corpus(config: AdaptConfig) -> dict[str, AudioStore]:
     """Prepare the corpus as stores of equal loudness, by split."""
+    # A run folder of its own for the stage, whose other settings keep their defaults.
     settings = Config(
         corpus=config.corpus,
         run=str(Path(config.run) / "corpus"),
@@ -127,7 +130,7 @@ def prepare_corpus(config: AdaptConfig) -> dict[str, AudioStore]:
 
 
 def compare_one(config: AdaptConfig, name: str, audio: dict[str, AudioStore], folder: Path) -> None:
-    """Encode, train, measure and write result.json, which marks the tokenizer as done."""
+    """Encode, train and measure one tokenizer, then write result.json."""
     say("adapt", f"{name}: encoding")
 
     def recordings(rate: int) -> Iterator[np.ndarray]:
@@ -137,6 +140,7 @@ def compare_one(config: AdaptConfig, name: str, audio: dict[str, AudioStore], fo
         chosen = spread(range(len(store)), config.kmeans_clips)
         return (store.waveform(index) for index in chosen)
 
+    # Read only where k-means has to be trained.
     tokenizer = make_tokenizer(
         name,
         config.tokenizers[name],
@@ -161,6 +165,7 @@ def compare_one(config: AdaptConfig, name: str, audio: dict[str, AudioStore], fo
     say("adapt", f"{name}: resynthesis and generation")
     result |= resynthesize_clips(config, tokenizer, encoded, audio["valid"], folder / "resynthesis")
     result |= generate_clips(config, tokenizer, encoded, trained, audio, folder / "generation")
+    # The result comes last: it marks the tokenizer as done.
     write_json_lines(folder / CURVE, trained.curve)
     write_json(folder / RESULT, result)
 

@@ -27,17 +27,12 @@ LARGEST = 65536
 
 @dataclass(frozen=True)
 class Encoded:
-    """A corpus as one stream of tokens a clip.
+    """A corpus as one stream of tokens a clip."""
 
-    Args:
-        stores: Token stores by split, several codebooks flattened into one stream.
-        seconds: Seconds of speech by split.
-        figures: tokens_per_second (counted on valid), raw_bitrate, rtf_encode.
-    """
-
+    # Token stores by split, several codebooks flattened into one stream.
     stores: dict[str, TokenStore]
-    seconds: dict[str, float]
-    figures: dict[str, Any]
+    seconds: dict[str, float]  # seconds of speech by split
+    figures: dict[str, Any]  # tokens_per_second (counted on valid), raw_bitrate, rtf_encode
 
     def rate(self, split: str) -> float:
         """Count the tokens a second of a split, last frames included."""
@@ -62,12 +57,13 @@ def encode_splits(tokenizer: Tokenizer, audio: dict[str, AudioStore], folder: Pa
             codebook_size=size,
             frame_rate=tokenizer.tokens_per_second,
         )
+        # Rows of a run that was cut off are in the store up to its last whole shard.
         start, encoded = time.perf_counter(), 0.0
         for index, row in enumerate(tqdm(clips.rows, desc=f"encode {split}", unit="clip")):
             if row["id"] not in writer.done_ids:
                 waveform = clips.waveform(index)
                 own = resampled(waveform, clips.sample_rate, tokenizer.sample_rate)
-                codes = tokenizer.encode(np.asarray(own, dtype=np.float32))
+                codes = tokenizer.encode(np.asarray(own, dtype=np.float32))  # (K, L)
                 kept = {key: row[key] for key in ("id", "text", "speaker", "num_samples")}
                 writer.add(flatten_codes(codes, tokenizer.codebook_size), kept)
                 encoded += len(waveform) / clips.sample_rate
@@ -82,6 +78,7 @@ def encode_splits(tokenizer: Tokenizer, audio: dict[str, AudioStore], folder: Pa
     # Missing where a run was killed between the last shard and this file.
     speed = read_json(path) if path.is_file() else {"rtf": None}
     rate = stores["valid"].num_codes / seconds["valid"]
+    # The bits of a token are those of its own codebook: its place in the stream tells which.
     figures = {
         "tokens_per_second": rate,
         "raw_bitrate": rate * math.log2(tokenizer.codebook_size),
@@ -98,6 +95,7 @@ def ngram_figures(encoded: Encoded, lm_bits_per_second: float) -> dict[str, Any]
     train, valid = encoded.stores["train"], encoded.stores["valid"]
     rate, size = encoded.rate("valid"), train.codebook_size
     figures: dict[str, Any] = {}
+    # Bits a token, as nats, to bits a second: comparable over token rates.
     for order, name in ((1, "unigram"), (2, "bigram")):
         found = conditional_entropy(_streams(train), _streams(valid), size, order=order)
         figures[f"{name}_bits_per_second"] = bits_per_second(found.bits * NATS_PER_BIT, rate)

@@ -43,6 +43,7 @@ def resynthesize_clips(
         codes, _ = unflatten_codes(
             store.codes(index), tokenizer.num_codebooks, tokenizer.codebook_size
         )
+        # Decoding alone is timed: files and scores are the same for every tokenizer.
         start = time.perf_counter()
         waveform = _decoded(tokenizer, codes, audio.sample_rate)
         spent += time.perf_counter() - start
@@ -126,7 +127,7 @@ def _generated(
     longest = max(1, round(config.prompt_seconds[1] * encoded.rate("train")))
     requests = []
     for number, (row, prompt) in enumerate(batch):
-        given = train.codes(prompt)[:longest].astype(np.int64)
+        given = train.codes(prompt)[:longest].astype(np.int64)  # first seconds of the prompt
         tokens = prefix_tokens(lm.vocabulary, text.encode(row["text"]), given)
         room = lm.config.max_seq_len - len(tokens)
         fewest, most = length_bounds(
@@ -141,6 +142,7 @@ def _generated(
 
 def _texts(config: AdaptConfig, encoded: Encoded) -> list[tuple[dict[str, Any], int]]:
     """Valid clips with a text, evenly spread, and a training clip of each one's speaker."""
+    # Training clips of each speaker, of which the seed and the place choose one.
     by_speaker: dict[str, list[int]] = {}
     for index, row in enumerate(encoded.stores["train"].rows):
         by_speaker.setdefault(row["speaker"], []).append(index)
@@ -181,7 +183,7 @@ def _scores(
     summary = score_pairs(pairs, metrics, folder, num_workers=config.workers, seed=config.seed)
     figures: dict[str, Any] = {}
     for metric_id, metric in summary["metrics"].items():
-        family = metric_id.split(".")[0]
+        family = metric_id.split(".")[0]  # "wer_original" of "wer_original.pocketsphinx51"
         for name, figure in metric["figures"].items():
             label = f"{name} of recordings" if family.endswith("_original") else name
             if figure["higher_is_better"] is not None:

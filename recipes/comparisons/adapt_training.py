@@ -14,6 +14,7 @@ from codec.files import read_json, write_json
 from codec.json_lines import read_json_lines
 from eval.tokens.likelihood import bits_per_second
 from recipes.runner.language_model import new_speech_lm
+from recipes.runner.schema import shared_fields
 from slm import (
     DocumentSettings,
     PackedDataset,
@@ -60,9 +61,17 @@ def train_lm(config: AdaptConfig, encoded: Encoded, folder: Path) -> Trained:
             DocumentSettings(prompt_probability=0.0, text_drop_probability=0.0),
         )
     )
+    own: dict[str, Any] = shared_fields(config, TrainingSettings) | {
+        "max_steps": config.steps,
+        # A warmup must be shorter than the training.
+        "warmup_steps": min(config.warmup_steps, config.steps - 1),
+        "checkpoint_every": config.validate_every,
+    }
+    settings = TrainingSettings(**own)
     start = time.perf_counter()
-    fit_speech_lm(lm, rows, folder, settings=_schedule(config), validation=alone, accelerator="cpu")
+    fit_speech_lm(lm, rows, folder, settings=settings, validation=alone, accelerator="cpu")
     spent = time.perf_counter() - start
+    # Axis of the curve: tokens so far, as seconds of speech, which tokenizers have in common.
     counted = _trained_tokens(rows, config.steps, lm.vocabulary.code_start)
     seconds = counted / encoded.rate("train")
     nats = nats_per_code(lm, alone)
@@ -89,11 +98,11 @@ def row_tokens(config: AdaptConfig, encoded: Encoded, text: TextTokenizer | None
         ValueError: The longest document would not fit.
     """
     # Every document with its text, and the part of them that opens with a prompt of mean length.
-    lengths = [
-        document_length(row["num_codes"], _text_length(text, row), 0)
-        for store in encoded.stores.values()
-        for row in store.rows
-    ]
+    lengths = []
+    for store in encoded.stores.values():
+        for row in store.rows:
+            pieces = len(text.encode(row["text"])) if text and row["text"].strip() else None
+            lengths.append(document_length(row["num_codes"], pieces, 0))
     prompt = config.prompt_seconds[1] * encoded.rate("train")
     mean_prompt = 0.5 * sum(config.prompt_seconds) * encoded.rate("train")
     total = sum(lengths) + config.prompt_probability * mean_prompt * len(lengths)
@@ -116,12 +125,8 @@ def _text_model(config: AdaptConfig, train: TokenStore, folder: Path) -> TextTok
     return TextTokenizer.train(texts, folder, vocab_size=config.text_vocab, seed=config.seed)
 
 
-def _text_length(text: TextTokenizer | None, row: dict[str, Any]) -> int | None:
-    return len(text.encode(row["text"])) if text and row["text"].strip() else None
-
-
 def _documents(config: AdaptConfig, encoded: Encoded) -> DocumentSettings:
-    """Prompts of the same seconds, whatever the token rate."""
+    """Documents with prompts of the same seconds, whatever the token rate."""
     shortest, longest = (
         max(1, round(seconds * encoded.rate("train"))) for seconds in config.prompt_seconds
     )
@@ -150,21 +155,6 @@ def _rows(
         batch_size=config.batch_size,
         settings=documents,
         seed=config.seed,
-    )
-
-
-def _schedule(config: AdaptConfig) -> TrainingSettings:
-    """Settings of the training; a warmup must be shorter than it."""
-    return TrainingSettings(
-        max_steps=config.steps,
-        learning_rate=config.learning_rate,
-        min_learning_rate=config.min_learning_rate,
-        warmup_steps=min(config.warmup_steps, config.steps - 1),
-        weight_decay=config.weight_decay,
-        validate_every=config.validate_every,
-        checkpoint_every=config.validate_every,
-        seed=config.seed,
-        bf16=config.bf16,
     )
 
 

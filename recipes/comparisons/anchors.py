@@ -35,7 +35,7 @@ from recipes.corpora.preparation import spread
 from recipes.runner.cli import make_parser
 from recipes.runner.config import keep_settings, load_settings
 
-from .anchors_table import PROGRAM, RECODED, AnchorsTable, AnchorSystem, write_anchors
+from .anchors_table import PARTS, PROGRAM, RECODED, AnchorsTable, AnchorSystem, write_anchors
 from .tokenizers import HHTokenizer, TokenizerConfig, make_tokenizer
 
 # What may differ between calls on one folder: what is done already is kept, what is new is added.
@@ -125,7 +125,7 @@ def run_anchors(config: AnchorsConfig, argv: Sequence[str] | None = None) -> Anc
         if chosen:
             require_ready(chosen)
     for name in config.classical:
-        make_recoder(name)
+        make_recoder(name)  # an unknown coder is refused before any clip is read
     rows = chosen_rows(config)
     run = Path(config.run)
     keep_settings(config, run, ADDED)
@@ -139,6 +139,7 @@ def run_anchors(config: AnchorsConfig, argv: Sequence[str] | None = None) -> Anc
         bind_folder(folder, recoder)
         recode_clips(config, recoder, rows, folder)
         score_system(config, rows, folder, metrics, word_metrics)
+        # Ours come first in the table, and are set in bold type.
         system = AnchorSystem(system_name(name), folder, recoder.bitrate, is_ours=name in ours)
         systems.append(system)
     return write_anchors(systems, run, subject(config, rows), argv)
@@ -146,7 +147,7 @@ def run_anchors(config: AnchorsConfig, argv: Sequence[str] | None = None) -> Anc
 
 def system_name(name: str) -> str:
     """Name the folder and the row of a system: the last part of a path."""
-    return Path(name).name if name not in ("", ".") else name
+    return Path(name).name or name  # "" and "." have no last part
 
 
 def chosen_rows(config: AnchorsConfig) -> list[CorpusRow]:
@@ -172,6 +173,7 @@ def make_system(config: AnchorsConfig, name: str) -> Recoder:
     if name not in config.tokenizers:
         return make_recoder(name)
     rows = read_manifest(Path(config.corpus) / MANIFEST_NAME)
+    # Training of k-means needs a few minutes of speech alone, at the loudness of the clips.
     train = spread([row for row in rows if row.split == "train"], KMEANS_CLIPS)
     tokenizer = make_tokenizer(
         name,
@@ -194,12 +196,10 @@ def bind_folder(folder: Path, recoder: Recoder) -> None:
     is_ours = isinstance(recoder, TokenizerRecoder)
     own = {"fingerprint": recoder.tokenizer.fingerprint if is_ours else recoder.name}
     path = folder / "system.json"
-    if path.is_file():
-        before = read_json(path)
-        if before != own:
-            raise ValueError(f"{folder}: expected clips of {own}, got {before}; delete the folder")
-        return
-    write_json(path, own)
+    if not path.is_file():
+        write_json(path, own)
+    elif (before := read_json(path)) != own:
+        raise ValueError(f"{folder}: expected clips of {own}, got {before}; delete the folder")
 
 
 def recording(config: AnchorsConfig, row: CorpusRow) -> Path:
@@ -226,6 +226,7 @@ def recode_clips(
             recoded = recoder.recode(waveform, config.sample_rate)
             write_audio(folder / "audio" / f"{row.id}.flac", recoded.waveform, config.sample_rate)
             seconds = len(waveform) / config.sample_rate
+            # After the clip: a line stands for a file that is whole.
             append({"id": row.id, "bits": recoded.bits, "seconds": seconds})
 
 
@@ -241,17 +242,11 @@ def score_system(
     for row in rows:
         coded = folder / "audio" / f"{row.id}.flac"
         pairs.append(Pair(row.id, recording(config, row), coded, row.text, row.speaker))
-    if metrics:
-        score_pairs(pairs, metrics, folder / "scored", num_workers=config.workers, seed=config.seed)
     worded = {r.id for r in rows if r.text and r.extra.get("source") in config.word_sources}
-    if word_metrics and worded:
-        score_pairs(
-            [pair for pair in pairs if pair.id in worded],
-            word_metrics,
-            folder / "words",
-            num_workers=config.workers,
-            seed=config.seed,
-        )
+    of_words = [pair for pair in pairs if pair.id in worded]
+    for part, chosen, by in zip(PARTS, (pairs, of_words), (metrics, word_metrics), strict=True):
+        if chosen and by:
+            score_pairs(chosen, by, folder / part, num_workers=config.workers, seed=config.seed)
 
 
 def subject(config: AnchorsConfig, rows: Sequence[CorpusRow]) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def write_anchors(
                 ours.folder / part, other.folder / part, names=(ours.name, other.name)
             )
             for other in systems
-            if ours is not None and other is not ours and _finished(part, ours, other)
+            if ours is not None and other is not ours and _is_scored(part, ours, other)
         }
         for part in PARTS
     }
@@ -84,6 +84,7 @@ def system_row(system: AnchorSystem) -> dict[str, Any]:
                 failed += metric["n_failed"]
                 for name, figure in metric["figures"].items():
                     figures[f"{metric_id}/{name}"] = figure
+    # A coder without a coded form, such as the band limit, has no bits.
     return {
         "is_ours": system.is_ours,
         "nominal_bitrate": system.bitrate,
@@ -93,7 +94,7 @@ def system_row(system: AnchorSystem) -> dict[str, Any]:
     }
 
 
-def _finished(part: str, *systems: AnchorSystem) -> bool:
+def _is_scored(part: str, *systems: AnchorSystem) -> bool:
     """Whether a part is scored for all of them: metrics may be added later, or cut off."""
     return all((system.folder / part / "summary.json").is_file() for system in systems)
 
@@ -158,6 +159,7 @@ def _difference_cell(figure: FigureDifference) -> str:
 def _heading(rows: dict[str, dict[str, Any]], key: str) -> str:
     """Figure with the better direction, such as "stoi ↑"."""
     figure = next(row["figures"][key] for row in rows.values() if key in row["figures"])
+    # All systems agree on the direction: the first that has the figure gives it.
     arrow = {True: " ↑", False: " ↓", None: ""}[figure["higher_is_better"]]
     metric, _, name = key.rpartition("/")
     return _short(metric, name) + arrow

@@ -92,6 +92,7 @@ def main(config: LikelihoodConfig) -> Path:
     if absent:
         say("likelihood_tests", f"the recordings give no pair of {', '.join(absent)}")
     rate = synthesizer.codec.sample_rate
+    # The number of recordings is known once the scores of earlier calls are read.
     with tqdm(total=0, desc="likelihood", unit="clip") as bar:
 
         def notify(done: int, total: int) -> None:
@@ -148,6 +149,7 @@ def wanted_pairs(config: LikelihoodConfig) -> list[LikelihoodPair]:
     if config.corpus is None:
         raise ValueError("expected corpus=FOLDER or pairs=FILE, got neither")
     rows = read_manifest(Path(config.corpus) / MANIFEST_NAME)
+    # Rows of no split belong to every one; a gender is needed for some kinds of pairs only.
     recordings = [
         Recording(row.audio, row.speaker, str(row.extra.get("gender") or ""))
         for row in rows

@@ -17,21 +17,13 @@ from codec.checks import require
 
 @dataclass(frozen=True)
 class Accelerator:
-    """One kind of device.
+    """One kind of device."""
 
-    Attributes:
-        tflops: Peak of dense bfloat16 products, 10^12 operations a second.
-        memory_gb: 10^9 bytes.
-        bandwidth_gbs: Of its memory, 10^9 bytes a second.
-        link_gbs: To the others of a node, one direction, 10^9 bytes a second.
-        link: Its kind.
-    """
-
-    tflops: float
-    memory_gb: float
-    bandwidth_gbs: float
-    link_gbs: float
-    link: str
+    tflops: float  # peak of dense bfloat16 products, 10^12 operations a second
+    memory_gb: float  # 10^9 bytes
+    bandwidth_gbs: float  # of its memory, 10^9 bytes a second
+    link_gbs: float  # to the others of a node, one direction, 10^9 bytes a second
+    link: str  # its kind
 
 
 ACCELERATORS: dict[str, Accelerator] = {

@@ -29,23 +29,14 @@ LAYERS = (1, 3)
 
 @dataclass(frozen=True)
 class Calibration:
-    """A measured training step.
+    """A measured training step."""
 
-    Attributes:
-        device: cpu, or the GPU's name.
-        threads: Of the CPU.
-        rows: Packed rows of the batch.
-        first_seconds: A step with one layer.
-        layer_seconds: Of each further layer.
-        layer_tflops: Sustained in layers, 10^12 operations a second, recomputation not counted.
-    """
-
-    device: str
-    threads: int
-    rows: int
-    first_seconds: float
-    layer_seconds: float
-    layer_tflops: float
+    device: str  # cpu, or the GPU's name
+    threads: int  # of the CPU
+    rows: int  # packed rows of the batch
+    first_seconds: float  # a step with one layer
+    layer_seconds: float  # of each further layer
+    layer_tflops: float  # sustained in layers, 10^12 operations a second, recomputation not counted
 
     def step_seconds(self, num_layers: int, rows: int, batches: int = 1) -> float:
         """Compute the seconds of a step of `batches` batches of `rows` rows on one such device."""

@@ -53,23 +53,14 @@ COUNTED_CODES = 8, 16  # lengths of the two crops whose activations are counted
 
 @dataclass(frozen=True)
 class CodecWork:
-    """Operations of one crop.
+    """Operations of one crop."""
 
-    Attributes:
-        generator: Of one forward pass of all four parts.
-        discriminators: Of one forward pass.
-        teacher: Of one forward pass.
-        parameters: Of the codec, discriminators not counted.
-        discriminator_parameters: Of the discriminators.
-        seconds: Of audio.
-    """
-
-    generator: float
-    discriminators: float
-    teacher: float
-    parameters: int
-    discriminator_parameters: int
-    seconds: float
+    generator: float  # of one forward pass of all four parts
+    discriminators: float  # of one forward pass
+    teacher: float  # of one forward pass
+    parameters: int  # of the codec, discriminators not counted
+    discriminator_parameters: int  # of the discriminators
+    seconds: float  # of audio
 
     @property
     def step(self) -> float:
@@ -127,25 +118,15 @@ def codec_work(
 
 @dataclass(frozen=True)
 class CodecMemory:
-    """Peak memory of a device, bytes.
+    """Peak memory of a device, bytes."""
 
-    Attributes:
-        weights: Of codec and discriminators.
-        gradients: Of both.
-        optimizer: AdamW's averages of both.
-        averages: Moving averages of the codec's weights.
-        teacher: Its weights.
-        exchange: The buffer of gradients; 0 on one device.
-        activations: Kept for the backward passes.
-    """
-
-    weights: float
-    gradients: float
-    optimizer: float
-    averages: float
-    teacher: float
-    exchange: float
-    activations: float
+    weights: float  # of codec and discriminators
+    gradients: float  # of both
+    optimizer: float  # AdamW's averages of both
+    averages: float  # moving averages of the codec's weights
+    teacher: float  # its weights
+    exchange: float  # the buffer of gradients; 0 on one device
+    activations: float  # kept for the backward passes
 
     @property
     def total(self) -> float:

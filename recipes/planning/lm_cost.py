@@ -56,23 +56,14 @@ OVERLAP = 2 / 3
 
 @dataclass(frozen=True)
 class Corpus:
-    """Sizes of a training corpus.
+    """Sizes of a training corpus."""
 
-    Attributes:
-        hours: Of speech.
-        text_rate: Text tokens a second; 0 without transcripts.
-        utterance_seconds: Mean length of an utterance.
-        prompt_probability: Chance of a speaker prompt.
-        prompt_codes: Mean length of one.
-        padding: Share of a row that stays empty.
-    """
-
-    hours: float
-    text_rate: float = 5.0
-    utterance_seconds: float = 10.0
-    prompt_probability: float = 0.5
-    prompt_codes: float = 60.0
-    padding: float = 0.02
+    hours: float  # of speech
+    text_rate: float = 5.0  # text tokens a second; 0 without transcripts
+    utterance_seconds: float = 10.0  # mean length of an utterance
+    prompt_probability: float = 0.5  # chance of a speaker prompt
+    prompt_codes: float = 60.0  # mean length of one
+    padding: float = 0.02  # share of a row that stays empty
 
     def __post_init__(self) -> None:
         above("hours", self.hours, 0)
@@ -98,29 +89,17 @@ class Corpus:
 
 @dataclass(frozen=True)
 class Run:
-    """Batches and devices of a training.
+    """Batches and devices of a training."""
 
-    Attributes:
-        seq_len: Tokens of a row.
-        batch_size: Rows of a batch, over all devices.
-        accumulate: Batches of a step.
-        epochs: Passes over the corpus.
-        devices: Over all nodes.
-        nodes: Machines of those devices.
-        strategy: ddp or fsdp; without effect on one device.
-        recompute: Activation checkpointing.
-        bf16: bfloat16 products.
-    """
-
-    seq_len: int = 2048
-    batch_size: int = 64
-    accumulate: int = 1
-    epochs: float = 1.0
-    devices: int = 8
-    nodes: int = 1
-    strategy: str = "ddp"
-    recompute: bool = False
-    bf16: bool = True
+    seq_len: int = 2048  # tokens of a row
+    batch_size: int = 64  # rows of a batch, over all devices
+    accumulate: int = 1  # batches of a step
+    epochs: float = 1.0  # passes over the corpus
+    devices: int = 8  # over all nodes
+    nodes: int = 1  # machines of those devices
+    strategy: str = "ddp"  # ddp or fsdp; without effect on one device
+    recompute: bool = False  # activation checkpointing
+    bf16: bool = True  # bfloat16 products
 
     def __post_init__(self) -> None:
         one_of("strategy", self.strategy, ("ddp", "fsdp"))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from codec.audio import read_audio
 from recipes.corpora.espeak import VOICES, Espeak
 from recipes.corpora.espeak_sentences import make_sentences
-from recipes.corpora.manifest import MANIFEST_NAME, CorpusRow, read_manifest
+from recipes.corpora.manifest import MANIFEST_NAME, read_manifest
 
 # Seconds of a corpus's clips: long enough to be continued, short enough to play.
 SHORTEST, LONGEST = 4.0, 9.0
@@ -27,21 +27,14 @@ MOST = 15.0
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """Speech to be coded.
+    """Speech to be coded."""
 
-    Attributes:
-        id: File name without ending.
-        waveform: (T,) float32 in [-1, 1].
-        text: Transcript, "" when unknown.
-        origin: Speaker or source, in words.
-        is_stranger: Whether the speaker is in no training clip of the corpus. The recogniser errs
-            on some of their accents, so their word errors are not counted.
-    """
-
-    id: str
-    waveform: NDArray[np.float32]
-    text: str
-    origin: str
+    id: str  # file name without ending
+    waveform: NDArray[np.float32]  # (T,) float32 in [-1, 1]
+    text: str  # transcript, "" when unknown
+    origin: str  # speaker or source, in words
+    # Whether the speaker is in no training clip of the corpus. The recogniser errs on some of their
+    # accents, so their word errors are not counted.
     is_stranger: bool = False
 
 
@@ -59,7 +52,12 @@ def find_recordings(
         ValueError: A file cannot be read, or there is neither a corpus nor eSpeak NG.
     """
     if paths:
-        given = [_given(path, sample_rate) for path in paths]
+        given = []
+        for path in paths:
+            waveform = read_audio(path, sample_rate)
+            cut = waveform[: round(MOST * sample_rate)]
+            origin = "given" if len(cut) == len(waveform) else f"given, its first {MOST:g} s"
+            given.append(Recording(path.stem, cut, "", origin))
         return given, f"Recordings: {', '.join(path.name for path in paths)}, as given."
     if (corpus / MANIFEST_NAME).is_file():
         found = from_corpus(corpus, sample_rate)
@@ -84,7 +82,8 @@ def from_corpus(folder: Path, sample_rate: int) -> list[Recording]:
     found = []
     for chosen, is_stranger in ((known, False), (strangers, True)):
         if chosen:
-            row = _middle(chosen)
+            # Of median duration: neither easy for being short nor hard for being long.
+            row = sorted(chosen, key=lambda row: (row.duration, row.id))[len(chosen) // 2]
             kind = "unseen in" if is_stranger else "known from"
             origin = f"{row.speaker}, a speaker {kind} training"
             waveform = read_audio(row.audio, sample_rate)
@@ -92,19 +91,8 @@ def from_corpus(folder: Path, sample_rate: int) -> list[Recording]:
     return found
 
 
-def _middle(rows: Sequence[CorpusRow]) -> CorpusRow:
-    """The row of median duration: neither easy for being short nor hard for being long."""
-    return sorted(rows, key=lambda row: (row.duration, row.id))[len(rows) // 2]
-
-
-def _given(path: Path, sample_rate: int) -> Recording:
-    waveform = read_audio(path, sample_rate)
-    cut = waveform[: round(MOST * sample_rate)]
-    origin = "given" if len(cut) == len(waveform) else f"given, its first {MOST:g} s"
-    return Recording(path.stem, cut, "", origin)
-
-
 def _synthetic(sample_rate: int) -> Recording:
+    """Two sentences by eSpeak NG."""
     text = " ".join(make_sentences(2, seed=0))
     with Espeak() as espeak:
         made = espeak.speak(text, VOICES[0])

@@ -41,24 +41,16 @@ CONTINUED_NOTE = "Speaker similarity of the given beginning and the generated co
 
 @dataclass
 class Demo:
-    """Everything that the demo makes, and the time of each part.
+    """Everything that the demo makes, and the time of each part."""
 
-    Attributes:
-        texts: Sentences.
-        spoken: Synthesized speech, one a sentence.
-        recordings: Inputs of the codec.
-        reconstructed: (T,) waveforms, one a recording.
-        prompt: (T,) beginning of the first recording.
-        continued: The prompt, reconstructed, and its continuation.
-        seconds: (of work, of audio) by part; no audio where a part makes none.
-    """
-
-    texts: list[str] = field(default_factory=list)
-    spoken: list[Synthesis] = field(default_factory=list)
-    recordings: list[Recording] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)  # sentences
+    spoken: list[Synthesis] = field(default_factory=list)  # synthesized speech, one a sentence
+    recordings: list[Recording] = field(default_factory=list)  # inputs of the codec
+    # (T,) waveforms, one a recording.
     reconstructed: list[NDArray[np.float32]] = field(default_factory=list)
-    prompt: NDArray[np.float32] | None = None
-    continued: Synthesis | None = None
+    prompt: NDArray[np.float32] | None = None  # (T,) beginning of the first recording
+    continued: Synthesis | None = None  # the prompt, reconstructed, and its continuation
+    # (of work, of audio) by part; no audio where a part makes none.
     seconds: dict[str, tuple[float, float | None]] = field(default_factory=dict)
 
     @contextmanager
@@ -76,16 +68,12 @@ class Demo:
 
 @dataclass
 class Scores:
-    """Scores of the demo's results.
+    """Scores of the demo's results."""
 
-    Attributes:
-        folder: With a folder of scores for each group.
-        summaries: Summaries of the scores, by group.
-        skipped: Reasons why a metric cannot run here, by its name.
-    """
-
-    folder: Path
+    folder: Path  # with a folder of scores for each group
+    # Summaries of the scores, by group.
     summaries: dict[str, dict[str, Any]] = field(default_factory=dict)
+    # Reasons why a metric cannot run here, by its name.
     skipped: dict[str, list[str]] = field(default_factory=dict)
 
     def score(self, group: str, pairs: Sequence[Pair], names: Sequence[str]) -> None:

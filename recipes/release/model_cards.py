@@ -151,7 +151,8 @@ def anchors_table(figures: dict[str, Any]) -> str:
     """Lay out the card's columns of an anchors.json, a row a system, and their provenance."""
     systems = figures["systems"]
     found = {
-        name: {_family(key): figure for key, figure in row["figures"].items()}
+        # "stoi.pystoi04/stoi" -> "stoi/stoi": a column holds figures of any version of a metric.
+        name: {re.sub(r"\.[^/]*/", "/", key): figure for key, figure in row["figures"].items()}
         for name, row in systems.items()
     }
     shown = [key for key in COLUMNS if any(key in row for row in found.values())]
@@ -172,12 +173,6 @@ def anchors_table(figures: dict[str, Any]) -> str:
         f"commit `{made['commit'][:7]}`."
     )
     return "\n".join([*table_lines(head, lines), "", rest])
-
-
-def _family(key: str) -> str:
-    """Metric family and figure of "stoi.pystoi04/stoi"."""
-    metric, _, figure = key.rpartition("/")
-    return f"{metric.split('.')[0]}/{figure}"
 
 
 def _cell(figure: dict[str, Any] | None) -> str:

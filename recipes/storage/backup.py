@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         fetched or the command is missing.
     """
     given = list(sys.argv[1:] if argv is None else argv)
+    # Options of the command itself follow `--`.
     split = given.index("--") if "--" in given else len(given)
     # By hand: argparse would take an option before `--` for the end of the command.
     arguments = _parser().parse_args(given[:split])
@@ -73,6 +74,7 @@ def restore(folder: Path, url: str) -> str:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command, push every so often and at the end; returns the exit status."""
+    # Digests of files by size and time of change: what did not change is not read again.
     known: dict[str, Any] = {}
 
     def save() -> Transfer:
@@ -90,6 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
                 if arguments.folder.is_dir():
                     _try(save)
     saved = arguments.folder.is_dir() and _try(save)
+    # A process that a signal ended has the shell's status for it.
     status = process.returncode if process.returncode >= 0 else 128 - process.returncode
     return status or (0 if saved else 1)
 
@@ -111,6 +114,7 @@ def _forwarded(process: subprocess.Popen[bytes]) -> Iterator[None]:
     """Forward SIGTERM and SIGINT to the command, so that the last push follows its end."""
 
     def forward(number: int, frame: Any) -> None:
+        # To the whole group: torchrun and its workers.
         if process.poll() is None:
             os.killpg(process.pid, number)
 

@@ -51,6 +51,7 @@ def transfer(source: str, target: str, skip: Sequence[str] = ()) -> Transfer:
         if skip:
             raise ValueError("skip: expected none where files are fetched")
         return pull(source, Path(target))
+    # Before anything is sent: a corpus without its recordings is of no use.
     _check_recordings(Path(source) / MANIFEST_NAME)
     return push(Path(source), target, skip=skip)
 
