@@ -21,7 +21,7 @@ from codec.provenance import provenance
 from recipes.release.demo_recordings import find_recordings
 from recipes.release.demo_report import Demo, measure, write_demo_report
 from recipes.runner.cli import plain_parser
-from slm import Synthesizer
+from slm import SpeechRequest, Synthesizer
 from slm.text.sentences import sentences
 
 CODEC, LM = "hh-mini-24k", "hh-mini-slm"
@@ -73,10 +73,12 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 def speak(demo: Demo, synthesizer: Synthesizer, text: str, voice: str | None, seed: int) -> None:
     """Speak every sentence of a text, in one batch."""
     demo.texts = sentences(text)
-    count = len(demo.texts)
     with demo.timed("speak"):
-        demo.spoken = synthesizer.tts_batch(
-            demo.texts, voices=[voice] * count, seeds=range(seed, seed + count)
+        demo.spoken = synthesizer.synthesize(
+            [
+                SpeechRequest(each, voice=voice, seed=seed + index)
+                for index, each in enumerate(demo.texts)
+            ]
         )
     demo.made("speak", sum(made.duration for made in demo.spoken))
 

@@ -33,7 +33,7 @@ from recipes.runner.cli import stage_command
 from recipes.runner.config import Config, thread_count
 from recipes.runner.schema import GenerateConfig
 from recipes.runner.stages import stage_folder, write_metrics
-from slm import GenerationSettings, Synthesis, Synthesizer, TokenStore
+from slm import GenerationSettings, SpeechRequest, Synthesis, Synthesizer, TokenStore
 from slm.generation.best_of import Verifier
 from slm.synthesis.long_text import speak_best
 
@@ -163,12 +163,10 @@ def synthesize(
             for request in batch
         ]
         return [(each.best, each.candidates[0]) for each in found]
-    made = synthesizer.tts_batch(
-        [request.row["text"] for request in batch],
-        prompts=[request.prompt for request in batch],
-        seeds=[request.seed for request in batch],
-        settings=drawn,
-    )
+    requests = [
+        SpeechRequest(request.row["text"], request.prompt, seed=request.seed) for request in batch
+    ]
+    made = synthesizer.synthesize(requests, settings=drawn)
     return [(each,) for each in made]
 
 

@@ -1,1 +1,1 @@
-"""What is shipped: models, model cards, the demo report."""
+"""Export of models for the package, their model cards, the report of the demo."""

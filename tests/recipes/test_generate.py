@@ -8,7 +8,7 @@ import pytest
 from recipes.generate import Request, continued_sampling, described, synthesize
 from recipes.runner.config import ConfigError, load_config
 from recipes.runner.schema import GenerateConfig
-from slm import Synthesis
+from slm import SpeechRequest, Synthesis
 
 
 class Speaker:
@@ -17,8 +17,9 @@ class Speaker:
     def __init__(self) -> None:
         self.asked: list[tuple[list[str], list[int]]] = []
 
-    def tts_batch(self, texts: list[str], *, seeds: list[int], **options: Any) -> list[Synthesis]:
-        self.asked.append((texts, seeds))
+    def synthesize(self, requests: list[SpeechRequest], **options: Any) -> list[Synthesis]:
+        seeds = [request.seed for request in requests]
+        self.asked.append(([request.text for request in requests], seeds))
         return [
             Synthesis(np.zeros(8, np.float32), np.arange(n + 1), 8, 0, False, -float(n), seed)
             for n, seed in enumerate(seeds)

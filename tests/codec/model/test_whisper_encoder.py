@@ -12,6 +12,11 @@ from codec.model.whisper_encoder import MAX_STATES, SpeechFeatures, WhisperEncod
 MEL = MelConfig(floor=1e-2)
 
 
+def without_attention(encoder: WhisperEncoder) -> None:
+    """Leave of the first layer what is local."""
+    encoder.get_parameter("layers.0.self_attn.out_proj.weight").data.zero_()
+
+
 def whisper_log_mel(waveform: torch.Tensor) -> torch.Tensor:
     """Whisper's own front end: (T,) at 16 kHz to log10 of power (80, N), before clamping."""
     spectrum = torch.stft(waveform, 400, 160, window=torch.hann_window(400), return_complex=True)
@@ -56,7 +61,7 @@ def test_other_conventions_are_refused():
 
 def test_long_audio_in_windows_equals_whole_away_from_their_edges():
     encoder = WhisperEncoder(16, 1, 2).eval()
-    torch.nn.init.zeros_(encoder.layers[0].self_attn.out_proj.weight)
+    without_attention(encoder)
     encoder.positions.zero_()  # leaves what is local: a window's interior equals the whole
     features = torch.randn(1, 80, 2 * MAX_STATES + 500)
     states = encoder(features)[-1]
@@ -111,7 +116,7 @@ def test_speech_features_of_a_code_come_from_its_own_span():
     """Whisper's attention off: a change in the second half moves no code of the first."""
     features = SpeechFeatures(MEL, 12, speech_dim=16, num_layers=1, num_heads=2)
     torch.nn.init.normal_(features.project.weight)
-    torch.nn.init.zeros_(features.whisper.layers[0].self_attn.out_proj.weight)
+    without_attention(features.whisper)
     log_mel = torch.randn(1, 100, 96)
     changed = log_mel.clone()
     changed[..., 64:] += torch.randn(1, 100, 32) * 0.1
