@@ -1,1 +1,4 @@
-"""Export of models for the package, their model cards, the report of the demo."""
+"""Export of models for the package, and figures and pictures of their cards.
+
+The recordings and the report of the demo are here, too.
+"""
