@@ -54,6 +54,7 @@ def add(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Score HYP_DIR against REF_DIR and write the report."""
     texts = read_texts(arguments.texts)
+    # Recognition has something to compare with only where there are texts.
     default = (*RECONSTRUCTION, *(INTELLIGIBILITY if texts else ()))
     selection = selected_metrics(arguments, default, WHERE_READY)
     pairs = folder_pairs(arguments.ref_dir, arguments.hyp_dir, texts)

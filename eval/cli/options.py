@@ -59,12 +59,9 @@ def add_scoring_options(command: argparse.ArgumentParser, normalizer: str) -> No
 def selected_metrics(
     arguments: argparse.Namespace, default: Sequence[str], where_ready: Sequence[str]
 ) -> Selection:
-    """Select the metrics of --metrics, and name those that were left out on standard error.
+    """Select the metrics of --metrics, or default ones and others that are ready to run.
 
-    Args:
-        arguments: With the options of `add_metric_options`.
-        default: Metrics of a call without --metrics.
-        where_ready: Further ones, where they can run.
+    Those that were left out are named on standard error.
 
     Raises:
         ValueError: No such metric, or one that cannot run.
@@ -113,6 +110,7 @@ def folder_pairs(ref_dir: Path, hyp_dir: Path, texts: dict[str, str]) -> list[Pa
         Pair(
             name,
             path,
+            # A path where no file is, so that scoring fails for this item and names it.
             estimates.get(name, hyp_dir / f"{name}.wav"),
             texts.get(name, ""),
             Path(name).parent.name,

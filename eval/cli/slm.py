@@ -92,6 +92,7 @@ def _pairs(arguments: argparse.Namespace) -> list[LikelihoodPair]:
 def _print(result: dict[str, Any], page: Path, *, as_json: bool) -> None:
     """Print accuracies and the path of the report."""
     if as_json:
+        # Margins of every pair would fill the screen; likelihood.json has them.
         shown = {key: value for key, value in result.items() if key != "margins"}
         print_report({**shown, "report": str(page)}, as_json=True)
         return

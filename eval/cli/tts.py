@@ -107,6 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
         for name, (items, folder, metrics) in versions.items()
     }
+    # Figures of all transcripts together, by version, beside those of each clip.
     texts = _texts(arguments, {name: (f, m) for name, (_, f, m) in versions.items()})
     write_json(out / "text.json", texts)
     report = generation_report(out, pairs, summaries, texts, provenance=provenance("hh-eval"))
@@ -121,6 +122,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _chosen(arguments: argparse.Namespace, pairs: Sequence[Pair]) -> Selection:
     """Select the metrics of --metrics, else all that the list has the parts for."""
+    # Silence and runaway need nothing but the speech itself.
     default, where_ready = ["delivery"], ["dnsmos", "distillmos"]
     if any(pair.reference is not None for pair in pairs):
         default += ["duration", "prosody"]

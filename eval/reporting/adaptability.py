@@ -140,6 +140,7 @@ def figure_table(part: str, results: Sequence[Result]) -> list[str]:
     names = list(dict.fromkeys(name for result in results for name in result.get(part) or {}))
     if not names:
         return []
+    # An arrow beside a name points in the better direction.
     heads = []
     for name in names:
         figure = next(result[part][name] for result in results if name in (result[part] or {}))
@@ -166,6 +167,7 @@ def draw_curves(results: Sequence[Result], path: Path) -> Path | None:
     Returns:
         The PNG, or None where matplotlib is not installed.
     """
+    # Both charts give a tokenizer the same colour.
     lines, dots = [], []
     shown, quality = _quality(results)
     for color, result in enumerate(results):

@@ -88,11 +88,8 @@ def _from_anchors(name: str, row: dict[str, Any]) -> RatedSystem:
 
 
 def _values(figures: Iterable[tuple[str, str, dict[str, Any]]]) -> dict[str, Value]:
-    """Values with their intervals by name of the figure, without those of the recordings.
-
-    Args:
-        figures: Metric id, name and figure; of one name the first counts.
-    """
+    """Values with intervals by name of the figure, from (metric id, name, figure) each."""
+    # Several metrics may give a figure of one name; the first counts.
     values: dict[str, Value] = {}
     for metric_id, name, figure in figures:
         if figure["value"] is not None and not _is_of_recordings(metric_id):
@@ -101,16 +98,14 @@ def _values(figures: Iterable[tuple[str, str, dict[str, Any]]]) -> dict[str, Val
     return values
 
 
-def summary_system(
-    name: str, summary: dict[str, Any], bitrate: float | None, *, is_ours: bool = True
-) -> RatedSystem:
-    """Convert a scored folder's summary to a point of a chart."""
+def summary_system(name: str, summary: dict[str, Any], bitrate: float | None) -> RatedSystem:
+    """Convert a scored folder's summary to our system of a chart."""
     figures = [
         (metric_id, figure_name, figure)
         for metric_id, metric in summary["metrics"].items()
         for figure_name, figure in metric["figures"].items()
     ]
-    return RatedSystem(name, bitrate, _values(figures), is_ours)
+    return RatedSystem(name, bitrate, _values(figures), is_ours=True)
 
 
 def rate_chart(systems: Sequence[RatedSystem], figure: str, *, unit: str = "") -> LineChart:
@@ -122,6 +117,7 @@ def rate_chart(systems: Sequence[RatedSystem], figure: str, *, unit: str = "") -
     for system in sorted(having, key=lambda s: (not s.is_ours, s.bitrate or 0.0)):
         if system.bitrate:
             groups.setdefault(system.family, []).append(system)
+    # Families in the order of their lowest rate, ours first; points that are NaN are not drawn.
     nan = float("nan")
     series = [
         Series(
@@ -199,6 +195,7 @@ def _scatter(
 ) -> LineChart:
     """Chart clips by both values, with the line on which both are the same."""
     scale = 100.0 if head["unit"] == "%" else 1.0
+    # A win is a larger value, or a smaller one where lower is better.
     sign = 1 if head["higher_is_better"] else -1
     wins = sum(sign * (mine - other) > 0 for other, mine in points)
     losses = sum(sign * (mine - other) < 0 for other, mine in points)
@@ -225,6 +222,7 @@ def similarity_charts(folder: Path, summary: dict[str, Any]) -> list[LineChart]:
         band = metric.get("corpus") or {}
         if "same_speaker" not in band:
             continue
+        # The similarity itself is the first figure of such a metric.
         name = next(iter(metric["figures"]))
         rows = item_values(folder, metric_id)
         values = sorted(v for row in rows.values() if (v := row.get(name)) is not None)

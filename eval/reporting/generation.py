@@ -41,7 +41,6 @@ def generation_report(
     summaries: dict[str, dict[str, Any]],
     texts: Mapping[str, dict[str, Any]],
     *,
-    title: str = "",
     provenance: dict[str, str] | None = None,
 ) -> Report:
     """Build the page of generated speech.
@@ -51,7 +50,6 @@ def generation_report(
         pairs: Items that were scored there.
         summaries: "generated" and, where scored, "recording".
         texts: `text_figures` of each of these.
-        title: Heading.
         provenance: Command, commit and so on, by name.
     """
     summary = summaries["generated"]
@@ -66,7 +64,7 @@ def generation_report(
     spoken = {pair.id: pair.text for pair in pairs}
     failures = [f for name, s in summaries.items() for f in summary_failures(s, name)]
     return Report(
-        title=title or f"Generated speech, {folder.resolve().name}",
+        title=f"Generated speech, {folder.resolve().name}",
         subtitle=f"{summary['n_expected']} utterances",
         failures=failures,
         tables=[
@@ -97,10 +95,11 @@ def _text_table(texts: Mapping[str, dict[str, Any]]) -> Table:
 
 
 def likelihood_report(
-    result: dict[str, Any], *, title: str = "", provenance: dict[str, str] | None = None
+    result: dict[str, Any], *, provenance: dict[str, str] | None = None
 ) -> Report:
     """Build the page of likelihood tests from `pair_accuracies`."""
     suites = result["suites"]
+    # A column a rule that some test was scored by, a row a part of a test.
     rules = [r for r in RULES if any(r in p for s in suites.values() for p in s.values())]
     rows: list[list[Cell]] = []
     for suite, parts in suites.items():
@@ -109,7 +108,7 @@ def likelihood_report(
             rows.append([label, *(_accuracy_cell(found.get(rule)) for rule in rules)])
     note = "; ".join(f"{rule}: {RULES[rule]}" for rule in rules)
     return Report(
-        title=title or "Likelihood tests",
+        title="Likelihood tests",
         subtitle=f"{result['n_ok']} of {result['n_expected']} pairs",
         failures=[Failure(f["id"], "likelihood", f["reason"]) for f in result["failures"]],
         tables=[

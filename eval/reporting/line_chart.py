@@ -141,12 +141,7 @@ def line_chart(chart: LineChart) -> str:
 def save_line_charts(
     charts: Sequence[LineChart], path: Path, *, columns: int | None = None
 ) -> Path:
-    """Draw charts beside each other as one PNG, and return its path.
-
-    Args:
-        charts: At least one.
-        path: Of the file, written whole or not at all.
-        columns: Charts in a row; None puts all into one.
+    """Draw charts as one PNG, `columns` of them in a row or all, and return its path.
 
     Raises:
         ValueError: No chart.
@@ -168,24 +163,23 @@ def save_line_charts(
         return save_png(figure, path)
 
 
-def codebook_rank_chart(
-    counts: np.ndarray | dict[str, np.ndarray], title: str = "Codebook use by rank"
-) -> LineChart:
-    """Chart how often each entry occurs, the most frequent first, on log axes.
-
-    Args:
-        counts: Occurrences (codebook_size,), or several of them by name.
-        title: Heading.
-    """
+def codebook_rank_chart(counts: np.ndarray | dict[str, np.ndarray]) -> LineChart:
+    """Chart occurrences (codebook_size,), or several by name, the most frequent entry first."""
     named = counts if isinstance(counts, dict) else {"entries": counts}
     series = []
     for name, values in named.items():
         order = np.sort(np.asarray(values, dtype=np.float64))[::-1]
-        seen = order[order > 0]
+        seen = order[order > 0]  # 0 is not on a log axis
         label = f"{name}: {seen.size} of {order.size} used in {order.sum():.0f} codes"
         series.append(Series(label, np.arange(1, seen.size + 1), seen))
     return LineChart(
-        title, "rank", "occurrences", series, x_scale="log", y_scale="log", show_last=False
+        "Codebook use by rank",
+        "rank",
+        "occurrences",
+        series,
+        x_scale="log",
+        y_scale="log",
+        show_last=False,
     )
 
 
@@ -245,7 +239,7 @@ def _draw_series(axes: Axes, series: Series, color: str, *, show_last: bool) -> 
 
 
 def _set_axes(axes: Axes, chart: LineChart) -> None:
-    """Choose scale, limits and ticks of both axes, and name them; a log axis says so."""
+    """Choose scale, limits and ticks of both axes, and name them, a log axis as such."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
     box = axes.dataLim

@@ -78,6 +78,7 @@ def mel_picture_uri(
         picture, origin="lower", aspect="auto", extent=extent, cmap="magma", vmin=low, vmax=top
     )
     axes.set_xlim(0.0, max(duration, seconds or 0.0))
+    # Rows of the picture are mel bands, so frequencies are placed by their mel values.
     bands = hz_to_mel(np.array(TICKS_HZ)) / float(hz_to_mel(SAMPLE_RATE / 2)) * N_MELS
     axes.set_yticks(bands, [f"{hz / 1000:g}k" for hz in TICKS_HZ])
     axes.tick_params(colors="#888888", labelsize=9, length=2, pad=2)

@@ -27,7 +27,6 @@ class Estimate:
     low: float | None = None  # lower end of its interval, None for no interval
     high: float | None = None
     unit: str = ""  # "%" shows fractions in per cent
-    digits: int | None = None  # decimals, None for as many as matter
     note: str = ""  # small print below, such as "40 of 40"
 
 
@@ -57,7 +56,7 @@ class Clip:
     """One utterance to look at and listen to."""
 
     id: str
-    text: str = ""  # what is said, "" when unknown
+    text: str = ""  # transcript, "" when unknown
     # Further lines by name, such as {"heard": "...", "STOI": "0.91"}.
     notes: dict[str, str] = field(default_factory=dict)
     # (waveform (T,) float in [-1, 1], sample rate in Hz) by label, in the order shown: "original",
@@ -133,6 +132,7 @@ _WORDS = ' class="words"'
 
 def _table(table: Table) -> str:
     """A table that scrolls sideways within itself on a narrow screen."""
+    # A column of texts alone is aligned left, with its head.
     words = [all(isinstance(row[n], str) for row in table.rows) for n in range(len(table.columns))]
     head = "".join(
         f'<th scope="col"{_WORDS if is_words else ""}>{escape(name)}</th>'
@@ -163,11 +163,11 @@ def _cell(cell: Cell) -> str:
     if estimate.value is None or not math.isfinite(estimate.value):
         main = "-"
     else:
-        main = number_text(estimate.value, unit=estimate.unit, digits=estimate.digits)
+        main = number_text(estimate.value, unit=estimate.unit)
     small = []
     if estimate.low is not None and estimate.high is not None:
         ends = [
-            number_text(end, unit=estimate.unit, digits=estimate.digits).removesuffix(estimate.unit)
+            number_text(end, unit=estimate.unit).removesuffix(estimate.unit)
             for end in (estimate.low, estimate.high)
         ]
         small.append(f"{ends[0].strip()} … {ends[1].strip()}")
@@ -191,6 +191,7 @@ def _clip(clip: Clip) -> str:
     """One utterance: its text, then picture and player of every version."""
     # Pictures side by side share their time axis and their colours.
     durations = [len(waveform) / rate for waveform, rate in clip.audio.values()]
+    # A version that cannot be drawn must not keep the others from being shown.
     usable = [a for a in clip.audio.values() if len(a[0]) and np.isfinite(a[0]).all()]
     loudest = max((mel_peak(*audio) for audio in usable), default=0.0)
     versions = []

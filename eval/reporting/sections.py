@@ -38,17 +38,9 @@ def figure_cell(figure: dict[str, Any] | None) -> Cell:
     return Estimate(figure["value"], low, high, figure["unit"], note=", ".join(notes))
 
 
-def summary_table(
-    title: str, summaries: dict[str, dict[str, Any]], *, note: str = "", row_name: str = "figure"
-) -> Table:
-    """Tabulate figures as rows, systems or splits as columns, with 95 % intervals.
-
-    Args:
-        title: Heading.
-        summaries: Summaries by column name.
-        note: A sentence below, beside the one on intervals.
-        row_name: Name of the first column.
-    """
+def summary_table(title: str, summaries: dict[str, dict[str, Any]], *, note: str = "") -> Table:
+    """Tabulate figures as rows, systems or splits as columns, with 95 % intervals."""
+    # Labels of the rows, by metric and figure, in the order of the first summary that has them.
     names: dict[tuple[str, str], str] = {}
     for summary in summaries.values():
         for metric_id, metric in summary["metrics"].items():
@@ -66,7 +58,7 @@ def summary_table(
         ]
         rows.append([label, *(figure_cell(figure) for figure in found)])
     intervals = "Small print: 95 % bootstrap interval over utterances; ↑ higher is better, ↓ lower."
-    return Table(title, [row_name, *summaries], rows, f"{note} {intervals}".strip())
+    return Table(title, ["figure", *summaries], rows, f"{note} {intervals}".strip())
 
 
 def _family_label(metric_id: str, name: str) -> str:
@@ -83,52 +75,34 @@ def summary_failures(summary: dict[str, Any], where: str = "") -> list[Failure]:
     ]
 
 
-def training_curves(
-    path: Path | str, keys: Sequence[str] = (), *, title: str = "", step: str = "step"
-) -> list[LineChart]:
-    """Chart the numbers of a metrics.jsonl file over its step, one chart a key.
-
-    Args:
-        path: JSON lines, each with the step and some numbers; may be missing.
-        keys: Numbers to draw, () for all there are.
-        title: Put before each key.
-        step: Key of the position.
-    """
-    found = read_json_lines(path, torn="drop", missing_ok=True)
-    rows = [row for row in found if isinstance(row.get(step), int | float)]
-    numbers = dict.fromkeys(
-        key for row in rows for key, value in row.items() if _is_number(value) and key != step
-    )
-    charts = []
-    for key in keys or numbers:
-        points = [(row[step], row[key]) for row in rows if _is_number(row.get(key))]
-        if points:
-            x, y = np.array(points, dtype=np.float64).T
-            charts.append(LineChart(f"{title} {key}".strip(), step, key, [Series(key, x, y)]))
-    return charts
-
-
-def _is_number(value: object) -> bool:
-    """Whether a value can be drawn."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def training_curves(path: Path | str) -> list[LineChart]:
+    """Chart every number of a metrics.jsonl file over its "step"; [] where there is no file."""
+    points: dict[str, list[tuple[float, float]]] = {}
+    for row in read_json_lines(path, torn="drop", missing_ok=True):
+        for key, value in row.items():
+            # Flags and texts are not drawn.
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if is_number and key != "step" and isinstance(row.get("step"), int | float):
+                points.setdefault(key, []).append((row["step"], value))
+    return [
+        LineChart(key, "step", key, [Series(key, *np.array(found, dtype=np.float64).T)])
+        for key, found in points.items()
+    ]
 
 
 def worst_items(
     folder: Path | str, summary: dict[str, Any], families: Sequence[str], count: int
 ) -> list[str]:
-    """List the items with the worst scores, the worst first, by the first metric that was scored.
+    """List at most `count` items with the worst scores, the worst first.
 
-    Args:
-        folder: Scored folder.
-        summary: Its summary.
-        families: Metrics such as "wer" to look for first, before any other.
-        count: Items at most.
+    They are ranked by the first of `families`, such as "wer", that was scored, else by any metric.
     """
     by_family = {metric_id.split(".")[0]: metric_id for metric_id in reversed(summary["metrics"])}
     metric_id = next(
         (by_family[family] for family in families if family in by_family),
         next(iter(summary["metrics"])),
     )
+    # Of the metric's figures the first with a better direction counts.
     figures = summary["metrics"][metric_id]["figures"]
     directed = [name for name, f in figures.items() if f["higher_is_better"] is not None]
     name = (directed or list(figures))[0]
@@ -151,12 +125,7 @@ def worst_clips(
 ) -> list[Clip]:
     """Load the clips of `worst_items`, with their figures and all sounds that can be read.
 
-    Args:
-        folder: Scored folder.
-        summary: Its summary.
-        sources: Sounds by item, by label.
-        families: As `worst_items` takes them.
-        texts: Texts by item.
+    Sources go by label, then by item; texts by item.
     """
     clips = []
     for name in worst_items(folder, summary, families, WORST_CLIPS):
@@ -171,6 +140,7 @@ def worst_clips(
     return clips
 
 
+# Counts of words and errors, which the rates of a metric sum up.
 _COUNTS = ("num_", "word_", "reference_", "character_")
 
 
@@ -187,9 +157,8 @@ def item_notes(folder: Path | str, item_id: str) -> dict[str, str]:
             continue
         for name, value in row["values"].items():
             if not name.startswith(_COUNTS):
-                scores[_family_label(path.name, name)] = (
-                    "-" if value is None else number_text(value)
-                )
+                text = "-" if value is None else number_text(value)
+                scores[_family_label(path.name, name)] = text
         for name, text in row["details"].items():
             notes[_family_label(path.name, name)] = text or "(nothing)"
     line = ", ".join(f"{name} {value}" for name, value in scores.items())
@@ -205,13 +174,6 @@ def folder_report(
     charts: Sequence[LineChart] = (),
 ) -> Report:
     """Build the report of a scored folder, with the curves of a metrics.jsonl beside its summary.
-
-    Args:
-        folder: Holds summary.json.
-        title: Heading, "" for one that names the folder.
-        clips: Pictures and players.
-        provenance: Command, commit and so on, by name.
-        charts: Shown before the similarity beside its band and the curves of the folder.
 
     Raises:
         ValueError: The folder holds no summary.json.

@@ -59,14 +59,8 @@ def pooled_rate(
 ) -> Interval:
     """Compute sum(numerators) / sum(denominators), such as a WER, with its bootstrap interval.
 
-    Whole utterances are drawn, as errors within one are not independent.
-
-    Args:
-        numerators: (N,), such as word errors.
-        denominators: (N,) >= 0 with a positive sum, such as reference words.
-        seed: Seed of the draws.
-        resamples: Bootstrap samples.
-        level: Share of the bootstrap distribution inside the interval, 0 to 1.
+    Numerators (N,) are such as word errors, denominators (N,) >= 0 such as reference words. Whole
+    utterances are drawn, as errors within one are not independent.
 
     Raises:
         ValueError: Nothing to pool, lengths that differ, values that are not finite.
@@ -119,15 +113,8 @@ def paired_rates(
 ) -> tuple[float, float | None, float | None]:
     """Compute the difference of two pooled rates over the same items, with its interval.
 
-    Whole items are drawn, the same ones for both systems. Denominators of 1 make it the
-    difference of means.
-
-    Args:
-        ours: Numerators and denominators of A, (N,) each.
-        theirs: Likewise of B.
-        seed: Seed of the draws.
-        resamples: Bootstrap samples.
-        level: Share of the bootstrap distribution inside the interval.
+    Both systems have numerators and denominators, (N,) each; denominators of 1 make it the
+    difference of means. Whole items are drawn, the same ones for both.
 
     Returns:
         sum(numerators) / sum(denominators) of A minus that of B, and its ends, None for N = 1.

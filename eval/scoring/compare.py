@@ -75,9 +75,9 @@ class Comparison:
         head = ("figure", self.ours, self.theirs, "difference", "95 %", "W / L / T", "clips", "")
         lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
         for row in self.figures:
-            ends = [_signed(end, row.unit) for end in (row.low, row.high)]
+            ends = [_text(end, row.unit, signed=True) for end in (row.low, row.high)]
             values = [_text(value, row.unit) for value in (row.ours, row.theirs)]
-            cells = [_label(row), *values, _signed(row.difference, row.unit)]
+            cells = [_label(row), *values, _text(row.difference, row.unit, signed=True)]
             cells += ["-" if row.low is None else " to ".join(ends)]
             cells += [f"{row.wins} / {row.losses} / {row.ties}"]
             cells += [f"{row.n_paired}/{row.n_expected}", row.outcome]
@@ -108,7 +108,7 @@ def compare_folders(
         ours: Folder A.
         theirs: Folder B.
         metrics: Ids or families ("stoi") to compare; None takes all, which must be the same.
-        names: Of A and B; their folders' names when None.
+        names: Of A and B; None for the names of their folders.
         seed: Seed of the intervals.
 
     Raises:
@@ -142,6 +142,7 @@ def _same_items(ours: Path, theirs: Path) -> tuple[list[str], bool]:
             f"expected the same items in {ours} and {theirs}, got {len(a)} and {len(b)}, of which "
             f"{len(alone)} are in one only: {', '.join(alone[:5])}"
         )
+    # Equal ids may still name other recordings, for instance of another split.
     for key in ("reference", "text", "prompt"):
         # Items without a prompt have no such key; the other two are absent from older folders.
         both = [n for n in a if key == "prompt" or (key in a[n] and key in b[n])]
@@ -163,6 +164,7 @@ def _same_metrics(
         ComparisonError: An id that one of them lacks.
     """
     if wanted is not None:
+        # A metric may be named by its id or by its family, the part before the first dot.
         both = {name for metric in (*ours, *theirs) for name in (metric, metric.split(".")[0])}
         unknown = [name for name in wanted if name not in both]
         if unknown:
@@ -213,6 +215,7 @@ def _difference(
     keys = (head.get("numerator") or name, head.get("denominator"))
     ours, theirs = ((_column(r, defined, keys[0]), _column(r, defined, keys[1])) for r in rows)
     value, low, high = paired_rates(ours, theirs, seed=seed)
+    # Wins are counted by the items' own values, not by their shares of the pooled figure.
     change = _column(rows[0], defined, name) - _column(rows[1], defined, name)
     larger, smaller = int((change > 0).sum()), int((change < 0).sum())
     wins, losses = (smaller, larger) if row.higher_is_better is False else (larger, smaller)
@@ -252,10 +255,7 @@ def _label(row: FigureDifference) -> str:
     return f"{name}{arrow}"
 
 
-def _text(value: float | None, unit: str) -> str:
-    return "-" if value is None else number_text(value, unit=unit)
-
-
-def _signed(value: float | None, unit: str) -> str:
-    sign = "+" if value is not None and value > 0 else ""
-    return f"{sign}{_text(value, unit)}"
+def _text(value: float | None, unit: str, *, signed: bool = False) -> str:
+    if value is None:
+        return "-"
+    return ("+" if signed and value > 0 else "") + number_text(value, unit=unit)

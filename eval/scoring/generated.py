@@ -74,6 +74,7 @@ def _utterances(manifest: Path) -> Iterator[tuple[int, Pair]]:
 
 def _from_meta(line: str, where: str, folder: Path) -> Pair:
     """Parse a line of meta.lst."""
+    # Fields: utt, prompt_text, prompt_wav, text and, in some lists, reference_wav.
     fields = [field.strip() for field in line.split("|")]
     if len(fields) not in (4, 5) or not fields[0]:
         raise ManifestError(
@@ -143,13 +144,12 @@ class WordModel:
 
     model: NgramModel  # over indices; the last is any other word
     words: Mapping[str, int]  # index by word
-    order: int
 
     def nats(self, words: Sequence[str]) -> tuple[float, int]:
         """Compute the negative log-likelihood of words in nats, and count them."""
         if not words:
             return 0.0, 0
-        other = len(self.words)
+        other = len(self.words)  # the unknown word
         codes = np.array([self.words.get(word, other) for word in words])
         bits, count = self.model.bits_per_code([codes])
         return bits * count * float(np.log(2.0)), count
@@ -168,9 +168,10 @@ def train_word_model(lines: Sequence[str], *, order: int = 3) -> WordModel:
     counts: dict[str, int] = {}
     for word in (word for text in texts for word in text):
         counts[word] = counts.get(word, 0) + 1
+    # Words that occur once teach the model how likely an unknown word is.
     known = {w: i for i, w in enumerate(sorted(w for w, c in counts.items() if c > 1))}
     streams = [np.array([known.get(w, len(known)) for w in text]) for text in texts if text]
-    return WordModel(NgramModel(streams, len(known) + 1, order), known, order)
+    return WordModel(NgramModel(streams, len(known) + 1, order), known)
 
 
 def text_figures(transcripts: Sequence[str], model: WordModel | None, n: int = 2) -> dict[str, Any]:
@@ -184,6 +185,7 @@ def text_figures(transcripts: Sequence[str], model: WordModel | None, n: int = 2
     figures: dict[str, Any] = {**diversity(texts, n), "empty": sum(not text for text in texts)}
     spoken = [text for text in texts if text]
     if model is not None and spoken:
+        # Perplexity is exp of the mean nats a word: of all words, and of each transcript.
         each = [model.nats(text) for text in spoken]
         total = sum(nats for nats, _ in each) / sum(count for _, count in each)
         figures["perplexity"] = float(np.exp(total))

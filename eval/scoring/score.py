@@ -225,13 +225,7 @@ Task = tuple[Pair, list[str]]
 def scored_rows(
     metrics: Sequence[Metric], tasks: Sequence[Task], num_workers: int
 ) -> Iterator[dict[str, Row]]:
-    """Score tasks, yielding the rows of each by metric id, in the order of the tasks.
-
-    Args:
-        metrics: Those of one pass; loaded here or in each worker.
-        tasks: Pairs, each with the ids of the metrics that it lacks.
-        num_workers: Processes beside this one, a thread each; 0 scores in this one.
-    """
+    """Score tasks by the metrics of one pass, yielding the rows of each by metric id, in order."""
     # Workers share the cores, so each gets one thread.
     threads = 1 if num_workers else None
     with Workers(num_workers, setup=_prepare, setup_args=[metrics], threads=threads) as pool:

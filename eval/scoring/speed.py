@@ -47,6 +47,7 @@ def synthetic_pairs(seconds: float, *, clip_seconds: float = 5.0, seed: int = 0)
     rng = np.random.default_rng(seed)
     pairs = []
     for number in range(max(1, round(seconds / clip_seconds))):
+        # Nineteen harmonics of a gliding pitch under an envelope that pauses three times in 2 s.
         t = np.arange(round(clip_seconds * RATE)) / RATE
         pitch = rng.uniform(90.0, 220.0) * (1.0 + 0.2 * np.sin(2 * np.pi * t))
         phase = 2.0 * np.pi * np.cumsum(pitch) / RATE

@@ -28,12 +28,8 @@ def summarize(
 ) -> dict[str, Any]:
     """Summarise rows: the same result for the same rows, in whatever order they were scored.
 
-    Args:
-        measures: Metrics.
-        rows: Rows by metric id, then by item id.
-        ids: Items that were to be scored; one without a row counts as failed.
-        seed: Seed of the intervals.
-        speakers: Speaker by item id, for figures of the whole corpus.
+    Rows go by metric id, then by item id; an item of `ids` without a row counts as failed. Figures
+    of the whole corpus need the speaker of each item.
 
     Returns:
         {"seed", "n_expected", "metrics": {metric id: {"definition", "sample_rate", "backend",
@@ -98,6 +94,7 @@ def _figure(
         "n_ok": len(defined),
         "n_failed": expected - len(defined),
     }
+    # No item left a figure: the same keys without numbers, so that tables keep their rows.
     if not defined:
         names = ("value", "ci95", "mean", "mean_ci95", "median", "p5", "p95")
         return {**head, **dict.fromkeys(names), **counts}
@@ -190,5 +187,6 @@ def number_text(value: float, *, unit: str = "", digits: int | None = None) -> s
             digits = 0
         else:
             digits = 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 10 else 3
+    # Thousands are set apart by a space.
     text = f"{value:,.{digits}f}" if abs(value) < 1e9 else f"{value:.3g}"
     return f"{text.replace(',', ' ')} {unit}".rstrip()

@@ -1,12 +1,17 @@
 """The command line."""
 
+from __future__ import annotations
+
 import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import soundfile
 
@@ -23,7 +28,9 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
-def folders(make_speech, add_noise, tmp_path):
+def folders(
+    make_speech: Callable[..., np.ndarray], add_noise: Callable[..., np.ndarray], tmp_path: Path
+) -> Path:
     for name in ("ref", "hyp"):
         (tmp_path / name / "speaker").mkdir(parents=True)
     for seed in range(3):
@@ -33,7 +40,9 @@ def folders(make_speech, add_noise, tmp_path):
     return tmp_path
 
 
-def test_codec_scores_folders_and_prints_one_object(folders, capsys):
+def test_codec_scores_folders_and_prints_one_object(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     status = main(["codec", str(folders / "ref"), str(folders / "hyp"), "--json"])
     printed = json.loads(capsys.readouterr().out)
     assert status == 0
@@ -49,14 +58,18 @@ def test_codec_scores_folders_and_prints_one_object(folders, capsys):
     assert stored["metrics"] == printed["metrics"]
 
 
-def test_a_missing_file_makes_the_exit_status_one(folders, capsys):
+def test_a_missing_file_makes_the_exit_status_one(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (folders / "hyp" / "speaker" / "1.wav").unlink()
     status = main(["codec", str(folders / "ref"), str(folders / "hyp"), "--metrics", "stoi"])
     assert status == 1
     assert "2/3" in capsys.readouterr().out
 
 
-def test_words_close_the_vocabulary_of_wer(folders, capsys):
+def test_words_close_the_vocabulary_of_wer(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     texts = folders / "texts.jsonl"
     texts.write_text("".join(f'{{"id": "speaker/{n}", "text": "one"}}\n' for n in range(3)))
     options = ["--texts", str(texts), "--words", "one,two", "--metrics", "wer", "--json"]
@@ -65,7 +78,7 @@ def test_words_close_the_vocabulary_of_wer(folders, capsys):
     assert metric_id.startswith("wer.pocketsphinx51-closed-")
 
 
-def test_report_is_written_again(folders, capsys):
+def test_report_is_written_again(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["codec", str(folders / "ref"), str(folders / "hyp"), "--metrics", "mel_l1"])
     capsys.readouterr()
     page = folders / "hyp.eval" / "report.html"
@@ -84,13 +97,19 @@ def test_report_is_written_again(folders, capsys):
         (["report", "ref"], "summary.json"),
     ],
 )
-def test_a_wrong_call_says_what_was_expected(folders, capsys, monkeypatch, change, match):
+def test_a_wrong_call_says_what_was_expected(
+    folders: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    change: list[str],
+    match: str,
+) -> None:
     monkeypatch.chdir(folders)
     assert main(change) == 2
     assert match in capsys.readouterr().err
 
 
-def test_doctor_lists_every_metric(capsys):
+def test_doctor_lists_every_metric(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--json"]) == 0
     metrics = json.loads(capsys.readouterr().out)["metrics"]
     assert set(metrics) >= set(METRICS)
@@ -102,7 +121,9 @@ def test_doctor_lists_every_metric(capsys):
     assert "pitch.swift03" in capsys.readouterr().out
 
 
-def test_a_metric_is_dropped_and_the_record_says_what_was_left_out(folders, capsys):
+def test_a_metric_is_dropped_and_the_record_says_what_was_left_out(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Nothing but drops begins with the default set; a weight that is not there stops the run."""
     call = ["codec", str(folders / "ref"), str(folders / "hyp"), "--json"]
     assert main([*call, "--metrics", "-pitch,-speaker_sim,-estoi,-mcd_mel"]) == 0
@@ -119,7 +140,7 @@ def test_a_metric_is_dropped_and_the_record_says_what_was_left_out(folders, caps
     assert record["packages"]["numpy"]
 
 
-def test_bench_measures_each_metric_and_the_set(capsys):
+def test_bench_measures_each_metric_and_the_set(capsys: pytest.CaptureFixture[str]) -> None:
     call = ["bench", "--metrics", "mel_l1,mcd_mel", "--seconds", "10", "--workers", "0", "--json"]
     assert main(call) == 0
     printed = json.loads(capsys.readouterr().out)
@@ -130,14 +151,14 @@ def test_bench_measures_each_metric_and_the_set(capsys):
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["codec", "--help"], ["report", "--help"]])
-def test_help_shows_examples(capsys, arguments):
+def test_help_shows_examples(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as leaving:
         main(arguments)
     assert leaving.value.code == 0
     assert "hh-eval report scores/mini" in capsys.readouterr().out
 
 
-def test_the_package_runs_as_a_module():
+def test_the_package_runs_as_a_module() -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "eval", "doctor", "--json"]
     done = subprocess.run(
@@ -147,7 +168,7 @@ def test_the_package_runs_as_a_module():
 
 
 @pytest.mark.parametrize("module", COMMANDS, ids=lambda module: module.__name__.split(".")[-1])
-def test_every_choice_of_metrics_in_the_examples_is_understood(module):
+def test_every_choice_of_metrics_in_the_examples_is_understood(module: Any) -> None:
     """An example once dropped a metric that was not in the set."""
     defaults = {"codec": RECONSTRUCTION, "bench": RECONSTRUCTION}
     default = defaults.get(module.__name__.split(".")[-1], ("delivery",))
@@ -156,7 +177,7 @@ def test_every_choice_of_metrics_in_the_examples_is_understood(module):
         select_metrics(text, default, where_ready=WHERE_READY, skip_unavailable=True)
 
 
-def test_the_commands_are_named_in_the_examples():
+def test_the_commands_are_named_in_the_examples() -> None:
     """Each is shown by the help of the whole, reports and comparisons included."""
     for name in ("doctor", "codec", "tts", "slm", "compare", "adapt", "report"):
         assert f"hh-eval {name} " in EXAMPLES or f"hh-eval {name}\n" in EXAMPLES

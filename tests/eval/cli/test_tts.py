@@ -1,7 +1,12 @@
 """`hh-eval tts`, `hh-eval slm` and the charts of `hh-eval report`."""
 
-import json
+from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
 import pytest
 import soundfile
 
@@ -12,7 +17,7 @@ RATE = 16000
 
 
 @pytest.fixture
-def spoken(make_speech, tmp_path):
+def spoken(make_speech: Callable[..., np.ndarray], tmp_path: Path) -> Path:
     lines = []
     for name in ("prompts", "true", "spoken"):
         (tmp_path / name).mkdir()
@@ -25,12 +30,14 @@ def spoken(make_speech, tmp_path):
     return tmp_path
 
 
-def call(folder, *options):
+def call(folder: Path, *options: str) -> int:
     names = [str(folder / "meta.lst"), str(folder / "spoken"), "--out", str(folder / "out")]
     return main(["tts", *names, "--metrics", "delivery,duration,prosody", *options])
 
 
-def test_generated_speech_is_scored_beside_the_recordings(spoken, capsys):
+def test_generated_speech_is_scored_beside_the_recordings(
+    spoken: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert call(spoken, "--recordings", "--json") == 0
     printed = json.loads(capsys.readouterr().out)
     figures = printed["metrics"]["duration.v1"]["figures"]
@@ -41,14 +48,18 @@ def test_generated_speech_is_scored_beside_the_recordings(spoken, capsys):
     assert (spoken / "out" / "recording" / "summary.json").is_file()
 
 
-def test_a_perplexity_brings_that_of_the_recordings_with_it(spoken, capsys):
+def test_a_perplexity_brings_that_of_the_recordings_with_it(
+    spoken: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (spoken / "corpus.txt").write_text("some words here\n")
     assert call(spoken, "--text-model", str(spoken / "corpus.txt")) == 0
     assert (spoken / "out" / "recording" / "summary.json").is_file()
     capsys.readouterr()
 
 
-def test_a_missing_wav_is_a_failure_and_comes_first(spoken, capsys):
+def test_a_missing_wav_is_a_failure_and_comes_first(
+    spoken: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (spoken / "spoken" / "1.wav").unlink()
     assert call(spoken) == 1
     assert "1/2" in capsys.readouterr().out
@@ -56,7 +67,7 @@ def test_a_missing_wav_is_a_failure_and_comes_first(spoken, capsys):
     assert page.index("no such audio file") < page.index("<table")
 
 
-def test_the_record_decides_what_ran_away(spoken, capsys):
+def test_the_record_decides_what_ran_away(spoken: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [{"id": "0", "truncated": True}, {"id": "1", "truncated": False}]
     record = spoken / "spoken" / "generation.jsonl"
     record.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -65,14 +76,16 @@ def test_the_record_decides_what_ran_away(spoken, capsys):
     assert metrics["delivery.record1"]["figures"]["runaway"]["value"] == 0.5
 
 
-def test_a_wrong_list_is_the_callers_mistake(spoken, capsys):
+def test_a_wrong_list_is_the_callers_mistake(
+    spoken: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (spoken / "meta.lst").write_text("one|two\n")
     assert call(spoken) == 2
     assert "meta.lst:1" in capsys.readouterr().err
 
 
 @pytest.fixture
-def judged(tmp_path):
+def judged(tmp_path: Path) -> Path:
     pairs = [
         LikelihoodPair(str(n), "toy", "", tmp_path / f"{n}p.wav", tmp_path / f"{n}n.wav", 0.5, 0.5)
         for n in range(4)
@@ -87,7 +100,9 @@ def judged(tmp_path):
     return tmp_path
 
 
-def test_pairs_are_judged_from_a_score_file(judged, capsys):
+def test_pairs_are_judged_from_a_score_file(
+    judged: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     names = [str(judged / "pairs.jsonl"), "--scores", str(judged / "scores.jsonl")]
     assert main(["slm", *names, "--out", str(judged / "out"), "--json"]) == 0
     rules = json.loads(capsys.readouterr().out)["suites"]["toy"]["all"]
@@ -99,7 +114,9 @@ def test_pairs_are_judged_from_a_score_file(judged, capsys):
     assert "4 of 4 pairs failed" in capsys.readouterr().out
 
 
-def test_a_published_folder_becomes_a_manifest(tmp_path, capsys):
+def test_a_published_folder_becomes_a_manifest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "s").mkdir()
     for name in ("1_correct.wav", "1_incorrect.wav"):
         (tmp_path / "s" / name).write_bytes(b"")
@@ -112,7 +129,9 @@ def test_a_published_folder_becomes_a_manifest(tmp_path, capsys):
     assert "--scores" in capsys.readouterr().err
 
 
-def test_a_page_shows_ladder_baseline_and_worst_clips(spoken, capsys):
+def test_a_page_shows_ladder_baseline_and_worst_clips(
+    spoken: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pairs = [str(spoken / "true"), str(spoken / "spoken"), "--metrics", "mel_l1"]
     for name in ("a", "b"):
         assert main(["codec", *pairs, "--out", str(spoken / name)]) == 0

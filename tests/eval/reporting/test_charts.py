@@ -1,7 +1,12 @@
 """Charts of scored folders."""
 
-import json
+from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from eval.metrics.mel_distance import MelDistanceMetric
@@ -28,7 +33,11 @@ LADDER = [
 
 
 @pytest.fixture(scope="module")
-def scored(make_speech, add_noise, tmp_path_factory):
+def scored(
+    make_speech: Callable[..., np.ndarray],
+    add_noise: Callable[..., np.ndarray],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> list[Path]:
     folders = []
     for snr in (20, 5):
         folder = tmp_path_factory.mktemp(f"snr{snr}")
@@ -41,7 +50,7 @@ def scored(make_speech, add_noise, tmp_path_factory):
     return folders
 
 
-def test_families_are_joined_and_ours_stands_alone():
+def test_families_are_joined_and_ours_stands_alone() -> None:
     curve = rate_chart(LADDER, "stoi")
     assert [series.name for series in curve.series] == ["mine_24", "opus"]
     assert list(curve.series[1].labels) == ["6", "8"]
@@ -51,21 +60,21 @@ def test_families_are_joined_and_ours_stands_alone():
         assert text in svg
 
 
-def test_shares_are_drawn_in_per_cent():
+def test_shares_are_drawn_in_per_cent() -> None:
     systems = [RatedSystem("a", 10.0, {"wer": (0.25, 0.2, 0.3)})]
     curve = rate_chart(systems, "wer", unit="%")
     assert list(curve.series[0].y) == [25.0]
     assert curve.y_label == "wer, %"
 
 
-def test_charts_are_of_what_the_ladder_has_too(scored):
+def test_charts_are_of_what_the_ladder_has_too(scored: list[Path]) -> None:
     summary = json.loads((scored[0] / "summary.json").read_text())
     ours = summary_system("ours", summary, 300.0)
     assert [c.title for c in rate_charts([ours, *LADDER], summary)] == ["stoi by bit rate"]
     assert rate_charts([ours], summary) == []
 
 
-def test_a_ladder_comes_from_a_list_or_from_anchors(tmp_path):
+def test_a_ladder_comes_from_a_list_or_from_anchors(tmp_path: Path) -> None:
     path = tmp_path / "ladder.json"
     rows = [{"name": "opus_6", "bitrate": 6000, "values": {"stoi": [0.9, 0.8, 0.95]}}]
     path.write_text(json.dumps(rows))
@@ -81,7 +90,7 @@ def test_a_ladder_comes_from_a_list_or_from_anchors(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["3", '[{"name": "a"}]'])
-def test_another_form_of_ladder_is_refused(tmp_path, text):
+def test_another_form_of_ladder_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "l.json").write_text(text)
     with pytest.raises(ValueError, match="expected"):
         read_ladder(tmp_path / "l.json")
@@ -89,7 +98,7 @@ def test_another_form_of_ladder_is_refused(tmp_path, text):
         read_ladder(tmp_path / "none.json")
 
 
-def test_clips_are_set_against_a_baseline(scored):
+def test_clips_are_set_against_a_baseline(scored: list[Path]) -> None:
     stoi, mel = clip_charts(*scored, names=("clean", "noisy"))
     assert (stoi.x_label, stoi.y_label) == ("noisy", "clean")
     assert all(y > x for x, y in zip(stoi.series[0].x, stoi.series[0].y, strict=True))
@@ -99,7 +108,7 @@ def test_clips_are_set_against_a_baseline(scored):
     assert ">3 clips<" in line_chart(stoi)
 
 
-def test_similarity_lies_before_its_band(tmp_path):
+def test_similarity_lies_before_its_band(tmp_path: Path) -> None:
     (tmp_path / "scores").mkdir()
     rows = [
         {"id": str(n), "key": "k", "status": "ok", "values": {"sim": 0.6 + 0.1 * n}} for n in (1, 0)
@@ -118,7 +127,7 @@ def test_similarity_lies_before_its_band(tmp_path):
     assert "strangers" not in svg
 
 
-def test_scores_of_the_recordings_are_not_those_of_a_codec():
+def test_scores_of_the_recordings_are_not_those_of_a_codec() -> None:
     """The point of our own codec once showed the word errors of the originals."""
     figure = {"value": 0.1, "ci95": None, "unit": "%", "higher_is_better": False}
     summary = {

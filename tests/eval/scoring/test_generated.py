@@ -1,6 +1,9 @@
 """Lists of generated speech, generation records, and figures of what was heard."""
 
+from __future__ import annotations
+
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,13 +19,13 @@ from eval.scoring.generated import (
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     (tmp_path / "spoken").mkdir()
     (tmp_path / "spoken" / "u1.flac").write_bytes(b"")
     return tmp_path
 
 
-def test_meta_lst_has_four_or_five_columns(folder):
+def test_meta_lst_has_four_or_five_columns(folder: Path) -> None:
     meta = folder / "meta.lst"
     meta.write_text("u1|who|p/1.wav|Hello there.|r/1.wav\nu2.wav|who|p/2.wav|Bye.\n\n")
     first, second = read_generation(meta, folder / "spoken")
@@ -35,7 +38,7 @@ def test_meta_lst_has_four_or_five_columns(folder):
     assert recordings_as_estimates([first])[0].estimate == first.reference
 
 
-def test_json_lines_hold_the_same(folder):
+def test_json_lines_hold_the_same(folder: Path) -> None:
     rows = [{"id": "u1", "text": "hi", "prompt": "p.wav", "speaker": "ann"}, {"id": "u2"}]
     path = folder / "manifest.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -55,13 +58,13 @@ def test_json_lines_hold_the_same(folder):
         ("m.jsonl", "x\n", r"m\.jsonl:1: not valid JSON"),
     ],
 )
-def test_a_wrong_list_names_the_line(folder, name, text, match):
+def test_a_wrong_list_names_the_line(folder: Path, name: str, text: str, match: str) -> None:
     (folder / name).write_text(text)
     with pytest.raises(ManifestError, match=match):
         read_generation(folder / name, folder / "spoken")
 
 
-def test_missing_lists_and_folders_are_refused(folder):
+def test_missing_lists_and_folders_are_refused(folder: Path) -> None:
     with pytest.raises(ManifestError, match="expected a meta"):
         read_generation(folder / "none.lst", folder / "spoken")
     (folder / "m.lst").write_text("u1|a|b|c\n")
@@ -69,7 +72,7 @@ def test_missing_lists_and_folders_are_refused(folder):
         read_generation(folder / "m.lst", folder / "none")
 
 
-def test_records_are_found_beside_the_files(folder):
+def test_records_are_found_beside_the_files(folder: Path) -> None:
     assert read_records(None, folder / "spoken") == {}
     rows = [{"id": "u1", "truncated": True, "codes": [1, 2], "frame_rate": 20.0}, {"id": "u2"}]
     path = folder / "spoken" / "generation.jsonl"
@@ -85,7 +88,7 @@ def test_records_are_found_beside_the_files(folder):
         read_records(folder / "none.jsonl", folder)
 
 
-def test_perplexity_stands_beside_diversity():
+def test_perplexity_stands_beside_diversity() -> None:
     model = train_word_model(["the cat sat on the mat", "the cat sat on the hat"] * 3)
     dull = text_figures(["the cat sat", "the cat sat"], model)
     odd = text_figures(["mat the on", "sat hat cat"], model)
@@ -95,7 +98,7 @@ def test_perplexity_stands_beside_diversity():
     assert dull["distinct_2"] < odd["distinct_2"]
 
 
-def test_clips_without_words_and_unknown_words_are_counted():
+def test_clips_without_words_and_unknown_words_are_counted() -> None:
     model = train_word_model(["a b a b", "a b"])
     figures = text_figures(["", "a zebra"], model)
     assert (figures["empty"], figures["unknown_words"]) == (1, 0.5)

@@ -1,6 +1,12 @@
 """Scoring of pairs: failures, resuming, worker processes."""
 
+from __future__ import annotations
+
 import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +16,7 @@ from eval.metrics.asr_pocketsphinx import DIGITS, PocketSphinxRecognizer
 from eval.metrics.registry import RECONSTRUCTION, make_metrics
 from eval.metrics.stoi import StoiMetric
 from eval.metrics.wer import WerMetric
-from eval.protocols import FigureInfo, MetricInfo, Score, WeightSpec
+from eval.protocols import FigureInfo, Item, Metric, MetricInfo, Score, WeightSpec
 from eval.scoring.score import Pair, score_pairs
 from eval.scoring.summary import find_figure, item_rows, read_summary
 from eval.sound import Sound
@@ -20,7 +26,9 @@ STOI = "stoi.pystoi04"
 
 
 @pytest.fixture(scope="module")
-def pairs(make_speech, add_noise):
+def pairs(
+    make_speech: Callable[..., np.ndarray], add_noise: Callable[..., np.ndarray]
+) -> list[Pair]:
     clips = [make_speech(1.2, seed=seed) for seed in range(4)]
     return [
         Pair(f"clip{n}", Sound(clip, RATE), Sound(add_noise(clip, 10 + n), RATE), "one two")
@@ -28,7 +36,7 @@ def pairs(make_speech, add_noise):
     ]
 
 
-def bad_sounds(good):
+def bad_sounds(good: np.ndarray) -> dict[str, Sound]:
     broken = good.copy()
     broken[100] = np.nan
     return {
@@ -40,11 +48,21 @@ def bad_sounds(good):
     }
 
 
-def run(pairs, metrics, folder, **options):
+def run(
+    pairs: Sequence[Pair], metrics: Sequence[Metric], folder: Path, **options: Any
+) -> dict[str, Any]:
     return score_pairs(pairs, metrics, folder, show_progress=False, **options)
 
 
-def test_bad_input_fails_with_a_reason_and_never_a_number(make_speech, tmp_path):
+def halved(pair: Pair) -> Pair:
+    """A pair whose estimate is half as loud."""
+    assert isinstance(pair.estimate, Sound)
+    return replace(pair, estimate=Sound(0.5 * pair.estimate.waveform, RATE))
+
+
+def test_bad_input_fails_with_a_reason_and_never_a_number(
+    make_speech: Callable[..., np.ndarray], tmp_path: Path
+) -> None:
     good = make_speech(1.2)
     closed = PocketSphinxRecognizer(DIGITS)
     metrics = [*make_metrics(RECONSTRUCTION), WerMetric(closed), WerMetric(closed, "reference")]
@@ -68,14 +86,17 @@ class NeedsPrompt:
 
     info = MetricInfo("prompt.v1", "peak", frozenset({"prompt"}), (FigureInfo("peak"),))
 
-    def prepare(self):
+    def prepare(self) -> None:
         pass
 
-    def score(self, item):
+    def score(self, item: Item) -> Score:
+        assert item.prompt is not None
         return Score({"peak": float(np.abs(item.prompt).max())})
 
 
-def test_a_prompt_is_loaded_where_it_is_needed_and_part_of_the_key(pairs, tmp_path):
+def test_a_prompt_is_loaded_where_it_is_needed_and_part_of_the_key(
+    pairs: list[Pair], tmp_path: Path
+) -> None:
     first = pairs[0]
     prompted = Pair("clip0", None, first.estimate, prompt=Sound(0.25 * np.ones(RATE), RATE))
     louder = Pair("clip0", None, first.estimate, prompt=Sound(0.5 * np.ones(RATE), RATE))
@@ -87,7 +108,7 @@ def test_a_prompt_is_loaded_where_it_is_needed_and_part_of_the_key(pairs, tmp_pa
     assert failed == [{"id": "clip0", "reason": "the item has no prompt"}]
 
 
-def test_a_row_without_a_figure_of_today_is_scored_again(pairs, tmp_path):
+def test_a_row_without_a_figure_of_today_is_scored_again(pairs: list[Pair], tmp_path: Path) -> None:
     """A release that gave no `lag_over_2ms` must not leave the figure undefined."""
     run(pairs, [StoiMetric()], tmp_path / "whole")
     run(pairs, [StoiMetric()], tmp_path / "old")
@@ -101,7 +122,7 @@ def test_a_row_without_a_figure_of_today_is_scored_again(pairs, tmp_path):
     assert one == two
 
 
-def test_the_run_record_says_what_the_figures_rest_on(pairs, tmp_path):
+def test_the_run_record_says_what_the_figures_rest_on(pairs: list[Pair], tmp_path: Path) -> None:
     run(pairs, make_metrics(["mel_l1"]), tmp_path, record={"codec": "fingerprint"}, seed=3)
     record = json.loads((tmp_path / "run.json").read_text())
     assert record["settings"] == {"codec": "fingerprint"}
@@ -110,7 +131,7 @@ def test_the_run_record_says_what_the_figures_rest_on(pairs, tmp_path):
     assert len(record["manifest_sha256"]) == 64
 
 
-def test_metrics_together_give_what_each_gives_alone(pairs, tmp_path):
+def test_metrics_together_give_what_each_gives_alone(pairs: list[Pair], tmp_path: Path) -> None:
     """The lag and the resampled pair are shared, which must not show."""
     together = run(pairs, make_metrics(["mel_l1", "mcd_mel", "stoi", "si_sdr"]), tmp_path / "all")
     for name in ("si_sdr", "mcd_mel", "stoi"):
@@ -119,7 +140,9 @@ def test_metrics_together_give_what_each_gives_alone(pairs, tmp_path):
             assert together["metrics"][metric_id] == metric
 
 
-def test_a_failed_item_is_counted_and_kept_out_of_the_mean(pairs, tmp_path):
+def test_a_failed_item_is_counted_and_kept_out_of_the_mean(
+    pairs: list[Pair], tmp_path: Path
+) -> None:
     with_missing = [*pairs, Pair("gone", pairs[0].reference, tmp_path / "gone.wav")]
     summary = run(with_missing, [StoiMetric()], tmp_path / "scores")
     metric = summary["metrics"][STOI]
@@ -139,13 +162,15 @@ class Killed(BaseException):
 class DiesAfter(StoiMetric):
     """STOI that is killed at the third clip."""
 
-    def score(self, item):
+    def score(self, item: Item) -> Score:
         if item.id == "clip2":
             raise Killed
         return super().score(item)
 
 
-def test_a_killed_and_resumed_run_gives_the_summary_of_a_whole_one(pairs, tmp_path):
+def test_a_killed_and_resumed_run_gives_the_summary_of_a_whole_one(
+    pairs: list[Pair], tmp_path: Path
+) -> None:
     run(pairs, [StoiMetric()], tmp_path / "whole")
     with pytest.raises(Killed):
         run(pairs, [DiesAfter()], tmp_path / "cut")
@@ -165,24 +190,27 @@ class Counting:
 
     info = MetricInfo("peak.v1", "peak", frozenset({"estimate"}), (FigureInfo("peak"),))
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.calls = []
 
-    def prepare(self):
+    def prepare(self) -> None:
         pass
 
-    def score(self, item):
+    def score(self, item: Item) -> Score:
         self.calls.append(item.id)
+        assert item.estimate is not None
         return Score({"peak": float(np.abs(item.estimate).max())})
 
 
-def test_done_items_are_kept_and_changed_or_failed_ones_scored_again(pairs, tmp_path):
+def test_done_items_are_kept_and_changed_or_failed_ones_scored_again(
+    pairs: list[Pair], tmp_path: Path
+) -> None:
     first, again = Counting(), Counting()
     missing = Pair("late", None, tmp_path / "late.wav")
     run([*pairs, missing], [first], tmp_path / "scores")
     assert first.calls == ["clip0", "clip1", "clip2", "clip3"]
     soundfile.write(tmp_path / "late.wav", 0.25 * np.ones(RATE), RATE)
-    changed = Pair("clip1", pairs[1].reference, Sound(0.5 * pairs[1].estimate.waveform, RATE))
+    changed = halved(pairs[1])
     summary = run([pairs[0], changed, *pairs[2:], missing], [again], tmp_path / "scores")
     assert again.calls == ["clip1", "late"]
     assert summary["metrics"]["peak.v1"]["n_failed"] == 0
@@ -200,7 +228,9 @@ class Weighed(Counting):
     )
 
 
-def test_scores_of_another_model_under_the_same_id_are_not_kept(pairs, tmp_path, monkeypatch):
+def test_scores_of_another_model_under_the_same_id_are_not_kept(
+    pairs: list[Pair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls = []
     for text in ("small", "small", "large"):
         path = tmp_path / f"{text}.pt"
@@ -212,12 +242,13 @@ def test_scores_of_another_model_under_the_same_id_are_not_kept(pairs, tmp_path,
     assert calls == [4, 0, 4]
 
 
-def test_no_summary_or_row_of_other_audio_lies_beside_the_items_of_a_killed_run(pairs, tmp_path):
+def test_no_summary_or_row_of_other_audio_lies_beside_the_items_of_a_killed_run(
+    pairs: list[Pair], tmp_path: Path
+) -> None:
     """The table of the first run was once found beside the items of the second."""
     run(pairs, [StoiMetric()], tmp_path)
-    halved = [Pair(p.id, p.reference, Sound(0.5 * p.estimate.waveform, RATE)) for p in pairs]
     with pytest.raises(Killed):
-        run(halved, [DiesAfter()], tmp_path)
+        run([halved(pair) for pair in pairs], [DiesAfter()], tmp_path)
     assert not (tmp_path / "summary.json").exists()
     assert set(item_rows(tmp_path, STOI)) == {"clip0", "clip1"}
 
@@ -225,11 +256,11 @@ def test_no_summary_or_row_of_other_audio_lies_beside_the_items_of_a_killed_run(
 class NotFinite(Counting):
     """A metric with a bug: it gives infinity."""
 
-    def score(self, item):
+    def score(self, item: Item) -> Score:
         return Score({"peak": float("inf")})
 
 
-def test_a_metric_that_gives_no_finite_number_fails(pairs, tmp_path):
+def test_a_metric_that_gives_no_finite_number_fails(pairs: list[Pair], tmp_path: Path) -> None:
     summary = run(pairs[:1], [NotFinite()], tmp_path)
     assert summary["metrics"]["peak.v1"]["failures"][0]["reason"] == "not a finite number: peak"
 
@@ -237,16 +268,16 @@ def test_a_metric_that_gives_no_finite_number_fails(pairs, tmp_path):
 class Undefined(Counting):
     """A metric whose figure is undefined for one clip."""
 
-    def score(self, item):
+    def score(self, item: Item) -> Score:
         return Score({"peak": None if item.id == "clip0" else 1.0})
 
 
-def test_an_undefined_figure_is_counted(pairs, tmp_path):
+def test_an_undefined_figure_is_counted(pairs: list[Pair], tmp_path: Path) -> None:
     figure = run(pairs, [Undefined()], tmp_path)["metrics"]["peak.v1"]["figures"]["peak"]
     assert (figure["n_expected"], figure["n_ok"], figure["n_failed"]) == (4, 3, 1)
 
 
-def test_worker_processes_give_the_same_summary(pairs, tmp_path):
+def test_worker_processes_give_the_same_summary(pairs: list[Pair], tmp_path: Path) -> None:
     metrics = make_metrics(["mel_l1"])
     run(pairs, metrics, tmp_path / "one")
     run(pairs, metrics, tmp_path / "two", num_workers=2)
@@ -254,11 +285,13 @@ def test_worker_processes_give_the_same_summary(pairs, tmp_path):
     assert one.read_bytes() == two.read_bytes()
 
 
-def test_wer_is_pooled_with_the_mean_beside_it(make_speech, tmp_path):
+def test_wer_is_pooled_with_the_mean_beside_it(
+    make_speech: Callable[..., np.ndarray], tmp_path: Path
+) -> Any:
     class Fixed:
         id = "fixed"
 
-        def transcribe(self, waveform, sample_rate):
+        def transcribe(self, waveform: Any, sample_rate: Any) -> Any:
             return "one"
 
     clip = Sound(make_speech(1.0), RATE)
@@ -270,13 +303,17 @@ def test_wer_is_pooled_with_the_mean_beside_it(make_speech, tmp_path):
     assert figure["aggregate"] == "pooled"
 
 
-def test_rates_may_differ_within_a_pair(make_speech, tmp_path):
+def test_rates_may_differ_within_a_pair(
+    make_speech: Callable[..., np.ndarray], tmp_path: Path
+) -> None:
     low = make_speech(1.2, sample_rate=16000)
     pairs = [Pair("a", Sound(low, 16000), Sound(np.repeat(low, 3)[::2], RATE))]
     assert run(pairs, [StoiMetric()], tmp_path)["metrics"][STOI]["n_ok"] == 1
 
 
-def test_wrong_calls_are_refused_before_anything_is_written(pairs, tmp_path):
+def test_wrong_calls_are_refused_before_anything_is_written(
+    pairs: list[Pair], tmp_path: Path
+) -> None:
     folder = tmp_path / "scores"
     for call in (
         lambda: run([], [StoiMetric()], folder),
@@ -299,7 +336,9 @@ class Large(Counting):
     )
 
 
-def test_a_large_model_is_loaded_when_the_small_ones_are_done(pairs, tmp_path):
+def test_a_large_model_is_loaded_when_the_small_ones_are_done(
+    pairs: list[Pair], tmp_path: Path
+) -> None:
     order = []
     small, large = Counting(), Large()
     small.prepare = lambda: order.append("small")
