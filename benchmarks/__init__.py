@@ -1,1 +1,4 @@
-"""Speed as a contract: ours beside others in one run, and beside what was committed before."""
+"""Speed beside other software as ratios, compared with committed results.
+
+`parity` compares codes, speech and trainings before and after a re-structuring.
+"""

@@ -245,9 +245,7 @@ def _say(message: str) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.parity",
-        description=__doc__,
-        formatter_class=HelpFormatter,
+        prog="python -m benchmarks.parity", description=__doc__, formatter_class=HelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (("record", "compute and write"), ("check", "compute and compare")):

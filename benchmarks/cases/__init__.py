@@ -1,1 +1,1 @@
-"""What is measured, one subject a file, and the registry of all."""
+"""Benchmarks and cost curves, one subject a file, and the registry of all."""

@@ -8,16 +8,7 @@ from benchmarks.harness.benchmark import Benchmark, CostCurve
 
 from . import codec, corpus, lm_generation, lm_training, loading, metrics, startup, synthesis
 
-SUBJECTS = (
-    codec,
-    loading,
-    lm_training,
-    lm_generation,
-    synthesis,
-    metrics,
-    corpus,
-    startup,
-)
+SUBJECTS = (codec, loading, lm_training, lm_generation, synthesis, metrics, corpus, startup)
 BENCHMARKS: dict[str, Benchmark] = {
     each.name: each for subject in SUBJECTS for each in subject.BENCHMARKS
 }

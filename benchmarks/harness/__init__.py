@@ -1,1 +1,4 @@
-"""Measuring: timing, memory, records, the machine, work to compare with."""
+"""Harness of the benchmarks: contestants, timing in turns, power laws, records.
+
+Reference work stands in where there is no peer.
+"""

@@ -38,10 +38,7 @@ def processor_seconds() -> float:
 
 
 # One thread is timed by its CPU seconds; several threads are there to save wall time.
-CLOCKS: dict[str, Callable[[], float]] = {
-    "processor": processor_seconds,
-    "wall": time.perf_counter,
-}
+CLOCKS: dict[str, Callable[[], float]] = {"processor": processor_seconds, "wall": time.perf_counter}
 
 
 def clock_name(threads: int) -> str:

@@ -1,1 +1,4 @@
-"""Trainings and codecs side by side: ablations, tokenizers, anchors."""
+"""Comparisons on the same clips: ablations, classical coders, tokenizers, likelihood tests.
+
+Each is a command of its own, with its table beside it.
+"""

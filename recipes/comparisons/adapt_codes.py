@@ -78,7 +78,7 @@ def encode_splits(tokenizer: Tokenizer, audio: dict[str, AudioStore], folder: Pa
     # Missing where a run was killed between the last shard and this file.
     speed = read_json(path) if path.is_file() else {"rtf": None}
     rate = stores["valid"].num_codes / seconds["valid"]
-    # The bits of a token are those of its own codebook: its place in the stream tells which.
+    # The bits of a token are those of its own codebook, which its place in the stream gives.
     figures = {
         "tokens_per_second": rate,
         "raw_bitrate": rate * math.log2(tokenizer.codebook_size),

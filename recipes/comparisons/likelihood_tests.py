@@ -5,7 +5,7 @@
 
 Builds pairs (run/pairs), scores every recording (run/scores.jsonl, kept when called again) and
 writes run/likelihood.json and run/report.html. With `pairs=FILE` an existing manifest, such as
-`hh-eval slm --write-pairs` makes of a published test, takes the place of the built pairs.
+`hh-eval slm --write-pairs` makes of a published test, replaces the built pairs.
 """
 
 from __future__ import annotations

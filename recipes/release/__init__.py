@@ -1,1 +1,4 @@
-"""What is shipped: models, model cards, the demo report."""
+"""Export of models for the package, and figures and pictures of their cards.
+
+The recordings and the report of the demo are here, too.
+"""

@@ -29,7 +29,7 @@ from slm import Synthesis
 from .demo_recordings import Recording
 
 RECONSTRUCTED_NOTE = (
-    "Made from the codes alone, beside the recording. Too few clips to judge a codec by: the "
+    "Made from the codes alone, beside the recording. Too few clips to rate a codec: the "
     "model card has the table."
 )
 WORDS_NOTE = (
@@ -123,11 +123,11 @@ def measure(demo: Demo, folder: Path, rate: int) -> Scores:
     scores.score("words of the recordings", pairs, wer)
     pairs = [Pair(r.id, None, Sound(made, rate), r.text) for r, made in known]
     scores.score("words reconstructed", pairs, wer)
-    spoken = [
+    synthesized = [
         Pair(f"sentence {n}", None, Sound(made.waveform, rate), text)
         for n, (text, made) in enumerate(zip(demo.texts, demo.spoken, strict=True), start=1)
     ]
-    scores.score("words spoken", spoken, wer)
+    scores.score("words spoken", synthesized, wer)
     if demo.continued is not None and demo.prompt is not None:
         # Only the samples after the codes that were given are the language model's.
         whole, codes = demo.continued.waveform, demo.continued.codes

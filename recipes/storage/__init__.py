@@ -1,1 +1,1 @@
-"""Commands that keep runs in object storage."""
+"""Folders in object storage: transfer by hand, and backup of a run while it works."""

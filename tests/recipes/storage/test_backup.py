@@ -146,7 +146,12 @@ def test_training_goes_on_to_the_bit_from_object_storage(tmp_path: Path) -> None
     inputs = [str(tmp_path / "store"), str(tmp_path / "text")]
 
     def train(folder: Path, killing_batch: int) -> int:
-        command = [sys.executable, str(slm_tests / "tiny_run.py"), str(folder), *inputs]
+        command = [
+            sys.executable,
+            str(slm_tests / "training" / "tiny_run.py"),
+            str(folder),
+            *inputs,
+        ]
         backup = [
             sys.executable,
             "-m",
@@ -159,7 +164,13 @@ def test_training_goes_on_to_the_bit_from_object_storage(tmp_path: Path) -> None
 
     assert train(tmp_path / "lost", 15) == 128 + signal.SIGKILL
     assert train(tmp_path / "fresh", -1) == 0
-    whole = [sys.executable, str(slm_tests / "tiny_run.py"), str(tmp_path / "whole"), *inputs, "-1"]
+    whole = [
+        sys.executable,
+        str(slm_tests / "training" / "tiny_run.py"),
+        str(tmp_path / "whole"),
+        *inputs,
+        "-1",
+    ]
     subprocess.run(whole, check=True, env=environment)
     losses = [
         [json.loads(line)["loss"] for line in metrics_of(tmp_path / name)]
