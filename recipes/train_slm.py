@@ -34,7 +34,7 @@ from slm import (
     fit_speech_lm,
 )
 from slm.data.alignment import Alignment, align_codes
-from slm.generation.duration_prior import duration_spread
+from slm.generation.duration_prior import codes_per_character, duration_spread
 from slm.model.code_init import init_codes_from_codebook
 from slm.model.likelihood import nats_per_code
 from slm.model.llama_import import import_llama, llama_sizes, rows_of_pieces
@@ -94,7 +94,10 @@ def main(config: Config) -> Path:
 def build_lm(config: Config, train: TokenStore, tokenizer: Tokenizer) -> SpeechLM:
     """Build a language model; its random weights depend on the seed alone."""
     settings = config.train_slm
+    # Later sizes win: those of the run, of a text model to start from, of the overrides.
     sizes: dict[str, Any] = {
+        "codes_per_character": codes_per_character([train]),
+        "duration_spread": duration_spread([train]),
         "max_seq_len": settings.seq_len,
         "max_prompt_codes": settings.max_prompt_codes,
     }
@@ -105,7 +108,6 @@ def build_lm(config: Config, train: TokenStore, tokenizer: Tokenizer) -> SpeechL
             raise ValueError("train_slm.place_codes: expected true with a code_table, got false")
         # Embeddings made from the codec's vectors need their width.
         sizes["codebook_dim"] = load_codec(config).codebook.shape[1]
-    sizes["duration_spread"] = duration_spread([train])
     lm = new_speech_lm(
         settings.preset, train, tokenizer, config.seed, **(sizes | settings.overrides)
     )

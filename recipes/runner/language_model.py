@@ -7,7 +7,6 @@ from typing import Any
 import torch
 
 from slm import SpeechLM, SpeechLMConfig, TokenStore, Vocabulary
-from slm.generation.duration_prior import codes_per_character
 from slm.text.tokenizer import Tokenizer
 
 
@@ -18,7 +17,7 @@ def new_speech_lm(
 
     Args:
         preset: Of `SpeechLMConfig`.
-        train: Codes and transcripts of the training split.
+        train: Store of the codes.
         tokenizer: Text model; None for codes without text.
         seed: Of the weights.
         sizes: Fields of `SpeechLMConfig` in place of the preset's.
@@ -36,7 +35,6 @@ def new_speech_lm(
         vocabulary=vocabulary.to_dict(),
         codec_fingerprint=train.codec_fingerprint,
         frame_rate=train.frame_rate,
-        codes_per_character=codes_per_character([train]),
         **sizes,
     )
     torch.manual_seed(seed)
