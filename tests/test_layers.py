@@ -65,7 +65,7 @@ ROOMS = {
     "eval.baselines": {"eval.metrics", "eval"},
     "eval.likelihood_tests": {"eval"},
     "eval.reporting": {"eval.scoring", "eval.metrics", "eval"},
-    "recipes.runner": {"codec", "codec.training", "slm", "slm.generation", "slm.text"},
+    "recipes.runner": {"codec", "codec.training", "slm", "slm.text"},
     "recipes.corpora": {
         "recipes.runner",
         "codec.audio",

@@ -25,6 +25,7 @@ from slm import (
     fit_speech_lm,
 )
 from slm.data.documents import document_length
+from slm.generation.duration_prior import codes_per_character
 from slm.model.likelihood import nats_per_code
 
 from .adapt_codes import Encoded
@@ -50,7 +51,8 @@ def train_lm(config: AdaptConfig, encoded: Encoded, folder: Path) -> Trained:
     train, rate = encoded.stores["train"], encoded.rate("valid")
     text = _text_model(config, train, folder)
     seq_len = row_tokens(config, encoded, text)
-    sizes = {"max_seq_len": seq_len} | config.overrides
+    sizes: dict[str, Any] = {"codes_per_character": codes_per_character([train])}
+    sizes |= {"max_seq_len": seq_len} | config.overrides
     lm = new_speech_lm(config.preset, train, text, config.seed, **sizes)
     rows = _rows(config, encoded, "train", text, lm, _documents(config, encoded))
     # Valid is measured without prompts: the codes alone, and the codes given their text.
