@@ -13,7 +13,6 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from importlib import metadata
 from typing import Any, Protocol
 
 # What `ArgumentParser.add_subparsers` returns; argparse has no public name for it.
@@ -41,8 +40,29 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefau
         return super()._get_help_string(action)
 
 
+class ShowVersion(argparse.Action):
+    """An option that prints the program's name and version, found only when asked for."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **options: Any) -> None:
+        text = "show the version and exit"
+        super().__init__(option_strings, dest, **{**options, "nargs": 0, "help": text})
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Print it on stdout and end with status 0."""
+        print(f"{parser.prog} {version()}")
+        parser.exit()
+
+
 def version() -> str:
     """The installed version of the toolkit, "unknown" in a checkout that is not installed."""
+    from importlib import metadata  # takes as long to load as the rest of a --help
+
     try:
         return metadata.version("hh-slm")
     except metadata.PackageNotFoundError:
@@ -103,7 +123,7 @@ def run_command_line(
     parser = argparse.ArgumentParser(
         program, description=description, epilog=examples, formatter_class=HelpFormatter
     )
-    parser.add_argument("--version", action="version", version=f"{program} {version()}")
+    parser.add_argument("--version", action=ShowVersion)
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     for command in commands:
         command.add(subparsers)

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 import torch
 
 from codec.checks import require
-from codec.command_line import DONE, HelpFormatter, exit_status, version
+from codec.command_line import DONE, HelpFormatter, ShowVersion, exit_status
 from codec.training.config import DiscriminatorConfig, check_shares
 from slm.data.vocabulary import Vocabulary
 from slm.model.config import SpeechLMConfig
@@ -211,7 +211,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=program, description=__doc__, formatter_class=HelpFormatter
     )
-    parser.add_argument("--version", action="version", version=f"{program} {version()}")
+    parser.add_argument("--version", action=ShowVersion)
     kinds = parser.add_subparsers(required=True, metavar="slm|codec")
     slm = kinds.add_parser("slm", help="a language model", formatter_class=HelpFormatter)
     slm.set_defaults(plan=plan_slm)

@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 
 from codec import HHCodec
 from codec.checks import require
-from codec.command_line import DONE, HelpFormatter, exit_status, version
+from codec.command_line import DONE, HelpFormatter, ShowVersion, exit_status
 from codec.files import whole_file
 from slm import SpeechLM
 from slm.model.int8_weights import PRECISIONS, compact_weights, expanded_weights
@@ -125,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog=program, description=__doc__, formatter_class=HelpFormatter
     )
-    parser.add_argument("--version", action="version", version=f"{program} {version()}")
+    parser.add_argument("--version", action=ShowVersion)
     kinds = parser.add_subparsers(dest="kind", required=True)
     codec, slm = (
         kinds.add_parser(name, formatter_class=HelpFormatter) for name in ("codec", "slm")

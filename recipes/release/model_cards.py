@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from codec import HHCodec
 from codec.audio import read_audio
-from codec.command_line import DONE, HelpFormatter, exit_status, version
+from codec.command_line import DONE, HelpFormatter, ShowVersion, exit_status
 from codec.files import read_json, write_text
 from codec.json_lines import read_json_lines
 from eval.metrics.mel import FLOOR, N_MELS, SAMPLE_RATE, hz_to_mel, log_mel
@@ -193,7 +193,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog=program, description=__doc__, formatter_class=HelpFormatter
     )
-    parser.add_argument("--version", action="version", version=f"{program} {version()}")
+    parser.add_argument("--version", action=ShowVersion)
     commands = parser.add_subparsers(required=True, metavar="mels|curves|table")
 
     def add(work: Callable[[argparse.Namespace], Path], summary: str) -> argparse.ArgumentParser:

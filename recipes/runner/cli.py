@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from codec.command_line import DONE, HelpFormatter, exit_status, version
+from codec.command_line import DONE, HelpFormatter, ShowVersion, exit_status
 
 from .config import Config, load_config
 from .stages import STAGES, StageReport, run_stage
@@ -30,7 +30,7 @@ def plain_parser(
     parser = argparse.ArgumentParser(
         prog=program, description=description, epilog=epilog, formatter_class=HelpFormatter
     )
-    parser.add_argument("--version", action="version", version=f"{program} {version()}")
+    parser.add_argument("--version", action=ShowVersion)
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
