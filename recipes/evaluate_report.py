@@ -11,7 +11,7 @@ import numpy as np
 
 from codec.audio import read_audio
 from codec.audio.store import AudioStore
-from codec.file_names import item_path
+from codec.file_names import is_hidden, item_path
 from codec.files import read_json
 from codec.json_lines import read_json_lines
 from codec.provenance import provenance
@@ -189,6 +189,10 @@ def shown_as(scored: str) -> str:
 
 def stage_seconds(config: Config) -> dict[str, str]:
     """Collect the seconds of every stage's last attempt, for the provenance."""
-    done = {path.parent.name: read_json(path) for path in Path(config.run).glob("*/done.json")}
+    done = {
+        path.parent.name: read_json(path, required=("seconds",))
+        for path in Path(config.run).glob("*/done.json")
+        if not is_hidden(path.parent.name)
+    }
     seconds = [f"{name} {done[name]['seconds']:.0f}" for name in sorted(done)]
     return {"stage seconds (last attempt)": ", ".join(seconds)}
