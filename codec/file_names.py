@@ -36,7 +36,7 @@ def name_problem(name: str, suffix: str = "") -> str:
     except UnicodeEncodeError:
         return "an id that UTF-8 can hold"
     if max(sizes) > _NAME_BYTES or sum(sizes) + len(sizes) > _PATH_BYTES:
-        return f"an id of at most {_NAME_BYTES - len(suffix)} bytes, got {max(sizes)}"
+        return f"an id of at most {_NAME_BYTES - len(suffix)} bytes between slashes"
     return ""
 
 
