@@ -9,11 +9,12 @@ it could not be done, 2 for a call that was wrong.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
+
+from .files import json_text
 
 # What `ArgumentParser.add_subparsers` returns; argparse has no public name for it.
 Commands = Any
@@ -163,7 +164,7 @@ def exit_status(work: Callable[[], int], *, debug: bool = False) -> int:
 def print_report(report: Mapping[str, Any], *, as_json: bool) -> None:
     """Print figures on stdout, as one JSON object or as a table of names and values."""
     if as_json:
-        print(json.dumps(report, ensure_ascii=False, allow_nan=False))
+        print(json_text(report, indent=None), end="")
     else:
         _print_table(report)
 

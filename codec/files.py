@@ -17,7 +17,7 @@ import shutil
 import stat
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from typing import IO, Any
@@ -152,17 +152,25 @@ def write_json(path: str | os.PathLike[str], value: Any, *, indent: int | None =
     return write_text(path, text)
 
 
-def read_json(path: str | os.PathLike[str]) -> Any:
+def read_json(path: str | os.PathLike[str], *, required: Collection[str] | None = None) -> Any:
     """Read one JSON document in UTF-8, with or without a byte order mark.
 
+    Args:
+        path: Of the file.
+        required: Keys of the object that it must hold; None allows any value.
+
     Raises:
-        ValueError: The file is not JSON: names it.
+        ValueError: The file is not JSON, or no object with these keys: names it.
         OSError: It is missing or cannot be opened.
     """
     try:
-        return json.loads(Path(path).read_bytes().decode("utf-8-sig"))
+        value = json.loads(Path(path).read_bytes().decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not valid JSON ({error})") from error
+    if required is None or (isinstance(value, dict) and all(key in value for key in required)):
+        return value
+    wanted = f" with {', '.join(required)}" if required else ""
+    raise ValueError(f"{path}: expected a JSON object{wanted}, got {repr(value)[:80]}")
 
 
 def json_text(value: Any, *, indent: int | None = 2) -> str:

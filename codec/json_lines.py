@@ -229,7 +229,7 @@ def _raw_lines(
             if number > 1:
                 yield number, line
                 continue
-            if line.startswith(_UTF16_MARKS) or b"\0" in line[:4]:
+            if line.startswith(_UTF16_MARKS) or line[:4].count(b"\0") > 1:
                 raise error(f"{path}: expected UTF-8, got UTF-16 or a binary file")
             yield number, line.removeprefix(_MARK)
 

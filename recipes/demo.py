@@ -16,6 +16,7 @@ from typing import Any
 
 from codec.audio import write_audio
 from codec.command_line import DONE, exit_status
+from codec.file_names import check_items, item_path
 from codec.files import write_json
 from codec.provenance import provenance
 from recipes.release.demo_recordings import find_recordings
@@ -30,19 +31,22 @@ TEXT = (
     "Every second of it is twenty four small numbers."
 )
 PROMPT_SECONDS, CONTINUED_SECONDS = 3.0, 3.0
+ORIGINAL, RECONSTRUCTED = "_original.flac", "_reconstructed.flac"
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Run the whole demo; returns its figures.
 
     Raises:
-        ValueError: A model or a recording is not there or cannot be used, or a text has no words.
+        ValueError: A model or a recording is not there or cannot be used, two of them have the
+            same name, or a text has no words.
     """
     demo, folder = Demo(), Path(arguments.out)
     with demo.timed("load the models"):
         synthesizer = Synthesizer.from_pretrained(arguments.codec, arguments.lm)
     rate = synthesizer.codec.sample_rate
     demo.recordings, origin = find_recordings(arguments.recording, arguments.corpus, rate)
+    check_items((each.id for each in demo.recordings), RECONSTRUCTED)
     # Without a wish the first voice of the model speaks, where it has any.
     voice = arguments.voice or next(iter(synthesizer.voices), None)
     speak(demo, synthesizer, arguments.text, voice, arguments.seed)
@@ -109,8 +113,8 @@ def save(demo: Demo, folder: Path, rate: int) -> None:
     for number, made in enumerate(demo.spoken, start=1):
         made.save(folder / f"spoken_{number}.flac")
     for recording, waveform in zip(demo.recordings, demo.reconstructed, strict=True):
-        write_audio(folder / f"{recording.id}_original.flac", recording.waveform, rate)
-        write_audio(folder / f"{recording.id}_reconstructed.flac", waveform, rate)
+        for made, suffix in ((recording.waveform, ORIGINAL), (waveform, RECONSTRUCTED)):
+            write_audio(item_path(folder, recording.id, suffix), made, rate)
     if demo.continued is not None:
         demo.continued.save(folder / "continued.flac")
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from codec.audio.store import AudioStore
+from codec.file_names import item_path
 from codec.files import read_json
 from codec.json_lines import read_json_lines
 from eval.metrics.asr_pocketsphinx import PocketSphinxRecognizer
@@ -146,7 +147,7 @@ def generated(
     folder = stage_folder(config, "generate") / name
     recordings = Recordings(stage_folder(config, "prepare") / split)
     rows = read_json_lines(folder / "items.jsonl")
-    return [(row, folder / f"{row['id']}.flac", recordings) for row in rows]
+    return [(row, item_path(folder, row["id"], ".flac"), recordings) for row in rows]
 
 
 def headline(scored: Scored) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from codec.audio import read_audio
 from codec.audio.store import AudioStore
+from codec.file_names import is_hidden, item_path
 from codec.files import read_json
 from codec.json_lines import read_json_lines
 from codec.provenance import provenance
@@ -165,7 +166,7 @@ def recorded_clip(
     index = next(n for n, other in enumerate(store.rows) if other["id"] == row["id"])
     audio = {"original": (store.waveform(index), store.sample_rate)}
     for version in versions:
-        path = stage_folder(config, "generate") / version / f"{row['id']}.flac"
+        path = item_path(stage_folder(config, "generate") / version, row["id"], ".flac")
         label = LABELS.get(version, "reconstructed")
         audio[label] = (read_audio(path, store.sample_rate), store.sample_rate)
     notes = {"speaker": row["speaker"]}
@@ -188,6 +189,10 @@ def shown_as(scored: str) -> str:
 
 def stage_seconds(config: Config) -> dict[str, str]:
     """Collect the seconds of every stage's last attempt, for the provenance."""
-    done = {path.parent.name: read_json(path) for path in Path(config.run).glob("*/done.json")}
+    done = {
+        path.parent.name: read_json(path, required=("seconds",))
+        for path in Path(config.run).glob("*/done.json")
+        if not is_hidden(path.parent.name)
+    }
     seconds = [f"{name} {done[name]['seconds']:.0f}" for name in sorted(done)]
     return {"stage seconds (last attempt)": ", ".join(seconds)}

@@ -15,8 +15,9 @@ A run that was cut off keeps its reconstructions; speech is drawn again from the
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from tqdm import tqdm
 
 from codec.audio import write_audio
 from codec.audio.store import AudioStore
+from codec.file_names import check_items, item_path
 from codec.json_lines import write_json_lines
 from recipes.corpora.preparation import spread
 from recipes.runner.cli import stage_command
@@ -91,10 +93,11 @@ def reconstruct(config: Config, synthesizer: Synthesizer, split: str, folder: Pa
     clips = AudioStore(stage_folder(config, "prepare") / split)
     samples = {row["id"]: row["num_samples"] for row in clips.rows}
     chosen = spread(range(len(store)), config.generate.reconstruct)
+    check_items((store.rows[index]["id"] for index in chosen), ".flac")
     for index in tqdm(chosen, desc=f"reconstruct {split}", unit="clip"):
         row = store.rows[index]
         # A run that was cut off keeps the files it has.
-        path = folder / f"{row['id']}.flac"
+        path = item_path(folder, row["id"], ".flac")
         if not path.is_file():
             waveform = synthesizer.decode(store.codes(index).astype(np.int64))
             # The last code may reach past the clip's end.
@@ -113,6 +116,7 @@ def speak(
     """
     settings = config.generate
     requests = choose_texts(config)
+    _check_names(requests)
     recordings = AudioStore(stage_folder(config, "prepare") / settings.split)
     rate, frame_rate = recordings.sample_rate, synthesizer.codec.frame_rate
     items: dict[str, list[dict[str, Any]]] = {"spoken": []}
@@ -132,9 +136,11 @@ def speak(
             about = {"prompt_id": request.prompt_id, "known_speaker": request.known_speaker}
             for (kind, kept), result in zip(items.items(), results, strict=False):
                 into = folder / kind
-                result.save(into / f"{name}.flac")
-                write_audio(into / files["prompt"], request.prompt, rate)
-                write_audio(into / files["reference"], recordings.waveform(request.index), rate)
+                result.save(item_path(into, name, ".flac"))
+                prompt = item_path(into / "prompts", request.prompt_id, ".flac")
+                write_audio(prompt, request.prompt, rate)
+                reference = item_path(into / "recordings", name, ".flac")
+                write_audio(reference, recordings.waveform(request.index), rate)
                 kept.append(request.row | described(result, frame_rate) | files | about)
     for kind, kept in items.items():
         write_json_lines(folder / kind / "items.jsonl", kept)
@@ -183,7 +189,10 @@ def continue_clips(config: Config, synthesizer: Synthesizer, folder: Path) -> li
     items: list[dict[str, Any]] = []
     alone: list[dict[str, Any]] = []
     most = round(settings.continue_seconds * clips.sample_rate)
-    for index in tqdm(spread(enough, settings.continuations), desc="continue", unit="clip"):
+    chosen = spread(enough, settings.continuations)
+    names = [clips.rows[index]["id"] for index in chosen]
+    check_items([*names, *_below(("made", "made/given", "made/recordings"), names)], ".flac")
+    for index in tqdm(chosen, desc="continue", unit="clip"):
         result = synthesizer.continue_speech(
             clips.crop(index, 0, given),
             settings.continue_seconds,
@@ -192,7 +201,7 @@ def continue_clips(config: Config, synthesizer: Synthesizer, folder: Path) -> li
         )
         row, rate = clips.rows[index], clips.sample_rate
         name, about = f"{row['id']}.flac", described(result, synthesizer.codec.frame_rate)
-        result.save(folder / name)
+        result.save(item_path(folder, row["id"], ".flac"))
         items.append(row | about)
         # The part that the model made, without the codes it was given.
         made = result.waveform[result.num_given_codes * synthesizer.codec.hop_length :]
@@ -245,6 +254,18 @@ def choose_texts(config: Config) -> list[Request]:
         row = stores[settings.split].rows[index]
         requests.append(Request(row, index, prompt, name, known, config.seed + index))
     return requests
+
+
+def _check_names(requests: Sequence[Request]) -> None:
+    """Raise `ValueError` for ids of texts and prompts that do not name a file each."""
+    names = [request.row["id"] for request in requests]
+    prompts = dict.fromkeys(request.prompt_id for request in requests)
+    check_items([*names, *_below(("recordings",), names), *_below(("prompts",), prompts)], ".flac")
+
+
+def _below(folders: Iterable[str], names: Iterable[str]) -> list[str]:
+    """Names within folders."""
+    return [f"{folder}/{name}" for folder, name in product(folders, names)]
 
 
 def _by_speaker(store: AudioStore, seconds: float) -> dict[str, list[int]]:

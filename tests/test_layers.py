@@ -15,6 +15,7 @@ GROUND = {
     "codec.checks",
     "codec.command_line",
     "codec.distributed",
+    "codec.file_names",
     "codec.files",
     "codec.import_shims",
     "codec.json_lines",

@@ -109,7 +109,7 @@ class AudioStore:
         header_path = self.folder / HEADER
         if not header_path.is_file():
             raise AudioStoreError(f"{self.folder}: no finished audio store; run the prepare stage")
-        header = read_json(header_path)
+        header = read_json(header_path, required=("sample_rate", "clips", "samples"))
         self.rows = read_json_lines(self.folder / ITEMS)
         size = (self.folder / SAMPLES).stat().st_size  # two bytes a sample
         if size != 2 * header["samples"] or len(self.rows) != header["clips"]:

@@ -12,6 +12,7 @@ import torch
 from tqdm import tqdm
 
 from codec.audio.io import FORMATS, audio_info, resampled_length
+from codec.file_names import data_files, folded
 from codec.model.hh_codec import HHCodec
 from codec.provenance import usable_cores
 from codec.workers import Workers
@@ -193,15 +194,18 @@ def tree_pairs(source: Path, target: Path, conversion: Conversion) -> tuple[list
     """
     if target.resolve().is_relative_to(source.resolve()):
         raise ValueError(f"expected an output folder outside {source}, got {target}")
-    files = sorted(path for path in source.rglob("*") if path.is_file())
-    sources = [path for path in files if path.suffix.lower() in conversion.inputs]
+    files = [path for path in source.rglob("*") if not path.is_dir()]
+    sources = data_files(source, conversion.inputs)
     if not sources:
         raise ValueError(f"{source}: expected files of {' '.join(conversion.inputs)}, got none")
-    taken: dict[Path, Path] = {}
+    taken: dict[str, Path] = {}
+    pairs = []
     for path in sources:
         kept = path.suffix if path.suffix.lower() in FORMATS else ".wav"
         place = target / path.relative_to(source).with_suffix(conversion.suffix or kept)
-        if place in taken:
-            raise ValueError(f"{taken[place]} and {path} would both become {place}; rename one")
-        taken[place] = path
-    return [Pair(path, place) for place, path in taken.items()], len(files) - len(sources)
+        # Of any case: the output may lie on a disk that tells no cases apart.
+        before = taken.setdefault(folded(str(place)), path)
+        if before is not path:
+            raise ValueError(f"{before} and {path} would both become {place}; rename one")
+        pairs.append(Pair(path, place))
+    return pairs, len(files) - len(sources)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from codec.command_line import print_report
+from codec.file_names import data_files
 from codec.json_lines import iter_json_lines
 from eval.metrics.asr_pocketsphinx import DIGITS, PocketSphinxRecognizer
 from eval.metrics.registry import Selection, select_metrics
@@ -128,12 +129,11 @@ def audio_files(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise ValueError(f"expected a folder with audio files, got {folder}")
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in SUFFIXES:
-            name = path.relative_to(folder).with_suffix("").as_posix()
-            if name in found:
-                raise ValueError(f"expected one file for {name!r}, got {found[name]} and {path}")
-            found[name] = path
+    for path in data_files(folder, SUFFIXES):
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        if name in found:
+            raise ValueError(f"expected one file for {name!r}, got {found[name]} and {path}")
+        found[name] = path
     if not found:
         raise ValueError(f"expected audio files ({', '.join(SUFFIXES)}) in {folder}, got none")
     return found

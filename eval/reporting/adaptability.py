@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from codec.file_names import is_hidden
 from codec.files import read_json, write_json, write_text
 from codec.json_lines import read_json_lines
 from eval.scoring.summary import number_text
@@ -85,7 +86,7 @@ def read_results(run: Path | str) -> list[Result]:
     if not (run / RUN).is_file():
         raise ValueError(f"expected a folder of recipes.comparisons.adapt with {RUN}, got {run}")
     found = []
-    for path in sorted(run.glob(f"*/{RESULT}")):
+    for path in sorted(each for each in run.glob(f"*/{RESULT}") if not is_hidden(each, run)):
         curve = read_json_lines(path.parent / CURVE, torn="drop", missing_ok=True)
         found.append({**read_json(path), "curve": curve})
     if not found:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from codec.file_names import is_hidden
 from codec.json_lines import read_json_lines
 from eval.protocols import MetricError
 from eval.scoring.summary import item_rows, item_values, number_text, read_summary
@@ -149,6 +150,8 @@ def item_notes(folder: Path | str, item_id: str) -> dict[str, str]:
     scores: dict[str, str] = {}
     notes: dict[str, str] = {}
     for path in sorted((Path(folder) / "scores").glob("*.jsonl")):
+        if is_hidden(path.name):
+            continue
         row = item_rows(folder, path.stem).get(item_id)
         if row is None:
             continue

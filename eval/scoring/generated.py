@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from codec.file_names import name_problem
 from codec.json_lines import iter_json_lines, read_json_lines, read_lines
 from eval.metrics.duration import GenerationRecord
 from eval.metrics.wer import normalize_text
@@ -25,6 +26,8 @@ from eval.tokens.ngrams import NgramModel
 from .score import Pair
 from .summary import item_rows, read_items
 
+# As files are found by `hh-eval codec`.
+_ANY_CASE = (*SUFFIXES, *(suffix.upper() for suffix in SUFFIXES))
 RECORD_NAMES = ("generation.jsonl", "items.jsonl")
 
 
@@ -42,7 +45,8 @@ def read_generation(manifest: Path, folder: Path) -> list[Pair]:
         folder: Holds <utt>.wav (or another suffix).
 
     Raises:
-        ManifestError: No such file, a line of another form, no utterance, or one twice.
+        ManifestError: No such file, a line of another form, no utterance, one twice, or an id that
+            cannot name a file.
         ValueError: No such folder.
     """
     if not manifest.is_file():
@@ -53,7 +57,10 @@ def read_generation(manifest: Path, folder: Path) -> list[Pair]:
     for number, pair in _utterances(manifest):
         if pair.id in pairs:
             raise ManifestError(f"{manifest}:{number}: expected {pair.id!r} once, got it again")
-        paths = [folder / f"{pair.id}{suffix}" for suffix in SUFFIXES]
+        problem = name_problem(pair.id, ".flac")
+        if problem:
+            raise ManifestError(f"{manifest}:{number}: expected {problem}, got {pair.id[:80]!r}")
+        paths = [folder / f"{pair.id}{suffix}" for suffix in _ANY_CASE]
         estimate = next((path for path in paths if path.is_file()), paths[0])
         pairs[pair.id] = replace(pair, estimate=estimate)
     if not pairs:

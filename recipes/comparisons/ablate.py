@@ -23,6 +23,7 @@ from codec import HHCodec
 from codec.audio import write_audio
 from codec.audio.store import AudioStore
 from codec.command_line import DONE, exit_status
+from codec.file_names import check_items, is_hidden, item_path
 from codec.files import write_json
 from eval.metrics.registry import make_metrics
 from eval.scoring.score import Pair, score_pairs
@@ -70,17 +71,20 @@ def read_variants(folder: Path, overrides: Sequence[str]) -> dict[str, Variant]:
     """Read the variants of a folder by name, `full` first.
 
     Raises:
-        ValueError: No base.yaml, no run folder, or settings that the schema refuses.
+        ValueError: No base.yaml, no run folder, two variants of one name, or settings that the
+            schema refuses.
     """
-    paths = [folder / BASE, *sorted(p for p in folder.glob("*.yaml") if p.name != BASE)]
+    found = sorted(folder.glob("*.yaml"))
+    paths = [folder / BASE, *(p for p in found if p.name != BASE and not is_hidden(p.name))]
     if not paths[0].is_file():
         raise StageError(f"{folder}: expected a folder with {BASE} and one YAML file a variant")
+    check_items([FULL, *(path.stem for path in paths[1:])])
     run = Path(load_config(paths[0], overrides).run)
     variants = {}
     for path in paths:
         name = FULL if path.name == BASE else path.stem
         config = load_config(path, [*overrides, f"run={run / name}"])
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
         comment = [line[1:].strip() for line in lines if line.startswith("#")]
         variants[name] = Variant(name, " ".join(comment), config)
     return variants
@@ -110,6 +114,7 @@ def measure(variant: Variant, arguments: argparse.Namespace) -> None:
     codec = HHCodec.from_pretrained(stage_folder(config, "train_codec") / "model")
     clips = AudioStore(stage_folder(config, "prepare") / split)
     chosen = set(spread(range(len(clips)), arguments.clips))
+    check_items((clips.rows[index]["id"] for index in chosen), ".flac")
     pairs, codes = [], []
     for index in tqdm(range(len(clips)), desc=f"{variant.name}: reconstruct {split}", unit="clip"):
         recording = torch.from_numpy(clips.waveform(index))[None]  # (1, T)
@@ -118,7 +123,7 @@ def measure(variant: Variant, arguments: argparse.Namespace) -> None:
         if index in chosen:
             row = clips.rows[index]
             decoded, _ = codec.decode(clip_codes, lengths=torch.tensor([recording.shape[1]]))
-            path = folder / "audio" / f"{row['id']}.flac"
+            path = item_path(folder / "audio", row["id"], ".flac")
             write_audio(path, decoded[0].numpy().astype(np.float32), codec.sample_rate)
             sound = Sound(recording[0].numpy(), codec.sample_rate)
             pairs.append(Pair(row["id"], sound, path, row["text"], row["speaker"]))

@@ -109,7 +109,7 @@ def _difference(folder: Path, full: Path, metric_id: str, name: str) -> dict[str
 def _seconds(run: Path) -> float | None:
     """Seconds that the variant's codec trained, None where it did not finish."""
     path = run / "train_codec" / "done.json"
-    return read_json(path)["seconds"] if path.is_file() else None
+    return read_json(path, required=("seconds",))["seconds"] if path.is_file() else None
 
 
 def _markdown(

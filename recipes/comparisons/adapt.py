@@ -105,7 +105,7 @@ def is_done(config: TokenizerConfig, folder: Path) -> bool:
     path = folder / RESULT
     if not path.is_file():
         return False
-    before = read_json(path)["settings"]
+    before = read_json(path, required=("settings",))["settings"]
     if before != vars(config):
         raise ValueError(
             f"{folder}: expected a result of {vars(config)}, got one of {before}; give the "

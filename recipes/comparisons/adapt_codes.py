@@ -76,7 +76,7 @@ def encode_splits(tokenizer: Tokenizer, audio: dict[str, AudioStore], folder: Pa
         seconds[split] = sum(row["num_samples"] for row in clips.rows) / clips.sample_rate
     path = folder / "train_speed.json"
     # Missing where a run was killed between the last shard and this file.
-    speed = read_json(path) if path.is_file() else {"rtf": None}
+    speed = read_json(path, required=("rtf",)) if path.is_file() else {"rtf": None}
     rate = stores["valid"].num_codes / seconds["valid"]
     # The bits of a token are those of its own codebook, which its place in the stream gives.
     figures = {

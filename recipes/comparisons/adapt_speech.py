@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from codec.audio import write_audio
 from codec.audio.store import AudioStore
+from codec.file_names import check_items, item_path
 from codec.json_lines import write_json_lines
 from eval.baselines.token_streams import fit_length, unflatten_codes
 from eval.metrics.asr_pocketsphinx import DIGITS, PocketSphinxRecognizer
@@ -38,7 +39,9 @@ def resynthesize_clips(
     """Decode valid clips from their codes and score them: rtf_decode and figures by name."""
     store = encoded.stores["valid"]
     pairs, spent, decoded = [], 0.0, 0.0
-    for index in tqdm(spread(range(len(store)), config.resynthesize), desc="resynthesize"):
+    clips = spread(range(len(store)), config.resynthesize)
+    check_items((store.rows[index]["id"] for index in clips), ".flac")
+    for index in tqdm(clips, desc="resynthesize"):
         row, recording = store.rows[index], audio.waveform(index)
         codes, _ = unflatten_codes(
             store.codes(index), tokenizer.num_codebooks, tokenizer.codebook_size
@@ -48,7 +51,7 @@ def resynthesize_clips(
         waveform = _decoded(tokenizer, codes, audio.sample_rate)
         spent += time.perf_counter() - start
         decoded += len(recording) / audio.sample_rate
-        path = folder / "audio" / f"{row['id']}.flac"
+        path = item_path(folder / "audio", row["id"], ".flac")
         write_audio(path, fit_length(waveform, len(recording)), audio.sample_rate)
         sound = Sound(recording, audio.sample_rate)
         pairs.append(Pair(row["id"], sound, path, row["text"], row["speaker"]))
@@ -72,6 +75,7 @@ def generate_clips(
     Each text follows the first seconds of a training clip of its speaker as a prompt.
     """
     chosen = _texts(config, encoded) if trained.text is not None else []
+    check_items((row["id"] for row, _ in chosen), ".flac")
     items, pairs, spent, made = [], [], 0.0, 0.0
     train_audio, rate = audio["train"], audio["valid"].sample_rate
     for start in range(0, len(chosen), config.generate_batch):
@@ -84,7 +88,7 @@ def generate_clips(
             )
             # Fewer tokens than a frame decode to nothing: without a file the clip counts as failed.
             waveform = _decoded(tokenizer, codes, rate) if codes.shape[1] else np.zeros(0)
-            path = folder / "audio" / f"{row['id']}.flac"
+            path = item_path(folder / "audio", row["id"], ".flac")
             if len(waveform):
                 write_audio(path, waveform, rate)
             made += len(waveform) / rate

@@ -187,4 +187,4 @@ def _spent(folder: Path, seconds: float) -> float:
     path = folder / "seconds.json"
     if not path.is_file():
         write_json(path, {"seconds": seconds})
-    return read_json(path)["seconds"]
+    return read_json(path, required=("seconds",))["seconds"]

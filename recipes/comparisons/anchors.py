@@ -23,6 +23,7 @@ from tqdm import tqdm
 from codec.audio.io import normalize_loudness, read_audio, write_audio
 from codec.checks import at_least, require
 from codec.command_line import DONE, FAILED, exit_status
+from codec.file_names import item_path
 from codec.files import read_json, write_json
 from codec.json_lines import appending, read_json_lines
 from eval.baselines.classical_codecs import make_recoder
@@ -204,7 +205,7 @@ def bind_folder(folder: Path, recoder: Recoder) -> None:
 
 def recording(config: AnchorsConfig, row: CorpusRow) -> Path:
     """Write run/recordings/<id>.flac, the clip at the run's rate and loudness, where missing."""
-    path = Path(config.run) / "recordings" / f"{row.id}.flac"
+    path = item_path(Path(config.run) / "recordings", row.id, ".flac")
     if not path.is_file():
         waveform = read_audio(row.audio, config.sample_rate)
         waveform = normalize_loudness(waveform, config.loudness_dbfs)
@@ -224,7 +225,8 @@ def recode_clips(
                 continue
             waveform = read_audio(recording(config, row), config.sample_rate)
             recoded = recoder.recode(waveform, config.sample_rate)
-            write_audio(folder / "audio" / f"{row.id}.flac", recoded.waveform, config.sample_rate)
+            coded = item_path(folder / "audio", row.id, ".flac")
+            write_audio(coded, recoded.waveform, config.sample_rate)
             seconds = len(waveform) / config.sample_rate
             # After the clip: a line stands for a file that is whole.
             append({"id": row.id, "bits": recoded.bits, "seconds": seconds})
@@ -240,7 +242,7 @@ def score_system(
     """Score one system's clips: folder/scored of all, folder/words of the chosen sources."""
     pairs = []
     for row in rows:
-        coded = folder / "audio" / f"{row.id}.flac"
+        coded = item_path(folder / "audio", row.id, ".flac")
         pairs.append(Pair(row.id, recording(config, row), coded, row.text, row.speaker))
     worded = {r.id for r in rows if r.text and r.extra.get("source") in config.word_sources}
     of_words = [pair for pair in pairs if pair.id in worded]

@@ -7,18 +7,23 @@ loose files only.
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
+import lzma
 import shutil
 import sys
 import tarfile
+import zlib
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tqdm import tqdm
 
-from codec.files import whole_folder
+from codec.file_names import data_files, folded, name_problem
+from codec.files import json_text, whole_folder
 from codec.json_lines import read_json_lines, write_json_lines
 from codec.workers import Workers
 
@@ -27,6 +32,10 @@ from .importing import AUDIO_FOLDER, Skip, Utterance
 RECORDINGS = (".mp3", ".flac", ".wav", ".ogg", ".opus", ".m4a")
 ROWS_NAME = "rows.jsonl"
 _FIELDS = ("text", "speaker", "language")
+# Errors of damaged archives, compressed or not.
+_DAMAGED = (tarfile.TarError, EOFError, lzma.LZMAError, zlib.error, ValueError, OverflowError)
+_CHUNK = 1 << 20
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def emilia_utterances(
@@ -43,9 +52,11 @@ def emilia_utterances(
     Raises:
         ValueError: No tar below the folder.
     """
-    tars = sorted(folder.rglob("*.tar"))
+    tars = data_files(folder, (".tar",))
     if not tars:
         raise ValueError(f"{folder}: expected WebDataset tars (*.tar) below it, found none")
+    tars, refused = _apart(tars)
+    yield from refused
     count = 0
     unpack = functools.partial(unpack_tar, root=folder, output=output.absolute() / AUDIO_FOLDER)
     # With a limit, tars are unpacked one by one, so that none is unpacked in vain.
@@ -82,45 +93,116 @@ def unpack_tar(tar: Path, *, root: Path, output: Path) -> tuple[Path, str]:
     try:
         with whole_folder(target) as partial:
             write_json_lines(partial / ROWS_NAME, _unpacked(tar, partial))
-    except (tarfile.TarError, EOFError) as error:
+    except _DAMAGED as error:
         return target, f"{tar}: not a whole tar ({error}); fetch it again"
+    except OSError as error:
+        # A full disk is not the tar's fault, and would fail for every other, too.
+        if error.errno in _OF_THE_DISK:
+            raise
+        return target, f"{tar}: cannot be read ({error}); fetch it again"
     return target, ""
 
 
+def _apart(tars: list[Path]) -> tuple[list[Path], list[Skip]]:
+    """Tars that unpack to folders of their own, and those that would lie in another's."""
+    kept: dict[str, Path] = {}
+    skips = []
+    for tar in sorted(tars, key=lambda tar: len(tar.parts)):
+        target = tar.with_suffix("")
+        # `a.tar` becomes the folder `a`, in which `a/b.tar` would lie as `a/b`.
+        taken = [kept.get(folded(str(each))) for each in (target, *target.parents)]
+        other = next(filter(None, taken), None)
+        if other is None:
+            kept[folded(str(target))] = tar
+        else:
+            skips.append(Skip(tar.name, f"{tar}: unpacks into the folder of {other}", "tar"))
+    return sorted(kept.values()), skips
+
+
 def _unpacked(tar: Path, folder: Path) -> list[dict[str, Any]]:
-    """Write the recordings of a tar; returns for every key its record, or the error in it."""
-    records: dict[str, Any] = {}
-    audio: dict[str, str] = {}
+    """Write the recordings of a tar; returns a row for every key: record and audio, or an error.
+
+    Members are keyed by their name, whatever folders the tar states. Where several share a name,
+    the first recording is kept with the record of its folder, and the others are errors.
+    """
+    records: dict[str, dict[str, Any]] = defaultdict(dict)
+    audio: dict[str, PurePosixPath] = {}
+    rows: list[dict[str, Any]] = []
     with tarfile.open(tar) as archive:
         for member in archive:
             path = PurePosixPath(member.name)
             file = archive.extractfile(member) if member.isfile() else None
             if file is None:
                 continue
-            # Only the name counts: whatever folders a tar states, all of it stays in this one.
+            # On a disk that tells no cases apart `A.mp3` would be written over `a.mp3`.
+            key = folded(path.stem)
             if path.suffix.lower() in RECORDINGS:
+                problem = name_problem(path.name)
+                if key in audio:
+                    problem = f"{audio[key]} has this name already"
+                if problem:
+                    rows.append({"key": member.name, "audio": None, "error": problem})
+                    continue
+                # Only the name counts: whatever folders a tar states, all stays in this one.
                 with (folder / path.name).open("wb") as copy:
                     shutil.copyfileobj(file, copy)
-                audio[path.stem] = path.name
+                audio[key] = path
             elif path.suffix == ".json":
-                try:
-                    records[path.stem] = json.loads(file.read())
-                except ValueError as error:
-                    records[path.stem] = f"not valid JSON ({error})"
-    return [
-        {"key": key, "audio": audio.get(key), "record": records.get(key)}
-        for key in sorted(records.keys() | audio.keys())
-    ]
+                records[key].setdefault(str(path.with_suffix("")), _parsed(file.read()))
+        _check_end(archive)
+    for key in sorted(records.keys() | audio.keys()):
+        rows += _paired(audio.get(key), records.get(key, {}))
+    return rows
+
+
+def _check_end(archive: tarfile.TarFile) -> None:
+    """Raise `tarfile.ReadError` where an archive that was read through ends before its end.
+
+    `tarfile` takes a damaged header, and the end of the file between two members, for the end.
+    """
+    file = archive.fileobj
+    assert file is not None
+    file.seek(archive.offset)
+    block = file.read(tarfile.BLOCKSIZE)
+    if block != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError(f"damaged at byte {archive.offset}")
+    # What is compressed has a checksum at its end.
+    while file.read(_CHUNK):
+        pass
+
+
+def _paired(audio: PurePosixPath | None, records: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The row of a name with a recording and records by path, and rows of records left over."""
+    own = str(audio.with_suffix("")) if audio is not None else ""
+    if own not in records:
+        # The record may lie in another folder than the recording.
+        own = next(iter(records), own)
+    key = PurePosixPath(own).name
+    yield {"key": key, "audio": audio and audio.name, "record": records.get(own)}
+    for other in records.keys() - {own}:
+        yield {"key": other, "audio": None, "error": f"{own} has this name already"}
+
+
+def _parsed(text: bytes) -> Any:
+    """A record as JSON holds it, or the error in it."""
+    try:
+        record = json.loads(text)
+        # NaN and infinity can be parsed, but neither listed nor put into a manifest.
+        json_text(record)
+    except (ValueError, RecursionError) as error:
+        return f"not valid JSON ({error})"
+    return record
 
 
 def _listed(target: Path) -> Iterator[Utterance | Skip]:
     """The clips of an unpacked tar."""
     for row in read_json_lines(target / ROWS_NAME):
         key: str = row["key"]
-        record: Any = row["record"]
         if row["audio"] is None:
-            yield Skip(key, f"{target.name}: has no recording")
+            reason = row.get("error", "has no recording")
+            yield Skip(key, f"{target.name}: {reason}")
             continue
+        record: Any = row["record"]
         wrong = _wrong(record)
         if wrong:
             yield Skip(key, f"{target.name}: its .json: {wrong}")

@@ -6,6 +6,7 @@ to milliseconds and needs a further package for lines that are commands.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from codec.json_lines import read_lines
 
 from .importing import Skip, Utterance
 
+_BLANKS = " \t\r\v\f"
 UNKNOWN_LANGUAGE = "und"  # ISO 639's code for a language that is not stated
 
 
@@ -43,7 +45,11 @@ def kaldi_utterances(
             yield Skip(recording, str(error), "command")
     # Without segments every recording is one utterance of the same name.
     parts = _parts(folder / "segments")
-    for name, (recording, part) in (parts or {key: (key, None) for key in recordings}).items():
+    for name, found in (parts or {key: (key, None) for key in recordings}).items():
+        if isinstance(found, Skip):
+            yield found
+            continue
+        recording, part = found
         if recording not in recordings:
             yield Skip(name, f"recording {recording!r} is not listed as a file in wav.scp")
             continue
@@ -89,28 +95,30 @@ def _table(path: Path) -> dict[str, str]:
         return {}
     rows: dict[str, str] = {}
     for number, line in read_lines(path):
-        if not line.strip():
+        # Blanks alone: a text may hold, and begin with, other characters that `str.strip` takes.
+        line = line.strip(_BLANKS)
+        if not line:
             continue
         # Name and value are separated by a space, or by a tab.
-        name, _, rest = line.strip().partition(" ")
+        name, _, rest = line.partition(" ")
         if "\t" in name:
-            name, _, rest = line.strip().partition("\t")
+            name, _, rest = line.partition("\t")
         if name in rows:
             raise ValueError(f"{path}:{number}: expected every name once, got {name!r} again")
-        rows[name] = rest.strip()
+        rows[name] = rest.strip(_BLANKS)
     return rows
 
 
-def _parts(path: Path) -> dict[str, tuple[str, tuple[float, float | None] | None]]:
+def _parts(path: Path) -> dict[str, tuple[str, tuple[float, float | None] | None] | Skip]:
     """Utterance -> recording, start and end (s; -1 in the file is the recording's end)."""
-    parts = {}
+    parts: dict[str, tuple[str, tuple[float, float | None] | None] | Skip] = {}
     for name, rest in _table(path).items():
-        words = rest.split()
+        words = re.split(r"[ \t]+", rest)
         try:
             recording, start, end = words[0], float(words[1]), float(words[2])
-        except (IndexError, ValueError) as error:
-            raise ValueError(
-                f"{path}: {name}: expected `utterance recording start end`, got {rest!r}"
-            ) from error
+        except (IndexError, ValueError):
+            expected = "`utterance recording start end`"
+            parts[name] = Skip(name, f"{path}: {name}: expected {expected}, got {rest!r}")
+            continue
         parts[name] = recording, (start, None if end == -1 else end)
     return parts

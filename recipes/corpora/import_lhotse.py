@@ -13,6 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from codec.file_names import is_hidden
+
 from .import_kaldi import UNKNOWN_LANGUAGE
 from .importing import Skip, Utterance
 
@@ -104,7 +106,7 @@ def cutset_utterances(
     root = path.parent if audio_root is None else audio_root
     try:
         yield from cut_utterances(cuts, root=root, lang=lang, extra={"source": path.parent.name})
-    except (KeyError, TypeError, AssertionError) as error:
+    except (KeyError, TypeError, AssertionError, RecursionError) as error:
         raise ValueError(f"{path}: expected a CutSet, got lines of another kind: {error!r}") from (
             error
         )
@@ -175,7 +177,7 @@ def _left_out(audio: Iterable[Path], recordings: Any) -> Iterator[Skip]:
     """Recordings on disk that no manifest holds."""
     known = {str(each.id) for each in recordings}
     for path in sorted(audio):
-        if path.stem not in known:
+        if path.stem not in known and not is_hidden(path.name):
             yield Skip(path.stem, f"{path}: has no transcript", "transcript")
 
 

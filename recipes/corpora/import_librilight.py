@@ -8,9 +8,11 @@ pieces of a useful length, file by file.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from codec.file_names import data_files
 from codec.files import read_json
 
 from .importing import Skip, Utterance
@@ -29,7 +31,7 @@ def librilight_utterances(folder: Path, *, longest: float = 20.0) -> Iterator[Ut
     """
     if longest < SHORTEST:
         raise ValueError(f"longest: expected at least {SHORTEST} s, got {longest}")
-    chapters = sorted(folder.rglob("*.flac"))
+    chapters = data_files(folder, (".flac",))
     if not chapters:
         raise ValueError(f"{folder}: expected <subset>/<speaker>/<book>/<chapter>.flac, found none")
     for audio in chapters:
@@ -38,7 +40,10 @@ def librilight_utterances(folder: Path, *, longest: float = 20.0) -> Iterator[Ut
             about = read_json(audio.with_suffix(".json"))
             spans = [(float(start), float(end)) for start, end in about["voice_activity"]]
             speaker = str(about["speaker"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            # Where a span is not finite, or ends before it starts, there are no pieces.
+            if not all(0 <= start <= end < math.inf for start, end in spans):
+                raise ValueError(f"expected spans of seconds, got {spans}"[:200])
+        except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
             yield Skip(name, f"expected its .json with speaker and voice_activity: {error!r}")
             continue
         extra = {"source": "librilight"}

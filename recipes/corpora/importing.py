@@ -7,11 +7,13 @@ is cut off: lengths are kept in `.measured.jsonl`, and parts that are cut are ta
 
 from __future__ import annotations
 
+import errno
+import math
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -19,7 +21,8 @@ from tqdm import tqdm
 from codec.audio.index import Measurement, measure_files
 from codec.audio.io import AudioError, audio_info, read_samples, write_audio
 from codec.checks import at_least
-from codec.files import write_json
+from codec.file_names import folded, item_path, name_problem
+from codec.files import json_text, write_json
 from codec.json_lines import write_json_lines
 from codec.workers import DEADLY, Workers
 
@@ -130,14 +133,37 @@ def _sorted_out(found: Iterable[Utterance | Skip]) -> tuple[list[Utterance], lis
     for item in tqdm(found, desc="  found", unit="clip", file=sys.stderr, mininterval=1):
         if isinstance(item, Skip):
             skips.append(item)
-        elif item.id in utterances:
-            other = utterances[item.id].audio
-            skips.append(Skip(item.id, f"{item.audio}: {other} has this id already", "repeated"))
-        elif item.part is not None and ".." in PurePosixPath(item.id).parts:
-            skips.append(Skip(item.id, "no file can be named after this id"))
+            continue
+        key = folded(item.id)
+        if key in utterances:
+            other = utterances[key]
+            reason = f"{item.audio}: {other.audio} has this id already"
+            # Files named after both would be one on a disk that tells no cases apart.
+            reason += "" if other.id == item.id else f", but for its case: {other.id!r}"
+            skips.append(Skip(item.id, reason, "repeated"))
+        elif reason := _unusable(item):
+            skips.append(Skip(item.id, reason))
         else:
-            utterances[item.id] = item
+            utterances[key] = item
     return list(utterances.values()), skips
+
+
+def _unusable(item: Utterance) -> str:
+    """The reason why no manifest can hold an utterance, '' where one can."""
+    problem = name_problem(item.id, ".flac")
+    if problem:
+        return f"no file can be named after this id: expected {problem}"
+    fields = {"speaker": item.speaker, "lang": item.lang, "audio": str(item.audio)}
+    empty = [name for name, value in fields.items() if not value]
+    if empty:
+        return f"expected {', '.join(empty)}, got nothing"
+    if "\0" in fields["audio"]:
+        return f"expected a path without NUL, got {fields['audio']!r}"
+    try:
+        json_text(item.extra)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _rows(
@@ -147,7 +173,7 @@ def _rows(
     # Whole recordings stay where they are; parts become files below the manifest.
     cuts = folder.absolute() / AUDIO_FOLDER
     paths = {
-        each.id: cuts / f"{each.id.strip('/')}.flac" if each.part else each.audio.absolute()
+        each.id: item_path(cuts, each.id, ".flac") if each.part else each.audio.absolute()
         for each in utterances
     }
     failed = _cut_parts(utterances, paths, workers)
@@ -203,13 +229,14 @@ def _cut_recording(job: _Cut) -> list[str]:
     """Write the parts of one recording; returns '' or the reason of failure for each."""
     try:
         num_samples, rate = audio_info(job.audio)
-    except (AudioError, OSError) as error:
+    except (ValueError, OSError) as error:
         return [str(error)] * len(job.parts)
     reasons = []
     for path, (start, end) in job.parts:
         # Seconds to samples; an end past the recording's by rounding is cut off there.
-        first = round(start * rate)
-        last = num_samples if end is None else round(end * rate)
+        ends = start * rate, num_samples if end is None else end * rate
+        # Neither NaN nor infinity can be rounded.
+        first, last = map(round, ends) if all(map(math.isfinite, ends)) else (0, 0)
         if not 0 <= first < last <= num_samples + END_TOLERANCE * rate:
             reasons.append(
                 f"{job.audio}: expected a part of its {num_samples / rate:.3f} s, got {start:g} s "
@@ -219,6 +246,10 @@ def _cut_recording(job: _Cut) -> list[str]:
         try:
             write_audio(path, read_samples(job.audio, rate, first, last - first), rate)
             reasons.append("")
-        except AudioError as error:
+        except ValueError as error:
+            reasons.append(str(error))
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
             reasons.append(str(error))
     return reasons

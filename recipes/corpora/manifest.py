@@ -8,13 +8,13 @@ every line of a corpus that has no splits). Further fields are carried along unt
 from __future__ import annotations
 
 import hashlib
-import math
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from codec.file_names import folded, name_problem
 from codec.json_lines import iter_json_lines, write_json_lines
 
 SPLITS = ("train", "valid", "test")
@@ -22,6 +22,7 @@ MANIFEST_NAME = "manifest.jsonl"
 # Strings of at most so many characters are kept once: other rows are likely to have them, too.
 _SHORT = 32
 _TEXT_FIELDS = ("id", "audio", "text", "speaker", "lang")
+_FIELDS = {*_TEXT_FIELDS, "duration", "split"}
 
 
 class ManifestError(ValueError):
@@ -58,19 +59,21 @@ def read_manifest(path: Path) -> list[CorpusRow]:
 
     Raises:
         ManifestError: The file is missing or empty, a line is not a JSON object, or a field is
-            missing, of the wrong type or out of range; a repeated id; splits on some lines only.
+            missing, of the wrong type or out of range; an id that cannot name a file or is
+            repeated, in another case too; splits on some lines only.
     """
     rows: list[CorpusRow] = []
     first_line: dict[str, int] = {}
     try:
         for number, record in iter_json_lines(path, error=ManifestError):
             row = _parse_record(record, where=f"{path}:{number}", folder=path.parent)
-            if row.id in first_line:
+            # Files are named after ids, on disks of any kind.
+            before = first_line.setdefault(folded(row.id), number)
+            if before != number:
                 raise ManifestError(
-                    f"{path}:{number}: id: {row.id!r} stands on line {first_line[row.id]} already; "
-                    "ids must be unique"
+                    f"{path}:{number}: id: {row.id!r} stands on line {before} already; "
+                    "ids must be unique, and not by case alone"
                 )
-            first_line[row.id] = number
             rows.append(row)
     except OSError as error:
         raise ManifestError(f"{path}: cannot read this manifest: {error}") from error
@@ -78,8 +81,9 @@ def read_manifest(path: Path) -> list[CorpusRow]:
         raise ManifestError(f"{path}: expected one JSON object a line, got an empty manifest")
     without = next((row for row in rows if not row.split), None)
     if without is not None and any(row.split for row in rows):
+        line = first_line[folded(without.id)]
         raise ManifestError(
-            f"{path}:{first_line[without.id]}: split: missing here but given on other lines; "
+            f"{path}:{line}: split: missing here but given on other lines; "
             f"expected one of {', '.join(SPLITS)} on every line or on none"
         )
     return rows
@@ -97,8 +101,9 @@ def write_manifest(path: Path, rows: Iterable[CorpusRow]) -> None:
         named = audio.relative_to(folder) if audio.is_relative_to(folder) else audio
         record: dict[str, Any] = {name: getattr(row, name) for name in ("id", "duration", "text")}
         record |= {"audio": named.as_posix(), "speaker": row.speaker}
-        record |= {"lang": row.lang} | ({"split": row.split} if row.split else {}) | row.extra
-        records.append(record)
+        record |= {"lang": row.lang} | ({"split": row.split} if row.split else {})
+        # A further field of the name of one of these would replace it.
+        records.append(record | {k: v for k, v in row.extra.items() if k not in _FIELDS})
     write_json_lines(path, records)
 
 
@@ -126,7 +131,7 @@ def _parse_record(record: dict[str, Any], *, where: str, folder: Path) -> Corpus
 
     def check(condition: bool, name: str, expected: str) -> None:
         if not condition:
-            got = repr(record[name]) if name in record else "nothing (the field is missing)"
+            got = repr(record[name])[:200] if name in record else "nothing (the field is missing)"
             raise ManifestError(f"{where}: {name}: expected {expected}, got {got}")
 
     for name in _TEXT_FIELDS:
@@ -134,11 +139,13 @@ def _parse_record(record: dict[str, Any], *, where: str, folder: Path) -> Corpus
         check(bool(record[name]) or name == "text", name, "a string that is not empty")
     seconds: Any = record.get("duration")
     is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-    check(is_number and 0 < seconds < math.inf, "duration", "seconds > 0")
+    # Comparable as it is: an integer may be too large for a float.
+    check(is_number and 0 < seconds <= sys.float_info.max, "duration", "seconds > 0")
+    problem = name_problem(record["id"], ".flac")
+    check(not problem, "id", problem)
     split = record.get("split", "")
     check("split" not in record or split in SPLITS, "split", f"one of {', '.join(SPLITS)}")
-    known = {*_TEXT_FIELDS, "duration", "split"}
-    extra = {name: value for name, value in record.items() if name not in known}
+    extra = {name: value for name, value in record.items() if name not in _FIELDS}
     # Few distinct values, kept once each: a corpus may have millions of rows.
     for name, value in extra.items():
         if isinstance(value, str) and len(value) <= _SHORT:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import soundfile
 
+from codec.file_names import is_hidden
+from codec.json_lines import read_lines
 from recipes.runner.schema import CorporaConfig
 
 from .download import download, unpack
@@ -70,8 +72,7 @@ def ljspeech_utterances(folder: Path) -> Iterator[Utterance]:
     metadata = root / "metadata.csv"
     if not metadata.is_file():
         raise ValueError(f"{metadata}: not found; expected LJSpeech 1.1 in {root}")
-    lines = metadata.read_text(encoding="utf-8").splitlines()
-    for number, line in enumerate(lines, start=1):
+    for number, line in read_lines(metadata):
         fields = line.split("|")
         if len(fields) != 3:
             raise ValueError(f"{metadata}:{number}: expected id|text|normalized, got {line!r}")
@@ -142,7 +143,7 @@ def _subset(name: str) -> Archive:
 
 def _subset_utterances(folder: Path, split: str) -> Iterator[Utterance | Skip]:
     """The clips of one LibriTTS subset, sorted by id."""
-    found = sorted(folder.glob("*/*/*.wav"))
+    found = sorted(path for path in folder.glob("*/*/*.wav") if not is_hidden(path, folder))
     if not found:
         raise ValueError(f"{folder}: expected <speaker>/<chapter>/<id>.wav inside, found none")
     for audio in found:
@@ -151,9 +152,10 @@ def _subset_utterances(folder: Path, split: str) -> Iterator[Utterance | Skip]:
             # Each transcript is a file of one line beside the recording.
             for kind in ("original", "normalized"):
                 path = audio.with_name(f"{audio.stem}.{kind}.txt")
-                texts.append(path.read_text(encoding="utf-8").strip())
-        except OSError as error:
-            reason = f"{path}: cannot read this transcript: {error.strerror}"
+                texts.append(path.read_text(encoding="utf-8-sig").strip())
+        except (OSError, UnicodeDecodeError) as error:
+            said = error.strerror if isinstance(error, OSError) else error
+            reason = f"{path}: cannot read this transcript: {said}"
             yield Skip(audio.stem, reason, "transcript")
             continue
         original, normalized = texts

@@ -138,7 +138,7 @@ def run_stage(config: Config, name: str) -> StageReport:
     settings = settings_of(config, name) | _upstream_times(config, name)
     check_settings(config, name, settings)
     if (folder / "done.json").is_file():
-        done = read_json(folder / "done.json")
+        done = read_json(folder / "done.json", required=("seconds", "metrics"))
         say(name, f"done already in {folder}, skipped")
         return StageReport(name, "skipped", folder, done["seconds"], done["metrics"])
     # Settings without `done.json` are those of a run that was cut off.
@@ -151,7 +151,8 @@ def run_stage(config: Config, name: str) -> StageReport:
     made = importlib.import_module(f"recipes.{name}").main(config)
     assert made == folder, f"recipes.{name}.main returned {made}, its folder is {folder}"
     seconds = round(time.perf_counter() - start, 3)
-    metrics = read_json(folder / "metrics.json") if (folder / "metrics.json").is_file() else {}
+    path = folder / "metrics.json"
+    metrics = read_json(path, required=()) if path.is_file() else {}
     done = {
         "signature": signature(settings),
         "metrics": metrics,
@@ -196,7 +197,7 @@ def check_settings(config: Config, name: str, settings: dict[str, Any]) -> None:
     folder = stage_folder(config, name)
     if not (folder / "settings.json").is_file():
         return
-    before = read_json(folder / "settings.json")
+    before = read_json(folder / "settings.json", required=())
     # Open mappings in 0.1, which listed the names of what was set.
     for section in ("train_slm.documents", "train_slm.training"):
         before.pop(section, None)
@@ -231,7 +232,7 @@ def _upstream_times(config: Config, name: str) -> dict[str, Any]:
                 f"{name} reads what {upstream} makes, and {marker} is not there: "
                 f"run the stages up to it first (stages={upstream},{name})"
             )
-        times[upstream + _FINISHED] = read_json(marker)["finished"]
+        times[upstream + _FINISHED] = read_json(marker, required=("finished",))["finished"]
     return times
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from codec.file_names import folded, name_problem
 from codec.json_lines import iter_json_lines, read_lines
 from slm.synthesis.requests import SpeechRequest
 
@@ -41,10 +42,16 @@ def read_requests(path: Path | str, default: SpeechRequest) -> dict[str, SpeechR
     if not rows:
         raise ValueError(f"expected texts in {path}, got none")
     requests: dict[str, SpeechRequest] = {}
+    taken: set[str] = set()
     for name, request in rows:
-        # An id names a file in one folder.
-        if name in requests or name in {"", ".", ".."} or any(each in name for each in "/\\\0"):
-            raise ValueError(f"expected ids in {path} that name one file each, got {name!r}")
+        # An id names a file in one folder, on a disk of any kind.
+        problem = "an id without slashes" if "/" in name else name_problem(name, ".flac")
+        if problem or folded(name) in taken:
+            because = f" ({problem})" if problem else ""
+            raise ValueError(
+                f"expected ids in {path} that name one file each{because}, got {name[:80]!r}"
+            )
+        taken.add(folded(name))
         requests[name] = request
     return requests
 

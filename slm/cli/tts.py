@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codec.command_line import DONE, FAILED, Commands, add_command, print_report
+from codec.file_names import item_path
 from codec.json_lines import appending
 
 from .options import (
@@ -227,6 +228,15 @@ class _Speaker:
             print(f"warning: the text model was trained without {unknown!r}", file=sys.stderr)
 
 
+def _saved(result: Synthesis, path: Path) -> str:
+    """Save a result; returns '' or the reason why it could not be, so that the rest goes on."""
+    try:
+        result.save(path)
+    except (ValueError, OSError) as error:
+        return str(error) or type(error).__name__
+    return ""
+
+
 def _speak_file(
     speaker: _Speaker, requests: Mapping[str, SpeechRequest], arguments: argparse.Namespace
 ) -> int:
@@ -235,7 +245,7 @@ def _speak_file(
 
     folder = Path(arguments.out)
     folder.mkdir(parents=True, exist_ok=True)
-    targets = {name: folder / f"{name}.{arguments.format}" for name in requests}
+    targets = {name: item_path(folder, name, f".{arguments.format}") for name in requests}
     waiting = {
         name: request
         for name, request in requests.items()
@@ -251,11 +261,11 @@ def _speak_file(
         closing(tqdm(total=len(waiting), unit="text", disable=None, file=sys.stderr)) as bar,
     ):
         for name, spoken in speaker.each(waiting):
-            if isinstance(spoken, str):
-                failed[name], line = spoken, {"error": spoken}
-                print(f"failed: {name}: {spoken}", file=sys.stderr)
+            problem = spoken if isinstance(spoken, str) else _saved(spoken[0], targets[name])
+            if isinstance(spoken, str) or problem:
+                failed[name], line = problem, {"error": problem}
+                print(f"failed: {name}: {problem}", file=sys.stderr)
             else:
-                spoken[0].save(targets[name])
                 line = items[name] = described(spoken[0], str(targets[name]), spoken[1])
             append({"id": name, **line})
             bar.update()

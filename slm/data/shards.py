@@ -51,7 +51,7 @@ def check_store(folder: Path | str) -> None:
         ValueError: A shard has no marker, or a file of it is missing or not what was written.
     """
     folder = Path(folder)
-    header = read_json(folder / HEADER)
+    header = read_json(folder / HEADER, required=("shards",))
     for index in range(len(header["shards"])):
         marker = read_marker(folder, index)
         damaged = PARTS if marker is None else damaged_parts(folder, index, marker)
@@ -66,7 +66,7 @@ def check_store(folder: Path | str) -> None:
 def read_marker(folder: Path, index: int) -> dict[str, Any] | None:
     """The marker of a shard, None where the shard was not finished."""
     try:
-        return read_json(shard_path(folder, index, MARKER))
+        return read_json(shard_path(folder, index, MARKER), required=())
     except FileNotFoundError:
         return None
 
@@ -198,7 +198,7 @@ class ShardWriter:
             write_json(path, self._identity, indent=1)
             return
         # Of a codec with several fingerprints the store keeps the one it was begun under.
-        stored = read_json(path)
+        stored = read_json(path, required=("codec_fingerprint",))
         check_fingerprint(self.folder, stored["codec_fingerprint"], self._names)
         self._identity["codec_fingerprint"] = stored["codec_fingerprint"]
         if stored != self._identity:

@@ -239,7 +239,7 @@ class TokenStore:
                 f"expected a finished token store at {self.folder}, found no {HEADER}; "
                 "encode the corpus (an unfinished encoding continues where it stopped)"
             )
-        header = read_json(path)
+        header = read_json(path, required=())
         if header.get("format") != FORMAT:
             raise ValueError(f"expected {path} of format {FORMAT!r}, got {header.get('format')!r}")
         self.codec_fingerprint: str = header["codec_fingerprint"]

@@ -18,6 +18,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from codec.file_names import is_hidden
 from codec.files import read_json, sha256_of
 from slm.data.vocabulary import Vocabulary
 from slm.text.sentencepiece_tokenizer import TextTokenizer
@@ -167,6 +168,8 @@ def _reader(folder: Path) -> Callable[..., Tensor]:
     """A function that reads a tensor by its name from one or several safetensors files."""
     file_of: dict[str, Path] = {}
     for path in sorted(folder.glob("*.safetensors")):
+        if is_hidden(path.name):
+            continue
         with safe_open(path, framework="pt") as file:
             file_of |= dict.fromkeys(file.keys(), path)
 

@@ -99,7 +99,7 @@ class Lexicon:
         if not path.is_file():
             raise ValueError(f"expected a lexicon at {path}, found no file")
         try:
-            lines = lzma.decompress(path.read_bytes()).decode().splitlines()
+            lines = lzma.decompress(path.read_bytes()).decode().removesuffix("\n").split("\n")
             if lines[0] != _FORMAT:
                 raise ValueError(f"begins with {lines[0]!r:.40}")
             start, stop = lines.index(_WORDS), lines.index(_RULES)
@@ -112,7 +112,7 @@ class Lexicon:
         return cls(words, {key: tuple(phones.split()) for key, phones in rules.items()}, notice)
 
     def _text(self) -> str:
-        notice = [f"# {line}" for line in self.notice.splitlines()]
+        notice = [f"# {line}" for line in self.notice.split("\n")] if self.notice else []
         words = [f"{word}\t{phones}" for word, phones in sorted(self.words.items())]
         rules = [f"{key}\t{' '.join(phones)}" for key, phones in sorted(self.rules.items())]
         return "\n".join([_FORMAT, *notice, _WORDS, *words, _RULES, *rules, ""])

@@ -254,3 +254,12 @@ def test_sums_are_those_of_hashlib(tmp_path):
         assert sha256_of(file) == hashlib.sha256(content[10:]).hexdigest()
     with pytest.raises(FileNotFoundError):
         sha256_of(tmp_path / "none")
+
+
+def test_a_document_of_another_kind_is_named(tmp_path):
+    path = write_bytes(tmp_path / "a.json", b'{"seconds": 1}')
+    assert read_json(path, required=("seconds",)) == {"seconds": 1}
+    with pytest.raises(ValueError, match=r"a\.json: expected a JSON object with seconds, metrics"):
+        read_json(path, required=("seconds", "metrics"))
+    with pytest.raises(ValueError, match=r"a\.json: expected a JSON object, got \[\]"):
+        read_json(write_bytes(path, b"[]"), required=())

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recipes.generate import Request, continued_sampling, described, synthesize
+from recipes.generate import Request, _check_names, continued_sampling, described, synthesize
 from recipes.runner.config import ConfigError, load_config
 from recipes.runner.schema import GenerateConfig
 from slm import SpeechRequest, Synthesis
@@ -67,3 +67,10 @@ def test_continuations_are_drawn_as_texts_are_unless_asked_for_otherwise() -> No
     assert (alike.temperature, alike.top_p) == (0.4, 0.8)
     other = continued_sampling(GenerateConfig(temperature=0.4, continue_temperature=0.9))
     assert other.temperature == 0.9
+
+
+@pytest.mark.parametrize("names", [("../../a", "b"), ("a", "A"), ("a", "recordings/a")])
+def test_texts_whose_files_would_meet_are_refused(names: tuple[str, str]) -> None:
+    with pytest.raises(ValueError, match=r"an id|ids that name a file each"):
+        _check_names([request(name, 0) for name in names])
+    _check_names([request("a", 0), request("b", 0)])

@@ -200,3 +200,14 @@ def test_parts_of_a_file_are_the_same_by_seconds_and_by_samples(corpus):
     source = FolderSource(corpus, RATE)
     part = read_audio(corpus / "a" / "one.flac", RATE, start=0.5, duration=0.25)
     np.testing.assert_array_equal(part, source.crop(0, 12_000, 6000))
+
+
+def test_files_that_a_kill_or_another_system_left_are_no_recordings(corpus):
+    for name in ("._three.ogg", ".x1y2.wav", ".set.0-1-2.partial/four.wav"):
+        (corpus / name).parent.mkdir(exist_ok=True)
+        (corpus / name).write_bytes(b"part of a file")
+    assert [row["audio"] for row in FolderSource(corpus, RATE).rows] == [
+        "a/one.flac",
+        "b/two.wav",
+        "three.ogg",
+    ]

@@ -62,3 +62,15 @@ def test_salmon_is_read_in_both_layouts(tmp_path):
 def test_an_empty_folder_is_refused_with_the_layout_expected(tmp_path, suite):
     with pytest.raises(SuiteError, match="expected"):
         SUITES[suite](tmp_path)
+
+
+def test_hidden_files_are_no_pairs_and_a_table_may_begin_with_a_mark(tmp_path):
+    make(tmp_path / "stories", "1_correct.wav", "1_incorrect.wav", "._1_correct.wav")
+    assert [pair.pos.name for pair in SUITES["topic_storycloze"](tmp_path / "stories")] == [
+        "1_correct.wav"
+    ]
+    for name in ("dev", "._dev"):
+        (tmp_path / "zero" / name).mkdir(parents=True)
+        table = "\ufeffid,filename,voice,correct\n1,aa,v1,1\n1,ab,v1,0\n"
+        (tmp_path / "zero" / name / "gold.csv").write_text(table, "utf-8")
+    assert [pair.id for pair in SUITES["sblimp"](tmp_path / "zero")] == ["dev/1/v1"]

@@ -222,3 +222,35 @@ def test_a_published_corpus_that_is_not_there_says_how_to_get_it(
     config = make_config(corpus, f"corpora.folder={tmp_path}", *overrides)
     with pytest.raises(ValueError, match=part):
         load_corpus(config, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"id": "../../a"},
+        {"id": "/tmp/a"},
+        {"id": "a/"},
+        {"id": "x" * 300},
+        {"id": "a\0b"},
+        {"id": "\ud800"},
+        {"duration": 10**400},
+    ],
+)
+def test_an_id_that_names_no_file_of_its_own_is_refused(
+    tmp_path: Path, wrong: dict[str, Any]
+) -> None:
+    record = {
+        "id": "a",
+        "audio": "a.wav",
+        "duration": 1.0,
+        "text": "",
+        "speaker": "s",
+        "lang": "en",
+    }
+    path = write_lines(tmp_path, json.dumps({**record, **wrong}))
+    (name,) = wrong
+    with pytest.raises(ManifestError, match=f":1: {name}: expected "):
+        read_manifest(path)
+    again = [json.dumps({**record, "id": name}) for name in ("stra\u00dfe", "STRASSE")]
+    with pytest.raises(ManifestError, match=r":2: id: .* on line 1 already"):
+        read_manifest(write_lines(tmp_path, *again))

@@ -83,3 +83,12 @@ def test_files_that_are_no_texts_are_refused(tmp_path: Path) -> None:
         read_requests(
             written(tmp_path, {"id": "a", "text": "b"}, {"id": "a", "text": "c"}), DEFAULT
         )
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "a\\b", "a\0", "x" * 300, "\ud800", "", "B"])
+def test_an_id_that_names_no_file_of_its_own_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "jobs.jsonl"
+    rows = [{"text": "a", "id": "b"}, {"text": "a", "id": name}]
+    path.write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    with pytest.raises(ValueError, match=r"name (one|a) file each"):
+        read_requests(path, DEFAULT)

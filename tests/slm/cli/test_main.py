@@ -336,3 +336,16 @@ def test_a_stream_to_stdout_is_the_speech_and_nothing_else(
     report = json.loads(err.splitlines()[-1])
     assert report["duration"] == pytest.approx(len(waveform) / report["sample_rate"])
     assert 0 < report["first_sound_after"] <= report["spoken_in"]
+
+
+def test_a_file_that_cannot_be_written_does_not_end_the_others(
+    models: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts, out = tmp_path / "texts.jsonl", tmp_path / "out"
+    rows = [{"id": name, "text": "a dog"} for name in ("a", "b")]
+    texts.write_text("\n".join(map(json.dumps, rows)))
+    # A folder has the name of the first file.
+    (out / "a.wav").mkdir(parents=True)
+    assert main(["tts", "--file", str(texts), *models, "--out", str(out), "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert (list(report["failed"]), list(report["items"])) == (["a"], ["b"])

@@ -1,0 +1,109 @@
+"""File names made of ids, and walks through folders of data.
+
+Ids come from outside: a manifest, an archive, a table. `item_path` is the one way from an id to a
+file, and `check_items` finds ids that would share a file before any work is done.
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path, PurePath, PureWindowsPath
+
+# Bytes that file systems allow a name, and a path below a folder that is long itself.
+_NAME_BYTES, _PATH_BYTES = 255, 2048
+
+
+def name_problem(name: str, suffix: str = "") -> str:
+    """Find the reason why an id cannot name a file below a folder, '' where it can.
+
+    Args:
+        name: The id; slashes part folders.
+        suffix: Of the file, such as ".flac".
+    """
+    parts = name.split("/")
+    if not name or "" in parts:
+        return "an id without empty parts between slashes"
+    if "." in parts or ".." in parts or "\\" in name:
+        return "an id without parts '.' and '..' and without '\\'"
+    if os.name == "nt" and PureWindowsPath(name).drive:
+        return "an id without a drive"
+    if "\0" in name:
+        return "an id without NUL"
+    try:
+        sizes = [len(part.encode()) for part in (*parts[:-1], parts[-1] + suffix)]
+    except UnicodeEncodeError:
+        return "an id that UTF-8 can hold"
+    if max(sizes) > _NAME_BYTES or sum(sizes) + len(sizes) > _PATH_BYTES:
+        return f"an id of at most {_NAME_BYTES - len(suffix)} bytes between slashes"
+    return ""
+
+
+def item_path(folder: str | os.PathLike[str], name: str, suffix: str) -> Path:
+    """Name the file of an item, which always lies below the folder.
+
+    Args:
+        folder: Of the items.
+        name: Id of the item; slashes part folders.
+        suffix: Of the file, such as ".flac".
+
+    Raises:
+        ValueError: No file can be named after the id.
+    """
+    problem = name_problem(name, suffix)
+    if problem:
+        raise ValueError(f"expected {problem}, got {name[:80]!r}")
+    return Path(folder, f"{name}{suffix}")
+
+
+def folded(name: str) -> str:
+    """Fold an id so that ids of one file are equal on every disk, whatever its case and accents."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def check_items(names: Iterable[str], suffix: str = "") -> None:
+    """Refuse ids that cannot name a file each; call it before the first file is made.
+
+    Args:
+        names: Ids, each once.
+        suffix: Of the files.
+
+    Raises:
+        ValueError: An id that cannot name a file, or two that name the same one.
+    """
+    taken: dict[str, str] = {}
+    for name in names:
+        item_path("", name, suffix)
+        before = taken.get(folded(name))
+        if before is not None:
+            raise ValueError(f"expected ids that name a file each, got {before!r} and {name!r}")
+        taken[folded(name)] = name
+
+
+def is_hidden(path: str | os.PathLike[str], folder: str | os.PathLike[str] = "") -> bool:
+    """Tell whether a path or a folder on the way to it begins with a dot, from `folder` on.
+
+    Such are files that a killed writer left, and what macOS leaves beside every file (`._a.wav`).
+    """
+    below = PurePath(path).relative_to(folder) if os.fspath(folder) else PurePath(path)
+    return any(part.startswith(".") and part != ".." for part in below.parts)
+
+
+def data_files(folder: str | os.PathLike[str], suffixes: Iterable[str] = ()) -> list[Path]:
+    """List the files below a folder that are data, sorted: those that are not hidden.
+
+    A link without its file is listed, so that reading it fails by name.
+
+    Args:
+        folder: Walked at any depth.
+        suffixes: In lower case, each with its dot; of any case on the disk. None is every suffix.
+    """
+    wanted = set(suffixes)
+    return [
+        path
+        for path in sorted(Path(folder).rglob("*"))
+        if (not wanted or path.suffix.lower() in wanted)
+        and not is_hidden(path, folder)
+        and not path.is_dir()
+    ]
