@@ -2,9 +2,9 @@
 `parallel_run.py STORE TEXT JOBS`.
 
 JOBS is JSON, a list of [FOLDER, OPTIONS]. OPTIONS are `devices`, `strategy` and fields of
-TrainingSettings; `code_table` makes the codes' embeddings from vectors; `failing_rank` gets no batch
-but the first. The gradients of the first step lie in FOLDER/gradients.safetensors, the model that
-was trained in FOLDER/model.
+TrainingSettings; `code_table` makes the codes' embeddings from vectors; `failing_rank` gets no
+batch but the first. The gradients of the first step lie in FOLDER/gradients.safetensors, the model
+that was trained in FOLDER/model.
 """
 
 import json
