@@ -41,7 +41,7 @@ def run_two(
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=900,
     )
 
 
