@@ -10,7 +10,10 @@ TEXT ?=
 RECORDING ?=
 export TEXT RECORDING
 
-.PHONY: demo demo-train test check bench bench-check clean
+# Processes that share the tests; each takes up to 1 GB.
+WORKERS ?= 2
+
+.PHONY: demo demo-train test quick check bench bench-check clean
 
 # The shell, not make, puts these in: a text may hold quotes and dollars.
 demo: $(INSTALLED)
@@ -21,7 +24,10 @@ demo-train: $(INSTALLED)
 	$(BIN)/python -m recipes.run_all recipes/configs/demo.yaml $(DEMO)
 
 test: $(INSTALLED) $(RAY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+quick: $(INSTALLED)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not gpu and not network"
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

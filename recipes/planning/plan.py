@@ -54,6 +54,8 @@ from .lm_cost import (
 Sizes = TypeVar("Sizes", Corpus, Run)
 # Kept back of a GPU: CUDA's context and kernels, NCCL's buffers, pieces that fit nothing.
 RESERVE_GB = 4.0
+# Those of recipes/configs/hh_24khz.yaml, whatever the preset.
+DISCRIMINATORS = DiscriminatorConfig(channels=64, band_n_ffts=(2048, 1024, 512))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -130,10 +132,8 @@ def plan_codec(arguments: argparse.Namespace) -> dict[str, Any]:
     is_multiple = min(gpus, arguments.nodes) >= 1 and gpus % arguments.nodes == 0
     require(is_multiple, "gpus", f"a multiple of {arguments.nodes} nodes", gpus)
     check_shares("codec", crops, gpus)
-    # The discriminators of recipes/configs/hh_24khz.yaml, whatever the preset.
-    sizes = DiscriminatorConfig(channels=64, band_n_ffts=(2048, 1024, 512))
-    work = codec_work(arguments.preset, sizes, arguments.crop_codes, teacher=True)
-    kept = kept_bytes(arguments.preset, sizes, bf16=arguments.bf16)
+    work = codec_work(arguments.preset, DISCRIMINATORS, arguments.crop_codes, teacher=True)
+    kept = kept_bytes(arguments.preset, DISCRIMINATORS, bf16=arguments.bf16)
     needed = codec_memory(work, kept, crops, arguments.crop_codes, gpus)
     link = device.link_gbs if arguments.nodes == 1 else min(device.link_gbs, arguments.node_gbs)
     seconds = codec_step_seconds(

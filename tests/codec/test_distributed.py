@@ -3,7 +3,6 @@
 import json
 import os
 import runpy
-import socket
 import subprocess
 import sys
 from collections import defaultdict
@@ -21,6 +20,7 @@ from codec.audio.store import AudioStoreWriter
 from codec.training.config import FitConfig
 from codec.training.fit import fit_codec_phase
 from codec.training.module import CodecTraining
+from tests.builders import free_port, metrics_of
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = Path(__file__).parent / "parallel_run.py"
@@ -28,12 +28,6 @@ SCRIPT = Path(__file__).parent / "parallel_run.py"
 # compared by how far apart they are, as a share of how far training moved them.
 FIGURES, WEIGHTS = 5e-3, 0.02
 PARALLEL = SimpleNamespace(**runpy.run_path(str(SCRIPT)))
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def together(folder: Path, jobs: list[tuple[str, str, int, bool]]) -> None:
@@ -47,10 +41,6 @@ def together(folder: Path, jobs: list[tuple[str, str, int, bool]]) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-
-
-def metrics_of(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
 def weights_of(folder: Path) -> dict[str, Tensor]:

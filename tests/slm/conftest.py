@@ -13,7 +13,7 @@ import slm.engines.engine
 from codec import CodecConfig, HHCodec
 from slm.data.config import DocumentSettings
 from slm.data.packed_dataset import PackedDataset
-from slm.data.token_store import TokenStore, TokenStoreWriter
+from slm.data.token_store import TokenStore
 from slm.data.vocabulary import Vocabulary
 from slm.engines.cuda_graphs import GraphEngine
 from slm.engines.native_build import is_available
@@ -21,29 +21,7 @@ from slm.model.config import SpeechLMConfig
 from slm.model.speech_lm import SpeechLM
 from slm.synthesis.voices import save_voices
 from slm.text.sentencepiece_tokenizer import TextTokenizer
-
-SENTENCE = "the quick brown fox jumps over a lazy dog while rain falls on seven green hills"
-CODEBOOK_SIZE = 64
-FINGERPRINT = "codec-of-the-tests"
-
-
-def write_corpus(folder: Path, items: int = 24) -> TokenStore:
-    """Arithmetic codes in four voices (a voice is a step width); every sixth row has no text."""
-    generator = np.random.default_rng(0)
-    writer = TokenStoreWriter(
-        folder,
-        codec_fingerprint=FINGERPRINT,
-        codebook_size=CODEBOOK_SIZE,
-        frame_rate=23.4375,
-        shard_codes=300,
-    )
-    for item in range(items):
-        length = int(generator.integers(20, 60))
-        codes = (generator.integers(CODEBOOK_SIZE) + (1 + item % 4) * np.arange(length)) % 64
-        text = " ".join(generator.choice(SENTENCE.split(), 4)) if item % 6 else ""
-        writer.add(codes, {"id": f"u{item}", "text": text, "speaker": f"s{item % 4}"})
-    writer.close()
-    return TokenStore(folder)
+from tests.builders import CODEBOOK_SIZE, FINGERPRINT, SENTENCE, new_lm, write_corpus
 
 
 @pytest.fixture(scope="session")
@@ -136,19 +114,8 @@ def model_folders(
 ) -> tuple[Path, Path]:
     """Folders of a codec and of a language model that belong together, with one voice."""
     folder = tmp_path_factory.mktemp("models")
-    vocabulary = Vocabulary(tokenizer.vocab_size, codec.codebook_size, tokenizer.fingerprint)
-    torch.manual_seed(0)
-    lm = SpeechLM(
-        SpeechLMConfig.preset(
-            "tiny",
-            vocabulary=vocabulary.to_dict(),
-            codec_fingerprint=codec.fingerprint,
-            frame_rate=codec.frame_rate,
-            max_seq_len=160,
-            codes_per_character=0.6,
-            max_prompt_codes=12,
-        )
-    )
+    overrides = {"max_seq_len": 160, "codes_per_character": 0.6, "max_prompt_codes": 12}
+    lm = new_lm(codec, tokenizer, **overrides)
     codec.save_pretrained(folder / "codec")
     lm.save_pretrained(folder / "lm", tokenizer)
     save_voices(folder / "lm", {"ann": np.arange(10)}, codec.fingerprint)

@@ -1,3 +1,4 @@
+import gc
 import json
 
 import pytest
@@ -142,8 +143,10 @@ def test_memory_is_measured_in_a_process_of_its_own(capsys):
     assert mini["encode"]["parameters"] + mini["decode"]["parameters"] > 10_000_000
 
 
-def test_the_peak_follows_what_is_allocated():
+def test_the_peak_follows_what_is_allocated() -> None:
+    gc.collect()  # what others left would be returned in between and make room
     reset_peak()
-    before = resident_mib("VmHWM")
+    before = resident_mib("VmRSS")
     held = torch.ones(16 * 1024 * 1024)  # 64 MiB
-    assert resident_mib("VmHWM") >= before + 0.9 * held.numel() * 4 / 1024**2 or before > 1000
+    size = held.numel() * held.element_size() / 2**20
+    assert resident_mib("VmHWM") >= before + 0.75 * size

@@ -115,5 +115,5 @@ def test_two_ranks_count_and_average_together(tmp_path: Path) -> None:
         for rank in range(2)
     ]
     for rank in ranks:
-        _, error = rank.communicate(timeout=120)
+        _, error = rank.communicate(timeout=600)
         assert rank.returncode == 0, error

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,44 +12,20 @@ import torch
 from codec import CodecConfig, HHCodec
 from codec.audio.store import AudioStore
 from codec.model.vector_quantization import SimVQStage
-from codec.training.config import PARTS, DiscriminatorConfig, FitConfig, LossWeights, PhaseConfig
-from codec.training.discriminators import Discriminators
+from codec.training.config import PARTS, FitConfig, LossWeights
 from codec.training.fit import fit_codec_phase, load_phase_codec
-from codec.training.module import CodecTraining, DivergedError
+from codec.training.module import DivergedError
+from tests.builders import DISCRIMINATORS, JOINT, discriminators_of, metrics_of, new_codec
 
 ROOT = Path(__file__).resolve().parents[3]
 FIT = FitConfig(seed=1, log_every=1, validate_every=4, checkpoint_every=3)
-DISCRIMINATORS = DiscriminatorConfig(periods=(), n_ffts=(256,), channels=2)
-JOINT = PhaseConfig(
-    name="joint",
-    steps=10,
-    batch_size=2,
-    crop_codes=4,
-    quantize_from=4,
-    adversarial_from=2,
-    warmup_steps=2,
-    weights=LossWeights(mel=1.0, vq=1.0, waveform_mel=1.0, adversarial=0.1, feature_matching=0.1),
-    discriminators=DISCRIMINATORS,
-)
-
-
-def new_codec() -> HHCodec:
-    torch.manual_seed(5)
-    return HHCodec(CodecConfig.preset("tiny"))
-
-
-def metrics(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
 def repeatable_metrics(folder: Path) -> list[dict[str, Any]]:
     """The metrics of a run, but for the clock."""
-    return [{k: v for k, v in line.items() if k != "seconds_per_step"} for line in metrics(folder)]
-
-
-def discriminators_of(module: CodecTraining) -> Discriminators:
-    assert module.discriminators is not None
-    return module.discriminators
+    return [
+        {k: v for k, v in line.items() if k != "seconds_per_step"} for line in metrics_of(folder)
+    ]
 
 
 def test_only_the_parts_of_a_phase_change(store: AudioStore, tmp_path: Path) -> None:
@@ -71,7 +46,7 @@ def test_only_the_parts_of_a_phase_change(store: AudioStore, tmp_path: Path) -> 
 def test_the_step_count_is_the_generators(store: AudioStore, tmp_path: Path) -> None:
     """Lightning counts the steps of every optimizer; max_steps must mean generator steps."""
     fit_codec_phase(new_codec(), JOINT, store, store, tmp_path / "run", config=FIT)
-    lines = metrics(tmp_path / "run")
+    lines = metrics_of(tmp_path / "run")
     train = [line for line in lines if line["split"] == "train"]
     assert [line["step"] for line in train] == list(range(1, JOINT.steps + 1))
     assert "discriminator" in train[-1]
@@ -86,7 +61,7 @@ def test_training_overfits_a_few_crops(store: AudioStore, tmp_path: Path) -> Non
     )
     rarely = replace(FIT, validate_every=40, checkpoint_every=40)
     fit_codec_phase(new_codec(), phase, store, store, tmp_path / "run", config=rarely)
-    lines = metrics(tmp_path / "run")
+    lines = metrics_of(tmp_path / "run")
     mel = [line["mel"] for line in lines if line["split"] == "train"]
     assert sum(mel[-5:]) / 5 < 0.65 * mel[0]
 
@@ -162,7 +137,7 @@ def test_a_balance_report_changes_nothing_in_the_training(
     config = replace(FIT, balance_every=2)
     fit_codec_phase(watched, phase, store, store, tmp_path / "watched", config=config)
     assert_same(plain.state_dict(), watched.state_dict())
-    (report,) = [x for x in metrics(tmp_path / "watched") if x["split"] == "balance"]
+    (report,) = [x for x in metrics_of(tmp_path / "watched") if x["split"] == "balance"]
     losses = ("mel", "vq", "waveform_mel", "adversarial", "feature_matching")
     assert {f"mel.{loss}" for loss in losses} <= set(report)
 
@@ -269,7 +244,7 @@ def test_a_phase_from_a_released_folder_keeps_its_discriminators_or_says_so(
     missing = replace(other, auxiliary_from=str(tmp_path))
     with pytest.warns(UserWarning, match="discriminators start anew"):
         fit_codec_phase(new_codec(), once, store, store, tmp_path / "third", config=missing)
-    notices = [line for line in metrics(tmp_path / "third") if line["split"] == "notice"]
+    notices = [line for line in metrics_of(tmp_path / "third") if line["split"] == "notice"]
     assert "discriminators start anew" in notices[0]["notice"]
 
 

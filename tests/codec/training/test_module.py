@@ -11,32 +11,9 @@ from codec import CodecConfig, HHCodec
 from codec.audio.store import AudioStore
 from codec.training.adversarial import AdversarialLosses, backward_generator_and_discriminators
 from codec.training.config import PARTS, DiscriminatorConfig, LossWeights, PhaseConfig
-from codec.training.discriminators import Discriminators
 from codec.training.forward import ForwardPass
 from codec.training.module import CodecTraining
-
-DISCRIMINATORS = DiscriminatorConfig(periods=(), n_ffts=(256,), channels=2)
-JOINT = PhaseConfig(
-    name="joint",
-    steps=10,
-    batch_size=2,
-    crop_codes=4,
-    quantize_from=4,
-    adversarial_from=2,
-    warmup_steps=2,
-    weights=LossWeights(mel=1.0, vq=1.0, waveform_mel=1.0, adversarial=0.1, feature_matching=0.1),
-    discriminators=DISCRIMINATORS,
-)
-
-
-def new_codec() -> HHCodec:
-    torch.manual_seed(5)
-    return HHCodec(CodecConfig.preset("tiny"))
-
-
-def discriminators_of(module: CodecTraining) -> Discriminators:
-    assert module.discriminators is not None
-    return module.discriminators
+from tests.builders import JOINT, discriminators_of, new_codec
 
 
 def crops(store: AudioStore, codes: int = 4) -> Tensor:

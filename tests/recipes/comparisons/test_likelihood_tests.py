@@ -12,7 +12,8 @@ import torch
 
 from codec import CodecConfig, HHCodec
 from recipes.comparisons.likelihood_tests import command
-from slm import SpeechLM, SpeechLMConfig, TextTokenizer, Vocabulary
+from slm import TextTokenizer
+from tests.builders import new_lm
 
 ROOT = Path(__file__).parents[3]
 
@@ -24,15 +25,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     codec = HHCodec(CodecConfig.preset("tiny")).eval()
     sentences = [f"the {a} {b} sat" for a in ("big", "old", "red") for b in ("cat", "dog", "fox")]
     tokenizer = TextTokenizer.train(sentences, folder / "text", vocab_size=40)
-    vocabulary = Vocabulary(tokenizer.vocab_size, codec.codebook_size, tokenizer.fingerprint)
-    lm = SpeechLM(
-        SpeechLMConfig.preset(
-            "tiny",
-            vocabulary=vocabulary.to_dict(),
-            codec_fingerprint=codec.fingerprint,
-            frame_rate=codec.frame_rate,
-        )
-    )
+    lm = new_lm(codec, tokenizer)
     codec.save_pretrained(folder / "codec")
     lm.save_pretrained(folder / "lm", tokenizer)
     return folder

@@ -41,13 +41,16 @@ def cluster(poison):
 
     node: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 128 << 20}
     patient = {"_system_config": {"worker_register_timeout_seconds": LIMIT}}
-    head = {**node, **patient, "include_dashboard": False}
+    head = {**node, **patient, "include_dashboard": False, "wait": False}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", poison)
         cluster = Cluster(initialize_head=True, head_node_args=head)
-        cluster.add_node(**node)
-        yield cluster
-    cluster.shutdown()
+        try:
+            cluster.add_node(**node, wait=False)
+            cluster.wait_for_nodes(timeout=LIMIT)
+            yield cluster
+        finally:
+            cluster.shutdown()
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-import json
-import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -13,6 +12,8 @@ import pytest
 from recipes.storage.backup import main, restore
 from recipes.storage.transfer import main as transfer_main
 from slm.storage.sync import push
+from slm.text.sentencepiece_tokenizer import TextTokenizer
+from tests.builders import SENTENCE, metrics_of, write_corpus
 
 ROOT = Path(__file__).resolve().parents[3]
 # Counts to 6 from where count.txt stands, a file a count, and dies at 3 when it is told to.
@@ -28,10 +29,6 @@ while count < 6:
     if len(sys.argv) > 2 and count == 3:
         os.kill(os.getpid(), 9)
 """
-
-
-def metrics_of(folder: Path) -> list[str]:
-    return (folder / "metrics.jsonl").read_text().splitlines()
 
 
 def count(folder: Path, *arguments: str) -> list[str]:
@@ -127,55 +124,24 @@ def test_a_missing_command_is_refused(tmp_path: Path, capfd: pytest.CaptureFixtu
 
 
 @pytest.mark.slow
-def test_training_goes_on_to_the_bit_from_object_storage(tmp_path: Path) -> None:
+def test_training_goes_on_to_the_bit_from_object_storage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A language model whose machine is lost after a checkpoint ends as one that ran through."""
-    slm_tests = ROOT / "tests" / "slm"
-    setup = (
-        "import sys; sys.path[:0] = [sys.argv[1], sys.argv[2]]\n"
-        "from pathlib import Path\n"
-        "from conftest import SENTENCE, write_corpus\n"
-        "from slm.text.sentencepiece_tokenizer import TextTokenizer\n"
-        "write_corpus(Path(sys.argv[3]) / 'store')\n"
-        "TextTokenizer.train([SENTENCE] * 2, Path(sys.argv[3]) / 'text').save(\n"
-        "    Path(sys.argv[3]) / 'text')\n"
-    )
+    script = ROOT / "tests" / "slm" / "training" / "tiny_run.py"
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    store = write_corpus(tmp_path / "store").folder
     (tmp_path / "text").mkdir()
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    arguments = [sys.executable, "-c", setup, str(slm_tests), str(ROOT), str(tmp_path)]
-    subprocess.run(arguments, check=True, env=environment)
-    inputs = [str(tmp_path / "store"), str(tmp_path / "text")]
+    text = TextTokenizer.train([SENTENCE] * 2, tmp_path / "text").save(tmp_path / "text")
 
     def train(folder: Path, killing_batch: int) -> int:
-        command = [
-            sys.executable,
-            str(slm_tests / "training" / "tiny_run.py"),
-            str(folder),
-            *inputs,
-        ]
-        backup = [
-            sys.executable,
-            "-m",
-            "recipes.storage.backup",
-            str(folder),
-            f"file://{tmp_path}/kept",
-        ]
-        backup += ["--", *command, str(killing_batch)]
-        return subprocess.run(backup, cwd=ROOT, env=environment).returncode
+        command = [sys.executable, str(script), str(folder), str(store), str(text)]
+        return main([str(folder), f"file://{tmp_path}/kept", "--", *command, str(killing_batch)])
 
     assert train(tmp_path / "lost", 15) == 128 + signal.SIGKILL
     assert train(tmp_path / "fresh", -1) == 0
-    whole = [
-        sys.executable,
-        str(slm_tests / "training" / "tiny_run.py"),
-        str(tmp_path / "whole"),
-        *inputs,
-        "-1",
-    ]
-    subprocess.run(whole, check=True, env=environment)
-    losses = [
-        [json.loads(line)["loss"] for line in metrics_of(tmp_path / name)]
-        for name in ("fresh", "whole")
-    ]
+    runpy.run_path(str(script))["train"](tmp_path / "whole", store, text)
+    losses = [[line["loss"] for line in metrics_of(tmp_path / name)] for name in ("fresh", "whole")]
     assert losses[0] == losses[1]
     assert len(losses[0]) == 12
 

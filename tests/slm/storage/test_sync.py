@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ import pytest
 
 from slm.data.token_store import TokenStore, TokenStoreWriter
 from slm.storage.sync import StorageError, local_copy, pull, push
+from tests.builders import free_port
 
 
 @pytest.fixture(scope="session")
@@ -27,9 +27,7 @@ def s3() -> Iterator[str]:
     pytest.importorskip("s3fs")
     pytest.importorskip("moto.server")
     boto = pytest.importorskip("botocore.session")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     endpoint = f"http://127.0.0.1:{port}"
     settings = {
         "AWS_ENDPOINT_URL": endpoint,

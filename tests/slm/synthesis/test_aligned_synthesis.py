@@ -12,17 +12,15 @@ import torch
 from codec import HHCodec
 from codec.audio import write_audio
 from slm.cli.main import main
-from slm.data.vocabulary import Vocabulary
 from slm.generation.config import GenerationSettings
 from slm.model.code_init import init_codes_from_codebook
-from slm.model.config import SpeechLMConfig
-from slm.model.speech_lm import SpeechLM
 from slm.synthesis.long_text import speak_best, speak_long
 from slm.synthesis.synthesizer import Synthesizer
 from slm.synthesis.voices import save_voices
 from slm.text.lexicon import Lexicon
 from slm.text.phone_tokenizer import PhoneTokenizer
 from slm.text.tokenizer import load_tokenizer
+from tests.builders import new_lm
 
 TEXT = "a lazy dog"
 GREEDY = GenerationSettings(temperature=0)
@@ -39,20 +37,8 @@ def folders(codec: HHCodec, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
             {"<o>": ("AO",)},
         )
     )
-    vocabulary = Vocabulary(tokenizer.vocab_size, codec.codebook_size, tokenizer.fingerprint)
-    torch.manual_seed(0)
-    lm = SpeechLM(
-        SpeechLMConfig.preset(
-            "tiny",
-            vocabulary=vocabulary.to_dict(),
-            codec_fingerprint=codec.fingerprint,
-            frame_rate=codec.frame_rate,
-            max_prompt_codes=12,
-            lookahead=1,
-            code_table=8,
-            codebook_dim=codec.codebook.shape[1],
-        )
-    )
+    vectors = {"code_table": 8, "codebook_dim": codec.codebook.shape[1]}
+    lm = new_lm(codec, tokenizer, max_prompt_codes=12, lookahead=1, **vectors)
     init_codes_from_codebook(lm, codec.codebook)
     with torch.no_grad():
         for parameter in lm.parameters():

@@ -1,8 +1,10 @@
-"""A training run of one process among several: `parallel_run.py FOLDER STORE TEXT OPTIONS`.
+"""Tiny training runs of one process among several, one after the other:
+`parallel_run.py STORE TEXT JOBS`.
 
-OPTIONS is JSON: `devices`, `strategy` and fields of TrainingSettings; `code_table` makes the codes'
-embeddings from vectors; `failing_rank` gets no batch but the first. The gradients of the first step
-lie in FOLDER/gradients.safetensors.
+JOBS is JSON, a list of [FOLDER, OPTIONS]. OPTIONS are `devices`, `strategy` and fields of
+TrainingSettings; `code_table` makes the codes' embeddings from vectors; `failing_rank` gets no
+batch but the first. The gradients of the first step lie in FOLDER/gradients.safetensors, the model
+that was trained in FOLDER/model.
 """
 
 import json
@@ -61,6 +63,7 @@ class RecordingTraining(SpeechLMTraining):
 def train(folder: Path, store: Path, text: Path, options: dict) -> SpeechLM:
     """Steps of two batches of two rows with text in the loss, so that rows weigh unlike."""
     torch.set_num_threads(1)
+    options = dict(options)
     tokenizer = TextTokenizer.load(text)
     vocabulary = Vocabulary(tokenizer.vocab_size, CODEBOOK, tokenizer.fingerprint)
     failing = options.pop("failing_rank", None) == process_rank()
@@ -102,6 +105,7 @@ def train(folder: Path, store: Path, text: Path, options: dict) -> SpeechLM:
 
 
 if __name__ == "__main__":
-    lm = train(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), json.loads(sys.argv[4]))
-    if process_rank() == 0:
-        lm.save_pretrained(Path(sys.argv[1]) / "model")
+    for place, options in json.loads(sys.argv[3]):
+        lm = train(Path(place), Path(sys.argv[1]), Path(sys.argv[2]), options)
+        if process_rank() == 0:
+            lm.save_pretrained(Path(place) / "model")

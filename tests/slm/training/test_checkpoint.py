@@ -1,6 +1,5 @@
 """Checkpoints of training runs: which are gone on from, and which are refused."""
 
-import json
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,21 +12,8 @@ import torch
 import slm.data.packed_dataset
 from slm.data.packed_dataset import PackedBatch, PackedDataset
 from slm.model.speech_lm import SpeechLM
-from slm.training.config import TrainingSettings
 from slm.training.fit import fit_speech_lm
-
-SETTINGS = TrainingSettings(
-    max_steps=4, warmup_steps=1, validate_every=2, checkpoint_every=2, learning_rate=3e-3
-)
-
-
-def metrics_of(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-
-
-def fit(lm: SpeechLM, rows: PackedDataset, folder: Path, **changes: Any) -> SpeechLM:
-    settings = replace(SETTINGS, **changes)
-    return fit_speech_lm(lm, rows, folder, settings=settings, accelerator="cpu", progress=False)
+from tests.builders import SETTINGS, fit, metrics_of
 
 
 def test_a_checkpoint_that_does_not_fit_is_refused(

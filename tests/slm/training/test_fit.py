@@ -1,5 +1,4 @@
 import functools
-import json
 import os
 import runpy
 import signal
@@ -19,24 +18,13 @@ from slm.data.token_store import TokenStore
 from slm.model.likelihood import nats_per_code
 from slm.model.speech_lm import SpeechLM
 from slm.text.sentencepiece_tokenizer import TextTokenizer
-from slm.training.config import Machines, TrainingSettings
+from slm.training.config import Machines
 from slm.training.fit import fit_speech_lm
 from slm.training.microbatches import MicroBatches
+from tests.builders import SETTINGS, fit, metrics_of
 
 ROOT = Path(__file__).parents[3]
 SCRIPT = Path(__file__).parent / "tiny_run.py"
-SETTINGS = TrainingSettings(
-    max_steps=4, warmup_steps=1, validate_every=2, checkpoint_every=2, learning_rate=3e-3
-)
-
-
-def metrics_of(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-
-
-def fit(lm: SpeechLM, rows: PackedDataset, folder: Path, **changes: Any) -> SpeechLM:
-    settings = replace(SETTINGS, **changes)
-    return fit_speech_lm(lm, rows, folder, settings=settings, accelerator="cpu", progress=False)
 
 
 def test_a_killed_run_resumed_equals_one_that_was_not_bit_for_bit(

@@ -3,10 +3,8 @@
 import json
 import os
 import runpy
-import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,32 +15,23 @@ from safetensors.torch import load_file
 from slm.data.token_store import TokenStore
 from slm.model.speech_lm import SpeechLM
 from slm.text.sentencepiece_tokenizer import TextTokenizer
+from tests.builders import free_port, metrics_of
 
 ROOT = Path(__file__).parents[3]
 SCRIPT = Path(__file__).parent / "parallel_run.py"
-Train = Callable[..., SpeechLM]
-
-
-def metrics_of(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def run_two(
-    places: list[str], launcher: bool = True, **options: Any
+    store: TokenStore, text: Path, jobs: dict[Path, dict[str, Any]], launcher: bool = True
 ) -> subprocess.CompletedProcess[str]:
     """The script on two processes that torchrun starts, or the first of them the second."""
     port = str(free_port())
     torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2"]
     torchrun += ["--master-addr", "127.0.0.1", "--master-port", port]
-    given = json.dumps({"devices": 2, **options})
+    given = json.dumps([[str(folder), {"devices": 2, **job}] for folder, job in jobs.items()])
+    script = [str(SCRIPT), str(store.folder), str(text), given]
     return subprocess.run(
-        [sys.executable, *(torchrun if launcher else ()), str(SCRIPT), *places, given],
+        [sys.executable, *(torchrun if launcher else ()), *script],
         env={
             **os.environ,
             **({} if launcher else {"MASTER_PORT": port}),
@@ -52,29 +41,47 @@ def run_two(
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=900,
     )
 
 
-@pytest.fixture
-def alone(store: TokenStore, tokenizer: TextTokenizer, tmp_path: Path) -> Train:
-    """One process, in this one."""
-    text = tokenizer.save(tmp_path / "text")
+@pytest.fixture(scope="module")
+def runs(
+    store: TokenStore, tokenizer: TextTokenizer, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A folder of runs by one process, by two, and by one and two in turn.
+
+    All that two processes train is trained by one launch of them: `two_*` from the start, `grown_*`
+    on from one process' checkpoint, and `shrunk_*` for one process to go on from.
+    """
+    folder = tmp_path_factory.mktemp("parallel")
+    text = tokenizer.save(folder / "text")
     train = runpy.run_path(str(SCRIPT))["train"]
-    return lambda folder, **options: train(folder, store.folder, text, options)
 
+    def alone(name: str, **options: Any) -> None:
+        lm = train(folder / name, store.folder, text, options)
+        lm.save_pretrained(folder / name / "model")
 
-@pytest.fixture
-def together(store: TokenStore, tokenizer: TextTokenizer, tmp_path: Path) -> Train:
-    """Two processes, as torchrun starts them."""
-    text = tokenizer.save(tmp_path / "text")
-
-    def train(folder: Path, **options: Any) -> SpeechLM:
-        done = run_two([str(folder), str(store.folder), str(text)], **options)
-        assert done.returncode == 0, done.stderr[-3000:]
-        return SpeechLM.from_pretrained(folder / "model", fold=False)
-
-    return train
+    constant = {"learning_rate": 1e-3, "min_learning_rate": 1e-3}
+    alone("one_accumulate2", accumulate=2)
+    alone("one_accumulate1", accumulate=1)
+    alone("one_codes", code_table=16)
+    alone("straight", max_steps=6, **constant)
+    jobs: dict[str, dict[str, Any]] = {
+        "two_accumulate2": {"accumulate": 2, "strategy": "ddp"},
+        "two_accumulate1": {"accumulate": 1, "strategy": "ddp"},
+    }
+    for strategy in ("ddp", "fsdp"):
+        spread = {"strategy": strategy, "recompute": strategy == "fsdp", **constant}
+        alone(f"grown_{strategy}", max_steps=2, **constant)
+        jobs[f"two_codes_{strategy}"] = {"code_table": 16, "strategy": strategy}
+        jobs[f"grown_{strategy}"] = {"max_steps": 6, **spread}
+        jobs[f"shrunk_{strategy}"] = {"max_steps": 2, **spread}
+    done = run_two(store, text, {folder / name: job for name, job in jobs.items()})
+    assert done.returncode == 0, done.stderr[-3000:]
+    for strategy in ("ddp", "fsdp"):
+        alone(f"shrunk_{strategy}", max_steps=6, **constant)
+    return folder
 
 
 def assert_same_gradients(folder: Path, other: Path) -> None:
@@ -87,40 +94,44 @@ def assert_same_gradients(folder: Path, other: Path) -> None:
         torch.testing.assert_close(second[name], value, atol=atol, rtol=1e-4)
 
 
-def assert_same_training(folder: Path, other: Path, lm: SpeechLM, twin: SpeechLM) -> None:
+def assert_same_training(folder: Path, other: Path) -> None:
     first, second = metrics_of(folder), metrics_of(other)
     assert [line["step"] for line in first] == [line["step"] for line in second]
     for key in ("loss", "gradient_norm", "lr", "valid_nats_per_code"):
         values = [[line.get(key, 0.0) for line in lines] for lines in (first, second)]
         assert values[0] == pytest.approx(values[1], rel=1e-4), key
     assert_same_gradients(folder, other)
+    lm, twin = (SpeechLM.from_pretrained(each / "model", fold=False) for each in (folder, other))
     for name, value in lm.state_dict().items():
         torch.testing.assert_close(twin.state_dict()[name], value, atol=2e-5, rtol=1e-3)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("accumulate", [2, 1])
-def test_two_processes_train_as_one(
-    alone: Train, together: Train, tmp_path: Path, accumulate: int
-) -> None:
+def test_two_processes_train_as_one(runs: Path, accumulate: int) -> None:
     """By whole batches when they divide, else by rows of every batch."""
-    one = alone(tmp_path / "one", accumulate=accumulate)
-    two = together(tmp_path / "two", accumulate=accumulate, strategy="ddp")
-    assert_same_training(tmp_path / "one", tmp_path / "two", one, two)
+    assert_same_training(*(runs / f"{count}_accumulate{accumulate}" for count in ("one", "two")))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
-def test_two_processes_train_codes_made_from_vectors_as_one(
-    alone: Train, together: Train, tmp_path: Path, strategy: str
-) -> None:
+def test_two_processes_train_codes_made_from_vectors_as_one(runs: Path, strategy: str) -> None:
     """Validation included; gradients of what both tables are made of are those of one process."""
-    one = alone(tmp_path / "one", code_table=16)
-    two = together(tmp_path / "two", code_table=16, strategy=strategy)
-    assert_same_training(tmp_path / "one", tmp_path / "two", one, two)
-    names = load_file(tmp_path / "two" / "gradients.safetensors")
+    two = runs / f"two_codes_{strategy}"
+    assert_same_training(runs / "one_codes", two)
+    names = load_file(two / "gradients.safetensors")
     for table in ("embedding", "head"):
         assert f"{table}.parametrizations.weight.0.own" in names
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+@pytest.mark.parametrize("name", ["grown", "shrunk"])
+def test_a_checkpoint_continues_at_another_number_of_processes(
+    runs: Path, name: str, strategy: str
+) -> None:
+    """From one to two, and back."""
+    assert_same_training(runs / "straight", runs / f"{name}_{strategy}")
 
 
 @pytest.mark.slow
@@ -129,23 +140,8 @@ def test_a_failing_process_makes_the_command_fail(
     store: TokenStore, tokenizer: TextTokenizer, tmp_path: Path, launcher: bool
 ) -> None:
     text = tokenizer.save(tmp_path / "text")
-    places = [str(tmp_path / "run"), str(store.folder), str(text)]
-    done = run_two(places, launcher, failing_rank=1, strategy="ddp", accumulate=1)
+    job = {"failing_rank": 1, "strategy": "ddp", "accumulate": 1}
+    done = run_two(store, text, {tmp_path / "run": job}, launcher)
     assert done.returncode != 0
     assert "cannot be read" in done.stderr
     assert not (tmp_path / "run" / "model").exists()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
-def test_a_checkpoint_continues_at_another_number_of_processes(
-    alone: Train, together: Train, tmp_path: Path, strategy: str
-) -> None:
-    constant = {"learning_rate": 1e-3, "min_learning_rate": 1e-3}
-    straight = alone(tmp_path / "straight", max_steps=6, **constant)
-    for folder, runs in (("grown", (alone, together)), ("shrunk", (together, alone))):
-        for run, steps in zip(runs, (2, 6), strict=True):
-            spread = {"strategy": strategy, "recompute": strategy == "fsdp"}
-            options = spread if run is together else {}
-            lm = run(tmp_path / folder, max_steps=steps, **constant, **options)
-        assert_same_training(tmp_path / "straight", tmp_path / folder, straight, lm)
