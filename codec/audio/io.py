@@ -144,6 +144,16 @@ def audio_info(path: str | os.PathLike[str]) -> tuple[int, int]:
         return file.frames, file.samplerate
 
 
+def audio_channels(path: str | os.PathLike[str]) -> int:
+    """Read the number of channels from a file's header.
+
+    Raises:
+        AudioError: As `audio_info`.
+    """
+    with _opened(Path(path)) as file:
+        return file.channels
+
+
 def audio_level(path: str | os.PathLike[str]) -> tuple[float, float]:
     """Measure RMS and peak of a whole recording as mono, full scale = 1, in bounded memory.
 
@@ -263,16 +273,10 @@ def _mono_blocks(
     file: soundfile.SoundFile, path: Path, first: int, wanted: int, channel: int | None = None
 ) -> Iterator[NDArray[np.float32]]:
     """Samples block by block: a header may promise more than there is."""
-    if file.format.startswith("MP"):
-        # A frame of MP3 takes bits of those before it, which a seek does not go back to.
-        begin = max(0, first - MP3_LEAD)
-        file.seek(begin)
-        file.read(first - begin, dtype="float32")
-    else:
-        file.seek(first)
+    file.seek(first)
     left, energy, kept = wanted, 0.0, 0.0
     while left > 0:
-        block = file.read(min(left, BLOCK), dtype="float32", always_2d=True)
+        block = _block(file, first + wanted - left, min(left, BLOCK))
         if len(block) == 0:
             raise AudioError(
                 f"{path}: truncated, expected {wanted} samples and got {wanted - left}; "
@@ -294,6 +298,17 @@ def _mono_blocks(
             f"expected an average of at least {CANCELLED_SHARE:.0%} of their energy, got "
             f"{kept / energy:.2%}; write a file of one channel"
         )
+
+
+def _block(file: soundfile.SoundFile, place: int, count: int) -> NDArray[np.float32]:
+    """Up to (count, channels) samples from `place` on, where the file stands."""
+    if not file.format.startswith("MP"):
+        return file.read(count, dtype="float32", always_2d=True)
+    # A frame of MP3 takes bits of those before it, which a seek does not go back to, and every
+    # read of soundfile ends in one: what comes before has to be part of the same read.
+    lead = min(place, MP3_LEAD)
+    file.seek(place - lead)
+    return file.read(lead + count, dtype="float32", always_2d=True)[lead:]
 
 
 def write_audio(

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from codec.files import files_below
 from codec.json_lines import (
     append_json_line,
     iter_json_lines,
@@ -211,7 +212,7 @@ def _recordings(folder: Path) -> list[dict[str, Any]]:
     """Every recording under a folder, in the order of their paths."""
     if not folder.is_dir():
         raise SourceError(f"{folder}: expected a manifest or a folder of recordings")
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in RECORDINGS)
+    paths = [p for p in files_below(folder) if p.suffix.lower() in RECORDINGS]
     names = [path.relative_to(folder).as_posix() for path in paths]
     return [{"id": name, "audio": name} for name in names]
 

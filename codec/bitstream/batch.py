@@ -12,6 +12,7 @@ import torch
 from tqdm import tqdm
 
 from codec.audio.io import FORMATS, audio_info, resampled_length
+from codec.files import files_below
 from codec.model.hh_codec import HHCodec
 from codec.provenance import usable_cores
 from codec.workers import Workers
@@ -31,6 +32,7 @@ class Totals:
         num_codes: Of those done.
         failed: What was wrong with each file that could not be converted, by its path.
         lost_blocks: Of salvaged streams, by path.
+        lost_ends: Paths of salvaged streams whose end is lost.
     """
 
     num_done: int = 0
@@ -39,6 +41,7 @@ class Totals:
     num_codes: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     lost_blocks: dict[str, list[int]] = field(default_factory=dict)
+    lost_ends: list[str] = field(default_factory=list)
 
     def add(self, pair: Pair, result: Converted) -> None:
         """Count one file."""
@@ -50,6 +53,8 @@ class Totals:
         self.num_codes += result.num_codes
         if result.lost_blocks:
             self.lost_blocks[str(pair.source)] = list(result.lost_blocks)
+        if result.end_is_lost:
+            self.lost_ends.append(str(pair.source))
 
 
 def load_codec(source: str, device: str) -> HHCodec:
@@ -180,7 +185,7 @@ def tree_pairs(source: Path, target: Path, conversion: Conversion) -> tuple[list
     """List the files of a folder tree and their outputs in a tree of the same shape.
 
     Args:
-        source: Holds files, at any depth.
+        source: Holds files, at any depth; linked folders are followed.
         target: Another folder, outside `source`.
         conversion: Of the files.
 
@@ -193,7 +198,7 @@ def tree_pairs(source: Path, target: Path, conversion: Conversion) -> tuple[list
     """
     if target.resolve().is_relative_to(source.resolve()):
         raise ValueError(f"expected an output folder outside {source}, got {target}")
-    files = sorted(path for path in source.rglob("*") if path.is_file())
+    files = files_below(source)
     sources = [path for path in files if path.suffix.lower() in conversion.inputs]
     if not sources:
         raise ValueError(f"{source}: expected files of {' '.join(conversion.inputs)}, got none")

@@ -39,6 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     from codec.bitstream.batch import load_codec
     from codec.bitstream.format import SUFFIX
     from codec.bitstream.verify import verify_file
+    from codec.files import files_below
 
     source: Path = arguments.input
     if not source.exists():
@@ -46,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     paths = [source]
     if source.is_dir():
         kinds = (*RECORDINGS, SUFFIX)
-        paths = sorted(path for path in source.rglob("*") if path.suffix.lower() in kinds)
+        paths = [path for path in files_below(source) if path.suffix.lower() in kinds]
         if not paths:
             raise ValueError(f"{source}: expected files of {' '.join(kinds)}, got none")
     codec = load_codec(arguments.codec, arguments.device)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from codec.command_line import print_report
+from codec.files import files_below
 from codec.json_lines import iter_json_lines
 from eval.metrics.asr_pocketsphinx import DIGITS, PocketSphinxRecognizer
 from eval.metrics.registry import Selection, select_metrics
@@ -128,7 +129,7 @@ def audio_files(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise ValueError(f"expected a folder with audio files, got {folder}")
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in files_below(folder):
         if path.suffix.lower() in SUFFIXES:
             name = path.relative_to(folder).with_suffix("").as_posix()
             if name in found:

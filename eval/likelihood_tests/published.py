@@ -19,6 +19,7 @@ import csv
 from collections.abc import Callable
 from pathlib import Path
 
+from codec.files import files_below
 from eval.sound import SUFFIXES
 
 from .judge import LikelihoodPair
@@ -66,7 +67,7 @@ def read_salmon(folder: Path) -> list[LikelihoodPair]:
 
 def _zerospeech(folder: Path, suite: str) -> list[LikelihoodPair]:
     """Read every gold.csv below a folder; each voice speaks each pair once."""
-    tables = sorted(folder.rglob("gold.csv"))
+    tables = [path for path in files_below(folder) if path.name == "gold.csv"]
     if not tables:
         raise SuiteError(f"expected <split>/gold.csv below {folder}, got none")
     return [pair for table in tables for pair in _gold(table, folder, suite)]
@@ -111,7 +112,7 @@ def _audio(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise SuiteError(f"expected a folder, got {folder}")
-    return [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES]
+    return [path for path in files_below(folder) if path.suffix.lower() in SUFFIXES]
 
 
 def _from_files(

@@ -18,7 +18,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from codec.files import whole_folder
+from codec.files import files_below, whole_folder
 from codec.json_lines import read_json_lines, write_json_lines
 from codec.workers import Workers
 
@@ -43,7 +43,7 @@ def emilia_utterances(
     Raises:
         ValueError: No tar below the folder.
     """
-    tars = sorted(folder.rglob("*.tar"))
+    tars = [path for path in files_below(folder) if path.suffix == ".tar"]
     if not tars:
         raise ValueError(f"{folder}: expected WebDataset tars (*.tar) below it, found none")
     count = 0

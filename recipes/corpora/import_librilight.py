@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from codec.files import read_json
+from codec.files import files_below, read_json
 
 from .importing import Skip, Utterance
 
@@ -29,7 +29,7 @@ def librilight_utterances(folder: Path, *, longest: float = 20.0) -> Iterator[Ut
     """
     if longest < SHORTEST:
         raise ValueError(f"longest: expected at least {SHORTEST} s, got {longest}")
-    chapters = sorted(folder.rglob("*.flac"))
+    chapters = [path for path in files_below(folder) if path.suffix == ".flac"]
     if not chapters:
         raise ValueError(f"{folder}: expected <subset>/<speaker>/<book>/<chapter>.flac, found none")
     for audio in chapters:
