@@ -254,3 +254,17 @@ def test_sums_are_those_of_hashlib(tmp_path):
         assert sha256_of(file) == hashlib.sha256(content[10:]).hexdigest()
     with pytest.raises(FileNotFoundError):
         sha256_of(tmp_path / "none")
+
+
+def test_files_of_linked_folders_are_found_once_a_way(tmp_path: Path) -> None:
+    inside = tmp_path / "corpus" / "a"
+    outside = tmp_path / "disk" / "b"
+    for folder in (inside, outside):
+        folder.mkdir(parents=True)
+        (folder / "x.wav").touch()
+    (tmp_path / "corpus" / "b").symlink_to(outside)
+    (inside / "up").symlink_to(tmp_path / "corpus")
+    (outside / "round").symlink_to(outside)
+    (inside / "gone.wav").symlink_to(tmp_path / "nothing.wav")
+    found = [path.relative_to(tmp_path / "corpus").as_posix() for path in files_below(tmp_path / "corpus")]
+    assert found == ["a/gone.wav", "a/x.wav", "b/x.wav"]
