@@ -134,13 +134,18 @@ def read_samples(
     return np.ascontiguousarray(resampled[skipped : skipped + wanted], dtype=np.float32)
 
 
-def audio_info(path: str | os.PathLike[str]) -> tuple[int, int]:
+def audio_info(path: str | os.PathLike[str], *, whole: bool = False) -> tuple[int, int]:
     """Read the number of samples and the sample rate, Hz, from a file's header.
+
+    Args:
+        path: Any file that libsndfile reads.
+        whole: Whether all of the file is going to be read: its framing then is looked through for
+            other recordings joined to it, too.
 
     Raises:
         AudioError: The file is missing, empty or not audio, or its header does not fit its size.
     """
-    with _opened(Path(path)) as file:
+    with _opened(Path(path), whole=whole) as file:
         return file.frames, file.samplerate
 
 

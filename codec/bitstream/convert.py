@@ -63,7 +63,7 @@ def recording(path: Path, sample_rate: int) -> tuple[int, Read]:
     Raises:
         AudioError: The file is missing, empty or not audio.
     """
-    frames, rate = audio_info(path)
+    frames, rate = audio_info(path, whole=True)
     num_samples = resampled_length(frames, rate, sample_rate)
     if num_samples < 1:
         raise AudioError(f"{path}: expected a sample or more, got none")

@@ -22,9 +22,9 @@ from .format import (
 )
 
 # Blocks, and codes in them, that may be lost of a stream beyond four times what is left of it:
-# 64 blocks of the size that the codec writes, 23 minutes.
+# four blocks of the size that the codec writes, 87 s.
 _SPARE_BLOCKS = 64
-_SPARE_CODES = _SPARE_BLOCKS * BLOCK_CODES
+_SPARE_CODES = 4 * BLOCK_CODES
 # Bytes that are summed in the search, for each byte of the stream: false beginnings of blocks are
 # rare in damage and many in a stream that was made to keep a reader busy.
 _SUMMED_BYTES = 64

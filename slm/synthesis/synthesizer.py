@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from codec import HHCodec, StreamDecoder
 from codec.audio import read_audio
 from codec.audio.io import audio_info, read_samples, resampled_length
-from codec.streaming.long_form import WINDOW
 from slm.data.documents import build_document
 from slm.generation.aligned import AlignedRequest
 from slm.generation.config import GenerationSettings
@@ -43,9 +42,9 @@ from .voices import load_voices
 # Rows that are generated together where nothing else is asked for: each holds keys and values, of
 # which the longest speech of hh-mini-slm has 13 MB.
 MAX_ROWS = 16
-# Codes of a prompt, of which the model takes the first, that are encoded: those of a window, the
-# most that the codec encodes at once for the command line too.
-PROMPT_CODES = WINDOW
+# Codes of a prompt, of which the model takes the first, that are encoded: 43.7 s, a window of
+# recordings that the codec encodes in parts.
+PROMPT_CODES = 1024
 Each = TypeVar("Each")
 
 

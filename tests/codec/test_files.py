@@ -14,6 +14,7 @@ import pytest
 
 from codec import files
 from codec.files import (
+    files_below,
     is_partial,
     json_text,
     read_json,
@@ -266,5 +267,8 @@ def test_files_of_linked_folders_are_found_once_a_way(tmp_path: Path) -> None:
     (inside / "up").symlink_to(tmp_path / "corpus")
     (outside / "round").symlink_to(outside)
     (inside / "gone.wav").symlink_to(tmp_path / "nothing.wav")
-    found = [path.relative_to(tmp_path / "corpus").as_posix() for path in files_below(tmp_path / "corpus")]
+    found = [
+        path.relative_to(tmp_path / "corpus").as_posix()
+        for path in files_below(tmp_path / "corpus")
+    ]
     assert found == ["a/gone.wav", "a/x.wav", "b/x.wav"]

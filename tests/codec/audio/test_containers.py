@@ -190,3 +190,10 @@ def test_what_is_too_long_for_wav_is_written_as_rf64(
     assert soundfile.info(tmp_path / "long.wav").format == "RF64"
     assert soundfile.info(tmp_path / "short.wav").format == "WAV"
     np.testing.assert_allclose(read_audio(tmp_path / "long.wav"), NOISE, atol=1 / 32768)
+
+
+def test_a_long_recording_is_looked_through_before_it_is_read_in_parts(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.flac", NOISE, RATE)
+    changed(tmp_path / "a.flac", lambda data: data + data)
+    with pytest.raises(AudioError, match="a second one behind it"):
+        audio_info(tmp_path / "a.flac", whole=True)

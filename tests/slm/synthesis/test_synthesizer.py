@@ -8,12 +8,11 @@ import torch
 
 from codec import HHCodec
 from codec.audio import read_audio, write_audio
-from codec.streaming.long_form import WINDOW
 from slm.data.vocabulary import Vocabulary
 from slm.generation.config import GenerationSettings
 from slm.generation.stopping import StopRules
 from slm.model.speech_lm import SpeechLM
-from slm.synthesis.synthesizer import Synthesizer
+from slm.synthesis.synthesizer import PROMPT_CODES, Synthesizer
 from slm.text.sentencepiece_tokenizer import TextTokenizer
 
 TEXT = "the quick brown fox"
@@ -257,7 +256,12 @@ def test_of_a_long_prompt_no_more_is_encoded_than_a_window(
     synthesizer.tts(TEXT, prompt=prompt, settings=settings)
     synthesizer.tts(TEXT, prompt=tmp_path / "prompt.wav", settings=settings)
     synthesizer.score(make_waveform(duration=0.5), prompt=prompt)
-    assert lengths == [WINDOW * hop, WINDOW * hop, WINDOW * hop, len(make_waveform(duration=0.5))]
+    assert lengths == [
+        PROMPT_CODES * hop,
+        PROMPT_CODES * hop,
+        PROMPT_CODES * hop,
+        len(make_waveform(duration=0.5)),
+    ]
 
 
 def test_a_recording_beyond_the_context_is_refused_before_it_is_encoded(
