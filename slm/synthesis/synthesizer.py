@@ -12,8 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from codec import HHCodec, StreamDecoder
-from codec.audio import read_audio
-from codec.audio.io import audio_info, read_samples, resampled_length
+from codec.audio import audio_info, read_audio, read_samples, resampled_length
 from slm.data.documents import build_document
 from slm.generation.aligned import AlignedRequest
 from slm.generation.config import GenerationSettings
