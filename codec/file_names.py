@@ -11,6 +11,8 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path, PurePath, PureWindowsPath
 
+from codec.files import files_below
+
 # Bytes that file systems allow a name, and a path below a folder that is long itself.
 _NAME_BYTES, _PATH_BYTES = 255, 2048
 
@@ -93,7 +95,8 @@ def is_hidden(path: str | os.PathLike[str], folder: str | os.PathLike[str] = "")
 def data_files(folder: str | os.PathLike[str], suffixes: Iterable[str] = ()) -> list[Path]:
     """List the files below a folder that are data, sorted: those that are not hidden.
 
-    A link without its file is listed, so that reading it fails by name.
+    Linked folders are walked too. A link without its file is listed, so that reading it fails by
+    name.
 
     Args:
         folder: Walked at any depth.
@@ -102,8 +105,6 @@ def data_files(folder: str | os.PathLike[str], suffixes: Iterable[str] = ()) -> 
     wanted = set(suffixes)
     return [
         path
-        for path in sorted(Path(folder).rglob("*"))
-        if (not wanted or path.suffix.lower() in wanted)
-        and not is_hidden(path, folder)
-        and not path.is_dir()
+        for path in files_below(folder)
+        if (not wanted or path.suffix.lower() in wanted) and not is_hidden(path, folder)
     ]

@@ -108,6 +108,32 @@ def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def files_below(folder: str | os.PathLike[str]) -> list[Path]:
+    """List the files below a folder, sorted, those of linked folders too.
+
+    A link to a folder that it lies in is not followed. A link to a file that is not there is
+    listed, for a reader to refuse it by name.
+
+    Raises:
+        OSError: A folder cannot be read.
+    """
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    found: list[Path] = []
+    # real paths of each folder and of those above it
+    above = {os.path.abspath(folder): frozenset({os.path.realpath(folder)})}
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=fail):
+        found += [Path(place, name) for name in names]
+        seen = above.pop(os.path.abspath(place))
+        inside = {name: os.path.realpath(os.path.join(place, name)) for name in folders}
+        folders[:] = [name for name in folders if inside[name] not in seen]
+        for name in folders:
+            above[os.path.abspath(os.path.join(place, name))] = seen | {inside[name]}
+    return sorted(found)
+
+
 def is_partial(path: str | os.PathLike[str]) -> bool:
     """Tell whether a path is a temporary one of `whole_file` or `whole_folder`, or lies in one."""
     return any(part.startswith(".") and part.endswith(".partial") for part in PurePath(path).parts)

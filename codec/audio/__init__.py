@@ -2,6 +2,20 @@
 
 from __future__ import annotations
 
-from .io import read_audio, write_audio
+from .io import (
+    AudioError,
+    audio_info,
+    read_audio,
+    read_samples,
+    resampled_length,
+    write_audio,
+)
 
-__all__ = ["read_audio", "write_audio"]
+__all__ = [
+    "AudioError",
+    "audio_info",
+    "read_audio",
+    "read_samples",
+    "resampled_length",
+    "write_audio",
+]

@@ -32,6 +32,7 @@ class Totals:
         num_codes: Of those done.
         failed: What was wrong with each file that could not be converted, by its path.
         lost_blocks: Of salvaged streams, by path.
+        lost_ends: Paths of salvaged streams whose end is lost.
     """
 
     num_done: int = 0
@@ -40,6 +41,7 @@ class Totals:
     num_codes: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     lost_blocks: dict[str, list[int]] = field(default_factory=dict)
+    lost_ends: list[str] = field(default_factory=list)
 
     def add(self, pair: Pair, result: Converted) -> None:
         """Count one file."""
@@ -51,6 +53,8 @@ class Totals:
         self.num_codes += result.num_codes
         if result.lost_blocks:
             self.lost_blocks[str(pair.source)] = list(result.lost_blocks)
+        if result.end_is_lost:
+            self.lost_ends.append(str(pair.source))
 
 
 def load_codec(source: str, device: str) -> HHCodec:
@@ -181,7 +185,7 @@ def tree_pairs(source: Path, target: Path, conversion: Conversion) -> tuple[list
     """List the files of a folder tree and their outputs in a tree of the same shape.
 
     Args:
-        source: Holds files, at any depth.
+        source: Holds files, at any depth; linked folders are followed.
         target: Another folder, outside `source`.
         conversion: Of the files.
 

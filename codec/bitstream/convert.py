@@ -17,6 +17,7 @@ from codec.audio.io import (
     RECORDINGS,
     AudioError,
     audio_info,
+    format_of,
     read_audio,
     read_samples,
     resampled_length,
@@ -45,12 +46,14 @@ class Converted:
         num_samples: Of the recording at the codec's rate.
         num_codes: ceil(num_samples / hop_length).
         lost_blocks: Of a salvaged stream.
+        end_is_lost: Whether a salvaged stream ends before its end, by an unknown length.
         error: Why nothing was made; None for success. The other fields are then 0.
     """
 
     num_samples: int = 0
     num_codes: int = 0
     lost_blocks: tuple[int, ...] = ()
+    end_is_lost: bool = False
     error: str | None = None
 
 
@@ -60,7 +63,7 @@ def recording(path: Path, sample_rate: int) -> tuple[int, Read]:
     Raises:
         AudioError: The file is missing, empty or not audio.
     """
-    frames, rate = audio_info(path)
+    frames, rate = audio_info(path, whole=True)
     num_samples = resampled_length(frames, rate, sample_rate)
     if num_samples < 1:
         raise AudioError(f"{path}: expected a sample or more, got none")
@@ -106,19 +109,19 @@ def decode_recording(codec: HHCodec, pair: Pair, *, salvaging: bool = False) -> 
         BitstreamError: The file is damaged, or of another codec.
         OSError: The disk refused, or there is no such file.
     """
-    lost: tuple[int, ...] = ()
+    lost, end_is_lost = (), False
     if salvaging:
         try:
             found = salvage(pair.source.read_bytes(), stream_header(codec))
         except BitstreamError as error:
             raise BitstreamError(f"{pair.source}: {error}", error.blocks) from error
-        coded, lost = found.recording, found.lost
+        coded, lost, end_is_lost = found.recording, found.lost, not found.has_end
     else:
         coded = CodedRecording.load(pair.source)
     check_stream(codec, coded.header)
     pieces = decode_stream(codec, coded.codes, coded.num_samples)
-    write_pieces(pair.target, pieces, codec.sample_rate)
-    return Converted(coded.num_samples, len(coded.codes), lost)
+    write_pieces(pair.target, pieces, codec.sample_rate, coded.num_samples)
+    return Converted(coded.num_samples, len(coded.codes), lost, end_is_lost)
 
 
 def reconstruct_recording(codec: HHCodec, pair: Pair) -> Converted:
@@ -131,7 +134,8 @@ def reconstruct_recording(codec: HHCodec, pair: Pair) -> Converted:
     num_samples, read = recording(pair.source, codec.sample_rate)
     # codes are small enough to hold: 2 bytes for 43 ms
     codes = np.concatenate(list(encode_stream(codec, read, num_samples)))
-    write_pieces(pair.target, decode_stream(codec, codes, num_samples), codec.sample_rate)
+    pieces = decode_stream(codec, codes, num_samples)
+    write_pieces(pair.target, pieces, codec.sample_rate, num_samples)
     return Converted(num_samples, len(codes))
 
 
@@ -149,8 +153,16 @@ def check_stream(codec: HHCodec, header: StreamHeader) -> None:
             )
 
 
-def write_pieces(path: Path, pieces: Iterable[NDArray[np.float32]], sample_rate: int) -> None:
+def write_pieces(
+    path: Path, pieces: Iterable[NDArray[np.float32]], sample_rate: int, num_samples: int
+) -> None:
     """Write a mono 16-bit .wav or .flac from consecutive pieces (n,), whole or not at all.
+
+    Args:
+        path: Of the file.
+        pieces: In [-1, 1]; values beyond are clipped.
+        sample_rate: Hz.
+        num_samples: Of all pieces: what is too long for WAV is written as RF64.
 
     Raises:
         OSError: The disk refused.
@@ -158,7 +170,7 @@ def write_pieces(path: Path, pieces: Iterable[NDArray[np.float32]], sample_rate:
     with whole_file(path) as partial_file:
         try:
             with soundfile.SoundFile(
-                partial_file, "w", sample_rate, 1, "PCM_16", format=FORMATS[path.suffix.lower()]
+                partial_file, "w", sample_rate, 1, "PCM_16", format=format_of(path, num_samples)
             ) as file:
                 for piece in pieces:
                     file.write(np.clip(piece, -1.0, 1.0))
@@ -226,7 +238,8 @@ def _write_decoded(
     lengths = torch.tensor([result.num_samples for result in results])
     decoded = codec.decode(codes, code_lengths, lengths)[0].cpu().numpy()
     for pair, row, result in zip(pairs, decoded, results, strict=True):
-        write_pieces(pair.target, [row[: result.num_samples]], codec.sample_rate)
+        whole = [row[: result.num_samples]]
+        write_pieces(pair.target, whole, codec.sample_rate, result.num_samples)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from .format import (
     BLOCK,
+    BLOCK_CODES,
     CRC,
     END,
     HEADER,
@@ -20,6 +21,13 @@ from .format import (
     unpack_trailer,
 )
 
+# Blocks, and codes in them, that may be lost of a stream beyond four times what is left of it:
+# four blocks of the size that the codec writes, 87 s.
+_SPARE_BLOCKS = 64
+_SPARE_CODES = 4 * BLOCK_CODES
+# Bytes that are summed in the search, for each byte of the stream: false beginnings of blocks are
+# rare in damage and many in a stream that was made to keep a reader busy.
+_SUMMED_BYTES = 64
 Blocks = dict[int, NDArray[np.uint16]]
 
 
@@ -57,7 +65,8 @@ def salvage(data: bytes, fallback: StreamHeader | None = None) -> Salvage:
         fallback: The header to assume where the stream's own is damaged, that of the codec.
 
     Raises:
-        BitstreamError: The header is damaged and there is no fallback, or no block is sound.
+        BitstreamError: The header is damaged and there is no fallback, no block is sound, or more
+            places look like blocks than damage leaves.
     """
     try:
         header = StreamHeader.unpack(data[: HEADER.size + CRC.size])
@@ -85,8 +94,12 @@ def salvage(data: bytes, fallback: StreamHeader | None = None) -> Salvage:
 
 
 def _most_blocks(data: bytes, header: StreamHeader) -> int:
-    """The most blocks that a stream of this many bytes may have had: four times its room."""
-    return 64 + 4 * (len(data) // header.block_size(header.block_codes))
+    """The most blocks that a stream of this many bytes may have had: four times its room.
+
+    Of small streams more may be missing: up to `_SPARE_BLOCKS`, while they are not long.
+    """
+    spare = min(_SPARE_BLOCKS, max(1, _SPARE_CODES // header.block_codes))
+    return spare + 4 * (len(data) // header.block_size(header.block_codes))
 
 
 def _sound_records(data: bytes, header: StreamHeader) -> tuple[Blocks, int | None]:
@@ -94,7 +107,7 @@ def _sound_records(data: bytes, header: StreamHeader) -> tuple[Blocks, int | Non
     found: Blocks = {}
     num_samples, place = None, 0
     after, most = 0, _most_blocks(data, header)  # numbers from one up to the other may come
-    view = memoryview(data)
+    view, summed = memoryview(data), 0
     while place + BLOCK.size <= len(data):
         number, count = BLOCK.unpack_from(data, place)
         # 1. A sound trailer ends the stream.
@@ -106,6 +119,12 @@ def _sound_records(data: bytes, header: StreamHeader) -> tuple[Blocks, int | Non
         size = header.block_size(count)
         plausible = 1 <= count <= header.block_codes and after <= number < most
         if plausible and place + size <= len(data):
+            summed += size
+            if summed > _SUMMED_BYTES * len(data):
+                raise BitstreamError(
+                    f"expected a damaged stream, got {len(data)} bytes in which nearly every place "
+                    "looks like a block"
+                )
             codes = unpack_block(bytes(view[place : place + size]), header, number, count)
             if codes is not None:
                 found[number] = codes

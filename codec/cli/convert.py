@@ -133,8 +133,10 @@ def run(arguments: argparse.Namespace) -> int:
     }
     if kind == "salvage":
         report["lost_blocks"] = totals.lost_blocks
-    for path, reason in totals.failed.items():
-        print(f"failed: {path}: {reason}", file=sys.stderr)
+        report["lost_ends"] = totals.lost_ends
+    lines = [f"salvaged: {path}: its end is lost" for path in totals.lost_ends]
+    lines += [f"failed: {path}: {reason}" for path, reason in totals.failed.items()]
+    sys.stderr.writelines(f"{line}\n" for line in lines)
     if arguments.json:
         report["failed"] = totals.failed
     print_report(report, as_json=arguments.json)

@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from codec.file_names import is_hidden
+from codec.file_names import data_files, is_hidden
 
 from .import_kaldi import UNKNOWN_LANGUAGE
 from .importing import Skip, Utterance
@@ -32,6 +32,8 @@ LANGUAGES = {
 SPLITS = {"train": "train", "dev": "valid", "test": "test"}
 # A cut whose bounds are nearer than this to its recording's is the whole recording, s.
 _SAME = 1e-3
+# A supervision may pass the bounds of its cut by so much, s; times are rounded.
+_INSIDE = 0.025
 
 
 def librispeech_utterances(
@@ -58,7 +60,10 @@ def librispeech_utterances(
         cuts = _lhotse("cut").CutSet.from_manifests(**manifests)
         extra = {"source": f"librispeech_{part}"}
         yield from cut_utterances(cuts, split=SPLITS[part.split("-")[0]], extra=extra)
-        yield from _left_out((root / part).rglob("*.flac"), manifests["recordings"])
+        yield from _left_out(
+            data_files(root / part, (".flac",)),
+            manifests["recordings"],
+        )
 
 
 def vctk_utterances(folder: Path, *, download: bool = False) -> Iterator[Utterance | Skip]:
@@ -83,8 +88,20 @@ def vctk_utterances(folder: Path, *, download: bool = False) -> Iterator[Utteran
     yield from skips
     cuts = _lhotse("cut").CutSet.from_manifests(**manifests)
     yield from cut_utterances(cuts, extra={"source": "vctk"}, lang="en")
-    audio = trimmed.rglob("*_mic2.flac") if new else (folder / "wav48").rglob("*.wav")
+    found = data_files(trimmed if new else folder / "wav48")
+    if not new:
+        audio = [path for path in found if path.suffix == ".wav"]
+        yield from _left_out(audio, manifests["recordings"])
+        return
+    audio = [path for path in found if path.name.endswith("_mic2.flac")]
     yield from _left_out(audio, manifests["recordings"])
+    # Speakers p280 and p315 have the first microphone only.
+    for path in found:
+        if path.name.endswith("_mic1.flac"):
+            name = path.name.replace("_mic1", "_mic2")
+            if not path.with_name(name).is_file():
+                reason = f"{path}: expected a recording of the second microphone, {name}, got none"
+                yield Skip(name.removesuffix(".flac"), reason, "microphone")
 
 
 def cutset_utterances(
@@ -129,12 +146,14 @@ def cut_utterances(
         root: Base of relative paths.
         lang: Language of cuts that state none.
     """
+    named: dict[str, str] = {}  # utterance -> the cut that has its id
     for cut in cuts:
-        problem = _unusable(cut)
+        problem = _unusable(cut) or _unmatched(cut)
         if problem:
             yield Skip(cut.id, problem, "cut")
             continue
-        supervisions = cut.supervisions
+        # In the order of speech, whatever that of the file.
+        supervisions = sorted(cut.supervisions, key=lambda each: each.start)
         speakers = sorted({str(each.speaker) for each in supervisions if each.speaker})
         if len(speakers) > 1:
             yield Skip(cut.id, f"expected one speaker, got {', '.join(speakers)}", "cut")
@@ -145,6 +164,10 @@ def cut_utterances(
         own |= {"gender": genders.pop()} if len(genders) == 1 else {}
         stated = next((each.language for each in supervisions if each.language), lang)
         numbered = len(supervisions) == 1 and cut.id.rpartition("-")[0] == cut.recording.id
+        # Several cuts may hold one utterance, such as windows that overlap.
+        if numbered:
+            numbered = named.setdefault(supervisions[0].id, cut.id) == cut.id
+        channel = _channel(cut)
         whole = cut.start < _SAME and abs(cut.duration - cut.recording.duration) < _SAME
         yield Utterance(
             # An id that lhotse made itself, `<recording>-<number>`, gives way to the utterance's.
@@ -155,7 +178,8 @@ def cut_utterances(
             LANGUAGES.get(stated.lower(), stated),
             split,
             (extra or {}) | {key: value for key, value in own.items() if value is not None},
-            None if whole else (cut.start, cut.start + cut.duration),
+            None if whole and channel is None else (cut.start, cut.start + cut.duration),
+            channel,
         )
 
 
@@ -173,8 +197,40 @@ def _unusable(cut: Any) -> str:
     return ""
 
 
+def _unmatched(cut: Any) -> str:
+    """The reason why a cut's sound is not that of its text, '' where it is."""
+    of_cut, of_file = _channels(cut.channel), list(cut.recording.sources[0].channels)
+    if not set(of_cut) <= set(of_file):
+        return f"expected a channel of {of_file}, got {of_cut}"
+    if len(of_cut) > 1 and set(of_cut) != set(of_file):
+        return f"expected one channel, or all of {of_file}, got {of_cut}; make a cut of each"
+    for each in cut.supervisions:
+        if each.start < -_INSIDE or each.start + each.duration > cut.duration + _INSIDE:
+            return (
+                f"expected whole supervisions, got a part of {each.id!r}, {each.start:g} s to "
+                f"{each.start + each.duration:g} s in a cut of {cut.duration:g} s"
+            )
+        if set(_channels(each.channel)) != set(of_cut):
+            return (
+                f"expected speech of the cut's channels {of_cut}, got {each.id!r} of "
+                f"{_channels(each.channel)}; make a cut of each channel"
+            )
+    return ""
+
+
+def _channels(channel: int | list[int]) -> list[int]:
+    """Channels of a cut or a supervision, which lhotse gives as one or as several."""
+    return [channel] if isinstance(channel, int) else list(channel)
+
+
+def _channel(cut: Any) -> int | None:
+    """The place of a cut's channel in its file, None where it is all of the file."""
+    of_cut, of_file = _channels(cut.channel), list(cut.recording.sources[0].channels)
+    return None if len(of_cut) == len(of_file) else of_file.index(of_cut[0])
+
+
 def _left_out(audio: Iterable[Path], recordings: Any) -> Iterator[Skip]:
-    """Recordings on disk that no manifest holds."""
+    """Recordings on disk that no manifest holds, for want of a transcript."""
     known = {str(each.id) for each in recordings}
     for path in sorted(audio):
         if path.stem not in known and not is_hidden(path.name):

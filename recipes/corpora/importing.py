@@ -51,6 +51,8 @@ class Utterance:
         split: `train`, `valid` or `test`, or '' in a corpus without splits.
         extra: Further fields of the manifest.
         part: Start and end within the recording, s; None is the whole, an end of None its end.
+        channel: Number of the one channel that it is, from 0; None is all, or the only one. One of
+            several channels is a part, too.
     """
 
     id: str
@@ -61,6 +63,11 @@ class Utterance:
     split: str = ""
     extra: dict[str, Any] = field(default_factory=dict)
     part: tuple[float, float | None] | None = None
+    channel: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.channel is not None and self.part is None:
+            raise ValueError(f"{self.id}: expected a part for channel {self.channel}, got none")
 
 
 @dataclass(frozen=True)
@@ -74,10 +81,15 @@ class Skip:
 
 @dataclass(frozen=True)
 class _Cut:
-    """Parts of one recording, to be written as files of their own: path, and start and end."""
+    """Parts of one recording, to be written as files of their own.
+
+    Attributes:
+        audio: The recording.
+        parts: Path, start and end, and channel of each.
+    """
 
     audio: Path
-    parts: tuple[tuple[Path, tuple[float, float | None]], ...]
+    parts: tuple[tuple[Path, tuple[float, float | None], int | None], ...]
 
 
 def import_utterances(
@@ -213,7 +225,10 @@ def _cut_parts(
         if each.part is not None and not paths[each.id].is_file():
             by_recording[each.audio].append(each)
     jobs = [
-        _Cut(audio, tuple((paths[each.id], each.part or (0.0, None)) for each in group))
+        _Cut(
+            audio,
+            tuple((paths[each.id], each.part or (0.0, None), each.channel) for each in group),
+        )
         for audio, group in by_recording.items()
     ]
     failed: dict[str, str] = {}
@@ -232,7 +247,7 @@ def _cut_recording(job: _Cut) -> list[str]:
     except (ValueError, OSError) as error:
         return [str(error)] * len(job.parts)
     reasons = []
-    for path, (start, end) in job.parts:
+    for path, (start, end), channel in job.parts:
         # Seconds to samples; an end past the recording's by rounding is cut off there.
         ends = start * rate, num_samples if end is None else end * rate
         # Neither NaN nor infinity can be rounded.
@@ -244,7 +259,8 @@ def _cut_recording(job: _Cut) -> list[str]:
             )
             continue
         try:
-            write_audio(path, read_samples(job.audio, rate, first, last - first), rate)
+            part = read_samples(job.audio, rate, first, last - first, channel=channel)
+            write_audio(path, part, rate)
             reasons.append("")
         except ValueError as error:
             reasons.append(str(error))

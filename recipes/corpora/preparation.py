@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from codec.audio.io import AudioError, normalize_loudness, read_audio
+from codec.audio.io import AudioError, audio_info, normalize_loudness, read_audio
 from recipes.runner.config import Config
 from recipes.runner.schema import PrepareConfig
 
@@ -85,15 +85,16 @@ def prepare_clip(row: CorpusRow, settings: PrepareConfig) -> PreparedClip:
         (T,) float32 in [-1, 1], or the reason why the clip cannot be used.
     """
     try:
+        # A truncated file often decodes without an error; its length gives it away. Looked at in
+        # the header, it costs nothing, however long the file is.
+        num_samples, rate = audio_info(row.audio)
+        duration, (share, seconds) = num_samples / rate, DURATION_TOLERANCE
+        if num_samples and abs(duration - row.duration) > max(share * row.duration, seconds):
+            got = f"expected the manifest's {row.duration:.2f} s, got {duration:.2f} s"
+            return PreparedClip(None, f"{row.audio}: {got}")
         waveform = read_audio(row.audio, settings.sample_rate)
     except AudioError as error:
         return PreparedClip(None, str(error))
-    # A truncated file often decodes without an error; its length gives it away.
-    duration = len(waveform) / settings.sample_rate
-    share, seconds = DURATION_TOLERANCE
-    if abs(duration - row.duration) > max(share * row.duration, seconds):
-        reason = f"{row.audio}: expected the manifest's {row.duration:.2f} s, got {duration:.2f} s"
-        return PreparedClip(None, reason)
     rms_dbfs = 20 * math.log10(max(float(np.sqrt(np.mean(waveform**2))), 1e-10))
     if rms_dbfs < SILENCE_DBFS:
         return PreparedClip(None, f"{row.audio}: silent, {rms_dbfs:.0f} dBFS RMS")

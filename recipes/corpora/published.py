@@ -11,8 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import soundfile
-
+from codec.audio.io import AudioError, audio_info
 from codec.file_names import is_hidden
 from codec.json_lines import read_lines
 from recipes.runner.schema import CorporaConfig
@@ -169,11 +168,12 @@ def _row(found: Utterance | Skip) -> CorpusRow:
     if isinstance(found, Skip):
         raise ValueError(found.reason)
     try:
-        duration = soundfile.info(found.audio).duration  # from the header
-    except (soundfile.LibsndfileError, OSError) as error:
+        num_samples, sample_rate = audio_info(found.audio)
+    except (AudioError, OSError) as error:
         raise ValueError(
             f"{found.audio}: missing or unreadable ({error}); unpack the corpus again"
         ) from error
+    duration = num_samples / sample_rate
     row = (found.id, found.audio, duration, found.text, found.speaker, found.lang)
     return CorpusRow(*row, split=found.split, extra=found.extra)
 

@@ -114,8 +114,7 @@ def continuation_request(
     Raises:
         ValueError: Seconds that are not finite and above 0, or too little room for them.
     """
-    if not (math.isfinite(seconds) and seconds > 0):
-        raise ValueError(f"expected seconds > 0 to continue by, got {seconds}")
+    check_seconds(seconds)
     rate = lm.config.frame_rate
     wanted = max(1, round(seconds * rate))  # codes
     tokens = prefix_tokens(lm.vocabulary, text_ids, speech=given)
@@ -148,6 +147,12 @@ def check_seed(seed: int) -> None:
     """Raise `ValueError` for a seed that does not fit 64 bits."""
     if not -(1 << 63) <= seed < 1 << 64:
         raise ValueError(f"expected seeds in [-2 ** 63, 2 ** 64), got {seed}")
+
+
+def check_seconds(seconds: float) -> None:
+    """Raise `ValueError` for seconds to continue by that are not finite and above 0."""
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise ValueError(f"expected seconds > 0 to continue by, got {seconds}")
 
 
 def check_no_text(config: SpeechLMConfig, text: str | None) -> None:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from codec import HHCodec, StreamDecoder
-from codec.audio import read_audio
+from codec.audio import audio_info, read_audio, read_samples, resampled_length
 from slm.data.documents import build_document
 from slm.generation.aligned import AlignedRequest
 from slm.generation.config import GenerationSettings
@@ -29,6 +29,7 @@ from .requests import (
     Recording,
     SpeechRequest,
     check_no_text,
+    check_seconds,
     check_seed,
     continuation_request,
     text_request,
@@ -40,6 +41,9 @@ from .voices import load_voices
 # Rows that are generated together where nothing else is asked for: each holds keys and values, of
 # which the longest speech of hh-mini-slm has 13 MB.
 MAX_ROWS = 16
+# Codes of a prompt, of which the model takes the first, that are encoded: 43.7 s, a window of
+# recordings that the codec encodes in parts.
+PROMPT_CODES = 1024
 Each = TypeVar("Each")
 
 
@@ -251,6 +255,7 @@ class Synthesizer:
         """
         check_seed(seed)
         check_no_text(self.lm.config, text)
+        check_seconds(seconds)
         text_ids = None if text is None else self.tokenizer.encode(text)
         given = self._encode_full_frames(waveform)
         request = continuation_request(self.lm, text_ids, given, seconds, seed)
@@ -292,13 +297,14 @@ class Synthesizer:
         """
         count, voice = len(waveforms), None
         if prompt is not None:
-            voice = self.encode(prompt)[: self.lm.config.max_prompt_codes]
+            voice = self._encode_prompt(prompt)[: self.lm.config.max_prompt_codes]
         documents = []
         for waveform, text in zip(
             waveforms, _one_each(texts or [None] * count, count, "texts"), strict=True
         ):
             check_no_text(self.lm.config, text)
             text_ids = None if text is None else self.tokenizer.encode(text)
+            self._check_length(len(waveform))
             codes = self.encode(waveform)
             documents.append(
                 build_document(self.lm.vocabulary, codes, text_ids=text_ids, prompt=voice)
@@ -325,20 +331,22 @@ class Synthesizer:
     def _token_request(self, request: SpeechRequest) -> Request:
         """Check a text and its voice against the models, and encode them."""
         text, prompt, voice = request.text, request.prompt, request.voice
+        is_given = request.prompt_text is not None and not self.lm.config.is_aligned
         if isinstance(prompt, Path | str):
-            prompt = self.read(prompt)
+            # No more of a file is read than is used.
+            prompt = self._read_prompt(prompt, is_given=is_given)
         if isinstance(voice, str):
             if voice not in self.voices:
                 raise ValueError(f"expected a voice of {sorted(self.voices)}, got {voice!r}")
             voice = self.voices[voice]
-        if prompt is not None and request.prompt_text is not None and not self.lm.config.is_aligned:
+        if prompt is not None and is_given:
             # Prompt and text are one utterance, whose beginning is given.
             text_ids = self.tokenizer.encode(f"{request.prompt_text} {text}")
             given = self._encode_full_frames(prompt)
             return text_request(self.lm, text, text_ids, request.seed, given=given)
         text_ids = self.tokenizer.encode(text)
         if prompt is not None:
-            voice = self.encode(prompt)
+            voice = self._encode_prompt(prompt)
         # A prompt longer than those of training would be out of distribution.
         codes = NO_CODES if voice is None else voice[: self.lm.config.max_prompt_codes]
         # Aligned models read phones, and draw durations in place of an end.
@@ -347,9 +355,42 @@ class Synthesizer:
         return text_request(self.lm, text, text_ids, request.seed, prompt=codes)
 
     def _encode_full_frames(self, waveform: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Codes without an incomplete last frame, whose padding would leave an audible gap."""
+        """Codes without an incomplete last frame, whose padding would leave an audible gap.
+
+        Raises:
+            ValueError: More codes than the model's context has room for; nothing is encoded then.
+        """
+        self._check_length(len(waveform))
         full = len(waveform) // self.codec.hop_length * self.codec.hop_length
         return self.encode(waveform[:full] if full else waveform)
+
+    def _check_length(self, num_samples: int) -> None:
+        """Raise `ValueError` for a recording that cannot fit the context, before it is encoded."""
+        most, rate = self.lm.config.max_seq_len, self.lm.config.frame_rate
+        if num_samples // self.codec.hop_length > most:
+            raise ValueError(
+                f"expected a recording within the model's {most} tokens, {most / rate:.1f} s, "
+                f"got {num_samples / self.codec.sample_rate:.1f} s; give a shorter recording"
+            )
+
+    def _read_prompt(self, path: Path | str, *, is_given: bool) -> NDArray[np.float32]:
+        """A file as (T,) at the codec's rate: what a voice is taken from, or all of it."""
+        if is_given:
+            self._check_length(resampled_length(*audio_info(path), self.codec.sample_rate))
+            return self.read(path)
+        return read_samples(path, self.codec.sample_rate, 0, self._prompt_samples)
+
+    @property
+    def _prompt_samples(self) -> int:
+        """Samples of a prompt that its codes are made of."""
+        return max(PROMPT_CODES, self.lm.config.max_prompt_codes) * self.codec.hop_length
+
+    def _encode_prompt(self, waveform: NDArray[np.float32]) -> NDArray[np.int64]:
+        """The first codes of a recording, `max_prompt_codes` of them or more.
+
+        What is encoded does not grow with the recording beyond a window of the codec.
+        """
+        return self.encode(waveform[: self._prompt_samples])
 
     def _given_codes(self, request: Request) -> NDArray[np.int64]:
         """Codes at the end of a prompt that the speech begins with, (G,)."""

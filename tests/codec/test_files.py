@@ -14,6 +14,7 @@ import pytest
 
 from codec import files
 from codec.files import (
+    files_below,
     is_partial,
     json_text,
     read_json,
@@ -263,3 +264,20 @@ def test_a_document_of_another_kind_is_named(tmp_path):
         read_json(path, required=("seconds", "metrics"))
     with pytest.raises(ValueError, match=r"a\.json: expected a JSON object, got \[\]"):
         read_json(write_bytes(path, b"[]"), required=())
+
+
+def test_files_of_linked_folders_are_found_once_a_way(tmp_path: Path) -> None:
+    inside = tmp_path / "corpus" / "a"
+    outside = tmp_path / "disk" / "b"
+    for folder in (inside, outside):
+        folder.mkdir(parents=True)
+        (folder / "x.wav").touch()
+    (tmp_path / "corpus" / "b").symlink_to(outside)
+    (inside / "up").symlink_to(tmp_path / "corpus")
+    (outside / "round").symlink_to(outside)
+    (inside / "gone.wav").symlink_to(tmp_path / "nothing.wav")
+    found = [
+        path.relative_to(tmp_path / "corpus").as_posix()
+        for path in files_below(tmp_path / "corpus")
+    ]
+    assert found == ["a/gone.wav", "a/x.wav", "b/x.wav"]

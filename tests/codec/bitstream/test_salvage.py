@@ -80,3 +80,21 @@ def test_a_stream_cannot_claim_more_than_it_has_room_for():
     found = salvage(DATA[:-18] + end + struct.pack("<I", zlib.crc32(end)))
     assert len(found.recording.codes) == 29
     assert not found.has_end
+
+
+@pytest.mark.parametrize("number", [1, 63])
+def test_a_small_stream_does_not_become_hours_of_sound(number):
+    """48 bytes gave four million codes by the number of one block."""
+    header = StreamHeader("0123456789abcdef", 24_000, 1024, 8192, block_codes=65_535)
+    data = CodedRecording(header, CODES[:1], 1024).to_bytes()[:36]
+    body = struct.pack("<IH", number, 1) + bytes(2)
+    data += body + struct.pack("<I", zlib.crc32(body))
+    with pytest.raises(BitstreamError, match="no block is sound"):
+        salvage(data)
+
+
+def test_a_stream_that_looks_like_blocks_everywhere_is_refused():
+    header = StreamHeader("0123456789abcdef", 24_000, 1024, 8192, block_codes=65_535)
+    data = CodedRecording(header, CODES, 29 * 1024).to_bytes()[:36]
+    with pytest.raises(BitstreamError, match="nearly every place looks like a block"):
+        salvage(data + bytes([0, 0, 0, 0, 0xFF, 0]) * (1 << 14))

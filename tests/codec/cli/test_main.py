@@ -249,6 +249,32 @@ def test_a_damaged_stream_is_refused_and_salvaged(tmp_path, codec, call, recordi
     assert len(read_audio(tmp_path / "a.wav")) == 12_000
 
 
+def test_a_salvaged_stream_that_lost_its_end_is_named(tmp_path, codec, call):
+    header = StreamHeader(codec[0].fingerprint, 24_000, 1024, 64, block_codes=4)
+    CodedRecording(header, np.arange(12, dtype=np.uint16), 12_000).save(tmp_path / "a.hhc")
+    whole = (tmp_path / "a.hhc").read_bytes()
+    argv = ("decode", tmp_path / "a.hhc", tmp_path / "a.wav", "--codec", codec[1], "--json")
+    for data, lost in ((whole, []), (whole[: 36 + 2 * 13], [str(tmp_path / "a.hhc")])):
+        (tmp_path / "a.hhc").write_bytes(data)
+        status, out, error = call(*argv, "--salvage")
+        assert (status, json.loads(out)["lost_ends"]) == (0, lost)
+        assert ("its end is lost" in error) == bool(lost)
+    assert len(read_audio(tmp_path / "a.wav")) == 8 * 1024
+
+
+def test_recordings_in_linked_folders_are_converted(tmp_path, codec, call, make_waveform):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "in").mkdir()
+    soundfile.write(tmp_path / "disk" / "b.wav", make_waveform(0.2), 24_000)
+    (tmp_path / "in" / "more").symlink_to(tmp_path / "disk")
+    (tmp_path / "in" / "gone.wav").symlink_to(tmp_path / "nothing.wav")
+    argv = ("encode", tmp_path / "in", tmp_path / "out", "--codec", codec[1], "--json")
+    status, out, _ = call(*argv)
+    assert (status, json.loads(out)["num_done"]) == (1, 1)
+    assert list(json.loads(out)["failed"]) == [str(tmp_path / "in" / "gone.wav")]
+    assert (tmp_path / "out" / "more" / "b.hhc").is_file()
+
+
 def test_files_are_verified(tmp_path, codec, call, recordings):
     status, out, error = call("verify", recordings / "a.wav", "--codec", codec[1])
     assert status == 0

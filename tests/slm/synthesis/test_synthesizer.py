@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from codec import HHCodec
-from codec.audio import read_audio
+from codec.audio import read_audio, write_audio
 from slm.data.vocabulary import Vocabulary
 from slm.generation.config import GenerationSettings
 from slm.generation.stopping import StopRules
 from slm.model.speech_lm import SpeechLM
-from slm.synthesis.synthesizer import Synthesizer
+from slm.synthesis.synthesizer import PROMPT_CODES, Synthesizer
 from slm.text.sentencepiece_tokenizer import TextTokenizer
 
 TEXT = "the quick brown fox"
@@ -231,3 +231,54 @@ def test_saved_speech_is_read_back(synthesizer: Synthesizer, tmp_path: Path) -> 
     result.save(tmp_path / "speech.wav")
     read = read_audio(tmp_path / "speech.wav", result.sample_rate)
     np.testing.assert_allclose(read, np.clip(result.waveform, -1, 1), atol=1e-4)
+
+
+def test_of_a_long_prompt_no_more_is_encoded_than_a_window(
+    synthesizer: Synthesizer,
+    make_waveform: Waveforms,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rate, hop = synthesizer.codec.sample_rate, synthesizer.codec.hop_length
+    prompt = np.tile(make_waveform(duration=1.0), 90)
+    write_audio(tmp_path / "prompt.wav", prompt, rate)
+    lengths: list[int] = []
+    encode = synthesizer.encode
+
+    def counting(waveform: np.ndarray) -> np.ndarray:
+        lengths.append(len(waveform))
+        return encode(waveform)
+
+    monkeypatch.setattr(synthesizer, "encode", counting)
+    settings = GenerationSettings(temperature=0)
+    synthesizer.stop_rules  # noqa: B018 - encodes silence at its first use
+    lengths.clear()
+    synthesizer.tts(TEXT, prompt=prompt, settings=settings)
+    synthesizer.tts(TEXT, prompt=tmp_path / "prompt.wav", settings=settings)
+    synthesizer.score(make_waveform(duration=0.5), prompt=prompt)
+    assert lengths == [
+        PROMPT_CODES * hop,
+        PROMPT_CODES * hop,
+        PROMPT_CODES * hop,
+        len(make_waveform(duration=0.5)),
+    ]
+
+
+def test_a_recording_beyond_the_context_is_refused_before_it_is_encoded(
+    synthesizer: Synthesizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(waveform: np.ndarray) -> np.ndarray:
+        raise AssertionError("encoded")
+
+    monkeypatch.setattr(synthesizer, "encode", never)
+    hop, most = synthesizer.codec.hop_length, synthesizer.lm.config.max_seq_len
+    long = np.zeros((most + 1) * hop, np.float32)
+    write_audio(tmp_path / "long.wav", long, synthesizer.codec.sample_rate)
+    expected = f"within the model's {most} tokens"
+    with pytest.raises(ValueError, match=expected):
+        synthesizer.continue_speech(long, 1.0)
+    with pytest.raises(ValueError, match=expected):
+        synthesizer.score(long)
+    for prompt in (long, tmp_path / "long.wav"):
+        with pytest.raises(ValueError, match=expected):
+            synthesizer.tts(TEXT, prompt=prompt, prompt_text="long")
