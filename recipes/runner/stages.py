@@ -233,10 +233,10 @@ def manifest_digest(config: Config) -> str | None:
 def _check_manifest(config: Config, folder: Path) -> None:
     """Refuse a finished folder that was made from the manifest as it was before a change."""
     path = folder / ORIGIN_NAME
-    before = read_json(path)["manifest"] if path.is_file() else None
-    now = manifest_digest(config) if before else None
+    before: str | None = read_json(path)["manifest"] if path.is_file() else None
+    now = manifest_digest(config)
     # A corpus that is gone, or lies elsewhere, cannot be compared.
-    if now is not None and now != before:
+    if before is not None and now is not None and now != before:
         raise StageError(
             f"{folder} was made from another manifest.jsonl of {config.corpus} (expected SHA-256 "
             f"{before[:16]}, got {now[:16]}). Choose another run=..., restore the manifest, or "
