@@ -3,13 +3,16 @@
     python -m recipes.prepare recipes/configs/mini.yaml corpus=../shared/speech run=runs/real
 
 Every clip becomes mono at one rate and one RMS. What is left out, and why, is in `skipped.jsonl`.
-A split that is finished is kept when the stage is run again; one that was cut off is made anew.
+A split that is finished is kept when the stage is run again and the corpus has the same rows for
+it; one that was cut off is made anew. A manifest that changed after the stage was done is refused.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
+import shutil
 import sys
 from collections import Counter
 from pathlib import Path
@@ -18,7 +21,8 @@ from typing import Any
 from tqdm import tqdm
 
 from codec.audio.store import AudioStore, AudioStoreWriter
-from codec.files import whole_folder
+from codec.derived import digest_of
+from codec.files import read_json, whole_folder, write_json
 from codec.json_lines import read_json_lines, write_json_lines
 from codec.workers import DEADLY, Workers
 from recipes.corpora.load import load_corpus
@@ -33,9 +37,17 @@ from recipes.corpora.preparation import (
 )
 from recipes.runner.cli import stage_command
 from recipes.runner.config import Config, thread_count
-from recipes.runner.stages import say, stage_folder, write_metrics
+from recipes.runner.stages import (
+    ORIGIN_NAME,
+    manifest_digest,
+    say,
+    stage_folder,
+    write_metrics,
+)
 
 UNREADABLE_NAME = "unreadable.jsonl"
+# Digest of the rows that a split was made from.
+ROWS_NAME = "rows.json"
 
 
 def main(config: Config) -> Path:
@@ -47,6 +59,8 @@ def main(config: Config) -> Path:
     """
     folder = stage_folder(config, "prepare")
     folder.mkdir(parents=True, exist_ok=True)
+    # Before it is read: a manifest that changes meanwhile must not pass for the one that was read.
+    manifest = manifest_digest(config)
     rows = load_corpus(config, folder)
     kept, skipped = select_rows(rows, config)
     say("prepare", f"{len(rows)} clips in {config.corpus}, {len(kept)} wanted")
@@ -66,9 +80,29 @@ def main(config: Config) -> Path:
             left = allowed - len(unreadable)
             unreadable += _prepare_split(folder, wanted, config, workers=workers, allowed=left)
     write_json_lines(folder / "skipped.jsonl", [*skipped, *unreadable])
+    write_json(folder / ORIGIN_NAME, {"manifest": manifest})
     reasons = Counter(entry["kind"] for entry in [*skipped, *unreadable])
     write_metrics(folder, {**_figures(folder), "skipped": dict(sorted(reasons.items()))})
     return folder
+
+
+def _digest(rows: list[CorpusRow]) -> str:
+    """Digest of the rows of a split, in their order."""
+    # One by one: the text of a million rows at once would fill the memory.
+    return digest_of([digest_of(dataclasses.asdict(row)) for row in rows])
+
+
+def _made_from(final: Path, rows: list[CorpusRow]) -> bool:
+    """Whether a finished split was made from these rows."""
+    path = final / ROWS_NAME
+    if path.is_file():
+        return read_json(path) == {"rows": _digest(rows)}
+    # A split without a digest is one of an earlier version, and is compared by its own rows.
+    names = ("id", "split", "text", "speaker", "lang")
+    stored = {tuple(row[name] for name in names) for row in AudioStore(final).rows}
+    left_out = {row["id"] for row in read_json_lines(final / UNREADABLE_NAME)}
+    wanted = {tuple(getattr(row, name) for name in names) for row in rows}
+    return stored == {row for row in wanted if row[0] not in left_out}
 
 
 def _prepare_split(
@@ -77,9 +111,13 @@ def _prepare_split(
     """Make the store of one split unless it is there; return a record for each unreadable clip."""
     split = rows[0].split
     final = folder / split
-    if final.is_dir():
+    if final.is_dir() and _made_from(final, rows):
         say("prepare", f"{split}: done already")
         return read_json_lines(final / UNREADABLE_NAME)
+    # Beside splits of the corpus as it is now, a clip of this one could be in two.
+    if final.is_dir():
+        say("prepare", f"{split}: the corpus has other rows than it was made from; made anew")
+        shutil.rmtree(final)
     unreadable: list[dict[str, Any]] = []
     work = functools.partial(prepare_clip, settings=config.prepare)
     clips = workers.map(work, rows, deadly=lambda row: PreparedClip(None, DEADLY))
@@ -97,6 +135,7 @@ def _prepare_split(
                     advice = "mend or remove them, or raise prepare.max_unreadable"
                     raise ValueError(too_many_unreadable(unreadable, config, advice))
         write_json_lines(partial / UNREADABLE_NAME, unreadable)
+        write_json(partial / ROWS_NAME, {"rows": _digest(rows)})
     return unreadable
 
 

@@ -14,6 +14,7 @@ OURS = ("codec", "slm", "eval", "recipes", "benchmarks")
 GROUND = {
     "codec.checks",
     "codec.command_line",
+    "codec.derived",
     "codec.distributed",
     "codec.file_names",
     "codec.files",
@@ -23,6 +24,7 @@ GROUND = {
     "codec.mel_filters",
     "codec.processes",
     "codec.provenance",
+    "codec.weights",
     "codec.workers",
 }
 # Which of our packages a package may import, beside itself and the ground files.

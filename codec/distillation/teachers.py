@@ -219,7 +219,7 @@ def _load_hubert(folder: Path, name: str) -> Any:
         from transformers import HubertModel
     except ImportError as error:
         raise TeacherError(
-            f"semantic teacher {name!r} needs transformers: pip install 'hh-slm[semantic]'"
+            f"semantic teacher {name!r} needs transformers: pip install 'transformers>=5,<6'"
         ) from error
     settings = folder / "config.json"
     kind = read_json(settings).get("model_type") if settings.is_file() else None

@@ -29,6 +29,19 @@ def _require(holds: bool, name: str, expected: str, got: object) -> None:
     require(holds, f"codec config {name}", expected, got, error=CodecConfigError)
 
 
+def _check_plain(value: object, name: str = "") -> None:
+    """Refuse `${...}`: resolved, a stored config would depend on the machine that reads it."""
+    if isinstance(value, dict):
+        for key, each in value.items():
+            _check_plain(key, name)
+            _check_plain(each, f"{name}.{key}".lstrip("."))
+    elif isinstance(value, list | tuple):
+        for index, each in enumerate(value):
+            _check_plain(each, f"{name}[{index}]")
+    elif isinstance(value, str):
+        _require("${" not in value, name, "a value without ${...}", value)
+
+
 @dataclass(frozen=True)
 class MelConfig:
     """The log-mel convention that decoder and vocoder share.
@@ -61,6 +74,13 @@ class MelConfig:
         _require(self.floor > 0, "mel.floor", "a positive number", self.floor)
         _require(filters in ("htk", "slaney"), "mel.filters", "htk or slaney", filters)
         _require(self.power_offset >= 0, "mel.power_offset", "zero or more", self.power_offset)
+        # No weights have these sizes, so that a file of them bounds none.
+        bounds = {"sample_rate": 768_000, "n_fft": 65_536, "hop_length": self.n_fft, "n_mels": 4096}
+        for name, most in bounds.items():
+            size = getattr(self, name)
+            _require(1 <= size <= most, f"mel.{name}", f"1..{most}", size)
+        finite = math.isfinite(self.floor) and math.isfinite(self.power_offset)
+        _require(finite, "mel.floor and mel.power_offset", "finite numbers", self.floor)
 
     @property
     def fingerprint(self) -> str:
@@ -247,7 +267,10 @@ class CodecConfig:
     def __post_init__(self) -> None:
         self.vocoder.check_mel(self.mel)
         hop, ratios, mel_hop = self.hop_length, self.encoder.ratios, self.mel.hop_length
+        _require(all(ratio > 0 for ratio in ratios), "encoder.ratios", "factors > 0", ratios)
         _require(math.prod(ratios) == hop, "encoder.ratios", f"product {hop}", ratios)
+        level = self.loudness_dbfs
+        _require(level is None or math.isfinite(level), "loudness_dbfs", "a finite level", level)
         _require(hop % mel_hop == 0, "mel.hop_length", f"a divisor of {hop}", mel_hop)
 
     @property
@@ -278,6 +301,7 @@ class CodecConfig:
         Raises:
             CodecConfigError: For an unknown key, a wrong type or parts that do not fit.
         """
+        _check_plain(values)
         # the dataclasses are the schema: a misspelt key or a wrong type is an error here
         schema = OmegaConf.structured(cls)
         for node in (schema, *(schema[name] for name in PARTS)):
@@ -287,6 +311,10 @@ class CodecConfig:
         except OmegaConfBaseException as error:
             what = str(error).splitlines()[0]
             raise CodecConfigError(f"codec config {error.full_key or ''}: {what}") from error
+        except (TypeError, ArithmeticError, AttributeError, RecursionError) as error:
+            raise CodecConfigError(
+                f"codec config: expected sizes that fit together ({error})"
+            ) from error
 
     @classmethod
     def load(cls, path: Path) -> CodecConfig:
@@ -299,7 +327,7 @@ class CodecConfig:
             raise CodecConfigError(f"no codec config at {path}: expected a model folder")
         try:
             values = OmegaConf.to_container(OmegaConf.load(path))
-        except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+        except (YAMLError, OmegaConfBaseException, ValueError, TypeError, RecursionError) as error:
             raise CodecConfigError(f"{path}: expected YAML that can be read; {error}") from error
         if not isinstance(values, dict):
             raise CodecConfigError(f"{path}: expected a mapping, got {type(values).__name__}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from codec.files import whole_file
+from codec.weights import bounded_build, check_finite
 
 from .config import CodecConfig, CodecConfigError
 from .decoder import MelDecoder
@@ -30,14 +31,23 @@ FILES = CONFIG, WEIGHTS = "config.yaml", "model.safetensors"
 SHARED_COPY = "quantizer.stages.1.code_transform."
 
 
+_INTEGERS = (
+    *(torch.int64, torch.int32, torch.int16, torch.int8),
+    *(torch.uint8, torch.uint16, torch.uint32, torch.uint64),
+)
+
+
 @contextmanager
-def _inference(codec: nn.Module) -> Iterator[None]:
-    """Run a codec in eval mode and without gradients, whatever mode it is in."""
+def _inference(codec: nn.Module, device: torch.device | None = None) -> Iterator[None]:
+    """Run a codec in eval mode, without gradients, and on a given device without autocast."""
+    full_precision = nullcontext()
+    if device is not None and torch.amp.is_autocast_available(device.type):
+        full_precision = torch.autocast(device.type, enabled=False)
     training = [module for module in codec.modules() if module.training]
     if training:
         codec.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), full_precision:
             yield
     finally:
         for module in training:  # parts may be in different modes, and stay so
@@ -242,7 +252,7 @@ class HHCodec(nn.Module):
         codes = torch.zeros(
             len(waveform), int(code_lengths.max()), dtype=torch.int64, device=waveform.device
         )
-        with _inference(self):
+        with _inference(self, waveform.device):
             for rows in self._groups(code_lengths, waveform.device):
                 frames = int(code_lengths[rows[0]])
                 clips = waveform.new_zeros(len(rows), frames * self.hop_length)
@@ -254,7 +264,7 @@ class HHCodec(nn.Module):
 
     def encode_scaled(self, waveform: Tensor) -> Tensor:
         """(B, L * hop_length) samples, already at the wanted level, to codes (B, L)."""
-        with _inference(self):
+        with _inference(self, waveform.device):
             return self.quantizer.encode(self.encoder(waveform))
 
     def decode(
@@ -263,7 +273,7 @@ class HHCodec(nn.Module):
         """Codes to waveforms.
 
         Args:
-            codes: (B, L) int64.
+            codes: (B, L) integers of any width.
             code_lengths: (B,) valid codes of each row; None means L.
             lengths: (B,) samples wanted of each row, at most code_lengths * hop_length, which
                 is also what None gives.
@@ -274,7 +284,7 @@ class HHCodec(nn.Module):
         Raises:
             ValueError: Wrong shapes, lengths that the codes do not cover, or unknown codes.
         """
-        code_lengths, lengths = self._check_codes(codes, code_lengths, lengths)
+        codes, code_lengths, lengths = self._check_codes(codes, code_lengths, lengths)
         waveform = torch.zeros(len(codes), int(lengths.max()), device=codes.device)
         with _inference(self):
             for rows in self._groups(code_lengths, codes.device):
@@ -294,6 +304,8 @@ class HHCodec(nn.Module):
         if self.config.loudness_dbfs is None:
             return waveform
         rms = waveform.square().mean(dim=-1, keepdim=True).sqrt()
+        if not torch.isfinite(rms).all():  # squares beyond the precision
+            return self.scaled(waveform.double()).to(waveform.dtype)
         gain = 10.0 ** (self.config.loudness_dbfs / 20.0) / rms  # (B, 1)
         return torch.where(rms > 1e-6, waveform * gain, waveform)
 
@@ -308,6 +320,9 @@ class HHCodec(nn.Module):
         return list(groups.values())
 
     def _check_waveform(self, waveform: Tensor, lengths: Tensor | None) -> Tensor:
+        self._check_precision()
+        if not isinstance(waveform, Tensor):
+            raise ValueError(f"expected a float tensor (B, T), got {type(waveform).__name__}")
         if waveform.ndim != 2 or not waveform.is_floating_point() or waveform.numel() == 0:
             raise ValueError(
                 f"expected a float waveform (B, T), got {waveform.dtype} {tuple(waveform.shape)}"
@@ -322,8 +337,11 @@ class HHCodec(nn.Module):
 
     def _check_codes(
         self, codes: Tensor, code_lengths: Tensor | None, lengths: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        if codes.ndim != 2 or codes.is_floating_point() or codes.numel() == 0:
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        self._check_precision()
+        if not isinstance(codes, Tensor):
+            raise ValueError(f"expected an integer tensor (B, L), got {type(codes).__name__}")
+        if codes.ndim != 2 or codes.dtype not in _INTEGERS or codes.numel() == 0:
             raise ValueError(
                 f"expected integer codes (B, L), got {codes.dtype} {tuple(codes.shape)}"
             )
@@ -333,14 +351,19 @@ class HHCodec(nn.Module):
                 f"expected code_lengths in 1..{codes.shape[1]}, got {code_lengths.tolist()}"
             )
         if lengths is None:
-            return code_lengths, code_lengths * self.hop_length
+            return codes.long(), code_lengths, code_lengths * self.hop_length
         lengths = _lengths(lengths, len(codes), 0, "lengths")
         if int(lengths.min()) < 1 or (lengths > code_lengths * self.hop_length).any():
             raise ValueError(
                 f"expected lengths in 1..{(code_lengths * self.hop_length).tolist()}, "
                 f"got {lengths.tolist()}"
             )
-        return code_lengths, lengths
+        return codes.long(), code_lengths, lengths
+
+    def _check_precision(self) -> None:
+        dtype = next(self.parameters()).dtype
+        if dtype != torch.float32:
+            raise ValueError(f"expected a codec in float32, got one in {dtype}; convert it back")
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write `config.yaml` and `model.safetensors`; each file appears only when whole.
@@ -374,7 +397,7 @@ class HHCodec(nn.Module):
             CodecConfigError: Nothing is there, or it is not a codec.
         """
         folder = find_model(source, FILES, "model")
-        codec = cls(CodecConfig.load(folder / CONFIG))
+        config = CodecConfig.load(folder / CONFIG)
         path = folder / WEIGHTS
         if not path.is_file():
             raise CodecConfigError(f"no codec weights at {path}")
@@ -382,6 +405,9 @@ class HHCodec(nn.Module):
             with safe_open(path, "pt") as file:
                 header = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            check_finite(path, tensors, error=CodecConfigError)
+            with bounded_build(folder, tensors, error=CodecConfigError):
+                codec = cls(config)
             # A transform that the stages share is stored once, so one name of it is missing.
             missing, unexpected = codec.load_state_dict(tensors, strict=False)
         except (SafetensorError, RuntimeError) as error:
@@ -403,7 +429,14 @@ def _lengths(lengths: Tensor | None, rows: int, default: int, name: str) -> Tens
     """Lengths as (rows,) int64 on the CPU, where they steer slicing."""
     if lengths is None:
         return torch.full((rows,), default, dtype=torch.int64)
-    lengths = torch.as_tensor(lengths, dtype=torch.int64).cpu()
+    try:
+        given = torch.as_tensor(lengths)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"expected integer {name} ({rows},), got {lengths!r}") from error
+    # Fractions of a sample would be cut off, and truth values taken for numbers.
+    if given.dtype not in _INTEGERS:
+        raise ValueError(f"expected integer {name} ({rows},), got {given.dtype}")
+    lengths = given.long().cpu()
     if lengths.shape != (rows,):
         raise ValueError(f"expected {name} of shape ({rows},), got {tuple(lengths.shape)}")
     return lengths

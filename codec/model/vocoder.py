@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from codec.files import whole_file, write_text
 from codec.import_shims import import_bigvgan
+from codec.weights import bounded_build, check_finite
 
 from .config import CodecConfigError, MelConfig, VocoderConfig
 from .harmonic_vocoder import HarmonicGenerator
@@ -144,7 +145,9 @@ class Vocoder(nn.Module):
             ImportError: The package of its kind is not installed.
         """
         mel, config, tensors = read_vocoder(source)
-        vocoder = cls(mel, config)
+        check_finite(source, tensors, error=CodecConfigError)
+        with bounded_build(source, tensors, error=CodecConfigError):
+            vocoder = cls(mel, config)
         try:
             vocoder.load_state_dict(tensors)
         except RuntimeError as error:

@@ -28,7 +28,7 @@ def _tracker() -> Any:
     except ImportError as error:
         raise ImportError(
             "a phase with weights.pitch > 0 tracks the pitch of recordings with swift-f0: "
-            "pip install 'hh-slm[train]'"
+            "pip install 'swift-f0>=0.3,<0.4'"
         ) from error
     return SwiftF0(threads=1, spin=False)
 

@@ -41,7 +41,7 @@ class AlignmentError(ValueError):
 
 
 class Aligner:
-    """Aligns waveforms with texts; deterministic, clip by clip.
+    """Aligns waveforms with texts; an alignment depends on its own clip alone.
 
     Args:
         lexicon: Pronounces words that pocketsphinx's own dictionary does not hold.
@@ -64,6 +64,10 @@ class Aligner:
         words = [item for item in words_and_pauses(text) if item != PAUSE]
         if not words:
             raise AlignmentError("no word in its text")
+        if self._decoder is None:
+            self._decoder = self._module.Decoder(lm=None, loglevel="FATAL", samprate=RATE)
+        # Means and noise of the clips before would be those that this one begins with.
+        self._decoder.reinit_feat()
         for word in words:
             self._add_word(word)
         # 16-bit samples at the model's rate, with silence around them.
@@ -117,8 +121,6 @@ class Aligner:
 
     def _add_word(self, word: str) -> None:
         """Add a word to pocketsphinx's dictionary unless it is there."""
-        if self._decoder is None:
-            self._decoder = self._module.Decoder(lm=None, loglevel="FATAL", samprate=RATE)
         if self._decoder.lookup_word(word) is None:
             try:
                 phones = self.lexicon.phones(word)
@@ -218,5 +220,5 @@ def _pocketsphinx() -> Any:
     except ImportError as error:
         raise ValueError(
             "expected the package pocketsphinx to align speech with text: "
-            "pip install 'hh-slm[eval]'"
+            "pip install 'pocketsphinx>=5.1,<5.2'"
         ) from error

@@ -1,8 +1,8 @@
 """Emilia's WebDataset tars: `<LANGUAGE>/<name>.tar` with an .mp3 and a .json for every clip.
 
 Each .json has id, text, duration, speaker, language and dnsmos (https://arxiv.org/abs/2407.05361).
-Audio is unpacked tar by tar; a tar that is done is not read again. lhotse reads the older layout of
-loose files only.
+Audio is unpacked tar by tar; a tar that is done and has not changed since is not read again. lhotse
+reads the older layout of loose files only.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+from codec.derived import digest_of, file_state
 from codec.file_names import data_files, folded, name_problem
-from codec.files import json_text, whole_folder
+from codec.files import json_text, read_json, whole_folder, write_json
 from codec.json_lines import read_json_lines, write_json_lines
 from codec.workers import Workers
 
@@ -31,6 +32,8 @@ from .importing import AUDIO_FOLDER, Skip, Utterance
 
 RECORDINGS = (".mp3", ".flac", ".wav", ".ogg", ".opus", ".m4a")
 ROWS_NAME = "rows.jsonl"
+# Digest of the tar that a folder was unpacked from.
+ORIGIN_NAME = "origin.json"
 _FIELDS = ("text", "speaker", "language")
 # Errors of damaged archives, compressed or not.
 _DAMAGED = (tarfile.TarError, EOFError, lzma.LZMAError, zlib.error, ValueError, OverflowError)
@@ -86,13 +89,15 @@ def unpack_tar(tar: Path, *, root: Path, output: Path) -> tuple[Path, str]:
         The folder, and '' or the reason why there is none.
     """
     target = output / tar.relative_to(root).with_suffix("")
-    if (target / ROWS_NAME).is_file():
+    origin = {"tar": digest_of(file_state(tar))}
+    if (target / ROWS_NAME).is_file() and _origin(target) == origin:
         return target, ""
-    # A folder without rows is none of ours, or lost them: it is made anew.
+    # A folder without rows is none of ours, or lost them; one of another tar is out of date.
     shutil.rmtree(target, ignore_errors=True)
     try:
         with whole_folder(target) as partial:
             write_json_lines(partial / ROWS_NAME, _unpacked(tar, partial))
+            write_json(partial / ORIGIN_NAME, origin)
     except _DAMAGED as error:
         return target, f"{tar}: not a whole tar ({error}); fetch it again"
     except OSError as error:
@@ -117,6 +122,14 @@ def _apart(tars: list[Path]) -> tuple[list[Path], list[Skip]]:
         else:
             skips.append(Skip(tar.name, f"{tar}: unpacks into the folder of {other}", "tar"))
     return sorted(kept.values()), skips
+
+
+def _origin(target: Path) -> Any:
+    """What `origin.json` of an unpacked tar holds; None where it is missing or damaged."""
+    try:
+        return read_json(target / ORIGIN_NAME)
+    except (OSError, ValueError):
+        return None
 
 
 def _unpacked(tar: Path, folder: Path) -> list[dict[str, Any]]:

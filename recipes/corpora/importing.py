@@ -2,7 +2,8 @@
 
 A module that knows a layout yields an `Utterance` for every clip and a `Skip` for everything that
 cannot become one; the rest is the same for all of them and is done here. Nothing is lost when a run
-is cut off: lengths are kept in `.measured.jsonl`, and parts that are cut are taken as they are.
+is cut off: lengths are kept in `.measured.jsonl`, and parts that are cut are taken as they are, as
+long as `.cut.jsonl` has them from the same recording at the same times.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from tqdm import tqdm
 from codec.audio.index import Measurement, measure_files
 from codec.audio.io import AudioError, audio_info, read_samples, write_audio
 from codec.checks import at_least
+from codec.derived import Origins, digest_of, file_state
 from codec.file_names import folded, item_path, name_problem
 from codec.files import json_text, write_json
 from codec.json_lines import write_json_lines
@@ -188,7 +190,7 @@ def _rows(
         each.id: item_path(cuts, each.id, ".flac") if each.part else each.audio.absolute()
         for each in utterances
     }
-    failed = _cut_parts(utterances, paths, workers)
+    failed = _cut_parts(utterances, paths, Origins(folder.absolute() / ".cut.jsonl"), workers)
     whole = [each for each in utterances if each.id not in failed]
     lengths = _measured([paths[each.id] for each in whole], folder / ".measured.jsonl")
     rows, skips = [], [Skip(key, reason, "audio") for key, reason in failed.items()]
@@ -216,14 +218,20 @@ def _measured(paths: Sequence[Path], index: Path) -> list[Measurement | AudioErr
 
 
 def _cut_parts(
-    utterances: Sequence[Utterance], paths: dict[str, Path], workers: int
+    utterances: Sequence[Utterance], paths: dict[str, Path], origins: Origins, workers: int
 ) -> dict[str, str]:
-    """Write the parts that are not there yet; returns the reasons of those that failed, by id."""
+    """Write the parts that are not there yet or were cut elsewhere.
+
+    Returns:
+        The reasons of those that failed, by id.
+    """
     # Parts of one recording go to one process, which opens it once.
     by_recording: dict[Path, list[Utterance]] = defaultdict(list)
+    digests = {each.id: _cut_from(each) for each in utterances if each.part is not None}
     for each in utterances:
-        if each.part is not None and not paths[each.id].is_file():
+        if each.id in digests and not origins.is_current(paths[each.id], digests[each.id]):
             by_recording[each.audio].append(each)
+    origins.forget(paths[each.id] for group in by_recording.values() for each in group)
     jobs = [
         _Cut(
             audio,
@@ -236,8 +244,17 @@ def _cut_parts(
         found = pool.map(_cut_recording, jobs, deadly=lambda job: [DEADLY] * len(job.parts))
         bar = tqdm(found, "  recordings cut", len(jobs), file=sys.stderr, mininterval=1)
         for group, reasons in zip(by_recording.values(), bar, strict=True):
-            failed |= {each.id: why for each, why in zip(group, reasons, strict=True) if why}
+            for each, why in zip(group, reasons, strict=True):
+                if why:
+                    failed[each.id] = why
+                else:
+                    origins.note(paths[each.id], digests[each.id])
     return failed
+
+
+def _cut_from(each: Utterance) -> str:
+    """Digest of what a part is cut from, and how."""
+    return digest_of(file_state(each.audio), each.part, each.channel)
 
 
 def _cut_recording(job: _Cut) -> list[str]:

@@ -7,6 +7,7 @@ is in two splits.
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections import defaultdict
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec.audio import read_audio, write_audio
+from codec.derived import Origins, digest_of, file_state
 from recipes.runner.schema import StringsConfig
 
 from .manifest import MANIFEST_NAME, SPLITS, CorpusRow, read_manifest, write_manifest
@@ -55,8 +57,16 @@ def string_rows(
             strings.
     """
     manifest = folder / MANIFEST_NAME
-    if manifest.is_file():
+    origins = Origins(folder / "origins.jsonl")
+    digest = digest_of(
+        [[row.id, file_state(row.audio), row.text, row.speaker, row.split] for row in rows],
+        dataclasses.asdict(settings),
+        seed,
+    )
+    if origins.is_current(manifest, digest):
         return read_manifest(manifest)
+    # Strings of other recordings, or of other settings, are no part of these.
+    manifest.unlink(missing_ok=True)
     wrong = next((row for row in rows if len(row.text.split()) != 1), None)
     if wrong is not None:
         raise ValueError(f"strings: expected one word a recording, got {wrong.text!r} ({wrong.id})")
@@ -70,6 +80,7 @@ def string_rows(
         duration = round(len(waveform) / SAMPLE_RATE, 6)
         made.append(_string_row(name, split, path, duration, pieces))
     write_manifest(manifest, made)
+    origins.note(manifest, digest)
     return made
 
 

@@ -25,7 +25,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from codec.files import read_json, write_json
+from codec.files import read_json, sha256_of, write_json
 from codec.provenance import git_commit
 
 from .config import Config, save_config
@@ -33,6 +33,8 @@ from .schema import STAGE_NAMES
 
 # Suffix of the keys in settings.json that say when a stage before this one finished.
 _FINISHED = ".finished"
+# In the folder of `prepare`: digest of the corpus's manifest, as it was read.
+ORIGIN_NAME = "origin.json"
 
 
 class StageError(ValueError):
@@ -139,6 +141,7 @@ def run_stage(config: Config, name: str) -> StageReport:
     check_settings(config, name, settings)
     if (folder / "done.json").is_file():
         done = read_json(folder / "done.json", required=("seconds", "metrics"))
+        _check_manifest(config, folder)
         say(name, f"done already in {folder}, skipped")
         return StageReport(name, "skipped", folder, done["seconds"], done["metrics"])
     # Settings without `done.json` are those of a run that was cut off.
@@ -220,6 +223,26 @@ def signature(settings: dict[str, Any]) -> str:
     """Hash the settings that a stage's results depend on, 16 hex digits."""
     text = json.dumps(settings, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def manifest_digest(config: Config) -> str | None:
+    """SHA-256 of the corpus's manifest, None where it is not on this machine or has none."""
+    manifest = Path(config.corpus) / "manifest.jsonl"
+    return sha256_of(manifest) if manifest.is_file() else None
+
+
+def _check_manifest(config: Config, folder: Path) -> None:
+    """Refuse a finished folder that was made from the manifest as it was before a change."""
+    path = folder / ORIGIN_NAME
+    before: str | None = read_json(path)["manifest"] if path.is_file() else None
+    now = manifest_digest(config)
+    # A corpus that is gone, or lies elsewhere, cannot be compared.
+    if before is not None and now is not None and now != before:
+        raise StageError(
+            f"{folder} was made from another manifest.jsonl of {config.corpus} (expected SHA-256 "
+            f"{before[:16]}, got {now[:16]}). Choose another run=..., restore the manifest, or "
+            f"delete {folder} and the stages after it"
+        )
 
 
 def _upstream_times(config: Config, name: str) -> dict[str, Any]:

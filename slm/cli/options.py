@@ -50,6 +50,10 @@ def seconds(text: str) -> float:
 
 def check_sound(path: str) -> None:
     """Raise `ValueError` for a path that cannot be a sound file to write."""
+    if path == "-":
+        raise ValueError(
+            "expected --out to name a file, got '-'; hh-slm tts --stream writes to stdout"
+        )
     if Path(path).suffix.lower() not in SOUNDS:
         raise ValueError(f"expected --out to end in {' or '.join(SOUNDS)}, got {path!r}")
     if Path(path).is_dir():

@@ -8,6 +8,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from codec.checks import above, at_least, in_range, one_of, require
 from slm.data.vocabulary import Vocabulary
@@ -160,9 +161,16 @@ class SpeechLMConfig:
             ValueError: A key is misspelt, missing or of a wrong type, or a check fails.
         """
         try:
-            merged = OmegaConf.merge(OmegaConf.structured(cls), OmegaConf.load(path))
+            values = OmegaConf.load(path)
+            # Resolved, a stored config would depend on the machine that reads it.
+            if "${" in str(OmegaConf.to_container(values)):
+                raise ValueError("expected values without ${...}")
+            merged = OmegaConf.merge(OmegaConf.structured(cls), values)
             loaded = OmegaConf.to_object(merged)
-        except OmegaConfBaseException as error:
+        except (
+            *(OmegaConfBaseException, YAMLError, ValueError, TypeError, ArithmeticError),
+            *(AttributeError, RecursionError),
+        ) as error:
             raise ValueError(f"cannot read {path}: {error}") from error
         assert isinstance(loaded, cls)
         return loaded

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from codec.files import whole_file
+from codec.weights import bounded_build, check_finite
 from slm.data.vocabulary import Vocabulary
 from slm.text.tokenizer import Tokenizer
 
@@ -199,12 +200,16 @@ class SpeechLM(nn.Module):
                 raise ValueError(
                     f"expected a speech LM folder with {name}, got {folder} without it"
                 )
-        # Weights of whatever precision they are stored in, int8 included.
-        model = cls(SpeechLMConfig.load(folder / "config.yaml"))
+        config, path = SpeechLMConfig.load(folder / "config.yaml"), folder / "model.safetensors"
         try:
-            model.load_state_dict(expanded_weights(load_file(folder / "model.safetensors")))
+            # Weights of whatever precision they are stored in, int8 included.
+            stored = load_file(path)
+            check_finite(path, stored)
+            with bounded_build(folder, stored):
+                model = cls(config)
+            model.load_state_dict(expanded_weights(stored))
         except (SafetensorError, RuntimeError) as error:
-            message = f"{folder}/model.safetensors does not fit its config: {error}"
+            message = f"{path} does not fit its config: {error}"
             raise ValueError(message) from error
         # Folded, so the config must not ask for tables when it is saved again.
         if fold:

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from codec.checks import require
 from codec.files import read_json, write_json
 from slm.data.token_store import TokenStore
 
 VOICES_NAME = "voices.json"
+# Of a file: thousands of voices.
+_MOST_BYTES = 1 << 25
 
 
 def choose_voices(
@@ -75,12 +79,12 @@ def load_voices(folder: Path | str, codec_fingerprint: str) -> dict[str, np.ndar
     """Read the voices of a model folder, none where it has no file of them.
 
     Raises:
-        ValueError: The voices are codes of another codec.
+        ValueError: The voices are codes of another codec, or the file is not of this form.
     """
     path = Path(folder) / VOICES_NAME
-    if not path.exists():
+    stored = _stored(path)
+    if not stored:
         return {}
-    stored = read_json(path)
     if stored["codec_fingerprint"] != codec_fingerprint:
         raise ValueError(
             f"expected codes of codec {codec_fingerprint} in {path}, got codec "
@@ -91,5 +95,26 @@ def load_voices(folder: Path | str, codec_fingerprint: str) -> dict[str, np.ndar
 
 def default_voice(folder: Path | str) -> str | None:
     """The voice of a model folder for texts that ask for none; None leaves it to the model."""
-    path = Path(folder) / VOICES_NAME
-    return read_json(path).get("default") if path.exists() else None
+    return _stored(Path(folder) / VOICES_NAME).get("default")
+
+
+def _stored(path: Path) -> dict[str, Any]:
+    """The checked content of a file of voices, {} where there is none."""
+    if not path.exists():
+        return {}
+    size = path.stat().st_size
+    require(size <= _MOST_BYTES, str(path), f"at most {_MOST_BYTES} bytes", size)
+    stored = read_json(path)
+    require(isinstance(stored, dict), str(path), "an object", stored)
+    name, voices = stored.get("codec_fingerprint"), stored.get("voices")
+    require(isinstance(name, str), f"{path}: codec_fingerprint", "a text", name)
+    require(isinstance(voices, dict), f"{path}: voices", "lists of codes by name", voices)
+    for voice, codes in voices.items():
+        # Codes lie below 65,536, the most that a codebook has; true and false are no numbers here.
+        fits = isinstance(codes, list) and len(codes) > 0
+        fits = fits and all(type(code) is int and 0 <= code < 65536 for code in codes)
+        require(fits, f"{path}: voices.{voice}", "a list of codes in 0..65535", codes)
+    default = stored.get("default")
+    known = default is None or (isinstance(default, str) and default in voices)
+    require(known, f"{path}: default", "the name of one of its voices", default)
+    return stored

@@ -21,6 +21,8 @@ PHONES: tuple[str, ...] = (
     *("IH", "IY", "JH", "K", "L", "M", "N", "NG", "OW", "OY", "P", "R", "S", "SH", "T", "TH"),
     *("UH", "UW", "V", "W", "Y", "Z", "ZH"),
 )
+# Of a lexicon when unpacked: millions of words, and too few to fill a memory.
+_MOST_BYTES = 1 << 28
 _FORMAT = "hh-slm lexicon 1"
 _WORDS, _RULES = "[words]", "[rules]"
 
@@ -99,7 +101,7 @@ class Lexicon:
         if not path.is_file():
             raise ValueError(f"expected a lexicon at {path}, found no file")
         try:
-            lines = lzma.decompress(path.read_bytes()).decode().removesuffix("\n").split("\n")
+            lines = _unpacked(path).decode().removesuffix("\n").split("\n")
             if lines[0] != _FORMAT:
                 raise ValueError(f"begins with {lines[0]!r:.40}")
             start, stop = lines.index(_WORDS), lines.index(_RULES)
@@ -151,6 +153,16 @@ def read_dictionary(lines: Iterable[str]) -> dict[str, tuple[str, ...]]:
         if phones and not word.startswith(";;;") and not word.endswith(")"):
             words.setdefault(word.lower(), tuple(phone.rstrip("012") for phone in phones))
     return words
+
+
+def _unpacked(path: Path) -> bytes:
+    """What an .xz file holds; ValueError where it is cut, or many times larger than any lexicon."""
+    unpacking = lzma.LZMADecompressor()
+    content = unpacking.decompress(path.read_bytes(), max_length=_MOST_BYTES)
+    if not unpacking.eof:
+        what = "cut short" if unpacking.needs_input else f"larger than {_MOST_BYTES} bytes"
+        raise ValueError(f"{what} when unpacked")
+    return content
 
 
 def _pair(line: str) -> tuple[str, str]:

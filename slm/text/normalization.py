@@ -57,7 +57,7 @@ def normalize_text(text: str) -> str:
         import inflect
     except ImportError as error:
         raise ValueError(
-            "expected the package inflect to write numbers out: pip install 'hh-slm[text]'"
+            "expected the package inflect to write numbers out: pip install 'inflect>=7.3,<8'"
         ) from error
     written = _Numbers(inflect.engine())
     text = re.sub(r"\d", lambda match: str(int(match[0])), text)  # digits of any script

@@ -221,10 +221,22 @@ def test_emilia_goes_on_where_it_was_cut_off(emilia: Path, tmp_path: Path, run_i
     second.write_bytes(whole[:30_00])
     rows, skipped, _ = run_import("emilia", emilia)
     assert (len(rows), [skip["kind"] for skip in skipped]) == (3, ["tar"])
-    (emilia / "DE" / "DE-B000000.tar").write_bytes(b"no longer a tar: it must not be read again")
+    kept = rows[0].audio.stat().st_ino
     second.write_bytes(whole)
-    assert len(run_import("emilia", emilia)[0]) == 4
+    rows = run_import("emilia", emilia)[0]
+    assert (len(rows), rows[0].audio.stat().st_ino) == (4, kept)
     assert not list((tmp_path / "imported").rglob("*.partial"))
+
+
+def test_a_tar_that_was_replaced_is_unpacked_again(
+    emilia: Path, tmp_path: Path, run_import: Any
+) -> None:
+    run_import("emilia", emilia)
+    first, second = (emilia / "DE" / f"DE-B00000{number}.tar" for number in range(2))
+    first.write_bytes(second.read_bytes())
+    rows, skipped, _ = run_import("emilia", emilia)
+    assert not any("B00000_" in row.id for row in rows)
+    assert {skip["kind"] for skip in skipped} == {"layout", "repeated"}
 
 
 def test_emilia_unpacks_no_further_tar_than_the_limit_needs(
@@ -293,6 +305,41 @@ def test_kaldi_segments_are_cut_once(tmp_path: Path, write_tone: Any, run_import
     written = rows[0].audio.stat().st_mtime_ns
     assert run_import("kaldi", folder)[0] == rows
     assert rows[0].audio.stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize("corrected", ["times", "recording"])
+def test_a_part_is_cut_again_after_a_correction(
+    tmp_path: Path, write_tone: Any, run_import: Any, corrected: str
+) -> None:
+    long = write_tone(tmp_path / "kaldi" / "long.wav", 3.0)
+    tables = {"wav": "rec long.wav\n", "text": "a one\nb two\n", "utt2lang": "a de\nb de\n"}
+    folder = write_kaldi(tmp_path / "kaldi", segments="a rec 0.5 1.25\nb rec 2 3\n", **tables)
+    rows, _, _ = run_import("kaldi", folder)
+    other = rows[1].audio.stat().st_ino
+    start = 0.5
+    if corrected == "times":
+        start = 1.5
+        write_kaldi(folder, segments="a rec 1.5 2.25\nb rec 2 3\n")
+    else:
+        write_tone(long, 3.0, pitch=240.0)
+    rows, _, _ = run_import("kaldi", folder)
+    expected = read_audio(long, 16_000, start=start, duration=0.75)
+    np.testing.assert_allclose(read_audio(rows[0].audio, 16_000), expected, atol=1e-4)
+    assert (rows[1].audio.stat().st_ino == other) == (corrected == "times")
+
+
+def test_a_part_of_a_run_killed_before_it_was_noted_is_cut_again(
+    tmp_path: Path, write_tone: Any, run_import: Any
+) -> None:
+    write_tone(tmp_path / "kaldi" / "long.wav", 3.0)
+    tables = {"wav": "rec long.wav\n", "text": "a one\n", "utt2lang": "a de\n"}
+    folder = write_kaldi(tmp_path / "kaldi", segments="a rec 0.5 1.25\n", **tables)
+    rows, _, _ = run_import("kaldi", folder)
+    log = tmp_path / "imported" / ".cut.jsonl"
+    log.write_bytes(log.read_bytes()[:-9])  # as the kill leaves it
+    written = rows[0].audio.stat().st_ino
+    assert run_import("kaldi", folder)[0] == rows
+    assert rows[0].audio.stat().st_ino != written
 
 
 def test_lhotse_cuts(tmp_path: Path, write_tone: Any, run_import: Any) -> None:

@@ -224,6 +224,56 @@ def test_finished_splits_are_kept_and_an_unfinished_one_is_made_anew(
     assert list(skipped(folder)) == ["train_2"]
 
 
+def test_a_manifest_that_changes_while_the_stage_is_cut_off_mixes_no_splits(
+    make_corpus: MakeCorpus, make_config: MakeConfig, save_records: Save
+) -> None:
+    corpus, records = make_corpus((4, 2, 2))
+    config = make_config(corpus)
+    folder = prepare.main(config)
+    # As a kill leaves it: train and valid finished, test missing, nothing after.
+    shutil.rmtree(folder / "test")
+    valid = (folder / "valid" / "audio.i16").stat().st_mtime_ns
+    records[0]["split"], records[-1]["split"] = "test", "train"
+    records[1]["text"] = "corrected"
+    save_records(corpus, records)
+    prepare.main(config)
+    stored = {split: AudioStore(folder / split).rows for split in ("train", "valid", "test")}
+    for split, rows in stored.items():
+        wanted = {(r["id"], r["text"]) for r in records if r["split"] == split}
+        assert {(row["id"], row["text"]) for row in rows} == wanted
+    assert (folder / "valid" / "audio.i16").stat().st_mtime_ns == valid  # its rows are the same
+
+
+def test_a_finished_split_without_a_digest_is_kept_where_its_rows_are_the_same(
+    make_corpus: MakeCorpus, make_config: MakeConfig, save_records: Save
+) -> None:
+    corpus, records = make_corpus((2, 1, 1))
+    folder = prepare.main(make_config(corpus))
+    for split in ("train", "valid"):
+        (folder / split / "rows.json").unlink()
+    before = {s: (folder / s / "audio.i16").stat().st_mtime_ns for s in ("train", "valid")}
+    records[0]["text"] = "corrected"
+    save_records(corpus, records)
+    prepare.main(make_config(corpus))
+    after = {s: (folder / s / "audio.i16").stat().st_mtime_ns for s in ("train", "valid")}
+    assert (before["train"] != after["train"], before["valid"]) == (True, after["valid"])
+
+
+def test_a_manifest_that_changed_after_the_stage_was_done_is_refused(
+    make_corpus: MakeCorpus, make_config: MakeConfig, save_records: Save
+) -> None:
+    corpus, records = make_corpus((2, 1, 1))
+    config = make_config(corpus)
+    run_stage(config, "prepare")
+    assert run_stage(config, "prepare").status == "skipped"
+    records[0]["text"] = "corrected"
+    save_records(corpus, records)
+    with pytest.raises(ValueError, match=r"another manifest\.jsonl.*expected SHA-256"):
+        run_stage(config, "prepare")
+    shutil.rmtree(corpus)  # of a corpus that is gone the finished stage is all there is
+    assert run_stage(config, "prepare").status == "skipped"
+
+
 @pytest.mark.slow
 def test_several_processes_make_the_same_store_as_one(
     make_corpus: MakeCorpus, make_config: MakeConfig

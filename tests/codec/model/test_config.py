@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from codec.model.config import PRESETS, CodecConfig, CodecConfigError, MelConfig
@@ -51,3 +53,23 @@ def test_a_config_that_is_no_mapping_names_the_path(tmp_path, text):
 def test_mel_conventions_have_different_fingerprints():
     assert MelConfig().fingerprint == MelConfig().fingerprint
     assert MelConfig(floor=1e-5).fingerprint != MelConfig().fingerprint
+
+
+@pytest.mark.parametrize(
+    "values", [{"name": "${oc.env:HOME}"}, {"encoder": {"kind": "${oc.env:KIND,mel}"}}]
+)
+def test_values_that_would_be_taken_from_the_machine_are_refused(values, tmp_path):
+    with pytest.raises(CodecConfigError, match=r"a value without \$\{"):
+        CodecConfig.from_dict(values)
+    (tmp_path / "config.yaml").write_text(json.dumps(values))
+    with pytest.raises(CodecConfigError, match=r"a value without \$\{"):
+        CodecConfig.load(tmp_path / "config.yaml")
+
+
+@pytest.mark.parametrize(
+    "text", ["!!python/object:os.system x\n", "a: \0\n", "[" * 5000, "? [1]\n: 2\n", "1: 2\n"]
+)
+def test_yaml_of_another_kind_is_refused(text, tmp_path):
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(CodecConfigError):
+        CodecConfig.load(tmp_path / "config.yaml")

@@ -1,7 +1,9 @@
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from codec import CodecConfig, HHCodec
 from codec.model.config import CodecConfigError
@@ -253,3 +255,96 @@ def test_the_codec_that_comes_with_the_package_loads_by_name_and_speaks(make_wav
     assert next(codec.parameters()).dtype == torch.float32
     assert codes.unique().numel() > 10
     assert 0.02 < float(decoded.square().mean().sqrt()) < 0.2
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_around_encode_changes_no_code(dtype):
+    torch.manual_seed(0)
+    codec = HHCodec.from_pretrained("hh-mini-24k")
+    waveform = 0.1 * torch.randn(2, 24_000).cumsum(dim=1) / 30
+    expected, _ = codec.encode(waveform)
+    with torch.autocast("cpu", dtype=dtype):
+        codes, _ = codec.encode(waveform)
+        scaled = codec.encode_scaled(codec.scaled(waveform[:, : 20 * codec.hop_length]))
+    assert codes.equal(expected)
+    assert scaled.equal(codec.encode_scaled(codec.scaled(waveform[:, : 20 * codec.hop_length])))
+
+
+def test_samples_whose_squares_overflow_are_scaled_like_others():
+    torch.manual_seed(0)
+    codec = HHCodec(replace(CodecConfig.preset("tiny"), loudness_dbfs=-23.0)).eval()
+    waveform = torch.randn(1, 4096)
+    torch.testing.assert_close(codec.scaled(waveform * 1e30), codec.scaled(waveform))
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.uint32]
+)
+def test_codes_of_every_integer_type_decode_the_same(dtype):
+    torch.manual_seed(0)
+    codec = HHCodec(CodecConfig.preset("tiny")).eval()
+    codes = torch.arange(12).view(2, 6)
+    expected, _ = codec.decode(codes)
+    assert codec.decode(codes.to(dtype))[0].equal(expected)
+
+
+def test_input_of_another_kind_is_a_value_error():
+    codec = HHCodec(CodecConfig.preset("tiny")).eval()
+    codes, waveform = torch.zeros(1, 4, dtype=torch.int64), torch.zeros(1, 4096)
+    for call, message in (
+        (lambda: codec.decode(codes.bool()), "integer codes"),
+        (lambda: codec.decode(codes.numpy()), "integer tensor .*ndarray"),
+        (lambda: codec.encode(waveform.numpy()), "float tensor .*ndarray"),
+        (lambda: codec.encode(waveform, torch.tensor([2.7])), "integer lengths"),
+        (lambda: codec.encode(waveform, "3"), "integer lengths"),
+        (lambda: codec.decode(codes, lengths=torch.tensor([True])), "integer lengths"),
+        (lambda: codec.double().encode(waveform), "codec in float32"),
+        (lambda: codec.half().decode(codes), "codec in float32"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+CRAFTED = [
+    ("decoder.num_layers", 10**9),
+    ("decoder.num_layers", -1),
+    ("decoder.dim", 10**6),
+    ("decoder.dim", 0),
+    ("encoder.num_blocks", 10**6),
+    ("encoder.channels", 10**18),
+    ("encoder.ratios", [-4, -4, 8, 8]),
+    ("encoder.ratios", []),
+    ("encoder.speech_layers", 10**6),
+    ("quantizer.dim", 10**5),
+    ("quantizer.hidden_dim", 10**9),
+    ("vocoder.num_layers", 10**6),
+    ("mel.n_fft", 10**9),
+    ("mel.n_fft", 0),
+    ("mel.n_mels", 10**9),
+    ("mel.hop_length", 0),
+    ("mel.sample_rate", 10**30),
+    ("mel.floor", float("nan")),
+    ("hop_length", 0),
+    ("loudness_dbfs", float("inf")),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), CRAFTED)
+def test_a_config_that_is_not_of_its_weights_is_refused_before_much_is_built(
+    field, value, tmp_path
+):
+    HHCodec(CodecConfig.preset("tiny")).save_pretrained(tmp_path)
+    config = OmegaConf.load(tmp_path / "config.yaml")
+    OmegaConf.update(config, field, value)
+    OmegaConf.save(config, tmp_path / "config.yaml")
+    with pytest.raises(CodecConfigError):
+        HHCodec.from_pretrained(tmp_path)
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path):
+    codec = HHCodec(CodecConfig.preset("tiny"))
+    with torch.no_grad():
+        codec.decoder.final_norm.weight[3] = float("nan")
+    codec.save_pretrained(tmp_path)
+    with pytest.raises(CodecConfigError, match=r"finite weights, got .* decoder\.final_norm"):
+        HHCodec.from_pretrained(tmp_path)

@@ -79,6 +79,24 @@ def test_an_aligner_can_be_sent_to_another_process(aligner: Aligner, waveform: n
     assert pickle.loads(pickle.dumps(aligner)).units(waveform, RATE, TEXT) == units
 
 
+def test_an_alignment_does_not_depend_on_the_clips_before_it(waveform: np.ndarray) -> None:
+    noise = [np.random.default_rng(seed).normal(size=len(waveform)) for seed in range(18, 25)]
+    levels = (0.02, 0.04, 0.06, 0.08, 0.1, 0.12, 0.02)
+    clips = [waveform + level * each for level, each in zip(levels, noise, strict=True)]
+    lexicon = Lexicon({})
+
+    def units(aligner: Aligner, clip: np.ndarray) -> object:
+        try:
+            return aligner.units(clip, RATE, TEXT)
+        except AlignmentError as error:
+            return str(error)
+
+    together = Aligner(lexicon)
+    for clip in clips[:-1]:
+        units(together, clip)
+    assert units(together, clips[-1]) == units(Aligner(lexicon), clips[-1])
+
+
 def test_the_dictionary_of_the_package_is_in_cmu_format() -> None:
     lines = dictionary_lines()
     assert len(lines) > 100_000

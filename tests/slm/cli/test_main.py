@@ -249,6 +249,7 @@ def test_what_cannot_be_is_said_before_anything_is_loaded(
         (["tts", "--file", str(texts), "-o", str(texts)], "name a folder"),
         (["continue", recording, "-o", "out"], "end in .wav or .flac"),
         (["tts", "a fox", "-o", "-"], "end in .wav or .flac"),
+        (["tts", "a fox", "-o", "-"], "hh-slm tts --stream writes to stdout"),
         (["tts", "a fox", *out, "--stream"], "--stream with -o -"),
         (["tts", "a fox", *out, "--guidance", "inf"], "guidance: expected a number in [0, 100]"),
         (["tts", "a fox", *out, "--temperature", "1e-40"], "temperature: expected 0 or"),

@@ -33,11 +33,83 @@ def fake_compiler(path: Path, body: str) -> None:
 def test_the_library_is_compiled_once_and_kept(folder: Path) -> None:
     assert isinstance(native_build.library(), ctypes.CDLL)
     kept = list(folder.iterdir())
-    assert [path.suffix for path in kept] == [".so"]
-    written = kept[0].stat().st_mtime_ns
+    assert sorted(path.suffix for path in kept) == [".sha256", ".so"]
+    written = [path.stat().st_mtime_ns for path in kept]
     native_build.library.cache_clear()
     native_build.library()
-    assert [path.stat().st_mtime_ns for path in folder.iterdir()] == [written]
+    assert [path.stat().st_mtime_ns for path in kept] == written
+
+
+def spoil(library: Path, how: str) -> None:
+    """Spoil a kept library in one of the ways that files are spoilt."""
+    whole = library.read_bytes()
+    if how in ("loop", "dangling"):
+        library.unlink()
+        library.symlink_to(library.name if how == "loop" else "nothing.so")
+    elif how == "writable by others":
+        library.chmod(0o777)
+    elif how == "without a digest":
+        library.with_suffix(".sha256").unlink()
+    else:
+        sizes = {"empty": 0, "cut": 8192, "headless": 500}
+        other = b"\x7fELF of somebody else" * 99
+        # In the place of the old one, whose bytes this process has mapped.
+        library.unlink()
+        library.write_bytes(whole[: sizes[how]] if how in sizes else other)
+
+
+@needs_compiler
+def test_a_library_that_is_not_whole_is_made_anew(folder: Path) -> None:
+    native_build.library()
+    (library,) = folder.glob("*.so")
+    ways = ["empty", "cut", "headless", "foreign", "loop", "dangling"]
+    for how in [*ways, "writable by others", "without a digest"]:
+        spoil(library, how)
+        native_build.library.cache_clear()
+        assert native_build.is_available(), how
+        assert native_build.sha256_of(library) == library.with_suffix(".sha256").read_text(), how
+        assert not library.is_symlink()
+        assert library.stat().st_mode & 0o022 == 0
+
+
+@needs_compiler
+def test_a_folder_that_others_can_write_to_is_refused(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    native_build.library()
+    for mode in (0o777, 0o770):
+        folder.chmod(mode)
+        native_build.library.cache_clear()
+        with pytest.raises(ValueError, match=f"nobody else can write to, got one of mode {mode:o}"):
+            native_build.library()
+        caplog.clear()
+        assert not native_build.is_available()
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+@needs_compiler
+@pytest.mark.skipif(getattr(os, "geteuid", lambda: 1)() != 0, reason="needs root")
+def test_a_folder_of_another_user_is_refused(folder: Path) -> None:
+    folder.mkdir(mode=0o755)
+    os.chown(folder, 12345, -1)
+    with pytest.raises(ValueError, match="got one of user 12345"):
+        native_build.library()
+
+
+@needs_compiler
+def test_a_library_without_the_functions_leaves_the_engine_unavailable(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other.cpp"
+    other.write_text('extern "C" int nothing() { return 1; }')
+    wrong = tmp_path / "wrong-c++"
+    real = native_build.compiler()
+    fake_compiler(
+        wrong,
+        f'for out; do :; done\n[ "$1" = --version ] || exec {real} -shared -fPIC {other} -o "$out"',
+    )
+    monkeypatch.setenv("CXX", str(wrong))
+    assert not native_build.is_available()
 
 
 @needs_compiler

@@ -48,3 +48,30 @@ def test_a_sampling_out_of_range_is_refused() -> None:
         SpeechLMConfig(vocabulary, "codec", 23.4375, top_p=0.0)
     with pytest.raises(ValueError, match="temperature: expected 0 or a number in"):
         SpeechLMConfig(vocabulary, "codec", 23.4375, temperature=-1.0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "!!python/object:os.system x\n",
+        "- 1\n",
+        "a: \0\n",
+        "[" * 5000,
+        "codec_fingerprint: ${oc.env:HOME}\n",
+        "vocabulary: 3\n",
+        "",
+    ],
+)
+def test_a_file_of_another_kind_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="cannot read"):
+        SpeechLMConfig.load(path)
+
+
+def test_a_value_that_would_be_taken_from_the_machine_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    SpeechLMConfig.preset("mini", **GIVEN, codec_fingerprint="abc").save(path)
+    path.write_text(path.read_text().replace("abc", "${oc.env:HOME}"))
+    with pytest.raises(ValueError, match=r"values without \$\{"):
+        SpeechLMConfig.load(path)

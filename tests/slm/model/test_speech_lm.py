@@ -204,3 +204,36 @@ def test_presets_have_the_parameters_they_are_named_for(preset: str, millions: f
     with torch.device("meta"):
         lm = SpeechLM(config)
     assert lm.num_parameters / 1e6 == pytest.approx(millions, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("num_layers", 10**6),
+        ("dim", 10**6),
+        ("dim_head", 10**6),
+        ("num_heads", 10**9),
+        ("ff_mult", 1e9),
+        ("ff_mult", float("inf")),
+        ("code_table", 10**6),
+    ],
+)
+def test_a_config_that_is_not_of_its_weights_is_refused_before_much_is_built(
+    lm: SpeechLM, tmp_path: Path, field: str, value: float
+) -> None:
+    lm.save_pretrained(tmp_path)
+    path = tmp_path / "config.yaml"
+    lines = [x for x in path.read_text().splitlines() if not x.startswith(f"{field}:")]
+    path.write_text("\n".join([*lines, f"{field}: {value}", ""]).replace("inf", ".inf"))
+    if field == "code_table":
+        path.write_text(path.read_text().replace("codebook_dim: 0", "codebook_dim: 1000000"))
+    with pytest.raises(ValueError, match=r"expected|config"):
+        SpeechLM.from_pretrained(tmp_path)
+
+
+def test_weights_that_are_not_finite_are_refused(lm: SpeechLM, tmp_path: Path) -> None:
+    with torch.no_grad():
+        lm.head.weight[3, 3] = float("nan")
+    lm.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"finite weights, got .* in head\.weight"):
+        SpeechLM.from_pretrained(tmp_path)

@@ -40,3 +40,31 @@ def test_a_model_may_have_a_voice_for_texts_that_ask_for_none(tmp_path: Path) ->
     save_voices(tmp_path, voices, "one", "bob")
     assert default_voice(tmp_path) == "bob"
     assert list(load_voices(tmp_path, "one")) == ["ann", "bob"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "{}",
+        '{"codec_fingerprint": "one"}',
+        '{"codec_fingerprint": 1, "voices": {}}',
+        '{"codec_fingerprint": "one", "voices": [[1, 2]]}',
+        '{"codec_fingerprint": "one", "voices": {"ann": 3}}',
+        '{"codec_fingerprint": "one", "voices": {"ann": []}}',
+        '{"codec_fingerprint": "one", "voices": {"ann": [[1], [2]]}}',
+        '{"codec_fingerprint": "one", "voices": {"ann": [1, 1e30]}}',
+        '{"codec_fingerprint": "one", "voices": {"ann": [1, 65536]}}',
+        '{"codec_fingerprint": "one", "voices": {"ann": [-1]}}',
+        '{"codec_fingerprint": "one", "voices": {"ann": [true]}}',
+        '{"codec_fingerprint": "one", "voices": {"ann": [1]}, "default": "bob"}',
+        '{"codec_fingerprint": "one", "voices": {"ann": [1]}, "default": ["ann"]}',
+        "no JSON",
+    ],
+)
+def test_a_file_of_another_form_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "voices.json").write_text(text)
+    with pytest.raises(ValueError, match=r"voices\.json"):
+        load_voices(tmp_path, "one")
+    with pytest.raises(ValueError, match=r"voices\.json"):
+        default_voice(tmp_path)

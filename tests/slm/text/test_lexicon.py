@@ -1,7 +1,9 @@
+import lzma
 from pathlib import Path
 
 import pytest
 
+from slm.text import lexicon as lexicon_module
 from slm.text.lexicon import PHONES, Lexicon, read_dictionary
 
 WORDS = {
@@ -73,3 +75,16 @@ def test_there_are_39_phones_and_stored_models_count_on_their_order() -> None:
     assert len(PHONES) == 39
     assert (PHONES[0], PHONES[-1]) == ("AA", "ZH")
     assert list(PHONES) == sorted(PHONES)
+
+
+def test_a_lexicon_that_unpacks_to_far_more_than_a_lexicon_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lexicon_module, "_MOST_BYTES", 1 << 16)
+    (tmp_path / "lexicon.xz").write_bytes(lzma.compress(bytes(1 << 20)))
+    with pytest.raises(ValueError, match="larger than 65536 bytes when unpacked"):
+        Lexicon.load(tmp_path)
+    whole = lzma.compress(b"hh-slm lexicon 1\n[words]\n[rules]\n")
+    (tmp_path / "lexicon.xz").write_bytes(whole[:-9])
+    with pytest.raises(ValueError, match="cut short"):
+        Lexicon.load(tmp_path)

@@ -1,0 +1,76 @@
+"""Digests of what derived files were made from, so that a corrected source is noticed.
+
+A file that is kept from an earlier run is taken for the right one only while the digest that was
+noted of it is that of what it would be made from now: state of the source file, times, settings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from .json_lines import append_json_line, cut_torn_line, read_json_lines
+
+
+def digest_of(*values: Any) -> str:
+    """Hash plain containers by their JSON, 16 hex digits; paths count by their names.
+
+    Raises:
+        TypeError: A value that JSON does not have.
+    """
+    text = json.dumps(values, sort_keys=True, default=os.fspath)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def file_state(path: str | os.PathLike[str]) -> list[Any]:
+    """Describe a file without reading it: absolute path, bytes, and time of its last change, ns.
+
+    A file that is not there has its path alone, and so another state than before or after.
+    """
+    name = os.path.abspath(path)
+    try:
+        state = os.stat(name)
+    except OSError:
+        return [name]
+    return [name, state.st_size, state.st_mtime_ns]
+
+
+class Origins:
+    """What the files of a folder were made from: a JSON-lines log of one process.
+
+    Args:
+        path: Of the log. Lines of earlier runs count, the last of a name; a torn one does not.
+
+    Raises:
+        ValueError: A line is no JSON object.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        cut_torn_line(path)
+        rows = read_json_lines(path, required=("made", "of"), missing_ok=True)
+        self._known: dict[str, str] = {row["made"]: row["of"] for row in rows}
+
+    def is_current(self, file: Path, digest: str) -> bool:
+        """Tell whether a file is there and was made from what has this digest."""
+        return self._known.get(self._name(file)) == digest and file.is_file()
+
+    def forget(self, files: Iterable[Path]) -> None:
+        """Note that files are about to be made anew: a kill must not leave them an old digest."""
+        for file in files:
+            if self._known.get(self._name(file)):
+                self.note(file, "")
+
+    def note(self, file: Path, digest: str) -> None:
+        """Note what a file was made from, once it is whole."""
+        name = self._name(file)
+        self._known[name] = digest
+        append_json_line(self.path, {"made": name, "of": digest})
+
+    def _name(self, file: Path) -> str:
+        """A file's name from the log's folder on, so that both can be moved."""
+        return os.path.relpath(file, self.path.parent)

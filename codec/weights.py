@@ -1,0 +1,90 @@
+"""Checks of stored weights: a model that is built is no larger than its file, and all is finite.
+
+A model folder may come from anywhere. Its config is a few lines that can ask for a model of any
+size, so the file of weights, which is as large as it is, bounds what is built.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+
+from torch import Tensor, nn
+from torch.nn.modules.module import (
+    register_module_buffer_registration_hook,
+    register_module_parameter_registration_hook,
+)
+
+# Of a model over its file. A weight is registered up to three times on its way (with weight norm,
+# in a table of codes), and one that parts share is stored once.
+_SHARE = 8
+# What models of few weights may have beyond, such as positions that are computed: tensors, values.
+_MORE_TENSORS, _MORE_VALUES = 2000, 1 << 23
+
+
+@contextmanager
+def bounded_build(
+    what: object, tensors: Mapping[str, Tensor], *, error: type[ValueError] = ValueError
+) -> Iterator[None]:
+    """Refuse to build a model that is much larger than its stored weights, before it is filled.
+
+    Args:
+        what: Folder of the model, for the message.
+        tensors: The stored weights.
+        error: Class of the error.
+
+    Raises:
+        ValueError: The model has far more tensors or values than are stored, or cannot be built at
+            all.
+    """
+    stored = sum(tensor.numel() for tensor in tensors.values())
+    most_tensors = _SHARE * len(tensors) + _MORE_TENSORS
+    most_values = _SHARE * stored + _MORE_VALUES
+    thread, counts = threading.get_ident(), [0, 0]
+
+    def count(module: nn.Module, name: str, value: object) -> None:
+        # The hooks are of the process: other threads may build models of their own.
+        if isinstance(value, Tensor) and threading.get_ident() == thread:
+            counts[0] += 1
+            counts[1] += value.numel()
+            if counts[0] > most_tensors or counts[1] > most_values:
+                raise error(
+                    f"{what}: expected a config of its weights' sizes, {len(tensors)} tensors of "
+                    f"{stored} values, got one of another size, of a far larger model"
+                )
+
+    with ExitStack() as hooks:
+        hooks.enter_context(register_module_parameter_registration_hook(count))
+        hooks.enter_context(register_module_buffer_registration_hook(count))
+        try:
+            yield
+        except (ValueError, ImportError):  # these say what is wrong already
+            raise
+        except Exception as problem:  # whatever sizes without sense lead to
+            raise error(
+                f"{what}: expected a config of its weights' sizes, got one that no model can be "
+                f"built from ({type(problem).__name__}: {problem})"
+            ) from problem
+
+
+def check_finite(
+    what: object, tensors: Mapping[str, Tensor], *, error: type[ValueError] = ValueError
+) -> None:
+    """Refuse weights that hold NaN or infinity, which would give codes or speech without a word.
+
+    Args:
+        what: File of the weights, for the message.
+        tensors: The stored weights.
+        error: Class of the error.
+
+    Raises:
+        ValueError: Names the first such tensor.
+    """
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point() or tensor.numel() == 0:
+            continue
+        # NaN passes through both; one pass without a copy.
+        low, high = tensor.aminmax()
+        if not (low.isfinite() and high.isfinite()):
+            raise error(f"{what}: expected finite weights, got NaN or infinity in {name}")

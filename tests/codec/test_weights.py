@@ -1,0 +1,39 @@
+"""Models that are no larger than their file of weights, all of whose values are finite."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from codec.weights import bounded_build, check_finite
+
+STORED = {"weight": torch.zeros(4, 4)}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_weights_that_are_not_finite_are_refused_by_name(value: float, dtype: torch.dtype) -> None:
+    tensors = {"ids": torch.arange(3), "none": torch.zeros(0), "fine": torch.ones(2, dtype=dtype)}
+    check_finite("folder", tensors)
+    tensors["wrong"] = torch.tensor([[1.0, value], [0.0, -1.0]], dtype=dtype)
+    with pytest.raises(ValueError, match=r"folder: expected finite weights, got .* in wrong"):
+        check_finite("folder", tensors)
+
+
+def test_a_model_much_larger_than_its_weights_is_refused() -> None:
+    with bounded_build("folder", STORED):
+        nn.Linear(64, 64)
+    # Ten thousand times the memory: refused before a value of it is set.
+    larger = pytest.raises(ValueError, match=r"1 tensors of 16 values, got .* far larger model")
+    with larger, bounded_build("folder", STORED):
+        nn.Linear(1 << 15, 1 << 15)
+    with pytest.raises(ValueError, match="far larger model"), bounded_build("folder", STORED):
+        nn.ModuleList(nn.Linear(1, 1) for _ in range(10**9))
+    nn.Linear(4096, 4096)  # outside nothing is counted
+
+
+def test_sizes_that_nothing_can_be_built_from_are_refused() -> None:
+    refused = pytest.raises(ValueError, match=r"no model can be built from \(RuntimeError")
+    with refused, bounded_build("folder", STORED):
+        nn.Linear(-1, 3)
