@@ -29,9 +29,9 @@ def test_a_second_process_is_refused_with_the_first_ones_name_until_it_is_killed
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(InUseError, match=rf"in use by process {other.pid} on \S+, which began"):
-            with locked(tmp_path):
-                pass
+        holder = rf"in use by process {other.pid} on \S+, which began"
+        with pytest.raises(InUseError, match=holder), locked(tmp_path):
+            pass
         assert f"process {other.pid} " in str(holder_of(tmp_path))
         other.send_signal(signal.SIGKILL)
         other.wait()

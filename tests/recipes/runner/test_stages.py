@@ -238,7 +238,7 @@ def test_a_stage_that_another_process_works_in_is_refused_without_advice_to_dele
     config = make_config("x")
     with (
         locked(Path(config.run), ".prepare.lock"),
-        pytest.raises(InUseError, match="prepare: .*in use by process") as caught,
+        pytest.raises(InUseError, match=r"prepare: .*in use by process") as caught,
     ):
         run_stage(config, "prepare")
     assert "delete" not in str(caught.value)
