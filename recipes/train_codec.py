@@ -26,6 +26,7 @@ from codec.json_lines import read_json_lines
 from codec.model.vocoder import Vocoder
 from codec.model.whisper_encoder import WhisperEncoder
 from codec.training.auxiliary_weights import collect_auxiliary_weights
+from codec.training.checkpoint import check_not_lost
 from codec.training.config import FitConfig, PhaseConfig
 from codec.training.data import Sources
 from codec.training.fit import CHECKPOINT, METRICS, fit_codec_phase, load_phase_codec
@@ -203,8 +204,12 @@ def load_earlier(codec: HHCodec, folder: Path, phases: list[PhaseConfig]) -> Non
 
     A later phase that needs a part nobody trained yet is allowed: phases that train different
     parts may run side by side.
+
+    Raises:
+        ValueError: A phase had a checkpoint that is lost.
     """
     for phase in phases:
+        check_not_lost(folder / phase.name)
         if (folder / phase.name / CHECKPOINT).is_file():
             load_phase_codec(codec, folder / phase.name, phase.train)
 

@@ -8,6 +8,7 @@ train_slm.resume_from names another checkpoint to go on from where that one was 
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import torch
 
 from codec import HHCodec
 from codec.audio.store import AudioStore
+from codec.checks import require
 from codec.distributed import process_rank
 from codec.json_lines import write_json_lines
 from recipes.corpora.forced_alignment import alignments_of
@@ -52,7 +54,9 @@ def main(config: Config) -> Path:
     folder = stage_folder(config, "train_slm")
     torch.set_num_threads(thread_count(config))
     encoded = stage_folder(config, "encode_corpus")
-    stores = {split: TokenStore(encoded / split) for split in SPLITS}
+    # All of the run's codec, before any work: the model is bound to it.
+    names = load_codec(config).code_fingerprints
+    stores = {split: TokenStore(encoded / split, names) for split in SPLITS}
     tokenizer = load_tokenizer(stage_folder(config, "train_text"))
     lm = build_lm(config, stores["train"], tokenizer)
     if config.train_slm.place_codes:
@@ -73,15 +77,17 @@ def main(config: Config) -> Path:
     )
     if process_rank() > 0:
         raise SystemExit(0)  # the first process measures and writes
-    lm.save_pretrained(folder / "model", tokenizer)
-    # Voices are prompts of speakers of train, stored with the model.
-    fingerprint = stores["train"].codec_fingerprint
-    save_voices(folder / "model", choose_voices([stores["train"]]), fingerprint)
     say("train_slm", "measuring the likelihood of valid and test")
     figures: dict[str, Any] = {
         f"{split}_nats_per_code": nats_per_code(lm, rows[split].epoch_batches())
         for split in ("valid", "test")
     }
+    for name, nats in figures.items():
+        require(math.isfinite(nats), name, "a finite likelihood; lower learning_rate", nats)
+    lm.save_pretrained(folder / "model", tokenizer)
+    # Voices are prompts of speakers of train, stored with the model.
+    fingerprint = stores["train"].codec_fingerprint
+    save_voices(folder / "model", choose_voices([stores["train"]]), fingerprint)
     figures |= {
         "parameters": lm.num_parameters,
         "train_padding": rows["train"].padding_fraction(),

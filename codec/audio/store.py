@@ -14,6 +14,8 @@ from codec.files import json_text, read_json, write_json
 from codec.json_lines import read_json_lines
 
 SAMPLES, ITEMS, HEADER = "audio.i16", "items.jsonl", "store.json"
+# Of `AudioStore.some_samples`.
+_BLOCKS, _BLOCK = 256, 8192
 
 
 class AudioStoreError(ValueError):
@@ -149,3 +151,11 @@ class AudioStore:
         crop = np.zeros(num_samples, dtype=np.float32)
         crop[: len(taken)] = as_waveform(taken)
         return crop
+
+    def some_samples(self) -> bytes:
+        """Read 256 blocks of 8192 samples spread evenly over the store, to tell it from others.
+
+        Of a store up to 87 s at 24 kHz they are all samples.
+        """
+        starts = np.linspace(0, max(0, len(self._samples) - _BLOCK), _BLOCKS).astype(np.int64)
+        return b"".join(self._samples[start : start + _BLOCK].tobytes() for start in starts)

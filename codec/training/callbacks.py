@@ -17,11 +17,11 @@ from tqdm import tqdm
 from codec.files import whole_file
 from codec.json_lines import append_json_line, keep_json_lines
 
+from .checkpoint import CHECKPOINT, METRICS, note_checkpoint
 from .config import FitConfig
+from .diagnostics import DivergedError
 from .module import CodecTraining
 from .tensorboard import Dashboard
-
-CHECKPOINT, METRICS = "last.ckpt", "metrics.jsonl"
 
 
 class MetricsFile(Callback):
@@ -104,7 +104,10 @@ class MetricsFile(Callback):
         """Validate on the fixed crops, and write the metrics."""
         data = trainer.datamodule  # type: ignore[attr-defined]
         lengths = data.valid_lengths().to(module.device)
+        # Weights first: what they give would hide that they are the cause.
+        module.check_state(step)
         validation = module.validate(data.valid_batch().to(module.device), lengths)
+        check_validation(validation.metrics, module.phase.name, step)
         for text in validation.notices:
             self.notice(step, text)
         self.append(step, "valid", validation.metrics)
@@ -127,11 +130,29 @@ class MetricsFile(Callback):
             self.dashboard.scalars(step, split, metrics)
 
 
+def check_validation(metrics: Mapping[str, float], phase: str, step: int) -> None:
+    """Refuse a validation that is not finite.
+
+    Raises:
+        DivergedError: Names the first metric that is not.
+    """
+    wrong = next((name for name, value in metrics.items() if not math.isfinite(value)), None)
+    if wrong is not None:
+        raise DivergedError(
+            f"phase {phase}: expected a finite validation at step {step}, got {wrong} = "
+            f"{metrics[wrong]} of finite weights; lower learning_rate and resume from the last "
+            "checkpoint"
+        )
+
+
 class Checkpoint(Callback):
-    """Saves the whole training state every so many steps; the file is replaced when whole."""
+    """Saves the whole training state every so many steps; the file is replaced when whole.
+
+    A state that is not finite is refused, and the last checkpoint stays.
+    """
 
     def __init__(self, folder: Path, every: int) -> None:
-        self.path = folder / CHECKPOINT
+        self.folder, self.path = folder, folder / CHECKPOINT
         self.every = every
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
@@ -139,11 +160,14 @@ class Checkpoint(Callback):
         assert isinstance(pl_module, CodecTraining)
         step = trainer.global_step
         if step % self.every == 0 or step == trainer.max_steps:
+            pl_module.check_state(step)
             pl_module.codebook_use.gather()
             # All processes take part in saving; the first one alone writes.
             first = trainer.is_global_zero
             with whole_file(self.path) if first else nullcontext(self.path) as path:
                 trainer.save_checkpoint(path)
+            if first:
+                note_checkpoint(self.folder, pl_module.described)
             trainer.strategy.barrier()
 
 

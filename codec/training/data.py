@@ -54,6 +54,7 @@ class CropBatches(IterableDataset[tuple[int, Tensor]]):
         in_range("speed", speed, 0.0, 0.5, ends="[)")
         pairs = source_shares(sources)
         self.sources = [source for source, _ in pairs]
+        self.shares = [share for _, share in pairs]
         self.batch_size = batch_size
         self.crop_samples = crop_samples
         self.seed = seed

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from codec.distributed import norms_over_batch, process_count, process_rank
 from codec.files import whole_file
+from codec.finite import first_not_finite
 
 from .adversarial import AdversarialLosses
 from .forward import ForwardPass
@@ -28,6 +29,7 @@ def check_finite(
     phase: str,
     step: int,
     folder: Path | None,
+    weights: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Refuse a step whose losses or gradient norms are not finite; the host waits once.
 
@@ -39,22 +41,33 @@ def check_finite(
         step: For the message.
         folder: Receives diverged-<step>.safetensors, of several processes one of each, which ends
             in its rank; None saves nothing.
+        weights: By name, as the step found them.
 
     Raises:
-        DivergedError: Names the first value that is not finite, the part whose output was the
-            first not to be, and the file of the batch.
+        DivergedError: Names the first value that is not finite, its cause (the batch, else the
+            weights before the step, else the part whose output was the first not to be finite),
+            and the file of the batch.
     """
     finite = torch.stack([value.detach().float() for value in values.values()]).isfinite()
     if finite.all():
         return
     # Only now is it worth looking for the cause, tensor by tensor.
     name = next(key for key, good in zip(values, finite.tolist(), strict=True) if not good)
+    # A batch or a weight that is not finite makes every output after it so: they come first.
     parts = [part for part, output in activations.items() if not output.isfinite().all()]
-    if parts:
+    wrong = first_not_finite((weights or {}).items())
+    advice = "lower learning_rate or the loss's weight and resume from the last checkpoint"
+    if not batch.isfinite().all():
+        cause = "the batch itself is not finite"
+        advice = "mend its recordings, or leave them out, and resume from the last checkpoint"
+    elif wrong is not None:
+        cause = f"the weights {wrong} were not finite before the step"
+        if parts:
+            cause += f", and the first output that is not is the {parts[0]}'s"
+    elif parts:
         cause = f"the first output that is not finite is the {parts[0]}'s"
     else:
-        good = "all outputs are" if batch.isfinite().all() else "the batch itself is not"
-        cause = f"{good} finite"
+        cause = "all outputs are finite"
     if folder is not None:
         rank = f"-{process_rank()}" if process_count() > 1 else ""
         path = folder / f"diverged-{step}{rank}.safetensors"
@@ -63,8 +76,7 @@ def check_finite(
             save_file(tensors, partial)
         cause += f"; the batch is in {path}"
     raise DivergedError(
-        f"phase {phase}: {name} is {float(values[name])} at step {step}; {cause}; lower "
-        "learning_rate or the loss's weight and resume from the last checkpoint"
+        f"phase {phase}: {name} is {float(values[name])} at step {step}; {cause}; {advice}"
     )
 
 

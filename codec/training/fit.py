@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -13,9 +14,12 @@ from lightning.pytorch.strategies import DDPStrategy
 from codec.checks import require
 from codec.distributed import broadcast_from_first, process_rank, wait_for_all
 from codec.model.hh_codec import HHCodec
+from codec.run_lock import locked
+from codec.run_trainer import fit_or_exit, quiet_trainer
 
 from .auxiliary_weights import load_auxiliary_weights, save_auxiliary_weights
-from .callbacks import CHECKPOINT, METRICS, Checkpoint, MetricsFile, Progress
+from .callbacks import Checkpoint, MetricsFile, Progress
+from .checkpoint import CHECKPOINT, METRICS, checkpoint_to_resume, describe_batches
 from .config import FitConfig, PhaseConfig, check_shares
 from .data import CodecData, CropBatches, Sources, source_shares
 from .ema import load_averages
@@ -69,8 +73,11 @@ def fit_codec_phase(
 
     Raises:
         ValueError: The clips have another sample rate than the codec, the codec cannot be trained
-            in this phase, or the devices cannot share its batch.
-        DivergedError: A loss or gradient is not finite.
+            in this phase, the devices cannot share its batch, another process trains in the
+            folder, or its checkpoint was trained on other data or is lost.
+        DivergedError: A loss, gradient, weight or validation is not finite; the last checkpoint is
+            from before.
+        SystemExit: SIGTERM came (status 143).
     """
     processes = config.devices * config.num_nodes
     check_shares(f"phase {phase.name}", phase.batch_size, processes)
@@ -79,6 +86,21 @@ def fit_codec_phase(
         require(same, str(source.folder), f"{codec.sample_rate} Hz", source.sample_rate)
     # One process may have any rank among others that do not train with it.
     first = processes == 1 or process_rank() == 0
+    with locked(folder) if first else nullcontext():
+        return _fit(codec, phase, train, valid, folder, config, first=first)
+
+
+def _fit(
+    codec: HHCodec,
+    phase: PhaseConfig,
+    train: Sources,
+    valid: Sources,
+    folder: Path,
+    config: FitConfig,
+    *,
+    first: bool,
+) -> CodecTraining:
+    """Train a phase in a folder that this run has for itself; `first` writes the files."""
     folder.mkdir(parents=True, exist_ok=True)
     module = CodecTraining(
         codec, phase, config.seed, folder=folder, balance_every=config.balance_every
@@ -88,20 +110,27 @@ def fit_codec_phase(
     data = CodecData(batches, valid, num_workers=config.num_workers)
     dashboard = Dashboard(folder, codec.sample_rate) if config.tensorboard and first else None
     metrics = MetricsFile(folder, config, dashboard, writes=first)
-    checkpoint = folder / CHECKPOINT
-    resumed = checkpoint if checkpoint.is_file() else None
+    module.described = describe_batches(batches)
+    resumed = checkpoint_to_resume(folder, module.described)
+    progress = Progress(phase.name, config.log_every)
+    callbacks = [metrics, Checkpoint(folder, config.checkpoint_every), progress]
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    # Before anything is written: it may be refused, such as for a precision that is none.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer = _trainer(phase, config, callbacks, folder)
     if resumed is None:
         # A new phase: discriminators and a distillation's head go on from earlier training.
         for text in load_auxiliary_weights(module, config.auxiliary_from, config.earlier_phases):
             warnings.warn(f"phase {phase.name}: {text}", stacklevel=2)
             metrics.notice(0, text)
-    progress = Progress(phase.name, config.log_every)
-    callbacks = [metrics, Checkpoint(folder, config.checkpoint_every), progress]
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+
+    def fit() -> None:
+        trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=True)
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Lightning's advice on loggers and worker counts
-        trainer = _trainer(phase, config, callbacks)
-        trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=True)
+        fit_or_exit(trainer, fit, folder)
     if dashboard is not None:
         dashboard.close()
     if module.average is not None:  # the averages are what was validated, and are exported
@@ -113,22 +142,20 @@ def fit_codec_phase(
     return module
 
 
-def _trainer(phase: PhaseConfig, config: FitConfig, callbacks: list[Callback]) -> Trainer:
+def _trainer(
+    phase: PhaseConfig, config: FitConfig, callbacks: list[Callback], folder: Path
+) -> Trainer:
     """A trainer that leaves logging, checkpoints and data sharding to this package."""
     alone = config.strategy == "auto" and config.devices * config.num_nodes == 1
-    return Trainer(
+    return quiet_trainer(
+        folder,
         max_steps=phase.steps,
         max_epochs=-1,
         accelerator=config.accelerator,
         devices=config.devices,
         num_nodes=config.num_nodes,
         strategy="auto" if alone else AveragedGradients(),
-        use_distributed_sampler=False,
-        precision=config.precision,  # type: ignore[arg-type]
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
+        precision=config.precision,
         callbacks=callbacks,
     )
 

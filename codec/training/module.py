@@ -16,6 +16,7 @@ from codec.checks import require
 from codec.distillation.loss import Distillation
 from codec.distillation.perceptual import PerceptualLoss
 from codec.distributed import average_gradients, mean_of_scalars
+from codec.finite import first_not_finite, optimizer_tensors
 from codec.model.hh_codec import HHCodec
 from codec.model.whisper_encoder import WhisperEncoder
 
@@ -24,6 +25,7 @@ from .adversarial import (
     adversarial_losses,
     backward_generator_and_discriminators,
 )
+from .checkpoint import DATA
 from .codebook import CodebookUsage, initialize_codebook
 from .config import PARTS, PhaseConfig
 from .data import CodecData
@@ -103,6 +105,7 @@ class CodecTraining(LightningModule):
         self.codebook_use = CodebookUsage(codec.codebook_size)  # checkpoints hold this name
         self.last_metrics: dict[str, Tensor | float] = {}
         self.last_gradient_norms: dict[str, float] = {}
+        self.described: dict[str, Any] | None = None  # the data, in checkpoints
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """AdamW for the generator and, when there are discriminators, another for them."""
@@ -178,6 +181,7 @@ class CodecTraining(LightningModule):
             phase=phase.name,
             step=step,
             folder=self.folder,
+            weights=dict(self.named_parameters()),
         )
         optimizers[0].step()
         optimizers[0].zero_grad()
@@ -247,9 +251,29 @@ class CodecTraining(LightningModule):
             return validate(*parts, perceptual=self.perceptual, lengths=lengths)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the averaged weights."""
+        """Add the averaged weights, and the description of the data."""
+        if self.described is not None:
+            checkpoint[DATA] = self.described
         if self.average is not None:
             checkpoint["average"] = self.average.state_dict()
+
+    def check_state(self, step: int) -> None:
+        """Refuse weights, averages or moments that are not finite after a step.
+
+        Raises:
+            DivergedError: Names the first of them.
+        """
+        tensors: dict[str, Any] = dict(self.state_dict(keep_vars=True))
+        if self.average is not None:
+            tensors |= {f"average of {k}": v for k, v in self.average.state_dict().items()}
+        moments = optimizer_tensors(self.trainer.optimizers)
+        wrong = first_not_finite([*tensors.items(), *moments])
+        if wrong is not None:
+            raise DivergedError(
+                f"phase {self.phase.name}: expected finite weights after step {step}, got others "
+                f"in {wrong}; nothing of it was saved: lower learning_rate and resume from the "
+                "last checkpoint"
+            )
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore the averaged weights."""

@@ -3,8 +3,9 @@
 A stage is a module `recipes.<name>` with `main(config) -> Path`, which writes `run/<name>/` and may
 leave a `metrics.json` there (`write_metrics`). `run_stage` puts around it:
 
+- a lock, so that two processes do not work in one folder;
 - `settings.json`, written before `main`: every setting that the results depend on, those of the
-  stages before it included, and when those finished;
+  stages before it included, and when those finished; it binds once the folder holds work;
 - `done.json`, written after it: signature, metrics, commit, seconds. Present means finished.
 
 So a finished stage is skipped, one that was cut off is called again and resumes, and one that was
@@ -20,13 +21,16 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from codec.distributed import process_rank
 from codec.files import read_json, sha256_of, write_json
 from codec.provenance import git_commit
+from codec.run_lock import LOCK, holder_of, locked
 
 from .config import Config, save_config
 from .schema import STAGE_NAMES
@@ -35,6 +39,18 @@ from .schema import STAGE_NAMES
 _FINISHED = ".finished"
 # In the folder of `prepare`: digest of the corpus's manifest, as it was read.
 ORIGIN_NAME = "origin.json"
+# Files of a stage that a change of its settings does not make wrong: they are written anew.
+_BEFORE_WORK = (
+    *(
+        ORIGIN_NAME,
+        "settings.json",
+        "config.yaml",
+        "too_long.jsonl",
+        "bad_files.jsonl",
+        "index_*.jsonl",
+    ),
+    ".*",
+)
 
 
 class StageError(ValueError):
@@ -136,16 +152,25 @@ def run_stage(config: Config, name: str) -> StageReport:
         StageError: A stage before it is not done, or its folder was made with other settings.
         ValueError: As the stage raises it.
     """
+    with _stage_lock(config, name):
+        return _run_stage(config, name)
+
+
+def _run_stage(config: Config, name: str) -> StageReport:
+    """Run one stage in a folder that no other process works in."""
     folder = stage_folder(config, name)
     settings = settings_of(config, name) | _upstream_times(config, name)
-    check_settings(config, name, settings)
+    has_work = _has_work(folder)
+    if has_work:
+        check_settings(config, name, settings)
     if (folder / "done.json").is_file():
         done = read_json(folder / "done.json", required=("seconds", "metrics"))
         _check_manifest(config, folder)
         say(name, f"done already in {folder}, skipped")
         return StageReport(name, "skipped", folder, done["seconds"], done["metrics"])
-    # Settings without `done.json` are those of a run that was cut off.
-    resumed = (folder / "settings.json").is_file()
+    # Settings without `done.json` are those of a run that was cut off. Without any work they are
+    # those of one that was refused, and are replaced.
+    resumed = has_work and (folder / "settings.json").is_file()
     say(name, f"{'resuming' if resumed else 'starting'}: {STAGES[name].summary}")
     write_json(folder / "settings.json", settings)
     save_config(config, folder / "config.yaml")
@@ -186,7 +211,8 @@ def run_stages(config: Config, names: Sequence[str]) -> list[StageReport]:
         )
     # All of them before any work, so that a change upstream does not cost the first stage's hours.
     for name in ordered:
-        check_settings(config, name, settings_of(config, name))
+        if _has_work(stage_folder(config, name)):
+            check_settings(config, name, settings_of(config, name))
     save_config(config, Path(config.run) / "config.yaml")
     return [run_stage(config, name) for name in ordered]
 
@@ -215,8 +241,44 @@ def check_settings(config: Config, name: str, settings: dict[str, Any]) -> None:
         shown = "; ".join(f"{key}: {before.get(key)!r} -> {now.get(key)!r}" for key in changed[:8])
         raise StageError(
             f"{name}: {folder} was made with other settings ({shown}). Choose another run=..., "
-            f"set them back, or delete {folder} and the stages after it"
+            + _advice(config, name, folder)
         )
+
+
+def _advice(config: Config, name: str, folder: Path) -> str:
+    """What else than another run folder can be done, unless a process works in this one."""
+    locks = [(Path(config.run), _lock_name(name))]
+    # Phases of a codec may be trained by processes of their own, each with a lock.
+    locks += [(path.parent, LOCK) for path in folder.glob(f"*/{LOCK}")]
+    holders = [found for each in locks if (found := holder_of(*each)) is not None]
+    if holders:
+        return f"or set them back: it is in use by {holders[0]}"
+    return f"set them back, or delete {folder} and the stages after it"
+
+
+def _lock_name(name: str) -> str:
+    return f".{name}.lock"
+
+
+def _stage_lock(config: Config, name: str) -> AbstractContextManager[None]:
+    """The lock of a stage's folder, where this process is to hold it."""
+    section: Any = getattr(config, name, None)
+    processes = getattr(section, "devices", 1) * getattr(section, "num_nodes", 1)
+    # Of processes that train together the first one holds it. Phases of a codec that are named one
+    # by one may run side by side, and each has a lock of its own.
+    if (processes > 1 and process_rank() > 0) or getattr(section, "only", None):
+        return nullcontext()
+    return locked(Path(config.run), _lock_name(name), what=stage_folder(config, name))
+
+
+def _has_work(folder: Path) -> bool:
+    """Whether a stage's folder holds more than what a stage writes before its work."""
+    if not folder.is_dir():
+        return False
+    return any(
+        path.is_file() and not any(path.match(each) for each in _BEFORE_WORK)
+        for path in folder.rglob("*")
+    )
 
 
 def signature(settings: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tqdm import tqdm
 
 from codec.distributed import process_rank
 from codec.files import whole_file
+from codec.finite import first_not_finite, optimizer_tensors
 from codec.json_lines import append_json_line
 from slm.data.packed_dataset import PackedBatch
 from slm.model.likelihood import nats_per_code
@@ -21,6 +23,7 @@ from slm.model.likelihood import nats_per_code
 from .checkpoint import CHECKPOINT_NAME, METRICS_NAME
 from .config import TrainingSettings
 from .flops import counted_flops, measured_peak_flops, peak_flops
+from .microbatches import MicroBatch
 from .optimizers import learning_rate
 
 
@@ -81,17 +84,22 @@ class Monitor(Callback):
         if trainer.global_step == self._step:
             return  # still accumulating
         self._step = trainer.global_step
-        metrics = self._step_metrics(trainer, pl_module)
-        # Validation's time is no training time: the clock starts anew after it.
+        metrics = self._step_metrics(trainer, pl_module, batch)
         last = self._step == self._settings.max_steps
-        if self._validation and (last or self._step % self._settings.validate_every == 0):
-            metrics["valid_nats_per_code"] = nats_per_code(lm, self._validation)
+        validates = last or self._step % self._settings.validate_every == 0
+        # The first step's shows early that it can be written, and lets a run that is cut off soon
+        # go on; where there is none, metrics of later steps mean that a checkpoint was lost.
+        saves = last or self._step == 1 or self._step % self._settings.checkpoint_every == 0
+        # Before anything of the step is written, and before what the weights give is looked at.
+        if saves or validates:
+            self._check_state(trainer, pl_module)
+        if self._validation and validates:
+            metrics["valid_nats_per_code"] = self._validated(lm)
+            # Validation's time is no training time: the clock starts anew after it.
             self._since = time.perf_counter()
         if trainer.is_global_zero:
             self._show(metrics)
-        # The first step's shows early that it can be written, and lets a run that is cut off soon
-        # go on; where there is none, metrics of steps mean that a checkpoint was lost.
-        if last or self._step == 1 or self._step % self._settings.checkpoint_every == 0:
+        if saves:
             self._save(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: Any) -> None:
@@ -102,8 +110,10 @@ class Monitor(Callback):
         """Leave the terminal in order."""
         self._bar.close()
 
-    def _step_metrics(self, trainer: Trainer, module: LightningModule) -> dict[str, Any]:
-        """Figures of the step over all processes."""
+    def _step_metrics(
+        self, trainer: Trainer, module: LightningModule, batch: MicroBatch
+    ) -> dict[str, Any]:
+        """Figures of the step over all processes; `batch` is the last one it read."""
         # Lightning has divided each by the number of batches accumulated: their sum is the mean.
         loss = torch.stack(self._losses).sum().double()
         # One exchange for all three figures.
@@ -117,22 +127,70 @@ class Monitor(Callback):
         now = time.perf_counter()
         mean = total / trainer.world_size
         # Before anything is written: metrics and checkpoints hold finite steps only.
-        if not math.isfinite(mean):
-            raise ValueError(
-                f"expected a finite loss, got {mean} at step {self._step}; "
-                "lower learning_rate and start again from the last checkpoint"
-            )
+        self._check_step({"loss": mean, "gradient_norm": norm}, batch)
         seconds = max(1e-9, now - self._since)
         metrics = {
             "step": self._step,
             "loss": mean,
             "lr": learning_rate(self._step - 1, self._settings),
-            "gradient_norm": norm if math.isfinite(norm) else None,
+            "gradient_norm": norm,
             "tokens_per_second": tokens / seconds,
             "mfu": flops / (seconds * self._peak * trainer.world_size),
         }
         self._losses, self._tokens, self._flops, self._since = [], 0, 0.0, now
         return metrics
+
+    def _check_step(self, values: Mapping[str, float], batch: MicroBatch) -> None:
+        """Refuse a step with a loss or gradient that is not finite, and say why.
+
+        Raises:
+            ValueError: Names the first that is not.
+        """
+        wrong = next((name for name, each in values.items() if not math.isfinite(each)), None)
+        if wrong is None:
+            return
+        advice = "lower learning_rate and start again from the last checkpoint"
+        weights = batch.batch.loss_weights
+        if not weights.isfinite().all() or not batch.total_weight > 0:
+            cause = "the batch itself has loss weights that are not finite, or none above 0"
+            advice = "mend the rows and start again from the last checkpoint"
+        elif wrong == "loss":
+            cause = "the batch is finite"
+        else:
+            cause = f"the loss is finite, {values['loss']}"
+        got = f"{values[wrong]} at step {self._step}"
+        raise ValueError(f"expected a finite {wrong}, got {got}; {cause}; {advice}")
+
+    def _check_state(self, trainer: Trainer, module: LightningModule) -> None:
+        """Refuse weights or moments that are not finite, in every process alike.
+
+        Raises:
+            ValueError: Names the first of them in this process.
+        """
+        tensors = [*module.state_dict(keep_vars=True).items()]
+        wrong = first_not_finite([*tensors, *optimizer_tensors(trainer.optimizers)])
+        # Of sharded weights one process alone may have them.
+        found = torch.tensor(float(wrong is not None), device=module.device)
+        if trainer.strategy.reduce(found, reduce_op="sum") > 0:
+            raise ValueError(
+                f"expected finite weights after step {self._step}, got others in "
+                f"{wrong or 'another process'}; nothing of the step was saved: lower learning_rate "
+                "and start again from the last checkpoint"
+            )
+
+    def _validated(self, lm: Any) -> float:
+        """Likelihood of the validation batches, nats a code.
+
+        Raises:
+            ValueError: It is not finite.
+        """
+        nats = nats_per_code(lm, self._validation)
+        if not math.isfinite(nats):
+            raise ValueError(
+                f"expected a finite valid_nats_per_code, got {nats} of finite weights at step "
+                f"{self._step}; lower learning_rate and start again from the last checkpoint"
+            )
+        return nats
 
     def _show(self, metrics: dict[str, Any]) -> None:
         self._bar.set_postfix(

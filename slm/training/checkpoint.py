@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from codec.finite import first_not_finite
 from codec.json_lines import read_json_lines
 from slm.data.config import DocumentSettings
 from slm.model.config import SpeechLMConfig
@@ -114,9 +115,11 @@ def checkpoint_to_resume(folder: Path, resume_from: Path | None) -> Path | None:
     metrics = folder / METRICS_NAME
     if resume_from is not None:
         return resume_from
-    # Steps without a checkpoint: it was lost, and beginning anew would hide that.
-    made = len(read_json_lines(metrics, torn="drop", missing_ok=True))
-    if made:
+    rows = read_json_lines(metrics, torn="drop", missing_ok=True)
+    # The first step is written down before its checkpoint: alone, it is of a run that was cut off
+    # in between, and is made again. Of more steps one was lost, and to begin anew would hide that.
+    made = len(rows)
+    if made and [row["step"] for row in rows] != [1]:
         raise ValueError(
             f"expected {own}, as {metrics} has {made} steps, got no such file; name another "
             f"checkpoint as resume_from, or remove {METRICS_NAME} to begin at step 0"
@@ -131,7 +134,7 @@ def resume_point(
 
     Raises:
         ValueError: It is of another model, codec, token layout or stream of batches, lacks its
-            layout, or is beyond `max_steps`.
+            layout, has weights that are not finite, or is beyond `max_steps`.
     """
     if path is None:
         return 0, []
@@ -149,6 +152,12 @@ def resume_point(
     if sizes != {name: value.shape for name, value in lm.state_dict().items()}:
         raise ValueError(f"{path} holds a model of other sizes; train in another folder")
     check_stream(path, checkpoint.get(STREAM), stream)
+    wrong = first_not_finite(checkpoint["state_dict"].items())
+    if wrong is not None:
+        raise ValueError(
+            f"{path}: expected finite weights, got others in {wrong}; name an earlier checkpoint "
+            "as resume_from in another folder, or begin anew there"
+        )
     if step > max_steps:
         raise ValueError(f"expected at most max_steps = {max_steps} in {path}, got {step}")
     return step, [int(count) for count in checkpoint.get(ROW_COUNTS, [])]

@@ -6,7 +6,7 @@ import copy
 import logging
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
 import lightning
@@ -16,6 +16,8 @@ from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Str
 from codec.checks import require
 from codec.distributed import process_rank
 from codec.json_lines import keep_json_lines
+from codec.run_lock import locked
+from codec.run_trainer import fit_or_exit, quiet_trainer
 from slm.data.packed_dataset import PackedBatch, PackedDataset
 from slm.model.speech_lm import SpeechLM
 
@@ -74,14 +76,34 @@ def fit_speech_lm(
         ValueError: The rows do not fit the model; the checkpoint is of another model, trained on
             other batches or beyond `max_steps`; `resume_from` is not there; the folder has the
             metrics of steps and no checkpoint; a step cannot be divided among the devices; the
-            settings do not go together; or the loss is not finite.
+            settings do not go together; another process trains in the folder; or a loss, gradient,
+            weight or validation is not finite, and then the last checkpoint is from before.
+        SystemExit: SIGTERM came (status 143).
     """
     machines = machines or Machines(accelerator)
     _check(lm, dataset, settings, machines)
+    # One process may have any rank among others that do not train with it.
+    first = machines.devices * machines.num_nodes == 1 or process_rank() == 0
+    with locked(Path(folder)) if first else nullcontext():
+        return _fit_locked(
+            lm, dataset, Path(folder), settings, list(validation), resume_from, machines, progress
+        )
+
+
+def _fit_locked(
+    lm: SpeechLM,
+    dataset: PackedDataset,
+    folder: Path,
+    settings: TrainingSettings,
+    validation: list[PackedBatch],
+    resume_from: Path | str | None,
+    machines: Machines,
+    progress: bool,
+) -> SpeechLM:
+    """Train in a folder that this run has for itself."""
     processes = machines.devices * machines.num_nodes
     per_step = micro_batches_per_step(settings.accumulate, dataset.batch_size, processes)
     # 1. Where the run stands: its own checkpoint, the one given, or the start.
-    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = checkpoint_to_resume(folder, Path(resume_from) if resume_from else None)
     stream = describe_stream(dataset.describe(), settings)
@@ -93,8 +115,8 @@ def fit_speech_lm(
     # 2. The steps that are left.
     sharded = machines.strategy == "fsdp"
     if start_step < settings.max_steps:
-        monitor = Monitor(settings, folder, start_step, list(validation), progress)
-        trainer = _quiet_trainer(settings, monitor, machines, per_step)
+        monitor = Monitor(settings, folder, start_step, validation, progress)
+        trainer = _trainer(settings, monitor, machines, per_step, folder)
         # Sharding replaces parameters, and the caller's model shall keep its own.
         with _prepared(copy.deepcopy(lm) if sharded else lm, settings) as trained:
             module = SpeechLMTraining(
@@ -105,7 +127,7 @@ def fit_speech_lm(
                 micro_batches=per_step,
                 sharded=sharded,
             )
-            _fit(trainer, module, dataset, start_step, checkpoint)
+            _fit(trainer, module, dataset, start_step, checkpoint, folder)
         checkpoint = folder / CHECKPOINT_NAME
     # 3. The weights, back in the caller's model.
     lm.to("cpu")
@@ -121,6 +143,7 @@ def _fit(
     dataset: PackedDataset,
     start_step: int,
     checkpoint: Path | None,
+    folder: Path,
 ) -> None:
     batches = MicroBatches(
         dataset,
@@ -130,10 +153,14 @@ def _fit(
         # Found out by the trainer: "auto" may be a CUDA device.
         pinned=isinstance(trainer.accelerator, CUDAAccelerator),
     )
+
+    def fit() -> None:
+        trainer.fit(module, train_dataloaders=batches, ckpt_path=checkpoint, weights_only=True)
+
     with warnings.catch_warnings(), closing(batches):
         # Lightning 2.6 asks torch's tree utilities in a way torch 2.13 calls deprecated.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
-        trainer.fit(module, train_dataloaders=batches, ckpt_path=checkpoint, weights_only=True)
+        fit_or_exit(trainer, fit, folder)
 
 
 @contextmanager
@@ -150,12 +177,13 @@ def _prepared(lm: SpeechLM, settings: TrainingSettings) -> Iterator[SpeechLM]:
         lm.recompute_activations(False)
 
 
-def _quiet_trainer(
-    settings: TrainingSettings, monitor: Monitor, machines: Machines, per_step: int
+def _trainer(
+    settings: TrainingSettings, monitor: Monitor, machines: Machines, per_step: int, folder: Path
 ) -> lightning.Trainer:
     """A trainer that prints nothing and writes nothing of its own."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    return lightning.Trainer(
+    return quiet_trainer(
+        folder,
         accelerator=machines.accelerator,
         devices=machines.devices,
         num_nodes=machines.num_nodes,
@@ -165,12 +193,7 @@ def _quiet_trainer(
         max_epochs=-1,  # steps decide
         accumulate_grad_batches=per_step,
         callbacks=[monitor],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
         num_sanity_val_steps=0,
-        use_distributed_sampler=False,  # micro-batches are divided here
     )
 
 

@@ -19,6 +19,7 @@ def check(
     activations: dict[str, Tensor] | None = None,
     batch: Tensor | None = None,
     folder: Path | None = None,
+    weights: dict[str, Tensor] | None = None,
 ) -> None:
     check_finite(
         values,
@@ -27,6 +28,7 @@ def check(
         phase="joint",
         step=3,
         folder=folder,
+        weights=weights,
     )
 
 
@@ -56,6 +58,19 @@ def test_a_bad_batch_and_a_bad_gradient_are_told_apart() -> None:
         check({"mel": BAD}, batch=torch.tensor([[float("inf")]]))
     with pytest.raises(DivergedError, match=r"gradient_norm is inf.*all outputs are finite"):
         check({"mel": GOOD, "gradient_norm": torch.tensor(float("inf"))})
+
+
+def test_the_cause_that_comes_first_is_named() -> None:
+    outputs = {"encoder": torch.full((2,), float("nan"))}
+    weights = {"encoder.weight": torch.full((2,), float("nan"))}
+    bad = torch.tensor([[float("nan")]])
+    for batch, given, cause in (
+        (bad, weights, "; the batch itself is not finite; mend"),
+        (None, weights, "weights encoder.weight were not finite before the step"),
+        (None, {}, "the first output that is not finite is the encoder's"),
+    ):
+        with pytest.raises(DivergedError, match=cause):
+            check({"mel": BAD}, outputs, batch, weights=given)
 
 
 def test_gradient_norms_of_a_hand_made_chain() -> None:

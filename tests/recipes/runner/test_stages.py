@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from codec.run_lock import InUseError, locked
 from codec.training.config import PhaseConfig
 from recipes import run_all
 from recipes.runner import stages
@@ -216,3 +217,29 @@ def test_a_setting_that_came_later_had_its_default(config: Config, calls: list[s
     config.train_codec.phases["codec"].perceptual.model = "whisper"
     with pytest.raises(StageError, match=r"perceptual.model: '' -> 'whisper'"):
         run_stage(config, "train_codec")
+
+
+def test_settings_that_were_refused_before_any_work_do_not_bind_the_folder(
+    make_config: Callable[..., Config], calls: list[str]
+) -> None:
+    folder = stage_folder(make_config("x"), "prepare")
+    folder.mkdir(parents=True)
+    before = stages.settings_of(make_config("wrong/path"), "prepare")
+    (folder / "settings.json").write_text(json.dumps(before))
+    (folder / "config.yaml").write_text("")
+    (report,) = run_stages(make_config("x"), ["prepare"])
+    assert report.status == "done"
+    assert not json.loads((folder / "done.json").read_text())["resumed"]
+
+
+def test_a_stage_that_another_process_works_in_is_refused_without_advice_to_delete(
+    make_config: Callable[..., Config], calls: list[str]
+) -> None:
+    config = make_config("x")
+    with (
+        locked(Path(config.run), ".prepare.lock"),
+        pytest.raises(InUseError, match=r"prepare: .*in use by process") as caught,
+    ):
+        run_stage(config, "prepare")
+    assert "delete" not in str(caught.value)
+    assert calls == []

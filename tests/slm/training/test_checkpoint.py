@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import slm.data.packed_dataset
+from codec.run_lock import InUseError, locked
 from slm.data.packed_dataset import PackedBatch, PackedDataset
 from slm.model.speech_lm import SpeechLM
 from slm.training.fit import fit_speech_lm
@@ -79,6 +80,81 @@ def test_a_lost_checkpoint_is_reported_and_the_metrics_stay(
     with pytest.raises(ValueError, match=r"expected .*last\.ckpt, as .* has 4 steps, got no such"):
         fit(make_lm(), rows, tmp_path, max_steps=6)
     assert (tmp_path / "metrics.jsonl").read_text() == before
+
+
+def test_a_run_killed_while_its_first_checkpoint_is_written_goes_on(
+    make_lm: Callable[..., SpeechLM],
+    make_rows: Callable[..., PackedDataset],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import lightning
+
+    rows = make_rows()
+    straight = fit(make_lm(), rows, tmp_path / "a")
+
+    def save(trainer: lightning.Trainer, path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(lightning.Trainer, "save_checkpoint", save)
+        with pytest.raises(OSError, match="No space"):
+            fit(make_lm(), rows, tmp_path / "b")
+    assert len(metrics_of(tmp_path / "b")) == 1
+    resumed = fit(make_lm(), rows, tmp_path / "b")
+    assert [line["step"] for line in metrics_of(tmp_path / "b")] == [1, 2, 3, 4]
+    for name, value in straight.state_dict().items():
+        assert torch.equal(resumed.state_dict()[name], value), name
+
+
+@pytest.mark.parametrize("changes", [{"learning_rate": 1e38}, {"weight_decay": float("inf")}])
+def test_weights_that_are_not_finite_are_never_saved(
+    make_lm: Callable[..., SpeechLM],
+    make_rows: Callable[..., PackedDataset],
+    tmp_path: Path,
+    changes: dict[str, float],
+) -> None:
+    with pytest.raises(ValueError, match=r"expected .*finite"):
+        fit(make_lm(), make_rows(), tmp_path, max_steps=6, checkpoint_every=1, **changes)
+    if (tmp_path / "last.ckpt").exists():  # of a step whose weights were large, and finite
+        saved = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"]
+        assert all(value.isfinite().all() for value in saved.values())
+
+
+@pytest.mark.parametrize("factor", [float("inf"), float("nan")])
+def test_an_infinite_gradient_of_a_finite_loss_is_not_saved(
+    make_lm: Callable[..., SpeechLM],
+    make_rows: Callable[..., PackedDataset],
+    tmp_path: Path,
+    factor: float,
+) -> None:
+    rows, lm = make_rows(), make_lm()
+    fit(lm, rows, tmp_path, max_steps=2)
+    before = (tmp_path / "last.ckpt").read_bytes()
+    lm = make_lm()
+    lm.head.weight.register_hook(lambda gradient: gradient * factor)
+    with pytest.raises(ValueError, match=r"finite gradient_norm, .* step 3; the loss is finite"):
+        fit(lm, rows, tmp_path, max_steps=6, checkpoint_every=1)
+    assert (tmp_path / "last.ckpt").read_bytes() == before
+    assert [line["step"] for line in metrics_of(tmp_path)] == [1, 2]
+
+
+def test_a_checkpoint_of_weights_that_are_not_finite_is_refused(
+    make_lm: Callable[..., SpeechLM], make_rows: Callable[..., PackedDataset], tmp_path: Path
+) -> None:
+    fit(make_lm(), make_rows(), tmp_path)
+    saved = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    saved["state_dict"]["lm.head.weight"][0, 0] = float("nan")
+    torch.save(saved, tmp_path / "last.ckpt")
+    with pytest.raises(ValueError, match=r"expected finite weights, got others in lm\.head"):
+        fit(make_lm(), make_rows(), tmp_path, max_steps=6)
+
+
+def test_two_trainings_in_one_folder_are_refused(
+    make_lm: Callable[..., SpeechLM], make_rows: Callable[..., PackedDataset], tmp_path: Path
+) -> None:
+    with locked(tmp_path), pytest.raises(InUseError, match="in use by process"):
+        fit(make_lm(), make_rows(), tmp_path)
 
 
 def test_a_run_cut_off_before_its_first_due_checkpoint_goes_on(

@@ -1,0 +1,73 @@
+"""Lightning trainers that leave resumption, files and the exit status to this project."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lightning import Trainer
+from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+# Exit status of a process that SIGTERM ended, as a shell gives it.
+TERMINATED = 128 + 15
+
+
+def quiet_trainer(folder: Path, **options: Any) -> Trainer:
+    """Build a trainer that prints nothing, writes nothing and resumes nothing of its own.
+
+    Under SLURM Lightning would save `hpc_ckpt_1.ckpt` at SIGUSR1 and begin any later training
+    from such a file, past the checks of this project's own checkpoints.
+
+    Args:
+        folder: Of the run.
+        options: Further arguments of `lightning.Trainer`.
+    """
+    # torchrun goes first, as in Lightning's own choice of an environment.
+    slurm = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()
+    return Trainer(
+        plugins=[SLURMEnvironment(auto_requeue=False)] if slurm else None,
+        # Where Lightning looks for such files: a folder that nothing makes.
+        default_root_dir=folder / ".lightning",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        **options,
+    )
+
+
+def fit_or_exit(trainer: Trainer, fit: Callable[[], None], folder: Path) -> None:
+    """Call a trainer's `fit`; after SIGTERM say so on stderr and end with a status of failure.
+
+    Args:
+        trainer: That fits.
+        fit: Calls its `fit`.
+        folder: Of the run, for the message.
+
+    Raises:
+        SystemExit: With status 143 after SIGTERM, also where it came in the last step; with 1
+            after an interrupt.
+    """
+    again = f"the same command goes on from the last checkpoint in {folder}"
+    try:
+        fit()
+    except SIGTERMException as error:
+        _say(trainer, f"ended by SIGTERM at step {trainer.global_step}; {again}")
+        raise SystemExit(TERMINATED) from error
+    except SystemExit as error:
+        # Lightning ends the process itself where it was interrupted.
+        if isinstance(error.__context__, KeyboardInterrupt):
+            _say(trainer, f"interrupted at step {trainer.global_step}; {again}")
+        raise
+    if trainer.received_sigterm:
+        _say(trainer, f"ended by SIGTERM after the last step; {again}")
+        raise SystemExit(TERMINATED)
+
+
+def _say(trainer: Trainer, message: str) -> None:
+    if trainer.is_global_zero:
+        print(f"error: {message}", file=sys.stderr, flush=True)

@@ -1,0 +1,125 @@
+"""Checkpoints of a phase: the description of its data, and the checks before one is continued."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from codec.audio.sources import AudioSource
+from codec.audio.store import AudioStore
+from codec.checks import require
+from codec.files import read_json, write_json
+from codec.finite import first_not_finite
+from codec.json_lines import read_json_lines
+
+from .data import CropBatches
+
+CHECKPOINT, METRICS = "last.ckpt", "metrics.jsonl"
+DATA = "data"  # key of `describe_batches` in a checkpoint
+# The description beside the checkpoint, written after the first one: where it lies alone, the
+# checkpoint was lost.
+NOTE = "checkpoint.json"
+# What of a row decides its part in the batches.
+_FIELDS = "id", "audio", "num_samples", "gain"
+
+
+def describe_batches(batches: CropBatches) -> dict[str, Any]:
+    """Everything that decides the crops of a step, by names that a user knows; JSON-able."""
+    return {
+        "seed": batches.seed,
+        "batch_size": batches.batch_size,
+        "crop_samples": batches.crop_samples,
+        "speed": batches.speed,
+        "shares": list(batches.shares),
+        "sources": [source_digest(source) for source in batches.sources],
+    }
+
+
+def source_digest(source: AudioSource) -> str:
+    """Digest of a source of clips, wherever it lies: 16 hex digits.
+
+    Made of the clips' names, lengths and levels, and of some of the samples of an `AudioStore`.
+    """
+    digest = hashlib.sha256(str(source.sample_rate).encode())
+    for row in source.rows:
+        about = {name: row[name] for name in _FIELDS if name in row}
+        digest.update(json.dumps(about, sort_keys=True).encode())
+    if isinstance(source, AudioStore):
+        digest.update(source.some_samples())
+    return digest.hexdigest()[:16]
+
+
+def checkpoint_to_resume(folder: Path, described: dict[str, Any]) -> Path | None:
+    """The checkpoint that a phase continues, None for one that begins.
+
+    Args:
+        folder: Of the phase.
+        described: `describe_batches` of its data.
+
+    Raises:
+        ValueError: The checkpoint was trained on other batches or holds weights that are not
+            finite, or the folder had one that is lost.
+    """
+    path = folder / CHECKPOINT
+    if not path.is_file():
+        check_not_lost(folder)
+        return None
+    # Mapped: a checkpoint may be large.
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    _check_data(path, checkpoint.get(DATA), described)
+    wrong = first_not_finite(checkpoint["state_dict"].items())
+    require(wrong is None, str(path), "finite weights; train in another folder", wrong)
+    return path
+
+
+def check_not_lost(folder: Path) -> None:
+    """Refuse a phase whose checkpoint is gone: to begin anew would hide that.
+
+    Raises:
+        ValueError: There was a checkpoint, and there is none.
+    """
+    path, note = folder / CHECKPOINT, folder / NOTE
+    if path.is_file() or not note.is_file():
+        return
+    steps = [row["step"] for row in read_json_lines(folder / METRICS, torn="drop", missing_ok=True)]
+    raise ValueError(
+        f"expected {path}, as {note.name} tells of one and {METRICS} has {max(steps, default=0)} "
+        f"steps, got no such file; put it back, or remove {note} to begin at step 0"
+    )
+
+
+def note_checkpoint(folder: Path, described: dict[str, Any] | None) -> None:
+    """Leave a note that there is a checkpoint, once."""
+    note = folder / NOTE
+    if not note.is_file() or read_json(note) != {DATA: described}:
+        write_json(note, {DATA: described})
+
+
+def _check_data(path: Path, saved: dict[str, Any] | None, expected: dict[str, Any]) -> None:
+    """Compare the data of a run with those of the checkpoint that it continues.
+
+    Raises:
+        ValueError: They differ; every difference is named.
+    """
+    if saved is None:
+        warnings.warn(
+            f"{path} is of an earlier version and does not hold the description of its data: "
+            "whether clips, seed and batches are those of before is not checked",
+            stacklevel=3,
+        )
+        return
+    differences = [
+        f"{name} {saved.get(name)}, got {value}"
+        for name, value in expected.items()
+        if saved.get(name) != value
+    ]
+    if differences:
+        raise ValueError(
+            f"{path} was trained on other data: expected {'; '.join(differences)}; set them back, "
+            "or train in another folder"
+        )

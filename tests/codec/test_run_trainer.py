@@ -1,0 +1,87 @@
+"""Trainings that are ended by a signal, and what Lightning would resume under SLURM."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import lightning
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from codec.run_trainer import fit_or_exit, quiet_trainer
+
+SLURM = {
+    **{"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "other", "SLURM_NTASKS": "1", "SLURM_NNODES": "1"},
+    **{"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0", "SLURM_JOB_NODELIST": "a"},
+    **{"SLURM_NTASKS_PER_NODE": "1", "SLURM_NODELIST": "a"},
+}
+
+
+class Training(lightning.LightningModule):
+    """One weight; `at_step` is called before a step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+        self.signal_at = -1
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        if self.global_step == self.signal_at:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return (self.weight * batch).sum()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    def train_dataloader(self) -> DataLoader[Tensor]:
+        return DataLoader([torch.ones(1)] * 4)  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def trained(folder: Path, signal_at: int = -1, steps: int = 4) -> lightning.Trainer:
+    module = Training()
+    module.signal_at = signal_at
+    trainer = quiet_trainer(folder, accelerator="cpu", devices=1, max_steps=steps, max_epochs=-1)
+    fit_or_exit(trainer, lambda: trainer.fit(module), folder)
+    return trainer
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("step", [1, 3])
+def test_sigterm_ends_a_training_with_143_and_a_line(
+    step: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also in the last step, after which nothing of the stage is done."""
+    with pytest.raises(SystemExit) as caught:
+        trained(tmp_path, signal_at=step)
+    assert caught.value.code == 143
+    assert "ended by SIGTERM" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_run_under_slurm_begins_at_its_own_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = trained(tmp_path / "a", steps=2)
+    for folder in (tmp_path, tmp_path / "b"):
+        other.save_checkpoint(folder / "hpc_ckpt_1.ckpt")
+    for name, value in SLURM.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    before = signal.getsignal(signal.SIGUSR1)
+    trainer = trained(tmp_path / "b", steps=4)
+    assert trainer.fit_loop.epoch_loop.batch_progress.total.completed == 4
+    assert float(trainer.model.weight) == pytest.approx(0.6)  # type: ignore[union-attr]
+    assert signal.getsignal(signal.SIGUSR1) == before
+    assert not list(tmp_path.rglob("hpc_ckpt_2*"))
