@@ -151,7 +151,11 @@ def generated(
 
 def headline(scored: Scored) -> dict[str, Any]:
     """Take mean and interval of every figure of a group of reconstructions."""
-    figures: dict[str, Any] = {"clips": scored.summary["n_expected"]}
+    figures: dict[str, Any] = {
+        "clips": scored.summary["n_expected"],
+        # What the intervals are over, from two on.
+        "speakers": scored.summary["n_speakers"],
+    }
     for metric in scored.summary["metrics"].values():
         for name, figure in metric["figures"].items():
             figures[name] = figure["value"]
@@ -162,7 +166,11 @@ def headline(scored: Scored) -> dict[str, Any]:
 
 def words(scored: Scored) -> dict[str, Any]:
     """Take pooled word and character error rates with their intervals."""
-    figures: dict[str, Any] = {"clips": scored.summary["n_expected"]}
+    figures: dict[str, Any] = {
+        "clips": scored.summary["n_expected"],
+        # What the intervals are over, from two on.
+        "speakers": scored.summary["n_speakers"],
+    }
     for name in ("wer", "cer"):
         figure = find_figure(scored.summary, f"wer/{name}")
         if figure is not None:

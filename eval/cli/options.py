@@ -16,7 +16,7 @@ from eval.metrics.registry import Selection, select_metrics
 from eval.metrics.wer import NORMALIZERS, WerMetric
 from eval.protocols import Metric
 from eval.scoring.score import Pair
-from eval.scoring.summary import number_text
+from eval.scoring.summary import number_text, resampled_over
 from eval.sound import SUFFIXES
 from eval.weights import parse_weights, use_weights
 
@@ -168,6 +168,7 @@ def print_summary(summary: dict[str, Any], page: Path, *, as_json: bool) -> None
             print(f"{metric_id:34} {name:18} {value:>12} {interval:>26} {done:>9}")
         for name, value in metric.get("corpus", {}).items():
             print(f"{metric_id:34} {name:18} {_corpus_text(value)}")
+    print(f"intervals: 95 %, over {resampled_over([summary])}")
     print(page)
 
 
