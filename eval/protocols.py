@@ -149,6 +149,18 @@ class Recognizer(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Transcript:
+    """Words of a waveform, with what a recogniser tells beside them.
+
+    A `Recognizer` that has a method `transcribe_in_detail` returns it there, from the arguments of
+    `transcribe`; the details are shown beside the words.
+    """
+
+    text: str
+    details: dict[str, str] = field(default_factory=dict)
+
+
 @runtime_checkable
 class Tokenizer(Protocol):
     """Waveform to K parallel streams of codes and back, for a language model to be trained on."""

@@ -21,8 +21,9 @@ from codec.file_names import item_path
 from codec.files import read_json
 from codec.json_lines import read_json_lines
 from eval.metrics.asr_pocketsphinx import PocketSphinxRecognizer
-from eval.metrics.registry import RECONSTRUCTION, make_metrics
+from eval.metrics.registry import RECONSTRUCTION, WORDS_WHERE_READY, make_metrics, status
 from eval.metrics.wer import WerMetric
+from eval.protocols import Metric
 from eval.scoring.score import Pair, score_pairs
 from eval.scoring.summary import find_figure
 from eval.sound import Sound
@@ -109,11 +110,12 @@ def word_scores(config: Config, folder: Path) -> dict[str, Scored]:
             for kind, sound in sounds.items():
                 pair = Pair(row["id"], None, sound, row["text"], row["speaker"])
                 versions.setdefault(kind + group, []).append(pair)
-    recognizer = PocketSphinxRecognizer(config.evaluate.words)
+    metrics: list[Metric] = [WerMetric(PocketSphinxRecognizer(config.evaluate.words))]
+    # A second recogniser wherever the folder of its weights is named.
+    metrics += [m for m in make_metrics(WORDS_WHERE_READY) if status(m) == "ready"]
     scored = {}
     for version, pairs in versions.items():
         into = folder / "words" / version
-        metrics = [WerMetric(recognizer)]
         workers = config.evaluate.workers
         scored[version] = Scored(into, score_pairs(pairs, metrics, into, num_workers=workers))
     return scored
@@ -152,7 +154,11 @@ def generated(
 
 def headline(scored: Scored) -> dict[str, Any]:
     """Take mean and interval of every figure of a group of reconstructions."""
-    figures: dict[str, Any] = {"clips": scored.summary["n_expected"]}
+    figures: dict[str, Any] = {
+        "clips": scored.summary["n_expected"],
+        # What the intervals are over, from two on.
+        "speakers": scored.summary["n_speakers"],
+    }
     for metric in scored.summary["metrics"].values():
         for name, figure in metric["figures"].items():
             figures[name] = figure["value"]
@@ -163,12 +169,19 @@ def headline(scored: Scored) -> dict[str, Any]:
 
 def words(scored: Scored) -> dict[str, Any]:
     """Take pooled word and character error rates with their intervals."""
-    figures: dict[str, Any] = {"clips": scored.summary["n_expected"]}
-    for name in ("wer", "cer"):
-        figure = find_figure(scored.summary, f"wer/{name}")
-        if figure is not None:
-            figures |= {name: figure["value"], f"{name}_ci95": figure["ci95"]}
-            figures["failed"] = figure["n_failed"]
+    figures: dict[str, Any] = {
+        "clips": scored.summary["n_expected"],
+        # What the intervals are over, from two on.
+        "speakers": scored.summary["n_speakers"],
+    }
+    for family in ("wer", *WORDS_WHERE_READY):
+        for name in ("wer", "cer"):
+            figure = find_figure(scored.summary, f"{family}/{name}")
+            if figure is not None:
+                # "wer", "cer", then "wer_whisper", "cer_whisper".
+                key = name + family.removeprefix("wer")
+                figures |= {key: figure["value"], f"{key}_ci95": figure["ci95"]}
+                figures["failed"] = max(figures.get("failed", 0), figure["n_failed"])
     return figures
 
 

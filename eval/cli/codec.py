@@ -10,12 +10,13 @@ from codec.provenance import provenance
 from eval.metrics.registry import INTELLIGIBILITY, RECONSTRUCTION, WHERE_READY
 from eval.reporting.report import write_report
 from eval.reporting.sections import folder_report, worst_clips
-from eval.scoring.score import score_pairs
+from eval.scoring.score import require_parts, score_pairs
 
 from .options import (
     add_metric_options,
     add_scoring_options,
     folder_pairs,
+    output_folder,
     print_summary,
     read_texts,
     selected_metrics,
@@ -58,10 +59,14 @@ def run(arguments: argparse.Namespace) -> int:
     default = (*RECONSTRUCTION, *(INTELLIGIBILITY if texts else ()))
     selection = selected_metrics(arguments, default, WHERE_READY)
     pairs = folder_pairs(arguments.ref_dir, arguments.hyp_dir, texts)
-    out = arguments.out or arguments.hyp_dir.with_name(arguments.hyp_dir.name + ".eval")
+    metrics = [with_recognizer(metric, arguments) for metric in selection.metrics]
+    if not texts and any("text" in metric.info.needs for metric in metrics):
+        raise ValueError("expected --texts FILE for word error rates, got none")
+    require_parts(pairs, metrics)
+    out = output_folder(arguments.out, arguments.hyp_dir, metrics)
     summary = score_pairs(
         pairs,
-        [with_recognizer(metric, arguments) for metric in selection.metrics],
+        metrics,
         out,
         num_workers=arguments.workers,
         seed=arguments.seed,

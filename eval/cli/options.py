@@ -16,10 +16,12 @@ from eval.metrics.asr_pocketsphinx import DIGITS, PocketSphinxRecognizer
 from eval.metrics.registry import Selection, select_metrics
 from eval.metrics.wer import NORMALIZERS, WerMetric
 from eval.protocols import Metric
-from eval.scoring.score import Pair
-from eval.scoring.summary import number_text
+from eval.scoring.score import Pair, require_kept
+from eval.scoring.summary import number_text, resampled_over
 from eval.sound import SUFFIXES
 from eval.weights import parse_weights, use_weights
+
+SHOWN_REASONS = 5
 
 
 def add_metric_options(command: argparse.ArgumentParser) -> None:
@@ -153,6 +155,19 @@ def read_texts(path: Path | None) -> dict[str, str]:
     return {str(row["id"]): str(row["text"]) for row in rows if "text" in row}
 
 
+def output_folder(named: Path | None, scored: Path, metrics: Sequence[Metric]) -> Path:
+    """Choose the folder of the results: the one named, else `scored` with .eval added.
+
+    Raises:
+        ValueError: The latter holds the summary of metrics that are not among these.
+    """
+    if named is not None:
+        return named
+    folder = scored.with_name(scored.name + ".eval")
+    require_kept(folder, metrics)
+    return folder
+
+
 def print_summary(summary: dict[str, Any], page: Path, *, as_json: bool) -> None:
     """Print the figures of a summary and the path of its report."""
     if as_json:
@@ -168,7 +183,24 @@ def print_summary(summary: dict[str, Any], page: Path, *, as_json: bool) -> None
             print(f"{metric_id:34} {name:18} {value:>12} {interval:>26} {done:>9}")
         for name, value in metric.get("corpus", {}).items():
             print(f"{metric_id:34} {name:18} {_corpus_text(value)}")
+        for line in failure_lines(metric["failures"]):
+            print(f"{metric_id:34} {line}")
+    print(f"intervals: 95 %, over {resampled_over([summary])}")
     print(page)
+
+
+def failure_lines(failures: Sequence[dict[str, str]]) -> list[str]:
+    """Describe failed clips, one line a reason, the most frequent first; at most SHOWN_REASONS."""
+    by_reason: dict[str, list[str]] = {}
+    for failure in failures:
+        by_reason.setdefault(failure["reason"], []).append(failure["id"])
+    ranked = sorted(by_reason.items(), key=lambda found: -len(found[1]))
+    lines = []
+    for reason, ids in ranked[:SHOWN_REASONS]:
+        more = ", ..." if len(ids) > 3 else ""
+        lines.append(f"failed {len(ids)} ({', '.join(ids[:3])}{more}): {reason}")
+    rest = sum(len(ids) for _, ids in ranked[SHOWN_REASONS:])
+    return [*lines, *([f"failed {rest} more: see the report"] if rest else [])]
 
 
 def _corpus_text(value: Any) -> str:

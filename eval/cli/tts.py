@@ -28,11 +28,12 @@ from eval.scoring.generated import (
     train_word_model,
     transcripts_of,
 )
-from eval.scoring.score import Pair, score_pairs
+from eval.scoring.score import Pair, require_parts, score_pairs
 
 from .options import (
     add_metric_options,
     add_scoring_options,
+    output_folder,
     print_summary,
     selected_metrics,
     with_recognizer,
@@ -83,7 +84,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Score WAV_DIR and write the report."""
     pairs = read_generation(arguments.meta, arguments.wav_dir)
     chosen = _chosen(arguments, pairs)
-    out = arguments.out or arguments.wav_dir.with_name(arguments.wav_dir.name + ".eval")
+    require_parts(pairs, chosen.metrics)
+    out = output_folder(arguments.out, arguments.wav_dir, chosen.metrics)
     versions = {"generated": (pairs, out, chosen.metrics)}
     # A perplexity is only comparable with that of real speech through the same recogniser.
     has_references = any(pair.reference is not None for pair in pairs)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from codec.checks import at_least
-from eval.protocols import WeightSpec
+from eval.protocols import Transcript, WeightSpec
 from eval.sound import resampled
 
+from .asr_windows import Window, cut_windows, joined_transcripts
 from .loading import LoadedMetric, load_hf_model
 
 RATE = 16000
@@ -17,62 +21,219 @@ WHISPER = WeightSpec(
     "whisper",
     "MIT",
     "get a folder such as openai/whisper-large-v3 from the Hugging Face hub "
-    "(huggingface-cli download openai/whisper-large-v3 --local-dir PATH)",
+    "(hf download openai/whisper-large-v3 --local-dir PATH)",
     is_folder=True,
 )
+INSTALL = "pip install 'hh-slm[whisper]'"
+BEAMS = 5
+# Published thresholds: beyond them a window's words may be the model's own.
+NO_SPEECH = 0.6
+COMPRESSION = 2.4
+_ENGLISH = ("", "english", "en")
 
 
 class WhisperRecognizer(LoadedMetric):
-    """Waveform to words by greedy search, one language, no clip conditioned on another.
+    """Waveform to words by beam search without timestamps, no window conditioned on another.
+
+    Longer waveforms are recognised in windows of at most 30 s cut in pauses, see `cut_windows`.
+    Nothing is removed from a transcript: how likely a window holds no speech, and how well its
+    words compress (loops of words do), are given beside it.
 
     Args:
-        language: Language spoken, as Whisper names it; "" for a model of English alone.
-        max_new_tokens: Longest transcript of 30 s, in tokens.
+        language: Language spoken, as Whisper names it; "" for a model of English alone, "auto" for
+            the one that the model detects in each window.
+        max_new_tokens: Longest transcript of a window, in tokens.
+        beams: Hypotheses of the search; 1 is greedy search.
+        batch_size: Windows that are recognised at once.
+
+    Raises:
+        ValueError: A count below 1.
     """
 
-    packages = (("transformers", ""),)
+    packages = (("transformers", "5."),)
     weights = (WHISPER,)
     alternative = "wer"
+    install = INSTALL
 
-    def __init__(self, language: str = "english", *, max_new_tokens: int = 224) -> None:
-        at_least("max_new_tokens", max_new_tokens, 1)
+    def __init__(
+        self,
+        language: str = "english",
+        *,
+        max_new_tokens: int = 224,
+        beams: int = BEAMS,
+        batch_size: int = 8,
+    ) -> None:
+        counts = {"max_new_tokens": max_new_tokens, "beams": beams, "batch_size": batch_size}
+        for name, value in counts.items():
+            at_least(name, value, 1)
         self.language = language
         self.max_new_tokens = max_new_tokens
+        self.beams = beams
+        self.batch_size = batch_size
 
     @property
     def id(self) -> str:
-        """Back end and search; the model itself is in the run, by its digest."""
-        return f"whisper_hf-greedy-{self.language or 'en_only'}"
+        """Back end, search, version; the model itself is in the run, by its digest."""
+        return f"whisper_hf5-beam{self.beams}-v1-{self.language or 'en_only'}"
 
     def _load(self) -> tuple[Any, Any]:
         """Load model and processor from their folder."""
         return load_hf_model(WHISPER, "WhisperForConditionalGeneration", "WhisperProcessor")
 
     def transcribe(self, waveform: np.ndarray, sample_rate: int) -> str:
-        """Transcribe a waveform (T,), float in [-1, 1], in windows of 30 s."""
+        """Transcribe a waveform (T,), float in [-1, 1]."""
+        return self.transcribe_many([waveform], sample_rate)[0].text
+
+    def transcribe_in_detail(self, waveform: np.ndarray, sample_rate: int) -> Transcript:
+        """Transcribe a waveform (T,), with what tells of invented words."""
+        return self.transcribe_many([waveform], sample_rate)[0]
+
+    def transcribe_many(
+        self, waveforms: Sequence[np.ndarray], sample_rate: int
+    ) -> list[Transcript]:
+        """Transcribe waveforms (T,), float in [-1, 1], their windows in batches.
+
+        Raises:
+            ValueError: A model of English alone for another language.
+        """
+        self.prepare()
+        signals = [resampled(np.asarray(w, np.float32), sample_rate, RATE) for w in waveforms]
+        cut = [self._windows(signal) for signal in signals]
+        parts = [
+            signal[window.start : window.end]
+            for signal, windows in zip(signals, cut, strict=True)
+            for window in windows
+        ]
+        found: Iterator[tuple[str, float | None, str]] = iter(
+            row
+            for start in range(0, len(parts), self.batch_size)
+            for row in self._recognize(parts[start : start + self.batch_size])
+        )
+        return [_transcript(windows, [next(found) for _ in windows]) for windows in cut]
+
+    def _windows(self, signal: np.ndarray) -> list[Window]:
+        """Windows of a signal (T,) at 16 kHz."""
+        return cut_windows(signal, RATE)
+
+    def _recognize(self, parts: Sequence[np.ndarray]) -> list[tuple[str, float | None, str]]:
+        """Words, probability of no speech and language of each window (T,) of one batch."""
+        import torch
+        from transformers.modeling_outputs import BaseModelOutput
+
+        model, processor = self._model
+        features = processor(
+            list(parts), sampling_rate=RATE, return_tensors="pt", return_attention_mask=True
+        )
+        with torch.inference_mode():
+            # (N, positions, channels): the search, detection and the no-speech token share it.
+            encoded = model.get_encoder()(features.input_features).last_hidden_state
+            output = BaseModelOutput(last_hidden_state=encoded)
+            languages = self._languages(encoded)
+            prompt = {"language": languages, "task": "transcribe"} if languages else {}
+            tokens = model.generate(
+                features.input_features,
+                attention_mask=features.attention_mask,
+                encoder_outputs=output,
+                max_new_tokens=self.max_new_tokens,
+                do_sample=False,  # so that a file scores the same twice
+                num_beams=self.beams,
+                return_timestamps=False,
+                **prompt,
+            )
+            silent = self._no_speech(encoded)
+        texts = processor.batch_decode(tokens, skip_special_tokens=True)
+        named = languages or ["english"] * len(parts)
+        return list(zip((text.strip() for text in texts), silent, named, strict=True))
+
+    def _languages(self, encoded: Any) -> list[str]:
+        """Language of each window of (N, positions, channels); [] for a model of English alone.
+
+        Raises:
+            ValueError: Such a model for another language.
+        """
+        from transformers.modeling_outputs import BaseModelOutput
+
+        model, processor = self._model
+        if not getattr(model.generation_config, "lang_to_id", None):
+            if self.language not in (*_ENGLISH, "auto"):
+                raise ValueError(
+                    f"expected a multilingual Whisper model for {self.language!r}, got one of "
+                    "English alone"
+                )
+            return []
+        if self.language != "auto":
+            return [self.language or "english"] * encoded.shape[0]
+        found = model.detect_language(encoder_outputs=BaseModelOutput(last_hidden_state=encoded))
+        names = processor.tokenizer.convert_ids_to_tokens(found.tolist())
+        return [name.strip("<|>") for name in names]
+
+    def _no_speech(self, encoded: Any) -> list[float | None]:
+        """Probability of the no-speech token at the start; None for a model without one."""
         import torch
 
-        self.prepare()
-        model, processor = self._model
-        signal = resampled(np.asarray(waveform, np.float32), sample_rate, RATE)
-        prompt = {"language": self.language, "task": "transcribe"} if self.language else {}
-        texts = []
-        window = 30 * RATE  # the length of the model's input
-        for start in range(0, signal.size, window):
-            features = processor(
-                signal[start : start + window],
-                sampling_rate=RATE,
-                return_tensors="pt",
-                return_attention_mask=True,
-            )
-            with torch.inference_mode():
-                tokens = model.generate(
-                    features.input_features,
-                    attention_mask=features.attention_mask,
-                    max_new_tokens=self.max_new_tokens,
-                    do_sample=False,  # greedy, so that a file scores the same twice
-                    num_beams=1,
-                    **prompt,
-                )
-            texts += processor.batch_decode(tokens, skip_special_tokens=True)
-        return " ".join(text.strip() for text in texts).strip()
+        model, _ = self._model
+        config = model.generation_config
+        # As the published models number them: the token lies before the one of no timestamps.
+        following = getattr(config, "no_timestamps_token_id", None)
+        if following is None:
+            return [None] * encoded.shape[0]
+        start = torch.full((encoded.shape[0], 1), config.decoder_start_token_id)
+        logits = model(encoder_outputs=(encoded,), decoder_input_ids=start).logits[:, 0]
+        return logits.softmax(-1)[:, following - 1].tolist()
+
+
+class GreedyWhisperRecognizer(WhisperRecognizer):
+    """Recogniser of earlier releases: greedy search in windows of exactly 30 s.
+
+    Words at a multiple of 30 s are cut in two, and a tail of any length is a window of its own: for
+    figures that are compared with earlier ones only.
+    """
+
+    packages = (("transformers", ""),)
+
+    def __init__(self, language: str = "english", *, max_new_tokens: int = 224) -> None:
+        super().__init__(language, max_new_tokens=max_new_tokens, beams=1, batch_size=1)
+
+    @property
+    def id(self) -> str:
+        """Back end and search, as they were named."""
+        return f"whisper_hf-greedy-{self.language or 'en_only'}"
+
+    def _windows(self, signal: np.ndarray) -> list[Window]:
+        """Windows of 30 s and what is left."""
+        size = 30 * RATE
+        return [
+            Window(start, min(start + size, signal.size), False)
+            for start in range(0, signal.size, size)
+        ]
+
+
+def compression_ratio(text: str) -> float:
+    """Bytes of a text over those of its zlib form; repeated words compress well."""
+    data = text.encode()
+    return len(data) / len(zlib.compress(data))
+
+
+def _transcript(
+    windows: Sequence[Window], found: Sequence[tuple[str, float | None, str]]
+) -> Transcript:
+    """Join the windows of one waveform, with their guards as text."""
+    text, unjoined = joined_transcripts(windows, [words for words, _, _ in found])
+    details = {"windows": str(len(windows))}
+    silent = [value for _, value, _ in found if value is not None]
+    ratios = [compression_ratio(words) for words, _, _ in found]
+    suspect = sum(
+        bool(words) and ((value or 0.0) > NO_SPEECH or ratio > COMPRESSION)
+        for (words, value, _), ratio in zip(found, ratios, strict=True)
+    )
+    if silent:
+        details["no-speech probability"] = f"{max(silent):.3f}"
+    if ratios:
+        details["compression ratio"] = f"{max(ratios):.2f}"
+    if suspect:
+        details["possibly invented"] = f"{suspect} of {len(windows)} windows"
+    if unjoined:
+        details["joins without shared words"] = str(unjoined)
+    if found:
+        details["language"] = ", ".join(Counter(language for _, _, language in found))
+    return Transcript(text, details)

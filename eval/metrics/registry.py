@@ -15,7 +15,7 @@ from eval.protocols import Metric
 from eval.weights import find_weight, weight_digest, weight_obstacle
 
 from .asr_pocketsphinx import PocketSphinxRecognizer
-from .asr_whisper import WhisperRecognizer
+from .asr_whisper import GreedyWhisperRecognizer, WhisperRecognizer
 from .duration import DeliveryMetric, DurationMetric
 from .mel_distance import MelCepstralMetric, MelDistanceMetric
 from .mos import DistillMosMetric, DnsMosMetric, UtmosMetric
@@ -63,11 +63,18 @@ METRICS: dict[str, Factory] = {
         WhisperRecognizer(), part="reference", family="wer_whisper"
     ),
 }
+# Of earlier releases: made by their full ids alone, for figures to set beside earlier ones.
+EARLIER: tuple[Factory, ...] = (
+    lambda: WerMetric(GreedyWhisperRecognizer(), family="wer_whisper"),
+    lambda: WerMetric(GreedyWhisperRecognizer(), part="reference", family="wer_whisper"),
+)
 # The default for reconstructions: needs the packages of the extra `eval` and no weights.
 RECONSTRUCTION = ("stoi", "estoi", "mel_l1", "mcd_mel", "pitch")
 # Added to the default where they can run; those that cannot are named in the run record.
 WHERE_READY = ("speaker_sim",)
 INTELLIGIBILITY = ("wer_original", "wer")
+# Beside `wer` in the recipes wherever the folder of the model is named.
+WORDS_WHERE_READY = ("wer_whisper",)
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,7 @@ def make_metrics(names: Iterable[str]) -> list[Metric]:
     factories, wanted = all_metrics(), list(names)
     made = {name: factories[name]() for name in wanted if name in factories}
     if len(made) < len(set(wanted)):
-        for metric in [factory() for factory in factories.values()]:
+        for metric in [factory() for factory in (*factories.values(), *EARLIER)]:
             made.setdefault(metric.info.id, metric)
     unknown = [name for name in wanted if name not in made]
     if unknown:

@@ -184,6 +184,7 @@ class WerMetric(Metric):
             ),
             weights=getattr(self.recognizer, "weights", ()),
             alternative=getattr(self.recognizer, "alternative", ""),
+            install=getattr(self.recognizer, "install", ""),
             is_large=True,
         )
 
@@ -197,7 +198,13 @@ class WerMetric(Metric):
         if not normalize_text(item.text, self.normalizer):
             raise MetricError("the item has no reference text")
         samples = checked_part(item, self.part, min_duration=SHORTEST_WORD)
-        transcript = self.recognizer.transcribe(samples, item.sample_rate)
+        in_detail = getattr(self.recognizer, "transcribe_in_detail", None)
+        details: dict[str, str] = {}
+        if in_detail is None:
+            transcript = self.recognizer.transcribe(samples, item.sample_rate)
+        else:
+            found = in_detail(samples, item.sample_rate)
+            transcript, details = found.text, found.details
         words = word_edits(item.text, transcript, normalizer=self.normalizer)
         characters = character_edits(item.text, transcript, normalizer=self.normalizer)
         values: dict[str, float | None] = {
@@ -211,4 +218,4 @@ class WerMetric(Metric):
             "character_errors": characters.errors,
             "reference_characters": characters.reference_length,
         }
-        return Score(values, {"heard": transcript})
+        return Score(values, {"heard": transcript, **details})

@@ -6,15 +6,15 @@ same clips is several times narrower than that of either mean.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .bootstrap import paired_rates
-from .summary import item_values, number_text, read_items, read_summary
+from .bootstrap import group_count, paired_rates
+from .summary import item_speakers, item_values, number_text, read_items, read_summary, units_text
 
 
 class ComparisonError(ValueError):
@@ -40,6 +40,7 @@ class FigureDifference:
     wins: int = 0  # items on which A is better (larger, where neither direction is)
     losses: int = 0  # items on which A is worse (smaller)
     ties: int = 0  # items on which both are equal
+    n_speakers: int = 0  # of the paired items, 0 where none is named; intervals are over 2 or more
 
     @property
     def outcome(self) -> str:
@@ -72,7 +73,17 @@ class Comparison:
 
     def to_markdown(self) -> str:
         """Format a table, one row a figure, with notes below."""
-        head = ("figure", self.ours, self.theirs, "difference", "95 %", "W / L / T", "clips", "")
+        head = (
+            "figure",
+            self.ours,
+            self.theirs,
+            "difference",
+            "95 %",
+            "W / L / T",
+            "clips",
+            "speakers",
+            "",
+        )
         lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
         for row in self.figures:
             ends = [_text(end, row.unit, signed=True) for end in (row.low, row.high)]
@@ -80,11 +91,12 @@ class Comparison:
             cells = [_label(row), *values, _text(row.difference, row.unit, signed=True)]
             cells += ["-" if row.low is None else " to ".join(ends)]
             cells += [f"{row.wins} / {row.losses} / {row.ties}"]
-            cells += [f"{row.n_paired}/{row.n_expected}", row.outcome]
+            cells += [f"{row.n_paired}/{row.n_expected}", str(row.n_speakers or "-"), row.outcome]
             lines.append(f"| {' | '.join(cells)} |")
+        units = units_text(max((row.n_speakers for row in self.figures), default=0))
         notes = [
             f"A = {self.ours}, B = {self.theirs}; difference = A - B on the same clips, "
-            "bootstrap over clips. Each row is its own test: of twenty rows of equal systems "
+            f"bootstrap over {units}. Each row is its own test: of twenty rows of equal systems "
             "one is expected to look resolved.",
         ]
         if not self.is_verified:
@@ -117,20 +129,20 @@ def compare_folders(
     """
     folders = (Path(ours), Path(theirs))
     summaries = [read_summary(folder) for folder in folders]
-    ids, is_verified = _same_items(*folders)
+    is_verified = _same_items(*folders)
     chosen = _same_metrics(*(list(s["metrics"]) for s in summaries), wanted=metrics)
     _same_weights(summaries, chosen)
-    figures = []
+    speakers, figures = item_speakers(folders[0]), []
     for metric in chosen:
         rows = [item_values(folder, metric) for folder in folders]
         for name, head in summaries[0]["metrics"][metric]["figures"].items():
-            figures.append(_difference(metric, name, head, rows, ids, seed))
+            figures.append(_difference(metric, name, head, rows, speakers, seed))
     a, b = names or _names(*folders)
     return Comparison(a, b, tuple(figures), is_verified)
 
 
-def _same_items(ours: Path, theirs: Path) -> tuple[list[str], bool]:
-    """Compare the items of both folders: their ids, and whether the recordings are hashed.
+def _same_items(ours: Path, theirs: Path) -> bool:
+    """Compare the items of both folders; True where the recordings are hashed.
 
     Raises:
         ComparisonError: They differ.
@@ -152,7 +164,7 @@ def _same_items(ours: Path, theirs: Path) -> tuple[list[str], bool]:
                 f"expected the same {key} for every item of {ours} and {theirs}, got another for "
                 f"{len(other)}: {', '.join(other[:5])}"
             )
-    return list(a), all("reference" in row for rows in (a, b) for row in rows.values())
+    return all("reference" in row for rows in (a, b) for row in rows.values())
 
 
 def _same_metrics(
@@ -200,10 +212,14 @@ def _difference(
     name: str,
     head: dict[str, Any],
     rows: Sequence[dict[str, dict[str, Any]]],
-    ids: Sequence[str],
+    speakers: Mapping[str, str],
     seed: int,
 ) -> FigureDifference:
-    """Compare one figure over the items that both rows have it for."""
+    """Compare one figure over the items that both rows have it for.
+
+    Speakers go by item, for every item of the folders.
+    """
+    ids = list(speakers)
     defined = [i for i in ids if all(r.get(i, {}).get(name) is not None for r in rows)]
     missing = tuple(sorted(set(ids) - set(defined)))
     row = FigureDifference(
@@ -214,7 +230,8 @@ def _difference(
     # A mean is a pooled rate whose denominators are 1.
     keys = (head.get("numerator") or name, head.get("denominator"))
     ours, theirs = ((_column(r, defined, keys[0]), _column(r, defined, keys[1])) for r in rows)
-    value, low, high = paired_rates(ours, theirs, seed=seed)
+    groups = [speakers[name] for name in defined]
+    value, low, high = paired_rates(ours, theirs, groups=groups, seed=seed)
     # Wins are counted by the items' own values, not by their shares of the pooled figure.
     change = _column(rows[0], defined, name) - _column(rows[1], defined, name)
     larger, smaller = int((change > 0).sum()), int((change < 0).sum())
@@ -229,6 +246,7 @@ def _difference(
         wins=wins,
         losses=losses,
         ties=len(defined) - larger - smaller,
+        n_speakers=group_count(groups),
     )
 
 

@@ -27,7 +27,7 @@ from eval.metrics.registry import require_ready, used_packages, used_weights
 from eval.protocols import Item, Metric, MetricError, Need
 from eval.sound import AudioSource, Sound, load_sound, resampled, sound_digest
 
-from .summary import summarize
+from .summary import read_summary, summarize
 
 Row = dict[str, Any]
 
@@ -186,6 +186,44 @@ def _score_group(
                 rows[name][row["id"]] = row
             bar.update()
     return rows
+
+
+def require_parts(pairs: Sequence[Pair], metrics: Sequence[Metric]) -> None:
+    """Refuse metrics of a part that no pair has, before any audio is read.
+
+    Raises:
+        ValueError: Every item would fail, such as a WER without a single text.
+    """
+    for metric in metrics:
+        # Parts in one order, so that a message is the same every time.
+        for part in ("text", "prompt", "reference", "estimate"):
+            given = sum(bool(getattr(pair, part)) for pair in pairs)
+            if part in metric.info.needs and not given:
+                name = metric.info.id.split(".")[0]
+                raise ValueError(
+                    f"expected items with a {part} for {name}, got {len(pairs)} items without: "
+                    f"give them one, or leave {name} out of --metrics"
+                )
+
+
+def require_kept(folder: Path, metrics: Sequence[Metric]) -> None:
+    """Refuse to replace a summary by one without some of its metrics.
+
+    Rows are kept in any case, so that naming the earlier metrics again costs nothing.
+
+    Raises:
+        ValueError: The folder's summary has metrics that are not among `metrics`.
+    """
+    if not (folder / "summary.json").is_file():
+        return
+    before, now = list(read_summary(folder)["metrics"]), {metric.info.id for metric in metrics}
+    lost = [name for name in before if name not in now]
+    if lost:
+        raise ValueError(
+            f"expected a folder without other scores, got {folder} with {', '.join(lost)}, which "
+            "its summary and report would lose: name another folder by --out (or this one, to "
+            "replace them), or add them to --metrics (what is scored is not scored again)"
+        )
 
 
 def row_keys(metric: Metric, keys: dict[str, str]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from codec.json_lines import read_json_lines
 from eval.metrics.registry import installed_packages, used_weights
 from eval.protocols import CorpusMetric, FigureInfo, Metric, Score, ScoredItem
 
-from .bootstrap import Interval, bootstrap_mean, pooled_rate
+from .bootstrap import Interval, bootstrap_mean, group_count, pooled_rate
 
 Row = dict[str, Any]
 
@@ -28,22 +28,24 @@ def summarize(
 ) -> dict[str, Any]:
     """Summarise rows: the same result for the same rows, in whatever order they were scored.
 
-    Rows go by metric id, then by item id; an item of `ids` without a row counts as failed. Figures
-    of the whole corpus need the speaker of each item.
+    Rows go by metric id, then by item id; an item of `ids` without a row counts as failed.
+    Intervals are over speakers, then their items, where `speakers` names more than one, else over
+    items. Figures of the whole corpus need the speaker of each item, too.
 
     Returns:
-        {"seed", "n_expected", "metrics": {metric id: {"definition", "sample_rate", "backend",
-        "n_expected", "n_ok", "n_failed", "failures": [{"id", "reason"}], "figures": {name:
-        figure}}}}, a figure being as `_figure` returns it and a back end {"packages": {name:
-        version}, "weights": {name: SHA-256}}; a `CorpusMetric` has "corpus" beside its figures.
+        {"seed", "n_expected", "n_speakers", "metrics": {metric id: {"definition", "sample_rate",
+        "backend", "n_expected", "n_ok", "n_failed", "failures": [{"id", "reason"}], "figures":
+        {name: figure}}}}, a figure being as `summarize_figure` returns it and a back end
+        {"packages": {name: version}, "weights": {name: SHA-256}}; a `CorpusMetric` has "corpus"
+        beside its figures.
     """
-    metrics = {}
+    named, metrics = speakers or {}, {}
     for measure in measures:
         info = measure.info
         found = rows.get(info.id, {})
         # In the order of `ids`, which workers and resumed runs do not change.
         good = {n: found[n] for n in ids if found.get(n, {}).get("status") == "ok"}
-        values = [row["values"] for row in good.values()]
+        values = {name: row["values"] for name, row in good.items()}
         failures = [
             {"id": name, "reason": found.get(name, {}).get("reason") or "was not scored"}
             for name in ids
@@ -57,31 +59,41 @@ def summarize(
             "n_ok": len(good),
             "n_failed": len(failures),
             "failures": failures,
-            "figures": {f.name: _figure(f, values, len(ids), seed) for f in info.figures},
+            "figures": {
+                f.name: summarize_figure(f, values, named, len(ids), seed) for f in info.figures
+            },
         }
         if isinstance(measure, CorpusMetric):
             whole = [
                 ScoredItem(
                     name,
-                    (speakers or {}).get(name, ""),
+                    named.get(name, ""),
                     Score(row["values"], row.get("details", {}), row.get("stored", {})),
                 )
                 for name, row in good.items()
             ]
             metrics[info.id]["corpus"] = measure.corpus(whole)
-    return {"seed": seed, "n_expected": len(ids), "metrics": metrics}
+    count = group_count([named.get(name, "") for name in ids])
+    return {"seed": seed, "n_expected": len(ids), "n_speakers": count, "metrics": metrics}
 
 
-def _figure(
-    info: FigureInfo, values: Sequence[dict[str, float | None]], expected: int, seed: int
+def summarize_figure(
+    info: FigureInfo,
+    values: Mapping[str, dict[str, float | None]],
+    speakers: Mapping[str, str],
+    expected: int,
+    seed: int,
 ) -> dict[str, Any]:
-    """Summarise one figure over items.
+    """Summarise one figure over items; values and speakers go by item.
 
     `value` with `ci95` is the headline: pooled where the metric says so, else the mean. `mean`
     with `mean_ci95`, `median`, `p5` and `p95` run over items. Items for which the figure is
-    undefined count in n_failed; with n_ok of 0, all numbers are None.
+    undefined count in n_failed; with n_ok of 0, all numbers are None. `n_speakers` counts the
+    speakers of the items that have the figure, 0 where none is named: from 2 on, the intervals are
+    over them.
     """
-    defined = [row for row in values if row.get(info.name) is not None]
+    named = {name: row for name, row in values.items() if row.get(info.name) is not None}
+    defined, groups = list(named.values()), [speakers.get(name, "") for name in named]
     head: dict[str, Any] = {
         "unit": info.unit,
         "higher_is_better": info.higher_is_better,
@@ -93,6 +105,7 @@ def _figure(
         "n_expected": expected,
         "n_ok": len(defined),
         "n_failed": expected - len(defined),
+        "n_speakers": group_count(groups),
     }
     # No item left a figure: the same keys without numbers, so that tables keep their rows.
     if not defined:
@@ -100,12 +113,11 @@ def _figure(
         return {**head, **dict.fromkeys(names), **counts}
     data = _column(defined, info.name)
     # The headline of a rate, such as WER, is pooled over items; of any other figure it is the mean.
-    mean = bootstrap_mean(data, seed=seed)
+    mean = bootstrap_mean(data, groups=groups, seed=seed)
     headline = mean
     if info.numerator and info.denominator:
-        headline = pooled_rate(
-            _column(defined, info.numerator), _column(defined, info.denominator), seed=seed
-        )
+        above, below = (_column(defined, key) for key in (info.numerator, info.denominator))
+        headline = pooled_rate(above, below, groups=groups, seed=seed)
     low, middle, high = np.quantile(data, [0.05, 0.5, 0.95])
     numbers = {"median": float(middle), "p5": float(low), "p95": float(high)}
     means = {"mean": mean.value, "mean_ci95": _ends(mean)}
@@ -162,6 +174,28 @@ def item_values(folder: Path | str, metric_id: str) -> dict[str, dict[str, float
     """Read the values of each item that a metric could score, by figure."""
     rows = item_rows(folder, metric_id)
     return {name: row["values"] for name, row in rows.items() if row["status"] == "ok"}
+
+
+def item_speakers(folder: Path | str) -> dict[str, str]:
+    """Read the speaker of each item; "" where none is named."""
+    return {item["id"]: item.get("speaker") or "" for item in read_items(folder)}
+
+
+def resampled_over(summaries: Iterable[dict[str, Any]]) -> str:
+    """Say what the intervals of summaries are over, such as "30 speakers, then their clips".
+
+    Summaries of earlier releases count no speakers: theirs are over clips.
+    """
+    counts = sorted({summary.get("n_speakers") or 0 for summary in summaries}, reverse=True)
+    texts = [units_text(count) for count in counts]
+    return " or ".join(dict.fromkeys(texts)) or "clips"
+
+
+def units_text(n_speakers: int) -> str:
+    """Name the unit that was resampled where the items name that many speakers."""
+    if n_speakers > 1:
+        return f"{n_speakers} speakers, then their clips"
+    return "clips of one speaker" if n_speakers else "clips"
 
 
 def find_figure(summary: dict[str, Any], name: str) -> dict[str, Any] | None:

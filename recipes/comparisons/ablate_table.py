@@ -11,6 +11,8 @@ from codec.files import read_json, write_json, write_text
 from codec.json_lines import read_json_lines
 from codec.provenance import provenance
 from eval.scoring.bootstrap import paired_difference
+from eval.scoring.shared import shared_figures
+from eval.scoring.summary import item_speakers, units_text
 from recipes.runner.config import Config
 from recipes.runner.markdown import table_lines
 
@@ -58,6 +60,17 @@ def write_table(
     for (name, split), folder in measured.items():
         full = measured.get((FULL, split))
         rows.setdefault(split, {})[name] = _row(folder, full if name != FULL else None)
+    for split, table in rows.items():
+        shared = shared_figures({name: measured[name, split] for name in table})
+        for name, row in table.items():
+            for figures_of in shared[name].values():
+                for key, figure in figures_of.items():
+                    failed = figure["n_failed"]
+                    row[key] |= {
+                        "value": figure["value"],
+                        "ci95": figure["ci95"],
+                        "without": failed,
+                    }
     done = read_json(run / FULL / "train_codec" / "done.json")
     # The figures belong to the code that trained `full`, not to the code that writes the table.
     origin: dict[str, Any] = provenance(PROGRAM, argv, commit=done["commit"])
@@ -76,6 +89,7 @@ def _row(folder: Path, full: Path | None) -> dict[str, Any]:
     summary = read_json(folder / "summary.json")
     row: dict[str, Any] = {
         "clips": summary["n_expected"],
+        "speakers": summary.get("n_speakers", 0),  # absent from summaries of earlier releases
         "codebook": read_json(folder / "codebook.json"),
     }
     for metric_id, metric in summary["metrics"].items():
@@ -88,7 +102,10 @@ def _row(folder: Path, full: Path | None) -> dict[str, Any]:
 
 
 def _difference(folder: Path, full: Path, metric_id: str, name: str) -> dict[str, Any] | None:
-    """Mean of variant minus full with its interval, over clips that both could score."""
+    """Mean of variant minus full with its interval, over clips that both could score.
+
+    Intervals are over the clips' speakers, then their clips, where there are two or more.
+    """
     ours, theirs = (
         {
             row["id"]: row["values"][name]
@@ -101,9 +118,20 @@ def _difference(folder: Path, full: Path, metric_id: str, name: str) -> dict[str
     shared = sorted(ours.keys() & theirs.keys())
     if not shared:
         return None
-    result = paired_difference([ours[i] for i in shared], [theirs[i] for i in shared])
+    speakers = item_speakers(folder)
+    result = paired_difference(
+        [ours[i] for i in shared],
+        [theirs[i] for i in shared],
+        groups=[speakers.get(i, "") for i in shared],
+    )
     interval = result.interval
-    return {"value": interval.value, "low": interval.low, "high": interval.high, "n": len(shared)}
+    return {
+        "value": interval.value,
+        "low": interval.low,
+        "high": interval.high,
+        "n": len(shared),
+        "n_speakers": interval.groups,
+    }
 
 
 def _seconds(run: Path) -> float | None:
@@ -119,7 +147,7 @@ def _markdown(
     parts = []
     for split, table in rows.items():
         first = next(iter(table.values()))
-        hidden = ("clips", "codebook", *HIDDEN)
+        hidden = ("clips", "speakers", "codebook", *HIDDEN)
         names = [key for key in first if key not in hidden]
         lines = []
         for name, row in table.items():
@@ -128,8 +156,10 @@ def _markdown(
             cells = [_cell(row.get(figure)) for figure in names]
             lines.append([name, *cells, used, str(round(codebook["perplexity"]))])
         parts += [
-            f"{split}, {first['clips']} clips: mean, 95 % interval; below it the paired difference "
-            'from `full` on the same clips; "without": clips that have no such figure.',
+            f"{split}, {first['clips']} clips: mean, 95 % interval over "
+            f"{units_text(first['speakers'])}; below it the paired difference "
+            'from `full` on the same clips; "without": clips that some variant has no such figure '
+            "for, left out of every mean.",
             "",
             *table_lines(["variant", *names, "codes used", "perplexity"], lines),
             "",
@@ -147,8 +177,9 @@ def _cell(figure: dict[str, Any] | None) -> str:
     if figure["ci95"]:
         low, high = figure["ci95"]
         text += f" ({low:.3g} to {high:.3g})"
-    if figure["failed"]:
-        text += f", {figure['failed']} without"
+    without = figure.get("without", figure["failed"])
+    if without:
+        text += f", {without} without"
     change = figure.get("difference")
     if change is not None and change["low"] is not None:
         text += f"<br>{change['value']:+.2g} ({change['low']:+.2g} to {change['high']:+.2g})"

@@ -11,7 +11,8 @@ from codec.files import write_json, write_text
 from codec.json_lines import read_json_lines
 from codec.provenance import provenance
 from eval.scoring.compare import Comparison, FigureDifference, compare_folders
-from eval.scoring.summary import number_text, read_summary
+from eval.scoring.shared import shared_figures
+from eval.scoring.summary import number_text, read_summary, units_text
 from recipes.runner.markdown import table_lines
 
 PROGRAM = "python -m recipes.comparisons.anchors"
@@ -45,6 +46,12 @@ def write_anchors(
 ) -> AnchorsTable:
     """Write anchors.md and anchors.json from the scored folders of the systems."""
     rows = {system.name: system_row(system) for system in systems}
+    for part in PARTS:
+        folders = {s.name: s.folder / part for s in systems if _is_scored(part, s)}
+        for name, found in shared_figures(folders).items():
+            for metric_id, each in found.items():
+                for key, figure in each.items():
+                    rows[name]["figures"][f"{metric_id}/{key}"] = figure
     ours = next((system for system in systems if system.name == subject["compared"]), None)
     differences = {
         part: {
@@ -110,11 +117,16 @@ def _markdown(figures: dict[str, Any], differences: dict[str, dict[str, Comparis
         cells = [_cell(row["figures"].get(key)) for key in names]
         shown_rate = "-" if rate is None else f"{rate / 1000:.2f}"
         lines.append([shown, shown_rate, *cells, str(row["failed"])])
+    counts = {
+        figure.get("n_speakers", 0) for row in rows.values() for figure in row["figures"].values()
+    }
     parts = [
         f"{subject['corpus']}, split {subject['split']}: {subject['clips']} clips, "
         f"{subject['seconds']:.0f} s, {subject['speakers']} speakers. Mean and 95 % interval over "
-        "clips (pooled where a rate is); intrusive figures after removing a constant lag. kb/s is "
-        "what the files take, without containers: Codec2 700C packs its 28 bits into 4 bytes. "
+        f"{units_text(max(counts, default=0))} (pooled where a rate is), of the clips that every "
+        'system has the figure for ("on N" where not all); intrusive figures after removing a '
+        "constant lag. kb/s is what the files take, without containers: Codec2 700C packs its 28 "
+        "bits into 4 bytes. "
         "Codec2 and Opus at 6 keep nothing above 4 kHz: read them beside the band-limited row.",
         "",
         *table_lines(head, lines),
@@ -179,6 +191,8 @@ def _cell(figure: dict[str, Any] | None) -> str:
     if figure["ci95"]:
         low, high = (_plain(end, figure["unit"]) for end in figure["ci95"])
         text += f" ({low} to {high})"
+    if figure["n_failed"]:
+        text += f", on {figure['n_ok']}"
     return text
 
 

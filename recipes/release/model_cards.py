@@ -31,7 +31,7 @@ from codec.json_lines import read_json_lines
 from eval.metrics.mel import FLOOR, N_MELS, SAMPLE_RATE, hz_to_mel, log_mel
 from eval.reporting.line_chart import LineChart, Series, save_line_charts
 from eval.reporting.media import TICKS_HZ, mel_peak, save_png
-from eval.scoring.summary import number_text
+from eval.scoring.summary import number_text, units_text
 from eval.sound import resampled
 from recipes.runner.markdown import table_lines
 from slm import Synthesizer
@@ -167,10 +167,13 @@ def anchors_table(figures: dict[str, Any]) -> str:
         shown_rate = "-" if rate is None else f"{rate / 1000:.2f}"
         lines.append([title, shown_rate, *(_cell(found[name].get(key)) for key in shown)])
     about, made = figures["subject"], figures["provenance"]
+    # Figures of earlier releases count no speakers: their intervals are over clips.
+    counts = [each.get("n_speakers", 0) for row in found.values() for each in row.values()]
+    over = units_text(max(counts, default=0))
     rest = (
         f"{about['split']}: {about['clips']} clips, {about['speakers']} speakers; mean and 95 % "
-        f"bootstrap interval over clips. `{made['command']}`, {made['hardware']}, {made['date']}, "
-        f"commit `{made['commit'][:7]}`."
+        f"bootstrap interval over {over}. `{made['command']}`, {made['hardware']}, "
+        f"{made['date']}, commit `{made['commit'][:7]}`."
     )
     return "\n".join([*table_lines(head, lines), "", rest])
 

@@ -16,6 +16,7 @@ import pytest
 import soundfile
 
 from eval.cli.main import COMMANDS, EXAMPLES, main
+from eval.cli.options import failure_lines
 from eval.metrics.registry import (
     INTELLIGIBILITY,
     METRICS,
@@ -65,6 +66,53 @@ def test_a_missing_file_makes_the_exit_status_one(
     status = main(["codec", str(folders / "ref"), str(folders / "hyp"), "--metrics", "stoi"])
     assert status == 1
     assert "2/3" in capsys.readouterr().out
+
+
+def test_the_terminal_says_why_clips_failed(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    soundfile.write(folders / "hyp" / "speaker" / "2.wav", np.zeros(24000), 24000)
+    (folders / "hyp" / "speaker" / "1.wav").unlink()
+    assert main(["codec", str(folders / "ref"), str(folders / "hyp"), "--metrics", "mel_l1"]) == 1
+    printed = capsys.readouterr().out
+    for name in (1, 2):
+        assert re.search(rf"failed 1 \(speaker/{name}\): .+", printed)
+
+
+def test_failures_are_grouped_by_reason() -> None:
+    failures = [{"id": f"a{n}", "reason": "too short"} for n in range(5)]
+    failures += [{"id": f"b{n}", "reason": f"other {n}"} for n in range(6)]
+    lines = failure_lines(failures)
+    assert lines[0] == "failed 5 (a0, a1, a2, ...): too short"
+    assert lines[-1] == "failed 2 more: see the report"
+    assert len(lines) == 6
+
+
+def test_word_error_rates_without_texts_stop_before_anything_is_scored(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = ["codec", str(folders / "ref"), str(folders / "hyp"), "--metrics", "mel_l1,wer"]
+    assert main(call) == 2
+    assert "expected --texts FILE" in capsys.readouterr().err
+    texts = folders / "texts.jsonl"
+    texts.write_text('{"id": "of another folder", "text": "one"}\n')
+    assert main([*call, "--texts", str(texts)]) == 2
+    assert "expected items with a text for wer, got 3 items without" in capsys.readouterr().err
+    assert not (folders / "hyp.eval").exists()
+
+
+def test_a_default_folder_keeps_the_summary_of_other_metrics(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = ["codec", str(folders / "ref"), str(folders / "hyp"), "--metrics"]
+    assert main([*call, "mel_l1"]) == 0
+    before = (folders / "hyp.eval" / "summary.json").read_bytes()
+    assert main([*call, "mcd_mel"]) == 2
+    assert re.search(r"mel_l1\.v1.* --out", capsys.readouterr().err)
+    assert (folders / "hyp.eval" / "summary.json").read_bytes() == before
+    # Both together, or a folder by name, are fine.
+    assert main([*call, "mel_l1,mcd_mel"]) == 0
+    assert main([*call, "mcd_mel", "--out", str(folders / "hyp.eval")]) == 0
 
 
 def test_words_close_the_vocabulary_of_wer(

@@ -3,10 +3,18 @@
 import json
 import pickle
 
+import numpy as np
 import pytest
+import torch
 
-from eval.metrics.asr_whisper import WHISPER, WhisperRecognizer
-from eval.metrics.registry import status
+from eval.metrics.asr_whisper import (
+    WHISPER,
+    GreedyWhisperRecognizer,
+    WhisperRecognizer,
+    compression_ratio,
+)
+from eval.metrics.asr_windows import cut_windows
+from eval.metrics.registry import make_metrics, obstacles, status
 from eval.metrics.wer import WerMetric
 from eval.protocols import Item
 
@@ -44,7 +52,17 @@ def folder(tmp_path_factory):
         suppress_tokens=None,
         begin_suppress_tokens=None,
     )
-    transformers.WhisperForConditionalGeneration(config).save_pretrained(path)
+    torch.manual_seed(0)
+    model = transformers.WhisperForConditionalGeneration(config)
+    model.generation_config = transformers.GenerationConfig(
+        bos_token_id=26,
+        eos_token_id=26,
+        pad_token_id=26,
+        decoder_start_token_id=27,
+        max_length=20,
+        no_timestamps_token_id=28,
+    )
+    model.save_pretrained(path)
     return path
 
 
@@ -61,7 +79,9 @@ def test_a_model_is_loaded_from_its_folder_and_nothing_is_downloaded(
     assert isinstance(words, str)
     assert recognizer.transcribe(speech, 16000) == words
     score = metric.score(Item("a", None, speech, 16000, "one two"))
-    assert score.details == {"heard": words}
+    assert score.details["heard"] == words
+    assert score.details["windows"] == "1"
+    assert float(score.details["no-speech probability"]) < 1
     assert score.values["reference_words"] == 2
     assert pickle.loads(pickle.dumps(recognizer))._model is None
 
@@ -75,3 +95,89 @@ def test_a_missing_or_wrong_folder_is_named(monkeypatch, tmp_path):
         WhisperRecognizer().prepare()
     with pytest.raises(ValueError, match="max_new_tokens"):
         WhisperRecognizer(max_new_tokens=0)
+
+
+@pytest.fixture
+def recognizer(folder, monkeypatch):
+    """A maker of recognisers of at most 12 tokens."""
+    monkeypatch.setenv(WHISPER.variable, str(folder))
+    return lambda **settings: WhisperRecognizer("", max_new_tokens=12, **settings)
+
+
+def generated(folder, waveforms, beams):
+    """Transcripts by transformers alone, each waveform by itself."""
+    processor = transformers.WhisperProcessor.from_pretrained(folder)
+    model = transformers.WhisperForConditionalGeneration.from_pretrained(folder).eval()
+    texts = []
+    for waveform in waveforms:
+        features = processor(
+            waveform, sampling_rate=16000, return_tensors="pt", return_attention_mask=True
+        )
+        tokens = model.generate(
+            features.input_features,
+            attention_mask=features.attention_mask,
+            max_new_tokens=12,
+            num_beams=beams,
+            do_sample=False,
+        )
+        texts += processor.batch_decode(tokens, skip_special_tokens=True)
+    return [text.strip() for text in texts]
+
+
+@pytest.mark.parametrize("beams", [1, 5])
+def test_batches_give_what_the_model_itself_generates(folder, recognizer, make_speech, beams):
+    speech = [make_speech(s, seed=n, sample_rate=16000) for n, s in enumerate((0.5, 1.0, 2.0))]
+    found = recognizer(beams=beams, batch_size=2).transcribe_many(speech, 16000)
+    texts = [each.text for each in found]
+    assert texts == generated(folder, speech, beams)
+    assert any(texts)
+
+
+def test_long_recordings_are_recognised_window_by_window(folder, recognizer, make_speech):
+    part = make_speech(2.0, sample_rate=16000)
+    silence = np.zeros(16000 * 20, np.float32)
+    whole = np.concatenate([part, silence, part, silence])
+    found = recognizer().transcribe_in_detail(whole, 16000)
+    assert found.details["windows"] == "2"
+    windows = cut_windows(whole, 16000)
+    texts = generated(folder, [whole[w.start : w.end] for w in windows], 5)
+    assert found.text == " ".join(text for text in texts if text)
+
+
+def test_the_id_names_beam_and_version_and_the_earlier_one_stays():
+    assert WhisperRecognizer().id == "whisper_hf5-beam5-v1-english"
+    assert WhisperRecognizer("auto", beams=2).id == "whisper_hf5-beam2-v1-auto"
+    assert GreedyWhisperRecognizer().id == "whisper_hf-greedy-english"
+    (metric,) = make_metrics(["wer_whisper.whisper_hf-greedy-english.basic"])
+    assert isinstance(metric.recognizer, GreedyWhisperRecognizer)
+
+
+def test_greedy_windows_are_those_of_earlier_releases():
+    windows = GreedyWhisperRecognizer()._windows(np.zeros(30 * 16000 + 320))
+    assert [(w.start, w.end) for w in windows] == [(0, 480000), (480000, 480320)]
+
+
+def test_words_that_the_model_may_have_invented_are_kept_and_told(recognizer, monkeypatch):
+    made = recognizer()
+    monkeypatch.setattr(
+        made, "_recognize", lambda parts: [("thank you " * 30, 0.9, "english") for _ in parts]
+    )
+    found = made.transcribe_in_detail(np.zeros(16000), 16000)
+    assert found.text == " ".join(["thank you"] * 30)
+    assert found.details["possibly invented"] == "1 of 1 windows"
+    assert float(found.details["compression ratio"]) > 2.4
+    assert compression_ratio("some words that differ") < 2.4
+
+
+def test_a_model_of_english_alone_refuses_other_languages(folder, monkeypatch):
+    monkeypatch.setenv(WHISPER.variable, str(folder))
+    with pytest.raises(ValueError, match="multilingual Whisper model for 'german'"):
+        WhisperRecognizer("german", max_new_tokens=5).transcribe(np.zeros(1600), 16000)
+
+
+def test_doctor_says_how_to_get_whisper(monkeypatch):
+    monkeypatch.setenv(WHISPER.variable, "")
+    reasons = " ".join(obstacles(WerMetric(WhisperRecognizer())))
+    assert "hf download" in reasons
+    assert "--weight whisper=PATH" in reasons
+    assert WerMetric(WhisperRecognizer()).info.install == "pip install 'hh-slm[whisper]'"

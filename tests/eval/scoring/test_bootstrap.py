@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from eval.scoring.bootstrap import bootstrap_mean, paired_difference, pooled_rate
+from eval.scoring.bootstrap import bootstrap_mean, paired_difference, paired_rates, pooled_rate
 
 
 def test_interval_matches_the_normal_one_for_many_normal_values() -> None:
@@ -60,6 +60,57 @@ def test_pairing_finds_a_small_difference_that_means_cannot() -> None:
     assert apart.low < theirs.mean()
 
 
+def test_two_speakers_with_constant_values_span_the_interval() -> None:
+    # A quarter of the draws holds only the first speaker, a quarter only the second.
+    values, speakers = [0.0] * 3 + [1.0] * 5, ["a"] * 3 + ["b"] * 5
+    got = bootstrap_mean(values, groups=speakers)
+    assert got.value == pytest.approx(5 / 8)
+    assert (got.low, got.high, got.count, got.groups) == (0.0, 1.0, 8, 2)
+    over_clips = bootstrap_mean(values)
+    assert over_clips.low is not None
+    assert over_clips.low > 0.0
+    # The clips of each speaker pooled: 2 of 4 and 6 of 6.
+    rate = pooled_rate([1, 1, 3, 3], [2, 2, 3, 3], groups=["a", "a", "b", "b"])
+    assert rate.value == pytest.approx(0.8)
+    assert (rate.low, rate.high) == (0.5, 1.0)
+
+
+def test_clips_of_a_drawn_speaker_are_drawn_too() -> None:
+    # Speakers of equal means: all that is left is what clips within a speaker differ by.
+    got = bootstrap_mean([0.0, 1.0, 0.0, 1.0], groups=["a", "a", "b", "b"])
+    assert (got.low, got.high) == (0.0, 1.0)
+
+
+def test_a_paired_difference_is_over_speakers_too() -> None:
+    ours, theirs = np.array([1.0, 1.0, 1.0, 5.0, 5.0, 5.0]), np.array([2.0] * 3 + [3.0] * 3)
+    groups = ["a"] * 3 + ["b"] * 3
+    got = paired_difference(ours, theirs, groups=groups).interval
+    assert (got.value, got.low, got.high, got.groups) == (0.5, -1.0, 2.0, 2)
+    ones = np.ones(6)
+    assert paired_rates((ours, ones), (theirs, ones), groups=groups) == (0.5, -1.0, 2.0)
+
+
+def test_one_speaker_and_a_speaker_a_clip_are_resampled_as_clips() -> None:
+    values = np.random.default_rng(0).normal(size=12)
+    plain = bootstrap_mean(values)
+    for groups in (["a"] * 12, [""] * 12, [str(n) for n in range(12)], ["a"] * 6 + [""] * 6):
+        got = bootstrap_mean(values, groups=groups)
+        assert (got.low, got.high) == (plain.low, plain.high)
+    assert bootstrap_mean(values, groups=["a"] * 6 + [""] * 6).groups == 1
+
+
+def test_intervals_over_speakers_widen_as_their_variance_says() -> None:
+    # 8 speakers of 50 clips: the mean varies with the speakers' spread, not with that of 400 clips.
+    rng = np.random.default_rng(0)
+    means = np.repeat(rng.normal(0.0, 1.0, 8), 50)
+    values = means + rng.normal(0.0, 0.1, 400)
+    got = bootstrap_mean(values, groups=[str(n // 50) for n in range(400)])
+    assert got.low is not None
+    assert got.high is not None
+    spread = means.std() / np.sqrt(8)
+    assert got.high - got.low == pytest.approx(2 * 1.96 * spread, rel=0.15)
+
+
 @pytest.mark.parametrize(
     "call",
     [
@@ -68,6 +119,7 @@ def test_pairing_finds_a_small_difference_that_means_cannot() -> None:
         lambda: pooled_rate([1.0], [0.0]),
         lambda: pooled_rate([1.0], [1.0, 2.0]),
         lambda: paired_difference([1.0], [1.0, 2.0]),
+        lambda: bootstrap_mean([1.0, 2.0], groups=["a"]),
     ],
 )
 def test_what_cannot_be_resampled_is_refused(call: Callable[[], object]) -> None:

@@ -9,9 +9,12 @@ import pytest
 
 from eval.cli.main import main
 from eval.protocols import FigureInfo, Item, MetricInfo, Score, WeightSpec
+from eval.reporting.sections import summary_table
 from eval.scoring.bootstrap import paired_difference, paired_rates
 from eval.scoring.compare import ComparisonError, compare_folders
 from eval.scoring.score import Pair, score_pairs
+from eval.scoring.shared import shared_figures
+from eval.scoring.summary import read_summary
 from eval.sound import Sound
 
 
@@ -71,6 +74,51 @@ def test_differences_wins_and_losses_of_a_figure(scored: Callable[..., Path]) ->
     assert level.outcome == "not resolved"
     assert level.low is not None
     assert level.low < 1.0 < (level.high or 0)
+
+
+def test_clips_of_several_speakers_are_compared_over_speakers(tmp_path: Path) -> None:
+    # Each speaker's difference is the same on every clip: -1 and +2.
+    levels = {"a": ([1, 1, 1, 5, 5, 5]), "b": ([2, 2, 2, 3, 3, 3])}
+    for name, values in levels.items():
+        pairs = [
+            Pair(f"clip{n}", Sound(np.zeros(3), 8), Sound(np.array([x, 4.0]), 8), "", "uv"[n // 3])
+            for n, x in enumerate(values)
+        ]
+        score_pairs(pairs, [Level()], tmp_path / name, show_progress=False)  # type: ignore[list-item]
+    result = compare_folders(tmp_path / "a", tmp_path / "b")
+    level = result.figures[0]
+    assert (level.low, level.high, level.n_speakers, level.outcome) == (-1, 2, 2, "not resolved")
+    assert "bootstrap over 2 speakers, then their clips" in result.to_markdown()
+    summary = read_summary(tmp_path / "a")
+    figure = summary["metrics"]["level.v1"]["figures"]["level"]
+    assert (summary["n_speakers"], figure["n_speakers"], figure["ci95"]) == (2, 2, [1.0, 5.0])
+
+
+def test_summaries_that_count_no_speakers_still_load(scored: Callable[..., Path]) -> None:
+    folders = [scored("a", [3, 4, 5, 4]), scored("b", [1, 2, 2, 2])]
+    for folder in folders:
+        summary = read_summary(folder)
+        del summary["n_speakers"]
+        for metric in summary["metrics"].values():
+            for figure in metric["figures"].values():
+                del figure["n_speakers"]
+        (folder / "summary.json").write_text(json.dumps(summary))
+    assert compare_folders(*folders).figures[0].outcome == "A better"
+    table = summary_table("Old", {"a": read_summary(folders[0])})
+    assert "bootstrap interval over clips" in table.note
+
+
+def test_figures_of_several_systems_are_over_the_clips_all_of_them_have(
+    scored: Callable[..., Path],
+) -> None:
+    # `b` fails on clip1, which alone would make `a` look worse than it is on what both have.
+    folders = {"a": scored("a", [3, 9, 5, 1]), "b": scored("b", [1, -1, 2, 3])}
+    found = {name: each["level.v1"] for name, each in shared_figures(folders).items()}
+    assert found["a"]["level"]["value"] == 3.0
+    assert found["b"]["level"]["value"] == 2.0
+    assert found["a"]["error"]["value"] == pytest.approx(9 / 12)
+    assert [each["level"]["n_failed"] for each in found.values()] == [1, 1]
+    assert [each["level"]["n_ok"] for each in found.values()] == [3, 3]
 
 
 def test_an_interval_without_zero_names_the_better_system(scored: Callable[..., Path]) -> None:

@@ -64,7 +64,8 @@ def test_a_table_replaces_what_stands_between_its_markers(
 
 def figure(value: float, unit: str, higher: bool) -> dict[str, Any]:
     ends = [value - 0.01, value + 0.01]
-    return {"value": value, "unit": unit, "higher_is_better": higher, "ci95": ends}
+    head = {"value": value, "unit": unit, "higher_is_better": higher, "ci95": ends}
+    return head | {"n_speakers": 2}
 
 
 def test_a_card_shows_its_columns_of_every_system() -> None:
@@ -88,6 +89,6 @@ def test_a_card_shows_its_columns_of_every_system() -> None:
         "| **ours** | 0.30 | 0.750 (0.740 to 0.760) | 25.0 % (24.0 to 26.0) |",
         "| theirs | - | 0.700 (0.690 to 0.710) | - |",
         "",
-        "test: 3 clips, 2 speakers; mean and 95 % bootstrap interval over clips. `c`, h, d, "
-        "commit `0123456`.",
+        "test: 3 clips, 2 speakers; mean and 95 % bootstrap interval over 2 speakers, then "
+        "their clips. `c`, h, d, commit `0123456`.",
     ]
