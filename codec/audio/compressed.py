@@ -225,7 +225,8 @@ def _flac_end(data: bytes, block: int) -> int | None:
 
 def _flac_frame_end(data: bytes, place: int, block: int) -> int | None:
     """The sample behind the frame whose header is at a place; None where none is sound."""
-    if place + 16 > len(data):
+    # Nothing but a header of 6 bytes and the frame's sum is sure: a silent frame has 11 to 13.
+    if place + 8 > len(data):
         return None
     code, first = data[place + 2] >> 4, data[place + 4]
     # The number of the block, or of its first sample, as UTF-8 would write it.
@@ -243,7 +244,7 @@ def _flac_frame_end(data: bytes, place: int, block: int) -> int | None:
         count = 192 if code == 1 else 576 << (code - 2) if code < 6 else 256 << (code - 8)
     rate_code = data[place + 2] & 15
     cursor += {12: 1, 13: 2, 14: 2}.get(rate_code, 0)
-    if _crc(data[place : cursor + 1], 8, 0x07) != 0:
+    if cursor >= len(data) or _crc(data[place : cursor + 1], 8, 0x07) != 0:
         return None
     varies = data[place + 1] & 1
     return (number if varies else number * block) + count

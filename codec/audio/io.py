@@ -308,12 +308,13 @@ def _mono_blocks(
 def _block(file: soundfile.SoundFile, place: int, count: int) -> NDArray[np.float32]:
     """Up to (count, channels) samples from `place` on, where the file stands."""
     if not file.format.startswith("MP"):
-        return file.read(count, dtype="float32", always_2d=True)
+        return np.asarray(file.read(count, dtype="float32", always_2d=True), dtype=np.float32)
     # A frame of MP3 takes bits of those before it, which a seek does not go back to, and every
     # read of soundfile ends in one: what comes before has to be part of the same read.
     lead = min(place, MP3_LEAD)
     file.seek(place - lead)
-    return file.read(lead + count, dtype="float32", always_2d=True)[lead:]
+    read = file.read(lead + count, dtype="float32", always_2d=True)
+    return np.asarray(read[lead:], dtype=np.float32)
 
 
 def write_audio(

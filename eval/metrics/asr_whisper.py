@@ -24,7 +24,7 @@ WHISPER = WeightSpec(
     "(hf download openai/whisper-large-v3 --local-dir PATH)",
     is_folder=True,
 )
-INSTALL = "pip install 'hh-slm[whisper]'"
+INSTALL = "pip install 'transformers>=5,<6'"
 BEAMS = 5
 # Published thresholds: beyond them a window's words may be the model's own.
 NO_SPEECH = 0.6

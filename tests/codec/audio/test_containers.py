@@ -197,3 +197,15 @@ def test_a_long_recording_is_looked_through_before_it_is_read_in_parts(tmp_path:
     changed(tmp_path / "a.flac", lambda data: data + data)
     with pytest.raises(AudioError, match="a second one behind it"):
         audio_info(tmp_path / "a.flac", whole=True)
+
+
+@pytest.mark.parametrize("num_samples", [4800, 7200, 24_000, 4096, 4097])
+@pytest.mark.parametrize("silent_from", [0, 4000])
+def test_a_flac_that_ends_in_silence_is_whole(
+    tmp_path: Path, num_samples: int, silent_from: int
+) -> None:
+    """Frames of silence are shorter than any other, and the last one counts as well."""
+    waveform = np.random.default_rng(0).uniform(-0.5, 0.5, num_samples).astype(np.float32)
+    waveform[silent_from:] = 0
+    write_audio(tmp_path / "a.flac", waveform)
+    assert read_audio(tmp_path / "a.flac", 24_000).shape == (num_samples,)

@@ -248,7 +248,6 @@ def test_what_cannot_be_is_said_before_anything_is_loaded(
         (["tts", "a fox", "-o", str(tmp_path / "a.wav" / "..")], "end in .wav or .flac"),
         (["tts", "--file", str(texts), "-o", str(texts)], "name a folder"),
         (["continue", recording, "-o", "out"], "end in .wav or .flac"),
-        (["tts", "a fox", "-o", "-"], "end in .wav or .flac"),
         (["tts", "a fox", "-o", "-"], "hh-slm tts --stream writes to stdout"),
         (["tts", "a fox", *out, "--stream"], "--stream with -o -"),
         (["tts", "a fox", *out, "--guidance", "inf"], "guidance: expected a number in [0, 100]"),
