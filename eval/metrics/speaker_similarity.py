@@ -22,6 +22,7 @@ from .speaker_encoders import RATE, SpeakerEncoder
 Against = Literal["reference", "prompt"]
 # Clips compared with each other at most; pairs grow with the square.
 MOST_CLIPS = 2000
+NARROWER = 0.75  # of a recording's bandwidth; below it an estimate is told apart
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,19 @@ class SimilarityMetric(Metric):
         ours = self._voice(item, "estimate")
         theirs = self._voice(item, self.against)
         packed = base64.b64encode(theirs.astype("<f2").tobytes()).decode()
-        return Score({self._name: float(ours @ theirs)}, stored={"voice": packed})
+        bands = [self._bandwidth(item, part) for part in ("estimate", self.against)]
+        details = {"bandwidth": " of ".join(f"{band / 1000:.1f}" for band in bands) + " kHz"}
+        if bands[0] < NARROWER * bands[1]:
+            details["narrower band"] = f"similarity is of voices up to {bands[0] / 1000:.1f} kHz"
+        return Score({self._name: float(ours @ theirs)}, details, {"voice": packed})
+
+    def _bandwidth(self, item: Item, part: Need) -> float:
+        """Bandwidth of one waveform of the item, computed once for all encoders."""
+
+        def compute() -> float:
+            return bandwidth(resampled(checked_part(item, part), item.sample_rate, RATE), RATE)
+
+        return shared(item, ("bandwidth", RATE, part), compute)
 
     def _voice(self, item: Item, part: Need) -> np.ndarray:
         """Vector of one waveform of the item, computed once for all metrics of this encoder."""
@@ -88,10 +101,35 @@ class SimilarityMetric(Metric):
             {"same_speaker": {"mean", "p5", "p95", "pairs"}, "different_speaker": likewise,
             "equal_error_rate", "threshold"}, numbers None where there is no pair; the threshold
             is the cosine at which as many pairs of one speaker fall below as of two rise above.
+            "narrower_band" counts the items whose estimate lacks a quarter or more of the other's
+            band: encoders pay that little heed.
         """
-        return speaker_band(
+        band = speaker_band(
             [item.score.stored["voice"] for item in items], [item.speaker for item in items]
         )
+        narrower = sum("narrower band" in item.score.details for item in items)
+        return {**band, "narrower_band": narrower}
+
+
+def bandwidth(waveform: np.ndarray, sample_rate: int) -> float:
+    """Compute the upper edge, in Hz, of the last 250 Hz band within 60 dB of the loudest one.
+
+    Args:
+        waveform: Samples (T,), 32 ms or more.
+        sample_rate: Hz.
+
+    Returns:
+        0.0 for silence.
+    """
+    size = 8 * sample_rate // 250  # eight bins a band
+    # Whole frames alone: the edge of a padded one would fill the spectrum.
+    frames = waveform[: len(waveform) // size * size].reshape(-1, size) * np.hanning(size)
+    power = np.square(np.abs(np.fft.rfft(frames, axis=1))).mean(axis=0)[1:]
+    bands = power[: len(power) // 8 * 8].reshape(-1, 8).mean(axis=1)
+    if not bands.any():
+        return 0.0
+    last = int(np.flatnonzero(bands >= 1e-6 * bands.max())[-1])
+    return (last + 1) * 8 * sample_rate / size
 
 
 def speaker_band(voices: Sequence[str], speakers: Sequence[str]) -> dict[str, Any]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 
 import numpy as np
 
+from codec.provenance import package_versions
 from eval.protocols import FigureInfo, Item, Metric, MetricError, MetricInfo, Score
 
 from .lag import NOTABLE_LAG_MS, aligned_pair
@@ -44,6 +46,16 @@ def stoi(
     return value
 
 
+@lru_cache(maxsize=1)
+def _back_end() -> str:
+    """Name pystoi in ids: its releases give values that differ in the third digit.
+
+    The id of 0.4.1 names two digits only, as it always has.
+    """
+    found = package_versions(("pystoi",))["pystoi"]
+    return "pystoi04" if found in (None, "0.4.1") else f"pystoi{found.replace('.', '')}"
+
+
 @dataclass(frozen=True)
 class StoiMetric(Metric):
     """STOI or ESTOI, after removing the lag and as it is, with the lag beside them."""
@@ -59,7 +71,7 @@ class StoiMetric(Metric):
             FigureInfo(f"{name}_raw", higher_is_better=True),
         )
         return MetricInfo(
-            id=f"{name}.pystoi04",
+            id=f"{name}.{_back_end()}",
             definition=f"{name.upper()} of pystoi on the pair at 16 kHz: {name} after removing the "
             f"estimated lag (whole ms), {name}_raw as it is",
             needs=frozenset({"reference", "estimate"}),

@@ -26,7 +26,29 @@ from eval.sound import checked_part
 
 # Seconds; a spoken digit may last no more than a quarter of a second.
 SHORTEST_WORD = 0.15
-_ASCII_MARKS = str.maketrans("", "", string.punctuation.replace("'", ""))
+# What seed-tts-eval deletes: ASCII marks but the apostrophe, and the marks of Chinese typography
+# that the package zhon lists, among them the dashes, quotes and ellipsis of English.
+_CHINESE_MARKS = (
+    *range(0xFF01, 0xFF10),  # full-width ASCII
+    *range(0xFF1A, 0xFF21),
+    *range(0xFF3B, 0xFF41),
+    *range(0xFF5B, 0xFF65),
+    *(0x3000, 0x3001, 0x3002, 0x3003),
+    *range(0x3008, 0x3012),  # brackets
+    *range(0x3014, 0x3020),
+    *(0x3030, 0x303E, 0x303F),
+    *(0x2013, 0x2014),  # dashes
+    *(0x2018, 0x2019, 0x201B, 0x201C, 0x201D, 0x201E, 0x201F),  # quotes
+    *(0x2026, 0x2027, 0xFE4F, 0xFE51, 0xFE54, 0x00B7),
+)
+_FULL_STOP = 0xFF0E  # full width; not in the list
+_SEEDTTS_MARKS = {
+    code: None
+    for code in (*map(ord, string.punctuation), *_CHINESE_MARKS)
+    if code not in (ord("'"), _FULL_STOP)
+}
+# Zero-width joiners change how letters are drawn, not which word they spell.
+_JOINERS = "\u200c\u200d"
 _APOSTROPHES = str.maketrans({"\u2019": "'", "\u2018": "'", "\u02bc": "'"})
 
 
@@ -35,21 +57,45 @@ def _folded(text: str) -> str:
     return unicodedata.normalize("NFKC", text).translate(_APOSTROPHES).lower()
 
 
+def _spelled(text: str, kept: str, other: str) -> str:
+    """Keep letters, digits, the vowel signs and accents after them, and `kept`; replace the rest.
+
+    Signs of Indic and Thai vowels are no letters to Unicode, but part of words all the same.
+    """
+    found: list[str] = []
+    in_word = False
+    for character in text:
+        if character in _JOINERS:
+            continue
+        in_word = character.isalnum() or (in_word and _is_sign(character))
+        found.append(character if in_word or character in kept else other)
+    return "".join(found)
+
+
+def _is_sign(character: str) -> bool:
+    """Whether a character is a mark that combines with a letter; variation selectors are not."""
+    is_selector = "\ufe00" <= character <= "\ufe0f"
+    return unicodedata.category(character) in ("Mn", "Mc") and not is_selector
+
+
 def _basic(text: str) -> str:
     """Lower case; every mark but the apostrophe within a word becomes a space."""
-    # [^\W_] is a letter or a digit: apostrophes must have one at either side.
-    letters = "".join(c if c.isalnum() or c == "'" else " " for c in _folded(text))
-    return " ".join(re.sub(r"(?<![^\W_])'|'(?![^\W_])", " ", letters).split())
+    letters = _spelled(_folded(text), "'", " ")
+    # Apostrophes must have something of a word at either side.
+    return " ".join(re.sub(r"(?<![^\s'])'|'(?![^\s'])", " ", letters).split())
 
 
 def _words_joined(text: str) -> str:
     """As `basic`, but hyphens and other marks are deleted, so "well-known" is one word."""
-    return " ".join("".join(c for c in _folded(text) if c.isalnum() or c in "' ").split())
+    return " ".join(_spelled(_folded(text), "' ", "").split())
 
 
 def _seedtts(text: str) -> str:
-    """As the seed-tts-eval protocol for English: marks deleted but ', lower case, no numbers."""
-    return " ".join(text.translate(_ASCII_MARKS).lower().split())
+    """As the seed-tts-eval protocol for English: marks deleted but ', lower case, no numbers.
+
+    The typographic apostrophe is deleted, too: "don\u2019t" becomes "dont".
+    """
+    return " ".join(text.translate(_SEEDTTS_MARKS).lower().split())
 
 
 @lru_cache(maxsize=1)
@@ -65,6 +111,8 @@ NORMALIZERS: dict[str, Callable[[str], str]] = {
     # as the Whisper paper for English: numbers, contractions and spellings made alike
     "whisper_en": lambda text: _whisper_rules()(text),
 }
+# Names in ids where a definition changed: `seedtts` kept typographic marks before.
+NORMALIZER_IDS = {"seedtts": "seedtts2"}
 # (distribution, version prefix) pairs that a normaliser needs.
 NORMALIZER_PACKAGES = {"whisper_en": (("whisper-normalizer", "0.1."),)}
 
@@ -167,10 +215,11 @@ class WerMetric(Metric):
     def info(self) -> MetricInfo:
         """Identity; see `Metric`."""
         name = self.family if self.part == "estimate" else f"{self.family}_original"
+        rules = NORMALIZER_IDS.get(self.normalizer, self.normalizer)
         return MetricInfo(
-            id=f"{name}.{self.recognizer.id}.{self.normalizer}",
+            id=f"{name}.{self.recognizer.id}.{rules}",
             definition=f"word and character edits of {self.recognizer.id} on the {self.part} "
-            f"against the text, both normalised by '{self.normalizer}'; headline pooled over "
+            f"against the text, both normalised by '{rules}'; headline pooled over "
             "items, mean over items beside it",
             needs=frozenset({self.part, "text"}),
             figures=(

@@ -12,7 +12,8 @@ import pytest
 from codec.audio import write_audio
 from codec.audio.store import AudioStoreWriter
 from codec.json_lines import write_json_lines
-from recipes.evaluate import generation_figures, word_scores
+from recipes.evaluate import generation_figures, word_scores, words
+from recipes.evaluate_report import Scored
 from recipes.runner.config import Config
 
 RATE = 24_000
@@ -74,3 +75,17 @@ def test_words_of_every_version_are_scored_by_voice(spoken_run: Config, tmp_path
     assert set(scored) == {*versions, *(f"{name}_unseen" for name in versions)}
     counts = {name: each.summary["n_expected"] for name, each in scored.items()}
     assert all(counts[name] == 2 and counts[f"{name}_unseen"] == 1 for name in versions)
+
+
+def test_words_of_a_second_recogniser_stand_beside_those_of_the_first(tmp_path: Path) -> None:
+    def family(value: float) -> dict[str, Any]:
+        figure = {"value": value, "ci95": [0.0, 1.0], "n_failed": 0}
+        return {"figures": {"wer": figure, "cer": figure}}
+
+    metrics = {"wer.pocketsphinx51.basic": family(0.5), "wer_whisper.any.basic": family(0.25)}
+    summary = {"n_expected": 3, "n_speakers": 2, "metrics": metrics}
+    figures = words(Scored(tmp_path, summary))
+    assert (figures["wer"], figures["wer_whisper"], figures["cer_whisper"]) == (0.5, 0.25, 0.25)
+    assert (figures["clips"], figures["speakers"], figures["failed"]) == (3, 2, 0)
+    del metrics["wer_whisper.any.basic"]
+    assert "wer_whisper" not in words(Scored(tmp_path, summary))

@@ -13,8 +13,13 @@ from eval.metrics.speaker_encoders import (
     unit,
     window_starts,
 )
-from eval.metrics.speaker_similarity import SimilarityMetric, equal_error, speaker_band
-from eval.protocols import CorpusMetric, Item, MetricError
+from eval.metrics.speaker_similarity import (
+    SimilarityMetric,
+    bandwidth,
+    equal_error,
+    speaker_band,
+)
+from eval.protocols import CorpusMetric, Item, MetricError, ScoredItem
 from eval.scoring.score import Pair, score_pairs
 from eval.sound import Sound
 
@@ -75,6 +80,31 @@ def test_the_prompt_is_compared_with_where_it_was_spoken_in():
     assert metric.info.id == "speaker_sim_prompt.fake1"
     item = Item("a", tone(3000), tone(300), RATE, prompt=tone(300))
     assert metric.score(item).values["speaker_sim_prompt"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("edge", [2000, 4000, 7000])
+def test_bandwidth_is_where_the_spectrum_ends(edge):
+    spectrum = np.random.default_rng(0).normal(size=4 * RATE // 2 + 1) + 0j
+    spectrum[edge * 4 :] = 0
+    waveform = np.fft.irfft(spectrum)
+    assert bandwidth(waveform, RATE) == pytest.approx(edge, abs=300)
+    assert bandwidth(np.zeros(RATE), RATE) == 0.0
+
+
+def test_a_copy_of_half_the_band_is_told_beside_its_similarity():
+    rng = np.random.default_rng(0)
+    whole = 0.1 * rng.normal(size=RATE)
+    spectrum = np.fft.rfft(whole)
+    spectrum[4000:] = 0
+    narrow = np.fft.irfft(spectrum)
+    metric = SimilarityMetric(FakeEncoder())
+    scores = [metric.score(Item("a", whole, each, RATE)) for each in (whole, narrow)]
+    assert "narrower band" not in scores[0].details
+    # A band more: the edge of the spectrum leaks past it.
+    assert scores[1].details["bandwidth"] == "4.2 of 8.0 kHz"
+    assert "up to 4.2 kHz" in scores[1].details["narrower band"]
+    items = [ScoredItem(str(n), "", score) for n, score in enumerate(scores)]
+    assert metric.corpus(items)["narrower_band"] == 1
 
 
 def test_the_band_is_of_pairs_of_recordings_within_and_between_speakers():

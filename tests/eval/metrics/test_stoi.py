@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from eval.metrics import stoi as stoi_module
 from eval.metrics.mel_distance import MelDistanceMetric, mel_distance
 from eval.metrics.stoi import StoiMetric, stoi
 from eval.protocols import Item, MetricError
@@ -19,6 +20,18 @@ def figure(metric, pair, name):
 
 def item(reference, estimate):
     return Item("clip", reference, estimate, RATE)
+
+
+@pytest.mark.parametrize(
+    ("version", "name"),
+    [("0.4.0", "pystoi040"), ("0.4.1", "pystoi04"), ("0.4.2", "pystoi042"), (None, "pystoi04")],
+)
+def test_ids_tell_releases_of_pystoi_apart(monkeypatch, version, name):
+    monkeypatch.setattr(stoi_module, "package_versions", lambda _: {"pystoi": version})
+    stoi_module._back_end.cache_clear()
+    ids = [StoiMetric(extended).info.id for extended in (False, True)]
+    stoi_module._back_end.cache_clear()
+    assert ids == [f"stoi.{name}", f"estoi.{name}"]
 
 
 def test_identity_is_perfect(make_speech):

@@ -42,6 +42,50 @@ def test_the_normalizer_of_seedtts_joins_words_and_keeps_numbers():
     assert word_edits("fifty", "50", normalizer="seedtts").rate == 1.0
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("one \u2014 two", "one two"),
+        ("\u201cHello,\u201d she said\u2026", "hello she said"),
+        ("don\u2019t", "dont"),
+        ("don't", "don't"),
+        ("caf\u00e9 \u00b7 \uff01\u3002", "caf\u00e9"),
+        ("\u00bfque?", "\u00bfque"),  # not in the protocol's list
+        ("\uff0e", "\uff0e"),  # likewise
+    ],
+)
+def test_the_normalizer_of_seedtts_deletes_what_the_protocol_deletes(text, words):
+    assert normalize_text(text, "seedtts") == words
+
+
+def test_the_id_tells_the_two_definitions_of_seedtts_apart():
+    assert WerMetric(Echo("a"), normalizer="seedtts").info.id == "wer.echo.seedtts2"
+    assert WerMetric(Echo("a")).info.id == "wer.echo.basic"
+
+
+@pytest.mark.parametrize("normalizer", ["basic", "joined"])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("\u0915\u093f", "\u0915\u0940"),  # Hindi ki, kii
+        ("\u0c15\u0c3e", "\u0c15\u0c3f"),  # Telugu kaa, ki
+        ("\u0e01\u0e34", "\u0e01\u0e35"),  # Thai ki, kii
+    ],
+)
+def test_vowel_signs_are_part_of_words(one, other, normalizer):
+    assert normalize_text(f"{one}, {one}!", normalizer) == f"{one} {one}"
+    assert word_edits(one, other, normalizer=normalizer).rate == 1.0
+
+
+def test_marks_without_a_letter_and_joiners_are_no_words():
+    assert normalize_text("love \u2764\ufe0f \u0301 1\ufe0f\u20e3") == "love 1"
+    # Persian "I want", with and without the joiner that only changes its look.
+    assert normalize_text("\u0645\u06cc\u200c\u062e") == "\u0645\u06cc\u062e"
+    assert (
+        normalize_text("\u0915\u093f'\u0915 '\u0915\u093f'") == "\u0915\u093f'\u0915 \u0915\u093f"
+    )
+
+
 def test_the_normalizer_of_whisper_makes_numbers_alike():
     pytest.importorskip("whisper_normalizer")
     assert word_edits("Fifty dollars", "$50", normalizer="whisper_en").rate == 0.0
