@@ -24,7 +24,7 @@ from .adversarial import (
     adversarial_losses,
     backward_generator_and_discriminators,
 )
-from .codebook import CodebookUsage, initialize_codebook
+from .codebook import CodebookUsage, estimate_statistics, initialize_codebook
 from .config import PARTS, PhaseConfig
 from .data import CodecData
 from .diagnostics import DivergedError, check_finite, gradient_norms
@@ -134,6 +134,8 @@ class CodecTraining(LightningModule):
         """Train mode for the parts that train, eval mode for the frozen ones."""
         for part in PARTS:
             self.codec.get_submodule(part).train(part in self.phase.train)
+        # Latents of an encoder that stands still keep the statistics that are stored.
+        self.codec.quantizer.batch_statistics = self._moves_latents
 
     def training_step(self, batch: tuple[int, Tensor], batch_index: int) -> None:
         """Make one generator step and, from `adversarial_from` on, one discriminator step."""
@@ -164,6 +166,8 @@ class CodecTraining(LightningModule):
 
         # Gradients are averaged over the processes and clipped; then each optimizer steps.
         metrics = dict(losses)
+        if outputs.relative_error is not None:
+            metrics["relative_error"] = outputs.relative_error
         if adversarial is not None:
             metrics |= {**adversarial.loss_gen, "discriminator": adversarial.loss_disc}
         metrics = mean_of_scalars(metrics)
@@ -239,10 +243,14 @@ class CodecTraining(LightningModule):
     def validate(self, waveform: Tensor, lengths: Tensor | None = None) -> Validation:
         """Validate on crops (B, T), everything in eval mode and with averaged weights if any.
 
+        Where training moves the latents, their statistics are estimated first, for the weights
+        that are validated, and stay in the codec for its checkpoints and its export.
         `lengths` (B,) are the samples of each that are no padding; None means T.
         """
         with nullcontext() if self.average is None else self.average.applied(self.codec):
             self.codec.eval()
+            if self._moves_latents:
+                estimate_statistics(self.codec, self._data.batches, self.device)
             parts = self.codec, self.phase, waveform, self.waveform_loss, self.distillation
             return validate(*parts, perceptual=self.perceptual, lengths=lengths)
 
@@ -255,6 +263,12 @@ class CodecTraining(LightningModule):
         """Restore the averaged weights."""
         if self.average is not None:
             self.average.load_state_dict(checkpoint["average"])
+
+    @property
+    def _moves_latents(self) -> bool:
+        """Whether the statistics of the latents are this phase's to find."""
+        normalized = self.codec.config.quantizer.normalize_latents
+        return normalized and {"encoder", "quantizer"} <= set(self.phase.train)
 
     @property
     def _data(self) -> CodecData:
