@@ -32,7 +32,12 @@ from .discriminators import Discriminators
 from .ema import WeightAverage
 from .forward import ForwardPass, forward_pass, supervised_losses
 from .losses import MultiScaleMel
-from .optimizers import generator_groups, learning_rate_factor
+from .optimizers import (
+    clip_gradients,
+    discriminator_rate_factor,
+    generator_groups,
+    learning_rate_factor,
+)
 from .validation import Validation, validate
 
 __all__ = ["CodecTraining", "DivergedError"]
@@ -171,9 +176,11 @@ class CodecTraining(LightningModule):
         if adversarial is not None:
             metrics |= {**adversarial.loss_gen, "discriminator": adversarial.loss_disc}
         metrics = mean_of_scalars(metrics)
-        metrics["gradient_norm"] = self._clip(optimizers[0].optimizer)
+        limit, other = phase.max_grad_norm, phase.discriminator_max_grad_norm
+        metrics["gradient_norm"] = self._clip(optimizers[0].optimizer, limit)
         if train_discriminator:
-            metrics["discriminator_gradient_norm"] = self._clip(optimizers[1].optimizer)
+            limit = limit if other is None else other
+            metrics["discriminator_gradient_norm"] = self._clip(optimizers[1].optimizer, limit)
         # The host waits here, once a step, to refuse one that is not finite.
         check_finite(
             metrics,
@@ -238,7 +245,8 @@ class CodecTraining(LightningModule):
         if self.discriminators is None or step < self.phase.adversarial_from:
             return None
         assert outputs.waveform is not None
-        return adversarial_losses(self.discriminators, waveform, outputs.waveform)
+        by_kind = self.phase.feature_matching_average == "kind"
+        return adversarial_losses(self.discriminators, waveform, outputs.waveform, by_kind=by_kind)
 
     def validate(self, waveform: Tensor, lengths: Tensor | None = None) -> Validation:
         """Validate on crops (B, T), everything in eval mode and with averaged weights if any.
@@ -284,16 +292,18 @@ class CodecTraining(LightningModule):
         """The optimizers of generator and discriminators, at the learning rates of a step."""
         optimizers = self.optimizers()
         optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
-        factor = learning_rate_factor(self.phase, step)
-        for group in (group for each in optimizers for group in each.param_groups):
-            group["lr"] = group["peak"] * factor
+        factors = learning_rate_factor, discriminator_rate_factor
+        for optimizer, factor in zip(optimizers, factors, strict=False):
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak"] * factor(self.phase, step)
         return optimizers
 
-    def _clip(self, optimizer: torch.optim.Optimizer) -> Tensor:
+    def _clip(self, optimizer: torch.optim.Optimizer, limit: float) -> Tensor:
         """Average one network's gradients over the processes and clip them; their norm before."""
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        groups = [group["params"] for group in optimizer.param_groups]  # one a part
+        parameters = [p for group in groups for p in group]
         average_gradients(parameters)
-        return torch.nn.utils.clip_grad_norm_(parameters, self.phase.max_grad_norm)
+        return clip_gradients(groups if self.phase.clip == "part" else [parameters], limit)
 
 
 def _check_fit(codec: HHCodec, phase: PhaseConfig) -> None:
