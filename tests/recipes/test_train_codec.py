@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from codec import HHCodec
+from codec import CodecConfig, HHCodec
 from codec.training.config import FitConfig
 from recipes.runner.config import ConfigError, load_config
 from recipes.runner.schema import shared_fields
+from recipes.runner.schema_corpora import PrepareConfig
 from recipes.runner.stages import StageError, run_stages, settings_of
-from recipes.train_codec import build_codec
+from recipes.train_codec import build_codec, take_as_it_is
 
 CONFIGS = Path(__file__).parents[2] / "recipes" / "configs"
 STARTING = ["continue_mini.yaml", "harmonic_mini.yaml", "digits.yaml", "ablations/base.yaml"]
@@ -86,3 +87,36 @@ def test_processes_that_the_command_starts_train_every_phase_and_the_first_saves
         splits = [json.loads(line)["split"] for line in lines]
         assert splits.count("train") == splits.count("valid") == 1, phase
     assert (tmp_path / "run" / "encode_corpus" / "done.json").is_file()
+
+
+@pytest.mark.parametrize("preset", ["hh_24khz", "hh_24khz_bigvgan", "mini", "tiny"])
+def test_presets_encode_at_the_level_of_prepared_clips(preset):
+    assert CodecConfig.preset(preset).loudness_dbfs == PrepareConfig().loudness_dbfs
+
+
+@pytest.mark.parametrize(
+    ("overrides", "part"),
+    [
+        (["prepare.loudness_dbfs=-20"], "expected -23, the loudness_dbfs of codec tiny, got -20"),
+        (["prepare.loudness_dbfs=null"], "expected -23, .*, got null"),
+        (["codec.overrides.loudness_dbfs=null"], "expected null, .*, got -23"),
+    ],
+)
+def test_a_codec_of_another_level_than_its_clips_is_refused(overrides, part, tmp_path):
+    """A recording that a user encodes would come to it at another level than those did."""
+    both = [f"run={tmp_path}", "corpus=espeak", *overrides]
+    with pytest.raises(ValueError, match=f"prepare.loudness_dbfs: {part}"):
+        build_codec(load_config(CONFIGS / "smoke.yaml", both))
+    same = ["prepare.loudness_dbfs=null", "codec.overrides.loudness_dbfs=null"]
+    build_codec(load_config(CONFIGS / "smoke.yaml", [f"run={tmp_path}", "corpus=espeak", *same]))
+
+
+def test_a_codec_without_a_level_is_not_taken_for_clips_of_one(tmp_path):
+    values = CodecConfig.preset("tiny").to_dict() | {"loudness_dbfs": None}
+    HHCodec(CodecConfig.from_dict(values)).save_pretrained(tmp_path / "start")
+    overrides = [f"run={tmp_path / 'run'}", "corpus=espeak", f"codec.start={tmp_path / 'start'}"]
+    config = load_config(CONFIGS / "smoke.yaml", overrides)
+    with pytest.raises(ValueError, match=r"prepare\.loudness_dbfs: expected null"):
+        take_as_it_is(config, tmp_path)
+    unchanged = load_config(CONFIGS / "smoke.yaml", [*overrides, "prepare.loudness_dbfs=null"])
+    assert (take_as_it_is(unchanged, tmp_path) / "model").is_dir()
