@@ -9,6 +9,7 @@ import pytest
 
 from codec import CodecConfig, HHCodec
 from codec.training.config import FitConfig
+from codec.training.optimizers import discriminator_rate_factor, learning_rate_factor
 from recipes.runner.config import ConfigError, load_config
 from recipes.runner.schema import shared_fields
 from recipes.runner.schema_corpora import PrepareConfig
@@ -32,6 +33,11 @@ def test_the_codec_at_scale_is_that_of_one_gpu_with_its_crops_shared(tmp_path):
     one = load_config(CONFIGS / "hh_24khz.yaml", overrides)
     eight = load_config(CONFIGS / "scale" / "hh_24khz_8gpu.yaml", overrides)
     assert eight.train_codec.devices * eight.train_codec.num_nodes == 8
+    for name, phase in eight.train_codec.phases.items():
+        alone = one.train_codec.phases[name]
+        assert (alone.batch_size, phase.batch_size) == (48, 192)
+        assert phase.steps > alone.steps
+        phase.batch_size, phase.steps = alone.batch_size, alone.steps
     assert settings_of(one, "train_codec") == settings_of(eight, "train_codec")
     settings = shared_fields(eight.train_codec, FitConfig)
     assert (settings["devices"], settings["num_nodes"], settings["strategy"]) == (8, 1, "ddp")
@@ -120,3 +126,15 @@ def test_a_codec_without_a_level_is_not_taken_for_clips_of_one(tmp_path):
         take_as_it_is(config, tmp_path)
     unchanged = load_config(CONFIGS / "smoke.yaml", [*overrides, "prepare.loudness_dbfs=null"])
     assert (take_as_it_is(unchanged, tmp_path) / "model").is_dir()
+
+
+def test_the_papers_codec_trains_by_the_settings_its_comments_name(tmp_path):
+    config = load_config(CONFIGS / "hh_24khz.yaml", [f"run={tmp_path}"])
+    frozen, joint = config.train_codec.phases.values()
+    for phase in (frozen, joint):
+        assert (phase.clip, phase.feature_matching_average) == ("part", "kind")
+    # The first phase ends at the peak that the second rises to and falls from.
+    assert learning_rate_factor(frozen, frozen.steps - 1) == 1.0
+    assert learning_rate_factor(joint, joint.steps) == pytest.approx(0.01)
+    assert frozen.learning_rate == joint.learning_rate
+    assert discriminator_rate_factor(frozen, frozen.adversarial_from) < 0.01
