@@ -224,8 +224,11 @@ def _deviation(var: Tensor) -> Tensor:
 
 
 def _relative_error(latents: Tensor, quantized: Tensor) -> Tensor:
-    """Squared error of quantisation (B, D, L) over the latents' variance along (B, L)."""
-    variance = latents.var(dim=(0, 2), unbiased=False).mean()
+    """Squared error of quantisation (B, D, L) over the variance of all processes' latents.
+
+    Its mean over the processes is that of the whole batch.
+    """
+    variance = _statistics(latents)[1].mean()
     return (quantized - latents).square().mean() / variance.clamp(min=1e-12)
 
 
