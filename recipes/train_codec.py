@@ -96,7 +96,7 @@ def take_as_it_is(config: Config, folder: Path) -> Path:
     """Save the codec of `codec.start`, its weights and its fingerprint unchanged.
 
     Raises:
-        ValueError: There is none.
+        ValueError: There is none, or it leaves levels as they are and the clips' were changed.
     """
     if config.codec.start is None:
         raise ValueError(
@@ -104,6 +104,9 @@ def take_as_it_is(config: Config, folder: Path) -> Path:
             "got neither"
         )
     codec = HHCodec.from_pretrained(config.codec.start, fold=False)
+    # One with a level of its own brings clips to it whatever theirs.
+    if codec.config.loudness_dbfs is None:
+        check_level(codec, config)
     codec.eval().save_pretrained(folder / "model")
     write_metrics(folder, figures(codec, folder, []))
     return folder
@@ -139,14 +142,16 @@ def build_codec(config: Config) -> HHCodec:
     """Build the codec that training starts from: weights of the seed alone, or `codec.start`'s.
 
     Raises:
-        ValueError: An unknown preset, overrides that do not fit it, parts of `codec.start` that
-            have other sizes, or a vocoder of another mel convention.
+        ValueError: An unknown preset, overrides that do not fit it, a level that is not that of
+            the training clips, parts of `codec.start` that have other sizes, or a vocoder of
+            another mel convention.
     """
     torch.manual_seed(config.seed)
     # Nested overrides are laid over the preset, field by field.
     preset = CodecConfig.preset(config.codec.preset).to_dict()
     sizes: Any = OmegaConf.to_container(OmegaConf.merge(preset, config.codec.overrides))
     codec = HHCodec(CodecConfig.from_dict(sizes))
+    check_level(codec, config)
     if config.codec.start is not None:
         start = HHCodec.from_pretrained(config.codec.start, fold=False)
         for part in config.codec.start_parts:
@@ -162,6 +167,24 @@ def build_codec(config: Config) -> HHCodec:
     if config.codec.vocoder_from is not None:
         codec.replace_vocoder(Vocoder.from_pretrained(config.codec.vocoder_from, fold=False))
     return codec
+
+
+def check_level(codec: HHCodec, config: Config) -> None:
+    """Refuse clips of another level than that at which a codec encodes recordings.
+
+    A corpus, which was prepared, and a recording that a user encodes would else come to the codec
+    at different levels.
+
+    Raises:
+        ValueError: Names the setting and both levels.
+    """
+    own, clips = codec.config.loudness_dbfs, config.prepare.loudness_dbfs
+    if own != clips:
+        expected, got = ("null" if level is None else f"{level:g}" for level in (own, clips))
+        raise ValueError(
+            f"prepare.loudness_dbfs: expected {expected}, the loudness_dbfs of codec "
+            f"{codec.config.name}, got {got}"
+        )
 
 
 def load_part(part: nn.Module, start: nn.Module) -> None:

@@ -338,7 +338,8 @@ class CodecConfig:
         """A built-in size.
 
         "hh_24khz" is the paper's with Vocos, "hh_24khz_bigvgan" with the paper's own vocoder,
-        "mini" is for a CPU, "tiny" for tests.
+        "mini" is for a CPU, "tiny" for tests. All bring clips to the level that corpora are
+        prepared at.
 
         Raises:
             CodecConfigError: For another name.
@@ -347,12 +348,16 @@ class CodecConfig:
         return PRESETS[name]
 
 
+# What recipes bring every corpus to: recordings to encode, such as the prompts of a language model,
+# come at the level of those that a codec was trained on.
+_LEVEL = -23.0
+
 # A floor of ln 0.01: below it speech has only noise, which costs bits.
 _SPEECH_MEL = MelConfig(floor=1e-2, padding="same")
 
 _MINI = CodecConfig(
     name="mini",
-    loudness_dbfs=-23.0,
+    loudness_dbfs=_LEVEL,
     mel=_SPEECH_MEL,
     encoder=EncoderConfig(
         kind="mel", channels=160, dim=256, num_mel_blocks=2, num_blocks=4, num_lstm_layers=0
@@ -367,9 +372,12 @@ BIGVGAN_MEL = MelConfig(floor=1e-5, padding="same", filters="slaney", power_offs
 
 # The built-in sizes.
 PRESETS: dict[str, CodecConfig] = {
-    "hh_24khz": CodecConfig(mel=MelConfig(padding="center")),
+    "hh_24khz": CodecConfig(loudness_dbfs=_LEVEL, mel=MelConfig(padding="center")),
     "hh_24khz_bigvgan": CodecConfig(
-        name="hh_24khz_bigvgan", mel=BIGVGAN_MEL, vocoder=VocoderConfig(kind="bigvgan")
+        name="hh_24khz_bigvgan",
+        loudness_dbfs=_LEVEL,
+        mel=BIGVGAN_MEL,
+        vocoder=VocoderConfig(kind="bigvgan"),
     ),
     "mini": _MINI,
     "tiny": replace(

@@ -82,7 +82,10 @@ class SEANetEncoder(nn.Module):
         """(B, T) to latents (B, D, T / hop_length); T a multiple of hop_length."""
         x = self.convs(waveform[:, None])  # (B, C, L)
         x = x.transpose(1, 2)  # (B, L, C)
-        x = self.lstm(x)[0] + x.repeat(1, 1, 2)  # (B, L, 2C)
+        # cuDNN's recurrent layers take fp16 under autocast, whatever its type
+        with torch.autocast(x.device.type, enabled=False):
+            x = x.to(next(self.lstm.parameters()).dtype)
+            x = self.lstm(x)[0] + x.repeat(1, 1, 2)  # (B, L, 2C)
         return self.project(F.elu(x.transpose(1, 2)))
 
 

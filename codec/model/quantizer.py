@@ -30,11 +30,14 @@ class Quantization:
         quantized: (B, D, L) of the coded stage, with gradients to the latents.
         codes: (B, L) int64 of the coded stage.
         loss: Scalar, codebook plus commitment loss, summed over the stages.
+        relative_error: Scalar without gradient, mean squared error of the coded stage over the
+            variance of the normalised latents; None while latents pass unquantised.
     """
 
     quantized: Tensor
     codes: Tensor
     loss: Tensor
+    relative_error: Tensor | None = None
 
 
 class SLMVQ(nn.Module):
@@ -44,6 +47,10 @@ class SLMVQ(nn.Module):
     the codebooks from data or `enable` has begun with the random ones: at random initialisation
     an encoder's frames fall on a handful of codes and stay there. In eval mode the transformed
     codebook is computed once and kept until weights change.
+
+    Attributes:
+        batch_statistics: Whether train mode standardises by the batch's own statistics also once
+            latents are quantised, as it must while the encoder trains; see `normalize`.
     """
 
     initialized: Tensor
@@ -59,6 +66,7 @@ class SLMVQ(nn.Module):
         self.register_buffer("std", torch.ones(config.dim))
         self._cache: Tensor | None = None
         self._quantizes: bool | None = None
+        self.batch_statistics = False
 
     def clear_cache(self) -> None:
         """Drop what was computed from the weights; see `HHCodec.weights_changed`."""
@@ -104,21 +112,24 @@ class SLMVQ(nn.Module):
     def normalize(self, latents: Tensor) -> Tensor:
         """(B, D, L) to standardised (B, D, L) float32.
 
-        In training, before the quantizer quantises, by the batch's own statistics, over the rows
-        of all processes, which running averages follow; after it, and in eval mode, by the frozen
-        averages.
+        In train mode by the batch's own statistics, over the rows of all processes and with
+        gradient, until the quantizer quantises and with `batch_statistics` also after it. Otherwise
+        by the stored ones: running averages until the quantizer quantises, then those that
+        `initialize` or `set_statistics` has set.
         """
         latents = latents.float()
         if not self.config.normalize_latents:
             return latents
         mean, std = self.mean, self.std
-        # The statistics freeze when the codebook is filled: entries are vectors of that space.
-        if self.training and not self.quantizes:
+        # Stored statistics leave a channel's mean free to move: where it is large beside the
+        # deviation, one step of an encoder's optimizer moves all latents off the codebook.
+        if self.training and (self.batch_statistics or not self.quantizes):
             mean, var = _statistics(latents)
-            std = var.add(1e-5).sqrt()
-            with torch.no_grad():
-                self.mean.lerp_(mean, 0.05)
-                self.std.lerp_(std, 0.05)
+            std = _deviation(var)
+            if not self.quantizes:
+                with torch.no_grad():
+                    self.mean.lerp_(mean, 0.05)
+                    self.std.lerp_(std, 0.05)
         return (latents - mean[:, None]) / std[:, None]
 
     def forward(self, latents: Tensor, noise: float = 0.0) -> Quantization:
@@ -140,12 +151,13 @@ class SLMVQ(nn.Module):
                 codes = torch.zeros_like(latents[:, 0], dtype=torch.int64)
                 return Quantization(noisy, codes, latents.new_zeros(()))
             quantized, codes, loss = self.stages[0](latents)
+            relative_error = _relative_error(latents.detach(), quantized.detach())
             # Further stages quantise what is left; the first gets no gradient from them.
             residual = latents - quantized.detach()
             for stage in self.stages[1:]:
                 _, _, stage_loss = stage(residual)
                 loss = loss + stage_loss
-            return Quantization(quantized, codes, loss)
+            return Quantization(quantized, codes, loss, relative_error)
 
     def encode(self, latents: Tensor) -> Tensor:
         """(B, D, L) latents to (B, L) int64 codes."""
@@ -179,8 +191,7 @@ class SLMVQ(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         # 1. Standardise as `normalize` will from here on.
         if self.config.normalize_latents:
-            self.mean.copy_(points.mean(0))
-            self.std.copy_(points.var(0, unbiased=False).add(1e-5).sqrt())
+            self.set_statistics(points.mean(0), points.var(0, unbiased=False))
             points = (points - self.mean) / self.std
         # 2. Fill each stage with clusters of what the stages before it leave.
         for stage in map(self.stage, range(self.config.num_stages)):
@@ -191,6 +202,12 @@ class SLMVQ(nn.Module):
         # 3. Quantise.
         self.enable()
 
+    @torch.no_grad()
+    def set_statistics(self, mean: Tensor, var: Tensor) -> None:
+        """Store mean and variance (D,) of the latents, by which eval mode standardises."""
+        self.mean.copy_(mean)
+        self.std.copy_(_deviation(var))
+
     def enable(self) -> None:
         """Quantise from here on with codebooks, transforms and statistics as they are.
 
@@ -199,6 +216,20 @@ class SLMVQ(nn.Module):
         """
         self.initialized.fill_(True)
         self._cache, self._quantizes = None, True
+
+
+def _deviation(var: Tensor) -> Tensor:
+    """Standard deviation of a variance, kept away from 0."""
+    return var.add(1e-5).sqrt()
+
+
+def _relative_error(latents: Tensor, quantized: Tensor) -> Tensor:
+    """Squared error of quantisation (B, D, L) over the variance of all processes' latents.
+
+    Its mean over the processes is that of the whole batch.
+    """
+    variance = _statistics(latents)[1].mean()
+    return (quantized - latents).square().mean() / variance.clamp(min=1e-12)
 
 
 def _statistics(latents: Tensor) -> tuple[Tensor, Tensor]:

@@ -36,16 +36,21 @@ class AdversarialLosses:
 
 
 def adversarial_losses(
-    discriminators: Discriminators, real: Tensor, fake: Tensor
+    discriminators: Discriminators, real: Tensor, fake: Tensor, *, by_kind: bool = False
 ) -> AdversarialLosses:
-    """Run the discriminators on recordings and on generated audio (B, T), once each."""
+    """Run the discriminators on recordings and on generated audio (B, T), once each.
+
+    With `by_kind` feature matching is averaged over each kind of discriminator first.
+    """
     # The pass over `fake` begins at a leaf, so that its gradient stops there and can be read.
     fake = fake.detach().requires_grad_()
     real_scores, real_maps = discriminators(real)
     fake_scores, fake_maps = discriminators(fake)
     loss_gen = {
         "adversarial": generator_hinge(fake_scores),
-        "feature_matching": feature_matching(real_maps, fake_maps),
+        "feature_matching": feature_matching(
+            real_maps, fake_maps, discriminators.kinds if by_kind else None
+        ),
     }
     return AdversarialLosses(fake, loss_gen, discriminator_hinge(real_scores, fake_scores))
 

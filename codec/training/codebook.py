@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -32,16 +33,45 @@ def initialize_codebook(
     In a distributed run every rank encodes its rows of each batch, and all take the codebooks that
     the first one makes of the latents of all.
     """
-    # Batch numbers that training does not reach.
-    crops = (batches.batch(-1 - number & 0x7FFFFFFF) for number in range(num_batches))
-    # Under autocast, weights cast without gradient would be kept for the step that follows.
-    with torch.autocast(device.type, enabled=False):
-        latents = [gather_rows(codec.encoder(batch.to(device)).float()) for batch in crops]
+    latents = [gather_rows(part) for part in _latents(codec, batches, device, num_batches)]
     # each (B, D, L) to (B * L, D)
     points = torch.cat([part.transpose(1, 2).flatten(0, 1) for part in latents])
     codec.quantizer.initialize(points, seed)
     broadcast_from_first(codec.quantizer.state_dict().values())
     codec.weights_changed()
+
+
+@torch.no_grad()
+def estimate_statistics(
+    codec: HHCodec, batches: CropBatches, device: torch.device, num_batches: int = 64
+) -> None:
+    """Store mean and deviation of the latents of training crops, for the encoder as it is.
+
+    The crops are those that `initialize_codebook` reads: the same for a seed, whatever the step.
+    In a distributed run every rank encodes its rows, and all store the same statistics.
+    """
+    # In float64: a channel's mean may be far above its deviation.
+    moments = []
+    for part in _latents(codec, batches, device, num_batches):
+        rows = part.double()  # (B, D, L)
+        moments.append(torch.stack([rows.mean(dim=(0, 2)), rows.square().mean(dim=(0, 2))]))
+    # Batches and shares are of one size each, so that means of means are means.
+    mean, square = (process_sum(torch.stack(moments).mean(0)) / process_count()).unbind()
+    quantizer = codec.quantizer
+    quantizer.set_statistics(mean, (square - mean.square()).clamp(min=0))
+    broadcast_from_first((quantizer.mean, quantizer.std))
+    codec.weights_changed()
+
+
+def _latents(
+    codec: HHCodec, batches: CropBatches, device: torch.device, num_batches: int
+) -> Iterator[Tensor]:
+    """Encode this process's rows of batches whose numbers training does not reach, (B, D, L)."""
+    for number in range(num_batches):
+        crops = batches.batch(-1 - number & 0x7FFFFFFF).to(device)
+        # Under autocast, weights cast without gradient would be kept for the step that follows.
+        with torch.autocast(device.type, enabled=False):
+            yield codec.encoder(crops).float()
 
 
 class CodebookUsage(nn.Module):

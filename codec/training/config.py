@@ -16,6 +16,8 @@ PARTS = ("encoder", "quantizer", "decoder", "vocoder")
 VOCODER_INPUTS = ("target", "decoded")
 SCHEDULES = ("cosine", "wsd")
 CODEBOOK_STARTS = ("data", "random")
+CLIPPED = ("network", "part")
+FEATURE_MATCHING_AVERAGES = ("map", "kind")
 PRECISIONS = ("32-true", "bf16-mixed", "64-true")
 STRATEGIES = ("auto", "ddp")
 
@@ -76,13 +78,19 @@ class PhaseConfig:
     part_rates: dict[str, float] = field(default_factory=dict)
     # After the linear warmup, "cosine" falls to a hundredth of the peak at the last step; "wsd"
     # (warmup, stable, decay) stays at the peak and falls linearly over the last `decay_share` of
-    # the steps.
+    # the steps; of 0 it ends at the peak, for a phase that another goes on from. The warmup of the
+    # discriminators counts from `adversarial_from`.
     schedule: str = "cosine"
     decay_share: float = 0.2
     warmup_steps: int = 100
     weight_decay: float = 0.01  # of AdamW
     betas: tuple[float, float] = (0.9, 0.98)
-    max_grad_norm: float = 1.0  # of generator and discriminators apart; gradients are clipped to it
+    # Norm that gradients are clipped to: that of each "network", generator and discriminators, or
+    # of each "part" of the generator (encoder, quantizer, decoder, vocoder, a distillation's head)
+    # and of the discriminators, so that the part of the largest gradient does not scale all others.
+    max_grad_norm: float = 1.0
+    clip: str = "network"
+    discriminator_max_grad_norm: float | None = None  # null for the generator's
     ema_decay: float = 0.0  # of the averaged weights that are validated and exported; 0 for none
     # Step at which the codebook is filled; before it latents pass unquantised, with noise of a
     # standard deviation that grows from 0 to `noise`.
@@ -92,6 +100,9 @@ class PhaseConfig:
     codebook_start: str = "data"
     noise: float = 0.5
     adversarial_from: int = 0  # step at which the discriminators begin
+    # Feature matching is the mean over every "map" of all discriminators, or over the maps of each
+    # "kind" of discriminator first: a multi-period one has fewer maps than one on bands.
+    feature_matching_average: str = "map"
     weights: LossWeights = field(default_factory=LossWeights)
     # Of use where the weights of their losses are positive.
     discriminators: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
@@ -108,7 +119,10 @@ class PhaseConfig:
         for name in ("steps", "batch_size", "crop_codes"):
             at_least(f"phase.{name}", getattr(self, name), 1)
         one_of("phase.schedule", self.schedule, SCHEDULES)
-        in_range("phase.decay_share", self.decay_share, 0, 1, ends="(]")
+        in_range("phase.decay_share", self.decay_share, 0, 1, ends="[]")
+        one_of("phase.clip", self.clip, CLIPPED)
+        average = self.feature_matching_average
+        one_of("phase.feature_matching_average", average, FEATURE_MATCHING_AVERAGES)
         in_range("phase.ema_decay", self.ema_decay, 0, 1, ends="[)")
         one_of("phase.codebook_start", self.codebook_start, CODEBOOK_STARTS)
         # A loss that is on has what it is computed with.

@@ -42,6 +42,8 @@ class Discriminators(nn.Module):
                 weight_norm(module)
         members += [BandDiscriminator(n, config.band_channels) for n in config.band_n_ffts]
         self.members = nn.ModuleList(members)
+        # Numbers of members that are multi-period, multi-resolution and multi-band.
+        self.kinds = len(config.periods), len(config.n_ffts), len(config.band_n_ffts)
 
     def forward(self, waveform: Tensor) -> tuple[list[Tensor], list[list[Tensor]]]:
         """Score waveforms.

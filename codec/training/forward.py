@@ -25,6 +25,8 @@ class ForwardPass:
     mel: Tensor | None = None  # (B, M, F) log-mel of the decoder
     waveform: Tensor | None = None  # (B, T) of the vocoder
     vq_loss: Tensor | None = None  # scalar of the quantizer
+    # Scalar without gradient, see `Quantization`; None while latents pass unquantised.
+    relative_error: Tensor | None = None
     # Octaves over 1 Hz and logit of voicing (B, F) of the vocoder's pitch network; pitch in Hz and
     # voicing (B, F) tracked in the recording.
     pitch: tuple[Tensor, Tensor] | None = None
@@ -50,12 +52,13 @@ def forward_pass(codec: HHCodec, phase: PhaseConfig, waveform: Tensor, noise: fl
     with torch.no_grad():
         # "center" padding gives one frame more than the decoder does
         target = codec.vocoder.mel(waveform)[..., :frames]
-    latents = quantized = codes = mel = vq_loss = None
+    latents = quantized = codes = mel = vq_loss = relative_error = None
     if phase.uses_codec:
         if "encoder" in phase.train or "quantizer" in phase.train:
             latents = codec.encoder(waveform)
             quantization = codec.quantizer(latents, noise)
             quantized, vq_loss = quantization.quantized, quantization.loss
+            relative_error = quantization.relative_error
             codes = quantization.codes if codec.quantizer.quantizes else None
         else:
             # The codes of inference: nothing before the decoder trains.
@@ -72,7 +75,18 @@ def forward_pass(codec: HHCodec, phase: PhaseConfig, waveform: Tensor, noise: fl
         if phase.weights.pitch > 0:
             pitch = codec.vocoder.pitch(vocoder_input)
             pitch_target = track_pitch(waveform, codec.sample_rate, codec.config.mel.hop_length)
-    return ForwardPass(target, latents, quantized, codes, mel, fake, vq_loss, pitch, pitch_target)
+    return ForwardPass(
+        target,
+        latents=latents,
+        quantized=quantized,
+        codes=codes,
+        mel=mel,
+        waveform=fake,
+        vq_loss=vq_loss,
+        relative_error=relative_error,
+        pitch=pitch,
+        pitch_target=pitch_target,
+    )
 
 
 def supervised_losses(

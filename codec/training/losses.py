@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -84,11 +87,32 @@ def generator_hinge(fake_scores: list[Tensor]) -> Tensor:
     return torch.stack([F.relu(1.0 - fake.float()).mean() for fake in fake_scores]).mean()
 
 
-def feature_matching(real_maps: list[list[Tensor]], fake_maps: list[list[Tensor]]) -> Tensor:
-    """Mean absolute difference of the discriminators' feature maps; real ones are detached."""
-    losses = [
-        (real.detach().float() - fake.float()).abs().mean()
+def feature_matching(
+    real_maps: list[list[Tensor]],
+    fake_maps: list[list[Tensor]],
+    kinds: Sequence[int] | None = None,
+) -> Tensor:
+    """Mean absolute difference of the discriminators' feature maps; real ones are detached.
+
+    Args:
+        real_maps: Of each discriminator for recordings.
+        fake_maps: Of each discriminator for generated audio.
+        kinds: Numbers of discriminators of each kind, in their order: the mean is over the maps
+            of a kind, then over the kinds that there are. None averages over all maps at once.
+
+    Returns:
+        Scalar float32.
+    """
+    distances = [
+        [
+            (real.detach().float() - fake.float()).abs().mean()
+            for real, fake in zip(reals, fakes, strict=True)
+        ]
         for reals, fakes in zip(real_maps, fake_maps, strict=True)
-        for real, fake in zip(reals, fakes, strict=True)
     ]
-    return torch.stack(losses).mean()
+    ends = itertools.accumulate([len(distances)] if kinds is None else kinds, initial=0)
+    groups = [
+        list(itertools.chain.from_iterable(distances[start:end]))
+        for start, end in itertools.pairwise(ends)
+    ]
+    return torch.stack([torch.stack(group).mean() for group in groups if group]).mean()

@@ -26,7 +26,7 @@ from .adversarial import (
     backward_generator_and_discriminators,
 )
 from .checkpoint import DATA
-from .codebook import CodebookUsage, initialize_codebook
+from .codebook import CodebookUsage, estimate_statistics, initialize_codebook
 from .config import PARTS, PhaseConfig
 from .data import CodecData
 from .diagnostics import DivergedError, check_finite, gradient_norms
@@ -34,7 +34,12 @@ from .discriminators import Discriminators
 from .ema import WeightAverage
 from .forward import ForwardPass, forward_pass, supervised_losses
 from .losses import MultiScaleMel
-from .optimizers import generator_groups, learning_rate_factor
+from .optimizers import (
+    clip_gradients,
+    discriminator_rate_factor,
+    generator_groups,
+    learning_rate_factor,
+)
 from .validation import Validation, validate
 
 __all__ = ["CodecTraining", "DivergedError"]
@@ -137,6 +142,8 @@ class CodecTraining(LightningModule):
         """Train mode for the parts that train, eval mode for the frozen ones."""
         for part in PARTS:
             self.codec.get_submodule(part).train(part in self.phase.train)
+        # Latents of an encoder that stands still keep the statistics that are stored.
+        self.codec.quantizer.batch_statistics = self._moves_latents
 
     def training_step(self, batch: tuple[int, Tensor], batch_index: int) -> None:
         """Make one generator step and, from `adversarial_from` on, one discriminator step."""
@@ -167,12 +174,16 @@ class CodecTraining(LightningModule):
 
         # Gradients are averaged over the processes and clipped; then each optimizer steps.
         metrics = dict(losses)
+        if outputs.relative_error is not None:
+            metrics["relative_error"] = outputs.relative_error
         if adversarial is not None:
             metrics |= {**adversarial.loss_gen, "discriminator": adversarial.loss_disc}
         metrics = mean_of_scalars(metrics)
-        metrics["gradient_norm"] = self._clip(optimizers[0].optimizer)
+        limit, other = phase.max_grad_norm, phase.discriminator_max_grad_norm
+        metrics["gradient_norm"] = self._clip(optimizers[0].optimizer, limit)
         if train_discriminator:
-            metrics["discriminator_gradient_norm"] = self._clip(optimizers[1].optimizer)
+            limit = limit if other is None else other
+            metrics["discriminator_gradient_norm"] = self._clip(optimizers[1].optimizer, limit)
         # The host waits here, once a step, to refuse one that is not finite.
         check_finite(
             metrics,
@@ -238,15 +249,20 @@ class CodecTraining(LightningModule):
         if self.discriminators is None or step < self.phase.adversarial_from:
             return None
         assert outputs.waveform is not None
-        return adversarial_losses(self.discriminators, waveform, outputs.waveform)
+        by_kind = self.phase.feature_matching_average == "kind"
+        return adversarial_losses(self.discriminators, waveform, outputs.waveform, by_kind=by_kind)
 
     def validate(self, waveform: Tensor, lengths: Tensor | None = None) -> Validation:
         """Validate on crops (B, T), everything in eval mode and with averaged weights if any.
 
+        Where training moves the latents, their statistics are estimated first, for the weights
+        that are validated, and stay in the codec for its checkpoints and its export.
         `lengths` (B,) are the samples of each that are no padding; None means T.
         """
         with nullcontext() if self.average is None else self.average.applied(self.codec):
             self.codec.eval()
+            if self._moves_latents:
+                estimate_statistics(self.codec, self._data.batches, self.device)
             parts = self.codec, self.phase, waveform, self.waveform_loss, self.distillation
             return validate(*parts, perceptual=self.perceptual, lengths=lengths)
 
@@ -281,6 +297,12 @@ class CodecTraining(LightningModule):
             self.average.load_state_dict(checkpoint["average"])
 
     @property
+    def _moves_latents(self) -> bool:
+        """Whether the statistics of the latents are this phase's to find."""
+        normalized = self.codec.config.quantizer.normalize_latents
+        return normalized and {"encoder", "quantizer"} <= set(self.phase.train)
+
+    @property
     def _data(self) -> CodecData:
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(data, CodecData)
@@ -294,16 +316,18 @@ class CodecTraining(LightningModule):
         """The optimizers of generator and discriminators, at the learning rates of a step."""
         optimizers = self.optimizers()
         optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
-        factor = learning_rate_factor(self.phase, step)
-        for group in (group for each in optimizers for group in each.param_groups):
-            group["lr"] = group["peak"] * factor
+        factors = learning_rate_factor, discriminator_rate_factor
+        for optimizer, factor in zip(optimizers, factors, strict=False):
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak"] * factor(self.phase, step)
         return optimizers
 
-    def _clip(self, optimizer: torch.optim.Optimizer) -> Tensor:
+    def _clip(self, optimizer: torch.optim.Optimizer, limit: float) -> Tensor:
         """Average one network's gradients over the processes and clip them; their norm before."""
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        groups = [group["params"] for group in optimizer.param_groups]  # one a part
+        parameters = [p for group in groups for p in group]
         average_gradients(parameters)
-        return torch.nn.utils.clip_grad_norm_(parameters, self.phase.max_grad_norm)
+        return clip_gradients(groups if self.phase.clip == "part" else [parameters], limit)
 
 
 def _check_fit(codec: HHCodec, phase: PhaseConfig) -> None:

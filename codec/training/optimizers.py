@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from codec.model.hh_codec import HHCodec
 
@@ -12,9 +16,8 @@ from .config import PhaseConfig
 
 def learning_rate_factor(phase: PhaseConfig, step: int) -> float:
     """Share of the peak learning rate at a generator step; see `PhaseConfig.schedule`."""
-    # linear warmup
     if step < phase.warmup_steps:
-        return (step + 1) / phase.warmup_steps
+        return _warmup(phase, step)
     # stable at 1, then linear decay to 0.01
     if phase.schedule == "wsd":
         decay_steps = max(1, round(phase.decay_share * phase.steps))
@@ -22,6 +25,23 @@ def learning_rate_factor(phase: PhaseConfig, step: int) -> float:
     # half a cosine from 1 to 0.01
     progress = (step - phase.warmup_steps) / max(1, phase.steps - phase.warmup_steps)
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def discriminator_rate_factor(phase: PhaseConfig, step: int) -> float:
+    """Share of the discriminators' peak rate: that of the schedule, warmed up where they begin."""
+    begun = max(0, step - phase.adversarial_from)
+    return min(learning_rate_factor(phase, step), _warmup(phase, begun))
+
+
+def _warmup(phase: PhaseConfig, step: int) -> float:
+    """Linear rise to 1 over the steps of the warmup, from the first one on."""
+    return min(1.0, (step + 1) / max(1, phase.warmup_steps))
+
+
+def clip_gradients(groups: Sequence[Sequence[Tensor]], limit: float) -> Tensor:
+    """Clip the gradient of every group of parameters to a norm; the norm of all before."""
+    norms = [torch.nn.utils.clip_grad_norm_(group, limit) for group in groups]
+    return norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
 
 
 def generator_groups(codec: HHCodec, phase: PhaseConfig) -> list[dict[str, Any]]:

@@ -61,8 +61,9 @@ def validate(
         num_clips: Crops that STOI is computed on.
 
     Returns:
-        Metrics are the losses of `LossWeights` that need no discriminators, `stoi` (mean, at most
-        1, higher is better), and `usage_statistics` of the codes.
+        Metrics are the losses of `LossWeights` that need no discriminators, `relative_error` of
+        quantisation, `stoi` (mean, at most 1, higher is better), and `usage_statistics` of the
+        codes.
     """
     # The random state of training is left as it was.
     with torch.random.fork_rng(devices=[]):
@@ -73,6 +74,8 @@ def validate(
     if perceptual is not None and outputs.mel is not None:
         losses["perceptual"] = perceptual(outputs.mel, outputs.target)
     metrics = {name: float(value) for name, value in losses.items()}
+    if outputs.relative_error is not None:
+        metrics["relative_error"] = float(outputs.relative_error)
     if outputs.codes is not None:
         counts = torch.bincount(outputs.codes.flatten(), minlength=codec.codebook_size)
         metrics |= usage_statistics(counts)

@@ -79,7 +79,7 @@ def prepare_clip(row: CorpusRow, settings: PrepareConfig) -> PreparedClip:
     """Read one clip at the wanted rate and loudness.
 
     The gain brings the RMS to `settings.loudness_dbfs`, and is less where the peak would pass full
-    scale.
+    scale; there is none where that is None.
 
     Returns:
         (T,) float32 in [-1, 1], or the reason why the clip cannot be used.
@@ -98,7 +98,9 @@ def prepare_clip(row: CorpusRow, settings: PrepareConfig) -> PreparedClip:
     rms_dbfs = 20 * math.log10(max(float(np.sqrt(np.mean(waveform**2))), 1e-10))
     if rms_dbfs < SILENCE_DBFS:
         return PreparedClip(None, f"{row.audio}: silent, {rms_dbfs:.0f} dBFS RMS")
-    return PreparedClip(normalize_loudness(waveform, settings.loudness_dbfs), "")
+    if settings.loudness_dbfs is not None:
+        waveform = normalize_loudness(waveform, settings.loudness_dbfs)
+    return PreparedClip(waveform, "")
 
 
 def store_row(row: CorpusRow, num_samples: int, config: Config) -> dict[str, Any]:

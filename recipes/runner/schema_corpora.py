@@ -18,12 +18,14 @@ def runtime(default: Any) -> Any:
 
 @dataclass
 class PrepareConfig:
-    """From a corpus to one store of equal-loudness waveforms per split."""
+    """From a corpus to one store of waveforms per split, of equal loudness unless told not to."""
 
     # The codec's own rate; clips at any other rate are resampled.
     sample_rate: int = 24000
     # RMS that every clip is brought to, or as near as its peaks allow; dB relative to full scale.
-    loudness_dbfs: float = -23.0
+    # null leaves levels as they are. A codec is trained at the level that it encodes at, its own
+    # `loudness_dbfs`.
+    loudness_dbfs: float | None = -23.0
     # Clips outside are left out and listed in skipped.jsonl, seconds.
     min_duration: float = 0.1
     max_duration: float = 30.0
@@ -37,7 +39,8 @@ class PrepareConfig:
 
     def __post_init__(self) -> None:
         above("sample_rate", self.sample_rate, 0)
-        require(self.loudness_dbfs < 0, "loudness_dbfs", "dBFS < 0", self.loudness_dbfs)
+        level = self.loudness_dbfs
+        require(level is None or level < 0, "loudness_dbfs", "null or dBFS < 0", level)
         in_range("min_duration", self.min_duration, 0, self.max_duration, ends="[)")
         require(self.limit is None or self.limit > 0, "limit", "null or > 0", self.limit)
         for name in ("valid_fraction", "test_fraction", "max_unreadable"):

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from codec.audio.io import read_audio
 from codec.audio.store import AudioStore
 from recipes import prepare
 from recipes.runner.config import Config
@@ -70,6 +71,17 @@ def test_every_split_becomes_a_store_of_equal_loudness(
     assert (row["gender"], row["source"], row["duration"]) == ("f", "corpus", 0.5)
     assert row["num_samples"] == 12_000
     assert skipped(folder) == {}
+
+
+def test_clips_keep_their_levels_where_none_is_asked_for(
+    make_corpus: MakeCorpus, make_config: MakeConfig
+) -> None:
+    corpus, records = make_corpus((2, 1, 1))
+    folder = prepare.main(make_config(corpus, "prepare.loudness_dbfs=null"))
+    store = AudioStore(folder / "train")
+    for index, record in enumerate(records[:2]):
+        recording = read_audio(corpus / record["audio"], 24_000)
+        np.testing.assert_allclose(store.waveform(index), recording, atol=1 / 32767)
 
 
 def test_loudness_stops_where_the_peak_would_clip(

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from codec import HHCodec
+from codec import CodecConfig, HHCodec
 from codec.training.config import FitConfig
+from codec.training.optimizers import discriminator_rate_factor, learning_rate_factor
 from recipes.runner.config import ConfigError, load_config
 from recipes.runner.schema import shared_fields
+from recipes.runner.schema_corpora import PrepareConfig
 from recipes.runner.stages import StageError, run_stages, settings_of
-from recipes.train_codec import build_codec
+from recipes.train_codec import build_codec, take_as_it_is
 
 CONFIGS = Path(__file__).parents[2] / "recipes" / "configs"
 STARTING = ["continue_mini.yaml", "harmonic_mini.yaml", "digits.yaml", "ablations/base.yaml"]
@@ -31,6 +33,11 @@ def test_the_codec_at_scale_is_that_of_one_gpu_with_its_crops_shared(tmp_path):
     one = load_config(CONFIGS / "hh_24khz.yaml", overrides)
     eight = load_config(CONFIGS / "scale" / "hh_24khz_8gpu.yaml", overrides)
     assert eight.train_codec.devices * eight.train_codec.num_nodes == 8
+    for name, phase in eight.train_codec.phases.items():
+        alone = one.train_codec.phases[name]
+        assert (alone.batch_size, phase.batch_size) == (48, 192)
+        assert phase.steps > alone.steps
+        phase.batch_size, phase.steps = alone.batch_size, alone.steps
     assert settings_of(one, "train_codec") == settings_of(eight, "train_codec")
     settings = shared_fields(eight.train_codec, FitConfig)
     assert (settings["devices"], settings["num_nodes"], settings["strategy"]) == (8, 1, "ddp")
@@ -86,3 +93,48 @@ def test_processes_that_the_command_starts_train_every_phase_and_the_first_saves
         splits = [json.loads(line)["split"] for line in lines]
         assert splits.count("train") == splits.count("valid") == 1, phase
     assert (tmp_path / "run" / "encode_corpus" / "done.json").is_file()
+
+
+@pytest.mark.parametrize("preset", ["hh_24khz", "hh_24khz_bigvgan", "mini", "tiny"])
+def test_presets_encode_at_the_level_of_prepared_clips(preset):
+    assert CodecConfig.preset(preset).loudness_dbfs == PrepareConfig().loudness_dbfs
+
+
+@pytest.mark.parametrize(
+    ("overrides", "part"),
+    [
+        (["prepare.loudness_dbfs=-20"], "expected -23, the loudness_dbfs of codec tiny, got -20"),
+        (["prepare.loudness_dbfs=null"], "expected -23, .*, got null"),
+        (["codec.overrides.loudness_dbfs=null"], "expected null, .*, got -23"),
+    ],
+)
+def test_a_codec_of_another_level_than_its_clips_is_refused(overrides, part, tmp_path):
+    """A recording that a user encodes would come to it at another level than those did."""
+    both = [f"run={tmp_path}", "corpus=espeak", *overrides]
+    with pytest.raises(ValueError, match=f"prepare.loudness_dbfs: {part}"):
+        build_codec(load_config(CONFIGS / "smoke.yaml", both))
+    same = ["prepare.loudness_dbfs=null", "codec.overrides.loudness_dbfs=null"]
+    build_codec(load_config(CONFIGS / "smoke.yaml", [f"run={tmp_path}", "corpus=espeak", *same]))
+
+
+def test_a_codec_without_a_level_is_not_taken_for_clips_of_one(tmp_path):
+    values = CodecConfig.preset("tiny").to_dict() | {"loudness_dbfs": None}
+    HHCodec(CodecConfig.from_dict(values)).save_pretrained(tmp_path / "start")
+    overrides = [f"run={tmp_path / 'run'}", "corpus=espeak", f"codec.start={tmp_path / 'start'}"]
+    config = load_config(CONFIGS / "smoke.yaml", overrides)
+    with pytest.raises(ValueError, match=r"prepare\.loudness_dbfs: expected null"):
+        take_as_it_is(config, tmp_path)
+    unchanged = load_config(CONFIGS / "smoke.yaml", [*overrides, "prepare.loudness_dbfs=null"])
+    assert (take_as_it_is(unchanged, tmp_path) / "model").is_dir()
+
+
+def test_the_papers_codec_trains_by_the_settings_its_comments_name(tmp_path):
+    config = load_config(CONFIGS / "hh_24khz.yaml", [f"run={tmp_path}"])
+    frozen, joint = config.train_codec.phases.values()
+    for phase in (frozen, joint):
+        assert (phase.clip, phase.feature_matching_average) == ("part", "kind")
+    # The first phase ends at the peak that the second rises to and falls from.
+    assert learning_rate_factor(frozen, frozen.steps - 1) == 1.0
+    assert learning_rate_factor(joint, joint.steps) == pytest.approx(0.01)
+    assert frozen.learning_rate == joint.learning_rate
+    assert discriminator_rate_factor(frozen, frozen.adversarial_from) < 0.01

@@ -63,3 +63,18 @@ def test_the_decoder_gives_four_mel_frames_a_code():
     config = CodecConfig.preset("tiny")
     mel = MelDecoder(config)(torch.randn(2, config.quantizer.dim, 5))
     assert mel.shape == (2, 100, 20)
+
+
+def test_the_lstm_is_computed_in_fp32_under_autocast():
+    """Its library takes fp16 under autocast whatever the type, and training scales no loss."""
+    values = CodecConfig.preset("tiny").to_dict()
+    values["encoder"] |= {"kind": "seanet", "channels": 2, "num_lstm_layers": 1}
+    encoder = build_encoder(CodecConfig.from_dict(values))
+    seen = []
+    encoder.lstm.register_forward_hook(lambda _, given, made: seen.append((given[0], made[0])))
+    with torch.autocast("cpu", torch.bfloat16):
+        latents = encoder(torch.randn(1, 4096))
+    given, made = seen[0]
+    assert given.dtype == made.dtype == torch.float32
+    assert latents.dtype == torch.bfloat16
+    assert torch.equal(made, encoder.lstm(given)[0])

@@ -63,3 +63,16 @@ def test_both_losses_are_hinge_losses() -> None:
     # d/dx of -0.1 * mean score over four samples, and of 0.2 * |difference of scores|
     expected = torch.full((1, 4), -0.1 * 2 / 4 - 0.2 * 2 / 4)
     torch.testing.assert_close(losses.generator_gradient(WEIGHTS), expected)
+
+
+def test_each_kind_of_discriminator_weighs_alike_where_asked() -> None:
+    """Two discriminators of one map each, then one of three: means 2 and 5."""
+    real = [[torch.zeros(1)], [torch.zeros(1)], [torch.zeros(1)] * 3]
+    fake = [[torch.ones(1)], [torch.full((1,), 3.0)], [torch.full((1,), 5.0)] * 3]
+    assert feature_matching(real, fake).item() == pytest.approx((1 + 3 + 3 * 5) / 5)
+    assert feature_matching(real, fake, (2, 0, 1)).item() == pytest.approx((2 + 5) / 2)
+    discriminators, audio = Discriminators(CONFIG), torch.randn(2, 2, 2048)
+    maps = [discriminators(waveform)[1] for waveform in audio]
+    found = adversarial_losses(discriminators, audio[0], audio[1], by_kind=True)
+    expected = torch.stack([feature_matching([a], [b]) for a, b in zip(*maps, strict=True)]).mean()
+    torch.testing.assert_close(found.loss_gen["feature_matching"], expected)

@@ -65,7 +65,7 @@ import sys
 import torch
 import torch.distributed as distributed
 from codec import CodecConfig, HHCodec
-from codec.training.codebook import CodebookUsage, initialize_codebook
+from codec.training.codebook import CodebookUsage, estimate_statistics, initialize_codebook
 from codec.model.config import QuantizerConfig
 from codec.model.vector_quantization import EMAStage
 
@@ -96,6 +96,10 @@ class Crops:
 
 codec = HHCodec(CodecConfig.preset("tiny"))
 initialize_codebook(codec, Crops(), seed=0, device=torch.device("cpu"), num_batches=2)
+filled = codec.quantizer.mean.clone()
+codec.quantizer.mean += 1.0
+estimate_statistics(codec, Crops(), torch.device("cpu"), num_batches=2)
+torch.testing.assert_close(codec.quantizer.mean, filled)
 for value in codec.quantizer.state_dict().values():
     first = value.clone()
     distributed.broadcast(first, 0)

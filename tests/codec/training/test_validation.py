@@ -56,7 +56,8 @@ def test_a_phase_without_a_vocoder_is_validated_through_the_codecs(
     pytest.importorskip("pystoi")
     found = validate(codec, PHASE, speech, None)
     assert set(found.metrics) == {
-        "mel", "vq", "tokens", "codes_used", "dead_codes", "entropy", "perplexity", "stoi"
+        "mel", "vq", "relative_error", "tokens", "codes_used", "dead_codes", "entropy",
+        "perplexity", "stoi",
     }  # fmt: skip
     assert found.metrics["tokens"] == 2 * 18
     assert found.waveforms.shape == speech.shape
