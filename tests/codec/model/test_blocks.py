@@ -71,10 +71,11 @@ def test_the_lstm_is_computed_in_fp32_under_autocast():
     values["encoder"] |= {"kind": "seanet", "channels": 2, "num_lstm_layers": 1}
     encoder = build_encoder(CodecConfig.from_dict(values))
     seen = []
-    encoder.lstm.register_forward_hook(lambda _, given, made: seen.append((given[0], made[0])))
+    lstm = encoder.get_submodule("lstm")
+    lstm.register_forward_hook(lambda _, given, made: seen.append((given[0], made[0])))
     with torch.autocast("cpu", torch.bfloat16):
         latents = encoder(torch.randn(1, 4096))
     given, made = seen[0]
     assert given.dtype == made.dtype == torch.float32
     assert latents.dtype == torch.bfloat16
-    assert torch.equal(made, encoder.lstm(given)[0])
+    assert torch.equal(made, lstm(given)[0])

@@ -149,6 +149,7 @@ def test_the_id_names_beam_and_version_and_the_earlier_one_stays():
     assert WhisperRecognizer("auto", beams=2).id == "whisper_hf5-beam2-v1-auto"
     assert GreedyWhisperRecognizer().id == "whisper_hf-greedy-english"
     (metric,) = make_metrics(["wer_whisper.whisper_hf-greedy-english.basic"])
+    assert isinstance(metric, WerMetric)
     assert isinstance(metric.recognizer, GreedyWhisperRecognizer)
 
 
