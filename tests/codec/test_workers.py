@@ -89,7 +89,7 @@ def leave(item):
 
 def write_slowly(path):
     with whole_file(path) as partial:
-        os.write(1, b"at work\n")  # whole, beside what another process writes
+        os.write(1, b"at work\\n")  # whole, beside what another process writes
         time.sleep(600)
     return path
 """
