@@ -57,6 +57,17 @@ def trained(folder: Path, signal_at: int = -1, steps: int = 4) -> lightning.Trai
     return trainer
 
 
+@pytest.fixture(autouse=True)
+def own_handlers() -> Iterator[None]:
+    """Signal handlers of a fresh process: other tests' libraries may have left theirs."""
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    for each, handler in before.items():
+        signal.signal(each, handler)
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("step", [1, 3])
 def test_sigterm_ends_a_training_with_143_and_a_line(
