@@ -123,3 +123,14 @@ def test_speech_features_of_a_code_come_from_its_own_span():
     first, second = features(log_mel, 24), features(changed, 24)
     assert torch.allclose(first[..., :14], second[..., :14], atol=1e-5)
     assert (first[..., 18:] - second[..., 18:]).abs().amin(-1).max() > 1e-4
+
+
+def test_states_are_the_same_with_and_without_a_gradient():
+    features = torch.rand(2, 80, 64)
+    encoder = WhisperEncoder(dim=48, num_layers=2, num_heads=2)
+    states = encoder(features)
+    with_gradient = encoder(features.requires_grad_(True))
+    for state, other in zip(states, with_gradient, strict=True):
+        torch.testing.assert_close(state, other, rtol=1e-4, atol=1e-5)
+    with_gradient[-1].sum().backward()
+    assert features.grad is not None and features.grad.abs().sum() > 0
