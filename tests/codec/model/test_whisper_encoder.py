@@ -133,4 +133,5 @@ def test_states_are_the_same_with_and_without_a_gradient():
     for state, other in zip(states, with_gradient, strict=True):
         torch.testing.assert_close(state, other, rtol=1e-4, atol=1e-5)
     with_gradient[-1].sum().backward()
-    assert features.grad is not None and features.grad.abs().sum() > 0
+    assert features.grad is not None
+    assert features.grad.abs().sum() > 0
