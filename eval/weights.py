@@ -1,4 +1,4 @@
-"""Weights of metrics: finding them, their digests, and instructions when they are missing."""
+"""Weights of metrics: finding them, their digests, instructions when missing; their device."""
 
 from __future__ import annotations
 
@@ -8,10 +8,18 @@ from collections.abc import Iterable
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from codec.devices import usable_device
 from codec.files import sha256_of
 
 from .protocols import WeightSpec
+
+if TYPE_CHECKING:
+    import torch
+
+# Environment variable that names the device of the networks of metrics.
+DEVICE = "HH_EVAL_DEVICE"
 
 
 def parse_weights(options: Iterable[str]) -> dict[str, Path]:
@@ -35,6 +43,22 @@ def use_weights(paths: dict[str, Path]) -> None:
     """Set the paths of weights for this process and its workers, by environment variables."""
     for name, path in paths.items():
         os.environ[WeightSpec(name, "", "").variable] = str(path.resolve())
+
+
+def use_device(name: str) -> None:
+    """Set the device of the networks of metrics, for this process and its workers.
+
+    Raises:
+        ValueError: It cannot be used here.
+    """
+    os.environ[DEVICE] = str(usable_device(name))
+
+
+def metric_device() -> torch.device:
+    """Tell the device that `use_device` has set, the CPU where it has not been called."""
+    import torch
+
+    return torch.device(os.environ.get(DEVICE, "cpu"))
 
 
 def find_weight(spec: WeightSpec) -> Path | None:

@@ -35,6 +35,7 @@ from eval.tokens.likelihood import (
     unigram_entropy,
 )
 from eval.tokens.ngrams import NgramModel
+from eval.weights import use_device
 from recipes.corpora.manifest import SPLITS
 from recipes.runner.cli import stage_command
 from recipes.runner.config import Config
@@ -48,9 +49,10 @@ def main(config: Config) -> Path:
     """Score everything that was generated, then write metrics.json and report.html.
 
     Raises:
-        ValueError: Nothing was generated, or a metric cannot run here.
+        ValueError: Nothing was generated, or a metric or the device cannot be used here.
     """
     folder = stage_folder(config, "evaluate")
+    use_device(config.evaluate.device)
     scored = reconstruction_scores(config, folder) | word_scores(config, folder)
     figures = {
         # Names of groups of reconstructions and of groups of words are distinct.

@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from codec.audio import write_audio
 from codec.audio.store import AudioStore
+from codec.devices import usable_device
 from codec.file_names import check_items, item_path
 from codec.json_lines import write_json_lines
 from recipes.corpora.preparation import spread
@@ -58,8 +59,8 @@ def main(config: Config) -> Path:
     """Generate everything that the evaluation compares.
 
     Raises:
-        ValueError: A verifier that cannot run here, or models that are missing or do not belong
-            together.
+        ValueError: A verifier or a device that cannot be used here, or models that are missing or
+            do not belong together.
     """
     folder = stage_folder(config, "generate")
     settings = config.generate
@@ -67,9 +68,10 @@ def main(config: Config) -> Path:
     if settings.best_of > 1:
         verifiers = make_verifiers(settings.verifiers, settings.verifier_words)
     torch.set_num_threads(thread_count(config))
+    device = usable_device(settings.device)
     synthesizer = Synthesizer.from_pretrained(
         stage_folder(config, "train_codec") / "model", stage_folder(config, "train_slm") / "model"
-    )
+    ).to(device)
     counts = {
         split: reconstruct(config, synthesizer, split, folder / "reconstructed" / split)
         for split in ("valid", "test")

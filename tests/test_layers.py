@@ -15,6 +15,7 @@ GROUND = {
     "codec.checks",
     "codec.command_line",
     "codec.derived",
+    "codec.devices",
     "codec.distributed",
     "codec.file_names",
     "codec.files",

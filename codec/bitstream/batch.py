@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import torch
 from tqdm import tqdm
 
 from codec.audio.io import FORMATS, audio_info, resampled_length
+from codec.devices import usable_device
 from codec.file_names import data_files, folded
 from codec.model.hh_codec import HHCodec
 from codec.provenance import usable_cores
@@ -62,17 +62,13 @@ def load_codec(source: str, device: str) -> HHCodec:
 
     Args:
         source: Model folder, name of a bundled codec, or hub repository.
-        device: Such as "cpu" or "cuda".
+        device: As `usable_device` takes it.
 
     Raises:
         ValueError: No codec there, or a device that cannot be used.
     """
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"device {device!r} cannot be used: {reason}") from error
-    return HHCodec.from_pretrained(source).to(device)
+    place = usable_device(device)
+    return HHCodec.from_pretrained(source).to(place)
 
 
 def convert_all(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from codec.devices import DEVICE_HELP
+
 DEFAULT_CODEC = "hh-mini-24k"
 CODEC_HELP = "model folder, bundled name or hub repository"
 
@@ -11,4 +13,4 @@ CODEC_HELP = "model folder, bundled name or hub repository"
 def add_codec(parser: argparse.ArgumentParser) -> None:
     """Add the codec and its device."""
     parser.add_argument("--codec", metavar="CODEC", default=DEFAULT_CODEC, help=CODEC_HELP)
-    parser.add_argument("--device", default="cpu", help="such as cpu or cuda")
+    parser.add_argument("--device", default="cpu", help=DEVICE_HELP)

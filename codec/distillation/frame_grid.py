@@ -68,13 +68,15 @@ def features_at(
     no more than 1 / rate away from its centre.
 
     Args:
-        features: (B, N, D).
-        counts: (B,) int64 frames of each row that exist; those of a row with 0 are not read.
+        features: (B, N, D), on any device.
+        counts: (B,) int64 frames of each row that exist; those of a row with 0 are not read. On
+            the device of `times`, on which everything but the features is computed.
         grid: Of the frames.
         times: (B, L) or (L,) float64 times, s.
 
     Returns:
-        Features (B, L, D) in their own type, 0 for rows without frames, and covered (B, L) bool.
+        Features (B, L, D) in their own type, 0 for rows without frames, and covered (B, L) bool on
+        the device of `times`.
     """
     # Times as fractional frame numbers (B, L), clamped to the frames that exist.
     wanted = ((times - grid.offset) * grid.rate).expand(len(features), -1)
@@ -84,7 +86,8 @@ def features_at(
     covered = exists & ((wanted - position).abs() <= 1.0)
     below = position.floor().long()
     above = (below + 1).minimum(last.long())
-    share = (position - below).to(features.dtype)[..., None]
-    rows = torch.arange(len(features), device=features.device)[:, None]
+    share = (position - below).to(features)[..., None]
+    rows = torch.arange(len(features), device=below.device)[:, None]
     low, high = features[rows, below], features[rows, above]  # (B, L, D)
-    return torch.where(exists[..., None], low + share * (high - low), 0.0), covered
+    known = exists[..., None].to(features.device)
+    return torch.where(known, low + share * (high - low), 0.0), covered

@@ -87,24 +87,28 @@ class Distillation(nn.Module):
 
         Args:
             waveform: (B, T) at `sample_rate`.
-            lengths: (B,) valid samples; None means T.
+            lengths: (B,) valid samples, best on the CPU; None means T.
             num_frames: L.
 
         Returns:
-            Targets (B, L, dim) float32, and mask (B, L) bool: frames whose centre lies within
-            the clip and not beyond the teacher's own frames, of which a short clip has none.
+            Targets (B, L, dim) float32 on the waveform's device, and mask (B, L) bool on the CPU:
+            frames whose centre lies within the clip and not beyond the teacher's own frames, of
+            which a short clip has none.
         """
+        # Lengths steer slicing: on the CPU no step of them waits for the device.
         if lengths is None:
-            lengths = torch.full((len(waveform),), waveform.shape[-1], device=waveform.device)
-        lengths = lengths.to(waveform.device)
-        inside = torch.arange(waveform.shape[-1], device=waveform.device) < lengths[:, None]
-        # silenced before resampling, whose filter would carry padding into the clip
-        resampled = self.resample(waveform.masked_fill(~inside, 0.0))
+            lengths = torch.full((len(waveform),), waveform.shape[-1])
+        lengths = lengths.cpu()
+        if (lengths < waveform.shape[-1]).any():
+            inside = torch.arange(waveform.shape[-1]) < lengths[:, None]
+            # silenced before resampling, whose filter would carry padding into the clip
+            waveform = waveform.masked_fill(~inside.to(waveform.device), 0.0)
+        resampled = self.resample(waveform)
         resampled_lengths = self.resample.num_samples(lengths)
         features = self.teacher.features(resampled, resampled_lengths)
         counts = self.teacher.num_frames(resampled_lengths)
         # The teacher's frames lie elsewhere than the codec's: interpolated at the codec's centres.
-        times = self.grid.centres(num_frames, waveform.device)
+        times = self.grid.centres(num_frames)
         targets, covered = features_at(features, counts, self.teacher.grid, times)
         return targets, covered & (times < lengths[:, None] / self.sample_rate)
 
@@ -157,10 +161,10 @@ class Distillation(nn.Module):
             Scalar float32; 0 when no frame can be compared.
         """
         if positions is not None and lengths is None:
-            lengths = torch.tensor([crop.length for crop in positions], device=waveform.device)
+            lengths = torch.tensor([crop.length for crop in positions])
         if self.caches and positions is not None:
             targets, mask = self.cached_targets(positions, waveform.shape[-1], quantized.shape[-1])
-            targets, mask = targets.to(quantized.device), mask.to(quantized.device)
+            targets = targets.to(quantized.device)
         else:
             targets, mask = self.targets(waveform, lengths, quantized.shape[-1])
         with torch.autocast(quantized.device.type, enabled=False):
@@ -181,7 +185,7 @@ def masked_cosines(student: Tensor, teacher: Tensor, mask: Tensor, axis: str) ->
     Args:
         student: (B, L, dim).
         teacher: (B, L, dim).
-        mask: (B, L) bool.
+        mask: (B, L) bool; on the CPU nothing of it waits for the device.
         axis: "time" compares every channel of a clip over its frames, clips with fewer than two
             left out (a cosine of single numbers is only their sign); "channel" every frame.
 
@@ -191,7 +195,7 @@ def masked_cosines(student: Tensor, teacher: Tensor, mask: Tensor, axis: str) ->
     if axis == "channel":
         return F.cosine_similarity(student[mask], teacher[mask], dim=-1)
     enough = mask.sum(dim=1) >= 2
-    hidden = ~mask[enough][..., None]  # zeros change no cosine over time
+    hidden = ~mask[enough][..., None].to(student.device)  # zeros change no cosine over time
     student = student[enough].masked_fill(hidden, 0.0)
     teacher = teacher[enough].masked_fill(hidden, 0.0)
     return F.cosine_similarity(student, teacher, dim=1).flatten()

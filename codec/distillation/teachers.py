@@ -51,7 +51,8 @@ class Teacher(Protocol):
 
         Args:
             waveform: (B, T) float in [-1, 1] at `sample_rate`.
-            lengths: (B,) int64 valid samples of each row; those beyond have no influence.
+            lengths: (B,) int64 valid samples of each row, best on the CPU; those beyond have no
+                influence.
 
         Returns:
             (B, max(num_frames(lengths)), dim) float32; frames past a row's own are 0.

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from codec.devices import exact_float32
 from codec.files import whole_file
 from codec.weights import bounded_build, check_finite
 
@@ -39,15 +40,17 @@ _INTEGERS = (
 
 @contextmanager
 def _inference(codec: nn.Module, device: torch.device | None = None) -> Iterator[None]:
-    """Run a codec in eval mode, without gradients, and on a given device without autocast."""
-    full_precision = nullcontext()
-    if device is not None and torch.amp.is_autocast_available(device.type):
-        full_precision = torch.autocast(device.type, enabled=False)
+    """Run a codec in eval mode, without gradients, and on a given device in float32 itself."""
+    full_precision = exact = nullcontext()
+    if device is not None:
+        exact = exact_float32(device)
+        if torch.amp.is_autocast_available(device.type):
+            full_precision = torch.autocast(device.type, enabled=False)
     training = [module for module in codec.modules() if module.training]
     if training:
         codec.eval()
     try:
-        with torch.no_grad(), full_precision:
+        with torch.no_grad(), full_precision, exact:
             yield
     finally:
         for module in training:  # parts may be in different modes, and stay so

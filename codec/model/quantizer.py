@@ -176,6 +176,10 @@ class SLMVQ(nn.Module):
         low, high = torch.stack(codes.aminmax()).tolist() if codes.numel() else (0, 0)
         if not 0 <= low <= high < size:
             raise ValueError(f"expected codes in 0..{size - 1}, got {low}..{high}")
+        return self.vectors(codes)
+
+    def vectors(self, codes: Tensor) -> Tensor:
+        """`decode` of codes that the quantizer has made: nothing is read back from the device."""
         return self.codebook[codes].transpose(1, 2)
 
     @torch.no_grad()

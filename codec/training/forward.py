@@ -65,7 +65,7 @@ def forward_pass(codec: HHCodec, phase: PhaseConfig, waveform: Tensor, noise: fl
             with torch.no_grad():
                 latents = codec.encoder(waveform)
                 codes = codec.quantizer.encode(latents)
-                quantized = codec.quantizer.decode(codes)
+                quantized = codec.quantizer.vectors(codes)
         mel = codec.decoder(quantized)
     fake = pitch = pitch_target = None
     if phase.uses_waveform:

@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 
 from codec.checks import one_of
+from codec.devices import usable_device
 
 from .token_streams import fit_length
 
@@ -63,11 +64,13 @@ class TransformersTokenizer:
         *,
         num_codebooks: int | None = None,
         name: str = "",
+        device: str = "cpu",
     ) -> None:
         one_of("codec", kind, sorted(PEERS))
         self.kind = kind
         self.source = str(source or PEERS[kind].weights)
-        self._model = _load(kind, self.source)
+        self._device = usable_device(device)
+        self._model = _load(kind, self.source).to(self._device)
         config = self._model.config
         self.sample_rate = int(config.sampling_rate)
         if kind == "xcodec2":
@@ -102,7 +105,7 @@ class TransformersTokenizer:
         samples = torch.from_numpy(np.ascontiguousarray(waveform, dtype=np.float32))
         if samples.ndim != 1 or len(samples) == 0:
             raise ValueError(f"expected a waveform (T,) with T > 0, got {tuple(samples.shape)}")
-        codes = _ENCODE[self.kind](self, samples[None, None])
+        codes = _ENCODE[self.kind](self, samples[None, None].to(self._device)).cpu()
         # Residual codebooks come in order, so that the first K are a coarser code.
         return codes.reshape(-1, codes.shape[-1])[: self.num_codebooks].numpy().astype(np.int64)
 
@@ -118,8 +121,9 @@ class TransformersTokenizer:
             raise ValueError(f"expected codes ({self.num_codebooks}, L), got {codes.shape}")
         if codes.min() < 0 or codes.max() >= self.codebook_size:
             raise ValueError(f"expected codes in [0, {self.codebook_size}), got {codes.max()}")
-        rows = torch.from_numpy(codes.astype(np.int64))[None]
-        return fit_length(_DECODE[self.kind](self._model, rows).reshape(-1).numpy(), num_samples)
+        rows = torch.from_numpy(codes.astype(np.int64))[None].to(self._device)
+        waveform = _DECODE[self.kind](self._model, rows).reshape(-1).cpu()
+        return fit_length(waveform.numpy(), num_samples)
 
 
 def _load(kind: str, source: str) -> Any:
@@ -182,11 +186,10 @@ def _encode_xcodec2(peer: TransformersTokenizer, waveform: torch.Tensor) -> torc
     hop = peer.hop_length
     # One sample more, then whole frames: the padding its authors trained with.
     padded = F.pad(waveform, (0, 1 + -(length + 1) % hop))
-    centred = F.pad(padded[0, 0], (hop // 2, hop // 2)).numpy()
+    centred = F.pad(padded[0, 0], (hop // 2, hop // 2)).cpu().numpy()
     features = peer._features(centred, sampling_rate=peer.sample_rate, return_tensors="pt")
-    return peer._model.encode(
-        input_values=padded, input_features=features["input_features"]
-    ).audio_codes
+    mel = features["input_features"].to(padded.device)
+    return peer._model.encode(input_values=padded, input_features=mel).audio_codes
 
 
 _ENCODE: dict[str, Callable[[TransformersTokenizer, torch.Tensor], torch.Tensor]] = {

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from codec.command_line import print_report
+from codec.devices import DEVICE_HELP
 from codec.file_names import data_files
 from codec.json_lines import iter_json_lines
 from eval.metrics.asr_pocketsphinx import DIGITS, PocketSphinxRecognizer
@@ -19,13 +20,13 @@ from eval.protocols import Metric
 from eval.scoring.score import Pair, require_kept
 from eval.scoring.summary import number_text, resampled_over
 from eval.sound import SUFFIXES
-from eval.weights import parse_weights, use_weights
+from eval.weights import parse_weights, use_device, use_weights
 
 SHOWN_REASONS = 5
 
 
 def add_metric_options(command: argparse.ArgumentParser) -> None:
-    """Add --metrics, --weight and --skip-unavailable, for `selected_metrics`."""
+    """Add --metrics, --weight, --device and --skip-unavailable, for `selected_metrics`."""
     command.add_argument(
         "--metrics",
         metavar="NAMES",
@@ -39,6 +40,7 @@ def add_metric_options(command: argparse.ArgumentParser) -> None:
         metavar="NAME=PATH",
         help="path of model weights; or HH_WEIGHT_NAME=PATH in the environment",
     )
+    command.add_argument("--device", default="cpu", help=f"of networks: {DEVICE_HELP}")
     command.add_argument(
         "--skip-unavailable",
         action="store_true",
@@ -67,9 +69,10 @@ def selected_metrics(
     Those that were left out are named on standard error.
 
     Raises:
-        ValueError: No such metric, or one that cannot run.
+        ValueError: No such metric or device, or one that cannot run.
     """
     use_weights(parse_weights(arguments.weight))
+    use_device(arguments.device)
     selection = select_metrics(
         arguments.metrics,
         default,

@@ -117,14 +117,14 @@ class WhisperRecognizer(LoadedMetric):
 
     def _recognize(self, parts: Sequence[np.ndarray]) -> list[tuple[str, float | None, str]]:
         """Words, probability of no speech and language of each window (T,) of one batch."""
-        import torch
         from transformers.modeling_outputs import BaseModelOutput
 
         model, processor = self._model
         features = processor(
             list(parts), sampling_rate=RATE, return_tensors="pt", return_attention_mask=True
         )
-        with torch.inference_mode():
+        with self.inference() as device:
+            features = features.to(device)
             # (N, positions, channels): the search, detection and the no-speech token share it.
             encoded = model.get_encoder()(features.input_features).last_hidden_state
             output = BaseModelOutput(last_hidden_state=encoded)
@@ -177,7 +177,8 @@ class WhisperRecognizer(LoadedMetric):
         following = getattr(config, "no_timestamps_token_id", None)
         if following is None:
             return [None] * encoded.shape[0]
-        start = torch.full((encoded.shape[0], 1), config.decoder_start_token_id)
+        first = config.decoder_start_token_id
+        start = torch.full((encoded.shape[0], 1), first, device=encoded.device)
         logits = model(encoder_outputs=(encoded,), decoder_input_ids=start).logits[:, 0]
         return logits.softmax(-1)[:, following - 1].tolist()
 

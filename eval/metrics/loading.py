@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from codec.devices import exact_float32
 from eval.protocols import WeightSpec
-from eval.weights import require_weight
+from eval.weights import metric_device, require_weight
+
+if TYPE_CHECKING:
+    import torch
 
 
 class LoadedMetric:
@@ -31,6 +37,15 @@ class LoadedMetric:
         """Return the model, ready to be called."""
         raise NotImplementedError
 
+    @contextmanager
+    def inference(self) -> Iterator[torch.device]:
+        """Run a network: without gradients, in float32 itself; gives its device."""
+        import torch
+
+        device = metric_device()
+        with torch.inference_mode(), exact_float32(device):
+            yield device
+
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_model"}
 
@@ -44,7 +59,7 @@ def load_hf_model(weight: WeightSpec, model: str, processor: str) -> tuple[Any, 
         processor: Likewise of what turns waveforms into its inputs.
 
     Returns:
-        The model in eval mode and the processor.
+        The model in eval mode, on the device of metrics, and the processor.
 
     Raises:
         ValueError: No folder was named, or it holds no such model.
@@ -62,4 +77,4 @@ def load_hf_model(weight: WeightSpec, model: str, processor: str) -> tuple[Any, 
         )
     except OSError as error:
         raise ValueError(f"expected a {model} in {folder}: {error}") from error
-    return loaded.eval(), loaded_processor
+    return loaded.eval().to(metric_device()), loaded_processor

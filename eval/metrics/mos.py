@@ -16,7 +16,7 @@ import numpy as np
 
 from eval.protocols import FigureInfo, Item, Metric, MetricInfo, Part, Score, WeightSpec
 from eval.sound import checked_part, resampled
-from eval.weights import require_weight
+from eval.weights import metric_device, require_weight
 
 from .loading import LoadedMetric
 from .mel import slaney_mel
@@ -163,7 +163,7 @@ class DistillMosMetric(_PredictedMos):
 
         package = import_without_torchaudio("distillmos")
         with contextlib.redirect_stdout(io.StringIO()):
-            return package.ConvTransformerSQAModel().eval()
+            return package.ConvTransformerSQAModel().eval().to(metric_device())
 
     def score(self, item: Item) -> Score:
         """MOS from 1 to 5; see `Metric`."""
@@ -171,8 +171,8 @@ class DistillMosMetric(_PredictedMos):
 
         self.prepare()
         waveform = torch.from_numpy(self._waveform(item))
-        with torch.inference_mode():
-            return Score({"distillmos": float(self._model(waveform[None]).mean())})
+        with self.inference() as device:
+            return Score({"distillmos": float(self._model(waveform[None].to(device)).mean())})
 
 
 class UtmosMetric(_PredictedMos):
@@ -208,7 +208,7 @@ class UtmosMetric(_PredictedMos):
 
         network = UtmosNetwork()
         network.load_published(torch.load(path, map_location="cpu", weights_only=True))
-        return network.eval()
+        return network.eval().to(metric_device())
 
     def score(self, item: Item) -> Score:
         """MOS from about 1 to 5; see `Metric`."""
@@ -216,5 +216,5 @@ class UtmosMetric(_PredictedMos):
         import torch
 
         waveform = torch.from_numpy(self._waveform(item))
-        with torch.inference_mode():
-            return Score({"utmos22": float(self._model(waveform[None])[0])})
+        with self.inference() as device:
+            return Score({"utmos22": float(self._model(waveform[None].to(device))[0])})

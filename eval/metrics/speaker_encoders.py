@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from eval.protocols import MetricError, WeightSpec
-from eval.weights import require_weight
+from eval.weights import metric_device, require_weight
 
 from .loading import LoadedMetric, load_hf_model
 from .mel import slaney_mel
@@ -90,7 +90,8 @@ class ResemblyzerEncoder(LoadedMetric):
         for name, layer in (("lstm.", lstm), ("linear.", linear)):
             part = {key.removeprefix(name): w for key, w in state.items() if key.startswith(name)}
             layer.load_state_dict(part)
-        return lstm.eval(), linear.eval()
+        device = metric_device()
+        return lstm.eval().to(device), linear.eval().to(device)
 
     def embed(self, waveform: np.ndarray) -> np.ndarray:
         """Map a waveform (T,) at 16 kHz to the mean of its windows' vectors, (256,) of length 1."""
@@ -106,11 +107,11 @@ class ResemblyzerEncoder(LoadedMetric):
         mel = mel.T.astype(np.float32)  # (L, M)
         batch = np.stack([mel[start : start + WINDOW_FRAMES] for start in starts])  # (N, 160, M)
         lstm, linear = self._model
-        with torch.inference_mode():
+        with self.inference() as device:
             # A window's vector is the last layer's state after its last frame.
-            _, (hidden, _) = lstm(torch.from_numpy(batch))
+            _, (hidden, _) = lstm(torch.from_numpy(batch).to(device))
             voices = torch.nn.functional.normalize(torch.relu(linear(hidden[-1])), dim=1)
-            return unit(voices.mean(dim=0).numpy())
+            return unit(voices.mean(dim=0).cpu().numpy())
 
 
 class WavLMSpeakerEncoder(LoadedMetric):
@@ -128,13 +129,11 @@ class WavLMSpeakerEncoder(LoadedMetric):
 
     def embed(self, waveform: np.ndarray) -> np.ndarray:
         """Map a waveform (T,) at 16 kHz to its x-vector, (D,) of length 1."""
-        import torch
-
         self.prepare()
         model, extractor = self._model
         inputs = extractor(waveform.astype(np.float32), sampling_rate=RATE, return_tensors="pt")
-        with torch.inference_mode():
-            return unit(model(**inputs).embeddings[0].numpy())
+        with self.inference() as device:
+            return unit(model(**inputs.to(device)).embeddings[0].cpu().numpy())
 
 
 def unit(vector: np.ndarray) -> np.ndarray:

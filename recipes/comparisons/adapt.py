@@ -25,6 +25,7 @@ from codec.json_lines import write_json_lines
 from codec.provenance import provenance
 from eval.metrics.registry import make_metrics, require_ready
 from eval.reporting.adaptability import CURVE, RESULT, RUN, Rendered, render
+from eval.weights import use_device
 from recipes.corpora.preparation import spread
 from recipes.runner.cli import make_parser
 from recipes.runner.config import Config, keep_settings, load_settings
@@ -39,7 +40,7 @@ from .tokenizers import TokenizerConfig, make_tokenizer
 
 PROGRAM = "python -m recipes.comparisons.adapt"
 # Settings that change no result, or add to what is done.
-RUNTIME = ("threads", "workers", "tokenizers")
+RUNTIME = ("threads", "workers", "tokenizers", "device")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -78,6 +79,7 @@ def run_adapt(
     if unknown:
         raise ValueError(f"--only: expected some of {list(config.tokenizers)}, got {unknown}")
     # Everything that can be refused is refused before hours of work.
+    use_device(config.device)
     for names in (config.resynthesis_metrics, config.generation_metrics):
         if names:
             require_ready(make_metrics(names))
@@ -147,6 +149,7 @@ def compare_one(config: AdaptConfig, name: str, audio: dict[str, AudioStore], fo
         folder=folder / "tokenizer",
         waveforms=recordings,
         seed=config.seed,
+        device=config.device,
     )
     encoded = encode_splits(tokenizer, audio, folder / "codes")
     say("adapt", f"{name}: training")

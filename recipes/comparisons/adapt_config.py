@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from codec.checks import above, require
+from codec.checks import above, one_of, require
 
 from .tokenizers import TokenizerConfig
 
@@ -63,9 +63,13 @@ class AdaptConfig:
     words: list[str] = field(default_factory=list)
     threads: int = 1
     workers: int = 0
+    # Of tokenizers, of the language model and of the networks of metrics: cpu, cuda, or auto = a
+    # GPU where there is one.
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         require(bool(self.tokenizers), "tokenizers", "at least one", self.tokenizers)
+        one_of("device", self.device, ("auto", "cpu", "cuda"))
         ends = self.prompt_seconds
         require(
             len(ends) == 2 and 0 < ends[0] <= ends[1], "prompt_seconds", "[shortest, longest]", ends

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from codec.devices import usable_device
 from codec.files import read_json, write_json
 from codec.json_lines import read_json_lines
 from eval.tokens.likelihood import bits_per_second
@@ -71,7 +72,9 @@ def train_lm(config: AdaptConfig, encoded: Encoded, folder: Path) -> Trained:
     }
     settings = TrainingSettings(**own)
     start = time.perf_counter()
-    fit_speech_lm(lm, rows, folder, settings=settings, validation=alone, accelerator="cpu")
+    device = usable_device(config.device)
+    fit_speech_lm(lm, rows, folder, settings=settings, validation=alone, accelerator=device.type)
+    lm.to(device)
     spent = time.perf_counter() - start
     # Axis of the curve: tokens so far, as seconds of speech, which tokenizers have in common.
     counted = _trained_tokens(rows, config.steps, lm.vocabulary.code_start)

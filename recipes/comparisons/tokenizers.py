@@ -11,6 +11,7 @@ import torch
 
 from codec import HHCodec
 from codec.checks import one_of
+from codec.devices import usable_device
 from eval.baselines.kmeans import CONFIG, KMeansSettings, KMeansTokenizer, train_kmeans
 from eval.baselines.neural_codecs import PEERS, TransformersTokenizer
 from eval.protocols import Tokenizer
@@ -43,12 +44,14 @@ class HHTokenizer:
     Args:
         source: Name of a bundled codec, model folder or hub repository.
         name: As a table shows it.
+        device: Of the codec.
     """
 
     num_codebooks = 1
 
-    def __init__(self, source: str, name: str = "") -> None:
-        self.codec = HHCodec.from_pretrained(source)
+    def __init__(self, source: str, name: str = "", device: str = "cpu") -> None:
+        self._device = usable_device(device)
+        self.codec = HHCodec.from_pretrained(source).to(self._device)
         self.name = name or Path(source).name
         self.fingerprint = self.codec.fingerprint
         self.sample_rate = self.codec.sample_rate
@@ -58,14 +61,14 @@ class HHTokenizer:
     def encode(self, waveform: np.ndarray) -> np.ndarray:
         """Encode a waveform (T,) float in [-1, 1] as codes (1, L) int64."""
         samples = torch.from_numpy(np.ascontiguousarray(waveform, dtype=np.float32))
-        codes, _ = self.codec.encode(samples[None])
-        return codes.numpy()
+        codes, _ = self.codec.encode(samples[None].to(self._device))
+        return codes.cpu().numpy()
 
     def decode(self, codes: np.ndarray, num_samples: int) -> np.ndarray:
         """Decode codes (1, L) to (num_samples,) float32, padded with zeros past the codes."""
         most = codes.shape[1] * self.codec.hop_length
         lengths = torch.tensor([min(num_samples, most)])
-        rows = torch.from_numpy(np.asarray(codes, dtype=np.int64))
+        rows = torch.from_numpy(np.asarray(codes, dtype=np.int64)).to(self._device)
         waveform, _ = self.codec.decode(rows, lengths=lengths)
         fitted = np.zeros(num_samples, dtype=np.float32)
         fitted[: waveform.shape[1]] = waveform[0].cpu().numpy()[:num_samples]
@@ -79,6 +82,7 @@ def make_tokenizer(
     folder: Path | None = None,
     waveforms: Callable[[int], Iterable[np.ndarray]] | None = None,
     seed: int = 0,
+    device: str = "cpu",
 ) -> Tokenizer:
     """Make the tokenizer of some settings.
 
@@ -88,16 +92,21 @@ def make_tokenizer(
         folder: Of a trained k-means tokenizer: it is loaded from there, or saved there.
         waveforms: Training recordings at the rate asked for; k-means needs them.
         seed: Of k-means.
+        device: Of a codec's network; k-means stays on the CPU.
 
     Raises:
-        ValueError: Weights that are not there, k-means without recordings, or a folder with a
-            tokenizer of other settings.
+        ValueError: Weights or a device that are not there, k-means without recordings, or a folder
+            with a tokenizer of other settings.
     """
     if config.kind == "hh":
-        return HHTokenizer(config.source or name, name)
+        return HHTokenizer(config.source or name, name, device)
     if config.kind != "kmeans":
         return TransformersTokenizer(
-            config.kind, config.source, num_codebooks=config.num_codebooks, name=name
+            config.kind,
+            config.source,
+            num_codebooks=config.num_codebooks,
+            name=name,
+            device=device,
         )
     settings = KMeansSettings(codebook_size=config.codebook_size, stack=config.stack, seed=seed)
     if config.source is not None:

@@ -97,10 +97,8 @@ def choose_device(wanted: str, gpus: float) -> str:
 
 
 def move_codec(codec: HHCodec, device: str) -> HHCodec:
-    """Move a codec to its device, in a process of one thread with products in full float32."""
+    """Move a codec to its device, in a process of one thread."""
     torch.set_num_threads(1)
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
     return codec.to(device)
 
 

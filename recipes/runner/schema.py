@@ -269,6 +269,8 @@ class GenerateConfig:
     verifier_words: list[str] | None = None
     # Rows generated at once.
     batch_size: int = runtime(8)
+    # auto = a GPU where there is one; cpu, cuda, or cuda:N.
+    device: str = runtime("auto")
 
     def __post_init__(self) -> None:
         above("given_seconds", self.given_seconds, 0)
@@ -289,6 +291,8 @@ class EvaluateConfig:
     report_clips: int = 4
     # Processes that score; 0 = in this one.
     workers: int = runtime(0)
+    # Of the networks that metrics run; cpu, cuda, cuda:N, or auto = a GPU where there is one.
+    device: str = runtime("cpu")
 
 
 @dataclass

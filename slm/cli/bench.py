@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from codec.command_line import DONE, Commands, add_command, print_report
+from codec.devices import DEVICE_HELP, usable_device
 
 from .options import whole_number
 
@@ -22,7 +23,7 @@ def add(commands: Commands) -> None:
     add("--batch-size", type=count, default=16, help="of the larger batch")
     add("--threads", type=whole_number(0), default=0, help="0 leaves it to torch")
     add("--only", action="append", help="generate: a contestant; again for more")
-    add("--device", default="cpu", help="cpu or cuda")
+    add("--device", default="cpu", help=DEVICE_HELP)
     add("--rows", type=count, default=2, help="train: of a step")
     add("--row-tokens", type=count, default=1024, help="train: of a row")
     add("--bf16", action="store_true", help="train: autocast to bfloat16")
@@ -37,6 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError("expected --json or --markdown, got both")
     import torch  # not at the top: help must not wait for it
 
+    device = str(usable_device(arguments.device))
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     if arguments.what == "train":
@@ -47,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
             row_tokens=arguments.row_tokens,
             rows=arguments.rows,
             rounds=arguments.rounds,
-            device=arguments.device,
+            device=device,
             bf16=arguments.bf16,
             compile=arguments.compile,
         )
@@ -61,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
             batch_size=arguments.batch_size,
             only=arguments.only or (),
             memory=arguments.memory,
-            device=arguments.device,
+            device=device,
         )
     if arguments.markdown:
         print(table(report))

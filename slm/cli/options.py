@@ -8,12 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from codec.devices import DEVICE_HELP, usable_device
 from slm.generation.config import ENGINES, WEIGHTS, GenerationSettings
 
 if TYPE_CHECKING:
     from slm.generation.best_of import Ranking
     from slm.model.config import SpeechLMConfig
     from slm.synthesis.result import Synthesis
+    from slm.synthesis.synthesizer import Synthesizer
 
 # Models of calls that name none; both come with the packages.
 DEFAULT_CODEC, DEFAULT_LM = "hh-mini-24k", "hh-mini-slm"
@@ -67,10 +69,24 @@ def check_folder(path: str) -> None:
 
 
 def add_models(command: argparse.ArgumentParser) -> None:
-    """Add --codec and --lm."""
+    """Add --codec, --lm and --device."""
     kinds = "model folder, bundled name or hub repository"
     command.add_argument("--codec", default=DEFAULT_CODEC, help=kinds)
     command.add_argument("--lm", default=DEFAULT_LM, help=kinds)
+    command.add_argument("--device", default="cpu", help=DEVICE_HELP)
+
+
+def load_synthesizer(arguments: argparse.Namespace) -> Synthesizer:
+    """The models of `add_models` on their device.
+
+    Raises:
+        ValueError: A device that cannot be used, found before a model is read; models that are
+            missing or do not belong together.
+    """
+    device = usable_device(arguments.device)
+    from slm.synthesis.synthesizer import Synthesizer
+
+    return Synthesizer.from_pretrained(arguments.codec, arguments.lm).to(device)
 
 
 def add_generation(command: argparse.ArgumentParser) -> None:

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from codec.command_line import DONE, FAILED, Commands, add_command, print_report
 
-from .options import add_generation, add_models, check_sound, described, sampling, seconds
+from .options import (
+    add_generation,
+    add_models,
+    check_sound,
+    described,
+    load_synthesizer,
+    sampling,
+    seconds,
+)
 
 if TYPE_CHECKING:
     from slm.model.likelihood import Score
@@ -44,9 +52,7 @@ def run_continue(arguments: argparse.Namespace) -> int:
     """Write the recording and its continuation to --out."""
     settings = sampling(arguments)
     check_sound(arguments.out)
-    from slm.synthesis.synthesizer import Synthesizer
-
-    synthesizer = Synthesizer.from_pretrained(arguments.codec, arguments.lm)
+    synthesizer = load_synthesizer(arguments)
     result = synthesizer.continue_speech(
         synthesizer.read(arguments.audio),
         arguments.seconds,
@@ -64,9 +70,9 @@ def run_score(arguments: argparse.Namespace) -> int:
     """Report the likelihood of every recording."""
     from tqdm import tqdm
 
-    from slm.synthesis.synthesizer import MAX_ROWS, Synthesizer
+    from slm.synthesis.synthesizer import MAX_ROWS
 
-    synthesizer = Synthesizer.from_pretrained(arguments.codec, arguments.lm)
+    synthesizer = load_synthesizer(arguments)
     prompt = None if arguments.prompt is None else synthesizer.read(arguments.prompt)
     report: dict[str, Any] = {}
     total = len(arguments.audio)

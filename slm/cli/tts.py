@@ -21,6 +21,7 @@ from .options import (
     check_folder,
     check_sound,
     described,
+    load_synthesizer,
     sampling,
     whole_number,
 )
@@ -145,9 +146,9 @@ class _Speaker:
     """A synthesizer with the options of the call."""
 
     def __init__(self, arguments: argparse.Namespace, verifiers: Mapping[str, Verifier]) -> None:
-        from slm.synthesis.synthesizer import MAX_ROWS, Synthesizer
+        from slm.synthesis.synthesizer import MAX_ROWS
 
-        self.synthesizer = Synthesizer.from_pretrained(arguments.codec, arguments.lm)
+        self.synthesizer = load_synthesizer(arguments)
         self.settings = sampling(arguments, self.synthesizer.lm.config)
         self.is_long, self.best_of = arguments.long, arguments.best_of
         self.verifiers, self.max_rows = verifiers, arguments.rows or MAX_ROWS

@@ -113,6 +113,10 @@ class MergedDecoder:
     Raises:
         ValueError: The model's blocks are not the ones known here (see
             `slm.engines.merged_weights.fits`).
+
+    Attributes:
+        graph_memories: What `slm.engines.cuda_graphs` keeps with the decoder.
+        graph_pool: Likewise.
     """
 
     def __init__(self, lm: SpeechLM, weights: str = "exact", packs: Capability = can_pack) -> None:
@@ -133,6 +137,8 @@ class MergedDecoder:
         self._rotations = rotary_table(lm)
         self._heads: dict[Outputs, Matrix] = {}
         self._lm, self._weights, self._packs = weakref.ref(lm), weights, packs
+        self.graph_memories: list[Any] = []
+        self.graph_pool: Any = None
 
     def new_cache(self, rows: int, max_len: int) -> list[Tensor]:
         """Empty caches (B, 2, L, H', D) of keys and values, one a layer."""
@@ -225,11 +231,18 @@ class MergedEngine:
         decoder: Of the model.
         rows: Most rows at a time.
         longest: Most tokens of a row.
+        cache: Of at least so many of both, in place of a new one.
     """
 
-    def __init__(self, decoder: MergedDecoder, rows: int, longest: int) -> None:
+    def __init__(
+        self,
+        decoder: MergedDecoder,
+        rows: int,
+        longest: int,
+        cache: Sequence[Tensor] | None = None,
+    ) -> None:
         self._decoder, self._device = decoder, decoder.device
-        self._cache = decoder.new_cache(rows, longest)
+        self._cache = decoder.new_cache(rows, longest) if cache is None else cache
         self._lengths: list[int] = []
 
     def prefill(self, prompts: Sequence[Tensor]) -> Tensor:
@@ -303,7 +316,7 @@ def ragged(
 
 
 Decoder = TypeVar("Decoder")
-_Cached = dict[tuple[Any, str], tuple[tuple[tuple[int, int], ...], Any]]
+_Cached = dict[tuple[Any, str], tuple[tuple[Any, ...], Any]]
 _DECODERS: WeakKeyDictionary[nn.Module, _Cached] = WeakKeyDictionary()
 
 
@@ -311,7 +324,7 @@ def cached_decoder(lm: SpeechLM, weights: str, kind: Callable[[SpeechLM, str], D
     """The model's decoder of a kind and precision, kept until the model's weights change."""
     # Weights changed in place keep their address but not their version.
     tensors = [*lm.parameters(), *lm.buffers()]
-    stamp = tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
+    stamp = tuple((each.device, each.data_ptr(), each._version) for each in tensors)
     cached = _DECODERS.setdefault(lm, {})
     if (kind, weights) not in cached or cached[kind, weights][0] != stamp:
         cached.pop((kind, weights), None)  # before another takes its memory

@@ -205,26 +205,36 @@ class DurationsThenCodes:
         # A row is within a unit, and draws a code, or between units, and draws a duration.
         within = [n for n, row in enumerate(rows) if row.left]
         between = [n for n, row in enumerate(rows) if not row.left]
-        for draw, chosen in ((self._draw_codes, within), (self._draw_durations, between)):
-            if chosen:
-                draw(engine, [rows[n] for n in chosen], hidden[chosen], uniforms[chosen])
+        drawn = [
+            draw(engine, [rows[n] for n in chosen], hidden[chosen], uniforms[chosen])
+            for draw, chosen in ((self._draw_codes, within), (self._draw_durations, between))
+            if chosen
+        ]
+        # One copy to the host a step; float64 holds numbers and likelihoods as they are.
+        values, gains = torch.cat(drawn, dim=1).tolist()
+        for n, value, gain in zip([*within, *between], map(int, values), gains, strict=True):
+            if rows[n].left:
+                rows[n].add_code(self._codes.start + value, gain)
+            else:
+                rows[n].begin_unit(value, self._durations.start + value)
 
     def _draw_durations(
         self, engine: Engine, rows: Sequence[AlignedRow], hidden: Tensor, uniforms: Tensor
-    ) -> None:
+    ) -> Tensor:
+        """Numbers of codes and zeros, (2, B) float64."""
         logits = engine.logits(hidden, (self._durations,))  # (B, 1 + MAX_DURATION)
-        # Durations out of bounds are ruled out row by row.
-        for index, row in enumerate(rows):
-            fewest, most = row.bounds()
-            logits[index, :fewest] = float("-inf")
-            logits[index, most + 1 :] = float("-inf")
-        counts = choose(logits, uniforms, self._duration_settings)
-        for row, count in zip(rows, counts.tolist(), strict=True):
-            row.begin_unit(count, self._durations.start + count)
+        # Durations out of a row's bounds are ruled out.
+        bounds = torch.tensor([row.bounds() for row in rows], device=logits.device)
+        counted = torch.arange(logits.shape[1], device=logits.device)
+        allowed = (bounds[:, :1] <= counted) & (counted <= bounds[:, 1:])
+        logits = logits.masked_fill(~allowed, float("-inf"))
+        counts = choose(logits, uniforms, self._duration_settings).double()
+        return torch.stack([counts, torch.zeros_like(counts)])
 
     def _draw_codes(
         self, engine: Engine, rows: Sequence[AlignedRow], hidden: Tensor, uniforms: Tensor
-    ) -> None:
+    ) -> Tensor:
+        """Codes and their log-likelihoods, (2, B) float64."""
         start, window = self._codes.start, self._settings.repetition_window
         logits = engine.logits(hidden, (self._codes,))  # (B, codes)
         recent = None
@@ -232,5 +242,4 @@ class DurationsThenCodes:
             recent = torch.tensor([row.recent(window, start) for row in rows]).to(hidden.device)
         codes = choose(logits, uniforms, self._settings, recent)
         gains = logits.log_softmax(dim=-1).gather(1, codes[:, None])[:, 0]
-        for row, code, gain in zip(rows, codes.tolist(), gains.tolist(), strict=True):
-            row.add_code(start + code, gain)
+        return torch.stack([codes.double(), gains.double()])

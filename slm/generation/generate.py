@@ -205,8 +205,10 @@ class CodesUntilEnd:
         columns = choose(guided, uniforms.to(self._device), settings, recent)
         # Likelihoods are those without guidance, at temperature 1.
         gains = plain.log_softmax(dim=-1).gather(1, columns[:, None])[:, 0]
-        for row, column, gain in zip(rows, columns.tolist(), gains.tolist(), strict=True):
-            self._accept(row, column, gain)
+        # One copy to the host a token; float64 holds both as they are.
+        drawn = torch.stack([columns.double(), gains.double()]).tolist()
+        for row, column, gain in zip(rows, *drawn, strict=True):
+            self._accept(row, int(column), gain)
 
     def _accept(self, row: CodeRow, column: int, gain: float) -> None:
         """Add what was drawn to a row, and stop it where it ends."""

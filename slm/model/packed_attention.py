@@ -142,6 +142,10 @@ def _masked(mask: Tensor, queries: Tensor, keys: Tensor, values: Tensor) -> Tens
     return F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
 
 
+# A norm of queries and keys gives float32 under autocast, values are of 16 bits: the fused kernels
+# want one type, as `scaled_dot_product_attention` makes it by itself.
+
+
 def _varlen(
     kernel: Callable[..., Any],
     starts: Tensor,
@@ -151,6 +155,7 @@ def _varlen(
     values: Tensor,
 ) -> Tensor:
     kv_heads, batch = keys.shape[1], len(queries)
+    queries, keys = queries.type_as(values), keys.type_as(values)
     grouped = (grouped_heads(queries, kv_heads), keys, values)
     flat = [heads.transpose(1, 2).flatten(0, 1) for heads in grouped]  # (B S, H, D)
     options: dict[str, Any] = {"enable_gqa": queries.shape[1] != kv_heads}
@@ -176,6 +181,7 @@ def _flex(block_mask: Any, queries: Tensor, keys: Tensor, values: Tensor) -> Ten
     from torch.nn.attention.flex_attention import flex_attention
 
     kv_heads = keys.shape[1]
+    queries, keys = queries.type_as(values), keys.type_as(values)
     attended = flex_attention(
         grouped_heads(queries, kv_heads),
         keys,

@@ -133,9 +133,8 @@ class SpeechLM(nn.Module):
         """
         # The state after token i predicts token i + 1.
         hidden = self.hidden(tokens, positions, document_ids)[:, :-1]
-        selected = selected[:, 1:]
-        targets = tokens[:, 1:][selected]
-        return token_nll(hidden[selected], self.head.weight, targets)
+        index = _indices(selected[:, 1:])
+        return token_nll(hidden[index], self.head.weight, tokens[:, 1:][index])
 
     def loss(
         self,
@@ -158,11 +157,11 @@ class SpeechLM(nn.Module):
         """
         hidden = self.hidden(tokens, positions, document_ids)[:, :-1]
         weights, targets = loss_weights[:, 1:].float(), tokens[:, 1:]
-        selected = weights > 0
-        weights = weights[selected]
+        index = _indices(weights > 0)
+        weights = weights[index]
         total = weights.sum() if total_weight is None else total_weight
         scales = weights / total.clamp(min=1e-9)
-        return mean_nll(hidden[selected], self.head.weight, targets[selected], scales)
+        return mean_nll(hidden[index], self.head.weight, targets[index], scales)
 
     @property
     def num_parameters(self) -> int:
@@ -249,6 +248,11 @@ class SpeechLM(nn.Module):
             # The branch's last linear layer writes to the residual stream.
             output = [part for part in block.modules() if isinstance(part, nn.Linear)][-1]
             output.weight.mul_(scale)
+
+
+def _indices(selected: Tensor) -> tuple[Tensor, ...]:
+    """Rows and columns of (B, S) bool; the host waits here once, and not at every use of a mask."""
+    return selected.nonzero(as_tuple=True)
 
 
 def pretrained_folder(path_or_repo: Path | str) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from codec import HHCodec, StreamDecoder
 from codec.audio import audio_info, read_audio, read_samples, resampled_length
+from codec.devices import usable_device
 from slm.data.documents import build_document
 from slm.generation.aligned import AlignedRequest
 from slm.generation.config import GenerationSettings
@@ -92,6 +93,19 @@ class Synthesizer:
         voices = load_voices(folder, model.config.codec_fingerprint)
         tokenizer = load_tokenizer(folder)
         return cls(HHCodec.from_pretrained(codec), model, tokenizer, voices)
+
+    def to(self, device: torch.device | str) -> Synthesizer:
+        """Move codec and language model to a device, such as "cuda", and return self.
+
+        What goes in and comes out stays in arrays on the CPU.
+
+        Raises:
+            ValueError: No such device here.
+        """
+        place = usable_device(str(device))
+        self.codec.to(place)
+        self.lm.to(place)
+        return self
 
     def read(self, path: Path | str) -> NDArray[np.float32]:
         """A recording as a (T,) waveform at the codec's rate."""
@@ -314,14 +328,18 @@ class Synthesizer:
     def encode(self, waveform: NDArray[np.float32]) -> NDArray[np.int64]:
         """Codes (L,) of a waveform (T,), L = ceil(T / hop_length)."""
         with torch.no_grad():
-            codes, _ = self.codec.encode(torch.from_numpy(waveform)[None])  # (1, L)
+            codes, _ = self.codec.encode(self._on_device(waveform))  # (1, L)
         return codes[0].cpu().numpy()
 
     def decode(self, codes: NDArray[np.int64]) -> NDArray[np.float32]:
         """Waveform (L * hop_length,) of codes (L,)."""
         with torch.no_grad():
-            waveform, _ = self.codec.decode(torch.from_numpy(codes)[None])  # (1, L * hop_length)
+            waveform, _ = self.codec.decode(self._on_device(codes))  # (1, L * hop_length)
         return waveform[0].float().cpu().numpy()
+
+    def _on_device(self, values: NDArray[Any]) -> torch.Tensor:
+        """(N,) as (1, N) where the codec is."""
+        return torch.from_numpy(values)[None].to(next(self.codec.parameters()).device)
 
     @cached_property
     def stop_rules(self) -> StopRules:

@@ -33,12 +33,14 @@ class MicroBatch(NamedTuple):
             processes is the mean over the whole batch.
         number: Of the batch in the stream.
         counts: Of its rows, made before they go to a device.
+        part: Of the batch that the rows are, where processes share its rows; 0 for the first.
     """
 
     batch: PackedBatch
     total_weight: Tensor
     number: int
     counts: BatchCounts
+    part: int = 0
 
 
 def micro_batches_per_step(accumulate: int, batch_size: int, processes: int) -> int:
@@ -81,7 +83,8 @@ def micro_batch(
     count = dataset.batch_size // processes
     batch = PackedBatch(*(tensor[rank * count : (rank + 1) * count] for tensor in whole))
     # The processes' losses are averaged, so each one's divisor is its part of the whole batch's.
-    return MicroBatch(batch, _total_weight(whole) / processes, number, batch_counts(batch))
+    weight = _total_weight(whole) / processes
+    return MicroBatch(batch, weight, number, batch_counts(batch), rank)
 
 
 class MicroBatches:

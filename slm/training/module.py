@@ -69,8 +69,9 @@ class SpeechLMTraining(lightning.LightningModule):
 
     def training_step(self, batch: MicroBatch, batch_idx: int) -> Tensor:
         """Loss of one micro-batch, nats a token, float32."""
-        # Dropout depends on the batch's number alone, so a resumed run draws the same.
-        torch.manual_seed(self.settings.seed * 1_000_003 + batch.number)
+        # Dropout depends on the batch's number alone, so a resumed run draws the same; processes
+        # that share its rows draw masks of their own.
+        torch.manual_seed(self.settings.seed * 1_000_003 + batch.number + (batch.part << 40))
         rows = batch.batch
         return self.lm.loss(
             rows.tokens,
