@@ -57,7 +57,7 @@ def _lacking(device: torch.device, error: Exception) -> str:
     import torch
 
     if device.type != "cuda":
-        return str(error).splitlines()[0]
+        return str(error).partition("\n")[0]
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if not count:
         return "expected a CUDA device, found none"

@@ -10,7 +10,7 @@ from typing import Any
 from lightning import Trainer
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 
 # Exit status of a process that SIGTERM ended, as a shell gives it.
 TERMINATED = 128 + 15
@@ -25,9 +25,21 @@ def quiet_trainer(folder: Path, **options: Any) -> Trainer:
     Args:
         folder: Of the run.
         options: Further arguments of `lightning.Trainer`.
+
+    Raises:
+        ValueError: An accelerator, or a number of devices, that this machine does not have.
     """
     # torchrun goes first, as in Lightning's own choice of an environment.
     slurm = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()
+    try:
+        return _trainer(folder, slurm=slurm, **options)
+    except MisconfigurationException as error:
+        wanted = f"{options.get('devices', 1)} of accelerator {options.get('accelerator')!r}"
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"expected devices that are here, got {wanted}: {reason}") from error
+
+
+def _trainer(folder: Path, *, slurm: bool, **options: Any) -> Trainer:
     return Trainer(
         plugins=[SLURMEnvironment(auto_requeue=False)] if slurm else None,
         # Where Lightning looks for such files: a folder that nothing makes.

@@ -21,6 +21,7 @@ from .data import CropBatches
 
 CHECKPOINT, METRICS = "last.ckpt", "metrics.jsonl"
 DATA = "data"  # key of `describe_batches` in a checkpoint
+PRECISION = "precision"  # key of Lightning's name of the precision in a checkpoint
 # The description beside the checkpoint, written after the first one: where it lies alone, the
 # checkpoint was lost.
 NOTE = "checkpoint.json"
@@ -75,6 +76,13 @@ def checkpoint_to_resume(folder: Path, described: dict[str, Any]) -> Path | None
     wrong = first_not_finite(checkpoint["state_dict"].items())
     require(wrong is None, str(path), "finite weights; train in another folder", wrong)
     return path
+
+
+def begun_precision(path: Path | None) -> str | None:
+    """The precision that a checkpoint was trained in, None for one that does not say."""
+    if path is None:
+        return None
+    return torch.load(path, map_location="cpu", weights_only=True, mmap=True).get(PRECISION)
 
 
 def check_not_lost(folder: Path) -> None:

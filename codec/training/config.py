@@ -18,7 +18,7 @@ SCHEDULES = ("cosine", "wsd")
 CODEBOOK_STARTS = ("data", "random")
 CLIPPED = ("network", "part")
 FEATURE_MATCHING_AVERAGES = ("map", "kind")
-PRECISIONS = ("32-true", "bf16-mixed", "64-true")
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "64-true")
 STRATEGIES = ("auto", "ddp")
 
 
@@ -160,7 +160,8 @@ class FitConfig:
     """Settings of the run of a phase: devices, intervals, and networks of earlier training."""
 
     seed: int = 0  # of data, noise and initialisation
-    # Lightning's names. "16-mixed" would need loss scaling, which manual optimisation has not.
+    # Lightning's names, or "auto": bf16-mixed where the device multiplies bfloat16 itself, else
+    # 32-true. "16-mixed" would need loss scaling, which manual optimisation has not.
     precision: str = "32-true"
     accelerator: str = "cpu"
     devices: int = 1  # of each node; more than one share the crops of every step

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,6 +14,7 @@ from lightning import Callback, Trainer
 from lightning.pytorch.strategies import DDPStrategy
 
 from codec.checks import require
+from codec.devices import training_precision
 from codec.distributed import broadcast_from_first, process_rank, wait_for_all
 from codec.model.hh_codec import HHCodec
 from codec.run_lock import locked
@@ -19,7 +22,13 @@ from codec.run_trainer import fit_or_exit, quiet_trainer
 
 from .auxiliary_weights import load_auxiliary_weights, save_auxiliary_weights
 from .callbacks import Checkpoint, MetricsFile, Progress
-from .checkpoint import CHECKPOINT, METRICS, checkpoint_to_resume, describe_batches
+from .checkpoint import (
+    CHECKPOINT,
+    METRICS,
+    begun_precision,
+    checkpoint_to_resume,
+    describe_batches,
+)
 from .config import FitConfig, PhaseConfig, check_shares
 from .data import CodecData, CropBatches, Sources, source_shares
 from .ema import load_averages
@@ -112,6 +121,7 @@ def _fit(
     metrics = MetricsFile(folder, config, dashboard, writes=first)
     module.described = describe_batches(batches)
     resumed = checkpoint_to_resume(folder, module.described)
+    config = replace(config, precision=_precision(phase, config, resumed, says=first))
     progress = Progress(phase.name, config.log_every)
     callbacks = [metrics, Checkpoint(folder, config.checkpoint_every), progress]
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -140,6 +150,17 @@ def _fit(
     wait_for_all()  # a phase that comes next reads what the first has written
     codec.eval()
     return module
+
+
+def _precision(phase: PhaseConfig, config: FitConfig, resumed: Path | None, *, says: bool) -> str:
+    """The precision of a phase; "auto" is that in which it was begun, else what the device has."""
+    wanted = config.precision
+    begun = begun_precision(resumed) if wanted == "auto" else None
+    found = training_precision(begun or wanted, config.accelerator)
+    if says and wanted == "auto":
+        reason = "in which it was begun" if begun else found.reason
+        print(f"phase {phase.name}: precision {found.name}: {reason}", file=sys.stderr, flush=True)
+    return found.name
 
 
 def _trainer(

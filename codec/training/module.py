@@ -25,7 +25,7 @@ from .adversarial import (
     adversarial_losses,
     backward_generator_and_discriminators,
 )
-from .checkpoint import DATA
+from .checkpoint import DATA, PRECISION
 from .codebook import CodebookUsage, estimate_statistics, initialize_codebook
 from .config import PARTS, PhaseConfig
 from .data import CodecData
@@ -267,7 +267,8 @@ class CodecTraining(LightningModule):
             return validate(*parts, perceptual=self.perceptual, lengths=lengths)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the averaged weights, and the description of the data."""
+        """Add the averaged weights, the precision, and the description of the data."""
+        checkpoint[PRECISION] = str(self.trainer.precision)
         if self.described is not None:
             checkpoint[DATA] = self.described
         if self.average is not None:

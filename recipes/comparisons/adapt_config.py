@@ -46,7 +46,7 @@ class AdaptConfig:
     min_learning_rate: float = 2e-5
     warmup_steps: int = 50
     weight_decay: float = 0.1
-    bf16: bool = False
+    bf16: bool | str = False
     validate_every: int = 50
     # Valid clips resynthesised, texts synthesized (null = all), rows of a generation batch.
     resynthesize: int | None = 40

@@ -98,8 +98,9 @@ class TrainCodecConfig:
     # Where training crops come from, by name, in place of the prepared train split; brought to
     # prepare.loudness_dbfs too. Unreadable files are listed in train_codec/bad_files.jsonl.
     sources: dict[str, SourceConfig] | None = None
-    # Lightning's names.
-    precision: str = "32-true"
+    # Lightning's names; auto = bf16-mixed where the device multiplies bfloat16 itself, else
+    # 32-true, as it was when a phase was begun.
+    precision: str = "auto"
     accelerator: str = runtime("auto")
     # Devices of a node, nodes, and auto or ddp (docs/guides/training_at_scale.md).
     devices: int = runtime(1)
@@ -201,7 +202,8 @@ class TrainSlmConfig:
     min_learning_rate: float = 1e-5
     warmup_steps: int = 100
     weight_decay: float = 0.1
-    bf16: bool = False
+    # bfloat16 products; auto = where the device multiplies them itself, as when training was begun.
+    bf16: bool | str = "auto"
     # Start the embeddings of codes from the codec's codebook, so that like sounds begin alike.
     place_codes: bool = True
     # Share of documents that open with a speaker prompt, and its length in codes.

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from slm.model.speech_lm import SpeechLM
 
+from .calibration import faster_engine
 from .cuda_graphs import GraphEngine
 from .merged import MergedDecoder, MergedEngine, cached_decoder
 from .merged_weights import Outputs, fits
@@ -78,15 +79,17 @@ def open_engine(
             )
         return CachedEngine(lm, longest)
     if engine == "auto":
-        engine = best_engine(lm)
+        engine = best_engine(lm, rows, weights)
     if engine == "native":
         return NativeEngine(cached_decoder(lm, weights, NativeDecoder), rows, longest)
     kind = GraphEngine if engine == "graphs" else MergedEngine
     return kind(cached_decoder(lm, weights, MergedDecoder), rows, longest)
 
 
-def best_engine(lm: SpeechLM) -> str:
-    """The fastest engine that a model has on this machine, by name."""
+def best_engine(lm: SpeechLM, rows: int = 1, weights: str = "exact") -> str:
+    """Name the fastest engine that a model has on this machine for so many rows at a time."""
     if lm.head.weight.device.type == "cuda":
         return "graphs"
-    return "native" if can_run(lm) and is_available() else "torch"
+    if not (can_run(lm) and is_available()):
+        return "torch"
+    return faster_engine(lm.config, rows, weights)

@@ -73,7 +73,7 @@ def library() -> ctypes.CDLL:
         raise ValueError(
             "expected a C++ compiler (g++, clang++ or what CXX names) for engine native, found none"
         )
-    folder = _folder()
+    folder = cache_folder()
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     others = _others_than_the_user(folder.stat())
     if others:
@@ -133,9 +133,17 @@ def _compile(path: str, target: Path) -> None:
         raise RuntimeError(f"expected {path} to compile {_SOURCE.name}, got: {errors[-2000:]}")
 
 
-def _folder() -> Path:
+def cache_folder() -> Path:
+    """Folder of what is made once for a user and a machine: `HH_SLM_CACHE` or ~/.cache/hh-slm."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("HH_SLM_CACHE") or Path(base) / "hh-slm")
+
+
+@lru_cache(maxsize=1)
+def build_digest() -> str:
+    """Digest of the library that is compiled here, '' without a compiler."""
+    path = compiler()
+    return "" if path is None else _digest(path)
 
 
 def _digest(path: str) -> str:

@@ -30,7 +30,9 @@ class GenerationSettings:
         weights: "exact" for the model's own precision, "int8" or "bf16" to read fewer bytes a step.
         engine: What computes the steps, one of `ENGINES`. "native" is code compiled for this
             processor at its first use, a second's work that is kept; it needs a C++ compiler.
-            "graphs" are CUDA graphs. "torch" runs anywhere. "auto" takes the fastest that is there.
+            "graphs" are CUDA graphs. "torch" runs anywhere. "auto" takes the fastest that is there;
+            on a CPU it times both once for a size of model and a number of rows. Engines agree up
+            to float rounding: name one for draws that are the same on every machine.
 
     Raises:
         ValueError: A setting is out of range.

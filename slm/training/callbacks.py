@@ -67,7 +67,7 @@ class Monitor(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find the peak rate of the device."""
-        device, bf16 = pl_module.device, self._settings.bf16
+        device, bf16 = pl_module.device, bool(self._settings.bf16)
         dtype = torch.bfloat16 if bf16 else torch.float32
         self._peak = peak_flops(device, bf16) or measured_peak_flops(device, dtype)
         self._since = time.perf_counter()

@@ -25,6 +25,7 @@ from .config import TrainingSettings
 
 CHECKPOINT_NAME = "last.ckpt"
 METRICS_NAME = "metrics.jsonl"
+BF16 = "bf16"  # key of whether products were of bfloat16
 STREAM = "stream"  # key of `describe_stream` in a checkpoint
 ROW_COUNTS = "row_counts"  # key of the rows of the epochs so far: spares planning them again
 
@@ -161,6 +162,11 @@ def resume_point(
     if step > max_steps:
         raise ValueError(f"expected at most max_steps = {max_steps} in {path}, got {step}")
     return step, [int(count) for count in checkpoint.get(ROW_COUNTS, [])]
+
+
+def begun_bf16(path: Path | None) -> bool | None:
+    """Whether a checkpoint was trained under bfloat16, None for one that does not say."""
+    return None if path is None else _load_checkpoint(path).get(BF16)
 
 
 def saved_weights(path: Path) -> dict[str, Tensor]:

@@ -23,7 +23,8 @@ class TrainingSettings:
         validate_every: Steps between validations.
         checkpoint_every: Steps between checkpoints.
         seed: Seeds dropout, step by step.
-        bf16: bfloat16 autocast; the loss stays in float32.
+        bf16: bfloat16 autocast; the loss stays in float32. "auto" where the device multiplies
+            bfloat16 itself.
         optimizer: "adamw", or "muon" for the matrices between embedding and head.
         schedule: "cosine", or "wsd": warm up, stay, decay at the end.
         decay_fraction: Share of the steps in which "wsd" decays, in (0, 1].
@@ -47,7 +48,7 @@ class TrainingSettings:
     validate_every: int = 200
     checkpoint_every: int = 200
     seed: int = 0
-    bf16: bool = False
+    bf16: bool | str = False
     optimizer: str = "adamw"
     schedule: str = "cosine"
     decay_fraction: float = 0.2
@@ -56,6 +57,7 @@ class TrainingSettings:
     compile: bool = False
 
     def __post_init__(self) -> None:
+        require(self.bf16 in (True, False, "auto"), "bf16", "true, false or auto", self.bf16)
         one_of("optimizer", self.optimizer, ("adamw", "muon"))
         one_of("schedule", self.schedule, ("cosine", "wsd"))
         in_range("decay_fraction", self.decay_fraction, 0, 1, ends="(]")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import logging
+import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import lightning
@@ -14,6 +16,7 @@ from lightning.pytorch.accelerators import CUDAAccelerator
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 
 from codec.checks import require
+from codec.devices import FULL, MIXED, training_precision
 from codec.distributed import process_rank
 from codec.json_lines import keep_json_lines
 from codec.run_lock import locked
@@ -25,6 +28,7 @@ from .callbacks import Monitor
 from .checkpoint import (
     CHECKPOINT_NAME,
     METRICS_NAME,
+    begun_bf16,
     checkpoint_to_resume,
     describe_stream,
     resume_point,
@@ -106,6 +110,7 @@ def _fit_locked(
     # 1. Where the run stands: its own checkpoint, the one given, or the start.
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = checkpoint_to_resume(folder, Path(resume_from) if resume_from else None)
+    settings = replace(settings, bf16=_uses_bf16(settings, machines, checkpoint))
     stream = describe_stream(dataset.describe(), settings)
     start_step, row_counts = resume_point(checkpoint, lm, stream, settings.max_steps)
     dataset.know_row_counts(row_counts)
@@ -135,6 +140,19 @@ def _fit_locked(
         assert checkpoint is not None
         lm.load_state_dict(saved_weights(checkpoint))
     return lm.eval()
+
+
+def _uses_bf16(settings: TrainingSettings, machines: Machines, checkpoint: Path | None) -> bool:
+    """Whether products are of bfloat16; "auto" is as the run was begun, else as the device can."""
+    if settings.bf16 != "auto":
+        return bool(settings.bf16)
+    begun = begun_bf16(checkpoint)
+    found = training_precision("auto", machines.accelerator)
+    uses = found.name == MIXED if begun is None else begun
+    if process_rank() == 0:
+        reason = found.reason if begun is None else "in which the run was begun"
+        print(f"precision {MIXED if uses else FULL}: {reason}", file=sys.stderr, flush=True)
+    return uses
 
 
 def _fit(

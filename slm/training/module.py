@@ -12,7 +12,7 @@ from slm.data.packed_dataset import PackedDataset
 from slm.model.code_embeddings import plain_weight
 from slm.model.speech_lm import SpeechLM
 
-from .checkpoint import ROW_COUNTS, STREAM, describe_model, number_by_module, set_batches_read
+from .checkpoint import BF16, ROW_COUNTS, STREAM, describe_model, number_by_module, set_batches_read
 from .config import TrainingSettings
 from .microbatches import MicroBatch
 from .optimizers import gradient_norm, learning_rate, new_optimizer
@@ -99,6 +99,7 @@ class SpeechLMTraining(lightning.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what identifies model and data; number states as any number of processes reads."""
         checkpoint.update(describe_model(self.lm.config))
+        checkpoint[BF16] = self.settings.bf16
         if self._dataset is not None:
             checkpoint[STREAM] = self._stream
             checkpoint[ROW_COUNTS] = self._dataset.row_counts

@@ -96,3 +96,10 @@ def test_a_run_under_slurm_begins_at_its_own_step(
     assert float(trainer.model.weight) == pytest.approx(0.6)  # type: ignore[union-attr]
     assert signal.getsignal(signal.SIGUSR1) == before
     assert not list(tmp_path.rglob("hpc_ckpt_2*"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+@pytest.mark.parametrize("accelerator", ["gpu", "cuda"])
+def test_devices_that_are_not_here_are_refused_in_a_line(tmp_path: Path, accelerator: str) -> None:
+    with pytest.raises(ValueError, match=f"got 1 of accelerator '{accelerator}': [^\n]+$"):
+        quiet_trainer(tmp_path, accelerator=accelerator, devices=1)

@@ -122,6 +122,12 @@ def model_folders(
     return folder / "codec", folder / "lm"
 
 
+@pytest.fixture(autouse=True)
+def _untimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Takes compiled steps where there are any: a busy machine would decide otherwise."""
+    monkeypatch.setattr(slm.engines.engine, "faster_engine", lambda *_: "native")
+
+
 def replayed(run: Callable[[], torch.Tensor]) -> Callable[[], torch.Tensor]:
     """In place of a CUDA graph: runs anew, into the same memory."""
     result = run()
@@ -137,6 +143,6 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     """Has everything in the test generate by this engine; graphs are run without recording."""
     if request.param == "native" and not is_available():
         pytest.skip("no C++ compiler")
-    monkeypatch.setattr(slm.engines.engine, "best_engine", lambda lm: request.param)
+    monkeypatch.setattr(slm.engines.engine, "best_engine", lambda *_: request.param)
     monkeypatch.setattr(slm.engines.engine, "GraphEngine", partial(GraphEngine, record=replayed))
     return request.param

@@ -208,3 +208,18 @@ def test_a_folder_made_with_other_settings_is_refused(tmp_path: Path) -> None:
     keep_settings(settings("workers=3"), tmp_path, ("workers",))
     with pytest.raises(ValueError, match=r"made with other settings \(clips: None -> 4"):
         keep_settings(settings("clips=4"), tmp_path, ("workers",))
+
+
+@pytest.mark.parametrize("value", ["auto", "true", "false"])
+def test_bfloat16_is_a_truth_value_or_left_to_the_device(value: str) -> None:
+    config = load_config(
+        ROOT / "recipes/configs/smoke.yaml", ["corpus=x", "run=y", f"train_slm.bf16={value}"]
+    )
+    assert config.train_slm.bf16 == {"auto": "auto", "true": True, "false": False}[value]
+
+
+@pytest.mark.parametrize("name", ["mini", "hh_24khz", "digits", "harmonic_mini", "slm_mini"])
+def test_recipes_leave_the_precision_to_the_device(name: str) -> None:
+    config = load_config(ROOT / f"recipes/configs/{name}.yaml", ["corpus=x", "run=y"])
+    assert config.train_codec.precision == "auto"
+    assert config.train_slm.bf16 == "auto"

@@ -1,0 +1,114 @@
+"""The faster of the engines of a CPU, for a size of model, a number of rows and a machine.
+
+Compiled steps read each weight once and are the fastest for few rows; for many, on some
+processors, the matrix products of torch's libraries are. So both are timed on a small model of the
+same widths, once, and what was found is kept in the folder of the compiled library.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from codec.files import read_json, write_json
+from slm.model.config import SpeechLMConfig
+from slm.model.speech_lm import SpeechLM
+
+from .merged import MergedDecoder, MergedEngine
+from .merged_weights import speech_outputs
+from .native import NativeDecoder, NativeEngine
+from .native_build import build_digest, cache_folder
+
+# The results of a row of compiled steps do not depend on its batch: torch has to be faster by more
+# than a measurement is off.
+_MARGIN = 1.1
+_LAYERS, _PROMPT, _STEPS, _ROUNDS, _MOST_ROWS = 4, 32, 3, 4, 64
+_WIDTHS = ("dim", "num_heads", "kv_heads", "dim_head", "ff_dim", "qk_norm", "norm_eps")
+
+_LOGGER = logging.getLogger(__name__)
+
+# Seconds a step of each engine for a model, rows and weights.
+Timer = Callable[[SpeechLM, int, str], dict[str, float]]
+
+
+def faster_engine(
+    config: SpeechLMConfig, rows: int, weights: str, timed: Timer | None = None
+) -> str:
+    """Name the faster of "native" and "torch"; they are timed unless that has been done.
+
+    Args:
+        config: Of the model.
+        rows: Most rows at a time; powers of two up to 64 are told apart.
+        weights: "exact", "bf16" or "int8".
+        timed: Times the engines; None for `seconds_a_step`.
+    """
+    rows = min(1 << (max(1, rows) - 1).bit_length(), _MOST_ROWS)
+    about = {name: getattr(config, name) for name in _WIDTHS}
+    codes = config.vocabulary["codebook_size"]
+    about |= {"num_layers": min(config.num_layers, _LAYERS), "codes": codes}
+    about |= {"rows": rows, "weights": weights, "threads": torch.get_num_threads()}
+    about |= {"torch": torch.__version__, "library": build_digest()}
+    key = hashlib.sha256(repr(sorted(about.items())).encode()).hexdigest()[:16]
+    if key not in _FOUND:
+        _FOUND[key] = _read(key) or _measured(config, rows, weights, key, timed or seconds_a_step)
+    return _FOUND[key]
+
+
+def seconds_a_step(lm: SpeechLM, rows: int, weights: str) -> dict[str, float]:
+    """Time the fastest step of each engine, logits included; they take turns."""
+    outputs = speech_outputs(lm)
+    longest = _PROMPT + _ROUNDS * _STEPS
+    engines = {
+        "native": NativeEngine(NativeDecoder(lm, weights), rows, longest),
+        "torch": MergedEngine(MergedDecoder(lm, weights), rows, longest),
+    }
+    best = dict.fromkeys(engines, float("inf"))
+    tokens = torch.full((rows,), lm.vocabulary.code_start)
+    for engine in engines.values():
+        engine.prefill([tokens[:1].repeat(_PROMPT)] * rows)
+    for _ in range(_ROUNDS):
+        for name, engine in engines.items():
+            for _ in range(_STEPS):
+                start = time.perf_counter()
+                engine.logits(engine.decode(tokens), outputs)
+                best[name] = min(best[name], time.perf_counter() - start)
+    return best
+
+
+_FOUND: dict[str, str] = {}  # in this process, by key
+
+
+@torch.no_grad()
+def _measured(config: SpeechLMConfig, rows: int, weights: str, key: str, timed: Timer) -> str:
+    """Time the engines on a model of a few random layers, and keep what was found."""
+    small = replace(config, num_layers=min(config.num_layers, _LAYERS), code_table=0)
+    longest = max(2 * _PROMPT, _PROMPT + _ROUNDS * _STEPS)
+    with torch.random.fork_rng(devices=[]):
+        lm = SpeechLM(replace(small, max_seq_len=longest)).eval()
+    seconds = timed(lm, rows, weights)
+    engine = "torch" if seconds["torch"] * _MARGIN < seconds["native"] else "native"
+    _LOGGER.info("engine %s for %d rows: seconds a step %s", engine, rows, seconds)
+    try:
+        write_json(_path(key), {"engine": engine, "rows": rows, "seconds": seconds})
+    except OSError as error:  # a folder that cannot be written to costs time alone
+        _LOGGER.info("the faster engine is not kept: %s", error)
+    return engine
+
+
+def _read(key: str) -> str | None:
+    """What was found earlier, None where it is not there or cannot be read."""
+    try:
+        engine = read_json(_path(key), required=("engine",))["engine"]
+    except (OSError, ValueError):
+        return None
+    return engine if engine in ("native", "torch") else None
+
+
+def _path(key: str) -> Path:
+    return cache_folder() / f"engine-{key}.json"
