@@ -7,11 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .provenance import CPUINFO, instructions
-
 if TYPE_CHECKING:
     import torch
 
+CPUINFO = Path("/proc/cpuinfo")
 DEVICE_HELP = "cpu, cuda, cuda:N, or auto for a GPU where there is one"
 # Instructions that multiply bfloat16 matrices; without them a processor converts every number.
 BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "bf16")
@@ -124,5 +123,7 @@ def training_precision(
 
 def native_bf16(cpuinfo: Path = CPUINFO) -> str | None:
     """Name the instructions by which the processor multiplies bfloat16, None where it has none."""
+    from .provenance import instructions
+
     found = instructions(cpuinfo)
     return next((name for name in BF16_INSTRUCTIONS if name in found), None)

@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-CPUINFO = Path("/proc/cpuinfo")
+_CPUINFO = Path("/proc/cpuinfo")
 _GPUS = Path("/proc/driver/nvidia/gpus")
 # What the speed and the roundings of matrix products depend on, each list in the order in which
 # processors got them, as Linux calls it: of x86, and of Arm.
@@ -138,7 +138,7 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def cpu_name(path: Path = CPUINFO, default: str | None = None) -> str:
+def cpu_name(path: Path = _CPUINFO, default: str | None = None) -> str:
     """Name the processor.
 
     Args:
@@ -149,7 +149,7 @@ def cpu_name(path: Path = CPUINFO, default: str | None = None) -> str:
     return _cpuinfo(path).get("model name", fallback)
 
 
-def cpu_model(path: Path = CPUINFO, default: str | None = None) -> str:
+def cpu_model(path: Path = _CPUINFO, default: str | None = None) -> str:
     """Name the processor with family and model: clouds give several kinds the same name.
 
     Args:
@@ -161,7 +161,7 @@ def cpu_model(path: Path = CPUINFO, default: str | None = None) -> str:
     return ", ".join([cpu_name(path, default), *numbers])
 
 
-def instructions(path: Path = CPUINFO) -> list[str]:
+def instructions(path: Path = _CPUINFO) -> list[str]:
     """List those of INSTRUCTIONS that the processor has, as far as Linux tells.
 
     Args:

@@ -101,7 +101,8 @@ class GraphMemory:
         # The last token again has the position of the last token: (rows, width).
         offsets = torch.arange(width, device=device).minimum((counts - 1).clamp(min=0))
         # Rows that are not in use may stand anywhere, and write where nothing is read from.
-        places = (self.positions[:rows, None] + offsets).clamp(max=keys - 1)
+        last = min(keys, self._decoder.config.max_seq_len) - 1
+        places = (self.positions[:rows, None] + offsets).clamp(max=last)
         slots = torch.arange(keys, device=device)
         visible = (slots <= places[..., None])[:, None]  # (rows, 1, width, keys)
         hidden = self._decoder.hidden(tokens, places, self.cache, keys, visible)[:, -1]

@@ -49,7 +49,7 @@ class Lexicon:
         rules: Mapping[str, tuple[str, ...]] | None = None,
         notice: str = "",
     ) -> None:
-        self.words = {w: p if isinstance(p, str) else " ".join(p) for w, p in words.items()}
+        self.words = {w: p if type(p) is str else " ".join(p) for w, p in words.items()}
         self.rules = dict(rules or {})
         self.notice = notice
         known = set(PHONES)
@@ -109,8 +109,7 @@ class Lexicon:
             raise ValueError(f"expected {path} of format {_FORMAT!r}: {error}") from error
         notice = "\n".join(line.removeprefix("# ") for line in lines[1:start])
         # Words as they are: few of them will be looked up.
-        words = dict(_pair(line) for line in lines[start + 1 : stop])
-        rules = dict(_pair(line) for line in lines[stop + 1 :])
+        words, rules = _pairs(lines[start + 1 : stop]), _pairs(lines[stop + 1 :])
         return cls(words, {key: tuple(phones.split()) for key, phones in rules.items()}, notice)
 
     def _text(self) -> str:
@@ -165,6 +164,10 @@ def _unpacked(path: Path) -> bytes:
     return content
 
 
-def _pair(line: str) -> tuple[str, str]:
-    key, _, phones = line.partition("\t")
-    return key, phones
+def _pairs(lines: list[str]) -> dict[str, str]:
+    """Phones by what stands before the tab of each line; '' for lines without one."""
+    if {line.count("\t") for line in lines} <= {1}:
+        # A hundred thousand lines: as one string, so that no object is made but the words.
+        flat = "\t".join(lines).split("\t")
+        return dict(zip(flat[::2], flat[1::2], strict=True)) if lines else {}
+    return {line.partition("\t")[0]: line.partition("\t")[2] for line in lines}

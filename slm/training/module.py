@@ -17,6 +17,9 @@ from .config import TrainingSettings
 from .microbatches import MicroBatch
 from .optimizers import gradient_norm, learning_rate, new_optimizer
 
+# Between the seeds of parts of a batch; generators of the CPU read the lower 32 bits alone.
+_BETWEEN_PARTS = 2_654_435_761
+
 
 class SpeechLMTraining(lightning.LightningModule):
     """Next-token training of a `SpeechLM` on packed batches.
@@ -71,7 +74,8 @@ class SpeechLMTraining(lightning.LightningModule):
         """Loss of one micro-batch, nats a token, float32."""
         # Dropout depends on the batch's number alone, so a resumed run draws the same; processes
         # that share its rows draw masks of their own.
-        torch.manual_seed(self.settings.seed * 1_000_003 + batch.number + (batch.part << 40))
+        seed = self.settings.seed * 1_000_003 + batch.number + batch.part * _BETWEEN_PARTS
+        torch.manual_seed(seed)
         rows = batch.batch
         return self.lm.loss(
             rows.tokens,
