@@ -75,7 +75,7 @@ def exact_float32(device: torch.device) -> Iterator[None]:
         return
     import torch
 
-    backends = torch.backends
+    backends: Any = torch.backends
     if hasattr(backends.cuda.matmul, "fp32_precision"):  # torch 2.9 and later
         places: tuple[Any, ...] = (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn)
         field, exact = "fp32_precision", "ieee"

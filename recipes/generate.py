@@ -64,11 +64,11 @@ def main(config: Config) -> Path:
     """
     folder = stage_folder(config, "generate")
     settings = config.generate
+    device = usable_device(settings.device)
     verifiers: dict[str, Verifier] = {}
     if settings.best_of > 1:
         verifiers = make_verifiers(settings.verifiers, settings.verifier_words)
     torch.set_num_threads(thread_count(config))
-    device = usable_device(settings.device)
     synthesizer = Synthesizer.from_pretrained(
         stage_folder(config, "train_codec") / "model", stage_folder(config, "train_slm") / "model"
     ).to(device)

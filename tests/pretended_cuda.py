@@ -203,9 +203,10 @@ def pretended_cuda() -> Iterator[PretendedCuda]:
             for (_, dtype), (lists, indices) in group(tensors, *rest).items()
         }
 
-    group = torch.nn.utils.clip_grad._group_tensors_by_device_and_dtype
+    clip: Any = torch.nn.utils.clip_grad
+    group = clip._group_tensors_by_device_and_dtype
     acceptable = torch.backends.cudnn.is_acceptable
-    torch.nn.utils.clip_grad._group_tensors_by_device_and_dtype = grouped  # type: ignore
+    clip._group_tensors_by_device_and_dtype = grouped
     torch.backends.cudnn.is_acceptable = lambda tensor: False
     torch.autocast = OfCpu  # type: ignore[misc]
     torch.is_autocast_enabled = lambda kind="cpu": enabled(kind_of(kind))  # type: ignore
@@ -217,7 +218,7 @@ def pretended_cuda() -> Iterator[PretendedCuda]:
         with PretendedCuda() as mode:
             yield mode
     finally:
-        torch.nn.utils.clip_grad._group_tensors_by_device_and_dtype = group  # type: ignore
+        clip._group_tensors_by_device_and_dtype = group
         torch.backends.cudnn.is_acceptable = acceptable
         torch.autocast = plain  # type: ignore[misc]
         torch.is_autocast_enabled, torch.get_autocast_dtype = enabled, dtype

@@ -107,7 +107,8 @@ def test_encoding_computes_without_tf32(monkeypatch: pytest.MonkeyPatch) -> None
     """Whatever the process has set, and that is as before afterwards."""
     seen = []
     codec, plain = codec_of(), HHCodec.scaled
-    places = torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn
+    backends: Any = torch.backends
+    places = backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn
     before = [place.fp32_precision for place in places]
 
     def scaled(self: HHCodec, waveform: Tensor) -> Tensor:
@@ -210,7 +211,7 @@ def test_a_phase_of_the_codec_trains_on_its_device(
                 module.training_step((step, crops), step)
         stepped = gpu.waiting()
         valid = module.data.valid_batch(), module.data.valid_lengths()
-        module.validate(*(None if each is None else each.to("cuda") for each in valid))
+        module.validate(*(each.to("cuda") for each in valid if each is not None))
     assert dict(gpu.errors) == {}
     # The check of a step reads all figures at once.
     assert stepped == {"codec/training/diagnostics.py::check_finite": 1}

@@ -46,14 +46,15 @@ def varlen(q: Tensor, k: Tensor, v: Tensor, starts: Tensor, *_: Any, **options: 
     if not q.dtype == k.dtype == v.dtype or q.dtype not in (torch.float16, torch.bfloat16):
         raise TypeError(f"{q.dtype}, {k.dtype}, {v.dtype}")
     assert starts.dtype == torch.int32
-    out = []
+    out: list[Tensor] = []
+    attend: Any = F.scaled_dot_product_attention
     # Not as a device does it, so that this is no wait of ours.
     edges = starts.as_subclass(Tensor).tolist()
     for start, stop in pairwise(edges):
         heads = [each[start:stop].transpose(0, 1)[None] for each in (q, k, v)]
         heads[1:] = [each.repeat_interleave(q.shape[1] // k.shape[1], 1) for each in heads[1:]]
         if stop > start:
-            out.append(F.scaled_dot_product_attention(*heads, is_causal=True)[0].transpose(0, 1))
+            out.append(attend(*heads, is_causal=True)[0].transpose(0, 1))
     return torch.cat(out)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,7 +29,7 @@ _MOST_KEPT = 2
 Recorder = Callable[[Callable[[], Tensor]], Callable[[], Tensor]]
 
 
-def cuda_graph(run: Callable[[], Tensor], pool: object = None) -> Callable[[], Tensor]:
+def cuda_graph(run: Callable[[], Tensor], pool: Any = None) -> Callable[[], Tensor]:
     """A `Recorder` of CUDA graphs; the result lies in the same memory after every replay.
 
     Args:

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+import recipes.evaluate
+import recipes.generate
 from recipes.generate import Request, _check_names, continued_sampling, described, synthesize
 from recipes.runner.config import ConfigError, load_config
 from recipes.runner.schema import GenerateConfig
@@ -74,3 +78,13 @@ def test_texts_whose_files_would_meet_are_refused(names: tuple[str, str]) -> Non
     with pytest.raises(ValueError, match=r"an id|ids that name a file each"):
         _check_names([request(name, 0) for name in names])
     _check_names([request("a", 0), request("b", 0)])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+@pytest.mark.parametrize("stage", ["generate", "evaluate"])
+def test_a_device_that_is_not_here_is_refused_before_any_work(stage: str, tmp_path: Path) -> None:
+    setting = f"{stage}.device=cuda:7"
+    config = load_config("recipes/configs/smoke.yaml", ["corpus=x", f"run={tmp_path}", setting])
+    with pytest.raises(ValueError, match=r"device 'cuda:7' cannot be used: [^\n]+$"):
+        {"generate": recipes.generate.main, "evaluate": recipes.evaluate.main}[stage](config)
+    assert not list(tmp_path.iterdir())
