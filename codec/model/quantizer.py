@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from codec.distributed import drawn_like, process_mean
 
-from .config import QuantizerConfig
+from .config import GRIDS, QuantizerConfig
+from .grid_quantization import GridStage
 from .vector_quantization import (
     EMAStage,
     SimVQStage,
@@ -19,7 +20,7 @@ from .vector_quantization import (
     nearest_entries,
 )
 
-Stage = SimVQStage | EMAStage
+Stage = SimVQStage | EMAStage | GridStage
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class SLMVQ(nn.Module):
     def stage(self, index: int) -> Stage:
         """A residual stage; 0 is the coded one."""
         stage = self.stages[index]
-        assert isinstance(stage, (SimVQStage, EMAStage))
+        assert isinstance(stage, (SimVQStage, EMAStage, GridStage))
         return stage
 
     @property
@@ -163,7 +164,10 @@ class SLMVQ(nn.Module):
         """(B, D, L) latents to (B, L) int64 codes."""
         with torch.autocast(latents.device.type, enabled=False):
             points = self.normalize(latents).transpose(1, 2)  # (B, L, D)
-            return nearest_entries(points.flatten(0, 1), self.codebook).view(points.shape[:2])
+            rows, stage = points.flatten(0, 1), self.stage(0)
+            if isinstance(stage, GridStage):
+                return stage.encode(rows).view(points.shape[:2])
+            return nearest_entries(rows, self.codebook).view(points.shape[:2])
 
     def decode(self, codes: Tensor) -> Tensor:
         """(B, L) codes to (B, D, L) float32 quantized latents.
@@ -182,6 +186,8 @@ class SLMVQ(nn.Module):
     def initialize(self, latents: Tensor, seed: int, iterations: int = 10) -> None:
         """Fill the codebooks from data, set the transforms to the identity, quantise.
 
+        A quantizer of cells, "fsq" or "bsq", gets its linear maps from the data.
+
         Args:
             latents: (N, D) encoder outputs of many different clips, before `normalize`.
             seed: Of the k-means sample.
@@ -195,6 +201,9 @@ class SLMVQ(nn.Module):
             points = (points - self.mean) / self.std
         # 2. Fill each stage with clusters of what the stages before it leave.
         for stage in map(self.stage, range(self.config.num_stages)):
+            if isinstance(stage, GridStage):
+                stage.fill_from(points)
+                continue
             centres = kmeans(points, self.config.codebook_size, iterations, generator)
             stage.fill(centres)
             nearest = torch.cat([nearest_entries(chunk, centres) for chunk in points.split(4096)])
@@ -242,6 +251,8 @@ def _statistics(latents: Tensor) -> tuple[Tensor, Tensor]:
 
 def _make_stages(config: QuantizerConfig) -> list[Stage]:
     """The stages, of random weights."""
+    if config.kind in GRIDS:
+        return [GridStage(config)]
     if config.kind == "ema":
         return [EMAStage(config) for _ in range(config.num_stages)]
     shared = code_transform(config) if config.shared_transform else None
