@@ -44,6 +44,15 @@ def _check_plain(value: object, name: str = "") -> None:
         _require("${" not in value, name, "a value without ${...}", value)
 
 
+def _check_attention(part: str, size: Any, width: int) -> None:
+    """Refuse blocks of attention whose heads do not fit the width of an encoder or decoder."""
+    layers, heads, window = size.attention_layers, size.attention_heads, size.attention_window
+    _require(layers >= 0, f"{part}.attention_layers", "0 or more", layers)
+    _require(window >= 0, f"{part}.attention_window", "0 or more", window)
+    fits = layers == 0 or (heads > 0 and width % (2 * heads) == 0)
+    _require(fits, f"{part}.attention_heads", f"heads of an even share of {width}", heads)
+
+
 @dataclass(frozen=True)
 class MelConfig:
     """The log-mel convention that decoder and vocoder share.
@@ -110,6 +119,10 @@ class EncoderConfig:
             ("mel"); 0 for none. Its weights are part of the codec.
         speech_dim: Its width; 384 for Whisper tiny.
         speech_heads: Its attention heads; 6 for Whisper tiny.
+        attention_layers: Transformer blocks with rotary positions at the code rate, behind the
+            convolutions ("seanet": before the LSTM, of its width; "mel": behind all blocks).
+        attention_heads: Their heads.
+        attention_window: Codes that a code sees on either side in them; 0 for all.
     """
 
     kind: str = "seanet"
@@ -122,12 +135,21 @@ class EncoderConfig:
     speech_layers: int = 0
     speech_dim: int = 384
     speech_heads: int = 6
+    attention_layers: int = 0
+    attention_heads: int = 8
+    attention_window: int = 0
 
     def __post_init__(self) -> None:
         layers = self.speech_layers
         _require(self.kind in ("seanet", "mel"), "encoder.kind", "seanet or mel", self.kind)
         fits = layers == 0 or (layers > 0 and self.kind == "mel")
         _require(fits, "encoder.speech_layers", "0, or a count for encoder.kind mel", layers)
+        _check_attention("encoder", self, self.code_dim)
+
+    @property
+    def code_dim(self) -> int:
+        """Width of the blocks at the code rate."""
+        return self.dim if self.kind == "mel" else self.channels * 2 ** len(self.ratios)
 
 
 @dataclass(frozen=True)
@@ -216,6 +238,10 @@ class DecoderConfig:
         dropout: Dropout of the residual convolution blocks.
         num_refine_layers: ConvNeXt blocks at the mel rate after the upsampling (0: none).
         refine_dim: Their width.
+        attention_layers: Transformer blocks with rotary positions at the code rate, behind the
+            ConvNeXt blocks.
+        attention_heads: Their heads.
+        attention_window: Codes that a code sees on either side in them; 0 for all.
     """
 
     dim: int = 768
@@ -224,6 +250,14 @@ class DecoderConfig:
     dropout: float = 0.1
     num_refine_layers: int = 0
     refine_dim: int = 192
+    attention_layers: int = 0
+    attention_heads: int = 8
+    attention_window: int = 0
+
+    def __post_init__(self) -> None:
+        layers = self.num_refine_layers
+        _require(layers >= 0, "decoder.num_refine_layers", "0 or more", layers)
+        _check_attention("decoder", self, self.dim)
 
 
 @dataclass(frozen=True)
