@@ -17,6 +17,7 @@ from .vector_quantization import (
     SimVQStage,
     code_transform,
     kmeans,
+    lloyd,
     nearest_entries,
 )
 
@@ -212,6 +213,35 @@ class SLMVQ(nn.Module):
         self.enable()
 
     @torch.no_grad()
+    def refine(self, latents: Tensor, iterations: int) -> tuple[float, float]:
+        """Move the coded stage's entries to the means of the latents that fall on them.
+
+        For a codec that is done with training: codes are others afterwards, and the decoder gets
+        latents nearer to those it would without a codebook. The transform becomes the identity.
+
+        Args:
+            latents: (N, D) encoder outputs of many clips, before `normalize`.
+            iterations: Of k-means, from the entries as they are.
+
+        Returns:
+            Squared error over the variance of the latents, before and after.
+
+        Raises:
+            ValueError: A quantizer of cells, or one that is still empty.
+        """
+        stage = self.stage(0)
+        if isinstance(stage, GridStage) or not self.quantizes:
+            got = self.config.kind if self.quantizes else "an empty codebook"
+            raise ValueError(f"quantizer.kind: expected learnt entries to refine, got {got}")
+        points = self.normalize(latents.T[None])[0].T.contiguous()
+        # a copy: the entries of "ema" are what is filled
+        entries = stage.codebook.detach().clone()
+        refined = lloyd(points, entries, iterations)
+        stage.fill(refined)
+        self._cache = None
+        return _error(points, entries), _error(points, refined)
+
+    @torch.no_grad()
     def set_statistics(self, mean: Tensor, var: Tensor) -> None:
         """Store mean and variance (D,) of the latents, by which eval mode standardises."""
         self.mean.copy_(mean)
@@ -239,6 +269,15 @@ def _relative_error(latents: Tensor, quantized: Tensor) -> Tensor:
     """
     variance = _statistics(latents)[1].mean()
     return (quantized - latents).square().mean() / variance.clamp(min=1e-12)
+
+
+def _error(points: Tensor, entries: Tensor) -> float:
+    """Squared distance of points (N, D) from their nearest entries over the points' variance."""
+    chunks = points.split(4096)
+    squares = [
+        float((chunk - entries[nearest_entries(chunk, entries)]).square().sum()) for chunk in chunks
+    ]
+    return sum(squares) / points.numel() / float(points.var(0, unbiased=False).mean())
 
 
 def _statistics(latents: Tensor) -> tuple[Tensor, Tensor]:
