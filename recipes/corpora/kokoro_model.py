@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from codec.json_lines import iter_json_lines, read_lines
+
 from .espeak import Espeak
 
 SAMPLE_RATE = 24_000
@@ -153,9 +155,10 @@ def read_sentences(path: Path) -> Sequence[str]:
     """
     if not path.is_file():
         raise ValueError(f"kokoro.sentences: expected a text file, got {path}")
-    lines = path.read_text("utf-8").splitlines()
     if path.suffix == ".jsonl":
-        lines = [json.loads(line)["text"] for line in lines if line.strip()]
+        lines = [row["text"] for _, row in iter_json_lines(path, required=("text",))]
+    else:
+        lines = [line for _, line in read_lines(path)]
     found = list(dict.fromkeys(line.strip() for line in lines if line.strip()))
     if not found:
         raise ValueError(f"kokoro.sentences: expected a sentence a line, got none in {path}")
