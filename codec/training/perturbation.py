@@ -63,7 +63,7 @@ class Perturbation:
         return at_level_of(crop, found) if with_room or with_noise else crop
 
 
-def rms(crop: Samples) -> float:
+def rms(crop: NDArray[np.floating]) -> float:
     """Root mean square of samples."""
     return float(np.sqrt(np.mean(np.square(crop, dtype=np.float64))))
 
@@ -72,7 +72,7 @@ def _peak(crop: Samples) -> float:
     return max(float(np.abs(crop).max()), 1e-6)
 
 
-def at_level_of(crop: Samples, changed: Samples) -> Samples:
+def at_level_of(crop: Samples, changed: NDArray[np.floating]) -> Samples:
     """Scale changed samples to the level of a crop, silence unchanged."""
     level = rms(changed)
     gain = rms(crop) / level if level > 1e-6 else 1.0

@@ -132,7 +132,8 @@ def plan_clips(
         is_training = speaker.split == "train"
         seconds = 3600 * settings.hours / training if is_training else settings.held_out_seconds
         draw = np.random.default_rng((seed, number))
-        texts = [own[speaker.split][index] for index in draw.permutation(len(own[speaker.split]))]
+        mine = own[speaker.split]
+        texts = [mine[index] for index in draw.permutation(len(mine)).tolist()]
         spoken, count = 0.0, 0
         while spoken < seconds:
             text = texts[count % len(texts)]

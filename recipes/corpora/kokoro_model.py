@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +147,7 @@ def read_voices(folder: Path) -> dict[str, NDArray[np.float32]]:
         return {name: file[name] for name in file.files}
 
 
-def read_sentences(path: Path) -> Sequence[str]:
+def read_sentences(path: Path) -> list[str]:
     """The different sentences of a text file, one a line, or of JSON lines with `text`.
 
     Raises:

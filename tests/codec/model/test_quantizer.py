@@ -46,7 +46,7 @@ def test_codes_equal_those_of_simvq():
 
 def test_hand_made_codebook_gives_the_nearest_entry():
     quantizer = SLMVQ(QuantizerConfig(4, 2, 4, num_stages=1, normalize_latents=False)).eval()
-    set_identity(quantizer.stage(0).code_transform)
+    set_identity(stage_of(quantizer).code_transform)
     stage_of(quantizer).frozen_codebook.copy_(
         torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
     )
@@ -95,7 +95,7 @@ def test_gradients_reach_latents_and_both_transforms():
     (result.quantized.square().sum() + result.loss).backward()
     assert gradient(latents).abs().sum() > 0
     for index in (0, 1):
-        weight = last_layer(quantizer.stage(index).code_transform).weight
+        weight = last_layer(stage_of(quantizer, index).code_transform).weight
         assert gradient(weight).abs().sum() > 0
 
 
@@ -111,7 +111,7 @@ def test_the_cached_codebook_follows_loaded_weights():
     quantizer = initialized().eval()
     other = copy.deepcopy(quantizer)
     with torch.no_grad():
-        last_layer(other.stage(0).code_transform).bias.add_(1.0)
+        last_layer(stage_of(other).code_transform).bias.add_(1.0)
     stale = quantizer.codebook.clone()
     quantizer.load_state_dict(other.state_dict())
     torch.testing.assert_close(quantizer.codebook, stale + 1.0)
