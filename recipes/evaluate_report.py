@@ -79,7 +79,9 @@ def subtitle(config: Config, figures: dict[str, Any]) -> str:
     train = AudioStore(stage_folder(config, "prepare") / "train")
     hours = sum(row["num_samples"] for row in train.rows) / train.sample_rate / 3600
     speakers = len({row["speaker"] for row in train.rows})
-    synthetic = " (synthetic speech, eSpeak NG)" if config.corpus == "espeak" else ""
+    makers = {"espeak": "eSpeak NG", "kokoro": "Kokoro-82M"}
+    maker = makers.get(config.corpus)
+    synthetic = f" (synthetic speech, {maker})" if maker else ""
     rate = figures["codebook"]["train"]["bitrate"]
     return (
         f"Trained on {hours:.2f} h by {speakers} speakers{synthetic}; one codebook, "

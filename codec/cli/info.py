@@ -11,9 +11,14 @@ from codec.command_line import DONE, Commands, add_command, print_report
 from .options import CODEC_HELP, DEFAULT_CODEC
 
 if TYPE_CHECKING:
-    from torch import nn
+    from collections.abc import Callable
+
+    from torch import Tensor, nn
 
     from codec.model.hh_codec import HHCodec
+
+# Lengths of the clips whose arithmetic is counted.
+COUNTED_CODES, VOCODED_CODES = 64, 8
 
 
 def add(commands: Commands) -> None:
@@ -41,7 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         codec = HHCodec.from_pretrained(arguments.codec, fold=False)
         names = {"fingerprint": codec.fingerprint, "code_fingerprint": codec.code_fingerprint}
-    print_report({**describe(codec), **names}, as_json=arguments.json)
+    report = {**describe(codec), "gmac_per_second": arithmetic(codec), **names}
+    print_report(report, as_json=arguments.json)
     return DONE
 
 
@@ -74,6 +80,42 @@ def parameter_counts(codec: HHCodec, *, folded: bool = False) -> dict[str, int]:
     inference = sum(counts.values())
     counts["training_only"] = count(codec.quantizer) - transform
     return {**counts, "inference": inference, "total": inference + counts["training_only"]}
+
+
+def arithmetic(codec: HHCodec) -> dict[str, float]:
+    """Count the 10^9 multiply-adds of every part a second of audio, as `count_macs` does.
+
+    Attention over all codes grows with a clip's length: these are of a clip of 64 codes. The table
+    of codes in effect is not counted, which inference computes once.
+    """
+    import torch
+
+    from codec.bench.codecs import count_macs
+
+    found: dict[str, float] = {}
+
+    def run(part: str, codes: int, call: Callable[[], Tensor]) -> Tensor:
+        made: list[Tensor] = []
+        count = count_macs(lambda: made.append(call()))
+        found[part] = round(count * codec.frame_rate / codes / 1e9, 4)
+        return made[0]
+
+    codec.eval()
+    with torch.no_grad():
+        latents = run(
+            "encoder",
+            COUNTED_CODES,
+            lambda: codec.encoder(torch.zeros(1, COUNTED_CODES * codec.hop_length)),
+        )
+        quantized = codec.quantizer.codebook[None, :COUNTED_CODES].transpose(1, 2)
+        run("quantizer", COUNTED_CODES, lambda: codec.quantizer.encode(latents))
+        # A vocoder's arithmetic is in proportion to the clip: few codes do.
+        mel = run("decoder", quantized.shape[-1], lambda: codec.decoder(quantized))
+        few = mel[..., : VOCODED_CODES * codec.config.upsampling]
+        run("vocoder", VOCODED_CODES, lambda: codec.vocoder(few))
+    encode = round(found["encoder"] + found["quantizer"], 4)
+    decode = round(found["decoder"] + found["vocoder"], 4)
+    return {**found, "encode": encode, "decode": decode}
 
 
 def describe(codec: HHCodec) -> dict[str, Any]:

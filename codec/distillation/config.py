@@ -17,8 +17,9 @@ DISTANCES = ("log_sigmoid", "cosine")
 class SemanticConfig:
     """Semantic distillation: the teacher whose features the quantized latents learn to predict."""
 
-    # "mfcc", a folder with a HuBERT in the transformers layout, or its name on the Hugging Face
-    # hub, such as "facebook/hubert-base-ls960"; empty for no teacher.
+    # "mfcc", a folder with a HuBERT or a Whisper in the transformers layout, or its name on the
+    # Hugging Face hub, such as "facebook/hubert-base-ls960"; empty for no teacher. The folder's
+    # config.json says which of the two it is.
     teacher: str = ""
     # Along which student and teacher are compared: "time" takes one cosine for every clip and
     # channel over the clip's frames, "channel" one for every frame.

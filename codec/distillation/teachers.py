@@ -19,6 +19,7 @@ from codec.model.config import MelConfig
 from codec.model.mel import LogMel
 
 from .frame_grid import FrameGrid, receptive_field
+from .whisper_teacher import WhisperTeacher
 
 DEFAULT_TEACHER = "facebook/hubert-base-ls960"
 HUB_FILES = ["config.json", "preprocessor_config.json", "model.safetensors", "pytorch_model.bin"]
@@ -191,7 +192,21 @@ def load_teacher(name: str) -> Teacher:
             f'semantic.teacher: expected "mfcc", a folder or a hub name such as {DEFAULT_TEACHER}, '
             "got nothing"
         )
-    return MfccTeacher() if name == MfccTeacher.name else HubertTeacher(name)
+    if name == MfccTeacher.name:
+        return MfccTeacher()
+    folder = Path(name) if Path(name).is_dir() else _from_hub(name)
+    if _kind_of(folder) != "whisper":
+        return HubertTeacher(name)
+    try:
+        return WhisperTeacher(folder)
+    except ValueError as error:
+        raise TeacherError(str(error)) from error
+
+
+def _kind_of(folder: Path) -> str | None:
+    """The kind of a model in the transformers layout, such as hubert; None where there is none."""
+    settings = folder / "config.json"
+    return read_json(settings).get("model_type") if settings.is_file() else None
 
 
 def _from_hub(name: str) -> Path:
@@ -222,11 +237,11 @@ def _load_hubert(folder: Path, name: str) -> Any:
         raise TeacherError(
             f"semantic teacher {name!r} needs transformers: pip install 'transformers>=5,<6'"
         ) from error
-    settings = folder / "config.json"
-    kind = read_json(settings).get("model_type") if settings.is_file() else None
+    kind = _kind_of(folder)
     if kind != "hubert":
         raise TeacherError(
-            f"{folder}: expected a HuBERT (model_type hubert in config.json), got {kind}"
+            f"{folder}: expected a HuBERT or a Whisper (model_type hubert or whisper in "
+            f"config.json), got {kind}"
         )
     try:
         model = HubertModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)

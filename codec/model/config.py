@@ -19,6 +19,8 @@ from .fingerprint import FIRST_FIELDS, identifying_fields
 
 PARTS = ("mel", "encoder", "quantizer", "decoder", "vocoder")
 VOCODERS = ("vocos", "harmonic", "bigvgan")
+# Quantizers whose codes are cells.
+GRIDS = ("fsq", "bsq")
 
 
 class CodecConfigError(ValueError):
@@ -40,6 +42,15 @@ def _check_plain(value: object, name: str = "") -> None:
             _check_plain(each, f"{name}[{index}]")
     elif isinstance(value, str):
         _require("${" not in value, name, "a value without ${...}", value)
+
+
+def _check_attention(part: str, size: Any, width: int) -> None:
+    """Refuse blocks of attention whose heads do not fit the width of an encoder or decoder."""
+    layers, heads, window = size.attention_layers, size.attention_heads, size.attention_window
+    _require(layers >= 0, f"{part}.attention_layers", "0 or more", layers)
+    _require(window >= 0, f"{part}.attention_window", "0 or more", window)
+    fits = layers == 0 or (heads > 0 and width % (2 * heads) == 0)
+    _require(fits, f"{part}.attention_heads", f"heads of an even share of {width}", heads)
 
 
 @dataclass(frozen=True)
@@ -108,6 +119,10 @@ class EncoderConfig:
             ("mel"); 0 for none. Its weights are part of the codec.
         speech_dim: Its width; 384 for Whisper tiny.
         speech_heads: Its attention heads; 6 for Whisper tiny.
+        attention_layers: Transformer blocks with rotary positions at the code rate, behind the
+            convolutions ("seanet": before the LSTM, of its width; "mel": behind all blocks).
+        attention_heads: Their heads.
+        attention_window: Codes that a code sees on either side in them; 0 for all.
     """
 
     kind: str = "seanet"
@@ -120,12 +135,21 @@ class EncoderConfig:
     speech_layers: int = 0
     speech_dim: int = 384
     speech_heads: int = 6
+    attention_layers: int = 0
+    attention_heads: int = 8
+    attention_window: int = 0
 
     def __post_init__(self) -> None:
         layers = self.speech_layers
         _require(self.kind in ("seanet", "mel"), "encoder.kind", "seanet or mel", self.kind)
         fits = layers == 0 or (layers > 0 and self.kind == "mel")
         _require(fits, "encoder.speech_layers", "0, or a count for encoder.kind mel", layers)
+        _check_attention("encoder", self, self.code_dim)
+
+    @property
+    def code_dim(self) -> int:
+        """Width of the blocks at the code rate."""
+        return self.dim if self.kind == "mel" else self.channels * 2 ** len(self.ratios)
 
 
 @dataclass(frozen=True)
@@ -142,13 +166,17 @@ class QuantizerConfig:
         commitment: Weight of the latents' share in the loss, against 1 for the codebook's.
         normalize_latents: Standardise every latent channel by running statistics, which are
             frozen when the codebook is filled from data.
-        kind: "simvq", or "ema" for classic vector quantisation, whose entries are moving
-            averages of latents.
+        kind: "simvq"; "ema" for classic vector quantisation, whose entries are moving averages of
+            latents; "fsq", a grid of `levels` behind a linear map; or "bsq", the corners of a
+            sphere behind one. The last two have one stage and no learnt entries.
         transform: Of a "simvq" codebook: "mlp" (linear, ReLU, linear), "linear", or "none",
             which leaves the codebook as it was filled.
         ema_decay: Of the averages of "ema", a training step.
         ema_dead_share: An entry of "ema" whose averaged count falls below this share of an even
             one is moved onto a latent; 0 leaves dead entries where they are.
+        levels: Of each channel of an "fsq", the most first; their product is the codebook's size.
+        entropy: Weight, in the loss of "fsq" and "bsq", of the entropy of each frame's choice of
+            levels less that of the mean choice; 0 leaves it out.
     """
 
     codebook_size: int = 8192
@@ -162,18 +190,41 @@ class QuantizerConfig:
     transform: str = "mlp"
     ema_decay: float = 0.99
     ema_dead_share: float = 0.1
+    levels: tuple[int, ...] = (8, 8, 8, 4, 4)
+    entropy: float = 0.0
 
     def __post_init__(self) -> None:
         size, least, transform = self.codebook_size, 2 * self.dim, self.transform
         _require(2 <= size <= 65536, "quantizer.codebook_size", "2..65536", size)
-        fits = transform != "mlp" or self.hidden_dim >= least
+        fits = transform != "mlp" or self.hidden_dim >= least or self.kind in GRIDS
         _require(fits, "quantizer.hidden_dim", f"at least {least}", self.hidden_dim)
         _require(1 <= self.num_stages <= 2, "quantizer.num_stages", "1 or 2", self.num_stages)
-        _require(self.kind in ("simvq", "ema"), "quantizer.kind", "simvq or ema", self.kind)
+        kinds = ("simvq", "ema", *GRIDS)
+        _require(self.kind in kinds, "quantizer.kind", f"one of {', '.join(kinds)}", self.kind)
         known = transform in ("mlp", "linear", "none")
         _require(known, "quantizer.transform", "mlp, linear or none", transform)
         decay = self.ema_decay
         _require(0 <= decay < 1, "quantizer.ema_decay", "a number in [0, 1)", decay)
+        _require(0 <= self.entropy < math.inf, "quantizer.entropy", "0 or more", self.entropy)
+        if self.kind in GRIDS:
+            self._check_grid()
+
+    def _check_grid(self) -> None:
+        """Refuse a grid whose cells are not the codes."""
+        size, levels, stages = self.codebook_size, self.levels, self.num_stages
+        _require(stages == 1, "quantizer.num_stages", f"1 for {self.kind}", stages)
+        fits = min(levels, default=0) >= 2 and math.prod(levels) == size
+        _require(fits or self.kind != "fsq", "quantizer.levels", f"product {size}", levels)
+        fits = size & (size - 1) == 0 or self.kind != "bsq"
+        _require(fits, "quantizer.codebook_size", "a power of two for bsq", size)
+        least = len(self.grid)
+        _require(self.dim >= least, "quantizer.dim", f"at least {least}", self.dim)
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Levels of every channel of a quantizer of cells."""
+        bits = (self.codebook_size - 1).bit_length()
+        return (2,) * bits if self.kind == "bsq" else tuple(self.levels)
 
 
 @dataclass(frozen=True)
@@ -187,6 +238,10 @@ class DecoderConfig:
         dropout: Dropout of the residual convolution blocks.
         num_refine_layers: ConvNeXt blocks at the mel rate after the upsampling (0: none).
         refine_dim: Their width.
+        attention_layers: Transformer blocks with rotary positions at the code rate, behind the
+            ConvNeXt blocks.
+        attention_heads: Their heads.
+        attention_window: Codes that a code sees on either side in them; 0 for all.
     """
 
     dim: int = 768
@@ -195,6 +250,14 @@ class DecoderConfig:
     dropout: float = 0.1
     num_refine_layers: int = 0
     refine_dim: int = 192
+    attention_layers: int = 0
+    attention_heads: int = 8
+    attention_window: int = 0
+
+    def __post_init__(self) -> None:
+        layers = self.num_refine_layers
+        _require(layers >= 0, "decoder.num_refine_layers", "0 or more", layers)
+        _check_attention("decoder", self, self.dim)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from .attention import rotary_blocks
 from .blocks import AttentionBlock, ConvNeXtBlock, ResidualConvBlock, init_truncated_normal
 from .config import CodecConfig
 
@@ -13,7 +14,8 @@ class MelDecoder(nn.Module):
 
     The backbone of HH-Codec (https://arxiv.org/abs/2507.18897), itself that of WavTokenizer
     (https://arxiv.org/abs/2408.16532): everything but the last linear map works at the code
-    rate. Optional ConvNeXt blocks at the mel rate smooth the seams between codes.
+    rate. Optional ConvNeXt blocks at the mel rate smooth the seams between codes, and optional
+    transformer blocks with rotary positions bind codes over time.
     """
 
     def __init__(self, config: CodecConfig) -> None:
@@ -36,6 +38,9 @@ class MelDecoder(nn.Module):
                 for _ in range(size.num_layers)
             )
         )
+        self.attention = rotary_blocks(
+            size.dim, size.attention_layers, size.attention_heads, size.attention_window
+        )
         self.final_norm = nn.LayerNorm(size.dim, eps=1e-6)
         refines = size.num_refine_layers
         # without refinement the upsampling itself gives the mel
@@ -52,6 +57,7 @@ class MelDecoder(nn.Module):
         """(B, D, L) to log-mel (B, M, 4L), natural logarithm."""
         x = self.context(self.embed(quantized))  # (B, C, L)
         x = self.norm(x.transpose(1, 2)).transpose(1, 2)
-        x = self.blocks(x)  # all depth is at the code rate, where a frame is cheapest
+        # Depth is at the code rate, where a frame is cheapest.
+        x = self.attention(self.blocks(x))
         x = self.final_norm(x.transpose(1, 2)).transpose(1, 2)
         return self.refine(self.upsample(x))  # (B, C, L) to (B, M, 4L)

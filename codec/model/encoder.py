@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
+from .attention import rotary_blocks
 from .blocks import AttentionBlock, ConvNeXtBlock
-from .config import CodecConfig
+from .config import CodecConfig, EncoderConfig
 from .mel import LogMel
 from .whisper_encoder import SpeechFeatures
 
@@ -73,6 +74,7 @@ class SEANetEncoder(nn.Module):
             ]
             width *= 2  # twice the channels for every downsampling
         self.convs = nn.Sequential(*layers)
+        self.attention = _attention(config.encoder)
         self.lstm = nn.LSTM(
             width, width, config.encoder.num_lstm_layers, batch_first=True, bidirectional=True
         )
@@ -80,7 +82,7 @@ class SEANetEncoder(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """(B, T) to latents (B, D, T / hop_length); T a multiple of hop_length."""
-        x = self.convs(waveform[:, None])  # (B, C, L)
+        x = self.attention(self.convs(waveform[:, None]))  # (B, C, L)
         x = x.transpose(1, 2)  # (B, L, C)
         # cuDNN's recurrent layers take fp16 under autocast, whatever its type
         with torch.autocast(x.device.type, enabled=False):
@@ -133,6 +135,7 @@ class MelEncoder(nn.Module):
             for _ in range(size.num_blocks)
         ]
         self.blocks = nn.Sequential(*blocks[:half], AttentionBlock(size.dim), *blocks[half:])
+        self.attention = _attention(size)
         self.norm = nn.LayerNorm(size.dim, eps=1e-6)
         self.project = nn.Linear(size.dim, config.quantizer.dim)
 
@@ -145,8 +148,14 @@ class MelEncoder(nn.Module):
         x = self.downsample(self.mel_blocks(self.stem(mel)))  # (B, C, L)
         if self.speech is not None:
             x = x + self.speech(log_mel, x.shape[-1])
-        x = self.blocks(x)
+        x = self.attention(self.blocks(x))
         return self.project(self.norm(x.transpose(1, 2))).transpose(1, 2)
+
+
+def _attention(size: EncoderConfig) -> nn.Sequential:
+    """The rotary blocks of an encoder."""
+    heads, window = size.attention_heads, size.attention_window
+    return rotary_blocks(size.code_dim, size.attention_layers, heads, window)
 
 
 def build_encoder(config: CodecConfig) -> SEANetEncoder | MelEncoder:

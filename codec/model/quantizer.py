@@ -10,16 +10,18 @@ from torch import Tensor, nn
 
 from codec.distributed import drawn_like, process_mean
 
-from .config import QuantizerConfig
+from .config import GRIDS, QuantizerConfig
+from .grid_quantization import GridStage
 from .vector_quantization import (
     EMAStage,
     SimVQStage,
     code_transform,
     kmeans,
+    lloyd,
     nearest_entries,
 )
 
-Stage = SimVQStage | EMAStage
+Stage = SimVQStage | EMAStage | GridStage
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class SLMVQ(nn.Module):
     def stage(self, index: int) -> Stage:
         """A residual stage; 0 is the coded one."""
         stage = self.stages[index]
-        assert isinstance(stage, (SimVQStage, EMAStage))
+        assert isinstance(stage, (SimVQStage, EMAStage, GridStage))
         return stage
 
     @property
@@ -163,7 +165,10 @@ class SLMVQ(nn.Module):
         """(B, D, L) latents to (B, L) int64 codes."""
         with torch.autocast(latents.device.type, enabled=False):
             points = self.normalize(latents).transpose(1, 2)  # (B, L, D)
-            return nearest_entries(points.flatten(0, 1), self.codebook).view(points.shape[:2])
+            rows, stage = points.flatten(0, 1), self.stage(0)
+            if isinstance(stage, GridStage):
+                return stage.encode(rows).view(points.shape[:2])
+            return nearest_entries(rows, self.codebook).view(points.shape[:2])
 
     def decode(self, codes: Tensor) -> Tensor:
         """(B, L) codes to (B, D, L) float32 quantized latents.
@@ -186,6 +191,8 @@ class SLMVQ(nn.Module):
     def initialize(self, latents: Tensor, seed: int, iterations: int = 10) -> None:
         """Fill the codebooks from data, set the transforms to the identity, quantise.
 
+        A quantizer of cells, "fsq" or "bsq", gets its linear maps from the data.
+
         Args:
             latents: (N, D) encoder outputs of many different clips, before `normalize`.
             seed: Of the k-means sample.
@@ -199,12 +206,44 @@ class SLMVQ(nn.Module):
             points = (points - self.mean) / self.std
         # 2. Fill each stage with clusters of what the stages before it leave.
         for stage in map(self.stage, range(self.config.num_stages)):
+            if isinstance(stage, GridStage):
+                stage.fill_from(points)
+                continue
             centres = kmeans(points, self.config.codebook_size, iterations, generator)
             stage.fill(centres)
             nearest = torch.cat([nearest_entries(chunk, centres) for chunk in points.split(4096)])
             points = points - centres[nearest]
         # 3. Quantise.
         self.enable()
+
+    @torch.no_grad()
+    def refine(self, latents: Tensor, iterations: int) -> tuple[float, float]:
+        """Move the coded stage's entries to the means of the latents that fall on them.
+
+        For a codec that is done with training: codes are others afterwards, and the decoder gets
+        latents nearer to those it would without a codebook. The transform becomes the identity.
+
+        Args:
+            latents: (N, D) encoder outputs of many clips, before `normalize`.
+            iterations: Of k-means, from the entries as they are.
+
+        Returns:
+            Squared error over the variance of the latents, before and after.
+
+        Raises:
+            ValueError: A quantizer of cells, or one that is still empty.
+        """
+        stage = self.stage(0)
+        if isinstance(stage, GridStage) or not self.quantizes:
+            got = self.config.kind if self.quantizes else "an empty codebook"
+            raise ValueError(f"quantizer.kind: expected learnt entries to refine, got {got}")
+        points = self.normalize(latents.T[None])[0].T.contiguous()
+        # a copy: the entries of "ema" are what is filled
+        entries = stage.codebook.detach().clone()
+        refined = lloyd(points, entries, iterations)
+        stage.fill(refined)
+        self._cache = None
+        return _error(points, entries), _error(points, refined)
 
     @torch.no_grad()
     def set_statistics(self, mean: Tensor, var: Tensor) -> None:
@@ -236,6 +275,15 @@ def _relative_error(latents: Tensor, quantized: Tensor) -> Tensor:
     return (quantized - latents).square().mean() / variance.clamp(min=1e-12)
 
 
+def _error(points: Tensor, entries: Tensor) -> float:
+    """Squared distance of points (N, D) from their nearest entries over the points' variance."""
+    chunks = points.split(4096)
+    squares = [
+        float((chunk - entries[nearest_entries(chunk, entries)]).square().sum()) for chunk in chunks
+    ]
+    return sum(squares) / points.numel() / float(points.var(0, unbiased=False).mean())
+
+
 def _statistics(latents: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and variance (D,) of (B, D, L) latents, over the rows of all processes."""
     # total variance: the mean of the variances and the variance of the means
@@ -246,6 +294,8 @@ def _statistics(latents: Tensor) -> tuple[Tensor, Tensor]:
 
 def _make_stages(config: QuantizerConfig) -> list[Stage]:
     """The stages, of random weights."""
+    if config.kind in GRIDS:
+        return [GridStage(config)]
     if config.kind == "ema":
         return [EMAStage(config) for _ in range(config.num_stages)]
     shared = code_transform(config) if config.shared_transform else None

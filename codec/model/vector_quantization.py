@@ -205,11 +205,19 @@ def kmeans(
         order = order.repeat(-(-num_clusters // len(points)))
         noise = torch.randn(points.shape, generator=generator).to(points.device)
         points = points + 0.01 * points.std() * noise
-    centres = points[order[:num_clusters].to(points.device)].clone()
+    return lloyd(points, points[order[:num_clusters].to(points.device)].clone(), iterations)
+
+
+@torch.no_grad()
+def lloyd(points: Tensor, centres: Tensor, iterations: int) -> Tensor:
+    """Move centres (K, D) to the means of the points (N, D) nearest to them, so many times.
+
+    A centre without points stays as it is; returns the new centres.
+    """
     for _ in range(iterations):
         # in chunks: all distances at once would fill the memory
         nearest = torch.cat([nearest_entries(chunk, centres) for chunk in points.split(4096)])
-        counts = torch.bincount(nearest, minlength=num_clusters)
+        counts = torch.bincount(nearest, minlength=len(centres))
         sums = torch.zeros_like(centres).index_add_(0, nearest, points)
         centres = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], centres)
     return centres

@@ -112,7 +112,11 @@ def _load_first(
 
 def _networks(module: CodecTraining) -> dict[str, nn.Module]:
     """Networks of a phase that no codec has, by name."""
-    networks = {"discriminators": module.discriminators, "distillation": module.distillation}
+    networks = {
+        "discriminators": module.discriminators,
+        "distillation": module.distillation,
+        "mel_discriminators": module.mel_discriminators,
+    }
     return {name: network for name, network in networks.items() if network is not None}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from codec.files import read_json, write_json
 from codec.finite import first_not_finite
 from codec.json_lines import read_json_lines
 
+from .config import PerturbationConfig
 from .data import CropBatches
 
 CHECKPOINT, METRICS = "last.ckpt", "metrics.jsonl"
@@ -36,9 +38,18 @@ def describe_batches(batches: CropBatches) -> dict[str, Any]:
         "batch_size": batches.batch_size,
         "crop_samples": batches.crop_samples,
         "speed": batches.speed,
+        # None where nothing is perturbed, which is also what earlier checkpoints have.
+        "perturbation": _changes(batches.perturbation),
         "shares": list(batches.shares),
         "sources": [source_digest(source) for source in batches.sources],
     }
+
+
+def _changes(perturbation: PerturbationConfig) -> dict[str, Any] | None:
+    """The settings of a perturbation that changes something, as JSON has them."""
+    if not (perturbation.changes_recordings or perturbation.changes_inputs):
+        return None
+    return json.loads(json.dumps(asdict(perturbation)))
 
 
 def source_digest(source: AudioSource) -> str:

@@ -68,7 +68,7 @@ def _latents(
 ) -> Iterator[Tensor]:
     """Encode this process's rows of batches whose numbers training does not reach, (B, D, L)."""
     for number in range(num_batches):
-        crops = batches.batch(-1 - number & 0x7FFFFFFF).to(device)
+        crops = batches.inputs(-1 - number & 0x7FFFFFFF).to(device)
         # Under autocast, weights cast without gradient would be kept for the step that follows.
         with torch.autocast(device.type, enabled=False):
             yield codec.encoder(crops).float()

@@ -19,6 +19,7 @@ CODEBOOK_STARTS = ("data", "random")
 CLIPPED = ("network", "part")
 FEATURE_MATCHING_AVERAGES = ("map", "kind")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "64-true")
+ADVERSARIAL_LOSSES = ("hinge", "least_squares")
 STRATEGIES = ("auto", "ddp")
 
 
@@ -31,6 +32,9 @@ class LossWeights:
     waveform_mel: float = 0.0  # L1 distance of log-mels at several resolutions, nats
     adversarial: float = 0.0  # hinge loss of the generator, averaged over the discriminators
     feature_matching: float = 0.0  # L1 distance of the discriminators' feature maps
+    # The same two of the discriminators of the decoder's log-mel, for which no vocoder runs.
+    mel_adversarial: float = 0.0
+    mel_feature_matching: float = 0.0
     semantic: float = 0.0  # distance of the quantized latents from a speech model's features
     # Distance of a frozen recogniser's states of the decoder's log-mel from those of the
     # recording's: `codec.distillation.perceptual`.
@@ -45,8 +49,52 @@ class LossWeights:
 
 
 @dataclass
+class PerturbationConfig:
+    """Random changes of training crops beside their speed; all are off.
+
+    Gain, equalizer and pitch change the recording itself, the encoder's input and every target
+    alike; noise and reverberation the encoder's input alone, so that codes of a bad recording
+    learn to give a clean one.
+    """
+
+    gain: float = 0.0  # up to so many dB louder or softer, below full scale
+    # Up to so many dB of spectral tilt, and of each of three peaks or notches; the level stays.
+    equalizer: float = 0.0
+    pitch: float = 0.0  # up to so many semitones higher or lower, formants too, at the same tempo
+    # Shares of the crops that get noise, of any spectral slope, and a room.
+    noise: float = 0.0
+    noise_snr: tuple[float, float] = (5.0, 30.0)  # dB of speech over noise, lowest and highest
+    reverberation: float = 0.0
+    # Shortest and longest time of a fall by 60 dB, s.
+    reverberation_seconds: tuple[float, float] = (0.1, 0.6)
+
+    def __post_init__(self) -> None:
+        in_range("perturbation.gain", self.gain, 0, 60, ends="[]")
+        in_range("perturbation.equalizer", self.equalizer, 0, 40, ends="[]")
+        in_range("perturbation.pitch", self.pitch, 0, 12, ends="[]")
+        in_range("perturbation.noise", self.noise, 0, 1, ends="[]")
+        in_range("perturbation.reverberation", self.reverberation, 0, 1, ends="[]")
+        ratios, times = self.noise_snr, self.reverberation_seconds
+        ordered = ratios[0] <= ratios[1]
+        require(ordered, "perturbation.noise_snr", "the lowest and the highest, dB", ratios)
+        ordered = 0 < times[0] <= times[1]
+        field = "perturbation.reverberation_seconds"
+        require(ordered, field, "two times > 0, the shortest first", times)
+
+    @property
+    def changes_recordings(self) -> bool:
+        """True if inputs and targets are changed alike."""
+        return max(self.gain, self.equalizer, self.pitch) > 0
+
+    @property
+    def changes_inputs(self) -> bool:
+        """True if the encoder's input differs from the target."""
+        return max(self.noise, self.reverberation) > 0
+
+
+@dataclass
 class DiscriminatorConfig:
-    """Discriminators of the waveform; an empty tuple leaves a kind out."""
+    """Discriminators of the waveform, an empty tuple leaves a kind out, and of the log-mel."""
 
     # Of the multi-period discriminators (8 M parameters each); none on a CPU.
     periods: tuple[int, ...] = (2, 3, 5, 7, 11)
@@ -57,6 +105,9 @@ class DiscriminatorConfig:
     # Window lengths of our multi-band discriminators, which see a clip's level, and their width.
     band_n_ffts: tuple[int, ...] = ()
     band_channels: int = 32
+    # Bands of the discriminators of the decoder's log-mel, one discriminator each, and their width.
+    mel_bands: int = 5
+    mel_channels: int = 64
 
 
 @dataclass
@@ -71,6 +122,7 @@ class PhaseConfig:
     batch_size: int = 16  # crops a step, over all devices
     crop_codes: int = 48  # length of a crop in codes
     speed: float = 0.0  # crops are played up to this share faster or slower, pitch included
+    perturbation: PerturbationConfig = field(default_factory=PerturbationConfig)
     # Peak of the generator's schedule, and of the discriminators'; null for the generator's.
     learning_rate: float = 5e-4
     discriminator_learning_rate: float | None = None
@@ -100,6 +152,8 @@ class PhaseConfig:
     codebook_start: str = "data"
     noise: float = 0.5
     adversarial_from: int = 0  # step at which the discriminators begin
+    mel_adversarial_from: int = 0  # those of the decoder's log-mel
+    mel_adversarial_loss: str = "hinge"  # or "least_squares"
     # Feature matching is the mean over every "map" of all discriminators, or over the maps of each
     # "kind" of discriminator first: a multi-period one has fewer maps than one on bands.
     feature_matching_average: str = "map"
@@ -123,6 +177,7 @@ class PhaseConfig:
         one_of("phase.clip", self.clip, CLIPPED)
         average = self.feature_matching_average
         one_of("phase.feature_matching_average", average, FEATURE_MATCHING_AVERAGES)
+        one_of("phase.mel_adversarial_loss", self.mel_adversarial_loss, ADVERSARIAL_LOSSES)
         in_range("phase.ema_decay", self.ema_decay, 0, 1, ends="[)")
         one_of("phase.codebook_start", self.codebook_start, CODEBOOK_STARTS)
         # A loss that is on has what it is computed with.
@@ -130,6 +185,8 @@ class PhaseConfig:
         members = (*kinds.periods, *kinds.n_ffts, *kinds.band_n_ffts)
         given = bool(members) or not self.uses_discriminators
         require(given, "phase.discriminators", "at least one discriminator", members)
+        given = kinds.mel_bands >= 1 or not self.uses_mel_discriminators
+        require(given, "phase.discriminators.mel_bands", "at least one band", kinds.mel_bands)
         teacher = self.semantic.teacher
         given = bool(teacher) or weights.semantic <= 0
         require(given, "phase.semantic.teacher", "a teacher for weights.semantic > 0", teacher)
@@ -142,7 +199,7 @@ class PhaseConfig:
         """True if encoder, quantizer and decoder run at all."""
         weights = self.weights
         used = max(weights.mel, weights.vq, weights.semantic, weights.perceptual) > 0
-        return used or self.vocoder_input == "decoded"
+        return used or self.uses_mel_discriminators or self.vocoder_input == "decoded"
 
     @property
     def uses_waveform(self) -> bool:
@@ -151,8 +208,13 @@ class PhaseConfig:
 
     @property
     def uses_discriminators(self) -> bool:
-        """True if discriminators train, from `adversarial_from` on."""
+        """True if discriminators of waveforms train, from `adversarial_from` on."""
         return max(self.weights.adversarial, self.weights.feature_matching) > 0
+
+    @property
+    def uses_mel_discriminators(self) -> bool:
+        """True if discriminators of the decoder's log-mel train, from `mel_adversarial_from` on."""
+        return max(self.weights.mel_adversarial, self.weights.mel_feature_matching) > 0
 
 
 @dataclass

@@ -17,10 +17,17 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from codec.audio.sources import AudioSource, CropPlace
 from codec.checks import in_range, require
 
+from .config import PerturbationConfig
+from .perturbation import Perturbation
+
 Sources = AudioSource | Sequence[tuple[AudioSource, float | None]]
+# Number and crops; where the encoder's input is perturbed by itself, that input too.
+Batch = tuple[int, Tensor] | tuple[int, Tensor, Tensor]
+# Keeps what perturbs a crop apart from what chooses it.
+_CHANGED, _DEGRADED = 0xC4A, 0xDE6
 
 
-class CropBatches(IterableDataset[tuple[int, Tensor]]):
+class CropBatches(IterableDataset[Batch]):
     """Batches of crops; batch number n is the same whatever came before it.
 
     Iterated by W workers, worker k makes the batches start + k, start + k + W, ..., which a
@@ -35,6 +42,7 @@ class CropBatches(IterableDataset[tuple[int, Tensor]]):
         start: Number of the first batch.
         speed: Crops are played up to this share faster or slower, log-uniformly; it moves pitch
             and formants too, so that few speakers act as many. 0 leaves them alone.
+        perturbation: Further changes of a crop, drawn for seed, batch and row; None for none.
 
     Raises:
         ValueError: A speed outside [0, 0.5), a source without clips, sources of different sample
@@ -50,6 +58,7 @@ class CropBatches(IterableDataset[tuple[int, Tensor]]):
         seed: int,
         start: int = 0,
         speed: float = 0.0,
+        perturbation: PerturbationConfig | None = None,
     ) -> None:
         in_range("speed", speed, 0.0, 0.5, ends="[)")
         pairs = source_shares(sources)
@@ -60,6 +69,8 @@ class CropBatches(IterableDataset[tuple[int, Tensor]]):
         self.seed = seed
         self.start = start
         self.speed = speed
+        self.perturbation = perturbation or PerturbationConfig()
+        self._perturb = Perturbation(self.perturbation, self.sources[0].sample_rate)
         # Set by `CodecData`: each process that trains has its rows of a batch.
         self.rank, self.processes = 0, 1
         # Clips are numbered through all sources: number of each source's first, and the cumulative
@@ -95,7 +106,33 @@ class CropBatches(IterableDataset[tuple[int, Tensor]]):
             self._at_speed(self.sources[each.source].crop(each.clip, each.start, each.taken))
             for each in self.positions(number)
         ]
+        if self.perturbation.changes_recordings:
+            draws = self._draws(number, _CHANGED)
+            pairs = zip(crops, draws, strict=True)
+            crops = [self._perturb.changed_recording(*each) for each in pairs]
         return torch.from_numpy(np.stack(crops))
+
+    def inputs(self, number: int, crops: Tensor | None = None) -> Tensor:
+        """Make the encoder's input of a batch: its crops, some with noise and in rooms.
+
+        Args:
+            number: Of the batch.
+            crops: `batch(number)` where it was read already.
+
+        Returns:
+            (batch_size / processes, crop_samples) float32.
+        """
+        crops = self.batch(number) if crops is None else crops
+        if not self.perturbation.changes_inputs:
+            return crops
+        pairs = zip(crops.numpy(), self._draws(number, _DEGRADED), strict=True)
+        return torch.from_numpy(np.stack([self._perturb.degraded(*each) for each in pairs]))
+
+    def _draws(self, number: int, purpose: int) -> list[np.random.Generator]:
+        """A generator for each of this process's rows, the same for any number of processes."""
+        count = self.batch_size // self.processes
+        rows = range(self.rank * count, (self.rank + 1) * count)
+        return [np.random.default_rng((self.seed, number, purpose, row)) for row in rows]
 
     def _at_speed(self, crop: NDArray[np.float32]) -> NDArray[np.float32]:
         """A crop of any length, resampled to `crop_samples` samples."""
@@ -106,11 +143,15 @@ class CropBatches(IterableDataset[tuple[int, Tensor]]):
         played = played[: self.crop_samples]
         return np.pad(played, (0, self.crop_samples - len(played)))
 
-    def __iter__(self) -> Iterator[tuple[int, Tensor]]:
+    def __iter__(self) -> Iterator[Batch]:
         worker = get_worker_info()
         first, step = (0, 1) if worker is None else (worker.id, worker.num_workers)
         for number in itertools.count(self.start + first, step):
-            yield number, self.batch(number)
+            crops = self.batch(number)
+            if self.perturbation.changes_inputs:
+                yield number, crops, self.inputs(number, crops)
+            else:
+                yield number, crops
 
 
 def source_shares(sources: Sources) -> list[tuple[AudioSource, float | None]]:
@@ -167,7 +208,7 @@ class CodecData(LightningDataModule):
             valid, num_valid_crops, batches.crop_samples, seed=batches.seed
         )
 
-    def train_dataloader(self) -> DataLoader[tuple[int, Tensor]]:
+    def train_dataloader(self) -> DataLoader[Batch]:
         """Batches from the trainer's (restored) step on, forever."""
         assert self.trainer is not None
         self.batches.start = self.trainer.global_step

@@ -84,7 +84,7 @@ def gradient_norms(
     outputs: ForwardPass,
     losses: Mapping[str, Tensor],
     weights: Mapping[str, float],
-    adversarial: AdversarialLosses | None = None,
+    adversarial: Mapping[str, AdversarialLosses] | None = None,
 ) -> dict[str, float]:
     """Measure the gradient of every weighted loss; costs a backward pass a loss, keeps the graph.
 
@@ -101,10 +101,11 @@ def gradient_norms(
     roots: dict[str, tuple[Tensor, Tensor | None]] = {
         name: (weights[name] * loss, None) for name, loss in losses.items() if loss.requires_grad
     }
-    fake = outputs.waveform
-    if adversarial is not None and fake is not None and fake.requires_grad:
-        for name in adversarial.loss_gen:
-            roots[name] = (fake, adversarial.generator_gradient({name: weights[name]}))
+    for output, found in (adversarial or {}).items():
+        fake = outputs.generated(output)
+        if fake.requires_grad:
+            for name in found.loss_gen:
+                roots[name] = (fake, found.generator_gradient({name: weights[name]}))
     norms = {}
     for name, (root, gradient) in roots.items():
         gradients = torch.autograd.grad(

@@ -115,7 +115,9 @@ def _fit(
         codec, phase, config.seed, folder=folder, balance_every=config.balance_every
     )
     crops = phase.batch_size, phase.crop_codes * codec.hop_length
-    batches = CropBatches(train, *crops, seed=config.seed, speed=phase.speed)
+    batches = CropBatches(
+        train, *crops, seed=config.seed, speed=phase.speed, perturbation=phase.perturbation
+    )
     data = CodecData(batches, valid, num_workers=config.num_workers)
     dashboard = Dashboard(folder, codec.sample_rate) if config.tensorboard and first else None
     metrics = MetricsFile(folder, config, dashboard, writes=first)

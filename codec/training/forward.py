@@ -32,6 +32,12 @@ class ForwardPass:
     pitch: tuple[Tensor, Tensor] | None = None
     pitch_target: tuple[Tensor, Tensor] | None = None
 
+    def generated(self, name: str) -> Tensor:
+        """The output that discriminators see, "waveform" or "mel", of a phase that makes it."""
+        output = self.waveform if name == "waveform" else self.mel
+        assert output is not None
+        return output
+
     def activations(self) -> dict[str, Tensor]:
         """Outputs by the part that made them, in the order they were made."""
         outputs = {
@@ -43,11 +49,23 @@ class ForwardPass:
         return {part: output for part, output in outputs.items() if output is not None}
 
 
-def forward_pass(codec: HHCodec, phase: PhaseConfig, waveform: Tensor, noise: float) -> ForwardPass:
-    """Run the parts that a phase uses on (B, T), T a multiple of the codec's hop length.
+def forward_pass(
+    codec: HHCodec,
+    phase: PhaseConfig,
+    waveform: Tensor,
+    noise: float,
+    encoder_input: Tensor | None = None,
+) -> ForwardPass:
+    """Run the parts that a phase uses.
 
-    `noise` is the standard deviation of the noise on latents that are not quantised yet.
+    Args:
+        codec: Its parts in their modes.
+        phase: Decides which parts run, and on what.
+        waveform: (B, T) recordings, T a multiple of the codec's hop length.
+        noise: Standard deviation of the noise on latents that are not quantised yet.
+        encoder_input: (B, T) for the encoder where it is not the recordings.
     """
+    encoder_input = waveform if encoder_input is None else encoder_input
     frames = waveform.shape[-1] // codec.config.mel.hop_length
     with torch.no_grad():
         # "center" padding gives one frame more than the decoder does
@@ -55,7 +73,7 @@ def forward_pass(codec: HHCodec, phase: PhaseConfig, waveform: Tensor, noise: fl
     latents = quantized = codes = mel = vq_loss = relative_error = None
     if phase.uses_codec:
         if "encoder" in phase.train or "quantizer" in phase.train:
-            latents = codec.encoder(waveform)
+            latents = codec.encoder(encoder_input)
             quantization = codec.quantizer(latents, noise)
             quantized, vq_loss = quantization.quantized, quantization.loss
             relative_error = quantization.relative_error
@@ -63,7 +81,7 @@ def forward_pass(codec: HHCodec, phase: PhaseConfig, waveform: Tensor, noise: fl
         else:
             # The codes of inference: nothing before the decoder trains.
             with torch.no_grad():
-                latents = codec.encoder(waveform)
+                latents = codec.encoder(encoder_input)
                 codes = codec.quantizer.encode(latents)
                 quantized = codec.quantizer.vectors(codes)
         mel = codec.decoder(quantized)

@@ -87,6 +87,20 @@ def generator_hinge(fake_scores: list[Tensor]) -> Tensor:
     return torch.stack([F.relu(1.0 - fake.float()).mean() for fake in fake_scores]).mean()
 
 
+def discriminator_least_squares(real_scores: list[Tensor], fake_scores: list[Tensor]) -> Tensor:
+    """Least-squares loss of the discriminators, averaged over them: (1 - real)^2 + fake^2."""
+    losses = [
+        (1.0 - real.float()).square().mean() + fake.float().square().mean()
+        for real, fake in zip(real_scores, fake_scores, strict=True)
+    ]
+    return torch.stack(losses).mean()
+
+
+def generator_least_squares(fake_scores: list[Tensor]) -> Tensor:
+    """Least-squares loss of the generator, averaged over the discriminators: (1 - fake)^2."""
+    return torch.stack([(1.0 - fake.float()).square().mean() for fake in fake_scores]).mean()
+
+
 def feature_matching(
     real_maps: list[list[Tensor]],
     fake_maps: list[list[Tensor]],

@@ -22,18 +22,20 @@ from codec.model.whisper_encoder import WhisperEncoder
 
 from .adversarial import (
     AdversarialLosses,
+    Ensemble,
     adversarial_losses,
     backward_generator_and_discriminators,
 )
 from .checkpoint import DATA, PRECISION
 from .codebook import CodebookUsage, estimate_statistics, initialize_codebook
 from .config import PARTS, PhaseConfig
-from .data import CodecData
+from .data import Batch, CodecData
 from .diagnostics import DivergedError, check_finite, gradient_norms
 from .discriminators import Discriminators
 from .ema import WeightAverage
 from .forward import ForwardPass, forward_pass, supervised_losses
 from .losses import MultiScaleMel
+from .mel_discriminators import MelDiscriminators
 from .optimizers import (
     clip_gradients,
     discriminator_rate_factor,
@@ -43,6 +45,9 @@ from .optimizers import (
 from .validation import Validation, validate
 
 __all__ = ["CodecTraining", "DivergedError"]
+
+# Of the names of an ensemble's losses, by the output that it sees.
+_PREFIXES = {"waveform": "", "mel": "mel_"}
 
 
 class CodecTraining(LightningModule):
@@ -93,6 +98,7 @@ class CodecTraining(LightningModule):
                 module.requires_grad_(False)
         self.waveform_loss = MultiScaleMel(codec.sample_rate) if phase.uses_waveform else None
         self.discriminators: Discriminators | None = None
+        self.mel_discriminators: MelDiscriminators | None = None
         self.distillation: Distillation | None = None
         self.perceptual: PerceptualLoss | None = None
         # Weights that only training has are drawn from the seed, whatever was drawn before.
@@ -104,6 +110,9 @@ class CodecTraining(LightningModule):
                 latent_dim = codec.config.quantizer.dim
                 rates = codec.frame_rate, codec.sample_rate
                 self.distillation = Distillation(phase.semantic, latent_dim, *rates)
+            if phase.uses_mel_discriminators:
+                bands = codec.config.mel.n_mels
+                self.mel_discriminators = MelDiscriminators(bands, phase.discriminators)
         if phase.weights.perceptual > 0:
             self.perceptual = PerceptualLoss(phase.perceptual, codec.config.mel)
         self.average = WeightAverage(codec, phase.ema_decay) if phase.ema_decay > 0 else None
@@ -113,19 +122,25 @@ class CodecTraining(LightningModule):
         self.described: dict[str, Any] | None = None  # the data, in checkpoints
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        """AdamW for the generator and, when there are discriminators, another for them."""
+        """AdamW for the generator, and another for every ensemble of discriminators."""
         phase = self.phase
         networks = [generator_groups(self.codec, phase)]
         if self.distillation is not None:
             head = list(self.distillation.parameters())
             networks[0].append({"params": head, "peak": phase.learning_rate})
-        if self.discriminators is not None:
-            peak = phase.discriminator_learning_rate
-            peak = phase.learning_rate if peak is None else peak
-            networks.append([{"params": list(self.discriminators.parameters()), "peak": peak}])
+        peak = phase.discriminator_learning_rate
+        peak = phase.learning_rate if peak is None else peak
+        for ensemble in self.ensembles.values():
+            networks.append([{"params": list(ensemble.parameters()), "peak": peak}])
         # The schedule multiplies each group's `peak`; checkpoints hold that name.
         adam = {"betas": phase.betas, "weight_decay": phase.weight_decay}
         return [torch.optim.AdamW(groups, lr=phase.learning_rate, **adam) for groups in networks]
+
+    @property
+    def ensembles(self) -> dict[str, Ensemble]:
+        """The discriminators by the output that they see, in the order of their optimizers."""
+        found = {"waveform": self.discriminators, "mel": self.mel_discriminators}
+        return {name: ensemble for name, ensemble in found.items() if ensemble is not None}
 
     def on_fit_start(self) -> None:
         """Move the frozen models to the device, and fill the cache of a teacher's features."""
@@ -145,9 +160,10 @@ class CodecTraining(LightningModule):
         # Latents of an encoder that stands still keep the statistics that are stored.
         self.codec.quantizer.batch_statistics = self._moves_latents
 
-    def training_step(self, batch: tuple[int, Tensor], batch_index: int) -> None:
+    def training_step(self, batch: Batch, batch_index: int) -> None:
         """Make one generator step and, from `adversarial_from` on, one discriminator step."""
         step, waveform = int(batch[0]), batch[1]
+        encoder_input = batch[2] if len(batch) == 3 else None
         phase, weights = self.phase, self.phase.weights.by_name()
         # The random state of a resumed step is that of an uninterrupted run.
         torch.manual_seed(self.seed * 1_000_003 + step)
@@ -156,39 +172,42 @@ class CodecTraining(LightningModule):
         optimizers = self._scheduled_optimizers(step)
 
         # Forward pass of the codec, from the recordings to its waveform.
-        outputs = self.forward_pass(waveform, step)
+        outputs = self.forward_pass(waveform, step, encoder_input)
 
-        # Losses of the generator against recordings and teachers; then, of one pass of the
-        # discriminators over real and generated audio, loss_gen and loss_disc.
+        # Losses of the generator against recordings and teachers; then, of one pass of each
+        # ensemble of discriminators over real and generated output, loss_gen and loss_disc.
         losses = self.losses(outputs, waveform, self._crop_positions(step))
         adversarial = self.adversarial_losses(outputs, waveform, step)
-        train_discriminator = adversarial is not None
         self.last_gradient_norms = {}
         if self.balance_every > 0 and (step + 1) % self.balance_every == 0:
             self.last_gradient_norms = gradient_norms(outputs, losses, weights, adversarial)
 
-        # Backward pass of both networks, each with the gradient of its own losses only.
-        backward_generator_and_discriminators(
-            outputs, losses, weights, adversarial, self.discriminators
-        )
+        # Backward pass of all networks, each with the gradient of its own losses only.
+        backward_generator_and_discriminators(outputs, losses, weights, adversarial, self.ensembles)
 
         # Gradients are averaged over the processes and clipped; then each optimizer steps.
         metrics = dict(losses)
         if outputs.relative_error is not None:
             metrics["relative_error"] = outputs.relative_error
-        if adversarial is not None:
-            metrics |= {**adversarial.loss_gen, "discriminator": adversarial.loss_disc}
+        for name, found in adversarial.items():
+            metrics |= {**found.loss_gen, _PREFIXES[name] + "discriminator": found.loss_disc}
         metrics = mean_of_scalars(metrics)
         limit, other = phase.max_grad_norm, phase.discriminator_max_grad_norm
         metrics["gradient_norm"] = self._clip(optimizers[0].optimizer, limit)
-        if train_discriminator:
-            limit = limit if other is None else other
-            metrics["discriminator_gradient_norm"] = self._clip(optimizers[1].optimizer, limit)
+        limit = limit if other is None else other
+        stepping = {
+            name: optimizer.optimizer
+            for name, optimizer in zip(self.ensembles, optimizers[1:], strict=True)
+            if name in adversarial
+        }
+        for name, optimizer in stepping.items():
+            norm = self._clip(optimizer, limit)
+            metrics[_PREFIXES[name] + "discriminator_gradient_norm"] = norm
         # The host waits here, once a step, to refuse one that is not finite.
         check_finite(
             metrics,
             outputs.activations(),
-            waveform,
+            waveform if encoder_input is None else encoder_input,
             phase=phase.name,
             step=step,
             folder=self.folder,
@@ -196,10 +215,10 @@ class CodecTraining(LightningModule):
         )
         optimizers[0].step()
         optimizers[0].zero_grad()
-        if train_discriminator:
+        for optimizer in stepping.values():
             # not through Lightning's wrapper, which would count this as another training step
-            optimizers[1].optimizer.step()
-            optimizers[1].optimizer.zero_grad()
+            optimizer.step()
+            optimizer.zero_grad()
         if self.average is not None:
             self.average.update(self.codec)
         if outputs.codes is not None:
@@ -221,10 +240,16 @@ class CodecTraining(LightningModule):
         if self.average is not None:
             self.average.restart(self.codec, "quantizer.")
 
-    def forward_pass(self, waveform: Tensor, step: int) -> ForwardPass:
-        """Run the codec on (B, T); the noise on unquantised latents grows with `step`."""
+    def forward_pass(
+        self, waveform: Tensor, step: int, encoder_input: Tensor | None = None
+    ) -> ForwardPass:
+        """Run the codec on (B, T); the noise on unquantised latents grows with `step`.
+
+        `encoder_input` (B, T) is the encoder's where that differs from the recordings.
+        """
         share = min(1.0, step / max(1, self.phase.quantize_from))
-        return forward_pass(self.codec, self.phase, waveform, self.phase.noise * share)
+        noise = self.phase.noise * share
+        return forward_pass(self.codec, self.phase, waveform, noise, encoder_input)
 
     def losses(
         self, outputs: ForwardPass, waveform: Tensor, positions: list[CropPlace] | None = None
@@ -244,13 +269,27 @@ class CodecTraining(LightningModule):
 
     def adversarial_losses(
         self, outputs: ForwardPass, waveform: Tensor, step: int
-    ) -> AdversarialLosses | None:
-        """Compute the losses of generator and discriminators; None before `adversarial_from`."""
-        if self.discriminators is None or step < self.phase.adversarial_from:
-            return None
-        assert outputs.waveform is not None
-        by_kind = self.phase.feature_matching_average == "kind"
-        return adversarial_losses(self.discriminators, waveform, outputs.waveform, by_kind=by_kind)
+    ) -> dict[str, AdversarialLosses]:
+        """Compute the losses of generator and discriminators, by the output that these see.
+
+        Those that begin later are left out.
+        """
+        phase, found = self.phase, {}
+        by_kind = phase.feature_matching_average == "kind"
+        if self.discriminators is not None and step >= phase.adversarial_from:
+            fake = outputs.generated("waveform")
+            found["waveform"] = adversarial_losses(
+                self.discriminators, waveform, fake, by_kind=by_kind
+            )
+        if self.mel_discriminators is not None and step >= phase.mel_adversarial_from:
+            found["mel"] = adversarial_losses(
+                self.mel_discriminators,
+                outputs.target,
+                outputs.generated("mel"),
+                loss=phase.mel_adversarial_loss,
+                prefix=_PREFIXES["mel"],
+            )
+        return found
 
     def validate(self, waveform: Tensor, lengths: Tensor | None = None) -> Validation:
         """Validate on crops (B, T), everything in eval mode and with averaged weights if any.
@@ -317,10 +356,13 @@ class CodecTraining(LightningModule):
         """The optimizers of generator and discriminators, at the learning rates of a step."""
         optimizers = self.optimizers()
         optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
-        factors = learning_rate_factor, discriminator_rate_factor
-        for optimizer, factor in zip(optimizers, factors, strict=False):
+        phase = self.phase
+        starts = {"waveform": phase.adversarial_from, "mel": phase.mel_adversarial_from}
+        factors = [learning_rate_factor(phase, step)]
+        factors += [discriminator_rate_factor(phase, step, starts[name]) for name in self.ensembles]
+        for optimizer, factor in zip(optimizers, factors, strict=True):
             for group in optimizer.param_groups:
-                group["lr"] = group["peak"] * factor(self.phase, step)
+                group["lr"] = group["peak"] * factor
         return optimizers
 
     def _clip(self, optimizer: torch.optim.Optimizer, limit: float) -> Tensor:

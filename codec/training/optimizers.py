@@ -27,9 +27,12 @@ def learning_rate_factor(phase: PhaseConfig, step: int) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def discriminator_rate_factor(phase: PhaseConfig, step: int) -> float:
-    """Share of the discriminators' peak rate: that of the schedule, warmed up where they begin."""
-    begun = max(0, step - phase.adversarial_from)
+def discriminator_rate_factor(phase: PhaseConfig, step: int, start: int | None = None) -> float:
+    """Share of the discriminators' peak rate: that of the schedule, warmed up where they begin.
+
+    They begin at `start`; None is `adversarial_from`.
+    """
+    begun = max(0, step - (phase.adversarial_from if start is None else start))
     return min(learning_rate_factor(phase, step), _warmup(phase, begun))
 
 

@@ -29,7 +29,7 @@ from .manifest import MANIFEST_NAME, CorpusRow, read_manifest, write_manifest
 SAMPLE_RATE = 24_000
 # Values of eSpeak NG's C interface (speak_lib.h).
 _SYNCHRONOUS, _DO_NOT_EXIT = 2, 0x8000
-_CHARACTERS, _UTF8 = 1, 1
+_CHARACTERS, _UTF8, _IPA = 1, 1, 2
 _RATE, _PITCH, _PITCH_RANGE = 1, 3, 4
 _SAMPLES_CALLBACK = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
@@ -147,6 +147,27 @@ class Espeak:
         if status != 0 or not samples.any():
             raise ValueError(f"eSpeak NG made no sound of {text!r} (status {status})")
         return samples.astype(np.float32) / 32768.0
+
+    def phones(self, text: str, language: str) -> str:
+        """Transcribe a text without marks into the phones of the IPA, with stress.
+
+        Args:
+            text: Words; what the library takes for several clauses is joined by spaces.
+            language: A voice's, such as en-us.
+
+        Raises:
+            ValueError: A language that eSpeak NG lacks.
+        """
+        if self._library.espeak_SetVoiceByName(language.encode()) != 0:
+            raise ValueError(f"eSpeak NG has no voice {language!r}")
+        transcribe = self._library.espeak_TextToPhonemes
+        transcribe.restype = ctypes.c_char_p
+        encoded = ctypes.create_string_buffer(text.encode())
+        # It moves the pointer behind the clause that it returns, to zero after the last.
+        place, clauses = ctypes.c_void_p(ctypes.addressof(encoded)), []
+        while place.value:
+            clauses.append((transcribe(ctypes.byref(place), _UTF8, _IPA) or b"").decode())
+        return " ".join(each.strip() for each in clauses if each.strip())
 
     def _take(self, samples: ctypes._Pointer[ctypes.c_short], count: int, _: object) -> int:
         """Keep a block of samples from the library; 0 tells it to go on."""

@@ -8,6 +8,7 @@ from recipes.runner.config import Config
 from slm.storage.sync import local_copy
 
 from .espeak import espeak_rows
+from .kokoro import kokoro_rows
 from .manifest import MANIFEST_NAME, CorpusRow, assign_splits, read_manifest
 from .published import libritts_rows, ljspeech_rows
 from .word_strings import string_rows
@@ -18,7 +19,8 @@ def load_corpus(config: Config, work_folder: Path) -> list[CorpusRow]:
 
     Args:
         config: The run's settings.
-        work_folder: Folder for a corpus that has to be made first (eSpeak NG, strings of words).
+        work_folder: Folder for a corpus that has to be made first (synthetic speech, strings of
+            words).
 
     Raises:
         ValueError: The corpus is not there or breaks its layout.
@@ -39,6 +41,8 @@ def _rows(config: Config, work_folder: Path) -> list[CorpusRow]:
     """The rows of the named corpus, before splits are assigned."""
     if config.corpus == "espeak":
         return espeak_rows(config.espeak, work_folder / "espeak", seed=config.seed)
+    if config.corpus == "kokoro":
+        return kokoro_rows(config.kokoro, work_folder / "kokoro", seed=config.seed)
     if config.corpus == "ljspeech":
         return ljspeech_rows(config.corpora)
     if config.corpus == "libritts":
@@ -47,7 +51,7 @@ def _rows(config: Config, work_folder: Path) -> list[CorpusRow]:
     manifest = local_copy(config.corpus) / MANIFEST_NAME
     if not manifest.is_file():
         raise ValueError(
-            f"corpus: expected espeak, ljspeech, libritts or a folder that holds {MANIFEST_NAME}, "
-            f"got {config.corpus!r}"
+            f"corpus: expected espeak, kokoro, ljspeech, libritts or a folder that holds "
+            f"{MANIFEST_NAME}, got {config.corpus!r}"
         )
     return read_manifest(manifest)

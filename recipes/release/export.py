@@ -8,23 +8,31 @@
 Weights are rounded here, once, and loaded as they are. A codec that replaces an earlier one of the
 same codes decodes the codes stored for that one, too. A language model is bound to the codes of the
 codec that it is shipped with. Model cards and pictures in the folder stay.
+
+`--refine CORPUS` first moves the codebook's entries to the means of the latents that fall on them,
+some steps of k-means: reconstruction improves for free, and codes become others, so that a corpus
+is encoded and a language model trained after it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from codec import HHCodec
+from codec.audio.sources import FolderSource
 from codec.checks import require
 from codec.command_line import DONE, HelpFormatter, ShowVersion, exit_status
 from codec.files import whole_file
+from recipes.corpora.preparation import spread
 from slm import SpeechLM
 from slm.model.int8_weights import PRECISIONS, compact_weights, expanded_weights
 from slm.synthesis.voices import load_voices, save_voices
@@ -36,19 +44,52 @@ CONFIG, WEIGHTS = "config.yaml", "model.safetensors"
 MODEL_FILES = {CONFIG, WEIGHTS, "voices.json", "lexicon.xz", "text.model"}
 
 
-def export_codec(source: Path | str, target: Path, same_codes_as: str | None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Refinement:
+    """Steps of k-means at release.
+
+    Attributes:
+        corpus: A manifest of recordings, or a folder of them.
+        select: Fields of the manifest and the values they must have.
+        clips: At most so many of them, spread evenly; None for all.
+        iterations: Steps.
+    """
+
+    corpus: str
+    select: Mapping[str, Any] = field(default_factory=dict)
+    clips: int | None = None
+    iterations: int = 5
+
+
+def export_codec(
+    source: Path | str,
+    target: Path,
+    same_codes_as: str | None,
+    refinement: Refinement | None = None,
+) -> dict[str, Any]:
     """Write a codec with float16 weights.
 
     Args:
         source: Model folder.
         target: Folder to write to; its name becomes the model's.
         same_codes_as: A codec whose codes this one must reproduce bit for bit; None for new codes.
+        refinement: Steps of k-means on the codebook, which change codes; None for none.
 
     Raises:
-        ValueError: No codec, or one of other codes.
+        ValueError: No codec, or one of other codes; codes that are to stay and to be refined.
     """
+    if same_codes_as is not None and refinement is not None:
+        raise ValueError(
+            f"same_codes_as: expected none beside a refined codebook, whose codes are others, got "
+            f"{same_codes_as}"
+        )
     codec = HHCodec.from_pretrained(source, fold=False)
     codec.load_state_dict(compact_weights(codec, "fp16"))
+    errors = {}
+    if refinement is not None:
+        # On the latents of the rounded encoder; the entries are then rounded too.
+        errors = refine_codebook(codec, refinement)
+        codec.load_state_dict(compact_weights(codec, "fp16"))
     codec.config = replace(codec.config, name=target.name)
     if same_codes_as is not None:
         codec.keep_codes_of(HHCodec.from_pretrained(same_codes_as, fold=False))
@@ -56,7 +97,33 @@ def export_codec(source: Path | str, target: Path, same_codes_as: str | None) ->
     for parameter in codec.parameters():
         parameter.data = parameter.data.half()
     codec.save_pretrained(target)
-    return {**report, "parameters": sum(p.numel() for p in codec.parameters()), **_size(target)}
+    parameters = sum(p.numel() for p in codec.parameters())
+    return {**report, **errors, "parameters": parameters, **_size(target)}
+
+
+def refine_codebook(codec: HHCodec, refinement: Refinement) -> dict[str, float]:
+    """Run some steps of k-means on a codec's codebook, on the latents of recordings.
+
+    Args:
+        codec: In eval mode; its entries are changed in place.
+        refinement: Recordings and steps.
+
+    Returns:
+        Squared error of quantisation over the variance of the latents, before and after.
+
+    Raises:
+        ValueError: No recordings there, or a quantizer without learnt entries.
+    """
+    source = FolderSource(refinement.corpus, codec.sample_rate, select=refinement.select)
+    latents = []
+    for number in spread(range(len(source)), refinement.clips):
+        waveform = codec.scaled(torch.from_numpy(source.waveform(number))[None])
+        missing = -waveform.shape[1] % codec.hop_length
+        with torch.no_grad():
+            latents.append(codec.encoder(F.pad(waveform, (0, missing)))[0].T)  # (L, D)
+    before, after = codec.quantizer.refine(torch.cat(latents), refinement.iterations)
+    codec.weights_changed()
+    return {"relative_error_before": before, "relative_error": after}
 
 
 def export_slm(
@@ -119,6 +186,15 @@ def _size(folder: Path) -> dict[str, Any]:
     return {"folder": str(folder), "bytes": sum(sizes.values()), "files": sizes}
 
 
+def _refinement(arguments: argparse.Namespace) -> Refinement | None:
+    """What the command line asks of the codebook."""
+    if arguments.refine is None:
+        return None
+    split = arguments.refine_split
+    select = {} if split is None else {"split": split}
+    return Refinement(arguments.refine, select, arguments.refine_clips, arguments.kmeans_steps)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Export one model; returns the exit status."""
     program = "python -m recipes.release.export"
@@ -134,6 +210,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         each.add_argument("source", type=Path, help="model folder")
         each.add_argument("target", type=Path, help="folder to write to")
     codec.add_argument("--same-codes-as", help="codec whose codes this one must reproduce")
+    codec.add_argument("--refine", metavar="CORPUS", help="recordings to move the codebook to")
+    codec.add_argument("--refine-split", help="of the manifest, the whole of it by default")
+    codec.add_argument("--refine-clips", type=int, help="at most so many, all by default")
+    codec.add_argument("--kmeans-steps", type=int, default=5, help="of the refinement")
     slm.add_argument("--codec", default=CODEC, help="codec that it is shipped with")
     slm.add_argument("--voice", action="append", default=[], help="to keep, the first by default")
     slm.add_argument("--precision", choices=PRECISIONS, default="fp16", help="of the weights")
@@ -142,7 +222,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def work() -> int:
         source, target = arguments.source, arguments.target
         if arguments.kind == "codec":
-            report = export_codec(source, target, arguments.same_codes_as)
+            report = export_codec(source, target, arguments.same_codes_as, _refinement(arguments))
         else:
             report = export_slm(
                 source,

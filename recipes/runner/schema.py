@@ -16,7 +16,14 @@ from codec.checks import above, at_least, one_of, require
 from codec.training.config import PARTS, STRATEGIES, PhaseConfig, check_shares
 from slm import DocumentSettings, TrainingSettings
 
-from .schema_corpora import CorporaConfig, EspeakConfig, PrepareConfig, StringsConfig, runtime
+from .schema_corpora import (
+    CorporaConfig,
+    EspeakConfig,
+    KokoroConfig,
+    PrepareConfig,
+    StringsConfig,
+    runtime,
+)
 
 STAGE_NAMES = (
     "prepare",
@@ -301,7 +308,7 @@ class EvaluateConfig:
 class Config:
     """One run: a corpus, a folder, and the settings of every stage."""
 
-    # "espeak", "ljspeech", "libritts", or the path of a folder that holds manifest.jsonl.
+    # "espeak", "kokoro", "ljspeech", "libritts", or the path of a folder that holds manifest.jsonl.
     corpus: str = MISSING
     # Folder of this run; every stage writes to run/<stage>.
     run: str = MISSING
@@ -315,6 +322,7 @@ class Config:
     prepare: PrepareConfig = field(default_factory=PrepareConfig)
     corpora: CorporaConfig = field(default_factory=CorporaConfig)
     espeak: EspeakConfig = field(default_factory=EspeakConfig)
+    kokoro: KokoroConfig = field(default_factory=KokoroConfig)
     strings: StringsConfig = field(default_factory=StringsConfig)
     codec: CodecConfig = field(default_factory=CodecConfig)
     train_codec: TrainCodecConfig = field(default_factory=TrainCodecConfig)

@@ -79,6 +79,43 @@ class EspeakConfig:
 
 
 @dataclass
+class KokoroConfig:
+    """A corpus that Kokoro-82M speaks (recipes/corpora/kokoro.py, extra `kokoro`). Synthetic."""
+
+    # Folder with the model's .onnx file, vocab.json and voices.npz.
+    model: str = ""
+    # A text file with a sentence a line, or JSON lines with `text`; the first held_out_sentences
+    # are those of valid and test, in turn, and of no other split.
+    sentences: str = ""
+    held_out_sentences: int = 100
+    # Of train, about, shared by its speakers alike; an hour takes a core 45 minutes or more. And
+    # seconds of each speaker of valid and test.
+    hours: float = 1.0
+    held_out_seconds: float = 60.0
+    # Voices by name; none = all English ones of the model. So many speak in valid and test alone.
+    voices: list[str] = field(default_factory=list)
+    valid_voices: int = 2
+    test_voices: int = 2
+    # Speakers of train that are fixed blends of two of the model's voices, of any language.
+    blends: int = 0
+    # Bounds of a clip's speed; 1 = the voice's own.
+    min_speed: float = 0.9
+    max_speed: float = 1.12
+    # Processes that speak, a thread each; they change no clip.
+    workers: int = runtime(1)
+
+    def __post_init__(self) -> None:
+        above("hours", self.hours, 0)
+        above("held_out_seconds", self.held_out_seconds, 0)
+        at_least("held_out_sentences", self.held_out_sentences, 2)
+        for name in ("valid_voices", "test_voices", "blends"):
+            at_least(name, getattr(self, name), 0)
+        at_least("workers", self.workers, 1)
+        speeds = (self.min_speed, self.max_speed)
+        require(0 < speeds[0] <= speeds[1], "min_speed", "0 < min_speed <= max_speed", speeds)
+
+
+@dataclass
 class StringsConfig:
     """Strings of words from a corpus of single words (recipes/corpora/word_strings.py); off."""
 

@@ -80,7 +80,7 @@ class StageReport:
 STAGES = {
     "prepare": Stage(
         "corpus -> one store of equal-loudness 24 kHz waveforms per split",
-        ("corpus", "languages", "seed", "prepare", "corpora", "espeak", "strings"),
+        ("corpus", "languages", "seed", "prepare", "corpora", "espeak", "kokoro", "strings"),
     ),
     "train_codec": Stage(
         "waveforms -> the codec: encoder, quantizer, decoder, vocoder",
@@ -139,7 +139,7 @@ def settings_of(config: Config, name: str, *, defaults: bool = False) -> dict[st
         value = getattr(config, key)
         settings |= _flatten(key, value, getattr(blank, key) if defaults else value)
     # The sections of the corpora that this run does not read may change freely.
-    unread = {"espeak": config.corpus != "espeak"}
+    unread = {name: config.corpus != name for name in ("espeak", "kokoro")}
     unread["corpora"] = config.corpus not in ("ljspeech", "libritts")
     unread["strings"] = config.strings.train == 0
     return {key: value for key, value in settings.items() if not unread.get(key.split(".")[0])}

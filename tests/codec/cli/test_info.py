@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from codec import CodecConfig, HHCodec
-from codec.cli.info import describe, parameter_counts
+from codec.cli.info import arithmetic, describe, parameter_counts
 
 
 def shapes(preset, **quantizer):
@@ -46,3 +46,43 @@ def test_the_paper_with_its_own_vocoder_has_the_inference_parameters_of_the_refe
     assert report["parameters_folded"]["inference"] == 192_813_060
     assert report["vocoder"] == "bigvgan"
     assert report["mel"]["filters"] == "slaney"
+
+
+def changed(**parts):
+    """A tiny codec with some fields of its parts changed."""
+    values = CodecConfig.preset("tiny").to_dict()
+    for part, fields in parts.items():
+        values[part] |= fields
+    return HHCodec(CodecConfig.from_dict(values))
+
+
+def test_arithmetic_is_counted_by_part():
+    plain = arithmetic(changed())
+    assert plain["encode"] == pytest.approx(plain["encoder"] + plain["quantizer"])
+    # 64 entries of 8 values, 23.4375 times a second: below a thousandth of a GMAC
+    assert plain["quantizer"] < 1e-4
+    assert plain["decoder"] > 0 < plain["vocoder"]
+
+
+@pytest.mark.parametrize(
+    ("part", "fields"),
+    [
+        ("encoder", {"attention_layers": 2, "attention_heads": 2}),
+        ("encoder", {"attention_layers": 2, "attention_heads": 2, "attention_window": 8}),
+        ("decoder", {"attention_layers": 2, "attention_heads": 2}),
+        ("decoder", {"num_refine_layers": 4, "refine_dim": 64}),
+    ],
+)
+def test_more_of_a_part_costs_that_part_alone(part, fields):
+    plain, larger = arithmetic(changed()), arithmetic(changed(**{part: fields}))
+    assert larger[part] > plain[part] + 1e-4
+    others = {"encoder", "quantizer", "decoder", "vocoder"} - {part}
+    assert {name: larger[name] for name in others} == {name: plain[name] for name in others}
+
+
+def test_two_layers_of_attention_cost_their_products():
+    """12 D^2 a code for the maps of a layer, 2 L D for its attention over L = 64 codes."""
+    plain = arithmetic(changed())
+    larger = arithmetic(changed(decoder={"attention_layers": 2, "attention_heads": 2}))
+    expected = 2 * (12 * 64**2 + 2 * 64 * 64) * 23.4375 / 1e9
+    assert larger["decoder"] - plain["decoder"] == pytest.approx(expected, abs=2e-4)

@@ -46,7 +46,7 @@ def test_codes_equal_those_of_simvq():
 
 def test_hand_made_codebook_gives_the_nearest_entry():
     quantizer = SLMVQ(QuantizerConfig(4, 2, 4, num_stages=1, normalize_latents=False)).eval()
-    set_identity(quantizer.stage(0).code_transform)
+    set_identity(stage_of(quantizer).code_transform)
     stage_of(quantizer).frozen_codebook.copy_(
         torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
     )
@@ -95,7 +95,7 @@ def test_gradients_reach_latents_and_both_transforms():
     (result.quantized.square().sum() + result.loss).backward()
     assert gradient(latents).abs().sum() > 0
     for index in (0, 1):
-        weight = last_layer(quantizer.stage(index).code_transform).weight
+        weight = last_layer(stage_of(quantizer, index).code_transform).weight
         assert gradient(weight).abs().sum() > 0
 
 
@@ -111,7 +111,7 @@ def test_the_cached_codebook_follows_loaded_weights():
     quantizer = initialized().eval()
     other = copy.deepcopy(quantizer)
     with torch.no_grad():
-        last_layer(other.stage(0).code_transform).bias.add_(1.0)
+        last_layer(stage_of(other).code_transform).bias.add_(1.0)
     stale = quantizer.codebook.clone()
     quantizer.load_state_dict(other.state_dict())
     torch.testing.assert_close(quantizer.codebook, stale + 1.0)
@@ -148,3 +148,38 @@ def test_kmeans_takes_fewer_points_than_clusters():
     centres = kmeans(torch.randn(5, 2), 16, 2, torch.Generator().manual_seed(0))
     assert centres.shape == (16, 2)
     assert torch.isfinite(centres).all()
+
+
+@pytest.mark.parametrize("kind", ["simvq", "ema"])
+def test_refining_moves_entries_to_the_means_of_their_latents(kind):
+    torch.manual_seed(0)
+    quantizer = initialized(QuantizerConfig(32, 4, 16, kind=kind)).eval()
+    latents = torch.randn(2000, 4) * 3 + 1
+    before, after = quantizer.refine(latents, 1)
+    assert after < before
+    # one step: each entry that had latents is their mean
+    quantizer = copy.deepcopy(quantizer)
+    points = quantizer.normalize(latents.T[None])[0].T
+    codes = quantizer.encode(latents.T[None])[0]
+    quantizer.refine(latents, 1)
+    for code in codes.unique().tolist()[:5]:
+        mean = points[codes == code].mean(0)
+        torch.testing.assert_close(quantizer.codebook[code], mean, atol=1e-4, rtol=1e-4)
+
+
+def test_no_steps_of_refinement_leave_the_codes():
+    quantizer = initialized().eval()
+    latents = torch.randn(1, 4, 300) * 3 + 1
+    codes = quantizer.encode(latents)
+    before, after = quantizer.refine(latents[0].T, 0)
+    assert before == after
+    assert torch.equal(quantizer.encode(latents), codes)
+
+
+def test_cells_and_empty_codebooks_cannot_be_refined():
+    cells = SLMVQ(QuantizerConfig(64, 8, num_stages=1, kind="bsq"))
+    with pytest.raises(ValueError, match="expected learnt entries to refine, got an empty"):
+        cells.refine(torch.randn(10, 8), 1)
+    cells.enable()
+    with pytest.raises(ValueError, match="expected learnt entries to refine, got bsq"):
+        cells.refine(torch.randn(10, 8), 1)

@@ -83,7 +83,7 @@ def test_gradient_norms_of_a_hand_made_chain() -> None:
     weights = {"mel": 1.0, "vq": 0.5, "waveform_mel": 2.0, "adversarial": 0.1}
     fake = waveform.detach().requires_grad_()
     adversarial = AdversarialLosses(fake, {"adversarial": 4.0 * fake.sum()}, fake.sum())
-    assert gradient_norms(outputs, losses, weights, adversarial) == {
+    assert gradient_norms(outputs, losses, weights, {"waveform": adversarial}) == {
         "latents.mel": 10.0,
         "mel.mel": 5.0,
         "waveform.mel": 0.0,

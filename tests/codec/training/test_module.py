@@ -43,18 +43,15 @@ def one_step(
     losses = module.losses(outputs, waveform)
     adversarial = module.adversarial_losses(outputs, waveform, step)
     weights = module.phase.weights.by_name()
-    backward_generator_and_discriminators(
-        outputs, losses, weights, adversarial, module.discriminators
-    )
-    return outputs, losses, adversarial
+    backward_generator_and_discriminators(outputs, losses, weights, adversarial, module.ensembles)
+    return outputs, losses, adversarial.get("waveform")
 
 
 def test_the_generators_step_leaves_no_gradient_in_the_discriminators(store: AudioStore) -> None:
     """Theirs come from their own loss alone, to the bit."""
     module, waveform = started(), crops(store)
     outputs = module.forward_pass(waveform, 9)
-    adversarial = module.adversarial_losses(outputs, waveform, 9)
-    assert adversarial is not None
+    adversarial = module.adversarial_losses(outputs, waveform, 9)["waveform"]
     adversarial.generator_gradient({"adversarial": 1.0, "feature_matching": 1.0})
     assert all(p.grad is None for p in discriminators_of(module).parameters())
     adversarial.backward_discriminators(discriminators_of(module))

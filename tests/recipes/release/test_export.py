@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,3 +114,32 @@ def test_what_does_not_belong_together_is_refused(
     assert main(command) == 2
     assert "expected a language model of codes" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_refined_codebook_is_nearer_to_the_latents_and_ships(
+    codec_folder: Path,
+    tmp_path: Path,
+    make_corpus: Callable[..., tuple[Path, list[dict[str, Any]]]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    corpus, _ = make_corpus(counts=(6, 2, 2))
+    arguments = ["codec", str(codec_folder), str(tmp_path / "refined")]
+    refine = ["--refine", str(corpus / "manifest.jsonl"), "--refine-split", "train"]
+    assert main([*arguments, *refine, "--refine-clips", "4", "--kmeans-steps", "3"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["relative_error"] < report["relative_error_before"]
+    before, after = (HHCodec.from_pretrained(tmp_path / name) for name in ("codec", "refined"))
+    assert after.fingerprint == report["fingerprint"]
+    assert after.code_fingerprint != before.code_fingerprint
+    assert not torch.equal(after.codebook, before.codebook)
+    decoder = before.decoder.state_dict()
+    for name, value in after.decoder.state_dict().items():
+        assert torch.equal(value, decoder[name].half().float()), name
+
+
+def test_codes_cannot_both_stay_and_be_refined(
+    codec_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["codec", str(codec_folder), str(tmp_path / "refined"), "--refine", str(tmp_path)]
+    assert main([*arguments, "--same-codes-as", str(codec_folder)]) != 0
+    assert "same_codes_as: expected none" in capsys.readouterr().err
