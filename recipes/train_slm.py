@@ -36,12 +36,14 @@ from slm import (
     fit_speech_lm,
 )
 from slm.data.alignment import Alignment, align_codes
+from slm.data.prompt_probe import prompt_probe
 from slm.generation.duration_prior import codes_per_character, duration_spread
 from slm.model.code_init import init_codes_from_codebook
 from slm.model.likelihood import nats_per_code
 from slm.model.llama_import import import_llama, llama_sizes, rows_of_pieces
 from slm.synthesis.voices import choose_voices, save_voices
 from slm.text.tokenizer import Tokenizer, load_tokenizer
+from slm.training.callbacks import VALID_NAME
 from slm.training.config import Machines
 
 
@@ -71,7 +73,10 @@ def main(config: Config) -> Path:
         rows["train"],
         folder,
         settings=training_settings(config),
-        validation=list(rows["valid"].epoch_batches()),
+        validation={
+            VALID_NAME: list(rows["valid"].epoch_batches()),
+            **prompt_probe(rows["valid"], settings.prompt_documents),
+        },
         resume_from=settings.resume_from,
         machines=Machines(**shared_fields(settings, Machines)),
     )

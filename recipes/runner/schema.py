@@ -221,6 +221,11 @@ class TrainSlmConfig:
     strategy: str = runtime("auto")
     validate_every: int = runtime(100)
     checkpoint_every: int = runtime(100)
+    # Utterances of valid whose likelihood after a prompt of their own speaker, of a stranger and
+    # after none is validated as well; 0 = none.
+    prompt_documents: int = runtime(64)
+    # Also write curves for TensorBoard (extra `train`).
+    tensorboard: bool = runtime(False)
     # Checkpoint to go on from where run/train_slm has no last.ckpt; null = begin at step 0.
     resume_from: str | None = runtime(None)
 

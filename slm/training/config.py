@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from codec.checks import above, at_least, in_range, one_of, require
 
+# Parts of a model that can stay as they are; see `slm.training.freezing`.
+FREEZABLE = ("embedding", "attention", "feed_forward", "norms", "head")
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
@@ -31,6 +34,9 @@ class TrainingSettings:
         recompute: Activation checkpointing: make activations again in the backward pass instead of
             keeping them.
         compile: Compile the blocks; shapes are fixed, so that it happens once.
+        freeze: Parts that stay as they are, of `FREEZABLE`.
+        freeze_layers: Layers that stay as they are, counted from the input.
+        tensorboard: Also write the metrics as curves for TensorBoard (extra `train`).
 
     Raises:
         ValueError: A value is out of its range.
@@ -54,10 +60,16 @@ class TrainingSettings:
     attention: str = "auto"
     recompute: bool = False
     compile: bool = False
+    freeze: tuple[str, ...] = ()
+    freeze_layers: int = 0
+    tensorboard: bool = False
 
     def __post_init__(self) -> None:
         one_of("optimizer", self.optimizer, ("adamw", "muon"))
         one_of("schedule", self.schedule, ("cosine", "wsd"))
+        unknown = sorted(set(self.freeze) - set(FREEZABLE))
+        require(not unknown, "freeze", f"some of {', '.join(FREEZABLE)}", unknown)
+        at_least("freeze_layers", self.freeze_layers, 0)
         in_range("decay_fraction", self.decay_fraction, 0, 1, ends="(]")
         for name in ("max_steps", "accumulate", "validate_every", "checkpoint_every"):
             at_least(name, getattr(self, name), 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from codec.run_trainer import fit_or_exit, quiet_trainer
 from slm.data.packed_dataset import PackedBatch, PackedDataset
 from slm.model.speech_lm import SpeechLM
 
-from .callbacks import Monitor
+from .callbacks import VALID_NAME, Monitor
 from .checkpoint import (
     CHECKPOINT_NAME,
     METRICS_NAME,
@@ -31,6 +31,7 @@ from .checkpoint import (
     saved_weights,
 )
 from .config import Machines, TrainingSettings
+from .freezing import frozen
 from .microbatches import MicroBatches, micro_batches_per_step
 from .module import SpeechLMTraining
 
@@ -41,7 +42,7 @@ def fit_speech_lm(
     folder: Path | str,
     *,
     settings: TrainingSettings,
-    validation: Iterable[PackedBatch] = (),
+    validation: Iterable[PackedBatch] | Mapping[str, Iterable[PackedBatch]] = (),
     resume_from: Path | str | None = None,
     accelerator: str = "auto",
     machines: Machines | None = None,
@@ -58,11 +59,12 @@ def fit_speech_lm(
         lm: The model.
         dataset: Training rows; batch n is the n-th the run reads.
         folder: Gets last.ckpt and metrics.jsonl (step, loss, lr, gradient_norm before clipping,
-            tokens_per_second without padding, mfu, and valid_nats_per_code where it was measured).
+            tokens_per_second without padding, mfu, and valid_nats_per_code where it was measured),
+            and the same as events of TensorBoard where the settings ask for them.
             Checkpoints are written after the first step, then as the settings say.
         settings: Schedule, optimizer and seeds.
         validation: Batches to validate on, usually `PackedDataset.epoch_batches()` of settings
-            without augmentation.
+            without augmentation; or batches of several kinds by the names of their figures.
         resume_from: Checkpoint that a folder without last.ckpt goes on from; the folder's own goes
             first, so that the same call continues a run that was cut off once more.
         accelerator: Lightning's name of the device kind, used without `machines`.
@@ -84,9 +86,11 @@ def fit_speech_lm(
     _check(lm, dataset, settings, machines)
     # One process may have any rank among others that do not train with it.
     first = machines.devices * machines.num_nodes == 1 or process_rank() == 0
+    kinds = validation if isinstance(validation, Mapping) else {VALID_NAME: validation}
+    batches = {name: list(each) for name, each in kinds.items()}
     with locked(Path(folder)) if first else nullcontext():
         return _fit_locked(
-            lm, dataset, Path(folder), settings, list(validation), resume_from, machines, progress
+            lm, dataset, Path(folder), settings, batches, resume_from, machines, progress
         )
 
 
@@ -95,7 +99,7 @@ def _fit_locked(
     dataset: PackedDataset,
     folder: Path,
     settings: TrainingSettings,
-    validation: list[PackedBatch],
+    validation: dict[str, list[PackedBatch]],
     resume_from: Path | str | None,
     machines: Machines,
     progress: bool,
@@ -171,7 +175,8 @@ def _prepared(lm: SpeechLM, settings: TrainingSettings) -> Iterator[SpeechLM]:
     if settings.compile:
         lm.compile_training()
     try:
-        yield lm.train()
+        with frozen(lm, settings):
+            yield lm.train()
     finally:
         lm.compiled, lm.attention_kernel = None, "auto"
         lm.recompute_activations(False)
