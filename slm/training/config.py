@@ -81,6 +81,29 @@ class TrainingSettings:
 
 
 @dataclass(frozen=True)
+class LoraSettings:
+    """Sizes of the adapters.
+
+    Args:
+        rank: Of each adapter; 0 for none, which trains the whole model.
+        alpha: Scale of the adapters, divided by the rank.
+        dropout: On what they read, in [0, 1).
+
+    Raises:
+        ValueError: A value is out of its range.
+    """
+
+    rank: int = 0
+    alpha: float = 16.0
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        at_least("rank", self.rank, 0)
+        above("alpha", self.alpha, 0)
+        in_range("dropout", self.dropout, 0, 1, ends="[)")
+
+
+@dataclass(frozen=True)
 class Machines:
     """Devices and nodes of a training run; its outcome is the same but for float rounding.
 
