@@ -34,11 +34,12 @@ from .config import Machines, TrainingSettings
 from .freezing import frozen
 from .microbatches import MicroBatches, micro_batches_per_step
 from .module import SpeechLMTraining
+from .preferences import PreferenceRows
 
 
 def fit_speech_lm(
     lm: SpeechLM,
-    dataset: PackedDataset,
+    dataset: PackedDataset | PreferenceRows,
     folder: Path | str,
     *,
     settings: TrainingSettings,
@@ -57,7 +58,7 @@ def fit_speech_lm(
 
     Args:
         lm: The model.
-        dataset: Training rows; batch n is the n-th the run reads.
+        dataset: Training rows, or pairs; batch n is the n-th the run reads.
         folder: Gets last.ckpt and metrics.jsonl (step, loss, lr, gradient_norm before clipping,
             tokens_per_second without padding, mfu, and valid_nats_per_code where it was measured),
             and the same as events of TensorBoard where the settings ask for them.
@@ -96,7 +97,7 @@ def fit_speech_lm(
 
 def _fit_locked(
     lm: SpeechLM,
-    dataset: PackedDataset,
+    dataset: PackedDataset | PreferenceRows,
     folder: Path,
     settings: TrainingSettings,
     validation: dict[str, list[PackedBatch]],
@@ -144,7 +145,7 @@ def _fit_locked(
 def _fit(
     trainer: lightning.Trainer,
     module: SpeechLMTraining,
-    dataset: PackedDataset,
+    dataset: PackedDataset | PreferenceRows,
     start_step: int,
     checkpoint: Path | None,
     folder: Path,
@@ -215,7 +216,10 @@ def _strategy(machines: Machines) -> str | Strategy:
 
 
 def _check(
-    lm: SpeechLM, dataset: PackedDataset, settings: TrainingSettings, machines: Machines
+    lm: SpeechLM,
+    dataset: PackedDataset | PreferenceRows,
+    settings: TrainingSettings,
+    machines: Machines,
 ) -> None:
     sharded, config = machines.strategy == "fsdp", lm.config
     adamw = "adamw with strategy fsdp, as muon needs whole matrices"

@@ -16,6 +16,7 @@ from .checkpoint import ROW_COUNTS, STREAM, describe_model, number_by_module, se
 from .config import TrainingSettings
 from .microbatches import MicroBatch
 from .optimizers import gradient_norm, learning_rate, new_optimizer
+from .preferences import PreferenceRows
 
 
 class SpeechLMTraining(lightning.LightningModule):
@@ -24,7 +25,7 @@ class SpeechLMTraining(lightning.LightningModule):
     Args:
         lm: The model, trained in place.
         settings: Schedule, optimizer and seeds.
-        dataset: What it trains on; checkpoints hold its `row_counts`.
+        dataset: What it trains on, which of pairs has the loss; checkpoints hold its `row_counts`.
         stream: `describe_stream` of the run, for checkpoints.
         micro_batches: Of this process in an optimizer step.
         sharded: Spread the model over the processes (Lightning's model-parallel strategy).
@@ -38,7 +39,7 @@ class SpeechLMTraining(lightning.LightningModule):
         lm: SpeechLM,
         settings: TrainingSettings,
         *,
-        dataset: PackedDataset | None = None,
+        dataset: PackedDataset | PreferenceRows | None = None,
         stream: dict[str, Any] | None = None,
         micro_batches: int = 1,
         sharded: bool = False,
@@ -72,6 +73,8 @@ class SpeechLMTraining(lightning.LightningModule):
         # Dropout depends on the batch's number alone, so a resumed run draws the same.
         torch.manual_seed(self.settings.seed * 1_000_003 + batch.number)
         rows = batch.batch
+        if isinstance(self._dataset, PreferenceRows):
+            return self._dataset.loss(self.lm, batch)
         return self.lm.loss(
             rows.tokens,
             rows.loss_weights,
