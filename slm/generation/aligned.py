@@ -8,7 +8,7 @@ the durations add up to. Rows of a batch are at different units; each has tokens
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from slm.text.phone_tokenizer import (
 
 from .config import GenerationSettings
 from .sampling import choose, guide
-from .session import Row
+from .session import Generation, Row
 
 # Codes: no phone lasts longer than half a second, no pause within a sentence longer than a second.
 LONGEST_PHONE = 12
@@ -72,6 +72,10 @@ class AlignedRow(Row):
     length: int
     left: int = 0
     counts: list[int] = field(default_factory=list)
+
+    def generation(self) -> Generation:
+        """The codes so far, and how many each unit has."""
+        return replace(super().generation(), counts=tuple(self.counts))
 
     def bounds(self) -> tuple[int, int]:
         """Fewest and most codes of the next unit; a whole word has at least one."""

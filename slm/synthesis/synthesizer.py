@@ -439,6 +439,7 @@ class Synthesizer:
             stopped=generation.stopped,
             rejected=generation.rejected,
             attempt=generation.attempt,
+            counts=generation.counts,
         )
 
 
