@@ -1,6 +1,6 @@
 """Texts -> run/model: a speech language model that has learnt what verifiers prefer of its speech.
 
-    python -m recipes.train_preferences recipes/configs/preferences.yaml texts=<file> run=runs/preferred
+    python -m recipes.train_preferences recipes/configs/preferences.yaml texts=<file> run=runs/mine
 
 Each text is spoken several times; of the best and the worst by the verifiers a pair is made
 (`pairs.jsonl`), and the model is trained on the pairs (slm/training/preferences.py). A run that was
@@ -68,8 +68,8 @@ class PreferencesConfig:
     candidates: int = 4
     temperature: float = 0.8
     top_p: float = 0.95
-    # What ranks them, the most important first (recipes/verifiers.py); least difference between best
-    # and worst by the first of them that makes a pair.
+    # What ranks them, the most important first (recipes/verifiers.py); least difference between
+    # best and worst by the first of them that makes a pair.
     verifiers: list[str] = field(default_factory=lambda: ["words"])
     verifier_words: list[str] | None = None
     least_gap: float = 0.1

@@ -95,6 +95,7 @@ def test_a_run_that_was_cut_off_speaks_the_texts_that_are_left(
     assert again == [json.loads(line) for line in lines if line]
 
 
+@pytest.mark.parametrize("given", ["phones"], indirect=True)
 def test_texts_that_make_no_pairs_are_told(given: list[str]) -> None:
     config = load_settings(PreferencesConfig, CONFIG, [*given, "least_gap=1e6"])
     with pytest.raises(ValueError, match=r"at least 2 pairs to train on, got 0 of 6 texts"):
