@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -117,7 +118,7 @@ class TurnsOfTextAndCodes(CodesUntilEnd):
                 unprompted=alone,
             )
         )
-        fields = vars(row) | {"longest": row.longest + later}
+        fields: dict[str, Any] = vars(row) | {"longest": row.longest + later}
         return InterleavedRow(**fields, ahead=ahead, left=config.interleave_codes)
 
     def advance(self, engine: Engine, rows: Sequence[CodeRow]) -> Tensor:

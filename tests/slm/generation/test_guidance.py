@@ -1,6 +1,7 @@
 """Guidance on text and prompt apart, and durations drawn by settings of their own."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,7 +55,8 @@ def test_two_scales_meet_guidance_on_one_condition_where_the_other_is_one() -> N
 @pytest.mark.usefixtures("engine")
 def test_each_scale_of_a_whole_text_leads_away_from_its_own_condition(lm: SpeechLM) -> None:
     """At scale 0 of one alone, what is drawn is what it is without that condition."""
-    request, greedy = request_of(lm), {"temperature": 0.0}
+    request = request_of(lm)
+    greedy: dict[str, Any] = {"temperature": 0.0}
     assert request.unguided is not None
     assert request.unprompted is not None
     for name, scale in (("unguided", "guidance"), ("unprompted", "prompt_guidance")):
