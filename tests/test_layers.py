@@ -116,7 +116,7 @@ ONLY_IN = {
         "recipes/*.py",
         "recipes/*/*.py",
     ),
-    "peft": ("slm/training/lora.py",),
+    "peft": (),
     "espeakng_loader": ("recipes/corpora/espeak.py",),
     "pystoi": (
         "eval/metrics/stoi.py",

@@ -6,10 +6,10 @@ Each matrix W of the blocks becomes W + (alpha / rank) B A with A and B trained 
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import torch
-from torch import nn
 
 from slm.model.speech_lm import SpeechLM
 
@@ -33,34 +33,31 @@ def add_lora(lm: SpeechLM, settings: LoraSettings, seed: int = 0) -> None:
         ValueError: `peft` is not installed.
     """
     try:
-        from peft import LoraConfig, inject_adapter_in_model
+        peft = import_module("peft")
     except ImportError as error:
         raise ValueError(
             "lora: expected the package peft, which comes with the extra lora"
         ) from error
     torch.manual_seed(seed)
-    config = LoraConfig(
+    config = peft.LoraConfig(
         r=settings.rank,
-        lora_alpha=settings.alpha,  # type: ignore[arg-type]
+        lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
         target_modules=list(TARGETS),
     )
-    inject_adapter_in_model(config, lm)
+    peft.inject_adapter_in_model(config, lm)
 
 
 @torch.no_grad()
 def merge_lora(lm: SpeechLM) -> None:
     """Add the adapters to their matrices and take them out, in place; all is trainable again."""
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    adapted = [
-        (name, each) for name, each in lm.named_modules() if isinstance(each, BaseTunerLayer)
-    ]
-    for name, layer in adapted:
-        merging: Any = layer
-        merging.merge()
+    kind = import_module("peft.tuners.tuners_utils").BaseTunerLayer
+    for name, layer in list(lm.named_modules()):
+        if not isinstance(layer, kind):
+            continue
+        adapter: Any = layer
+        adapter.merge()
         parent, _, own = name.rpartition(".")
-        base: nn.Module = layer.get_base_layer()
-        setattr(lm.get_submodule(parent), own, base)
+        setattr(lm.get_submodule(parent), own, adapter.get_base_layer())
     for parameter in lm.parameters():
         parameter.requires_grad_(True)

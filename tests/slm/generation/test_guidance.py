@@ -62,7 +62,8 @@ def test_each_scale_of_a_whole_text_leads_away_from_its_own_condition(lm: Speech
     for name, scale in (("unguided", "guidance"), ("unprompted", "prompt_guidance")):
         bare = TokenRequest(getattr(request, name), 12, 12)
         expected = tokens(lm, bare, GenerationSettings(**greedy))
-        assert tokens(lm, request, GenerationSettings(**greedy, **{scale: 0.0})) == expected
+        without: dict[str, Any] = {**greedy, scale: 0.0}
+        assert tokens(lm, request, GenerationSettings(**without)) == expected
     plain = tokens(lm, request, GenerationSettings(**greedy))
     both = GenerationSettings(**greedy, guidance=3.0, prompt_guidance=3.0)
     only = GenerationSettings(**greedy, guidance=3.0)
