@@ -156,9 +156,9 @@ class CodesUntilEnd:
             plain, *without = plain.unflatten(0, (-1, self.num_contexts)).unbind(1)
             scales = settings.guidance, settings.prompt_guidance
             if len(without) == 2:
-                guided = guide_both(plain, *without, scales)
+                guided = guide_both(plain, without[0], without[1], scales)
             else:
-                guided = guide(plain, *without, scales[scales[0] == 1])
+                guided = guide(plain, without[0], scales[scales[0] == 1])
         # The end is ruled out in rows that have not reached their minimum.
         early = [index for index, row in enumerate(rows) if not row.may_end()]
         if early:

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import lightning
 from lightning.pytorch.accelerators import CUDAAccelerator
@@ -87,9 +88,7 @@ def fit_speech_lm(
     _check(lm, dataset, settings, machines)
     # One process may have any rank among others that do not train with it.
     first = machines.devices * machines.num_nodes == 1 or process_rank() == 0
-    kinds: Mapping[str, Iterable[PackedBatch]] = (
-        validation if isinstance(validation, Mapping) else {VALID_NAME: validation}
-    )
+    kinds: Any = validation if isinstance(validation, Mapping) else {VALID_NAME: validation}
     batches = {name: list(each) for name, each in kinds.items()}
     with locked(Path(folder)) if first else nullcontext():
         return _fit_locked(
