@@ -156,7 +156,13 @@ def synthesize(
     verifiers: Mapping[str, Verifier],
 ) -> list[tuple[Synthesis, ...]]:
     """Synthesize requests: one result of each, or the best of several and the first of them."""
-    drawn = GenerationSettings(temperature=settings.temperature, top_p=settings.top_p)
+    drawn = GenerationSettings(
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        duration_temperature=settings.duration_temperature,
+        duration_top_p=settings.duration_top_p,
+        prompt_guidance=settings.prompt_guidance,
+    )
     if verifiers:
         found = [
             speak_best(

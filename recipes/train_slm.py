@@ -30,19 +30,24 @@ from recipes.runner.stages import say, stage_folder, write_metrics
 from slm import (
     PackedDataset,
     SpeechLM,
+    SpeechLMConfig,
     TextTokenizer,
     TokenStore,
     TrainingSettings,
     fit_speech_lm,
 )
 from slm.data.alignment import Alignment, align_codes
+from slm.data.prompt_probe import prompt_probe
 from slm.generation.duration_prior import codes_per_character, duration_spread
 from slm.model.code_init import init_codes_from_codebook
+from slm.model.going_on import speech_lm_folder, started_from
 from slm.model.likelihood import nats_per_code
 from slm.model.llama_import import import_llama, llama_sizes, rows_of_pieces
-from slm.synthesis.voices import choose_voices, save_voices
+from slm.synthesis.voices import choose_voices, default_voice, load_voices, save_voices
 from slm.text.tokenizer import Tokenizer, load_tokenizer
+from slm.training.callbacks import VALID_NAME
 from slm.training.config import Machines
+from slm.training.lora import add_lora, merge_lora
 
 
 def main(config: Config) -> Path:
@@ -58,9 +63,9 @@ def main(config: Config) -> Path:
     names = load_codec(config).code_fingerprints
     stores = {split: TokenStore(encoded / split, names) for split in SPLITS}
     tokenizer = load_tokenizer(stage_folder(config, "train_text"))
-    lm = build_lm(config, stores["train"], tokenizer)
-    if config.train_slm.place_codes:
-        init_codes_from_codebook(lm, load_codec(config).codebook, config.seed)
+    lm = starting_lm(config, stores["train"], tokenizer)
+    if config.train_slm.lora.rank:
+        add_lora(lm, config.train_slm.lora, config.seed)
     rows = {split: packed_rows(config, stores[split], tokenizer, lm, split) for split in SPLITS}
     # Documents that do not fit into a packed row are listed, never cut.
     too_long = [{"split": split, **row} for split in SPLITS for row in rows[split].too_long]
@@ -71,12 +76,17 @@ def main(config: Config) -> Path:
         rows["train"],
         folder,
         settings=training_settings(config),
-        validation=list(rows["valid"].epoch_batches()),
+        validation={
+            VALID_NAME: list(rows["valid"].epoch_batches()),
+            **prompt_probe(rows["valid"], settings.prompt_documents),
+        },
         resume_from=settings.resume_from,
         machines=Machines(**shared_fields(settings, Machines)),
     )
     if process_rank() > 0:
         raise SystemExit(0)  # the first process measures and writes
+    if settings.lora.rank:
+        merge_lora(lm)
     say("train_slm", "measuring the likelihood of valid and test")
     figures: dict[str, Any] = {
         f"{split}_nats_per_code": nats_per_code(lm, rows[split].epoch_batches())
@@ -85,9 +95,7 @@ def main(config: Config) -> Path:
     for name, nats in figures.items():
         require(math.isfinite(nats), name, "a finite likelihood; lower learning_rate", nats)
     lm.save_pretrained(folder / "model", tokenizer)
-    # Voices are prompts of speakers of train, stored with the model.
-    fingerprint = stores["train"].codec_fingerprint
-    save_voices(folder / "model", choose_voices([stores["train"]]), fingerprint)
+    save_model_voices(config, stores["train"], folder / "model")
     figures |= {
         "parameters": lm.num_parameters,
         "train_padding": rows["train"].padding_fraction(),
@@ -95,6 +103,53 @@ def main(config: Config) -> Path:
     }
     write_metrics(folder, figures)
     return folder
+
+
+def starting_lm(config: Config, train: TokenStore, tokenizer: Tokenizer) -> SpeechLM:
+    """Make the model that training begins with: a trained one, or one whose codes have places."""
+    settings = config.train_slm
+    trained = speech_lm_folder(settings.start) if settings.start else None
+    if trained is None:
+        lm = build_lm(config, train, tokenizer)
+        if settings.place_codes:
+            init_codes_from_codebook(lm, load_codec(config).codebook, config.seed)
+        return lm
+    kept = SpeechLMConfig.load(trained / "config.yaml")
+    changes = {
+        # Rotary positions have no end of their own.
+        "max_seq_len": max(kept.max_seq_len, settings.seq_len),
+        "max_prompt_codes": settings.max_prompt_codes,
+        **turns_of(config),
+        **settings.overrides,
+    }
+    names = load_codec(config).code_fingerprints
+    return started_from(trained, train, tokenizer, names, changes)
+
+
+def save_model_voices(config: Config, train: TokenStore, folder: Path) -> None:
+    """Write prompts of speakers of train beside a model, and those it had when it was started from.
+
+    The one speaker of a train split becomes the voice of texts that ask for none.
+    """
+    settings = config.train_slm
+    # Long enough for the model; the default of `choose_voices` where that is shorter.
+    voices = choose_voices([train], max_codes=max(96, settings.max_prompt_codes))
+    default = None
+    trained = speech_lm_folder(settings.start) if settings.start else None
+    if trained is not None:
+        stored = SpeechLMConfig.load(trained / "config.yaml").codec_fingerprint
+        default = next(iter(voices)) if len(voices) == 1 else default_voice(trained)
+        voices = load_voices(trained, stored) | voices
+    save_voices(folder, voices, train.codec_fingerprint, default)
+
+
+def turns_of(config: Config) -> dict[str, int]:
+    """Collect the sizes of turns of text and speech that a model is trained on, {} for none."""
+    documents = config.train_slm.documents
+    if not documents.interleave_probability:
+        return {}
+    names = ("interleave_text", "interleave_codes")
+    return {name: getattr(documents, name) for name in names}
 
 
 def build_lm(config: Config, train: TokenStore, tokenizer: Tokenizer) -> SpeechLM:
@@ -106,6 +161,10 @@ def build_lm(config: Config, train: TokenStore, tokenizer: Tokenizer) -> SpeechL
         "duration_spread": duration_spread([train]),
         "max_seq_len": settings.seq_len,
         "max_prompt_codes": settings.max_prompt_codes,
+        # Durations at their own spread, whatever suits codes: drawn cold they get too short.
+        "duration_temperature": 1.0,
+        "duration_top_p": 1.0,
+        **turns_of(config),
     }
     if settings.start:
         sizes |= llama_sizes(settings.start)

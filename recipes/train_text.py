@@ -12,13 +12,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from codec.audio.store import AudioStore
+from codec.checks import require
 from recipes.corpora.forced_alignment import Aligner, align_split, dictionary_lines
 from recipes.corpora.manifest import SPLITS
 from recipes.runner.cli import stage_command
 from recipes.runner.config import Config
 from recipes.runner.stages import say, stage_folder, write_metrics
 from slm import TextTokenizer
+from slm.model.speech_lm import pretrained_folder
 from slm.text.lexicon import LEXICON_NAME, Lexicon, read_dictionary
+from slm.text.tokenizer import Tokenizer, load_tokenizer
 
 _NOTICE = (
     "The Carnegie Mellon Pronouncing Dictionary, as pocketsphinx ships it.\n"
@@ -40,7 +43,10 @@ def main(config: Config) -> Path:
     rows = AudioStore(stage_folder(config, "prepare") / "train").rows
     texts = [row["text"] for row in rows if row["text"].strip()]
     settings = config.train_text
-    tokenizer = TextTokenizer.train(texts, folder, vocab_size=settings.vocab_size, seed=config.seed)
+    tokenizer = taken(config, folder) if settings.start else None
+    if not isinstance(tokenizer, TextTokenizer):
+        size = settings.vocab_size
+        tokenizer = TextTokenizer.train(texts, folder, vocab_size=size, seed=config.seed)
     # Characters a piece: how much shorter texts become.
     pieces = sum(len(tokenizer.encode(text)) for text in texts)
     figures = {
@@ -52,11 +58,28 @@ def main(config: Config) -> Path:
     return folder
 
 
+def taken(config: Config, folder: Path) -> Tokenizer:
+    """Copy the text model of the language model `train_text.start` into the stage's folder.
+
+    Raises:
+        ValueError: It is of the other kind, or not there.
+    """
+    settings = config.train_text
+    assert settings.start is not None
+    tokenizer = load_tokenizer(pretrained_folder(settings.start))
+    kind = "pieces" if isinstance(tokenizer, TextTokenizer) else "phones"
+    require(settings.kind == kind, "train_text.kind", f"{kind}, as of start", settings.kind)
+    tokenizer.save(folder)
+    return tokenizer
+
+
 def phones(config: Config) -> Path:
     """Write the lexicon, then the alignments of every split."""
     folder = stage_folder(config, "train_text")
     # The rules are learnt once; aligning goes on where it was cut off.
-    if not (folder / LEXICON_NAME).is_file():
+    if config.train_text.start:
+        taken(config, folder)
+    elif not (folder / LEXICON_NAME).is_file():
         say("train_text", "learning letter-to-sound rules from the dictionary")
         found = read_dictionary(dictionary_lines())
         words = {word: found[word] for word in found if word.replace("'", "").isalpha()}

@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from slm.synthesis.result import Synthesis
     from slm.synthesis.synthesizer import Synthesizer
     from slm.text.sentencepiece_tokenizer import TextTokenizer
-    from slm.training.config import TrainingSettings
+    from slm.training.config import LoraSettings, TrainingSettings
     from slm.training.fit import fit_speech_lm
 
 __all__ = [
     "DocumentSettings",
     "GenerationSettings",
+    "LoraSettings",
     "PackedDataset",
     "SpeechLM",
     "SpeechLMConfig",
@@ -46,6 +47,7 @@ __all__ = [
 _MODULE_OF = {
     "DocumentSettings": ".data.config",
     "GenerationSettings": ".generation.config",
+    "LoraSettings": ".training.config",
     "PackedDataset": ".data.packed_dataset",
     "SpeechLM": ".model.speech_lm",
     "SpeechLMConfig": ".model.config",

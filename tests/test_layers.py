@@ -117,6 +117,7 @@ ONLY_IN = {
         "recipes/*.py",
         "recipes/*/*.py",
     ),
+    "peft": (),
     "espeakng_loader": ("recipes/corpora/espeak.py",),
     "pystoi": (
         "eval/metrics/stoi.py",

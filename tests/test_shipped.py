@@ -67,6 +67,7 @@ def test_the_shipped_language_model_draws_as_its_card_was_measured() -> None:
     recipe = load_config(ROOT / "recipes/configs/slm_mini.yaml")
     measured = recipe.generate.temperature, recipe.generate.top_p
     assert (config.temperature, config.top_p) == measured == (0.4, 0.8)
+    assert (config.duration_temperature, config.duration_top_p) == (1.0, 1.0)
     card = (ROOT / LM / "README.md").read_text(encoding="utf-8")
     assert "as shipped, one draw, temperature 0.4, top-p 0.8" in card
 

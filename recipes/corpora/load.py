@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from codec.file_names import folded
 from recipes.runner.config import Config
 from slm.storage.sync import local_copy
 
@@ -23,10 +26,10 @@ def load_corpus(config: Config, work_folder: Path) -> list[CorpusRow]:
             words).
 
     Raises:
-        ValueError: The corpus is not there or breaks its layout.
+        ValueError: The corpus is not there or breaks its layout, or two corpora share an id.
     """
     rows = assign_splits(
-        _rows(config, work_folder),
+        _joined([_rows(config, work_folder), *map(_further_rows, config.further_corpora)]),
         valid_fraction=config.prepare.valid_fraction,
         test_fraction=config.prepare.test_fraction,
         seed=config.seed,
@@ -47,11 +50,33 @@ def _rows(config: Config, work_folder: Path) -> list[CorpusRow]:
         return ljspeech_rows(config.corpora)
     if config.corpus == "libritts":
         return libritts_rows(config.corpora)
-    # A folder of this machine, or one in object storage, whose files are fetched.
-    manifest = local_copy(config.corpus) / MANIFEST_NAME
+    return _manifest_rows(config.corpus, "corpus: expected espeak, kokoro, ljspeech, libritts or a folder")
+
+
+def _further_rows(folder: str) -> list[CorpusRow]:
+    """The rows of a further corpus, its folder's name as the source of those that name none."""
+    rows = _manifest_rows(folder, "further_corpora: expected a folder")
+    source = Path(folder).name
+    return [replace(row, extra={"source": source, **row.extra}) for row in rows]
+
+
+def _manifest_rows(folder: str, expected: str) -> list[CorpusRow]:
+    """The rows of a folder of this machine, or of one in object storage, which is fetched."""
+    manifest = local_copy(folder) / MANIFEST_NAME
     if not manifest.is_file():
-        raise ValueError(
-            f"corpus: expected espeak, kokoro, ljspeech, libritts or a folder that holds "
-            f"{MANIFEST_NAME}, got {config.corpus!r}"
-        )
+        raise ValueError(f"{expected} that holds {MANIFEST_NAME}, got {folder!r}")
     return read_manifest(manifest)
+
+
+def _joined(corpora: Sequence[list[CorpusRow]]) -> list[CorpusRow]:
+    """The rows of all corpora; ids name files, so none may stand in two of them."""
+    seen: set[str] = set()
+    for rows in corpora if len(corpora) > 1 else ():
+        own = {folded(row.id) for row in rows}
+        twice = sorted(seen & own)
+        if twice:
+            raise ValueError(
+                f"further_corpora: expected ids of one corpus each, got {twice[:3]} in two"
+            )
+        seen |= own
+    return [row for rows in corpora for row in rows]

@@ -14,7 +14,7 @@ from omegaconf import MISSING
 
 from codec.checks import above, at_least, one_of, require
 from codec.training.config import PARTS, STRATEGIES, PhaseConfig, check_shares
-from slm import DocumentSettings, TrainingSettings
+from slm import DocumentSettings, LoraSettings, TrainingSettings
 
 from .schema_corpora import (
     CorporaConfig,
@@ -178,6 +178,9 @@ class TrainTextConfig:
     kind: str = "pieces"
     # Pieces: at most this many; a small corpus may give fewer.
     vocab_size: int = 512
+    # A speech language model whose text model is taken as it is, of the same kind: a bundled name,
+    # a folder or a hub repository. null = made from this corpus or dictionary.
+    start: str | None = None
     # Phones: clips of these languages are aligned, as the manifest spells them; the others become
     # speech without text.
     languages: list[str] = field(default_factory=lambda: ["en"])
@@ -197,9 +200,14 @@ class TrainSlmConfig:
     # tiny, mini, small, base, medium or large, and fields of its SpeechLMConfig to change.
     preset: str = "mini"
     overrides: dict[str, Any] = field(default_factory=dict)
-    # Folder of a text model to start from (transformers: Llama 2 and 3, TinyLlama, SmolLM2, Qwen3),
-    # which then gives the sizes; null = random weights.
+    # A model to start from, which then gives the sizes; null = random weights. Either a speech
+    # language model of this run's codec and text model (hh-mini-slm, a folder or a hub repository;
+    # train_text.start names the same) or the folder of a text model (transformers: Llama 2 and 3,
+    # TinyLlama, SmolLM2, Qwen3).
     start: str | None = None
+    # Adapters beside the matrices, trained alone and merged at the end (extra `lora`); rank 0 = the
+    # whole model is trained, but for training.freeze and training.freeze_layers.
+    lora: LoraSettings = field(default_factory=LoraSettings)
     # Tokens of a packed row, rows of a batch, batches of an optimizer step.
     seq_len: int = 1024
     batch_size: int = 2
@@ -230,6 +238,11 @@ class TrainSlmConfig:
     strategy: str = runtime("auto")
     validate_every: int = runtime(100)
     checkpoint_every: int = runtime(100)
+    # Utterances of valid whose likelihood after a prompt of their own speaker, of a stranger and
+    # after none is validated as well; 0 = none.
+    prompt_documents: int = runtime(64)
+    # Also write curves for TensorBoard (extra `train`).
+    tensorboard: bool = runtime(False)
     # Checkpoint to go on from where run/train_slm has no last.ckpt; null = begin at step 0.
     resume_from: str | None = runtime(None)
 
@@ -269,6 +282,11 @@ class GenerateConfig:
     top_p: float = 0.95
     continue_temperature: float | None = None
     continue_top_p: float | None = None
+    # Of the durations that a model of aligned speech draws (null = as the model's config says).
+    duration_temperature: float | None = None
+    duration_top_p: float | None = None
+    # Guidance on the prompt of texts, for more of its voice; 1 = none.
+    prompt_guidance: float = 1.0
     # Times each text is spoken; what the verifiers find best is kept, and the first beside it.
     # 1 = the first, unranked.
     best_of: int = 1
@@ -310,6 +328,8 @@ class Config:
 
     # "espeak", "kokoro", "ljspeech", "libritts", or the path of a folder that holds manifest.jsonl.
     corpus: str = MISSING
+    # Further folders that hold a manifest.jsonl each, whose clips join those of the corpus.
+    further_corpora: list[str] = field(default_factory=list)
     # Folder of this run; every stage writes to run/<stage>.
     run: str = MISSING
     seed: int = 0

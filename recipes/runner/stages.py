@@ -27,6 +27,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from codec.derived import digest_of
 from codec.distributed import process_rank
 from codec.files import read_json, sha256_of, write_json
 from codec.provenance import git_commit
@@ -80,7 +81,17 @@ class StageReport:
 STAGES = {
     "prepare": Stage(
         "corpus -> one store of equal-loudness 24 kHz waveforms per split",
-        ("corpus", "languages", "seed", "prepare", "corpora", "espeak", "kokoro", "strings"),
+        (
+            "corpus",
+            "further_corpora",
+            "languages",
+            "seed",
+            "prepare",
+            "corpora",
+            "espeak",
+            "kokoro",
+            "strings",
+        ),
     ),
     "train_codec": Stage(
         "waveforms -> the codec: encoder, quantizer, decoder, vocoder",
@@ -288,9 +299,15 @@ def signature(settings: dict[str, Any]) -> str:
 
 
 def manifest_digest(config: Config) -> str | None:
-    """SHA-256 of the corpus's manifest, None where it is not on this machine or has none."""
-    manifest = Path(config.corpus) / "manifest.jsonl"
-    return sha256_of(manifest) if manifest.is_file() else None
+    """SHA-256 of the corpus's manifest, None where it is not on this machine or has none.
+
+    With further corpora the digest of all of theirs, None where one of them is missing.
+    """
+    manifests = [Path(each) / "manifest.jsonl" for each in (config.corpus, *config.further_corpora)]
+    if not all(manifest.is_file() for manifest in manifests):
+        return None
+    sums = [sha256_of(manifest) for manifest in manifests]
+    return sums[0] if len(sums) == 1 else digest_of(sums)
 
 
 def _check_manifest(config: Config, folder: Path) -> None:

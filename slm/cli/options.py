@@ -102,6 +102,10 @@ def add_generation(command: argparse.ArgumentParser) -> None:
     add("--min-p", type=float, default=own.min_p, help="0 keeps all")
     add("--repetition-window", type=int, default=0, help="codes looked back over; 0 is off")
     add("--guidance", type=float, default=1.0, help="on the text; 1 is none")
+    add("--prompt-guidance", type=float, default=1.0, help="on the prompt's voice; 1 is none")
+    add("--duration-temperature", type=float, help="of phones' lengths; default: the model's")
+    add("--duration-top-p", type=float, help="the same for top-p")
+    add("--interleaved", action="store_true", help="read the text in turns with the speech")
     add("--weights", default="exact", help=", ".join(WEIGHTS))
     add("--engine", default="auto", help=f"of the steps: {', '.join(ENGINES)}")
 
@@ -123,6 +127,16 @@ def sampling(
         min_p=arguments.min_p,
         repetition_window=arguments.repetition_window,
         guidance=arguments.guidance,
+        prompt_guidance=arguments.prompt_guidance,
+        duration_temperature=(
+            own.duration_temperature
+            if arguments.duration_temperature is None
+            else arguments.duration_temperature
+        ),
+        duration_top_p=(
+            own.duration_top_p if arguments.duration_top_p is None else arguments.duration_top_p
+        ),
+        interleaved=arguments.interleaved,
         weights=arguments.weights,
         engine=arguments.engine,
     )

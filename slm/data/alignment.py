@@ -9,7 +9,14 @@ from typing import NamedTuple
 import numpy as np
 
 from codec.json_lines import read_json_lines, write_json_lines
-from slm.text.phone_tokenizer import MAX_DURATION, PAUSE, PAUSE_ID, word_units, words_and_pauses
+from slm.text.phone_tokenizer import (
+    MAX_DURATION,
+    PAUSE,
+    PAUSE_ID,
+    is_word_start,
+    word_units,
+    words_and_pauses,
+)
 
 
 class Unit(NamedTuple):
@@ -107,6 +114,52 @@ def align_codes(
         ids.append(unit.unit)
         parts.append(count)
     return Alignment(np.array(ids), np.array(parts))
+
+
+def cut_near(alignment: Alignment, wanted: int, low: int, high: int) -> int | None:
+    """Codes before the best place to cut an utterance in two, None where there is none.
+
+    It is the start of a word or a pause, or of a phone where neither is within the bounds; both
+    parts hold a phone.
+
+    Args:
+        alignment: Of the utterance.
+        wanted: Codes that the first part had best have.
+        low: Fewest codes of the first part.
+        high: Most codes of the first part.
+    """
+    starts, spoken = _starts(alignment), np.flatnonzero(alignment.units != PAUSE_ID)
+    if not len(spoken):
+        return None
+    unit = np.arange(len(starts))
+    inside = (starts >= low) & (starts <= high) & (unit > spoken[0]) & (unit <= spoken[-1])
+    for allowed in (inside & _opens(alignment), inside):
+        places = starts[allowed]
+        if len(places):
+            return int(places[np.abs(places - wanted).argmin()])
+    return None
+
+
+def rest_after(alignment: Alignment, cut: int) -> Alignment:
+    """The part of an alignment behind a place of `cut_near`, opened by a pause as every text is."""
+    at = np.flatnonzero(_starts(alignment) == cut)
+    words = at[_opens(alignment)[at]]
+    first = words[0] if len(words) else at[0]
+    units, counts = alignment.units[first:], alignment.counts[first:]
+    if units[0] == PAUSE_ID:
+        return Alignment(units, counts)
+    return Alignment(np.concatenate([[PAUSE_ID], units]), np.concatenate([[0], counts]))
+
+
+def _starts(alignment: Alignment) -> np.ndarray:
+    """Codes before each unit, (N,)."""
+    return np.cumsum(alignment.counts) - alignment.counts
+
+
+def _opens(alignment: Alignment) -> np.ndarray:
+    """Whether each unit is a pause or begins a word, (N,) bool."""
+    units = alignment.units.tolist()
+    return np.array([unit == PAUSE_ID or is_word_start(unit) for unit in units])
 
 
 def write_alignments(path: Path, units: Iterable[tuple[str, Sequence[Unit]]]) -> None:

@@ -25,11 +25,20 @@ class DocumentSettings:
         interleave_probability: Chance that text and speech of a transcribed item take turns.
         interleave_text: Text tokens of a turn.
         interleave_codes: Codes of a turn.
+        prompt_interleaved: Let interleaved documents open with a prompt, too.
         lookahead: Units read ahead in the aligned documents of rows that have an alignment; 0
             where no row has one.
         duration_loss_weight: Loss weight of the durations in them.
         shares: Share of the rows of a `source` that an epoch takes, drawn anew for each; all of a
             source that is not named.
+        own_recording_prompts: Let a recording whose speaker has no other be its own prompt: its
+            first part is the prompt, the rest what follows; cut where a word begins, or a phone
+            where no word does. Of aligned documents and of speech without text, since of other
+            texts it is not known which part belongs to the rest.
+        speaker_power: Amount of a speaker in an epoch, as a power of the codes it has: 1 takes
+            every utterance once, 0.5 takes of a speaker with four times the speech of another
+            twice as much, 0 the same of all. An utterance may come several times an epoch, or not
+            at all; epochs are about as long as with 1. Shifted copies make no speaker larger.
 
     Raises:
         ValueError: A value is out of its range.
@@ -47,6 +56,9 @@ class DocumentSettings:
     lookahead: int = 0
     duration_loss_weight: float = 1.0
     shares: dict[str, float] = field(default_factory=dict)
+    own_recording_prompts: bool = False
+    speaker_power: float = 1.0
+    prompt_interleaved: bool = False
 
     def __post_init__(self) -> None:
         for name in ("prompt", "text_drop", "prompt_text", "interleave"):
@@ -55,6 +67,7 @@ class DocumentSettings:
             at_least(name, getattr(self, name), 1)
         for name in ("text_loss_weight", "duration_loss_weight", "lookahead"):
             at_least(name, getattr(self, name), 0)
+        in_range("speaker_power", self.speaker_power, 0, 1)
         for source, share in self.shares.items():
             in_range(f"shares.{source}", share, 0, 1)
         most = self.max_prompt_codes
@@ -71,4 +84,5 @@ class DocumentSettings:
             prompt_text_probability=0.0,
             interleave_probability=0.0,
             shares={},
+            speaker_power=1.0,
         )

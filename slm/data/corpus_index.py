@@ -30,7 +30,7 @@ class CorpusIndex:
     Args:
         stores: Of one codec.
         tokenizer: Encodes the rows' `text`; rows without text have none.
-        settings: Their lookahead, shortest prompt and shares count.
+        settings: Their lookahead, shortest prompt, shares and speakers' power count.
         longest: Most tokens of a document.
         text_size: Ids that the tokenizer gives lie in [0, text_size).
         alignments: By id; when given, no row has text of its own.
@@ -42,6 +42,8 @@ class CorpusIndex:
             alignments.
         base: The item that each is a shifted copy of, itself for most, int32 (N,).
         shares: Probability that an epoch takes each, float64 (N,); None where it takes all.
+        copies: Mean number of times that an epoch takes each, float64 (N,), `shares` included;
+            None where each is taken once or, by its share, not at all.
 
     Raises:
         ValueError: A text with no known piece, no item that fits, or none that every epoch takes.
@@ -89,6 +91,7 @@ class CorpusIndex:
         is_copy = np.zeros(len(fits), dtype=bool)
         is_copy[list(found.base_ids)] = True
         self._speaker = _numbers(found.speaker)[fits]
+        self.copies = self._find_copies(~is_copy[fits], settings.speaker_power)
         self._prompts, self._prompt_keys = self._group(~is_copy[fits], settings.min_prompt_codes)
 
     def __len__(self) -> int:
@@ -119,6 +122,14 @@ class CorpusIndex:
     def alignment(self, item: int) -> Alignment:
         """The alignment of an item that has one."""
         return self._alignments[int(self._rows[item])]
+
+    def has_alignment(self, item: int) -> bool:
+        """Whether an item has an alignment."""
+        return self.num_units is not None and self.num_units[item] != NONE
+
+    def speaker(self, item: int) -> int:
+        """Number of the speaker of an item, -1 where it has none."""
+        return int(self._speaker[item])
 
     def aligned_lengths(self, items: np.ndarray) -> np.ndarray:
         """Tokens of the aligned document of each of some items, (M,); they have alignments."""
@@ -199,6 +210,24 @@ class CorpusIndex:
                 "might be empty"
             )
         return taken
+
+    def _find_copies(self, is_original: np.ndarray, power: float) -> np.ndarray | None:
+        if power == 1:
+            return None
+        # A recording without a speaker is one of a speaker of its own.
+        alone = self._speaker.max(initial=NONE) + 1 + self.base
+        speaker = np.where(self._speaker == NONE, alone, self._speaker)
+        codes = self.num_codes.astype(np.float64)
+        amount = np.bincount(speaker, codes * is_original)
+        held = np.bincount(speaker, codes)
+        # Copies whose original is not there: what there is of the speaker is its amount.
+        amount = np.where(amount > 0, amount, held)
+        # An item comes (amount ** power / held) times as often, scaled so that codes add up.
+        often = np.zeros(len(held))
+        np.divide(amount**power, held, out=often, where=held > 0)
+        each = often[speaker]
+        each *= codes.sum() / (each @ codes)
+        return each if self.shares is None else each * self.shares
 
     def _group(self, is_original: np.ndarray, enough: int) -> tuple[np.ndarray, np.ndarray]:
         """Items that may be prompts, by speaker, and speaker * N + item of each, ascending.

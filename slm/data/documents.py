@@ -5,13 +5,15 @@
       transcribed   <bos> <text> t' .. t .. <speech> p .. c .. <eos>    (p is speech of t')
     speech only     <bos> <speech> c .. <eos>            (continuation; a prompt may come first)
     interleaved     <bos> <text> t .. <speech> c .. <text> t .. <speech> c .. <eos>
+                    (a prompt may come first)
     aligned         <bos> <text> u1 .. uk  u(k+1) d1 c .. c  u(k+2) d2 c .. c  ..  <eos>
 
 In an aligned document units (phones and pauses) run k ahead of the speech, and before the codes of
 a unit stands d, their number. `<speech>` stands for the units beyond the last. After ELLA-V
 (https://arxiv.org/abs/2401.07333), in which phones and codes take turns, too.
 
-The prompt holds codes of another utterance of the same speaker. It carries the voice, so that one
+The prompt holds codes of another utterance of the same speaker, or the first part of the utterance
+whose rest follows, where the speaker has no other. It carries the voice, so that one
 model has many voices, ones it never trained on included, without a name for any. Loss falls on the
 codes of the utterance itself and on the end, never on a prompt.
 """
@@ -105,6 +107,7 @@ def build_interleaved(
     text_ids: Sequence[int] | np.ndarray,
     *,
     every: tuple[int, int],
+    prompt: Sequence[int] | np.ndarray | None = None,
     text_loss_weight: float = 0.0,
 ) -> Document:
     """Text and speech of one utterance taking turns, so that speech can begin before text ends.
@@ -117,12 +120,13 @@ def build_interleaved(
         codes: Codes of the utterance, (L,).
         text_ids: Its transcript, at least one id.
         every: Text tokens and codes of a turn.
+        prompt: Codes of another utterance of the speaker, never counted in the loss.
         text_loss_weight: Weight of text tokens.
     """
     text, speech = vocabulary.text_to_token(text_ids), vocabulary.code_to_token(codes)
     turns = interleaved_turns(len(speech), len(text), every)
-    tokens: list[np.ndarray] = [np.array([vocabulary.bos_id])]
-    weights: list[np.ndarray] = [np.zeros(1)]
+    tokens = _opening(vocabulary, prompt)
+    weights: list[np.ndarray] = [np.zeros(sum(map(len, tokens)))]
     for turn in range(turns):
         last = turn == turns - 1
         # A turn: <text>, some text, <speech>, some codes.

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from slm.text.tokenizer import Tokenizer
 
-from .alignment import Alignment
+from .alignment import Alignment, rest_after
 from .config import DocumentSettings
 from .corpus_index import CorpusIndex
 from .documents import Document, build_aligned, build_document, build_interleaved
@@ -59,6 +59,9 @@ class PackedDataset:
         alignments: Of rows by id. When given, a row that is in it becomes an aligned document, and
             every other one speech without text.
 
+    Attributes:
+        index: The items of the stores that fit.
+
     Raises:
         ValueError: Stores of different codecs, codes that are not the vocabulary's, a text with no
             known piece, alignments without a lookahead, or no document that fits.
@@ -85,7 +88,7 @@ class PackedDataset:
         self.batch_size = batch_size
         self.settings = settings or DocumentSettings()
         self.seed = seed
-        self._index = CorpusIndex(
+        self.index = CorpusIndex(
             stores,
             tokenizer,
             self.settings,
@@ -100,7 +103,7 @@ class PackedDataset:
 
     def __len__(self) -> int:
         """Items that fit a row."""
-        return len(self._index)
+        return len(self.index)
 
     def describe(self) -> dict[str, Any]:
         """Everything that decides the batches, by names that a user knows; JSON-able."""
@@ -135,7 +138,7 @@ class PackedDataset:
 
         They are in no batch.
         """
-        return self._index.too_long
+        return self.index.too_long
 
     def batch(self, index: int) -> PackedBatch:
         """Batch `index` >= 0 of the endless stream: rows [index * B, (index + 1) * B)."""
@@ -151,7 +154,7 @@ class PackedDataset:
     def epoch_documents(self, epoch: int = 0) -> Iterator[Document]:
         """Every document of one epoch on its own, in packed order."""
         for row in self._epoch_rows(epoch):
-            yield from map(self._document, row)
+            yield from map(self._planned_document, row)
 
     def rows_in_epoch(self, epoch: int) -> int:
         """Packed rows of an epoch; differs a little between epochs as prompts are drawn anew."""
@@ -168,7 +171,7 @@ class PackedDataset:
         if self._planned is None or self._planned[0] != epoch:
             self._planned = None  # the old one goes before the new one is made
             sizes = {"seq_len": self.seq_len, "seed": self.seed, "epoch": epoch}
-            self._planned = epoch, plan_epoch(self._index, self.settings, **sizes)
+            self._planned = epoch, plan_epoch(self.index, self.settings, **sizes)
         # Counts of epochs are known in order, and each new plan is checked against what is known.
         rows = self._planned[1]
         if epoch < len(self._row_counts):
@@ -185,24 +188,39 @@ class PackedDataset:
             epoch += 1
         return self._epoch_rows(epoch)[index]
 
-    def _document(self, plan: DocumentPlan) -> Document:
-        # Interleaved, aligned or plain; all but the first may open with a prompt.
-        settings, index, codes = self.settings, self._index, self._index.codes(plan.item)
+    def _planned_document(self, plan: DocumentPlan) -> Document:
+        return self.document(plan, self.prompt_of(plan))
+
+    def prompt_of(self, plan: DocumentPlan) -> np.ndarray | None:
+        """The codes that a document opens with, uint16 (P,); None without a prompt."""
+        if plan.prompt_item < 0:
+            return None
+        stop = plan.prompt_start + plan.prompt_codes
+        return self.index.codes(plan.prompt_item)[plan.prompt_start : stop]
+
+    def document(self, plan: DocumentPlan, prompt: np.ndarray | None) -> Document:
+        """The document of a plan, with the plan's own prompt, another one (P,) or none."""
+        # Interleaved, aligned or plain.
+        settings, index, codes = self.settings, self.index, self.index.codes(plan.item)
         text_ids = index.text_ids(plan.item) if plan.with_text else None
+        alignment = index.alignment(plan.item) if plan.aligned else None
         options: dict[str, Any] = {"text_loss_weight": settings.text_loss_weight}
+        if plan.prompt_item == plan.item:
+            # The rest of the recording, whose first part was the prompt.
+            codes = codes[plan.prompt_codes :]
+            if alignment is not None:
+                alignment = rest_after(alignment, plan.prompt_codes)
+        if prompt is not None:
+            options["spoken_before" if plan.prompt_text else "prompt"] = prompt
         if plan.interleaved:
             assert text_ids is not None
             every = (settings.interleave_text, settings.interleave_codes)
             return build_interleaved(self.vocabulary, codes, text_ids, every=every, **options)
-        if plan.prompt_item >= 0:
-            stop = plan.prompt_start + plan.prompt_codes
-            given = index.codes(plan.prompt_item)[plan.prompt_start : stop]
-            options["spoken_before" if plan.prompt_text else "prompt"] = given
-        if plan.aligned:
+        if alignment is not None:
             return build_aligned(
                 self.vocabulary,
                 codes,
-                index.alignment(plan.item),
+                alignment,
                 lookahead=settings.lookahead,
                 prompt=options.get("prompt"),
                 duration_loss_weight=settings.duration_loss_weight,
@@ -216,7 +234,7 @@ class PackedDataset:
         return build_document(self.vocabulary, codes, text_ids=text_ids, **options)
 
     def _stack(self, rows: list[list[DocumentPlan]]) -> PackedBatch:
-        documents = [[self._document(plan) for plan in row] for row in rows]
+        documents = [[self._planned_document(plan) for plan in row] for row in rows]
         return stack_rows(documents, self.seq_len, self.vocabulary.pad_id)
 
 

@@ -12,9 +12,10 @@ from typing import NamedTuple, get_type_hints
 
 import numpy as np
 
+from .alignment import cut_near, rest_after
 from .config import DocumentSettings
 from .corpus_index import NONE, CorpusIndex
-from .documents import document_length
+from .documents import aligned_length, document_length
 
 PACKING_BLOCK = 8192  # documents packed together; bounds the cost of a large corpus
 _PLANNING_BLOCK = 1 << 18  # items planned together
@@ -25,7 +26,8 @@ class DocumentPlan(NamedTuple):
 
     Attributes:
         item: Its number in the `CorpusIndex`.
-        prompt_item: Another utterance, -1 for no prompt.
+        prompt_item: Another utterance, -1 for no prompt; the item itself where its first part is
+            the prompt and the rest what is spoken.
         prompt_start: First code of the prompt in it.
         prompt_codes: Codes of the prompt.
         length: Tokens.
@@ -88,7 +90,8 @@ def plan_epoch(
     """Draw the documents of an epoch and pack them; a pure function of its arguments.
 
     Args:
-        index: Of all items, of which `settings.shares` leaves some out.
+        index: Of all items, of which `settings.shares` leaves some out and
+            `settings.speaker_power` takes some more than once.
         settings: Of the documents.
         seq_len: Tokens of a row, >= the length of every item's bare document.
         seed: >= 0.
@@ -98,15 +101,19 @@ def plan_epoch(
     # 0. Random streams of their own: kinds of documents that came later change no earlier draw.
     later = np.random.default_rng([seed, epoch, 1])
     # 1. Draw every document.
-    order = generator.permutation(len(index))
-    plans = np.empty(len(index), dtype=PLAN)
-    for numbers in _blocks(len(index), _PLANNING_BLOCK):
-        draws = [generator.random((len(numbers), 5)), later.random((len(numbers), 2))]
-        planned = _planned(index, settings, numbers, np.concatenate(draws, axis=1), seq_len)
-        for name, values in planned.items():
+    items = _drawn_items(index, np.random.default_rng([seed, epoch, 3]))
+    count = len(index) if items is None else len(items)
+    order = generator.permutation(count)
+    plans = np.empty(count, dtype=PLAN)
+    for numbers in _blocks(count, _PLANNING_BLOCK):
+        draws = np.concatenate(
+            [generator.random((len(numbers), 5)), later.random((len(numbers), 2))], axis=1
+        )
+        of = numbers if items is None else items[numbers]
+        for name, values in plan_documents(index, settings, of, draws, seq_len).items():
             plans[name][numbers] = values
     # 2. Leave out those of rarer sources.
-    if index.shares is not None:
+    if index.shares is not None and items is None:
         kept = np.random.default_rng([seed, epoch, 2]).random(len(index)) < index.shares
         order = order[kept[order]]
     # 3. Pack them, and mix the rows: packing puts long documents first, and a batch should not.
@@ -118,6 +125,21 @@ def plan_epoch(
     new_ends = np.cumsum(lengths)
     at = np.repeat(ends[mixed] - new_ends, lengths) + np.arange(len(packed))
     return Epoch(plans[order[packed[at]]], new_ends)
+
+
+def _drawn_items(index: CorpusIndex, generator: np.random.Generator) -> np.ndarray | None:
+    """The item of each document of an epoch, int32 (M,) ascending; None for every item once."""
+    if index.copies is None:
+        return None
+    # In a random order, so that rare items are not drawn with their neighbours; one number for
+    # all leaves each a count next to its mean, and the epoch a length next to its mean.
+    order = generator.permutation(len(index))
+    reached = np.floor(np.cumsum(index.copies[order]) + generator.random()).astype(np.int64)
+    counts = np.empty(len(index), dtype=np.int64)
+    counts[order] = np.diff(reached, prepend=0)
+    if not counts.any():
+        counts[index.copies.argmax()] = 1  # an epoch must not come out empty
+    return np.repeat(np.arange(len(index), dtype=np.int32), counts)
 
 
 def pack_best_fit(lengths: Sequence[int] | np.ndarray, seq_len: int) -> list[list[int]]:
@@ -160,14 +182,18 @@ def _blocks(count: int, size: int) -> Iterator[np.ndarray]:
         yield np.arange(start, min(start + size, count), dtype=np.int32)
 
 
-def _planned(
+def plan_documents(
     index: CorpusIndex,
     settings: DocumentSettings,
     numbers: np.ndarray,
     draws: np.ndarray,
     seq_len: int,
 ) -> dict[str, np.ndarray]:
-    """The documents of some items from seven uniform numbers each: every field of `PLAN`, (M,)."""
+    """Plan the documents of some items (M,) from seven uniform numbers each, (M, 7).
+
+    Returns:
+        Every field of `PLAN`, (M,).
+    """
     num_codes, num_text = index.num_codes[numbers], index.num_text[numbers]
     # Text and speech, or speech alone;
     keeps_text = draws[:, 0] >= settings.text_drop_probability
@@ -197,7 +223,8 @@ def _planned(
         "interleaved": interleaved,
         "aligned": aligned,
     }
-    prompted = ~interleaved & (draws[:, 1] < settings.prompt_probability)
+    prompted = draws[:, 1] < settings.prompt_probability
+    prompted &= ~interleaved | settings.prompt_interleaved
     _add_prompts(plan, index, settings, np.flatnonzero(prompted), draws, seq_len)
     return plan
 
@@ -212,11 +239,14 @@ def _add_prompts(
 ) -> None:
     """Let the documents `at` of a plan open with another utterance, where there is room."""
     other = index.others(plan["item"][at], draws[at, 2])
+    if settings.own_recording_prompts:
+        _add_own_prompts(plan, index, settings, at[other == NONE], draws, seq_len)
     at, other = at[other != NONE], other[other != NONE]
     draws, length = draws[at], plan["length"][at]
     codes, text = index.num_codes[other], index.num_text[other]
     # Another whole utterance and its transcript, where that is possible,
-    whole = plan["with_text"][at] & (draws[:, 5] < settings.prompt_text_probability)
+    whole = plan["with_text"][at] & ~plan["interleaved"][at]
+    whole &= draws[:, 5] < settings.prompt_text_probability
     whole &= (text != NONE) & (codes <= settings.max_prompt_codes)
     whole &= length + text + codes <= seq_len
     # else a piece of it.
@@ -232,3 +262,37 @@ def _add_prompts(
     plan["prompt_codes"][at[prompted]] = np.where(whole, codes, taken)[prompted]
     plan["length"][at[prompted]] = (length + longer)[prompted]
     plan["prompt_text"][at[whole]] = True
+
+
+def _add_own_prompts(
+    plan: dict[str, np.ndarray],
+    index: CorpusIndex,
+    settings: DocumentSettings,
+    at: np.ndarray,
+    draws: np.ndarray,
+    seq_len: int,
+) -> None:
+    """Let the first part of the documents `at` of a plan be the prompt of their rest."""
+    shortest = settings.min_prompt_codes
+    for each in at[~plan["with_text"][at]].tolist():
+        item = int(plan["item"][each])
+        codes = int(index.num_codes[item])
+        # Both parts have enough of the voice; the prompt is no longer than any other.
+        longest = min(settings.max_prompt_codes, codes - shortest)
+        if longest < shortest:
+            continue
+        cut: int | None = shortest + int(draws[each, 3] * (longest - shortest + 1))
+        length = document_length(codes - cut, None, cut)
+        alignment = index.alignment(item) if index.has_alignment(item) else None
+        if alignment is not None:
+            cut = cut_near(alignment, cut, shortest, longest)
+        if cut is None:
+            continue
+        if plan["aligned"][each]:
+            assert alignment is not None
+            units = len(rest_after(alignment, cut).units)
+            length = aligned_length(codes - cut, units, settings.lookahead, cut)
+        if length > seq_len:
+            continue
+        plan["prompt_item"][each], plan["prompt_codes"][each] = item, cut
+        plan["length"][each] = length

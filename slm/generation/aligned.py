@@ -8,7 +8,7 @@ the durations add up to. Rows of a batch are at different units; each has tokens
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -26,8 +26,8 @@ from slm.text.phone_tokenizer import (
 )
 
 from .config import GenerationSettings
-from .sampling import choose
-from .session import Row
+from .sampling import choose, guide
+from .session import Generation, Row
 
 # Codes: no phone lasts longer than half a second, no pause within a sentence longer than a second.
 LONGEST_PHONE = 12
@@ -72,6 +72,10 @@ class AlignedRow(Row):
     length: int
     left: int = 0
     counts: list[int] = field(default_factory=list)
+
+    def generation(self) -> Generation:
+        """The codes so far, and how many each unit has."""
+        return replace(super().generation(), counts=tuple(self.counts))
 
     def bounds(self) -> tuple[int, int]:
         """Fewest and most codes of the next unit; a whole word has at least one."""
@@ -127,34 +131,30 @@ class AlignedRow(Row):
 class DurationsThenCodes:
     """The strategy of `AlignedRequest`: a unit's number of codes, then so many codes.
 
-    The log-likelihood of a row is that of the codes alone, given their durations.
+    The log-likelihood of a row is that of the codes alone, given their durations. Under guidance on
+    the prompt a second context of a row is without it, and reads what was drawn; durations are
+    drawn from the prompted context alone.
 
     Args:
         lm: A model of aligned speech.
-        settings: How codes are drawn; guidance is not available.
-        duration_settings: How durations are drawn; as codes when None.
+        settings: How codes are drawn; guidance on the text is not available, since units and
+            durations stand between the codes.
 
     Raises:
-        ValueError: Another kind of model, or guidance.
+        ValueError: Another kind of model, or guidance on the text.
     """
 
-    num_contexts = 1
-
-    def __init__(
-        self,
-        lm: SpeechLM,
-        settings: GenerationSettings,
-        duration_settings: GenerationSettings | None = None,
-    ) -> None:
+    def __init__(self, lm: SpeechLM, settings: GenerationSettings) -> None:
         self._settings = settings
-        self._duration_settings = duration_settings or settings
         if not lm.config.is_aligned:
             raise ValueError("expected a model of aligned speech, got one with lookahead 0")
-        for each in (self._settings, self._duration_settings):
-            if each.guidance != 1:
-                raise ValueError(
-                    f"expected guidance 1 for a model of aligned speech, got {each.guidance}"
-                )
+        if settings.guidance != 1:
+            raise ValueError(
+                "expected guidance 1 for a model of aligned speech, which has prompt_guidance "
+                f"alone, got {settings.guidance}"
+            )
+        self._duration_settings = settings.for_durations(lm.config)
+        self.num_contexts = 1 if settings.prompt_guidance == 1 else 2
         self._config, self._vocabulary = lm.config, lm.vocabulary
         start = lm.vocabulary.text_start + DURATION_START
         self._durations = range(start, start + MAX_DURATION + 1)
@@ -178,8 +178,11 @@ class DurationsThenCodes:
         # The engine holds the longest speech that the bounds allow.
         pauses = int((units == PAUSE_ID).sum())
         most_codes = LONGEST_PAUSE * pauses + LONGEST_PHONE * (len(units) - pauses)
+        contexts = [prompt]
+        if self.num_contexts == 2:
+            contexts.append(aligned_prefix(self._vocabulary, units, config.lookahead))
         return AlignedRow(
-            contexts=[torch.from_numpy(prompt)],
+            contexts=[torch.from_numpy(each) for each in contexts],
             longest=min(len(prompt) + most_codes + 2 * len(units), config.max_seq_len),
             seed=request.seed,
             units=units.tolist(),
@@ -191,7 +194,7 @@ class DurationsThenCodes:
 
     def advance(self, engine: Engine, rows: Sequence[AlignedRow]) -> Tensor:
         """See `Strategy`."""
-        pending = [row.pending for row in rows]
+        pending = [row.pending for row in rows for _ in range(self.num_contexts)]
         for row in rows:
             row.length += len(row.pending)
             row.pending = []
@@ -202,11 +205,12 @@ class DurationsThenCodes:
         uniforms = torch.stack(
             [torch.rand(2, generator=row.generator, dtype=torch.float64) for row in rows]
         ).to(hidden.device)
+        contexts = hidden.unflatten(0, (-1, self.num_contexts))  # (B, contexts, D)
         # A row is within a unit, and draws a code, or between units, and draws a duration.
         within = [n for n, row in enumerate(rows) if row.left]
         between = [n for n, row in enumerate(rows) if not row.left]
         drawn = [
-            draw(engine, [rows[n] for n in chosen], hidden[chosen], uniforms[chosen])
+            draw(engine, [rows[n] for n in chosen], contexts[chosen], uniforms[chosen])
             for draw, chosen in ((self._draw_codes, within), (self._draw_durations, between))
             if chosen
         ]
@@ -222,7 +226,7 @@ class DurationsThenCodes:
         self, engine: Engine, rows: Sequence[AlignedRow], hidden: Tensor, uniforms: Tensor
     ) -> Tensor:
         """Numbers of codes and zeros, (2, B) float64."""
-        logits = engine.logits(hidden, (self._durations,))  # (B, 1 + MAX_DURATION)
+        logits = engine.logits(hidden[:, 0], (self._durations,))  # (B, 1 + MAX_DURATION)
         # Durations out of a row's bounds are ruled out.
         bounds = torch.tensor([row.bounds() for row in rows], device=logits.device)
         counted = torch.arange(logits.shape[1], device=logits.device)
@@ -236,10 +240,14 @@ class DurationsThenCodes:
     ) -> Tensor:
         """Codes and their log-likelihoods, (2, B) float64."""
         start, window = self._codes.start, self._settings.repetition_window
-        logits = engine.logits(hidden, (self._codes,))  # (B, codes)
+        logits = guided = engine.logits(hidden.flatten(0, 1), (self._codes,))
+        if self.num_contexts == 2:
+            # (2 B, codes): with and without the prompt in turn.
+            logits, without = logits.unflatten(0, (-1, 2)).unbind(1)
+            guided = guide(logits, without, self._settings.prompt_guidance)
         recent = None
         if window:
             recent = torch.tensor([row.recent(window, start) for row in rows]).to(hidden.device)
-        codes = choose(logits, uniforms, self._settings, recent)
+        codes = choose(guided, uniforms, self._settings, recent)
         gains = logits.log_softmax(dim=-1).gather(1, codes[:, None])[:, 0]
         return torch.stack([codes.double(), gains.double()])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from codec.checks import at_least, in_range, one_of, require
-from slm.model.config import SpeechLMConfig
+from codec.checks import at_least, in_range, one_of
+from slm.model.config import SpeechLMConfig, check_temperature
 
 # What computes the steps of generation; see `GenerationSettings`.
 ENGINES = ("auto", "native", "graphs", "torch")
@@ -25,7 +25,17 @@ class GenerationSettings:
         repetition_window: Codes looked back over for repetition-aware sampling; 0 switches it off.
         repetition_ratio: Share of the window a token may fill before it is drawn anew, in (0, 1].
         guidance: Classifier-free guidance on the text; 1 is none. Costs a second row a request, and
-            needs a model that was trained with text dropped now and then.
+            needs a model that was trained with text dropped now and then, of whole texts.
+        prompt_guidance: Classifier-free guidance on the prompt, which keeps its voice better; 1 is
+            none. Costs a row a request too, and needs a model that was trained with prompts on some
+            documents and none on others. Of models of aligned speech it guides codes alone.
+        duration_temperature: Of the durations that a model of aligned speech draws before the codes
+            of each unit; None takes the model's own, else that of the codes, and the likeliest
+            where the codes are the likeliest. Drawn cold, durations shrink to the commonest, and
+            speech is too short.
+        duration_top_p: The same for `top_p`.
+        interleaved: Let text and speech take turns, so that speech begins before the text has been
+            read to its end; of models of whole texts that were trained on such documents.
         use_cache: Keep keys and values between steps; False recomputes (for comparison).
         weights: "exact" for the model's own precision, "int8" or "bf16" to read fewer bytes a step.
         engine: What computes the steps, one of `ENGINES`. "native" is code compiled for this
@@ -45,24 +55,55 @@ class GenerationSettings:
     repetition_window: int = 0
     repetition_ratio: float = 0.1
     guidance: float = 1.0
+    prompt_guidance: float = 1.0
+    duration_temperature: float | None = None
+    duration_top_p: float | None = None
+    interleaved: bool = False
     use_cache: bool = True
     weights: str = "exact"
     engine: str = "auto"
 
     def __post_init__(self) -> None:
         # A temperature nearer to 0 would overflow the logits.
-        warm = self.temperature == 0 or 1e-3 <= self.temperature <= 100
-        require(warm, "temperature", "0 or a number in [0.001, 100]", self.temperature)
+        check_temperature("temperature", self.temperature)
+        check_temperature("duration_temperature", self.duration_temperature)
         at_least("top_k", self.top_k, 0)
         in_range("top_p", self.top_p, 0, 1, ends="(]")
+        if self.duration_top_p is not None:
+            in_range("duration_top_p", self.duration_top_p, 0, 1, ends="(]")
         in_range("min_p", self.min_p, 0, 1)
         at_least("repetition_window", self.repetition_window, 0)
         in_range("repetition_ratio", self.repetition_ratio, 0, 1, ends="(]")
         in_range("guidance", self.guidance, 0, 100)
+        in_range("prompt_guidance", self.prompt_guidance, 0, 100)
         one_of("weights", self.weights, WEIGHTS)
         one_of("engine", self.engine, ENGINES)
 
     @classmethod
     def for_model(cls, config: SpeechLMConfig) -> GenerationSettings:
         """The sampling that suits a model best when it speaks texts, as its config states."""
-        return cls(temperature=config.temperature, top_p=config.top_p)
+        return cls(
+            temperature=config.temperature,
+            top_p=config.top_p,
+            duration_temperature=config.duration_temperature,
+            duration_top_p=config.duration_top_p,
+        )
+
+    def for_durations(self, config: SpeechLMConfig) -> GenerationSettings:
+        """How a model of aligned speech draws durations where its codes are drawn by these."""
+        warmth, top_p = self.duration_temperature, self.duration_top_p
+        # Asked for the likeliest codes, one expects the same speech every time.
+        if warmth is None:
+            warmth = 0.0 if self.temperature == 0 else config.duration_temperature
+        if top_p is None:
+            top_p = config.duration_top_p
+        if warmth is None and top_p is None:
+            return self
+        # Top-k and min-p are meant for thousands of codes, not for some dozen durations.
+        return replace(
+            self,
+            temperature=self.temperature if warmth is None else warmth,
+            top_p=self.top_p if top_p is None else top_p,
+            top_k=0,
+            min_p=0.0,
+        )

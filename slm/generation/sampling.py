@@ -52,13 +52,13 @@ def keep_min_p(logits: Tensor, min_p: float) -> Tensor:
 
 
 def guide(conditional: Tensor, unconditional: Tensor, guidance: float) -> Tensor:
-    """Classifier-free guidance: away from the distribution without the text.
+    """Classifier-free guidance: away from the distribution without a condition.
 
     Args:
-        conditional: (..., V) logits given the text.
+        conditional: (..., V) logits given the condition, a text or a prompt.
         unconditional: (..., V) logits of the same speech without it.
         guidance: 1 gives the conditional distribution, 0 the unconditional one, more than 1
-            leans on the text.
+            leans on the condition.
 
     Returns:
         (..., V) log-probabilities before normalisation.
@@ -66,6 +66,26 @@ def guide(conditional: Tensor, unconditional: Tensor, guidance: float) -> Tensor
     # log p_u + g (log p_c - log p_u)
     without = unconditional.log_softmax(dim=-1)
     return without + guidance * (conditional.log_softmax(dim=-1) - without)
+
+
+def guide_both(
+    whole: Tensor, without_text: Tensor, without_prompt: Tensor, scales: tuple[float, float]
+) -> Tensor:
+    """Classifier-free guidance on a text and a prompt, each with a scale of its own.
+
+    Args:
+        whole: (..., V) logits given both.
+        without_text: (..., V) logits of the same speech given the prompt alone.
+        without_prompt: (..., V) logits given the text alone.
+        scales: Of the text and of the prompt; 1 and 1 give the distribution given both.
+
+    Returns:
+        (..., V) log-probabilities before normalisation.
+    """
+    # log p + (g - 1) (log p - log p_text) + (h - 1) (log p - log p_prompt)
+    given = whole.log_softmax(dim=-1)
+    gains = [given - each.log_softmax(dim=-1) for each in (without_text, without_prompt)]
+    return given + (scales[0] - 1) * gains[0] + (scales[1] - 1) * gains[1]
 
 
 def draw(logits: Tensor, uniforms: Tensor) -> Tensor:

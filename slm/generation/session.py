@@ -28,6 +28,7 @@ class Generation:
         seed: The seed it was drawn with.
         attempt: Number of the attempt, from 0.
         rejected: Why each failed attempt was rejected: "limit", "silence" or "loop".
+        counts: Codes of each unit of aligned speech; none of other speech.
     """
 
     tokens: Tensor
@@ -37,6 +38,7 @@ class Generation:
     seed: int = 0
     attempt: int = 0
     rejected: tuple[str, ...] = ()
+    counts: tuple[int, ...] = ()
 
 
 @dataclass(kw_only=True)

@@ -31,6 +31,12 @@ _PRESETS = {
 }
 
 
+def check_temperature(name: str, value: float | None) -> None:
+    """Raise `ValueError` for a temperature so near to 0 that it would overflow the logits."""
+    warm = value is None or value == 0 or 1e-3 <= value <= 100
+    require(warm, name, "0 or a number in [0.001, 100]", value)
+
+
 @dataclass(frozen=True)
 class SpeechLMConfig:
     """Sizes of a speech language model and the codec and text model it belongs to.
@@ -66,6 +72,12 @@ class SpeechLMConfig:
         temperature: Default for synthesis of texts, as evaluated best. Continuations of recordings
             keep the general default: low temperatures lose the voice.
         top_p: The same.
+        duration_temperature: Default for the durations of aligned speech; None draws them as the
+            codes.
+        duration_top_p: The same.
+        interleave_text: Text tokens of a turn of the interleaved documents that the model was
+            trained on; 0 for none.
+        interleave_codes: Codes of such a turn; 0 for none.
 
     Raises:
         ValueError: A size is out of range or the vocabulary's layout does not verify.
@@ -95,6 +107,10 @@ class SpeechLMConfig:
     codebook_dim: int = 0
     temperature: float = 0.8
     top_p: float = 0.95
+    duration_temperature: float | None = None
+    duration_top_p: float | None = None
+    interleave_text: int = 0
+    interleave_codes: int = 0
 
     def __post_init__(self) -> None:
         Vocabulary.from_dict(self.vocabulary)
@@ -114,11 +130,21 @@ class SpeechLMConfig:
         require(divides, "num_kv_heads", f"a divisor of {self.num_heads}", self.num_kv_heads)
         has_vectors = not self.code_table or self.codebook_dim > 0
         require(has_vectors, "codebook_dim", "a size > 0 with a code_table", self.codebook_dim)
-        warm = self.temperature == 0 or 1e-3 <= self.temperature <= 100
-        require(warm, "temperature", "0 or a number in [0.001, 100]", self.temperature)
+        check_temperature("temperature", self.temperature)
+        check_temperature("duration_temperature", self.duration_temperature)
         in_range("top_p", self.top_p, 0, 1, ends="(]")
+        if self.duration_top_p is not None:
+            in_range("duration_top_p", self.duration_top_p, 0, 1, ends="(]")
+        turns = self.interleave_text, self.interleave_codes
+        both = turns == (0, 0) or min(turns) >= 1
+        require(both, "interleave_text, interleave_codes", "both 0 or both >= 1", turns)
         if self.rotary_scaling:
             one_of("rotary_scaling.rope_type", self.rotary_scaling.get("rope_type"), ("llama3",))
+
+    @property
+    def is_interleaved(self) -> bool:
+        """Whether the model was trained on text and speech that take turns."""
+        return self.interleave_text > 0
 
     @property
     def is_aligned(self) -> bool:

@@ -126,6 +126,7 @@ def join(parts: Sequence[Synthesis], pause: float = 0.2, seed: int | None = None
         attempt=max(part.attempt for part in parts),
         log_likelihood=sum(part.log_likelihood for part in parts),
         stopped=next((part.stopped for part in parts if part.truncated), "end"),
+        counts=tuple(count for part in parts for count in part.counts),
         rejected=tuple(reason for part in parts for reason in part.rejected),
     )
 

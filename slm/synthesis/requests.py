@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from slm.data.documents import prefix_tokens
+from slm.generation.codes import TokenRequest
 from slm.generation.duration_prior import length_bounds
-from slm.generation.generate import TokenRequest
+from slm.generation.interleaved import InterleavedRequest
 from slm.model.config import SpeechLMConfig
 from slm.model.speech_lm import SpeechLM
 
@@ -66,6 +67,7 @@ def text_request(
     *,
     prompt: NDArray[np.int64] = NO_CODES,
     given: NDArray[np.int64] = NO_CODES,
+    own_ids: Sequence[int] | None = None,
 ) -> TokenRequest:
     """The codes of a text, in number as its characters let expect.
 
@@ -76,6 +78,7 @@ def text_request(
         seed: Of the draws.
         prompt: (P,) codes of the voice.
         given: (G,) codes that the speech begins with.
+        own_ids: Ids of the text alone, where others stand before them in `text_ids`.
 
     Raises:
         ValueError: Text and prompt leave no room for speech.
@@ -100,7 +103,17 @@ def text_request(
         seed,
         torch.from_numpy(unguided),
         num_given=len(given),
+        # Guidance on the voice leads away from the text alone, in whatever voice.
+        unprompted=torch.from_numpy(prefix_tokens(lm.vocabulary, own_ids or text_ids)),
     )
+
+
+def interleaved_request(
+    lm: SpeechLM, text: str, text_ids: Sequence[int], seed: int, prompt: NDArray[np.int64]
+) -> InterleavedRequest:
+    """The codes of a text in turns with it; arguments as of `text_request`."""
+    fewest, most = code_bounds(lm.config, text)
+    return InterleavedRequest(np.array(text_ids), most, fewest, prompt, seed)
 
 
 def continuation_request(
@@ -135,6 +148,8 @@ def continuation_request(
         torch.from_numpy(unguided),
         open_end=True,
         num_given=len(given),
+        # What is continued is no prompt: guidance on it changes nothing here.
+        unprompted=torch.from_numpy(tokens),
     )
 
 

@@ -30,6 +30,7 @@ class Synthesis:
         rejected: Why attempts were rejected, the last one included where all were.
         attempt: Number of the attempt; 0 has the seed that was asked for. Of parts that were
             joined, the highest.
+        counts: Codes of each unit (phone or pause) of aligned speech; none of other speech.
     """
 
     waveform: NDArray[np.float32]
@@ -42,6 +43,7 @@ class Synthesis:
     stopped: str = "end"
     rejected: tuple[str, ...] = ()
     attempt: int = 0
+    counts: tuple[int, ...] = ()
 
     @property
     def duration(self) -> float:

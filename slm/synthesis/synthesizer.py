@@ -16,6 +16,7 @@ from codec.audio import audio_info, read_audio, read_samples, resampled_length
 from codec.devices import usable_device
 from slm.data.documents import build_document
 from slm.generation.aligned import AlignedRequest
+from slm.generation.codes import TokenRequest
 from slm.generation.config import GenerationSettings
 from slm.generation.generate import Request, open_session
 from slm.generation.retries import generate_until_ended
@@ -33,6 +34,7 @@ from .requests import (
     check_seconds,
     check_seed,
     continuation_request,
+    interleaved_request,
     text_request,
 )
 from .result import Synthesis
@@ -193,12 +195,13 @@ class Synthesizer:
                 for the model's context, or a count below 1.
         """
         # 1. Read and check everything before any speech is generated.
-        asked = [self._token_request(request) for request in requests]
+        settings = settings or GenerationSettings.for_model(self.lm.config)
+        asked = [self._token_request(request, settings) for request in requests]
         # 2. Generate codes; aligned models end by themselves and need no rules.
         generations = generate_until_ended(
             self.lm,
             asked,
-            settings or GenerationSettings.for_model(self.lm.config),
+            settings,
             rules=None if self.lm.config.is_aligned else self.stop_rules,
             max_attempts=max_attempts,
             max_rows=max_rows,
@@ -225,11 +228,13 @@ class Synthesizer:
             (T,) float32; together one attempt of `tts`, up to the decoder's context further off
             (`codec.StreamDecoder`).
         """
-        request = self._token_request(SpeechRequest(text, prompt, prompt_text, voice, seed))
+        settings = settings or GenerationSettings.for_model(self.lm.config)
+        asked = SpeechRequest(text, prompt, prompt_text, voice, seed)
+        request = self._token_request(asked, settings)
         session = open_session(
             self.lm,
             [request],
-            settings or GenerationSettings.for_model(self.lm.config),
+            settings,
             rules=None if self.lm.config.is_aligned else self.stop_rules,
         )
         yield from stream_waveform(
@@ -346,9 +351,14 @@ class Synthesizer:
         """Rules that end runaway speech; the codec's codes of silence are found at first use."""
         return StopRules(silence_codes(self.encode, self.codec.sample_rate))
 
-    def _token_request(self, request: SpeechRequest) -> Request:
+    def _token_request(self, request: SpeechRequest, settings: GenerationSettings) -> Request:
         """Check a text and its voice against the models, and encode them."""
         text, prompt, voice = request.text, request.prompt, request.voice
+        if settings.interleaved and request.prompt_text is not None:
+            raise ValueError(
+                "expected no transcript of the prompt where text and speech take turns, got "
+                f"{request.prompt_text!r}"
+            )
         is_given = request.prompt_text is not None and not self.lm.config.is_aligned
         if isinstance(prompt, Path | str):
             # No more of a file is read than is used.
@@ -361,7 +371,8 @@ class Synthesizer:
             # Prompt and text are one utterance, whose beginning is given.
             text_ids = self.tokenizer.encode(f"{request.prompt_text} {text}")
             given = self._encode_full_frames(prompt)
-            return text_request(self.lm, text, text_ids, request.seed, given=given)
+            own_ids = self.tokenizer.encode(text)
+            return text_request(self.lm, text, text_ids, request.seed, given=given, own_ids=own_ids)
         text_ids = self.tokenizer.encode(text)
         if prompt is not None:
             voice = self._encode_prompt(prompt)
@@ -370,6 +381,8 @@ class Synthesizer:
         # Aligned models read phones, and draw durations in place of an end.
         if self.lm.config.is_aligned:
             return AlignedRequest(np.array(text_ids), codes, request.seed)
+        if settings.interleaved:
+            return interleaved_request(self.lm, text, text_ids, request.seed, codes)
         return text_request(self.lm, text, text_ids, request.seed, prompt=codes)
 
     def _encode_full_frames(self, waveform: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -412,7 +425,7 @@ class Synthesizer:
 
     def _given_codes(self, request: Request) -> NDArray[np.int64]:
         """Codes at the end of a prompt that the speech begins with, (G,)."""
-        if isinstance(request, AlignedRequest):
+        if not isinstance(request, TokenRequest):
             return NO_CODES
         # Not [-num_given:], which would be all of the prompt for none.
         tokens = request.prompt[len(request.prompt) - request.num_given :]
@@ -444,6 +457,7 @@ class Synthesizer:
             stopped=generation.stopped,
             rejected=generation.rejected,
             attempt=generation.attempt,
+            counts=generation.counts,
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,13 @@ from slm.model.likelihood import nats_per_code
 
 from .checkpoint import CHECKPOINT_NAME, METRICS_NAME
 from .config import TrainingSettings
+from .curves import Curves
 from .flops import counted_flops, measured_peak_flops, peak_flops
 from .microbatches import MicroBatch
 from .optimizers import learning_rate
+
+# Figure of the validation batches where nothing else is said.
+VALID_NAME = "valid_nats_per_code"
 
 
 class Monitor(Callback):
@@ -36,7 +40,7 @@ class Monitor(Callback):
         settings: With the steps between validations and between checkpoints.
         folder: Of the files, which the first process writes.
         start_step: Steps made before.
-        validation: Batches that every process validates on.
+        validation: Batches that every process validates on, by the name of their figure.
         progress: Show a bar on stderr.
     """
 
@@ -45,13 +49,13 @@ class Monitor(Callback):
         settings: TrainingSettings,
         folder: Path,
         start_step: int,
-        validation: list[PackedBatch],
+        validation: Mapping[str, Sequence[PackedBatch]],
         progress: bool,
     ) -> None:
         self._settings = settings
         self._folder = folder
         self._step = start_step
-        self._validation = validation
+        self._validation = {name: each for name, each in validation.items() if each}
         self._bar = tqdm(
             total=settings.max_steps,
             initial=start_step,
@@ -59,6 +63,7 @@ class Monitor(Callback):
             unit="step",
             disable=not progress or process_rank() > 0,
         )
+        self._curves: Curves | None = None
         self._losses: list[Tensor] = []
         self._tokens = 0
         self._flops = 0.0
@@ -66,7 +71,9 @@ class Monitor(Callback):
         self._since = time.perf_counter()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Find the peak rate of the device."""
+        """Find the peak rate of the device, and begin the curves."""
+        if self._settings.tensorboard and trainer.is_global_zero:
+            self._curves = Curves(self._folder, self._step)
         device, bf16 = pl_module.device, bool(self._settings.bf16)
         dtype = torch.bfloat16 if bf16 else torch.float32
         self._peak = peak_flops(device, bf16) or measured_peak_flops(device, dtype)
@@ -94,7 +101,7 @@ class Monitor(Callback):
         if saves or validates:
             self._check_state(trainer, pl_module)
         if self._validation and validates:
-            metrics["valid_nats_per_code"] = self._validated(lm)
+            metrics |= {name: self._validated(lm, name) for name in self._validation}
             # Validation's time is no training time: the clock starts anew after it.
             self._since = time.perf_counter()
         if trainer.is_global_zero:
@@ -103,12 +110,17 @@ class Monitor(Callback):
             self._save(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: Any) -> None:
-        """Leave the terminal in order."""
-        self._bar.close()
+        """Leave the terminal and the events in order."""
+        self._close()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave the terminal in order."""
+        """Leave the terminal and the events in order."""
+        self._close()
+
+    def _close(self) -> None:
         self._bar.close()
+        if self._curves is not None:
+            self._curves.close()
 
     def _step_metrics(
         self, trainer: Trainer, module: LightningModule, batch: MicroBatch
@@ -178,16 +190,16 @@ class Monitor(Callback):
                 "and start again from the last checkpoint"
             )
 
-    def _validated(self, lm: Any) -> float:
-        """Likelihood of the validation batches, nats a code.
+    def _validated(self, lm: Any, name: str) -> float:
+        """Likelihood of the validation batches of a figure, nats a code.
 
         Raises:
             ValueError: It is not finite.
         """
-        nats = nats_per_code(lm, self._validation)
+        nats = nats_per_code(lm, self._validation[name])
         if not math.isfinite(nats):
             raise ValueError(
-                f"expected a finite valid_nats_per_code, got {nats} of finite weights at step "
+                f"expected a finite {name}, got {nats} of finite weights at step "
                 f"{self._step}; lower learning_rate and start again from the last checkpoint"
             )
         return nats
@@ -200,6 +212,8 @@ class Monitor(Callback):
         )
         self._bar.update(1)
         append_json_line(self._folder / METRICS_NAME, metrics)
+        if self._curves is not None:
+            self._curves.add(metrics)
 
     def _save(self, trainer: Trainer) -> None:
         """Replace `last.ckpt`, which is always whole; the first process writes it."""

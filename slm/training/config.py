@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from codec.checks import above, at_least, in_range, one_of, require
 
+# Parts of a model that can stay as they are; see `slm.training.freezing`.
+FREEZABLE = ("embedding", "attention", "feed_forward", "norms", "head")
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
@@ -32,6 +35,9 @@ class TrainingSettings:
         recompute: Activation checkpointing: make activations again in the backward pass instead of
             keeping them.
         compile: Compile the blocks; shapes are fixed, so that it happens once.
+        freeze: Parts that stay as they are, of `FREEZABLE`.
+        freeze_layers: Layers that stay as they are, counted from the input.
+        tensorboard: Also write the metrics as curves for TensorBoard (extra `train`).
 
     Raises:
         ValueError: A value is out of its range.
@@ -55,11 +61,17 @@ class TrainingSettings:
     attention: str = "auto"
     recompute: bool = False
     compile: bool = False
+    freeze: tuple[str, ...] = ()
+    freeze_layers: int = 0
+    tensorboard: bool = False
 
     def __post_init__(self) -> None:
         require(self.bf16 in (True, False, "auto"), "bf16", "true, false or auto", self.bf16)
         one_of("optimizer", self.optimizer, ("adamw", "muon"))
         one_of("schedule", self.schedule, ("cosine", "wsd"))
+        unknown = sorted(set(self.freeze) - set(FREEZABLE))
+        require(not unknown, "freeze", f"some of {', '.join(FREEZABLE)}", unknown)
+        at_least("freeze_layers", self.freeze_layers, 0)
         in_range("decay_fraction", self.decay_fraction, 0, 1, ends="(]")
         for name in ("max_steps", "accumulate", "validate_every", "checkpoint_every"):
             at_least(name, getattr(self, name), 1)
@@ -68,6 +80,29 @@ class TrainingSettings:
         fits = 0 <= self.warmup_steps < self.max_steps
         expected = f"a count in [0, max_steps = {self.max_steps})"
         require(fits, "warmup_steps", expected, self.warmup_steps)
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    """Sizes of the adapters.
+
+    Args:
+        rank: Of each adapter; 0 for none, which trains the whole model.
+        alpha: Scale of the adapters, divided by the rank.
+        dropout: On what they read, in [0, 1).
+
+    Raises:
+        ValueError: A value is out of its range.
+    """
+
+    rank: int = 0
+    alpha: float = 16.0
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        at_least("rank", self.rank, 0)
+        above("alpha", self.alpha, 0)
+        in_range("dropout", self.dropout, 0, 1, ends="[)")
 
 
 @dataclass(frozen=True)

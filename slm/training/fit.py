@@ -6,10 +6,11 @@ import copy
 import logging
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import lightning
 from lightning.pytorch.accelerators import CUDAAccelerator
@@ -24,7 +25,7 @@ from codec.run_trainer import fit_or_exit, quiet_trainer
 from slm.data.packed_dataset import PackedBatch, PackedDataset
 from slm.model.speech_lm import SpeechLM
 
-from .callbacks import Monitor
+from .callbacks import VALID_NAME, Monitor
 from .checkpoint import (
     CHECKPOINT_NAME,
     METRICS_NAME,
@@ -35,17 +36,19 @@ from .checkpoint import (
     saved_weights,
 )
 from .config import Machines, TrainingSettings
+from .freezing import frozen
 from .microbatches import MicroBatches, micro_batches_per_step
 from .module import SpeechLMTraining
+from .preferences import PreferenceRows
 
 
 def fit_speech_lm(
     lm: SpeechLM,
-    dataset: PackedDataset,
+    dataset: PackedDataset | PreferenceRows,
     folder: Path | str,
     *,
     settings: TrainingSettings,
-    validation: Iterable[PackedBatch] = (),
+    validation: Iterable[PackedBatch] | Mapping[str, Iterable[PackedBatch]] = (),
     resume_from: Path | str | None = None,
     accelerator: str = "auto",
     machines: Machines | None = None,
@@ -60,13 +63,14 @@ def fit_speech_lm(
 
     Args:
         lm: The model.
-        dataset: Training rows; batch n is the n-th the run reads.
+        dataset: Training rows, or pairs; batch n is the n-th the run reads.
         folder: Gets last.ckpt and metrics.jsonl (step, loss, lr, gradient_norm before clipping,
-            tokens_per_second without padding, mfu, and valid_nats_per_code where it was measured).
+            tokens_per_second without padding, mfu, and valid_nats_per_code where it was measured),
+            and the same as events of TensorBoard where the settings ask for them.
             Checkpoints are written after the first step, then as the settings say.
         settings: Schedule, optimizer and seeds.
         validation: Batches to validate on, usually `PackedDataset.epoch_batches()` of settings
-            without augmentation.
+            without augmentation; or batches of several kinds by the names of their figures.
         resume_from: Checkpoint that a folder without last.ckpt goes on from; the folder's own goes
             first, so that the same call continues a run that was cut off once more.
         accelerator: Lightning's name of the device kind, used without `machines`.
@@ -88,18 +92,20 @@ def fit_speech_lm(
     _check(lm, dataset, settings, machines)
     # One process may have any rank among others that do not train with it.
     first = machines.devices * machines.num_nodes == 1 or process_rank() == 0
+    kinds: Any = validation if isinstance(validation, Mapping) else {VALID_NAME: validation}
+    batches = {name: list(each) for name, each in kinds.items()}
     with locked(Path(folder)) if first else nullcontext():
         return _fit_locked(
-            lm, dataset, Path(folder), settings, list(validation), resume_from, machines, progress
+            lm, dataset, Path(folder), settings, batches, resume_from, machines, progress
         )
 
 
 def _fit_locked(
     lm: SpeechLM,
-    dataset: PackedDataset,
+    dataset: PackedDataset | PreferenceRows,
     folder: Path,
     settings: TrainingSettings,
-    validation: list[PackedBatch],
+    validation: dict[str, list[PackedBatch]],
     resume_from: Path | str | None,
     machines: Machines,
     progress: bool,
@@ -158,7 +164,7 @@ def _uses_bf16(settings: TrainingSettings, machines: Machines, checkpoint: Path 
 def _fit(
     trainer: lightning.Trainer,
     module: SpeechLMTraining,
-    dataset: PackedDataset,
+    dataset: PackedDataset | PreferenceRows,
     start_step: int,
     checkpoint: Path | None,
     folder: Path,
@@ -189,7 +195,8 @@ def _prepared(lm: SpeechLM, settings: TrainingSettings) -> Iterator[SpeechLM]:
     if settings.compile:
         lm.compile_training()
     try:
-        yield lm.train()
+        with frozen(lm, settings):
+            yield lm.train()
     finally:
         lm.compiled, lm.attention_kernel = None, "auto"
         lm.recompute_activations(False)
@@ -228,7 +235,10 @@ def _strategy(machines: Machines) -> str | Strategy:
 
 
 def _check(
-    lm: SpeechLM, dataset: PackedDataset, settings: TrainingSettings, machines: Machines
+    lm: SpeechLM,
+    dataset: PackedDataset | PreferenceRows,
+    settings: TrainingSettings,
+    machines: Machines,
 ) -> None:
     sharded, config = machines.strategy == "fsdp", lm.config
     adamw = "adamw with strategy fsdp, as muon needs whole matrices"

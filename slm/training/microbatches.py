@@ -10,18 +10,28 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from codec.distributed import process_count, process_rank
-from slm.data.packed_dataset import PackedBatch, PackedDataset
+from slm.data.packed_dataset import PackedBatch
 
 from .flops import BatchCounts, batch_counts
 
 T = TypeVar("T")
 _END = object()
+
+
+class Stream(Protocol):
+    """An endless stream of batches; batch n is a pure function of n."""
+
+    batch_size: int
+
+    def batch(self, index: int) -> PackedBatch:
+        """Batch `index` >= 0."""
+        ...
 
 
 class MicroBatch(NamedTuple):
@@ -60,7 +70,7 @@ def micro_batches_per_step(accumulate: int, batch_size: int, processes: int) -> 
 
 
 def micro_batch(
-    dataset: PackedDataset, index: int, accumulate: int, *, rank: int = 0, processes: int = 1
+    dataset: Stream, index: int, accumulate: int, *, rank: int = 0, processes: int = 1
 ) -> MicroBatch:
     """The `index`-th micro-batch of a process, counted from the start of the stream.
 
@@ -103,7 +113,7 @@ class MicroBatches:
 
     def __init__(
         self,
-        dataset: PackedDataset,
+        dataset: Stream,
         accumulate: int,
         *,
         start_step: int,

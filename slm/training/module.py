@@ -16,6 +16,7 @@ from .checkpoint import BF16, ROW_COUNTS, STREAM, describe_model, number_by_modu
 from .config import TrainingSettings
 from .microbatches import MicroBatch
 from .optimizers import gradient_norm, learning_rate, new_optimizer
+from .preferences import PreferenceRows
 
 # Between the seeds of parts of a batch; generators of the CPU read the lower 32 bits alone.
 _BETWEEN_PARTS = 2_654_435_761
@@ -27,7 +28,7 @@ class SpeechLMTraining(lightning.LightningModule):
     Args:
         lm: The model, trained in place.
         settings: Schedule, optimizer and seeds.
-        dataset: What it trains on; checkpoints hold its `row_counts`.
+        dataset: What it trains on, which of pairs has the loss; checkpoints hold its `row_counts`.
         stream: `describe_stream` of the run, for checkpoints.
         micro_batches: Of this process in an optimizer step.
         sharded: Spread the model over the processes (Lightning's model-parallel strategy).
@@ -41,7 +42,7 @@ class SpeechLMTraining(lightning.LightningModule):
         lm: SpeechLM,
         settings: TrainingSettings,
         *,
-        dataset: PackedDataset | None = None,
+        dataset: PackedDataset | PreferenceRows | None = None,
         stream: dict[str, Any] | None = None,
         micro_batches: int = 1,
         sharded: bool = False,
@@ -77,6 +78,8 @@ class SpeechLMTraining(lightning.LightningModule):
         seed = self.settings.seed * 1_000_003 + batch.number + batch.part * _BETWEEN_PARTS
         torch.manual_seed(seed)
         rows = batch.batch
+        if isinstance(self._dataset, PreferenceRows):
+            return self._dataset.loss(self.lm, batch)
         return self.lm.loss(
             rows.tokens,
             rows.loss_weights,

@@ -254,3 +254,24 @@ def test_an_id_that_names_no_file_of_its_own_is_refused(
     again = [json.dumps({**record, "id": name}) for name in ("stra\u00dfe", "STRASSE")]
     with pytest.raises(ManifestError, match=r":2: id: .* on line 1 already"):
         read_manifest(write_lines(tmp_path, *again))
+
+
+def test_further_corpora_join_under_their_own_sources(
+    make_corpus: Callable[..., tuple[Path, list[dict[str, Any]]]],
+    make_config: Callable[..., Config],
+    save_records: Callable[[Path, list[dict[str, Any]]], None],
+    tmp_path: Path,
+) -> None:
+    folder, _ = make_corpus((2, 1, 1))
+    other, records = make_corpus((3, 1, 0), name="other")
+    config = make_config(folder, f"further_corpora=[{other}]")
+    with pytest.raises(ValueError, match=r"ids of one corpus each, got \['train_0'"):
+        load_corpus(config, tmp_path / "work")
+    save_records(other, [{**record, "id": f"other_{record['id']}"} for record in records])
+    rows = load_corpus(config, tmp_path / "work")
+    assert [row.id for row in rows[:2]] == ["train_0", "train_1"]
+    joined = [row for row in rows if row.extra.get("source") == "other"]
+    assert (len(rows), len(joined)) == (8, 4)
+    assert all(row.audio.is_file() for row in rows)
+    with pytest.raises(ValueError, match="further_corpora: expected a folder that holds"):
+        load_corpus(make_config(folder, f"further_corpora=[{tmp_path}/none]"), tmp_path / "work")

@@ -17,8 +17,8 @@ from recipes.runner.config import (
 )
 
 ROOT = Path(__file__).resolve().parents[3]
-# Settings of the comparisons have schemas of their own.
-COMPARISONS = ("anchors.yaml", "adapt.yaml", "likelihood_tests.yaml")
+# Settings of the comparisons and of preferences have schemas of their own.
+COMPARISONS = ("anchors.yaml", "adapt.yaml", "likelihood_tests.yaml", "preferences.yaml")
 YAML_FILES = sorted(
     path
     for folder in ("recipes", "tests")

@@ -6,10 +6,13 @@ import pytest
 
 from slm.data.alignment import (
     MAX_DURATION,
+    Alignment,
     Unit,
     align_codes,
     aligned_units,
+    cut_near,
     read_alignments,
+    rest_after,
     write_alignments,
 )
 from slm.text.phone_tokenizer import PAUSE_ID, word_units
@@ -94,3 +97,20 @@ def test_a_file_that_holds_no_alignments_is_refused(tmp_path: Path) -> None:
     (tmp_path / "other.jsonl").write_text('{"id": "one"}\n')
     with pytest.raises(ValueError, match="alignments at"):
         read_alignments(tmp_path / "other.jsonl")
+
+
+def test_a_cut_lies_near_the_wanted_place_and_leaves_a_phone_on_both_sides() -> None:
+    said = Alignment(np.array([0, 45, 3, 50, 2, 0]), np.array([4, 3, 3, 0, 5, 6]))
+    assert cut_near(said, 9, 5, 12) == 10  # of a word, though a phone is nearer
+    assert cut_near(said, 6, 5, 9) == 7
+    assert cut_near(said, 15, 11, 20) is None
+    assert rest_after(said, 10).units.tolist() == [0, 50, 2, 0]
+    assert rest_after(said, 10).counts.tolist() == [0, 0, 5, 6]
+    assert cut_near(Alignment(np.array([0]), np.array([9])), 4, 1, 8) is None
+
+
+def test_a_rest_that_a_pause_opens_stays_as_it_is() -> None:
+    said = Alignment(np.array([0, 45, 0, 50, 0]), np.array([4, 6, 3, 5, 2]))
+    assert cut_near(said, 9, 5, 12) == 10
+    rest = rest_after(said, 10)
+    assert (rest.units.tolist(), rest.counts.tolist()) == ([0, 50, 0], [3, 5, 2])

@@ -1,0 +1,102 @@
+"""From texts to a model that has learnt preferences, by the model's own likelihood as verifier."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from codec.json_lines import read_json_lines
+from recipes.runner.config import load_settings
+from recipes.train_preferences import PreferencesConfig, main, pair_of, run
+from slm import SpeechLM, Synthesizer, TextTokenizer
+from slm.synthesis.voices import default_voice, load_voices, save_voices
+from slm.text.lexicon import Lexicon
+from slm.text.phone_tokenizer import PhoneTokenizer
+from slm.text.tokenizer import Tokenizer, load_tokenizer
+from tests.builders import SENTENCE, new_codec, new_lm
+
+CONFIG = Path(__file__).resolve().parents[2] / "recipes/configs/preferences.yaml"
+WORDS = {"a": ("AH",), "lazy": ("L", "EY", "Z", "IY"), "dog": ("D", "AO", "G")}
+
+
+@pytest.fixture(params=["pieces", "phones"])
+def given(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
+    """Settings of a run of tiny models on six texts."""
+    codec = new_codec().eval()
+    codec.save_pretrained(tmp_path / "codec")
+    is_aligned = request.param == "phones"
+    tokenizer: Tokenizer = PhoneTokenizer(Lexicon(WORDS))
+    if not is_aligned:
+        tokenizer = TextTokenizer.train([SENTENCE] * 2, tmp_path / "text")
+    sizes = {"lookahead": 1} if is_aligned else {"codes_per_character": 0.6}
+    lm = new_lm(codec, tokenizer, max_seq_len=200, max_prompt_codes=6, dropout=0.1, **sizes)
+    lm.save_pretrained(tmp_path / "lm", tokenizer)
+    voices = {"ann": np.arange(10), "bob": np.arange(10)[::-1]}
+    save_voices(tmp_path / "lm", voices, codec.fingerprint, "bob")
+    texts = ["a lazy dog", "a dog", "lazy dog", "lazy lazy dog", "dog", "a lazy lazy dog"]
+    (tmp_path / "texts.txt").write_text("\n".join(texts))
+    small = ["batch_size=2", "accumulate=1", "steps=2", "warmup_steps=1", "learning_rate=1e-3"]
+    folders = [f"{name}={tmp_path / name}" for name in ("codec", "lm", "run")]
+    rules = ["verifiers=[likelihood]", "least_gap=0", "held_out=0.2", "candidates=3"]
+    return [*folders, *small, *rules, f"texts={tmp_path / 'texts.txt'}"]
+
+
+def test_a_model_learns_from_pairs_of_its_own_speech_and_stays_whole(
+    given: list[str], tmp_path: Path
+) -> None:
+    assert main([str(CONFIG), *given]) == 0
+    rows = read_json_lines(tmp_path / "run/pairs.jsonl")
+    assert len(rows) == 6
+    for row in rows:
+        assert max(row["scores"]["likelihood"]) > min(row["scores"]["likelihood"])
+        assert row["chosen"] != row["rejected"]
+    assert {tuple(row["voice"]) for row in rows} == {(0, 1, 2, 3, 4, 5), (9, 8, 7, 6, 5, 4)}
+    before, after = (SpeechLM.from_pretrained(tmp_path / name) for name in ("lm", "run/model"))
+    assert after.config == before.config
+    assert not torch.equal(after.head.weight, before.head.weight)
+    fingerprint = after.config.codec_fingerprint
+    assert set(load_voices(tmp_path / "run/model", fingerprint)) == {"ann", "bob"}
+    assert default_voice(tmp_path / "run/model") == "bob"
+    assert load_tokenizer(tmp_path / "run/model").fingerprint == after.vocabulary.text_fingerprint
+    metrics = read_json_lines(tmp_path / "run/training/metrics.jsonl")
+    assert metrics[-1]["valid_nats_chosen"] > 0
+
+
+def test_documents_of_a_pair_are_what_was_said_in_the_voice(
+    given: list[str], tmp_path: Path
+) -> None:
+    run(load_settings(PreferencesConfig, CONFIG, given))
+    synthesizer = Synthesizer.from_pretrained(tmp_path / "codec", tmp_path / "lm")
+    vocabulary = synthesizer.lm.vocabulary
+    for row in read_json_lines(tmp_path / "run/pairs.jsonl"):
+        for side, document in zip(("chosen", "rejected"), pair_of(synthesizer, row), strict=True):
+            codes = document.tokens[document.tokens >= vocabulary.code_start]
+            said = [*row["voice"], *row[side]["codes"]]
+            assert vocabulary.token_to_code(codes).tolist() == said
+
+
+def test_a_run_that_was_cut_off_speaks_the_texts_that_are_left(
+    given: list[str], tmp_path: Path
+) -> None:
+    config = load_settings(PreferencesConfig, CONFIG, given)
+    run(config)
+    path = tmp_path / "run/pairs.jsonl"
+    whole = path.read_text()
+    lines = whole.split("\n")
+    marked = json.loads(lines[0]) | {"mark": 1}
+    path.write_text("\n".join([json.dumps(marked), *lines[1:3], '{"id": "torn']))
+    run(config)
+    again = read_json_lines(path)
+    assert again[0].pop("mark") == 1
+    assert again == [json.loads(line) for line in lines if line]
+
+
+@pytest.mark.parametrize("given", ["phones"], indirect=True)
+def test_texts_that_make_no_pairs_are_told(given: list[str]) -> None:
+    config = load_settings(PreferencesConfig, CONFIG, [*given, "least_gap=1e6"])
+    with pytest.raises(ValueError, match=r"at least 2 pairs to train on, got 0 of 6 texts"):
+        run(config)
