@@ -15,7 +15,7 @@ from codec.files import write_json
 from codec.json_lines import read_lines
 from codec.provenance import provenance
 from eval.metrics.duration import DeliveryMetric
-from eval.metrics.registry import Selection
+from eval.metrics.registry import Selection, with_whisper
 from eval.metrics.wer import WerMetric
 from eval.protocols import Metric
 from eval.reporting.generation import generation_report
@@ -29,6 +29,7 @@ from eval.scoring.generated import (
     transcripts_of,
 )
 from eval.scoring.score import Pair, require_parts, score_pairs
+from eval.weights import parse_weights, use_weights
 
 from .options import (
     add_metric_options,
@@ -131,7 +132,9 @@ def _chosen(arguments: argparse.Namespace, pairs: Sequence[Pair]) -> Selection:
     if any(pair.prompt is not None for pair in pairs):
         where_ready.insert(0, "speaker_sim_prompt")
     if any(pair.text for pair in pairs):
-        where_ready.insert(0, "wer")
+        # Whisper scores where its folder is named, and not asked for elsewhere.
+        use_weights(parse_weights(arguments.weight))
+        where_ready = [*with_whisper(["wer"]), *where_ready]
     chosen = selected_metrics(arguments, default, where_ready)
     records = read_records(arguments.record, arguments.wav_dir)
     return replace(

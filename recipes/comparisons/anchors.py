@@ -28,7 +28,7 @@ from codec.files import read_json, write_json
 from codec.json_lines import appending, read_json_lines
 from eval.baselines.classical_codecs import make_recoder
 from eval.baselines.token_streams import TokenizerRecoder
-from eval.metrics.registry import make_metrics, require_ready
+from eval.metrics.registry import make_metrics, require_ready, with_whisper
 from eval.protocols import Metric, Recoder
 from eval.scoring.score import Pair, score_pairs
 from recipes.corpora.manifest import MANIFEST_NAME, CorpusRow, read_manifest
@@ -76,6 +76,7 @@ class AnchorsConfig:
     # Names or ids of hh-eval doctor's list.
     metrics: list[str] = field(default_factory=lambda: ["stoi", "estoi", "mel_l1", "pitch"])
     # Metrics of clips with a transcript by these sources only: a recogniser errs on other voices.
+    # Beside `wer` and `wer_original` stand those by Whisper where HH_WEIGHT_WHISPER names a model.
     word_metrics: list[str] = field(default_factory=list)
     word_sources: list[str] = field(default_factory=lambda: ["kathleen"])
     sample_rate: int = 24000
@@ -121,7 +122,7 @@ def run_anchors(config: AnchorsConfig, argv: Sequence[str] | None = None) -> Anc
             a folder made with other settings.
     """
     metrics = make_metrics(config.metrics)
-    word_metrics = make_metrics(config.word_metrics)
+    word_metrics = make_metrics(with_whisper(config.word_metrics))
     for chosen in (metrics, word_metrics):
         if chosen:
             require_ready(chosen)

@@ -19,6 +19,7 @@ from eval.metrics.registry import (
     WHERE_READY,
     make_metrics,
     obstacles,
+    with_whisper,
 )
 from eval.reporting.report import Clip, Report, Table, write_report
 from eval.reporting.sections import item_notes, summary_failures, summary_table
@@ -117,7 +118,7 @@ def measure(demo: Demo, folder: Path, rate: int) -> Scores:
     coded = list(zip(demo.recordings, demo.reconstructed, strict=True))
     pairs = [Pair(r.id, Sound(r.waveform, rate), Sound(made, rate), r.text) for r, made in coded]
     scores.score("reconstructed", pairs, (*RECONSTRUCTION, *WHERE_READY))
-    wer = INTELLIGIBILITY[-1:]
+    wer = with_whisper(INTELLIGIBILITY[-1:])
     known = [(r, made) for r, made in coded if r.text and not r.is_stranger]
     pairs = [Pair(r.id, None, Sound(r.waveform, rate), r.text) for r, _ in known]
     scores.score("words of the recordings", pairs, wer)
