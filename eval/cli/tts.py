@@ -15,7 +15,7 @@ from codec.files import write_json
 from codec.json_lines import read_lines
 from codec.provenance import provenance
 from eval.metrics.duration import DeliveryMetric
-from eval.metrics.registry import Selection, with_whisper
+from eval.metrics.registry import Selection, make_metrics, obstacles, with_whisper
 from eval.metrics.wer import WerMetric
 from eval.protocols import Metric
 from eval.reporting.generation import generation_report
@@ -125,15 +125,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _chosen(arguments: argparse.Namespace, pairs: Sequence[Pair]) -> Selection:
     """Select the metrics of --metrics, else all that the list has the parts for."""
+    use_weights(parse_weights(arguments.weight))
     # Silence and runaway need nothing but the speech itself.
     default, where_ready = ["delivery"], ["dnsmos", "distillmos"]
     if any(pair.reference is not None for pair in pairs):
         default += ["duration", "prosody"]
     if any(pair.prompt is not None for pair in pairs):
         where_ready.insert(0, "speaker_sim_prompt")
+        if not obstacles(make_metrics(["wavlm_sim_prompt"])[0]):
+            where_ready.insert(1, "wavlm_sim_prompt")
     if any(pair.text for pair in pairs):
-        # Whisper scores where its folder is named, and not asked for elsewhere.
-        use_weights(parse_weights(arguments.weight))
         where_ready = [*with_whisper(["wer"]), *where_ready]
     chosen = selected_metrics(arguments, default, where_ready)
     records = read_records(arguments.record, arguments.wav_dir)

@@ -15,6 +15,7 @@ EXAMPLES = """examples:
   hh-slm tts "Good morning." --voice kathleen --best-of 4 -o best.wav
   hh-slm tts "Good morning." --codec models/codec --lm models/slm -o morning.wav
   hh-slm tts --file texts.txt -o spoken --resume
+  hh-slm tts --file seedtts_testset/en/meta.lst -o spoken --resume
   hh-slm tts "Good morning." --stream -o - | aplay -t raw -f S16_LE -r 24000
   hh-slm continue start.wav --seconds 4 -o longer.wav
   hh-slm score take1.wav take2.wav
