@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from codec.files import write_json, write_text
 from codec.json_lines import read_json_lines
 from codec.provenance import provenance
 from eval.scoring.compare import Comparison, FigureDifference, compare_folders
 from eval.scoring.shared import shared_figures
 from eval.scoring.summary import number_text, read_summary, units_text
+from eval.tokens.codebook import count_codes, usage_from_counts
 from recipes.runner.markdown import table_lines
 
 PROGRAM = "python -m recipes.comparisons.anchors"
@@ -98,7 +101,25 @@ def system_row(system: AnchorSystem) -> dict[str, Any]:
         "measured_bitrate": None if None in bits else sum(bits) / seconds,
         "failed": failed,
         "figures": figures,
+        "codebooks": codebook_use(recoded),
     }
+
+
+def codebook_use(rows: Sequence[dict[str, Any]]) -> list[dict[str, float | int]]:
+    """Measure the use of each codebook over all clips, beside its frame rate.
+
+    [] for coders without codebooks, and for rows of earlier releases.
+    """
+    coded = [row for row in rows if "codes" in row]
+    if not coded:
+        return []
+    size, rate = coded[0]["codebook_size"], coded[0]["frame_rate"]
+    streams = zip(*(row["codes"] for row in coded), strict=True)  # one a codebook, of all clips
+    return [
+        usage_from_counts(count_codes(map(np.asarray, stream), size), rate).to_dict()
+        | {"frame_rate": rate}
+        for stream in streams
+    ]
 
 
 def _is_scored(part: str, *systems: AnchorSystem) -> bool:

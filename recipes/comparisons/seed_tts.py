@@ -38,8 +38,8 @@ ADDED = ("lists", "metrics", "workers")
 # Word errors by the best recogniser there is: family and its name in the table.
 RECOGNISERS = {"wer_whisper": "Whisper", "wer": "pocketsphinx"}
 SIMILARITIES = {
-    "speaker_sim_prompt/speaker_sim": "similarity to the prompt (Resemblyzer)",
-    "wavlm_sim_prompt/speaker_sim": "similarity to the prompt (WavLM x-vectors)",
+    "speaker_sim_prompt/speaker_sim_prompt": "similarity to the prompt (Resemblyzer)",
+    "wavlm_sim_prompt/wavlm_sim_prompt": "similarity to the prompt (WavLM x-vectors)",
 }
 
 
@@ -199,7 +199,7 @@ def _markdown(figures: dict[str, Any]) -> str:
     about = (
         f"Mean and 95 % interval over {over}. Texts are normalised as seed-tts-eval does for "
         "English; its published word errors are means of utterances by Whisper-large-v3, its "
-        "similarities those of a WavLM-large fine-tuned on speakers: other models give other figures."
+        "similarities those of a WavLM-large fine-tuned on speakers: other models give others."
     )
     origin = [f"{key}: {value}" for key, value in figures["provenance"].items()]
     return "\n".join([*table_lines(head, lines), "", about, "", *origin]) + "\n"
