@@ -25,6 +25,7 @@ import slm.cli.main
 from codec.checks import require
 from codec.command_line import DONE, FAILED, WRONG_CALL, exit_status
 from codec.files import write_json, write_text
+from codec.json_lines import read_lines
 from codec.provenance import provenance
 from eval.scoring.summary import find_figure, item_values, number_text, read_summary, resampled_over
 from recipes.runner.cli import make_parser
@@ -136,8 +137,8 @@ def _call(command: Callable[[Sequence[str]], int], words: list[str]) -> None:
 
 def _has_references(meta: Path) -> bool:
     """Whether a list has a fifth column."""
-    lines = meta.read_text(encoding="utf-8-sig").splitlines()
-    return any(len(fields := line.split("|")) > 4 and fields[4].strip() for line in lines)
+    rows = (line.split("|") for _, line in read_lines(meta))
+    return any(len(fields) > 4 and fields[4].strip() for fields in rows)
 
 
 def _row(name: str, version: str, folder: Path) -> dict[str, Any]:
