@@ -293,8 +293,18 @@ def subject(config: AnchorsConfig, rows: Sequence[CorpusRow]) -> dict[str, Any]:
         "clips": len(rows),
         "seconds": round(sum(row.duration for row in rows), 1),
         "speakers": len({row.speaker for row in rows}),
+        "speakers_elsewhere": speakers_elsewhere(config, rows),
         "compared": system_name(config.codec[0]) if config.codec else None,
     }
+
+
+def speakers_elsewhere(config: AnchorsConfig, rows: Sequence[CorpusRow]) -> int | None:
+    """Count the speakers of clips that other splits of the corpus have; None without a manifest."""
+    manifest = Path(config.corpus) / MANIFEST_NAME
+    if not manifest.is_file():
+        return None
+    others = {row.speaker for row in read_manifest(manifest) if row.split != config.split}
+    return len({row.speaker for row in rows} & others)
 
 
 if __name__ == "__main__":

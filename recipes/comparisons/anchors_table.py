@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,9 +146,7 @@ def _markdown(figures: dict[str, Any], differences: dict[str, dict[str, Comparis
         f"{subject['seconds']:.0f} s, {subject['speakers']} speakers. Mean and 95 % interval over "
         f"{units_text(max(counts, default=0))} (pooled where a rate is), of the clips that every "
         'system has the figure for ("on N" where not all); intrusive figures after removing a '
-        "constant lag. kb/s is what the files take, without containers: Codec2 700C packs its 28 "
-        "bits into 4 bytes. "
-        "Codec2 and Opus at 6 keep nothing above 4 kHz: read them beside the band-limited row.",
+        f"constant lag. kb/s is what the files take, without containers.{_coder_notes(rows)}",
         "",
         *table_lines(head, lines),
     ]
@@ -157,6 +155,18 @@ def _markdown(figures: dict[str, Any], differences: dict[str, dict[str, Comparis
             parts += ["", *_difference_lines(part, subject["compared"], found)]
     parts += ["", *(f"{key}: {value}" for key, value in figures["provenance"].items())]
     return "\n".join(parts) + "\n"
+
+
+def _coder_notes(names: Iterable[str]) -> str:
+    """Say what there is to know of the classical coders among the systems."""
+    names, notes = list(names), ""
+    if "codec2_700c" in names:
+        notes += " Codec2 700C packs its 28 bits into 4 bytes."
+    narrow = [name for name in names if name.startswith("codec2_") or name == "opus_6"]
+    if narrow:
+        notes += f" {', '.join(narrow)} keep nothing above 4 kHz"
+        notes += ": read them beside band_limit_8k." if "band_limit_8k" in names else "."
+    return notes
 
 
 def _difference_lines(part: str, ours: str, found: dict[str, Comparison]) -> list[str]:

@@ -33,10 +33,6 @@ RECONSTRUCTED_NOTE = (
     "Made from the codes alone, beside the recording. Too few clips to rate a codec: the "
     "model card has the table."
 )
-WORDS_NOTE = (
-    "Errors of an offline recogniser; it errs on recordings too, and most on speech unlike that it "
-    "was trained on."
-)
 CONTINUED_NOTE = "Speaker similarity of the given beginning and the generated continuation."
 
 
@@ -157,7 +153,7 @@ def write_demo_report(
         if group in scores.summaries:
             tables.append(summary_table(title, {group: scores.summaries[group]}, note=note))
     if words:
-        tables.append(summary_table("Words", words, note=WORDS_NOTE))
+        tables.append(summary_table("Words", words, note=_words_note(words)))
     if scores.skipped:
         rows = [[name, "; ".join(reasons)] for name, reasons in scores.skipped.items()]
         tables.append(Table("Not measured", ["metric", "why"], rows))
@@ -174,6 +170,14 @@ def write_demo_report(
         provenance=provenance,
     )
     return write_report(report, folder / "report.html")
+
+
+def _words_note(summaries: dict[str, dict[str, Any]]) -> str:
+    """Name the recognisers; recordings stand beside the rest where their texts are known."""
+    ids = dict.fromkeys(name for summary in summaries.values() for name in summary["metrics"])
+    names = " and ".join(metric_id.split(".")[1] for metric_id in ids)
+    beside = "" if "recordings" in summaries else " No recording has a text to compare with."
+    return f"Errors of {names}, on recordings, too: read each beside theirs.{beside}"
 
 
 def _speed_table(demo: Demo) -> Table:
