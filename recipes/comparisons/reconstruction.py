@@ -214,7 +214,7 @@ def missing_tokenizers(config: ReconstructionConfig) -> dict[str, str]:
         try:
             make_tokenizer(name, settings)
         except ValueError as error:
-            reasons[name] = str(error)
+            reasons[name] = " ".join(str(error).split())
     return reasons
 
 
