@@ -192,6 +192,8 @@ class Recoded:
 
     waveform: np.ndarray  # (T,) float32, as long as the input
     bits: int | None  # of the coded form; None where there is none (the original, a filter)
+    # (K, L) int64, each below the size of its codebook; None for coders without codebooks.
+    codes: np.ndarray | None = None
 
 
 @runtime_checkable

@@ -21,7 +21,12 @@ from codec.file_names import item_path
 from codec.files import read_json
 from codec.json_lines import read_json_lines
 from eval.metrics.asr_pocketsphinx import PocketSphinxRecognizer
-from eval.metrics.registry import RECONSTRUCTION, WORDS_WHERE_READY, make_metrics, status
+from eval.metrics.registry import (
+    RECONSTRUCTION,
+    WORDS_WHERE_READY,
+    make_metrics,
+    with_whisper,
+)
 from eval.metrics.wer import WerMetric
 from eval.protocols import Metric
 from eval.scoring.score import Pair, score_pairs
@@ -114,7 +119,7 @@ def word_scores(config: Config, folder: Path) -> dict[str, Scored]:
                 versions.setdefault(kind + group, []).append(pair)
     metrics: list[Metric] = [WerMetric(PocketSphinxRecognizer(config.evaluate.words))]
     # A second recogniser wherever the folder of its weights is named.
-    metrics += [m for m in make_metrics(WORDS_WHERE_READY) if status(m) == "ready"]
+    metrics += make_metrics(with_whisper(["wer"])[1:])
     scored = {}
     for version, pairs in versions.items():
         into = folder / "words" / version

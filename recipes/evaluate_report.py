@@ -18,6 +18,7 @@ from codec.provenance import provenance
 from eval.reporting.line_chart import LineChart, Series, codebook_rank_chart
 from eval.reporting.report import Clip, Report, Table, write_report
 from eval.reporting.sections import item_notes, summary_failures, summary_table
+from recipes.corpora.manifest import SPLITS
 from recipes.corpora.preparation import spread
 from recipes.runner.config import Config
 from recipes.runner.stages import stage_folder
@@ -31,14 +32,28 @@ class Scored:
     summary: dict[str, Any]
 
 
-RECONSTRUCTED_NOTE = (
-    "Reconstruction from the codes alone, against the recording. A known speaker of valid has "
-    "other clips in train; the speakers of test are in no other split."
-)
-WORDS_NOTE = (
-    "Word errors of an offline recogniser on the same texts, recorded, reconstructed and spoken "
-    "by the language model. Read them beside each other: the recogniser errs on recordings too."
-)
+def reconstructed_note(config: Config) -> str:
+    """Say what the groups of reconstructions are, and which speakers of test training had."""
+    speakers = {
+        split: {row["speaker"] for row in AudioStore(stage_folder(config, "prepare") / split).rows}
+        for split in SPLITS
+    }
+    known = len(speakers["test"] & (speakers["train"] | speakers["valid"]))
+    return (
+        "Reconstruction from the codes alone, against the recording. A known speaker of valid has "
+        f"other clips in train; of the {len(speakers['test'])} speakers of test, {known or 'none'} "
+        "are in another split."
+    )
+
+
+def words_note(summaries: Mapping[str, dict[str, Any]]) -> str:
+    """Name the recognisers, and their errors on the recordings where those were scored."""
+    original = summaries.get("original", next(iter(summaries.values()), {"metrics": {}}))
+    names = [metric_id.split(".")[1] for metric_id in original["metrics"]]
+    return (
+        f"Word errors of {' and '.join(names)} on the same texts, recorded, reconstructed and "
+        "spoken by the language model: read them beside those of the recordings."
+    )
 
 
 def write_results(
@@ -57,8 +72,8 @@ def write_results(
         subtitle=subtitle(config, figures),
         failures=[f for name, s in scored.items() for f in summary_failures(s.summary, name)],
         tables=[
-            summary_table("Reconstruction", quality, note=RECONSTRUCTED_NOTE),
-            summary_table("Words", words, note=WORDS_NOTE),
+            summary_table("Reconstruction", quality, note=reconstructed_note(config)),
+            summary_table("Words", words, note=words_note(words)),
             figure_table("Language model", figures["language_model"], "nats a code, by split"),
             figure_table("Codebook", figures["codebook"], "codes of the coded stage, by split"),
             figure_table("Generation", figures["generation"], f"texts of {config.generate.split}"),

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from eval.metrics.asr_ctranslate2 import whisper_recognizer
 from eval.metrics.asr_pocketsphinx import PocketSphinxRecognizer
 from eval.metrics.registry import require_ready
 from eval.metrics.speaker_encoders import RATE, ResemblyzerEncoder, SpeakerEncoder
@@ -92,7 +93,7 @@ class VoiceVerifier:
 
 
 def make_verifiers(names: Sequence[str], words: Sequence[str] | None = None) -> dict[str, Verifier]:
-    """Make verifiers by name, in order: "likelihood", "words", "voice".
+    """Make verifiers by name, in order: "likelihood", "words", "words_whisper", "voice".
 
     Args:
         names: Some of them.
@@ -104,6 +105,7 @@ def make_verifiers(names: Sequence[str], words: Sequence[str] | None = None) -> 
     makers = {
         "likelihood": lambda: likelihood,
         "words": lambda: WordVerifier(PocketSphinxRecognizer(words)),
+        "words_whisper": lambda: WordVerifier(whisper_recognizer()),
         "voice": VoiceVerifier,
     }
     unknown = [name for name in names if name not in makers]
@@ -114,12 +116,18 @@ def make_verifiers(names: Sequence[str], words: Sequence[str] | None = None) -> 
 
 # Loaded once a process, at the first text.
 _word_verifier = lru_cache(maxsize=1)(WordVerifier)
+_whisper_verifier = lru_cache(maxsize=1)(lambda: WordVerifier(whisper_recognizer()))
 _voice_verifier = lru_cache(maxsize=1)(VoiceVerifier)
 
 
 def words(candidates: Sequence[Any], text: str, prompt: Any = None) -> list[float]:
     """Score by `WordVerifier`: `hh-slm tts --verifier recipes/verifiers.py:words`."""
     return _word_verifier()(candidates, text, prompt)
+
+
+def words_whisper(candidates: Sequence[Any], text: str, prompt: Any = None) -> list[float]:
+    """Score by Whisper's words: `hh-slm tts --verifier recipes/verifiers.py:words_whisper`."""
+    return _whisper_verifier()(candidates, text, prompt)
 
 
 def voice(candidates: Sequence[Any], text: str, prompt: Any = None) -> list[float]:

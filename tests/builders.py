@@ -109,3 +109,48 @@ def write_corpus(folder: Path, items: int = 24) -> TokenStore:
         writer.add(codes, {"id": f"u{item}", "text": text, "speaker": f"s{item % 4}"})
     writer.close()
     return TokenStore(folder)
+
+
+def write_whisper(path: Path) -> Path:
+    """Write a Whisper model of 16 channels and random weights, its words the letters."""
+    import transformers  # seconds to load, and an extra
+
+    special = ["<|endoftext|>", "<|startoftranscript|>", "<|notimestamps|>"]
+    vocabulary = {chr(97 + n): n for n in range(26)} | {s: 26 + n for n, s in enumerate(special)}
+    (path / "vocab.json").write_text(json.dumps(vocabulary))
+    (path / "merges.txt").write_text("#version: 0.2\n")
+    tokenizer = transformers.WhisperTokenizer(
+        str(path / "vocab.json"), str(path / "merges.txt"), additional_special_tokens=special
+    )
+    features = transformers.WhisperFeatureExtractor(feature_size=8)
+    transformers.WhisperProcessor(features, tokenizer).save_pretrained(path)
+    config = transformers.WhisperConfig(
+        vocab_size=len(tokenizer),
+        num_mel_bins=8,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=16,
+        decoder_ffn_dim=16,
+        d_model=16,
+        max_target_positions=448,
+        bos_token_id=26,
+        eos_token_id=26,
+        pad_token_id=26,
+        decoder_start_token_id=27,
+        suppress_tokens=None,
+        begin_suppress_tokens=None,
+    )
+    torch.manual_seed(0)
+    model = transformers.WhisperForConditionalGeneration(config)
+    model.generation_config = transformers.GenerationConfig(
+        bos_token_id=26,
+        eos_token_id=26,
+        pad_token_id=26,
+        decoder_start_token_id=27,
+        max_length=20,
+        no_timestamps_token_id=28,
+    )
+    model.save_pretrained(path)
+    return path

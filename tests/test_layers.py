@@ -43,7 +43,8 @@ ARROWS = {
 SLM_TO_CODEC = {
     "slm.synthesis": {"codec", "codec.audio"},
     "slm.bench": {"codec.bench.memory"},
-    "slm.cli": {"codec.bench.memory"},
+    "slm.cli": {"codec.bench.memory", "codec.bitstream.compressed", "codec.bitstream.format"},
+    "slm.compression": {"codec.bitstream.compressed", "codec.bitstream.format"},
 }
 # Which rooms a room may import beside itself and the ground files; `eval` stands for protocols,
 # sound and weights, `codec.*` for all rooms of codec. What is not named here may import any room.
@@ -63,6 +64,7 @@ ROOMS = {
     "slm.model": {"slm.data", "slm.text"},
     "slm.engines": {"slm.model"},
     "slm.generation": {"slm.engines", "slm.model", "slm.data", "slm.text"},
+    "slm.compression": {"slm.engines", "slm.model"},
     "slm.synthesis": {"slm.generation", "slm.model", "slm.data", "slm.text", "codec.audio"},
     "slm.training": {"slm.model", "slm.data"},
     "eval": set(),

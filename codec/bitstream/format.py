@@ -120,6 +120,10 @@ class StreamHeader:
             raise BitstreamError(
                 f"no .hhc stream: expected it to start with {MAGIC!r}, got {got!r}"
             )
+        if data[len(MAGIC) : len(MAGIC) + 1] == b"\x02":
+            raise BitstreamError(
+                "the stream is compressed (version 2 of .hhc): restore it by hh-slm decompress"
+            )
         if len(data) > len(MAGIC) and data[len(MAGIC)] != VERSION:
             raise BitstreamError(f"expected version {VERSION} of .hhc, got {data[len(MAGIC)]}")
         if len(data) != HEADER.size + CRC.size or not _is_sound(data):

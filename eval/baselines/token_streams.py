@@ -86,4 +86,4 @@ class TokenizerRecoder:
         decoded = self.tokenizer.decode(codes, len(own))
         # Resampling there and back may lose or add a sample.
         back = resampled(decoded, rate, sample_rate)
-        return Recoded(fit_length(back, len(waveform)), int(codes.size) * self._code_bits)
+        return Recoded(fit_length(back, len(waveform)), int(codes.size) * self._code_bits, codes)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from codec.command_line import Command, run_command_line
 
-from . import adapt, bench, codec, compare, doctor, report, slm, tts
+from . import adapt, bench, codec, compare, doctor, listen, report, slm, tts
 
 # In the order of the help.
-COMMANDS: Sequence[Command] = (doctor, bench, codec, tts, slm, compare, adapt, report)
+COMMANDS: Sequence[Command] = (doctor, bench, codec, tts, slm, compare, adapt, listen, report)
 
 EXAMPLES = """examples:
   hh-eval doctor
@@ -20,6 +20,7 @@ EXAMPLES = """examples:
   hh-eval slm pairs/pairs.jsonl --scores pairs/scores.jsonl
   hh-eval compare scores/mini scores/opus_6
   hh-eval adapt runs/adapt
+  hh-eval listen ours=decoded/ opus=opus_6/ --reference recordings/ --out listening
   hh-eval report scores/mini
 """
 

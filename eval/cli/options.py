@@ -184,6 +184,12 @@ def print_summary(summary: dict[str, Any], page: Path, *, as_json: bool) -> None
             interval = f"[{', '.join(number_text(end, unit=unit) for end in ends)}]"
             done = f"{figure['n_ok']}/{figure['n_expected']}"
             print(f"{metric_id:34} {name:18} {value:>12} {interval:>26} {done:>9}")
+            # Of a pooled rate published figures are often the mean over utterances.
+            if figure["aggregate"] == "pooled" and figure["mean"] is not None:
+                mean = number_text(figure["mean"], unit=unit)
+                ends = [number_text(end, unit=unit) for end in figure["mean_ci95"] or ()]
+                interval, label = f"[{', '.join(ends)}]", f"{name}, mean"
+                print(f"{metric_id:34} {label:18} {mean:>12} {interval:>26} {done:>9}")
         for name, value in metric.get("corpus", {}).items():
             print(f"{metric_id:34} {name:18} {_corpus_text(value)}")
         for line in failure_lines(metric["failures"]):

@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 
 from codec.command_line import Commands, add_command, print_report
+from codec.files import write_json
 from codec.json_lines import read_json_lines
 from codec.provenance import provenance
 from eval.reporting.charts import clip_charts, rate_charts, read_ladder, summary_system
 from eval.reporting.line_chart import LineChart, codebook_rank_chart
+from eval.reporting.listening_results import listening_figures, listening_report, read_answers
+from eval.reporting.listening_test import KEY_NAME
 from eval.reporting.report import write_report
 from eval.reporting.sections import folder_report, worst_clips
 from eval.scoring.summary import read_summary
@@ -26,6 +29,7 @@ EXAMPLES = """examples:
   hh-eval report scores/mini --codes run/generate/reconstructed/test/items.jsonl \\
     --codebook-size 8192
   hh-eval report scores/mini --baseline scores/opus_6 --audio recordings/ decoded/
+  hh-eval report listening                                # of hh-eval listen, with answers
 """
 
 
@@ -38,7 +42,9 @@ def add(commands: Commands) -> None:
         summary="write report.html into a scored folder again",
         examples=EXAMPLES,
     )
-    command.add_argument("folder", type=Path, metavar="FOLDER", help="holds summary.json")
+    command.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="holds summary.json, or a listening test"
+    )
     command.add_argument("--title", default="", help="heading of the page")
     command.add_argument(
         "--audio",
@@ -71,6 +77,8 @@ def add(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the page of a scored folder."""
     folder = arguments.folder
+    if (folder / KEY_NAME).is_file():
+        return _report_listening(folder, as_json=arguments.json)
     summary = read_summary(folder)
     sources = {}
     if arguments.audio:
@@ -88,6 +96,23 @@ def run(arguments: argparse.Namespace) -> int:
         print_report({"report": str(page)}, as_json=True)
     else:
         print(page)
+    return 0
+
+
+def _report_listening(folder: Path, *, as_json: bool) -> int:
+    """Write the page and the figures of a listening test from the answers in its folder."""
+    figures = listening_figures(*read_answers(folder))
+    write_json(folder / "listening.json", figures)
+    page = write_report(listening_report(figures, provenance("hh-eval")), folder / "report.html")
+    if as_json:
+        print_report({"report": str(page), **figures}, as_json=True)
+        return 0
+    for row in figures["rows"]:
+        found = row.get("preference") or row["score"]
+        name = row.get("system") or f"{row['first']} against {row['second']}"
+        ends = "" if found["low"] is None else f" ({found['low']:.3g} to {found['high']:.3g})"
+        print(f"{name:40} {found['value']:.3g}{ends}, {row['answers']} answers")
+    print(page)
     return 0
 
 

@@ -15,7 +15,7 @@ from codec.files import write_json
 from codec.json_lines import read_lines
 from codec.provenance import provenance
 from eval.metrics.duration import DeliveryMetric
-from eval.metrics.registry import Selection
+from eval.metrics.registry import Selection, make_metrics, obstacles, with_whisper
 from eval.metrics.wer import WerMetric
 from eval.protocols import Metric
 from eval.reporting.generation import generation_report
@@ -29,6 +29,7 @@ from eval.scoring.generated import (
     transcripts_of,
 )
 from eval.scoring.score import Pair, require_parts, score_pairs
+from eval.weights import parse_weights, use_weights
 
 from .options import (
     add_metric_options,
@@ -124,14 +125,17 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _chosen(arguments: argparse.Namespace, pairs: Sequence[Pair]) -> Selection:
     """Select the metrics of --metrics, else all that the list has the parts for."""
+    use_weights(parse_weights(arguments.weight))
     # Silence and runaway need nothing but the speech itself.
     default, where_ready = ["delivery"], ["dnsmos", "distillmos"]
     if any(pair.reference is not None for pair in pairs):
         default += ["duration", "prosody"]
     if any(pair.prompt is not None for pair in pairs):
         where_ready.insert(0, "speaker_sim_prompt")
+        if not obstacles(make_metrics(["wavlm_sim_prompt"])[0]):
+            where_ready.insert(1, "wavlm_sim_prompt")
     if any(pair.text for pair in pairs):
-        where_ready.insert(0, "wer")
+        where_ready = [*with_whisper(["wer"]), *where_ready]
     chosen = selected_metrics(arguments, default, where_ready)
     records = read_records(arguments.record, arguments.wav_dir)
     return replace(

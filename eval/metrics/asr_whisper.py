@@ -20,8 +20,9 @@ RATE = 16000
 WHISPER = WeightSpec(
     "whisper",
     "MIT",
-    "get a folder such as openai/whisper-large-v3 from the Hugging Face hub "
-    "(hf download openai/whisper-large-v3 --local-dir PATH)",
+    "get a folder from the Hugging Face hub, as transformers keeps it (hf download "
+    "openai/whisper-large-v3 --local-dir PATH) or as faster-whisper does, faster (hf download "
+    "Systran/faster-whisper-large-v3 --local-dir PATH)",
     is_folder=True,
 )
 INSTALL = "pip install 'transformers>=5,<6'"
@@ -155,17 +156,25 @@ class WhisperRecognizer(LoadedMetric):
 
         model, processor = self._model
         if not getattr(model.generation_config, "lang_to_id", None):
-            if self.language not in (*_ENGLISH, "auto"):
-                raise ValueError(
-                    f"expected a multilingual Whisper model for {self.language!r}, got one of "
-                    "English alone"
-                )
+            self.refuse_other_than_english()
             return []
         if self.language != "auto":
             return [self.language or "english"] * encoded.shape[0]
         found = model.detect_language(encoder_outputs=BaseModelOutput(last_hidden_state=encoded))
         names = processor.tokenizer.convert_ids_to_tokens(found.tolist())
         return [name.strip("<|>") for name in names]
+
+    def refuse_other_than_english(self) -> None:
+        """Refuse a language that a model of English alone does not have.
+
+        Raises:
+            ValueError: The language is another one.
+        """
+        if self.language not in (*_ENGLISH, "auto"):
+            raise ValueError(
+                f"expected a multilingual Whisper model for {self.language!r}, got one of "
+                "English alone"
+            )
 
     def _no_speech(self, encoded: Any) -> list[float | None]:
         """Probability of the no-speech token at the start; None for a model without one."""

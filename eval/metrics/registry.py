@@ -14,6 +14,7 @@ from codec.provenance import package_versions
 from eval.protocols import Metric
 from eval.weights import find_weight, weight_digest, weight_obstacle
 
+from .asr_ctranslate2 import CTranslate2WhisperRecognizer, whisper_recognizer
 from .asr_pocketsphinx import PocketSphinxRecognizer
 from .asr_whisper import GreedyWhisperRecognizer, WhisperRecognizer
 from .duration import DeliveryMetric, DurationMetric
@@ -58,13 +59,18 @@ METRICS: dict[str, Factory] = {
     ),
     "wer": lambda: WerMetric(PocketSphinxRecognizer()),
     "wer_original": lambda: WerMetric(PocketSphinxRecognizer(), part="reference"),
-    "wer_whisper": lambda: WerMetric(WhisperRecognizer(), family="wer_whisper"),
+    "wer_whisper": lambda: WerMetric(whisper_recognizer(), family="wer_whisper"),
     "wer_whisper_original": lambda: WerMetric(
-        WhisperRecognizer(), part="reference", family="wer_whisper"
+        whisper_recognizer(), part="reference", family="wer_whisper"
     ),
 }
-# Of earlier releases: made by their full ids alone, for figures to set beside earlier ones.
-EARLIER: tuple[Factory, ...] = (
+# Made by their full ids alone: those of earlier releases, and either back end of Whisper, of which
+# the family names the one that the folder is for.
+BY_ID: tuple[Factory, ...] = (
+    lambda: WerMetric(WhisperRecognizer(), family="wer_whisper"),
+    lambda: WerMetric(WhisperRecognizer(), part="reference", family="wer_whisper"),
+    lambda: WerMetric(CTranslate2WhisperRecognizer(), family="wer_whisper"),
+    lambda: WerMetric(CTranslate2WhisperRecognizer(), part="reference", family="wer_whisper"),
     lambda: WerMetric(GreedyWhisperRecognizer(), family="wer_whisper"),
     lambda: WerMetric(GreedyWhisperRecognizer(), part="reference", family="wer_whisper"),
 )
@@ -75,6 +81,8 @@ WHERE_READY = ("speaker_sim",)
 INTELLIGIBILITY = ("wer_original", "wer")
 # Beside `wer` in the recipes wherever the folder of the model is named.
 WORDS_WHERE_READY = ("wer_whisper",)
+# Of the same part of an item by the other recogniser.
+_BY_WHISPER = {"wer": "wer_whisper", "wer_original": "wer_whisper_original"}
 
 
 @dataclass(frozen=True)
@@ -110,12 +118,23 @@ def make_metrics(names: Iterable[str]) -> list[Metric]:
     factories, wanted = all_metrics(), list(names)
     made = {name: factories[name]() for name in wanted if name in factories}
     if len(made) < len(set(wanted)):
-        for metric in [factory() for factory in (*factories.values(), *EARLIER)]:
+        for metric in [factory() for factory in (*factories.values(), *BY_ID)]:
             made.setdefault(metric.info.id, metric)
     unknown = [name for name in wanted if name not in made]
     if unknown:
         raise ValueError(f"expected metrics of {sorted(factories)}, got {unknown}")
     return [made[name] for name in wanted]
+
+
+def with_whisper(names: Sequence[str]) -> list[str]:
+    """Add the word error rates by Whisper beside those of the offline recogniser, where ready.
+
+    Args:
+        names: Family names or full ids; those of `wer` and `wer_original` have one beside them.
+    """
+    others = [_BY_WHISPER.get(name.split(".")[0], "") for name in names]
+    added = [name for name in dict.fromkeys(others) if name and name not in names]
+    return [*names, *(name for name in added if not obstacles(METRICS[name]()))]
 
 
 def select_metrics(

@@ -28,7 +28,7 @@ from .summary import item_rows, read_items
 
 # As files are found by `hh-eval codec`.
 _ANY_CASE = (*SUFFIXES, *(suffix.upper() for suffix in SUFFIXES))
-RECORD_NAMES = ("generation.jsonl", "items.jsonl")
+RECORD_NAMES = ("generation.jsonl", "items.jsonl", "report.jsonl")
 
 
 class ManifestError(ValueError):
@@ -114,7 +114,7 @@ def read_records(path: Path | None, folder: Path) -> dict[str, GenerationRecord]
 
     Args:
         path: JSON lines {"id", "truncated", "codes", "frame_rate"}; None looks for
-            generation.jsonl and items.jsonl in `folder`.
+            generation.jsonl, items.jsonl and the report.jsonl of `hh-slm tts` in `folder`.
         folder: Of the generated files.
 
     Raises:

@@ -6,6 +6,9 @@
 Every YAML file of the folder is a variant, a few lines laid over `base.yaml`, which is the variant
 `full`. Each gets its own run folder, run/<variant>; the prepared corpus is shared. What is done is
 skipped, what was cut off is resumed. Ends with run/ablation.md and run/ablation.json.
+
+A full run at the paper's size needs LibriTTS (corpus=libritts), a base.yaml over hh_24khz.yaml with
+the published vocoder and HuBERT that it names, HH_WEIGHT_UTMOS22_STRONG, and a GPU.
 """
 
 from __future__ import annotations
@@ -25,7 +28,8 @@ from codec.audio.store import AudioStore
 from codec.command_line import DONE, exit_status
 from codec.file_names import check_items, is_hidden, item_path
 from codec.files import write_json
-from eval.metrics.registry import make_metrics
+from eval.metrics.registry import make_metrics, obstacles
+from eval.protocols import Metric
 from eval.scoring.score import Pair, score_pairs
 from eval.sound import Sound
 from eval.tokens.codebook import count_codes, usage_from_counts
@@ -38,6 +42,8 @@ from .ablate_table import FULL, PROGRAM, Variant, write_table
 
 BASE = "base.yaml"
 METRICS = ("stoi", "estoi", "mel_l1", "pitch")
+# Of the papers' tables, where their weights are at hand.
+WHERE_READY = ("utmos22", "speaker_sim")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,7 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", help="names of variants, by commas (default: all)")
     parser.add_argument("--split", default="valid", choices=("valid", "test"))
     parser.add_argument("--clips", type=int, default=None, help="clips measured (default: all)")
-    parser.add_argument("--metrics", default=",".join(METRICS), help="of hh-eval doctor's list")
+    parser.add_argument(
+        "--metrics",
+        help=f"of hh-eval doctor's list (default: {','.join(METRICS)}; {','.join(WHERE_READY)} "
+        "where ready)",
+    )
     arguments = parser.parse_intermixed_args(argv)
 
     def work() -> int:
@@ -55,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         unknown = [name for name in wanted if name not in variants]
         if unknown:
             raise StageError(f"--only: expected some of {list(variants)}, got {unknown}")
-        make_metrics(arguments.metrics.split(","))  # a wrong name is refused before any training
+        measured_metrics(arguments.metrics)  # a wrong name is refused before any training
         for name in wanted:
             train(variants[name], variants[FULL])
             measure(variants[name], arguments)
@@ -129,7 +139,7 @@ def measure(variant: Variant, arguments: argparse.Namespace) -> None:
             pairs.append(Pair(row["id"], sound, path, row["text"], row["speaker"]))
     score_pairs(
         pairs,
-        make_metrics(arguments.metrics.split(",")),
+        measured_metrics(arguments.metrics),
         folder,
         num_workers=config.evaluate.workers,
         seed=config.seed,
@@ -137,6 +147,14 @@ def measure(variant: Variant, arguments: argparse.Namespace) -> None:
     usage = usage_from_counts(count_codes(codes, codec.codebook_size), codec.frame_rate)
     # Written last: together with summary.json it marks the variant as measured.
     write_json(folder / "codebook.json", usage.to_dict())
+
+
+def measured_metrics(names: str | None) -> list[Metric]:
+    """Make the metrics named, else the default ones and those that are ready beside them."""
+    if names:
+        return make_metrics(names.split(","))
+    ready = [metric for metric in make_metrics(WHERE_READY) if not obstacles(metric)]
+    return [*make_metrics(METRICS), *ready]
 
 
 if __name__ == "__main__":

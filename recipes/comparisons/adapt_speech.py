@@ -17,7 +17,7 @@ from codec.file_names import check_items, item_path
 from codec.json_lines import write_json_lines
 from eval.baselines.token_streams import fit_length, unflatten_codes
 from eval.metrics.asr_pocketsphinx import DIGITS, PocketSphinxRecognizer
-from eval.metrics.registry import make_metrics
+from eval.metrics.registry import make_metrics, with_whisper
 from eval.metrics.wer import WerMetric
 from eval.protocols import Metric, Tokenizer
 from eval.scoring.score import Pair, score_pairs
@@ -111,7 +111,7 @@ def generate_clips(
         return {"generation": None, "rtf_generate": None}
     write_json_lines(folder / "items.jsonl", items)
     # Generated speech has no recording beside it, so the metric of the recordings is left out.
-    metrics = make_metrics(config.generation_metrics) + _word_metrics(config)[-1:]
+    metrics = make_metrics(config.generation_metrics) + _word_metrics(config, recorded=False)
     return {
         "generation": _scores(config, pairs, metrics, folder) | _endings(items),
         "rtf_generate": spent / made if made else None,
@@ -169,13 +169,20 @@ def _decoded(tokenizer: Tokenizer, codes: np.ndarray, sample_rate: int) -> np.nd
     return np.asarray(resampled(waveform, tokenizer.sample_rate, sample_rate), dtype=np.float32)
 
 
-def _word_metrics(config: AdaptConfig) -> list[Metric]:
-    """Word errors of the recordings and of the estimates; [] where none are asked for."""
+def _word_metrics(config: AdaptConfig, *, recorded: bool = True) -> list[Metric]:
+    """Word errors of the recordings, if asked for, and of the estimates; by Whisper where ready.
+
+    [] where the settings ask for none.
+    """
     if not config.words:
         return []
     words = None if config.words == ["any"] else config.words
     recognizer = PocketSphinxRecognizer(DIGITS if words == ["digits"] else words)
-    return [WerMetric(recognizer, part="reference"), WerMetric(recognizer)]
+    own: dict[str, Metric] = {"wer": WerMetric(recognizer)}
+    if recorded:
+        own = {"wer_original": WerMetric(recognizer, part="reference"), **own}
+    others = [name for name in with_whisper(list(own)) if name not in own]
+    return [*own.values(), *make_metrics(others)]
 
 
 def _scores(
@@ -190,6 +197,8 @@ def _scores(
         family = metric_id.split(".")[0]  # "wer_original" of "wer_original.pocketsphinx51"
         for name, figure in metric["figures"].items():
             label = f"{name} of recordings" if family.endswith("_original") else name
+            # Two recognisers have figures of the same names.
+            label += " by Whisper" if family.startswith("wer_whisper") else ""
             if figure["higher_is_better"] is not None:
                 figures[label] = figure
     return figures

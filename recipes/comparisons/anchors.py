@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from omegaconf import MISSING
 from tqdm import tqdm
 
@@ -28,7 +30,7 @@ from codec.files import read_json, write_json
 from codec.json_lines import appending, read_json_lines
 from eval.baselines.classical_codecs import make_recoder
 from eval.baselines.token_streams import TokenizerRecoder
-from eval.metrics.registry import make_metrics, require_ready
+from eval.metrics.registry import make_metrics, require_ready, with_whisper
 from eval.protocols import Metric, Recoder
 from eval.scoring.score import Pair, score_pairs
 from recipes.corpora.manifest import MANIFEST_NAME, CorpusRow, read_manifest
@@ -40,7 +42,16 @@ from .anchors_table import PARTS, PROGRAM, RECODED, AnchorsTable, AnchorSystem, 
 from .tokenizers import HHTokenizer, TokenizerConfig, make_tokenizer
 
 # What may differ between calls on one folder: what is done already is kept, what is new is added.
-ADDED = ("workers", "threads", "metrics", "word_metrics", "word_sources", "classical", "codec")
+ADDED = (
+    "workers",
+    "threads",
+    "metrics",
+    "word_metrics",
+    "word_sources",
+    "classical",
+    "codec",
+    "tokenizers",
+)
 ORIGINAL = "original"
 KMEANS_CLIPS = 400
 
@@ -76,11 +87,12 @@ class AnchorsConfig:
     # Names or ids of hh-eval doctor's list.
     metrics: list[str] = field(default_factory=lambda: ["stoi", "estoi", "mel_l1", "pitch"])
     # Metrics of clips with a transcript by these sources only: a recogniser errs on other voices.
+    # Beside `wer` and `wer_original` stand those by Whisper where HH_WEIGHT_WHISPER names a model.
     word_metrics: list[str] = field(default_factory=list)
     word_sources: list[str] = field(default_factory=lambda: ["kathleen"])
     sample_rate: int = 24000
-    # RMS that every clip is brought to before it is coded; dB relative to full scale.
-    loudness_dbfs: float = -23.0
+    # RMS that every clip is brought to before it is coded; dB relative to full scale; null = none.
+    loudness_dbfs: float | None = -23.0
     seed: int = 0
     # Processes that score beside this one; threads of torch (0 = all).
     workers: int = 0
@@ -109,25 +121,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     return exit_status(work, debug=arguments.debug)
 
 
-def run_anchors(config: AnchorsConfig, argv: Sequence[str] | None = None) -> AnchorsTable:
+def run_anchors(
+    config: AnchorsConfig,
+    argv: Sequence[str] | None = None,
+    *,
+    rows: Sequence[CorpusRow] | None = None,
+) -> AnchorsTable:
     """Recode and score by every system, then write the table.
 
     Args:
         config: Settings of the comparison.
         argv: Words of the call, for the provenance; None for the process's.
+        rows: Clips in place of those of a manifest.
 
     Raises:
         ValueError: Before any clip is read: a metric or program that is missing, an unknown name,
             a folder made with other settings.
     """
     metrics = make_metrics(config.metrics)
-    word_metrics = make_metrics(config.word_metrics)
+    word_metrics = make_metrics(with_whisper(config.word_metrics))
     for chosen in (metrics, word_metrics):
         if chosen:
             require_ready(chosen)
     for name in config.classical:
         make_recoder(name)  # an unknown coder is refused before any clip is read
-    rows = chosen_rows(config)
+    rows = chosen_rows(config) if rows is None else rows
     run = Path(config.run)
     keep_settings(config, run, ADDED)
     if config.threads:
@@ -173,19 +191,22 @@ def make_system(config: AnchorsConfig, name: str) -> Recoder:
         return TokenizerRecoder(HHTokenizer(name))
     if name not in config.tokenizers:
         return make_recoder(name)
-    rows = read_manifest(Path(config.corpus) / MANIFEST_NAME)
-    # Training of k-means needs a few minutes of speech alone, at the loudness of the clips.
-    train = spread([row for row in rows if row.split == "train"], KMEANS_CLIPS)
     tokenizer = make_tokenizer(
         name,
         config.tokenizers[name],
         folder=Path(config.run) / name / "tokenizer",
         waveforms=lambda rate: (
-            normalize_loudness(read_audio(row.audio, rate), config.loudness_dbfs) for row in train
+            levelled(config, read_audio(row.audio, rate)) for row in training_rows(config)
         ),
         seed=config.seed,
     )
     return TokenizerRecoder(tokenizer)
+
+
+def training_rows(config: AnchorsConfig) -> list[CorpusRow]:
+    """Choose the clips that k-means is trained on: a few minutes of speech of train."""
+    rows = read_manifest(Path(config.corpus) / MANIFEST_NAME)
+    return spread([row for row in rows if row.split == "train"], KMEANS_CLIPS)
 
 
 def bind_folder(folder: Path, recoder: Recoder) -> None:
@@ -207,10 +228,16 @@ def recording(config: AnchorsConfig, row: CorpusRow) -> Path:
     """Write run/recordings/<id>.flac, the clip at the run's rate and loudness, where missing."""
     path = item_path(Path(config.run) / "recordings", row.id, ".flac")
     if not path.is_file():
-        waveform = read_audio(row.audio, config.sample_rate)
-        waveform = normalize_loudness(waveform, config.loudness_dbfs)
+        waveform = levelled(config, read_audio(row.audio, config.sample_rate))
         write_audio(path, waveform, config.sample_rate)
     return path
+
+
+def levelled(config: AnchorsConfig, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Bring a waveform (T,) to the run's loudness, where it has one."""
+    if config.loudness_dbfs is None:
+        return waveform
+    return normalize_loudness(waveform, config.loudness_dbfs)
 
 
 def recode_clips(
@@ -229,7 +256,14 @@ def recode_clips(
             write_audio(coded, recoded.waveform, config.sample_rate)
             seconds = len(waveform) / config.sample_rate
             # After the clip: a line stands for a file that is whole.
-            append({"id": row.id, "bits": recoded.bits, "seconds": seconds})
+            line = {"id": row.id, "bits": recoded.bits, "seconds": seconds}
+            if recoded.codes is not None and isinstance(recoder, TokenizerRecoder):
+                line |= {
+                    "codes": recoded.codes.tolist(),
+                    "codebook_size": recoder.tokenizer.codebook_size,
+                    "frame_rate": recoder.tokenizer.frame_rate,
+                }
+            append(line)
 
 
 def score_system(
@@ -259,8 +293,18 @@ def subject(config: AnchorsConfig, rows: Sequence[CorpusRow]) -> dict[str, Any]:
         "clips": len(rows),
         "seconds": round(sum(row.duration for row in rows), 1),
         "speakers": len({row.speaker for row in rows}),
+        "speakers_elsewhere": speakers_elsewhere(config, rows),
         "compared": system_name(config.codec[0]) if config.codec else None,
     }
+
+
+def speakers_elsewhere(config: AnchorsConfig, rows: Sequence[CorpusRow]) -> int | None:
+    """Count the speakers of clips that other splits of the corpus have; None without a manifest."""
+    manifest = Path(config.corpus) / MANIFEST_NAME
+    if not manifest.is_file():
+        return None
+    others = {row.speaker for row in read_manifest(manifest) if row.split != config.split}
+    return len({row.speaker for row in rows} & others)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from codec.files import write_json, write_text
 from codec.json_lines import read_json_lines
@@ -13,6 +15,7 @@ from codec.provenance import provenance
 from eval.scoring.compare import Comparison, FigureDifference, compare_folders
 from eval.scoring.shared import shared_figures
 from eval.scoring.summary import number_text, read_summary, units_text
+from eval.tokens.codebook import count_codes, usage_from_counts
 from recipes.runner.markdown import table_lines
 
 PROGRAM = "python -m recipes.comparisons.anchors"
@@ -98,7 +101,25 @@ def system_row(system: AnchorSystem) -> dict[str, Any]:
         "measured_bitrate": None if None in bits else sum(bits) / seconds,
         "failed": failed,
         "figures": figures,
+        "codebooks": codebook_use(recoded),
     }
+
+
+def codebook_use(rows: Sequence[dict[str, Any]]) -> list[dict[str, float | int]]:
+    """Measure the use of each codebook over all clips, beside its frame rate.
+
+    [] for coders without codebooks, and for rows of earlier releases.
+    """
+    coded = [row for row in rows if "codes" in row]
+    if not coded:
+        return []
+    size, rate = coded[0]["codebook_size"], coded[0]["frame_rate"]
+    streams = zip(*(row["codes"] for row in coded), strict=True)  # one a codebook, of all clips
+    return [
+        usage_from_counts(count_codes(map(np.asarray, stream), size), rate).to_dict()
+        | {"frame_rate": rate}
+        for stream in streams
+    ]
 
 
 def _is_scored(part: str, *systems: AnchorSystem) -> bool:
@@ -125,9 +146,7 @@ def _markdown(figures: dict[str, Any], differences: dict[str, dict[str, Comparis
         f"{subject['seconds']:.0f} s, {subject['speakers']} speakers. Mean and 95 % interval over "
         f"{units_text(max(counts, default=0))} (pooled where a rate is), of the clips that every "
         'system has the figure for ("on N" where not all); intrusive figures after removing a '
-        "constant lag. kb/s is what the files take, without containers: Codec2 700C packs its 28 "
-        "bits into 4 bytes. "
-        "Codec2 and Opus at 6 keep nothing above 4 kHz: read them beside the band-limited row.",
+        f"constant lag. kb/s is what the files take, without containers.{_coder_notes(rows)}",
         "",
         *table_lines(head, lines),
     ]
@@ -136,6 +155,18 @@ def _markdown(figures: dict[str, Any], differences: dict[str, dict[str, Comparis
             parts += ["", *_difference_lines(part, subject["compared"], found)]
     parts += ["", *(f"{key}: {value}" for key, value in figures["provenance"].items())]
     return "\n".join(parts) + "\n"
+
+
+def _coder_notes(names: Iterable[str]) -> str:
+    """Say what there is to know of the classical coders among the systems."""
+    names, notes = list(names), ""
+    if "codec2_700c" in names:
+        notes += " Codec2 700C packs its 28 bits into 4 bytes."
+    narrow = [name for name in names if name.startswith("codec2_") or name == "opus_6"]
+    if narrow:
+        notes += f" {', '.join(narrow)} keep nothing above 4 kHz"
+        notes += ": read them beside band_limit_8k." if "band_limit_8k" in names else "."
+    return notes
 
 
 def _difference_lines(part: str, ours: str, found: dict[str, Comparison]) -> list[str]:

@@ -122,6 +122,18 @@ def libritts_utterances(folder: Path) -> Iterator[Utterance | Skip]:
         yield from _subset_utterances(root / name, _SPLIT_OF[name.split("-")[0]])
 
 
+def libritts_subset_rows(folder: Path) -> list[CorpusRow]:
+    """Read one subset of LibriTTS.
+
+    Args:
+        folder: Such as `LibriTTS/test-clean`.
+
+    Raises:
+        ValueError: No clips in it, or a clip without its text.
+    """
+    return [_row(found) for found in _subset_utterances(folder, _SPLIT_OF["test"])]
+
+
 def fetch_libritts(folder: Path, subsets: Sequence[str]) -> None:
     """Download subsets of LibriTTS to `folder` unless they are there.
 

@@ -19,6 +19,7 @@ from eval.metrics.registry import (
     WHERE_READY,
     make_metrics,
     obstacles,
+    with_whisper,
 )
 from eval.reporting.report import Clip, Report, Table, write_report
 from eval.reporting.sections import item_notes, summary_failures, summary_table
@@ -31,10 +32,6 @@ from .demo_recordings import Recording
 RECONSTRUCTED_NOTE = (
     "Made from the codes alone, beside the recording. Too few clips to rate a codec: the "
     "model card has the table."
-)
-WORDS_NOTE = (
-    "Errors of an offline recogniser; it errs on recordings too, and most on speech unlike that it "
-    "was trained on."
 )
 CONTINUED_NOTE = "Speaker similarity of the given beginning and the generated continuation."
 
@@ -117,7 +114,7 @@ def measure(demo: Demo, folder: Path, rate: int) -> Scores:
     coded = list(zip(demo.recordings, demo.reconstructed, strict=True))
     pairs = [Pair(r.id, Sound(r.waveform, rate), Sound(made, rate), r.text) for r, made in coded]
     scores.score("reconstructed", pairs, (*RECONSTRUCTION, *WHERE_READY))
-    wer = INTELLIGIBILITY[-1:]
+    wer = with_whisper(INTELLIGIBILITY[-1:])
     known = [(r, made) for r, made in coded if r.text and not r.is_stranger]
     pairs = [Pair(r.id, None, Sound(r.waveform, rate), r.text) for r, _ in known]
     scores.score("words of the recordings", pairs, wer)
@@ -156,7 +153,7 @@ def write_demo_report(
         if group in scores.summaries:
             tables.append(summary_table(title, {group: scores.summaries[group]}, note=note))
     if words:
-        tables.append(summary_table("Words", words, note=WORDS_NOTE))
+        tables.append(summary_table("Words", words, note=_words_note(words)))
     if scores.skipped:
         rows = [[name, "; ".join(reasons)] for name, reasons in scores.skipped.items()]
         tables.append(Table("Not measured", ["metric", "why"], rows))
@@ -173,6 +170,14 @@ def write_demo_report(
         provenance=provenance,
     )
     return write_report(report, folder / "report.html")
+
+
+def _words_note(summaries: dict[str, dict[str, Any]]) -> str:
+    """Name the recognisers; recordings stand beside the rest where their texts are known."""
+    ids = dict.fromkeys(name for summary in summaries.values() for name in summary["metrics"])
+    names = " and ".join(metric_id.split(".")[1] for metric_id in ids)
+    beside = "" if "recordings" in summaries else " No recording has a text to compare with."
+    return f"Errors of {names}, on recordings, too: read each beside theirs.{beside}"
 
 
 def _speed_table(demo: Demo) -> Table:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from codec import HHCodec
 from codec.audio import read_audio
+from codec.checks import one_of
 from codec.command_line import DONE, HelpFormatter, ShowVersion, exit_status
 from codec.files import read_json, write_text
 from codec.json_lines import read_json_lines
@@ -44,8 +45,11 @@ COLUMNS = {
     "pitch/vuv_f1": "V/UV F1",
     "pitch/f0_cents": "F0 error, cents",
     "speaker_sim/speaker_sim": "speaker similarity",
-    "dnsmos/dnsmos_ovrl": "DNSMOS",
+    "utmos22/utmos22": "UTMOS",
+    "dnsmos/dnsmos_ovr": "DNSMOS overall",
+    "dnsmos/dnsmos_p808": "DNSMOS P.808",
     "mel_l1/mel_l1": "log-mel L1, nats",
+    "wer_whisper/wer": "word error rate (Whisper)",
     "wer/wer": "word error rate",
 }
 
@@ -147,15 +151,36 @@ def filled(card: str, name: str, text: str) -> str:
     return f"{before}{start}\n\n{text.strip()}\n\n{end}{after}"
 
 
-def anchors_table(figures: dict[str, Any]) -> str:
-    """Lay out the card's columns of an anchors.json, a row a system, and their provenance."""
-    systems = figures["systems"]
+def anchors_table(
+    figures: dict[str, Any],
+    *,
+    columns: Sequence[str] | None = None,
+    systems: Mapping[str, str] | None = None,
+    intervals: bool = True,
+) -> str:
+    """Lay out columns of an anchors.json, a row a system, and their provenance.
+
+    Args:
+        figures: Of the file.
+        columns: Keys of `COLUMNS`; None for all that a system has.
+        systems: Rows by their name in the file, with the name to show; None for all.
+        intervals: Show the interval of each figure.
+
+    Raises:
+        ValueError: A system or a column that there is not.
+    """
+    shown_as = systems or {name: name for name in figures["systems"]}
+    for name in shown_as:
+        one_of("system", name, figures["systems"])
+    systems = {name: figures["systems"][name] for name in shown_as}
     found = {
         # "stoi.pystoi04/stoi" -> "stoi/stoi": a column holds figures of any version of a metric.
         name: {re.sub(r"\.[^/]*/", "/", key): figure for key, figure in row["figures"].items()}
         for name, row in systems.items()
     }
-    shown = [key for key in COLUMNS if any(key in row for row in found.values())]
+    for key in columns or ():
+        one_of("column", key, COLUMNS)
+    shown = [key for key in columns or COLUMNS if any(key in row for row in found.values())]
     arrows = {True: " ↑", False: " ↓", None: ""}
     head = ["system", "kbit/s"]
     for key in shown:
@@ -163,28 +188,38 @@ def anchors_table(figures: dict[str, Any]) -> str:
         head.append(COLUMNS[key] + arrows[first["higher_is_better"]])
     lines = []
     for name, row in systems.items():
-        title, rate = f"**{name}**" if row["is_ours"] else name, row["measured_bitrate"]
+        label, rate = shown_as[name], row["measured_bitrate"]
         shown_rate = "-" if rate is None else f"{rate / 1000:.2f}"
-        lines.append([title, shown_rate, *(_cell(found[name].get(key)) for key in shown)])
+        cells = [figure_text(found[name].get(key), intervals=intervals) for key in shown]
+        lines.append([f"**{label}**" if row["is_ours"] else label, shown_rate, *cells])
     about, made = figures["subject"], figures["provenance"]
     # Figures of earlier releases count no speakers: their intervals are over clips.
     counts = [each.get("n_speakers", 0) for row in found.values() for each in row.values()]
     over = units_text(max(counts, default=0))
     rest = (
-        f"{about['split']}: {about['clips']} clips, {about['speakers']} speakers; mean and 95 % "
-        f"bootstrap interval over {over}. `{made['command']}`, {made['hardware']}, "
-        f"{made['date']}, commit `{made['commit'][:7]}`."
+        f"{about['split']}: {about['clips']} clips, {speakers_text(about)}; mean"
+        f"{f' and 95 % bootstrap interval over {over}' if intervals else ''}. "
+        f"`{made['command']}`, {made['hardware']}, {made['date']}, commit `{made['commit'][:7]}`."
     )
     return "\n".join([*table_lines(head, lines), "", rest])
 
 
-def _cell(figure: dict[str, Any] | None) -> str:
+def speakers_text(subject: Mapping[str, Any]) -> str:
+    """Count the speakers of a split, and those of them that other splits have, where known."""
+    elsewhere = subject.get("speakers_elsewhere")
+    text = f"{subject['speakers']} speakers"
+    if elsewhere is None:
+        return text
+    return f"{text}, {elsewhere or 'none'} of them in another split"
+
+
+def figure_text(figure: Mapping[str, Any] | None, *, intervals: bool = True) -> str:
     """`0.82 (0.81 to 0.83)`, "-" without a value."""
     if figure is None or figure["value"] is None:
         return "-"
     unit = "%" if figure["unit"] == "%" else ""
     text = number_text(figure["value"], unit=unit)
-    if not figure["ci95"]:
+    if not (intervals and figure["ci95"]):
         return text
     low, high = (number_text(end, unit=unit).removesuffix("%").strip() for end in figure["ci95"])
     return f"{text} ({low} to {high})"

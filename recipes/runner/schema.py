@@ -36,7 +36,7 @@ STAGE_NAMES = (
 )
 
 # By recipes/verifiers.py.
-VERIFIERS = ("likelihood", "words", "voice")
+VERIFIERS = ("likelihood", "words", "words_whisper", "voice")
 
 
 def shared_fields(settings: Any, kind: type) -> dict[str, Any]:
@@ -291,7 +291,8 @@ class GenerateConfig:
     # 1 = the first, unranked.
     best_of: int = 1
     # What ranks them, the most important first: likelihood, words (the offline recogniser against
-    # the text; verifier_words = its vocabulary, null = its model), voice (likeness to the prompt).
+    # the text; verifier_words = its vocabulary, null = its model), words_whisper (the model that
+    # HH_WEIGHT_WHISPER names), voice (likeness to the prompt).
     verifiers: list[str] = field(default_factory=lambda: ["likelihood"])
     verifier_words: list[str] | None = None
     # Rows generated at once.

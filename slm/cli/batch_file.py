@@ -1,4 +1,8 @@
-"""Files of texts: one a line, or JSON lines with the voice and the seed of each."""
+"""Files of texts: one a line, JSON lines with the voice and the seed of each, or a meta.lst.
+
+A `meta.lst` is a list of seed-tts-eval, `utt|prompt_text|prompt_wav|text[|reference_wav]` a line,
+its paths from its own folder on (https://github.com/BytedanceSpeech/seed-tts-eval).
+"""
 
 from __future__ import annotations
 
@@ -15,10 +19,12 @@ from .options import SEEDS
 
 _TEXTS = ("text", "prompt", "prompt_text", "voice")
 _KEYS = {"id", "seed", *_TEXTS}
+META_SUFFIX = ".lst"
+_META = "utt|prompt_text|prompt_wav|text[|reference_wav]"
 
 
 def read_requests(path: Path | str, default: SpeechRequest) -> dict[str, SpeechRequest]:
-    """Requests by id of a text file (ids 00001, 00002 ... by line) or of a .jsonl file, in UTF-8.
+    """Requests by id of a text file (ids 00001, 00002 ... by line), a .jsonl or a .lst, in UTF-8.
 
     Args:
         path: Of the file.
@@ -26,8 +32,9 @@ def read_requests(path: Path | str, default: SpeechRequest) -> dict[str, SpeechR
             nor a voice.
 
     Raises:
-        ValueError: The file is not UTF-8 or has no text, or a row is not JSON, lacks its text, has
-            a value of the wrong type, or shares its id with another.
+        ValueError: The file is not UTF-8 or has no text, or a row is not JSON (of a .lst: has not
+            its four or five fields), lacks its text, has a value of the wrong type, or shares its
+            id with another.
     """
     path = Path(path)
     rows: list[tuple[str, SpeechRequest]]
@@ -35,6 +42,12 @@ def read_requests(path: Path | str, default: SpeechRequest) -> dict[str, SpeechR
         rows = [
             _parsed(row, default, f"{path}:{number}", number)
             for number, row in iter_json_lines(path)
+        ]
+    elif path.suffix == META_SUFFIX:
+        rows = [
+            _from_meta(line, default, f"{path}:{number}", path.parent)
+            for number, line in read_lines(path)
+            if line.strip()
         ]
     else:
         lines = [(number, line.strip()) for number, line in read_lines(path)]
@@ -54,6 +67,22 @@ def read_requests(path: Path | str, default: SpeechRequest) -> dict[str, SpeechR
         taken.add(folded(name))
         requests[name] = request
     return requests
+
+
+def _from_meta(
+    line: str, default: SpeechRequest, place: str, folder: Path
+) -> tuple[str, SpeechRequest]:
+    """Id and request of a line of a meta.lst; without a prompt it has the voice of the call."""
+    fields = [field.strip() for field in line.split("|")]
+    if len(fields) not in (4, 5) or not fields[0] or not fields[3]:
+        raise ValueError(f"{place}: expected {_META}, got {line[:80]!r}")
+    name, prompt_text, prompt, text = fields[:4]
+    # Some lists name the utterance by its file.
+    name = name.removesuffix(".wav")
+    if not prompt:
+        return name, replace(default, text=text)
+    request = SpeechRequest(text, str(folder / prompt), prompt_text or None, seed=default.seed)
+    return name, request
 
 
 def _parsed(

@@ -1,4 +1,4 @@
-"""Command line of the speech language model: `hh-slm tts | continue | score | bench`."""
+"""Command line of the speech language model: `hh-slm tts | continue | score | compress | ...`."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ from collections.abc import Sequence
 
 from codec.command_line import Command, run_command_line
 
-from . import bench, speech, tts
+from . import bench, compress, speech, tts
 
-COMMANDS: Sequence[Command] = (tts, speech, bench)
+COMMANDS: Sequence[Command] = (tts, speech, compress, bench)
 EXAMPLES = """examples:
   hh-slm tts "Good morning." -o morning.wav
   hh-slm tts "Good morning." --prompt me.wav -o me.flac
   hh-slm tts "Good morning." --voice kathleen --best-of 4 -o best.wav
   hh-slm tts "Good morning." --codec models/codec --lm models/slm -o morning.wav
   hh-slm tts --file texts.txt -o spoken --resume
+  hh-slm tts --file seedtts_testset/en/meta.lst -o spoken --resume
   hh-slm tts "Good morning." --stream -o - | aplay -t raw -f S16_LE -r 24000
   hh-slm continue start.wav --seconds 4 -o longer.wav
   hh-slm score take1.wav take2.wav
+  hh-slm compress codes/ small/
   hh-slm bench generate --size 43M --memory --markdown
   hh-slm bench train --size 10M
 """
@@ -34,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "hh-slm",
         COMMANDS,
         argv,
-        description="Speak a text, continue a recording, or compute how likely recordings are.",
+        description="Speak a text, continue a recording, compute how likely recordings are, or "
+        "compress their codes.",
         examples=EXAMPLES,
     )

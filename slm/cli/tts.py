@@ -39,7 +39,7 @@ def add(commands: Commands) -> None:
     command = add_command(commands, "tts", run, summary="speak a text")
     add = command.add_argument
     add("text", nargs="?", help="the text")
-    add("--file", help="texts: one a line, or .jsonl with id, text, prompt, voice ...")
+    add("--file", help="texts: one a line, .jsonl (id, text, prompt, voice ...) or meta.lst")
     add("--prompt", help="recording of the voice")
     add("--prompt-text", help="its transcript: speak on from it, as one utterance")
     add("--voice", help="named voice of the language model (its default, if any)")

@@ -103,7 +103,8 @@ def test_a_damaged_block_is_named():
     [
         (lambda data: b"RIFF" + data[4:], r"no \.hhc stream"),
         (lambda data: b"", r"no \.hhc stream"),
-        (lambda data: data[:8] + b"\x02" + data[9:], r"version 1 of \.hhc, got 2"),
+        (lambda data: data[:8] + b"\x03" + data[9:], r"version 1 of \.hhc, got 3"),
+        (lambda data: data[:8] + b"\x02" + data[9:], "restore it by hh-slm decompress"),
         (lambda data: data[:30], "header is damaged"),
         (lambda data: data[:-18], "block 4 is damaged or missing"),
         (lambda data: data[:-1], "trailer after block 3"),

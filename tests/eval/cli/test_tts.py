@@ -76,6 +76,19 @@ def test_the_record_decides_what_ran_away(spoken: Path, capsys: pytest.CaptureFi
     assert metrics["delivery.record1"]["figures"]["runaway"]["value"] == 0.5
 
 
+def test_the_report_of_hh_slm_is_a_record_and_both_aggregates_are_shown(
+    spoken: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"id": "0", "truncated": True}, {"id": "1", "error": "no text"}]
+    report = spoken / "spoken" / "report.jsonl"
+    report.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    names = [str(spoken / "meta.lst"), str(spoken / "spoken"), "--out", str(spoken / "out")]
+    assert main(["tts", *names, "--metrics", "delivery,wer"]) == 0
+    printed = capsys.readouterr().out
+    assert "delivery.record1" in printed
+    assert "wer, mean" in printed
+
+
 def test_a_wrong_list_is_the_callers_mistake(
     spoken: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

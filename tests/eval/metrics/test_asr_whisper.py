@@ -1,11 +1,9 @@
 """Whisper by path, its input and output with a tiny model of random weights."""
 
-import json
 import pickle
 
 import numpy as np
 import pytest
-import torch
 
 from eval.metrics.asr_whisper import (
     WHISPER,
@@ -17,53 +15,14 @@ from eval.metrics.asr_windows import cut_windows
 from eval.metrics.registry import make_metrics, obstacles, status
 from eval.metrics.wer import WerMetric
 from eval.protocols import Item
+from tests.builders import write_whisper
 
 transformers = pytest.importorskip("transformers")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A Whisper model of 16 channels, its words the letters of the alphabet."""
-    path = tmp_path_factory.mktemp("whisper")
-    special = ["<|endoftext|>", "<|startoftranscript|>", "<|notimestamps|>"]
-    vocabulary = {chr(97 + n): n for n in range(26)} | {s: 26 + n for n, s in enumerate(special)}
-    (path / "vocab.json").write_text(json.dumps(vocabulary))
-    (path / "merges.txt").write_text("#version: 0.2\n")
-    tokenizer = transformers.WhisperTokenizer(
-        str(path / "vocab.json"), str(path / "merges.txt"), additional_special_tokens=special
-    )
-    features = transformers.WhisperFeatureExtractor(feature_size=8)
-    transformers.WhisperProcessor(features, tokenizer).save_pretrained(path)
-    config = transformers.WhisperConfig(
-        vocab_size=len(tokenizer),
-        num_mel_bins=8,
-        encoder_layers=1,
-        decoder_layers=1,
-        encoder_attention_heads=2,
-        decoder_attention_heads=2,
-        encoder_ffn_dim=16,
-        decoder_ffn_dim=16,
-        d_model=16,
-        max_target_positions=20,
-        bos_token_id=26,
-        eos_token_id=26,
-        pad_token_id=26,
-        decoder_start_token_id=27,
-        suppress_tokens=None,
-        begin_suppress_tokens=None,
-    )
-    torch.manual_seed(0)
-    model = transformers.WhisperForConditionalGeneration(config)
-    model.generation_config = transformers.GenerationConfig(
-        bos_token_id=26,
-        eos_token_id=26,
-        pad_token_id=26,
-        decoder_start_token_id=27,
-        max_length=20,
-        no_timestamps_token_id=28,
-    )
-    model.save_pretrained(path)
-    return path
+    return write_whisper(tmp_path_factory.mktemp("whisper"))
 
 
 def test_a_model_is_loaded_from_its_folder_and_nothing_is_downloaded(

@@ -13,8 +13,15 @@ from codec import CodecConfig, HHCodec
 from eval.baselines.token_streams import TokenizerRecoder
 from recipes.comparisons.anchors import main
 from recipes.comparisons.tokenizers import HHTokenizer
+from tests.builders import write_whisper
+from tests.recipes.conftest import write_records
 
 CONFIG = Path(__file__).resolve().parents[3] / "recipes" / "configs" / "anchors.yaml"
+
+
+def new_folder(path: Path) -> Path:
+    path.mkdir()
+    return path
 
 
 @pytest.fixture
@@ -52,6 +59,23 @@ def test_our_codec_and_the_ladder_stand_in_one_table(
         TokenizerRecoder, "recode", lambda *_: pytest.fail("a clip was recoded again")
     )
     assert main(call) == 0
+
+
+def test_whisper_stands_beside_the_offline_recogniser_where_its_folder_is_named(
+    make_corpus: Callable[..., tuple[Path, Any]],
+    codec_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("transformers")
+    monkeypatch.setenv("HH_WEIGHT_WHISPER", str(write_whisper(new_folder(tmp_path / "whisper"))))
+    corpus, records = make_corpus(counts=(1, 1, 1))
+    write_records(corpus, [record | {"source": "kathleen"} for record in records])
+    run = tmp_path / "run"
+    call = [str(CONFIG), f"corpus={corpus}", f"run={run}", f"codec={codec_folder}", "threads=1"]
+    assert main([*call, "classical=[]", "metrics=[mel_l1]", "word_metrics=[wer]"]) == 0
+    figures = json.loads((run / "anchors.json").read_text())["systems"]["ours"]["figures"]
+    assert {name.split(".")[0] for name in figures} == {"mel_l1", "wer", "wer_whisper"}
 
 
 def test_clips_of_another_codec_are_not_taken_for_ours(

@@ -18,7 +18,15 @@ from recipes.runner.config import (
 
 ROOT = Path(__file__).resolve().parents[3]
 # Settings of the comparisons and of preferences have schemas of their own.
-COMPARISONS = ("anchors.yaml", "adapt.yaml", "likelihood_tests.yaml", "preferences.yaml")
+COMPARISONS = (
+    "adapt.yaml",
+    "anchors.yaml",
+    "likelihood_tests.yaml",
+    "preferences.yaml",
+    "reconstruction.yaml",
+    "seed_tts.yaml",
+    "tables.yaml",
+)
 YAML_FILES = sorted(
     path
     for folder in ("recipes", "tests")

@@ -92,3 +92,23 @@ def test_an_id_that_names_no_file_of_its_own_is_refused(tmp_path: Path, name: st
     path.write_text("\n".join(map(json.dumps, rows)), "utf-8")
     with pytest.raises(ValueError, match=r"name (one|a) file each"):
         read_requests(path, DEFAULT)
+
+
+def test_a_list_of_seed_tts_eval_names_prompts_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "meta.lst"
+    lines = ["u1|what was said|prompts/a.wav|A dog.", "", "u2.wav||b.wav|Green hills.|true.wav"]
+    path.write_text("\n".join([*lines, "u3|||In the voice of the call."]), "utf-8")
+    default = SpeechRequest("", voice="ann", seed=5)
+    assert read_requests(path, default) == {
+        "u1": SpeechRequest("A dog.", str(tmp_path / "prompts/a.wav"), "what was said", seed=5),
+        "u2": SpeechRequest("Green hills.", str(tmp_path / "b.wav"), seed=5),
+        "u3": SpeechRequest("In the voice of the call.", voice="ann", seed=5),
+    }
+
+
+@pytest.mark.parametrize("line", ["u1|a|b.wav", "|a|b.wav|c", "u1|a|b.wav| ", "u1|a|b|c|d|e"])
+def test_a_line_of_another_form_is_named(line: str, tmp_path: Path) -> None:
+    path = tmp_path / "meta.lst"
+    path.write_text(f"{line}\n", "utf-8")
+    with pytest.raises(ValueError, match=r"meta\.lst:1: expected utt\|prompt_text"):
+        read_requests(path, DEFAULT)

@@ -1,0 +1,164 @@
+"""`hh-slm compress` and `hh-slm decompress`: `.hhc` files in fewer bits, without loss."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from codec.command_line import DONE, FAILED, Commands, add_command, print_report
+from codec.file_names import data_files
+
+from .options import DEFAULT_LM
+
+if TYPE_CHECKING:
+    from codec.bitstream.compressed import CompressedRecording
+    from codec.bitstream.format import CodedRecording
+    from slm.compression.code_model import CodeModel
+
+SUFFIX = ".hhc"
+_SAME = (
+    "The model, its engine and the kind of machine must be those that compressed a file: all else "
+    "is refused, by fingerprint or by the checksum of the codes."
+)
+
+
+def add(commands: Commands) -> None:
+    """Add both commands."""
+    compressing = add_command(
+        commands,
+        "compress",
+        run_compress,
+        summary=".hhc files in fewer bits, without loss",
+        description="Arithmetic coding of the codes of `hh-codec encode` by the language model's "
+        f"probabilities. Each file is decompressed once before it is written. {_SAME}",
+        examples="examples:\n  hh-codec encode speech.wav speech.hhc\n"
+        "  hh-slm compress speech.hhc small.hhc\n  hh-slm compress codes/ small/",
+    )
+    decompressing = add_command(
+        commands,
+        "decompress",
+        run_decompress,
+        summary="compressed .hhc files as they were, byte for byte",
+        description=f"The .hhc files that were compressed, as they were. {_SAME}",
+        examples="examples:\n  hh-slm decompress small.hhc speech.hhc\n"
+        "  hh-codec decode speech.hhc speech.wav",
+    )
+    for command in (compressing, decompressing):
+        command.add_argument("input", type=Path, metavar="IN", help=".hhc file or folder")
+        command.add_argument("output", type=Path, metavar="OUT", help=".hhc file or folder")
+        kinds = "model folder, bundled name or hub repository"
+        command.add_argument("--lm", default=DEFAULT_LM, help=kinds)
+        command.add_argument("--resume", action="store_true", help="skip files that are there")
+
+
+def run_compress(arguments: argparse.Namespace) -> int:
+    """Compress a file or a tree; the report tells bits a second of speech."""
+    pairs = _pairs(arguments)
+    from codec.bitstream.format import CodedRecording
+    from slm.compression.code_model import CodeModel
+    from slm.compression.codes import code_entropy, compress
+
+    model = CodeModel.from_pretrained(arguments.lm)
+    done: list[tuple[CodedRecording, CompressedRecording, int]] = []
+
+    def one(source: Path, target: Path) -> None:
+        recording = CodedRecording.load(source)
+        made = compress(model, recording)
+        made.save(target)
+        done.append((recording, made, source.stat().st_size))
+
+    failed = _convert_all(pairs, one)
+    report = _counts(pairs, failed, model)
+    if done:
+        seconds = sum(recording.duration for recording, _, _ in done)
+        codes = sum(len(recording.codes) for recording, _, _ in done)
+        bits = sum(made.payload_bits for _, made, _ in done)
+        fixed = sum(recording.header.code_bits * len(recording.codes) for recording, _, _ in done)
+        entropy = code_entropy([recording.codes for recording, _, _ in done])
+        report |= {
+            "duration": seconds,
+            "num_codes": codes,
+            "bits_per_code": bits / codes,
+            "bits_per_second": bits / seconds,
+            "fixed_bits_per_second": fixed / seconds,
+            # Of these codes' own frequencies, which no coder of single codes knows beforehand.
+            "unigram_entropy_bits_per_second": entropy * codes / seconds,
+            "file_bits_per_second": 8 * sum(len(m.to_bytes()) for _, m, _ in done) / seconds,
+            "input_file_bits_per_second": 8 * sum(size for _, _, size in done) / seconds,
+        }
+    return _finish(report, failed, arguments)
+
+
+def run_decompress(arguments: argparse.Namespace) -> int:
+    """Restore a file or a tree."""
+    pairs = _pairs(arguments)
+    from codec.bitstream.compressed import CompressedRecording
+    from slm.compression.code_model import CodeModel
+    from slm.compression.codes import decompress
+
+    model = CodeModel.from_pretrained(arguments.lm)
+
+    def one(source: Path, target: Path) -> None:
+        decompress(model, CompressedRecording.load(source)).save(target)
+
+    failed = _convert_all(pairs, one)
+    return _finish(_counts(pairs, failed, model), failed, arguments)
+
+
+def _pairs(arguments: argparse.Namespace) -> dict[Path, Path]:
+    """Outputs by input, those that are there left out where asked for.
+
+    Raises:
+        ValueError: No such file, no `.hhc` file in the folder, or an output that would overwrite
+            its input.
+    """
+    source, target = arguments.input, arguments.output
+    if not source.exists():
+        raise ValueError(f"{source}: expected a file or a folder, there is none")
+    if source.is_dir():
+        if target.resolve().is_relative_to(source.resolve()):
+            raise ValueError(f"expected an output folder outside {source}, got {target}")
+        pairs = {path: target / path.relative_to(source) for path in data_files(source, (SUFFIX,))}
+        if not pairs:
+            raise ValueError(f"{source}: expected files of {SUFFIX}, got none")
+    else:
+        if target.suffix.lower() != SUFFIX or target.resolve() == source.resolve():
+            raise ValueError(f"expected another file ending in {SUFFIX} as OUT, got {target}")
+        pairs = {source: target}
+    return {a: b for a, b in pairs.items() if not (arguments.resume and b.exists())}
+
+
+def _convert_all(pairs: Mapping[Path, Path], one: Callable[[Path, Path], None]) -> dict[str, str]:
+    """Convert every file; the reasons of those that could not be, by path."""
+    from tqdm import tqdm
+
+    failed = {}
+    for source, target in tqdm(pairs.items(), unit="file", disable=None, file=sys.stderr):
+        try:
+            one(source, target)
+        except (ValueError, OSError) as error:
+            failed[str(source)] = str(error).removeprefix(f"{source}: ")
+    return failed
+
+
+def _counts(
+    pairs: Mapping[Path, Path], failed: Mapping[str, str], model: CodeModel
+) -> dict[str, Any]:
+    """The part of the report that both commands have."""
+    return {
+        "num_done": len(pairs) - len(failed),
+        "num_failed": len(failed),
+        "model_fingerprint": model.fingerprint,
+    }
+
+
+def _finish(report: dict[str, Any], failed: dict[str, str], arguments: argparse.Namespace) -> int:
+    """Print the report and the failures; status 1 where there are some."""
+    sys.stderr.writelines(f"failed: {path}: {reason}\n" for path, reason in failed.items())
+    if arguments.json:
+        report["failed"] = failed
+    print_report(report, as_json=arguments.json)
+    return FAILED if failed else DONE

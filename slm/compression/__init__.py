@@ -1,0 +1,1 @@
+"""Lossless compression of codes by a language model: probabilities, arithmetic coding, files."""

@@ -1,0 +1,73 @@
+"""A miniature of seed-tts-eval, spoken by the bundled models and scored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from recipes.comparisons.seed_tts import main
+
+CONFIG = Path(__file__).resolve().parents[3] / "recipes" / "configs" / "seed_tts.yaml"
+RATE = 24000
+
+
+@pytest.fixture
+def meta(make_waveform: Callable[..., np.ndarray], tmp_path: Path) -> Path:
+    """Two lines in the folder of the test set, one with a reference."""
+    folder = tmp_path / "en"
+    for name in ("prompt-wavs", "wavs"):
+        (folder / name).mkdir(parents=True)
+        soundfile.write(folder / name / "a.wav", make_waveform(1.5), RATE)
+    lines = ["u1|what was said|prompt-wavs/a.wav|A dog.|wavs/a.wav"]
+    lines += ["u2|what was said|prompt-wavs/a.wav|Green hills."]
+    (folder / "meta.lst").write_text("\n".join(lines) + "\n")
+    return folder / "meta.lst"
+
+
+def test_a_list_is_spoken_scored_and_tabulated(
+    meta: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HH_WEIGHT_WHISPER", "")
+    run = tmp_path / "run"
+    call = [str(CONFIG), f"lists.en={meta}", f"run={run}", "metrics='delivery,wer'"]
+    assert main([*call, "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    spoken, recorded = figures["rows"]
+    assert (spoken["version"], spoken["texts"], recorded["texts"]) == ("spoken", 2, 1)
+    word_errors = spoken["figures"]["wer/wer"]
+    # Both aggregates of the same edits: over words, and over utterances.
+    assert word_errors["aggregate"] == "pooled"
+    assert word_errors["mean"] is not None
+    assert spoken["seconds"] > 0.2
+    assert spoken["figures"]["runaway"]["value"] == 0.0
+    table = (run / "seed_tts.md").read_text()
+    assert "WER, mean of utterances (pocketsphinx)" in table
+    assert "| en | recording | 1 |" in table
+    # Called again, nothing is spoken or scored anew.
+    before = (run / "en" / "spoken" / "u1.wav").stat().st_mtime_ns
+    assert main(call) == 0
+    assert (run / "en" / "spoken" / "u1.wav").stat().st_mtime_ns == before
+
+
+def test_a_prompt_that_is_missing_fails_its_own_text_alone(
+    meta: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with meta.open("a") as file:
+        file.write("u3|words|prompt-wavs/none.wav|No voice.\n")
+    call = [str(CONFIG), f"lists.en={meta}", f"run={tmp_path / 'run'}", "metrics=delivery"]
+    assert main([*call, "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["rows"][0]["failed"] == 1
+
+
+def test_a_list_of_another_form_is_the_callers_mistake(
+    meta: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    meta.write_text("no fields\n")
+    assert main([str(CONFIG), f"lists.en={meta}", f"run={tmp_path / 'run'}"]) == 2
+    assert "expected utt|prompt_text" in capsys.readouterr().err
+    assert main([str(CONFIG), f"run={tmp_path / 'none'}"]) == 2
