@@ -27,7 +27,7 @@ LIMIT = 600  # seconds on a machine with other work; a process takes a few
 
 
 def start(
-    function: Callable[..., object],
+    function: Callable[..., int | None],
     *arguments: Any,
     output: Path | None = None,
     environment: Mapping[str, str] | None = None,
@@ -49,7 +49,7 @@ def start(
     return process
 
 
-def run(function: Callable[..., object], *arguments: Any, **options: Any) -> int:
+def run(function: Callable[..., int | None], *arguments: Any, **options: Any) -> int:
     """Call a function as `start` does, and return the exit status once it is over."""
     process = start(function, *arguments, **options)
     process.join(LIMIT)
@@ -57,7 +57,7 @@ def run(function: Callable[..., object], *arguments: Any, **options: Any) -> int
 
 
 def run_ranks(
-    function: Callable[..., object], *arguments: Any, output: Path, count: int = 2
+    function: Callable[..., int | None], *arguments: Any, output: Path, count: int = 2
 ) -> list[int]:
     """Call a function in as many processes as torchrun would start; returns their statuses.
 
@@ -99,7 +99,7 @@ def printed(output: Path) -> str:
 
 
 def _work(
-    function: Callable[..., object],
+    function: Callable[..., int | None],
     arguments: Sequence[Any],
     output: Path | None,
     environment: Mapping[str, str],
