@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("codec", "slm", "eval", "recipes", "benchmarks")
@@ -59,20 +58,6 @@ def memory_is_given_back() -> Iterator[None]:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
-
-
-@pytest.fixture(scope="session")
-def turn(tmp_path_factory: pytest.TempPathFactory) -> FileLock:
-    """A lock that one of the workers which share the tests holds; one may hold it twice."""
-    folder = tmp_path_factory.getbasetemp()
-    return FileLock((folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "turn")
-
-
-@pytest.fixture
-def in_turn(turn: FileLock) -> Iterator[None]:
-    """For tests of many processes or of much memory: no two of them at once."""
-    with turn:
-        yield
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from filelock import FileLock
 from torch import Tensor
 
 from codec.audio.store import AudioStoreWriter
@@ -63,9 +62,7 @@ def assert_same_weights(one: Path, other: Path, start: dict[str, Tensor]) -> Non
 
 
 @pytest.fixture(scope="module")
-def runs(
-    tmp_path_factory: pytest.TempPathFactory, make_waveform: Callable[..., Any], turn: FileLock
-) -> Path:
+def runs(tmp_path_factory: pytest.TempPathFactory, make_waveform: Callable[..., Any]) -> Path:
     """Folders of trainings: `one_*` of one process, `two_*` of two, `grown` and `shrunk` of both.
 
     Some clips are shorter than a crop, so that losses are over unequal numbers of frames.
@@ -87,8 +84,7 @@ def runs(
         train(folder / "audio", folder / "one_classic", "classic", 4)
         jobs.append((folder / "two_classic", "classic", 4, False))
     printed = folder / "printed"
-    with turn:
-        statuses = forked.run_ranks(parallel_run.train_all, folder / "audio", jobs, output=printed)
+    statuses = forked.run_ranks(parallel_run.train_all, folder / "audio", jobs, output=printed)
     assert statuses == [0, 0], forked.printed(printed)
     train(folder / "audio", folder / "shrunk", "joint", 6)
     return folder

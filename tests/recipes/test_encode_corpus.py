@@ -244,7 +244,6 @@ def test_without_ray_the_error_says_how_to_install_it(prepared, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("in_turn")
 def test_several_processes_give_the_bytes_of_one(prepared):
     many = ("encode_corpus.batch_seconds=1", "encode_corpus.shifts=[100,200]")
     folder = run_stage(prepared(*many), "encode_corpus").folder
@@ -284,7 +283,6 @@ def bad_ids(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("in_turn")
 def test_a_recording_that_kills_workers_is_listed_and_the_rest_encoded(
     poisoned, poison, monkeypatch
 ):

@@ -18,7 +18,6 @@ from typing import Any
 
 import pytest
 import soundfile
-from filelock import FileLock
 
 from recipes.run_all import main as run_all
 from recipes.runner.cli import stage_command
@@ -37,7 +36,7 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def cluster(poison: str, turn: FileLock) -> Iterator[Any]:
+def cluster(poison: str) -> Iterator[Any]:
     """Two nodes of one core each, whose workers die of opening a recording named `poison...`."""
     from ray.cluster_utils import Cluster  # pyright: ignore[reportMissingImports]
 
@@ -46,7 +45,7 @@ def cluster(poison: str, turn: FileLock) -> Iterator[Any]:
     # Processes that only watch a cluster take memory and cores from those that work.
     head = {**node, **patient, "include_dashboard": False, "include_log_monitor": False}
     handler = signal.getsignal(signal.SIGTERM)  # Ray sets another one
-    with turn, pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", poison)
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         cluster = Cluster(

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from filelock import FileLock
 from safetensors.torch import load_file
 
 from slm.data.token_store import TokenStore
@@ -27,7 +26,6 @@ def runs(
     store: TokenStore,
     tokenizer: TextTokenizer,
     tmp_path_factory: pytest.TempPathFactory,
-    turn: FileLock,
 ) -> Path:
     """A folder of runs by one process, by two, and by one and two in turn.
 
@@ -58,8 +56,7 @@ def runs(
         jobs[f"shrunk_{strategy}"] = {"max_steps": 2, **spread}
     of_two = {folder / name: {"devices": 2, **job} for name, job in jobs.items()}
     given = (parallel_run.train_all, store.folder, text, of_two)
-    with turn:
-        statuses = forked.run_ranks(*given, output=folder / "printed")
+    statuses = forked.run_ranks(*given, output=folder / "printed")
     assert statuses == [0, 0], forked.printed(folder / "printed")
     for strategy in ("ddp", "fsdp"):
         alone(f"shrunk_{strategy}", max_steps=6, **constant)
@@ -117,7 +114,6 @@ def test_a_checkpoint_continues_at_another_number_of_processes(
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("in_turn")
 @pytest.mark.parametrize("launcher", [True, False], ids=["torchrun", "by itself"])
 def test_a_failing_process_makes_the_command_fail(
     store: TokenStore, tokenizer: TextTokenizer, tmp_path: Path, launcher: bool
