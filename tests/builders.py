@@ -45,6 +45,20 @@ SETTINGS = TrainingSettings(
 SENTENCE = "the quick brown fox jumps over a lazy dog while rain falls on seven green hills"
 CODEBOOK_SIZE = 64
 FINGERPRINT = "codec-of-the-tests"
+# Has a process die of opening a recording named `poison...`.
+STAND_IN = """
+import os
+import soundfile
+
+opened = soundfile.SoundFile.__init__
+
+def open_or_die(self, file, *arguments, **options):
+    if "poison" in str(file):
+        os._exit(9)
+    opened(self, file, *arguments, **options)
+
+soundfile.SoundFile.__init__ = open_or_die
+"""
 
 
 def metrics_of(folder: Path) -> list[dict[str, Any]]:

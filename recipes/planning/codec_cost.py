@@ -31,6 +31,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.flop_counter import FlopCounterMode
 
 from codec import CodecConfig, HHCodec
@@ -74,23 +75,34 @@ class CodecWork:
         return self.parameters + self.discriminator_parameters
 
 
-def codec_work(
-    preset: str, discriminators: DiscriminatorConfig, crop_codes: int, *, teacher: bool
-) -> CodecWork:
-    """Count the operations of a preset.
+def planned_networks(
+    preset: str, discriminators: DiscriminatorConfig
+) -> tuple[HHCodec, Discriminators]:
+    """Make the networks that are counted, of random weights.
 
     Args:
         preset: Of `CodecConfig`.
         discriminators: Sizes.
-        crop_codes: Length of a crop, codes.
-        teacher: Whether a HuBERT-base model is distilled from.
 
     Raises:
         ValueError: No preset of that name.
     """
-    config = CodecConfig.preset(preset)
-    codec, networks = HHCodec(config).eval(), Discriminators(discriminators)
-    waveform = 0.1 * torch.randn(1, crop_codes * config.hop_length)
+    return HHCodec(CodecConfig.preset(preset)), Discriminators(discriminators)
+
+
+def codec_work(
+    codec: HHCodec, networks: Discriminators, crop_codes: int, *, teacher: bool
+) -> CodecWork:
+    """Count the operations of a codec and its discriminators.
+
+    Args:
+        codec: Left in evaluation mode.
+        networks: The discriminators.
+        crop_codes: Length of a crop, codes.
+        teacher: Whether a HuBERT-base model is distilled from.
+    """
+    codec.eval()
+    waveform = 0.1 * torch.randn(1, crop_codes * codec.hop_length)
     seconds = waveform.shape[1] / codec.sample_rate
     with torch.no_grad():
         with FlopCounterMode(display=False) as counter:
@@ -192,22 +204,18 @@ def codec_step_seconds(
     return compute + through / (device.bandwidth_gbs * 1e9) + moved / (link_gbs * 1e9)
 
 
-def kept_bytes(
-    preset: str, discriminators: DiscriminatorConfig, *, bf16: bool
-) -> tuple[float, float]:
+def kept_bytes(codec: HHCodec, networks: Discriminators, *, bf16: bool) -> tuple[float, float]:
     """Estimate the bytes that autograd keeps of a step for its backward passes.
 
     Args:
-        preset: Of `CodecConfig`.
-        discriminators: Sizes.
+        codec: Left in training mode, with its quantizer on.
+        networks: The discriminators.
         bf16: Products under bfloat16 autocast.
 
     Returns:
         Bytes that are always there, and bytes a code of a crop.
     """
-    codec = HHCodec(CodecConfig.preset(preset))
     codec.quantizer.enable()
-    networks = Discriminators(discriminators)
     # Two lengths give the line through them: a constant part and a part per code.
     short, long = (count_kept(codec, networks, codes, bf16=bf16) for codes in COUNTED_CODES)
     a_code = (long - short) / (COUNTED_CODES[1] - COUNTED_CODES[0])
@@ -219,16 +227,18 @@ def count_kept(codec: HHCodec, discriminators: Discriminators, codes: int, *, bf
     phase = PhaseConfig(weights=LossWeights(1.0, 1.0, 1.0, 1.0, 1.0))
     waveform = 0.1 * torch.randn(1, codes * codec.hop_length)
     own = {p.untyped_storage().data_ptr() for m in (codec, discriminators) for p in m.parameters()}
-    storages: dict[int, tuple[int, Tensor]] = {}
+    # No backward pass follows, so nothing is kept: a weak reference names a storage, whose name is
+    # not given again, and leaves its bytes free.
+    storages: dict[int, tuple[int, StorageWeakRef]] = {}
 
-    def keep(tensor: Tensor) -> Tensor:
+    def count(tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            storages[storage.data_ptr()] = storage.nbytes(), tensor  # alive: no address is reused
-        return tensor
+        reference = StorageWeakRef(storage)
+        if storage.data_ptr() not in own and reference.cdata not in storages:
+            storages[reference.cdata] = storage.nbytes(), reference
 
     with (
-        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+        torch.autograd.graph.saved_tensors_hooks(count, lambda nothing: nothing),
         torch.autocast("cpu", torch.bfloat16, enabled=bf16),
     ):
         outputs = forward_pass(codec.train(), phase, waveform, 0.0)

@@ -37,6 +37,7 @@ from .codec_cost import (
     codec_step_seconds,
     codec_work,
     kept_bytes,
+    planned_networks,
 )
 from .lm_cost import (
     FRAME_RATE,
@@ -132,8 +133,9 @@ def plan_codec(arguments: argparse.Namespace) -> dict[str, Any]:
     is_multiple = min(gpus, arguments.nodes) >= 1 and gpus % arguments.nodes == 0
     require(is_multiple, "gpus", f"a multiple of {arguments.nodes} nodes", gpus)
     check_shares("codec", crops, gpus)
-    work = codec_work(arguments.preset, DISCRIMINATORS, arguments.crop_codes, teacher=True)
-    kept = kept_bytes(arguments.preset, DISCRIMINATORS, bf16=arguments.bf16)
+    networks = planned_networks(arguments.preset, DISCRIMINATORS)
+    work = codec_work(*networks, arguments.crop_codes, teacher=True)
+    kept = kept_bytes(*networks, bf16=arguments.bf16)
     needed = codec_memory(work, kept, crops, arguments.crop_codes, gpus)
     link = device.link_gbs if arguments.nodes == 1 else min(device.link_gbs, arguments.node_gbs)
     seconds = codec_step_seconds(

@@ -1,11 +1,8 @@
-"""Tiny codec trainings, one after the other: `parallel_run.py STORE JOBS`.
+"""Tiny codec trainings of one process among two, one after the other, and counts they exchange."""
 
-JOBS are JSON: a list of [folder, case, steps, cut]; two processes come from torchrun. A training
-that is cut fails once in all processes, within a window of metrics, and then goes on.
-"""
+from __future__ import annotations
 
-import json
-import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,9 @@ from torch import Tensor
 from codec import CodecConfig, HHCodec
 from codec.audio.store import AudioStore
 from codec.distillation.config import SemanticConfig
+from codec.model.config import QuantizerConfig
+from codec.model.vector_quantization import EMAStage
+from codec.training.codebook import CodebookUsage, estimate_statistics, initialize_codebook
 from codec.training.config import DiscriminatorConfig, FitConfig, LossWeights, PhaseConfig
 from codec.training.data import CropBatches
 from codec.training.fit import fit_codec_phase
@@ -117,9 +117,57 @@ def assert_alike(module: CodecTraining) -> None:
         assert torch.equal(torch.as_tensor(value), first), name
 
 
-if __name__ == "__main__":
-    for folder, case, steps, fails in json.loads(sys.argv[2]):
-        job = (Path(sys.argv[1]), Path(folder), case, steps, 2)
+def train_all(store: Path, jobs: Sequence[tuple[Path, str, int, bool]]) -> None:
+    """Train each folder, case and number of steps, in two processes.
+
+    A training that is cut fails once in both, within a window of metrics, and then goes on.
+    """
+    for folder, case, steps, fails in jobs:
         if fails:
-            cut(*job)
-        assert_alike(train(*job))
+            cut(store, folder, case, steps, 2)
+        assert_alike(train(store, folder, case, steps, 2))
+
+
+class Crops:
+    """Noise that differs by process."""
+
+    def __init__(self, rank: int) -> None:
+        self.rank = rank
+
+    def batch(self, number: int) -> Tensor:
+        torch.manual_seed(number + self.rank)
+        return 0.1 * torch.randn(2, 4096)
+
+
+def count_and_average() -> None:
+    """Count codes, average entries, fill a codebook and estimate statistics, all of both."""
+    distributed.init_process_group("gloo")
+    rank = distributed.get_rank()
+    use = CodebookUsage(4)
+    use.update(torch.tensor([rank, rank, 2]))
+    statistics = use.statistics()
+    counted = [statistics[name] for name in ("tokens", "codes_used", "dead_codes")]
+    assert counted == [6.0, 3.0, 1.0], statistics
+    use.gather()
+    assert use.counts.tolist() == ([2, 2, 2, 0], [0, 0, 0, 0])[rank]
+    assert use.statistics() == statistics
+    stage = EMAStage(QuantizerConfig(8, 2, kind="ema"))
+    stage.fill(torch.arange(16.0).view(8, 2))
+    torch.manual_seed(rank)
+    stage(torch.randn(1, 2, 50))
+    other = stage.entries.clone()
+    distributed.broadcast(other, 0)
+    assert torch.equal(stage.entries, other)
+
+    codec = HHCodec(CodecConfig.preset("tiny"))
+    crops: Any = Crops(rank)
+    initialize_codebook(codec, crops, seed=0, device=torch.device("cpu"), num_batches=2)
+    filled = codec.quantizer.mean.clone()
+    codec.quantizer.mean += 1.0
+    estimate_statistics(codec, crops, torch.device("cpu"), num_batches=2)
+    torch.testing.assert_close(codec.quantizer.mean, filled)
+    for value in codec.quantizer.state_dict().values():
+        first = value.clone()
+        distributed.broadcast(first, 0)
+        assert torch.equal(value, first)
+    distributed.destroy_process_group()

@@ -1,15 +1,9 @@
 """Two processes on the CPU against one: the same steps, weights, metrics and checkpoints."""
 
-import json
-import os
-import runpy
-import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,27 +14,13 @@ from codec.audio.store import AudioStoreWriter
 from codec.training.config import FitConfig
 from codec.training.fit import fit_codec_phase
 from codec.training.module import CodecTraining
-from tests.builders import free_port, metrics_of
+from tests import forked
+from tests.builders import metrics_of
+from tests.codec import parallel_run
 
-ROOT = Path(__file__).parents[2]
-SCRIPT = Path(__file__).parent / "parallel_run.py"
 # Sums round in another order; Adam makes more of that the smaller a gradient is, so weights are
 # compared by how far apart they are, as a share of how far training moved them.
 FIGURES, WEIGHTS = 5e-3, 0.02
-PARALLEL = SimpleNamespace(**runpy.run_path(str(SCRIPT)))
-
-
-def together(folder: Path, jobs: list[tuple[str, str, int, bool]]) -> None:
-    """Two processes, as torchrun starts them, which train one job after the other."""
-    given = json.dumps([[str(folder / name), *job] for name, *job in jobs])
-    command = [
-        *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"),
-        *("--master-addr", "127.0.0.1", "--master-port", str(free_port())),
-        *(str(SCRIPT), str(folder / "audio"), given),
-    ]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
 
 
 def weights_of(folder: Path) -> dict[str, Tensor]:
@@ -92,25 +72,27 @@ def runs(tmp_path_factory: pytest.TempPathFactory, make_waveform: Callable[..., 
         for seed, seconds in enumerate((1.0, 0.2, 0.9, 0.25, 0.3, 1.2)):
             waveform = make_waveform(seconds, pitch=90 + 30 * seed, seed=seed)
             writer.add(waveform, {"id": str(seed)})
-    train = PARALLEL.train
+    train = parallel_run.train
     train(folder / "audio", folder / "one_joint", "joint", 6)
     train(folder / "audio", folder / "grown", "joint", 2)
     jobs = [
-        ("two_joint", "joint", 6, True),
-        ("grown", "joint", 6, False),
-        ("shrunk", "joint", 4, False),
+        (folder / "two_joint", "joint", 6, True),
+        (folder / "grown", "joint", 6, False),
+        (folder / "shrunk", "joint", 4, False),
     ]
     if find_spec("swift_f0") is not None:
         train(folder / "audio", folder / "one_classic", "classic", 4)
-        jobs.append(("two_classic", "classic", 4, False))
-    together(folder, jobs)
+        jobs.append((folder / "two_classic", "classic", 4, False))
+    printed = folder / "printed"
+    statuses = forked.run_ranks(parallel_run.train_all, folder / "audio", jobs, output=printed)
+    assert statuses == [0, 0], forked.printed(printed)
     train(folder / "audio", folder / "shrunk", "joint", 6)
     return folder
 
 
 def start_of(case: str) -> dict[str, Tensor]:
-    phase = PARALLEL.JOINT if case == "joint" else PARALLEL.CLASSIC
-    return CodecTraining(PARALLEL.new_codec(case), phase, PARALLEL.FIT.seed).state_dict()
+    phase = parallel_run.JOINT if case == "joint" else parallel_run.CLASSIC
+    return CodecTraining(parallel_run.new_codec(case), phase, parallel_run.FIT.seed).state_dict()
 
 
 @pytest.mark.slow
@@ -142,11 +124,11 @@ def test_a_checkpoint_continues_at_another_number_of_processes(runs: Path, name:
 
 
 def test_a_batch_that_the_devices_cannot_share_is_refused(tmp_path: Path) -> None:
-    codec = PARALLEL.new_codec("joint")
+    codec = parallel_run.new_codec("joint")
     for config, part in (
         (FitConfig(devices=3), "phase joint: batch_size: expected a multiple of 3 processes"),
         (FitConfig(devices=2, num_nodes=4), "multiple of 8 processes"),
     ):
         with pytest.raises(ValueError, match=part):
-            fit_codec_phase(codec, PARALLEL.JOINT, [], [], tmp_path / "run", config=config)
+            fit_codec_phase(codec, parallel_run.JOINT, [], [], tmp_path / "run", config=config)
     assert not (tmp_path / "run").exists()

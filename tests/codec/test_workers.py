@@ -369,8 +369,10 @@ def begin(
     started: list[subprocess.Popen[str]] = []
 
     def started_at_work(main: str, count: int) -> tuple[subprocess.Popen[str], list[int]]:
+        # A shell has what it starts in the background ignore interrupts, and so would this.
+        heeding = f"import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n{main}"
         parent = subprocess.Popen(
-            command(tmp_path, main, str(tmp_path / "out")),
+            command(tmp_path, heeding, str(tmp_path / "out")),
             env=environment(),
             stdout=PIPE,
             stderr=PIPE,

@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 from recipes.runner.config import Config, load_config
+from tests.builders import STAND_IN
 
 SPLITS = ("train", "valid", "test")
 
@@ -76,21 +77,6 @@ def make_config(tmp_path: Path) -> Callable[..., Config]:
         return load_config(path, [f"corpus={corpus}", f"run={tmp_path / 'run'}", *overrides])
 
     return make
-
-
-STAND_IN = """
-import os
-import soundfile
-
-opened = soundfile.SoundFile.__init__
-
-def open_or_die(self, file, *arguments, **options):
-    if "poison" in str(file):
-        os._exit(9)
-    opened(self, file, *arguments, **options)
-
-soundfile.SoundFile.__init__ = open_or_die
-"""
 
 
 @pytest.fixture(scope="session")

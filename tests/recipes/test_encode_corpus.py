@@ -4,7 +4,6 @@ import itertools
 import json
 import random
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -27,11 +26,13 @@ from recipes.encoding.plan import (
     plan_shards,
     read_batch,
 )
+from recipes.runner.cli import stage_command
 from recipes.runner.stages import run_stage, run_stages
 from slm import TokenStore
 from slm.data.shards import check_store
+from tests import forked
+from tests.builders import STAND_IN
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("encode_corpus.shard_codes=40", "encode_corpus.batch_seconds=1")
 
 
@@ -294,6 +295,12 @@ def test_a_recording_that_kills_workers_is_listed_and_the_rest_encoded(
     assert expected.items() <= files_of(folder).items()
 
 
+def encode_or_die(arguments):
+    """The stage in a process that dies of opening a recording named `poison...`."""
+    exec(STAND_IN, {})
+    return stage_command("encode_corpus", arguments)
+
+
 @pytest.mark.slow
 def test_a_recording_that_kills_the_command_is_listed_by_the_next_one(
     poisoned, poison, monkeypatch, tmp_path
@@ -303,9 +310,8 @@ def test_a_recording_that_kills_the_command_is_listed_by_the_next_one(
     config = ["corpus", "run", "codec.start", *(key.split("=")[0] for key in SMALL)]
     config += ["encode_corpus.recordings", "prepare.max_unreadable"]
     overrides = [f"{key}={OmegaConf.select(OmegaConf.structured(settings), key)}" for key in config]
-    command = [sys.executable, "-m", "recipes.encode_corpus", str(tmp_path / "settings.yaml")]
-    died = subprocess.run([*command, *overrides], cwd=ROOT, capture_output=True, check=False)
-    assert died.returncode == 9
+    arguments = [str(tmp_path / "settings.yaml"), *overrides]
+    assert forked.run(encode_or_die, arguments, output=tmp_path / "printed.txt") == 9
     folder = run_stage(settings, "encode_corpus").folder
     assert bad_ids(folder) == ["train_4"]
     assert expected.items() <= files_of(folder).items()

@@ -2,11 +2,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import resource
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -17,12 +16,13 @@ import pytest
 import soundfile
 
 from codec.audio.io import read_audio
-from codec.audio.store import AudioStore
+from codec.audio.store import AudioStore, AudioStoreWriter
 from recipes import prepare
+from recipes.runner.cli import stage_command
 from recipes.runner.config import Config
 from recipes.runner.stages import run_stage
+from tests import forked
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 MakeCorpus = Callable[..., tuple[Path, list[dict[str, Any]]]]
 MakeConfig = Callable[..., Config]
 Save = Callable[[Path, list[dict[str, Any]]], None]
@@ -297,22 +297,18 @@ def test_several_processes_make_the_same_store_as_one(
         assert (together / "train" / name).read_bytes() == (alone / "train" / name).read_bytes()
 
 
-KILLED_AT_THE_FIFTH_CLIP = """
-import os, signal, sys
-from codec.audio.store import AudioStoreWriter
-from recipes.runner.cli import stage_command
+def prepare_until_killed(arguments: list[str]) -> None:
+    """Prepare a corpus until the fifth clip comes, and die."""
+    add, clips = AudioStoreWriter.add, []
 
-add, clips = AudioStoreWriter.add, []
+    def counting_add(self: AudioStoreWriter, waveform: np.ndarray, row: dict[str, Any]) -> None:
+        clips.append(row)
+        if len(clips) == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+        add(self, waveform, row)
 
-def counting_add(self, waveform, row):
-    clips.append(row)
-    if len(clips) == 5:
-        os.kill(os.getpid(), signal.SIGKILL)
-    add(self, waveform, row)
-
-AudioStoreWriter.add = counting_add
-stage_command("prepare", sys.argv[1:])
-"""
+    AudioStoreWriter.add = counting_add
+    stage_command("prepare", arguments)
 
 
 def test_a_killed_stage_is_finished_by_the_same_command(
@@ -321,9 +317,8 @@ def test_a_killed_stage_is_finished_by_the_same_command(
     corpus, _ = make_corpus((3, 3, 1))
     config = make_config(corpus)
     arguments = [str(tmp_path / "settings.yaml"), f"corpus={corpus}", f"run={config.run}"]
-    command = [sys.executable, "-c", KILLED_AT_THE_FIFTH_CLIP, *arguments]
-    killed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    status = forked.run(prepare_until_killed, arguments, output=tmp_path / "printed.txt")
+    assert status == -signal.SIGKILL, forked.printed(tmp_path / "printed.txt")
     folder = Path(config.run) / "prepare"
     (partial,) = folder.glob(".valid.*.partial")
     assert {path for path in folder.iterdir() if path.is_dir()} == {folder / "train", partial}

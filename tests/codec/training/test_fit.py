@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,12 @@ from codec import CodecConfig, HHCodec
 from codec.audio.store import AudioStore
 from codec.model.vector_quantization import SimVQStage
 from codec.training.config import PARTS, FitConfig, LossWeights
+from codec.training.data import CropBatches
 from codec.training.fit import fit_codec_phase, load_phase_codec
 from codec.training.module import DivergedError
+from tests import forked
 from tests.builders import DISCRIMINATORS, JOINT, discriminators_of, metrics_of, new_codec
 
-ROOT = Path(__file__).resolve().parents[3]
 FIT = FitConfig(seed=1, log_every=1, validate_every=4, checkpoint_every=3)
 
 
@@ -150,25 +151,19 @@ RESUMED = replace(
 )
 WINDOWS = replace(FIT, log_every=2)
 
-KILLED = """
-import os, signal, sys
-sys.path.insert(0, {tests!r})
-from pathlib import Path
-from codec.audio.store import AudioStore
-from test_fit import RESUMED, WINDOWS, fit_codec_phase, new_codec
-import codec.training.data
 
-batch = codec.training.data.CropBatches.batch
+def train_until_killed(clips: Path, folder: Path) -> None:
+    """Train until batch 8 is asked for, and die."""
+    batch = CropBatches.batch
 
-def fatal(self, number):
-    if number == 8:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return batch(self, number)
+    def fatal(self: CropBatches, number: int) -> torch.Tensor:
+        if number == 8:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return batch(self, number)
 
-codec.training.data.CropBatches.batch = fatal
-store = AudioStore({store!r})
-fit_codec_phase(new_codec(), RESUMED, store, store, Path({folder!r}), config=WINDOWS)
-"""
+    CropBatches.batch = fatal
+    store = AudioStore(clips)
+    fit_codec_phase(new_codec(), RESUMED, store, store, folder, config=WINDOWS)
 
 
 def assert_same(one: Any, other: Any, path: str = "") -> None:
@@ -201,12 +196,9 @@ def test_a_killed_run_resumes_to_the_same_weights_bit_for_bit(
     whole = new_codec()
     fit_codec_phase(whole, RESUMED, store, store, tmp_path / "whole", config=WINDOWS)
 
-    folder = str(tmp_path / "cut")
-    script = KILLED.format(tests=str(Path(__file__).parent), store=str(store.folder), folder=folder)
-    killed = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert killed.returncode == -9, killed.stderr
+    given = (train_until_killed, store.folder, tmp_path / "cut")
+    status = forked.run(*given, output=tmp_path / "printed.txt")
+    assert status == -signal.SIGKILL, forked.printed(tmp_path / "printed.txt")
     resumed = new_codec()
     fit_codec_phase(resumed, RESUMED, store, store, tmp_path / "cut", config=WINDOWS)
 

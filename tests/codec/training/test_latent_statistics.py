@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,10 @@ import torch
 from torch import Tensor
 
 from codec import CodecConfig, HHCodec
-from codec.audio.store import AudioStore
-from codec.training.config import FitConfig, LossWeights, PhaseConfig
+from codec.audio.store import AudioStore, AudioStoreWriter
+from codec.training.config import PARTS, FitConfig, LossWeights, PhaseConfig
 from codec.training.data import CropBatches
-from codec.training.fit import fit_codec_phase
+from codec.training.fit import fit_codec_phase, load_phase_codec
 
 CODES, BATCH, FILLED = 12, 4, 5
 PHASE = PhaseConfig(
@@ -30,6 +32,7 @@ PHASE = PhaseConfig(
     quantize_from=FILLED,
     weights=LossWeights(mel=45.0, vq=45.0),
 )
+SHORT = replace(PHASE, steps=FILLED + 1)
 FIT = FitConfig(seed=1, log_every=1, validate_every=1000, checkpoint_every=1000)
 
 
@@ -91,31 +94,40 @@ def test_statistics_are_those_of_the_averaged_weights(store: AudioStore, tmp_pat
     assert_statistics_are_of(codec, store)
 
 
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory, make_waveform: Callable[..., Any]) -> Path:
+    """A folder with clips in `audio` and a phase in `first`, a step after the codebook's fill."""
+    folder = tmp_path_factory.mktemp("filled")
+    with AudioStoreWriter(folder / "audio", 24_000) as writer:
+        for seed in range(6):
+            writer.add(make_waveform(1.0, pitch=90 + 30 * seed, seed=seed), {"id": str(seed)})
+    clips = AudioStore(folder / "audio")
+    fit_codec_phase(codec_of("seanet"), SHORT, clips, clips, folder / "first", config=FIT)
+    return folder
+
+
 @pytest.mark.parametrize("parts", [("quantizer", "decoder"), ("decoder",)])
 def test_a_frozen_encoder_keeps_the_statistics(
-    parts: tuple[str, ...], store: AudioStore, tmp_path: Path
+    parts: tuple[str, ...], filled: Path, tmp_path: Path
 ) -> None:
-    codec = codec_of("seanet")
-    short = replace(PHASE, steps=FILLED + 1)
-    fit_codec_phase(codec, short, store, store, tmp_path / "first", config=FIT)
+    clips, codec = AudioStore(filled / "audio"), codec_of("seanet")
+    load_phase_codec(codec, filled / "first", PARTS)
     before = codec.quantizer.mean.clone(), codec.quantizer.std.clone()
-    phase = replace(short, name="second", train=parts, quantize_from=0)
-    fit_codec_phase(codec, phase, store, store, tmp_path / "second", config=FIT)
+    phase = replace(SHORT, name="second", train=parts, quantize_from=0)
+    fit_codec_phase(codec, phase, clips, clips, tmp_path / "second", config=FIT)
+    assert codec.quantizer.mean.any()
     assert torch.equal(codec.quantizer.mean, before[0])
     assert torch.equal(codec.quantizer.std, before[1])
 
 
-def test_a_phase_goes_on_from_statistics_that_no_longer_fit(
-    store: AudioStore, tmp_path: Path
-) -> None:
+def test_a_phase_goes_on_from_statistics_that_no_longer_fit(filled: Path, tmp_path: Path) -> None:
     """Checkpoints of codecs whose statistics were frozen at the fill hold such ones."""
-    first = replace(PHASE, steps=FILLED + 1)
-    fit_codec_phase(codec_of("seanet"), first, store, store, tmp_path, config=FIT)
-    checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    shutil.copytree(filled / "first", tmp_path / "first")
+    checkpoint = torch.load(tmp_path / "first/last.ckpt", weights_only=True)
     checkpoint["state_dict"]["codec.quantizer.mean"] += 3.0
-    torch.save(checkpoint, tmp_path / "last.ckpt")
-    resumed = codec_of("seanet")
+    torch.save(checkpoint, tmp_path / "first/last.ckpt")
+    clips, resumed = AudioStore(filled / "audio"), codec_of("seanet")
     longer = replace(PHASE, steps=FILLED + 3)
-    fit_codec_phase(resumed, longer, store, store, tmp_path, config=FIT)
-    assert metrics(tmp_path, "train")[-1]["vq"] < 2
-    assert_statistics_are_of(resumed, store)
+    fit_codec_phase(resumed, longer, clips, clips, tmp_path / "first", config=FIT)
+    assert metrics(tmp_path / "first", "train")[-1]["vq"] < 2
+    assert_statistics_are_of(resumed, clips)

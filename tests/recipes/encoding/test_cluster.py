@@ -10,21 +10,23 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
+import threading
 import time
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import soundfile
 
+from recipes.run_all import main as run_all
+from recipes.runner.cli import stage_command
 from slm.data.shards import check_store
 
-ROOT = Path(__file__).resolve().parents[3]
 KILLS = int(os.environ.get("HH_SLM_KILLS", "1"))
-LIMIT = 600  # seconds for one run on a machine with other work; it takes a few
+LIMIT = 600  # seconds for the nodes to start on a machine with other work; it takes a few
+# Longest wait before a worker is killed, seconds: those that load a model live longer.
+MOMENT = 3
 
 pytestmark = [
     pytest.mark.slow,
@@ -34,33 +36,38 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def cluster(poison):
+def cluster(poison: str) -> Iterator[Any]:
     """Two nodes of one core each, whose workers die of opening a recording named `poison...`."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     from ray.cluster_utils import Cluster  # pyright: ignore[reportMissingImports]
 
-    node: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 128 << 20}
+    node: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80 << 20}
     patient = {"_system_config": {"worker_register_timeout_seconds": LIMIT}}
-    head = {**node, **patient, "include_dashboard": False, "wait": False}
+    # Processes that only watch a cluster take memory and cores from those that work.
+    head = {**node, **patient, "include_dashboard": False, "include_log_monitor": False}
+    handler = signal.getsignal(signal.SIGTERM)  # Ray sets another one
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", poison)
-        cluster = Cluster(initialize_head=True, head_node_args=head)
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        cluster = Cluster(
+            initialize_head=True, head_node_args={**head, "no_monitor": True, "wait": False}
+        )
         try:
             cluster.add_node(**node, wait=False)
             cluster.wait_for_nodes(timeout=LIMIT)
             yield cluster
         finally:
             cluster.shutdown()
+            signal.signal(signal.SIGTERM, handler)
 
 
 @pytest.fixture(scope="module")
-def command(tmp_path_factory, make_waveform):
-    """`command("key=value", ...)`: the arguments of a run whose clips and codec are there."""
+def settings(tmp_path_factory: pytest.TempPathFactory, make_waveform: Callable[..., Any]) -> Path:
+    """Settings of a run whose clips and codec are there; one of the clips is unreadable."""
     folder = tmp_path_factory.mktemp("ray")
     (folder / "corpus").mkdir()
     lines = []
-    for index in range(48):
-        split = "train" if index < 40 else ("valid", "test")[index % 2]
+    for index in range(24):
+        split = "train" if index < 18 else ("valid", "test")[index % 2]
         seconds = 2 + index % 3
         name = f"clip_{index}"
         waveform = make_waveform(seconds, 16_000, pitch=90 + 3 * index, seed=index)
@@ -68,33 +75,28 @@ def command(tmp_path_factory, make_waveform):
         row = {"id": name, "audio": f"{name}.wav", "duration": seconds, "text": "", "lang": "en"}
         lines.append(json.dumps({**row, "speaker": f"s{index % 4}", "split": split}) + "\n")
     (folder / "corpus/manifest.jsonl").write_text("".join(lines), encoding="utf-8")
-    (folder / "settings.yaml").write_text(
+    path = folder / "settings.yaml"
+    path.write_text(
         f"corpus: {folder / 'corpus'}\nrun: {folder / 'run'}\nthreads: 1\n"
         "codec: {start: hh-mini-24k}\nprepare: {max_unreadable: 0.4}\n"
-        "encode_corpus: {shard_codes: 700, batch_seconds: 6, recordings: true}\n",
+        "encode_corpus: {shard_codes: 400, batch_seconds: 6, recordings: true}\n",
         encoding="utf-8",
     )
-    settings = [str(folder / "settings.yaml"), "stages=prepare,train_codec"]
-    subprocess.run([sys.executable, "-m", "recipes.run_all", *settings], cwd=ROOT, check=True)
+    assert run_all([str(path), "stages=prepare,train_codec"]) == 0
     (folder / "corpus/clip_7.wav").write_bytes(b"RIFF")  # unreadable for every engine
-
-    def arguments(*overrides):
-        settings = [str(folder / "settings.yaml"), *overrides]
-        return [sys.executable, "-m", "recipes.encode_corpus", *settings]
-
-    return arguments
+    return path
 
 
 @pytest.fixture(scope="module")
-def expected(command):
+def expected(settings: Path) -> dict[str, bytes]:
     """What one process makes."""
-    subprocess.run(command(), cwd=ROOT, check=True)
-    return taken(command)
+    assert stage_command("encode_corpus", [str(settings)]) == 0
+    return taken(settings)
 
 
-def taken(command):
+def taken(settings: Path) -> dict[str, bytes]:
     """Every file of the stores, by name, and no longer on disk."""
-    folder = Path(command()[3]).parent / "run/encode_corpus"
+    folder = settings.parent / "run/encode_corpus"
     for split in ("train", "valid", "test"):
         check_store(folder / split)
     made = {str(path.relative_to(folder)): path.read_bytes() for path in folder.glob("*/*")}
@@ -103,8 +105,8 @@ def taken(command):
     return made
 
 
-def workers_of(cluster):
-    """Process ids of what the cluster's nodes have work for."""
+def workers_of(cluster: Any) -> list[tuple[int, str]]:
+    """Process ids and titles of what the cluster's nodes have work for."""
     nodes = [
         info.process.pid
         for node in cluster.list_all_nodes()
@@ -124,24 +126,33 @@ def workers_of(cluster):
     return found
 
 
-@contextmanager
-def running(command, cluster):
-    """The command on the cluster, once it has a worker that reads or encodes."""
-    engine = ("encode_corpus.engine=ray", f"encode_corpus.address={cluster.address}")
+def encode(settings: Path, cluster: Any, meanwhile: Callable[[], None] | None = None) -> None:
+    """Run the stage on the cluster; `meanwhile` is called once a worker reads or encodes."""
     while workers_of(cluster):  # of the run before
         time.sleep(0.05)
-    process = subprocess.Popen(command(*engine), cwd=ROOT)
+    over = threading.Event()
+
+    def watch() -> None:
+        while not workers_of(cluster):
+            if over.wait(0.05):
+                return
+        assert meanwhile is not None
+        meanwhile()
+
+    watcher = threading.Thread(target=watch)
+    if meanwhile is not None:
+        watcher.start()
+    engine = ("encode_corpus.engine=ray", f"encode_corpus.address={cluster.address}")
     try:
-        while process.poll() is None and not workers_of(cluster):
-            time.sleep(0.05)
-        yield process
-        assert process.wait(LIMIT) == 0
+        assert stage_command("encode_corpus", [str(settings), *engine]) == 0
     finally:
-        process.kill()
+        over.set()
+        if meanwhile is not None:
+            watcher.join()
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "nonsense"])
-def test_a_wrong_address_is_named_at_once(address):
+def test_a_wrong_address_is_named_at_once(address: str) -> None:
     from recipes.encoding.cluster import encode_on_ray
 
     coded = encode_on_ray([], Path(), address=address, device="auto", workers=1, cores=1)
@@ -151,41 +162,47 @@ def test_a_wrong_address_is_named_at_once(address):
 
 @pytest.mark.parametrize("attempt", range(KILLS))
 def test_two_nodes_make_the_bytes_of_one_process_whatever_worker_is_killed(
-    attempt, command, expected, cluster
-):
+    attempt: int, settings: Path, expected: dict[str, bytes], cluster: Any
+) -> None:
     assert b"clip_7" in expected["bad"]
     chance = random.Random(time.time_ns())
-    killed = None
-    while killed is None:  # a run may be over before its moment has come
-        with running(command, cluster):
-            time.sleep(chance.uniform(0, 6))
-            if victims := workers_of(cluster):
-                killed = chance.choice(victims)
-                os.kill(killed[0], signal.SIGKILL)
-        assert taken(command) == expected
-    print(f"attempt {attempt}: killed process {killed[0]}, {killed[1]}")
+    killed: list[tuple[int, str]] = []
+
+    def kill() -> None:
+        time.sleep(chance.uniform(0, MOMENT))
+        if victims := workers_of(cluster):
+            killed.append(chance.choice(victims))
+            os.kill(killed[0][0], signal.SIGKILL)
+
+    while not killed:  # a run may be over before its moment has come
+        encode(settings, cluster, kill)
+        assert taken(settings) == expected
+    print(f"attempt {attempt}: killed process {killed[0][0]}, {killed[0][1]}")
 
 
 @pytest.mark.skipif(KILLS < 2, reason="half a minute more; set HH_SLM_KILLS=10")
-def test_a_lost_node_costs_its_own_batches_alone(command, expected, cluster):
-    with running(command, cluster):
+def test_a_lost_node_costs_its_own_batches_alone(
+    settings: Path, expected: dict[str, bytes], cluster: Any
+) -> None:
+    def lose() -> None:
         time.sleep(2)
         (lost,) = [node for node in cluster.list_all_nodes() if not node.is_head()]
         cluster.remove_node(lost, allow_graceful=False)
-    assert taken(command) == expected
+
+    encode(settings, cluster, lose)
+    assert taken(settings) == expected
 
 
 def test_a_recording_that_kills_its_workers_is_listed_and_the_rest_encoded(
-    command, expected, cluster
-):
-    corpus = Path(command()[3]).parent / "corpus"
+    settings: Path, expected: dict[str, bytes], cluster: Any
+) -> None:
+    corpus = settings.parent / "corpus"
     manifest = (corpus / "manifest.jsonl").read_text(encoding="utf-8")
     try:
         (corpus / "manifest.jsonl").write_text(manifest.replace("clip_9.wav", "poison.wav"))
         (corpus / "clip_9.wav").rename(corpus / "poison.wav")
-        with running(command, cluster):
-            pass
-        made = taken(command)
+        encode(settings, cluster)
+        made = taken(settings)
     finally:
         (corpus / "poison.wav").rename(corpus / "clip_9.wav")
         (corpus / "manifest.jsonl").write_text(manifest, encoding="utf-8")

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +10,7 @@ import pytest
 import yaml
 
 import recipes.planning.plan
-from codec import CodecConfig, HHCodec
 from codec.training.config import DiscriminatorConfig
-from codec.training.discriminators import Discriminators
 from recipes.planning.accelerators import accelerator
 from recipes.planning.codec_cost import (
     codec_memory,
@@ -18,9 +18,11 @@ from recipes.planning.codec_cost import (
     codec_work,
     count_kept,
     kept_bytes,
+    planned_networks,
 )
 from recipes.planning.plan import main
 from recipes.runner.config import load_config
+from tests import forked
 
 CONFIGS = Path(__file__).resolve().parents[3] / "recipes" / "configs"
 
@@ -68,19 +70,7 @@ def test_a_plan_of_a_codec_adds_up(
     assert found["cost"] == pytest.approx(16 * found["hours"])
 
 
-@pytest.mark.slow
-def test_the_codec_at_scale_fits_its_gpus(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # The same for all crops, and the most work.
-    kept: list[tuple[float, float]] = []
-
-    def kept_once(*given: Any, **options: Any) -> tuple[float, float]:
-        if not kept:
-            kept.append(kept_bytes(*given, **options))
-        return kept[0]
-
-    monkeypatch.setattr(recipes.planning.plan, "kept_bytes", kept_once)
+def check_the_codec_at_scale() -> None:
     path = CONFIGS / "scale" / "hh_24khz_8gpu.yaml"
     about = yaml.safe_load(path.read_text().split("plan: ")[1].splitlines()[0])
     settings = load_config(path)
@@ -90,15 +80,24 @@ def test_the_codec_at_scale_fits_its_gpus(
         sizes = ["--batch-size", str(crops), "--crop-codes", str(codes), "--gpus", str(gpus)]
         steps = sum(phase.steps for phase in phases)
         of = ["--preset", settings.codec.preset, "--gpu", about["gpu"], "--steps", str(steps)]
-        found = plan(capsys, "codec", *of, *sizes)
+        with redirect_stdout(StringIO()) as printed:
+            assert main(["codec", *of, *sizes, "--json"]) == 0
+        found = json.loads(printed.getvalue())
         assert (found["steps"], steps) == (300_000, 300_000)
         assert found["fits"].startswith("yes")
         assert found["audio_seconds_a_step"] == pytest.approx(524, abs=2)
 
 
+@pytest.mark.slow
+def test_the_codec_at_scale_fits_its_gpus(tmp_path: Path) -> None:
+    """In a process of its own, with which the memory of models of full size goes."""
+    status = forked.run(check_the_codec_at_scale, output=tmp_path / "printed.txt")
+    assert status == 0, forked.printed(tmp_path / "printed.txt")
+
+
 def test_devices_share_a_codecs_crops_and_exchange_gradients() -> None:
     discriminators = DiscriminatorConfig(periods=(), n_ffts=(512,), channels=4)
-    work = codec_work("tiny", discriminators, 8, teacher=True)
+    work = codec_work(*planned_networks("tiny", discriminators), 8, teacher=True)
     both = work.trained_parameters
     one, eight = (codec_memory(work, (1e6, 1e5), 48, 8, devices) for devices in (1, 8))
     assert (one.activations, eight.activations) == (1e6 + 48 * 8e5, 1e6 + 6 * 8e5)
@@ -133,11 +132,10 @@ def test_crops_that_gpus_cannot_share_are_refused(capsys: pytest.CaptureFixture[
 def test_activations_of_a_codec_are_what_autograd_keeps(bf16: bool) -> None:
     """Planned from two short crops, counted on a longer one."""
     discriminators = DiscriminatorConfig(periods=(2,), n_ffts=(512,), channels=4)
-    work = codec_work("tiny", discriminators, 8, teacher=False)
-    kept = kept_bytes("tiny", discriminators, bf16=bf16)
-    codec = HHCodec(CodecConfig.preset("tiny"))
-    codec.quantizer.enable()
-    counted = count_kept(codec, Discriminators(discriminators), 40, bf16=bf16)
+    networks = planned_networks("tiny", discriminators)
+    work = codec_work(*networks, 8, teacher=False)
+    kept = kept_bytes(*networks, bf16=bf16)
+    counted = count_kept(*networks, 40, bf16=bf16)
     planned = codec_memory(work, kept, crops=5, crop_codes=40, devices=5)
     assert planned.activations == pytest.approx(counted, rel=0.05)
     assert planned.weights == 4 * (work.trained_parameters)
@@ -145,7 +143,8 @@ def test_activations_of_a_codec_are_what_autograd_keeps(bf16: bool) -> None:
 
 def test_the_work_of_a_codec_grows_with_the_crop() -> None:
     discriminators = DiscriminatorConfig(periods=(), n_ffts=(512,), channels=4)
-    short, long = (codec_work("tiny", discriminators, codes, teacher=True) for codes in (8, 16))
+    networks = planned_networks("tiny", discriminators)
+    short, long = (codec_work(*networks, codes, teacher=True) for codes in (8, 16))
     assert long.step == pytest.approx(2 * short.step, rel=0.05)
     assert short.step == 3 * short.generator + 7 * short.discriminators + short.teacher
     assert short.teacher == pytest.approx(14e9 * 8 * 1024 / 24_000)

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-import runpy
+import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,9 +12,10 @@ from recipes.storage.backup import main, restore
 from recipes.storage.transfer import main as transfer_main
 from slm.storage.sync import push
 from slm.text.sentencepiece_tokenizer import TextTokenizer
+from tests import forked
 from tests.builders import SENTENCE, metrics_of, write_corpus
+from tests.slm.training import tiny_run
 
-ROOT = Path(__file__).resolve().parents[3]
 # Counts to 6 from where count.txt stands, a file a count, and dies at 3 when it is told to.
 COUNTER = """
 import os, pathlib, sys
@@ -84,24 +84,19 @@ def test_a_terminated_backup_ends_the_command_and_saves(tmp_path: Path) -> None:
         "    sys.exit(3)\n"
         "signal.signal(signal.SIGTERM, end)\n"
         "(folder / 'ready.txt').write_text('ready')\n"
-        "time.sleep(60)\n"
+        "time.sleep(600)\n"
     )
-    command = [
-        sys.executable,
-        "-m",
-        "recipes.storage.backup",
-        str(folder),
-        f"file://{tmp_path}/remote",
-    ]
-    command += ["--every", "0.2", "--", sys.executable, "-c", script, str(folder)]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+    backup = [str(folder), f"file://{tmp_path}/remote", "--every", "0.2"]
+    command = [sys.executable, "-c", script, str(folder)]
+    process = forked.start(main, [*backup, "--", *command], output=tmp_path / "printed.txt")
     saved = tmp_path / "remote" / "ready.txt"
-    for _ in range(300):
-        if saved.exists():
-            break
-        time.sleep(0.1)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 3
+    while not saved.exists():
+        assert process.is_alive(), forked.printed(tmp_path / "printed.txt")
+        time.sleep(0.05)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGTERM)
+    process.join()
+    assert process.exitcode == 3
     assert saved.read_text() == "ready"
     assert (tmp_path / "remote" / "ended.txt").read_text() == "by a signal"
 
@@ -124,23 +119,23 @@ def test_a_missing_command_is_refused(tmp_path: Path, capfd: pytest.CaptureFixtu
 
 
 @pytest.mark.slow
-def test_training_goes_on_to_the_bit_from_object_storage(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_training_goes_on_to_the_bit_from_object_storage(tmp_path: Path) -> None:
     """A language model whose machine is lost after a checkpoint ends as one that ran through."""
-    script = ROOT / "tests" / "slm" / "training" / "tiny_run.py"
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     store = write_corpus(tmp_path / "store").folder
     (tmp_path / "text").mkdir()
     text = TextTokenizer.train([SENTENCE] * 2, tmp_path / "text").save(tmp_path / "text")
+    url = f"file://{tmp_path}/kept"
 
-    def train(folder: Path, killing_batch: int) -> int:
-        command = [sys.executable, str(script), str(folder), str(store), str(text)]
-        return main([str(folder), f"file://{tmp_path}/kept", "--", *command, str(killing_batch)])
+    def finish(folder: Path, command: str) -> int:
+        """End a run's command, so that the backup saves what it left."""
+        return main([str(folder), url, "--", sys.executable, "-c", command])
 
-    assert train(tmp_path / "lost", 15) == 128 + signal.SIGKILL
-    assert train(tmp_path / "fresh", -1) == 0
-    runpy.run_path(str(script))["train"](tmp_path / "whole", store, text)
+    lost = (tiny_run.train_until_killed, tmp_path / "lost", store, text, 15)
+    assert forked.run(*lost) == -signal.SIGKILL
+    assert finish(tmp_path / "lost", "import os; os.kill(os.getpid(), 9)") == 128 + signal.SIGKILL
+    assert finish(tmp_path / "fresh", "") == 0
+    tiny_run.train(tmp_path / "fresh", store, text)
+    tiny_run.train(tmp_path / "whole", store, text)
     losses = [[line["loss"] for line in metrics_of(tmp_path / name)] for name in ("fresh", "whole")]
     assert losses[0] == losses[1]
     assert len(losses[0]) == 12

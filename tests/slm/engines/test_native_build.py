@@ -40,6 +40,28 @@ def test_the_library_is_compiled_once_and_kept(folder: Path) -> None:
     assert [path.stat().st_mtime_ns for path in kept] == written
 
 
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library that was compiled once."""
+    kept = tmp_path_factory.mktemp("compiled")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HH_SLM_CACHE", str(kept))
+        native_build.library.cache_clear()
+        native_build.library()
+        native_build.library.cache_clear()
+    (library,) = kept.glob("*.so")
+    return library
+
+
+@pytest.fixture
+def quick(compiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compiler that copies what was compiled once, for tests of what is kept."""
+    real = native_build.compiler()
+    body = f'[ "$1" != --version ] || exec {real} "$1"\nfor out; do :; done\ncp {compiled} "$out"'
+    fake_compiler(tmp_path / "quick-c++", body)
+    monkeypatch.setenv("CXX", str(tmp_path / "quick-c++"))
+
+
 def spoil(library: Path, how: str) -> None:
     """Spoil a kept library in one of the ways that files are spoilt."""
     whole = library.read_bytes()
@@ -59,6 +81,7 @@ def spoil(library: Path, how: str) -> None:
 
 
 @needs_compiler
+@pytest.mark.usefixtures("quick")
 def test_a_library_that_is_not_whole_is_made_anew(folder: Path) -> None:
     native_build.library()
     (library,) = folder.glob("*.so")
@@ -73,6 +96,7 @@ def test_a_library_that_is_not_whole_is_made_anew(folder: Path) -> None:
 
 
 @needs_compiler
+@pytest.mark.usefixtures("quick")
 def test_a_folder_that_others_can_write_to_is_refused(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

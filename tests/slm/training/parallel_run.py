@@ -1,14 +1,16 @@
-"""Tiny training runs of one process among several, one after the other:
-`parallel_run.py STORE TEXT JOBS`.
+"""Tiny training runs of one process among several, one after the other.
 
-JOBS is JSON, a list of [FOLDER, OPTIONS]. OPTIONS are `devices`, `strategy` and fields of
-TrainingSettings; `code_table` makes the codes' embeddings from vectors; `failing_rank` gets no
-batch but the first. The gradients of the first step lie in FOLDER/gradients.safetensors, the model
-that was trained in FOLDER/model.
+Their options are `devices`, `strategy` and fields of TrainingSettings; `code_table` makes the
+codes' embeddings from vectors; `failing_rank` gets no batch but the first. The gradients of the
+first step lie in a run's `gradients.safetensors`, the model that was trained in its `model`.
+`parallel_run.py STORE TEXT FOLDER OPTIONS`, of which the last is JSON, makes one run.
 """
+
+from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -60,7 +62,7 @@ class RecordingTraining(SpeechLMTraining):
         super().on_before_optimizer_step(optimizer)
 
 
-def train(folder: Path, store: Path, text: Path, options: dict) -> SpeechLM:
+def train(folder: Path, store: Path, text: Path, options: Mapping[str, Any]) -> SpeechLM:
     """Steps of two batches of two rows with text in the loss, so that rows weigh unlike."""
     torch.set_num_threads(1)
     options = dict(options)
@@ -104,8 +106,14 @@ def train(folder: Path, store: Path, text: Path, options: dict) -> SpeechLM:
         )
 
 
-if __name__ == "__main__":
-    for place, options in json.loads(sys.argv[3]):
-        lm = train(Path(place), Path(sys.argv[1]), Path(sys.argv[2]), options)
+def train_all(store: Path, text: Path, jobs: Mapping[Path, Mapping[str, Any]]) -> None:
+    """Make a run of each folder and its options, and save what was trained."""
+    for folder, options in jobs.items():
+        lm = train(folder, store, text, options)
         if process_rank() == 0:
-            lm.save_pretrained(Path(place) / "model")
+            lm.save_pretrained(folder / "model")
+
+
+if __name__ == "__main__":
+    given_store, given_text, given_folder = map(Path, sys.argv[1:4])
+    train_all(given_store, given_text, {given_folder: json.loads(sys.argv[4])})

@@ -1,9 +1,5 @@
 import functools
-import os
-import runpy
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -21,10 +17,9 @@ from slm.text.sentencepiece_tokenizer import TextTokenizer
 from slm.training.config import Machines
 from slm.training.fit import fit_speech_lm
 from slm.training.microbatches import MicroBatches
+from tests import forked
 from tests.builders import SETTINGS, fit, metrics_of
-
-ROOT = Path(__file__).parents[3]
-SCRIPT = Path(__file__).parent / "tiny_run.py"
+from tests.slm.training import tiny_run
 
 
 def test_a_killed_run_resumed_equals_one_that_was_not_bit_for_bit(
@@ -33,17 +28,13 @@ def test_a_killed_run_resumed_equals_one_that_was_not_bit_for_bit(
     text = tokenizer.save(tmp_path / "text")
     # Batches 14 and 15 are those of step 8, the last checkpoint is then that of step 5. Lightning
     # asks for a batch one early, and the thread behind it one more.
-    killed = subprocess.run(
-        [sys.executable, str(SCRIPT), str(tmp_path / "killed"), str(store.folder), str(text), "17"],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        check=False,
-    )
-    assert killed.returncode == -signal.SIGKILL
+    given = (tiny_run.train_until_killed, tmp_path / "killed", store.folder, text, 17)
+    status = forked.run(*given, output=tmp_path / "printed.txt")
+    assert status == -signal.SIGKILL, forked.printed(tmp_path / "printed.txt")
     steps = [line["step"] for line in metrics_of(tmp_path / "killed")]
     assert steps in (list(range(1, 8)), list(range(1, 9)))
-    train = runpy.run_path(str(SCRIPT))["train"]
-    resumed = train(tmp_path / "killed", store.folder, text)
-    straight = train(tmp_path / "straight", store.folder, text)
+    resumed = tiny_run.train(tmp_path / "killed", store.folder, text)
+    straight = tiny_run.train(tmp_path / "straight", store.folder, text)
     for name, value in straight.state_dict().items():
         assert torch.equal(resumed.state_dict()[name], value), name
     keys = ("step", "loss", "lr", "valid_nats_per_code")

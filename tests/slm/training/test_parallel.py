@@ -2,7 +2,6 @@
 
 import json
 import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -15,51 +14,29 @@ from safetensors.torch import load_file
 from slm.data.token_store import TokenStore
 from slm.model.speech_lm import SpeechLM
 from slm.text.sentencepiece_tokenizer import TextTokenizer
+from tests import forked
 from tests.builders import free_port, metrics_of
+from tests.slm.training import parallel_run
 
 ROOT = Path(__file__).parents[3]
-SCRIPT = Path(__file__).parent / "parallel_run.py"
-
-
-def run_two(
-    store: TokenStore, text: Path, jobs: dict[Path, dict[str, Any]], launcher: bool = True
-) -> subprocess.CompletedProcess[str]:
-    """The script on two processes that torchrun starts, or the first of them the second."""
-    port = str(free_port())
-    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    torchrun += ["--master-addr", "127.0.0.1", "--master-port", port]
-    given = json.dumps([[str(folder), {"devices": 2, **job}] for folder, job in jobs.items()])
-    script = [str(SCRIPT), str(store.folder), str(text), given]
-    return subprocess.run(
-        [sys.executable, *(torchrun if launcher else ()), *script],
-        env={
-            **os.environ,
-            **({} if launcher else {"MASTER_PORT": port}),
-            "PYTHONPATH": str(ROOT),
-            "OMP_NUM_THREADS": "1",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=900,
-    )
 
 
 @pytest.fixture(scope="module")
 def runs(
-    store: TokenStore, tokenizer: TextTokenizer, tmp_path_factory: pytest.TempPathFactory
+    store: TokenStore,
+    tokenizer: TextTokenizer,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """A folder of runs by one process, by two, and by one and two in turn.
 
-    All that two processes train is trained by one launch of them: `two_*` from the start, `grown_*`
+    All that two processes train is trained by one start of them: `two_*` from the start, `grown_*`
     on from one process' checkpoint, and `shrunk_*` for one process to go on from.
     """
     folder = tmp_path_factory.mktemp("parallel")
     text = tokenizer.save(folder / "text")
-    train = runpy.run_path(str(SCRIPT))["train"]
 
     def alone(name: str, **options: Any) -> None:
-        lm = train(folder / name, store.folder, text, options)
+        lm = parallel_run.train(folder / name, store.folder, text, options)
         lm.save_pretrained(folder / name / "model")
 
     constant = {"learning_rate": 1e-3, "min_learning_rate": 1e-3}
@@ -77,8 +54,10 @@ def runs(
         jobs[f"two_codes_{strategy}"] = {"code_table": 16, "strategy": strategy}
         jobs[f"grown_{strategy}"] = {"max_steps": 6, **spread}
         jobs[f"shrunk_{strategy}"] = {"max_steps": 2, **spread}
-    done = run_two(store, text, {folder / name: job for name, job in jobs.items()})
-    assert done.returncode == 0, done.stderr[-3000:]
+    of_two = {folder / name: {"devices": 2, **job} for name, job in jobs.items()}
+    given = (parallel_run.train_all, store.folder, text, of_two)
+    statuses = forked.run_ranks(*given, output=folder / "printed")
+    assert statuses == [0, 0], forked.printed(folder / "printed")
     for strategy in ("ddp", "fsdp"):
         alone(f"shrunk_{strategy}", max_steps=6, **constant)
     return folder
@@ -139,9 +118,26 @@ def test_a_checkpoint_continues_at_another_number_of_processes(
 def test_a_failing_process_makes_the_command_fail(
     store: TokenStore, tokenizer: TextTokenizer, tmp_path: Path, launcher: bool
 ) -> None:
+    """Two processes that torchrun starts, or the first of them the second."""
     text = tokenizer.save(tmp_path / "text")
-    job = {"failing_rank": 1, "strategy": "ddp", "accumulate": 1}
-    done = run_two(store, text, {tmp_path / "run": job}, launcher)
+    port = str(free_port())
+    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    torchrun += ["--master-addr", "127.0.0.1", "--master-port", port]
+    options = {"devices": 2, "failing_rank": 1, "strategy": "ddp", "accumulate": 1}
+    given = [str(store.folder), str(text), str(tmp_path / "run"), json.dumps(options)]
+    done = subprocess.run(
+        [sys.executable, *(torchrun if launcher else ()), parallel_run.__file__, *given],
+        env={
+            **os.environ,
+            **({} if launcher else {"MASTER_PORT": port}),
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+    )
     assert done.returncode != 0
     assert "cannot be read" in done.stderr
     assert not (tmp_path / "run" / "model").exists()

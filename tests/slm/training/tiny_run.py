@@ -1,11 +1,9 @@
-"""A tiny training run, deterministic on the CPU: `python tiny_run.py FOLDER STORE TEXT [BATCH]`.
+"""A tiny training run, deterministic on the CPU, and one that kills its process."""
 
-With BATCH the process kills itself with SIGKILL when that batch is asked for.
-"""
+from __future__ import annotations
 
 import os
 import signal
-import sys
 from pathlib import Path
 
 import torch
@@ -64,5 +62,6 @@ def train(folder: Path, store: Path, text: Path, killing_batch: int = -1) -> Spe
     )
 
 
-if __name__ == "__main__":
-    train(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))
+def train_until_killed(folder: Path, store: Path, text: Path, batch: int) -> None:
+    """Train until a batch is asked for, at which the process ends itself with SIGKILL."""
+    train(folder, store, text, killing_batch=batch)
