@@ -50,7 +50,9 @@ def _rows(config: Config, work_folder: Path) -> list[CorpusRow]:
         return ljspeech_rows(config.corpora)
     if config.corpus == "libritts":
         return libritts_rows(config.corpora)
-    return _manifest_rows(config.corpus, "corpus: expected espeak, kokoro, ljspeech, libritts or a folder")
+    return _manifest_rows(
+        config.corpus, "corpus: expected espeak, kokoro, ljspeech, libritts or a folder"
+    )
 
 
 def _further_rows(folder: str) -> list[CorpusRow]:
