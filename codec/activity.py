@@ -1,0 +1,224 @@
+"""Speech activity: the frames of a recording that hold speech, and the level of these alone.
+
+Active speech level after ITU-T P.56 (method B): a frame is active where the envelope, held for
+200 ms after each sound, lies above a threshold 15.9 dB below the mean power of the active frames.
+The threshold follows the recording, so that neither its level nor soft room noise matters. Unlike
+there, sounds shorter than 80 ms that stand out of everything else, such as clicks, do not count.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+FRAME_SECONDS = 0.02
+HANGOVER_SECONDS = 0.2
+MARGIN_DB = 15.9  # from the threshold up to the active level
+CLICK_SECONDS = 0.08  # longest sound that may be a click
+CLICK_SHARE = 10.0  # times the loudest frame of everything longer
+# Share of silence from which on the surplus is left out of a level: codes of a recording that has
+# less, which nearly every clip of a speech corpus is, are those of its plain RMS.
+LEVEL_SILENCE = 0.5
+# What silence then counts as: the share of it in an ordinary clip.
+COUNTED_SILENCE = 0.15
+OFFSET_SHARE = 0.1  # of the energy: a constant offset from there on is taken out
+SHORTEST_OFFSET = 10  # frames
+SILENT_RMS = 1e-6  # -120 dBFS
+
+
+@dataclass(frozen=True)
+class Level:
+    """Level of a recording, full scale = 1.
+
+    Attributes:
+        rms: Of speech and as much silence as belongs to it; the plain RMS where silence is no
+            more than `LEVEL_SILENCE` of the recording and there are no clicks.
+        plain: RMS of the whole, offset and all.
+        offset: Constant offset that is no part of the sound; 0 where it is too small to matter.
+    """
+
+    rms: float
+    plain: float
+    offset: float = 0.0
+
+    @property
+    def ratio(self) -> float:
+        """Level of speech over the plain RMS; exactly 1 for an ordinary recording."""
+        return self.rms / self.plain if self.plain > 0 else 1.0
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether there is nothing to measure: below -120 dBFS."""
+        return self.rms <= SILENT_RMS
+
+    @property
+    def dbfs(self) -> float:
+        """Of `rms`, dB relative to a full-scale square wave; -120 for silence."""
+        return 20.0 * math.log10(max(self.rms, SILENT_RMS))
+
+
+class FramePowers:
+    """Powers of the frames of a recording that comes in pieces.
+
+    Args:
+        sample_rate: Hz.
+    """
+
+    def __init__(self, sample_rate: int) -> None:
+        self.frame = frame_length(sample_rate)
+        self.num_samples = 0
+        self._rest: NDArray[np.float32] = np.zeros(0, dtype=np.float32)
+        self._squares: list[NDArray[np.float64]] = []
+        self._sums: list[NDArray[np.float64]] = []
+
+    def push(self, samples: NDArray[np.floating]) -> None:
+        """Take the next samples (n,)."""
+        self.num_samples += len(samples)
+        waiting = np.concatenate([self._rest, samples]) if len(self._rest) else samples
+        whole = len(waiting) // self.frame * self.frame
+        self._add(waiting[:whole])
+        self._rest = np.array(waiting[whole:])  # not a view, which would keep all of the piece
+
+    def powers(self) -> tuple[NDArray[np.float64], float]:
+        """Mean squares (F,) of the frames without the recording's offset, and the offset."""
+        squares, sums, counts = self._totals()
+        offset = _offset(squares, sums, self.num_samples)
+        centred = squares - 2.0 * offset * sums + counts * offset**2
+        return np.maximum(centred, 0.0) / np.maximum(counts, 1), offset
+
+    def level(self) -> Level:
+        """Level of what came so far."""
+        squares, _, counts = self._totals()
+        plain = math.sqrt(float(squares.sum()) / max(1, self.num_samples))
+        powers, offset = self.powers()
+        limited = without_clicks(powers)
+        active = active_frames(limited)
+        heard = float(counts[active].sum())
+        silent = 1.0 - heard / max(1, self.num_samples)
+        has_surplus = heard > 0 and silent > LEVEL_SILENCE
+        # An ordinary recording keeps its plain RMS to the bit.
+        if not has_surplus and offset == 0 and limited is powers:
+            return Level(plain, plain)
+        counted = heard / (1.0 - COUNTED_SILENCE) if has_surplus else float(self.num_samples)
+        energy = float((limited * counts).sum())
+        return Level(math.sqrt(energy / max(1.0, counted)), plain, offset)
+
+    def _add(self, samples: NDArray[np.floating]) -> None:
+        frames = samples.astype(np.float64).reshape(-1, self.frame)
+        self._squares.append(np.square(frames).sum(axis=1))
+        self._sums.append(frames.sum(axis=1))
+
+    def _totals(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Sums of squares, sums and samples of each frame; the last may be shorter."""
+        rest = self._rest.astype(np.float64)
+        last = [len(rest)] if len(rest) else []
+        squares = np.concatenate([*self._squares, np.square(rest).sum(keepdims=True)[: len(last)]])
+        sums = np.concatenate([*self._sums, rest.sum(keepdims=True)[: len(last)]])
+        counts = np.full(len(squares), float(self.frame))
+        counts[len(counts) - len(last) :] = last
+        return squares, sums, counts
+
+
+def measure_level(pieces: Iterable[NDArray[np.floating]], sample_rate: int) -> Level:
+    """Measure the level of a recording.
+
+    Args:
+        pieces: Consecutive samples (n,), of any length.
+        sample_rate: Hz.
+    """
+    meter = FramePowers(sample_rate)
+    for piece in pieces:
+        meter.push(piece)
+    return meter.level()
+
+
+def frame_length(sample_rate: int) -> int:
+    """Samples of a frame."""
+    return max(1, round(sample_rate * FRAME_SECONDS))
+
+
+def without_clicks(
+    powers: NDArray[np.float64], frame_rate: float = 1 / FRAME_SECONDS
+) -> NDArray[np.float64]:
+    """Powers (F,) in which sounds up to `CLICK_SECONDS` do not stand out of the longer ones.
+
+    Returns:
+        The powers themselves where none do.
+    """
+    longer = _longer_sounds(powers, frame_rate)
+    loudest = float(longer.max(initial=0.0))
+    clicks = powers > CLICK_SHARE * loudest
+    # A click in digital silence is all there is.
+    return np.where(clicks, longer, powers) if loudest > 0 and clicks.any() else powers
+
+
+def active_frames(
+    powers: NDArray[np.float64], frame_rate: float = 1 / FRAME_SECONDS
+) -> NDArray[np.bool_]:
+    """Find the frames that hold speech, pauses of up to 200 ms after each sound included.
+
+    Args:
+        powers: (F,) mean squares, from `without_clicks`; their scale does not matter.
+        frame_rate: Frames a second.
+
+    Returns:
+        (F,); none where all is digital silence.
+    """
+    envelope = _longer_sounds(powers, frame_rate)
+    if not len(powers) or envelope.max() <= 0:
+        return np.zeros(len(powers), dtype=np.bool_)
+    # 1. The envelope holds each sound for the hangover.
+    held = max(1, round(HANGOVER_SECONDS * frame_rate))
+    padded = np.concatenate([np.zeros(held - 1), envelope])
+    envelope = sliding_window_view(padded, held).max(axis=1)
+    # 2. Thresholds from the loudest frame down, and the level of what lies above each.
+    thresholds = envelope.max() * 10.0 ** (-0.05 * np.arange(400))  # by 0.5 dB
+    above = len(envelope) - np.searchsorted(np.sort(envelope), thresholds)
+    levels = powers.sum() / above
+    # 3. The highest that is so far below its level.
+    fits = levels >= thresholds * 10.0 ** (MARGIN_DB / 10.0)
+    return envelope >= thresholds[int(fits.argmax())]
+
+
+def silence_weights(active: NDArray[np.bool_], most_silence: float) -> NDArray[np.float32] | None:
+    """Weights of frames under which silence counts as much as in an ordinary clip.
+
+    Args:
+        active: (F,) frames that hold speech.
+        most_silence: Share of silence up to which no frame is weighed.
+
+    Returns:
+        (F,) 1 for speech and less for silence; None where all frames weigh the same.
+    """
+    count = int(active.sum())
+    silent = len(active) - count
+    if not count or silent <= most_silence * len(active):
+        return None
+    weight = COUNTED_SILENCE / (1.0 - COUNTED_SILENCE) * count / silent
+    return np.where(active, 1.0, weight).astype(np.float32)
+
+
+def _longer_sounds(powers: NDArray[np.float64], frame_rate: float) -> NDArray[np.float64]:
+    """Powers (F,) less what is shorter than a click: a grey-scale opening of the envelope."""
+    width = max(1, round(CLICK_SECONDS * frame_rate))
+    if len(powers) < 2 * width:  # a clip of a sound or two
+        return powers
+    # Every stretch of `width` frames lasts as long as its softest frame.
+    edge = np.zeros(width - 1)
+    softest = sliding_window_view(powers, width).min(axis=1)
+    padded = np.concatenate([edge, softest, edge])
+    return sliding_window_view(padded, width).max(axis=1)
+
+
+def _offset(squares: NDArray[np.float64], sums: NDArray[np.float64], num_samples: int) -> float:
+    """The mean of all samples where it holds much of their energy, else 0."""
+    if len(sums) < SHORTEST_OFFSET:
+        return 0.0  # of a sound so short the mean is the sound
+    mean = float(sums.sum()) / max(1, num_samples)
+    share = mean**2 * num_samples
+    return mean if share > OFFSET_SHARE * float(squares.sum()) else 0.0
