@@ -28,6 +28,9 @@ LEVEL_SILENCE = 0.5
 COUNTED_SILENCE = 0.15
 OFFSET_SHARE = 0.1  # of the energy: a constant offset from there on is taken out
 SHORTEST_OFFSET = 10  # frames
+NOISY_SHARE = 10.0  # of loud frames over the floor: with less, speech and noise cannot be told
+EDGE_SECONDS = 0.1  # of silence that is kept on either side of speech that is cut out
+LONGEST_EDGE_SECONDS = 0.3  # of silence that is left as it is
 SILENT_RMS = 1e-6  # -120 dBFS
 
 
@@ -173,9 +176,7 @@ def active_frames(
     if not len(powers) or envelope.max() <= 0:
         return np.zeros(len(powers), dtype=np.bool_)
     # 1. The envelope holds each sound for the hangover.
-    held = max(1, round(HANGOVER_SECONDS * frame_rate))
-    padded = np.concatenate([np.zeros(held - 1), envelope])
-    envelope = sliding_window_view(padded, held).max(axis=1)
+    envelope = _held(envelope, frame_rate)
     # 2. Thresholds from the loudest frame down, and the level of what lies above each.
     thresholds = envelope.max() * 10.0 ** (-0.05 * np.arange(400))  # by 0.5 dB
     above = len(envelope) - np.searchsorted(np.sort(envelope), thresholds)
@@ -201,6 +202,69 @@ def silence_weights(active: NDArray[np.bool_], most_silence: float) -> NDArray[n
         return None
     weight = COUNTED_SILENCE / (1.0 - COUNTED_SILENCE) * count / silent
     return np.where(active, 1.0, weight).astype(np.float32)
+
+
+def speech_frames(
+    powers: NDArray[np.float64], frame_rate: float = 1 / FRAME_SECONDS
+) -> NDArray[np.bool_]:
+    """Find speech beside louder room noise and knocks than `active_frames` leaves out.
+
+    Frames within 6 dB of the noise floor, the 10th percentile, are none of speech, and no sound is
+    taken for more than 10 dB above the median of the others.
+
+    Args:
+        powers: (F,) mean squares; their scale does not matter.
+        frame_rate: Frames a second.
+    """
+    powers = without_clicks(powers, frame_rate)
+    sounding = powers[powers > 0]
+    if not len(sounding):
+        return np.zeros(len(powers), dtype=np.bool_)
+    floor, loud = np.percentile(sounding, [10, 95])
+    if loud < NOISY_SHARE * floor:  # one stretch of one loudness: no floor shows
+        return active_frames(powers, frame_rate)
+    over = 10.0**0.6 * floor
+    most = 10.0 * float(np.median(sounding[sounding > over]))
+    active = active_frames(np.minimum(powers, most), frame_rate)
+    return active & (_held(_longer_sounds(powers, frame_rate), frame_rate) > over)
+
+
+def speech_stretch(
+    powers: NDArray[np.float64], wanted: int, frame_rate: float = 1 / FRAME_SECONDS
+) -> tuple[int, int, float]:
+    """Find the first stretch of a recording that is full of speech.
+
+    Args:
+        powers: (F,) mean squares of its frames.
+        wanted: Frames of the stretch, or all where there are fewer.
+        frame_rate: Frames a second.
+
+    Returns:
+        Its first frame, 0 where the recording begins with speech or nearly so; the frame that it
+        ends before; and the share of speech among the wanted frames.
+    """
+    speech = speech_frames(powers, frame_rate)
+    if not speech.any():
+        return 0, len(powers), 0.0
+    size = min(wanted, len(powers))
+    counts = np.convolve(speech, np.ones(size), "valid")
+    # the first of those that hold nearly as much as the fullest
+    start = int((counts >= 0.9 * counts.max()).argmax())
+    margin, most = round(EDGE_SECONDS * frame_rate), round(LONGEST_EDGE_SECONDS * frame_rate)
+    # Silence before the speech is left out where it is more than a breath; so is that behind it.
+    lead = int(speech[start:].argmax())
+    start += lead - margin if lead > most else 0
+    stop = min(start + size, len(powers))
+    share = float(speech[start:stop].sum()) / size
+    rest = int(speech[start:stop][::-1].argmax())
+    return start, stop - (rest - margin if rest > most else 0), share
+
+
+def _held(envelope: NDArray[np.float64], frame_rate: float) -> NDArray[np.float64]:
+    """The envelope (F,) with each sound held for the hangover."""
+    held = max(1, round(HANGOVER_SECONDS * frame_rate))
+    padded = np.concatenate([np.zeros(held - 1), envelope])
+    return sliding_window_view(padded, held).max(axis=1)
 
 
 def _longer_sounds(powers: NDArray[np.float64], frame_rate: float) -> NDArray[np.float64]:

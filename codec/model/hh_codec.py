@@ -319,7 +319,10 @@ class HHCodec(nn.Module):
         """
         quantized = self.quantizer.decode(codes)  # (B, D, L)
         mel = self.decoder(quantized)
-        powers = (2.0 * mel.float()).exp().sum(dim=1).double().cpu().numpy()  # (B, 4L)
+        # bounded, so that no sum of untrained weights overflows
+        powers = (
+            (2.0 * mel.float().clamp(max=40.0)).exp().sum(dim=1).double().cpu().numpy()
+        )  # (B, 4L)
         rate = self.frame_rate * self.config.upsampling
         for row, power in enumerate(powers):
             active = active_frames(without_clicks(power, rate), rate)
