@@ -24,11 +24,12 @@ CLICK_SHARE = 10.0  # times the loudest frame of everything longer
 # Share of silence from which on the surplus is left out of a level: codes of a recording that has
 # less, which nearly every clip of a speech corpus is, are those of its plain RMS.
 LEVEL_SILENCE = 0.5
-# What silence then counts as: the share of it in an ordinary clip.
-COUNTED_SILENCE = 0.15
+# What silence then counts as: the share of it in a dense clip.
+COUNTED_SILENCE = 0.05
 OFFSET_SHARE = 0.1  # of the energy: a constant offset from there on is taken out
 SHORTEST_OFFSET = 10  # frames
-NOISY_SHARE = 10.0  # of loud frames over the floor: with less, speech and noise cannot be told
+STEADY_SECONDS = 0.6  # that noise stays within 3 dB
+NOISY_SHARE = 6.0  # of loud frames over the floor: with less, speech and noise cannot be told
 EDGE_SECONDS = 0.1  # of silence that is kept on either side of speech that is cut out
 LONGEST_EDGE_SECONDS = 0.3  # of silence that is left as it is
 SILENT_RMS = 1e-6  # -120 dBFS
@@ -100,16 +101,17 @@ class FramePowers:
         plain = math.sqrt(float(squares.sum()) / max(1, self.num_samples))
         powers, offset = self.powers()
         limited = without_clicks(powers)
-        active = active_frames(limited)
+        active = speech_frames(limited)
         heard = float(counts[active].sum())
         silent = 1.0 - heard / max(1, self.num_samples)
         has_surplus = heard > 0 and silent > LEVEL_SILENCE
         # An ordinary recording keeps its plain RMS to the bit.
         if not has_surplus and offset == 0 and limited is powers:
             return Level(plain, plain)
-        counted = heard / (1.0 - COUNTED_SILENCE) if has_surplus else float(self.num_samples)
-        energy = float((limited * counts).sum())
-        return Level(math.sqrt(energy / max(1.0, counted)), plain, offset)
+        weights = silence_weights(active, 0.0) if has_surplus else None
+        counted = counts if weights is None else counts * weights
+        energy = float((limited * counted).sum())
+        return Level(math.sqrt(energy / max(1.0, float(counted.sum()))), plain, offset)
 
     def _add(self, samples: NDArray[np.floating]) -> None:
         frames = samples.astype(np.float64).reshape(-1, self.frame)
@@ -160,32 +162,6 @@ def without_clicks(
     return np.where(clicks, longer, powers) if loudest > 0 and clicks.any() else powers
 
 
-def active_frames(
-    powers: NDArray[np.float64], frame_rate: float = 1 / FRAME_SECONDS
-) -> NDArray[np.bool_]:
-    """Find the frames that hold speech, pauses of up to 200 ms after each sound included.
-
-    Args:
-        powers: (F,) mean squares, from `without_clicks`; their scale does not matter.
-        frame_rate: Frames a second.
-
-    Returns:
-        (F,); none where all is digital silence.
-    """
-    envelope = _longer_sounds(powers, frame_rate)
-    if not len(powers) or envelope.max() <= 0:
-        return np.zeros(len(powers), dtype=np.bool_)
-    # 1. The envelope holds each sound for the hangover.
-    envelope = _held(envelope, frame_rate)
-    # 2. Thresholds from the loudest frame down, and the level of what lies above each.
-    thresholds = envelope.max() * 10.0 ** (-0.05 * np.arange(400))  # by 0.5 dB
-    above = len(envelope) - np.searchsorted(np.sort(envelope), thresholds)
-    levels = powers.sum() / above
-    # 3. The highest that is so far below its level.
-    fits = levels >= thresholds * 10.0 ** (MARGIN_DB / 10.0)
-    return envelope >= thresholds[int(fits.argmax())]
-
-
 def silence_weights(active: NDArray[np.bool_], most_silence: float) -> NDArray[np.float32] | None:
     """Weights of frames under which silence counts as much as in an ordinary clip.
 
@@ -207,25 +183,29 @@ def silence_weights(active: NDArray[np.bool_], most_silence: float) -> NDArray[n
 def speech_frames(
     powers: NDArray[np.float64], frame_rate: float = 1 / FRAME_SECONDS
 ) -> NDArray[np.bool_]:
-    """Find speech beside louder room noise and knocks than `active_frames` leaves out.
+    """Find the frames that hold speech, pauses of up to 200 ms after each sound included.
 
-    Frames within 6 dB of the noise floor, the 10th percentile, are none of speech, and no sound is
-    taken for more than 10 dB above the median of the others.
+    Beside the threshold of P.56, which leaves out soft room noise, frames within 6 dB of the noise
+    floor are none of speech, and no sound is taken for more than 10 dB above the median of the
+    others, so that a knock does not hide it.
 
     Args:
         powers: (F,) mean squares; their scale does not matter.
         frame_rate: Frames a second.
+
+    Returns:
+        (F,); none where all is digital silence.
     """
     powers = without_clicks(powers, frame_rate)
     sounding = powers[powers > 0]
     if not len(sounding):
         return np.zeros(len(powers), dtype=np.bool_)
-    floor, loud = np.percentile(sounding, [10, 95])
+    loud, floor = float(np.percentile(sounding, 95)), _noise_floor(powers, frame_rate)
     if loud < NOISY_SHARE * floor:  # one stretch of one loudness: no floor shows
-        return active_frames(powers, frame_rate)
-    over = 10.0**0.6 * floor
+        return _above_threshold(powers, frame_rate)
+    over = 4.0 * floor
     most = 10.0 * float(np.median(sounding[sounding > over]))
-    active = active_frames(np.minimum(powers, most), frame_rate)
+    active = _above_threshold(np.minimum(powers, most), frame_rate)
     return active & (_held(_longer_sounds(powers, frame_rate), frame_rate) > over)
 
 
@@ -258,6 +238,39 @@ def speech_stretch(
     share = float(speech[start:stop].sum()) / size
     rest = int(speech[start:stop][::-1].argmax())
     return start, stop - (rest - margin if rest > most else 0), share
+
+
+def _above_threshold(powers: NDArray[np.float64], frame_rate: float) -> NDArray[np.bool_]:
+    """Active frames (F,) after P.56; none where all is digital silence."""
+    envelope = _longer_sounds(powers, frame_rate)
+    if not len(powers) or envelope.max() <= 0:
+        return np.zeros(len(powers), dtype=np.bool_)
+    # 1. The envelope holds each sound for the hangover.
+    envelope = _held(envelope, frame_rate)
+    # 2. Thresholds from the loudest frame down, and the level of what lies above each.
+    thresholds = envelope.max() * 10.0 ** (-0.05 * np.arange(400))  # by 0.5 dB
+    above = len(envelope) - np.searchsorted(np.sort(envelope), thresholds)
+    levels = powers.sum() / above
+    # 3. The highest that is so far below its level.
+    fits = levels >= thresholds * 10.0 ** (MARGIN_DB / 10.0)
+    return envelope >= thresholds[int(fits.argmax())]
+
+
+def _noise_floor(powers: NDArray[np.float64], frame_rate: float) -> float:
+    """The 10th percentile of powers above 0, or that of steady noise beside the speech.
+
+    Noise puts many frames within 3 dB of each other, one after another; speech never does for long.
+    """
+    ordered = np.sort(powers[powers > 0])
+    floor, loud = np.percentile(ordered, [10, 95])
+    counts = np.searchsorted(ordered, 2.0 * ordered, "right") - np.arange(len(ordered))
+    densest = int(counts.argmax())
+    steady = float(ordered[densest + counts[densest] // 2])
+    within = (powers >= ordered[densest]) & (powers <= 2.0 * ordered[densest])
+    size = max(1, round(STEADY_SECONDS * frame_rate))
+    lasts = len(powers) >= size and np.convolve(within, np.ones(size), "valid").max() >= 0.8 * size
+    is_noise = lasts and loud >= NOISY_SHARE * steady
+    return max(float(floor), steady) if is_noise else float(floor)
 
 
 def _held(envelope: NDArray[np.float64], frame_rate: float) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from codec.activity import Level, active_frames, measure_level, silence_weights, without_clicks
+from codec.activity import Level, measure_level, silence_weights, speech_frames
 from codec.files import whole_file
 from codec.weights import bounded_build, check_finite
 
@@ -22,6 +22,7 @@ from .config import CodecConfig, CodecConfigError
 from .decoder import MelDecoder
 from .encoder import build_encoder
 from .fingerprint import CODES, SAME_CODES, CodecFingerprint
+from .mel import band_weights
 from .pretrained import find_model
 from .quantizer import SLMVQ
 from .vocoder import Vocoder
@@ -80,6 +81,7 @@ class HHCodec(nn.Module):
         self.quantizer = SLMVQ(config.quantizer)  # (B, D, L) to (B, L) and back
         self.decoder = MelDecoder(config)  # (B, D, L) to (B, M, 4L)
         self.vocoder = Vocoder(config.mel, config.vocoder)  # (B, M, 4L) to (B, T)
+        self._band_weights = band_weights(config.mel)  # (M,)
         self._is_folded = False  # weight norm was there and was removed
         self._fingerprint: CodecFingerprint | None = None
         # further names of codes, by the code fingerprint that they stand for
@@ -320,12 +322,11 @@ class HHCodec(nn.Module):
         quantized = self.quantizer.decode(codes)  # (B, D, L)
         mel = self.decoder(quantized)
         # bounded, so that no sum of untrained weights overflows
-        powers = (
-            (2.0 * mel.float().clamp(max=40.0)).exp().sum(dim=1).double().cpu().numpy()
-        )  # (B, 4L)
+        squares = (2.0 * mel.float().clamp(max=40.0)).exp()
+        powers = (self._band_weights.to(squares) @ squares).double().cpu().numpy()  # (B, 4L)
         rate = self.frame_rate * self.config.upsampling
         for row, power in enumerate(powers):
-            active = active_frames(without_clicks(power, rate), rate)
+            active = speech_frames(power, rate)
             # a code is active where any of its frames is
             weights = silence_weights(
                 active.reshape(-1, self.config.upsampling).any(axis=1), DECODED_SILENCE

@@ -62,6 +62,17 @@ def mel_filterbank(sample_rate: int, n_fft: int, n_mels: int, filters: str = "ht
     return torch.tensor(weights, dtype=torch.float32)
 
 
+def band_weights(config: MelConfig) -> Tensor:
+    """Compute the weights (M,) under which squares of a magnitude mel sum up to a power.
+
+    A filter of many bins adds up their magnitudes, so that noise would count by its high bands.
+    """
+    filters = mel_filterbank(config.sample_rate, config.n_fft, config.n_mels, config.filters)
+    squares = filters.square().sum(dim=1)
+    # Narrow filters may lie between two bins.
+    return 1.0 / squares.clamp(min=0.5 * float(squares.max()) / len(squares))
+
+
 class LogMel(nn.Module):
     """Natural logarithm of the mel magnitude spectrogram, computed in fp32 whatever the autocast.
 
