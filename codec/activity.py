@@ -32,7 +32,7 @@ STEADY_SECONDS = 0.6  # that noise stays within 3 dB
 NOISY_SHARE = 6.0  # of loud frames over the floor: with less, speech and noise cannot be told
 EDGE_SECONDS = 0.1  # of silence that is kept on either side of speech that is cut out
 LONGEST_EDGE_SECONDS = 0.3  # of silence that is left as it is
-SILENT_RMS = 1e-6  # -120 dBFS
+SILENT_RMS, SILENT_DBFS = 1e-6, -120.0
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Level:
     @property
     def dbfs(self) -> float:
         """Of `rms`, dB relative to a full-scale square wave; -120 for silence."""
-        return 20.0 * math.log10(max(self.rms, SILENT_RMS))
+        return SILENT_DBFS if self.is_silent else 20.0 * math.log10(self.rms)
 
 
 class FramePowers:

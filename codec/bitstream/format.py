@@ -29,6 +29,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from math import isfinite
 from pathlib import Path
 from typing import BinaryIO
 
@@ -96,7 +97,7 @@ class StreamHeader:
             (1 <= self.hop_length < 1 << 32, "hop_length"),
             (2 <= self.codebook_size <= 65536, "codebook_size"),
             (1 <= self.block_codes <= 65535, "block_codes"),
-            (level is None or level == stated_level(level), "level_dbfs"),
+            (level is None or (isfinite(level) and level == stated_level(level)), "level_dbfs"),
         ]
         for holds, name in checks:
             if not holds:

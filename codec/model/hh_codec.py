@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from codec.activity import Level, measure_level, silence_weights, speech_frames
+from codec.activity import SILENT_DBFS, Level, measure_level, silence_weights, speech_frames
 from codec.files import whole_file
 from codec.weights import bounded_build, check_finite
 
@@ -364,7 +364,17 @@ class HHCodec(nn.Module):
         given = torch.as_tensor(levels).double().cpu()
         if given.shape != (rows,) or not given.isfinite().all():
             raise ValueError(f"expected {rows} finite levels in dBFS, got {given.tolist()}")
-        return (10.0 ** ((given - self.config.loudness_dbfs) / 20.0)).tolist()
+        return [self.decoding_gain(level) for level in given.tolist()]
+
+    def decoding_gain(self, level_dbfs: float | None) -> float:
+        """Compute the factor from the codec's level to a recording's, dBFS; None keeps the first.
+
+        It is 0 at -120 dBFS: digital silence comes back as that.
+        """
+        if self.config.loudness_dbfs is None or level_dbfs is None:
+            return 1.0
+        is_silent = level_dbfs <= SILENT_DBFS
+        return 0.0 if is_silent else 10.0 ** ((level_dbfs - self.config.loudness_dbfs) / 20.0)
 
     def scaled(self, waveform: Tensor) -> Tensor:
         """(B, T) to the level of `config.loudness_dbfs` without offset, silence unchanged.

@@ -180,13 +180,6 @@ def encoding_gain(codec: HHCodec, level: Level) -> float:
     return 10.0 ** (codec.config.loudness_dbfs / 20.0) / level.rms
 
 
-def decoding_gain(codec: HHCodec, level_dbfs: float | None) -> float:
-    """Compute the factor from the codec's level back to a recording's; 1 where none is known."""
-    if codec.config.loudness_dbfs is None or level_dbfs is None:
-        return 1.0
-    return 10.0 ** ((level_dbfs - codec.config.loudness_dbfs) / 20.0)
-
-
 def recording_gain(codec: HHCodec, read: Read, num_samples: int) -> float:
     """Compute the factor that `HHCodec.scaled` would apply to a whole recording."""
     return encoding_gain(codec, recording_level(codec, read, num_samples))
@@ -220,7 +213,7 @@ def decode_stream(
     Raises:
         ValueError: Unknown codes, sizes that do not fit, or a length that the codes do not cover.
     """
-    device, gain = next(codec.parameters()).device, decoding_gain(codec, level_dbfs)
+    device, gain = next(codec.parameters()).device, codec.decoding_gain(level_dbfs)
     if len(codes) <= size:
         whole = torch.from_numpy(np.asarray(codes, dtype=np.int64))[None].to(device)
         waveform, _ = codec.decode(whole, lengths=torch.tensor([num_samples]))

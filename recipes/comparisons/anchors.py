@@ -181,7 +181,7 @@ def make_system(config: AnchorsConfig, name: str) -> Recoder:
         config.tokenizers[name],
         folder=Path(config.run) / name / "tokenizer",
         waveforms=lambda rate: (
-            normalize_loudness(read_audio(row.audio, rate), config.loudness_dbfs) for row in train
+            normalize_loudness(read_audio(row.audio, rate), config.loudness_dbfs, rate) for row in train
         ),
         seed=config.seed,
     )
@@ -208,7 +208,7 @@ def recording(config: AnchorsConfig, row: CorpusRow) -> Path:
     path = item_path(Path(config.run) / "recordings", row.id, ".flac")
     if not path.is_file():
         waveform = read_audio(row.audio, config.sample_rate)
-        waveform = normalize_loudness(waveform, config.loudness_dbfs)
+        waveform = normalize_loudness(waveform, config.loudness_dbfs, config.sample_rate)
         write_audio(path, waveform, config.sample_rate)
     return path
 
