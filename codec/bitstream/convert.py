@@ -95,8 +95,9 @@ def stream_header(codec: HHCodec, level_dbfs: float | None = None) -> StreamHead
         level_dbfs: Of the recording, stated where the codec does not keep it in its codes.
     """
     sizes = codec.sample_rate, codec.hop_length, codec.codebook_size
-    has_level = level_dbfs is not None and codec.config.loudness_dbfs is not None
-    level = stated_level(level_dbfs) if has_level else None
+    level = None
+    if level_dbfs is not None and codec.config.loudness_dbfs is not None:
+        level = stated_level(level_dbfs)
     return StreamHeader(codec.code_fingerprint, *sizes, level_dbfs=level)
 
 

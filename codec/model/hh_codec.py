@@ -326,11 +326,9 @@ class HHCodec(nn.Module):
         powers = (self._band_weights.to(squares) @ squares).double().cpu().numpy()  # (B, 4L)
         rate = self.frame_rate * self.config.upsampling
         for row, power in enumerate(powers):
-            active = speech_frames(power, rate)
-            # a code is active where any of its frames is
-            weights = silence_weights(
-                active.reshape(-1, self.config.upsampling).any(axis=1), DECODED_SILENCE
-            )
+            active = speech_frames(power, rate).reshape(-1, self.config.upsampling)
+            # A code is active where any of its frames is.
+            weights = silence_weights(active.max(axis=1), DECODED_SILENCE)
             if weights is not None:
                 counted = torch.from_numpy(weights)[None].to(mel.device)
                 mel[row] = self.decoder(quantized[row : row + 1], counted)[0]
