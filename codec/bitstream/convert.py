@@ -148,7 +148,7 @@ def decode_recording(codec: HHCodec, pair: Pair, *, salvaging: bool = False) -> 
 
 
 def reconstruct_recording(codec: HHCodec, pair: Pair) -> Converted:
-    """Encode and decode a recording, at its own length and level.
+    """Encode and decode a recording, at its own length and level: as through a `.hhc` file.
 
     Raises:
         AudioError: It cannot be read.
@@ -158,7 +158,7 @@ def reconstruct_recording(codec: HHCodec, pair: Pair) -> Converted:
     # codes are small enough to hold: 2 bytes for 43 ms
     level = recording_level(codec, read, num_samples)
     codes = np.concatenate(list(encode_stream(codec, read, num_samples, level=level)))
-    pieces = decode_stream(codec, codes, num_samples, level_dbfs=level.dbfs)
+    pieces = decode_stream(codec, codes, num_samples, level_dbfs=stated_level(level.dbfs))
     write_pieces(pair.target, pieces, codec.sample_rate, num_samples)
     return Converted(num_samples, len(codes))
 
@@ -249,7 +249,8 @@ def _encoded(
         batch[row, : len(waveform)] = torch.from_numpy(waveform)
     lengths = torch.tensor([result.num_samples for result in results])
     codes, _ = codec.encode(batch.to(next(codec.parameters()).device), lengths)
-    return codes, results, codec.levels(batch, lengths)
+    levels = [stated_level(level) for level in codec.levels(batch, lengths).tolist()]
+    return codes, results, torch.tensor(levels)
 
 
 def _longest(results: Sequence[Converted]) -> int:

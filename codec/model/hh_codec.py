@@ -81,7 +81,6 @@ class HHCodec(nn.Module):
         self.quantizer = SLMVQ(config.quantizer)  # (B, D, L) to (B, L) and back
         self.decoder = MelDecoder(config)  # (B, D, L) to (B, M, 4L)
         self.vocoder = Vocoder(config.mel, config.vocoder)  # (B, M, 4L) to (B, T)
-        self._band_weights = band_weights(config.mel)  # (M,)
         self._is_folded = False  # weight norm was there and was removed
         self._fingerprint: CodecFingerprint | None = None
         # further names of codes, by the code fingerprint that they stand for
@@ -323,7 +322,8 @@ class HHCodec(nn.Module):
         mel = self.decoder(quantized)
         # bounded, so that no sum of untrained weights overflows
         squares = (2.0 * mel.float().clamp(max=40.0)).exp()
-        powers = (self._band_weights.to(squares) @ squares).double().cpu().numpy()  # (B, 4L)
+        bands = torch.from_numpy(band_weights(self.config.mel)).to(squares)  # (M,)
+        powers = (bands @ squares).double().cpu().numpy()  # (B, 4L)
         rate = self.frame_rate * self.config.upsampling
         for row, power in enumerate(powers):
             active = speech_frames(power, rate).reshape(-1, self.config.upsampling)
