@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OURS = ("codec", "slm", "eval", "recipes", "benchmarks")
 # Files of codec that need nothing of ours and serve every package.
 GROUND = {
+    "codec.activity",
     "codec.checks",
     "codec.command_line",
     "codec.derived",

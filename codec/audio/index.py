@@ -29,7 +29,7 @@ class Measurement:
         modified: Time of its last change, ns.
         num_samples: At the file's own rate.
         sample_rate: The file's own, Hz.
-        rms: Of the whole file as mono, full scale = 1; None when only the header was read.
+        rms: Level as mono (`audio_level`), full scale = 1; None when only the header was read.
         peak: As rms.
     """
 

@@ -15,6 +15,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from codec.activity import FramePowers, measure_level
 from codec.files import whole_file
 
 from .compressed import DECODER_DELAY, Mp3Frames, flac_fault, mp3_frames, ogg_fault, with_length
@@ -160,7 +161,9 @@ def audio_channels(path: str | os.PathLike[str]) -> int:
 
 
 def audio_level(path: str | os.PathLike[str]) -> tuple[float, float]:
-    """Measure RMS and peak of a whole recording as mono, full scale = 1, in bounded memory.
+    """Measure level and peak of a whole recording as mono, full scale = 1, in bounded memory.
+
+    The level is the RMS; where more than half is silence, that of its speech (`codec.activity`).
 
     Raises:
         AudioError: As `read_audio`.
@@ -168,11 +171,13 @@ def audio_level(path: str | os.PathLike[str]) -> tuple[float, float]:
     path = Path(path)
     energy, peak = 0.0, 0.0
     with _opened(path, whole=True) as file:
+        meter = FramePowers(file.samplerate)
         for block in _mono_blocks(file, path, 0, file.frames):
+            meter.push(block)
             # float32 would lose the quiet part of a long recording
             energy += float(np.square(block, dtype=np.float64).sum())
             peak = max(peak, float(np.abs(block).max()))
-        return math.sqrt(energy / max(1, file.frames)), peak
+        return math.sqrt(energy / max(1, file.frames)) * meter.level().ratio, peak
 
 
 def resampled_length(num_samples: int, rate: int, sample_rate: int) -> int:
@@ -353,17 +358,23 @@ def format_of(path: Path, num_samples: int) -> str:
     return "RF64" if kind == "WAV" and 2 * num_samples > LARGEST_WAV else kind
 
 
-def normalize_loudness(waveform: NDArray[np.float32], loudness_dbfs: float) -> NDArray[np.float32]:
+def normalize_loudness(
+    waveform: NDArray[np.float32], loudness_dbfs: float, sample_rate: int = 24_000
+) -> NDArray[np.float32]:
     """Scale to an RMS level, or as near to it as a peak of 1 allows.
+
+    Of a clip that is mostly silence it is the level of its speech (`codec.activity`).
 
     Args:
         waveform: (T,).
         loudness_dbfs: Wanted RMS, dB relative to a full-scale square wave.
+        sample_rate: Hz.
 
     Returns:
         (T,) float32; silence comes back unchanged.
     """
     rms = float(np.sqrt(np.mean(np.square(waveform, dtype=np.float64))))
+    rms *= measure_level([waveform], sample_rate).ratio
     gain = loudness_gain(rms, float(np.abs(waveform).max()), loudness_dbfs)
     return waveform if gain == 1.0 else (waveform * gain).astype(np.float32)
 

@@ -1,11 +1,11 @@
 """Compressed `.hhc` files: codes in the bits that a language model leaves of them.
 
-The file of version 2 holds what one of version 1 does (`codec.bitstream.format`), its codes as
+The file of version 3 holds what one of versions 1 and 2 does (`codec.bitstream.format`), its codes as
 arithmetic-coded payloads. Numbers are little-endian and unsigned; CRC is CRC-32 as in zlib.
 
-    header   44 bytes  as version 1 up to the codec's fingerprint, with version u8 = 2 and an engine
+    header   45 bytes  as version 1 up to the codec's fingerprint, with version u8 = 3 and an engine
                        u8 (1 torch, 2 native) in the reserved byte; fingerprint of the language
-                       model (8 bytes), CRC u32
+                       model (8 bytes), level byte of version 2 or 0, CRC u32
     block              number u32 (0, 1, 2 ...), count u16, bytes of the payload u32, CRC u32 of the
                        codes as u16, payload, CRC u32
     trailer  18 bytes  as version 1
@@ -28,14 +28,24 @@ from numpy.typing import NDArray
 
 from codec.files import write_bytes
 
-from .format import CRC, END, HEADER, MAGIC, SUFFIX, TRAILER, BitstreamError, StreamHeader
+from .format import (
+    CRC,
+    END,
+    HEADER,
+    MAGIC,
+    SUFFIX,
+    TRAILER,
+    VERSION_COMPRESSED,
+    BitstreamError,
+    StreamHeader,
+    level_of_byte,
+)
 
-VERSION = 2
 ENGINES = {"torch": 1, "native": 2}
 FINGERPRINT_BYTES = 8
 
 _BLOCK = struct.Struct("<IHII")
-_HEADER_SIZE = HEADER.size + FINGERPRINT_BYTES + CRC.size
+_HEADER_SIZE = HEADER.size + FINGERPRINT_BYTES + 1 + CRC.size
 
 
 @dataclass(frozen=True)
@@ -81,8 +91,9 @@ class CompressedRecording:
         header = self.header
         fields = (header.block_codes, header.codebook_size, header.sample_rate, header.hop_length)
         made_by = bytes.fromhex(header.codec_fingerprint)
-        packed = HEADER.pack(MAGIC, VERSION, ENGINES[self.engine], *fields, made_by)
-        parts = [_sealed(packed + bytes.fromhex(self.model_fingerprint))]
+        packed = HEADER.pack(MAGIC, VERSION_COMPRESSED, ENGINES[self.engine], *fields, made_by)
+        model = bytes.fromhex(self.model_fingerprint)
+        parts = [_sealed(packed + model + bytes([header.level_byte]))]
         for number, block in enumerate(self.blocks):
             start = _BLOCK.pack(number, block.count, len(block.payload), block.checksum)
             parts.append(_sealed(start + block.payload))
@@ -97,7 +108,7 @@ class CompressedRecording:
             BitstreamError: It is damaged, none, or not compressed.
         """
         if not is_compressed(data):
-            raise BitstreamError("expected a compressed .hhc stream (version 2), got another one")
+            raise BitstreamError("expected a compressed .hhc stream (version 3), got another one")
         file = BytesIO(data)
         packed = file.read(_HEADER_SIZE)
         _check(packed, _HEADER_SIZE, "the header is damaged")
@@ -106,7 +117,9 @@ class CompressedRecording:
         if engine not in names:
             raise BitstreamError(f"expected an engine of {names}, got {engine}")
         block_codes, codebook_size, sample_rate, hop_length = fields
-        header = StreamHeader(made_by.hex(), sample_rate, hop_length, codebook_size, block_codes)
+        level = level_of_byte(packed[HEADER.size + FINGERPRINT_BYTES])
+        sizes = sample_rate, hop_length, codebook_size, block_codes
+        header = StreamHeader(made_by.hex(), *sizes, level)
         blocks, num_samples = _read_blocks(file, header)
         model = packed[HEADER.size : HEADER.size + FINGERPRINT_BYTES].hex()
         return cls(header, model, names[engine], tuple(blocks), num_samples)
@@ -139,7 +152,8 @@ class CompressedRecording:
 
 def is_compressed(data: bytes) -> bool:
     """Tell whether a file begins as a compressed one, by its first 9 bytes."""
-    return data[: len(MAGIC)] == MAGIC and data[len(MAGIC) : len(MAGIC) + 1] == bytes([VERSION])
+    version = data[len(MAGIC) : len(MAGIC) + 1]
+    return data[: len(MAGIC)] == MAGIC and version == bytes([VERSION_COMPRESSED])
 
 
 def codes_checksum(codes: NDArray[np.integer]) -> int:

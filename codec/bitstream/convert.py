@@ -24,9 +24,22 @@ from codec.audio.io import (
 )
 from codec.files import whole_file
 from codec.model.hh_codec import HHCodec
-from codec.streaming.long_form import WINDOW, Read, decode_stream, encode_stream
+from codec.streaming.long_form import (
+    WINDOW,
+    Read,
+    decode_stream,
+    encode_stream,
+    recording_level,
+)
 
-from .format import SUFFIX, BitstreamError, CodedRecording, StreamHeader, StreamWriter
+from .format import (
+    SUFFIX,
+    BitstreamError,
+    CodedRecording,
+    StreamHeader,
+    StreamWriter,
+    stated_level,
+)
 from .salvage import salvage
 
 
@@ -74,10 +87,18 @@ def recording(path: Path, sample_rate: int) -> tuple[int, Read]:
     return num_samples, read
 
 
-def stream_header(codec: HHCodec) -> StreamHeader:
-    """Build the header of a codec's streams."""
+def stream_header(codec: HHCodec, level_dbfs: float | None = None) -> StreamHeader:
+    """Build the header of a codec's streams.
+
+    Args:
+        codec: That makes the codes.
+        level_dbfs: Of the recording, stated where the codec does not keep it in its codes.
+    """
     sizes = codec.sample_rate, codec.hop_length, codec.codebook_size
-    return StreamHeader(codec.code_fingerprint, *sizes)
+    level = None
+    if level_dbfs is not None and codec.config.loudness_dbfs is not None:
+        level = stated_level(level_dbfs)
+    return StreamHeader(codec.code_fingerprint, *sizes, level_dbfs=level)
 
 
 def encode_recording(codec: HHCodec, pair: Pair) -> Converted:
@@ -88,17 +109,18 @@ def encode_recording(codec: HHCodec, pair: Pair) -> Converted:
         OSError: The disk refused.
     """
     num_samples, read = recording(pair.source, codec.sample_rate)
+    level = recording_level(codec, read, num_samples)
     # Codes go to the file as they come: a recording of any length fits the memory.
     with whole_file(pair.target) as partial_file, partial_file.open("wb") as file:
-        writer = StreamWriter(file, stream_header(codec))
-        for codes in encode_stream(codec, read, num_samples):
+        writer = StreamWriter(file, stream_header(codec, level.dbfs))
+        for codes in encode_stream(codec, read, num_samples, level=level):
             writer.write(codes)
         writer.finish(num_samples)
     return Converted(num_samples, writer.num_codes)
 
 
 def decode_recording(codec: HHCodec, pair: Pair, *, salvaging: bool = False) -> Converted:
-    """Write the recording of a `.hhc` file.
+    """Write the recording of a `.hhc` file, at the level that its header states.
 
     Args:
         codec: That made the codes.
@@ -119,13 +141,14 @@ def decode_recording(codec: HHCodec, pair: Pair, *, salvaging: bool = False) -> 
     else:
         coded = CodedRecording.load(pair.source)
     check_stream(codec, coded.header)
-    pieces = decode_stream(codec, coded.codes, coded.num_samples)
+    level = coded.header.level_dbfs
+    pieces = decode_stream(codec, coded.codes, coded.num_samples, level_dbfs=level)
     write_pieces(pair.target, pieces, codec.sample_rate, coded.num_samples)
     return Converted(coded.num_samples, len(coded.codes), lost, end_is_lost)
 
 
 def reconstruct_recording(codec: HHCodec, pair: Pair) -> Converted:
-    """Encode and decode a recording, at its own length.
+    """Encode and decode a recording, at its own length and level: as through a `.hhc` file.
 
     Raises:
         AudioError: It cannot be read.
@@ -133,8 +156,9 @@ def reconstruct_recording(codec: HHCodec, pair: Pair) -> Converted:
     """
     num_samples, read = recording(pair.source, codec.sample_rate)
     # codes are small enough to hold: 2 bytes for 43 ms
-    codes = np.concatenate(list(encode_stream(codec, read, num_samples)))
-    pieces = decode_stream(codec, codes, num_samples)
+    level = recording_level(codec, read, num_samples)
+    codes = np.concatenate(list(encode_stream(codec, read, num_samples, level=level)))
+    pieces = decode_stream(codec, codes, num_samples, level_dbfs=stated_level(level.dbfs))
     write_pieces(pair.target, pieces, codec.sample_rate, num_samples)
     return Converted(num_samples, len(codes))
 
@@ -180,11 +204,11 @@ def write_pieces(
 
 def _encode_batch(codec: HHCodec, pairs: Sequence[Pair]) -> list[Converted]:
     """Encode recordings that are no longer than a window, in one batch."""
-    codes, results = _encoded(codec, pairs)
+    codes, results, levels = _encoded(codec, pairs)
     rows = codes.cpu().numpy().astype(np.uint16)
-    for pair, row, result in zip(pairs, rows, results, strict=True):
-        coded = CodedRecording(stream_header(codec), row[: result.num_codes], result.num_samples)
-        coded.save(pair.target)
+    for pair, row, result, level in zip(pairs, rows, results, levels.tolist(), strict=True):
+        header = stream_header(codec, level)
+        CodedRecording(header, row[: result.num_codes], result.num_samples).save(pair.target)
     return results
 
 
@@ -197,19 +221,25 @@ def _decode_batch(codec: HHCodec, pairs: Sequence[Pair]) -> list[Converted]:
     codes = torch.zeros(len(streams), _longest(results), dtype=torch.int64)
     for row, stream in enumerate(streams):
         codes[row, : len(stream.codes)] = torch.from_numpy(stream.codes.astype(np.int64))
-    _write_decoded(codec, pairs, codes.to(next(codec.parameters()).device), results)
+    # without a stated level, the codec's own
+    own = codec.config.loudness_dbfs or 0.0
+    stated = (stream.header.level_dbfs for stream in streams)
+    levels = torch.tensor([own if level is None else level for level in stated])
+    _write_decoded(codec, pairs, codes.to(next(codec.parameters()).device), results, levels)
     return results
 
 
 def _reconstruct_batch(codec: HHCodec, pairs: Sequence[Pair]) -> list[Converted]:
     """Encode and decode recordings that are no longer than a window, in one batch."""
-    codes, results = _encoded(codec, pairs)
-    _write_decoded(codec, pairs, codes, results)
+    codes, results, levels = _encoded(codec, pairs)
+    _write_decoded(codec, pairs, codes, results, levels)
     return results
 
 
-def _encoded(codec: HHCodec, pairs: Sequence[Pair]) -> tuple[torch.Tensor, list[Converted]]:
-    """Codes (B, L) of recordings, and their lengths."""
+def _encoded(
+    codec: HHCodec, pairs: Sequence[Pair]
+) -> tuple[torch.Tensor, list[Converted], torch.Tensor]:
+    """Codes (B, L) of recordings, their lengths, and their levels (B,) in dBFS."""
     waveforms = [read_audio(pair.source, codec.sample_rate) for pair in pairs]
     hop = codec.hop_length
     results = [Converted(len(each), -(-len(each) // hop)) for each in waveforms]
@@ -219,7 +249,8 @@ def _encoded(codec: HHCodec, pairs: Sequence[Pair]) -> tuple[torch.Tensor, list[
         batch[row, : len(waveform)] = torch.from_numpy(waveform)
     lengths = torch.tensor([result.num_samples for result in results])
     codes, _ = codec.encode(batch.to(next(codec.parameters()).device), lengths)
-    return codes, results
+    levels = [stated_level(level) for level in codec.levels(batch, lengths).tolist()]
+    return codes, results, torch.tensor(levels)
 
 
 def _longest(results: Sequence[Converted]) -> int:
@@ -231,12 +262,16 @@ def _longest(results: Sequence[Converted]) -> int:
 
 
 def _write_decoded(
-    codec: HHCodec, pairs: Sequence[Pair], codes: torch.Tensor, results: Sequence[Converted]
+    codec: HHCodec,
+    pairs: Sequence[Pair],
+    codes: torch.Tensor,
+    results: Sequence[Converted],
+    levels: torch.Tensor,
 ) -> None:
-    """Decode rows of codes (B, L) together and write each at its own length."""
+    """Decode rows of codes (B, L) together and write each at its own length and level (dBFS)."""
     code_lengths = torch.tensor([result.num_codes for result in results])
     lengths = torch.tensor([result.num_samples for result in results])
-    decoded = codec.decode(codes, code_lengths, lengths)[0].cpu().numpy()
+    decoded = codec.decode(codes, code_lengths, lengths, levels=levels)[0].cpu().numpy()
     for pair, row, result in zip(pairs, decoded, results, strict=True):
         whole = [row[: result.num_samples]]
         write_pieces(pair.target, whole, codec.sample_rate, result.num_samples)

@@ -2,8 +2,8 @@
 
 All numbers are little-endian and unsigned; CRC is CRC-32 as in zlib.
 
-    header   36 bytes  magic 89 48 48 43 0D 0A 1A 0A, version u8 = 1, reserved u8 = 0,
-                       codes a block u16, codebook size u32, sample rate u32 (Hz),
+    header   36 bytes  magic 89 48 48 43 0D 0A 1A 0A, version u8 = 1 or 2,
+                       level u8, codes a block u16, codebook size u32, sample rate u32 (Hz),
                        hop length u32 (samples a code), codec fingerprint (8 bytes), CRC u32
     block              number u32 (0, 1, 2 ...), count u16, count codes, CRC u32
     trailer  18 bytes  FF FF FF FF, 0 u16, samples of the recording u64, CRC u32
@@ -13,6 +13,10 @@ a block follow one another without gaps, filling every byte from its lowest bit,
 is filled up with zeros. Every block but the last holds the same number of codes. A CRC covers all
 bytes of its own record before it. The number of samples stands at the end, so that a stream can be
 written while the recording still runs; the number of codes is ceil(samples / hop length).
+
+Version 2 states the level of the recording, which codes of one level have lost: level byte v in
+1..255 is (v - 241) / 2 dBFS, -120 (silence) to 7. Version 1 states none, and the byte is 0; its
+readers refuse version 2 by its number.
 
 With 512 codes (21.8 s) a block, an hour of speech is 84,375 codes in 138,814 bytes.
 """
@@ -25,6 +29,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from math import isfinite
 from pathlib import Path
 from typing import BinaryIO
 
@@ -35,9 +40,12 @@ from codec.files import write_bytes
 
 SUFFIX = ".hhc"
 MAGIC = b"\x89HHC\r\n\x1a\n"
-VERSION = 1
+VERSION = 1  # without a level
+VERSION_WITH_LEVEL = 2
+VERSION_COMPRESSED = 3  # `codec.bitstream.compressed`
 BLOCK_CODES = 512
 END = 0xFFFFFFFF  # block number of the trailer
+LOWEST_LEVEL, HIGHEST_LEVEL = -120.0, 7.0  # dBFS, in steps of a half
 
 HEADER = struct.Struct("<8sBBHIII8s")
 BLOCK = struct.Struct("<IH")
@@ -68,6 +76,8 @@ class StreamHeader:
         hop_length: Samples per code.
         codebook_size: Codes are below it, 2..65536.
         block_codes: Codes a block, 1..65535.
+        level_dbfs: Level of the recording, -120 (silence) to 7 dBFS in steps of a half, as of
+            `stated_level`; None where none is stated.
 
     Raises:
         BitstreamError: A field out of its range.
@@ -78,15 +88,17 @@ class StreamHeader:
     hop_length: int
     codebook_size: int
     block_codes: int = BLOCK_CODES
+    level_dbfs: float | None = None
 
     def __post_init__(self) -> None:
-        digits = self.codec_fingerprint
+        digits, level = self.codec_fingerprint, self.level_dbfs
         checks = [
             (len(digits) == 16 and set(digits) <= set("0123456789abcdef"), "codec_fingerprint"),
             (1 <= self.sample_rate < 1 << 32, "sample_rate"),
             (1 <= self.hop_length < 1 << 32, "hop_length"),
             (2 <= self.codebook_size <= 65536, "codebook_size"),
             (1 <= self.block_codes <= 65535, "block_codes"),
+            (level is None or (isfinite(level) and level == stated_level(level)), "level_dbfs"),
         ]
         for holds, name in checks:
             if not holds:
@@ -101,11 +113,20 @@ class StreamHeader:
         """Bytes of a block of `count` codes, from its number to its CRC."""
         return BLOCK.size + -(-count * self.code_bits // 8) + CRC.size
 
+    @property
+    def level_byte(self) -> int:
+        """The level as files hold it, 1..255; 0 where none is stated."""
+        if self.level_dbfs is None:
+            return 0
+        return 1 + round(2 * (self.level_dbfs - LOWEST_LEVEL))
+
     def pack(self) -> bytes:
         """Return the 36 bytes of the header."""
         fingerprint = bytes.fromhex(self.codec_fingerprint)
         numbers = (self.block_codes, self.codebook_size, self.sample_rate, self.hop_length)
-        return _sealed(HEADER.pack(MAGIC, VERSION, 0, *numbers, fingerprint))
+        level = self.level_byte
+        version = VERSION_WITH_LEVEL if level else VERSION
+        return _sealed(HEADER.pack(MAGIC, version, level, *numbers, fingerprint))
 
     @classmethod
     def unpack(cls, data: bytes) -> StreamHeader:
@@ -120,20 +141,24 @@ class StreamHeader:
             raise BitstreamError(
                 f"no .hhc stream: expected it to start with {MAGIC!r}, got {got!r}"
             )
-        if data[len(MAGIC) : len(MAGIC) + 1] == b"\x02":
+        if data[len(MAGIC) : len(MAGIC) + 1] == bytes([VERSION_COMPRESSED]):
             raise BitstreamError(
-                "the stream is compressed (version 2 of .hhc): restore it by hh-slm decompress"
+                "the stream is compressed (version 3 of .hhc): restore it by hh-slm decompress"
             )
-        if len(data) > len(MAGIC) and data[len(MAGIC)] != VERSION:
-            raise BitstreamError(f"expected version {VERSION} of .hhc, got {data[len(MAGIC)]}")
+        versions = VERSION, VERSION_WITH_LEVEL
+        if len(data) > len(MAGIC) and data[len(MAGIC)] not in versions:
+            raise BitstreamError(f"expected version 1 or 2 of .hhc, got {data[len(MAGIC)]}")
         if len(data) != HEADER.size + CRC.size or not _is_sound(data):
             raise BitstreamError("the header is damaged")
-        _, _, reserved, block_codes, codebook_size, sample_rate, hop_length, fingerprint = (
+        _, version, byte, block_codes, codebook_size, sample_rate, hop_length, fingerprint = (
             HEADER.unpack_from(data)
         )
-        if reserved:
-            raise BitstreamError(f"stream header: expected reserved byte 0, got {reserved}")
-        return cls(fingerprint.hex(), sample_rate, hop_length, codebook_size, block_codes)
+        if version == VERSION and byte:
+            raise BitstreamError(f"stream header: expected reserved byte 0, got {byte}")
+        if version == VERSION_WITH_LEVEL and not byte:
+            raise BitstreamError("stream header: expected level byte 1..255, got 0")
+        sizes = sample_rate, hop_length, codebook_size, block_codes
+        return cls(fingerprint.hex(), *sizes, level_of_byte(byte))
 
     def check_codec(self, names: Sequence[str]) -> None:
         """Refuse decoding by another codec.
@@ -149,6 +174,16 @@ class StreamHeader:
                 f"the codes were made by codec {self.codec_fingerprint}, got codec {names[0]}; "
                 "give the codec that made them, or encode the recording again"
             )
+
+
+def stated_level(level_dbfs: float) -> float:
+    """Round a level to what a header can state: halves of a dB, in -120..7 dBFS."""
+    return min(max(round(2 * level_dbfs) / 2, LOWEST_LEVEL), HIGHEST_LEVEL)
+
+
+def level_of_byte(byte: int) -> float | None:
+    """Level in dBFS that a byte of a file states; None for 0."""
+    return LOWEST_LEVEL + (byte - 1) / 2 if byte else None
 
 
 def pack_codes(codes: NDArray[np.integer], bits: int) -> bytes:

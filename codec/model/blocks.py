@@ -49,21 +49,37 @@ class BatchDropout(nn.Dropout):
         return x * drawn_like(lambda whole: F.dropout(torch.ones_like(whole), self.p), x.detach())
 
 
+class FrameGroupNorm(nn.GroupNorm):
+    """GroupNorm whose mean and variance may count some frames less than others."""
+
+    def forward(self, x: Tensor, weights: Tensor | None = None) -> Tensor:
+        """(B, C, L) to (B, C, L); weights (B, L) in [0, 1], None counts all frames alike."""
+        if weights is None:
+            return super().forward(x)
+        groups = x.unflatten(1, (self.num_groups, -1))  # (B, G, C / G, L)
+        share = (weights / weights.sum(dim=-1, keepdim=True))[:, None, None]  # (B, 1, 1, L)
+        mean = (groups * share).sum(dim=-1).mean(dim=-1)[..., None, None]
+        centred = groups - mean
+        variance = (centred.square() * share).sum(dim=-1).mean(dim=-1)[..., None, None]
+        normed = (centred * (variance + self.eps).rsqrt()).flatten(1, 2)  # (B, C, L)
+        return normed * self.weight[:, None] + self.bias[:, None]
+
+
 class ResidualConvBlock(nn.Module):
     """GroupNorm, swish, convolution, twice, with dropout before the second and a residual."""
 
     def __init__(self, dim: int, dropout: float) -> None:
         super().__init__()
-        self.norm1 = nn.GroupNorm(32, dim, eps=1e-6)
+        self.norm1 = FrameGroupNorm(32, dim, eps=1e-6)
         self.conv1 = nn.Conv1d(dim, dim, 3, padding=1)
-        self.norm2 = nn.GroupNorm(32, dim, eps=1e-6)
+        self.norm2 = FrameGroupNorm(32, dim, eps=1e-6)
         self.dropout = BatchDropout(dropout)
         self.conv2 = nn.Conv1d(dim, dim, 3, padding=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, L) to (B, C, L)."""
-        hidden = self.conv1(F.silu(self.norm1(x)))
-        return x + self.conv2(self.dropout(F.silu(self.norm2(hidden))))
+    def forward(self, x: Tensor, weights: Tensor | None = None) -> Tensor:
+        """(B, C, L) to (B, C, L); weights (B, L) of the frames, as of `FrameGroupNorm`."""
+        hidden = self.conv1(F.silu(self.norm1(x, weights)))
+        return x + self.conv2(self.dropout(F.silu(self.norm2(hidden, weights))))
 
 
 class AttentionBlock(nn.Module):
@@ -71,20 +87,26 @@ class AttentionBlock(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(32, dim, eps=1e-6)
+        self.norm = FrameGroupNorm(32, dim, eps=1e-6)
         self.query = nn.Conv1d(dim, dim, 1)
         self.key = nn.Conv1d(dim, dim, 1)
         self.value = nn.Conv1d(dim, dim, 1)
         self.out = nn.Conv1d(dim, dim, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, L) to (B, C, L); every frame sees every frame."""
-        normed = self.norm(x)
+    def forward(self, x: Tensor, weights: Tensor | None = None) -> Tensor:
+        """(B, C, L) to (B, C, L); every frame sees every frame.
+
+        Args:
+            x: The frames.
+            weights: (B, L) in (0, 1], factors of the attention that each frame gets; None is 1.
+        """
+        normed = self.norm(x, weights)
         query, key, value = (
             layer(normed).transpose(1, 2) for layer in (self.query, self.key, self.value)
         )  # (B, L, C)
         # one head as wide as the block: no positions, so any length
-        attended = F.scaled_dot_product_attention(query, key, value)
+        bias = None if weights is None else weights.log().to(query.dtype)[:, None]  # (B, 1, L)
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
         return x + self.out(attended.transpose(1, 2))
 
 

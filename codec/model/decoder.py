@@ -5,7 +5,13 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from .attention import rotary_blocks
-from .blocks import AttentionBlock, ConvNeXtBlock, ResidualConvBlock, init_truncated_normal
+from .blocks import (
+    AttentionBlock,
+    ConvNeXtBlock,
+    FrameGroupNorm,
+    ResidualConvBlock,
+    init_truncated_normal,
+)
 from .config import CodecConfig
 
 
@@ -29,7 +35,7 @@ class MelDecoder(nn.Module):
             AttentionBlock(size.dim),
             ResidualConvBlock(size.dim, size.dropout),
             ResidualConvBlock(size.dim, size.dropout),
-            nn.GroupNorm(32, size.dim, eps=1e-6),
+            FrameGroupNorm(32, size.dim, eps=1e-6),
         )
         self.norm = nn.LayerNorm(size.dim, eps=1e-6)
         self.blocks = nn.Sequential(
@@ -53,9 +59,17 @@ class MelDecoder(nn.Module):
             *([nn.Conv1d(out_dim, mel.n_mels, 1)] if refines else []),
         )
 
-    def forward(self, quantized: Tensor) -> Tensor:
-        """(B, D, L) to log-mel (B, M, 4L), natural logarithm."""
-        x = self.context(self.embed(quantized))  # (B, C, L)
+    def forward(self, quantized: Tensor, weights: Tensor | None = None) -> Tensor:
+        """(B, D, L) to log-mel (B, M, 4L), natural logarithm.
+
+        Args:
+            quantized: Vectors of the codes.
+            weights: (B, L) in (0, 1], how much each code counts in normalisation and attention;
+                None counts all alike.
+        """
+        x = self.embed(quantized)  # (B, C, L)
+        for block in self.context:
+            x = block(x, weights)
         x = self.norm(x.transpose(1, 2)).transpose(1, 2)
         # Depth is at the code rate, where a frame is cheapest.
         x = self.attention(self.blocks(x))

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from codec.activity import SILENT_DBFS, Level, measure_level, silence_weights, speech_frames
 from codec.devices import exact_float32
 from codec.files import whole_file
 from codec.weights import bounded_build, check_finite
@@ -22,6 +23,7 @@ from .config import CodecConfig, CodecConfigError
 from .decoder import MelDecoder
 from .encoder import build_encoder
 from .fingerprint import CODES, SAME_CODES, CodecFingerprint
+from .mel import band_weights
 from .pretrained import find_model
 from .quantizer import SLMVQ
 from .vocoder import Vocoder
@@ -30,6 +32,8 @@ from .weight_norm import remove_weight_norm, weight_normed
 FILES = CONFIG, WEIGHTS = "config.yaml", "model.safetensors"
 # The second stage's names for a transform that it shares with the first.
 SHARED_COPY = "quantizer.stages.1.code_transform."
+# Share of silence in what is decoded up to which the decoder counts all frames alike.
+DECODED_SILENCE = 0.3
 
 
 _INTEGERS = (
@@ -271,7 +275,12 @@ class HHCodec(nn.Module):
             return self.quantizer.encode(self.encoder(waveform))
 
     def decode(
-        self, codes: Tensor, code_lengths: Tensor | None = None, lengths: Tensor | None = None
+        self,
+        codes: Tensor,
+        code_lengths: Tensor | None = None,
+        lengths: Tensor | None = None,
+        *,
+        levels: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Codes to waveforms.
 
@@ -280,35 +289,108 @@ class HHCodec(nn.Module):
             code_lengths: (B,) valid codes of each row; None means L.
             lengths: (B,) samples wanted of each row, at most code_lengths * hop_length, which
                 is also what None gives.
+            levels: (B,) dBFS that the rows get, as `levels` measures them in recordings; None
+                leaves them at `config.loudness_dbfs`. A codec without one has no use for them.
 
         Returns:
             Waveform (B, max(lengths)) float32, zero past a clip's end, and lengths (B,) int64.
 
         Raises:
-            ValueError: Wrong shapes, lengths that the codes do not cover, or unknown codes.
+            ValueError: Wrong shapes, lengths that the codes do not cover, levels that are not
+                finite, or unknown codes.
         """
         codes, code_lengths, lengths = self._check_codes(codes, code_lengths, lengths)
+        gains = self._gains(levels, len(codes))
         waveform = torch.zeros(len(codes), int(lengths.max()), device=codes.device)
         with _inference(self):
             for rows in self._groups(code_lengths, codes.device):
                 valid = codes[rows, : int(code_lengths[rows[0]])]
-                mel = self.decoder(self.quantizer.decode(valid))  # (rows, M, 4L)
+                mel = self._mel(valid)  # (rows, M, 4L)
                 for row, decoded in zip(rows, self.vocoder(mel), strict=True):
-                    waveform[row, : lengths[row]] = decoded[: lengths[row]]
+                    waveform[row, : lengths[row]] = decoded[: lengths[row]] * gains[row]
         return waveform, lengths
 
     def decode_mel(self, codes: Tensor) -> Tensor:
         """Codes (B, L) to the decoder's log-mel (B, M, 4L)."""
         with _inference(self):
-            return self.decoder(self.quantizer.decode(codes))
+            return self._mel(codes)
+
+    def _mel(self, codes: Tensor) -> Tensor:
+        """`decode_mel` in the present mode.
+
+        What is mostly silence is decoded a second time, with the silence counted as in an ordinary
+        clip: normalisation and attention over all frames would be led by it.
+        """
+        quantized = self.quantizer.decode(codes)  # (B, D, L)
+        mel = self.decoder(quantized)
+        # bounded, so that no sum of untrained weights overflows
+        squares = (2.0 * mel.float().clamp(max=40.0)).exp()
+        bands = torch.from_numpy(band_weights(self.config.mel)).to(squares)  # (M,)
+        powers = (bands @ squares).double().cpu().numpy()  # (B, 4L)
+        rate = self.frame_rate * self.config.upsampling
+        for row, power in enumerate(powers):
+            active = speech_frames(power, rate).reshape(-1, self.config.upsampling)
+            # A code is active where any of its frames is.
+            weights = silence_weights(active.max(axis=1), DECODED_SILENCE)
+            if weights is not None:
+                counted = torch.from_numpy(weights)[None].to(mel.device)
+                mel[row] = self.decoder(quantized[row : row + 1], counted)[0]
+        return mel
+
+    def levels(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Levels at which clips were recorded, of their speech alone (`codec.activity.Level`).
+
+        Args:
+            waveform: (B, T) float at `sample_rate`.
+            lengths: (B,) int64 valid samples of each clip; None means T.
+
+        Returns:
+            (B,) float64 on the CPU, dBFS, -120 for silence: what `decode` takes to give them back.
+
+        Raises:
+            ValueError: As `encode`.
+        """
+        lengths = self._check_waveform(waveform, lengths)
+        rows = zip(waveform, lengths.tolist(), strict=True)
+        found = [self._level(row[:length]).dbfs for row, length in rows]
+        return torch.tensor(found, dtype=torch.float64)
+
+    def _level(self, waveform: Tensor) -> Level:
+        return measure_level([waveform.detach().double().cpu().numpy()], self.sample_rate)
+
+    def _gains(self, levels: Tensor | None, rows: int) -> list[float]:
+        """Factors from the codec's own level to those asked for."""
+        if levels is None or self.config.loudness_dbfs is None:
+            return [1.0] * rows
+        given = torch.as_tensor(levels).double().cpu()
+        if given.shape != (rows,) or not given.isfinite().all():
+            raise ValueError(f"expected {rows} finite levels in dBFS, got {given.tolist()}")
+        return [self.decoding_gain(level) for level in given.tolist()]
+
+    def decoding_gain(self, level_dbfs: float | None) -> float:
+        """Compute the factor from the codec's level to a recording's, dBFS; None keeps the first.
+
+        It is 0 at -120 dBFS: digital silence comes back as that.
+        """
+        if self.config.loudness_dbfs is None or level_dbfs is None:
+            return 1.0
+        is_silent = level_dbfs <= SILENT_DBFS
+        return 0.0 if is_silent else 10.0 ** ((level_dbfs - self.config.loudness_dbfs) / 20.0)
 
     def scaled(self, waveform: Tensor) -> Tensor:
-        """(B, T) to the RMS level of `config.loudness_dbfs`, silence unchanged."""
+        """(B, T) to the level of `config.loudness_dbfs` without offset, silence unchanged.
+
+        It is the RMS level; where more than half of a clip is silence, that of its speech.
+        """
         if self.config.loudness_dbfs is None:
             return waveform
         rms = waveform.square().mean(dim=-1, keepdim=True).sqrt()
         if not torch.isfinite(rms).all():  # squares beyond the precision
             return self.scaled(waveform.double()).to(waveform.dtype)
+        levels = [self._level(row) for row in waveform]
+        if any(level.offset for level in levels):
+            waveform = waveform - waveform.new_tensor([[level.offset] for level in levels])
+        rms = rms * rms.new_tensor([[level.ratio] for level in levels])
         gain = 10.0 ** (self.config.loudness_dbfs / 20.0) / rms  # (B, 1)
         return torch.where(rms > 1e-6, waveform * gain, waveform)
 

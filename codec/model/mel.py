@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from codec.mel_filters import triangular_filters
@@ -60,6 +63,18 @@ def mel_filterbank(sample_rate: int, n_fft: int, n_mels: int, filters: str = "ht
     is_slaney = filters == "slaney"
     weights = triangular_filters(inverse(mels).numpy(), bins.numpy(), unit_area=is_slaney)
     return torch.tensor(weights, dtype=torch.float32)
+
+
+@functools.cache
+def band_weights(config: MelConfig) -> NDArray[np.float32]:
+    """Compute the weights (M,) under which squares of a magnitude mel sum up to a power.
+
+    A filter of many bins adds up their magnitudes, so that noise would count by its high bands.
+    """
+    filters = mel_filterbank(config.sample_rate, config.n_fft, config.n_mels, config.filters)
+    squares = filters.square().sum(dim=1)
+    # Narrow filters may lie between two bins.
+    return (1.0 / squares.clamp(min=0.5 * float(squares.max()) / len(squares))).numpy()
 
 
 class LogMel(nn.Module):

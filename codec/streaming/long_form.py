@@ -4,8 +4,8 @@ A recording of up to WINDOW codes is encoded and decoded whole, exactly as by `H
 one is cut into windows of WINDOW codes that overlap by 2 * OVERLAP; of each the middle is kept,
 so that every code was computed with at least OVERLAP codes of context on both sides (fewer only at
 the recording's own ends). Windows start at whole codes, at places that depend on the length
-alone: the same recording always gets the same codes. Loudness is measured over the whole
-recording beforehand, so that one gain holds for all windows.
+alone: the same recording always gets the same codes. The level of its speech is measured over the
+whole recording beforehand, so that one gain holds for all windows.
 
 An encoder with attention or a BiLSTM sees everything, so windows cannot agree with a whole-clip
 pass exactly. Share of codes equal to those of encoding all at once, hh-mini-24k, four minutes of
@@ -35,6 +35,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from codec.activity import FramePowers, Level
 from codec.model.hh_codec import HHCodec
 
 from .stream_decoder import CONTEXT, StreamingVocoder
@@ -89,7 +90,13 @@ def windows(num_codes: int, size: int = WINDOW, overlap: int = OVERLAP) -> list[
 
 
 def encode_stream(
-    codec: HHCodec, read: Read, num_samples: int, *, size: int = WINDOW, overlap: int = OVERLAP
+    codec: HHCodec,
+    read: Read,
+    num_samples: int,
+    *,
+    size: int = WINDOW,
+    overlap: int = OVERLAP,
+    level: Level | None = None,
 ) -> Iterator[NDArray[np.uint16]]:
     """Encode a recording, a window at a time.
 
@@ -99,6 +106,7 @@ def encode_stream(
         num_samples: Length of the recording at the codec's rate.
         size: Codes a window.
         overlap: Codes on either side of the kept ones.
+        level: Result of `recording_level`, which is measured where it is not given.
 
     Yields:
         (n,) uint16, ceil(num_samples / hop_length) together.
@@ -113,10 +121,11 @@ def encode_stream(
         yield _as_codes(codec.encode(waveform)[0])
         return
     # One gain for all windows: each by its own level would jump at the seams.
-    gain = recording_gain(codec, read, num_samples)
+    level = recording_level(codec, read, num_samples) if level is None else level
+    gain, offset = encoding_gain(codec, level), np.float32(level.offset)
     for cut in cuts:
         count = min(cut.stop * hop, num_samples) - cut.start * hop
-        samples = read(cut.start * hop, count) * np.float32(gain)
+        samples = (read(cut.start * hop, count) - offset) * np.float32(gain)
         if not np.isfinite(samples).all():
             raise ValueError("expected finite samples, got NaN or infinity in the recording")
         padded = np.pad(samples, (0, (cut.stop - cut.start) * hop - count))
@@ -148,16 +157,32 @@ def encode_clip(codec: HHCodec, waveform: NDArray[np.float32]) -> NDArray[np.uin
     return np.concatenate(list(encode_stream(codec, read, len(waveform))))
 
 
-def recording_gain(codec: HHCodec, read: Read, num_samples: int) -> float:
-    """Compute the factor that `HHCodec.scaled` would apply to a whole recording."""
+def recording_level(codec: HHCodec, read: Read, num_samples: int) -> Level:
+    """Measure the level of a recording as `HHCodec.scaled` does, a block at a time.
+
+    A codec that leaves levels alone has the recording as it is: level 1, nothing is read.
+    """
     if codec.config.loudness_dbfs is None:
-        return 1.0
-    energy = 0.0
+        return Level(1.0, 1.0)
+    meter, energy = FramePowers(codec.sample_rate), 0.0
     for first in range(0, num_samples, LEVEL_BLOCK):
         block = read(first, min(LEVEL_BLOCK, num_samples - first))
         energy += float(np.square(block, dtype=np.float64).sum())
-    rms = math.sqrt(energy / num_samples)
-    return 10.0 ** (codec.config.loudness_dbfs / 20.0) / rms if rms > 1e-6 else 1.0
+        meter.push(block)
+    level, plain = meter.level(), math.sqrt(energy / num_samples)
+    return Level(plain * level.ratio, plain, level.offset)
+
+
+def encoding_gain(codec: HHCodec, level: Level) -> float:
+    """Compute the factor from a recording's level to the codec's; 1 for silence."""
+    if codec.config.loudness_dbfs is None or level.is_silent:
+        return 1.0
+    return 10.0 ** (codec.config.loudness_dbfs / 20.0) / level.rms
+
+
+def recording_gain(codec: HHCodec, read: Read, num_samples: int) -> float:
+    """Compute the factor that `HHCodec.scaled` would apply to a whole recording."""
+    return encoding_gain(codec, recording_level(codec, read, num_samples))
 
 
 def decode_stream(
@@ -167,6 +192,7 @@ def decode_stream(
     *,
     size: int = WINDOW,
     overlap: int = OVERLAP,
+    level_dbfs: float | None = None,
 ) -> Iterator[NDArray[np.float32]]:
     """Decode codes, piece by piece and without clicks.
 
@@ -179,6 +205,7 @@ def decode_stream(
         num_samples: Wanted, at most L * hop_length.
         size: Codes a window.
         overlap: Codes on either side of the kept ones, at least FADE.
+        level_dbfs: Of the recording, which is given back; None leaves the codec's level.
 
     Yields:
         (n,) float32, num_samples together.
@@ -186,11 +213,11 @@ def decode_stream(
     Raises:
         ValueError: Unknown codes, sizes that do not fit, or a length that the codes do not cover.
     """
-    device = next(codec.parameters()).device
+    device, gain = next(codec.parameters()).device, codec.decoding_gain(level_dbfs)
     if len(codes) <= size:
         whole = torch.from_numpy(np.asarray(codes, dtype=np.int64))[None].to(device)
         waveform, _ = codec.decode(whole, lengths=torch.tensor([num_samples]))
-        yield waveform[0].cpu().numpy()
+        yield waveform[0].cpu().numpy() * np.float32(gain)
         return
     if overlap < FADE:
         raise ValueError(f"expected an overlap of {FADE} codes or more, got {overlap}")
@@ -198,7 +225,7 @@ def decode_stream(
         raise ValueError(f"expected 1..{len(codes) * codec.hop_length} samples, got {num_samples}")
     left = num_samples
     for piece in _vocoded(codec, _mels(codec, codes, windows(len(codes), size, overlap))):
-        yield piece[:left].cpu().numpy()
+        yield piece[:left].cpu().numpy() * np.float32(gain)
         left -= min(left, len(piece))
 
 

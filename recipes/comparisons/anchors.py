@@ -237,7 +237,7 @@ def levelled(config: AnchorsConfig, waveform: NDArray[np.float32]) -> NDArray[np
     """Bring a waveform (T,) to the run's loudness, where it has one."""
     if config.loudness_dbfs is None:
         return waveform
-    return normalize_loudness(waveform, config.loudness_dbfs)
+    return normalize_loudness(waveform, config.loudness_dbfs, config.sample_rate)
 
 
 def recode_clips(

@@ -99,7 +99,7 @@ def prepare_clip(row: CorpusRow, settings: PrepareConfig) -> PreparedClip:
     if rms_dbfs < SILENCE_DBFS:
         return PreparedClip(None, f"{row.audio}: silent, {rms_dbfs:.0f} dBFS RMS")
     if settings.loudness_dbfs is not None:
-        waveform = normalize_loudness(waveform, settings.loudness_dbfs)
+        waveform = normalize_loudness(waveform, settings.loudness_dbfs, settings.sample_rate)
     return PreparedClip(waveform, "")
 
 

@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 
 from codec.audio import write_audio
 
+FADE_SECONDS = 0.01
+
 
 @dataclass(frozen=True)
 class Synthesis:
     """Synthetic speech.
 
     Attributes:
-        waveform: (T,) float32 in [-1, 1]; for a continuation, the recording as the codec
-            reconstructs it and the codes that follow.
+        waveform: (T,) float32 in [-1, 1], faded out at its end; for a continuation, the recording
+            as the codec reconstructs it and the codes that follow.
         codes: (L,) int64, of the whole waveform.
         sample_rate: Hz.
         num_given_codes: Codes at the start that were given, not generated (0 for text to speech).
@@ -53,3 +55,17 @@ class Synthesis:
     def save(self, path: Path | str) -> None:
         """Write a 16-bit WAV or FLAC file, whole or not at all."""
         write_audio(path, self.waveform, self.sample_rate)
+
+
+def fade_length(sample_rate: int) -> int:
+    """Samples of the fade at the end of speech."""
+    return round(FADE_SECONDS * sample_rate)
+
+
+def faded_out(waveform: NDArray[np.float32], sample_rate: int) -> NDArray[np.float32]:
+    """(T,) samples with their last 10 ms faded to silence: no click where a sound is cut."""
+    count = min(fade_length(sample_rate), len(waveform))
+    falling = 0.5 + 0.5 * np.cos(np.pi * np.arange(1, count + 1) / max(1, count))
+    kept = len(waveform) - count
+    faded = waveform[kept:] * falling.astype(np.float32)
+    return np.concatenate([waveform[:kept], faded])

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from codec import StreamDecoder
 from slm.generation.session import GenerationSession
 
+from .result import fade_length, faded_out
+
 
 @dataclass(frozen=True)
 class StreamWindow:
@@ -46,7 +48,9 @@ def stream_waveform(
     to_codes: Callable[[Iterable[int]], NDArray[np.int64]],
     *,
     given: NDArray[np.int64],
+    silence: NDArray[np.int64],
     hop_length: int,
+    sample_rate: int,
 ) -> Iterator[NDArray[np.float32]]:
     """Waveform chunks of a session of one row, the codes `given` not among them.
 
@@ -55,26 +59,41 @@ def stream_waveform(
         decoder: Of this speech alone.
         to_codes: Code tokens to codes.
         given: (G,) codes that the speech begins with; the decoder needs them as context.
+        silence: (1,) code that follows the speech, so that its last sound dies away; it is not
+            among what is yielded.
         hop_length: Samples a code.
+        sample_rate: Hz.
 
     Yields:
-        (T,) float32, T > 0.
+        (T,) float32, T > 0; the last ends in a fade.
     """
+    taken = 0  # codes of the speech so far
 
     def pieces() -> Iterator[NDArray[np.float32]]:
+        nonlocal taken
         yield decoder.push(given)  # context of the first new codes
-        taken, row = 0, session.rows[0]
+        row = session.rows[0]
         while not session.done:
             session.step()
             # A step may give no code: the end, or a duration of an aligned model.
             new, taken = row.tokens[taken:], len(row.tokens)
             yield decoder.push(to_codes(new))
+        yield decoder.push(silence)
         yield decoder.finish()
 
     unwanted = len(given) * hop_length  # samples still to come of what was given
+    # What may be the end waits, for its fade.
+    yielded = 0
+    waiting, held = np.zeros(0, dtype=np.float32), fade_length(sample_rate)
     for piece in pieces():
         # Pieces do not end where the given codes do, so samples are counted.
-        wanted = piece[unwanted:]
+        waiting = np.concatenate([waiting, piece[unwanted:]])
         unwanted -= min(unwanted, len(piece))
-        if len(wanted):
-            yield wanted
+        # Silence is pushed last, so no more than the speech so far is there before.
+        waiting = waiting[: taken * hop_length - yielded]
+        if len(waiting) > held:
+            yield waiting[:-held]
+            yielded += len(waiting) - held
+            waiting = waiting[-held:]
+    if len(waiting):
+        yield faded_out(waiting, sample_rate)

@@ -26,6 +26,7 @@ from slm.model.likelihood import Score, log_likelihood
 from slm.model.speech_lm import SpeechLM, pretrained_folder
 from slm.text.tokenizer import Tokenizer, load_tokenizer
 
+from .prompts import voice_samples
 from .requests import (
     NO_CODES,
     Recording,
@@ -37,7 +38,7 @@ from .requests import (
     interleaved_request,
     text_request,
 )
-from .result import Synthesis
+from .result import Synthesis, faded_out
 from .streaming import StreamWindow, stream_waveform
 from .voices import load_voices
 
@@ -178,7 +179,8 @@ class Synthesizer:
     ) -> list[Synthesis]:
         """Speak several texts at once, each in its own voice.
 
-        A prompt is cut to the longest the model was trained with, unless its transcript is given.
+        A prompt is cut to the longest the model was trained with, from where it is full of speech,
+        unless its transcript is given.
         A model of aligned speech takes no more than the voice from a prompt, and cannot run away.
 
         Args:
@@ -242,7 +244,9 @@ class Synthesizer:
             StreamDecoder(self.codec, **vars(window or StreamWindow())),
             self.lm.vocabulary.token_to_code,
             given=self._given_codes(request),
+            silence=self.silence_code,
             hop_length=self.codec.hop_length,
+            sample_rate=self.codec.sample_rate,
         )
 
     def continue_speech(
@@ -316,7 +320,7 @@ class Synthesizer:
         """
         count, voice = len(waveforms), None
         if prompt is not None:
-            voice = self._encode_prompt(prompt)[: self.lm.config.max_prompt_codes]
+            voice = self._encode_prompt(prompt)
         documents = []
         for waveform, text in zip(
             waveforms, _one_each(texts or [None] * count, count, "texts"), strict=True
@@ -351,6 +355,12 @@ class Synthesizer:
         """Rules that end runaway speech; the codec's codes of silence are found at first use."""
         return StopRules(silence_codes(self.encode, self.codec.sample_rate))
 
+    @cached_property
+    def silence_code(self) -> NDArray[np.int64]:
+        """(1,) the code of lasting digital silence."""
+        codes = self.encode(np.zeros(self.codec.sample_rate, dtype=np.float32))
+        return codes[len(codes) // 2 :][:1]
+
     def _token_request(self, request: SpeechRequest, settings: GenerationSettings) -> Request:
         """Check a text and its voice against the models, and encode them."""
         text, prompt, voice = request.text, request.prompt, request.voice
@@ -360,9 +370,6 @@ class Synthesizer:
                 f"{request.prompt_text!r}"
             )
         is_given = request.prompt_text is not None and not self.lm.config.is_aligned
-        if isinstance(prompt, Path | str):
-            # No more of a file is read than is used.
-            prompt = self._read_prompt(prompt, is_given=is_given)
         if isinstance(voice, str):
             if voice not in self.voices:
                 raise ValueError(f"expected a voice of {sorted(self.voices)}, got {voice!r}")
@@ -370,7 +377,7 @@ class Synthesizer:
         if prompt is not None and is_given:
             # Prompt and text are one utterance, whose beginning is given.
             text_ids = self.tokenizer.encode(f"{request.prompt_text} {text}")
-            given = self._encode_full_frames(prompt)
+            given = self._encode_full_frames(self._read_given(prompt))
             own_ids = self.tokenizer.encode(text)
             return text_request(self.lm, text, text_ids, request.seed, given=given, own_ids=own_ids)
         text_ids = self.tokenizer.encode(text)
@@ -404,24 +411,37 @@ class Synthesizer:
                 f"got {num_samples / self.codec.sample_rate:.1f} s; give a shorter recording"
             )
 
-    def _read_prompt(self, path: Path | str, *, is_given: bool) -> NDArray[np.float32]:
-        """A file as (T,) at the codec's rate: what a voice is taken from, or all of it."""
-        if is_given:
-            self._check_length(resampled_length(*audio_info(path), self.codec.sample_rate))
-            return self.read(path)
-        return read_samples(path, self.codec.sample_rate, 0, self._prompt_samples)
+    def _read_given(self, prompt: Recording) -> NDArray[np.float32]:
+        """All of a recording as (T,) at the codec's rate, unless it cannot fit the context."""
+        if not isinstance(prompt, Path | str):
+            return prompt
+        self._check_length(resampled_length(*audio_info(prompt), self.codec.sample_rate))
+        return self.read(prompt)
 
-    @property
-    def _prompt_samples(self) -> int:
-        """Samples of a prompt that its codes are made of."""
-        return max(PROMPT_CODES, self.lm.config.max_prompt_codes) * self.codec.hop_length
-
-    def _encode_prompt(self, waveform: NDArray[np.float32]) -> NDArray[np.int64]:
-        """The first codes of a recording, `max_prompt_codes` of them or more.
+    def _encode_prompt(self, prompt: Recording) -> NDArray[np.int64]:
+        """Codes (P,) of the speech in a recording, P <= `max_prompt_codes`.
 
         What is encoded does not grow with the recording beyond a window of the codec.
         """
-        return self.encode(waveform[: self._prompt_samples])
+        rate, hop, count = (
+            self.codec.sample_rate,
+            self.codec.hop_length,
+            self.lm.config.max_prompt_codes,
+        )
+        if isinstance(prompt, Path | str):
+            length = resampled_length(*audio_info(prompt), rate)
+        else:
+            length = len(prompt)
+
+        # No more of a file is read than is used.
+        def read(first: int, samples: int) -> NDArray[np.float32]:
+            if isinstance(prompt, Path | str):
+                return read_samples(prompt, rate, first, samples)
+            return prompt[first : first + samples]
+
+        most = max(PROMPT_CODES, count) * hop
+        speech = voice_samples(read, length, rate, wanted=count * hop, most=most)
+        return self.encode(speech)[:count]
 
     def _given_codes(self, request: Request) -> NDArray[np.int64]:
         """Codes at the end of a prompt that the speech begins with, (G,)."""
@@ -442,12 +462,14 @@ class Synthesizer:
         given = self._given_codes(request)
         new = self.lm.vocabulary.token_to_code(generation.tokens.numpy())
         codes = np.concatenate([given, new])
-        waveform, count = self.decode(codes), len(given)
+        # Before silence the last sound dies away, where it would else be cut within a vowel.
+        waveform = self.decode(np.concatenate([codes, self.silence_code]))
+        waveform, count = waveform[: -self.codec.hop_length], len(given)
         # What was given is cut off after decoding: the decoder needs it as context.
         if not keep_given:
             waveform, codes, count = waveform[count * self.codec.hop_length :], new, 0
         return Synthesis(
-            waveform=waveform,
+            waveform=faded_out(waveform, self.codec.sample_rate),
             codes=codes,
             sample_rate=self.codec.sample_rate,
             num_given_codes=count,

@@ -27,7 +27,13 @@ def test_a_compressed_stream_comes_back_from_its_bytes() -> None:
     assert is_compressed(data)
     assert MADE.payload_bits == 8 * 7
     # Header, two blocks of 18 bytes beside their payloads, trailer.
-    assert len(data) == 44 + 18 + 7 + 18 + 18
+    assert len(data) == 45 + 18 + 7 + 18 + 18
+
+
+def test_the_level_of_a_recording_stays() -> None:
+    header = StreamHeader("0123456789abcdef", 24_000, 1024, 8192, block_codes=8, level_dbfs=-31.5)
+    made = CompressedRecording(header, "fedcba9876543210", "native", BLOCKS, 11 * 1024 - 5)
+    assert CompressedRecording.from_bytes(made.to_bytes()).header.level_dbfs == -31.5
 
 
 def test_every_changed_bit_is_found() -> None:

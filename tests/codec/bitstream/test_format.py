@@ -15,6 +15,7 @@ from codec.bitstream.format import (
     StreamReader,
     StreamWriter,
     pack_codes,
+    stated_level,
     unpack_codes,
 )
 from codec.bitstream.salvage import salvage
@@ -63,6 +64,33 @@ def test_the_layout_is_the_documented_one():
     assert struct.unpack("<IHQI", data[51:]) == (2**32 - 1, 0, 2572, zlib.crc32(data[51:65]))
 
 
+def changed_header(data: bytes, place: int, value: int) -> bytes:
+    """A stream with one byte of its header changed under a checksum that holds."""
+    header = data[:place] + bytes([value]) + data[place + 1 : 32]
+    return header + struct.pack("<I", zlib.crc32(header)) + data[36:]
+
+
+@pytest.mark.parametrize(
+    ("level", "byte"), [(-120.0, 1), (-23.0, 195), (-22.5, 196), (0.0, 241), (7.0, 255)]
+)
+def test_the_level_stands_in_a_header_of_version_2(level, byte):
+    header = replace(HEADER, level_dbfs=level)
+    data = coded(8, header).to_bytes()
+    assert data[8:10] == bytes([2, byte])
+    assert CodedRecording.from_bytes(data).header == header
+    # Nothing else differs, and without a level the bytes are those of before.
+    without = coded(8).to_bytes()
+    assert without[8:10] == bytes([1, 0])
+    assert (data[:8], data[10:32], data[36:]) == (without[:8], without[10:32], without[36:])
+
+
+@pytest.mark.parametrize(
+    ("measured", "stated"), [(-23.24, -23.0), (-23.26, -23.5), (-300.0, -120.0), (12.0, 7.0)]
+)
+def test_a_level_is_stated_to_half_a_db(measured, stated):
+    assert stated_level(measured) == stated
+
+
 def test_a_stream_is_written_and_read_as_it_goes():
     written, file = coded(29), BytesIO()
     writer = StreamWriter(file, HEADER)
@@ -103,8 +131,10 @@ def test_a_damaged_block_is_named():
     [
         (lambda data: b"RIFF" + data[4:], r"no \.hhc stream"),
         (lambda data: b"", r"no \.hhc stream"),
-        (lambda data: data[:8] + b"\x03" + data[9:], r"version 1 of \.hhc, got 3"),
-        (lambda data: data[:8] + b"\x02" + data[9:], "restore it by hh-slm decompress"),
+        (lambda data: data[:8] + b"\x04" + data[9:], r"version 1 or 2 of \.hhc, got 4"),
+        (lambda data: changed_header(data, 8, 2), r"level byte 1\.\.255, got 0"),
+        (lambda data: changed_header(data, 9, 7), "reserved byte 0, got 7"),
+        (lambda data: data[:8] + b"\x03" + data[9:], "restore it by hh-slm decompress"),
         (lambda data: data[:30], "header is damaged"),
         (lambda data: data[:-18], "block 4 is damaged or missing"),
         (lambda data: data[:-1], "trailer after block 3"),
@@ -125,6 +155,9 @@ def test_what_is_wrong_with_a_stream_is_said(change, message):
         ({"hop_length": 1 << 32}, "hop_length"),
         ({"codebook_size": 65_537}, "codebook_size"),
         ({"block_codes": 0}, "block_codes"),
+        ({"level_dbfs": -120.5}, "level_dbfs"),
+        ({"level_dbfs": -23.2}, "level_dbfs"),
+        ({"level_dbfs": float("nan")}, "level_dbfs"),
     ],
 )
 def test_a_header_out_of_range_is_refused(change, message):

@@ -71,13 +71,15 @@ def test_a_recording_becomes_codes_and_comes_back_at_its_own_length(
     assert report["codec_fingerprint"] == model.fingerprint
     waveform = torch.from_numpy(read_audio(tmp_path / "in.wav"))[None]
     codes, _ = model.encode(waveform)
-    assert CodedRecording.load(tmp_path / "in.hhc").codes.tolist() == codes[0].tolist()
+    stored = CodedRecording.load(tmp_path / "in.hhc")
+    assert stored.codes.tolist() == codes[0].tolist()
 
     argv = ("decode", tmp_path / "in.hhc", tmp_path / "out.wav", "--codec", folder)
     status, out, _ = call(*argv)
     assert status == 0
     assert "num_codes" in out
-    expected, _ = model.decode(codes, lengths=torch.tensor([16_800]))
+    levels = torch.tensor([stored.header.level_dbfs])
+    expected, _ = model.decode(codes, lengths=torch.tensor([16_800]), levels=levels)
     np.testing.assert_allclose(
         read_audio(tmp_path / "out.wav"), expected[0].clamp(-1, 1), atol=1 / 32768
     )

@@ -349,3 +349,47 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
     codec.save_pretrained(tmp_path)
     with pytest.raises(CodecConfigError, match=r"finite weights, got .* decoder\.final_norm"):
         HHCodec.from_pretrained(tmp_path)
+
+
+def test_levels_are_measured_and_given_back(codec, clips):
+    clip = clips[0][None]
+    codes, code_lengths = codec.encode(clip)
+    lengths = torch.tensor([clip.shape[1]])
+    loud, soft = codec.levels(clip), codec.levels(0.1 * clip)
+    assert soft.tolist() == pytest.approx((loud - 20).tolist(), abs=1e-3)
+    own, _ = codec.decode(codes, code_lengths, lengths)
+    given, _ = codec.decode(codes, code_lengths, lengths, levels=soft)
+    gain = 10 ** ((float(soft) - codec.config.loudness_dbfs) / 20)
+    torch.testing.assert_close(given, gain * own)
+    assert codec.levels(0 * clip).tolist() == [-120.0]
+    for wrong in (torch.zeros(2), torch.tensor([float("nan")])):
+        with pytest.raises(ValueError, match="1 finite levels in dBFS"):
+            codec.decode(codes, levels=wrong)
+
+
+@torch.no_grad()
+def test_speech_amid_silence_is_decoded_as_alone(make_waveform):
+    codec = HHCodec.from_pretrained("hh-mini-24k")
+    speech = torch.from_numpy(make_waveform(2.0))[None]
+    codes, _ = codec.encode(speech)
+    silence, _ = codec.encode(torch.zeros(1, 300 * codec.hop_length))
+    amid = torch.cat([silence, codes, silence], dim=1)
+    alone = codec.decode_mel(codes)
+    # all but the codes next to the silence, to which it does belong
+    inner, place = slice(24, 4 * codes.shape[1] - 24), slice(1224, 1176 + 4 * codes.shape[1])
+    led = codec.decoder(codec.quantizer.decode(amid))[..., place]  # all codes count alike
+    now = codec.decode_mel(amid)[..., place]
+    led, now = led - alone[..., inner], now - alone[..., inner]
+    assert float(now.abs().mean()) < 0.4 * float(led.abs().mean())
+    # Where there is no more silence than in a clip, it is the decoder's own result to the bit.
+    assert torch.equal(alone, codec.decoder(codec.quantizer.decode(codes)))
+
+
+@pytest.mark.parametrize("pad", [36_000, 240_000])
+def test_speech_amid_silence_is_scaled_as_alone(codec, make_waveform, pad):
+    speech = torch.from_numpy(make_waveform(2.0))
+    amid = torch.nn.functional.pad(speech, (pad, pad))
+    alone, inside = codec.scaled(speech[None]), codec.scaled(amid[None])[:, pad : pad + len(speech)]
+    assert float((inside.square().mean() / alone.square().mean()).log10()) * 10 == pytest.approx(
+        0.0, abs=0.6
+    )

@@ -11,6 +11,7 @@ from codec.streaming.long_form import (
     encode_clip,
     encode_stream,
     recording_gain,
+    recording_level,
     windows,
 )
 
@@ -200,3 +201,24 @@ def test_a_clip_in_memory_gets_the_codes_of_its_file(codec, waveform, monkeypatc
     np.testing.assert_array_equal(encode_clip(codec, long), encoded(codec, long))
     with pytest.raises(ValueError, match=r"expected samples \(T,\), got shape \(0,\)"):
         encode_clip(codec, waveform[:0])
+
+
+def test_the_gain_of_a_long_recording_is_that_of_its_speech(codec, waveform):
+    amid = np.concatenate([np.zeros(600_000, np.float32), waveform, np.zeros(500_000, np.float32)])
+    amid += np.float32(0.2)
+    level = recording_level(codec, reader(amid), len(amid))
+    whole = codec.scaled(torch.from_numpy(amid)[None])[0].numpy()
+    gain = recording_gain(codec, reader(amid), len(amid))
+    np.testing.assert_allclose((amid - np.float32(level.offset)) * gain, whole, atol=1e-5)
+    assert codec.levels(torch.from_numpy(amid)[None]).tolist() == pytest.approx([level.dbfs])
+    windowed = encoded(codec, amid, size=64, overlap=16)
+    given = encode_stream(codec, reader(amid), len(amid), size=64, overlap=16, level=level)
+    np.testing.assert_array_equal(windowed, np.concatenate(list(given)))
+
+
+def test_a_recording_is_decoded_at_the_level_given(codec, waveform):
+    codes = encoded(codec, waveform, size=64, overlap=16)
+    for sizes in ({}, {"size": 64, "overlap": 16}):
+        own = np.concatenate(list(decode_stream(codec, codes, len(waveform), **sizes)))
+        pieces = decode_stream(codec, codes, len(waveform), **sizes, level_dbfs=-43.0)
+        np.testing.assert_allclose(np.concatenate(list(pieces)), 0.1 * own, rtol=1e-5, atol=1e-8)
