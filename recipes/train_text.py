@@ -19,6 +19,7 @@ from recipes.runner.config import Config
 from recipes.runner.stages import say, stage_folder, write_metrics
 from slm import TextTokenizer
 from slm.text.lexicon import LEXICON_NAME, Lexicon, read_dictionary
+from slm.text.normalization import normalize_text
 
 _NOTICE = (
     "The Carnegie Mellon Pronouncing Dictionary, as pocketsphinx ships it.\n"
@@ -38,11 +39,14 @@ def main(config: Config) -> Path:
         return phones(config)
     folder = stage_folder(config, "train_text")
     rows = AudioStore(stage_folder(config, "prepare") / "train").rows
-    texts = [row["text"] for row in rows if row["text"].strip()]
+    spoken = [(normalize_text(row["text"], row["lang"]), row["lang"]) for row in rows]
+    texts, languages = zip(*(pair for pair in spoken if pair[0]), strict=True) or ((), ())
     settings = config.train_text
-    tokenizer = TextTokenizer.train(texts, folder, vocab_size=settings.vocab_size, seed=config.seed)
+    tokenizer = TextTokenizer.train(
+        texts, folder, languages=languages, vocab_size=settings.vocab_size, seed=config.seed
+    )
     # Characters a piece: how much shorter texts become.
-    pieces = sum(len(tokenizer.encode(text)) for text in texts)
+    pieces = sum(map(len, map(tokenizer.encode, texts, languages)))
     figures = {
         "texts": len(texts),
         "vocab_size": tokenizer.vocab_size,

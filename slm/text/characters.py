@@ -63,7 +63,9 @@ _INVISIBLE = re.compile(
     r"|(?<![\u0590-\u1cff])[\u200c\u200d]"
 )
 # Marks that are kept for the languages' rules or for what they pause at.
-_KEPT = frozenset("+<=>^|~\u2260\u2264\u2265\u2248\u00b1\u00d7\u00f7\u221a\u221e\u2212\u00b0\u2192")
+_KEPT = frozenset(
+    "+<=>^|~\u2260\u2264\u2265\u2248\u00b1\u00d7\u00f7\u221a\u221e\u2212\u00b0\u2192\u00a9"
+)
 
 
 def clean_characters(text: str) -> str:

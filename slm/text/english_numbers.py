@@ -1,4 +1,4 @@
-"""English number words: cardinals, ordinals, years, digits one by one, fractions, Roman numerals."""
+"""English number words: cardinals, ordinals, years, single digits, fractions, Roman numerals."""
 
 from __future__ import annotations
 
