@@ -105,11 +105,12 @@ class Synthesizer:
         prompt_text: str | None = None,
         voice: str | None = None,
         seed: int = 0,
+        language: str = "en",
         settings: GenerationSettings | None = None,
         max_attempts: int = 3,
     ) -> Synthesis:
         """Speak a text; see `SpeechRequest` and `synthesize`."""
-        request = SpeechRequest(text, prompt, prompt_text, voice, seed)
+        request = SpeechRequest(text, prompt, prompt_text, voice, seed, language)
         return self.synthesize([request], settings=settings, max_attempts=max_attempts)[0]
 
     def tts_batch(
@@ -200,6 +201,7 @@ class Synthesizer:
         prompt_text: str | None = None,
         voice: str | None = None,
         seed: int = 0,
+        language: str = "en",
         settings: GenerationSettings | None = None,
         window: StreamWindow | None = None,
     ) -> Iterator[NDArray[np.float32]]:
@@ -211,7 +213,8 @@ class Synthesizer:
             (T,) float32; together one attempt of `tts`, up to the decoder's context further off
             (`codec.StreamDecoder`).
         """
-        request = self._token_request(SpeechRequest(text, prompt, prompt_text, voice, seed))
+        asked = SpeechRequest(text, prompt, prompt_text, voice, seed, language)
+        request = self._token_request(asked)
         session = open_session(
             self.lm,
             [request],
@@ -341,10 +344,11 @@ class Synthesizer:
             voice = self.voices[voice]
         if prompt is not None and is_given:
             # Prompt and text are one utterance, whose beginning is given.
-            text_ids = self.tokenizer.encode(f"{request.prompt_text} {text}")
+            text_ids = self.tokenizer.encode(f"{request.prompt_text} {text}", request.language)
             given = self._encode_full_frames(prompt)
-            return text_request(self.lm, text, text_ids, request.seed, given=given)
-        text_ids = self.tokenizer.encode(text)
+            spoken = self.tokenizer.spoken(text, request.language)
+            return text_request(self.lm, spoken, text_ids, request.seed, given=given)
+        text_ids = self.tokenizer.encode(text, request.language)
         if prompt is not None:
             voice = self._encode_prompt(prompt)
         # A prompt longer than those of training would be out of distribution.
@@ -352,7 +356,9 @@ class Synthesizer:
         # Aligned models read phones, and draw durations in place of an end.
         if self.lm.config.is_aligned:
             return AlignedRequest(np.array(text_ids), codes, request.seed)
-        return text_request(self.lm, text, text_ids, request.seed, prompt=codes)
+        # As many codes as its spoken characters let expect.
+        spoken = self.tokenizer.spoken(text, request.language)
+        return text_request(self.lm, spoken, text_ids, request.seed, prompt=codes)
 
     def _encode_full_frames(self, waveform: NDArray[np.float32]) -> NDArray[np.int64]:
         """Codes without an incomplete last frame, whose padding would leave an audible gap.

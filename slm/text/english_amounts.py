@@ -20,7 +20,7 @@ _MONEY = re.compile(
 _MONEY_BEHIND = re.compile(
     rf"(?<![\w.,])({_NUM})({_LARGE})?\s?([$£€¥₹¢₩₽]|(?:USD|EUR|GBP|JPY|CHF|INR)\b)(?!\d)"
 )
-_MILLIONS = re.compile(rf"(?<![\w.,])({_NUM})\s?(M|mn|B|bn|tn)\b")
+_MILLIONS = re.compile(rf"(?<![\w.,])({_NUM})(?:(M|B)|\s?(mn|bn|tn))\b")
 _FRACTION = r"(?:\d+\s)?\d+/\d+"
 _NAMES = "|".join(re.escape(each) for each in sorted(UNITS, key=len, reverse=True))
 _UNIT = re.compile(
@@ -84,7 +84,7 @@ def expand_amounts(text: str) -> str:
     text = _INCHES.sub(_inches, text)
     text = _INCH.sub(lambda m: _counted(m[1], "inch", "inches"), text)
     text = _replaced(_UNIT, _unit, text)
-    text = _replaced(_MILLIONS, lambda m: f"{number(m[1])} {LARGE[m[2].lower()]}", text)
+    text = _replaced(_MILLIONS, lambda m: f"{number(m[1])} {LARGE[(m[2] or m[3]).lower()]}", text)
     text = _SLASHED.sub(_fraction, text)
     text = _POWER.sub(_power, text)
     text = _ORDINAL.sub(lambda match: _ordinal(match[1]), text)
@@ -173,10 +173,13 @@ def _money_behind(match: re.Match[str]) -> str:
 
 
 def _unit(match: re.Match[str]) -> str:
-    written, last, _, name, power, per, power_below, _ = match.groups()
+    written, last, space, name, power, per, power_below, _ = match.groups()
     one, many = UNITS[name]
+    if name == "s" and not space and "." not in written:
+        return match[0]  # "747s" are aircraft
     powers = {"2": "square ", "3": "cubic ", None: ""}
-    unit = one if _is_one(written) else many
+    # "a ten kilometer run"
+    unit = one if _is_one(written) or space.endswith("-") else many
     if last:
         amount, unit = f"{number(written)} to {number(last)}", many
     elif "/" in written:

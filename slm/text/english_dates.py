@@ -48,7 +48,7 @@ _PLAIN_YEAR = re.compile(
 _EARLY = re.compile(
     r"\b((?i:in|by|since|until|before|after|from|around|circa|year|AD)\s+)(10\d\d)(?![\w%]|[.,:/]\d)"
 )
-_ERA = re.compile(r"(?<![\w.,])(\d{3,4})(?=\s+(?:BC|AD|BCE|CE|B C|ay D)\b)")
+_ERA = re.compile(r"(?<![\w.,])(\d{3,4})(?=\s+(?:BCE?|AD|CE|B\.C|A\.D)\b)")
 
 
 def expand_dates(text: str) -> str:

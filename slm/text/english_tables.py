@@ -185,17 +185,17 @@ TOP_DOMAINS = (
 FILE_ENDINGS = "pdf|txt|wav|flac|mp3|mp4|py|js|ts|json|html|css|zip|exe|jpg|png|csv|md|doc|docx|xml"
 # Clusters of consonants that English words begin and end with: capitals with others are letters.
 ONSETS = frozenset(
-    """b bl br c ch chl chr cl cr d dr dw f fl fr g gh gl gn gr h j k kh kl kn kr kw l ll m n p ph
-    phl phr pl pr ps q r rh s sc sch schl schm schn schr schw scr sh shr sk sl sm sn sp sph
-    spl spr sq st str sv sw t th thr thw tr ts tw v vl w wh wr x z zh zw""".split()
+    """b bl br c ch chl chr cl cr d dr dw f fl fr g gh gl gn gr gw h j k kh kl kn kr kw l ll m n p
+    ph phl phr pl pn pr ps q r rh s sc sch schl schm schn schr schw scr sh shr sk sl sm sn
+    sp sph spl spr sq st str sv sw t th thr thw tr ts tw v vl w wh wr x z zh zw""".split()
 )
 CODAS = frozenset(
-    """b bb bbs bs bt c ch chs ck cks ct cts d dd dds dge dn ds dth dths dt f ff ffs fs ft fts g gg
-    ggs gh ghs ght ghts gn gns gs h hl hm hn hr hs k ks l ld lds lf lfs lk lks ll lls lm lms
-    ln lp lps lpt ls lsh lt lth lths lts lv m mb mbs mm mn mns mp mph mphs mps mpt mpts ms n
-    nc nch nct ncts nd nds ndt ng ngs ngst ngth ngths nk nks nn nns ns nst nt nth nths nts
-    ntz nx nz p pf ph phs pp pps ps pse pt pth pths pts r rb rbs rc rch rd rds rf rfs rg rgh
-    rgs rk rks rl rld rlds rls rm rms rmth rn rns rp rps rpt rr rrs rs rsh rst rsts rt rth
-    rths rts rtz rv rz s sc sch sh sk sks sm sms sp sps ss st sts t tch th thm thms ths ts
-    tt tts tz v w wd wds wk wks wl wls wn wns ws wth x xt xth xts z zz""".split()
+    """b bb bbs bs bt bts c ch chs ck cks cs ct cts d dd dds dge dn ds dst dth dths dt f ff ffs fs
+    ft fth fts g gg ggs gh ghs ght ghts gn gns gs h hl hm hn hr hs k ks l ld lds lf lfs lk
+    lks ll lls lm lms ln lp lps lpt ls lsh lt lth lths lts lv m mb mbs mm mn mns mp mph mphs
+    mps mpt mpts ms n nc nch nct ncts nd nds ndt ng ngs ngst ngth ngths nk nks nn nns ns nst
+    nt nth nths nts ntz nx nz p pf ph phs pp pps ps pse pt pth pths pts r rb rbs rc rch rd
+    rds rf rfs rg rgh rgs rk rks rl rld rlds rls rm rms rmth rn rns rnt rp rps rpt rr rrs rs
+    rsh rst rsts rt rth rths rts rtz rv rz s sc sch sh sk sks sm sms sp sps ss st sts t tch
+    th thm thms ths ts tt tts tz v w wd wds wk wks wl wls wn wns ws wth x xt xth xts z zz""".split()
 )

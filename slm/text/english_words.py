@@ -32,17 +32,21 @@ _DOTTED = re.compile(
 _INITIAL = re.compile(r"(?<![\w.'])([A-Z])\.(?=\s*(?:[A-Z]\.\s*)*[A-Z][a-z'])")
 _WORD_BEFORE = re.compile(r"([\w']+)\W*$")
 _STREET = re.compile(
-    rf"(\d+\w*\s+(?:[NSEW]\.?\s+)?)?\b([A-Z][a-z]+|\d+(?:st|nd|rd|th))\s+"
-    rf"({'|'.join(STREETS)})\b(\.?)(?=(\s+[A-Z])?)",
+    rf"(?<!\w)(\d{{1,6}}[A-Z]?\s(?:[NSEW]\.?\s)?)?\b([A-Z][a-z]{{1,30}}|\d{{1,4}}(?:st|nd|rd|th))\s"
+    rf"({'|'.join(STREETS)})\b(\.?)(?=(\s+(?-i:[A-Z]))?)",
     re.IGNORECASE,
 )
 _SAINT = re.compile(r"\b(?:St|ST)\b(?:\.\s*|\s+)(?=[A-Z])")
-_TITLE = re.compile(rf"\b({'|'.join(TITLES)})\.", re.IGNORECASE)
+# Not behind a number: "5 ft. tall". Only some stand before small letters: "the Dr. is in".
+_TITLE = re.compile(
+    rf"(?<!\d)(?<!\d\s)\b(?:(dr|mrs?|ms|prof|messrs)|({'|'.join(TITLES)})(?=\.\s*(?-i:[A-Z])))\.",
+    re.IGNORECASE,
+)
 _BARE_TITLE = re.compile(rf"\b({'|'.join(t for t in BARE_TITLES if t != 'st')})(?=\s+[A-Z])", re.I)
 _BEFORE_NUMBER = re.compile(
     rf"\b({'|'.join(BEFORE_NUMBERS)})\.\s*(?=\d|(?-i:(?:{_COUNTED})\b))", re.IGNORECASE
 )
-_ABBREVIATION = re.compile(rf"\b({'|'.join(ABBREVIATIONS)})\.", re.IGNORECASE)
+_ABBREVIATION = re.compile(rf"(?<!\d)(?<!\d\s)\b({'|'.join(ABBREVIATIONS)})\.", re.IGNORECASE)
 _LAST_WORD = re.compile(rf"\b({'|'.join(LAST_WORDS)})\.", re.IGNORECASE)
 _BARE = re.compile(r"\b(vs|etc)\b(?!\.)", re.IGNORECASE)
 _COMPARED = re.compile(r"(?<=[a-z]) v\.? (?=[A-Z])")
@@ -63,9 +67,7 @@ _CAPITALS = re.compile(r"(?<![\w'])([A-Z]{2,})('?s)?(?![\w])")
 _ENDS_IN_CAPITALS = re.compile(r"\b([A-Z]?[a-z]{2,})([A-Z]{2,})\b")
 _JOINED = re.compile(r"(?<![\w'])([A-Z]{1,3})\s?&\s?([A-Z]{1,3})(?![\w])")
 _MIXED = re.compile(r"(?<![\w'])(?=[A-Za-z]*\d)(?=\d*[A-Za-z])([A-Za-z\d]+)(?![\w])")
-_LETTER_A = re.compile(
-    rf"\b((?i:{BEFORE_LETTERS})\s+|[A-Z] |\b(?:ay|and) (?=A [A-Z]\b))A(?![\w'])(?!\s+[a-z])"
-)
+_LETTER_A = re.compile(rf"\b((?i:{BEFORE_LETTERS})\s+)A(?![\w'])")
 _NO_VOWELS = re.compile(r"[^aeiouyAEIOUY]+")
 
 
@@ -78,7 +80,7 @@ def expand_words(text: str) -> str:
     text = _BEFORE_NUMBER.sub(lambda match: f"{BEFORE_NUMBERS[match[1].lower()]} ", text)
     text = _STREET.sub(_street, text)
     text = _SAINT.sub("saint ", text)
-    text = _TITLE.sub(lambda match: TITLES[match[1].lower()], text)
+    text = _TITLE.sub(lambda match: TITLES[(match[1] or match[2]).lower()], text)
     text = _BARE_TITLE.sub(lambda match: TITLES[match[1].lower()], text)
     text = _ABBREVIATION.sub(_abbreviation, text)
     text = _LAST_WORD.sub(lambda match: LAST_WORDS[match[1].lower()] + _stop(match), text)
@@ -91,7 +93,8 @@ def expand_words(text: str) -> str:
 def expand_capitals(text: str) -> str:
     """Part acronyms into their letters; letters with digits beside them ("B2B", "A4") too."""
     # A text without a small letter shouts, or is a transcript in capitals: its words are words.
-    shouts = not any(each.islower() for each in text) and len(re.findall(r"[A-Z]{2,}", text)) > 2
+    words = [] if any(each.islower() for each in text) else re.findall(r"[A-Z]{2,}", text)
+    shouts = len(words) > 2 and sum(map(is_word, words)) > len(words) / 2
     text = _JOINED.sub(lambda match: f"{letters(match[1])} and {letters(match[2])}", text)
     text = re.sub(r"\bC#", "C sharp", text)
     text = _MIXED.sub(_mixed, text)
@@ -142,7 +145,8 @@ def _stop(match: re.Match[str]) -> str:
     if following is None or not following[1][0].isupper():
         return ""
     # "Inc. He left": before a name ("Inc. Magazine") it is not
-    return "." if following[1].lower() in STARTERS else ""
+    is_new = match[0].lower() == "etc." or following[1].lower() in STARTERS
+    return "." if is_new else ""
 
 
 def _dotted(match: re.Match[str]) -> str:
@@ -206,7 +210,7 @@ def _part(match: re.Match[str]) -> str:
     after = match.string[match.end(2) :]
     # "this part I like": a pronoun goes on with a small letter
     pronoun = match[2] == "I" and match[3] is None and re.match(r"\s+[a-z]|'", after)
-    is_name = match[1][0].isupper() or len(match[2]) > 1
+    is_name = match[1][0].isupper() or match[3] is not None
     if not value or (match[2] == "I" and not is_name) or (pronoun and not _is_heading(match)):
         return match[0]
     if match[3] is None:

@@ -91,10 +91,10 @@ class PhoneTokenizer:
         Raises:
             ValueError: No word in it, one that cannot be pronounced, or another language.
         """
-        text = self.spoken(text, language)
+        spoken = self.spoken(text, language)
         # A pause at both ends, as in alignments.
         units = [PAUSE_ID]
-        for item in words_and_pauses(text):
+        for item in words_and_pauses(spoken):
             pause = item == PAUSE
             units += [PAUSE_ID] if pause else word_units(self.lexicon.phones(item))
         if len(units) == units.count(PAUSE_ID):

@@ -148,8 +148,7 @@ class TextTokenizer:
         Raises:
             ValueError: No piece of the text is known (or it is empty).
         """
-        text = self.spoken(text, language)
-        ids = self._processor.EncodeAsIds(text)
+        ids = self._processor.EncodeAsIds(self.spoken(text, language))
         # A lone space is a piece, too.
         names = (self._processor.IdToPiece(t) for t in ids if t != self._processor.unk_id())
         if all(name == _WORD_MARK for name in names):
