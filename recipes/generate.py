@@ -170,7 +170,14 @@ def synthesize(
         ]
         return [(each.best, each.candidates[0]) for each in found]
     requests = [
-        SpeechRequest(request.row["text"], request.prompt, seed=request.seed) for request in batch
+        SpeechRequest(
+            request.row["text"],
+            request.prompt,
+            seed=request.seed,
+            # Phones are English, however a manifest spells that.
+            language="en" if synthesizer.lm.config.is_aligned else request.row["lang"],
+        )
+        for request in batch
     ]
     made = synthesizer.synthesize(requests, settings=drawn)
     return [(each,) for each in made]

@@ -40,7 +40,8 @@ def main(config: Config) -> Path:
     folder = stage_folder(config, "train_text")
     rows = AudioStore(stage_folder(config, "prepare") / "train").rows
     spoken = [(normalize_text(row["text"], row["lang"]), row["lang"]) for row in rows]
-    texts, languages = zip(*(pair for pair in spoken if pair[0]), strict=True) or ((), ())
+    texts = [text for text, _ in spoken if text]
+    languages = [language for text, language in spoken if text]
     settings = config.train_text
     tokenizer = TextTokenizer.train(
         texts, folder, languages=languages, vocab_size=settings.vocab_size, seed=config.seed
