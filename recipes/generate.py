@@ -52,6 +52,7 @@ class Request:
     prompt_id: str
     known_speaker: bool
     seed: int
+    language: str = "en"
 
 
 def main(config: Config) -> Path:
@@ -164,6 +165,7 @@ def synthesize(
                 verifiers,
                 prompt=request.prompt,
                 seed=request.seed,
+                language=request.language,
                 settings=drawn,
             )
             for request in batch
@@ -174,8 +176,7 @@ def synthesize(
             request.row["text"],
             request.prompt,
             seed=request.seed,
-            # Phones are English, however a manifest spells that.
-            language="en" if synthesizer.lm.config.is_aligned else request.row["lang"],
+            language=request.language,
         )
         for request in batch
     ]
@@ -259,7 +260,9 @@ def choose_texts(config: Config) -> list[Request]:
         source = stores["train" if known else settings.split]
         prompt, name = source.waveform(pick), source.rows[pick]["id"]
         row = stores[settings.split].rows[index]
-        requests.append(Request(row, index, prompt, name, known, config.seed + index))
+        # Phones are English, however a manifest spells that.
+        language = "en" if text.kind == "phones" else row["lang"]
+        requests.append(Request(row, index, prompt, name, known, config.seed + index, language))
     return requests
 
 

@@ -255,6 +255,8 @@ class _Fields:
 
     def _encoded(self, row: dict[str, Any]) -> list[int] | None:
         text, language = row.get("text") or "", row.get("lang") or "en"
+        if not text.strip():
+            return None
         try:
             # Tags alone are no text; a second time nothing is left to write out.
             spoken = self._tokenizer.spoken(text, language).strip()
