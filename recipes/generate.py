@@ -53,6 +53,7 @@ class Request:
     prompt_id: str
     known_speaker: bool
     seed: int
+    language: str = "en"
 
 
 def main(config: Config) -> Path:
@@ -172,13 +173,20 @@ def synthesize(
                 verifiers,
                 prompt=request.prompt,
                 seed=request.seed,
+                language=request.language,
                 settings=drawn,
             )
             for request in batch
         ]
         return [(each.best, each.candidates[0]) for each in found]
     requests = [
-        SpeechRequest(request.row["text"], request.prompt, seed=request.seed) for request in batch
+        SpeechRequest(
+            request.row["text"],
+            request.prompt,
+            seed=request.seed,
+            language=request.language,
+        )
+        for request in batch
     ]
     made = synthesizer.synthesize(requests, settings=drawn)
     return [(each,) for each in made]
@@ -260,7 +268,9 @@ def choose_texts(config: Config) -> list[Request]:
         source = stores["train" if known else settings.split]
         prompt, name = source.waveform(pick), source.rows[pick]["id"]
         row = stores[settings.split].rows[index]
-        requests.append(Request(row, index, prompt, name, known, config.seed + index))
+        # Phones are English, however a manifest spells that.
+        language = "en" if text.kind == "phones" else row["lang"]
+        requests.append(Request(row, index, prompt, name, known, config.seed + index, language))
     return requests
 
 

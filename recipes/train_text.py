@@ -21,6 +21,7 @@ from recipes.runner.stages import say, stage_folder, write_metrics
 from slm import TextTokenizer
 from slm.model.speech_lm import pretrained_folder
 from slm.text.lexicon import LEXICON_NAME, Lexicon, read_dictionary
+from slm.text.normalization import normalize_text
 from slm.text.tokenizer import Tokenizer, load_tokenizer
 
 _NOTICE = (
@@ -41,14 +42,18 @@ def main(config: Config) -> Path:
         return phones(config)
     folder = stage_folder(config, "train_text")
     rows = AudioStore(stage_folder(config, "prepare") / "train").rows
-    texts = [row["text"] for row in rows if row["text"].strip()]
+    spoken = [(normalize_text(row["text"], row["lang"]), row["lang"]) for row in rows]
+    texts = [text for text, _ in spoken if text]
+    languages = [language for text, language in spoken if text]
     settings = config.train_text
     tokenizer = taken(config, folder) if settings.start else None
     if not isinstance(tokenizer, TextTokenizer):
-        size = settings.vocab_size
-        tokenizer = TextTokenizer.train(texts, folder, vocab_size=size, seed=config.seed)
+        size, seed = settings.vocab_size, config.seed
+        tokenizer = TextTokenizer.train(
+            texts, folder, languages=languages, vocab_size=size, seed=seed
+        )
     # Characters a piece: how much shorter texts become.
-    pieces = sum(len(tokenizer.encode(text)) for text in texts)
+    pieces = sum(map(len, map(tokenizer.encode, texts, languages)))
     figures = {
         "texts": len(texts),
         "vocab_size": tokenizer.vocab_size,

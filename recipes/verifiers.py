@@ -23,6 +23,7 @@ from eval.metrics.wer import WerMetric, normalize_text, word_edits
 from eval.protocols import MetricError, Recognizer
 from eval.sound import checked, resampled
 from slm.generation.best_of import Verifier, likelihood
+from slm.text.normalization import normalize_text as spoken_form
 
 
 class WordVerifier:
@@ -40,6 +41,8 @@ class WordVerifier:
 
     def __call__(self, candidates: Sequence[Any], text: str, prompt: Any = None) -> list[float]:
         """Score candidates, 0 at best; all 0 for a text without a word."""
+        # Recognisers write words: compare with the text as it is spoken.
+        text = spoken_form(text)
         if not normalize_text(text):
             return [0.0] * len(candidates)
         return [-word_edits(text, self._recognized(each)).rate for each in candidates]

@@ -39,6 +39,7 @@ def loaded(code: str, *names: str) -> list[str]:
         "eval",
         "codec.training.config",
         "slm.model.config",
+        "slm.text.normalization",
         "recipes.runner.schema",
         "recipes.encoding.cluster",
     ],

@@ -107,7 +107,7 @@ ONLY_IN = {
     "vector_quantize_pytorch": (),
     "x_transformers": ("slm/model/transformer.py", "slm/bench/contestants.py"),
     "sentencepiece": ("slm/text/sentencepiece_tokenizer.py",),
-    "inflect": ("slm/text/normalization.py",),
+    "inflect": (),
     "jiwer": ("eval/metrics/wer.py",),
     "lightning": (
         "codec/run_trainer.py",

@@ -1,7 +1,7 @@
 """Compressed `.hhc` files: codes in the bits that a language model leaves of them.
 
-The file of version 3 holds what one of versions 1 and 2 does (`codec.bitstream.format`), its codes as
-arithmetic-coded payloads. Numbers are little-endian and unsigned; CRC is CRC-32 as in zlib.
+The file of version 3 holds what one of versions 1 and 2 does (`codec.bitstream.format`), its codes
+as arithmetic-coded payloads. Numbers are little-endian and unsigned; CRC is CRC-32 as in zlib.
 
     header   45 bytes  as version 1 up to the codec's fingerprint, with version u8 = 3 and an engine
                        u8 (1 torch, 2 native) in the reserved byte; fingerprint of the language

@@ -124,10 +124,16 @@ def row_tokens(config: AdaptConfig, encoded: Encoded, text: TextTokenizer | None
 
 def _text_model(config: AdaptConfig, train: TokenStore, folder: Path) -> TextTokenizer | None:
     """The text model of the training transcripts, None where there are none."""
-    texts = [row["text"] for row in train.rows if row["text"].strip()]
-    if not texts:
+    rows = [row for row in train.rows if row["text"].strip()]
+    if not rows:
         return None
-    return TextTokenizer.train(texts, folder, vocab_size=config.text_vocab, seed=config.seed)
+    return TextTokenizer.train(
+        (row["text"] for row in rows),
+        folder,
+        languages=(row.get("lang") or "en" for row in rows),
+        vocab_size=config.text_vocab,
+        seed=config.seed,
+    )
 
 
 def _documents(config: AdaptConfig, encoded: Encoded) -> DocumentSettings:

@@ -17,7 +17,7 @@ from slm.synthesis.requests import SpeechRequest
 
 from .options import SEEDS
 
-_TEXTS = ("text", "prompt", "prompt_text", "voice")
+_TEXTS = ("text", "prompt", "prompt_text", "voice", "language")
 _KEYS = {"id", "seed", *_TEXTS}
 META_SUFFIX = ".lst"
 _META = "utt|prompt_text|prompt_wav|text[|reference_wav]"
@@ -103,7 +103,7 @@ def _parsed(
     if "prompt" not in given and "voice" not in given and "prompt_text" not in given:
         return name, replace(default, **given)
     try:
-        return name, SpeechRequest(**{"seed": default.seed, **given})
+        return name, SpeechRequest(**{"seed": default.seed, "language": default.language, **given})
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from error
 

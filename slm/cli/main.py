@@ -1,4 +1,4 @@
-"""Command line of the speech language model: `hh-slm tts | continue | score | compress | ...`."""
+"""Command line of the speech language model, `hh-slm`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from codec.command_line import Command, run_command_line
 
-from . import bench, compress, speech, tts
+from . import bench, compress, normalize, speech, tts
 
-COMMANDS: Sequence[Command] = (tts, speech, compress, bench)
+COMMANDS: Sequence[Command] = (tts, speech, normalize, compress, bench)
 EXAMPLES = """examples:
   hh-slm tts "Good morning." -o morning.wav
   hh-slm tts "Good morning." --prompt me.wav -o me.flac
@@ -20,6 +20,7 @@ EXAMPLES = """examples:
   hh-slm continue start.wav --seconds 4 -o longer.wav
   hh-slm score take1.wav take2.wav
   hh-slm compress codes/ small/
+  hh-slm normalize "Dr. Smith paid $5.20 at 3:45 p.m."
   hh-slm bench generate --size 43M --memory --markdown
   hh-slm bench train --size 10M
 """
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "hh-slm",
         COMMANDS,
         argv,
-        description="Speak a text, continue a recording, compute how likely recordings are, or "
-        "compress their codes.",
+        description="Speak a text, continue a recording, compute how likely recordings are, show "
+        "how a text is spoken, or compress codes.",
         examples=EXAMPLES,
     )

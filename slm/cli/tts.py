@@ -52,7 +52,8 @@ def add(commands: Commands) -> None:
     add("--rows", type=whole_number(1), help="texts or candidates at a time, at most (16)")
     add("--stream", action="store_true", help="with -o -: raw 16-bit samples as they come")
     add("--long", action="store_true", help="sentence by sentence, in one voice")
-    add("--normalize", action="store_true", help="write numbers out (English)")
+    add("--language", default="en", help="of the texts, as manifests spell it (en)")
+    add("--normalize", action="store_true", help="for text models of before: write numbers out")
     add("--resume", action="store_true", help="leave files alone that are there")
     add("--format", choices=["wav", "flac"], default="wav", help="with --file")
     add_models(command)
@@ -117,13 +118,14 @@ def _requests(arguments: argparse.Namespace) -> dict[str, SpeechRequest]:
         arguments.prompt_text,
         arguments.voice,
         arguments.seed,
+        arguments.language,
     )
     requests = {"": default}
     if arguments.file is not None:
         requests = read_requests(arguments.file, default)
     if arguments.normalize:
         requests = {
-            name: replace(request, text=normalize_text(request.text))
+            name: replace(request, text=normalize_text(request.text, request.language))
             for name, request in requests.items()
         }
     return requests
@@ -183,9 +185,10 @@ class _Speaker:
         from slm.synthesis.long_text import join, speak_best, speak_long
 
         for request in requests:
-            self._warn_of_unknown(request.text)
+            self._warn_of_unknown(request)
         request, options = requests[0], self.options
         voice = {"prompt": request.prompt, "voice": request.voice, "seed": request.seed}
+        voice["language"] = request.language
         if self.is_long:
             parts = speak_long(self.synthesizer, request.text, **voice, **options)
             return [(join(parts, seed=request.seed), None)]
@@ -206,7 +209,7 @@ class _Speaker:
         """Write 16-bit little-endian samples, mono, to stdout while they are generated."""
         import numpy as np
 
-        self._warn_of_unknown(request.text)
+        self._warn_of_unknown(request)
         rate, count, begun, first = self.synthesizer.codec.sample_rate, 0, time.perf_counter(), 0.0
         for chunk in self.synthesizer.stream(settings=self.settings, **vars(request)):
             first = first if count else time.perf_counter() - begun
@@ -223,10 +226,16 @@ class _Speaker:
             "spoken_in": time.perf_counter() - begun,
         }
 
-    def _warn_of_unknown(self, text: str) -> None:
-        unknown = self.synthesizer.tokenizer.unknown_characters(text)
+    def _warn_of_unknown(self, request: SpeechRequest) -> None:
+        """Name on stderr what of a text is left out or was never in the training texts."""
+        from slm.text.characters import unspoken
+
+        tokenizer = self.synthesizer.tokenizer
+        unknown = tokenizer.unknown_characters(tokenizer.spoken(request.text, request.language))
         if unknown:
             print(f"warning: the text model was trained without {unknown!r}", file=sys.stderr)
+        if left_out := unspoken(request.text):
+            print(f"warning: nothing is said for {left_out!r}", file=sys.stderr)
 
 
 def _saved(result: Synthesis, path: Path) -> str:

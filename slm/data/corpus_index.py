@@ -283,9 +283,13 @@ class _Fields:
         self._count += 1
 
     def _encoded(self, row: dict[str, Any]) -> list[int] | None:
-        text = row.get("text") or ""
+        text, language = row.get("text") or "", row.get("lang") or "en"
+        if not text.strip():
+            return None
         try:
-            return self._tokenizer.encode(text) if text.strip() else None
+            # Tags alone are no text; a second time nothing is left to write out.
+            spoken = self._tokenizer.spoken(text, language).strip()
+            return self._tokenizer.encode(spoken, language) if spoken else None
         except ValueError as error:
             raise ValueError(f"row {row['id']!r}: {error}") from error
 

@@ -39,6 +39,7 @@ def speak_best(
     prompt_text: str | None = None,
     voice: str | None = None,
     seed: int = 0,
+    language: str = "en",
     **options: Any,
 ) -> BestOf:
     """Speak a text `count` times in one batch and rank the results.
@@ -52,6 +53,7 @@ def speak_best(
         prompt_text: Its transcript, see `SpeechRequest`.
         voice: A named voice instead.
         seed: Every candidate's seed is derived from it; the first is the one `tts` would use.
+        language: Of the text, see `SpeechRequest`.
         options: `settings`, `max_attempts` and `max_rows` of `Synthesizer.synthesize`.
 
     Raises:
@@ -61,7 +63,7 @@ def speak_best(
         raise ValueError(f"expected at least one candidate, got {count}")
     if isinstance(prompt, Path | str):
         prompt = synthesizer.read(prompt)
-    request = SpeechRequest(text, prompt, prompt_text, voice, seed)
+    request = SpeechRequest(text, prompt, prompt_text, voice, seed, language)
     candidates = synthesizer.synthesize(_seeded([request] * count, seed), **options)
     ranking = rank(candidates, verifiers or {"likelihood": likelihood}, text, prompt)
     return BestOf(candidates[ranking.choice], candidates, ranking)
@@ -74,6 +76,7 @@ def speak_long(
     prompt: Recording | None = None,
     voice: str | None = None,
     seed: int = 0,
+    language: str = "en",
     **options: Any,
 ) -> list[Synthesis]:
     """Speak a text of any length sentence by sentence, in one voice.
@@ -86,12 +89,15 @@ def speak_long(
         prompt: Recording of the voice.
         voice: A named voice instead.
         seed: Of the first sentence; the others' are derived from it.
+        language: Of the text, see `SpeechRequest`.
         options: `settings`, `max_attempts` and `max_rows` of `Synthesizer.synthesize`.
 
     Returns:
         One result a sentence, in order; see `join`.
     """
-    requests = [SpeechRequest(each, prompt, None, voice) for each in sentences(text)]
+    # Split as it is spoken: no full stops of abbreviations, numbers as long as their words.
+    parts = sentences(synthesizer.tokenizer.spoken(text, language))
+    requests = [SpeechRequest(each, prompt, None, voice, language=language) for each in parts]
     requests = _seeded(requests, seed)
     if prompt is not None or voice is not None:
         return synthesizer.synthesize(requests, **options)

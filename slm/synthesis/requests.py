@@ -37,6 +37,7 @@ class SpeechRequest:
         prompt_text: Transcript of the prompt.
         voice: Name of a voice instead, or the (L,) codes of one.
         seed: Of the draws, in [-2 ** 63, 2 ** 64).
+        language: Of the text and the transcript, as manifests spell it; English is written out.
 
     Raises:
         ValueError: A prompt and a voice at once, a transcript without its prompt, or a seed that
@@ -48,6 +49,7 @@ class SpeechRequest:
     prompt_text: str | None = None
     voice: NDArray[np.int64] | str | None = None
     seed: int = 0
+    language: str = "en"
 
     def __post_init__(self) -> None:
         if self.prompt is not None and self.voice is not None:

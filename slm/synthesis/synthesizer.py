@@ -122,11 +122,12 @@ class Synthesizer:
         prompt_text: str | None = None,
         voice: str | None = None,
         seed: int = 0,
+        language: str = "en",
         settings: GenerationSettings | None = None,
         max_attempts: int = 3,
     ) -> Synthesis:
         """Speak a text; see `SpeechRequest` and `synthesize`."""
-        request = SpeechRequest(text, prompt, prompt_text, voice, seed)
+        request = SpeechRequest(text, prompt, prompt_text, voice, seed, language)
         return self.synthesize([request], settings=settings, max_attempts=max_attempts)[0]
 
     def tts_batch(
@@ -219,6 +220,7 @@ class Synthesizer:
         prompt_text: str | None = None,
         voice: str | None = None,
         seed: int = 0,
+        language: str = "en",
         settings: GenerationSettings | None = None,
         window: StreamWindow | None = None,
     ) -> Iterator[NDArray[np.float32]]:
@@ -231,7 +233,7 @@ class Synthesizer:
             (`codec.StreamDecoder`).
         """
         settings = settings or GenerationSettings.for_model(self.lm.config)
-        asked = SpeechRequest(text, prompt, prompt_text, voice, seed)
+        asked = SpeechRequest(text, prompt, prompt_text, voice, seed, language)
         request = self._token_request(asked, settings)
         session = open_session(
             self.lm,
@@ -376,11 +378,14 @@ class Synthesizer:
             voice = self.voices[voice]
         if prompt is not None and is_given:
             # Prompt and text are one utterance, whose beginning is given.
-            text_ids = self.tokenizer.encode(f"{request.prompt_text} {text}")
+            text_ids = self.tokenizer.encode(f"{request.prompt_text} {text}", request.language)
             given = self._encode_full_frames(self._read_given(prompt))
-            own_ids = self.tokenizer.encode(text)
-            return text_request(self.lm, text, text_ids, request.seed, given=given, own_ids=own_ids)
-        text_ids = self.tokenizer.encode(text)
+            own_ids = self.tokenizer.encode(text, request.language)
+            spoken = self.tokenizer.spoken(text, request.language)
+            return text_request(
+                self.lm, spoken, text_ids, request.seed, given=given, own_ids=own_ids
+            )
+        text_ids = self.tokenizer.encode(text, request.language)
         if prompt is not None:
             voice = self._encode_prompt(prompt)
         # A prompt longer than those of training would be out of distribution.
@@ -388,9 +393,11 @@ class Synthesizer:
         # Aligned models read phones, and draw durations in place of an end.
         if self.lm.config.is_aligned:
             return AlignedRequest(np.array(text_ids), codes, request.seed)
+        # As many codes as its spoken characters let expect.
+        spoken = self.tokenizer.spoken(text, request.language)
         if settings.interleaved:
-            return interleaved_request(self.lm, text, text_ids, request.seed, codes)
-        return text_request(self.lm, text, text_ids, request.seed, prompt=codes)
+            return interleaved_request(self.lm, spoken, text_ids, request.seed, codes)
+        return text_request(self.lm, spoken, text_ids, request.seed, prompt=codes)
 
     def _encode_full_frames(self, waveform: NDArray[np.float32]) -> NDArray[np.int64]:
         """Codes without an incomplete last frame, whose padding would leave an audible gap.

@@ -23,6 +23,27 @@ PHONES: tuple[str, ...] = (
 )
 # Of a lexicon when unpacked: millions of words, and too few to fill a memory.
 _MOST_BYTES = 1 << 28
+# Words without a vowel that are said as they are written.
+_INTERJECTIONS = frozenset(
+    (
+        "tsk",
+        "psst",
+        "pst",
+        "pfft",
+        "brr",
+        "brrr",
+        "grr",
+        "grrr",
+        "zzz",
+        "hmm",
+        "hm",
+        "mm",
+        "mmm",
+        "shh",
+        "sh",
+        "nth",
+    )
+)
 _FORMAT = "hh-slm lexicon 1"
 _WORDS, _RULES = "[words]", "[rules]"
 
@@ -135,10 +156,15 @@ class Lexicon:
 
     def _by_rules(self, word: str) -> tuple[str, ...]:
         letters = "".join(letter for letter in word if letter.isalpha())
-        # No vowel, no rule: letter by letter, where the dictionary names letters.
-        return tuple(apply_rules(letters, self.rules)) or tuple(
-            phone for letter in letters for phone in self._listed(letter)
-        )
+        # Rules would leave letters of another alphabet out.
+        if not letters.isascii():
+            return ()
+        named = tuple(phone for letter in letters for phone in self._listed(letter))
+        # Without a vowel letter by letter, where the dictionary names all letters.
+        is_named = letters not in _INTERJECTIONS and all(map(self._listed, letters))
+        if is_named and not set(letters) & set("aeiouy"):
+            return named
+        return tuple(apply_rules(letters, self.rules)) or named
 
 
 def read_dictionary(lines: Iterable[str]) -> dict[str, tuple[str, ...]]:

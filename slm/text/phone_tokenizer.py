@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from .lexicon import PHONES, Lexicon
-from .normalization import normalize_text
+from .normalization import is_english, normalize_text
 
 PAUSE_ID = 0
 UNIT_COUNT = 1 + 2 * len(PHONES)
@@ -24,11 +25,15 @@ MAX_DURATION = 32  # codes, 1.4 s at 23.4 a second; longer phones become several
 DURATION_START = UNIT_COUNT
 PAUSE = ","
 _INDEX_OF = {phone: index for index, phone in enumerate(PHONES)}
-_APOSTROPHES = str.maketrans({"\u2019": "'", "\u2018": "'", "\u02bc": "'"})
+# Letters that no accent is taken off of.
+_LETTERS = str.maketrans(
+    {
+        **{"\u00df": "ss", "\u00e6": "ae", "\u0153": "oe", "\u00f8": "o", "\u0142": "l"},
+        **{"\u0111": "d", "\u00f0": "th", "\u00fe": "th", "\u0131": "i", "\u0127": "h"},
+    }
+)
 # A word with letters of any script; or a mark that speakers pause at.
 _ITEM = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*'?|[,;:.!?()\u2026\u2013\u2014]|--| - ")
-# Characters that have no pronunciation before they are written out.
-_WRITTEN = re.compile(r"[\d$\u00a3\u20ac&%]")
 
 
 class PhoneTokenizer:
@@ -64,15 +69,32 @@ class PhoneTokenizer:
         layout = f"phones 1 {' '.join(PHONES)} {MAX_DURATION}"
         return hashlib.sha256(layout.encode()).hexdigest()[:16]
 
-    def encode(self, text: str) -> list[int]:
-        """Units of a text, in [0, UNIT_COUNT): a pause, its words and the pauses of its marks.
+    def spoken(self, text: str, language: str = "en") -> str:
+        """The text as it is spoken; see `slm.text.normalization.normalize_text`.
 
         Raises:
-            ValueError: No word in it, or one that cannot be pronounced.
+            ValueError: Another language than English, the one of the phones.
         """
+        if not is_english(language):
+            raise ValueError(
+                f"expected English text for a text model of English phones, got {language!r}"
+            )
+        return normalize_text(text)
+
+    def encode(self, text: str, language: str = "en") -> list[int]:
+        """Units of a text, in [0, UNIT_COUNT): a pause, its words and the pauses of its marks.
+
+        Args:
+            text: As it is written or as it is spoken.
+            language: English, as manifests spell it.
+
+        Raises:
+            ValueError: No word in it, one that cannot be pronounced, or another language.
+        """
+        spoken = self.spoken(text, language)
         # A pause at both ends, as in alignments.
         units = [PAUSE_ID]
-        for item in words_and_pauses(text):
+        for item in words_and_pauses(spoken):
             pause = item == PAUSE
             units += [PAUSE_ID] if pause else word_units(self.lexicon.phones(item))
         if len(units) == units.count(PAUSE_ID):
@@ -81,7 +103,7 @@ class PhoneTokenizer:
 
     def unknown_characters(self, text: str) -> str:
         """The letters of `text` other than a to z, in order, each once."""
-        found = (c for c in text.lower() if c.isalpha() and not "a" <= c <= "z")
+        found = (c for c in normalize_text(text).lower() if c.isalpha() and not "a" <= c <= "z")
         return "".join(dict.fromkeys(found))
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -116,15 +138,16 @@ def word_units(phones: Sequence[str]) -> list[int]:
 
 
 def words_and_pauses(text: str) -> list[str]:
-    """Lower-case words of a text in their order, and `PAUSE` at punctuation marks.
+    """Lower-case words of a text as it is spoken, and `PAUSE` at punctuation marks.
 
-    Numbers, money and abbreviations before numbers are written out (needs the extra `text`);
-    hyphens part words. Never two pauses in a row, nor one at the start.
+    Accents are taken off, hyphens part words. Never two pauses in a row, nor one at the start.
     """
-    if _WRITTEN.search(text):
-        text = normalize_text(text)
+    text = normalize_text(text).lower()
+    if not text.isascii():
+        parts = unicodedata.normalize("NFD", text.translate(_LETTERS))
+        text = "".join(each for each in parts if unicodedata.category(each) != "Mn")
     items: list[str] = []
-    for item in _ITEM.findall(text.translate(_APOSTROPHES).lower()):
+    for item in _ITEM.findall(text):
         if item[0].isalpha():
             items.append(item)
         elif items and items[-1] != PAUSE:

@@ -5,20 +5,29 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterable
+from itertools import repeat
 from pathlib import Path
 
 import sentencepiece
 
 from codec.files import write_bytes
 
+from .normalization import FRONT_END, normalize_text
+
 MODEL_NAME = "text.model"
+# A field of a SentencePiece model that its format leaves to others (number 1000, a string): the
+# front end whose texts the model was trained on. Models of before have none and get texts as
+# they are written.
+_FIELD = b"\xc2\x3e"
+_MARKER = f"hh-slm front end {FRONT_END}".encode()
 _WORD_MARK = "\u2581"  # SentencePiece writes a space as this character
 
 
 class TextTokenizer:
     """Maps a string to ids in [0, vocab_size) and back.
 
-    Text is NFKC-normalised and case-folded by the model itself, so "Hello" and "hello" share ids.
+    A model that was trained on texts as they are spoken (`slm.text.normalization`) encodes all
+    texts so; one of before takes them as they are written. Either folds case by itself.
     Characters the corpus never held become one unknown id each run; see `unknown_characters`.
 
     Args:
@@ -36,23 +45,34 @@ class TextTokenizer:
             message = f"expected a SentencePiece model, got {len(model)} bytes of something else"
             raise ValueError(f"{message} ({error})") from error
         self._model = model
+        self.speaks = model.endswith(_marker())
 
     @classmethod
     def train(
-        cls, texts: Iterable[str], folder: Path | str, *, vocab_size: int = 512, seed: int = 0
+        cls,
+        texts: Iterable[str],
+        folder: Path | str,
+        *,
+        languages: Iterable[str] | None = None,
+        vocab_size: int = 512,
+        seed: int = 0,
     ) -> TextTokenizer:
         """Train a unigram model on `texts` and write it to `folder`/text.model.
 
         Args:
-            texts: Transcripts; empty ones are passed over (rows without a transcript).
+            texts: Transcripts as they are written; those of which nothing is spoken are passed
+                over (rows without a transcript).
             folder: Made when missing.
+            languages: Of each text, as manifests spell it; English when None.
             vocab_size: Most pieces wanted; a small corpus may give fewer.
             seed: SentencePiece samples from it; training is single-threaded and repeatable.
 
         Raises:
             ValueError: No text at all, or `vocab_size` cannot hold the corpus's characters.
         """
-        sentences = [text for text in texts if text.strip()]
+        pairs = zip(texts, languages or repeat("en"), strict=languages is not None)
+        spoken = (normalize_text(text, language) for text, language in pairs)
+        sentences = [text for text in spoken if text]
         if not sentences:
             raise ValueError("expected at least one non-empty text to train on, got none")
         buffer = io.BytesIO()
@@ -77,7 +97,7 @@ class TextTokenizer:
         except RuntimeError as error:
             message = f"vocab_size={vocab_size} cannot be trained on {len(sentences)} texts"
             raise ValueError(f"{message}: {error}") from error
-        tokenizer = cls(buffer.getvalue())
+        tokenizer = cls(buffer.getvalue() + _marker())
         tokenizer.save(folder)
         return tokenizer
 
@@ -114,13 +134,21 @@ class TextTokenizer:
         """Hex digest of the model's bytes."""
         return hashlib.sha256(self._model).hexdigest()[:16]
 
-    def encode(self, text: str) -> list[int]:
+    def spoken(self, text: str, language: str = "en") -> str:
+        """The text as the model was trained on it: as it is spoken, or as it is written."""
+        return normalize_text(text, language) if self.speaks else text
+
+    def encode(self, text: str, language: str = "en") -> list[int]:
         """Ids of `text`, in [0, vocab_size); unknown characters give the unknown id.
+
+        Args:
+            text: As it is written or as it is spoken.
+            language: As manifests spell it.
 
         Raises:
             ValueError: No piece of the text is known (or it is empty).
         """
-        ids = self._processor.EncodeAsIds(text)
+        ids = self._processor.EncodeAsIds(self.spoken(text, language))
         # A lone space is a piece, too.
         names = (self._processor.IdToPiece(t) for t in ids if t != self._processor.unk_id())
         if all(name == _WORD_MARK for name in names):
@@ -140,8 +168,14 @@ class TextTokenizer:
 
     def unknown_characters(self, text: str) -> str:
         """The characters of `text` that the training texts lacked, in order, each once."""
+        text = self.spoken(text)
         # Unknown characters are the pieces of the unknown id, spelt as in the text.
         ids, names = self._processor.EncodeAsIds(text), self._processor.EncodeAsPieces(text)
         unknown = self._processor.unk_id()
         found = "".join(name for token, name in zip(ids, names, strict=True) if token == unknown)
         return "".join(dict.fromkeys(found.replace(_WORD_MARK, "")))
+
+
+def _marker() -> bytes:
+    """The field that names the front end, as it ends a serialised model."""
+    return _FIELD + bytes([len(_MARKER)]) + _MARKER

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import re
 
+from .english_tables import ABBREVIATIONS, BEFORE_NUMBERS, LAST_WORDS, TITLES
+
 # A mark that may end a sentence, and what closes around it.
 _MARK = re.compile(r"[.!?;:\u2026][\"')\]\u2019\u201d]*\s+")
+# Abbreviations that are words, too.
+_WORDS = frozenset(("min", "max", "est", "temp", "ext", "ca"))
 # Before a name or a number, never the last word of a sentence.
-_TITLES = frozenset(
-    ("dr", "mr", "mrs", "ms", "prof", "st", "vs", "approx", "rev", "gen", "sen", "capt", "col")
-)
-_BEFORE_NUMBERS = frozenset(("no", "fig", "vol", "p", "pp"))
+_TITLES = frozenset((*TITLES, *(ABBREVIATIONS.keys() - _WORDS), "st"))
+_BEFORE_NUMBERS = frozenset(BEFORE_NUMBERS)
 # May be the last word: where a capital letter follows.
-_SHORTENED = frozenset(("etc", "jr", "sr", "inc", "ltd", "co", "corp", "a.m", "p.m"))
+_SHORTENED = frozenset((*LAST_WORDS, *_WORDS, "a.m", "p.m"))
 _LAST_WORD = re.compile(r"([^\W\d_](?:[^\W\d_]|\.(?=[^\W\d_]))*)\.\W*$")
+_LETTERS = re.compile(r"\b[A-Z] [A-Z]\.\W*$")  # an acronym as it is spoken: "the U S."
 _LONGEST = 240  # characters; longer pieces are split at commas, then at spaces
 
 
 def sentences(text: str) -> list[str]:
     """Split a text into pieces of at most 240 characters, at the ends of sentences if possible.
 
-    A full stop after a title ("Dr. Smith"), an initial or an abbreviation ends no sentence. Pieces
-    without a letter or a digit ("...") are left out.
+    Texts that are split as they are spoken (`slm.text.normalization`) have no full stop but those
+    of sentences. In others a full stop after a title ("Dr. Smith"), an initial or an abbreviation
+    ends no sentence. Pieces without a letter or a digit ("...") are left out.
 
     Raises:
         ValueError: No piece is left.
@@ -51,6 +55,8 @@ def _ends_sentence(before: str, after: str) -> bool:
         return False
     if shortened in _SHORTENED:
         return not after.islower()
+    if _LETTERS.search(before):
+        return True
     # "J. Smith", "e.g. this", "the U.S. Army"; but "Plan B. It" is taken for an initial too
     return not ("." in shortened or (len(shortened) == 1 and word[1].isupper() and word[1] != "I"))
 

@@ -99,3 +99,8 @@ def test_they_can_be_named_on_the_command_line_of_the_language_model() -> None:
     for name in ("words", "voice"):
         found, verifier = load_verifier(f"{ROOT / 'recipes/verifiers.py'}:{name}")
         assert (found, callable(verifier)) == (name, True)
+
+
+def test_a_text_is_compared_as_it_is_spoken() -> None:
+    words = WordVerifier(LevelRecognizer())
+    assert words([Candidate(np.full(RATE, 0.3))], "1, 2, 3") == [0.0]

@@ -24,7 +24,7 @@ class Letters(PhoneTokenizer):
     def __init__(self) -> None:
         super().__init__(Lexicon({}))
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, language: str = "en") -> list[int]:
         return [ord(letter) % 26 for letter in text]
 
 

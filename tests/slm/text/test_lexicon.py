@@ -88,3 +88,14 @@ def test_a_lexicon_that_unpacks_to_far_more_than_a_lexicon_is_refused(
     (tmp_path / "lexicon.xz").write_bytes(whole[:-9])
     with pytest.raises(ValueError, match="cut short"):
         Lexicon.load(tmp_path)
+
+
+def test_letters_of_another_script_are_refused_not_left_out(lexicon: Lexicon) -> None:
+    with pytest.raises(ValueError, match="a to z"):
+        lexicon.phones("c\u0430t")  # with a Cyrillic letter
+
+
+def test_an_unlisted_word_without_a_vowel_is_said_letter_by_letter() -> None:
+    lexicon = Lexicon({"l": ("EH", "L"), "m": ("EH", "M")}, {"<l>": ("L",), "<m>": ("M",)})
+    assert lexicon.phones("llm") == ("EH", "L", "EH", "L", "EH", "M")
+    assert lexicon.phones("mmm") == ("M", "M", "M")

@@ -1,3 +1,4 @@
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,6 @@ def test_case_apostrophes_and_hyphens_do_not_matter() -> None:
 
 
 def test_numbers_are_written_out() -> None:
-    pytest.importorskip("inflect")
     assert words_and_pauses("5 o'clock & 10%") == ["five", "o'clock", "and", "ten", "percent"]
 
 
@@ -72,3 +72,24 @@ def test_a_lexicon_may_grow_without_making_another_text_model(tmp_path: Path) ->
     assert small.fingerprint == large.fingerprint
     large.save(tmp_path)
     assert PhoneTokenizer.load(tmp_path).encode("b") == large.encode("b")
+
+
+def test_an_abbreviation_makes_no_pause() -> None:
+    assert words_and_pauses("Mr. Smith met Dr. Jones.") == [
+        "mister", "smith", "met", "doctor", "jones", ",",
+    ]  # fmt: skip
+
+
+def test_accents_are_taken_off_for_english_phones() -> None:
+    expected = ["naturlich", "cafe", "strasse", "lodz"]
+    composed = "nat\u00fcrlich caf\u00e9 Stra\u00dfe \u0141\u00f3d\u017a"
+    assert words_and_pauses(composed) == expected
+    assert words_and_pauses(unicodedata.normalize("NFD", composed)) == expected
+
+
+def test_a_word_in_another_script_is_refused_not_left_out(tokenizer: PhoneTokenizer) -> None:
+    for text in ("a \u043a\u043e\u0442", "a c\u0430t", "a \u732b"):
+        with pytest.raises(ValueError, match="a to z"):
+            tokenizer.encode(text)
+    with pytest.raises(ValueError, match="English"):
+        tokenizer.encode("a cat", language="de")

@@ -51,3 +51,28 @@ def test_bad_input_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
     (tmp_path / "text.model").write_bytes(b"not a model")
     with pytest.raises(ValueError, match="SentencePiece model"):
         TextTokenizer.load(tmp_path)
+
+
+def test_texts_are_encoded_as_they_are_spoken(tmp_path: Path) -> None:
+    texts = ["It cost five dollars and ten percent.", "doctor Lee has two dogs"] * 3
+    tokenizer = TextTokenizer.train(texts, tmp_path, vocab_size=60)
+    spoken = tokenizer.encode("it cost five dollars and ten percent")
+    assert tokenizer.encode("It cost $5 & 10%") == spoken
+    assert TextTokenizer.load(tmp_path).encode("It cost $5 & 10%") == spoken
+    assert tokenizer.encode("Dr. Lee") == tokenizer.encode("doctor lee")
+
+
+def test_texts_of_a_training_are_spoken_in_their_own_language(tmp_path: Path) -> None:
+    texts, languages = ["5 dogs", "5 Hunde"] * 3, ["en", "de"] * 3
+    tokenizer = TextTokenizer.train(texts, tmp_path, languages=languages, vocab_size=40)
+    assert tokenizer.unknown_characters("five 5") == ""
+    assert tokenizer.decode(tokenizer.encode("5 Hunde", language="de")) == "5 hunde"
+    assert tokenizer.decode(tokenizer.encode("5 dogs")) == "five dogs"
+
+
+def test_a_model_of_before_takes_texts_as_they_are_written(tmp_path: Path) -> None:
+    TextTokenizer.train(["five 5 dogs & 10 %"] * 3, tmp_path, languages=["de"] * 3, vocab_size=40)
+    whole = (tmp_path / "text.model").read_bytes()
+    before = TextTokenizer(whole[: whole.rindex(b"hh-slm front end") - 3])
+    assert before.decode(before.encode("5 dogs")) == "5 dogs"
+    assert before.fingerprint != TextTokenizer(whole).fingerprint

@@ -1,5 +1,6 @@
 import pytest
 
+from slm.text.normalization import normalize_text
 from slm.text.sentences import sentences
 
 
@@ -48,3 +49,13 @@ def test_a_long_text_without_marks_is_split_however_long_it_is() -> None:
     parts = sentences("word " * 100_000)
     assert max(map(len, parts)) <= 240
     assert sum(part.count("word") for part in parts) == 100_000
+
+
+def test_a_text_as_it_is_spoken_is_split_where_its_sentences_end() -> None:
+    text = "Dr. Lee left the U.S. He met Mr. Jones at 5 p.m. They ate, etc. See No. 7."
+    assert sentences(normalize_text(text)) == [
+        "doctor Lee left the U S.",
+        "He met mister Jones at five p m.",
+        "They ate, et cetera.",
+        "See number seven.",
+    ]
