@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from codec.audio.sources import AudioSource, CropPlace
-from codec.checks import in_range, require
+from codec.checks import count, in_range, require
 
 Sources = AudioSource | Sequence[tuple[AudioSource, float | None]]
 
@@ -37,7 +37,7 @@ class CropBatches(IterableDataset[tuple[int, Tensor]]):
             and formants too, so that few speakers act as many. 0 leaves them alone.
 
     Raises:
-        ValueError: A speed outside [0, 0.5), a source without clips, sources of different sample
+        ValueError: Sizes below 1, a speed outside [0, 0.5), a source without clips, sources of different sample
             rates, or shares that are negative or all 0.
     """
 
@@ -51,6 +51,9 @@ class CropBatches(IterableDataset[tuple[int, Tensor]]):
         start: int = 0,
         speed: float = 0.0,
     ) -> None:
+        count("batch_size", batch_size, 1)
+        count("crop_samples", crop_samples, 1)
+        count("seed", seed)
         in_range("speed", speed, 0.0, 0.5, ends="[)")
         pairs = source_shares(sources)
         self.sources = [source for source, _ in pairs]

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from codec.checks import count
 from slm.text.tokenizer import Tokenizer
 
 from .alignment import Alignment
@@ -60,7 +61,7 @@ class PackedDataset:
             every other one speech without text.
 
     Raises:
-        ValueError: Stores of different codecs, codes that are not the vocabulary's, a text with no
+        ValueError: Sizes below 1, stores of different codecs, codes that are not the vocabulary's, a text with no
             known piece, alignments without a lookahead, or no document that fits.
     """
 
@@ -76,6 +77,9 @@ class PackedDataset:
         seed: int = 0,
         alignments: Mapping[str, Alignment] | None = None,
     ) -> None:
+        count("seq_len", seq_len, 1)
+        count("batch_size", batch_size, 1)
+        count("seed", seed)
         _check_stores(stores, vocabulary)
         if alignments and not (settings and settings.lookahead):
             raise ValueError("expected settings with lookahead >= 1 for aligned rows, got none")

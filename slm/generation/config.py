@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from codec.checks import at_least, in_range, one_of, require
+from codec.checks import count, in_range, one_of, require
 from slm.model.config import SpeechLMConfig
 
 # What computes the steps of generation; see `GenerationSettings`.
@@ -51,10 +51,10 @@ class GenerationSettings:
         # A temperature nearer to 0 would overflow the logits.
         warm = self.temperature == 0 or 1e-3 <= self.temperature <= 100
         require(warm, "temperature", "0 or a number in [0.001, 100]", self.temperature)
-        at_least("top_k", self.top_k, 0)
+        count("top_k", self.top_k)
         in_range("top_p", self.top_p, 0, 1, ends="(]")
         in_range("min_p", self.min_p, 0, 1)
-        at_least("repetition_window", self.repetition_window, 0)
+        count("repetition_window", self.repetition_window)
         in_range("repetition_ratio", self.repetition_ratio, 0, 1, ends="(]")
         in_range("guidance", self.guidance, 0, 100)
         one_of("weights", self.weights, WEIGHTS)

@@ -13,6 +13,10 @@ from codec.files import write_bytes
 
 MODEL_NAME = "text.model"
 _WORD_MARK = "\u2581"  # SentencePiece writes a space as this character
+# SentencePiece leaves out training texts that hold the character it writes for unknown ones, and
+# those of more bytes than a limit, without a word.
+_UNKNOWN_MARK = "\u2585"
+_USUAL_LIMIT = 4192
 
 
 class TextTokenizer:
@@ -52,9 +56,13 @@ class TextTokenizer:
         Raises:
             ValueError: No text at all, or `vocab_size` cannot hold the corpus's characters.
         """
-        sentences = [text for text in texts if text.strip()]
+        sentences = [text.replace(_UNKNOWN_MARK, " ") for text in texts]
+        sentences = [text for text in sentences if text.strip()]
         if not sentences:
             raise ValueError("expected at least one non-empty text to train on, got none")
+        longest = max(len(text.encode()) for text in sentences)
+        # A limit that is named is written into the model: models of usual texts stay as they were.
+        limit = {"max_sentence_length": longest} if longest > _USUAL_LIMIT else {}
         buffer = io.BytesIO()
         sentencepiece.set_random_generator_seed(seed)
         try:
@@ -73,6 +81,7 @@ class TextTokenizer:
                 pad_id=-1,
                 num_threads=1,
                 minloglevel=2,
+                **limit,
             )
         except RuntimeError as error:
             message = f"vocab_size={vocab_size} cannot be trained on {len(sentences)} texts"

@@ -51,3 +51,12 @@ def test_bad_input_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
     (tmp_path / "text.model").write_bytes(b"not a model")
     with pytest.raises(ValueError, match="SentencePiece model"):
         TextTokenizer.load(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["жёлтые цапли быстро съели хлеб " * 100, "a quiz \u2585 by zebras"])
+def test_no_text_is_left_out_of_training(text: str, tmp_path: Path) -> None:
+    short = ["the cat sat on the mat and looked at the dog"] * 20
+    tokenizer = TextTokenizer.train([*short, text], tmp_path, vocab_size=128)
+    assert tokenizer.unknown_characters(text) in ("", "\u2585")
+    # Alone, too: a corpus of long texts is no error.
+    TextTokenizer.train([text] * 2, tmp_path, vocab_size=128)
