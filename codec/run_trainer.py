@@ -7,9 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning import Trainer
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch.strategies import ModelParallelStrategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 # Exit status of a process that SIGTERM ended, as a shell gives it.
@@ -28,8 +31,11 @@ def quiet_trainer(folder: Path, **options: Any) -> Trainer:
     """
     # torchrun goes first, as in Lightning's own choice of an environment.
     slurm = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()
+    plugins: list[Any] = [SLURMEnvironment(auto_requeue=False)] if slurm else []
+    if not isinstance(options.get("strategy"), ModelParallelStrategy):  # which gathers first
+        plugins.append(PlainCheckpointIO())
     return Trainer(
-        plugins=[SLURMEnvironment(auto_requeue=False)] if slurm else None,
+        plugins=plugins,
         # Where Lightning looks for such files: a folder that nothing makes.
         default_root_dir=folder / ".lightning",
         logger=False,
@@ -39,6 +45,29 @@ def quiet_trainer(folder: Path, **options: Any) -> Trainer:
         use_distributed_sampler=False,
         **options,
     )
+
+
+class PlainCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint where it is asked for.
+
+    Lightning would write it to the folder for temporary files first, which may be small, and copy.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+    ) -> None:
+        """Write a file.
+
+        Raises:
+            OSError: The disk refused.
+        """
+        try:
+            with open(path, "wb") as file:
+                torch.save(checkpoint, file)
+        except RuntimeError as error:
+            # What torch says hides the system's error, which it caught.
+            cause = error.__context__
+            raise cause if isinstance(cause, OSError) else error from None
 
 
 def fit_or_exit(trainer: Trainer, fit: Callable[[], None], folder: Path) -> None:

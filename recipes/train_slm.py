@@ -49,7 +49,7 @@ def main(config: Config) -> Path:
     """Train the language model, save it, measure it on every split.
 
     Raises:
-        ValueError: Settings that do not fit, or stores of different codecs.
+        ValueError: Settings that do not fit, or stores of different codecs or damaged ones.
     """
     folder = stage_folder(config, "train_slm")
     torch.set_num_threads(thread_count(config))
@@ -57,6 +57,9 @@ def main(config: Config) -> Path:
     # All of the run's codec, before any work: the model is bound to it.
     names = load_codec(config).code_fingerprints
     stores = {split: TokenStore(encoded / split, names) for split in SPLITS}
+    if process_rank() == 0:
+        for store in stores.values():
+            store.check()
     tokenizer = load_tokenizer(stage_folder(config, "train_text"))
     lm = build_lm(config, stores["train"], tokenizer)
     if config.train_slm.place_codes:

@@ -37,8 +37,8 @@ class CropBatches(IterableDataset[tuple[int, Tensor]]):
             and formants too, so that few speakers act as many. 0 leaves them alone.
 
     Raises:
-        ValueError: Sizes below 1, a speed outside [0, 0.5), a source without clips, sources of different sample
-            rates, or shares that are negative or all 0.
+        ValueError: Sizes below 1, a speed outside [0, 0.5), a source without clips, sources of
+            different sample rates, or shares that are negative or all 0.
     """
 
     def __init__(

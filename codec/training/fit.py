@@ -7,10 +7,10 @@ import warnings
 from contextlib import nullcontext
 from pathlib import Path
 
-import torch
 from lightning import Callback, Trainer
 from lightning.pytorch.strategies import DDPStrategy
 
+from codec.checkpoint_file import read_checkpoint
 from codec.checks import require
 from codec.distributed import broadcast_from_first, process_rank, wait_for_all
 from codec.model.hh_codec import HHCodec
@@ -166,12 +166,12 @@ def load_phase_codec(codec: HHCodec, folder: Path, parts: tuple[str, ...]) -> No
     Averaged weights are taken where the phase kept them.
 
     Raises:
-        ValueError: The folder has no checkpoint.
+        ValueError: The folder has no checkpoint, or one that is damaged.
     """
     path = folder / CHECKPOINT
     if not path.is_file():
         raise ValueError(f"{folder}: no {CHECKPOINT}; train that phase first")
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    checkpoint = read_checkpoint(path, required=("state_dict",))
     state = checkpoint["state_dict"]
     for part in parts:
         prefix = f"codec.{part}."

@@ -89,7 +89,9 @@ def read_pairs(path: Path) -> list[LikelihoodPair]:
     counts = Counter((pair.suite, pair.id) for pair in pairs)
     twice = sorted(key for key, count in counts.items() if count > 1)
     if not pairs or twice:
-        raise ValueError(f"{path}: expected pairs, every id once in its suite, got {twice or 0}")
+        raise ValueError(
+            f"{path}: expected pairs, every id once in its suite, got {twice[:8] or 0}"
+        )
     return pairs
 
 

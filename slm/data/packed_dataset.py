@@ -61,8 +61,8 @@ class PackedDataset:
             every other one speech without text.
 
     Raises:
-        ValueError: Sizes below 1, stores of different codecs, codes that are not the vocabulary's, a text with no
-            known piece, alignments without a lookahead, or no document that fits.
+        ValueError: Sizes below 1, stores of different codecs, codes that are not the vocabulary's,
+            a text with no known piece, alignments without a lookahead, or no document that fits.
     """
 
     def __init__(
@@ -105,6 +105,15 @@ class PackedDataset:
     def __len__(self) -> int:
         """Items that fit a row."""
         return len(self._index)
+
+    def check_stores(self) -> None:
+        """Compare the token stores with their checksums, those not checked before.
+
+        Raises:
+            ValueError: A file is not what was written; names it.
+        """
+        for store in self._stores:
+            store.check()
 
     def describe(self) -> dict[str, Any]:
         """Everything that decides the batches, by names that a user knows; JSON-able."""

@@ -79,7 +79,7 @@ class RemoteFolder:
                 raise KeyError("format")
             # Entries with other fields raise TypeError here.
             return {path: Entry(**entry) for path, entry in found["files"].items()}
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise StorageError(f"{self.url}/{INDEX}: expected {_FORMAT!r}, got others") from error
 
     def put_index(self, files: dict[str, Entry]) -> None:

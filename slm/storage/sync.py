@@ -140,8 +140,7 @@ def pull(url: str, folder: Path, *, progress: bool = True) -> Transfer:
         )
     # An index of others must not write outside the folder.
     for path in index:
-        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
-            raise StorageError(f"{url}: expected paths below the folder, got {path!r}")
+        _check_path(url, folder, path)
     states = _read_states(folder)
 
     def fetch(path: str) -> bool:
@@ -169,6 +168,25 @@ def _finished(folder: Path, skip: Sequence[str]) -> Iterator[str]:
         skipped = any(fnmatch.fnmatch(name.as_posix(), pattern) for pattern in skip)
         if path.is_file() and not unfinished and not skipped and name.as_posix() != INDEX:
             yield name.as_posix()
+
+
+def _check_path(url: str, folder: Path, path: str) -> None:
+    """Refuse a path of an index that names no file below a folder.
+
+    Raises:
+        StorageError: It is absolute, goes up, names a folder, or leads through a link that lies in
+            the folder.
+    """
+    parts = path.split("/")
+    if any(part in ("", ".", "..") for part in parts) or "\0" in path or "\\" in path:
+        raise StorageError(f"{url}: expected paths of files below the folder, got {path[:200]!r}")
+    place = folder
+    for part in parts[:-1]:
+        place /= part
+        if place.is_symlink():
+            raise StorageError(f"{url}: expected a folder at {place}, got a link; remove it")
+    if (folder / path).is_dir():
+        raise StorageError(f"{url}: expected a file at {folder / path}, got a folder; remove it")
 
 
 def _send(

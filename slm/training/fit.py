@@ -73,7 +73,7 @@ def fit_speech_lm(
         `lm`, in eval mode.
 
     Raises:
-        ValueError: The rows do not fit the model; the checkpoint is of another model, trained on
+        ValueError: The rows do not fit the model or are damaged; the checkpoint is of another model, trained on
             other batches or beyond `max_steps`; `resume_from` is not there; the folder has the
             metrics of steps and no checkpoint; a step cannot be divided among the devices; the
             settings do not go together; another process trains in the folder; or a loss, gradient,
@@ -84,6 +84,8 @@ def fit_speech_lm(
     _check(lm, dataset, settings, machines)
     # One process may have any rank among others that do not train with it.
     first = machines.devices * machines.num_nodes == 1 or process_rank() == 0
+    if first:
+        dataset.check_stores()
     with locked(Path(folder)) if first else nullcontext():
         return _fit_locked(
             lm, dataset, Path(folder), settings, list(validation), resume_from, machines, progress

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from codec.run_trainer import fit_or_exit, quiet_trainer
+from codec.run_trainer import PlainCheckpointIO, fit_or_exit, quiet_trainer
 
 SLURM = {
     **{"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "other", "SLURM_NTASKS": "1", "SLURM_NNODES": "1"},
@@ -96,3 +97,20 @@ def test_a_run_under_slurm_begins_at_its_own_step(
     assert float(trainer.model.weight) == pytest.approx(0.6)  # type: ignore[union-attr]
     assert signal.getsignal(signal.SIGUSR1) == before
     assert not list(tmp_path.rglob("hpc_ckpt_2*"))
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is full")
+def test_a_full_disk_is_an_error_of_the_system() -> None:
+    with pytest.raises(OSError, match="No space left"):
+        PlainCheckpointIO().save_checkpoint({"weight": torch.zeros(10**6)}, "/dev/full")
+
+
+def test_a_checkpoint_goes_nowhere_but_where_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "none"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    trainer = quiet_trainer(tmp_path, max_steps=1, accelerator="cpu")
+    trainer.fit(Training(), DataLoader(torch.ones(2, 1)))
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 1

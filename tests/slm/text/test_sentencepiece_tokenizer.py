@@ -53,7 +53,9 @@ def test_bad_input_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
         TextTokenizer.load(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["жёлтые цапли быстро съели хлеб " * 100, "a quiz \u2585 by zebras"])
+@pytest.mark.parametrize(
+    "text", ["жёлтые цапли быстро съели хлеб " * 100, "a quiz \u2585 by zebras"]
+)
 def test_no_text_is_left_out_of_training(text: str, tmp_path: Path) -> None:
     short = ["the cat sat on the mat and looked at the dog"] * 20
     tokenizer = TextTokenizer.train([*short, text], tmp_path, vocab_size=128)
