@@ -40,7 +40,7 @@ class UntrustedFolderError(ValueError):
 def compiler() -> str | None:
     """Path of the C++ compiler: what `CXX` names, else g++ or clang++; None without one.
 
-    Words of `CXX` behind the first, as in `g++ -m64` or `ccache g++`, are part of `compile_command`.
+    Words of `CXX` behind the first, as in `ccache g++`, are part of `compile_command` alone.
     """
     command = compile_command()
     return command[0] if command else None

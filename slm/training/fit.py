@@ -73,11 +73,12 @@ def fit_speech_lm(
         `lm`, in eval mode.
 
     Raises:
-        ValueError: The rows do not fit the model or are damaged; the checkpoint is of another model, trained on
-            other batches or beyond `max_steps`; `resume_from` is not there; the folder has the
-            metrics of steps and no checkpoint; a step cannot be divided among the devices; the
-            settings do not go together; another process trains in the folder; or a loss, gradient,
-            weight or validation is not finite, and then the last checkpoint is from before.
+        ValueError: The rows do not fit the model or are damaged; the checkpoint is of another
+            model, trained on other batches or beyond `max_steps`; `resume_from` is not there; the
+            folder has the metrics of steps and no checkpoint; a step cannot be divided among the
+            devices; the settings do not go together; another process trains in the folder; or a
+            loss, gradient, weight or validation is not finite, and then the last checkpoint is
+            from before.
         SystemExit: SIGTERM came (status 143).
     """
     machines = machines or Machines(accelerator)

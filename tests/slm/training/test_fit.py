@@ -20,7 +20,7 @@ from slm.data.vocabulary import Vocabulary
 from slm.model.likelihood import nats_per_code
 from slm.model.speech_lm import SpeechLM
 from slm.text.sentencepiece_tokenizer import TextTokenizer
-from slm.training.config import Machines, TrainingSettings
+from slm.training.config import Machines
 from slm.training.fit import fit_speech_lm
 from slm.training.microbatches import MicroBatches
 from tests.builders import SETTINGS, fit, metrics_of
@@ -283,6 +283,4 @@ def test_a_store_in_which_a_bit_has_changed_is_not_trained_on(
     damaged = [TokenStore(tmp_path / "store")]
     rows = PackedDataset(damaged, tokenizer, vocabulary, seq_len=128, batch_size=2)
     with pytest.raises(ValueError, match=f"got others or none: {path.name}"):
-        fit_speech_lm(
-            make_lm(), rows, tmp_path / "run", settings=TrainingSettings(2, warmup_steps=0)
-        )
+        fit(make_lm(), rows, tmp_path / "run")
