@@ -13,7 +13,7 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.strategies import ModelParallelStrategy
-from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 
 # Exit status of a process that SIGTERM ended, as a shell gives it.
 TERMINATED = 128 + 15
@@ -28,23 +28,32 @@ def quiet_trainer(folder: Path, **options: Any) -> Trainer:
     Args:
         folder: Of the run.
         options: Further arguments of `lightning.Trainer`.
+
+    Raises:
+        ValueError: Devices that this machine does not have, or that do not go together.
     """
     # torchrun goes first, as in Lightning's own choice of an environment.
     slurm = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()
     plugins: list[Any] = [SLURMEnvironment(auto_requeue=False)] if slurm else []
     if not isinstance(options.get("strategy"), ModelParallelStrategy):  # which gathers first
         plugins.append(PlainCheckpointIO())
-    return Trainer(
-        plugins=plugins,
-        # Where Lightning looks for such files: a folder that nothing makes.
-        default_root_dir=folder / ".lightning",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        **options,
-    )
+    try:
+        return Trainer(
+            plugins=plugins,
+            # Where Lightning looks for such files: a folder that nothing makes.
+            default_root_dir=folder / ".lightning",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            **options,
+        )
+    except MisconfigurationException as error:
+        asked = {name: options.get(name) for name in ("accelerator", "devices", "strategy")}
+        shown = ", ".join(f"{name} {value!r}" for name, value in asked.items() if value is not None)
+        reason = str(error).split("\n", maxsplit=1)[0]
+        raise ValueError(f"expected devices of this machine, got {shown}: {reason}") from error
 
 
 class PlainCheckpointIO(TorchCheckpointIO):

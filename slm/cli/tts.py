@@ -56,7 +56,7 @@ def add(commands: Commands) -> None:
     add("--resume", action="store_true", help="leave alone what is there of the same call")
     add("--format", choices=["wav", "flac"], default="wav", help="with --file")
     add_models(command)
-    add_generation(command)
+    add_generation(command, out=".wav or .flac to write; a folder with --file")
 
 
 def run(arguments: argparse.Namespace) -> int:

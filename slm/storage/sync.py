@@ -14,6 +14,7 @@ import fnmatch
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
@@ -178,7 +179,12 @@ def _check_path(url: str, folder: Path, path: str) -> None:
             the folder.
     """
     parts = path.split("/")
-    if any(part in ("", ".", "..") for part in parts) or "\0" in path or "\\" in path:
+    if (
+        any(part in ("", ".", "..") for part in parts)
+        or "\0" in path
+        or "\\" in path
+        or path == _STATE
+    ):
         raise StorageError(f"{url}: expected paths of files below the folder, got {path[:200]!r}")
     place = folder
     for part in parts[:-1]:
@@ -219,7 +225,7 @@ def _fetch(remote: RemoteFolder, entry: Entry, target: Path, state: Any) -> bool
         # Unknown here, such as after a cache was copied: its bytes decide.
         if now[0] == entry.bytes and sha256_of(target) == entry.sha256:
             return False
-    with whole_file(target) as partial:
+    with _naming(remote, target), whole_file(target) as partial:
         with open(partial, "wb") as file:
             found = remote.get(entry.object, file)
         if found != entry.sha256:
@@ -228,6 +234,15 @@ def _fetch(remote: RemoteFolder, entry: Entry, target: Path, state: Any) -> bool
                 "the folder again"
             )
     return True
+
+
+@contextmanager
+def _naming(remote: RemoteFolder, target: Path) -> Iterator[None]:
+    """Turn what the disk raises for a file of an index into a `StorageError` that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{remote.url}: {target} cannot be written ({error})") from error
 
 
 def _in_threads(

@@ -99,6 +99,12 @@ def test_a_run_under_slurm_begins_at_its_own_step(
     assert not list(tmp_path.rglob("hpc_ckpt_2*"))
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_a_device_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="expected devices of this machine, got accelerator 'gpu'"):
+        quiet_trainer(tmp_path, accelerator="gpu", devices=1)
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is full")
 def test_a_full_disk_is_an_error_of_the_system() -> None:
     with pytest.raises(OSError, match="No space left"):

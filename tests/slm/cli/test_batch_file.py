@@ -92,3 +92,12 @@ def test_an_id_that_names_no_file_of_its_own_is_refused(tmp_path: Path, name: st
     path.write_text("\n".join(map(json.dumps, rows)), "utf-8")
     with pytest.raises(ValueError, match=r"name (one|a) file each"):
         read_requests(path, DEFAULT)
+
+
+def test_a_table_is_not_read_aloud(tmp_path: Path) -> None:
+    path = tmp_path / "meta.lst"
+    path.write_text("utt1|Some prompt text.|p.flac|Hello.\nutt2|Another.|q.flac|Good morning.\n")
+    with pytest.raises(ValueError, match=r"expected one text a line in .* got a table"):
+        read_requests(path, SpeechRequest(""))
+    path.write_text("Either|or.\nA text.\n")
+    assert len(read_requests(path, SpeechRequest(""))) == 2

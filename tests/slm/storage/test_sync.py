@@ -227,7 +227,9 @@ def test_a_folder_is_its_own_local_copy(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("path", ["", ".", "a//b", "a/.", "deep/", "a\\b", "/etc/a", "../a"])
+@pytest.mark.parametrize(
+    "path", ["", ".", "a//b", "a/.", "deep/", "a\\b", "/etc/a", "../a", ".files.json"]
+)
 def test_a_path_that_names_no_file_of_the_folder_is_refused(
     url: str, tmp_path: Path, path: str
 ) -> None:
@@ -244,6 +246,9 @@ def test_a_path_that_names_no_file_of_the_folder_is_refused(
 
 @pytest.mark.parametrize("files", [[], None, {"a": 1}])
 def test_an_index_of_another_form_is_refused(url: str, tmp_path: Path, files: object) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "a.txt").write_text("a")
+    push(tmp_path / "a", url, progress=False)
     storage, root = fsspec.core.url_to_fs(url)
     content = json.dumps({"format": "hh-slm files 1", "files": files}).encode()
     storage.pipe_file(f"{root}/files.json", content)
@@ -261,3 +266,15 @@ def test_nothing_is_written_through_a_link_that_lies_in_the_copy(url: str, tmp_p
     with pytest.raises(StorageError, match="got a link"):
         pull(url, tmp_path / "copy", progress=False)
     assert list((tmp_path / "outside").iterdir()) == []
+
+
+def test_a_file_that_the_disk_refuses_is_named(url: str, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "a.txt").write_text("a")
+    push(tmp_path / "a", url, progress=False)
+    files, root = fsspec.core.url_to_fs(url)
+    index = json.loads(files.cat_file(f"{root}/files.json"))
+    index["files"]["x" * 300] = index["files"].pop("a.txt")
+    files.pipe_file(f"{root}/files.json", json.dumps(index).encode())
+    with pytest.raises(StorageError, match="cannot be written"):
+        pull(url, tmp_path / "copy", progress=False)
