@@ -70,6 +70,7 @@ class PlainCheckpointIO(TorchCheckpointIO):
         Raises:
             OSError: The disk refused.
         """
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         try:
             with open(path, "wb") as file:
                 torch.save(checkpoint, file)

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from codec.audio.io import FORMATS, audio_info, resampled_length
 from codec.derived import Origins, digest_of, file_state
 from codec.file_names import data_files, folded
+from codec.files import files_below
 from codec.model.hh_codec import HHCodec
 from codec.provenance import usable_cores
 from codec.workers import Workers
@@ -238,7 +239,7 @@ def tree_pairs(source: Path, target: Path, conversion: Conversion) -> tuple[list
     """
     if target.resolve().is_relative_to(source.resolve()):
         raise ValueError(f"expected an output folder outside {source}, got {target}")
-    files = [path for path in source.rglob("*") if not path.is_dir()]
+    files = files_below(source)
     sources = data_files(source, conversion.inputs)
     if not sources:
         raise ValueError(f"{source}: expected files of {' '.join(conversion.inputs)}, got none")

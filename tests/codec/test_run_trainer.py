@@ -111,6 +111,7 @@ def test_a_full_disk_is_an_error_of_the_system() -> None:
         PlainCheckpointIO().save_checkpoint({"weight": torch.zeros(10**6)}, "/dev/full")
 
 
+@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
 def test_a_checkpoint_goes_nowhere_but_where_it_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
