@@ -39,6 +39,10 @@ class Entry:
     bytes: int
     sha256: str
 
+    def __post_init__(self) -> None:
+        if (type(self.object), type(self.bytes), type(self.sha256)) != (str, int, str):
+            raise TypeError(f"expected an object, its bytes and its sha256, got {self}")
+
 
 class RemoteFolder:
     """A folder at a URL.

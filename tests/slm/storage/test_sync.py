@@ -244,7 +244,9 @@ def test_a_path_that_names_no_file_of_the_folder_is_refused(
         pull(url, tmp_path / "copy", progress=False)
 
 
-@pytest.mark.parametrize("files", [[], None, {"a": 1}])
+@pytest.mark.parametrize(
+    "files", [[], None, {"a": 1}, {"a": {"object": "a", "bytes": "1", "sha256": "0"}}]
+)
 def test_an_index_of_another_form_is_refused(url: str, tmp_path: Path, files: object) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "a.txt").write_text("a")
