@@ -6,6 +6,7 @@ import hashlib
 import io
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import sentencepiece
 
@@ -62,7 +63,7 @@ class TextTokenizer:
             raise ValueError("expected at least one non-empty text to train on, got none")
         longest = max(len(text.encode()) for text in sentences)
         # A limit that is named is written into the model: models of usual texts stay as they were.
-        limit = {"max_sentence_length": longest} if longest > _USUAL_LIMIT else {}
+        limit: dict[str, Any] = {"max_sentence_length": longest} if longest > _USUAL_LIMIT else {}
         buffer = io.BytesIO()
         sentencepiece.set_random_generator_seed(seed)
         try:
