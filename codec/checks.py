@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from numbers import Integral, Real
 from typing import Literal
+
+# Of rates, weights and the like: products of a few such numbers still fit float32, in which a
+# larger one would be an error of the library that meets it.
+LARGEST = 1e6
 
 
 def require(
@@ -50,21 +55,31 @@ def one_of(
 def at_least(
     field: str, value: float, least: float, *, error: type[ValueError] = ValueError
 ) -> None:
-    """Refuse a number below `least`, or NaN.
+    """Refuse a number below `least`, NaN, or what is no number.
 
     Raises:
         ValueError: As `require`.
     """
-    require(value >= least, field, f"a number >= {least}", value, error=error)
+    require(_is_number(value) and value >= least, field, f"a number >= {least}", value, error=error)
+
+
+def count(field: str, value: int, least: int = 0, *, error: type[ValueError] = ValueError) -> None:
+    """Refuse what is no whole number of at least `least`.
+
+    Raises:
+        ValueError: As `require`.
+    """
+    fits = isinstance(value, Integral) and not isinstance(value, bool) and value >= least
+    require(fits, field, f"a whole number >= {least}", value, error=error)
 
 
 def above(field: str, value: float, bound: float, *, error: type[ValueError] = ValueError) -> None:
-    """Refuse a number that is not greater than `bound`, or NaN.
+    """Refuse a number that is not greater than `bound`, NaN, or what is no number.
 
     Raises:
         ValueError: As `require`.
     """
-    require(value > bound, field, f"a number > {bound}", value, error=error)
+    require(_is_number(value) and value > bound, field, f"a number > {bound}", value, error=error)
 
 
 def in_range(
@@ -76,7 +91,7 @@ def in_range(
     ends: Literal["[]", "[)", "(]", "()"] = "[]",
     error: type[ValueError] = ValueError,
 ) -> None:
-    """Refuse a number outside an interval, or NaN: "expected a number in [0, 1)".
+    """Refuse a number outside an interval, NaN, or no number: "expected a number in [0, 1)".
 
     Args:
         field: Name of the value.
@@ -89,7 +104,11 @@ def in_range(
     Raises:
         ValueError: As `require`.
     """
-    fits = low <= value <= high
+    fits = _is_number(value) and low <= value <= high
     fits &= value != low or ends[0] == "["
     fits &= value != high or ends[1] == "]"
     require(fits, field, f"a number in {ends[0]}{low}, {high}{ends[1]}", value, error=error)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)

@@ -39,11 +39,18 @@ def file_state(path: str | os.PathLike[str]) -> list[Any]:
     return [name, state.st_size, state.st_mtime_ns]
 
 
+# Of what a command writes to a folder.
+LOG_NAME = ".origins.jsonl"
+
+
 class Origins:
     """What the files of a folder were made from: a JSON-lines log of one process.
 
     Args:
         path: Of the log. Lines of earlier runs count, the last of a name; a torn one does not.
+
+    Attributes:
+        is_new: Whether there was no log yet.
 
     Raises:
         ValueError: A line is no JSON object.
@@ -51,9 +58,16 @@ class Origins:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        # Of a folder that an earlier version has filled nothing is known.
+        self.is_new = not path.is_file()
         cut_torn_line(path)
         rows = read_json_lines(path, required=("made", "of"), missing_ok=True)
         self._known: dict[str, str] = {row["made"]: row["of"] for row in rows}
+
+    def begin(self) -> None:
+        """Make the log, so that what a kill leaves without a line is known to be of nothing."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.touch()
 
     def is_current(self, file: Path, digest: str) -> bool:
         """Tell whether a file is there and was made from what has this digest."""

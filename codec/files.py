@@ -67,7 +67,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield partial
         # safetensors puts a private file of its own in the place of this one.
         partial.chmod(mode)
-        _flush(partial)
+        flush(partial)
         os.replace(partial, path)
         _flush_folder(path.parent)
     finally:
@@ -100,7 +100,7 @@ def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         for folder, _, names in os.walk(partial):
             for name in names:
                 if not os.path.islink(os.path.join(folder, name)):
-                    _flush(Path(folder, name))
+                    flush(Path(folder, name))
             _flush_folder(Path(folder))
         partial.rename(path)
         _flush_folder(path.parent)
@@ -317,8 +317,12 @@ def _is_abandoned(path: Path, machine: str, process: int) -> bool:
     return time.time() - changed > _ABANDONED
 
 
-def _flush(path: Path) -> None:
-    """Wait until a file is on the disk."""
+def flush(path: Path) -> None:
+    """Wait until a file is on the disk.
+
+    Raises:
+        OSError: The disk refused.
+    """
     # Windows flushes only what may be written.
     descriptor = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
     try:

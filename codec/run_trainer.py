@@ -7,10 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning import Trainer
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.strategies import ModelParallelStrategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 # Exit status of a process that SIGTERM ended, as a shell gives it.
@@ -28,30 +31,54 @@ def quiet_trainer(folder: Path, **options: Any) -> Trainer:
         options: Further arguments of `lightning.Trainer`.
 
     Raises:
-        ValueError: An accelerator, or a number of devices, that this machine does not have.
+        ValueError: Devices that this machine does not have, or that do not go together.
     """
     # torchrun goes first, as in Lightning's own choice of an environment.
     slurm = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()
+    plugins: list[Any] = [SLURMEnvironment(auto_requeue=False)] if slurm else []
+    if not isinstance(options.get("strategy"), ModelParallelStrategy):  # which gathers first
+        plugins.append(PlainCheckpointIO())
     try:
-        return _trainer(folder, slurm=slurm, **options)
+        return Trainer(
+            plugins=plugins,
+            # Where Lightning looks for such files: a folder that nothing makes.
+            default_root_dir=folder / ".lightning",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            **options,
+        )
     except MisconfigurationException as error:
-        wanted = f"{options.get('devices', 1)} of accelerator {options.get('accelerator')!r}"
-        reason = str(error).partition("\n")[0]
-        raise ValueError(f"expected devices that are here, got {wanted}: {reason}") from error
+        asked = {name: options.get(name) for name in ("accelerator", "devices", "strategy")}
+        shown = ", ".join(f"{name} {value!r}" for name, value in asked.items() if value is not None)
+        reason = str(error).split("\n", maxsplit=1)[0]
+        raise ValueError(f"expected devices of this machine, got {shown}: {reason}") from error
 
 
-def _trainer(folder: Path, *, slurm: bool, **options: Any) -> Trainer:
-    return Trainer(
-        plugins=[SLURMEnvironment(auto_requeue=False)] if slurm else None,
-        # Where Lightning looks for such files: a folder that nothing makes.
-        default_root_dir=folder / ".lightning",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        **options,
-    )
+class PlainCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint where it is asked for.
+
+    Lightning would write it to the folder for temporary files first, which may be small, and copy.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+    ) -> None:
+        """Write a file.
+
+        Raises:
+            OSError: The disk refused.
+        """
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(path, "wb") as file:
+                torch.save(checkpoint, file)
+        except RuntimeError as error:
+            # What torch says hides the system's error, which it caught.
+            cause = error.__context__
+            raise cause if isinstance(cause, OSError) else error from None
 
 
 def fit_or_exit(trainer: Trainer, fit: Callable[[], None], folder: Path) -> None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import soxr
 
+from codec.audio.io import AudioError, read_whole
 from codec.files import sha256_of
 
 from .protocols import Item, MetricError, Need
@@ -44,7 +44,8 @@ def load_sound(source: AudioSource) -> Sound:
     """Read a file, channels averaged, or return a `Sound` as it is.
 
     Raises:
-        MetricError: The file is missing or is not audio that libsndfile reads.
+        MetricError: The file is missing, not audio that libsndfile reads, shorter or longer than
+            its header states, or in any other way no recording that the codec would take.
     """
     if isinstance(source, Sound):
         return source
@@ -52,10 +53,10 @@ def load_sound(source: AudioSource) -> Sound:
     if not path.is_file():
         raise MetricError(f"no such audio file: {path.name}")
     try:
-        samples, sample_rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise MetricError(f"cannot read {path.name} as audio: {error}") from error
-    return Sound(samples.mean(axis=1), int(sample_rate))
+        return Sound(*read_whole(path))
+    except AudioError as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        raise MetricError(f"cannot read {path.name} as audio: {reason}") from error
 
 
 def sound_digest(source: AudioSource | None) -> str:

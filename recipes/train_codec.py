@@ -21,14 +21,15 @@ from torch import nn
 from codec import CodecConfig, HHCodec
 from codec.audio.sources import FolderSource
 from codec.audio.store import AudioStore
+from codec.checkpoint_file import read_checkpoint
 from codec.distributed import leave_group, process_rank
 from codec.json_lines import read_json_lines
 from codec.model.vocoder import Vocoder
 from codec.model.whisper_encoder import WhisperEncoder
 from codec.training.auxiliary_weights import collect_auxiliary_weights
-from codec.training.checkpoint import check_not_lost
+from codec.training.checkpoint import check_finished, check_not_lost
 from codec.training.config import FitConfig, PhaseConfig
-from codec.training.data import Sources
+from codec.training.data import Sources, source_shares
 from codec.training.fit import CHECKPOINT, METRICS, fit_codec_phase, load_phase_codec
 from recipes.runner.cli import stage_command
 from recipes.runner.config import Config, thread_count
@@ -67,12 +68,19 @@ def main(config: Config) -> Path:
 
 
 def train_phases(config: Config, folder: Path, phases: dict[str, PhaseConfig]) -> None:
-    """Run the wanted phases that are not finished, in every process that trains."""
+    """Run the wanted phases that are not finished, in every process that trains.
+
+    Raises:
+        ValueError: A finished phase was trained on other clips.
+    """
     settings = config.train_codec
     torch.set_num_threads(max(1, thread_count(config) // settings.devices))
     valid = AudioStore(stage_folder(config, "prepare") / "valid")
     train = training_sources(config, folder, valid.sample_rate)
     wanted = settings.only or list(phases)
+    for name, phase in phases.items():
+        if is_finished(folder / name, phase):
+            check_finished(folder / name, [source for source, _ in source_shares(train)])
     for number, (name, phase) in enumerate(phases.items()):
         if name in wanted and not is_finished(folder / name, phase):
             # A phase begins from the weights of the earlier ones, whichever process trained them.
@@ -238,12 +246,16 @@ def load_earlier(codec: HHCodec, folder: Path, phases: list[PhaseConfig]) -> Non
 
 
 def is_finished(folder: Path, phase: PhaseConfig) -> bool:
-    """Tell whether a phase's checkpoint is that of its last step."""
+    """Tell whether a phase's checkpoint is that of its last step.
+
+    Raises:
+        ValueError: It is damaged.
+    """
     path = folder / CHECKPOINT
     if not path.is_file():
         return False
-    # Memory-mapped: only the step is read, not the weights.
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    # Only the step is read, not the weights.
+    checkpoint = read_checkpoint(path, required=("global_step",))
     return checkpoint["global_step"] >= phase.steps
 
 

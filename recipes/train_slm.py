@@ -54,7 +54,7 @@ def main(config: Config) -> Path:
     """Train the language model, save it, measure it on every split.
 
     Raises:
-        ValueError: Settings that do not fit, or stores of different codecs.
+        ValueError: Settings that do not fit, or stores of different codecs or damaged ones.
     """
     folder = stage_folder(config, "train_slm")
     torch.set_num_threads(thread_count(config))
@@ -62,6 +62,9 @@ def main(config: Config) -> Path:
     # All of the run's codec, before any work: the model is bound to it.
     names = load_codec(config).code_fingerprints
     stores = {split: TokenStore(encoded / split, names) for split in SPLITS}
+    if process_rank() == 0:
+        for store in stores.values():
+            store.check()
     tokenizer = load_tokenizer(stage_folder(config, "train_text"))
     lm = starting_lm(config, stores["train"], tokenizer)
     if config.train_slm.lora.rank:

@@ -135,6 +135,22 @@ def read_samples(
     return np.ascontiguousarray(resampled[skipped : skipped + wanted], dtype=np.float32)
 
 
+def read_whole(path: str | os.PathLike[str]) -> tuple[NDArray[np.float32], int]:
+    """Read all of a recording as mono at its own rate, and return that rate, Hz, too.
+
+    Returns:
+        (T,) float32, channels averaged, and the rate.
+
+    Raises:
+        AudioError: As `read_audio`.
+    """
+    path = Path(path)
+    with _opened(path, whole=True) as file:
+        if file.frames < 1:
+            raise AudioError(f"{path}: expected a sample or more, got none")
+        return _read_mono(file, path, 0, file.frames, None), int(file.samplerate)
+
+
 def audio_info(path: str | os.PathLike[str], *, whole: bool = False) -> tuple[int, int]:
     """Read the number of samples and the sample rate, Hz, from a file's header.
 
@@ -283,7 +299,8 @@ def _mono_blocks(
     file: soundfile.SoundFile, path: Path, first: int, wanted: int, channel: int | None = None
 ) -> Iterator[NDArray[np.float32]]:
     """Samples block by block: a header may promise more than there is."""
-    file.seek(first)
+    if first:  # some formats can be read from the start alone
+        file.seek(first)
     left, energy, kept = wanted, 0.0, 0.0
     while left > 0:
         block = _block(file, first + wanted - left, min(left, BLOCK))
@@ -342,7 +359,7 @@ def write_audio(
         raise AudioError(f"{path}: expected a name ending in {' or '.join(FORMATS)}")
     if waveform.ndim != 1 or not np.isfinite(waveform).all():
         raise AudioError(f"{path}: expected finite samples (T,), got shape {waveform.shape}")
-    with whole_file(path) as partial:
+    with whole_file(path) as partial, writing(path):
         soundfile.write(
             partial,
             np.clip(waveform, -1.0, 1.0),
@@ -350,6 +367,19 @@ def write_audio(
             subtype="PCM_16",
             format=format_of(path, len(waveform)),
         )
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what libsndfile raises for a file that cannot be written into an OSError.
+
+    Raises:
+        OSError: The disk refused.
+    """
+    try:
+        yield
+    except soundfile.LibsndfileError as error:
+        raise OSError(f"{path}: cannot be written ({error.error_string})") from error
 
 
 def format_of(path: Path, num_samples: int) -> str:

@@ -11,8 +11,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from codec.audio.io import FORMATS, audio_info, resampled_length
+from codec.derived import Origins, digest_of, file_state
 from codec.devices import usable_device
 from codec.file_names import data_files, folded
+from codec.files import files_below
 from codec.model.hh_codec import HHCodec
 from codec.provenance import usable_cores
 from codec.workers import Workers
@@ -80,6 +82,7 @@ def convert_all(
     workers: int = 1,
     batch_size: int = 1,
     resume: bool = False,
+    log: Path | None = None,
 ) -> Totals:
     """Convert files, longest first, with a bar on standard error.
 
@@ -90,20 +93,40 @@ def convert_all(
         pairs: Inputs and outputs.
         workers: Processes; one is this process.
         batch_size: Recordings with the same number of codes that are computed together.
-        resume: Whether to leave alone what is already there and sound.
+        resume: Whether to leave alone what is already there, sound, and of the same source and
+            codec.
+        log: File that notes what every output was made from; None notes nothing.
 
     Returns:
         What was done and what failed; a failure spares the other files.
     """
     # A batch that is left to the end by one process would keep the others waiting: longest first.
     conversion, totals = CONVERSIONS[kind], Totals()
-    waiting = [pair for pair in pairs if not (resume and is_done(codec, conversion, pair))]
+    origins = None if log is None else Origins(log)
+    digests = {pair: _origin(codec, kind, pair) for pair in pairs} if origins else {}
+    waiting = [
+        pair
+        for pair in pairs
+        if not (
+            resume
+            and _is_of_source(origins, pair, digests.get(pair, ""))
+            and is_done(codec, conversion, pair)
+        )
+    ]
     totals.num_skipped = len(pairs) - len(waiting)
+    if origins is not None:
+        if origins.is_new:  # what is taken over now is known from here on
+            origins.begin()
+            for pair in set(pairs).difference(waiting):
+                origins.note(pair.target, digests[pair])
+        origins.forget(pair.target for pair in waiting)
     batches = _batches(codec, waiting, batch_size)
     with tqdm(total=len(waiting), desc=kind, unit="file", file=sys.stderr) as bar:
         for batch, results in _results(load, codec, kind, batches, min(workers, len(batches))):
             for pair, result in zip(batch, results, strict=True):
                 totals.add(pair, result)
+                if origins is not None and result.error is None:
+                    origins.note(pair.target, digests[pair])
             bar.update(len(batch))
     return totals
 
@@ -138,6 +161,24 @@ def _start_worker(load: Callable[[], HHCodec]) -> None:
 
 def _convert(kind: str, batch: list[Pair]) -> list[Converted]:
     return CONVERSIONS[kind](_CODEC[0], batch)
+
+
+def _origin(codec: HHCodec, kind: str, pair: Pair) -> str:
+    """Digest of what an output is made from: its source as it is, and the codec."""
+    fingerprint = codec.code_fingerprint if kind == "encode" else codec.fingerprint
+    # The name without its folders, so that both trees can be moved.
+    return digest_of(kind, fingerprint, pair.source.name, file_state(pair.source)[1:])
+
+
+def _is_of_source(origins: Origins | None, pair: Pair, digest: str) -> bool:
+    """Whether an output is of its source as it is now, as far as that can be known."""
+    if origins is not None and not origins.is_new:
+        return origins.is_current(pair.target, digest)
+    # Nothing was noted of it: a source that has changed since is younger.
+    try:
+        return pair.target.stat().st_mtime_ns >= pair.source.stat().st_mtime_ns
+    except OSError:
+        return False
 
 
 def is_done(codec: HHCodec, conversion: Conversion, pair: Pair) -> bool:
@@ -194,7 +235,7 @@ def tree_pairs(source: Path, target: Path, conversion: Conversion) -> tuple[list
     """
     if target.resolve().is_relative_to(source.resolve()):
         raise ValueError(f"expected an output folder outside {source}, got {target}")
-    files = [path for path in source.rglob("*") if not path.is_dir()]
+    files = files_below(source)
     sources = data_files(source, conversion.inputs)
     if not sources:
         raise ValueError(f"{source}: expected files of {' '.join(conversion.inputs)}, got none")

@@ -21,6 +21,7 @@ from codec.audio.io import (
     read_audio,
     read_samples,
     resampled_length,
+    writing,
 )
 from codec.files import whole_file
 from codec.model.hh_codec import HHCodec
@@ -191,15 +192,14 @@ def write_pieces(
     Raises:
         OSError: The disk refused.
     """
-    with whole_file(path) as partial_file:
-        try:
-            with soundfile.SoundFile(
-                partial_file, "w", sample_rate, 1, "PCM_16", format=format_of(path, num_samples)
-            ) as file:
-                for piece in pieces:
-                    file.write(np.clip(piece, -1.0, 1.0))
-        except soundfile.LibsndfileError as error:
-            raise OSError(f"{path}: cannot be written ({error.error_string})") from error
+    kind = format_of(path, num_samples)
+    with (
+        whole_file(path) as partial_file,
+        writing(path),
+        soundfile.SoundFile(partial_file, "w", sample_rate, 1, "PCM_16", format=kind) as file,
+    ):
+        for piece in pieces:
+            file.write(np.clip(piece, -1.0, 1.0))
 
 
 def _encode_batch(codec: HHCodec, pairs: Sequence[Pair]) -> list[Converted]:

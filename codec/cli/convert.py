@@ -6,11 +6,15 @@ import argparse
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codec.command_line import DONE, FAILED, Commands, add_command, print_report
+from codec.derived import LOG_NAME
 
 from .options import add_codec
+
+if TYPE_CHECKING:
+    from codec.bitstream.convert import Conversion, Pair
 
 TREES = (
     "\nA folder becomes a folder of the same shape. Files that cannot be converted are\n"
@@ -73,7 +77,9 @@ def _add_command(
         help="recordings with the same number of codes computed together; helps on a GPU",
     )
     parser.add_argument(
-        "--resume", action="store_true", help="skip files whose output is there and sound"
+        "--resume",
+        action="store_true",
+        help="skip files whose output is there, sound, and of the same recording and codec",
     )
     return parser
 
@@ -82,26 +88,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Convert a file or a tree; status 1 when some files could not be converted."""
     from functools import partial
 
-    from codec.bitstream.batch import convert_all, load_codec, tree_pairs
-    from codec.bitstream.convert import CONVERSIONS, Pair
+    from codec.bitstream.batch import convert_all, load_codec
+    from codec.bitstream.convert import CONVERSIONS
 
     source, target = arguments.input, arguments.output
     kind = "salvage" if getattr(arguments, "salvage", False) else arguments.command
-    conversion = CONVERSIONS[kind]
-    for name in ("workers", "batch_size"):
-        if getattr(arguments, name) < 1:
-            raise ValueError(f"expected {name} of 1 or more, got {getattr(arguments, name)}")
-    if not source.exists():
-        raise ValueError(f"{source}: expected a file or a folder, there is none")
-    others = 0
-    if source.is_dir():
-        pairs, others = tree_pairs(source, target, conversion)
-    elif target.suffix.lower() not in conversion.outputs:
-        raise ValueError(f"{target}: expected a name ending in {' or '.join(conversion.outputs)}")
-    elif target.resolve() == source.resolve():
-        raise ValueError(f"{target}: expected another file than the input itself")
-    else:
-        pairs = [Pair(source, target)]
+    pairs, others, log = _pairs(arguments, CONVERSIONS[kind])
     # Before any work, so that a wrong call costs nothing; a worker process loads its own.
     load = partial(load_codec, arguments.codec, arguments.device)
     codec = load()
@@ -114,6 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
         workers=arguments.workers,
         batch_size=arguments.batch_size,
         resume=arguments.resume,
+        log=log,
     )
     seconds = time.perf_counter() - began
     duration = totals.num_samples / codec.sample_rate
@@ -141,3 +134,33 @@ def run(arguments: argparse.Namespace) -> int:
         report["failed"] = totals.failed
     print_report(report, as_json=arguments.json)
     return FAILED if totals.failed else DONE
+
+
+def _pairs(
+    arguments: argparse.Namespace, conversion: Conversion
+) -> tuple[list[Pair], int, Path | None]:
+    """Inputs with their outputs, the number of other files, and the log of what was made of what.
+
+    Raises:
+        ValueError: The call is wrong.
+    """
+    from codec.bitstream.batch import tree_pairs
+    from codec.bitstream.convert import Pair
+
+    source, target = arguments.input, arguments.output
+    for name in ("workers", "batch_size"):
+        if getattr(arguments, name) < 1:
+            raise ValueError(f"expected {name} of 1 or more, got {getattr(arguments, name)}")
+    if not source.exists():
+        raise ValueError(f"{source}: expected a file or a folder, there is none")
+    has_name_of_file = target.suffix.lower() in conversion.outputs
+    if source.is_dir():
+        if has_name_of_file and not target.is_dir():
+            raise ValueError(f"{target}: expected the name of a folder for a folder, got a file's")
+        return (*tree_pairs(source, target, conversion), target / LOG_NAME)
+    if not has_name_of_file:
+        raise ValueError(f"{target}: expected a name ending in {' or '.join(conversion.outputs)}")
+    if target.resolve() == source.resolve():
+        raise ValueError(f"{target}: expected another file than the input itself")
+    # Beside a single output nothing else is left, unless it is to be taken up again.
+    return [Pair(source, target)], 0, target.parent / LOG_NAME if arguments.resume else None

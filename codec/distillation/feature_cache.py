@@ -15,6 +15,8 @@ from tqdm import tqdm
 from codec.audio.io import AudioError
 from codec.audio.resample import Resampler
 from codec.audio.sources import AudioSource
+from codec.audio.store import AudioStore
+from codec.derived import digest_of, file_state
 from codec.distributed import process_count, process_rank
 from codec.files import read_json, whole_file, write_json
 
@@ -180,13 +182,23 @@ def _header(source: AudioSource, fingerprint: str) -> dict[str, Any]:
     for row in source.rows:
         digest.update(repr((row.get("id", row.get("audio")), row["num_samples"])).encode())
     clips = {"clips": len(source), "clips_hash": digest.hexdigest()[:16]}
-    return {"fingerprint": fingerprint, **clips}
+    return {"fingerprint": fingerprint, **clips, "contents": _contents(source)}
+
+
+def _contents(source: AudioSource) -> str:
+    """Digest of what the clips of a source hold, as far as it can be told without reading them."""
+    if isinstance(source, AudioStore):
+        return hashlib.sha256(source.some_samples()).hexdigest()[:16]
+    folder = Path(source.folder)
+    return digest_of([file_state(folder / row["audio"])[1:] for row in source.rows])
 
 
 def _checked(path: Path, expected: dict[str, Any]) -> dict[str, Any]:
     """The header on disk, when it agrees with what is expected of it."""
     header = read_json(path, required=())
-    for name in ("fingerprint", "clips", "clips_hash"):
+    # A cache of an earlier version does not say what its clips held.
+    names = ["fingerprint", "clips", "clips_hash", *(["contents"] if "contents" in header else [])]
+    for name in names:
         if header.get(name) != expected[name]:
             other = "teacher" if name == "fingerprint" else "set of clips"
             raise SemanticCacheError(

@@ -192,7 +192,8 @@ def kmeans(
     """Cluster points by Lloyd's algorithm; a centre that loses all points stays as it is.
 
     Args:
-        points: (N, D) float32; fewer points than clusters are repeated with a little noise.
+        points: (N, D) float32. Of fewer points than clusters, and of equal ones, every repeat
+            becomes a centre of its own by a little noise.
         num_clusters: Centres wanted.
         iterations: Passes over the points.
         generator: Source of the initial sample, on the CPU.
@@ -200,12 +201,20 @@ def kmeans(
     Returns:
         (num_clusters, D) centres.
     """
-    order = torch.randperm(len(points), generator=generator)
-    if len(points) < num_clusters:
+    order = torch.randperm(len(points), generator=generator).to(points.device)
+    if len(points) < num_clusters or bool(_repeats(points[order[:num_clusters]]).any()):
+        # Of equal centres the first would take all points and the others never any: different
+        # points come first, and what then repeats them is moved a little.
+        repeated = _repeats(points[order])
+        order = torch.cat([order[~repeated], order[repeated]])
         order = order.repeat(-(-num_clusters // len(points)))
-        noise = torch.randn(points.shape, generator=generator).to(points.device)
-        points = points + 0.01 * points.std() * noise
-    return lloyd(points, points[order[:num_clusters].to(points.device)].clone(), iterations)
+    centres = points[order[:num_clusters]].clone()
+    repeats = _repeats(centres)
+    if bool(repeats.any()):
+        noise = torch.randn(centres.shape, generator=generator).to(points)
+        scale = 0.01 * points.std(unbiased=False).clamp(min=1e-4)
+        centres = torch.where(repeats[:, None], centres + scale * noise, centres)
+    return lloyd(points, centres, iterations)
 
 
 @torch.no_grad()
@@ -221,3 +230,11 @@ def lloyd(points: Tensor, centres: Tensor, iterations: int) -> Tensor:
         sums = torch.zeros_like(centres).index_add_(0, nearest, points)
         centres = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], centres)
     return centres
+
+
+def _repeats(rows: Tensor) -> Tensor:
+    """Whether an equal row stands before each of (K, D) rows, (K,) bool."""
+    _, number = torch.unique(rows, dim=0, return_inverse=True)
+    order = torch.arange(len(rows), device=rows.device)
+    first = torch.full_like(order, len(rows)).scatter_reduce_(0, number, order, "amin")
+    return first[number] < order

@@ -13,14 +13,14 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
-import torch
 import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
+
+from codec.checkpoint_file import read_checkpoint
 
 from .config import BIGVGAN_MEL, CodecConfig, CodecConfigError, MelConfig, VocoderConfig
 from .pretrained import find_model
@@ -162,10 +162,9 @@ def _parsed(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
 def _unpickled(path: Path, key: str | None = None) -> dict[str, Tensor]:
     """Tensors of a torch file, of nothing else than tensors, or those under `key` in it."""
     try:
-        # only tensors: unpickling anything else could run code
-        values = torch.load(path, map_location="cpu", weights_only=True)
+        values = read_checkpoint(path)
         return values if key is None else values[key]
-    except (UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise CodecConfigError(
             f"{path}: expected a torch file of tensors{f' under {key!r}' if key else ''}; {error!r}"
         ) from error

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from codec.audio.sources import AudioSource
 from codec.audio.store import AudioStore
+from codec.checkpoint_file import read_checkpoint
 from codec.checks import require
 from codec.files import read_json, write_json
 from codec.finite import first_not_finite
@@ -74,15 +74,14 @@ def checkpoint_to_resume(folder: Path, described: dict[str, Any]) -> Path | None
         described: `describe_batches` of its data.
 
     Raises:
-        ValueError: The checkpoint was trained on other batches or holds weights that are not
-            finite, or the folder had one that is lost.
+        ValueError: The checkpoint is damaged, was trained on other batches or holds weights that
+            are not finite, or the folder had one that is lost.
     """
     path = folder / CHECKPOINT
     if not path.is_file():
         check_not_lost(folder)
         return None
-    # Mapped: a checkpoint may be large.
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    checkpoint = read_checkpoint(path, required=("state_dict", "global_step"))
     _check_data(path, checkpoint.get(DATA), described)
     wrong = first_not_finite(checkpoint["state_dict"].items())
     require(wrong is None, str(path), "finite weights; train in another folder", wrong)
@@ -93,7 +92,7 @@ def begun_precision(path: Path | None) -> str | None:
     """The precision that a checkpoint was trained in, None for one that does not say."""
     if path is None:
         return None
-    return torch.load(path, map_location="cpu", weights_only=True, mmap=True).get(PRECISION)
+    return read_checkpoint(path).get(PRECISION)
 
 
 def check_not_lost(folder: Path) -> None:
@@ -110,6 +109,25 @@ def check_not_lost(folder: Path) -> None:
         f"expected {path}, as {note.name} tells of one and {METRICS} has {max(steps, default=0)} "
         f"steps, got no such file; put it back, or remove {note} to begin at step 0"
     )
+
+
+def check_finished(folder: Path, sources: Sequence[AudioSource]) -> None:
+    """Refuse a finished phase whose clips are not those of now, which later phases would train on.
+
+    A phase of an earlier version has left no note of its clips.
+
+    Raises:
+        ValueError: Names the phase's folder.
+    """
+    note = folder / NOTE
+    before = (read_json(note, required=(DATA,))[DATA] or {}) if note.is_file() else {}
+    saved = before.get("sources")
+    now = [source_digest(source) for source in sources]
+    if saved is not None and saved != now:
+        raise ValueError(
+            f"{folder} was trained on other clips: expected sources {saved}, got {now}; set them "
+            "back, or train in another run's folder"
+        )
 
 
 def note_checkpoint(folder: Path, described: dict[str, Any] | None) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from codec.checks import at_least, in_range, one_of, require
+from codec.checks import LARGEST, above, count, in_range, one_of, require
 from codec.distillation.config import PerceptualConfig, SemanticConfig
 
 PARTS = ("encoder", "quantizer", "decoder", "vocoder")
@@ -42,6 +42,10 @@ class LossWeights:
     # Distance of a "harmonic" vocoder's pitch network from the pitch tracked in the recording:
     # `codec.training.losses.pitch_loss`. Only it trains that network.
     pitch: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, weight in vars(self).items():
+            in_range(f"weights.{name}", weight, 0, LARGEST)
 
     def by_name(self) -> dict[str, float]:
         """All weights."""
@@ -170,15 +174,12 @@ class PhaseConfig:
         rates = list(self.part_rates)
         require(set(rates) <= set(PARTS), "phase.part_rates", f"some of {parts}", rates)
         one_of("phase.vocoder_input", self.vocoder_input, VOCODER_INPUTS)
-        for name in ("steps", "batch_size", "crop_codes"):
-            at_least(f"phase.{name}", getattr(self, name), 1)
+        self._check_numbers()
         one_of("phase.schedule", self.schedule, SCHEDULES)
-        in_range("phase.decay_share", self.decay_share, 0, 1, ends="[]")
         one_of("phase.clip", self.clip, CLIPPED)
         average = self.feature_matching_average
         one_of("phase.feature_matching_average", average, FEATURE_MATCHING_AVERAGES)
         one_of("phase.mel_adversarial_loss", self.mel_adversarial_loss, ADVERSARIAL_LOSSES)
-        in_range("phase.ema_decay", self.ema_decay, 0, 1, ends="[)")
         one_of("phase.codebook_start", self.codebook_start, CODEBOOK_STARTS)
         # A loss that is on has what it is computed with.
         kinds = self.discriminators
@@ -193,6 +194,28 @@ class PhaseConfig:
         model = self.perceptual.model
         given = bool(model) or weights.perceptual <= 0
         require(given, "phase.perceptual.model", "a folder for weights.perceptual > 0", model)
+
+    def _check_numbers(self) -> None:
+        for name in ("steps", "batch_size", "crop_codes"):
+            count(f"phase.{name}", getattr(self, name), 1)
+        for name in ("warmup_steps", "quantize_from", "adversarial_from", "mel_adversarial_from"):
+            count(f"phase.{name}", getattr(self, name))
+        for name in ("learning_rate", "weight_decay", "noise"):
+            in_range(f"phase.{name}", getattr(self, name), 0, LARGEST)
+        if self.discriminator_learning_rate is not None:
+            rate = self.discriminator_learning_rate
+            in_range("phase.discriminator_learning_rate", rate, 0, LARGEST)
+        for name, rate in self.part_rates.items():
+            in_range(f"phase.part_rates.{name}", rate, 0, LARGEST)
+        require(len(self.betas) == 2, "phase.betas", "two numbers", self.betas)
+        for beta in self.betas:
+            in_range("phase.betas", beta, 0, 1, ends="[)")
+        above("phase.max_grad_norm", self.max_grad_norm, 0)
+        if self.discriminator_max_grad_norm is not None:
+            above("phase.discriminator_max_grad_norm", self.discriminator_max_grad_norm, 0)
+        in_range("phase.speed", self.speed, 0, 0.5, ends="[)")
+        in_range("phase.decay_share", self.decay_share, 0, 1, ends="[]")
+        in_range("phase.ema_decay", self.ema_decay, 0, 1, ends="[)")
 
     @property
     def uses_codec(self) -> bool:
@@ -246,8 +269,10 @@ class FitConfig:
     def __post_init__(self) -> None:
         one_of("precision", self.precision, PRECISIONS)
         one_of("strategy", self.strategy, STRATEGIES)
-        at_least("devices", self.devices, 1)
-        at_least("num_nodes", self.num_nodes, 1)
+        for name in ("devices", "num_nodes", "log_every", "validate_every", "checkpoint_every"):
+            count(name, getattr(self, name), 1)
+        for name in ("seed", "num_workers", "balance_every"):
+            count(name, getattr(self, name))
 
 
 def check_shares(name: str, batch_size: int, processes: int) -> None:

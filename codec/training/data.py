@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from codec.audio.sources import AudioSource, CropPlace
-from codec.checks import in_range, require
+from codec.checks import count, in_range, require
 
 from .config import PerturbationConfig
 from .perturbation import Perturbation
@@ -45,8 +45,8 @@ class CropBatches(IterableDataset[Batch]):
         perturbation: Further changes of a crop, drawn for seed, batch and row; None for none.
 
     Raises:
-        ValueError: A speed outside [0, 0.5), a source without clips, sources of different sample
-            rates, or shares that are negative or all 0.
+        ValueError: Sizes below 1, a speed outside [0, 0.5), a source without clips, sources of
+            different sample rates, or shares that are negative or all 0.
     """
 
     def __init__(
@@ -60,6 +60,9 @@ class CropBatches(IterableDataset[Batch]):
         speed: float = 0.0,
         perturbation: PerturbationConfig | None = None,
     ) -> None:
+        count("batch_size", batch_size, 1)
+        count("crop_samples", crop_samples, 1)
+        count("seed", seed)
         in_range("speed", speed, 0.0, 0.5, ends="[)")
         pairs = source_shares(sources)
         self.sources = [source for source, _ in pairs]

@@ -9,10 +9,10 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from lightning import Callback, Trainer
 from lightning.pytorch.strategies import DDPStrategy
 
+from codec.checkpoint_file import read_checkpoint
 from codec.checks import require
 from codec.devices import training_precision
 from codec.distributed import broadcast_from_first, process_rank, wait_for_all
@@ -189,12 +189,12 @@ def load_phase_codec(codec: HHCodec, folder: Path, parts: tuple[str, ...]) -> No
     Averaged weights are taken where the phase kept them.
 
     Raises:
-        ValueError: The folder has no checkpoint.
+        ValueError: The folder has no checkpoint, or one that is damaged.
     """
     path = folder / CHECKPOINT
     if not path.is_file():
         raise ValueError(f"{folder}: no {CHECKPOINT}; train that phase first")
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    checkpoint = read_checkpoint(path, required=("state_dict",))
     state = checkpoint["state_dict"]
     for part in parts:
         prefix = f"codec.{part}."

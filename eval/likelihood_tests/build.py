@@ -23,7 +23,9 @@ import numpy as np
 import soundfile
 from scipy.signal import fftconvolve, lfilter
 
+from codec.audio.io import writing
 from codec.checks import at_least, require
+from codec.files import whole_file
 from eval.protocols import MetricError
 from eval.sound import load_sound, resampled
 
@@ -277,7 +279,8 @@ def _written(
     paths = []
     for side, waveform in (("pos", pos), ("neg", neg)):
         path = folder / kind / f"{number:04d}_{side}.wav"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, (gain * waveform).astype(np.float32), settings.sample_rate)
+        with whole_file(path) as partial, writing(path):
+            samples = (gain * waveform).astype(np.float32)
+            soundfile.write(partial, samples, settings.sample_rate, format="WAV")
         paths.append(path)
     return LikelihoodPair(f"{number:04d}", kind, "", paths[0], paths[1], change, change)

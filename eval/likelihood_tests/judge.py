@@ -18,6 +18,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from codec.json_lines import appending, iter_json_lines, read_json_lines, write_json_lines
+from eval.sound import sound_digest
 
 # Reach of the localised variant, in seconds after the change.
 LOCAL_SECONDS = 1.0
@@ -89,7 +90,9 @@ def read_pairs(path: Path) -> list[LikelihoodPair]:
     counts = Counter((pair.suite, pair.id) for pair in pairs)
     twice = sorted(key for key, count in counts.items() if count > 1)
     if not pairs or twice:
-        raise ValueError(f"{path}: expected pairs, every id once in its suite, got {twice or 0}")
+        raise ValueError(
+            f"{path}: expected pairs, every id once in its suite, got {twice[:8] or 0}"
+        )
     return pairs
 
 
@@ -113,8 +116,8 @@ def score_recordings(
 ) -> Path:
     """Score every recording of the pairs once and write the score file.
 
-    Recordings that are in it already are kept, so that a run that was killed goes on. One that
-    cannot be read or scored is written with its reason.
+    Recordings that are in it already, as they are, are kept, so that a run that was killed goes on.
+    One that cannot be read or scored is written with its reason.
 
     Args:
         pairs: Pairs.
@@ -124,13 +127,15 @@ def score_recordings(
         notify: Called after each recording with the numbers of those done and of all.
     """
     known = read_json_lines(path, torn="drop", missing_ok=True)
-    have = {row["path"] for row in known if "log_likelihoods" in row}
+    have = {row["path"]: row.get("audio") for row in known if "log_likelihoods" in row}
     # A recording may be in several pairs.
     wanted = list(dict.fromkeys(audio for pair in pairs for audio in (pair.pos, pair.neg)))
     with appending(path) as append:
         for number, audio in enumerate(wanted, start=1):
-            if str(audio) not in have:
-                append(_scored(audio, scorer, read))
+            digest = sound_digest(audio)
+            # A score file of an earlier version, or of other programs, has no digests.
+            if have.get(str(audio), "") not in (None, digest):
+                append({**_scored(audio, scorer, read), "audio": digest})
             notify(number, len(wanted))
     return path
 

@@ -200,14 +200,14 @@ class UtmosMetric(_PredictedMos):
 
     def _load(self) -> Any:
         """Load the published weights; nothing is unpickled but tensors."""
-        path = require_weight(UTMOS22)
-        import torch
+        from codec.checkpoint_file import read_checkpoint
 
+        path = require_weight(UTMOS22)
         # Takes seconds to import, and transformers need not be installed for the other metrics.
         from .utmos import UtmosNetwork
 
         network = UtmosNetwork()
-        network.load_published(torch.load(path, map_location="cpu", weights_only=True))
+        network.load_published(read_checkpoint(path))
         return network.eval().to(metric_device())
 
     def score(self, item: Item) -> Score:

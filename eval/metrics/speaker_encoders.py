@@ -84,8 +84,10 @@ class ResemblyzerEncoder(LoadedMetric):
         """Load the 1.4 million parameters; nothing is unpickled but tensors."""
         import torch
 
+        from codec.checkpoint_file import read_checkpoint
+
         path = require_weight(RESEMBLYZER)
-        state = torch.load(path, map_location="cpu", weights_only=True)["model_state"]
+        state = read_checkpoint(path, required=("model_state",))["model_state"]
         lstm, linear = torch.nn.LSTM(40, 256, 3, batch_first=True), torch.nn.Linear(256, 256)
         for name, layer in (("lstm.", lstm), ("linear.", linear)):
             part = {key.removeprefix(name): w for key, w in state.items() if key.startswith(name)}

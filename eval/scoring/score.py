@@ -11,6 +11,7 @@ import json
 import math
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -90,7 +91,7 @@ def score_pairs(
     """
     ids = [pair.id for pair in pairs]
     if not ids or len(set(ids)) != len(ids):
-        twice = sorted({name for name in ids if ids.count(name) > 1})
+        twice = sorted(name for name, count in Counter(ids).items() if count > 1)[:8]
         raise ValueError(f"expected at least one pair and every id once, got {len(ids)}, {twice}")
     at_least("num_workers", num_workers, 0)
     require_ready(metrics)

@@ -26,8 +26,10 @@ from codec import HHCodec
 from codec.audio import write_audio
 from codec.audio.store import AudioStore
 from codec.command_line import DONE, exit_status
+from codec.derived import digest_of
 from codec.file_names import check_items, is_hidden, item_path
-from codec.files import write_json
+from codec.files import read_json, write_json
+from codec.training.checkpoint import source_digest
 from eval.metrics.registry import make_metrics, obstacles
 from eval.protocols import Metric
 from eval.scoring.score import Pair, score_pairs
@@ -118,11 +120,17 @@ def measure(variant: Variant, arguments: argparse.Namespace) -> None:
     """Reconstruct and score a split's clips; count the codes of the whole split."""
     config, split = variant.config, arguments.split
     folder = Path(config.run) / "measure" / split
-    if (folder / "codebook.json").is_file() and (folder / "summary.json").is_file():
-        return
     torch.set_num_threads(thread_count(config))
     codec = HHCodec.from_pretrained(stage_folder(config, "train_codec") / "model")
     clips = AudioStore(stage_folder(config, "prepare") / split)
+    # What the figures are of: another codec, other clips or metrics are measured again.
+    origin = digest_of(
+        codec.fingerprint, source_digest(clips), arguments.clips, arguments.metrics, config.seed
+    )
+    note = folder / "origin.json"
+    if (folder / "summary.json").is_file() and note.is_file() and read_json(note) == origin:
+        return
+    note.unlink(missing_ok=True)
     chosen = set(spread(range(len(clips)), arguments.clips))
     check_items((clips.rows[index]["id"] for index in chosen), ".flac")
     pairs, codes = [], []
@@ -145,8 +153,9 @@ def measure(variant: Variant, arguments: argparse.Namespace) -> None:
         seed=config.seed,
     )
     usage = usage_from_counts(count_codes(codes, codec.codebook_size), codec.frame_rate)
-    # Written last: together with summary.json it marks the variant as measured.
     write_json(folder / "codebook.json", usage.to_dict())
+    # Written last: together with summary.json it marks the variant as measured.
+    write_json(note, origin)
 
 
 def measured_metrics(names: str | None) -> list[Metric]:

@@ -25,9 +25,10 @@ from tqdm import tqdm
 from codec.audio.io import normalize_loudness, read_audio, write_audio
 from codec.checks import at_least, require
 from codec.command_line import DONE, FAILED, exit_status
+from codec.derived import digest_of, file_state
 from codec.file_names import item_path
 from codec.files import read_json, write_json
-from codec.json_lines import appending, read_json_lines
+from codec.json_lines import appending, keep_json_lines, read_json_lines
 from eval.baselines.classical_codecs import make_recoder
 from eval.baselines.token_streams import TokenizerRecoder
 from eval.metrics.registry import make_metrics, require_ready, with_whisper
@@ -224,12 +225,23 @@ def bind_folder(folder: Path, recoder: Recoder) -> None:
         raise ValueError(f"{folder}: expected clips of {own}, got {before}; delete the folder")
 
 
+def recording_origin(config: AnchorsConfig, row: CorpusRow) -> str:
+    """Digest of what a clip of run/recordings is made from."""
+    return digest_of(file_state(row.audio)[1:], config.sample_rate, config.loudness_dbfs)
+
+
 def recording(config: AnchorsConfig, row: CorpusRow) -> Path:
-    """Write run/recordings/<id>.flac, the clip at the run's rate and loudness, where missing."""
+    """Write run/recordings/<id>.flac, the clip at the run's rate and loudness, unless it is there.
+
+    It is written again where the corpus's own recording has changed.
+    """
     path = item_path(Path(config.run) / "recordings", row.id, ".flac")
-    if not path.is_file():
+    note, origin = path.with_name(f".{path.name}.origin.json"), recording_origin(config, row)
+    if not (path.is_file() and note.is_file() and read_json(note) == origin):
+        note.unlink(missing_ok=True)  # a kill must leave no note of another clip
         waveform = levelled(config, read_audio(row.audio, config.sample_rate))
         write_audio(path, waveform, config.sample_rate)
+        write_json(note, origin)
     return path
 
 
@@ -243,8 +255,14 @@ def levelled(config: AnchorsConfig, waveform: NDArray[np.float32]) -> NDArray[np
 def recode_clips(
     config: AnchorsConfig, recoder: Recoder, rows: Sequence[CorpusRow], folder: Path
 ) -> None:
-    """Write folder/audio/<id>.flac and a line of folder/recoded.jsonl for every clip."""
+    """Write folder/audio/<id>.flac and a line of folder/recoded.jsonl for every clip.
+
+    Lines of clips that have changed, or that do not say what they are of, are dropped.
+    """
     path = folder / RECODED
+    origins = {row.id: recording_origin(config, row) for row in rows}
+    chosen = origins.keys()
+    keep_json_lines(path, lambda r: r["id"] not in chosen or r.get("of") == origins[r["id"]])
     done = {row["id"] for row in read_json_lines(path, torn="drop", missing_ok=True)}
     with appending(path) as append:
         for row in tqdm(rows, desc=f"{recoder.name}: recode", unit="clip"):
@@ -263,7 +281,7 @@ def recode_clips(
                     "codebook_size": recoder.tokenizer.codebook_size,
                     "frame_rate": recoder.tokenizer.frame_rate,
                 }
-            append(line)
+            append({**line, "of": origins[row.id]})
 
 
 def score_system(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from codec.audio import read_audio
 from codec.command_line import DONE, FAILED, exit_status
+from codec.derived import digest_of, file_state
 from codec.files import read_json, write_json
 from codec.provenance import NO_COMMIT, git_commit
 from eval.likelihood_tests.build import KINDS, PairSettings, Recording, build_pairs
@@ -136,7 +137,7 @@ def bind_folder(run: Path, synthesizer: Synthesizer) -> None:
 
 
 def wanted_pairs(config: LikelihoodConfig) -> list[LikelihoodPair]:
-    """Read the pairs of the manifest named or those built before, or build new ones.
+    """Read the pairs of the manifest named or those built before of the same, or build new ones.
 
     Raises:
         ValueError: Neither a manifest nor a corpus, or a corpus of which no pair can be built.
@@ -144,8 +145,6 @@ def wanted_pairs(config: LikelihoodConfig) -> list[LikelihoodPair]:
     if config.pairs is not None:
         return read_pairs(Path(config.pairs))
     folder = Path(config.run) / "pairs"
-    if (folder / "pairs.jsonl").is_file():
-        return read_pairs(folder / "pairs.jsonl")
     if config.corpus is None:
         raise ValueError("expected corpus=FOLDER or pairs=FILE, got neither")
     rows = read_manifest(Path(config.corpus) / MANIFEST_NAME)
@@ -158,7 +157,15 @@ def wanted_pairs(config: LikelihoodConfig) -> list[LikelihoodPair]:
     settings = PairSettings(
         config.kinds, config.per_kind, half_seconds=config.half_seconds, seed=config.seed
     )
-    return build_pairs(recordings, folder, settings)
+    # What the pairs are built from: a corpus that was corrected gives others.
+    states = [[file_state(r.path), r.speaker, r.gender] for r in recordings]
+    note, origin = folder / "origin.json", digest_of(states, asdict(settings))
+    if (folder / "pairs.jsonl").is_file() and note.is_file() and read_json(note) == origin:
+        return read_pairs(folder / "pairs.jsonl")
+    note.unlink(missing_ok=True)
+    pairs = build_pairs(recordings, folder, settings)
+    write_json(note, origin)
+    return pairs
 
 
 def command(argv: Sequence[str] | None = None) -> int:

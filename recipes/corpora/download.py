@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import tarfile
 import tempfile
@@ -13,7 +12,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from codec.files import sha256_of
+from codec.derived import digest_of, file_state
+from codec.files import flush, read_json, sha256_of, write_json
 
 CHUNK_BYTES = 1 << 20
 TIMEOUT_SECONDS = 60
@@ -66,6 +66,7 @@ def download(url: str, path: Path, sha256: str, *, attempts: int = 5) -> Path:
             f"{url}: expected SHA-256 {sha256}, got {found}; the download was deleted, run the "
             "same command again"
         )
+    flush(part)
     part.rename(path)
     return path
 
@@ -79,10 +80,20 @@ def unpack(archive: Path, folder: Path, member: str) -> Path:
         member: Path of the folder inside the archive, such as `LibriTTS/dev-clean`.
 
     Raises:
-        DownloadError: The archive is broken or has no such folder.
+        DownloadError: The archive is broken or has no such folder, or the folder is there and was
+            unpacked from the archive as it was before a change.
     """
     target = folder / member
+    note = target.with_name(f".{target.name}.origin.json")
+    # By its name alone, so that both can be moved.
+    origin = {"archive": digest_of(archive.name, file_state(archive)[1:])}
     if target.is_dir():
+        # A folder of other hands, or of an earlier version, has no note.
+        if archive.is_file() and note.is_file() and read_json(note) != origin:
+            raise DownloadError(
+                f"{target}: expected what {archive} holds, got a folder unpacked from it before it "
+                "changed; delete the folder"
+            )
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".unpacking-") as temporary:
@@ -94,7 +105,9 @@ def unpack(archive: Path, folder: Path, member: str) -> Path:
             raise DownloadError(f"{archive}: not a whole tar archive ({error})") from error
         if not (Path(temporary) / member).is_dir():
             raise DownloadError(f"{archive}: expected the folder {member} inside, found none")
-        shutil.move(Path(temporary) / member, target)
+        write_json(note, origin)
+        # The temporary folder lies on the same disk.
+        (Path(temporary) / member).rename(target)
     return target
 
 

@@ -195,7 +195,7 @@ def _folder(settings: CorporaConfig, archive: Archive) -> Path:
     base = Path(settings.folder)
     target = base / archive.member
     if target.is_dir():
-        return target
+        return unpack(base / archive.url.rsplit("/", 1)[1], base, archive.member)
     if not settings.download:
         raise ValueError(
             f"{target}: not found; unpack {archive.url} in {base}, or let it be fetched with "

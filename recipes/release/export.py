@@ -204,7 +204,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action=ShowVersion)
     kinds = parser.add_subparsers(dest="kind", required=True)
     codec, slm = (
-        kinds.add_parser(name, formatter_class=HelpFormatter) for name in ("codec", "slm")
+        kinds.add_parser(name, help=what, description=what, formatter_class=HelpFormatter)
+        for name, what in (
+            ("codec", "round a codec's weights to half precision, and check its codes"),
+            ("slm", "round a language model's weights, with its tokenizer and some voices"),
+        )
     )
     for each in (codec, slm):
         each.add_argument("source", type=Path, help="model folder")

@@ -7,13 +7,13 @@ changes how fast a stage runs, never what it makes, so it takes no part in a sta
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from omegaconf import MISSING
 
-from codec.checks import above, at_least, one_of, require
-from codec.training.config import PARTS, STRATEGIES, PhaseConfig, check_shares
+from codec.checks import above, at_least, count, one_of, require
+from codec.training.config import PARTS, FitConfig, PhaseConfig, check_shares
 from slm import DocumentSettings, LoraSettings, TrainingSettings
 
 from .schema_corpora import (
@@ -129,9 +129,7 @@ class TrainCodecConfig:
 
     def __post_init__(self) -> None:
         _some_of("only", self.only or [], self.phases)
-        one_of("strategy", self.strategy, STRATEGIES)
-        at_least("devices", self.devices, 1)
-        at_least("num_nodes", self.num_nodes, 1)
+        FitConfig(**shared_fields(self, FitConfig))
         for name, phase in self.phases.items():
             check_shares(f"phases.{name}", phase.batch_size, self.devices * self.num_nodes)
 
@@ -257,6 +255,14 @@ class TrainSlmConfig:
                 got = getattr(nested, name, None)
                 expected = f"its default, since {key} sets it"
                 require(got == getattr(default, name, None), f"{section}.{name}", expected, got)
+        count("seq_len", self.seq_len, 1)
+        count("batch_size", self.batch_size, 1)
+        count("steps", self.steps, 1)
+        replace(self.documents, **shared_fields(self, DocumentSettings))
+        # A warm-up is compared with the steps when the stage begins.
+        steps = max(self.steps, self.warmup_steps + 1)
+        shared = shared_fields(self, TrainingSettings) | {"max_steps": steps}
+        replace(self.training, **shared)
 
 
 @dataclass

@@ -32,9 +32,9 @@ def read_requests(path: Path | str, default: SpeechRequest) -> dict[str, SpeechR
             nor a voice.
 
     Raises:
-        ValueError: The file is not UTF-8 or has no text, or a row is not JSON (of a .lst: has not
-            its four or five fields), lacks its text, has a value of the wrong type, or shares its
-            id with another.
+        ValueError: The file is not UTF-8, has no text or is a table of another suffix; or a row is
+            not JSON (of a .lst: has not its four or five fields), lacks its text, has a value of
+            the wrong type, or shares its id with another.
     """
     path = Path(path)
     rows: list[tuple[str, SpeechRequest]]
@@ -51,6 +51,13 @@ def read_requests(path: Path | str, default: SpeechRequest) -> dict[str, SpeechR
         ]
     else:
         lines = [(number, line.strip()) for number, line in read_lines(path)]
+        fields = [line.count("|") for _, line in lines if line]
+        # A list of ids, prompts and texts would be read aloud as it stands.
+        if fields and min(fields) >= 2:
+            raise ValueError(
+                f"expected one text a line in {path}, got a table with | between its fields; "
+                "name a list of seed-tts-eval .lst, or write .jsonl rows with id, text, prompt"
+            )
         rows = [(f"{number:05d}", replace(default, text=line)) for number, line in lines if line]
     if not rows:
         raise ValueError(f"expected texts in {path}, got none")

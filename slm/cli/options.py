@@ -89,11 +89,13 @@ def load_synthesizer(arguments: argparse.Namespace) -> Synthesizer:
     return Synthesizer.from_pretrained(arguments.codec, arguments.lm).to(device)
 
 
-def add_generation(command: argparse.ArgumentParser) -> None:
-    """Add --out, --seed, --attempts and the settings of `GenerationSettings`."""
+def add_generation(
+    command: argparse.ArgumentParser, *, out: str = ".wav or .flac to write"
+) -> None:
+    """Add --out with its help, --seed, --attempts and the settings of `GenerationSettings`."""
     own = GenerationSettings()
     add = command.add_argument
-    add("-o", "--out", required=True, help=".wav or .flac to write; a folder with --file")
+    add("-o", "--out", required=True, help=out)
     add("--seed", type=whole_number(0, SEEDS), default=0, help="the same seed speaks the same")
     add("--attempts", type=whole_number(1), default=3, help="tries where speech runs away")
     add("--temperature", type=float, help="default: as suits the model")

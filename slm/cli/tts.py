@@ -7,11 +7,12 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, redirect_stdout
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codec.command_line import DONE, FAILED, Commands, add_command, print_report
+from codec.derived import LOG_NAME, Origins, digest_of, file_state
 from codec.file_names import item_path
 from codec.json_lines import appending
 
@@ -54,10 +55,10 @@ def add(commands: Commands) -> None:
     add("--long", action="store_true", help="sentence by sentence, in one voice")
     add("--language", default="en", help="of the texts, as manifests spell it (en)")
     add("--normalize", action="store_true", help="for text models of before: write numbers out")
-    add("--resume", action="store_true", help="leave files alone that are there")
+    add("--resume", action="store_true", help="leave alone what is there of the same call")
     add("--format", choices=["wav", "flac"], default="wav", help="with --file")
     add_models(command)
-    add_generation(command)
+    add_generation(command, out=".wav or .flac to write; a folder with --file")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -77,9 +78,6 @@ def run(arguments: argparse.Namespace) -> int:
 
     verifiers = dict(map(load_verifier, arguments.verifier or ["likelihood"]))
     alone = arguments.file is None
-    if alone and arguments.resume and Path(arguments.out).exists():
-        print_report({"out": arguments.out, "already_there": 1}, as_json=arguments.json)
-        return DONE
     # 2. Load the models; texts without a voice get the default one of the language model.
     speaker = _Speaker(arguments, verifiers)
     voice = default_voice(pretrained_folder(arguments.lm))
@@ -97,10 +95,34 @@ def run(arguments: argparse.Namespace) -> int:
         return DONE
     if not alone:
         return _speak_file(speaker, requests, arguments)
-    result, ranking = speaker.together(list(requests.values()))[0]
+    (request,), out = requests.values(), Path(arguments.out)
+    # Without --resume no file is left beside the speech.
+    kept = _Kept(out.parent) if arguments.resume else None
+    if kept is not None and kept.is_current(out, speaker.digest(request)):
+        print_report({"out": arguments.out, "already_there": 1}, as_json=arguments.json)
+        return DONE
+    result, ranking = speaker.together([request])[0]
     result.save(arguments.out)
+    if kept is not None:
+        kept.origins.note(out, speaker.digest(request))
     print_report(described(result, arguments.out, ranking), as_json=arguments.json)
     return DONE
+
+
+class _Kept:
+    """Speech of earlier calls in a folder, and what it was made from."""
+
+    def __init__(self, folder: Path) -> None:
+        self.origins = Origins(folder / LOG_NAME)
+
+    def is_current(self, path: Path, digest: str) -> bool:
+        """Whether speech is there that need not be made again; of unknown origin with a note."""
+        if not path.exists() or not self.origins.is_new:
+            return self.origins.is_current(path, digest)
+        print(f"{path}: left alone, of an earlier call with unknown settings", file=sys.stderr)
+        # From here on a change shows.
+        self.origins.note(path, digest)
+        return True
 
 
 def _requests(arguments: argparse.Namespace) -> dict[str, SpeechRequest]:
@@ -148,17 +170,32 @@ class _Speaker:
     """A synthesizer with the options of the call."""
 
     def __init__(self, arguments: argparse.Namespace, verifiers: Mapping[str, Verifier]) -> None:
+        from slm.model.speech_lm import pretrained_folder
         from slm.synthesis.synthesizer import MAX_ROWS
 
         self.synthesizer = load_synthesizer(arguments)
         self.settings = sampling(arguments, self.synthesizer.lm.config)
         self.is_long, self.best_of = arguments.long, arguments.best_of
         self.verifiers, self.max_rows = verifiers, arguments.rows or MAX_ROWS
+        # What decides the speech beside the request.
+        scripts = [each.rsplit(":", 1)[0] for each in arguments.verifier or ()]
+        self._origin = [
+            self.synthesizer.codec.fingerprint,
+            [file_state(path)[1:] for path in sorted(pretrained_folder(arguments.lm).iterdir())],
+            asdict(self.settings),
+            [arguments.attempts, self.is_long, self.best_of, arguments.verifier],
+            [file_state(path) for path in scripts if path.endswith(".py")],
+        ]
         self.options: dict[str, Any] = {
             "settings": self.settings,
             "max_attempts": arguments.attempts,
             "max_rows": self.max_rows,
         }
+
+    def digest(self, request: SpeechRequest) -> str:
+        """Digest of all that decides the speech of a request, its recording of a voice too."""
+        prompt = None if request.prompt is None else file_state(str(request.prompt))[1:]
+        return digest_of(vars(request), prompt, self._origin)
 
     def each(
         self, requests: Mapping[str, SpeechRequest]
@@ -256,11 +293,15 @@ def _speak_file(
     folder = Path(arguments.out)
     folder.mkdir(parents=True, exist_ok=True)
     targets = {name: item_path(folder, name, f".{arguments.format}") for name in requests}
+    kept = _Kept(folder)
+    digests = {name: speaker.digest(request) for name, request in requests.items()}
     waiting = {
         name: request
         for name, request in requests.items()
-        if not (arguments.resume and targets[name].exists())
+        if not (arguments.resume and kept.is_current(targets[name], digests[name]))
     }
+    kept.origins.begin()
+    kept.origins.forget(targets[name] for name in waiting)
     items: dict[str, Any] = {}
     failed: dict[str, str] = {}
     # A resumed run goes on at the end of its report.
@@ -277,6 +318,7 @@ def _speak_file(
                 print(f"failed: {name}: {problem}", file=sys.stderr)
             else:
                 line = items[name] = described(spoken[0], str(targets[name]), spoken[1])
+                kept.origins.note(targets[name], digests[name])
             append({"id": name, **line})
             bar.update()
     report = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -162,12 +162,23 @@ def _opens(alignment: Alignment) -> np.ndarray:
     return np.array([unit == PAUSE_ID or is_word_start(unit) for unit in units])
 
 
-def write_alignments(path: Path, units: Iterable[tuple[str, Sequence[Unit]]]) -> None:
-    """Write the units of utterances by id as JSON lines, whole or not at all."""
-    rows = (
-        {"id": name, "units": [[u.unit, round(u.start, 3), round(u.end, 3)] for u in each]}
-        for name, each in units
-    )
+def write_alignments(
+    path: Path,
+    units: Iterable[tuple[str, Sequence[Unit]]],
+    scores: Mapping[str, float | None] | None = None,
+) -> None:
+    """Write the units of utterances by id as JSON lines, whole or not at all.
+
+    Args:
+        path: Of the file.
+        units: Id and units of every utterance.
+        scores: How well each fits its utterance, by id; written beside the units where given.
+    """
+    rows = []
+    for name, each in units:
+        row = {"id": name, "units": [[u.unit, round(u.start, 3), round(u.end, 3)] for u in each]}
+        score = None if scores is None else scores.get(name)
+        rows.append(row if score is None else {**row, "score": score})
     write_json_lines(path, rows)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from codec.checks import at_least, in_range, require
+from codec.checks import LARGEST, count, in_range, require
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,10 @@ class DocumentSettings:
         for name in ("prompt", "text_drop", "prompt_text", "interleave"):
             in_range(f"{name}_probability", getattr(self, f"{name}_probability"), 0, 1)
         for name in ("interleave_text", "interleave_codes"):
-            at_least(name, getattr(self, name), 1)
-        for name in ("text_loss_weight", "duration_loss_weight", "lookahead"):
-            at_least(name, getattr(self, name), 0)
+            count(name, getattr(self, name), 1)
+        count("lookahead", self.lookahead)
+        for name in ("text_loss_weight", "duration_loss_weight"):
+            in_range(name, getattr(self, name), 0, LARGEST)
         in_range("speaker_power", self.speaker_power, 0, 1)
         for source, share in self.shares.items():
             in_range(f"shares.{source}", share, 0, 1)

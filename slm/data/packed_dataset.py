@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from codec.checks import count
 from slm.text.tokenizer import Tokenizer
 
 from .alignment import Alignment, rest_after
@@ -63,8 +64,8 @@ class PackedDataset:
         index: The items of the stores that fit.
 
     Raises:
-        ValueError: Stores of different codecs, codes that are not the vocabulary's, a text with no
-            known piece, alignments without a lookahead, or no document that fits.
+        ValueError: Sizes below 1, stores of different codecs, codes that are not the vocabulary's,
+            a text with no known piece, alignments without a lookahead, or no document that fits.
     """
 
     def __init__(
@@ -79,6 +80,9 @@ class PackedDataset:
         seed: int = 0,
         alignments: Mapping[str, Alignment] | None = None,
     ) -> None:
+        count("seq_len", seq_len, 1)
+        count("batch_size", batch_size, 1)
+        count("seed", seed)
         _check_stores(stores, vocabulary)
         if alignments and not (settings and settings.lookahead):
             raise ValueError("expected settings with lookahead >= 1 for aligned rows, got none")
@@ -104,6 +108,15 @@ class PackedDataset:
     def __len__(self) -> int:
         """Items that fit a row."""
         return len(self.index)
+
+    def check_stores(self) -> None:
+        """Compare the token stores with their checksums, those not checked before.
+
+        Raises:
+            ValueError: A file is not what was written; names it.
+        """
+        for store in self._stores:
+            store.check()
 
     def describe(self) -> dict[str, Any]:
         """Everything that decides the batches, by names that a user knows; JSON-able."""

@@ -30,6 +30,7 @@ from .shards import (
     ROWS,
     ShardWriter,
     check_fingerprint,
+    check_store,
     codec_names,
     read_marker,
     shard_path,
@@ -251,12 +252,25 @@ class TokenStore:
         self._shards: list[dict[str, int]] = header["shards"]
         self.rows = Rows(self.folder, [shard["items"] for shard in self._shards])
         self._maps: OrderedDict[int, tuple[np.ndarray, np.ndarray]] = OrderedDict()
+        self._is_checked = False
         # Sizes alone, which is quick; a cut file would else show in the midst of a run.
         for index in range(len(self._shards)):
             self._check_shard(index)
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def check(self) -> None:
+        """Compare every file with the checksum that was noted when it was written, once.
+
+        It reads the whole store, which a training does too.
+
+        Raises:
+            ValueError: A file is not what was written; names it.
+        """
+        if not self._is_checked:
+            check_store(self.folder)
+        self._is_checked = True
 
     @property
     def num_codes(self) -> int:

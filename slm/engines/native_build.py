@@ -15,6 +15,7 @@ import hashlib
 import logging
 import os
 import platform
+import shlex
 import shutil
 import stat
 import subprocess
@@ -37,9 +38,24 @@ class UntrustedFolderError(ValueError):
 
 
 def compiler() -> str | None:
-    """Path of the C++ compiler: what `CXX` names, else g++ or clang++; None without one."""
-    names = [os.environ["CXX"]] if os.environ.get("CXX") else _COMPILERS
-    return next((path for path in map(shutil.which, names) if path), None)
+    """Path of the C++ compiler: what `CXX` names, else g++ or clang++; None without one.
+
+    Words of `CXX` behind the first, as in `ccache g++`, are part of `compile_command` alone.
+    """
+    command = compile_command()
+    return command[0] if command else None
+
+
+def compile_command() -> list[str]:
+    """The path of the compiler with the words of `CXX` behind its name; [] without one."""
+    # A path may hold blanks, and is then one word.
+    given = os.environ.get("CXX", "").strip()
+    calls = [[given], shlex.split(given)] if given else [[name] for name in _COMPILERS]
+    for name, *words in calls:
+        path = shutil.which(name)
+        if path:
+            return [path, *words]
+    return []
 
 
 def is_available() -> bool:
@@ -68,8 +84,8 @@ def library() -> ctypes.CDLL:
         RuntimeError: It does not compile the code.
         OSError: The library cannot be written or loaded.
     """
-    path = compiler()
-    if path is None:
+    command = compile_command()
+    if not command:
         raise ValueError(
             "expected a C++ compiler (g++, clang++ or what CXX names) for engine native, found none"
         )
@@ -81,9 +97,9 @@ def library() -> ctypes.CDLL:
             f"{folder}: expected a folder of the user's own that nobody else can write to, got one "
             f"{others}; chmod go-w it, or name another by HH_SLM_CACHE"
         )
-    target = folder / f"native_decoder-{_digest(path)}.so"
+    target = folder / f"native_decoder-{_digest(command)}.so"
     if not _is_whole(target):
-        _compile(path, target)
+        _compile(command, target)
         write_text(_noted(target), sha256_of(target))
     loaded = ctypes.CDLL(str(target))
     try:
@@ -118,19 +134,21 @@ def _others_than_the_user(state: os.stat_result) -> str:
     return f"of mode {mode:o}" if mode & 0o022 else ""
 
 
-def _compile(path: str, target: Path) -> None:
+def _compile(compiler: list[str], target: Path) -> None:
     """Compile with the first choice of flags that works."""
     errors = ""
     with whole_file(target) as partial:  # another process may compile it, too
         for choice in _CHOICES:
-            command = [path, *_FLAGS, *choice, str(_SOURCE), "-o", str(partial)]
+            command = [*compiler, *_FLAGS, *choice, str(_SOURCE), "-o", str(partial)]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode == 0:
                 # Whatever the umask: a library that others can write to is not loaded.
                 partial.chmod(0o755)
                 return
             errors = done.stderr
-        raise RuntimeError(f"expected {path} to compile {_SOURCE.name}, got: {errors[-2000:]}")
+        raise RuntimeError(
+            f"expected {shlex.join(compiler)} to compile {_SOURCE.name}, got: {errors[-2000:]}"
+        )
 
 
 def cache_folder() -> Path:
@@ -142,13 +160,18 @@ def cache_folder() -> Path:
 @lru_cache(maxsize=1)
 def build_digest() -> str:
     """Digest of the library that is compiled here, '' without a compiler."""
-    path = compiler()
-    return "" if path is None else _digest(path)
+    command = compile_command()
+    return _digest(command) if command else ""
 
 
-def _digest(path: str) -> str:
-    version = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
-    parts = [_SOURCE.read_text(), version.stdout, repr((_FLAGS, _CHOICES)), _processor()]
+def _digest(compiler: list[str]) -> str:
+    version = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=False)
+    parts = [
+        _SOURCE.read_text(),
+        version.stdout,
+        repr((_FLAGS, _CHOICES, *compiler[1:])),
+        _processor(),
+    ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 

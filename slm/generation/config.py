@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from codec.checks import at_least, in_range, one_of
+from codec.checks import count, in_range, one_of
 from slm.model.config import SpeechLMConfig, check_temperature
 
 # What computes the steps of generation; see `GenerationSettings`.
@@ -67,12 +67,12 @@ class GenerationSettings:
         # A temperature nearer to 0 would overflow the logits.
         check_temperature("temperature", self.temperature)
         check_temperature("duration_temperature", self.duration_temperature)
-        at_least("top_k", self.top_k, 0)
+        count("top_k", self.top_k)
         in_range("top_p", self.top_p, 0, 1, ends="(]")
         if self.duration_top_p is not None:
             in_range("duration_top_p", self.duration_top_p, 0, 1, ends="(]")
         in_range("min_p", self.min_p, 0, 1)
-        at_least("repetition_window", self.repetition_window, 0)
+        count("repetition_window", self.repetition_window)
         in_range("repetition_ratio", self.repetition_ratio, 0, 1, ends="(]")
         in_range("guidance", self.guidance, 0, 100)
         in_range("prompt_guidance", self.prompt_guidance, 0, 100)

@@ -39,6 +39,10 @@ class Entry:
     bytes: int
     sha256: str
 
+    def __post_init__(self) -> None:
+        if (type(self.object), type(self.bytes), type(self.sha256)) != (str, int, str):
+            raise TypeError(f"expected an object, its bytes and its sha256, got {self}")
+
 
 class RemoteFolder:
     """A folder at a URL.
@@ -79,7 +83,7 @@ class RemoteFolder:
                 raise KeyError("format")
             # Entries with other fields raise TypeError here.
             return {path: Entry(**entry) for path, entry in found["files"].items()}
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise StorageError(f"{self.url}/{INDEX}: expected {_FORMAT!r}, got others") from error
 
     def put_index(self, files: dict[str, Entry]) -> None:

@@ -14,6 +14,7 @@ import fnmatch
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
@@ -140,8 +141,7 @@ def pull(url: str, folder: Path, *, progress: bool = True) -> Transfer:
         )
     # An index of others must not write outside the folder.
     for path in index:
-        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
-            raise StorageError(f"{url}: expected paths below the folder, got {path!r}")
+        _check_path(url, folder, path)
     states = _read_states(folder)
 
     def fetch(path: str) -> bool:
@@ -169,6 +169,30 @@ def _finished(folder: Path, skip: Sequence[str]) -> Iterator[str]:
         skipped = any(fnmatch.fnmatch(name.as_posix(), pattern) for pattern in skip)
         if path.is_file() and not unfinished and not skipped and name.as_posix() != INDEX:
             yield name.as_posix()
+
+
+def _check_path(url: str, folder: Path, path: str) -> None:
+    """Refuse a path of an index that names no file below a folder.
+
+    Raises:
+        StorageError: It is absolute, goes up, names a folder, or leads through a link that lies in
+            the folder.
+    """
+    parts = path.split("/")
+    if (
+        any(part in ("", ".", "..") for part in parts)
+        or "\0" in path
+        or "\\" in path
+        or path == _STATE
+    ):
+        raise StorageError(f"{url}: expected paths of files below the folder, got {path[:200]!r}")
+    place = folder
+    for part in parts[:-1]:
+        place /= part
+        if place.is_symlink():
+            raise StorageError(f"{url}: expected a folder at {place}, got a link; remove it")
+    if (folder / path).is_dir():
+        raise StorageError(f"{url}: expected a file at {folder / path}, got a folder; remove it")
 
 
 def _send(
@@ -201,7 +225,7 @@ def _fetch(remote: RemoteFolder, entry: Entry, target: Path, state: Any) -> bool
         # Unknown here, such as after a cache was copied: its bytes decide.
         if now[0] == entry.bytes and sha256_of(target) == entry.sha256:
             return False
-    with whole_file(target) as partial:
+    with _naming(remote, target), whole_file(target) as partial:
         with open(partial, "wb") as file:
             found = remote.get(entry.object, file)
         if found != entry.sha256:
@@ -210,6 +234,15 @@ def _fetch(remote: RemoteFolder, entry: Entry, target: Path, state: Any) -> bool
                 "the folder again"
             )
     return True
+
+
+@contextmanager
+def _naming(remote: RemoteFolder, target: Path) -> Iterator[None]:
+    """Turn what the disk raises for a file of an index into a `StorageError` that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{remote.url}: {target} cannot be written ({error})") from error
 
 
 def _in_threads(

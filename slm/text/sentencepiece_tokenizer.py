@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable
 from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import sentencepiece
 
@@ -21,6 +22,10 @@ MODEL_NAME = "text.model"
 _FIELD = b"\xc2\x3e"
 _MARKER = f"hh-slm front end {FRONT_END}".encode()
 _WORD_MARK = "\u2581"  # SentencePiece writes a space as this character
+# SentencePiece leaves out training texts that hold the character it writes for unknown ones, and
+# those of more bytes than a limit, without a word.
+_UNKNOWN_MARK = "\u2585"
+_USUAL_LIMIT = 4192
 
 
 class TextTokenizer:
@@ -72,9 +77,13 @@ class TextTokenizer:
         """
         pairs = zip(texts, languages or repeat("en"), strict=languages is not None)
         spoken = (normalize_text(text, language) for text, language in pairs)
-        sentences = [text for text in spoken if text]
+        sentences = [text.replace(_UNKNOWN_MARK, " ") for text in spoken]
+        sentences = [text for text in sentences if text.strip()]
         if not sentences:
             raise ValueError("expected at least one non-empty text to train on, got none")
+        longest = max(len(text.encode()) for text in sentences)
+        # A limit that is named is written into the model: models of usual texts stay as they were.
+        limit: dict[str, Any] = {"max_sentence_length": longest} if longest > _USUAL_LIMIT else {}
         buffer = io.BytesIO()
         sentencepiece.set_random_generator_seed(seed)
         try:
@@ -93,6 +102,7 @@ class TextTokenizer:
                 pad_id=-1,
                 num_threads=1,
                 minloglevel=2,
+                **limit,
             )
         except RuntimeError as error:
             message = f"vocab_size={vocab_size} cannot be trained on {len(sentences)} texts"

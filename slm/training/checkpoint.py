@@ -12,9 +12,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from codec.checkpoint_file import read_checkpoint
 from codec.finite import first_not_finite
 from codec.json_lines import read_json_lines
 from slm.data.config import DocumentSettings
@@ -134,8 +134,8 @@ def resume_point(
     """Steps a checkpoint has made, and rows of the epochs it had planned; (0, []) without one.
 
     Raises:
-        ValueError: It is of another model, codec, token layout or stream of batches, lacks its
-            layout, has weights that are not finite, or is beyond `max_steps`.
+        ValueError: It is damaged, of another model, codec, token layout or stream of batches, lacks
+            its layout, has weights that are not finite, or is beyond `max_steps`.
     """
     if path is None:
         return 0, []
@@ -175,8 +175,7 @@ def saved_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _load_checkpoint(path: Path) -> dict[str, Any]:
-    # Mapped, since most checks need no weights.
-    return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    return read_checkpoint(path, required=("state_dict", "global_step"))
 
 
 def _weights(checkpoint: dict[str, Any]) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from codec.checks import above, at_least, in_range, one_of, require
+from codec.checks import LARGEST, above, count, in_range, one_of, require
 
 # Parts of a model that can stay as they are; see `slm.training.freezing`.
 FREEZABLE = ("embedding", "attention", "feed_forward", "norms", "head")
@@ -71,13 +71,20 @@ class TrainingSettings:
         one_of("schedule", self.schedule, ("cosine", "wsd"))
         unknown = sorted(set(self.freeze) - set(FREEZABLE))
         require(not unknown, "freeze", f"some of {', '.join(FREEZABLE)}", unknown)
-        at_least("freeze_layers", self.freeze_layers, 0)
+        count("freeze_layers", self.freeze_layers)
         in_range("decay_fraction", self.decay_fraction, 0, 1, ends="(]")
         for name in ("max_steps", "accumulate", "validate_every", "checkpoint_every"):
-            at_least(name, getattr(self, name), 1)
-        for name in ("learning_rate", "gradient_clip"):
-            above(name, getattr(self, name), 0)
-        fits = 0 <= self.warmup_steps < self.max_steps
+            count(name, getattr(self, name), 1)
+        count("seed", self.seed)
+        above("gradient_clip", self.gradient_clip, 0)
+        in_range("learning_rate", self.learning_rate, 0, LARGEST, ends="(]")
+        for name in ("min_learning_rate", "weight_decay"):
+            in_range(name, getattr(self, name), 0, LARGEST)
+        require(len(self.betas) == 2, "betas", "two numbers", self.betas)
+        for beta in self.betas:
+            in_range("betas", beta, 0, 1, ends="[)")
+        count("warmup_steps", self.warmup_steps)
+        fits = self.warmup_steps < self.max_steps
         expected = f"a count in [0, max_steps = {self.max_steps})"
         require(fits, "warmup_steps", expected, self.warmup_steps)
 
@@ -100,7 +107,7 @@ class LoraSettings:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        at_least("rank", self.rank, 0)
+        count("rank", self.rank)
         above("alpha", self.alpha, 0)
         in_range("dropout", self.dropout, 0, 1, ends="[)")
 
@@ -126,6 +133,6 @@ class Machines:
     strategy: str = "auto"
 
     def __post_init__(self) -> None:
-        at_least("devices", self.devices, 1)
-        at_least("num_nodes", self.num_nodes, 1)
+        count("devices", self.devices, 1)
+        count("num_nodes", self.num_nodes, 1)
         one_of("strategy", self.strategy, ("auto", "ddp", "fsdp"))

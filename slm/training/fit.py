@@ -81,17 +81,20 @@ def fit_speech_lm(
         `lm`, in eval mode.
 
     Raises:
-        ValueError: The rows do not fit the model; the checkpoint is of another model, trained on
-            other batches or beyond `max_steps`; `resume_from` is not there; the folder has the
-            metrics of steps and no checkpoint; a step cannot be divided among the devices; the
-            settings do not go together; another process trains in the folder; or a loss, gradient,
-            weight or validation is not finite, and then the last checkpoint is from before.
+        ValueError: The rows do not fit the model or are damaged; the checkpoint is of another
+            model, trained on other batches or beyond `max_steps`; `resume_from` is not there; the
+            folder has the metrics of steps and no checkpoint; a step cannot be divided among the
+            devices; the settings do not go together; another process trains in the folder; or a
+            loss, gradient, weight or validation is not finite, and then the last checkpoint is
+            from before.
         SystemExit: SIGTERM came (status 143).
     """
     machines = machines or Machines(accelerator)
     _check(lm, dataset, settings, machines)
     # One process may have any rank among others that do not train with it.
     first = machines.devices * machines.num_nodes == 1 or process_rank() == 0
+    if first:
+        dataset.check_stores()
     kinds: Any = validation if isinstance(validation, Mapping) else {VALID_NAME: validation}
     batches = {name: list(each) for name, each in kinds.items()}
     with locked(Path(folder)) if first else nullcontext():

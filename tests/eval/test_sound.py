@@ -66,3 +66,23 @@ def test_digests_follow_content(tmp_path):
     assert sound_digest(Sound(GOOD, RATE)) != sound_digest(Sound(GOOD, 16000))
     assert sound_digest(None) == "none"
     assert sound_digest(tmp_path / "gone.wav") == "missing"
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg"])
+def test_a_recording_that_was_cut_is_no_sound_to_be_measured(tmp_path, suffix):
+    noise = np.random.default_rng(0).normal(scale=0.1, size=RATE)
+    path = tmp_path / f"a{suffix}"
+    soundfile.write(path, noise, RATE)
+    np.testing.assert_allclose(load_sound(path).waveform, soundfile.read(path)[0], atol=1e-6)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    with pytest.raises(MetricError, match=rf"cannot read a\{suffix} as audio"):
+        load_sound(path)
+
+
+def test_every_whole_file_is_read_as_libsndfile_reads_it(tmp_path):
+    noise = np.random.default_rng(0).normal(scale=0.1, size=(RATE, 2))
+    for name, subtype in (("a.wav", "FLOAT"), ("b.wav", "GSM610"), ("c.mp3", None)):
+        samples = noise if subtype != "GSM610" else noise[:, 0]
+        soundfile.write(tmp_path / name, samples, RATE, subtype=subtype)
+        expected = soundfile.read(tmp_path / name, dtype="float32", always_2d=True)[0].mean(axis=1)
+        np.testing.assert_array_equal(load_sound(tmp_path / name).waveform, expected)

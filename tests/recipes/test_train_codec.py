@@ -50,7 +50,7 @@ def test_the_codec_at_scale_is_that_of_one_gpu_with_its_crops_shared(tmp_path):
     ("override", "part"),
     [
         ("devices=5", "phases.joint: batch_size: expected a multiple of 5 processes"),
-        ("devices=0", "train_codec.devices: expected a number >= 1, got 0"),
+        ("devices=0", "train_codec.devices: expected a whole number >= 1, got 0"),
         ("strategy=fsdp", "train_codec.strategy: expected auto or ddp, got 'fsdp'"),
     ],
 )

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from codec import CodecConfig, HHCodec
 from codec.files import write_json
 from recipes.runner.config import ConfigError, load_config
 from recipes.runner.schema import Config
 from recipes.runner.stages import StageError, check_settings, settings_of
-from recipes.train_slm import build_lm, packed_rows, training_settings
+from recipes.train_slm import build_lm, main, packed_rows, training_settings
 from slm import TextTokenizer, TokenStore, TokenStoreWriter
 
 SMOKE = Path(__file__).resolve().parents[2] / "recipes/configs/smoke.yaml"
@@ -112,3 +114,53 @@ def test_another_checkpoint_to_go_on_from_is_none_of_the_settings_results_depend
     config = config_with("resume_from=kept.ckpt")
     assert config.train_slm.resume_from == "kept.ckpt"
     assert settings_of(config, "train_slm") == settings_of(config_with(), "train_slm")
+
+
+@pytest.fixture
+def encoded(tmp_path: Path) -> tuple[Config, HHCodec]:
+    """A run up to its token stores, which are of its codec."""
+    torch.manual_seed(0)
+    codec = HHCodec(CodecConfig.preset("tiny")).eval()
+    codec.save_pretrained(tmp_path / "run/train_codec/model")
+    for split in ("train", "valid", "test"):
+        write_store(tmp_path / "run/encode_corpus" / split, codec, codec.code_fingerprint)
+    TextTokenizer.train(["seven green hills"] * 2, tmp_path / "run/train_text", vocab_size=24)
+    return load_config(SMOKE, ["corpus=x", f"run={tmp_path / 'run'}"]), codec
+
+
+def write_store(folder: Path, codec: HHCodec, fingerprint: str) -> None:
+    writer = TokenStoreWriter(
+        folder,
+        codec_fingerprint=fingerprint,
+        codebook_size=codec.codebook_size,
+        frame_rate=codec.frame_rate,
+    )
+    writer.add(np.arange(20), {"id": "a", "text": "seven green hills", "speaker": "s"})
+    writer.close()
+
+
+@pytest.mark.parametrize("split", ["train", "valid", "test"])
+def test_tokens_of_another_codec_are_refused_in_any_split(
+    encoded: tuple[Config, HHCodec], split: str
+) -> None:
+    config, codec = encoded
+    folder = Path(config.run) / "encode_corpus" / split
+    shutil.rmtree(folder)
+    write_store(folder, codec, "0" * 16)
+    with pytest.raises(ValueError, match=f"{split} holds codes of codec 0{{16}}, expected"):
+        main(config)
+    assert not (Path(config.run) / "train_slm").exists()
+
+
+@pytest.mark.parametrize("name", ["codes-00000.u16", "codes-00000.rows.jsonl"])
+def test_a_store_in_which_a_bit_has_changed_is_not_trained_on(
+    encoded: tuple[Config, HHCodec], name: str
+) -> None:
+    config, _ = encoded
+    path = Path(config.run) / "encode_corpus/train" / name
+    content = bytearray(path.read_bytes())
+    content[-4] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"got others or none: {name}"):
+        main(config)
+    assert not (Path(config.run) / "train_slm").exists()

@@ -32,3 +32,12 @@ def test_two_files_of_one_output_are_refused(tmp_path: Path, names: tuple[str, s
     touch(tmp_path / "in", *names)
     with pytest.raises(ValueError, match="would both become"):
         tree_pairs(tmp_path / "in", tmp_path / "out", CONVERSIONS["encode"])
+
+
+def test_other_files_of_linked_folders_are_counted(tmp_path: Path) -> None:
+    touch(tmp_path / "elsewhere", "b.wav", "notes.txt")
+    touch(tmp_path / "in", "a.wav")
+    (tmp_path / "in" / "linked").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    pairs, others = tree_pairs(tmp_path / "in", tmp_path / "out", CONVERSIONS["encode"])
+    assert len(pairs) == 2
+    assert others == 1

@@ -1,4 +1,5 @@
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from codec import CodecConfig, HHCodec
 from codec.audio.io import read_audio, write_audio
 from codec.bitstream.format import CodedRecording, StreamHeader
 from codec.cli.main import main
+from codec.derived import LOG_NAME
 
 
 def save_codec(folder: Path, seed: int = 0) -> HHCodec:
@@ -129,7 +131,7 @@ def test_a_folder_becomes_a_tree_of_the_same_shape_and_the_unreadable_are_listed
     target = tmp_path / "decoded"
     status, out, error = call("reconstruct", recordings, target, "--codec", codec[1], "--json")
     assert status == 1
-    files = sorted(p.relative_to(target).as_posix() for p in target.rglob("*") if p.is_file())
+    files = visible(target)
     assert files == ["a.wav", "deep/b.flac", "deep/c.wav"]
     lengths = [len(read_audio(target / name)) for name in files]
     assert lengths == [12_000, 7_200, 4_800]
@@ -141,6 +143,65 @@ def test_a_folder_becomes_a_tree_of_the_same_shape_and_the_unreadable_are_listed
     assert set(report["failed"]) == bad
     assert all(f"failed: {name}: " in error for name in bad)
     assert "reconstruct: 100%" in error
+
+
+def visible(folder):
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(p.relative_to(folder).as_posix() for p in paths if p.name != LOG_NAME)
+
+
+def test_a_resumed_folder_notices_what_has_changed(
+    tmp_path, codec, call, recordings, make_waveform
+):
+    folder = codec[1]
+    for name in ("empty.wav", "deep/text.flac"):
+        (recordings / name).unlink()
+    target = tmp_path / "decoded"
+
+    def resumed(codec_folder=folder):
+        argv = ("reconstruct", recordings, target, "--codec", codec_folder, "--resume", "--json")
+        report = json.loads(call(*argv)[1])
+        return report["num_done"], report["num_skipped"]
+
+    assert resumed() == (3, 0)
+    assert resumed() == (0, 3)
+    # Another recording of the same length, older than its output.
+    write_audio(recordings / "a.wav", make_waveform(0.5, seed=9))
+    os.utime(recordings / "a.wav", (1e9, 1e9))
+    assert resumed() == (1, 2)
+    # Another codec.
+    other = HHCodec.from_pretrained(folder, fold=False)
+    with torch.no_grad():
+        next(other.vocoder.parameters()).add_(1e-3)
+    other.weights_changed()
+    other.save_pretrained(tmp_path / "other")
+    assert resumed(tmp_path / "other") == (3, 0)
+    # Both trees moved, and outputs of a version that kept no notes.
+    (target / LOG_NAME).unlink()
+    assert resumed() == (0, 3)
+    os.utime(recordings / "a.wav")
+    assert resumed() == (1, 2)
+
+
+def test_a_single_file_is_made_again_where_its_recording_has_changed(
+    tmp_path, codec, call, make_waveform
+):
+    argv = ("encode", tmp_path / "a.wav", tmp_path / "a.hhc", "--codec", codec[1])
+    skipped = []
+    for seed in (0, 0, 1):
+        if seed not in skipped:
+            write_audio(tmp_path / "a.wav", make_waveform(0.5, seed=seed))
+            skipped.append(seed)
+        call(*argv, "--resume")
+    expected = (tmp_path / "a.hhc").read_bytes()
+    call(*argv)
+    assert (tmp_path / "a.hhc").read_bytes() == expected
+
+
+def test_a_folder_does_not_become_a_folder_with_the_name_of_a_file(tmp_path, call, recordings):
+    status, _, error = call("reconstruct", recordings, tmp_path / "out.wav")
+    assert status == 2
+    assert "expected the name of a folder" in error
 
 
 def test_a_resumed_folder_does_only_what_is_missing(tmp_path, codec, call, recordings):
@@ -168,7 +229,7 @@ def test_a_tree_of_codes_is_made_resumed_and_decoded(tmp_path, codec, call, reco
     last = ("--codec", codec[1], "--json")
     status, out, _ = call("encode", recordings, codes, *last, "--batch-size", 4)
     assert (status, json.loads(out)["num_done"]) == (1, 3)
-    files = sorted(p.relative_to(codes).as_posix() for p in codes.rglob("*") if p.is_file())
+    files = visible(codes)
     assert files == ["a.hhc", "deep/b.hhc", "deep/c.hhc"]
     (codes / "a.hhc").write_bytes((codes / "a.hhc").read_bytes()[:-1])
     report = json.loads(call("encode", recordings, codes, *last, "--resume")[1])

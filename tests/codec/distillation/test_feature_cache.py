@@ -16,6 +16,7 @@ from codec.distillation.feature_cache import SemanticCache, SemanticCacheError, 
 from codec.distillation.frame_grid import FrameGrid
 from codec.distillation.loss import Distillation
 from codec.distillation.teachers import MfccTeacher, Teacher
+from codec.files import read_json, write_json
 from codec.training.data import CropBatches
 
 RATE, HOP = 24_000, 1024
@@ -178,3 +179,30 @@ def test_a_clip_that_cannot_be_read_has_no_features(
     features, covered = cache.at(1, torch.linspace(0, 0.5, 4).double())
     assert not covered.any()
     assert features.shape == (4, 2)
+
+
+def test_features_of_a_clip_that_has_changed_are_refused(
+    tmp_path: Path, make_waveform: Callable[..., np.ndarray]
+) -> None:
+    """Another recording of the same name and length, in a store and in a folder."""
+
+    def sources(seed: int) -> list[AudioStore | FolderSource]:
+        with AudioStoreWriter(tmp_path / f"store{seed}", RATE) as writer:
+            writer.add(make_waveform(1.0, seed=seed), {"id": "a"})
+        (tmp_path / "clips").mkdir(exist_ok=True)
+        soundfile.write(tmp_path / "clips/a.wav", make_waveform(1.0, seed=seed), RATE)
+        return [AudioStore(tmp_path / f"store{seed}"), FolderSource(tmp_path / "clips", RATE)]
+
+    teacher = LevelTeacher()
+    for number, source in enumerate(sources(0)):
+        fill_cache(source, teacher, tmp_path / f"cache{number}")
+        SemanticCache(tmp_path / f"cache{number}", teacher.fingerprint, source)
+    for number, source in enumerate(sources(1)):
+        folder = tmp_path / f"cache{number}"
+        with pytest.raises(SemanticCacheError, match="another set of clips, expected contents"):
+            SemanticCache(folder, teacher.fingerprint, source)
+        # Of an earlier version nothing is known.
+        header = read_json(folder / "semantic.json")
+        header.pop("contents")
+        write_json(folder / "semantic.json", header)
+        SemanticCache(folder, teacher.fingerprint, source)

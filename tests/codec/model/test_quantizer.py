@@ -183,3 +183,22 @@ def test_cells_and_empty_codebooks_cannot_be_refined():
     cells.enable()
     with pytest.raises(ValueError, match="expected learnt entries to refine, got bsq"):
         cells.refine(torch.randn(10, 8), 1)
+
+
+def test_every_centre_of_few_or_equal_points_is_another():
+    generator = torch.Generator().manual_seed(0)
+    few, equal = torch.randn(10, 8, generator=generator), torch.zeros(50, 8)
+    # As of silence: fewer different points than centres.
+    silent = torch.cat([torch.zeros(900, 8), torch.randn(20, 8, generator=generator)])
+    for points in (few, equal, silent, few[:1]):
+        centres = kmeans(points, 64, 10, generator)
+        assert len(torch.unique(centres, dim=0)) == 64
+        # every point still has its centre
+        assert torch.cdist(points, centres).min(dim=1).values.max() < 0.1
+
+
+def test_centres_of_many_different_points_need_no_noise():
+    points = torch.randn(1000, 8, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(1)
+    expected = points[torch.randperm(1000, generator=generator)[:64]]
+    assert torch.equal(kmeans(points, 64, 0, torch.Generator().manual_seed(1)), expected)

@@ -13,6 +13,7 @@ import torch
 from codec import CodecConfig, HHCodec
 from codec.audio.store import AudioStore, AudioStoreWriter
 from codec.run_lock import InUseError, locked
+from codec.training.checkpoint import check_finished
 from codec.training.config import FitConfig, LossWeights, PhaseConfig
 from codec.training.fit import fit_codec_phase
 from codec.training.module import DivergedError
@@ -101,9 +102,9 @@ def test_a_lost_checkpoint_is_reported_and_the_metrics_stay(
 def test_weights_that_are_not_finite_are_never_saved(
     make_store: Callable[[int], AudioStore], tmp_path: Path, steps: int
 ) -> None:
-    """The loss before an update of infinite rate is finite, and only then are the weights not."""
+    """The loss before an update of a huge rate is finite, and only then is what it gives not."""
     with pytest.raises(DivergedError, match=r"codec: .*finite"):
-        train(make_store(0), tmp_path, steps=steps, learning_rate=float("inf"))
+        train(make_store(0), tmp_path, steps=steps, learning_rate=1e6)
     assert not (tmp_path / "last.ckpt").exists()
 
 
@@ -124,3 +125,25 @@ def test_two_trainings_in_one_folder_are_refused(
 ) -> None:
     with locked(tmp_path), pytest.raises(InUseError, match="in use by process"):
         train(make_store(0), tmp_path)
+
+
+def test_a_finished_phase_of_other_clips_is_not_built_on(
+    make_store: Callable[[int], AudioStore], tmp_path: Path
+) -> None:
+    data = make_store(0)
+    check_finished(tmp_path, [data])  # of an earlier version: nothing is noted
+    train(data, tmp_path)
+    check_finished(tmp_path, [data])
+    with pytest.raises(ValueError, match="was trained on other clips"):
+        check_finished(tmp_path, [make_store(1)])
+
+
+def test_a_damaged_checkpoint_is_named(
+    make_store: Callable[[int], AudioStore], tmp_path: Path
+) -> None:
+    data = make_store(0)
+    train(data, tmp_path)
+    path = tmp_path / "last.ckpt"
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(ValueError, match=f"{path}: expected an intact torch file"):
+        train(data, tmp_path, steps=4)

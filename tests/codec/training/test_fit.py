@@ -109,7 +109,7 @@ def test_a_store_of_another_rate_is_refused(store: AudioStore, tmp_path: Path) -
         # it would need loss scaling
         ({"precision": "16-mixed"}, "precision: expected one of auto, 32-true, bf16-mixed"),
         ({"strategy": "fsdp"}, "strategy: expected auto or ddp, got 'fsdp'"),
-        ({"devices": 0}, "devices: expected a number >= 1, got 0"),
+        ({"devices": 0}, "devices: expected a whole number >= 1, got 0"),
         ({"num_nodes": 0}, "num_nodes"),
     ],
 )

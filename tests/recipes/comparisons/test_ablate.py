@@ -73,6 +73,15 @@ def test_variants_are_trained_measured_and_compared_on_the_same_clips(
     assert "| no_second_stage | " in markdown
     assert "`no_second_stage`: Only the coded stage." in markdown
 
+    # Measured again where asked for other figures, and else not.
+    measured = run / "full/measure/valid/origin.json"
+    before = measured.read_text()
+    stamp = measured.stat().st_mtime_ns
+    assert main([*call, "--only", "full"]) == 0
+    assert measured.stat().st_mtime_ns == stamp
+    assert main([*call, "--only", "full", "--clips", "2"]) == 0
+    assert measured.read_text() != before
+
     finished = (run / "full/train_codec/done.json").stat().st_mtime_ns
     assert main([*call, "--only", "full"]) == 0
     assert (run / "full/train_codec/done.json").stat().st_mtime_ns == finished

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import soundfile
 import torch
 
 from codec import CodecConfig, HHCodec
@@ -123,3 +124,27 @@ def test_our_codec_as_a_tokenizer_decodes_to_any_length(
     assert codes.shape[0] == 1
     for samples in (100, 4800, 9000):
         assert tokenizer.decode(codes, samples).shape == (samples,)
+
+
+def test_a_clip_that_has_changed_is_recoded_and_the_others_kept(
+    make_corpus: Callable[..., tuple[Path, Any]],
+    make_waveform: Callable[..., Any],
+    codec_folder: Path,
+    tmp_path: Path,
+) -> None:
+    corpus, _ = make_corpus(counts=(1, 1, 2))
+    run = tmp_path / "run"
+    call = [str(CONFIG), f"corpus={corpus}", f"run={run}", f"codec={codec_folder}"]
+    call += ["classical=original", "metrics=mel_l1", "threads=1"]
+    assert main(call) == 0
+    files = [run / folder / "test_0.flac" for folder in ("recordings", "ours/audio")]
+    before = [path.read_bytes() for path in files]
+    kept = (run / "ours/audio/test_1.flac").stat().st_mtime_ns
+    # Another recording of the same length.
+    waveform = make_waveform(0.5, 24_000, pitch=200, seed=9)
+    soundfile.write(corpus / "audio/test_0.wav", waveform, 24_000)
+    assert main(call) == 0
+    assert all(path.read_bytes() != old for path, old in zip(files, before, strict=True))
+    assert (run / "ours/audio/test_1.flac").stat().st_mtime_ns == kept
+    lines = (run / "ours/recoded.jsonl").read_text().splitlines()
+    assert sorted(json.loads(line)["id"] for line in lines) == ["test_0", "test_1"]

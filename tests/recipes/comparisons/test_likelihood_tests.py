@@ -73,6 +73,15 @@ def test_a_corpus_is_built_scored_and_judged_and_again(
     assert len(row["log_likelihoods"]) == -(-round(row["seconds"] * 24000) // 1024)
     assert command(call) == 0
     assert (run / "scores.jsonl").read_bytes() == scores
+    # A corpus that was corrected gives other pairs, which are scored.
+    pairs = {path: path.read_bytes() for path in sorted((run / "pairs").rglob("*.wav"))}
+    clip = 0.1 * np.random.default_rng(9).standard_normal(16000).astype(np.float32)
+    soundfile.write(corpus / "0.wav", clip, 16000)
+    assert command(call) == 0
+    changed = [path for path, content in pairs.items() if path.read_bytes() != content]
+    rows = [json.loads(line) for line in (run / "scores.jsonl").read_bytes().splitlines()]
+    assert changed
+    assert sorted(row["path"] for row in rows[len(scores.splitlines()) :]) == [*map(str, changed)]
     capsys.readouterr()
     (run / "models.json").write_text('{"codec": "another"}')
     assert command(call) == 2

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -131,6 +132,12 @@ def test_an_archive_is_unpacked_whole(tmp_path: Path) -> None:
     folder = unpack(archive, tmp_path, "Corpus/part")
     assert sorted(path.name for path in folder.iterdir()) == ["a.wav", "b.wav"]
     assert (folder / "b.wav").read_bytes() == CONTENT
+    assert unpack(archive, tmp_path, "Corpus/part") == folder
+    # Another archive of the same name, and then none.
+    os.utime(archive, (1e9, 1e9))
+    with pytest.raises(DownloadError, match="unpacked from it before it changed"):
+        unpack(archive, tmp_path, "Corpus/part")
+    archive.unlink()
     assert unpack(archive, tmp_path, "Corpus/part") == folder
 
 

@@ -74,6 +74,27 @@ def test_a_text_that_does_not_fit_is_an_error_that_says_so(aligner: Aligner) -> 
         aligner.units(np.zeros(RATE // 4), RATE, TEXT * 4)
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("The old man", "expected all speech to be of its text, got .* in the pauses"),
+        ("found a red boat", "expected all speech to be of its text, got .* in the pauses"),
+        ("It was a good score.", "expected the sounds of its text in 20% .*, got"),
+    ],
+)
+def test_a_text_of_other_words_or_of_a_part_is_found(
+    aligner: Aligner, waveform: np.ndarray, text: str, reason: str
+) -> None:
+    with pytest.raises(AlignmentError, match=reason):
+        aligner.align(waveform, RATE, text)
+
+
+def test_an_alignment_carries_the_share_of_sounds_that_agree(
+    aligner: Aligner, waveform: np.ndarray
+) -> None:
+    assert 0.5 < aligner.align(waveform, RATE, TEXT).score <= 1.0
+
+
 def test_an_aligner_can_be_sent_to_another_process(aligner: Aligner, waveform: np.ndarray) -> None:
     units = aligner.units(waveform, RATE, TEXT)
     assert pickle.loads(pickle.dumps(aligner)).units(waveform, RATE, TEXT) == units
@@ -125,6 +146,8 @@ def test_every_clip_of_the_language_is_aligned_or_listed(
     lines = (tmp_path / "train.unaligned.jsonl").read_text().splitlines()
     listed = [json.loads(line) for line in lines]
     assert [row["id"] for row in listed] == ["hopeless"]
+    (row,) = map(json.loads, (tmp_path / "train.alignment.jsonl").read_text().splitlines())
+    assert 0.5 < row["score"] <= 1.0
     assert listed[0]["reason"]
 
 

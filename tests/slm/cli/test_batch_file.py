@@ -112,3 +112,12 @@ def test_a_line_of_another_form_is_named(line: str, tmp_path: Path) -> None:
     path.write_text(f"{line}\n", "utf-8")
     with pytest.raises(ValueError, match=r"meta\.lst:1: expected utt\|prompt_text"):
         read_requests(path, DEFAULT)
+
+
+def test_a_table_is_not_read_aloud(tmp_path: Path) -> None:
+    path = tmp_path / "meta.txt"
+    path.write_text("utt1|Some prompt text.|p.flac|Hello.\nutt2|Another.|q.flac|Good morning.\n")
+    with pytest.raises(ValueError, match=r"expected one text a line in .* got a table"):
+        read_requests(path, SpeechRequest(""))
+    path.write_text("Either|or.\nA text.\n")
+    assert len(read_requests(path, SpeechRequest(""))) == 2

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ import soundfile
 
 from codec import HHCodec
 from codec.audio import write_audio
+from codec.derived import LOG_NAME
 from slm.cli.main import main
 from slm.generation.retries import derived_seed
 from slm.synthesis.requests import SpeechRequest
@@ -116,7 +118,8 @@ def test_a_file_of_texts_is_spoken_to_a_folder_and_taken_up_again(
     assert main(command) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["spoken"] == 2
-    assert sorted(path.name for path in out.iterdir()) == ["a.wav", "b.wav", "report.jsonl"]
+    names = sorted(path.name for path in out.iterdir())
+    assert names == [LOG_NAME, "a.wav", "b.wav", "report.jsonl"]
     first = (out / "a.wav").read_bytes()
     (out / "b.wav").unlink()
     assert main([*command, "--resume"]) == 0
@@ -129,6 +132,40 @@ def test_a_file_of_texts_is_spoken_to_a_folder_and_taken_up_again(
     alone = tmp_path / "alone.wav"
     main(["tts", "green hills", *models, "--seed", "5", "--out", str(alone)])
     assert alone.read_bytes() == first
+
+
+def test_speech_of_another_text_voice_or_setting_is_made_again(
+    models: list[str], recording: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts, out, voice = tmp_path / "texts.jsonl", tmp_path / "out", tmp_path / "voice.wav"
+    shutil.copy(recording, voice)
+    rows = [{"id": "a", "text": "green hills"}, {"id": "b", "text": "a dog", "prompt": str(voice)}]
+
+    def spoken(*more: str) -> tuple[int, int]:
+        texts.write_text("\n".join(map(json.dumps, rows)))
+        command = ["tts", "--file", str(texts), *models, "--out", str(out), "--json", "--resume"]
+        assert main([*command, *more]) == 0
+        report = json.loads(capsys.readouterr().out)
+        return report["spoken"], report["already_there"]
+
+    assert spoken() == (2, 0)
+    assert spoken() == (0, 2)
+    rows[0]["text"] = "a dog"
+    assert spoken() == (1, 1)
+    os.utime(voice, (1e9, 1e9))
+    assert spoken() == (1, 1)
+    assert spoken("--temperature", "0.5") == (2, 0)
+
+
+def test_a_single_text_is_spoken_again_where_it_has_changed(
+    models: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = []
+    for text in ("a dog", "a dog", "green hills"):
+        out = str(tmp_path / "a.wav")
+        assert main(["tts", text, *models, "-o", out, "--resume", "--json"]) == 0
+        found.append("already_there" in json.loads(capsys.readouterr().out))
+    assert found == [False, True, False]
 
 
 def test_the_best_of_several_is_written_with_its_scores(

@@ -174,3 +174,15 @@ def test_without_a_compiler_speech_is_the_same_and_asking_for_native_is_refused(
     assert without[0].tokens.tolist() == whole[0].tokens.tolist()
     with pytest.raises(ValueError, match=r"expected a C\+\+ compiler"):
         generate(lm, [TokenRequest(prompt, 8)], GenerationSettings(engine="native"))
+
+
+def test_a_compiler_may_have_words_behind_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "my compiler"
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    for given, words in ((f"'{script}' -O1 -m64", ["-O1", "-m64"]), (str(script), [])):
+        monkeypatch.setenv("CXX", given)
+        assert native_build.compile_command() == [str(script), *words]
+        assert native_build.compiler() == str(script)

@@ -180,7 +180,7 @@ def test_an_index_cannot_write_outside_the_folder(tmp_path: Path, path: str) -> 
     index = json.loads(files.cat_file(f"{root}/files.json"))
     index["files"][path] = index["files"].pop("a.txt")
     files.pipe_file(f"{root}/files.json", json.dumps(index).encode())
-    with pytest.raises(StorageError, match="expected paths below the folder"):
+    with pytest.raises(StorageError, match="expected paths of files below the folder"):
         pull(url, tmp_path / "copy", progress=False)
 
 
@@ -225,3 +225,58 @@ def test_a_folder_is_its_own_local_copy(tmp_path: Path) -> None:
     assert local_copy(tmp_path) == tmp_path
     assert local_copy(str(tmp_path)) == tmp_path
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "path", ["", ".", "a//b", "a/.", "deep/", "a\\b", "/etc/a", "../a", ".files.json"]
+)
+def test_a_path_that_names_no_file_of_the_folder_is_refused(
+    url: str, tmp_path: Path, path: str
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "a.txt").write_text("a")
+    push(tmp_path / "a", url, progress=False)
+    files, root = fsspec.core.url_to_fs(url)
+    index = json.loads(files.cat_file(f"{root}/files.json"))
+    index["files"][path] = index["files"].pop("a.txt")
+    files.pipe_file(f"{root}/files.json", json.dumps(index).encode())
+    with pytest.raises(StorageError, match="expected paths of files below the folder"):
+        pull(url, tmp_path / "copy", progress=False)
+
+
+@pytest.mark.parametrize(
+    "files", [[], None, {"a": 1}, {"a": {"object": "a", "bytes": "1", "sha256": "0"}}]
+)
+def test_an_index_of_another_form_is_refused(url: str, tmp_path: Path, files: object) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "a.txt").write_text("a")
+    push(tmp_path / "a", url, progress=False)
+    storage, root = fsspec.core.url_to_fs(url)
+    content = json.dumps({"format": "hh-slm files 1", "files": files}).encode()
+    storage.pipe_file(f"{root}/files.json", content)
+    with pytest.raises(StorageError, match="expected 'hh-slm files 1'"):
+        pull(url, tmp_path / "copy", progress=False)
+
+
+def test_nothing_is_written_through_a_link_that_lies_in_the_copy(url: str, tmp_path: Path) -> None:
+    (tmp_path / "a" / "deep").mkdir(parents=True)
+    (tmp_path / "a" / "deep" / "a.txt").write_text("a")
+    push(tmp_path / "a", url, progress=False)
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "copy" / "deep").symlink_to(tmp_path / "outside", target_is_directory=True)
+    with pytest.raises(StorageError, match="got a link"):
+        pull(url, tmp_path / "copy", progress=False)
+    assert list((tmp_path / "outside").iterdir()) == []
+
+
+def test_a_file_that_the_disk_refuses_is_named(url: str, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "a.txt").write_text("a")
+    push(tmp_path / "a", url, progress=False)
+    files, root = fsspec.core.url_to_fs(url)
+    index = json.loads(files.cat_file(f"{root}/files.json"))
+    index["files"]["x" * 300] = index["files"].pop("a.txt")
+    files.pipe_file(f"{root}/files.json", json.dumps(index).encode())
+    with pytest.raises(StorageError, match="cannot be written"):
+        pull(url, tmp_path / "copy", progress=False)

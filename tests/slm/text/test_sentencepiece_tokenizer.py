@@ -76,3 +76,14 @@ def test_a_model_of_before_takes_texts_as_they_are_written(tmp_path: Path) -> No
     before = TextTokenizer(whole[: whole.rindex(b"hh-slm front end") - 3])
     assert before.decode(before.encode("5 dogs")) == "5 dogs"
     assert before.fingerprint != TextTokenizer(whole).fingerprint
+
+
+@pytest.mark.parametrize(
+    "text", ["жёлтые цапли быстро съели хлеб " * 100, "a quiz \u2585 by zebras"]
+)
+def test_no_text_is_left_out_of_training(text: str, tmp_path: Path) -> None:
+    short = ["the cat sat on the mat and looked at the dog"] * 20
+    tokenizer = TextTokenizer.train([*short, text], tmp_path, vocab_size=128)
+    assert tokenizer.unknown_characters(text) in ("", "\u2585")
+    # Alone, too: a corpus of long texts is no error.
+    TextTokenizer.train([text] * 2, tmp_path, vocab_size=128)

@@ -1,4 +1,5 @@
 import functools
+import shutil
 import signal
 from collections.abc import Callable
 from contextlib import closing
@@ -11,6 +12,7 @@ import torch
 
 from slm.data.packed_dataset import PackedDataset
 from slm.data.token_store import TokenStore
+from slm.data.vocabulary import Vocabulary
 from slm.model.likelihood import nats_per_code
 from slm.model.speech_lm import SpeechLM
 from slm.text.sentencepiece_tokenizer import TextTokenizer
@@ -255,3 +257,21 @@ def test_batches_for_a_cuda_device_are_pinned(make_rows: Callable[..., PackedDat
     with closing(MicroBatches(make_rows(), 1, start_step=0, stop_step=3, pinned=True)) as batches:
         for each in batches:
             assert all(tensor.is_pinned() for tensor in (*each.batch, each.total_weight))
+
+
+def test_a_store_in_which_a_bit_has_changed_is_not_trained_on(
+    make_lm: Callable[..., SpeechLM],
+    store: TokenStore,
+    tokenizer: TextTokenizer,
+    vocabulary: Vocabulary,
+    tmp_path: Path,
+) -> None:
+    shutil.copytree(store.folder, tmp_path / "store")
+    path = next((tmp_path / "store").glob("*.u16"))
+    content = bytearray(path.read_bytes())
+    content[0] ^= 1
+    path.write_bytes(content)
+    damaged = [TokenStore(tmp_path / "store")]
+    rows = PackedDataset(damaged, tokenizer, vocabulary, seq_len=128, batch_size=2)
+    with pytest.raises(ValueError, match=f"got others or none: {path.name}"):
+        fit(make_lm(), rows, tmp_path / "run")

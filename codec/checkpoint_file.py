@@ -1,0 +1,68 @@
+"""Checkpoints of trainings on disk: written where they are asked for, and read with the file named.
+
+A damaged one is an error that names it, whatever the library that reads it raises.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def read_checkpoint(
+    path: str | os.PathLike[str],
+    *,
+    required: Collection[str] = (),
+    error: type[ValueError] = ValueError,
+) -> dict[str, Any]:
+    """Read a file of tensors and plain containers by torch; nothing else is unpickled.
+
+    Tensors of a file in torch's present format are mapped, not read, until they are used.
+
+    Args:
+        path: Of the file.
+        required: Keys that it must have.
+        error: Class of the errors.
+
+    Raises:
+        ValueError: It is damaged, of another kind, or lacks a key: names the file.
+        OSError: It is missing or cannot be opened.
+    """
+    path = Path(path)
+    with path.open("rb"):
+        pass
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_plain(path))
+    except Exception as problem:  # of pickle, zip or torch, by what is damaged
+        reason = str(problem).split("\n", maxsplit=1)[0][:200]
+        raise error(
+            f"{path}: expected an intact torch file of tensors, got one that cannot be read "
+            f"({type(problem).__name__}: {reason}); put back a copy, or remove it"
+        ) from problem
+    lacking = [key for key in required if not isinstance(found, dict) or key not in found]
+    if lacking or not isinstance(found, dict):
+        got = f"one without {', '.join(lacking)}" if lacking else type(found).__name__
+        raise error(f"{path}: expected a dictionary in a torch file, got {got}")
+    return found
+
+
+def _is_plain(path: Path) -> bool:
+    """Whether a file is an archive as torch writes it; False for the format before archives.
+
+    Raises:
+        ValueError: Its members are compressed or overlap, and might unpack to any size.
+    """
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    size = path.stat().st_size
+    stored = all(each.compress_type == zipfile.ZIP_STORED for each in members)
+    if not stored or sum(each.file_size for each in members) > size:
+        raise ValueError(f"expected members of {size} bytes in all, uncompressed, got others")
+    return True
