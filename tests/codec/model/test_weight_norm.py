@@ -105,7 +105,9 @@ def test_a_codec_config_counts_a_new_field_only_where_it_differs():
     tiny = CodecConfig.preset("tiny")
     values = tiny.to_dict()
     assert "kind" not in tiny.fingerprint_values["vocoder"]
-    assert tiny.fingerprint_values["decoder"] == values["decoder"]
+    later = {"attention_layers", "attention_heads", "attention_window"}
+    known = {name: value for name, value in values["decoder"].items() if name not in later}
+    assert tiny.fingerprint_values["decoder"] == known
     values["mel"]["power_offset"] = 1e-9
     changed = CodecConfig.from_dict(values)
     assert changed.fingerprint_values["mel"] != tiny.fingerprint_values["mel"]
