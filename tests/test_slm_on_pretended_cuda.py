@@ -152,7 +152,7 @@ def test_codes_are_generated_on_the_device(engine: str, options: dict[str, Any])
         made = generate(moved(lm_of()), requests, settings)
     assert [each.tokens.tolist() for each in made] == [each.tokens.tolist() for each in expected]
     # One copy to the host a token.
-    assert unknown(gpu, {"slm/generation/generate.py::draw": 8}) == {}
+    assert unknown(gpu, {"slm/generation/codes.py::draw": 8}) == {}
 
 
 def test_aligned_speech_is_generated_on_the_device(engine: str) -> None:

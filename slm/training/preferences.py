@@ -124,6 +124,9 @@ class PreferenceRows:
         if settings.kind == "dpo":
             self._reference = self._reference_of(lm)
 
+    def check_stores(self) -> None:
+        """Do nothing, as pairs are in memory: see `PackedDataset.check_stores`."""
+
     def __len__(self) -> int:
         """Pairs."""
         return len(self._pairs)

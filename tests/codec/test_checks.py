@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import pytest
 
@@ -40,10 +41,13 @@ def test_what_is_right_passes():
         (lambda: Settings(kind="c"), "kind: expected a or b, got 'c'"),
         (lambda: one_of("n", 4, [1, 2, 3]), "n: expected one of 1, 2, 3, got 4"),
         (lambda: above("rate", 0, 0), "rate: expected a number > 0, got 0"),
-        (lambda: count("steps", 2.5, 1), "steps: expected a whole number >= 1, got 2.5"),
+        (
+            lambda: count("steps", cast("int", 2.5), 1),
+            "steps: expected a whole number >= 1, got 2.5",
+        ),
         (lambda: count("steps", 0, 1), "steps: expected a whole number >= 1, got 0"),
         (lambda: count("steps", True), "steps: expected a whole number >= 0, got True"),
-        (lambda: at_least("x", "3", 1), "x: expected a number >= 1, got '3'"),
+        (lambda: at_least("x", cast("float", "3"), 1), "x: expected a number >= 1, got '3'"),
         (lambda: require(False, "x.y", "a pair", ("z",)), "x.y: expected a pair, got ('z',)"),
     ],
 )

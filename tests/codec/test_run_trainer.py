@@ -118,6 +118,6 @@ def test_a_checkpoint_goes_nowhere_but_where_it_is_asked_for(
     monkeypatch.setenv("TMPDIR", str(tmp_path / "none"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
     trainer = quiet_trainer(tmp_path, max_steps=1, accelerator="cpu")
-    trainer.fit(Training(), DataLoader(torch.ones(2, 1)))
+    trainer.fit(Training())
     trainer.save_checkpoint(tmp_path / "last.ckpt")
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 1

@@ -41,6 +41,6 @@ def test_a_number_out_of_range_is_refused_by_name(kind: Any, wrong: dict[str, An
 
 @pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"crop_samples": 0}, {"seed": -1}], ids=str)
 def test_batches_of_no_crops_are_refused(store: AudioStore, wrong: dict[str, int]) -> None:
-    settings = {"batch_size": 2, "crop_samples": 256, "seed": 0, **wrong}
+    settings: dict[str, Any] = {"batch_size": 2, "crop_samples": 256, "seed": 0, **wrong}
     with pytest.raises(ValueError, match=f"{next(iter(wrong))}: expected a whole number"):
         CropBatches(store, **settings)

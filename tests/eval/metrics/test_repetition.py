@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from eval.metrics.repetition import looped_audio, looped_codes, runs
+from eval.metrics.duration import looped_audio, looped_codes, runs
 
 RATE = 16000
 

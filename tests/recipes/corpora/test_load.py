@@ -118,7 +118,7 @@ def test_a_corpus_without_splits_gets_them_by_share_and_seed(tmp_path: Path) -> 
 def test_a_folder_without_a_manifest_says_what_was_looked_for(
     make_config: Callable[..., Config], tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match="espeak, ljspeech, libritts or a folder"):
+    with pytest.raises(ValueError, match="espeak, kokoro, ljspeech, libritts or a folder"):
         load_corpus(make_config(tmp_path / "absent"), tmp_path)
 
 

@@ -175,7 +175,7 @@ def test_the_settings_at_scale_load_and_fit_their_gpus(path: Path) -> None:
         nodes=settings.num_nodes,
         strategy=settings.strategy,
         recompute=training.recompute,
-        bf16=settings.bf16,
+        bf16=bool(settings.bf16),
         epochs=about["epochs"],
     )
     corpus = Corpus(about["hours"], text_rate=about["text_rate"])

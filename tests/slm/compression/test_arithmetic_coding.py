@@ -61,7 +61,7 @@ def test_frequencies_are_those_of_softmax_and_never_0() -> None:
     assert frequencies.min() >= 1
     assert frequencies.sum() < 1 << 25
     # Errors far below a step change nothing.
-    rounded = np.round(logits * 64) / 64
+    rounded = (np.round(logits * 64) / 64).astype(np.float32)
     noise = np.random.default_rng(1).uniform(-1e-4, 1e-4, 500).astype(np.float32)
     assert np.array_equal(frequencies_of(rounded + noise), frequencies_of(rounded))
     with pytest.raises(ValueError, match="finite logits"):

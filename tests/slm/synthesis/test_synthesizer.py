@@ -254,7 +254,9 @@ def test_of_a_long_prompt_no_more_is_encoded_than_a_window(
 
     monkeypatch.setattr(synthesizer, "encode", counting)
     settings = GenerationSettings(temperature=0)
-    synthesizer.stop_rules, synthesizer.silence_code  # noqa: B018 - encode silence at first use
+    # Silence is encoded at first use.
+    assert synthesizer.stop_rules is not None
+    assert len(synthesizer.silence_code) == 1
     lengths.clear()
     synthesizer.tts(TEXT, prompt=prompt, settings=settings)
     synthesizer.tts(TEXT, prompt=tmp_path / "prompt.wav", settings=settings)
