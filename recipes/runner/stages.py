@@ -170,6 +170,7 @@ def run_stage(config: Config, name: str) -> StageReport:
 def _run_stage(config: Config, name: str) -> StageReport:
     """Run one stage in a folder that no other process works in."""
     folder = stage_folder(config, name)
+    keep_begun(config)
     settings = settings_of(config, name) | _upstream_times(config, name)
     has_work = _has_work(folder)
     if has_work:
@@ -220,12 +221,24 @@ def run_stages(config: Config, names: Sequence[str]) -> list[StageReport]:
             f"expected one stage of several devices in a command, got {' and '.join(shared)}: the "
             "other processes end with the first; run each by itself (stages=train_codec)"
         )
+    keep_begun(config)
     # All of them before any work, so that a change upstream does not cost the first stage's hours.
     for name in ordered:
         if _has_work(stage_folder(config, name)):
             check_settings(config, name, settings_of(config, name))
     save_config(config, Path(config.run) / "config.yaml")
     return [run_stage(config, name) for name in ordered]
+
+
+def keep_begun(config: Config) -> None:
+    """Set precisions that are "auto" to those with which the run's folders were begun."""
+    for name, setting in (("train_codec", "precision"), ("train_slm", "bf16")):
+        path = stage_folder(config, name) / "settings.json"
+        if getattr(getattr(config, name), setting) != "auto" or not path.is_file():
+            continue
+        begun = read_json(path, required=()).get(f"{name}.{setting}", "auto")
+        if _has_work(path.parent):
+            setattr(getattr(config, name), setting, begun)
 
 
 def check_settings(config: Config, name: str, settings: dict[str, Any]) -> None:

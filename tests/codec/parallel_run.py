@@ -134,7 +134,7 @@ class Crops:
     def __init__(self, rank: int) -> None:
         self.rank = rank
 
-    def batch(self, number: int) -> Tensor:
+    def inputs(self, number: int) -> Tensor:
         torch.manual_seed(number + self.rank)
         return 0.1 * torch.randn(2, 4096)
 

@@ -127,6 +127,19 @@ def test_settings_that_change_no_result_may_change(
     assert run_stage(other, "prepare").status == "skipped"
 
 
+def test_auto_goes_on_in_the_precision_with_which_the_folder_was_begun(
+    make_config: Callable[..., Config], calls: list[str]
+) -> None:
+    begun = make_config("x", "train_codec.precision=32-true", "train_slm.bf16=true")
+    names = list(STAGE_NAMES[: STAGE_NAMES.index("train_slm") + 1])
+    run_stages(begun, names)
+    later = make_config("x", "train_codec.precision=auto", "train_slm.bf16=auto")
+    assert {each.status for each in run_stages(later, names)} == {"skipped"}
+    assert (later.train_codec.precision, later.train_slm.bf16) == ("32-true", True)
+    with pytest.raises(StageError, match=r"train_codec\.precision: '32-true' -> 'bf16-mixed'"):
+        run_stages(make_config("x", "train_codec.precision=bf16-mixed"), names)
+
+
 def test_the_order_and_the_settings_of_phases_count(
     make_config: Callable[..., Config], calls: list[str]
 ) -> None:
