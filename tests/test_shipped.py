@@ -4,6 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 
 from codec import HHCodec
 from recipes.runner.config import load_config
@@ -13,8 +14,8 @@ from slm.text.tokenizer import load_tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
 CODEC, LM = "codec/pretrained/hh-mini-24k", "slm/pretrained/hh-mini-slm"
-FOLDERS = [ROOT / CODEC, ROOT / LM]
-MOST_BYTES = 40_000_000
+NEXT_CODEC = "codec/pretrained/hh-mini-24k-v2"
+FOLDERS = [ROOT / CODEC, ROOT / LM, ROOT / NEXT_CODEC]
 SOUNDS = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".aiff", ".au", ".spx", ".c2"}
 # How files of sound begin, whatever they are called.
 BEGINNINGS = (b"RIFF", b"fLaC", b"OggS", b"ID3", b"FORM", b".snd", b"caff")
@@ -30,9 +31,22 @@ def own_files() -> list[Path]:
     return [path for name in listed.splitlines() if (path := ROOT / name).is_file()]
 
 
-def test_models_together_stay_below_forty_megabytes() -> None:
-    files = [path for folder in FOLDERS for path in folder.rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) <= MOST_BYTES
+@pytest.mark.parametrize(
+    ("folders", "most"), [((CODEC, LM), 40_000_000), ((NEXT_CODEC,), 45_000_000)], ids=str
+)
+def test_models_stay_small(folders: tuple[str, ...], most: int) -> None:
+    files = [path for each in folders for path in (ROOT / each).rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= most
+
+
+def test_the_second_codec_is_loaded_by_name_with_codes_of_its_own() -> None:
+    codec, first = HHCodec.from_pretrained("hh-mini-24k-v2"), HHCodec.from_pretrained("hh-mini-24k")
+    assert codec.code_fingerprint not in first.code_fingerprints
+    waveform = 0.1 * torch.randn(1, 8 * 1024, generator=torch.Generator().manual_seed(0))
+    codes, lengths = codec.encode(waveform)
+    decoded, _ = codec.decode(codes, lengths, torch.tensor([waveform.shape[1]]))
+    assert codes.shape == (1, 8)
+    assert decoded.shape == waveform.shape
 
 
 def test_no_recording_is_in_the_repository() -> None:
