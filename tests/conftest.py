@@ -36,12 +36,16 @@ def pytest_sessionstart() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files of slow tests where several workers share all, so that none is last.
 
-    The Ray cluster, which takes most memory, comes first of all, while the workers are small.
+    The Ray cluster, which takes most memory, comes first of all, while the workers are small, and
+    what trains in further processes last of the slow, so that it does so beside no cluster.
     """
     if "PYTEST_XDIST_WORKER" in os.environ:
         slow = {item.path for item in items if item.get_closest_marker("slow")}
         large = {item.path for item in items if "cluster" in getattr(item, "fixturenames", ())}
-        items.sort(key=lambda item: (item.path not in large, item.path not in slow))
+        forking = {item.path for item in items if hasattr(getattr(item, "module", None), "forked")}
+        items.sort(
+            key=lambda item: (item.path not in large, item.path not in slow, item.path in forking)
+        )
 
 
 def pytest_collection_finish() -> None:

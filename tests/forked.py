@@ -9,7 +9,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -23,6 +25,8 @@ from tests.builders import free_port
 ROOT = Path(__file__).resolve().parents[1]
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["codec.training.fit", "recipes.run_all", "slm.training.fit"])
+# What launchers tell the processes that they start.
+LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "NODE_RANK")
 LIMIT = 600  # seconds on a machine with other work; a process takes a few
 
 
@@ -92,10 +96,54 @@ def run_ranks(
     return [_status(rank) for rank in ranks]
 
 
+def command(module: str, arguments: Sequence[str]) -> int | None:
+    """Call a module's `main` as `python -m` would, for one that starts its like.
+
+    A launcher's variables around the tests would be taken for those of the command.
+    """
+    for name in LAUNCHER:
+        os.environ.pop(name, None)
+    found = import_module(module)
+    sys.modules["__main__"] = found
+    sys.argv = [str(found.__file__), *arguments]
+    return found.main(arguments)
+
+
+def torchrun(function: Callable[..., object], *arguments: Any) -> None:
+    """Call a function in two processes that torchrun starts, as forks of this one.
+
+    Raises:
+        ChildFailedError: One of them failed; the other was ended.
+    """
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=2,
+        run_id="tests",
+        rdzv_backend="static",
+        rdzv_endpoint=f"127.0.0.1:{free_port()}",
+        rdzv_configs={"rank": 0},
+        max_restarts=0,
+        start_method="fork",
+    )
+    elastic_launch(config, _printing)(function, *arguments)
+
+
 def printed(output: Path) -> str:
     """What processes printed and raised last, of a file or a folder of such."""
     paths = sorted(output.iterdir()) if output.is_dir() else [output]
     return "\n".join(path.read_text()[-3000:] for path in paths)
+
+
+def _printing(function: Callable[..., object], *arguments: Any) -> None:
+    """Call a function and print what it raises, of which torchrun gives that of one process."""
+    try:
+        function(*arguments)
+    except BaseException:
+        traceback.print_exc()
+        raise
 
 
 def _work(

@@ -1,7 +1,4 @@
 import json
-import os
-import subprocess
-import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -15,6 +12,7 @@ from recipes.runner.schema import shared_fields
 from recipes.runner.schema_corpora import PrepareConfig
 from recipes.runner.stages import StageError, run_stages, settings_of
 from recipes.train_codec import build_codec, take_as_it_is
+from tests import forked
 
 CONFIGS = Path(__file__).parents[2] / "recipes" / "configs"
 STARTING = ["continue_mini.yaml", "harmonic_mini.yaml", "digits.yaml", "ablations/base.yaml"]
@@ -76,15 +74,12 @@ def test_processes_that_the_command_starts_train_every_phase_and_the_first_saves
 ):
     """And goes on alone, with the stage that comes next."""
     corpus, _ = make_corpus((4, 2, 1))
-    command = [sys.executable, "-m", "recipes.run_all", str(CONFIGS / "smoke.yaml")]
-    command += ["stages=prepare,train_codec,encode_corpus", f"run={tmp_path / 'run'}", "threads=2"]
-    command += [f"corpus={corpus}", "train_codec.accelerator=cpu", "train_codec.devices=2"]
-    # a launcher's variables around the tests would be taken for those of this one
-    names = {"RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "NODE_RANK"}
-    environment = {k: v for k, v in os.environ.items() if k not in names}
-    environment |= {"PYTHONPATH": str(CONFIGS.parents[1]), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    command = [str(CONFIGS / "smoke.yaml"), "stages=prepare,train_codec,encode_corpus"]
+    command += [f"corpus={corpus}", f"run={tmp_path / 'run'}", "threads=2"]
+    command += ["train_codec.accelerator=cpu", "train_codec.devices=2"]
+    output = tmp_path / "printed.txt"
+    status = forked.run(forked.command, "recipes.run_all", command, output=output)
+    assert status == 0, forked.printed(output)
     stage = tmp_path / "run" / "train_codec"
     figures = json.loads((stage / "done.json").read_text())["metrics"]
     assert HHCodec.from_pretrained(stage / "model").fingerprint == figures["fingerprint"]

@@ -41,19 +41,23 @@ def cluster(poison: str) -> Iterator[Any]:
     from ray.cluster_utils import Cluster  # pyright: ignore[reportMissingImports]
 
     node: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80 << 20}
-    patient = {"_system_config": {"worker_register_timeout_seconds": LIMIT}}
+    system = {"worker_register_timeout_seconds": LIMIT, "prestart_worker_first_driver": False}
     # Processes that only watch a cluster take memory and cores from those that work.
-    head = {**node, **patient, "include_dashboard": False, "include_log_monitor": False}
+    unwatched = {"include_dashboard": False, "include_log_monitor": False}
+    head = {**node, **unwatched, "_system_config": system}
     handler = signal.getsignal(signal.SIGTERM)  # Ray sets another one
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", poison)
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        # A heap of its own for each of their many threads would keep what others could use.
+        patch.setenv("MALLOC_ARENA_MAX", "1")
         cluster = Cluster(
             initialize_head=True, head_node_args={**head, "no_monitor": True, "wait": False}
         )
         try:
             cluster.add_node(**node, wait=False)
             cluster.wait_for_nodes(timeout=LIMIT)
+            cluster.head_node.kill_dashboard(check_alive=False)
             yield cluster
         finally:
             cluster.shutdown()
@@ -126,7 +130,9 @@ def workers_of(cluster: Any) -> list[tuple[int, str]]:
     return found
 
 
-def encode(settings: Path, cluster: Any, meanwhile: Callable[[], None] | None = None) -> None:
+def encode(
+    settings: Path, cluster: Any, *given: str, meanwhile: Callable[[], None] | None = None
+) -> None:
     """Run the stage on the cluster; `meanwhile` is called once a worker reads or encodes."""
     while workers_of(cluster):  # of the run before
         time.sleep(0.05)
@@ -144,7 +150,7 @@ def encode(settings: Path, cluster: Any, meanwhile: Callable[[], None] | None = 
         watcher.start()
     engine = ("encode_corpus.engine=ray", f"encode_corpus.address={cluster.address}")
     try:
-        assert stage_command("encode_corpus", [str(settings), *engine]) == 0
+        assert stage_command("encode_corpus", [str(settings), *engine, *given]) == 0
     finally:
         over.set()
         if meanwhile is not None:
@@ -175,7 +181,7 @@ def test_two_nodes_make_the_bytes_of_one_process_whatever_worker_is_killed(
             os.kill(killed[0][0], signal.SIGKILL)
 
     while not killed:  # a run may be over before its moment has come
-        encode(settings, cluster, kill)
+        encode(settings, cluster, meanwhile=kill)
         assert taken(settings) == expected
     print(f"attempt {attempt}: killed process {killed[0][0]}, {killed[0][1]}")
 
@@ -189,7 +195,7 @@ def test_a_lost_node_costs_its_own_batches_alone(
         (lost,) = [node for node in cluster.list_all_nodes() if not node.is_head()]
         cluster.remove_node(lost, allow_graceful=False)
 
-    encode(settings, cluster, lose)
+    encode(settings, cluster, meanwhile=lose)
     assert taken(settings) == expected
 
 
@@ -201,7 +207,7 @@ def test_a_recording_that_kills_its_workers_is_listed_and_the_rest_encoded(
     try:
         (corpus / "manifest.jsonl").write_text(manifest.replace("clip_9.wav", "poison.wav"))
         (corpus / "clip_9.wav").rename(corpus / "poison.wav")
-        encode(settings, cluster)
+        encode(settings, cluster, "encode_corpus.workers=1")
         made = taken(settings)
     finally:
         (corpus / "poison.wav").rename(corpus / "clip_9.wav")

@@ -3,14 +3,14 @@
 Their options are `devices`, `strategy` and fields of TrainingSettings; `code_table` makes the
 codes' embeddings from vectors; `failing_rank` gets no batch but the first. The gradients of the
 first step lie in a run's `gradients.safetensors`, the model that was trained in its `model`.
-`parallel_run.py STORE TEXT FOLDER OPTIONS`, of which the last is JSON, makes one run.
+`python -m ... STORE TEXT FOLDER OPTIONS`, of which the last is JSON, makes one run.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -114,6 +114,11 @@ def train_all(store: Path, text: Path, jobs: Mapping[Path, Mapping[str, Any]]) -
             lm.save_pretrained(folder / "model")
 
 
+def main(argv: Sequence[str]) -> None:
+    """Make the run that a command line names."""
+    store, text, folder = map(Path, argv[:3])
+    train_all(store, text, {folder: json.loads(argv[3])})
+
+
 if __name__ == "__main__":
-    given_store, given_text, given_folder = map(Path, sys.argv[1:4])
-    train_all(given_store, given_text, {given_folder: json.loads(sys.argv[4])})
+    main(sys.argv[1:])

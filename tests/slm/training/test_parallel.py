@@ -1,9 +1,6 @@
 """Two processes on the CPU against one: the same steps, weights and checkpoints."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +12,8 @@ from slm.data.token_store import TokenStore
 from slm.model.speech_lm import SpeechLM
 from slm.text.sentencepiece_tokenizer import TextTokenizer
 from tests import forked
-from tests.builders import free_port, metrics_of
+from tests.builders import metrics_of
 from tests.slm.training import parallel_run
-
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -120,24 +115,13 @@ def test_a_failing_process_makes_the_command_fail(
 ) -> None:
     """Two processes that torchrun starts, or the first of them the second."""
     text = tokenizer.save(tmp_path / "text")
-    port = str(free_port())
-    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    torchrun += ["--master-addr", "127.0.0.1", "--master-port", port]
     options = {"devices": 2, "failing_rank": 1, "strategy": "ddp", "accumulate": 1}
     given = [str(store.folder), str(text), str(tmp_path / "run"), json.dumps(options)]
-    done = subprocess.run(
-        [sys.executable, *(torchrun if launcher else ()), parallel_run.__file__, *given],
-        env={
-            **os.environ,
-            **({} if launcher else {"MASTER_PORT": port}),
-            "PYTHONPATH": str(ROOT),
-            "OMP_NUM_THREADS": "1",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=900,
-    )
-    assert done.returncode != 0
-    assert "cannot be read" in done.stderr
+    if launcher:
+        how = (forked.torchrun, parallel_run.main, given)
+    else:
+        how = (forked.command, parallel_run.__name__, given)
+    output = tmp_path / "printed.txt"
+    assert forked.run(*how, output=output) != 0
+    assert "cannot be read" in output.read_text()
     assert not (tmp_path / "run" / "model").exists()
