@@ -59,9 +59,14 @@ def item_path(folder: str | os.PathLike[str], name: str, suffix: str) -> Path:
     return Path(folder, f"{name}{suffix}")
 
 
+def composed(name: str) -> str:
+    """Compose the accents of a name, which disks and archives keep in one form or the other."""
+    return unicodedata.normalize("NFC", name)
+
+
 def folded(name: str) -> str:
     """Fold an id so that ids of one file are equal on every disk, whatever its case and accents."""
-    return unicodedata.normalize("NFC", name).casefold()
+    return composed(name).casefold()
 
 
 def check_items(names: Iterable[str], suffix: str = "") -> None:

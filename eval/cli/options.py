@@ -11,7 +11,7 @@ from typing import Any
 
 from codec.command_line import print_report
 from codec.devices import DEVICE_HELP
-from codec.file_names import data_files
+from codec.file_names import composed, data_files
 from codec.json_lines import iter_json_lines
 from eval.metrics.asr_pocketsphinx import DIGITS, PocketSphinxRecognizer
 from eval.metrics.registry import Selection, select_metrics
@@ -128,6 +128,8 @@ def folder_pairs(ref_dir: Path, hyp_dir: Path, texts: dict[str, str]) -> list[Pa
 def audio_files(folder: Path) -> dict[str, Path]:
     """Find audio files, by their path below the folder without suffix, sorted.
 
+    Accents of names are composed: some systems write them so, and others not.
+
     Raises:
         ValueError: No folder, no audio in it, or two files of one name.
     """
@@ -135,7 +137,7 @@ def audio_files(folder: Path) -> dict[str, Path]:
         raise ValueError(f"expected a folder with audio files, got {folder}")
     found: dict[str, Path] = {}
     for path in data_files(folder, SUFFIXES):
-        name = path.relative_to(folder).with_suffix("").as_posix()
+        name = composed(path.relative_to(folder).with_suffix("").as_posix())
         if name in found:
             raise ValueError(f"expected one file for {name!r}, got {found[name]} and {path}")
         found[name] = path
@@ -145,7 +147,7 @@ def audio_files(folder: Path) -> dict[str, Path]:
 
 
 def read_texts(path: Path | None) -> dict[str, str]:
-    """Read transcripts by id from a JSON-lines file of {"id", "text"}; {} without a file.
+    """Read transcripts by id, composed, from JSON lines of {"id", "text"}; {} without a file.
 
     Raises:
         ValueError: No such file, or a line that is no JSON object with an "id".
@@ -155,7 +157,7 @@ def read_texts(path: Path | None) -> dict[str, str]:
     if not path.is_file():
         raise ValueError(f"expected a JSON-lines file with texts, got {path}")
     rows = (row for _, row in iter_json_lines(path, required=("id",)))
-    return {str(row["id"]): str(row["text"]) for row in rows if "text" in row}
+    return {composed(str(row["id"])): str(row["text"]) for row in rows if "text" in row}
 
 
 def output_folder(named: Path | None, scored: Path, metrics: Sequence[Metric]) -> Path:

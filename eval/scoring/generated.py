@@ -8,6 +8,7 @@ relative to its folder, generated files lie in a folder under the name of the ut
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,7 +61,9 @@ def read_generation(manifest: Path, folder: Path) -> list[Pair]:
         problem = name_problem(pair.id, ".flac")
         if problem:
             raise ManifestError(f"{manifest}:{number}: expected {problem}, got {pair.id[:80]!r}")
-        paths = [folder / f"{pair.id}{suffix}" for suffix in _ANY_CASE]
+        # The disk may keep accents in another form than the list.
+        names = dict.fromkeys(unicodedata.normalize(f, pair.id) for f in ("NFC", "NFD"))
+        paths = [folder / f"{name}{suffix}" for name in (pair.id, *names) for suffix in _ANY_CASE]
         estimate = next((path for path in paths if path.is_file()), paths[0])
         pairs[pair.id] = replace(pair, estimate=estimate)
     if not pairs:

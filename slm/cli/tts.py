@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, redirect_stdout
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -87,6 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
         else request
         for name, request in requests.items()
     }
+    speaker.warn_of_transcripts(requests.values())
     # 3. Speak.
     if arguments.stream:
         report = speaker.stream(*requests.values())
@@ -219,6 +220,8 @@ class _Speaker:
 
     def together(self, requests: Sequence[SpeechRequest]) -> list[tuple[Synthesis, Ranking | None]]:
         """Requests in one batch; several candidates or sentences are a batch of one request."""
+        from tqdm import tqdm
+
         from slm.synthesis.long_text import join, speak_best, speak_long
 
         for request in requests:
@@ -227,7 +230,14 @@ class _Speaker:
         voice = {"prompt": request.prompt, "voice": request.voice, "seed": request.seed}
         voice["language"] = request.language
         if self.is_long:
-            parts = speak_long(self.synthesizer, request.text, **voice, **options)
+            options = {**options, **voice}
+            with closing(tqdm(unit="sentence", disable=None, file=sys.stderr)) as bar:
+
+                def show(done: int, total: int) -> None:
+                    bar.total = total
+                    bar.update(done - bar.n)
+
+                parts = speak_long(self.synthesizer, request.text, on_progress=show, **options)
             return [(join(parts, seed=request.seed), None)]
         if self.best_of > 1:
             best = speak_best(
@@ -262,6 +272,17 @@ class _Speaker:
             "first_sound_after": first,
             "spoken_in": time.perf_counter() - begun,
         }
+
+    def warn_of_transcripts(self, requests: Iterable[SpeechRequest]) -> None:
+        """Name on stderr, once a call, the transcripts of prompts that the model does not read."""
+        given = [request.prompt_text for request in requests if request.prompt_text]
+        if given and self.synthesizer.lm.config.is_aligned:
+            print(
+                "warning: this model of aligned speech takes the voice of a prompt alone; nothing "
+                f"is done with the transcript {given[0][:40]!r}"
+                + (f" and {len(given) - 1} more" if given[1:] else ""),
+                file=sys.stderr,
+            )
 
     def _warn_of_unknown(self, request: SpeechRequest) -> None:
         """Name on stderr what of a text is left out or was never in the training texts."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from slm.model.speech_lm import SpeechLM
@@ -24,8 +24,18 @@ def generate(
     *,
     rules: StopRules | None = None,
     max_rows: int | None = None,
+    on_progress: Callable[[int], None] | None = None,
 ) -> list[Generation]:
     """Generate the codes of each request; see `open_session`.
+
+    Args:
+        lm: See `open_session`, as for the others.
+        requests: See there.
+        settings: See there.
+        rules: See there.
+        max_rows: See there.
+        on_progress: Called after every token with the number of requests that have ended by
+            themselves.
 
     Returns:
         One `Generation` a request, in order.
@@ -35,6 +45,8 @@ def generate(
     session = open_session(lm, requests, settings, rules=rules, max_rows=max_rows)
     while not session.done:
         session.step()
+        if on_progress is not None:
+            on_progress(session.num_ended)
     return session.results()
 
 

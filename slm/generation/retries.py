@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from slm.model.speech_lm import SpeechLM
@@ -31,6 +31,7 @@ def generate_until_ended(
     rules: StopRules | None = None,
     max_attempts: int = 3,
     max_rows: int | None = None,
+    on_progress: Callable[[int], None] | None = None,
 ) -> list[Generation]:
     """Generate every request; those that ran away again, together, up to `max_attempts` times.
 
@@ -43,6 +44,7 @@ def generate_until_ended(
         rules: Ends rows that run away.
         max_attempts: At least 1.
         max_rows: Most rows at a time; None for all at once.
+        on_progress: Called with the number of requests that are done, as it grows.
 
     Returns:
         For each request the first generation that did not run away, else the likeliest a code.
@@ -61,13 +63,21 @@ def generate_until_ended(
             replace(requests[index], seed=derived_seed(requests[index].seed, attempt))
             for index in waiting
         ]
-        made = generate(lm, again, settings, rules=rules, max_rows=max_rows)
+        progress = None if on_progress is None else _after(on_progress, len(attempts) - len(again))
+        made = generate(lm, again, settings, rules=rules, max_rows=max_rows, on_progress=progress)
         for index, request, generation in zip(waiting, again, made, strict=True):
             attempts[index].append(replace(generation, seed=request.seed, attempt=attempt))
         waiting = [index for index in waiting if attempts[index][-1].truncated]
         if not waiting:
             break
+    if on_progress is not None:
+        on_progress(len(attempts))
     return [_settled(each) for each in attempts]
+
+
+def _after(on_progress: Callable[[int], None], done: int) -> Callable[[int], None]:
+    """Progress of an attempt as that of all requests, `done` of which it leaves alone."""
+    return lambda count: on_progress(done + count)
 
 
 def _settled(attempts: Sequence[Generation]) -> Generation:

@@ -157,6 +157,11 @@ class GenerationSession(Generic[RowT]):
         """The rows, in the order of the requests."""
         return self._rows
 
+    @property
+    def num_ended(self) -> int:
+        """Number of rows that ended by themselves."""
+        return sum(row.stopped == "end" for row in self._rows)
+
     def results(self) -> list[Generation]:
         """The codes of each request so far, in order."""
         return [row.generation() for row in self._rows]

@@ -30,7 +30,7 @@ class Entry:
     """One file of an index.
 
     Attributes:
-        object: Its name below the folder's URL.
+        object: Its name below the folder's URL, without empty parts, "." and "..".
         bytes: Its size.
         sha256: 64 hex digits.
     """
@@ -42,6 +42,9 @@ class Entry:
     def __post_init__(self) -> None:
         if (type(self.object), type(self.bytes), type(self.sha256)) != (str, int, str):
             raise TypeError(f"expected an object, its bytes and its sha256, got {self}")
+        # On a disk another name would be read, and after a push deleted, outside of the folder.
+        if {"", ".", ".."} & set(self.object.split("/")):
+            raise ValueError(f"expected an object below the folder, got {self.object[:80]!r}")
 
 
 class RemoteFolder:

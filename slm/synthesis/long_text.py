@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,7 @@ def speak_long(
     voice: str | None = None,
     seed: int = 0,
     language: str = "en",
+    on_progress: Callable[[int, int], None] | None = None,
     **options: Any,
 ) -> list[Synthesis]:
     """Speak a text of any length sentence by sentence, in one voice.
@@ -90,6 +92,8 @@ def speak_long(
         voice: A named voice instead.
         seed: Of the first sentence; the others' are derived from it.
         language: Of the text, see `SpeechRequest`.
+        on_progress: Called, at least once a token, with the number of sentences whose codes are
+            drawn and that of all.
         options: `settings`, `max_attempts` and `max_rows` of `Synthesizer.synthesize`.
 
     Returns:
@@ -99,12 +103,19 @@ def speak_long(
     parts = sentences(synthesizer.tokenizer.spoken(text, language))
     requests = [SpeechRequest(each, prompt, None, voice, language=language) for each in parts]
     requests = _seeded(requests, seed)
+
+    def speak(waiting: Sequence[SpeechRequest], done: int = 0) -> list[Synthesis]:
+        if on_progress is None:
+            return synthesizer.synthesize(waiting, **options)
+        notify = partial(_notify, on_progress, done, len(requests))
+        return synthesizer.synthesize(waiting, on_progress=notify, **options)
+
     if prompt is not None or voice is not None:
-        return synthesizer.synthesize(requests, **options)
+        return speak(requests)
     # The codes of the first sentence are the voice of the others.
-    first = synthesizer.synthesize(requests[:1], **options)
+    first = speak(requests[:1])
     rest = [replace(request, voice=first[0].codes) for request in requests[1:]]
-    return first + synthesizer.synthesize(rest, **options)
+    return first + speak(rest, 1)
 
 
 def join(parts: Sequence[Synthesis], pause: float = 0.2, seed: int | None = None) -> Synthesis:
@@ -135,6 +146,11 @@ def join(parts: Sequence[Synthesis], pause: float = 0.2, seed: int | None = None
         counts=tuple(count for part in parts for count in part.counts),
         rejected=tuple(reason for part in parts for reason in part.rejected),
     )
+
+
+def _notify(on_progress: Callable[[int, int], None], before: int, total: int, count: int) -> None:
+    """Report `count` sentences of a call, after those of the calls before it."""
+    on_progress(before + count, total)
 
 
 def _seeded(requests: Sequence[SpeechRequest], seed: int) -> list[SpeechRequest]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -177,6 +177,7 @@ class Synthesizer:
         settings: GenerationSettings | None = None,
         max_attempts: int = 3,
         max_rows: int = MAX_ROWS,
+        on_progress: Callable[[int], None] | None = None,
     ) -> list[Synthesis]:
         """Speak several texts at once, each in its own voice.
 
@@ -189,6 +190,7 @@ class Synthesizer:
             settings: How codes are drawn; as suits the model best when None.
             max_attempts: Speech that ran away is drawn anew, so many times in all.
             max_rows: Most texts at a time; the others wait, which bounds the memory.
+            on_progress: Called with the number of texts whose codes are drawn, as it grows.
 
         Returns:
             One result a request, in order.
@@ -208,6 +210,7 @@ class Synthesizer:
             rules=None if self.lm.config.is_aligned else self.stop_rules,
             max_attempts=max_attempts,
             max_rows=max_rows,
+            on_progress=on_progress,
         )
         # 3. Decode them.
         return [self._decoded(*each) for each in zip(asked, generations, strict=True)]

@@ -1,5 +1,7 @@
 """Text normalising, edit counts and the WER metric."""
 
+import unicodedata
+
 import numpy as np
 import pytest
 
@@ -75,6 +77,14 @@ def test_the_id_tells_the_two_definitions_of_seedtts_apart():
 def test_vowel_signs_are_part_of_words(one, other, normalizer):
     assert normalize_text(f"{one}, {one}!", normalizer) == f"{one} {one}"
     assert word_edits(one, other, normalizer=normalizer).rate == 1.0
+
+
+@pytest.mark.parametrize("normalizer", ["basic", "joined"])
+@pytest.mark.parametrize("text", ["caf\u00e9 \u00fcber na\u00efve", "\u0130zmir", "\ud55c\uae00"])
+def test_composed_and_decomposed_letters_are_alike(text, normalizer):
+    parted = unicodedata.normalize("NFD", text)
+    assert normalize_text(text, normalizer) == normalize_text(parted, normalizer)
+    assert word_edits(text, parted, normalizer=normalizer).errors == 0
 
 
 def test_marks_without_a_letter_and_joiners_are_no_words():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,17 @@ def test_a_suffix_of_any_case_is_found(tmp_path: Path) -> None:
     (tmp_path / "meta.lst").write_text("b|x|p.wav|text\n")
     (pair,) = read_generation(tmp_path / "meta.lst", tmp_path)
     assert pair.estimate == tmp_path / "b.WAV"
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_a_name_is_found_in_either_form_of_its_accents(
+    tmp_path: Path, forms: tuple[str, str]
+) -> None:
+    listed, kept = (unicodedata.normalize(form, "caf\u00e9") for form in forms)
+    (tmp_path / f"{kept}.flac").touch()
+    (tmp_path / "meta.lst").write_text(f"{listed}|x|p.wav|text\n")
+    (pair,) = read_generation(tmp_path / "meta.lst", tmp_path)
+    assert (pair.id, pair.estimate) == (listed, tmp_path / f"{kept}.flac")
 
 
 @pytest.mark.parametrize("name", ["../a", "/etc/a", "x" * 300])

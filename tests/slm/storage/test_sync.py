@@ -280,3 +280,20 @@ def test_a_file_that_the_disk_refuses_is_named(url: str, tmp_path: Path) -> None
     files.pipe_file(f"{root}/files.json", json.dumps(index).encode())
     with pytest.raises(StorageError, match="cannot be written"):
         pull(url, tmp_path / "copy", progress=False)
+
+
+@pytest.mark.parametrize("name", ["../outside", "a/../../outside", "/outside", ""])
+def test_no_object_outside_of_the_folder_is_read_or_deleted(tmp_path: Path, name: str) -> None:
+    url, remote, outside = f"file://{tmp_path}/remote", tmp_path / "remote", tmp_path / "outside"
+    push(make_folder(tmp_path / "here"), url, progress=False)
+    outside.write_text("first")
+    index = json.loads((remote / "files.json").read_text())
+    index["files"]["a.txt"]["object"] = name
+    (remote / "files.json").write_text(json.dumps(index))
+    with pytest.raises(StorageError, match="expected 'hh-slm files 1'"):
+        pull(url, tmp_path / "there", progress=False)
+    # A push deletes what the index before it named and its own does not.
+    (tmp_path / "here" / "a.txt").write_text("second")
+    with pytest.raises(StorageError, match="expected 'hh-slm files 1'"):
+        push(tmp_path / "here", url, progress=False)
+    assert outside.is_file()

@@ -1,5 +1,6 @@
 """A model of aligned speech behind the same synthesizer and command line as any other."""
 
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -166,3 +167,47 @@ def test_the_command_line_is_the_same(
     assert out.is_file()
     assert report["stopped"] == "end"
     assert main([*command[:2], *command[2:], "--guidance", "2"]) == 2
+
+
+def test_a_transcript_that_such_a_model_does_not_read_is_told_once(
+    folders: tuple[Path, Path],
+    tmp_path: Path,
+    make_waveform: Waveforms,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_audio(tmp_path / "p.wav", make_waveform(duration=0.5), 24_000)
+    (tmp_path / "meta.lst").write_text("a|said one|p.wav|A dog.\nb|said two|p.wav|A lazy dog.\n")
+    models = ["--codec", str(folders[0]), "--lm", str(folders[1])]
+    one = ["A dog.", "--prompt", str(tmp_path / "p.wav"), "--prompt-text", "said one"]
+    many = ["--file", str(tmp_path / "meta.lst")]
+    for text, out, more in ((one, "a.wav", ""), (many, "out", " and 1 more")):
+        assert main(["tts", *text, *models, "--out", str(tmp_path / out)]) == 0
+        told = [line for line in capsys.readouterr().err.splitlines() if "transcript" in line]
+        assert len(told) == 1
+        assert told[0].endswith(f"'said one'{more}")
+    assert main(["tts", *one[:3], *models, "--out", str(tmp_path / "b.wav")]) == 0
+    assert "transcript" not in capsys.readouterr().err
+
+
+def test_progress_of_a_long_text_counts_its_sentences(
+    synthesizer: Synthesizer, folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    text, seen = "A dog. Lazy! A lazy dog.", list[tuple[int, int]]()
+    quiet = speak_long(synthesizer, text, seed=1)
+    parts = speak_long(synthesizer, text, seed=1, on_progress=lambda *each: seen.append(each))
+    assert [each.codes.tolist() for each in parts] == [each.codes.tolist() for each in quiet]
+    assert seen == sorted(seen)
+    assert {(0, 3), (1, 3)} <= set(seen)
+    assert seen[-1] == (3, 3)
+
+
+def test_a_long_text_shows_its_progress_on_a_terminal(
+    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stderr", terminal)
+    models = ["--codec", str(folders[0]), "--lm", str(folders[1])]
+    out = str(tmp_path / "out.wav")
+    assert main(["tts", "A dog. Lazy!", "--long", *models, "--out", out]) == 0
+    assert "| 2/2 [" in terminal.getvalue()
