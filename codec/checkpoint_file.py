@@ -13,6 +13,9 @@ from typing import Any
 
 import torch
 
+# Of what every training writes.
+_KINDS: dict[str, type] = {"global_step": int, "state_dict": dict}
+
 
 def read_checkpoint(
     path: str | os.PathLike[str],
@@ -30,7 +33,8 @@ def read_checkpoint(
         error: Class of the errors.
 
     Raises:
-        ValueError: It is damaged, of another kind, or lacks a key: names the file.
+        ValueError: It is damaged, of another kind, or lacks a key or a value of its kind: names the
+            file.
         OSError: It is missing or cannot be opened.
     """
     path = Path(path)
@@ -48,6 +52,12 @@ def read_checkpoint(
     if lacking or not isinstance(found, dict):
         got = f"one without {', '.join(lacking)}" if lacking else type(found).__name__
         raise error(f"{path}: expected a dictionary in a torch file, got {got}")
+    for key in required:
+        if not isinstance(found[key], _KINDS.get(key, object)):
+            raise error(
+                f"{path}: expected {key} of kind {_KINDS[key].__name__}, "
+                f"got {type(found[key]).__name__}"
+            )
     return found
 
 

@@ -333,7 +333,9 @@ class CodecConfig:
         _require(all(ratio > 0 for ratio in ratios), "encoder.ratios", "factors > 0", ratios)
         _require(math.prod(ratios) == hop, "encoder.ratios", f"product {hop}", ratios)
         level = self.loudness_dbfs
-        _require(level is None or math.isfinite(level), "loudness_dbfs", "a finite level", level)
+        # Beyond it, gains would leave what float32 holds.
+        fits = level is None or abs(level) <= 120
+        _require(fits, "loudness_dbfs", "a level in [-120, 120] dBFS", level)
         _require(hop % mel_hop == 0, "mel.hop_length", f"a divisor of {hop}", mel_hop)
 
     @property
@@ -390,8 +392,12 @@ class CodecConfig:
             raise CodecConfigError(f"no codec config at {path}: expected a model folder")
         try:
             values = OmegaConf.to_container(OmegaConf.load(path))
-        except (YAMLError, OmegaConfBaseException, ValueError, TypeError, RecursionError) as error:
-            raise CodecConfigError(f"{path}: expected YAML that can be read; {error}") from error
+        except (
+            *(OmegaConfBaseException, YAMLError, ValueError, TypeError, RecursionError),
+            OSError,  # a number or a text in place of a mapping
+        ) as error:
+            reason = " ".join(str(error).split())
+            raise CodecConfigError(f"{path}: expected YAML that can be read; {reason}") from error
         if not isinstance(values, dict):
             raise CodecConfigError(f"{path}: expected a mapping, got {type(values).__name__}")
         return cls.from_dict(values)  # type: ignore[arg-type]

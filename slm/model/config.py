@@ -128,6 +128,7 @@ class SpeechLMConfig:
         require(even, "dim_head", "an even number >= 2", self.dim_head)
         divides = self.num_kv_heads >= 0 and self.num_heads % self.kv_heads == 0
         require(divides, "num_kv_heads", f"a divisor of {self.num_heads}", self.num_kv_heads)
+        require(self.codebook_dim >= 0, "codebook_dim", "a size >= 0", self.codebook_dim)
         has_vectors = not self.code_table or self.codebook_dim > 0
         require(has_vectors, "codebook_dim", "a size > 0 with a code_table", self.codebook_dim)
         check_temperature("temperature", self.temperature)
@@ -196,7 +197,8 @@ class SpeechLMConfig:
         except (
             *(OmegaConfBaseException, YAMLError, ValueError, TypeError, ArithmeticError),
             *(AttributeError, RecursionError),
+            OSError,  # a number or a text in place of a mapping
         ) as error:
-            raise ValueError(f"cannot read {path}: {error}") from error
+            raise ValueError(f"cannot read {path}: {' '.join(str(error).split())}") from error
         assert isinstance(loaded, cls)
         return loaded

@@ -40,8 +40,8 @@ class SpeechRequest:
         language: Of the text and the transcript, as manifests spell it; English is written out.
 
     Raises:
-        ValueError: A prompt and a voice at once, a transcript without its prompt, or a seed that
-            does not fit 64 bits.
+        ValueError: A text that is no string, a prompt and a voice at once, a transcript without its
+            prompt, or a seed that does not fit 64 bits.
     """
 
     text: str
@@ -52,6 +52,8 @@ class SpeechRequest:
     language: str = "en"
 
     def __post_init__(self) -> None:
+        if not isinstance(self.text, str):
+            raise ValueError(f"expected a text, got {self.text!r:.60}")
         if self.prompt is not None and self.voice is not None:
             raise ValueError(f"expected a prompt or a voice, got both (voice {self.voice!r})")
         if self.prompt is None and self.prompt_text is not None:

@@ -55,6 +55,15 @@ def test_a_file_that_cannot_be_used_is_named(
     assert "boom" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("wrong", [{"global_step": "3"}, {"state_dict": [1]}])
+def test_a_value_of_another_kind_is_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    path = tmp_path / "a.ckpt"
+    torch.save({"state_dict": {}, "global_step": 3} | wrong, path)
+    (key,) = wrong
+    with pytest.raises(ValueError, match=rf"{path}: expected {key} of kind \w+, got (str|list)"):
+        read_checkpoint(path, required=("state_dict", "global_step"))
+
+
 def test_a_file_that_is_not_there_is_an_error_of_the_system(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_checkpoint(tmp_path / "a.ckpt")

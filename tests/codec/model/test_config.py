@@ -22,6 +22,8 @@ def test_presets_survive_yaml(name, tmp_path):
         ({"quantizer": {"hidden_dim": 3}}, "quantizer.hidden_dim"),
         ({"mel": {"padding": "reflect"}}, "mel.padding"),
         ({"nmae": "x"}, "nmae"),
+        ({"loudness_dbfs": 1e6}, "loudness_dbfs"),
+        ({"loudness_dbfs": float("nan")}, "loudness_dbfs"),
         ({"vocoder": {"kind": "wavenet"}}, "vocoder.kind"),
         ({"vocoder": {"kind": "bigvgan", "ratios": [4, 4]}}, "vocoder.ratios"),
         ({"vocoder": {"kind": "bigvgan", "channels": 100}}, "vocoder.channels"),
@@ -67,9 +69,19 @@ def test_values_that_would_be_taken_from_the_machine_are_refused(values, tmp_pat
 
 
 @pytest.mark.parametrize(
-    "text", ["!!python/object:os.system x\n", "a: \0\n", "[" * 5000, "? [1]\n: 2\n", "1: 2\n"]
+    "text",
+    [
+        "!!python/object:os.system x\n",
+        "a: \0\n",
+        "[" * 5000,
+        "? [1]\n: 2\n",
+        "1: 2\n",
+        "a: 1\na: 2\n",
+        "7\n",
+    ],
 )
 def test_yaml_of_another_kind_is_refused(text, tmp_path):
     (tmp_path / "config.yaml").write_text(text)
-    with pytest.raises(CodecConfigError):
+    with pytest.raises(CodecConfigError) as caught:
         CodecConfig.load(tmp_path / "config.yaml")
+    assert "\n" not in str(caught.value)

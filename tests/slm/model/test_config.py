@@ -33,6 +33,7 @@ def test_sizes_out_of_range_are_refused() -> None:
         ({"num_kv_heads": 3}, "num_kv_heads: expected a divisor of 4"),
         ({"dropout": 1.0}, r"dropout: expected a number in \[0, 1\), got 1"),
         ({"dim_head": 7}, "dim_head: expected an even number"),
+        ({"codebook_dim": -1}, "codebook_dim: expected a size >= 0"),
         ({"num_layers": 0}, "num_layers: expected a number >= 1, got 0"),
         ({"wdith": 3}, "wdith"),
     ):
@@ -65,8 +66,9 @@ def test_a_sampling_out_of_range_is_refused() -> None:
 def test_a_file_of_another_kind_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(text)
-    with pytest.raises(ValueError, match="cannot read"):
+    with pytest.raises(ValueError, match="cannot read") as caught:
         SpeechLMConfig.load(path)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_value_that_would_be_taken_from_the_machine_is_refused(tmp_path: Path) -> None:

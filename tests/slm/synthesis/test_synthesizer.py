@@ -181,6 +181,7 @@ def test_requests_that_make_no_sense_are_refused(
         ({"text": TEXT, "voice": "bob"}, r"voice of \['ann'.*got 'bob'"),
         ({"text": TEXT, "voice": "ann", "prompt": prompt}, "got both"),
         ({"text": TEXT, "prompt_text": "words"}, "prompt with its transcript"),
+        ({"text": None}, "expected a text, got None"),
         ({"text": " ".join([TEXT] * 30)}, "shorten the text"),
     ]
     for options, message in cases:
