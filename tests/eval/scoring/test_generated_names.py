@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -19,7 +20,7 @@ def test_a_suffix_of_any_case_is_found(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
 def test_a_name_is_found_in_either_form_of_its_accents(
-    tmp_path: Path, forms: tuple[str, str]
+    tmp_path: Path, forms: tuple[Literal["NFC", "NFD"], Literal["NFC", "NFD"]]
 ) -> None:
     listed, kept = (unicodedata.normalize(form, "caf\u00e9") for form in forms)
     (tmp_path / f"{kept}.flac").touch()

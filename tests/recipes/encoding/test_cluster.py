@@ -57,6 +57,7 @@ def cluster(poison: str) -> Iterator[Any]:
         try:
             cluster.add_node(**node, wait=False)
             cluster.wait_for_nodes(timeout=LIMIT)
+            assert cluster.head_node is not None
             cluster.head_node.kill_dashboard(check_alive=False)
             yield cluster
         finally:
