@@ -38,7 +38,9 @@ from .format import (
     VERSION_COMPRESSED,
     BitstreamError,
     StreamHeader,
+    is_sound,
     level_of_byte,
+    sealed,
 )
 
 ENGINES = {"torch": 1, "native": 2}
@@ -93,11 +95,11 @@ class CompressedRecording:
         made_by = bytes.fromhex(header.codec_fingerprint)
         packed = HEADER.pack(MAGIC, VERSION_COMPRESSED, ENGINES[self.engine], *fields, made_by)
         model = bytes.fromhex(self.model_fingerprint)
-        parts = [_sealed(packed + model + bytes([header.level_byte]))]
+        parts = [sealed(packed + model + bytes([header.level_byte]))]
         for number, block in enumerate(self.blocks):
             start = _BLOCK.pack(number, block.count, len(block.payload), block.checksum)
-            parts.append(_sealed(start + block.payload))
-        parts.append(_sealed(TRAILER.pack(END, 0, self.num_samples)))
+            parts.append(sealed(start + block.payload))
+        parts.append(sealed(TRAILER.pack(END, 0, self.num_samples)))
         return b"".join(parts)
 
     @classmethod
@@ -178,7 +180,7 @@ def _read_blocks(file: BytesIO, header: StreamHeader) -> tuple[list[CompressedBl
         is_after_short = bool(blocks) and blocks[-1].count < header.block_codes
         if not 1 <= count <= header.block_codes or is_after_short:
             raise _damaged(number)
-        if len(record) != _BLOCK.size + size + CRC.size or not _is_sound(record):
+        if len(record) != _BLOCK.size + size + CRC.size or not is_sound(record):
             raise _damaged(number)
         blocks.append(CompressedBlock(count, checksum, record[_BLOCK.size : -CRC.size]))
     trailer = file.read(TRAILER.size + CRC.size)
@@ -194,19 +196,9 @@ def _read_blocks(file: BytesIO, header: StreamHeader) -> tuple[list[CompressedBl
 
 
 def _check(record: bytes, size: int, message: str) -> None:
-    if len(record) != size or not _is_sound(record):
+    if len(record) != size or not is_sound(record):
         raise BitstreamError(message)
 
 
 def _damaged(number: int) -> BitstreamError:
     return BitstreamError(f"block {number} is damaged or missing", (number,))
-
-
-def _sealed(record: bytes) -> bytes:
-    """A record and its CRC."""
-    return record + CRC.pack(zlib.crc32(record))
-
-
-def _is_sound(record: bytes) -> bool:
-    """Whether a record ends in its CRC."""
-    return CRC.pack(zlib.crc32(record[: -CRC.size])) == record[-CRC.size :]

@@ -126,7 +126,7 @@ class StreamHeader:
         numbers = (self.block_codes, self.codebook_size, self.sample_rate, self.hop_length)
         level = self.level_byte
         version = VERSION_WITH_LEVEL if level else VERSION
-        return _sealed(HEADER.pack(MAGIC, version, level, *numbers, fingerprint))
+        return sealed(HEADER.pack(MAGIC, version, level, *numbers, fingerprint))
 
     @classmethod
     def unpack(cls, data: bytes) -> StreamHeader:
@@ -148,7 +148,7 @@ class StreamHeader:
         versions = VERSION, VERSION_WITH_LEVEL
         if len(data) > len(MAGIC) and data[len(MAGIC)] not in versions:
             raise BitstreamError(f"expected version 1 or 2 of .hhc, got {data[len(MAGIC)]}")
-        if len(data) != HEADER.size + CRC.size or not _is_sound(data):
+        if len(data) != HEADER.size + CRC.size or not is_sound(data):
             raise BitstreamError("the header is damaged")
         _, version, byte, block_codes, codebook_size, sample_rate, hop_length, fingerprint = (
             HEADER.unpack_from(data)
@@ -205,7 +205,7 @@ def unpack_block(
     record: bytes, header: StreamHeader, number: int, count: int
 ) -> NDArray[np.uint16] | None:
     """Decode a whole block record; None unless it is sound and the one that is expected."""
-    if len(record) != header.block_size(count) or not _is_sound(record):
+    if len(record) != header.block_size(count) or not is_sound(record):
         return None
     if BLOCK.unpack_from(record) != (number, count):
         return None
@@ -215,7 +215,7 @@ def unpack_block(
 
 def unpack_trailer(record: bytes) -> int | None:
     """Read the length of the recording, samples; None unless the trailer is sound."""
-    if len(record) != TRAILER.size + CRC.size or not _is_sound(record):
+    if len(record) != TRAILER.size + CRC.size or not is_sound(record):
         return None
     end, zero, num_samples = TRAILER.unpack_from(record)
     return num_samples if (end, zero) == (END, 0) and num_samples else None
@@ -266,11 +266,11 @@ class StreamWriter:
         _check_length(self.num_codes, num_samples, self.header)
         if len(self._waiting):
             self._write_block(self._waiting)
-        self.file.write(_sealed(TRAILER.pack(END, 0, num_samples)))
+        self.file.write(sealed(TRAILER.pack(END, 0, num_samples)))
 
     def _write_block(self, codes: NDArray[np.uint16]) -> None:
         payload = pack_codes(codes, self.header.code_bits)
-        self.file.write(_sealed(BLOCK.pack(self._number, len(codes)) + payload))
+        self.file.write(sealed(BLOCK.pack(self._number, len(codes)) + payload))
         self._number += 1
 
 
@@ -406,11 +406,11 @@ def _damaged(number: int) -> BitstreamError:
     return BitstreamError(f"block {number} is damaged or missing", (number,))
 
 
-def _sealed(record: bytes) -> bytes:
+def sealed(record: bytes) -> bytes:
     """A record and its CRC."""
     return record + CRC.pack(zlib.crc32(record))
 
 
-def _is_sound(record: bytes) -> bool:
+def is_sound(record: bytes) -> bool:
     """Whether a record ends in its CRC."""
     return CRC.pack(zlib.crc32(record[: -CRC.size])) == record[-CRC.size :]
