@@ -21,6 +21,7 @@ GROUND = {
     "codec.distributed",
     "codec.file_names",
     "codec.files",
+    "codec.hub",
     "codec.finite",
     "codec.import_shims",
     "codec.json_lines",

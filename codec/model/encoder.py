@@ -11,6 +11,7 @@ from .attention import rotary_blocks
 from .blocks import AttentionBlock, ConvNeXtBlock
 from .config import CodecConfig, EncoderConfig
 from .mel import LogMel
+from .precision import Float32Module
 from .whisper_encoder import SpeechFeatures
 
 
@@ -55,7 +56,7 @@ class SEANetBlock(nn.Module):
         return self.conv2(hidden).add_(self.shortcut(x))
 
 
-class SEANetEncoder(nn.Module):
+class SEANetEncoder(Float32Module):
     """Strided causal convolutions and a BiLSTM: the encoder of HH-Codec.
 
     SEANet as in EnCodec (https://arxiv.org/abs/2210.13438), with a bidirectional LSTM whose
@@ -91,7 +92,7 @@ class SEANetEncoder(nn.Module):
         return self.project(F.elu(x.transpose(1, 2)))
 
 
-class MelEncoder(nn.Module):
+class MelEncoder(Float32Module):
     """ConvNeXt on the waveform's log-mel, first at the mel rate, then at the code rate.
 
     A 300 bit/s code keeps no phase, so nothing is lost by starting from magnitudes, and the

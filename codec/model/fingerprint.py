@@ -54,11 +54,22 @@ class CodecFingerprint(NamedTuple):
             for each in (values, coding_values)
         )
         for name, tensor in sorted(tensors.items()):
-            data = tensor.detach().cpu().contiguous().numpy().tobytes()
+            data = _bytes(tensor)
             for digest in (whole, codes) if name.split(".")[0] in CODING_PARTS else (whole,):
                 digest.update(name.encode())
                 digest.update(data)
         return cls(whole.hexdigest()[:16], codes.hexdigest()[:16])
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    """The values of a tensor as they lie in memory."""
+    import torch
+
+    values = tensor.detach().cpu().contiguous()
+    # NumPy has no bfloat16.
+    return (
+        (values.view(torch.int16) if values.dtype == torch.bfloat16 else values).numpy().tobytes()
+    )
 
 
 def identifying_fields(

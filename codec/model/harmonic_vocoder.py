@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from .blocks import ConvNeXtBlock
 from .config import MelConfig, VocoderConfig
 from .mel import LogMel
+from .precision import Float32Linear, Float32Module
 from .vocos_modules import InverseSTFT, VocosBackbone
 
 LOWEST_HZ, HIGHEST_HZ = 50.0, 600.0  # of speech
@@ -18,7 +19,7 @@ CENTRE_OCTAVE = 7.5  # 181 Hz, between the voices of men and women
 NOISE_SEED = 20_250_725
 
 
-class PitchNetwork(nn.Module):
+class PitchNetwork(Float32Module):
     """Fundamental frequency and voicing of log-mels, ConvNeXt blocks at the mel rate.
 
     Args:
@@ -64,7 +65,7 @@ class HarmonicGenerator(nn.Module):
         size = config.dim, config.intermediate_dim, config.num_layers
         self.backbone = VocosBackbone(2 * mel.n_mels + 1, *size)
         bins = mel.n_fft // 2 + 1
-        self.out = nn.Linear(config.dim, 3 * bins)
+        self.out = Float32Linear(config.dim, 3 * bins)
         nn.init.trunc_normal_(self.out.weight, std=0.02)
         # a source of variance 1 has bins of about 20: these filters make quiet speech of it
         with torch.no_grad():

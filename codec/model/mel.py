@@ -9,11 +9,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from codec.mel_filters import triangular_filters
 
 from .config import MelConfig
+from .precision import Float32Module
 
 
 def _htk(frequencies: Tensor) -> Tensor:
@@ -77,7 +78,7 @@ def band_weights(config: MelConfig) -> NDArray[np.float32]:
     return (1.0 / squares.clamp(min=0.5 * float(squares.max()) / len(squares))).numpy()
 
 
-class LogMel(nn.Module):
+class LogMel(Float32Module):
     """Natural logarithm of the mel magnitude spectrogram, computed in fp32 whatever the autocast.
 
     Equal to the feature extractor of the `vocos` package at `floor=1e-7` for both paddings, and

@@ -12,6 +12,7 @@ from codec.distributed import drawn_like, process_mean
 
 from .config import GRIDS, QuantizerConfig
 from .grid_quantization import GridStage
+from .precision import Float32Module
 from .vector_quantization import (
     EMAStage,
     SimVQStage,
@@ -42,7 +43,7 @@ class Quantization:
     relative_error: Tensor | None = None
 
 
-class SLMVQ(nn.Module):
+class SLMVQ(Float32Module):
     """Latents (B, D, L) to codes (B, L) and back, in fp32 whatever the autocast.
 
     The quantizer passes latents through unquantised, with noise, until `initialize` has filled

@@ -181,7 +181,7 @@ def _bigvgan_waveform(generator: Any, mel: Tensor) -> Tensor:
 
     Every level upsamples and averages its residual blocks, which differ in kernel size.
     """
-    x = generator.conv_pre(mel)
+    x = generator.conv_pre(mel.to(next(generator.parameters()).dtype))
     blocks = list(generator.resblocks)
     per_level = len(blocks) // len(generator.ups)
     for level, upsample in enumerate(generator.ups):

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .blocks import init_truncated_normal
+from .precision import Float32Module
 
 # The head's magnitudes are clipped here: an untrained one would overflow.
 MAX_MAGNITUDE = 1e2
@@ -62,13 +63,14 @@ class VocosBackbone(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, F) to hidden states (B, F, D)."""
-        x = self.norm(self.embed(x).transpose(1, 2)).transpose(1, 2)  # (B, D, F)
+        x = self.embed(x.to(self.embed.weight.dtype))
+        x = self.norm(x.transpose(1, 2)).transpose(1, 2)  # (B, D, F)
         for block in self.convnext:
             x = block(x)
         return self.final_layer_norm(x.transpose(1, 2))
 
 
-class InverseSTFT(nn.Module):
+class InverseSTFT(Float32Module):
     """Inverse short-time Fourier transform with a Hann window of `n_fft` samples.
 
     "center" undoes a transform of frames centred on samples, as `torch.istft` does. "same" gives
@@ -114,7 +116,7 @@ class InverseSTFT(nn.Module):
         return summed[:, 0, 0, margin : length - margin]
 
 
-class ISTFTHead(nn.Module):
+class ISTFTHead(Float32Module):
     """Hidden states to magnitude and phase of a spectrum, and to its waveform.
 
     Args:

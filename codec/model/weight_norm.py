@@ -1,8 +1,11 @@
-"""Removal of weight norm, for inference."""
+"""Removal of weight norm, for inference, and what is kept of it, for saving."""
 
 from __future__ import annotations
 
-from torch import nn
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 # names of the parametrization's tensors in a state dict
@@ -10,9 +13,62 @@ MAGNITUDE = "parametrizations.weight.original0"
 DIRECTION = "parametrizations.weight.original1"
 
 
+@dataclass(frozen=True)
+class FoldedWeight:
+    """Magnitude and direction, on the CPU, of a weight that was folded.
+
+    Attributes:
+        magnitude: One number an output channel.
+        direction: Of the weight's shape.
+        dim: The channels' dimension.
+        device: On which the weight was computed: another one may round differently.
+    """
+
+    magnitude: Tensor
+    direction: Tensor
+    dim: int
+    device: torch.device
+
+    def split(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Split a weight into magnitude and direction, those from before where it is unchanged."""
+        before = self.direction.to(self.device), self.magnitude.to(self.device)
+        folded = torch._weight_norm(*before, self.dim).to(weight.dtype)
+        if torch.equal(folded.cpu(), weight.detach().cpu()):
+            return self.magnitude.to(weight.dtype), self.direction.to(weight.dtype)
+        changed = weight.detach().cpu()
+        return torch.norm_except_dim(changed.float(), 2, self.dim).to(weight.dtype), changed
+
+
 def weight_normed(module: nn.Module) -> list[nn.Module]:
     """List the modules inside, itself included, whose `weight` is weight-normed."""
     return [each for each in module.modules() if parametrize.is_parametrized(each, "weight")]
+
+
+def fold_weight_norm(module: nn.Module) -> dict[str, FoldedWeight]:
+    """Fold every weight norm inside as `remove_weight_norm` does; by module what it was made of."""
+    found: dict[str, FoldedWeight] = {}
+    for name, each in module.named_modules():
+        if parametrize.is_parametrized(each, "weight"):
+            magnitude, direction = each.get_parameter(MAGNITUDE), each.get_parameter(DIRECTION)
+            dim = each.get_submodule("parametrizations.weight.0").dim
+            kept = magnitude.detach().cpu(), direction.detach().cpu()
+            found[name] = FoldedWeight(*kept, int(dim), direction.device)  # type: ignore[arg-type]
+    remove_weight_norm(module)
+    return found
+
+
+def unfolded_state(module: nn.Module, folded: dict[str, FoldedWeight]) -> dict[str, Tensor]:
+    """Collect a state dict with the weight norm that was folded, under the names of before.
+
+    Args:
+        module: Folded.
+        folded: Result of `fold_weight_norm`.
+    """
+    tensors = dict(module.state_dict())
+    for name, weight in folded.items():
+        magnitude, direction = weight.split(tensors.pop(f"{name}.weight"))
+        tensors[f"{name}.{MAGNITUDE}"], tensors[f"{name}.{DIRECTION}"] = magnitude, direction
+    return tensors
 
 
 def remove_weight_norm(module: nn.Module) -> int:

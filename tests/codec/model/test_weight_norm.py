@@ -59,14 +59,34 @@ def test_codes_and_fingerprint_of_a_folder_do_not_depend_on_folding(folder, make
     assert folded.fingerprint == trainable.fingerprint
 
 
-def test_a_folded_codec_is_neither_trained_nor_saved(folder, tmp_path):
+def test_a_folded_codec_does_not_train(folder):
     codec = HHCodec.from_pretrained(folder)
     with pytest.raises(ValueError, match="fold=False"):
         codec.train()
-    with pytest.raises(ValueError, match="fold=False"):
-        codec.save_pretrained(tmp_path / "copy")
-    assert not (tmp_path / "copy").exists()
-    HHCodec.from_pretrained(folder, fold=False).train().save_pretrained(tmp_path / "copy")
+
+
+def test_a_folded_codec_is_saved_with_the_weight_norm_that_it_had(folder, tmp_path):
+    codec = HHCodec.from_pretrained(folder)
+    codec.save_pretrained(tmp_path / "copy")
+    for name in ("config.yaml", "model.safetensors"):
+        assert (tmp_path / "copy" / name).read_bytes() == (folder / name).read_bytes()
+    assert HHCodec.from_pretrained(tmp_path / "copy").fingerprint == codec.fingerprint
+    HHCodec.from_pretrained(tmp_path / "copy", fold=False).train()
+
+
+def test_folded_weights_that_were_changed_are_saved_as_they_are(folder, tmp_path, make_waveform):
+    codec = HHCodec.from_pretrained(folder)
+    before = codec.fingerprint
+    with torch.no_grad():
+        codec.encoder.project.conv.weight.mul_(1.5)
+    codec.weights_changed()
+    assert codec.fingerprint != before
+    codec.save_pretrained(tmp_path / "copy")
+    loaded = HHCodec.from_pretrained(tmp_path / "copy")
+    torch.testing.assert_close(
+        loaded.encoder.project.conv.weight, codec.encoder.project.conv.weight
+    )
+    assert loaded.fingerprint == codec.fingerprint
 
 
 def test_a_codec_without_weight_norm_trains_however_it_was_loaded(tmp_path):

@@ -1,0 +1,47 @@
+"""The card of a codec's hub repository."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from codec.hub import card_text
+
+if TYPE_CHECKING:
+    from .parts import CodecParts
+
+_USE = """from codec import HHCodec, read_audio
+
+codec = HHCodec.from_pretrained("{repository}")
+codes, lengths = codec.encode(read_audio("in.wav", codec.sample_rate))
+waveform, _ = codec.decode(codes)"""
+
+
+def codec_card(
+    codec: CodecParts,
+    repository: str,
+    *,
+    license: str | None = None,  # noqa: A002 - as cards name it
+) -> str:
+    """Write the card of a codec, with the header that the hub reads.
+
+    Args:
+        codec: Its rates and fingerprints are stated.
+        repository: Name on the hub, such as "me/my-codec".
+        license: Identifier, such as "apache-2.0"; None leaves it out.
+    """
+    bits = f"{codec.bitrate:.0f} bit/s"
+    facts = {
+        "sample rate": f"{codec.sample_rate} Hz",
+        "codes": f"{codec.frame_rate:g} a second out of {codec.codebook_size}, {bits}",
+        "codec fingerprint": f"`{codec.fingerprint}`",
+        "code fingerprint": f"`{codec.code_fingerprint}`",
+    }
+    return card_text(
+        repository.rpartition("/")[2],
+        f"A speech codec of the hh-slm toolkit: speech to codes at {bits}, and back.",
+        _USE.format(repository=repository),
+        pipeline_tag="audio-to-audio",
+        tags=("audio", "speech", "neural-codec", "speech-tokenizer"),
+        license=license,
+        facts=facts,
+    )
