@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from codec.files import whole_file
-from codec.weights import bounded_build, check_finite
+from codec.devices import usable_device
+from codec.hub import HubOptions, upload
 from slm.data.vocabulary import Vocabulary
 from slm.text.tokenizer import Tokenizer
 
 from .attention import AttentionContext, cached_mask
 from .code_embeddings import add_code_tables, fold_code_tables
 from .config import SpeechLMConfig
-from .int8_weights import expanded_weights
 from .kv_cache import KVCache
 from .loss import mean_nll, token_nll
+from .model_folder import (
+    BUNDLED,
+    lm_card,
+    pretrained_folder,
+    read_companions,
+    read_model,
+    write_companions,
+    write_model,
+)
 from .packed_attention import packed_attention
 from .transformer import Branch, Transformer
 
-# Models that come with the package, by name.
-BUNDLED = Path(__file__).resolve().parent.parent / "pretrained"
+__all__ = ["BUNDLED", "SpeechLM", "pretrained_folder"]
+
 _INIT_STD = 0.02
 
 
@@ -50,6 +58,8 @@ class SpeechLM(nn.Module):
     def __init__(self, config: SpeechLMConfig) -> None:
         super().__init__()
         self.config = config
+        # Text model and voices of the folder that it was loaded from, by file name.
+        self._companions: dict[str, bytes] = {}
         self.vocabulary = Vocabulary.from_dict(config.vocabulary)
         self.embedding = nn.Embedding(self.vocabulary.vocab_size, config.dim)
         self.embedding_dropout = nn.Dropout(config.dropout)
@@ -169,52 +179,84 @@ class SpeechLM(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
     def save_pretrained(self, folder: Path | str, tokenizer: Tokenizer | None = None) -> None:
-        """Write config.yaml, the text model (if given) and model.safetensors, the last one last."""
+        """Write config.yaml, text model and voices, and model.safetensors, the last one last.
+
+        Args:
+            folder: Of the model.
+            tokenizer: Its text model; None keeps that of the folder it was loaded from, if any.
+        """
         folder = Path(folder)
+        write_companions(folder, self._companions, text_model=tokenizer is None)
         if tokenizer is not None:
             tokenizer.save(folder)
-        tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
-        with whole_file(folder / "config.yaml") as partial:
-            self.config.save(partial)
-        with whole_file(folder / "model.safetensors") as partial:
-            save_file(tensors, partial)
+        write_model(folder, self)
 
     @classmethod
-    def from_pretrained(cls, path_or_repo: Path | str, *, fold: bool = True) -> SpeechLM:
+    def from_pretrained(
+        cls,
+        path_or_repo: Path | str,
+        *,
+        fold: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+    ) -> SpeechLM:
         """Load a model from a folder of `save_pretrained`, from the package or from a hub.
 
-        It comes in eval mode, in fp32, on the CPU.
+        It comes in eval mode, in fp32 on the CPU where nothing else is asked for.
 
         Args:
             path_or_repo: See `pretrained_folder`.
             fold: Replace code tables by the weights they make, for speed; False to save the model
                 again as small as it was.
+            device: Such as "cuda"; "auto" is a GPU where there is one.
+            dtype: Of the weights, such as torch.bfloat16.
+            revision: Branch, tag or commit of a repository.
+            token: Access token of a private repository.
+            cache_dir: Folder of the hub's cache, where it is not the usual one.
+            local_files_only: Ask no server, take what the cache has.
 
         Raises:
-            ValueError: A file is missing or does not fit the config.
+            ValueError: A file is missing or does not fit the config, or a device is not here.
         """
-        folder = pretrained_folder(path_or_repo)
-        for name in ("config.yaml", "model.safetensors"):
-            if not (folder / name).is_file():
-                raise ValueError(
-                    f"expected a speech LM folder with {name}, got {folder} without it"
-                )
-        config, path = SpeechLMConfig.load(folder / "config.yaml"), folder / "model.safetensors"
-        try:
-            # Weights of whatever precision they are stored in, int8 included.
-            stored = load_file(path)
-            check_finite(path, stored)
-            with bounded_build(folder, stored):
-                model = cls(config)
-            model.load_state_dict(expanded_weights(stored))
-        except (SafetensorError, RuntimeError) as error:
-            message = f"{path} does not fit its config: {error}"
-            raise ValueError(message) from error
+        place = None if device is None else usable_device(str(device))
+        hub = HubOptions(revision, token, cache_dir, local_files_only)
+        folder = pretrained_folder(path_or_repo, hub)
+        model = read_model(folder, cls)
+        model._companions = read_companions(folder)
         # Folded, so the config must not ask for tables when it is saved again.
         if fold:
             fold_code_tables(model.embedding, model.head)
             model.config = replace(model.config, code_table=0, codebook_dim=0)
-        return model.eval()
+        return model.eval().to(place, dtype)
+
+    def push_to_hub(
+        self,
+        repository: str,
+        tokenizer: Tokenizer | None = None,
+        *,
+        license: str | None = None,  # noqa: A002 - as cards name it
+        **options: Any,
+    ) -> str:
+        """Save to a hub repository, which is created where it is missing, with a model card.
+
+        Args:
+            repository: Name, such as "me/my-lm".
+            tokenizer: As of `save_pretrained`.
+            license: Identifier for the card's header, such as "apache-2.0".
+            options: `private`, `token`, `revision` and `message` of `codec.hub.upload`.
+
+        Returns:
+            URL of the commit.
+
+        Raises:
+            ValueError: The hub refused, or cannot be reached.
+        """
+        card = lm_card(self, repository, license=license)
+        return upload(repository, lambda at: self.save_pretrained(at, tokenizer), card, **options)
 
     @property
     def blocks(self) -> list[Branch]:
@@ -253,28 +295,3 @@ class SpeechLM(nn.Module):
 def _indices(selected: Tensor) -> tuple[Tensor, ...]:
     """Rows and columns of (B, S) bool; the host waits here once, and not at every use of a mask."""
     return selected.nonzero(as_tuple=True)
-
-
-def pretrained_folder(path_or_repo: Path | str) -> Path:
-    """Folder of a model's files.
-
-    Args:
-        path_or_repo: A folder, the name of a model that comes with the package ("hh-mini-slm"), or
-            a Hugging Face hub repository of the same shape.
-
-    Raises:
-        ValueError: None of them is there.
-    """
-    for folder in (Path(path_or_repo), BUNDLED / str(path_or_repo)):
-        if folder.is_dir():
-            return folder
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(str(path_or_repo)))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise ValueError(
-            f"expected a speech LM folder or a hub repository that can be reached, "
-            f"got {str(path_or_repo)!r}"
-        ) from error

@@ -2,56 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
-from pathlib import Path
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from codec import HHCodec, StreamDecoder
-from codec.audio import audio_info, read_audio, read_samples, resampled_length
-from codec.devices import usable_device
+from codec import StreamDecoder
 from slm.data.documents import build_document
-from slm.generation.aligned import AlignedRequest
-from slm.generation.codes import TokenRequest
 from slm.generation.config import GenerationSettings
 from slm.generation.generate import Request, open_session
 from slm.generation.retries import generate_until_ended
 from slm.generation.session import Generation
-from slm.generation.stopping import StopRules, silence_codes
 from slm.model.likelihood import Score, log_likelihood
-from slm.model.speech_lm import SpeechLM, pretrained_folder
-from slm.text.tokenizer import Tokenizer, load_tokenizer
 
-from .prompts import voice_samples
+from .encoding import PROMPT_CODES, RequestEncoder
 from .requests import (
-    NO_CODES,
     Recording,
     SpeechRequest,
     check_no_text,
     check_seconds,
     check_seed,
     continuation_request,
-    interleaved_request,
-    text_request,
 )
 from .result import Synthesis, faded_out
 from .streaming import StreamWindow, stream_waveform
-from .voices import load_voices
+
+__all__ = ["MAX_ROWS", "PROMPT_CODES", "Synthesizer"]
 
 # Rows that are generated together where nothing else is asked for: each holds keys and values, of
 # which the longest speech of hh-mini-slm has 13 MB.
 MAX_ROWS = 16
-# Codes of a prompt, of which the model takes the first, that are encoded: 43.7 s, a window of
-# recordings that the codec encodes in parts.
-PROMPT_CODES = 1024
 Each = TypeVar("Each")
 
 
-class Synthesizer:
+class Synthesizer(RequestEncoder):
     """Text to speech in a prompt's voice, and continuation of recordings.
 
     Args:
@@ -63,56 +48,6 @@ class Synthesizer:
     Raises:
         ValueError: The three do not belong together.
     """
-
-    def __init__(
-        self,
-        codec: HHCodec,
-        lm: SpeechLM,
-        tokenizer: Tokenizer,
-        voices: Mapping[str, NDArray[np.int64]] | None = None,
-    ) -> None:
-        if lm.config.codec_fingerprint not in codec.code_fingerprints:
-            raise ValueError(
-                f"expected codec {lm.config.codec_fingerprint}, whose codes this language model "
-                f"generates, got codec {codec.code_fingerprint}; load the codec it was trained with"
-            )
-        trained_with = lm.vocabulary.text_fingerprint
-        # Models of before text fingerprints have none.
-        if trained_with and trained_with != tokenizer.fingerprint:
-            raise ValueError(
-                f"expected text model {trained_with}, which this language model was trained with, "
-                f"got {tokenizer.fingerprint}"
-            )
-        self.codec = codec.eval()
-        self.lm = lm.eval()
-        self.tokenizer = tokenizer
-        self.voices = dict(voices or {})
-
-    @classmethod
-    def from_pretrained(cls, codec: Path | str, lm: Path | str) -> Synthesizer:
-        """Load a codec folder and a language model folder, its text model and voices included."""
-        folder = pretrained_folder(lm)
-        model = SpeechLM.from_pretrained(folder)
-        voices = load_voices(folder, model.config.codec_fingerprint)
-        tokenizer = load_tokenizer(folder)
-        return cls(HHCodec.from_pretrained(codec), model, tokenizer, voices)
-
-    def to(self, device: torch.device | str) -> Synthesizer:
-        """Move codec and language model to a device, such as "cuda", and return self.
-
-        What goes in and comes out stays in arrays on the CPU.
-
-        Raises:
-            ValueError: No such device here.
-        """
-        place = usable_device(str(device))
-        self.codec.to(place)
-        self.lm.to(place)
-        return self
-
-    def read(self, path: Path | str) -> NDArray[np.float32]:
-        """A recording as a (T,) waveform at the codec's rate."""
-        return read_audio(path, self.codec.sample_rate)
 
     def tts(
         self,
@@ -338,128 +273,6 @@ class Synthesizer:
                 build_document(self.lm.vocabulary, codes, text_ids=text_ids, prompt=voice)
             )
         return log_likelihood(self.lm, documents)
-
-    def encode(self, waveform: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Codes (L,) of a waveform (T,), L = ceil(T / hop_length)."""
-        with torch.no_grad():
-            codes, _ = self.codec.encode(self._on_device(waveform))  # (1, L)
-        return codes[0].cpu().numpy()
-
-    def decode(self, codes: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Waveform (L * hop_length,) of codes (L,)."""
-        with torch.no_grad():
-            waveform, _ = self.codec.decode(self._on_device(codes))  # (1, L * hop_length)
-        return waveform[0].float().cpu().numpy()
-
-    def _on_device(self, values: NDArray[Any]) -> torch.Tensor:
-        """(N,) as (1, N) where the codec is."""
-        return torch.from_numpy(values)[None].to(next(self.codec.parameters()).device)
-
-    @cached_property
-    def stop_rules(self) -> StopRules:
-        """Rules that end runaway speech; the codec's codes of silence are found at first use."""
-        return StopRules(silence_codes(self.encode, self.codec.sample_rate))
-
-    @cached_property
-    def silence_code(self) -> NDArray[np.int64]:
-        """(1,) the code of lasting digital silence."""
-        codes = self.encode(np.zeros(self.codec.sample_rate, dtype=np.float32))
-        return codes[len(codes) // 2 :][:1]
-
-    def _token_request(self, request: SpeechRequest, settings: GenerationSettings) -> Request:
-        """Check a text and its voice against the models, and encode them."""
-        text, prompt, voice = request.text, request.prompt, request.voice
-        if settings.interleaved and request.prompt_text is not None:
-            raise ValueError(
-                "expected no transcript of the prompt where text and speech take turns, got "
-                f"{request.prompt_text!r}"
-            )
-        is_given = request.prompt_text is not None and not self.lm.config.is_aligned
-        if isinstance(voice, str):
-            if voice not in self.voices:
-                raise ValueError(f"expected a voice of {sorted(self.voices)}, got {voice!r}")
-            voice = self.voices[voice]
-        if prompt is not None and is_given:
-            # Prompt and text are one utterance, whose beginning is given.
-            text_ids = self.tokenizer.encode(f"{request.prompt_text} {text}", request.language)
-            given = self._encode_full_frames(self._read_given(prompt))
-            own_ids = self.tokenizer.encode(text, request.language)
-            spoken = self.tokenizer.spoken(text, request.language)
-            return text_request(
-                self.lm, spoken, text_ids, request.seed, given=given, own_ids=own_ids
-            )
-        text_ids = self.tokenizer.encode(text, request.language)
-        if prompt is not None:
-            voice = self._encode_prompt(prompt)
-        # A prompt longer than those of training would be out of distribution.
-        codes = NO_CODES if voice is None else voice[: self.lm.config.max_prompt_codes]
-        # Aligned models read phones, and draw durations in place of an end.
-        if self.lm.config.is_aligned:
-            return AlignedRequest(np.array(text_ids), codes, request.seed)
-        # As many codes as its spoken characters let expect.
-        spoken = self.tokenizer.spoken(text, request.language)
-        if settings.interleaved:
-            return interleaved_request(self.lm, spoken, text_ids, request.seed, codes)
-        return text_request(self.lm, spoken, text_ids, request.seed, prompt=codes)
-
-    def _encode_full_frames(self, waveform: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Codes without an incomplete last frame, whose padding would leave an audible gap.
-
-        Raises:
-            ValueError: More codes than the model's context has room for; nothing is encoded then.
-        """
-        self._check_length(len(waveform))
-        full = len(waveform) // self.codec.hop_length * self.codec.hop_length
-        return self.encode(waveform[:full] if full else waveform)
-
-    def _check_length(self, num_samples: int) -> None:
-        """Raise `ValueError` for a recording that cannot fit the context, before it is encoded."""
-        most, rate = self.lm.config.max_seq_len, self.lm.config.frame_rate
-        if num_samples // self.codec.hop_length > most:
-            raise ValueError(
-                f"expected a recording within the model's {most} tokens, {most / rate:.1f} s, "
-                f"got {num_samples / self.codec.sample_rate:.1f} s; give a shorter recording"
-            )
-
-    def _read_given(self, prompt: Recording) -> NDArray[np.float32]:
-        """All of a recording as (T,) at the codec's rate, unless it cannot fit the context."""
-        if not isinstance(prompt, Path | str):
-            return prompt
-        self._check_length(resampled_length(*audio_info(prompt), self.codec.sample_rate))
-        return self.read(prompt)
-
-    def _encode_prompt(self, prompt: Recording) -> NDArray[np.int64]:
-        """Codes (P,) of the speech in a recording, P <= `max_prompt_codes`.
-
-        What is encoded does not grow with the recording beyond a window of the codec.
-        """
-        rate, hop, count = (
-            self.codec.sample_rate,
-            self.codec.hop_length,
-            self.lm.config.max_prompt_codes,
-        )
-        if isinstance(prompt, Path | str):
-            length = resampled_length(*audio_info(prompt), rate)
-        else:
-            length = len(prompt)
-
-        # No more of a file is read than is used.
-        def read(first: int, samples: int) -> NDArray[np.float32]:
-            if isinstance(prompt, Path | str):
-                return read_samples(prompt, rate, first, samples)
-            return prompt[first : first + samples]
-
-        most = max(PROMPT_CODES, count) * hop
-        speech = voice_samples(read, length, rate, wanted=count * hop, most=most)
-        return self.encode(speech)[:count]
-
-    def _given_codes(self, request: Request) -> NDArray[np.int64]:
-        """Codes at the end of a prompt that the speech begins with, (G,)."""
-        if not isinstance(request, TokenRequest):
-            return NO_CODES
-        # Not [-num_given:], which would be all of the prompt for none.
-        tokens = request.prompt[len(request.prompt) - request.num_given :]
-        return self.lm.vocabulary.token_to_code(tokens.numpy())
 
     def _decoded(
         self,

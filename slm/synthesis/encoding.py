@@ -1,0 +1,121 @@
+"""Texts and voices of requests as the tokens that a language model goes on from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codec.audio import audio_info, read_samples, resampled_length
+from slm.generation.aligned import AlignedRequest
+from slm.generation.codes import TokenRequest
+from slm.generation.config import GenerationSettings
+from slm.generation.generate import Request
+
+from .models import SpeechModels
+from .prompts import voice_samples
+from .requests import NO_CODES, Recording, SpeechRequest, interleaved_request, text_request
+
+# Codes of a prompt, of which the model takes the first, that are encoded: 43.7 s, a window of
+# recordings that the codec encodes in parts.
+PROMPT_CODES = 1024
+
+
+class RequestEncoder(SpeechModels):
+    """Models that check and encode requests; arguments as of `SpeechModels`."""
+
+    def _token_request(self, request: SpeechRequest, settings: GenerationSettings) -> Request:
+        """Check a text and its voice against the models, and encode them."""
+        text, prompt, voice = request.text, request.prompt, request.voice
+        if settings.interleaved and request.prompt_text is not None:
+            raise ValueError(
+                "expected no transcript of the prompt where text and speech take turns, got "
+                f"{request.prompt_text!r}"
+            )
+        is_given = request.prompt_text is not None and not self.lm.config.is_aligned
+        if isinstance(voice, str):
+            if voice not in self.voices:
+                raise ValueError(f"expected a voice of {sorted(self.voices)}, got {voice!r}")
+            voice = self.voices[voice]
+        if prompt is not None and is_given:
+            # Prompt and text are one utterance, whose beginning is given.
+            text_ids = self.tokenizer.encode(f"{request.prompt_text} {text}", request.language)
+            given = self._encode_full_frames(self._read_given(prompt))
+            own_ids = self.tokenizer.encode(text, request.language)
+            spoken = self.tokenizer.spoken(text, request.language)
+            return text_request(
+                self.lm, spoken, text_ids, request.seed, given=given, own_ids=own_ids
+            )
+        text_ids = self.tokenizer.encode(text, request.language)
+        if prompt is not None:
+            voice = self._encode_prompt(prompt)
+        # A prompt longer than those of training would be out of distribution.
+        codes = NO_CODES if voice is None else voice[: self.lm.config.max_prompt_codes]
+        # Aligned models read phones, and draw durations in place of an end.
+        if self.lm.config.is_aligned:
+            return AlignedRequest(np.array(text_ids), codes, request.seed)
+        # As many codes as its spoken characters let expect.
+        spoken = self.tokenizer.spoken(text, request.language)
+        if settings.interleaved:
+            return interleaved_request(self.lm, spoken, text_ids, request.seed, codes)
+        return text_request(self.lm, spoken, text_ids, request.seed, prompt=codes)
+
+    def _encode_full_frames(self, waveform: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Codes without an incomplete last frame, whose padding would leave an audible gap.
+
+        Raises:
+            ValueError: More codes than the model's context has room for; nothing is encoded then.
+        """
+        self._check_length(len(waveform))
+        full = len(waveform) // self.codec.hop_length * self.codec.hop_length
+        return self.encode(waveform[:full] if full else waveform)
+
+    def _check_length(self, num_samples: int) -> None:
+        """Raise `ValueError` for a recording that cannot fit the context, before it is encoded."""
+        most, rate = self.lm.config.max_seq_len, self.lm.config.frame_rate
+        if num_samples // self.codec.hop_length > most:
+            raise ValueError(
+                f"expected a recording within the model's {most} tokens, {most / rate:.1f} s, "
+                f"got {num_samples / self.codec.sample_rate:.1f} s; give a shorter recording"
+            )
+
+    def _read_given(self, prompt: Recording) -> NDArray[np.float32]:
+        """All of a recording as (T,) at the codec's rate, unless it cannot fit the context."""
+        if not isinstance(prompt, Path | str):
+            return prompt
+        self._check_length(resampled_length(*audio_info(prompt), self.codec.sample_rate))
+        return self.read(prompt)
+
+    def _encode_prompt(self, prompt: Recording) -> NDArray[np.int64]:
+        """Codes (P,) of the speech in a recording, P <= `max_prompt_codes`.
+
+        What is encoded does not grow with the recording beyond a window of the codec.
+        """
+        rate, hop, count = (
+            self.codec.sample_rate,
+            self.codec.hop_length,
+            self.lm.config.max_prompt_codes,
+        )
+        if isinstance(prompt, Path | str):
+            length = resampled_length(*audio_info(prompt), rate)
+        else:
+            length = len(prompt)
+
+        # No more of a file is read than is used.
+        def read(first: int, samples: int) -> NDArray[np.float32]:
+            if isinstance(prompt, Path | str):
+                return read_samples(prompt, rate, first, samples)
+            return prompt[first : first + samples]
+
+        most = max(PROMPT_CODES, count) * hop
+        speech = voice_samples(read, length, rate, wanted=count * hop, most=most)
+        return self.encode(speech)[:count]
+
+    def _given_codes(self, request: Request) -> NDArray[np.int64]:
+        """Codes at the end of a prompt that the speech begins with, (G,)."""
+        if not isinstance(request, TokenRequest):
+            return NO_CODES
+        # Not [-num_given:], which would be all of the prompt for none.
+        tokens = request.prompt[len(request.prompt) - request.num_given :]
+        return self.lm.vocabulary.token_to_code(tokens.numpy())

@@ -1,0 +1,156 @@
+"""The models of a synthesizer: codec, language model, text model and voices, as one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from codec import HHCodec
+from codec.audio import read_audio
+from codec.devices import usable_device
+from codec.hub import HubOptions
+from slm.generation.stopping import StopRules, silence_codes
+from slm.model.speech_lm import SpeechLM, pretrained_folder
+from slm.text.tokenizer import Tokenizer, load_tokenizer
+
+from .voices import default_voice, load_voices, save_voices
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+# Folders of a stored synthesizer.
+CODEC, LM = "codec", "lm"
+
+
+class SpeechModels:
+    """A codec and a language model of its codes, with the text model and voices of that.
+
+    Args:
+        codec: In eval mode.
+        lm: A language model of this codec's codes.
+        tokenizer: The text model the language model was trained with.
+        voices: Prompts by name, (L,) codes each.
+
+    Raises:
+        ValueError: The three do not belong together.
+    """
+
+    def __init__(
+        self,
+        codec: HHCodec,
+        lm: SpeechLM,
+        tokenizer: Tokenizer,
+        voices: Mapping[str, NDArray[np.int64]] | None = None,
+    ) -> None:
+        if lm.config.codec_fingerprint not in codec.code_fingerprints:
+            raise ValueError(
+                f"expected codec {lm.config.codec_fingerprint}, whose codes this language model "
+                f"generates, got codec {codec.code_fingerprint}; load the codec it was trained with"
+            )
+        trained_with = lm.vocabulary.text_fingerprint
+        # Models of before text fingerprints have none.
+        if trained_with and trained_with != tokenizer.fingerprint:
+            raise ValueError(
+                f"expected text model {trained_with}, which this language model was trained with, "
+                f"got {tokenizer.fingerprint}"
+            )
+        self.codec = codec.eval()
+        self.lm = lm.eval()
+        self.tokenizer = tokenizer
+        self.voices = dict(voices or {})
+        # Of the command line, for texts that ask for none; kept with the voices.
+        self._default_voice: str | None = None
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        codec: Path | str,
+        lm: Path | str | None = None,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        **hub: Any,
+    ) -> Self:
+        """Load a codec and a language model, with the text model and voices of that.
+
+        Args:
+            codec: Folder, name or hub repository of the codec; with no `lm`, a folder of
+                `save_pretrained`.
+            lm: Folder, name or hub repository of the language model.
+            device: Such as "cuda"; "auto" is a GPU where there is one; None is the CPU.
+            dtype: Of the language model's weights and of decoding.
+            hub: `token`, `cache_dir` and `local_files_only` of both `from_pretrained`; a revision
+                belongs to one repository: load the models by themselves for it.
+
+        Raises:
+            ValueError: A model is missing, or the two do not belong together.
+        """
+        if lm is None:
+            codec, lm = Path(codec) / CODEC, Path(codec) / LM
+            if not (codec.is_dir() and lm.is_dir()):
+                raise ValueError(
+                    f"expected a folder of Synthesizer.save_pretrained at {codec.parent}, found no "
+                    f"{CODEC} and {LM} in it; give codec and language model"
+                )
+        options: dict[str, Any] = {"device": device, "dtype": dtype, **hub}
+        model = SpeechLM.from_pretrained(lm, **options)
+        folder = pretrained_folder(lm, HubOptions(**hub))
+        voices = load_voices(folder, model.config.codec_fingerprint)
+        tokenizer = load_tokenizer(folder)
+        made = cls(HHCodec.from_pretrained(codec, **options), model, tokenizer, voices)
+        made._default_voice = default_voice(folder)
+        return made
+
+    def save_pretrained(self, folder: Path | str) -> None:
+        """Write codec, language model, text model and voices, for `from_pretrained(folder)`."""
+        folder = Path(folder)
+        self.codec.save_pretrained(folder / CODEC)
+        self.lm.save_pretrained(folder / LM, self.tokenizer)
+        default = self._default_voice if self._default_voice in self.voices else None
+        save_voices(folder / LM, self.voices, self.lm.config.codec_fingerprint, default)
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move codec and language model to a device, such as "cuda", and return self.
+
+        What goes in and comes out stays in arrays on the CPU.
+
+        Raises:
+            ValueError: No such device here.
+        """
+        place = usable_device(str(device))
+        self.codec.to(place)
+        self.lm.to(place)
+        return self
+
+    def read(self, path: Path | str) -> NDArray[np.float32]:
+        """A recording as a (T,) waveform at the codec's rate."""
+        return read_audio(path, self.codec.sample_rate)
+
+    def encode(self, waveform: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Codes (L,) of a waveform (T,), L = ceil(T / hop_length)."""
+        with torch.no_grad():
+            codes, _ = self.codec.encode(waveform)  # (1, L)
+        return codes[0].cpu().numpy()
+
+    def decode(self, codes: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Waveform (L * hop_length,) of codes (L,)."""
+        with torch.no_grad():
+            waveform, _ = self.codec.decode(codes)  # (1, L * hop_length)
+        return waveform[0].float().cpu().numpy()
+
+    @cached_property
+    def stop_rules(self) -> StopRules:
+        """Rules that end runaway speech; the codec's codes of silence are found at first use."""
+        return StopRules(silence_codes(self.encode, self.codec.sample_rate))
+
+    @cached_property
+    def silence_code(self) -> NDArray[np.int64]:
+        """(1,) the code of lasting digital silence."""
+        codes = self.encode(np.zeros(self.codec.sample_rate, dtype=np.float32))
+        return codes[len(codes) // 2 :][:1]

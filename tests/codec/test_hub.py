@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from codec import CodecConfig, HHCodec
+from codec.hub import HubOptions, card_text, download, model_folder
+from codec.model.config import CodecConfigError
+from tests.fake_hub import TOKEN, FakeHub, fake_hub
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeHub]:
+    """A hub that huggingface_hub takes for the real one, and an empty cache."""
+    import huggingface_hub.constants as constants
+
+    with fake_hub() as hub:
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no token"))
+        monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+        monkeypatch.delenv("HF_TOKEN", raising=False)
+        yield hub
+
+
+@pytest.fixture
+def codec() -> HHCodec:
+    torch.manual_seed(0)
+    codec = HHCodec(CodecConfig.preset("tiny"))
+    codec.quantizer.initialize(torch.randn(400, 8), seed=0)
+    return codec.eval()
+
+
+def header_of(card: str) -> dict[str, object]:
+    start, header, _ = card.split("---\n", 2)
+    assert start == ""
+    return yaml.safe_load(header)
+
+
+def test_a_codec_goes_to_the_hub_and_comes_back(hub: FakeHub, codec: HHCodec) -> None:
+    url = codec.push_to_hub("me/my-codec", token=TOKEN, license="apache-2.0")
+    assert url.startswith(f"{hub.url}/me/my-codec/commit/")
+    files = hub.repositories["me/my-codec"]["main"]
+    assert sorted(files) == ["README.md", "config.yaml", "model.safetensors"]
+    loaded = HHCodec.from_pretrained("me/my-codec")
+    assert loaded.fingerprint == codec.fingerprint
+    codes = torch.arange(9)
+    assert loaded.decode(codes)[0].equal(codec.decode(codes)[0])
+    card = files["README.md"].decode()
+    assert header_of(card) == {
+        "license": "apache-2.0",
+        "library_name": "hh-slm",
+        "pipeline_tag": "audio-to-audio",
+        "tags": ["audio", "speech", "neural-codec", "speech-tokenizer"],
+    }
+    assert 'HHCodec.from_pretrained("me/my-codec")' in card
+    assert codec.fingerprint in card
+
+
+def test_a_revision_is_the_one_asked_for(hub: FakeHub, codec: HHCodec) -> None:
+    codec.push_to_hub("me/my-codec", token=TOKEN)
+    other = HHCodec(codec.config).eval()
+    hub.repositories["me/my-codec"]["next"] = {}
+    other.push_to_hub("me/my-codec", token=TOKEN, revision="next", message="Another")
+    assert HHCodec.from_pretrained("me/my-codec").fingerprint == codec.fingerprint
+    loaded = HHCodec.from_pretrained("me/my-codec", revision="next")
+    assert loaded.fingerprint == other.fingerprint
+    with pytest.raises(CodecConfigError, match="at revision 'never'"):
+        HHCodec.from_pretrained("me/my-codec", revision="never")
+    assert "license" not in header_of(hub.files("me/my-codec", "main")["README.md"].decode())
+
+
+def test_a_private_repository_asks_for_the_token(hub: FakeHub, codec: HHCodec) -> None:
+    codec.push_to_hub("me/secret", token=TOKEN, private=True)
+    with pytest.raises(CodecConfigError, match="me/secret"):
+        HHCodec.from_pretrained("me/secret", token=False)
+    loaded = HHCodec.from_pretrained("me/secret", token=TOKEN)
+    assert loaded.fingerprint == codec.fingerprint
+
+
+def test_what_the_cache_has_needs_no_server(hub: FakeHub, codec: HHCodec, tmp_path: Path) -> None:
+    codec.push_to_hub("me/my-codec", token=TOKEN)
+    place = tmp_path / "other cache"
+    with pytest.raises(CodecConfigError, match="me/my-codec"):
+        HHCodec.from_pretrained("me/my-codec", cache_dir=place, local_files_only=True)
+    HHCodec.from_pretrained("me/my-codec", cache_dir=place)
+    hub.requests.clear()
+    HHCodec.from_pretrained("me/my-codec", cache_dir=place, local_files_only=True)
+    assert hub.requests == []
+    assert list(place.glob("models--me--my-codec"))
+
+
+def test_an_upload_that_is_refused_is_a_value_error(hub: FakeHub, codec: HHCodec) -> None:
+    with pytest.raises(ValueError, match=r"'me/my-codec' was not uploaded to the hub: .*401"):
+        codec.push_to_hub("me/my-codec", token="wrong")
+    with pytest.raises(ValueError, match="'a/b/c' was not uploaded"):
+        codec.push_to_hub("a/b/c", token=TOKEN)
+    assert hub.repositories == {}
+
+
+def test_a_folder_has_no_revisions(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="expected a hub repository for revision 'v1'"):
+        model_folder(tmp_path, "model", bundled=tmp_path, hub=HubOptions(revision="v1"))
+
+
+def test_a_name_that_no_repository_can_have_is_named() -> None:
+    with pytest.raises(ValueError, match=r"'a/b/c' is neither a model folder nor a hub repository"):
+        download("a/b/c", "model")
+
+
+def test_a_card_without_facts_has_no_table() -> None:
+    card = card_text("name", "Words.", "code()", pipeline_tag="audio-to-audio", tags=["audio"])
+    assert "|" not in card
+    assert "```python\ncode()\n```" in card

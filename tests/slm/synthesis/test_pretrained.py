@@ -1,0 +1,105 @@
+"""Models that are loaded, saved and loaded again: the same speech."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from codec import HHCodec
+from slm import SpeechLM, Synthesizer
+from slm.model.model_folder import COMPANIONS
+from slm.synthesis.voices import VOICES_NAME, default_voice
+from slm.text.sentencepiece_tokenizer import TextTokenizer
+from slm.text.tokenizer import load_tokenizer
+from tests.codec.test_hub import header_of, hub  # noqa: F401 - a fixture
+from tests.fake_hub import TOKEN, FakeHub
+
+CODEC, LM = "hh-mini-24k", "hh-mini-slm"
+
+
+def test_the_files_beside_a_model_are_known() -> None:
+    assert VOICES_NAME in COMPANIONS
+
+
+def test_a_shipped_synthesizer_is_the_same_after_saving(tmp_path: Path) -> None:
+    first = Synthesizer.from_pretrained(CODEC, LM)
+    said = first.tts("Good morning.", voice="kathleen", seed=1)
+    # The language model alone keeps lexicon and voices, the codec alone all of it.
+    SpeechLM.from_pretrained(LM).save_pretrained(tmp_path / "alone")
+    HHCodec.from_pretrained(CODEC).save_pretrained(tmp_path / "codec alone")
+    first.save_pretrained(tmp_path / "both")
+    for loaded in (
+        Synthesizer.from_pretrained(tmp_path / "codec alone", tmp_path / "alone"),
+        Synthesizer.from_pretrained(tmp_path / "both"),
+    ):
+        again = loaded.tts("Good morning.", voice="kathleen", seed=1)
+        np.testing.assert_array_equal(again.codes, said.codes)
+        np.testing.assert_array_equal(again.waveform, said.waveform)
+    for folder in (tmp_path / "alone", tmp_path / "both" / "lm"):
+        assert sorted(path.name for path in folder.iterdir()) == [
+            "config.yaml",
+            "lexicon.xz",
+            "model.safetensors",
+            "voices.json",
+        ]
+        assert default_voice(folder) == "kathleen"
+
+
+def test_another_text_model_replaces_the_one_it_came_with(
+    model_folders: tuple[Path, Path], tokenizer: TextTokenizer, tmp_path: Path
+) -> None:
+    lm = SpeechLM.from_pretrained(model_folders[1])
+    lm.save_pretrained(tmp_path / "kept")
+    assert load_tokenizer(tmp_path / "kept").fingerprint == tokenizer.fingerprint
+    other = TextTokenizer.train(["other words of another text"] * 2, tmp_path / "text")
+    lm.save_pretrained(tmp_path / "other", other)
+    assert load_tokenizer(tmp_path / "other").fingerprint == other.fingerprint
+    assert (tmp_path / "other" / VOICES_NAME).is_file()
+
+
+def test_voices_that_were_added_and_taken_away_are_saved_so(
+    model_folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    synthesizer = Synthesizer.from_pretrained(*model_folders)
+    synthesizer.voices = {"ben": np.arange(5)}
+    synthesizer.save_pretrained(tmp_path)
+    assert list(Synthesizer.from_pretrained(tmp_path).voices) == ["ben"]
+
+
+def test_a_folder_without_both_models_is_refused(model_folders: tuple[Path, Path]) -> None:
+    with pytest.raises(ValueError, match=r"Synthesizer\.save_pretrained at .* found no codec and lm"):
+        Synthesizer.from_pretrained(model_folders[0])
+
+
+def test_models_are_loaded_in_the_precision_and_on_the_device_asked_for(
+    model_folders: tuple[Path, Path], make_waveform: Callable[..., np.ndarray]
+) -> None:
+    made = Synthesizer.from_pretrained(*model_folders, device="cpu", dtype=torch.bfloat16)
+    assert made.codec.dtype == made.lm.head.weight.dtype == torch.bfloat16
+    assert made.codec.encoder.training is False
+    speech = made.tts("the quick brown fox", prompt=make_waveform(0.4))
+    assert np.isfinite(speech.waveform).all()
+    with pytest.raises(ValueError, match="device 'gpu'"):
+        Synthesizer.from_pretrained(*model_folders, device="gpu")
+
+
+def test_a_language_model_goes_to_the_hub_and_comes_back(
+    hub: FakeHub,  # noqa: F811
+    model_folders: tuple[Path, Path],
+) -> None:
+    synthesizer = Synthesizer.from_pretrained(*model_folders)
+    synthesizer.lm.push_to_hub("me/my-lm", token=TOKEN, license="cc-by-4.0")
+    files = hub.repositories["me/my-lm"]["main"]
+    assert {"README.md", "text.model", "voices.json"} <= set(files)
+    header = header_of(files["README.md"].decode())
+    assert header["pipeline_tag"] == "text-to-speech"
+    assert header["license"] == "cc-by-4.0"
+    loaded = Synthesizer.from_pretrained(model_folders[0], "me/my-lm", token=TOKEN)
+    text = "the quick brown fox"
+    np.testing.assert_array_equal(loaded.tts(text).codes, synthesizer.tts(text).codes)
+    with pytest.raises(ValueError, match=r"'me/nothing' is neither a speech LM folder"):
+        SpeechLM.from_pretrained("me/nothing")
