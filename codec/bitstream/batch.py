@@ -19,8 +19,9 @@ from codec.model.hh_codec import HHCodec
 from codec.provenance import usable_cores
 from codec.workers import Workers
 
-from .convert import CONVERSIONS, Conversion, Converted, Pair, check_stream
-from .format import SUFFIX, CodedRecording
+from .convert import CONVERSIONS, Conversion, Converted, Pair, check_stream, stream_header
+from .format import SUFFIX
+from .open_formats import CODE_SUFFIXES, load_codes
 
 
 @dataclass
@@ -184,14 +185,17 @@ def _is_of_source(origins: Origins | None, pair: Pair, digest: str) -> bool:
 def is_done(codec: HHCodec, conversion: Conversion, pair: Pair) -> bool:
     """Tell whether a pair's output is there, sound, of this codec and as long as it must be."""
     try:
+        own = stream_header(codec)
         if SUFFIX in conversion.inputs:
-            wanted = CodedRecording.load(pair.source).num_samples
+            wanted = load_codes(pair.source, own).num_samples
         else:
             wanted = resampled_length(*audio_info(pair.source), codec.sample_rate)
         if SUFFIX not in conversion.outputs:
             return audio_info(pair.target) == (wanted, codec.sample_rate)
-        coded = CodedRecording.load(pair.target)
+        coded = load_codes(pair.target, own)
         check_stream(codec, coded.header)
+        if pair.target.suffix.lower() == ".npy":  # whole codes
+            wanted = -(-wanted // codec.hop_length) * codec.hop_length
         return coded.num_samples == wanted
     except (ValueError, OSError):
         return False
@@ -203,7 +207,7 @@ def _batches(codec: HHCodec, pairs: Iterable[Pair], batch_size: int) -> list[lis
     for pair in pairs:
         try:
             # equal sizes of streams are equal numbers of codes
-            if pair.source.suffix.lower() == SUFFIX:
+            if pair.source.suffix.lower() in CODE_SUFFIXES:
                 codes = pair.source.stat().st_size
             else:
                 length = resampled_length(*audio_info(pair.source), codec.sample_rate)
@@ -218,13 +222,17 @@ def _batches(codec: HHCodec, pairs: Iterable[Pair], batch_size: int) -> list[lis
     ]
 
 
-def tree_pairs(source: Path, target: Path, conversion: Conversion) -> tuple[list[Pair], int]:
+def tree_pairs(
+    source: Path, target: Path, conversion: Conversion, suffix: str | None = None
+) -> tuple[list[Pair], int]:
     """List the files of a folder tree and their outputs in a tree of the same shape.
 
     Args:
         source: Holds files, at any depth; linked folders are followed.
         target: Another folder, outside `source`.
-        conversion: Of the files.
+        conversion: Of the files. Of codes those as `.hhc` are taken, and where there is none the
+            other forms.
+        suffix: Of the outputs; None for that of the conversion.
 
     Returns:
         The pairs in order of their path, and the number of other files, which are left alone.
@@ -236,14 +244,15 @@ def tree_pairs(source: Path, target: Path, conversion: Conversion) -> tuple[list
     if target.resolve().is_relative_to(source.resolve()):
         raise ValueError(f"expected an output folder outside {source}, got {target}")
     files = files_below(source)
-    sources = data_files(source, conversion.inputs)
+    own = tuple(each for each in conversion.inputs if each == SUFFIX)
+    sources = (data_files(source, own) if own else []) or data_files(source, conversion.inputs)
     if not sources:
         raise ValueError(f"{source}: expected files of {' '.join(conversion.inputs)}, got none")
     taken: dict[str, Path] = {}
     pairs = []
     for path in sources:
         kept = path.suffix if path.suffix.lower() in FORMATS else ".wav"
-        place = target / path.relative_to(source).with_suffix(conversion.suffix or kept)
+        place = target / path.relative_to(source).with_suffix(suffix or conversion.suffix or kept)
         # Of any case: the output may lie on a disk that tells no cases apart.
         before = taken.setdefault(folded(str(place)), path)
         if before is not path:

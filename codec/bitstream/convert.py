@@ -1,4 +1,4 @@
-"""Recordings to `.hhc` files, back, and both at once: one file, or several of equal length."""
+"""Recordings to files of codes, back, and both at once: one file, or several of equal length."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ from .format import (
     StreamWriter,
     stated_level,
 )
+from .open_formats import CODE_SUFFIXES, load_codes, save_codes
 from .salvage import salvage
 
 
@@ -103,7 +104,9 @@ def stream_header(codec: HHCodec, level_dbfs: float | None = None) -> StreamHead
 
 
 def encode_recording(codec: HHCodec, pair: Pair) -> Converted:
-    """Write the `.hhc` file of a recording of any length, rate and number of channels.
+    """Write the codes of a recording of any length, rate and number of channels.
+
+    Their form is that of the target's suffix: `.hhc`, or one of `codec.bitstream.open_formats`.
 
     Raises:
         AudioError: It cannot be read.
@@ -111,6 +114,11 @@ def encode_recording(codec: HHCodec, pair: Pair) -> Converted:
     """
     num_samples, read = recording(pair.source, codec.sample_rate)
     level = recording_level(codec, read, num_samples)
+    if pair.target.suffix.lower() != SUFFIX:
+        codes = np.concatenate(list(encode_stream(codec, read, num_samples, level=level)))
+        coded = CodedRecording(stream_header(codec, level.dbfs), codes, num_samples)
+        save_codes(pair.target, coded)
+        return Converted(num_samples, len(codes))
     # Codes go to the file as they come: a recording of any length fits the memory.
     with whole_file(pair.target) as partial_file, partial_file.open("wb") as file:
         writer = StreamWriter(file, stream_header(codec, level.dbfs))
@@ -121,11 +129,11 @@ def encode_recording(codec: HHCodec, pair: Pair) -> Converted:
 
 
 def decode_recording(codec: HHCodec, pair: Pair, *, salvaging: bool = False) -> Converted:
-    """Write the recording of a `.hhc` file, at the level that its header states.
+    """Write the recording of a file of codes, at the level that it states.
 
     Args:
         codec: That made the codes.
-        pair: `.hhc` file, and .wav or .flac file.
+        pair: File of codes in any form, and .wav or .flac file.
         salvaging: Of a damaged file, decode what is sound, and repeats in place of the rest.
 
     Raises:
@@ -140,7 +148,7 @@ def decode_recording(codec: HHCodec, pair: Pair, *, salvaging: bool = False) -> 
             raise BitstreamError(f"{pair.source}: {error}", error.blocks) from error
         coded, lost, end_is_lost = found.recording, found.lost, not found.has_end
     else:
-        coded = CodedRecording.load(pair.source)
+        coded = load_codes(pair.source, stream_header(codec))
     check_stream(codec, coded.header)
     level = coded.header.level_dbfs
     pieces = decode_stream(codec, coded.codes, coded.num_samples, level_dbfs=level)
@@ -208,13 +216,14 @@ def _encode_batch(codec: HHCodec, pairs: Sequence[Pair]) -> list[Converted]:
     rows = codes.cpu().numpy().astype(np.uint16)
     for pair, row, result, level in zip(pairs, rows, results, levels.tolist(), strict=True):
         header = stream_header(codec, level)
-        CodedRecording(header, row[: result.num_codes], result.num_samples).save(pair.target)
+        coded = CodedRecording(header, row[: result.num_codes], result.num_samples)
+        save_codes(pair.target, coded)
     return results
 
 
 def _decode_batch(codec: HHCodec, pairs: Sequence[Pair]) -> list[Converted]:
     """Decode streams that are no longer than a window, in one batch."""
-    streams = [CodedRecording.load(pair.source) for pair in pairs]
+    streams = [load_codes(pair.source, stream_header(codec)) for pair in pairs]
     for stream in streams:
         check_stream(codec, stream.header)
     results = [Converted(stream.num_samples, len(stream.codes)) for stream in streams]
@@ -319,8 +328,8 @@ class Conversion:
 
 _AUDIO, _CODES = tuple(FORMATS), (SUFFIX,)
 CONVERSIONS = {
-    "encode": Conversion(RECORDINGS, _CODES, SUFFIX, encode_recording, _encode_batch),
-    "decode": Conversion(_CODES, _AUDIO, ".wav", decode_recording, _decode_batch),
+    "encode": Conversion(RECORDINGS, CODE_SUFFIXES, SUFFIX, encode_recording, _encode_batch),
+    "decode": Conversion(CODE_SUFFIXES, _AUDIO, ".wav", decode_recording, _decode_batch),
     "salvage": Conversion(_CODES, _AUDIO, ".wav", partial(decode_recording, salvaging=True), None),
     "reconstruct": Conversion(RECORDINGS, _AUDIO, None, reconstruct_recording, _reconstruct_batch),
 }

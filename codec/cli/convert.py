@@ -1,4 +1,4 @@
-"""`hh-codec encode`, `decode` and `reconstruct`: a recording, or a folder of them."""
+"""`hh-codec encode`, `decode` and `reconstruct`: a recording, a folder of them, or a pipe."""
 
 from __future__ import annotations
 
@@ -12,15 +12,19 @@ from codec.command_line import DONE, FAILED, Commands, add_command, print_report
 from codec.derived import LOG_NAME
 
 from .options import add_codec
+from .pipes import PIPE, convert_piped, reporting_beside
 
 if TYPE_CHECKING:
     from codec.bitstream.convert import Conversion, Pair
 
 TREES = (
-    "\nA folder becomes a folder of the same shape. Files that cannot be converted are\n"
+    "\n- is standard input or output; formats are told by the data and by --format.\n"
+    "A folder becomes a folder of the same shape. Files that cannot be converted are\n"
     "listed, the others done, and the exit status is 1."
 )
-AUDIO_OUT = ".wav or .flac file, or folder"
+AUDIO_OUT = ".wav or .flac file, folder or -"
+CODES_OUT = ".hhc, .npy, .pt or .json file"
+CODE_FORMS, SOUND_FORMS = ("hhc", "npy", "pt", "json"), ("wav", "flac")
 
 
 def add(commands: Commands) -> None:
@@ -28,16 +32,18 @@ def add(commands: Commands) -> None:
     _add_command(
         commands,
         "encode",
-        "recordings to .hhc files; any rate, number of channels and length.",
+        "recordings to codes; any rate, number of channels and length.",
         "speech.flac speech.hhc",
-        ("recording (WAV, FLAC, Ogg, MP3 ...) or folder", ".hhc file or folder"),
+        ("recording (WAV, FLAC, Ogg, MP3 ...), folder or -", f"{CODES_OUT}, folder or -"),
+        CODE_FORMS,
     )
     decode = _add_command(
         commands,
         "decode",
-        ".hhc files to recordings; refused by another codec than the one that made them.",
+        "codes to recordings; refused by another codec than the one that made them.",
         "speech.hhc decoded.wav",
-        (".hhc file or folder", AUDIO_OUT),
+        (f"{CODES_OUT}, folder or -", AUDIO_OUT),
+        SOUND_FORMS,
     )
     decode.add_argument(
         "--salvage",
@@ -49,12 +55,18 @@ def add(commands: Commands) -> None:
         "reconstruct",
         "recordings to codes and back.",
         "recordings/ decoded/ --resume",
-        ("recording, or folder of recordings", AUDIO_OUT),
+        ("recording, folder of recordings or -", AUDIO_OUT),
+        SOUND_FORMS,
     )
 
 
 def _add_command(
-    commands: Commands, name: str, text: str, example: str, paths: tuple[str, str]
+    commands: Commands,
+    name: str,
+    text: str,
+    example: str,
+    paths: tuple[str, str],
+    forms: tuple[str, ...],
 ) -> argparse.ArgumentParser:
     """A command with IN and OUT, the codec and how to work."""
     parser = add_command(
@@ -68,6 +80,8 @@ def _add_command(
     parser.add_argument("input", type=Path, metavar="IN", help=paths[0])
     parser.add_argument("output", type=Path, metavar="OUT", help=paths[1])
     add_codec(parser)
+    where = "OUT is - or a folder"
+    parser.add_argument("--format", choices=forms, help=f"of the output, where {where}")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes")
     parser.add_argument(
         "--batch-size",
@@ -93,6 +107,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     source, target = arguments.input, arguments.output
     kind = "salvage" if getattr(arguments, "salvage", False) else arguments.command
+    if PIPE in (source, target):
+        return _run_piped(arguments, kind)
     pairs, others, log = _pairs(arguments, CONVERSIONS[kind])
     # Before any work, so that a wrong call costs nothing; a worker process loads its own.
     load = partial(load_codec, arguments.codec, arguments.device)
@@ -136,6 +152,48 @@ def run(arguments: argparse.Namespace) -> int:
     return FAILED if totals.failed else DONE
 
 
+def _run_piped(arguments: argparse.Namespace, kind: str) -> int:
+    """Convert a recording where input, output or both are a pipe.
+
+    Raises:
+        ValueError: The call is wrong.
+    """
+    from codec.bitstream.batch import load_codec
+    from codec.bitstream.convert import CONVERSIONS
+
+    source, target, conversion = arguments.input, arguments.output, CONVERSIONS[kind]
+    form = f".{arguments.format}" if arguments.format else conversion.suffix or ".wav"
+    if source != PIPE and not source.is_file():
+        raise ValueError(f"{source}: expected a file to write to a pipe, there is none")
+    if target != PIPE and (target.is_dir() or target.suffix.lower() not in conversion.outputs):
+        raise ValueError(
+            f"{target}: expected a name ending in {' or '.join(conversion.outputs)} for a pipe"
+        )
+    for name in ("workers", "batch_size"):
+        if getattr(arguments, name) != 1:
+            raise ValueError(f"expected no --{name.replace('_', '-')} with a pipe, got one")
+    if arguments.resume:
+        raise ValueError("expected no --resume with a pipe, got one")
+    codec = load_codec(arguments.codec, arguments.device)
+    result = convert_piped(codec, kind, source, target, form)
+    if result.error is not None:
+        sys.stderr.write(f"failed: {source}: {result.error}\n")
+        return FAILED
+    report: dict[str, Any] = {
+        "input": str(source),
+        "output": str(target),
+        "duration": result.num_samples / codec.sample_rate,
+        "num_samples": result.num_samples,
+        "num_codes": result.num_codes,
+        "codec_fingerprint": codec.fingerprint,
+    }
+    if result.lost_blocks or result.end_is_lost:
+        report |= {"lost_blocks": list(result.lost_blocks), "lost_end": result.end_is_lost}
+    with reporting_beside(target):
+        print_report(report, as_json=arguments.json)
+    return DONE
+
+
 def _pairs(
     arguments: argparse.Namespace, conversion: Conversion
 ) -> tuple[list[Pair], int, Path | None]:
@@ -157,9 +215,14 @@ def _pairs(
     if source.is_dir():
         if has_name_of_file and not target.is_dir():
             raise ValueError(f"{target}: expected the name of a folder for a folder, got a file's")
-        return (*tree_pairs(source, target, conversion), target / LOG_NAME)
+        suffix = f".{arguments.format}" if arguments.format else None
+        return (*tree_pairs(source, target, conversion, suffix), target / LOG_NAME)
     if not has_name_of_file:
         raise ValueError(f"{target}: expected a name ending in {' or '.join(conversion.outputs)}")
+    if arguments.format and target.suffix.lower() != f".{arguments.format}":
+        raise ValueError(
+            f"{target}: expected a name ending in .{arguments.format}, as --format says"
+        )
     if target.resolve() == source.resolve():
         raise ValueError(f"{target}: expected another file than the input itself")
     # Beside a single output nothing else is left, unless it is to be taken up again.

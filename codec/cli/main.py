@@ -12,6 +12,8 @@ COMMANDS: tuple[Command, ...] = (convert, verify, info, bench)
 EXAMPLES = """examples:
   hh-codec reconstruct speech.wav decoded.wav
   hh-codec encode recordings/ codes/ --workers 4 --resume
+  hh-codec encode speech.flac codes.npy
+  cat speech.wav | hh-codec encode - - --format json | hh-codec decode - decoded.wav
   hh-codec decode codes/ decoded/ --codec models/codec
   hh-codec verify recordings/
   hh-codec info --preset hh_24khz --json

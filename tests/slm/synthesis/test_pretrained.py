@@ -71,7 +71,9 @@ def test_voices_that_were_added_and_taken_away_are_saved_so(
 
 
 def test_a_folder_without_both_models_is_refused(model_folders: tuple[Path, Path]) -> None:
-    with pytest.raises(ValueError, match=r"Synthesizer\.save_pretrained at .* found no codec and lm"):
+    with pytest.raises(
+        ValueError, match=r"Synthesizer\.save_pretrained at .* found no codec and lm"
+    ):
         Synthesizer.from_pretrained(model_folders[0])
 
 

@@ -1,0 +1,175 @@
+"""Codes in files of other programs: `.npy`, `.pt` and `.json`, beside our own `.hhc`.
+
+`.npy` is an array (L,) uint16 and nothing else: lengths are whole codes, and no codec is named.
+`.pt` is a dict for `torch.load(..., weights_only=True)`, `.json` an object, of the same fields:
+`codes`, `num_samples`, `sample_rate`, `hop_length`, `codebook_size`, `codec_fingerprint`,
+`level_dbfs` (None where it is not known). Which form a file has is told by its first bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable, Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from codec.files import json_text, write_bytes
+
+from .format import (
+    MAGIC,
+    SUFFIX,
+    BitstreamError,
+    CodedRecording,
+    StreamHeader,
+    stated_level,
+)
+
+_FIELDS = "codec_fingerprint", "sample_rate", "hop_length", "codebook_size"
+
+
+def save_codes(path: Path, recording: CodedRecording) -> None:
+    """Write codes in the form of the file's suffix; the file appears only when it is whole.
+
+    Raises:
+        BitstreamError: Another suffix than of `CODE_SUFFIXES`.
+        OSError: The disk refused.
+    """
+    kind = path.suffix.lower()
+    if kind == SUFFIX:
+        recording.save(path)
+        return
+    if kind not in _WRITERS:
+        raise BitstreamError(f"{path}: expected a name ending in {' or '.join(CODE_SUFFIXES)}")
+    write_bytes(path, _WRITERS[kind](recording))
+
+
+def load_codes(path: Path, codec: StreamHeader) -> CodedRecording:
+    """Read codes of any form.
+
+    Args:
+        path: Of the file, whatever its suffix.
+        codec: Header of the codec's streams, which stands for what a `.npy` file does not tell.
+
+    Raises:
+        BitstreamError: It is damaged or holds no codes; the message names the file.
+        OSError: It is missing or cannot be opened.
+    """
+    data = path.read_bytes()
+    try:
+        return read_codes(data, codec)
+    except BitstreamError as error:
+        raise BitstreamError(f"{path}: {error}", error.blocks) from error
+
+
+def read_codes(data: bytes, codec: StreamHeader) -> CodedRecording:
+    """Read the bytes of a file of codes; see `load_codes`."""
+    if data.startswith(b"\x93NUMPY"):
+        return _from_npy(data, codec)
+    if data.startswith(b"PK"):
+        return _from_fields(_unpickled(data))
+    if data.lstrip()[:1] == b"{":
+        try:
+            return _from_fields(json.loads(data))
+        except ValueError as error:
+            if isinstance(error, BitstreamError):
+                raise
+            raise BitstreamError(f"expected codes as JSON ({error})") from error
+    if data and not data.startswith(MAGIC[:1]):
+        forms = ", ".join(CODE_SUFFIXES)
+        raise BitstreamError(f"expected codes as {forms}, got a file that starts with {data[:8]!r}")
+    return CodedRecording.from_bytes(data)
+
+
+def to_npy(recording: CodedRecording) -> bytes:
+    """The codes alone, (L,) uint16."""
+    file = BytesIO()
+    np.save(file, recording.codes.astype("<u2"), allow_pickle=False)
+    return file.getvalue()
+
+
+def to_pt(recording: CodedRecording) -> bytes:
+    """A dict of numbers, a text and the codes, (L,) int64, as torch saves it."""
+    file = BytesIO()
+    codes = torch.from_numpy(recording.codes.astype(np.int64))
+    torch.save({**_fields(recording), "codes": codes}, file)
+    return file.getvalue()
+
+
+def to_json(recording: CodedRecording) -> bytes:
+    """An object with the codes as a list, in a line."""
+    fields = {**_fields(recording), "codes": recording.codes.tolist()}
+    return json_text(fields, indent=None).encode()
+
+
+_WRITERS: dict[str, Callable[[CodedRecording], bytes]] = {
+    ".npy": to_npy,
+    ".pt": to_pt,
+    ".json": to_json,
+}
+CODE_SUFFIXES = SUFFIX, *_WRITERS
+
+
+def _fields(recording: CodedRecording) -> dict[str, Any]:
+    fields = {name: getattr(recording.header, name) for name in (*_FIELDS, "level_dbfs")}
+    return {**fields, "num_samples": recording.num_samples}
+
+
+def _from_npy(data: bytes, codec: StreamHeader) -> CodedRecording:
+    try:
+        codes = np.load(BytesIO(data), allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise BitstreamError(f"the .npy file is damaged: {error}") from error
+    codes = codes[0] if codes.ndim == 2 and len(codes) == 1 else codes
+    return _recording(codes, codec, len(codes) * codec.hop_length if codes.ndim else 0)
+
+
+def _unpickled(data: bytes) -> Any:
+    try:
+        return torch.load(BytesIO(data), map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise BitstreamError(f"the .pt file is damaged or holds objects: {reason}") from error
+
+
+def _from_fields(fields: Any) -> CodedRecording:
+    wanted = (*_FIELDS, "num_samples", "codes")
+    if not isinstance(fields, Mapping) or any(name not in fields for name in wanted):
+        got = sorted(map(str, fields)) if isinstance(fields, Mapping) else type(fields).__name__
+        raise BitstreamError(f"expected the fields {', '.join(wanted)}, got {got}")
+    numbers = {name: fields[name] for name in (*_FIELDS[1:], "num_samples")}
+    for name, value in numbers.items():
+        if type(value) is not int:
+            raise BitstreamError(f"expected a whole number as {name}, got {value!r:.40}")
+    level, name = fields.get("level_dbfs"), fields["codec_fingerprint"]
+    if not isinstance(name, str) or not (level is None or isinstance(level, (int, float))):
+        raise BitstreamError(
+            f"expected a fingerprint and a level, got {name!r:.40} and {level!r:.40}"
+        )
+    num_samples = numbers.pop("num_samples")
+    level = None if level is None else stated_level(level)
+    return _recording(fields["codes"], StreamHeader(name, **numbers, level_dbfs=level), num_samples)
+
+
+def _recording(given: Any, header: StreamHeader, num_samples: int) -> CodedRecording:
+    """A recording whose codes were checked."""
+    try:
+        codes = np.asarray(given)
+    except ValueError as error:
+        raise BitstreamError(f"expected integer codes (L,), got {type(given).__name__}") from error
+    fits = codes.ndim == 1 and len(codes) and np.issubdtype(codes.dtype, np.integer)
+    if not fits:
+        raise BitstreamError(f"expected integer codes (L,), got {codes.dtype} {codes.shape}")
+    low, high = int(codes.min()), int(codes.max())
+    if low < 0 or high >= header.codebook_size:
+        raise BitstreamError(f"expected codes in 0..{header.codebook_size - 1}, got {low}..{high}")
+    expected = -(-num_samples // header.hop_length)
+    if num_samples < 1 or len(codes) != expected:
+        raise BitstreamError(
+            f"expected {expected} codes for {num_samples} samples, got {len(codes)}"
+        )
+    return CodedRecording(header, codes.astype(np.uint16), num_samples)

@@ -1,0 +1,66 @@
+"""One recording, or its codes, from standard input or to standard output."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from codec.bitstream.convert import Converted, Pair
+    from codec.model.hh_codec import HHCodec
+
+PIPE = Path("-")
+
+
+def convert_piped(codec: HHCodec, kind: str, source: Path, target: Path, suffix: str) -> Converted:
+    """Convert one file where input, output or both are a pipe.
+
+    Args:
+        codec: In eval mode.
+        kind: Key of `codec.bitstream.convert.CONVERSIONS`.
+        source: Of the input, `PIPE` for standard input.
+        target: Of the output, `PIPE` for standard output.
+        suffix: Of the form in which standard output gets it.
+
+    Returns:
+        The result; of a failure nothing is written.
+    """
+    from codec.bitstream.convert import CONVERSIONS, Pair
+
+    with TemporaryDirectory() as folder:
+        # Both sides as files: formats are told by what a file holds, and sizes stand at its front.
+        pair = Pair(source, target)
+        if source == PIPE:
+            pair = Pair(Path(folder) / "input", pair.target)
+            pair.source.write_bytes(_binary(sys.stdin).read())
+        if target == PIPE:
+            pair = Pair(pair.source, Path(folder) / f"output{suffix}")
+        result = CONVERSIONS[kind](codec, [pair])[0]
+        if target == PIPE and result.error is None:
+            _send(pair)
+    return result
+
+
+def _send(pair: Pair) -> None:
+    """Write what was made to standard output."""
+    out = _binary(sys.stdout)
+    out.write(pair.target.read_bytes())
+    out.flush()
+
+
+def _binary(stream: IO[str]) -> IO[bytes]:
+    return stream.buffer
+
+
+@contextmanager
+def reporting_beside(target: Path) -> Iterator[None]:
+    """Print on standard error where standard output holds the data."""
+    if target != PIPE:
+        yield
+        return
+    with redirect_stdout(sys.stderr):
+        yield

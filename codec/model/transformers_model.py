@@ -1,0 +1,403 @@
+"""HHCodec for users of transformers: model, config and feature extractor of its conventions.
+
+Importing this module registers them, so that `AutoModel`, `AutoConfig` and `AutoFeatureExtractor`
+load a folder of `HHCodecModel.save_pretrained`, which `HHCodec.from_pretrained` loads too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .config import CodecConfig
+from .hh_codec import HHCodec
+from .inputs import waveform_batch
+from .model_folder import write_codec
+
+try:
+    from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, PreTrainedModel
+    from transformers.configuration_utils import PreTrainedConfig
+    from transformers.feature_extraction_sequence_utils import SequenceFeatureExtractor
+    from transformers.feature_extraction_utils import BatchFeature
+    from transformers.utils.generic import ModelOutput
+except ImportError as error:
+    raise ImportError(
+        f"HHCodecModel needs the package transformers: pip install 'transformers>=5,<6' ({error})"
+    ) from error
+
+# Arguments of a download, which `HHCodec.from_pretrained` takes too.
+_HUB = "revision", "token", "cache_dir", "local_files_only"
+# Arguments that `AutoModel.from_pretrained` hands on, and others without a meaning here.
+_IDLE = (
+    "trust_remote_code",
+    "use_safetensors",
+    "low_cpu_mem_usage",
+    "code_revision",
+    "adapter_kwargs",
+)
+
+
+class HHCodecConfig(PreTrainedConfig):
+    """Configuration of an `HHCodecModel`.
+
+    Args:
+        codec: Sections of `CodecConfig` as nested dicts; None for its defaults.
+        kwargs: Of `PreTrainedConfig`.
+
+    Attributes:
+        sampling_rate: Hz.
+        hop_length: Samples a code.
+        codebook_size: Number of different codes.
+        num_quantizers: 1, the size K of codes (B, K, L).
+        audio_channels: 1.
+    """
+
+    model_type = "hh_codec"
+
+    def __init__(self, codec: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+        config = CodecConfig() if codec is None else CodecConfig.from_dict(dict(codec))
+        self.codec = config.to_dict()
+        derived = {
+            "sampling_rate": config.mel.sample_rate,
+            "hop_length": config.hop_length,
+            "codebook_size": config.quantizer.codebook_size,
+            "num_quantizers": 1,
+            "audio_channels": 1,
+        }
+        for name, value in derived.items():
+            given = kwargs.pop(name, value)
+            if given != value:
+                raise ValueError(f"{name}: expected {value}, which the codec has, got {given}")
+            setattr(self, name, value)
+        super().__init__(**kwargs)
+
+    def to_diff_dict(self) -> dict[str, Any]:
+        """All fields: defaults of a later version may be others."""
+        return self.to_dict()
+
+
+class HHCodecFeatureExtractor(SequenceFeatureExtractor):
+    """Recordings to padded batches for `HHCodecModel`.
+
+    Args:
+        feature_size: 1, mono.
+        sampling_rate: Hz that recordings must have.
+        padding_value: Of what is appended to shorter recordings.
+        hop_length: Batches are padded to a multiple of it.
+        kwargs: Of `SequenceFeatureExtractor`.
+    """
+
+    model_input_names = ["input_values", "padding_mask"]  # noqa: RUF012 - of the base class
+
+    def __init__(
+        self,
+        feature_size: int = 1,
+        sampling_rate: int = 24_000,
+        padding_value: float = 0.0,
+        hop_length: int = 1024,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(feature_size, sampling_rate, padding_value, **kwargs)
+        self.hop_length = hop_length
+
+    def __call__(
+        self,
+        raw_audio: Any,
+        padding: bool | str | None = None,
+        truncation: bool = False,
+        max_length: int | None = None,
+        return_tensors: str | None = None,
+        sampling_rate: int | None = None,
+    ) -> BatchFeature:
+        """Pad recordings to one length.
+
+        Args:
+            raw_audio: Samples (T,) or a list of them, as `HHCodec.encode` takes them.
+            padding: True or "longest" (the default), or "max_length".
+            truncation: Cut to `max_length`.
+            max_length: Samples.
+            return_tensors: "pt" or "np".
+            sampling_rate: Of the recordings, Hz; refused where it is not the codec's.
+
+        Returns:
+            `input_values` (B, 1, T) float32 and `padding_mask` (B, T), 1 for samples.
+
+        Raises:
+            ValueError: Another rate, or what is no recording.
+        """
+        if sampling_rate is not None and sampling_rate != self.sampling_rate:
+            raise ValueError(
+                f"expected recordings at {self.sampling_rate} Hz, got {sampling_rate} Hz; "
+                "resample them"
+            )
+        samples, lengths = waveform_batch(raw_audio, None)
+        clips = [row[:n].float().cpu().numpy() for row, n in zip(samples, lengths, strict=True)]
+        padded = self.pad(
+            BatchFeature({"input_values": clips}),
+            padding=True if padding is None else padding,
+            max_length=max_length,
+            truncation=truncation,
+            pad_to_multiple_of=self.hop_length,
+            return_attention_mask=True,
+            return_tensors="np",
+        )
+        values = np.asarray(padded["input_values"], dtype=np.float32)[:, None]  # (B, 1, T)
+        mask = np.asarray(padded["attention_mask"], dtype=np.int64)  # (B, T)
+        found = BatchFeature({"input_values": values, "padding_mask": mask})
+        return found.convert_to_tensors(return_tensors)
+
+
+@dataclass
+class HHCodecEncoderOutput(ModelOutput):
+    """Codes of a batch.
+
+    Attributes:
+        audio_codes: (B, 1, L) int64.
+        audio_codes_mask: (B, L) int64, 1 for codes and 0 for what stands behind a clip's end.
+    """
+
+    audio_codes: Tensor | None = None
+    audio_codes_mask: Tensor | None = None
+
+
+@dataclass
+class HHCodecDecoderOutput(ModelOutput):
+    """Waveforms of a batch.
+
+    Attributes:
+        audio_values: (B, 1, T) float32.
+    """
+
+    audio_values: Tensor | None = None
+
+
+@dataclass
+class HHCodecOutput(ModelOutput):
+    """Codes and waveforms of a batch.
+
+    Attributes:
+        audio_codes: (B, 1, L) int64.
+        audio_values: (B, 1, T) float32.
+    """
+
+    audio_codes: Tensor | None = None
+    audio_values: Tensor | None = None
+
+
+class HHCodecModel(PreTrainedModel):
+    """`HHCodec` with the shapes and names of codecs in transformers.
+
+    Args:
+        config: Of the codec.
+
+    Attributes:
+        codec: The `HHCodec`, whose weights these are.
+    """
+
+    config_class = HHCodecConfig
+    base_model_prefix = "codec"
+    main_input_name = "input_values"
+    input_modalities = "audio"
+
+    def __init__(self, config: HHCodecConfig) -> None:
+        super().__init__(config)
+        self.codec = HHCodec(CodecConfig.from_dict(config.codec))
+        self.post_init()
+
+    @classmethod
+    def of(cls, codec: HHCodec) -> HHCodecModel:
+        """Wrap a codec; its weights are shared, not copied."""
+        with torch.device("meta"):
+            model = cls(HHCodecConfig(codec.config.to_dict()))
+        model.codec = codec
+        return model.train(codec.training)
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Leave weights as the codec initialises them."""
+
+    def encode(
+        self,
+        input_values: Tensor,
+        padding_mask: Tensor | None = None,
+        num_quantizers: int | None = None,
+        return_dict: bool | None = None,
+    ) -> HHCodecEncoderOutput | tuple[Tensor, ...]:
+        """Waveforms to codes, without gradients; see `HHCodec.encode`.
+
+        Args:
+            input_values: (B, 1, T) float at `config.sampling_rate`.
+            padding_mask: (B, T) or (B, 1, T), 1 for samples, 0 for padding on the right.
+            num_quantizers: 1 or None.
+            return_dict: False gives a tuple.
+
+        Raises:
+            ValueError: As `HHCodec.encode`, or padding that is not on the right.
+        """
+        if num_quantizers not in (None, 1):
+            raise ValueError(f"expected num_quantizers 1, got {num_quantizers}")
+        lengths = None if padding_mask is None else _lengths(padding_mask)
+        codes, code_lengths = self.codec.encode(input_values, lengths)
+        places = torch.arange(codes.shape[1])
+        mask = (places < code_lengths[:, None]).long().to(codes.device)  # (B, L)
+        found = HHCodecEncoderOutput(codes[:, None], mask)
+        return found.to_tuple() if return_dict is False else found
+
+    def decode(
+        self,
+        audio_codes: Tensor,
+        padding_mask: Tensor | None = None,
+        audio_codes_mask: Tensor | None = None,
+        return_dict: bool | None = None,
+    ) -> HHCodecDecoderOutput | tuple[Tensor, ...]:
+        """Codes to waveforms, without gradients; see `HHCodec.decode`.
+
+        Args:
+            audio_codes: (B, 1, L) integers.
+            padding_mask: That of the recordings, (B, T) or (B, 1, T): waveforms end with them.
+            audio_codes_mask: (B, L) of `encode`.
+            return_dict: False gives a tuple.
+
+        Raises:
+            ValueError: As `HHCodec.decode`.
+        """
+        code_lengths = None if audio_codes_mask is None else _lengths(audio_codes_mask)
+        lengths = None if padding_mask is None else _lengths(padding_mask)
+        if lengths is not None and code_lengths is None:
+            code_lengths = -(-lengths // self.codec.hop_length)
+        waveform, _ = self.codec.decode(audio_codes, code_lengths, lengths)
+        found = HHCodecDecoderOutput(waveform[:, None])
+        return found.to_tuple() if return_dict is False else found
+
+    def forward(
+        self,
+        input_values: Tensor,
+        padding_mask: Tensor | None = None,
+        num_quantizers: int | None = None,
+        audio_codes: Tensor | None = None,
+        return_dict: bool | None = None,
+    ) -> HHCodecOutput | tuple[Tensor, ...]:
+        """Reconstruct waveforms: with gradients where all clips are of one length.
+
+        Args:
+            input_values: As of `encode`.
+            padding_mask: As of `encode`.
+            num_quantizers: As of `encode`.
+            audio_codes: (B, 1, L) to be decoded in place of those of the waveforms.
+            return_dict: False gives a tuple.
+
+        Returns:
+            Waveforms at the level of the codec (without gradients) or the input (with them).
+        """
+        is_whole = padding_mask is None or bool(padding_mask.all())
+        if audio_codes is None and is_whole and num_quantizers in (None, 1):
+            made = self.codec.reconstruct(input_values)
+            found = HHCodecOutput(made.codes[:, None], made.waveform[:, None])
+            return found.to_tuple() if return_dict is False else found
+        mask = None
+        if audio_codes is None:
+            coded = self.encode(input_values, padding_mask, num_quantizers)
+            assert isinstance(coded, HHCodecEncoderOutput)
+            audio_codes, mask = coded.audio_codes, coded.audio_codes_mask
+        assert audio_codes is not None
+        decoded = self.decode(audio_codes, padding_mask, mask)
+        assert isinstance(decoded, HHCodecDecoderOutput)
+        found = HHCodecOutput(audio_codes, decoded.audio_values)
+        return found.to_tuple() if return_dict is False else found
+
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike[str],
+        state_dict: Mapping[str, Tensor] | None = None,
+        push_to_hub: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Write a folder for `AutoModel`, `AutoFeatureExtractor` and `HHCodec.from_pretrained`.
+
+        Args:
+            save_directory: The folder.
+            state_dict: Weights in place of the model's own, by its names.
+            push_to_hub: Refused: `HHCodec.push_to_hub`, or `push_to_hub` of this model.
+            kwargs: Of `PreTrainedModel.save_pretrained`, without a meaning here.
+
+        Raises:
+            ValueError: `push_to_hub`.
+        """
+        if push_to_hub:
+            raise ValueError("expected push_to_hub to be called, got it as an argument of saving")
+        folder = Path(save_directory)
+        if state_dict is None:
+            self.codec.save_pretrained(folder)
+        else:
+            own = {name.removeprefix("codec."): value for name, value in state_dict.items()}
+            write_codec(folder, self.codec.config, own)
+        self.config.architectures = [type(self).__name__]
+        self.config.save_pretrained(folder)
+        rate, hop = self.codec.sample_rate, self.codec.hop_length
+        HHCodecFeatureExtractor(sampling_rate=rate, hop_length=hop).save_pretrained(folder)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike[str],
+        *,
+        config: HHCodecConfig | None = None,
+        dtype: torch.dtype | str | None = None,
+        device_map: torch.device | str | None = None,
+        **kwargs: Any,
+    ) -> HHCodecModel:
+        """Load a codec; see `HHCodec.from_pretrained`, whose names and folders serve too.
+
+        Args:
+            pretrained_model_name_or_path: Folder, bundled name or hub repository.
+            config: Of that folder, as `AutoModel` hands it on.
+            dtype: float32, float16 or bfloat16 for decoding; "auto" is float32.
+            device_map: One device.
+            kwargs: `revision`, `token`, `cache_dir`, `local_files_only`; `torch_dtype` as `dtype`,
+                `fold` as of `HHCodec.from_pretrained`.
+
+        Raises:
+            ValueError: No codec is there, or an argument that has no meaning here.
+        """
+        dtype = kwargs.pop("torch_dtype", dtype)
+        hub = {name: kwargs.pop(name) for name in _HUB if name in kwargs}
+        fold = kwargs.pop("fold", True)
+        unknown = {name for name, value in kwargs.items() if value} - set(_IDLE)
+        if unknown:
+            raise ValueError(
+                f"expected arguments of HHCodec.from_pretrained, got {sorted(unknown)}"
+            )
+        codec = HHCodec.from_pretrained(
+            pretrained_model_name_or_path,
+            fold=fold,
+            dtype=None if dtype == "auto" else dtype,
+            device=device_map,
+            **hub,
+        )
+        return cls.of(codec)
+
+
+def _lengths(mask: Tensor) -> Tensor:
+    """Samples or codes of each row (B,) of a mask (B, N) or (B, 1, N).
+
+    Raises:
+        ValueError: A mask of another shape, or padding that is not on the right.
+    """
+    rows = mask[:, 0] if mask.ndim == 3 and mask.shape[1] == 1 else mask
+    if rows.ndim != 2:
+        raise ValueError(f"expected a mask (B, N) or (B, 1, N), got {tuple(mask.shape)}")
+    valid = rows.bool().cpu()
+    if (valid[:, 1:] & ~valid[:, :-1]).any():
+        raise ValueError("expected padding on the right of every clip, got some before samples")
+    return valid.sum(dim=1)
+
+
+AutoConfig.register(HHCodecConfig.model_type, HHCodecConfig, exist_ok=True)
+AutoModel.register(HHCodecConfig, HHCodecModel, exist_ok=True)
+AutoFeatureExtractor.register(HHCodecConfig, HHCodecFeatureExtractor, exist_ok=True)
