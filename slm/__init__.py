@@ -5,9 +5,17 @@ These names are what most programs need; everything else is imported from its mo
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
-from codec.lazy_names import lazy_names
+try:
+    from codec.lazy_names import lazy_names
+except ImportError as error:
+    hiding = getattr(sys.modules.get("codec"), "__path__", ["another module"])
+    raise ImportError(
+        f"slm needs the package codec of this toolkit, got {next(iter(hiding))}: a folder or file "
+        "of that name is found first; rename it, or start Python elsewhere or with python -P"
+    ) from error
 
 if TYPE_CHECKING:
     from slm.data.config import DocumentSettings

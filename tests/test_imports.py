@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -105,3 +106,19 @@ def test_every_public_name_is_found_and_no_other(package: str) -> None:
         assert getattr(module, name).__name__ == name
     with pytest.raises(AttributeError, match="nothing"):
         getattr(module, "nothing")  # noqa: B009 - a name no type checker would let through
+
+
+def test_a_folder_that_hides_the_codec_is_named(tmp_path: Path) -> None:
+    (tmp_path / "codec").mkdir()
+    (tmp_path / "codec" / "__init__.py").touch()
+    ended = subprocess.run(
+        [sys.executable, "-c", "import slm"],
+        cwd=tmp_path,  # which comes first on sys.path
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    last = ended.stderr.strip().rpartition("\n")[2]
+    assert f"needs the package codec of this toolkit, got {tmp_path / 'codec'}" in last

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
+
 from slm.model.speech_lm import SpeechLM
 
 from .aligned import AlignedRequest, DurationsThenCodes
@@ -48,6 +50,50 @@ def generate(
         if on_progress is not None:
             on_progress(session.num_ended)
     return session.results()
+
+
+def generate_from(
+    lm: SpeechLM,
+    prompts: Any,
+    settings: GenerationSettings | None = None,
+    *,
+    max_new_tokens: int = 256,
+    seed: int = 0,
+    **options: Any,
+) -> list[Generation]:
+    """Generate the codes that follow on rows of tokens, or those of requests; see `generate`.
+
+    Args:
+        lm: See `open_session`.
+        prompts: Tokens (S,) of `Vocabulary`, a tensor, array or list; a list of such rows of any
+            lengths, or (B, S); or requests, which say themselves how much they want.
+        settings: See `open_session`.
+        max_new_tokens: Most codes of a row of tokens.
+        seed: Of the first row; the others' follow by one.
+        options: `rules`, `max_rows` and `on_progress` of `generate`.
+
+    Raises:
+        ValueError: As `open_session`, or prompts that are no tokens.
+    """
+    rows = list(prompts) if isinstance(prompts, Sequence) else prompts
+    if isinstance(rows, list) and rows and isinstance(rows[0], Request):
+        return generate(lm, rows, settings, **options)
+    is_one = isinstance(rows, list) and all(isinstance(each, int) for each in rows)
+    single = is_one or getattr(rows, "ndim", 2) == 1
+    requests = []
+    for number, row in enumerate([rows] if single else rows):
+        tokens = torch.as_tensor(row)
+        if tokens.ndim != 1 or not len(tokens) or tokens.is_floating_point():
+            raise ValueError(
+                f"expected tokens (S,) or rows of them, got {tokens.dtype} {tuple(tokens.shape)}"
+            )
+        size = lm.vocabulary.vocab_size
+        if not 0 <= int(tokens.min()) <= int(tokens.max()) < size:
+            raise ValueError(f"expected tokens in 0..{size - 1}, got {tokens.tolist()[:8]}")
+        requests.append(
+            TokenRequest(tokens.long().cpu(), max_new_tokens, seed=seed + number, open_end=True)
+        )
+    return generate(lm, requests, settings, **options)
 
 
 def open_session(

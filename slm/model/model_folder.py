@@ -20,7 +20,7 @@ from .config import SpeechLMConfig
 from .int8_weights import expanded_weights
 
 if TYPE_CHECKING:
-    from .speech_lm import SpeechLM
+    from .stored import StoredLM
 
 Model = TypeVar("Model", bound=nn.Module)
 CONFIG, WEIGHTS = "config.yaml", "model.safetensors"
@@ -75,7 +75,7 @@ def read_model(folder: Path, build: type[Model]) -> Model:
     return model
 
 
-def write_model(folder: Path, model: SpeechLM) -> None:
+def write_model(folder: Path, model: StoredLM) -> None:
     """Write config and weights, the last one last; each file appears only when whole."""
     tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
     with whole_file(folder / CONFIG) as partial:
@@ -99,7 +99,7 @@ def write_companions(
             write_bytes(folder / name, content)
 
 
-def lm_card(lm: SpeechLM, repository: str, *, license: str | None = None) -> str:  # noqa: A002
+def lm_card(lm: StoredLM, repository: str, *, license: str | None = None) -> str:  # noqa: A002
     """Write the card of a language model's repository, with the header that the hub reads.
 
     Args:
@@ -109,9 +109,9 @@ def lm_card(lm: SpeechLM, repository: str, *, license: str | None = None) -> str
     """
     config = lm.config
     facts = {
-        "parameters": f"{lm.num_parameters:,}",
+        "parameters": f"{sum(value.numel() for value in lm.parameters()):,}",
         "context": f"{config.max_seq_len} tokens",
-        "codes": f"{lm.vocabulary.codebook_size}, {config.frame_rate:g} a second",
+        "codes": f"{config.vocabulary['codebook_size']}, {config.frame_rate:g} a second",
         "codec": f"`{config.codec_fingerprint}`",
     }
     return card_text(

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from codec.audio import audio_info, read_samples, resampled_length
+from slm.data.documents import build_document
 from slm.generation.aligned import AlignedRequest
 from slm.generation.codes import TokenRequest
 from slm.generation.config import GenerationSettings
 from slm.generation.generate import Request
+from slm.model.likelihood import Score, log_likelihood
 
 from .models import SpeechModels
 from .prompts import voice_samples
-from .requests import NO_CODES, Recording, SpeechRequest, interleaved_request, text_request
+from .recordings import Recording, as_recording
+from .requests import (
+    NO_CODES,
+    SpeechRequest,
+    check_no_text,
+    interleaved_request,
+    one_each,
+    text_request,
+)
 
 # Codes of a prompt, of which the model takes the first, that are encoded: 43.7 s, a window of
 # recordings that the codec encodes in parts.
@@ -23,7 +34,54 @@ PROMPT_CODES = 1024
 
 
 class RequestEncoder(SpeechModels):
-    """Models that check and encode requests; arguments as of `SpeechModels`."""
+    """Models that check, encode and score requests; arguments as of `SpeechModels`."""
+
+    def score(
+        self,
+        waveform: Recording,
+        *,
+        text: str | None = None,
+        prompt: Recording | None = None,
+    ) -> Score:
+        """Log-likelihood of a recording's codes; see `score_batch`."""
+        return self.score_batch([waveform], texts=[text], prompt=prompt)[0]
+
+    def score_batch(
+        self,
+        waveforms: Sequence[Recording],
+        *,
+        texts: Sequence[str | None] | None = None,
+        prompt: Recording | None = None,
+    ) -> list[Score]:
+        """Log-likelihoods of the codes of recordings.
+
+        Args:
+            waveforms: Recordings; samples alone are at the codec's rate.
+            texts: Transcripts, or None, one a recording.
+            prompt: Another utterance of their speaker.
+
+        Returns:
+            One score a recording, in order.
+
+        Raises:
+            ValueError: A text for a model of aligned speech.
+        """
+        count, voice = len(waveforms), None
+        if prompt is not None:
+            voice = self._encode_prompt(prompt)
+        documents = []
+        for waveform, text in zip(
+            waveforms, one_each(texts or [None] * count, count, "texts"), strict=True
+        ):
+            check_no_text(self.lm.config, text)
+            text_ids = None if text is None else self.tokenizer.encode(text)
+            samples = self._read_given(waveform)
+            self._check_length(len(samples))
+            codes = self.encode(samples)
+            documents.append(
+                build_document(self.lm.vocabulary, codes, text_ids=text_ids, prompt=voice)
+            )
+        return log_likelihood(self.lm, documents)
 
     def _token_request(self, request: SpeechRequest, settings: GenerationSettings) -> Request:
         """Check a text and its voice against the models, and encode them."""
@@ -82,7 +140,8 @@ class RequestEncoder(SpeechModels):
 
     def _read_given(self, prompt: Recording) -> NDArray[np.float32]:
         """All of a recording as (T,) at the codec's rate, unless it cannot fit the context."""
-        if not isinstance(prompt, Path | str):
+        prompt = as_recording(prompt, self.codec.sample_rate)
+        if not isinstance(prompt, Path):
             return prompt
         self._check_length(resampled_length(*audio_info(prompt), self.codec.sample_rate))
         return self.read(prompt)
@@ -97,16 +156,17 @@ class RequestEncoder(SpeechModels):
             self.codec.hop_length,
             self.lm.config.max_prompt_codes,
         )
-        if isinstance(prompt, Path | str):
-            length = resampled_length(*audio_info(prompt), rate)
+        recording = as_recording(prompt, rate)
+        if isinstance(recording, Path):
+            length = resampled_length(*audio_info(recording), rate)
         else:
-            length = len(prompt)
+            length = len(recording)
 
         # No more of a file is read than is used.
         def read(first: int, samples: int) -> NDArray[np.float32]:
-            if isinstance(prompt, Path | str):
-                return read_samples(prompt, rate, first, samples)
-            return prompt[first : first + samples]
+            if isinstance(recording, Path):
+                return read_samples(recording, rate, first, samples)
+            return recording[first : first + samples]
 
         most = max(PROMPT_CODES, count) * hop
         speech = voice_samples(read, length, rate, wanted=count * hop, most=most)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,8 +61,8 @@ def speak_best(
     """
     if count < 1:
         raise ValueError(f"expected at least one candidate, got {count}")
-    if isinstance(prompt, Path | str):
-        prompt = synthesizer.read(prompt)
+    if prompt is not None:
+        prompt = synthesizer.waveform(prompt)
     request = SpeechRequest(text, prompt, prompt_text, voice, seed, language)
     candidates = synthesizer.synthesize(_seeded([request] * count, seed), **options)
     ranking = rank(candidates, verifiers or {"likelihood": likelihood}, text, prompt)

@@ -19,6 +19,7 @@ from slm.generation.stopping import StopRules, silence_codes
 from slm.model.speech_lm import SpeechLM, pretrained_folder
 from slm.text.tokenizer import Tokenizer, load_tokenizer
 
+from .recordings import Recording, as_recording
 from .voices import default_voice, load_voices, save_voices
 
 if TYPE_CHECKING:
@@ -131,6 +132,11 @@ class SpeechModels:
     def read(self, path: Path | str) -> NDArray[np.float32]:
         """A recording as a (T,) waveform at the codec's rate."""
         return read_audio(path, self.codec.sample_rate)
+
+    def waveform(self, recording: Recording) -> NDArray[np.float32]:
+        """All of a recording as (T,) at the codec's rate; see `as_recording`."""
+        found = as_recording(recording, self.codec.sample_rate)
+        return self.read(found) if isinstance(found, Path) else found
 
     def encode(self, waveform: NDArray[np.float32]) -> NDArray[np.int64]:
         """Codes (L,) of a waveform (T,), L = ceil(T / hop_length)."""

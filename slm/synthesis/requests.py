@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,8 +18,9 @@ from slm.generation.interleaved import InterleavedRequest
 from slm.model.config import SpeechLMConfig
 from slm.model.speech_lm import SpeechLM
 
-# A (T,) waveform at the codec's rate, or the path of its file.
-Recording = NDArray[np.float32] | Path | str
+from .recordings import Recording
+
+Each = TypeVar("Each")
 NO_CODES: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
 
 
@@ -33,7 +34,8 @@ class SpeechRequest:
 
     Args:
         text: The text.
-        prompt: Recording of the voice.
+        prompt: Recording of the voice: a path, samples (T,) at the codec's rate, or a pair of
+            samples and their rate; see `slm.synthesis.recordings.as_recording`.
         prompt_text: Transcript of the prompt.
         voice: Name of a voice instead, or the (L,) codes of one.
         seed: Of the draws, in [-2 ** 63, 2 ** 64).
@@ -182,3 +184,10 @@ def check_no_text(config: SpeechLMConfig, text: str | None) -> None:
             "expected no text for a model of aligned speech, which has no times of its words, "
             f"got {text!r}"
         )
+
+
+def one_each(values: Sequence[Each], count: int, name: str) -> Sequence[Each]:
+    """The values; raises `ValueError` where they are not one for each of `count` texts."""
+    if len(values) != count:
+        raise ValueError(f"expected {name} for {count} texts, got {len(values)}")
+    return values

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from codec import StreamDecoder
-from slm.data.documents import build_document
 from slm.generation.config import GenerationSettings
 from slm.generation.generate import Request, open_session
 from slm.generation.retries import generate_until_ended
 from slm.generation.session import Generation
-from slm.model.likelihood import Score, log_likelihood
 
 from .encoding import PROMPT_CODES, RequestEncoder
+from .recordings import Recording, with_rate
 from .requests import (
-    Recording,
     SpeechRequest,
     check_no_text,
     check_seconds,
     check_seed,
     continuation_request,
+    one_each,
 )
 from .result import Synthesis, faded_out
 from .streaming import StreamWindow, stream_waveform
@@ -33,7 +31,6 @@ __all__ = ["MAX_ROWS", "PROMPT_CODES", "Synthesizer"]
 # Rows that are generated together where nothing else is asked for: each holds keys and values, of
 # which the longest speech of hh-mini-slm has 13 MB.
 MAX_ROWS = 16
-Each = TypeVar("Each")
 
 
 class Synthesizer(RequestEncoder):
@@ -54,6 +51,7 @@ class Synthesizer(RequestEncoder):
         text: str,
         *,
         prompt: Recording | None = None,
+        prompt_rate: int | None = None,
         prompt_text: str | None = None,
         voice: str | None = None,
         seed: int = 0,
@@ -61,15 +59,20 @@ class Synthesizer(RequestEncoder):
         settings: GenerationSettings | None = None,
         max_attempts: int = 3,
     ) -> Synthesis:
-        """Speak a text; see `SpeechRequest` and `synthesize`."""
-        request = SpeechRequest(text, prompt, prompt_text, voice, seed, language)
+        """Speak a text; see `SpeechRequest` and `synthesize`.
+
+        A prompt is a path, or samples at the codec's rate, or at `prompt_rate` Hz where that is
+        given, or a pair of samples and their rate.
+        """
+        given = with_rate(prompt, prompt_rate)
+        request = SpeechRequest(text, given, prompt_text, voice, seed, language)
         return self.synthesize([request], settings=settings, max_attempts=max_attempts)[0]
 
     def tts_batch(
         self,
         texts: Sequence[str],
         *,
-        prompts: Sequence[NDArray[np.float32] | None] | None = None,
+        prompts: Sequence[Recording | None] | None = None,
         prompt_texts: Sequence[str | None] | None = None,
         voices: Sequence[str | None] | None = None,
         seeds: Sequence[int] | None = None,
@@ -81,7 +84,7 @@ class Synthesizer(RequestEncoder):
 
         Args:
             texts: The texts; each column has one value a text.
-            prompts: (T,) waveforms at the codec's rate, or None.
+            prompts: Recordings of the voices, or None.
             prompt_texts: Transcripts of the prompts, or None.
             voices: Names out of `self.voices`, or None.
             seeds: 0, 1, 2 ... when None.
@@ -95,10 +98,10 @@ class Synthesizer(RequestEncoder):
         count = len(texts)
         columns = (
             texts,
-            _one_each(prompts or [None] * count, count, "prompts"),
-            _one_each(prompt_texts or [None] * count, count, "prompt_texts"),
-            _one_each(voices or [None] * count, count, "voices"),
-            _one_each(range(count) if seeds is None else seeds, count, "seeds"),
+            one_each(prompts or [None] * count, count, "prompts"),
+            one_each(prompt_texts or [None] * count, count, "prompt_texts"),
+            one_each(voices or [None] * count, count, "voices"),
+            one_each(range(count) if seeds is None else seeds, count, "seeds"),
         )
         requests = [SpeechRequest(*row) for row in zip(*columns, strict=True)]
         return self.synthesize(
@@ -155,6 +158,7 @@ class Synthesizer(RequestEncoder):
         text: str,
         *,
         prompt: Recording | None = None,
+        prompt_rate: int | None = None,
         prompt_text: str | None = None,
         voice: str | None = None,
         seed: int = 0,
@@ -171,7 +175,8 @@ class Synthesizer(RequestEncoder):
             (`codec.StreamDecoder`).
         """
         settings = settings or GenerationSettings.for_model(self.lm.config)
-        asked = SpeechRequest(text, prompt, prompt_text, voice, seed, language)
+        given = with_rate(prompt, prompt_rate)
+        asked = SpeechRequest(text, given, prompt_text, voice, seed, language)
         request = self._token_request(asked, settings)
         session = open_session(
             self.lm,
@@ -191,7 +196,7 @@ class Synthesizer(RequestEncoder):
 
     def continue_speech(
         self,
-        waveform: NDArray[np.float32],
+        waveform: Recording,
         seconds: float,
         *,
         text: str | None = None,
@@ -204,7 +209,7 @@ class Synthesizer(RequestEncoder):
         A last frame of the recording that is not full (under 43 ms) is left out.
 
         Args:
-            waveform: (T,) at the codec's rate.
+            waveform: The recording; samples alone are at the codec's rate.
             seconds: Longest continuation, above 0.
             text: Transcript of the recording and of what is to follow; None leaves it to the model.
             seed: Of the draws.
@@ -220,59 +225,13 @@ class Synthesizer(RequestEncoder):
         check_no_text(self.lm.config, text)
         check_seconds(seconds)
         text_ids = None if text is None else self.tokenizer.encode(text)
-        given = self._encode_full_frames(waveform)
+        given = self._encode_full_frames(self._read_given(waveform))
         request = continuation_request(self.lm, text_ids, given, seconds, seed)
         # Without settings the general ones: the low temperature of a model's own loses the voice.
         made = generate_until_ended(
             self.lm, [request], settings, rules=self.stop_rules, max_attempts=max_attempts
         )
         return self._decoded(request, made[0], keep_given=True)
-
-    def score(
-        self,
-        waveform: NDArray[np.float32],
-        *,
-        text: str | None = None,
-        prompt: NDArray[np.float32] | None = None,
-    ) -> Score:
-        """Log-likelihood of a recording's codes; see `score_batch`."""
-        return self.score_batch([waveform], texts=[text], prompt=prompt)[0]
-
-    def score_batch(
-        self,
-        waveforms: Sequence[NDArray[np.float32]],
-        *,
-        texts: Sequence[str | None] | None = None,
-        prompt: NDArray[np.float32] | None = None,
-    ) -> list[Score]:
-        """Log-likelihoods of the codes of recordings.
-
-        Args:
-            waveforms: (T,) each at the codec's rate.
-            texts: Transcripts, or None, one a recording.
-            prompt: (T,) of another utterance of their speaker.
-
-        Returns:
-            One score a recording, in order.
-
-        Raises:
-            ValueError: A text for a model of aligned speech.
-        """
-        count, voice = len(waveforms), None
-        if prompt is not None:
-            voice = self._encode_prompt(prompt)
-        documents = []
-        for waveform, text in zip(
-            waveforms, _one_each(texts or [None] * count, count, "texts"), strict=True
-        ):
-            check_no_text(self.lm.config, text)
-            text_ids = None if text is None else self.tokenizer.encode(text)
-            self._check_length(len(waveform))
-            codes = self.encode(waveform)
-            documents.append(
-                build_document(self.lm.vocabulary, codes, text_ids=text_ids, prompt=voice)
-            )
-        return log_likelihood(self.lm, documents)
 
     def _decoded(
         self,
@@ -304,10 +263,3 @@ class Synthesizer(RequestEncoder):
             attempt=generation.attempt,
             counts=generation.counts,
         )
-
-
-def _one_each(values: Sequence[Each], count: int, name: str) -> Sequence[Each]:
-    """The values; raises `ValueError` where they are not one for each of `count` texts."""
-    if len(values) != count:
-        raise ValueError(f"expected {name} for {count} texts, got {len(values)}")
-    return values
