@@ -112,7 +112,7 @@ def test_a_folder_that_hides_the_codec_is_named(tmp_path: Path) -> None:
     (tmp_path / "codec").mkdir()
     (tmp_path / "codec" / "__init__.py").touch()
     ended = subprocess.run(
-        [sys.executable, "-c", "import slm"],
+        [sys.executable, "-S", "-c", "import slm"],  # no finder of an editable installation
         cwd=tmp_path,  # which comes first on sys.path
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
