@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -73,8 +74,8 @@ class HHCodec(CodecParts):
             Waveforms float32 of the same shape, (T,), (B, T) or (B, 1, T); (B, T) of a list.
         """
         made = self.reconstruct(waveform).waveform
-        shape = getattr(waveform, "shape", made.shape)
-        return made.reshape(tuple(shape))
+        is_array = isinstance(waveform, (Tensor, np.ndarray)) and waveform.dtype != object
+        return made.reshape(tuple(waveform.shape)) if is_array else made
 
     def reconstruct(self, waveform: Any) -> Reconstruction:
         """Send waveforms of one length through the codec, with gradients to them and the weights.

@@ -196,6 +196,7 @@ class HHCodecModel(PreTrainedModel):
 
     Args:
         config: Of the codec.
+        codec: With its weights; None builds one with fresh weights.
 
     Attributes:
         codec: The `HHCodec`, whose weights these are.
@@ -206,18 +207,17 @@ class HHCodecModel(PreTrainedModel):
     main_input_name = "input_values"
     input_modalities = "audio"
 
-    def __init__(self, config: HHCodecConfig) -> None:
+    def __init__(self, config: HHCodecConfig, codec: HHCodec | None = None) -> None:
         super().__init__(config)
-        self.codec = HHCodec(CodecConfig.from_dict(config.codec))
+        self.codec = HHCodec(CodecConfig.from_dict(config.codec)) if codec is None else codec
         self.post_init()
 
     @classmethod
     def of(cls, codec: HHCodec) -> HHCodecModel:
         """Wrap a codec; its weights are shared, not copied."""
-        with torch.device("meta"):
-            model = cls(HHCodecConfig(codec.config.to_dict()))
-        model.codec = codec
-        return model.train(codec.training)
+        model = cls(HHCodecConfig(codec.config.to_dict()), codec)
+        model.training = codec.training  # of the shell alone: parts stay as they are
+        return model
 
     def _init_weights(self, module: nn.Module) -> None:
         """Leave weights as the codec initialises them."""
