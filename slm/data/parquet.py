@@ -72,8 +72,8 @@ def export_parquet(store: TokenStore, path: Path | str, *, rows: int = ROWS_AT_O
 def import_parquet(path: Path | str, folder: Path | str, *, shard_codes: int = 65536) -> int:
     """Write a token store from a Parquet file of `export_parquet`, or of the same columns.
 
-    Columns beside `codes` and those of the codec become fields of the rows; where there is a column
-    `row`, its fields come first and the other columns add what it lacks.
+    Columns beside `codes` and those of the codec become fields of the rows. Where there is a column
+    `row`, its fields are taken as far as no other column has another value.
 
     Args:
         path: Of the file.
@@ -187,8 +187,10 @@ def _rows(file: Any) -> Iterator[dict[str, Any]]:
             stored = row.pop("row", None)
             whole = json.loads(stored) if stored else {}
             row.pop("num_codes", None)
-            yield whole | {
+            # What was changed in a column counts; where it is equal, the field keeps its type.
+            changed = {
                 name: value
                 for name, value in row.items()
-                if name not in whole and value is not None
+                if (value is not None if name not in whole else value != whole[name])
             }
+            yield whole | changed

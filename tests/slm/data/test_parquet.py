@@ -72,6 +72,17 @@ def test_a_table_of_another_program_becomes_a_store(tmp_path: Path) -> None:
     assert store.rows[1] == {"id": "y", "num_codes": 1}
 
 
+def test_a_column_that_was_changed_counts(store: TokenStore, tmp_path: Path) -> None:
+    export_parquet(store, tmp_path / "a.parquet")
+    rows = pq.read_table(tmp_path / "a.parquet").to_pylist()
+    rows[0] |= {"text": "Four", "speaker": None}
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "b.parquet")
+    import_parquet(tmp_path / "b.parquet", tmp_path / "again")
+    found = TokenStore(tmp_path / "again").rows
+    assert found[0] == {**store.rows[0], "text": "Four", "speaker": None}
+    assert found[1:] == store.rows[1:]
+
+
 def test_datasets_reads_the_file_and_what_it_filters_comes_back(
     store: TokenStore, tmp_path: Path
 ) -> None:
