@@ -41,6 +41,10 @@ class FakeHub:
         return hashlib.sha1(f"{name}@{revision}".encode()).hexdigest()
 
 
+def _digest(content: bytes) -> str:
+    return hashlib.sha1(content).hexdigest()
+
+
 class _Handler(BaseHTTPRequestHandler):
     hub: FakeHub
     protocol_version = "HTTP/1.1"
@@ -81,7 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
             asked = json.loads(body)
             name = f"{asked.get('organization') or 'me'}/{asked['name']}"
             self.hub.repositories.setdefault(name, {"main": {}})
-            if asked.get("private"):
+            if asked.get("private") or asked.get("visibility") == "private":
                 self.hub.private.add(name)
             self.send({"url": f"{self.hub.url}/{name}", "name": name, "id": name})
             return
@@ -117,6 +121,13 @@ class _Handler(BaseHTTPRequestHandler):
         files = self.hub.files(name, revision)
         if files is None:
             self.missing("RevisionNotFound")
+        elif is_api and parts[4:5] == ["tree"]:
+            self.send(
+                [
+                    {"type": "file", "path": each, "size": len(content), "oid": _digest(content)}
+                    for each, content in files.items()
+                ]
+            )
         elif is_api:
             siblings = [{"rfilename": each} for each in files]
             commit = revision if len(revision) == 40 else self.hub.commit(name, revision)
@@ -126,7 +137,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             content = files["/".join(parts[4:])]
             commit = revision if len(revision) == 40 else self.hub.commit(name, revision)
-            etag = f'"{hashlib.sha1(content).hexdigest()}"'
+            etag = f'"{_digest(content)}"'
             self.reply(200, content, ETag=etag, X_Repo_Commit=commit)
 
     do_HEAD = do_GET
