@@ -257,7 +257,13 @@ class CodecParts(nn.Module):
         if SAME_CODES in header:
             codec._aliases = {header[CODES]: tuple(header[SAME_CODES].split())}
         codec = codec.remove_weight_norm() if fold else codec.eval()
-        return codec.to(place, precision)
+        if precision in (None, torch.float32):
+            return codec.to(place)
+        # Codes stay, and so do their names, one of which covers the parts that are rounded now.
+        names = codec.code_fingerprints
+        now = codec.to(place, precision)._fingerprints()
+        codec._aliases = {now.codes: tuple(name for name in names if name not in now)}
+        return codec
 
     def push_to_hub(
         self,

@@ -140,6 +140,8 @@ def test_a_converted_codec_gives_gradients_and_is_saved(tmp_path, clip, dtype):
     codec.save_pretrained(tmp_path)
     loaded = HHCodec.from_pretrained(tmp_path, dtype=dtype, device="cpu")
     assert loaded.fingerprint == codec.fingerprint
+    # A language model may name the whole codec that it was trained with, as it was in fp32.
+    assert HHCodec.from_pretrained(tmp_path).fingerprint in loaded.code_fingerprints
     codes, _ = codec.encode(clip)
     assert loaded.decode(codes)[0].equal(codec.decode(codes)[0])
 
