@@ -81,7 +81,9 @@ def read_codes(data: bytes, codec: StreamHeader) -> CodedRecording:
             raise BitstreamError(f"expected codes as JSON ({error})") from error
     if data and not data.startswith(MAGIC[:1]):
         forms = ", ".join(CODE_SUFFIXES)
-        raise BitstreamError(f"expected codes as {forms}, got a file that starts with {data[:8]!r}")
+        raise BitstreamError(
+            f"no .hhc stream: expected codes as {forms}, got a file that starts with {data[:8]!r}"
+        )
     return CodedRecording.from_bytes(data)
 
 
