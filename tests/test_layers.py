@@ -70,6 +70,7 @@ ROOMS = {
     "slm.generation": {"slm.engines", "slm.model", "slm.data", "slm.text"},
     "slm.compression": {"slm.engines", "slm.model"},
     "slm.synthesis": {"slm.generation", "slm.model", "slm.data", "slm.text", "codec.audio"},
+    "slm.serving": {"slm.synthesis"},
     "slm.training": {"slm.model", "slm.data"},
     "eval": set(),
     "eval.metrics": {"eval"},
@@ -133,6 +134,9 @@ ONLY_IN = {
     "ray": ("recipes/encoding/cluster.py",),
     "fsspec": ("slm/storage/remote_folder.py",),
     "lhotse": ("recipes/corpora/import_lhotse.py",),
+    "fastapi": ("slm/serving/*.py",),
+    "uvicorn": ("slm/serving/server.py",),
+    "gradio": ("recipes/app/page.py",),
     "torchaudio": (),
     "encodec": (),
 }

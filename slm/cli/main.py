@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from codec.command_line import Command, run_command_line
 
-from . import bench, compress, normalize, speech, tts
+from . import bench, compress, normalize, serve, speech, tts
 
-COMMANDS: Sequence[Command] = (tts, speech, normalize, compress, bench)
+COMMANDS: Sequence[Command] = (tts, speech, normalize, compress, serve, bench)
 EXAMPLES = """examples:
   hh-slm tts "Good morning." -o morning.wav
   hh-slm tts "Good morning." --prompt me.wav -o me.flac
@@ -21,6 +21,7 @@ EXAMPLES = """examples:
   hh-slm score take1.wav take2.wav
   hh-slm compress codes/ small/
   hh-slm normalize "Dr. Smith paid $5.20 at 3:45 p.m."
+  hh-slm serve --port 8000
   hh-slm bench generate --size 43M --memory --markdown
   hh-slm bench train --size 10M
 """
@@ -38,6 +39,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         COMMANDS,
         argv,
         description="Speak a text, continue a recording, compute how likely recordings are, show "
-        "how a text is spoken, or compress codes.",
+        "how a text is spoken, compress codes, or serve speech over HTTP.",
         examples=EXAMPLES,
     )
