@@ -9,6 +9,7 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.config import LOGGING_CONFIG
 
 _GRACE = 5  # seconds that answers have to end in when the server stops
 
@@ -44,7 +45,7 @@ def make_server(app: FastAPI) -> uvicorn.Server:
 
     All of its log goes to stderr.
     """
-    log: dict[str, Any] = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
+    log: dict[str, Any] = copy.deepcopy(LOGGING_CONFIG)
     log["handlers"]["access"]["stream"] = "ext://sys.stderr"
     config = uvicorn.Config(
         app,
