@@ -71,12 +71,13 @@ def take(
     """
     if path is None:
         return None
-    if kept is not None and kept.path == path:
-        return kept
     file = Path(path)
     if not file.resolve().is_relative_to(folder.resolve()):
         raise ValueError("expected a recording that was uploaded, got another file")
     try:
+        # Paths are made of contents: the same path again is the same recording.
+        if kept is not None and kept.path == path:
+            return kept
         return _read(file, limits)
     except ValueError as error:
         # Of a path, the visitor knows the name alone.
