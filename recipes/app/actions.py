@@ -55,9 +55,9 @@ class Coded:
         """State codes, bit rate and size in a sentence."""
         pcm = 2 * len(self.recording)  # bytes
         return (
-            f"{self.duration:.2f} s are {len(self.codes):,} codes of {self.codebook_size:,}, "
-            f"{len(np.unique(self.codes)):,} of them different: {self.bitrate:.0f} bit/s. The "
-            f".hhc file has {len(self.stream):,} bytes, 16-bit samples have {pcm:,}."
+            f"{self.duration:.2f} s, {len(self.codes):,} codes out of {self.codebook_size:,} "
+            f"({len(np.unique(self.codes)):,} different): {self.bitrate:.0f} bit/s. The .hhc file "
+            f"has {len(self.stream):,} bytes; as 16-bit samples it would be {pcm:,}."
         )
 
     def pictures(self) -> tuple[str, str]:

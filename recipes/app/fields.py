@@ -29,16 +29,17 @@ footer { display: none !important; }
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Show on the page what was wrong, until it is closed."""
+    """Show on the page what was wrong."""
     try:
         yield
     except (ValueError, OSError) as error:
-        raise gr.Error(html.escape(str(error)), duration=None, print_exception=False) from error
+        message = html.escape(str(error))
+        raise gr.Error(message, duration=15, print_exception=False) from error
 
 
 def recording_field(label: str) -> tuple[gr.Audio, gr.State]:
     """A recording from the microphone or a file, and the memory of it once its file is gone."""
-    field = gr.Audio(label=label, sources=["upload", "microphone"], type="filepath")
+    field = gr.Audio(label=label, sources=["upload", "microphone"], type="filepath", buttons=[])
     return field, gr.State(None)
 
 
@@ -49,7 +50,9 @@ def choice(label: str, names: Sequence[str], value: str | None = None) -> gr.Dro
 
 def player(label: str) -> gr.Audio:
     """Sound that was made."""
-    return gr.Audio(label=label, interactive=False, type="numpy", format="wav")
+    return gr.Audio(
+        label=label, interactive=False, type="numpy", format="wav", buttons=["download"]
+    )
 
 
 def seed_and_temperature(value: float) -> tuple[gr.Number, gr.Slider]:

@@ -29,7 +29,7 @@ from .uploads import Upload, UploadLimits, take
 
 TITLE = "hh-slm"
 CHARACTERS = 2000  # of a text, at most
-EXAMPLE = "Good morning, and welcome. Every second of this voice is twenty three numbers."
+EXAMPLE = "Good morning, and welcome. Every second of this voice is about twenty three numbers."
 # Files of the page, uploads that nobody used among them, in seconds: how often they are looked
 # through, and the age at which they go.
 DELETE = (60, 600)
@@ -100,7 +100,7 @@ class Page:
                 )
 
         shown = [kept, summary, first, second, first_mel, second_mel, codes, file]
-        start.click(run, [source, kept, codec], shown, **ONE)
+        start.click(run, [source, kept, codec], shown, show_progress_on=summary, **ONE)
 
     def _file(self, upload: Upload, data: bytes) -> str:
         """A file to download, of a kilobyte, which goes with the folder."""
@@ -151,7 +151,7 @@ class Page:
                         yield upload, *spoken(each.speech, synthesizer.codec.frame_rate)
 
         inputs = [text, lm, voice, prompt, kept, seed, temperature]
-        event = start.click(run, inputs, [kept, state, made], **ONE)
+        event = start.click(run, inputs, [kept, state, made], show_progress_on=state, **ONE)
         stop.click(lambda: "Cancelled.", None, state, cancels=[event], queue=False)
         lm.change(
             lambda name: (
@@ -187,7 +187,7 @@ class Page:
                 return upload, *spoken(speech, synthesizer.codec.frame_rate)
 
         inputs = [source, kept, lm, seconds, seed, temperature]
-        start.click(run, inputs, [kept, state, made], **ONE)
+        start.click(run, inputs, [kept, state, made], show_progress_on=state, **ONE)
 
     def _codecs_tab(self) -> None:
         source, kept = recording_field("Recording")
@@ -203,7 +203,7 @@ class Page:
                     shown += [coded.summary(), made, mel_figures(coded)[1]]
                 return tuple(shown)
 
-        start.click(run, [source, kept, *pair], [kept, *sides], **ONE)
+        start.click(run, [source, kept, *pair], [kept, *sides], show_progress_on=sides[0], **ONE)
 
     def _lms_tab(self) -> None:
         text = gr.Textbox(EXAMPLE, label="Text", lines=3, max_length=CHARACTERS)
@@ -223,7 +223,7 @@ class Page:
                     shown += spoken(last.speech, synthesizer.codec.frame_rate)
                 return tuple(shown)
 
-        start.click(run, [text, seed, *pair], sides, **ONE)
+        start.click(run, [text, seed, *pair], sides, show_progress_on=sides[0], **ONE)
 
 
 def _sides(

@@ -87,7 +87,7 @@ def test_a_reconstruction_is_that_of_the_command(
     assert coded.stream == (tmp_path / "a.hhc").read_bytes()
     assert CodedRecording.from_bytes(coded.stream).codes.tolist() == coded.codes.tolist()
     np.testing.assert_allclose(coded.reconstruction, read_audio(tmp_path / "b.wav"), atol=1e-4)
-    assert coded.summary().startswith("1.00 s are 24 codes of 8,192")
+    assert coded.summary().startswith("1.00 s, 24 codes out of 8,192")
     assert "312 bit/s" in coded.summary()
 
 
