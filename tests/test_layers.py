@@ -71,6 +71,7 @@ ROOMS = {
     "slm.generation": {"slm.engines", "slm.model", "slm.data", "slm.text"},
     "slm.compression": {"slm.engines", "slm.model"},
     "slm.synthesis": {"slm.generation", "slm.model", "slm.data", "slm.text", "codec.audio"},
+    "slm.serving": {"slm.synthesis"},
     "slm.training": {"slm.model", "slm.data"},
     "eval": set(),
     "eval.metrics": {"eval"},
@@ -91,6 +92,7 @@ ROOMS = {
     "recipes.comparisons": {"recipes.corpora", "recipes.runner", "codec.*", "slm.*", "eval.*"},
     "recipes.planning": {"recipes.corpora", "recipes.runner", "codec.*", "slm.*", "eval.*"},
     "recipes.release": {"recipes.corpora", "recipes.runner", "codec.*", "slm.*", "eval.*"},
+    "recipes.app": {"recipes.runner", "codec.*", "slm.*", "eval.*"},
     "recipes.storage": {"recipes.corpora", "recipes.runner", "codec.*", "slm.*", "eval.*"},
 }
 # Arrows between rooms that are wrong and wait for a file to be split: none may be added, and one
@@ -134,6 +136,9 @@ ONLY_IN = {
     "ray": ("recipes/encoding/cluster.py",),
     "fsspec": ("slm/storage/remote_folder.py",),
     "lhotse": ("recipes/corpora/import_lhotse.py",),
+    "fastapi": ("slm/serving/*.py",),
+    "uvicorn": ("slm/serving/server.py",),
+    "gradio": ("recipes/app/fields.py", "recipes/app/page.py"),
     "torchaudio": (),
     "encodec": (),
 }

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from codec.command_line import Command, run_command_line
 
-from . import bench, compress, normalize, speech, tokens, tts
+from . import bench, compress, normalize, serve, speech, tokens, tts
 
-COMMANDS: Sequence[Command] = (tts, speech, normalize, compress, tokens, bench)
+COMMANDS: Sequence[Command] = (tts, speech, normalize, compress, tokens, serve, bench)
 EXAMPLES = """examples:
   hh-slm tts "Good morning." -o morning.wav
   hh-slm tts "Good morning." --prompt me.wav -o me.flac
@@ -22,6 +22,7 @@ EXAMPLES = """examples:
   hh-slm compress codes/ small/
   hh-slm export-tokens tokens/train train.parquet
   hh-slm normalize "Dr. Smith paid $5.20 at 3:45 p.m."
+  hh-slm serve --port 8000
   hh-slm bench generate --size 43M --memory --markdown
   hh-slm bench train --size 10M
 """
@@ -39,6 +40,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         COMMANDS,
         argv,
         description="Speak a text, continue a recording, compute how likely recordings are, show "
-        "how a text is spoken, compress codes, or hand a corpus of them on.",
+        "how a text is spoken, compress codes, hand a corpus of them on, or serve speech over HTTP.",
         examples=EXAMPLES,
     )

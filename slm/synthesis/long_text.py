@@ -17,6 +17,7 @@ from .requests import Recording, SpeechRequest
 from .result import Synthesis
 from .synthesizer import Synthesizer
 
+PAUSE = 0.2  # seconds of silence between sentences
 _SEED_STEP = 1000  # apart from the attempts of one request, which count by one
 
 
@@ -98,10 +99,7 @@ def speak_long(
     Returns:
         One result a sentence, in order; see `join`.
     """
-    # Split as it is spoken: no full stops of abbreviations, numbers as long as their words.
-    parts = sentences(synthesizer.tokenizer.spoken(text, language))
-    requests = [SpeechRequest(each, prompt, None, voice, language=language) for each in parts]
-    requests = _seeded(requests, seed)
+    requests = sentence_requests(synthesizer, text, prompt, voice, seed, language)
 
     def speak(waiting: Sequence[SpeechRequest], done: int = 0) -> list[Synthesis]:
         if on_progress is None:
@@ -117,7 +115,26 @@ def speak_long(
     return first + speak(rest, 1)
 
 
-def join(parts: Sequence[Synthesis], pause: float = 0.2, seed: int | None = None) -> Synthesis:
+def sentence_requests(
+    synthesizer: Synthesizer,
+    text: str,
+    prompt: Recording | None = None,
+    voice: str | None = None,
+    seed: int = 0,
+    language: str = "en",
+) -> list[SpeechRequest]:
+    """Split a text into requests of a sentence each; arguments as of `speak_long`.
+
+    Raises:
+        ValueError: The text has no letter and no digit.
+    """
+    # Split as it is spoken: no full stops of abbreviations, numbers as long as their words.
+    parts = sentences(synthesizer.tokenizer.spoken(text, language))
+    requests = [SpeechRequest(each, prompt, None, voice, language=language) for each in parts]
+    return _seeded(requests, seed)
+
+
+def join(parts: Sequence[Synthesis], pause: float = PAUSE, seed: int | None = None) -> Synthesis:
     """Several results as one waveform, with so many seconds of silence between them.
 
     The codes are those of the parts end to end; the pauses have none. The seed is the one given,

@@ -1,0 +1,96 @@
+"""Fields of the page that several of its tabs have, and what is shown in them."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from slm import Synthesis, Synthesizer
+from slm.generation.config import GenerationSettings
+
+from .actions import Coded, as_samples, described
+from .models import Models
+
+DRAWN = "drawn by the model"
+# One generation at a time, whatever button it was asked by.
+ONE: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "models"}
+CSS = """
+.mel img { width: 100%; display: block; }
+.mel figcaption { font-size: 0.85em; opacity: 0.8; text-align: center; }
+.codes textarea { font-family: monospace; }
+footer { display: none !important; }
+"""
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Show on the page what was wrong."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        message = html.escape(str(error))
+        raise gr.Error(message, duration=15, print_exception=False) from error
+
+
+def recording_field(label: str) -> tuple[gr.Audio, gr.State]:
+    """A recording from the microphone or a file, and the memory of it once its file is gone."""
+    field = gr.Audio(label=label, sources=["upload", "microphone"], type="filepath", buttons=[])
+    return field, gr.State(None)
+
+
+def choice(label: str, names: Sequence[str], value: str | None = None) -> gr.Dropdown:
+    """One of some names, the first unless another is given."""
+    return gr.Dropdown(list(names), value=value or names[0], label=label, interactive=True)
+
+
+def player(label: str) -> gr.Audio:
+    """Sound that was made."""
+    return gr.Audio(
+        label=label, interactive=False, type="numpy", format="wav", buttons=["download"]
+    )
+
+
+def seed_and_temperature(value: float) -> tuple[gr.Number, gr.Slider]:
+    """How speech is drawn."""
+    seed = gr.Number(0, label="Seed", info="The same seed speaks the same.", precision=0, minimum=0)
+    temperature = gr.Slider(0, 1.5, value, step=0.05, label="Temperature", info="0: the likeliest.")
+    return seed, temperature
+
+
+def best_temperature(synthesizer: Synthesizer) -> float:
+    """The temperature at which a model says texts best."""
+    return GenerationSettings.for_model(synthesizer.lm.config).temperature
+
+
+def voices_of(models: Models, name: str) -> dict[str, Any]:
+    """Choices and value of a field with the voices of a language model."""
+    names = [*models.synthesizers[name].voices, DRAWN]
+    return {"choices": names, "value": models.default_voices.get(name) or names[0]}
+
+
+def sound(waveform: np.ndarray, sample_rate: int) -> tuple[int, np.ndarray]:
+    """A waveform (T,) as players take it."""
+    return sample_rate, as_samples(waveform)
+
+
+def spoken(speech: Synthesis, frame_rate: float) -> tuple[str, tuple[int, np.ndarray]]:
+    """What is said of speech, and its sound."""
+    return described(speech, frame_rate), sound(speech.waveform, speech.sample_rate)
+
+
+def mel_figures(coded: Coded) -> tuple[str, str]:
+    """The mels of a recording and its reconstruction as HTML."""
+    first, second = coded.pictures()
+    return _figure(first, "Mel of the recording"), _figure(second, "Mel of the reconstruction")
+
+
+def _figure(uri: str, caption: str) -> str:
+    return (
+        f'<figure class="mel"><img src="{uri}" alt="{caption}">'
+        f"<figcaption>{caption}</figcaption></figure>"
+    )
