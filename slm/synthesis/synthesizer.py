@@ -17,7 +17,7 @@ from codec.devices import usable_device
 from slm.data.documents import build_document
 from slm.generation.aligned import AlignedRequest
 from slm.generation.codes import TokenRequest
-from slm.generation.config import GenerationSettings
+from slm.generation.config import GenerationSettings, TranscriptionSettings
 from slm.generation.generate import Request, open_session
 from slm.generation.retries import generate_until_ended
 from slm.generation.session import Generation
@@ -40,6 +40,7 @@ from .requests import (
 )
 from .result import Synthesis, faded_out
 from .streaming import StreamWindow, stream_waveform
+from .transcriber import Spoken, Transcriber, Transcription
 from .voices import load_voices
 
 # Rows that are generated together where nothing else is asked for: each holds keys and values, of
@@ -338,6 +339,13 @@ class Synthesizer:
                 build_document(self.lm.vocabulary, codes, text_ids=text_ids, prompt=voice)
             )
         return log_likelihood(self.lm, documents)
+
+    def transcribe(
+        self, recording: Spoken, *, settings: TranscriptionSettings | None = None, seed: int = 0
+    ) -> Transcription:
+        """Text of a recording, by a model that was trained to transcribe; see `Transcriber`."""
+        transcriber = Transcriber(self.lm, self.tokenizer, self.codec)
+        return transcriber.transcribe([recording], settings, seeds=[seed])[0]
 
     def encode(self, waveform: NDArray[np.float32]) -> NDArray[np.int64]:
         """Codes (L,) of a waveform (T,), L = ceil(T / hop_length)."""
