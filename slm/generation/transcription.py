@@ -240,20 +240,20 @@ def _candidates(
 
 def _opened(lm: SpeechLM, codes: np.ndarray, seed: int, settings: TranscriptionSettings) -> _Search:
     """Check a recording and begin its search."""
-    codes, longest = np.asarray(codes), lm.config.max_seq_len
-    if codes.ndim != 1 or not len(codes):
-        raise ValueError(f"expected codes (L,), L >= 1, got shape {codes.shape}")
+    codes, longest = np.asarray(codes), most_codes(lm.config)
+    if codes.ndim != 1 or not 1 <= len(codes) <= longest:
+        raise ValueError(f"expected codes (L,), L in [1, {longest}], got shape {codes.shape}")
     prompt = torch.from_numpy(transcription_prefix(lm.vocabulary, codes))
-    room, rate = longest - len(prompt), lm.config.frame_rate
-    if room < 1:
-        raise ValueError(
-            f"expected a recording of at most {longest - 4} codes ({(longest - 4) / rate:.1f} s), "
-            f"got {len(codes)} ({len(codes) / rate:.1f} s); cut it in pauses"
-        )
-    usual = max(_FEWEST, math.ceil(len(codes) / rate * _TOKENS_PER_SECOND))
+    usual = max(_FEWEST, math.ceil(len(codes) / lm.config.frame_rate * _TOKENS_PER_SECOND))
+    room = lm.config.max_seq_len - len(prompt)
     most = min(room, usual if settings.max_text_tokens is None else settings.max_text_tokens)
     generator = torch.Generator().manual_seed(seed)
     return _Search(prompt, most, torch.rand(most, generator=generator, dtype=torch.float64))
+
+
+def most_codes(config: SpeechLMConfig) -> int:
+    """The longest recording that a model's context has room for, with a text token."""
+    return config.max_seq_len - 4
 
 
 def check_transcribes(config: SpeechLMConfig) -> None:

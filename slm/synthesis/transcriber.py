@@ -14,8 +14,15 @@ from numpy.typing import NDArray
 from codec import HHCodec
 from codec.audio import audio_info, read_audio, resampled_length
 from codec.bitstream.format import SUFFIX, CodedRecording
+from codec.devices import usable_device
 from slm.generation.config import TranscriptionSettings
-from slm.generation.transcription import MAX_ROWS, Transcript, check_transcribes, transcribe_codes
+from slm.generation.transcription import (
+    MAX_ROWS,
+    Transcript,
+    check_transcribes,
+    most_codes,
+    transcribe_codes,
+)
 from slm.model.speech_lm import SpeechLM, pretrained_folder
 from slm.text.tokenizer import Tokenizer, load_tokenizer
 
@@ -85,6 +92,18 @@ class Transcriber:
         loaded = None if codec is None else HHCodec.from_pretrained(codec).eval()
         return cls(SpeechLM.from_pretrained(folder), load_tokenizer(folder), loaded)
 
+    def to(self, device: torch.device | str) -> Transcriber:
+        """Move the models to a device, such as "cuda", and return self.
+
+        Raises:
+            ValueError: No such device here.
+        """
+        place = usable_device(str(device))
+        self.lm.to(place)
+        if self.codec is not None:
+            self.codec.to(place)
+        return self
+
     def transcribe(
         self,
         recordings: Sequence[Spoken],
@@ -123,20 +142,20 @@ class Transcriber:
         """
         if isinstance(recording, np.ndarray):
             if np.issubdtype(recording.dtype, np.integer):
-                return recording.astype(np.int64)
+                return self._checked(recording)
             return self._encoded(recording)
         if Path(recording).suffix.lower() == SUFFIX:
             coded = CodedRecording.load(recording)
             coded.header.check_codec(self._codec_names)
-            return coded.codes.astype(np.int64)
+            return self._checked(coded.codes)
         rate = self._needed_codec().sample_rate
         # Refused by its header, before any of it is decoded.
-        self._check_length(resampled_length(*audio_info(recording), rate))
+        self._check_length(resampled_length(*audio_info(recording), rate) / rate)
         return self._encoded(read_audio(recording, rate))
 
     def _encoded(self, waveform: NDArray[np.float32]) -> NDArray[np.int64]:
         codec = self._needed_codec()
-        self._check_length(len(waveform))
+        self._check_length(len(waveform) / codec.sample_rate)
         samples = torch.from_numpy(np.ascontiguousarray(waveform, dtype=np.float32))[None]
         with torch.no_grad():
             codes, _ = codec.encode(samples.to(next(codec.parameters()).device))  # (1, L)
@@ -147,13 +166,17 @@ class Transcriber:
             raise ValueError("expected codes or .hhc files where no codec is loaded, got sound")
         return self.codec
 
-    def _check_length(self, num_samples: int) -> None:
+    def _checked(self, codes: NDArray[Any]) -> NDArray[np.int64]:
+        self._check_length(len(codes) / self.lm.config.frame_rate)
+        return codes.astype(np.int64)
+
+    def _check_length(self, seconds: float) -> None:
         """Raise `ValueError` for a recording that cannot fit the context, before it is encoded."""
-        codec, longest = self._needed_codec(), self.lm.config.max_seq_len - 4
-        if num_samples > longest * codec.hop_length:
+        longest = most_codes(self.lm.config) / self.lm.config.frame_rate
+        if seconds > longest:
             raise ValueError(
-                f"expected a recording within the model's {longest / codec.frame_rate:.1f} s, got "
-                f"{num_samples / codec.sample_rate:.1f} s; cut it in pauses"
+                f"expected a recording within the model's {longest:.1f} s, got {seconds:.1f} s; "
+                "cut it in pauses"
             )
 
     def _described(self, codes: NDArray[np.int64], found: Transcript) -> Transcription:
