@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     _check_out(arguments.out)
     given = _sources(arguments.audio)
     transcriber = _loaded(arguments, given)
-    given |= _stored(given, transcriber.lm.config.codec_fingerprint)
+    given |= _stored(given, transcriber.codec_names)
     names = [name for name, each in given.items() if each is not None]
     report: dict[str, dict[str, Any]] = {}
     with closing(tqdm(total=len(names), unit="recording", disable=None, file=sys.stderr)) as bar:
@@ -114,7 +114,7 @@ def _sources(paths: Iterable[str]) -> dict[str, Any]:
     return found
 
 
-def _stored(given: Mapping[str, Any], fingerprint: str) -> dict[str, Any]:
+def _stored(given: Mapping[str, Any], codec_names: Sequence[str]) -> dict[str, Any]:
     """Codes of the rows of the token stores among what is given, by folder and id.
 
     Raises:
@@ -122,7 +122,7 @@ def _stored(given: Mapping[str, Any], fingerprint: str) -> dict[str, Any]:
     """
     from slm.data.token_store import TokenStore
 
-    stores = {name: TokenStore(name, fingerprint) for name, each in given.items() if each is None}
+    stores = {name: TokenStore(name, codec_names) for name, each in given.items() if each is None}
     return {
         f"{name}/{row['id']}": store.codes(index)
         for name, store in stores.items()

@@ -62,6 +62,9 @@ class Transcriber:
         tokenizer: The text model it was trained with.
         codec: Encodes recordings; None where codes alone are given.
 
+    Attributes:
+        codec_names: Fingerprints of the codec whose codes are read.
+
     Raises:
         ValueError: A model that was not trained to transcribe, or parts that do not belong
             together.
@@ -75,11 +78,11 @@ class Transcriber:
                 f"expected text model {trained_with}, which this language model was trained with, "
                 f"got {tokenizer.fingerprint}"
             )
-        self._codec_names = (expected,) if codec is None else codec.code_fingerprints
-        if expected not in self._codec_names:
+        self.codec_names = (expected,) if codec is None else codec.code_fingerprints
+        if expected not in self.codec_names:
             raise ValueError(
                 f"expected codec {expected}, whose codes this language model reads, got codec "
-                f"{self._codec_names[0]}"
+                f"{self.codec_names[0]}"
             )
         self.lm = lm.eval()
         self.tokenizer = tokenizer
@@ -146,7 +149,7 @@ class Transcriber:
             return self._encoded(recording)
         if Path(recording).suffix.lower() == SUFFIX:
             coded = CodedRecording.load(recording)
-            coded.header.check_codec(self._codec_names)
+            coded.header.check_codec(self.codec_names)
             return self._checked(coded.codes)
         rate = self._needed_codec().sample_rate
         # Refused by its header, before any of it is decoded.
