@@ -85,9 +85,11 @@ def run_transcribe(
     say("transcribe", f"{len(rows)} recordings of {split}")
     codes = [store.codes(row["index"]) for row in rows]
     with tqdm(total=len(rows), unit="recording", disable=None, file=sys.stderr) as bar:
-        made = transcriber.transcribe(
-            codes, settings, on_progress=lambda done: bar.update(done - bar.n)
-        )
+
+        def notify(done: int) -> None:
+            bar.update(done - bar.n)
+
+        made = transcriber.transcribe(codes, settings, on_progress=notify)
     texts = {OWN: [each.text for each in made]}
     if find_weight(WHISPER) is not None:
         say("transcribe", "the same recordings by Whisper")

@@ -23,7 +23,8 @@ def transcription_probe(dataset: PackedDataset) -> dict[str, list[PackedBatch]]:
     """
     index = dataset.index
     documents = [
-        build_transcription(dataset.vocabulary, index.codes(item), index.text_ids(item))
+        build_transcription(dataset.vocabulary, index.codes(item), text_ids)
         for item in np.flatnonzero(index.num_text > 0).tolist()
+        if (text_ids := index.text_ids(item)) is not None
     ]
     return {TEXT_NAME: list(packed_alone(dataset, documents))} if documents else {}
