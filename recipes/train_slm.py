@@ -38,6 +38,7 @@ from slm import (
 )
 from slm.data.alignment import Alignment, align_codes
 from slm.data.prompt_probe import prompt_probe
+from slm.data.transcription_probe import transcription_probe
 from slm.generation.duration_prior import codes_per_character, duration_spread
 from slm.model.code_init import init_codes_from_codebook
 from slm.model.going_on import speech_lm_folder, started_from
@@ -82,6 +83,7 @@ def main(config: Config) -> Path:
         validation={
             VALID_NAME: list(rows["valid"].epoch_batches()),
             **prompt_probe(rows["valid"], settings.prompt_documents),
+            **(transcription_probe(rows["valid"]) if lm.config.transcribes else {}),
         },
         resume_from=settings.resume_from,
         machines=Machines(**shared_fields(settings, Machines)),
@@ -122,7 +124,7 @@ def starting_lm(config: Config, train: TokenStore, tokenizer: Tokenizer) -> Spee
         # Rotary positions have no end of their own.
         "max_seq_len": max(kept.max_seq_len, settings.seq_len),
         "max_prompt_codes": settings.max_prompt_codes,
-        **turns_of(config),
+        **tasks_of(config),
         **settings.overrides,
     }
     names = load_codec(config).code_fingerprints
@@ -146,13 +148,14 @@ def save_model_voices(config: Config, train: TokenStore, folder: Path) -> None:
     save_voices(folder, voices, train.codec_fingerprint, default)
 
 
-def turns_of(config: Config) -> dict[str, int]:
-    """Collect the sizes of turns of text and speech that a model is trained on, {} for none."""
-    documents = config.train_slm.documents
-    if not documents.interleave_probability:
-        return {}
-    names = ("interleave_text", "interleave_codes")
-    return {name: getattr(documents, name) for name in names}
+def tasks_of(config: Config) -> dict[str, int | bool]:
+    """Collect what a model's config tells of the documents it is trained on, {} for plain ones."""
+    documents, found = config.train_slm.documents, dict[str, int | bool]()
+    if documents.interleave_probability:
+        # Sizes of turns of text and speech.
+        names = ("interleave_text", "interleave_codes")
+        found |= {name: getattr(documents, name) for name in names}
+    return found | ({"transcribes": True} if documents.transcribe_probability else {})
 
 
 def build_lm(config: Config, train: TokenStore, tokenizer: Tokenizer) -> SpeechLM:
@@ -167,7 +170,7 @@ def build_lm(config: Config, train: TokenStore, tokenizer: Tokenizer) -> SpeechL
         # Durations at their own spread, whatever suits codes: drawn cold they get too short.
         "duration_temperature": 1.0,
         "duration_top_p": 1.0,
-        **turns_of(config),
+        **tasks_of(config),
     }
     if settings.start:
         sizes |= llama_sizes(settings.start)

@@ -46,9 +46,14 @@ ARROWS = {
 TO_CODEC = {
     "eval": {"codec.audio.io"},
     "eval.likelihood_tests": {"codec.audio.io"},
-    "slm.synthesis": {"codec", "codec.audio"},
+    "slm.synthesis": {"codec", "codec.audio", "codec.bitstream.format"},
     "slm.bench": {"codec.bench.memory"},
-    "slm.cli": {"codec.bench.memory", "codec.bitstream.compressed", "codec.bitstream.format"},
+    "slm.cli": {
+        "codec.audio.io",
+        "codec.bench.memory",
+        "codec.bitstream.compressed",
+        "codec.bitstream.format",
+    },
     "slm.compression": {"codec.bitstream.compressed", "codec.bitstream.format"},
 }
 # Which rooms a room may import beside itself and the ground files; `eval` stands for protocols,

@@ -365,3 +365,7 @@ class Config:
         known = set(self.stages) <= set(STAGE_NAMES) and bool(self.stages)
         require(known, "stages", f"some of {', '.join(STAGE_NAMES)}", self.stages)
         require(self.languages != [], "languages", "null or at least one language", self.languages)
+        share = self.train_slm.documents.transcribe_probability
+        spells = self.train_text.kind == "pieces" or share == 0
+        expected = "0 with train_text.kind = phones, which spell no words"
+        require(spells, "train_slm.documents.transcribe_probability", expected, share)

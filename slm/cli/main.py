@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from codec.command_line import Command, run_command_line
 
-from . import bench, compress, normalize, serve, speech, tokens, tts
+from . import bench, compress, normalize, serve, speech, tokens, transcribe, tts
 
-COMMANDS: Sequence[Command] = (tts, speech, normalize, compress, tokens, serve, bench)
+COMMANDS: Sequence[Command] = (tts, speech, transcribe, normalize, compress, tokens, serve, bench)
 EXAMPLES = """examples:
   hh-slm tts "Good morning." -o morning.wav
   hh-slm tts "Good morning." --prompt me.wav -o me.flac
@@ -19,6 +19,7 @@ EXAMPLES = """examples:
   hh-slm tts "Good morning." --stream -o - | aplay -t raw -f S16_LE -r 24000
   hh-slm continue start.wav --seconds 4 -o longer.wav
   hh-slm score take1.wav take2.wav
+  hh-slm transcribe take1.wav recordings/ --lm MODEL
   hh-slm compress codes/ small/
   hh-slm export-tokens tokens/train train.parquet
   hh-slm normalize "Dr. Smith paid $5.20 at 3:45 p.m."
@@ -39,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "hh-slm",
         COMMANDS,
         argv,
-        description="Speak a text, continue a recording, compute how likely recordings are, show "
-        "how a text is spoken, compress codes, hand a corpus of them on, or serve speech over HTTP.",
+        description="Speak a text, continue or transcribe a recording, compute how likely "
+        "recordings are, show how a text is spoken, compress codes, hand a corpus of them on, or "
+        "serve speech over HTTP.",
         examples=EXAMPLES,
     )

@@ -23,7 +23,10 @@ from slm.model.speech_lm import SpeechLM, pretrained_folder
 from .frequencies import frequencies_of
 
 # Settings of drawing and of training: they change no probability.
-_OTHER_FIELDS = ("temperature", "top_p", "dropout", "code_dropout", "codes_per_character")
+_OTHER_FIELDS = (
+    *("temperature", "top_p", "dropout", "code_dropout", "codes_per_character"),
+    "transcribes",  # came later: it must change no fingerprint of before
+)
 _VERSION = 1  # of what is computed from the weights; another is another fingerprint
 
 

@@ -39,6 +39,11 @@ class DocumentSettings:
             every utterance once, 0.5 takes of a speaker with four times the speech of another
             twice as much, 0 the same of all. An utterance may come several times an epoch, or not
             at all; epochs are about as long as with 1. Shifted copies make no speaker larger.
+        transcribe_probability: Chance that a transcribed item becomes a transcription, its speech
+            first and its text after it, so that the model recognises speech as well; drawn before
+            all else. Of whole texts, not of phones.
+        transcribe_code_loss_weight: Loss weight of the codes of a transcription; its text and the
+            end weigh 1.
 
     Raises:
         ValueError: A value is out of its range.
@@ -59,15 +64,17 @@ class DocumentSettings:
     own_recording_prompts: bool = False
     speaker_power: float = 1.0
     prompt_interleaved: bool = False
+    transcribe_probability: float = 0.0
+    transcribe_code_loss_weight: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("prompt", "text_drop", "prompt_text", "interleave"):
+        for name in ("prompt", "text_drop", "prompt_text", "interleave", "transcribe"):
             in_range(f"{name}_probability", getattr(self, f"{name}_probability"), 0, 1)
         for name in ("interleave_text", "interleave_codes"):
             count(name, getattr(self, name), 1)
         count("lookahead", self.lookahead)
-        for name in ("text_loss_weight", "duration_loss_weight"):
-            in_range(name, getattr(self, name), 0, LARGEST)
+        for name in ("text", "duration", "transcribe_code"):
+            in_range(f"{name}_loss_weight", getattr(self, f"{name}_loss_weight"), 0, LARGEST)
         in_range("speaker_power", self.speaker_power, 0, 1)
         for source, share in self.shares.items():
             in_range(f"shares.{source}", share, 0, 1)
@@ -84,6 +91,7 @@ class DocumentSettings:
             text_drop_probability=0.0,
             prompt_text_probability=0.0,
             interleave_probability=0.0,
+            transcribe_probability=0.0,
             shares={},
             speaker_power=1.0,
         )

@@ -7,6 +7,7 @@
     interleaved     <bos> <text> t .. <speech> c .. <text> t .. <speech> c .. <eos>
                     (a prompt may come first)
     aligned         <bos> <text> u1 .. uk  u(k+1) d1 c .. c  u(k+2) d2 c .. c  ..  <eos>
+    transcription   <bos> <speech> c .. <text> t .. <eos>          (speech to text)
 
 In an aligned document units (phones and pauses) run k ahead of the speech, and before the codes of
 a unit stands d, their number. `<speech>` stands for the units beyond the last. After ELLA-V
@@ -15,7 +16,8 @@ a unit stands d, their number. `<speech>` stands for the units beyond the last. 
 The prompt holds codes of another utterance of the same speaker, or the first part of the utterance
 whose rest follows, where the speaker has no other. It carries the voice, so that one
 model has many voices, ones it never trained on included, without a name for any. Loss falls on the
-codes of the utterance itself and on the end, never on a prompt.
+codes of the utterance itself and on the end, never on a prompt; in a transcription on the text and
+the end.
 """
 
 from __future__ import annotations
@@ -140,6 +142,39 @@ def build_interleaved(
     tokens.append(np.array([vocabulary.eos_id]))
     weights.append(np.ones(1))
     return Document(np.concatenate(tokens), np.concatenate(weights).astype(np.float32))
+
+
+def transcription_prefix(vocabulary: Vocabulary, codes: Sequence[int] | np.ndarray) -> np.ndarray:
+    """A transcription up to where its text begins, (L + 3,) int64; recognition starts from it."""
+    parts = [[vocabulary.bos_id, vocabulary.speech_id], vocabulary.code_to_token(codes)]
+    return np.concatenate([*parts, [vocabulary.text_id]]).astype(np.int64)
+
+
+def build_transcription(
+    vocabulary: Vocabulary,
+    codes: Sequence[int] | np.ndarray,
+    text_ids: Sequence[int] | np.ndarray,
+    *,
+    code_loss_weight: float = 0.0,
+) -> Document:
+    """Speech, then its text: the text and the end weigh 1 in the loss. No prompt comes first.
+
+    Its length is that of a plain document, `document_length`.
+
+    Args:
+        vocabulary: Token layout.
+        codes: Codes of the utterance, (L,).
+        text_ids: Its transcript.
+        code_loss_weight: Weight of the codes.
+    """
+    start = transcription_prefix(vocabulary, codes)
+    text = vocabulary.text_to_token(text_ids)
+    tokens = np.concatenate([start, text, [vocabulary.eos_id]])
+    weights = np.ones(len(tokens), dtype=np.float32)
+    # The markers cannot be predicted: the task that is asked for puts them there.
+    weights[: len(start)] = 0.0
+    weights[2 : len(start) - 1] = code_loss_weight
+    return Document(tokens, weights)
 
 
 def aligned_prefix(

@@ -16,12 +16,19 @@ import torch
 from torch import Tensor
 
 from codec.checks import count
+from slm.text.phone_tokenizer import PhoneTokenizer
 from slm.text.tokenizer import Tokenizer
 
 from .alignment import Alignment, rest_after
 from .config import DocumentSettings
 from .corpus_index import CorpusIndex
-from .documents import Document, build_aligned, build_document, build_interleaved
+from .documents import (
+    Document,
+    build_aligned,
+    build_document,
+    build_interleaved,
+    build_transcription,
+)
 from .packing import DocumentPlan, Epoch, plan_epoch
 from .provenance import alignments_digest, store_digest
 from .token_store import TokenStore
@@ -65,7 +72,8 @@ class PackedDataset:
 
     Raises:
         ValueError: Sizes below 1, stores of different codecs, codes that are not the vocabulary's,
-            a text with no known piece, alignments without a lookahead, or no document that fits.
+            a text with no known piece, alignments without a lookahead, transcriptions of phones,
+            or no document that fits.
     """
 
     def __init__(
@@ -86,6 +94,12 @@ class PackedDataset:
         _check_stores(stores, vocabulary)
         if alignments and not (settings and settings.lookahead):
             raise ValueError("expected settings with lookahead >= 1 for aligned rows, got none")
+        of_phones = alignments is not None or isinstance(tokenizer, PhoneTokenizer)
+        if of_phones and settings and settings.transcribe_probability:
+            raise ValueError(
+                "transcribe_probability: expected 0 with a text model of phones, which spell no "
+                f"words, got {settings.transcribe_probability}; train a text model of pieces"
+            )
         self.vocabulary = vocabulary
         self.codec_fingerprint = stores[0].codec_fingerprint
         self.seq_len = seq_len
@@ -217,6 +231,10 @@ class PackedDataset:
         settings, index, codes = self.settings, self.index, self.index.codes(plan.item)
         text_ids = index.text_ids(plan.item) if plan.with_text else None
         alignment = index.alignment(plan.item) if plan.aligned else None
+        if plan.transcribed:
+            assert text_ids is not None
+            weight = settings.transcribe_code_loss_weight
+            return build_transcription(self.vocabulary, codes, text_ids, code_loss_weight=weight)
         options: dict[str, Any] = {"text_loss_weight": settings.text_loss_weight}
         if plan.prompt_item == plan.item:
             # The rest of the recording, whose first part was the prompt.

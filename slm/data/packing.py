@@ -1,6 +1,6 @@
 """Packing: the documents of an epoch and the rows they are packed into, as arrays.
 
-A document costs 24 bytes, a row 8 more. Items are planned a block at a time from numbers that the
+A document costs 25 bytes, a row 8 more. Items are planned a block at a time from numbers that the
 generator gives one after another, so that the plan does not depend on the size of the blocks.
 """
 
@@ -35,6 +35,7 @@ class DocumentPlan(NamedTuple):
         prompt_text: The prompt is a whole utterance whose transcript comes before the text.
         interleaved: Text and speech take turns.
         aligned: Units and durations stand between the codes.
+        transcribed: The text comes after the codes.
     """
 
     item: int
@@ -46,6 +47,7 @@ class DocumentPlan(NamedTuple):
     prompt_text: bool
     interleaved: bool
     aligned: bool
+    transcribed: bool
 
 
 PLAN = np.dtype(
@@ -100,6 +102,7 @@ def plan_epoch(
     generator = np.random.default_rng([seed, epoch])
     # 0. Random streams of their own: kinds of documents that came later change no earlier draw.
     later = np.random.default_rng([seed, epoch, 1])
+    transcriptions = np.random.default_rng([seed, epoch, 5])
     # 1. Draw every document.
     items = _drawn_items(index, np.random.default_rng([seed, epoch, 3]))
     count = len(index) if items is None else len(items)
@@ -110,7 +113,9 @@ def plan_epoch(
             [generator.random((len(numbers), 5)), later.random((len(numbers), 2))], axis=1
         )
         of = numbers if items is None else items[numbers]
-        for name, values in plan_documents(index, settings, of, draws, seq_len).items():
+        tasks = transcriptions.random(len(numbers))
+        planned = plan_documents(index, settings, of, draws, seq_len, tasks)
+        for name, values in planned.items():
             plans[name][numbers] = values
     # 2. Leave out those of rarer sources.
     if index.shares is not None and items is None:
@@ -188,15 +193,22 @@ def plan_documents(
     numbers: np.ndarray,
     draws: np.ndarray,
     seq_len: int,
+    tasks: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Plan the documents of some items (M,) from seven uniform numbers each, (M, 7).
+
+    One more each, `tasks` (M,), decides which are transcriptions; None for none.
 
     Returns:
         Every field of `PLAN`, (M,).
     """
     num_codes, num_text = index.num_codes[numbers], index.num_text[numbers]
-    # Text and speech, or speech alone;
-    keeps_text = draws[:, 0] >= settings.text_drop_probability
+    # Speech and then its text, as long as text and then speech;
+    transcribed = np.zeros(len(numbers), dtype=bool)
+    if tasks is not None:
+        transcribed = (num_text > 0) & (tasks < settings.transcribe_probability)
+    # text and speech, or speech alone;
+    keeps_text = transcribed | (draws[:, 0] >= settings.text_drop_probability)
     with_text = keeps_text & (num_text != NONE)
     length = document_length(0, None, 0) + num_codes + np.where(with_text, num_text + 1, 0)
     # aligned, where there is an alignment;
@@ -209,7 +221,7 @@ def plan_documents(
         -(-num_text // settings.interleave_text), -(-num_codes // settings.interleave_codes)
     )
     turned = length + 2 * (np.maximum(turns, 1) - 1)
-    interleaved = with_text & (num_text > 0) & (turned <= seq_len)
+    interleaved = with_text & ~transcribed & (num_text > 0) & (turned <= seq_len)
     interleaved &= draws[:, 6] < settings.interleave_probability
     length = np.where(interleaved, turned, length)
     plan = {
@@ -222,9 +234,10 @@ def plan_documents(
         "prompt_text": np.zeros(len(numbers), dtype=bool),
         "interleaved": interleaved,
         "aligned": aligned,
+        "transcribed": transcribed,
     }
     prompted = draws[:, 1] < settings.prompt_probability
-    prompted &= ~interleaved | settings.prompt_interleaved
+    prompted &= ~transcribed & (~interleaved | settings.prompt_interleaved)
     _add_prompts(plan, index, settings, np.flatnonzero(prompted), draws, seq_len)
     return plan
 

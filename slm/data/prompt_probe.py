@@ -52,7 +52,7 @@ def prompt_probe(dataset: PackedDataset, most: int) -> dict[str, list[PackedBatc
             kinds[STRANGER].append(dataset.document(plan, own[stranger][-length:]))
         kinds[OWN].append(dataset.document(plan, prompt))
         kinds[NONE].append(dataset.document(plan, None))
-    return {name: list(_packed(dataset, documents)) for name, documents in kinds.items()}
+    return {name: list(packed_alone(dataset, each)) for name, each in kinds.items()}
 
 
 def _prompted(dataset: PackedDataset) -> list[DocumentPlan]:
@@ -94,8 +94,8 @@ def _stranger(dataset: PackedDataset, plans: Sequence[DocumentPlan], index: int)
     return -1
 
 
-def _packed(dataset: PackedDataset, documents: Sequence[Document]) -> Iterator[PackedBatch]:
-    """Batches of documents, as many rows each as the dataset's."""
+def packed_alone(dataset: PackedDataset, documents: Sequence[Document]) -> Iterator[PackedBatch]:
+    """Batches of documents of their own, as many rows each as the dataset's."""
     rows = pack_best_fit([len(document.tokens) for document in documents], dataset.seq_len)
     for first in range(0, len(rows), dataset.batch_size):
         group = [[documents[n] for n in row] for row in rows[first : first + dataset.batch_size]]

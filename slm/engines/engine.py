@@ -38,7 +38,7 @@ class Engine(Protocol):
         ...
 
     def select(self, rows: Sequence[int]) -> None:
-        """Keep these rows alone, in this order."""
+        """Keep these rows alone, in this order; one that is named twice becomes two rows."""
         ...
 
     def logits(self, hidden: Tensor, outputs: Outputs) -> Tensor:

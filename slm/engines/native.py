@@ -145,8 +145,15 @@ class NativeEngine:
 
     def select(self, rows: Sequence[int]) -> None:
         """See `Engine`."""
-        kept = [self._slots[row] for row in rows]
-        self._free += sorted(set(self._slots) - set(kept), reverse=True)
+        slots, kept = [self._slots[row] for row in rows], []
+        self._free += sorted(set(self._slots) - set(slots), reverse=True)
+        for slot in slots:
+            if slot in kept:
+                # The same row again: a copy of its keys and values.
+                copy = self._free.pop()
+                self._cache[:, :, copy] = self._cache[:, :, slot]
+                slot = copy
+            kept.append(slot)
         self._slots, self._lengths = kept, [self._lengths[row] for row in rows]
 
     def logits(self, hidden: Tensor, outputs: Outputs) -> Tensor:

@@ -1,10 +1,10 @@
-"""Settings of generation: how tokens are drawn, and which engine computes the steps."""
+"""Settings of generation and recognition: how tokens are found, and the engine of the steps."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from codec.checks import count, in_range, one_of
+from codec.checks import at_least, count, in_range, one_of, require
 from slm.model.config import SpeechLMConfig, check_temperature
 
 # What computes the steps of generation; see `GenerationSettings`.
@@ -107,3 +107,42 @@ class GenerationSettings:
             top_k=0,
             min_p=0.0,
         )
+
+
+@dataclass(frozen=True)
+class TranscriptionSettings:
+    """How the text of speech is searched.
+
+    Args:
+        beam: Hypotheses of a recording that are followed; 1 takes the likeliest token each time.
+        temperature: Above 0, tokens are drawn at it in place of the search; then `beam` must be 1.
+        length_power: Hypotheses are compared by their log-likelihood over their number of tokens,
+            the end included, to this power: 1 for the mean of a token, 0 for the sum.
+        max_text_tokens: Most text tokens; None for as many as speech of that length can have, and
+            never more than the model's context leaves.
+        use_cache: As in `GenerationSettings`, and so are the next two.
+        weights: See there.
+        engine: See there.
+
+    Raises:
+        ValueError: A setting is out of range, or draws are asked for in a beam.
+    """
+
+    beam: int = 4
+    temperature: float = 0.0
+    length_power: float = 1.0
+    max_text_tokens: int | None = None
+    use_cache: bool = True
+    weights: str = "exact"
+    engine: str = "auto"
+
+    def __post_init__(self) -> None:
+        in_range("beam", self.beam, 1, 64)
+        check_temperature("temperature", self.temperature)
+        alone = self.temperature == 0 or self.beam == 1
+        require(alone, "beam", "1 where tokens are drawn (temperature > 0)", self.beam)
+        in_range("length_power", self.length_power, 0, 4)
+        if self.max_text_tokens is not None:
+            at_least("max_text_tokens", self.max_text_tokens, 1)
+        one_of("weights", self.weights, WEIGHTS)
+        one_of("engine", self.engine, ENGINES)

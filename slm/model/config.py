@@ -78,6 +78,7 @@ class SpeechLMConfig:
         interleave_text: Text tokens of a turn of the interleaved documents that the model was
             trained on; 0 for none.
         interleave_codes: Codes of such a turn; 0 for none.
+        transcribes: Whether the model was trained on transcriptions, text after its speech.
 
     Raises:
         ValueError: A size is out of range or the vocabulary's layout does not verify.
@@ -111,6 +112,7 @@ class SpeechLMConfig:
     duration_top_p: float | None = None
     interleave_text: int = 0
     interleave_codes: int = 0
+    transcribes: bool = False
 
     def __post_init__(self) -> None:
         Vocabulary.from_dict(self.vocabulary)

@@ -1,8 +1,8 @@
-"""Log-likelihoods of speech under the model, in nats, over speech codes only."""
+"""Log-likelihoods under the model, in nats: of speech over its codes, of text over its tokens."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -14,6 +14,9 @@ from slm.data.packed_dataset import PackedBatch, stack_rows
 
 from .code_embeddings import plain_weight
 from .speech_lm import SpeechLM
+
+# (B, S) bool of a batch: the tokens that are counted.
+Positions = Callable[[SpeechLM, PackedBatch], Tensor]
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,6 @@ def log_likelihood(
     return [scores[index] for index in range(len(documents))]
 
 
-@torch.no_grad()
 def nats_per_code(lm: SpeechLM, batches: Iterable[PackedBatch]) -> float:
     """Mean negative log-likelihood of a code, nats; lower is better.
 
@@ -88,14 +90,39 @@ def nats_per_code(lm: SpeechLM, batches: Iterable[PackedBatch]) -> float:
     Raises:
         ValueError: The batches hold no speech code.
     """
+    return _mean_nll(lm, batches, scored_positions, "speech code")
+
+
+def nats_per_text_token(lm: SpeechLM, batches: Iterable[PackedBatch]) -> float:
+    """Mean negative log-likelihood of a text token with a loss, nats; lower is better.
+
+    Of transcriptions it tells how well speech is recognised. Not counted: codes, specials, ends.
+
+    Raises:
+        ValueError: The batches hold no such token.
+    """
+    return _mean_nll(lm, batches, _text_positions, "text token with a loss")
+
+
+def _text_positions(lm: SpeechLM, batch: PackedBatch) -> Tensor:
+    """(B, S) bool: text tokens with a loss."""
+    start, stop = lm.vocabulary.ranges["text"]
+    return (batch.tokens >= start) & (batch.tokens < stop) & (batch.loss_weights > 0)
+
+
+@torch.no_grad()
+def _mean_nll(
+    lm: SpeechLM, batches: Iterable[PackedBatch], positions: Positions, what: str
+) -> float:
+    """Mean nats of the tokens of batches at some positions."""
     total, count = 0.0, 0
     with _evaluating(lm):
         for batch in batches:
-            nll = _nll(lm, batch)
+            nll = _nll(lm, batch, positions)
             total += nll.double().sum().item()
             count += len(nll)
     if count == 0:
-        raise ValueError("expected batches with at least one speech code, got none")
+        raise ValueError(f"expected batches with at least one {what}, got none")
     return total / count
 
 
@@ -110,12 +137,12 @@ def _evaluating(lm: SpeechLM) -> Iterator[None]:
         lm.train(was_training)
 
 
-def _nll(lm: SpeechLM, batch: PackedBatch) -> Tensor:
-    """(N,) nats of the speech codes of a batch, row after row."""
+def _nll(lm: SpeechLM, batch: PackedBatch, at: Positions = scored_positions) -> Tensor:
+    """(N,) nats of the tokens of a batch at some positions, row after row."""
     # `lm.head.weight` would be made anew where it comes from a code table.
     batch = PackedBatch(*(tensor.to(plain_weight(lm.head).device) for tensor in batch))
     tokens, positions, document_ids, _ = batch
-    scored = scored_positions(lm, batch)
+    scored = at(lm, batch)
     return lm.token_nll(tokens, scored, positions=positions, document_ids=document_ids)
 
 

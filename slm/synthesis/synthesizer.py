@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec import StreamDecoder
-from slm.generation.config import GenerationSettings
+from slm.generation.config import GenerationSettings, TranscriptionSettings
 from slm.generation.generate import Request, open_session
 from slm.generation.retries import generate_until_ended
 from slm.generation.session import Generation
@@ -25,6 +25,7 @@ from .requests import (
 )
 from .result import Synthesis, faded_out
 from .streaming import StreamWindow, stream_waveform
+from .transcriber import Spoken, Transcriber, Transcription
 
 __all__ = ["MAX_ROWS", "PROMPT_CODES", "Synthesizer"]
 
@@ -232,6 +233,13 @@ class Synthesizer(RequestEncoder):
             self.lm, [request], settings, rules=self.stop_rules, max_attempts=max_attempts
         )
         return self._decoded(request, made[0], keep_given=True)
+
+    def transcribe(
+        self, recording: Spoken, *, settings: TranscriptionSettings | None = None, seed: int = 0
+    ) -> Transcription:
+        """Text of a recording, by a model that was trained to transcribe; see `Transcriber`."""
+        transcriber = Transcriber(self.lm, self.tokenizer, self.codec)
+        return transcriber.transcribe([recording], settings, seeds=[seed])[0]
 
     def _decoded(
         self,

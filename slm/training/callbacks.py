@@ -18,7 +18,8 @@ from codec.files import whole_file
 from codec.finite import first_not_finite, optimizer_tensors
 from codec.json_lines import append_json_line
 from slm.data.packed_dataset import PackedBatch
-from slm.model.likelihood import nats_per_code
+from slm.data.transcription_probe import TEXT_NAME
+from slm.model.likelihood import nats_per_code, nats_per_text_token
 
 from .checkpoint import CHECKPOINT_NAME, METRICS_NAME
 from .config import TrainingSettings
@@ -191,12 +192,13 @@ class Monitor(Callback):
             )
 
     def _validated(self, lm: Any, name: str) -> float:
-        """Likelihood of the validation batches of a figure, nats a code.
+        """Likelihood of the validation batches of a figure, nats a code or text token.
 
         Raises:
             ValueError: It is not finite.
         """
-        nats = nats_per_code(lm, self._validation[name])
+        measure = nats_per_text_token if name == TEXT_NAME else nats_per_code
+        nats = measure(lm, self._validation[name])
         if not math.isfinite(nats):
             raise ValueError(
                 f"expected a finite {name}, got {nats} of finite weights at step "

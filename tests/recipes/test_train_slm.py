@@ -56,6 +56,18 @@ def test_further_fields_of_training_and_documents_reach_them(
     assert valid.settings.interleave_probability == 0
 
 
+def test_a_model_says_that_it_was_trained_to_transcribe(
+    store: TokenStore, tokenizer: TextTokenizer
+) -> None:
+    assert not build_lm(config_with(), store, tokenizer).config.transcribes
+    config = config_with("documents.transcribe_probability=0.5")
+    lm = build_lm(config, store, tokenizer)
+    assert lm.config.transcribes
+    for split, expected in (("train", 0.5), ("valid", 0.0)):
+        rows = packed_rows(config, store, tokenizer, lm, split)
+        assert rows.settings.transcribe_probability == expected
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

@@ -107,6 +107,9 @@ def test_settings_of_drawing_leave_the_fingerprint_and_weights_change_it(
     text = (folder / "config.yaml").read_text()
     (folder / "config.yaml").write_text(text.replace("temperature: 0.8", "temperature: 0.3"))
     assert model_fingerprint(folder) == before
+    # Nor does a task that the model was trained on, which came later than fingerprints.
+    (folder / "config.yaml").write_text(text.replace("transcribes: false", "transcribes: true"))
+    assert model_fingerprint(folder) == before
     make_lm(codec_fingerprint=CODEC, max_seq_len=24, seed=1).save_pretrained(folder)
     assert model_fingerprint(folder) != before
 

@@ -8,9 +8,11 @@ from slm.data.documents import (
     build_aligned,
     build_document,
     build_interleaved,
+    build_transcription,
     document_length,
     interleaved_turns,
     prefix_tokens,
+    transcription_prefix,
 )
 from slm.data.vocabulary import Vocabulary
 from slm.text.phone_tokenizer import PhoneTokenizer
@@ -54,6 +56,16 @@ def test_a_transcribed_prompt_is_spoken_first_and_never_counts() -> None:
     )
     assert document.tokens.tolist() == [1, 3, 7, 13, 5, 34, 35, 16, 2]
     assert document.loss_weights.tolist() == [0, 0, 0.25, 0.25, 0, 0, 0, 1, 1]
+
+
+def test_a_transcription_is_speech_then_text_with_loss_on_text_and_end() -> None:
+    document = build_transcription(VOCABULARY, [0, 1], [7, 8])
+    assert document.tokens.tolist() == [1, 5, 16, 17, 3, 13, 14, 2]
+    assert document.loss_weights.tolist() == [0, 0, 0, 0, 0, 1, 1, 1]
+    assert len(document.tokens) == document_length(2, 2, 0)
+    assert transcription_prefix(VOCABULARY, [0, 1]).tolist() == [1, 5, 16, 17, 3]
+    weighted = build_transcription(VOCABULARY, [0, 1], [7], code_loss_weight=0.5)
+    assert weighted.loss_weights.tolist() == [0, 0, 0.5, 0.5, 0, 1, 1]
 
 
 def test_interleaved_text_and_speech_take_turns_until_both_are_said() -> None:

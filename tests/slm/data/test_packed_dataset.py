@@ -177,7 +177,7 @@ def test_validation_drops_no_condition(make_rows: Callable[..., PackedDataset]) 
     varied = DocumentSettings(prompt_text_probability=0.3, interleave_probability=0.4)
     plain = varied.without_augmentation()
     names = [name for name in DocumentSettings.__dataclass_fields__ if "probability" in name]
-    assert len(names) == 4
+    assert len(names) == 5
     assert {getattr(plain, name) for name in names} == {0.0}
 
 
