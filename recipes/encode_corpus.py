@@ -10,6 +10,12 @@ them again.
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    # Before the imports below: a mistyped setting must not wait for torch.
+    from recipes.runner.cli import stage_command
+
+    raise SystemExit(stage_command("encode_corpus"))
+
 import math
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -37,7 +43,6 @@ from recipes.encoding.plan import (
     prepared_clips,
     recorded_clips,
 )
-from recipes.runner.cli import stage_command
 from recipes.runner.config import Config, thread_count
 from recipes.runner.stages import say, stage_folder, write_metrics
 from slm import TokenStore
@@ -211,7 +216,3 @@ def _timed(coded: Iterable[Coded], arrivals: list[float]) -> Iterator[Coded]:
     for batch in coded:
         arrivals.append(time.perf_counter())
         yield batch
-
-
-if __name__ == "__main__":
-    raise SystemExit(stage_command("encode_corpus"))

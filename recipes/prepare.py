@@ -9,6 +9,12 @@ it; one that was cut off is made anew. A manifest that changed after the stage w
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    # Before the imports below: a mistyped setting must not wait for torch.
+    from recipes.runner.cli import stage_command
+
+    raise SystemExit(stage_command("prepare"))
+
 import dataclasses
 import functools
 import math
@@ -35,7 +41,6 @@ from recipes.corpora.preparation import (
     store_row,
     too_many_unreadable,
 )
-from recipes.runner.cli import stage_command
 from recipes.runner.config import Config, thread_count
 from recipes.runner.stages import (
     ORIGIN_NAME,
@@ -150,7 +155,3 @@ def _figures(folder: Path) -> dict[str, Any]:
             "speakers": len({row["speaker"] for row in rows}),
         }
     return figures
-
-
-if __name__ == "__main__":
-    raise SystemExit(stage_command("prepare"))

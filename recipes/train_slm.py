@@ -8,6 +8,12 @@ train_slm.resume_from names another checkpoint to go on from where that one was 
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    # Before the imports below: a mistyped setting must not wait for torch.
+    from recipes.runner.cli import stage_command
+
+    raise SystemExit(stage_command("train_slm"))
+
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +28,6 @@ from codec.distributed import process_rank
 from codec.json_lines import write_json_lines
 from recipes.corpora.forced_alignment import alignments_of
 from recipes.corpora.manifest import SPLITS
-from recipes.runner.cli import stage_command
 from recipes.runner.config import Config, thread_count
 from recipes.runner.language_model import new_speech_lm
 from recipes.runner.schema import shared_fields
@@ -231,7 +236,3 @@ def training_settings(config: Config) -> TrainingSettings:
     settings = config.train_slm
     own = shared_fields(settings, TrainingSettings)
     return replace(settings.training, max_steps=settings.steps, seed=config.seed, **own)
-
-
-if __name__ == "__main__":
-    raise SystemExit(stage_command("train_slm"))

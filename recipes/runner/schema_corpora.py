@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from codec.checks import above, at_least, in_range, require
 
-
-def runtime(default: Any) -> Any:
-    """Declare a field that changes no result, only how the work is done.
-
-    It takes no part in the signature of a stage.
-    """
-    return field(default=default, metadata={"runtime": True})
+from .fields import runtime
 
 
 @dataclass

@@ -11,7 +11,7 @@ import pytest
 from codec.run_lock import InUseError, locked
 from codec.training.config import PhaseConfig
 from recipes import run_all
-from recipes.runner import stages
+from recipes.runner import inputs, stages
 from recipes.runner.config import Config
 from recipes.runner.schema import STAGE_NAMES
 from recipes.runner.stages import StageError, run_stage, run_stages, stage_folder, write_metrics
@@ -19,7 +19,10 @@ from recipes.runner.stages import StageError, run_stage, run_stages, stage_folde
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Every stage replaced by one that notes its call, and dies once when `corpus` says so."""
+    """Every stage replaced by one that notes its call, and dies once when `corpus` says so.
+
+    Corpora and codecs of these runs do not exist, and are not looked for.
+    """
     made: list[str] = []
 
     def load(module: str) -> SimpleNamespace:
@@ -37,6 +40,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return SimpleNamespace(main=main)
 
     monkeypatch.setattr(stages, "importlib", SimpleNamespace(import_module=load))
+    monkeypatch.setattr(inputs, "INPUTS", {})
     return made
 
 
