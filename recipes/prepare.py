@@ -126,11 +126,14 @@ def _prepare_split(
     unreadable: list[dict[str, Any]] = []
     work = functools.partial(prepare_clip, settings=config.prepare)
     clips = workers.map(work, rows, deadly=lambda row: PreparedClip(None, DEADLY))
-    bar = tqdm(clips, f"  {split}", len(rows), file=sys.stderr, mininterval=1)
+    bar = tqdm(clips, f"  {split}", len(rows), unit="clip", file=sys.stderr, mininterval=1)
+    hours = 0.0
     # The folder takes its name when all of the split is in it.
     with whole_folder(final) as partial:
         with AudioStoreWriter(partial, config.prepare.sample_rate) as writer:
             for row, clip in zip(rows, bar, strict=True):
+                hours += row.duration / 3600
+                bar.set_postfix_str(f"{hours:.3g} h", refresh=False)
                 if clip.waveform is not None:
                     writer.add(clip.waveform, store_row(row, len(clip.waveform), config))
                     continue

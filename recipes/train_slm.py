@@ -32,6 +32,7 @@ from recipes.runner.config import Config, thread_count
 from recipes.runner.language_model import new_speech_lm
 from recipes.runner.schema import shared_fields
 from recipes.runner.stages import say, stage_folder, write_metrics
+from recipes.spoken_samples import SampleSpeaker
 from slm import (
     PackedDataset,
     SpeechLM,
@@ -90,6 +91,7 @@ def main(config: Config) -> Path:
         },
         resume_from=settings.resume_from,
         machines=Machines(**shared_fields(settings, Machines)),
+        speak=sample_speaker(config, tokenizer, stores),
     )
     if process_rank() > 0:
         raise SystemExit(0)  # the first process measures and writes
@@ -111,6 +113,15 @@ def main(config: Config) -> Path:
     }
     write_metrics(folder, figures)
     return folder
+
+
+def sample_speaker(
+    config: Config, tokenizer: Tokenizer, stores: dict[str, TokenStore]
+) -> SampleSpeaker | None:
+    """Make what speaks samples at every validation; None where none are wanted."""
+    if not config.train_slm.samples:
+        return None
+    return SampleSpeaker(config, load_codec(config), tokenizer, stores)
 
 
 def starting_lm(config: Config, train: TokenStore, tokenizer: Tokenizer) -> SpeechLM:

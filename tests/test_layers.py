@@ -30,6 +30,7 @@ GROUND = {
     "codec.provenance",
     "codec.weights",
     "codec.run_lock",
+    "codec.run_logs",
     "codec.run_trainer",
     "codec.workers",
 }
@@ -134,6 +135,7 @@ ONLY_IN = {
     "fsspec": ("slm/storage/remote_folder.py",),
     "lhotse": ("recipes/corpora/import_lhotse.py",),
     "torchaudio": (),
+    "wandb": ("codec/run_logs.py",),
     "encodec": (),
 }
 

@@ -259,6 +259,7 @@ class FitConfig:
     num_workers: int = 0
     balance_every: int = 0  # steps between reports of every loss's gradient; 0 for none
     tensorboard: bool = False  # also curves, mel pictures and audio for it (extra `train`)
+    wandb: str = ""  # project of Weights & Biases they are written for, too; empty for none
     # Folder with the training.safetensors of a release, whose discriminators a phase begins with;
     # empty for new ones. What it does not have is warned of.
     auxiliary_from: str = ""

@@ -14,7 +14,7 @@ from codec.files import read_json
 
 from .config import Config
 from .inputs import is_done, missing_inputs
-from .schema import STAGE_NAMES
+from .schema import STAGE_NAMES, TrainCodecConfig, TrainSlmConfig
 from .signatures import check_manifest, check_settings, has_work, settings_of, upstream_times
 from .stage_list import STAGES, StageError, stage_folder
 
@@ -92,11 +92,17 @@ def _written(config: Config, name: str) -> list[str]:
         for phase in training.phases:
             if training.only is None or phase in training.only:
                 writes += [f"{phase}/last.ckpt", f"{phase}/metrics.jsonl"]
-                writes += [f"{phase}/tensorboard/"] if training.tensorboard else []
+                writes += [f"{phase}/{log}" for log in _logs(training)]
         writes += [f"index_{source}.jsonl" for source in training.sources or {}]
-    elif name == "train_slm" and config.train_slm.tensorboard:
-        writes.append("tensorboard/")
+    elif name == "train_slm":
+        writes += [*_logs(config.train_slm), *(["samples/"] if config.train_slm.samples else [])]
     return [*writes, *_OF_EVERY_STAGE]
+
+
+def _logs(training: TrainCodecConfig | TrainSlmConfig) -> list[str]:
+    """Folders of the logs that a training writes."""
+    wanted = {"tensorboard/": training.tensorboard, "wandb/": bool(training.wandb)}
+    return [folder for folder, is_wanted in wanted.items() if is_wanted]
 
 
 def _text(config: Config, plan: dict[str, Any]) -> str:

@@ -76,8 +76,11 @@ class TrainCodecConfig:
     num_workers: int = runtime(0)
     # Steps between reports of every loss term's gradient at the decoder's output; 0 = none.
     balance_every: int = runtime(0)
-    # Also write curves, mel pictures and audio for TensorBoard (extra `train`).
+    # Also write curves, mel pictures and audio for TensorBoard (extra `train`), and for the project
+    # of this name of Weights & Biases (extra `wandb`; kept in the run's folder for `wandb sync`, or
+    # sent at once where WANDB_MODE=online); empty = none.
     tensorboard: bool = runtime(False)
+    wandb: str = runtime("")
 
     def __post_init__(self) -> None:
         some_of("only", self.only or [], self.phases)

@@ -36,7 +36,8 @@ _TRAINING = TrainingSettings(max_steps=2000)
 _HAVE_KEYS = (
     *("prompt_probability", "min_prompt_codes", "max_prompt_codes", "text_drop_probability"),
     *("max_steps", "seed", "lookahead", "learning_rate", "min_learning_rate", "warmup_steps"),
-    *("weight_decay", "accumulate", "bf16", "validate_every", "checkpoint_every", "tensorboard"),
+    *("weight_decay", "accumulate", "bf16", "validate_every", "checkpoint_every"),
+    *("tensorboard", "wandb"),
 )
 
 
@@ -97,8 +98,19 @@ class TrainSlmConfig:
     # Utterances of valid whose likelihood after a prompt of their own speaker, of a stranger and
     # after none is validated as well; 0 = none.
     prompt_documents: int = runtime(64)
-    # Also write curves for TensorBoard (extra `train`).
+    # Also write curves and samples for TensorBoard (extra `train`), and for the project of this
+    # name of Weights & Biases (extra `wandb`; kept in the run's folder for `wandb sync`, or sent at
+    # once where WANDB_MODE=online); empty = none.
     tensorboard: bool = runtime(False)
+    wandb: str = runtime("")
+    # Texts of valid that are spoken at every validation, each in the voice of its speaker, into
+    # run/train_slm/samples and the logs, with generate.temperature and generate.top_p; 0 = none.
+    samples: int = runtime(0)
+    # What counts their word errors: words (the offline recogniser, evaluate.words = its
+    # vocabulary) or words_whisper (the model that HH_WEIGHT_WHISPER names); null = nothing.
+    sample_recogniser: str | None = runtime(None)
+    # Where they are spoken: cpu, cuda, cuda:N; a copy of the model's weights is made there.
+    sample_device: str = runtime("cpu")
     # Checkpoint to go on from where run/train_slm has no last.ckpt; null = begin at step 0.
     resume_from: str | None = runtime(None)
 
@@ -116,6 +128,9 @@ class TrainSlmConfig:
         count("seq_len", self.seq_len, 1)
         count("batch_size", self.batch_size, 1)
         count("steps", self.steps, 1)
+        count("samples", self.samples)
+        if self.sample_recogniser is not None:
+            one_of("sample_recogniser", self.sample_recogniser, ("words", "words_whisper"))
         replace(self.documents, **shared_fields(self, DocumentSettings))
         # A warm-up is compared with the steps when the stage begins.
         steps = max(self.steps, self.warmup_steps + 1)

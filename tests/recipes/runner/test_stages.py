@@ -180,6 +180,22 @@ def test_json_is_one_object_on_stdout(
     assert (Path(config.run) / "config.yaml").is_file()
 
 
+def test_an_interrupt_is_one_line_with_the_command_that_goes_on(
+    config: Config, calls: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in STAGE_NAMES:
+        words = [
+            str(tmp_path / "settings.yaml"),
+            f"corpus=dies in {name}",
+            f"run={tmp_path / name}",
+        ]
+        assert run_all.main(words) == 130
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert last.startswith("error: interrupted; go on with: python -m recipes.run_all ")
+        assert f"'corpus=dies in {name}'" in last
+        calls.clear()
+
+
 def test_figures_are_printed_as_a_table(
     config: Config, calls: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
