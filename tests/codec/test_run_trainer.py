@@ -43,6 +43,7 @@ class Training(lightning.LightningModule):
         return DataLoader([torch.ones(1)] * 4)  # type: ignore[arg-type]
 
 
+@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
 def test_an_interrupt_says_at_which_step_it_came(tmp_path: Path) -> None:
     module = Training()
     module.signal_at, module.signal = 2, signal.SIGINT
