@@ -294,7 +294,8 @@ def _below(folders: Iterable[str], names: Iterable[str]) -> list[str]:
 def _by_speaker(store: AudioStore, seconds: float) -> dict[str, list[int]]:
     """The recordings of each speaker that are long enough for a prompt, ascending."""
     found: dict[str, list[int]] = {}
-    for index, row in enumerate(store.rows):
+    # Of clips that are only listed there is nothing to prompt with.
+    for index, row in enumerate(() if store.is_listed else store.rows):
         if row["num_samples"] >= seconds * store.sample_rate:
             found.setdefault(row["speaker"], []).append(index)
     return found

@@ -26,7 +26,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from codec.audio.store import AudioStore, AudioStoreWriter
+from codec.audio.store import AudioStore, AudioStoreWriter, list_clips
 from codec.derived import digest_of
 from codec.files import read_json, whole_folder, write_json
 from codec.json_lines import read_json_lines, write_json_lines
@@ -35,6 +35,7 @@ from recipes.corpora.load import load_corpus
 from recipes.corpora.manifest import SPLITS, CorpusRow
 from recipes.corpora.preparation import (
     PreparedClip,
+    listed_row,
     prepare_clip,
     select_rows,
     skip_record,
@@ -123,6 +124,12 @@ def _prepare_split(
     if final.is_dir():
         say("prepare", f"{split}: the corpus has other rows than it was made from; made anew")
         shutil.rmtree(final)
+    if split not in config.prepare.stored_splits:
+        say("prepare", f"{split}: {len(rows)} clips listed, to be read where they are")
+        with whole_folder(final) as partial:
+            list_clips(partial, config.prepare.sample_rate, (listed_row(r, config) for r in rows))
+            write_json(partial / ROWS_NAME, {"rows": _digest(rows)})
+        return []
     unreadable: list[dict[str, Any]] = []
     work = functools.partial(prepare_clip, settings=config.prepare)
     clips = workers.map(work, rows, deadly=lambda row: PreparedClip(None, DEADLY))

@@ -112,6 +112,15 @@ def store_row(row: CorpusRow, num_samples: int, config: Config) -> dict[str, Any
     return row.extra | own
 
 
+def listed_row(row: CorpusRow, config: Config) -> dict[str, Any]:
+    """Build the row of a clip whose samples are not stored, of the length that the corpus states.
+
+    It is a clip of one sample where the recording could not be measured.
+    """
+    num_samples = max(1, round(row.duration * config.prepare.sample_rate))
+    return store_row(row, num_samples, config) | {"num_samples": num_samples}
+
+
 def skip_record(row: CorpusRow, kind: str, reason: str) -> dict[str, Any]:
     """Build one line of skipped.jsonl."""
     return {"id": row.id, "split": row.split, "kind": kind, "reason": reason}

@@ -103,6 +103,10 @@ def _of_train_codec(config: Config) -> Iterator[str]:
             "train_codec.phases: expected at least one phase, or codec.start to take as it is; "
             "got neither"
         )
+    if training.phases:
+        wanted = ["valid"] if training.sources is not None else ["train", "valid"]
+        advice = "or train_codec.sources in place of train"
+        yield from _stored(config, "train_codec", wanted, advice)
     yield from _model("codec.start", codec.start, "codec")
     for name, source in (training.sources or {}).items():
         if not Path(source.corpus).exists():
@@ -112,7 +116,32 @@ def _of_train_codec(config: Config) -> Iterator[str]:
             )
 
 
+def _stored(config: Config, stage: str, splits: Sequence[str], advice: str) -> Iterator[str]:
+    """Splits whose waveforms a stage reads."""
+    stored = config.prepare.stored_splits
+    missing = [split for split in splits if split not in stored]
+    if missing:
+        yield (
+            f"prepare.stored_splits: expected {', '.join(missing)}, whose waveforms {stage} reads, "
+            f"{advice}; got {stored}"
+        )
+
+
+def _of_encode_corpus(config: Config) -> Iterator[str]:
+    if not config.encode_corpus.recordings:
+        advice = "or encode_corpus.recordings=true"
+        yield from _stored(config, "encode_corpus", ("train", "valid", "test"), advice)
+
+
+def _of_generate(config: Config) -> Iterator[str]:
+    advice = "as the evaluation does"
+    yield from _stored(config, "generate", ("valid", "test"), advice)
+
+
 def _of_train_text(config: Config) -> Iterator[str]:
+    if config.train_text.kind == "phones":
+        advice = "or train_text.kind=pieces"
+        yield from _stored(config, "train_text", ("train", "valid", "test"), advice)
     yield from _model("train_text.start", config.train_text.start, "slm")
 
 
@@ -141,6 +170,8 @@ def _model(key: str, source: str | None, package: str) -> Iterator[str]:
 INPUTS = {
     "prepare": _of_prepare,
     "train_codec": _of_train_codec,
+    "encode_corpus": _of_encode_corpus,
     "train_text": _of_train_text,
     "train_slm": _of_train_slm,
+    "generate": _of_generate,
 }
