@@ -195,7 +195,7 @@ def _comment_lines(source: str) -> tuple[dict[int, str], dict[int, str]]:
     """Comments by line: those alone in their line, and those after code."""
     above: dict[int, str] = {}
     trailing: dict[int, str] = {}
-    lines = source.splitlines()
+    lines = source.split("\n")
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             alone = not lines[token.start[0] - 1][: token.start[1]].strip()
@@ -208,7 +208,7 @@ def _documented(docstring: str) -> dict[str, str]:
     found: dict[str, str] = {}
     section = re.search(r"^(?:Args|Attributes):\n((?:[ \t]+.*\n?|\n)*)", docstring, re.MULTILINE)
     name = ""
-    for line in section.group(1).splitlines() if section else ():
+    for line in section.group(1).split("\n") if section else ():
         entry = re.match(r"    (\w+): (.*)", line)
         if entry:
             name, found[entry[1]] = entry[1], entry[2]
