@@ -150,7 +150,8 @@ def _section_type(hint: Any) -> tuple[type | None, bool]:
         return hint, False
     if typing.get_origin(hint) is dict:
         inner = typing.get_args(hint)[1]
-        return (inner, True) if dataclasses.is_dataclass(inner) else (None, False)
+        is_section = isinstance(inner, type) and dataclasses.is_dataclass(inner)
+        return (inner, True) if is_section else (None, False)
     # `section | None`
     return _section_type(options[0]) if len(options) == 1 else (None, False)
 

@@ -228,6 +228,7 @@ def test_a_manifest_without_durations_is_measured(tmp_path: Path, tone: Any) -> 
     tone(tmp_path / "a.wav", seconds=0.5)
     (tmp_path / "b.wav").write_bytes(b"broken")
     about = {"text": "", "speaker": "s", "lang": "en"}
+    rows: list[dict[str, Any]]
     rows = [{"id": name, "audio": f"{name}.wav", **about} for name in ("a", "b")]
     rows.append({"id": "c", "audio": "a.wav", "duration": 7.0, **about})
     (tmp_path / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
