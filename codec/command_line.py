@@ -132,12 +132,13 @@ def run_command_line(
     return exit_status(lambda: arguments.run(arguments))
 
 
-def exit_status(work: Callable[[], int], *, debug: bool = False) -> int:
+def exit_status(work: Callable[[], int], *, debug: bool = False, again: str = "") -> int:
     """Do some work and turn its errors into one line on stderr and an exit status.
 
     Args:
         work: returns an exit status of its own.
         debug: let errors through, with their traceback.
+        again: command that goes on with the work after an interrupt, for the message.
 
     Returns:
         The work's status, 2 for a ValueError, 1 for an OSError, 130 for an interrupt, 1 without a
@@ -151,8 +152,10 @@ def exit_status(work: Callable[[], int], *, debug: bool = False) -> int:
         # Python flushes stdout once more at its end, which must not fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-    except KeyboardInterrupt:
-        print("error: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        # where it was, if that was said
+        where = str(error) or "interrupted"
+        print(f"error: {where}" + (f"; go on with: {again}" if again else ""), file=sys.stderr)
         return INTERRUPTED
     except (ValueError, OSError) as error:
         if debug:

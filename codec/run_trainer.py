@@ -90,8 +90,8 @@ def fit_or_exit(trainer: Trainer, fit: Callable[[], None], folder: Path) -> None
         folder: Of the run, for the message.
 
     Raises:
-        SystemExit: With status 143 after SIGTERM, also where it came in the last step; with 1
-            after an interrupt.
+        SystemExit: With status 143 after SIGTERM, also where it came in the last step.
+        KeyboardInterrupt: It was interrupted; says at which step.
     """
     again = f"the same command goes on from the last checkpoint in {folder}"
     try:
@@ -102,7 +102,8 @@ def fit_or_exit(trainer: Trainer, fit: Callable[[], None], folder: Path) -> None
     except SystemExit as error:
         # Lightning ends the process itself where it was interrupted.
         if isinstance(error.__context__, KeyboardInterrupt):
-            _say(trainer, f"interrupted at step {trainer.global_step}; {again}")
+            message = f"interrupted at step {trainer.global_step}; {again}"
+            raise KeyboardInterrupt(message if trainer.is_global_zero else "") from error
         raise
     if trainer.received_sigterm:
         _say(trainer, f"ended by SIGTERM after the last step; {again}")

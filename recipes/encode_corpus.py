@@ -10,7 +10,14 @@ them again.
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    # Before the imports below: a mistyped setting must not wait for torch.
+    from recipes.runner.cli import stage_command
+
+    raise SystemExit(stage_command("encode_corpus"))
+
 import math
+import sys
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -18,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tqdm import tqdm
 
 from codec import HHCodec
 from codec.json_lines import write_json_lines
@@ -37,7 +45,6 @@ from recipes.encoding.plan import (
     prepared_clips,
     recorded_clips,
 )
-from recipes.runner.cli import stage_command
 from recipes.runner.config import Config, thread_count
 from recipes.runner.stages import say, stage_folder, write_metrics
 from slm import TokenStore
@@ -131,7 +138,8 @@ def encode_shards(
     # Closing the generator stops its processes, also where too many recordings are unreadable.
     try:
         with closing(computed(config, batches)) as coded:
-            for shard, found in whole_shards(missing, _timed(coded, arrivals)):
+            shown = _watched(coded, missing, codec.frame_rate, arrivals)
+            for shard, found in whole_shards(missing, shown):
                 bad += write_shard(writers[shard.split], shard, found)
                 samples += sum(num_samples for _, num_samples, _ in found)
                 if len(bad) > allowed:
@@ -206,12 +214,20 @@ def write_shard(
     return [{"split": shard.split, **each} for each in bad]
 
 
-def _timed(coded: Iterable[Coded], arrivals: list[float]) -> Iterator[Coded]:
-    """The batches as they are; the time of each goes to `arrivals`."""
-    for batch in coded:
-        arrivals.append(time.perf_counter())
-        yield batch
-
-
-if __name__ == "__main__":
-    raise SystemExit(stage_command("encode_corpus"))
+def _watched(
+    coded: Iterable[Coded], missing: Sequence[Shard], frame_rate: float, arrivals: list[float]
+) -> Iterator[Coded]:
+    """The batches as they are, with a bar of hours; the time of each goes to `arrivals`."""
+    lengths = {
+        (shard.split, shard.index): [clip.num_codes for clip in shard.clips] for shard in missing
+    }
+    total = sum(map(sum, lengths.values())) / frame_rate / 3600
+    form = (
+        "{desc}: {percentage:3.0f}%|{bar}| {n:.3f}/{total:.3f} h [{elapsed}<{remaining}{postfix}]"
+    )
+    with tqdm(desc="encode", total=total, bar_format=form, file=sys.stderr, mininterval=1) as bar:
+        for batch in coded:
+            arrivals.append(time.perf_counter())
+            clips = lengths[batch.batch.split, batch.batch.shard]
+            bar.update(sum(clips[each] for each in batch.batch.positions) / frame_rate / 3600)
+            yield batch

@@ -9,6 +9,12 @@ of the training split apart from those of others.
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    # Before the imports below: a mistyped setting must not wait for torch.
+    from recipes.runner.cli import stage_command
+
+    raise SystemExit(stage_command("evaluate"))
+
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,7 +48,6 @@ from eval.tokens.likelihood import (
 from eval.tokens.ngrams import NgramModel
 from eval.weights import use_device
 from recipes.corpora.manifest import SPLITS
-from recipes.runner.cli import stage_command
 from recipes.runner.config import Config
 from recipes.runner.stages import stage_folder, write_metrics
 from slm import TokenStore
@@ -267,7 +272,3 @@ def generation_figures(config: Config) -> dict[str, Any]:
                 "duration_ratio_median": float(np.median(ratios)),
             }
     return figures
-
-
-if __name__ == "__main__":
-    raise SystemExit(stage_command("evaluate"))

@@ -14,6 +14,12 @@ A run that was cut off keeps its reconstructions; speech is drawn again from the
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    # Before the imports below: a mistyped setting must not wait for torch.
+    from recipes.runner.cli import stage_command
+
+    raise SystemExit(stage_command("generate"))
+
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +38,6 @@ from codec.devices import usable_device
 from codec.file_names import check_items, item_path
 from codec.json_lines import write_json_lines
 from recipes.corpora.preparation import spread
-from recipes.runner.cli import stage_command
 from recipes.runner.config import Config, thread_count
 from recipes.runner.schema import GenerateConfig
 from recipes.runner.stages import stage_folder, write_metrics
@@ -289,7 +294,8 @@ def _below(folders: Iterable[str], names: Iterable[str]) -> list[str]:
 def _by_speaker(store: AudioStore, seconds: float) -> dict[str, list[int]]:
     """The recordings of each speaker that are long enough for a prompt, ascending."""
     found: dict[str, list[int]] = {}
-    for index, row in enumerate(store.rows):
+    # Of clips that are only listed there is nothing to prompt with.
+    for index, row in enumerate(() if store.is_listed else store.rows):
         if row["num_samples"] >= seconds * store.sample_rate:
             found.setdefault(row["speaker"], []).append(index)
     return found
@@ -316,7 +322,3 @@ def described(result: Synthesis, frame_rate: float) -> dict[str, Any]:
         "num_given_codes": result.num_given_codes,
         "log_likelihood": result.log_likelihood,
     }
-
-
-if __name__ == "__main__":
-    raise SystemExit(stage_command("generate"))

@@ -1,5 +1,6 @@
-"""A published corpus, a Kaldi folder or a lhotse CutSet -> a folder with manifest.jsonl.
+"""Recordings, a published corpus, a Kaldi folder or a CutSet -> a folder with manifest.jsonl.
 
+    python -m recipes.import_corpus folder my/recordings -o corpora/mine --split speakers
     python -m recipes.import_corpus librispeech corpora/LibriSpeech -o corpora/librispeech
     python -m recipes.run_all recipes/configs/mini.yaml corpus=corpora/librispeech run=runs/mine
 
@@ -18,20 +19,29 @@ from typing import Any
 
 from codec.command_line import DONE, exit_status
 from recipes.corpora.import_emilia import emilia_utterances
+from recipes.corpora.import_folder import COLUMNS, FolderSettings, folder_utterances
 from recipes.corpora.import_kaldi import UNKNOWN_LANGUAGE, kaldi_utterances
 from recipes.corpora.import_lhotse import cutset_utterances, librispeech_utterances, vctk_utterances
 from recipes.corpora.import_librilight import librilight_utterances
-from recipes.corpora.importing import Skip, Utterance, import_utterances
+from recipes.corpora.importing import (
+    RecordingSettings,
+    Skip,
+    Utterance,
+    import_utterances,
+)
 from recipes.corpora.published import (
     fetch_libritts,
     fetch_ljspeech,
     libritts_utterances,
     ljspeech_utterances,
 )
+from recipes.corpora.recording_checks import REPORT_NAME, SPLIT_BY, SplitSettings
 from recipes.runner.cli import plain_parser
 
 EPILOG = """\
 kinds:
+  folder       FOLDER holds recordings at any depth, with texts beside them (.txt, .lab,
+               .normalized.txt), in a table (metadata.csv, --table), or without any
   libritts     FOLDER holds LibriTTS/, or is it: <subset>/<speaker>/<chapter>/<id>.wav
   librispeech  FOLDER holds LibriSpeech/, or is it (extra lhotse)
   ljspeech     FOLDER holds LJSpeech-1.1/, or is it
@@ -42,6 +52,8 @@ kinds:
   lhotse       FOLDER is a CutSet file, such as cuts.jsonl.gz (extra lhotse)
 
 examples:
+  python -m recipes.import_corpus folder clips -o corpora/mine --lang en --speaker folder
+  python -m recipes.import_corpus folder cv -o corpora/cv --table cv/train.tsv --columns audio=path text=sentence
   python -m recipes.import_corpus libritts corpora -o corpora/libritts --download dev-clean
   python -m recipes.import_corpus librilight /data/librilight -o /data/pieces --longest 20 --workers 8
   python -m recipes.import_corpus emilia /data/Emilia/DE -o /data/emilia_de --limit 1000
@@ -73,6 +85,11 @@ def print_figures(figures: dict[str, Any], output: Path, *, as_json: bool) -> No
     print(f"{figures['clips']} clips, {figures['hours']} h, {figures['speakers']} speakers")
     print(f"splits: {', '.join(f'{name} {count}' for name, count in figures['splits'].items())}")
     print(f"skipped: {listed} (skipped.jsonl)")
+    if figures.get("noted"):
+        noted = ", ".join(f"{count} {kind}" for kind, count in figures["noted"].items())
+        print(f"noted: {noted} (notes.jsonl)")
+    if "noted" in figures:
+        print(f"report: {output / REPORT_NAME}")
     print(f"corpus={output}")
 
 
@@ -93,7 +110,27 @@ def import_corpus(arguments: argparse.Namespace) -> dict[str, Any]:
         arguments.output,
         limit=arguments.limit,
         workers=arguments.workers,
+        checked=_checked(arguments) if arguments.kind == "folder" else None,
     )
+
+
+def _folder(given: argparse.Namespace) -> Found:
+    named = [each.partition("=") for each in given.columns]
+    wrong = [what for what, sign, name in named if not (what and sign and name)]
+    if wrong:
+        raise ValueError(f"--columns: expected pairs such as text=sentence, got {wrong[0]!r}")
+    settings = FolderSettings(
+        table=given.table,
+        columns={what: name for what, _, name in named},
+        speaker=given.speaker,
+        lang=given.lang,
+    )
+    return folder_utterances(given.folder, settings)
+
+
+def _checked(given: argparse.Namespace) -> RecordingSettings:
+    splits = SplitSettings(given.split, given.valid, given.test, given.seed)
+    return RecordingSettings(given.shortest, splits)
 
 
 def _libritts(given: argparse.Namespace) -> Found:
@@ -110,6 +147,7 @@ def _ljspeech(given: argparse.Namespace) -> Found:
 
 # Layouts by name; modules of the corpora yield clips and skips, all else is `import_utterances`.
 KINDS: dict[str, Callable[[argparse.Namespace], Found]] = {
+    "folder": _folder,
     "libritts": _libritts,
     "librispeech": lambda given: librispeech_utterances(
         given.folder, download=given.download or ()
@@ -142,8 +180,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--longest", type=float, default=20.0, help="librilight: longest piece, s")
     parser.add_argument("--audio-root", type=Path, help="kaldi, lhotse: start of relative paths")
     parser.add_argument(
-        "--lang", default=UNKNOWN_LANGUAGE, help="kaldi, lhotse: language where none is stated"
+        "--lang",
+        default=UNKNOWN_LANGUAGE,
+        help="folder, kaldi, lhotse: language where none is stated",
     )
+    _add_folder_options(parser)
     parser.add_argument(
         "--download",
         nargs="*",
@@ -151,6 +192,31 @@ def _parser() -> argparse.ArgumentParser:
         help=f"fetch first what is missing ({', '.join(DOWNLOADS)})",
     )
     return parser
+
+
+def _add_folder_options(parser: argparse.ArgumentParser) -> None:
+    own = parser.add_argument_group("folder")
+    own.add_argument("--table", type=Path, help="CSV or TSV of texts (default: metadata.csv)")
+    own.add_argument(
+        "--columns",
+        nargs="+",
+        default=[],
+        metavar="WHAT=NAME",
+        help=f"columns of the table that hold {', '.join(COLUMNS)}",
+    )
+    own.add_argument(
+        "--speaker",
+        help="of everything, or `folder` for the folder a recording lies in (default: the "
+        "table's column, else the folders where there are several)",
+    )
+    own.add_argument(
+        "--split", default="clips", choices=SPLIT_BY, help="what is divided; none leaves it"
+    )
+    for name in ("valid", "test"):
+        text = "share of the clips or speakers, one at least"
+        own.add_argument(f"--{name}", type=float, default=0.02, help=text)
+    own.add_argument("--seed", type=int, default=0, help="of the split")
+    own.add_argument("--shortest", type=float, default=0.1, help="shortest recording, s")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,12 @@ it; one that was cut off is made anew. A manifest that changed after the stage w
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    # Before the imports below: a mistyped setting must not wait for torch.
+    from recipes.runner.cli import stage_command
+
+    raise SystemExit(stage_command("prepare"))
+
 import dataclasses
 import functools
 import math
@@ -20,7 +26,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from codec.audio.store import AudioStore, AudioStoreWriter
+from codec.audio.store import AudioStore, AudioStoreWriter, list_clips
 from codec.derived import digest_of
 from codec.files import read_json, whole_folder, write_json
 from codec.json_lines import read_json_lines, write_json_lines
@@ -29,13 +35,13 @@ from recipes.corpora.load import load_corpus
 from recipes.corpora.manifest import SPLITS, CorpusRow
 from recipes.corpora.preparation import (
     PreparedClip,
+    listed_row,
     prepare_clip,
     select_rows,
     skip_record,
     store_row,
     too_many_unreadable,
 )
-from recipes.runner.cli import stage_command
 from recipes.runner.config import Config, thread_count
 from recipes.runner.stages import (
     ORIGIN_NAME,
@@ -118,14 +124,23 @@ def _prepare_split(
     if final.is_dir():
         say("prepare", f"{split}: the corpus has other rows than it was made from; made anew")
         shutil.rmtree(final)
+    if split not in config.prepare.stored_splits:
+        say("prepare", f"{split}: {len(rows)} clips listed, to be read where they are")
+        with whole_folder(final) as partial:
+            list_clips(partial, config.prepare.sample_rate, (listed_row(r, config) for r in rows))
+            write_json(partial / ROWS_NAME, {"rows": _digest(rows)})
+        return []
     unreadable: list[dict[str, Any]] = []
     work = functools.partial(prepare_clip, settings=config.prepare)
     clips = workers.map(work, rows, deadly=lambda row: PreparedClip(None, DEADLY))
-    bar = tqdm(clips, f"  {split}", len(rows), file=sys.stderr, mininterval=1)
+    bar = tqdm(clips, f"  {split}", len(rows), unit="clip", file=sys.stderr, mininterval=1)
+    hours = 0.0
     # The folder takes its name when all of the split is in it.
     with whole_folder(final) as partial:
         with AudioStoreWriter(partial, config.prepare.sample_rate) as writer:
             for row, clip in zip(rows, bar, strict=True):
+                hours += row.duration / 3600
+                bar.set_postfix_str(f"{hours:.3g} h", refresh=False)
                 if clip.waveform is not None:
                     writer.add(clip.waveform, store_row(row, len(clip.waveform), config))
                     continue
@@ -150,7 +165,3 @@ def _figures(folder: Path) -> dict[str, Any]:
             "speakers": len({row["speaker"] for row in rows}),
         }
     return figures
-
-
-if __name__ == "__main__":
-    raise SystemExit(stage_command("prepare"))

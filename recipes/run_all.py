@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from recipes.runner.cli import make_parser, run_command
+from recipes.runner.config import Config
 from recipes.runner.stages import STAGES, run_stages
 
 
@@ -19,8 +20,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         "python -m recipes.run_all",
         "Run the stages of a recipe in order: those done are skipped, one cut off resumes.",
         f"stages:\n{listing}\n\nSome of them only: stages=encode_corpus,train_slm",
+        schema=Config,
     )
-    return run_command(parser, argv, lambda config: run_stages(config, config.stages))
+    return run_command(
+        parser,
+        argv,
+        lambda config: config.stages,
+        lambda config: run_stages(config, config.stages),
+    )
 
 
 if __name__ == "__main__":

@@ -10,6 +10,12 @@ every step (docs/guides/training_at_scale.md).
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    # Before the imports below: a mistyped setting must not wait for torch.
+    from recipes.runner.cli import stage_command
+
+    raise SystemExit(stage_command("train_codec"))
+
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +37,6 @@ from codec.training.checkpoint import check_finished, check_not_lost
 from codec.training.config import FitConfig, PhaseConfig
 from codec.training.data import Sources, source_shares
 from codec.training.fit import CHECKPOINT, METRICS, fit_codec_phase, load_phase_codec
-from recipes.runner.cli import stage_command
 from recipes.runner.config import Config, thread_count
 from recipes.runner.schema import shared_fields
 from recipes.runner.stages import StageError, say, stage_folder, write_metrics
@@ -271,7 +276,3 @@ def figures(codec: HHCodec, folder: Path, names: list[str]) -> dict[str, Any]:
         last = [row for row in rows if row["split"] == "valid"][-1]
         phases[name] = {key: value for key, value in last.items() if key != "split"}
     return {"fingerprint": codec.fingerprint, "parameters": parts, "phases": phases}
-
-
-if __name__ == "__main__":
-    raise SystemExit(stage_command("train_codec"))

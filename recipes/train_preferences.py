@@ -98,7 +98,7 @@ class PreferencesConfig:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Speak, rank, train and save; returns the exit status."""
-    parser = make_parser(PROGRAM, __doc__)
+    parser = make_parser(PROGRAM, __doc__, schema=PreferencesConfig)
     arguments = parser.parse_intermixed_args(argv)
 
     def work() -> int:

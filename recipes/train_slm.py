@@ -8,6 +8,12 @@ train_slm.resume_from names another checkpoint to go on from where that one was 
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    # Before the imports below: a mistyped setting must not wait for torch.
+    from recipes.runner.cli import stage_command
+
+    raise SystemExit(stage_command("train_slm"))
+
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -22,11 +28,11 @@ from codec.distributed import process_rank
 from codec.json_lines import write_json_lines
 from recipes.corpora.forced_alignment import alignments_of
 from recipes.corpora.manifest import SPLITS
-from recipes.runner.cli import stage_command
 from recipes.runner.config import Config, thread_count
 from recipes.runner.language_model import new_speech_lm
 from recipes.runner.schema import shared_fields
 from recipes.runner.stages import say, stage_folder, write_metrics
+from recipes.spoken_samples import SampleSpeaker
 from slm import (
     PackedDataset,
     SpeechLM,
@@ -87,6 +93,7 @@ def main(config: Config) -> Path:
         },
         resume_from=settings.resume_from,
         machines=Machines(**shared_fields(settings, Machines)),
+        speak=sample_speaker(config, tokenizer, stores),
     )
     if process_rank() > 0:
         raise SystemExit(0)  # the first process measures and writes
@@ -108,6 +115,15 @@ def main(config: Config) -> Path:
     }
     write_metrics(folder, figures)
     return folder
+
+
+def sample_speaker(
+    config: Config, tokenizer: Tokenizer, stores: dict[str, TokenStore]
+) -> SampleSpeaker | None:
+    """Make what speaks samples at every validation; None where none are wanted."""
+    if not config.train_slm.samples:
+        return None
+    return SampleSpeaker(config, load_codec(config), tokenizer, stores)
 
 
 def starting_lm(config: Config, train: TokenStore, tokenizer: Tokenizer) -> SpeechLM:
@@ -234,7 +250,3 @@ def training_settings(config: Config) -> TrainingSettings:
     settings = config.train_slm
     own = shared_fields(settings, TrainingSettings)
     return replace(settings.training, max_steps=settings.steps, seed=config.seed, **own)
-
-
-if __name__ == "__main__":
-    raise SystemExit(stage_command("train_slm"))

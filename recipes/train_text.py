@@ -9,13 +9,18 @@ with their phones (`<split>.alignment.jsonl`); what could not be aligned is list
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    # Before the imports below: a mistyped setting must not wait for torch.
+    from recipes.runner.cli import stage_command
+
+    raise SystemExit(stage_command("train_text"))
+
 from pathlib import Path
 
 from codec.audio.store import AudioStore
 from codec.checks import require
 from recipes.corpora.forced_alignment import Aligner, align_split, dictionary_lines
 from recipes.corpora.manifest import SPLITS
-from recipes.runner.cli import stage_command
 from recipes.runner.config import Config
 from recipes.runner.stages import say, stage_folder, write_metrics
 from slm import TextTokenizer
@@ -104,7 +109,3 @@ def phones(config: Config) -> Path:
         )
     write_metrics(folder, {"words": len(aligner.lexicon.words), **figures})
     return folder
-
-
-if __name__ == "__main__":
-    raise SystemExit(stage_command("train_text"))

@@ -31,6 +31,7 @@ GROUND = {
     "codec.provenance",
     "codec.weights",
     "codec.run_lock",
+    "codec.run_logs",
     "codec.run_trainer",
     "codec.workers",
 }
@@ -145,6 +146,7 @@ ONLY_IN = {
     "uvicorn": ("slm/serving/server.py",),
     "gradio": ("recipes/app/fields.py", "recipes/app/page.py"),
     "torchaudio": (),
+    "wandb": ("codec/run_logs.py",),
     "encodec": (),
 }
 

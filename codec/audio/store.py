@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec.files import json_text, read_json, write_json
-from codec.json_lines import read_json_lines
+from codec.json_lines import read_json_lines, write_json_lines
 
 SAMPLES, ITEMS, HEADER = "audio.i16", "items.jsonl", "store.json"
 # Of `AudioStore.some_samples`.
@@ -96,11 +97,31 @@ class AudioStoreWriter:
         self._items.close()
 
 
+def list_clips(
+    folder: str | os.PathLike[str], sample_rate: int, rows: Iterable[dict[str, Any]]
+) -> None:
+    """Write a store that lists its clips and has none of their samples, which are read elsewhere.
+
+    Args:
+        folder: Where the store goes; made when needed.
+        sample_rate: Hz.
+        rows: Each with its `num_samples`.
+    """
+    path = Path(folder)
+    path.mkdir(parents=True, exist_ok=True)
+    (path / SAMPLES).touch()
+    listed = [{**row, "start": 0} for row in rows]
+    write_json_lines(path / ITEMS, listed)
+    header = {"sample_rate": sample_rate, "clips": len(listed), "samples": 0, "listed": True}
+    write_json(path / HEADER, header, indent=None)
+
+
 class AudioStore:
     """Random access to the clips of a finished store.
 
     Args:
-        folder: Written by an `AudioStoreWriter`.
+        folder: Written by an `AudioStoreWriter`, or by `list_clips`: `is_listed` is true then, and
+            no waveform can be read.
 
     Raises:
         AudioStoreError: The store is missing, unfinished or its files do not add up.
@@ -120,6 +141,7 @@ class AudioStore:
                 f"bytes, got {len(self.rows)} and {size}; prepare it again"
             )
         self.sample_rate: int = header["sample_rate"]
+        self.is_listed: bool = header.get("listed", False)
         self._open()
 
     def _open(self) -> None:
@@ -144,7 +166,16 @@ class AudioStore:
         return self.crop(index, 0, self.rows[index]["num_samples"])
 
     def crop(self, index: int, start: int, num_samples: int, /) -> NDArray[np.float32]:
-        """`num_samples` samples of a clip from `start` on, zero-padded past its end."""
+        """`num_samples` samples of a clip from `start` on, zero-padded past its end.
+
+        Raises:
+            AudioStoreError: The store lists its clips alone.
+        """
+        if self.is_listed:
+            raise AudioStoreError(
+                f"{self.folder}: expected a store of waveforms, got a list of clips without them "
+                "(prepare.stored_splits)"
+            )
         row = self.rows[index]
         first, end = row["start"] + start, row["start"] + row["num_samples"]
         taken = self._samples[first : min(end, first + num_samples)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -189,7 +190,13 @@ class SLMVQ(Float32Module):
         return self.codebook[codes].transpose(1, 2)
 
     @torch.no_grad()
-    def initialize(self, latents: Tensor, seed: int, iterations: int = 10) -> None:
+    def initialize(
+        self,
+        latents: Tensor,
+        seed: int,
+        iterations: int = 10,
+        progress: Callable[[], object] | None = None,
+    ) -> None:
         """Fill the codebooks from data, set the transforms to the identity, quantise.
 
         A quantizer of cells, "fsq" or "bsq", gets its linear maps from the data.
@@ -198,6 +205,7 @@ class SLMVQ(Float32Module):
             latents: (N, D) encoder outputs of many different clips, before `normalize`.
             seed: Of the k-means sample.
             iterations: Of k-means.
+            progress: Called after each of them.
         """
         points = latents.float()
         generator = torch.Generator().manual_seed(seed)
@@ -210,7 +218,7 @@ class SLMVQ(Float32Module):
             if isinstance(stage, GridStage):
                 stage.fill_from(points)
                 continue
-            centres = kmeans(points, self.config.codebook_size, iterations, generator)
+            centres = kmeans(points, self.config.codebook_size, iterations, generator, progress)
             stage.fill(centres)
             nearest = torch.cat([nearest_entries(chunk, centres) for chunk in points.split(4096)])
             points = points - centres[nearest]

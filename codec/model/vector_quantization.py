@@ -9,6 +9,8 @@ appendix A.1, with the replacement of dead entries that codecs since Jukebox
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -187,7 +189,11 @@ def nearest_entries(points: Tensor, entries: Tensor) -> Tensor:
 
 @torch.no_grad()
 def kmeans(
-    points: Tensor, num_clusters: int, iterations: int, generator: torch.Generator
+    points: Tensor,
+    num_clusters: int,
+    iterations: int,
+    generator: torch.Generator,
+    progress: Callable[[], object] | None = None,
 ) -> Tensor:
     """Cluster points by Lloyd's algorithm; a centre that loses all points stays as it is.
 
@@ -197,6 +203,7 @@ def kmeans(
         num_clusters: Centres wanted.
         iterations: Passes over the points.
         generator: Source of the initial sample, on the CPU.
+        progress: Called after each pass.
 
     Returns:
         (num_clusters, D) centres.
@@ -214,14 +221,20 @@ def kmeans(
         noise = torch.randn(centres.shape, generator=generator).to(points)
         scale = 0.01 * points.std(unbiased=False).clamp(min=1e-4)
         centres = torch.where(repeats[:, None], centres + scale * noise, centres)
-    return lloyd(points, centres, iterations)
+    return lloyd(points, centres, iterations, progress)
 
 
 @torch.no_grad()
-def lloyd(points: Tensor, centres: Tensor, iterations: int) -> Tensor:
+def lloyd(
+    points: Tensor,
+    centres: Tensor,
+    iterations: int,
+    progress: Callable[[], object] | None = None,
+) -> Tensor:
     """Move centres (K, D) to the means of the points (N, D) nearest to them, so many times.
 
-    A centre without points stays as it is; returns the new centres.
+    A centre without points stays as it is; returns the new centres. `progress` is called after each
+    time.
     """
     for _ in range(iterations):
         # in chunks: all distances at once would fill the memory
@@ -229,6 +242,8 @@ def lloyd(points: Tensor, centres: Tensor, iterations: int) -> Tensor:
         counts = torch.bincount(nearest, minlength=len(centres))
         sums = torch.zeros_like(centres).index_add_(0, nearest, points)
         centres = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], centres)
+        if progress is not None:
+            progress()
     return centres
 
 

@@ -19,9 +19,9 @@ from codec.json_lines import append_json_line, keep_json_lines
 
 from .checkpoint import CHECKPOINT, METRICS, note_checkpoint
 from .config import FitConfig
+from .dashboard import Dashboard
 from .diagnostics import DivergedError
 from .module import CodecTraining
-from .tensorboard import Dashboard
 
 
 class MetricsFile(Callback):
@@ -172,11 +172,18 @@ class Checkpoint(Callback):
 
 
 class Progress(Callback):
-    """Progress bar on standard error with step, speed and, at every log interval, the losses."""
+    """Progress bar on standard error: steps, time left, hours of crops; at intervals the losses.
 
-    def __init__(self, name: str, every: int) -> None:
+    Args:
+        name: Of the phase.
+        every: Steps between losses.
+        seconds: Of the crops of a step.
+    """
+
+    def __init__(self, name: str, every: int, seconds: float = 0.0) -> None:
         self.name = name
         self.every = every
+        self.seconds = seconds
         self.bar: Any = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -186,6 +193,7 @@ class Progress(Callback):
             initial=trainer.global_step,
             desc=self.name,
             mininterval=5,
+            unit="step",
             disable=not trainer.is_global_zero,
         )
 
@@ -194,8 +202,15 @@ class Progress(Callback):
         assert isinstance(pl_module, CodecTraining)
         if trainer.global_step % self.every == 0:
             shown = {k: v for k, v in pl_module.last_metrics.items() if k != "learning_rate"}
-            self.bar.set_postfix({k: f"{float(v):.3f}" for k, v in shown.items()}, refresh=False)
+            hours = trainer.global_step * self.seconds / 3600
+            losses = {k: f"{float(v):.3f}" for k, v in shown.items()}
+            self.bar.set_postfix({"audio": f"{hours:.4g} h", **losses}, refresh=False)
         self.bar.update(1)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: Any) -> None:
+        """Close the bar."""
+        if self.bar is not None:
+            self.bar.close()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Close the bar."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from codec.distributed import (
     broadcast_from_first,
@@ -33,10 +34,19 @@ def initialize_codebook(
     In a distributed run every rank encodes its rows of each batch, and all take the codebooks that
     the first one makes of the latents of all.
     """
-    latents = [gather_rows(part) for part in _latents(codec, batches, device, num_batches)]
+    encoded = _latents(codec, batches, device, num_batches)
+    # Minutes at the paper's size: with bars, so that it does not look hung.
+    bar = tqdm(encoded, "codebook: encode", num_batches, disable=process_rank() > 0, leave=False)
+    latents = [gather_rows(part) for part in bar]
     # each (B, D, L) to (B * L, D)
     points = torch.cat([part.transpose(1, 2).flatten(0, 1) for part in latents])
-    codec.quantizer.initialize(points, seed)
+    iterations = 10
+    stages = codec.config.quantizer.num_stages
+    total = iterations * stages
+    with tqdm(
+        None, "codebook: k-means", total, disable=process_rank() > 0, leave=False, unit="pass"
+    ) as passes:
+        codec.quantizer.initialize(points, seed, iterations, progress=passes.update)
     broadcast_from_first(codec.quantizer.state_dict().values())
     codec.weights_changed()
 

@@ -65,10 +65,9 @@ class PerturbationConfig:
     # Up to so many dB of spectral tilt, and of each of three peaks or notches; the level stays.
     equalizer: float = 0.0
     pitch: float = 0.0  # up to so many semitones higher or lower, formants too, at the same tempo
-    # Shares of the crops that get noise, of any spectral slope, and a room.
-    noise: float = 0.0
+    noise: float = 0.0  # share of the crops that get noise, of any spectral slope
     noise_snr: tuple[float, float] = (5.0, 30.0)  # dB of speech over noise, lowest and highest
-    reverberation: float = 0.0
+    reverberation: float = 0.0  # share of the crops that get a room
     # Shortest and longest time of a fall by 60 dB, s.
     reverberation_seconds: tuple[float, float] = (0.1, 0.6)
 
@@ -119,7 +118,7 @@ class PhaseConfig:
     """One phase of training: the parts that train, their input and their losses."""
 
     name: str = "codec"  # of the phase's folder
-    train: tuple[str, ...] = PARTS  # the others are frozen
+    train: tuple[str, ...] = PARTS  # parts that train; the others are frozen
     # The vocoder's input: mels of recordings ("target") or the decoder's ("decoded").
     vocoder_input: str = "decoded"
     steps: int = 1000  # of the generator
@@ -140,7 +139,7 @@ class PhaseConfig:
     decay_share: float = 0.2
     warmup_steps: int = 100
     weight_decay: float = 0.01  # of AdamW
-    betas: tuple[float, float] = (0.9, 0.98)
+    betas: tuple[float, float] = (0.9, 0.98)  # of AdamW
     # Norm that gradients are clipped to: that of each "network", generator and discriminators, or
     # of each "part" of the generator (encoder, quantizer, decoder, vocoder, a distillation's head)
     # and of the discriminators, so that the part of the largest gradient does not scale all others.
@@ -154,15 +153,15 @@ class PhaseConfig:
     # "data" fills the codebook from latents, "random" leaves codebook and transform as they were
     # drawn, which is the reference's start and collapses.
     codebook_start: str = "data"
-    noise: float = 0.5
+    noise: float = 0.5  # standard deviation of the noise on latents at `quantize_from`
     adversarial_from: int = 0  # step at which the discriminators begin
     mel_adversarial_from: int = 0  # those of the decoder's log-mel
-    mel_adversarial_loss: str = "hinge"  # or "least_squares"
+    mel_adversarial_loss: str = "hinge"  # "hinge" or "least_squares"
     # Feature matching is the mean over every "map" of all discriminators, or over the maps of each
     # "kind" of discriminator first: a multi-period one has fewer maps than one on bands.
     feature_matching_average: str = "map"
-    weights: LossWeights = field(default_factory=LossWeights)
-    # Of use where the weights of their losses are positive.
+    weights: LossWeights = field(default_factory=LossWeights)  # of the losses
+    # These three are of use where the weights of their losses are positive.
     discriminators: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     semantic: SemanticConfig = field(default_factory=SemanticConfig)
     perceptual: PerceptualConfig = field(default_factory=PerceptualConfig)
@@ -260,6 +259,7 @@ class FitConfig:
     num_workers: int = 0
     balance_every: int = 0  # steps between reports of every loss's gradient; 0 for none
     tensorboard: bool = False  # also curves, mel pictures and audio for it (extra `train`)
+    wandb: str = ""  # project of Weights & Biases they are written for, too; empty for none
     # Folder with the training.safetensors of a release, whose discriminators a phase begins with;
     # empty for new ones. What it does not have is warned of.
     auxiliary_from: str = ""

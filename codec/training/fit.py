@@ -18,6 +18,7 @@ from codec.devices import training_precision
 from codec.distributed import broadcast_from_first, process_rank, wait_for_all
 from codec.model.hh_codec import HHCodec
 from codec.run_lock import locked
+from codec.run_logs import RunLogs
 from codec.run_trainer import fit_or_exit, quiet_trainer
 
 from .auxiliary_weights import load_auxiliary_weights, save_auxiliary_weights
@@ -30,10 +31,10 @@ from .checkpoint import (
     describe_batches,
 )
 from .config import FitConfig, PhaseConfig, check_shares
+from .dashboard import Dashboard
 from .data import CodecData, CropBatches, Sources, source_shares
 from .ema import load_averages
 from .module import CodecTraining
-from .tensorboard import Dashboard
 
 __all__ = ["CHECKPOINT", "METRICS", "fit_codec_phase", "load_phase_codec"]
 
@@ -119,12 +120,14 @@ def _fit(
         train, *crops, seed=config.seed, speed=phase.speed, perturbation=phase.perturbation
     )
     data = CodecData(batches, valid, num_workers=config.num_workers)
-    dashboard = Dashboard(folder, codec.sample_rate) if config.tensorboard and first else None
+    logs = RunLogs(folder, tensorboard=config.tensorboard, wandb=config.wandb)
+    dashboard = Dashboard(logs, codec.sample_rate) if logs and first else None
     metrics = MetricsFile(folder, config, dashboard, writes=first)
     module.described = describe_batches(batches)
     resumed = checkpoint_to_resume(folder, module.described)
     config = replace(config, precision=_precision(phase, config, resumed, says=first))
-    progress = Progress(phase.name, config.log_every)
+    seconds = crops[0] * crops[1] / codec.sample_rate
+    progress = Progress(phase.name, config.log_every, seconds)
     callbacks = [metrics, Checkpoint(folder, config.checkpoint_every), progress]
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     # Before anything is written: it may be refused, such as for a precision that is none.

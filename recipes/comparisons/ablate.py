@@ -37,7 +37,7 @@ from eval.sound import Sound
 from eval.tokens.codebook import count_codes, usage_from_counts
 from recipes.corpora.preparation import spread
 from recipes.runner.cli import make_parser
-from recipes.runner.config import load_config, thread_count
+from recipes.runner.config import Config, load_config, thread_count
 from recipes.runner.stages import StageError, run_stage, say, stage_folder
 
 from .ablate_table import FULL, PROGRAM, Variant, write_table
@@ -50,7 +50,7 @@ WHERE_READY = ("utmos22", "speaker_sim")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Train and measure the variants; returns the exit status."""
-    parser = make_parser(PROGRAM, __doc__ or "")
+    parser = make_parser(PROGRAM, __doc__ or "", schema=Config)
     parser.add_argument("--only", help="names of variants, by commas (default: all)")
     parser.add_argument("--split", default="valid", choices=("valid", "test"))
     parser.add_argument("--clips", type=int, default=None, help="clips measured (default: all)")

@@ -45,7 +45,7 @@ RUNTIME = ("threads", "workers", "tokenizers", "device")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Train and measure on every tokenizer; returns the exit status."""
-    parser = make_parser(PROGRAM, __doc__ or "")
+    parser = make_parser(PROGRAM, __doc__ or "", schema=AdaptConfig)
     parser.add_argument("--only", help="names of tokenizers, by commas (default: all)")
     arguments = parser.parse_intermixed_args(argv)
 

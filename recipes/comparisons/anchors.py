@@ -110,7 +110,7 @@ class AnchorsConfig:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Recode, score, compare; returns the exit status, 1 when a clip failed."""
-    parser = make_parser(PROGRAM, __doc__ or "")
+    parser = make_parser(PROGRAM, __doc__ or "", schema=AnchorsConfig)
     arguments = parser.parse_intermixed_args(argv)
 
     def work() -> int:

@@ -170,7 +170,9 @@ def wanted_pairs(config: LikelihoodConfig) -> list[LikelihoodPair]:
 
 def command(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = make_parser("python -m recipes.comparisons.likelihood_tests", __doc__ or "")
+    parser = make_parser(
+        "python -m recipes.comparisons.likelihood_tests", __doc__ or "", schema=LikelihoodConfig
+    )
     arguments = parser.parse_intermixed_args(argv)
 
     def work() -> int:

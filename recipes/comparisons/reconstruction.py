@@ -94,7 +94,7 @@ class ReconstructionTable:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Recode, score, tabulate; returns the exit status, 1 when a clip failed."""
-    parser = make_parser(PROGRAM, __doc__ or "")
+    parser = make_parser(PROGRAM, __doc__ or "", schema=ReconstructionConfig)
     arguments = parser.parse_intermixed_args(argv)
 
     def work() -> int:

@@ -75,7 +75,7 @@ class SeedTtsTable:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Speak, score, tabulate; returns the exit status, 1 when a text failed."""
-    parser = make_parser(PROGRAM, __doc__ or "")
+    parser = make_parser(PROGRAM, __doc__ or "", schema=SeedTtsConfig)
     arguments = parser.parse_intermixed_args(argv)
 
     def work() -> int:

@@ -30,8 +30,10 @@ from codec.workers import DEADLY, Workers
 
 from .manifest import MANIFEST_NAME, CorpusRow, write_manifest
 from .preparation import spread
+from .recording_checks import SplitSettings, unusable_recordings, with_splits, write_report
 
 SKIPPED_NAME = "skipped.jsonl"
+NOTES_NAME = "notes.jsonl"
 FIGURES_NAME = "import.json"
 # Folder below the manifest for recordings that were cut out or unpacked.
 AUDIO_FOLDER = "audio"
@@ -81,6 +83,23 @@ class Skip:
     kind: str = "layout"
 
 
+class Note(Skip):
+    """A remark on something that becomes a row nevertheless."""
+
+
+@dataclass(frozen=True)
+class RecordingSettings:
+    """What recordings of unknown origin are checked for, and how they are divided.
+
+    Attributes:
+        shortest: Seconds below which a recording is left out.
+        splits: Of a corpus that has none.
+    """
+
+    shortest: float = 0.1
+    splits: SplitSettings = field(default_factory=SplitSettings)
+
+
 @dataclass(frozen=True)
 class _Cut:
     """Parts of one recording, to be written as files of their own.
@@ -95,7 +114,12 @@ class _Cut:
 
 
 def import_utterances(
-    found: Iterable[Utterance | Skip], folder: Path, *, limit: int | None = None, workers: int = 1
+    found: Iterable[Utterance | Skip],
+    folder: Path,
+    *,
+    limit: int | None = None,
+    workers: int = 1,
+    checked: RecordingSettings | None = None,
 ) -> dict[str, Any]:
     """Write the manifest of a corpus into `folder`, and `skipped.jsonl` and `import.json` beside.
 
@@ -105,9 +129,13 @@ def import_utterances(
             recording's own rate.
         limit: At most so many clips, spread evenly over what was found.
         workers: Processes that cut.
+        checked: Read every recording through; those too short, silent, or equal to an earlier one
+            become none, splits are made, and `report.md` and `notes.jsonl` are written, too. None
+            reads headers alone.
 
     Returns:
-        `clips`, `hours`, `speakers`, `splits` (clips of each) and `skipped` (count of each kind).
+        `clips`, `hours`, `speakers`, `splits` (clips of each) and `skipped` (count of each kind);
+        with `checked` also `noted`.
 
     Raises:
         ValueError: No clip is left, some have a split and some have none, or a limit below 1.
@@ -117,14 +145,19 @@ def import_utterances(
         at_least("limit", limit, 1)
     utterances = spread(utterances, limit)
     folder.mkdir(parents=True, exist_ok=True)
-    rows, unusable = _rows(utterances, folder, workers)
-    skips += unusable
+    rows, unusable = _rows(utterances, folder, workers, checked)
+    notes = [each for each in skips if isinstance(each, Note)]
+    skips = [each for each in skips if not isinstance(each, Note)] + unusable
     write_json_lines(folder / SKIPPED_NAME, [vars(skip) for skip in skips])
     if not rows:
         first = f"; the first: {skips[0].id}: {skips[0].reason}" if skips else ""
         raise ValueError(
             f"expected clips, found none that can be used and {len(skips)} that cannot{first}"
         )
+    if checked is not None:
+        rows = with_splits(rows, checked.splits)
+        kept = {row.id for row in rows}
+        notes = [note for note in notes if note.id in kept]
     splits = Counter(row.split for row in rows)
     if "" in splits and len(splits) > 1:
         raise ValueError(f"expected a split for every clip or for none, got {dict(splits)}")
@@ -136,6 +169,10 @@ def import_utterances(
         "splits": {name or "none": count for name, count in sorted(splits.items())},
         "skipped": dict(sorted(Counter(skip.kind for skip in skips).items())),
     }
+    if checked is not None:
+        figures["noted"] = dict(sorted(Counter(note.kind for note in notes).items()))
+        write_json_lines(folder / NOTES_NAME, [vars(note) for note in notes])
+        write_report(folder, rows, [(each.kind, each.id, each.reason) for each in skips + notes])
     write_json(folder / FIGURES_NAME, figures)
     return figures
 
@@ -181,7 +218,7 @@ def _unusable(item: Utterance) -> str:
 
 
 def _rows(
-    utterances: Sequence[Utterance], folder: Path, workers: int
+    utterances: Sequence[Utterance], folder: Path, workers: int, checked: RecordingSettings | None
 ) -> tuple[list[CorpusRow], list[Skip]]:
     """The rows in the order of the utterances, and those whose audio cannot be used."""
     # Whole recordings stay where they are; parts become files below the manifest.
@@ -192,9 +229,15 @@ def _rows(
     }
     failed = _cut_parts(utterances, paths, Origins(folder.absolute() / ".cut.jsonl"), workers)
     whole = [each for each in utterances if each.id not in failed]
-    lengths = _measured([paths[each.id] for each in whole], folder / ".measured.jsonl")
+    files = [paths[each.id] for each in whole]
+    lengths = _measured(files, folder / ".measured.jsonl", levels=checked is not None)
+    unusable = {} if checked is None else unusable_recordings(files, lengths, checked.shortest)
     rows, skips = [], [Skip(key, reason, "audio") for key, reason in failed.items()]
-    for each, length in zip(whole, lengths, strict=True):
+    for place, (each, length) in enumerate(zip(whole, lengths, strict=True)):
+        if place in unusable:
+            kind, reason = unusable[place]
+            skips.append(Skip(each.id, reason, kind))
+            continue
         if isinstance(length, AudioError):
             skips.append(Skip(each.id, str(length), "audio"))
             continue
@@ -204,15 +247,17 @@ def _rows(
     return rows, skips
 
 
-def _measured(paths: Sequence[Path], index: Path) -> list[Measurement | AudioError]:
-    """Lengths from the headers, with a bar."""
+def _measured(
+    paths: Sequence[Path], index: Path, *, levels: bool
+) -> list[Measurement | AudioError]:
+    """Lengths from the headers, or with levels of the whole files, with a bar."""
     # In steps, for the bar; in large ones, since every call reads the index.
     step = max(_MEASURED_AT_ONCE, len(paths) // 16)
     found: list[Measurement | AudioError] = []
     with tqdm(total=len(paths), desc="  lengths", unit="clip", file=sys.stderr) as bar:
         for start in range(0, len(paths), step):
             part = paths[start : start + step]
-            found += measure_files(part, levels=False, index=index)
+            found += measure_files(part, levels=levels, index=index)
             bar.update(len(part))
     return found
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from codec.audio.index import Measurement, measure_files
 from codec.file_names import folded, name_problem
 from codec.json_lines import iter_json_lines, write_json_lines
 
@@ -36,7 +37,8 @@ class CorpusRow:
     Attributes:
         id: Unique within the corpus.
         audio: Path of the recording.
-        duration: Length in seconds, as the corpus states it.
+        duration: Length in seconds, as the corpus states it or, where it does not, as measured; 0
+            where the recording cannot be read.
         text: Transcript as published; '' where there is none.
         speaker: Speaker's name, unique within the corpus.
         lang: Language code.
@@ -56,6 +58,8 @@ class CorpusRow:
 
 def read_manifest(path: Path) -> list[CorpusRow]:
     """Read every row of a manifest, in its order; audio paths are joined to the manifest's folder.
+
+    Recordings whose rows state no duration are measured, which reads their headers.
 
     Raises:
         ManifestError: The file is missing or empty, a line is not a JSON object, or a field is
@@ -86,6 +90,17 @@ def read_manifest(path: Path) -> list[CorpusRow]:
             f"{path}:{line}: split: missing here but given on other lines; "
             f"expected one of {', '.join(SPLITS)} on every line or on none"
         )
+    return _measured(rows)
+
+
+def _measured(rows: list[CorpusRow]) -> list[CorpusRow]:
+    """The rows, those without a duration with that of their recordings."""
+    without = [place for place, row in enumerate(rows) if not row.duration]
+    found = measure_files([rows[place].audio for place in without], levels=False)
+    for place, each in zip(without, found, strict=True):
+        if isinstance(each, Measurement):
+            duration = round(each.num_samples / each.sample_rate, 6)
+            rows[place] = replace(rows[place], duration=duration)
     return rows
 
 
@@ -137,7 +152,8 @@ def _parse_record(record: dict[str, Any], *, where: str, folder: Path) -> Corpus
     for name in _TEXT_FIELDS:
         check(isinstance(record.get(name), str), name, "a string")
         check(bool(record[name]) or name == "text", name, "a string that is not empty")
-    seconds: Any = record.get("duration")
+    # 0 for one that is not stated, until it is measured.
+    seconds: Any = record.get("duration", 1)
     is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
     # Comparable as it is: an integer may be too large for a float.
     check(is_number and 0 < seconds <= sys.float_info.max, "duration", "seconds > 0")
@@ -153,7 +169,7 @@ def _parse_record(record: dict[str, Any], *, where: str, folder: Path) -> Corpus
     return CorpusRow(
         id=record["id"],
         audio=folder / record["audio"],
-        duration=float(record["duration"]),
+        duration=float(record.get("duration", 0.0)),
         text=record["text"],
         speaker=sys.intern(record["speaker"]),
         lang=sys.intern(record["lang"]),

@@ -46,7 +46,7 @@ def select_rows(
     for row in rows:
         if config.languages is not None and row.lang not in config.languages:
             skipped.append(skip_record(row, "language", f"language {row.lang} was not asked for"))
-        elif not settings.min_duration <= row.duration <= settings.max_duration:
+        elif row.duration and not settings.min_duration <= row.duration <= settings.max_duration:
             bounds = f"[{settings.min_duration}, {settings.max_duration}] s"
             skipped.append(skip_record(row, "duration", f"{row.duration} s is outside {bounds}"))
         else:
@@ -89,7 +89,8 @@ def prepare_clip(row: CorpusRow, settings: PrepareConfig) -> PreparedClip:
         # the header, it costs nothing, however long the file is.
         num_samples, rate = audio_info(row.audio)
         duration, (share, seconds) = num_samples / rate, DURATION_TOLERANCE
-        if num_samples and abs(duration - row.duration) > max(share * row.duration, seconds):
+        is_stated = num_samples > 0 and row.duration > 0
+        if is_stated and abs(duration - row.duration) > max(share * row.duration, seconds):
             got = f"expected the manifest's {row.duration:.2f} s, got {duration:.2f} s"
             return PreparedClip(None, f"{row.audio}: {got}")
         waveform = read_audio(row.audio, settings.sample_rate)
@@ -109,6 +110,15 @@ def store_row(row: CorpusRow, num_samples: int, config: Config) -> dict[str, Any
     own["source"] = row.extra.get("source", Path(config.corpus).name)
     own["duration"] = round(num_samples / config.prepare.sample_rate, 6)
     return row.extra | own
+
+
+def listed_row(row: CorpusRow, config: Config) -> dict[str, Any]:
+    """Build the row of a clip whose samples are not stored, of the length that the corpus states.
+
+    It is a clip of one sample where the recording could not be measured.
+    """
+    num_samples = max(1, round(row.duration * config.prepare.sample_rate))
+    return store_row(row, num_samples, config) | {"num_samples": num_samples}
 
 
 def skip_record(row: CorpusRow, kind: str, reason: str) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,8 +18,6 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
-
-from tqdm import tqdm
 
 from .plan import Batch, Coded, Sound, read_batch
 
@@ -113,12 +110,9 @@ def encode_on_ray(
         shipped = [ray.put(files)]  # in a list, so that an encoder gets the reference
         attempts = _attempts(ray)
         try:
-            with tqdm(total=len(batches), desc="encode", file=sys.stderr, mininterval=1) as bar:
-                for start in range(0, len(batches), ROUND):
-                    chunk = batches[start : start + ROUND]
-                    for coded in _one_round(ray, chunk, (shipped, device, attempts), workers):
-                        bar.update()
-                        yield coded
+            for start in range(0, len(batches), ROUND):
+                chunk = batches[start : start + ROUND]
+                yield from _one_round(ray, chunk, (shipped, device, attempts), workers)
         except ray.exceptions.RayError as error:
             raise OSError(
                 f"the cluster did not encode a batch; the same command goes on after the finished "

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from codec import HHCodec
 from codec.audio.store import as_waveform
@@ -118,16 +116,11 @@ def encode_locally(
         note: File for the name of the batch that this process works on, while it does.
     """
     work = functools.partial(_work, source=source, device=device)
-    with (
-        Workers(workers if workers > 1 else 0, spare_few=True) as pool,
-        tqdm(total=len(batches), desc="encode", file=sys.stderr, mininterval=1) as bar,
-    ):
+    with Workers(workers if workers > 1 else 0, spare_few=True) as pool:
         # After a death: the batch once more, each clip in a process that may die of it.
         clip_by_clip = functools.partial(_clip_by_clip, work=work, pool=pool)
         if not pool.works_here(len(batches)):
-            for coded in pool.map(work, batches, deadly=clip_by_clip):
-                bar.update()
-                yield coded
+            yield from pool.map(work, batches, deadly=clip_by_clip)
             return
         # Few batches are done in this process. A note that is there was left by one that died.
         fatal = note.read_text(encoding="utf-8") if note.is_file() else ""
@@ -138,7 +131,6 @@ def encode_locally(
                 else:
                     note.write_text(batch.name, encoding="utf-8")
                     coded = work(batch)
-                bar.update()
                 yield coded
         finally:
             note.unlink(missing_ok=True)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 import torch
@@ -114,6 +114,8 @@ def plan_slm(arguments: argparse.Namespace) -> dict[str, Any]:
     else:
         plan["device"] = f"{run.devices} x {arguments.gpu}, {run.strategy}"
         plan["fits"] = _fits(needed.total, device)
+        if plan["fits"].startswith("NO"):
+            plan["fits_with"] = fitting(config, run, device) or "no accumulation; a larger device"
         plan["efficiency"] = efficiency = arguments.efficiency
         seconds = step_seconds(
             config, corpus, run, device, efficiency=efficiency, node_gbs=arguments.node_gbs
@@ -181,6 +183,29 @@ def _fits(needed: float, device: Accelerator) -> str:
     """Whether so many bytes go into a device, in words."""
     fits = needed / 1e9 + RESERVE_GB <= device.memory_gb
     return f"{'yes' if fits else 'NO'}, {device.memory_gb:g} GB, {RESERVE_GB:g} reserved"
+
+
+def fitting(config: SpeechLMConfig, run: Run, device: Accelerator) -> str:
+    """Find the settings that make a run of the same tokens a step fit into its devices.
+
+    The fewest batches that do, of `batch_size` / k rows each and k times as many; recomputation
+    only where no such batches are enough.
+
+    Returns:
+        In words; '' where nothing does.
+    """
+    for recompute in sorted({run.recompute, True}):
+        for factor in range(1, run.batch_size + 1):
+            rows, batches = run.batch_size // factor, run.accumulate * factor
+            if run.batch_size % factor or (rows % run.devices and batches % run.devices):
+                continue
+            smaller = replace(run, batch_size=rows, accumulate=batches, recompute=recompute)
+            needed = memory(config, smaller).total
+            if not _fits(needed, device).startswith("NO"):
+                found = f"batch_size {rows}, accumulate {batches}"
+                found += ", recompute" if recompute and not run.recompute else ""
+                return f"{found}: {needed / 1e9:.3g} GB"
+    return ""
 
 
 def _time_and_cost(seconds: float, devices: int, price: float | None) -> dict[str, Any]:

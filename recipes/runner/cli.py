@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from codec.command_line import DONE, HelpFormatter, ShowVersion, exit_status
 
 from .config import Config, load_config
+from .dry_run import show_plan
+from .settings_list import ShowSettings
 from .stages import STAGES, StageReport, run_stage
 
 
@@ -19,8 +23,13 @@ def stage_command(name: str, argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit status: 0 when done, 1 when work failed, 2 for a wrong call.
     """
-    parser = make_parser(f"python -m recipes.{name}", STAGES[name].summary)
-    return run_command(parser, argv, lambda config: [run_stage(config, name)])
+    stage = STAGES[name]
+    parser = make_parser(
+        f"python -m recipes.{name}", stage.summary, schema=Config, sections=stage.settings
+    )
+    return run_command(
+        parser, argv, lambda config: [name], lambda config: [run_stage(config, name)]
+    )
 
 
 def plain_parser(
@@ -37,10 +46,24 @@ def plain_parser(
 
 
 def make_parser(
-    program: str, description: str | None, epilog: str | None = None
+    program: str,
+    description: str | None,
+    epilog: str | None = None,
+    *,
+    schema: type,
+    sections: Sequence[str] | None = None,
 ) -> argparse.ArgumentParser:
-    """Build the parser of a command with settings: `plain_parser`, a YAML file, overrides."""
+    """Build the parser of a command with settings: `plain_parser`, a YAML file, overrides.
+
+    Args:
+        program: As it is called.
+        description: Above the options.
+        epilog: Below them.
+        schema: Dataclass of the settings, which `--settings` lists.
+        sections: Of its sections those that the command reads; None for all.
+    """
     parser = plain_parser(program, description, epilog)
+    parser.add_argument("--settings", action=ShowSettings, schema=schema, sections=sections)
     parser.add_argument("config", help="YAML file, such as recipes/configs/mini.yaml")
     parser.add_argument(
         "overrides",
@@ -54,18 +77,36 @@ def make_parser(
 def run_command(
     parser: argparse.ArgumentParser,
     argv: Sequence[str] | None,
+    stages: Callable[[Config], Sequence[str]],
     work: Callable[[Config], list[StageReport]],
 ) -> int:
-    """Parse, load the settings, work, print the reports; returns the exit status."""
+    """Parse, load the settings, work, print the reports; returns the exit status.
+
+    Args:
+        parser: Of `make_parser`.
+        argv: The call's words; None for the process's.
+        stages: Names the stages that the settings ask for.
+        work: Runs them.
+    """
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the merged settings, what each stage would do and what is missing; start "
+        "nothing",
+    )
     # Options may stand before, between and after the overrides.
     arguments = parser.parse_intermixed_args(argv)
 
     def run() -> int:
         config = load_config(arguments.config, arguments.overrides)
+        if arguments.dry_run:
+            return show_plan(config, stages(config), as_json=arguments.json)
         print_reports(config, work(config), as_json=arguments.json)
         return DONE
 
-    return exit_status(run, debug=arguments.debug)
+    # Whatever was interrupted, the same command goes on with it.
+    words = sys.argv[1:] if argv is None else argv
+    return exit_status(run, debug=arguments.debug, again=f"{parser.prog} {shlex.join(words)}")
 
 
 def print_reports(config: Config, reports: Sequence[StageReport], *, as_json: bool) -> None:

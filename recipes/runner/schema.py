@@ -2,28 +2,48 @@
 
 `recipes/runner/config.py` merges YAML and the command line onto these. A field marked `runtime`
 changes how fast a stage runs, never what it makes, so it takes no part in a stage's signature.
+`python -m recipes.run_all --settings` prints the comments and defaults that stand here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from codec.checks import above, at_least, count, one_of, require
-from codec.training.config import PARTS, FitConfig, PhaseConfig, check_shares
-from slm import DocumentSettings, LoraSettings, TrainingSettings
+from codec.checks import above, at_least, one_of, require
 
+from .fields import runtime, shared_fields
+from .schema_codec import CodecConfig, EncodeCorpusConfig, SourceConfig, TrainCodecConfig
 from .schema_corpora import (
     CorporaConfig,
     EspeakConfig,
     KokoroConfig,
     PrepareConfig,
     StringsConfig,
-    runtime,
 )
+from .schema_lm import TrainSlmConfig, TrainTextConfig
+
+__all__ = [
+    "STAGE_NAMES",
+    "VERIFIERS",
+    "CodecConfig",
+    "Config",
+    "CorporaConfig",
+    "EncodeCorpusConfig",
+    "EspeakConfig",
+    "EvaluateConfig",
+    "GenerateConfig",
+    "KokoroConfig",
+    "PrepareConfig",
+    "SourceConfig",
+    "StringsConfig",
+    "TrainCodecConfig",
+    "TrainSlmConfig",
+    "TrainTextConfig",
+    "runtime",
+    "shared_fields",
+]
 
 STAGE_NAMES = (
     "prepare",
@@ -37,232 +57,6 @@ STAGE_NAMES = (
 
 # By recipes/verifiers.py.
 VERIFIERS = ("likelihood", "words", "words_whisper", "voice")
-
-
-def shared_fields(settings: Any, kind: type) -> dict[str, Any]:
-    """Collect the fields that a section has in common with a dataclass of the library.
-
-    Args:
-        settings: Section of the settings.
-        kind: The dataclass.
-
-    Returns:
-        Values by name, to build or to replace an object of `kind` with.
-    """
-    names = {each.name for each in fields(kind)}
-    return {
-        each.name: getattr(settings, each.name) for each in fields(settings) if each.name in names
-    }
-
-
-def _some_of(field: str, values: Collection[str], choices: Collection[str]) -> None:
-    """Refuse values that are not among `choices`; names the wrong ones."""
-    unknown = sorted(set(values) - set(choices))
-    require(not unknown, field, f"some of {', '.join(choices)}", unknown)
-
-
-@dataclass
-class CodecConfig:
-    """The codec's sizes."""
-
-    # One of codec.CodecConfig's presets: hh_24khz (the paper), mini (trains on a CPU), tiny.
-    preset: str = "mini"
-    # Fields of that preset to change, nested as in a codec's config.yaml.
-    overrides: dict[str, Any] = field(default_factory=dict)
-    # A trained codec to go on from instead of random weights: the name of a bundled one
-    # (hh-mini-24k), a model folder or a hub repository; and which of its parts are taken.
-    start: str | None = None
-    start_parts: list[str] = field(default_factory=lambda: list(PARTS))
-    # A published vocoder to take instead: a folder, file or hub repository of Vocos or BigVGAN-v2,
-    # such as charactr/vocos-mel-24khz; its mel convention must be the preset's.
-    vocoder_from: str | None = None
-    # Folder of a Whisper in the transformers layout whose encoder a codec with
-    # overrides.encoder.speech_layers begins with; null = that of `start`.
-    speech_encoder_from: str | None = None
-
-    def __post_init__(self) -> None:
-        _some_of("start_parts", self.start_parts, PARTS)
-
-
-@dataclass
-class SourceConfig:
-    """Recordings that training crops are read from as they are, without the prepare stage."""
-
-    # A manifest (JSON lines with `audio`), or a folder with recordings at any depth.
-    corpus: str = MISSING
-    # Its share of the crops, relative to the other sources'; null = by duration, for all alike.
-    share: float | None = None
-    # Fields of the manifest and the values they must have, such as {split: train}.
-    select: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass
-class TrainCodecConfig:
-    """The codec's training: phases by name, in their order."""
-
-    # What each phase trains, for how long and against which losses (codec/training/config.py).
-    phases: dict[str, PhaseConfig] = field(default_factory=dict)
-    # Where training crops come from, by name, in place of the prepared train split; brought to
-    # prepare.loudness_dbfs too. Unreadable files are listed in train_codec/bad_files.jsonl.
-    sources: dict[str, SourceConfig] | None = None
-    # Lightning's names; auto = bf16-mixed where the device multiplies bfloat16 itself, else
-    # 32-true, as it was when a phase was begun.
-    precision: str = "auto"
-    accelerator: str = runtime("auto")
-    # Devices of a node, nodes, and auto or ddp (docs/guides/training_at_scale.md).
-    devices: int = runtime(1)
-    num_nodes: int = runtime(1)
-    strategy: str = runtime("auto")
-    # Only these phases, null = all: phases that train different parts may run side by side, each
-    # in a process of its own; the stage is done when all are.
-    only: list[str] | None = runtime(None)
-    # Steps between lines of metrics.jsonl, validations and checkpoints.
-    log_every: int = runtime(20)
-    validate_every: int = runtime(250)
-    checkpoint_every: int = runtime(250)
-    # Processes that read training crops ahead; 0 = read when a step asks.
-    num_workers: int = runtime(0)
-    # Steps between reports of every loss term's gradient at the decoder's output; 0 = none.
-    balance_every: int = runtime(0)
-    # Also write curves, mel pictures and audio for TensorBoard (extra `train`).
-    tensorboard: bool = runtime(False)
-
-    def __post_init__(self) -> None:
-        _some_of("only", self.only or [], self.phases)
-        FitConfig(**shared_fields(self, FitConfig))
-        for name, phase in self.phases.items():
-            check_shares(f"phases.{name}", phase.batch_size, self.devices * self.num_nodes)
-
-
-@dataclass
-class EncodeCorpusConfig:
-    """From waveforms to the token store."""
-
-    # A shard is written, and safe from a crash, once it holds this many codes.
-    shard_codes: int = 65536
-    # Clips of train are encoded once more from each of these samples on: other codes of the same
-    # sounds, for a language model of little speech. Only where the manifest has these values.
-    shifts: list[int] = field(default_factory=list)
-    shift_select: dict[str, Any] = field(default_factory=dict)
-    # Read the corpus's own recordings as prepare would have stored them, not what it stored.
-    recordings: bool = False
-    # local = processes of this machine; ray = a Ray cluster (extra `ray`), one started on this
-    # machine or the one at `address`, such as auto (docs/guides/encoding_at_scale.md).
-    engine: str = runtime("local")
-    address: str | None = runtime(None)
-    # Processes that encode, with one thread or one GPU each; 0 = one a core or GPU.
-    workers: int = runtime(0)
-    # auto = a GPU where there is one; cpu or cuda.
-    device: str = runtime("auto")
-    # Audio that is encoded at once, clips of like length, and that is lost with a worker, seconds.
-    batch_seconds: float = runtime(120.0)
-
-    def __post_init__(self) -> None:
-        one_of("engine", self.engine, ("local", "ray"))
-        one_of("device", self.device, ("auto", "cpu", "cuda"))
-        at_least("workers", self.workers, 0)
-        at_least("batch_seconds", self.batch_seconds, 1)
-        at_least("shard_codes", self.shard_codes, 1)
-        distinct = len(set(self.shifts)) == len(self.shifts)
-        positive = all(shift > 0 for shift in self.shifts)
-        require(positive and distinct, "shifts", "samples > 0, each once", self.shifts)
-
-
-@dataclass
-class TrainTextConfig:
-    """Tokens of text: SentencePiece pieces, or phones that are aligned with the speech."""
-
-    # pieces, or phones: English alone, with the dictionary and the aligner of pocketsphinx.
-    kind: str = "pieces"
-    # Pieces: at most this many; a small corpus may give fewer.
-    vocab_size: int = 512
-    # A speech language model whose text model is taken as it is, of the same kind: a bundled name,
-    # a folder or a hub repository. null = made from this corpus or dictionary.
-    start: str | None = None
-    # Phones: clips of these languages are aligned, as the manifest spells them; the others become
-    # speech without text.
-    languages: list[str] = field(default_factory=lambda: ["en"])
-
-    def __post_init__(self) -> None:
-        one_of("kind", self.kind, ("pieces", "phones"))
-
-
-# Of the further training settings of a language model, before any is changed.
-_TRAINING = TrainingSettings(max_steps=2000)
-
-
-@dataclass
-class TrainSlmConfig:
-    """The speech language model and its training."""
-
-    # tiny, mini, small, base, medium or large, and fields of its SpeechLMConfig to change.
-    preset: str = "mini"
-    overrides: dict[str, Any] = field(default_factory=dict)
-    # A model to start from, which then gives the sizes; null = random weights. Either a speech
-    # language model of this run's codec and text model (hh-mini-slm, a folder or a hub repository;
-    # train_text.start names the same) or the folder of a text model (transformers: Llama 2 and 3,
-    # TinyLlama, SmolLM2, Qwen3).
-    start: str | None = None
-    # Adapters beside the matrices, trained alone and merged at the end (extra `lora`); rank 0 = the
-    # whole model is trained, but for training.freeze and training.freeze_layers.
-    lora: LoraSettings = field(default_factory=LoraSettings)
-    # Tokens of a packed row, rows of a batch, batches of an optimizer step.
-    seq_len: int = 1024
-    batch_size: int = 2
-    accumulate: int = 1
-    steps: int = 2000
-    learning_rate: float = 1e-3
-    min_learning_rate: float = 1e-5
-    warmup_steps: int = 100
-    weight_decay: float = 0.1
-    # bfloat16 products; auto = where the device multiplies them itself, as when training was begun.
-    bf16: bool | str = "auto"
-    # Start the embeddings of codes from the codec's codebook, so that like sounds begin alike.
-    place_codes: bool = True
-    # Share of documents that open with a speaker prompt, and its length in codes.
-    prompt_probability: float = 0.5
-    min_prompt_codes: int = 24
-    max_prompt_codes: int = 96
-    # Share of transcribed clips that are trained on without their text.
-    text_drop_probability: float = 0.1
-    # Fields of DocumentSettings and TrainingSettings that have no key above, such as
-    # documents.interleave_probability=0.3 or training.optimizer=muon.
-    documents: DocumentSettings = field(default_factory=DocumentSettings)
-    training: TrainingSettings = _TRAINING
-    accelerator: str = runtime("auto")
-    # Devices of a node, nodes, and auto, ddp or fsdp (docs/guides/training_at_scale.md).
-    devices: int = runtime(1)
-    num_nodes: int = runtime(1)
-    strategy: str = runtime("auto")
-    validate_every: int = runtime(100)
-    checkpoint_every: int = runtime(100)
-    # Utterances of valid whose likelihood after a prompt of their own speaker, of a stranger and
-    # after none is validated as well; 0 = none.
-    prompt_documents: int = runtime(64)
-    # Also write curves for TensorBoard (extra `train`).
-    tensorboard: bool = runtime(False)
-    # Checkpoint to go on from where run/train_slm has no last.ckpt; null = begin at step 0.
-    resume_from: str | None = runtime(None)
-
-    def __post_init__(self) -> None:
-        # Of a value that has a key of its own, the nested field must not be set as well.
-        keys = {"max_steps": "train_slm.steps", "seed": "seed"}
-        keys |= {"lookahead": "train_slm.overrides.lookahead"}
-        for section, default in (("documents", DocumentSettings()), ("training", _TRAINING)):
-            nested = getattr(self, section)
-            own = {name: f"train_slm.{name}" for name in shared_fields(self, type(default))}
-            for name, key in (own | keys).items():
-                got = getattr(nested, name, None)
-                expected = f"its default, since {key} sets it"
-                require(got == getattr(default, name, None), f"{section}.{name}", expected, got)
-        count("seq_len", self.seq_len, 1)
-        count("batch_size", self.batch_size, 1)
-        count("steps", self.steps, 1)
-        replace(self.documents, **shared_fields(self, DocumentSettings))
-        # A warm-up is compared with the steps when the stage begins.
-        steps = max(self.steps, self.warmup_steps + 1)
-        shared = shared_fields(self, TrainingSettings) | {"max_steps": steps}
-        replace(self.training, **shared)
 
 
 @dataclass

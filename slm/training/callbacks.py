@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +17,22 @@ from codec.distributed import process_rank
 from codec.files import whole_file
 from codec.finite import first_not_finite, optimizer_tensors
 from codec.json_lines import append_json_line
+from codec.run_logs import RunLogs
 from slm.data.packed_dataset import PackedBatch
 from slm.data.transcription_probe import TEXT_NAME
 from slm.model.likelihood import nats_per_code, nats_per_text_token
 
 from .checkpoint import CHECKPOINT_NAME, METRICS_NAME
 from .config import TrainingSettings
-from .curves import Curves
+from .curves import Curves, SpokenSample, spoken_metrics
 from .flops import counted_flops, measured_peak_flops, peak_flops
 from .microbatches import MicroBatch
 from .optimizers import learning_rate
 
 # Figure of the validation batches where nothing else is said.
 VALID_NAME = "valid_nats_per_code"
+# Speaks with a model as it is at a step, and leaves the model alone.
+Speak = Callable[[Any, int], Sequence[SpokenSample]]
 
 
 class Monitor(Callback):
@@ -43,6 +46,10 @@ class Monitor(Callback):
         start_step: Steps made before.
         validation: Batches that every process validates on, by the name of their figure.
         progress: Show a bar on stderr.
+        speak: Called by the first process at every validation; None for no samples.
+
+    Raises:
+        ValueError: The package of a log that was asked for is not installed.
     """
 
     def __init__(
@@ -52,10 +59,12 @@ class Monitor(Callback):
         start_step: int,
         validation: Mapping[str, Sequence[PackedBatch]],
         progress: bool,
+        speak: Speak | None = None,
     ) -> None:
         self._settings = settings
         self._folder = folder
-        self._step = start_step
+        self._speak = speak
+        self._step = self._start_step = start_step
         self._validation = {name: each for name, each in validation.items() if each}
         self._bar = tqdm(
             total=settings.max_steps,
@@ -64,17 +73,21 @@ class Monitor(Callback):
             unit="step",
             disable=not progress or process_rank() > 0,
         )
-        self._curves: Curves | None = None
+        logs = RunLogs(folder, tensorboard=settings.tensorboard, wandb=settings.wandb)
+        self._curves = Curves(logs) if logs and process_rank() == 0 else None
         self._losses: list[Tensor] = []
         self._tokens = 0
+        # Codes read since the start, on the device: reading them would wait for it.
+        self._codes: list[Tensor] = []
+        self._codes_read = 0.0
         self._flops = 0.0
         self._peak = float("inf")
         self._since = time.perf_counter()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find the peak rate of the device, and begin the curves."""
-        if self._settings.tensorboard and trainer.is_global_zero:
-            self._curves = Curves(self._folder, self._step)
+        if self._curves is not None:
+            self._curves.open(self._step)
         device, bf16 = pl_module.device, bool(self._settings.bf16)
         dtype = torch.bfloat16 if bf16 else torch.float32
         self._peak = peak_flops(device, bf16) or measured_peak_flops(device, dtype)
@@ -88,6 +101,7 @@ class Monitor(Callback):
         # Detached and not read: reading a value would wait for the device at every batch.
         self._losses.append(outputs["loss"].detach())
         self._tokens += batch.counts.tokens
+        self._codes.append((batch.batch.tokens >= lm.vocabulary.code_start).sum())
         self._flops += counted_flops(lm.config, batch.counts)
         if trainer.global_step == self._step:
             return  # still accumulating
@@ -103,10 +117,13 @@ class Monitor(Callback):
             self._check_state(trainer, pl_module)
         if self._validation and validates:
             metrics |= {name: self._validated(lm, name) for name in self._validation}
+        if validates and self._speak is not None and trainer.is_global_zero:
+            metrics |= self._spoken(lm, self._speak)
+        if validates:
             # Validation's time is no training time: the clock starts anew after it.
             self._since = time.perf_counter()
         if trainer.is_global_zero:
-            self._show(metrics)
+            self._show(metrics, lm.config.frame_rate)
         if saves:
             self._save(trainer)
 
@@ -131,12 +148,14 @@ class Monitor(Callback):
         loss = torch.stack(self._losses).sum().double()
         # One exchange for all three figures.
         counts = loss.new_tensor([self._tokens, self._flops])
-        figures = torch.cat([loss[None], counts])
+        codes = torch.stack(self._codes).sum().to(loss)
+        figures = torch.cat([loss[None], counts, codes[None]])
         figures = trainer.strategy.reduce(figures, reduce_op="sum")
         assert isinstance(figures, Tensor)
         gradient_norm: Any = module.gradient_norm
         # Here, and nowhere else in a step, this process waits for its device.
-        total, tokens, flops, norm = torch.cat([figures, gradient_norm.to(figures)[None]]).tolist()
+        values = torch.cat([figures, gradient_norm.to(figures)[None]]).tolist()
+        total, tokens, flops, codes_read, norm = values
         now = time.perf_counter()
         mean = total / trainer.world_size
         # Before anything is written: metrics and checkpoints hold finite steps only.
@@ -151,6 +170,8 @@ class Monitor(Callback):
             "mfu": flops / (seconds * self._peak * trainer.world_size),
         }
         self._losses, self._tokens, self._flops, self._since = [], 0, 0.0, now
+        self._codes = []
+        self._codes_read += codes_read
         return metrics
 
     def _check_step(self, values: Mapping[str, float], batch: MicroBatch) -> None:
@@ -206,9 +227,20 @@ class Monitor(Callback):
             )
         return nats
 
-    def _show(self, metrics: dict[str, Any]) -> None:
+    def _spoken(self, lm: Any, speak: Speak) -> dict[str, float]:
+        """Speak the samples and show them; returns their metrics."""
+        samples = speak(lm, self._step)
+        if self._curves is not None:
+            self._curves.show(self._step, samples)
+        return spoken_metrics(samples)
+
+    def _show(self, metrics: dict[str, Any], frame_rate: float) -> None:
+        # Of the steps before a restart those since tell, on average.
+        share = self._step / (self._step - self._start_step)
+        hours = self._codes_read * share / frame_rate / 3600
         self._bar.set_postfix(
             loss=f"{metrics['loss']:.3f}",
+            speech=f"{hours:.4g} h",
             tokens_per_second=f"{metrics['tokens_per_second']:.0f}",
             refresh=False,
         )

@@ -38,6 +38,8 @@ class TrainingSettings:
         freeze: Parts that stay as they are, of `FREEZABLE`.
         freeze_layers: Layers that stay as they are, counted from the input.
         tensorboard: Also write the metrics as curves for TensorBoard (extra `train`).
+        wandb: Project of Weights & Biases that they are written for, too (extra `wandb`); '' for
+            none.
 
     Raises:
         ValueError: A value is out of its range.
@@ -64,6 +66,7 @@ class TrainingSettings:
     freeze: tuple[str, ...] = ()
     freeze_layers: int = 0
     tensorboard: bool = False
+    wandb: str = ""
 
     def __post_init__(self) -> None:
         require(self.bf16 in (True, False, "auto"), "bf16", "true, false or auto", self.bf16)

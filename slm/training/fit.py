@@ -25,7 +25,7 @@ from codec.run_trainer import fit_or_exit, quiet_trainer
 from slm.data.packed_dataset import PackedBatch, PackedDataset
 from slm.model.speech_lm import SpeechLM
 
-from .callbacks import VALID_NAME, Monitor
+from .callbacks import VALID_NAME, Monitor, Speak
 from .checkpoint import (
     CHECKPOINT_NAME,
     METRICS_NAME,
@@ -53,6 +53,7 @@ def fit_speech_lm(
     accelerator: str = "auto",
     machines: Machines | None = None,
     progress: bool = True,
+    speak: Speak | None = None,
 ) -> SpeechLM:
     """Train `lm` in place, continuing from `folder`/last.ckpt when there is one.
 
@@ -76,6 +77,8 @@ def fit_speech_lm(
         accelerator: Lightning's name of the device kind, used without `machines`.
         machines: Devices, nodes and strategy; one device when None.
         progress: Show a bar on stderr.
+        speak: Gets the model and the step at every validation, in the first process, and returns
+            samples for the logs; None for none. Not with strategy "fsdp".
 
     Returns:
         `lm`, in eval mode.
@@ -99,7 +102,7 @@ def fit_speech_lm(
     batches = {name: list(each) for name, each in kinds.items()}
     with locked(Path(folder)) if first else nullcontext():
         return _fit_locked(
-            lm, dataset, Path(folder), settings, batches, resume_from, machines, progress
+            lm, dataset, Path(folder), settings, batches, resume_from, machines, progress, speak
         )
 
 
@@ -112,6 +115,7 @@ def _fit_locked(
     resume_from: Path | str | None,
     machines: Machines,
     progress: bool,
+    speak: Speak | None,
 ) -> SpeechLM:
     """Train in a folder that this run has for itself."""
     processes = machines.devices * machines.num_nodes
@@ -128,8 +132,9 @@ def _fit_locked(
         keep_json_lines(folder / METRICS_NAME, lambda row: row["step"] <= start_step)
     # 2. The steps that are left.
     sharded = machines.strategy == "fsdp"
+    require(not sharded or speak is None, "samples", "0 with strategy fsdp", "some")
     if start_step < settings.max_steps:
-        monitor = Monitor(settings, folder, start_step, validation, progress)
+        monitor = Monitor(settings, folder, start_step, validation, progress, speak)
         trainer = _trainer(settings, monitor, machines, per_step, folder)
         # Sharding replaces parameters, and the caller's model shall keep its own.
         with _prepared(copy.deepcopy(lm) if sharded else lm, settings) as trained:

@@ -29,11 +29,11 @@ class Training(lightning.LightningModule):
     def __init__(self) -> None:
         super().__init__()
         self.weight = torch.nn.Parameter(torch.ones(1))
-        self.signal_at = -1
+        self.signal_at, self.signal = -1, signal.SIGTERM
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         if self.global_step == self.signal_at:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), self.signal)
         return (self.weight * batch).sum()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -41,6 +41,15 @@ class Training(lightning.LightningModule):
 
     def train_dataloader(self) -> DataLoader[Tensor]:
         return DataLoader([torch.ones(1)] * 4)  # type: ignore[arg-type]
+
+
+@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
+def test_an_interrupt_says_at_which_step_it_came(tmp_path: Path) -> None:
+    module = Training()
+    module.signal_at, module.signal = 2, signal.SIGINT
+    trainer = quiet_trainer(tmp_path, accelerator="cpu", devices=1, max_steps=4, max_epochs=-1)
+    with pytest.raises(KeyboardInterrupt, match="interrupted at step 2; the same command"):
+        fit_or_exit(trainer, lambda: trainer.fit(module), tmp_path)
 
 
 @pytest.fixture(autouse=True)

@@ -173,7 +173,7 @@ def test_the_settings_at_scale_load_and_fit_their_gpus(path: Path) -> None:
         settings.accumulate,
         devices=settings.devices * settings.num_nodes,
         nodes=settings.num_nodes,
-        strategy=settings.strategy,
+        strategy="ddp" if settings.strategy == "auto" else settings.strategy,
         recompute=training.recompute,
         bf16=bool(settings.bf16),
         epochs=about["epochs"],

@@ -48,6 +48,22 @@ def test_a_model_that_does_not_fit_is_named(capsys: pytest.CaptureFixture[str]) 
     assert "fits                     yes, 80 GB" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        (["--model", "medium", "--gpu", "H100"], "batch_size 16, accumulate 4"),
+        (["--model", "base", "--gpu", "RTX-4090"], "batch_size 16, accumulate 4"),
+        (["--model", "large", "--gpu", "A10"], "batch_size 1, accumulate 64, recompute"),
+    ],
+)
+def test_the_accumulation_that_makes_a_run_fit_is_named(
+    capsys: pytest.CaptureFixture[str], sizes: list[str], expected: str
+) -> None:
+    found = plan(capsys, "slm", "--hours", "555", "--gpus", "1", *sizes)
+    assert found["fits"].startswith("NO")
+    assert expected in found["fits_with"]
+
+
 def test_a_plan_from_a_measurement(capsys: pytest.CaptureFixture[str]) -> None:
     sizes = ["--model", "tiny", "--seq-len", "256", "--batch-size", "1", "--gpus", "1"]
     found = plan(capsys, "slm", "--hours", "1", *sizes, "--no-bf16", "--calibrate")

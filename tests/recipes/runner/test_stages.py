@@ -11,7 +11,7 @@ import pytest
 from codec.run_lock import InUseError, locked
 from codec.training.config import PhaseConfig
 from recipes import run_all
-from recipes.runner import stages
+from recipes.runner import inputs, stages
 from recipes.runner.config import Config
 from recipes.runner.schema import STAGE_NAMES
 from recipes.runner.stages import StageError, run_stage, run_stages, stage_folder, write_metrics
@@ -19,7 +19,10 @@ from recipes.runner.stages import StageError, run_stage, run_stages, stage_folde
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Every stage replaced by one that notes its call, and dies once when `corpus` says so."""
+    """Every stage replaced by one that notes its call, and dies once when `corpus` says so.
+
+    Corpora and codecs of these runs do not exist, and are not looked for.
+    """
     made: list[str] = []
 
     def load(module: str) -> SimpleNamespace:
@@ -37,6 +40,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return SimpleNamespace(main=main)
 
     monkeypatch.setattr(stages, "importlib", SimpleNamespace(import_module=load))
+    monkeypatch.setattr(inputs, "INPUTS", {})
     return made
 
 
@@ -174,6 +178,22 @@ def test_json_is_one_object_on_stdout(
     assert list(result["stages"]) == ["prepare", "train_codec"]
     assert result["stages"]["train_codec"]["metrics"] == {"calls": 2}
     assert (Path(config.run) / "config.yaml").is_file()
+
+
+def test_an_interrupt_is_one_line_with_the_command_that_goes_on(
+    config: Config, calls: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in STAGE_NAMES:
+        words = [
+            str(tmp_path / "settings.yaml"),
+            f"corpus=dies in {name}",
+            f"run={tmp_path / name}",
+        ]
+        assert run_all.main(words) == 130
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert last.startswith("error: interrupted; go on with: python -m recipes.run_all ")
+        assert f"'corpus=dies in {name}'" in last
+        calls.clear()
 
 
 def test_figures_are_printed_as_a_table(

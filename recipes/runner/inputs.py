@@ -1,0 +1,177 @@
+"""Checks before any work: what stages read is there, or an earlier stage of the command makes it.
+
+Only paths and settings are looked at, which takes milliseconds; what lies in object storage or on a
+hub is found out by the stage itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from .config import Config
+from .stage_list import STAGES, StageError, stage_folder
+
+# Corpora that have no manifest.
+MADE, PUBLISHED = ("espeak", "kokoro"), {"ljspeech": "LJSpeech-1.1", "libritts": "LibriTTS"}
+
+
+def check_inputs(config: Config, names: Sequence[str]) -> None:
+    """Refuse stages that cannot run as asked.
+
+    Args:
+        config: The run's settings.
+        names: Stages, in their own order; those that are done are not looked at.
+
+    Raises:
+        StageError: The first of `missing_inputs`.
+    """
+    for problem in missing_inputs(config, names):
+        raise StageError(problem)
+
+
+def missing_inputs(config: Config, names: Sequence[str]) -> Iterator[str]:
+    """Yield what is missing or cannot go together, in words, in the order of the stages."""
+    if shared := _of_several_devices(config, names):
+        yield shared
+    for number, name in enumerate(names):
+        if is_done(config, name):
+            continue
+        for upstream in STAGES[name].upstream:
+            if not is_done(config, upstream) and upstream not in names[:number]:
+                marker = stage_folder(config, upstream) / "done.json"
+                yield (
+                    f"{name} reads what {upstream} makes, and {marker} is not there: "
+                    f"run the stages up to it first (stages={upstream},{name})"
+                )
+        if name in INPUTS:
+            yield from INPUTS[name](config)
+
+
+def is_done(config: Config, name: str) -> bool:
+    """Tell whether a stage of this run is finished, whatever its settings were."""
+    return (stage_folder(config, name) / "done.json").is_file()
+
+
+def _of_several_devices(config: Config, names: Sequence[str]) -> str:
+    """A launcher ends all processes of a stage together, and with them the command."""
+    sections = {name: getattr(config, name) for name in ("train_codec", "train_slm")}
+    shared = [name for name, each in sections.items() if each.devices * each.num_nodes > 1]
+    # A codec that is taken as it is needs no devices.
+    if not config.train_codec.phases:
+        shared = [name for name in shared if name != "train_codec"]
+    if len(shared) < 2 or not set(shared) <= set(names):
+        return ""
+    return (
+        f"expected one stage of several devices in a command, got {' and '.join(shared)}: the "
+        "other processes end with the first; run each by itself (stages=train_codec)"
+    )
+
+
+def _of_prepare(config: Config) -> Iterator[str]:
+    """The corpora."""
+    if config.corpus in PUBLISHED:
+        folder, name = Path(config.corpora.folder), PUBLISHED[config.corpus]
+        if not config.corpora.download and not (folder / name).is_dir():
+            yield (
+                f"corpora.folder: expected {name} in {folder}, found none; give its folder, or "
+                "fetch it with corpora.download=true"
+            )
+    elif config.corpus not in MADE:
+        known = ", ".join((*MADE, *PUBLISHED))
+        yield from _manifest(config.corpus, f"corpus: expected {known} or a folder")
+    for corpus in config.further_corpora:
+        yield from _manifest(corpus, "further_corpora: expected a folder")
+
+
+def _manifest(corpus: str, expected: str) -> Iterator[str]:
+    """The manifest of a corpus in a folder of this machine."""
+    if "://" not in corpus and not (Path(corpus) / "manifest.jsonl").is_file():
+        yield (
+            f"{expected} that holds manifest.jsonl, got {corpus!r}; a folder of recordings becomes "
+            "one with python -m recipes.import_corpus folder"
+        )
+
+
+def _of_train_codec(config: Config) -> Iterator[str]:
+    """Phases or a codec to take as it is, and the sources of crops."""
+    codec, training = config.codec, config.train_codec
+    if not training.phases and codec.start is None:
+        yield (
+            "train_codec.phases: expected at least one phase, or codec.start to take as it is; "
+            "got neither"
+        )
+    if training.phases:
+        wanted = ["valid"] if training.sources is not None else ["train", "valid"]
+        advice = "or train_codec.sources in place of train"
+        yield from _stored(config, "train_codec", wanted, advice)
+    yield from _model("codec.start", codec.start, "codec")
+    for name, source in (training.sources or {}).items():
+        if not Path(source.corpus).exists():
+            yield (
+                f"train_codec.sources.{name}.corpus: expected a manifest or a folder of "
+                f"recordings, got {source.corpus!r}"
+            )
+
+
+def _stored(config: Config, stage: str, splits: Sequence[str], advice: str) -> Iterator[str]:
+    """Splits whose waveforms a stage reads."""
+    stored = config.prepare.stored_splits
+    missing = [split for split in splits if split not in stored]
+    if missing:
+        yield (
+            f"prepare.stored_splits: expected {', '.join(missing)}, whose waveforms {stage} reads, "
+            f"{advice}; got {stored}"
+        )
+
+
+def _of_encode_corpus(config: Config) -> Iterator[str]:
+    if not config.encode_corpus.recordings:
+        advice = "or encode_corpus.recordings=true"
+        yield from _stored(config, "encode_corpus", ("train", "valid", "test"), advice)
+
+
+def _of_generate(config: Config) -> Iterator[str]:
+    advice = "as the evaluation does"
+    yield from _stored(config, "generate", ("valid", "test"), advice)
+
+
+def _of_train_text(config: Config) -> Iterator[str]:
+    if config.train_text.kind == "phones":
+        advice = "or train_text.kind=pieces"
+        yield from _stored(config, "train_text", ("train", "valid", "test"), advice)
+    yield from _model("train_text.start", config.train_text.start, "slm")
+
+
+def _of_train_slm(config: Config) -> Iterator[str]:
+    yield from _model("train_slm.start", config.train_slm.start, "slm")
+    begun = config.train_slm.resume_from
+    if begun is not None and not Path(begun).is_file():
+        yield f"train_slm.resume_from: expected a checkpoint, found none at {begun}"
+
+
+def _model(key: str, source: str | None, package: str) -> Iterator[str]:
+    """A model to start from: a folder, one that comes with the package, or a hub's name."""
+    if source is None or Path(source).is_dir():
+        return
+    models = [each.name for each in files(package).joinpath("pretrained").iterdir()]
+    if source in models:
+        return
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
+        yield (
+            f"{key}: expected a model's folder, a hub repository (owner/name) or one of "
+            f"{', '.join(sorted(models))}, got {source!r}, which is not there"
+        )
+
+
+# Of each stage that reads more than the folders of others.
+INPUTS = {
+    "prepare": _of_prepare,
+    "train_codec": _of_train_codec,
+    "encode_corpus": _of_encode_corpus,
+    "train_text": _of_train_text,
+    "train_slm": _of_train_slm,
+    "generate": _of_generate,
+}
