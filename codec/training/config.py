@@ -39,6 +39,8 @@ class LossWeights:
     # Distance of a frozen recogniser's states of the decoder's log-mel from those of the
     # recording's: `codec.distillation.perceptual`.
     perceptual: float = 0.0
+    # The same distance of the log-mel of the vocoder's waveform.
+    waveform_perceptual: float = 0.0
     # Distance of a "harmonic" vocoder's pitch network from the pitch tracked in the recording:
     # `codec.training.losses.pitch_loss`. Only it trains that network.
     pitch: float = 0.0
@@ -192,8 +194,9 @@ class PhaseConfig:
         given = bool(teacher) or weights.semantic <= 0
         require(given, "phase.semantic.teacher", "a teacher for weights.semantic > 0", teacher)
         model = self.perceptual.model
-        given = bool(model) or weights.perceptual <= 0
-        require(given, "phase.perceptual.model", "a folder for weights.perceptual > 0", model)
+        given = bool(model) or not self.uses_perceptual
+        expected = "a folder for weights.perceptual or waveform_perceptual > 0"
+        require(given, "phase.perceptual.model", expected, model)
 
     def _check_numbers(self) -> None:
         for name in ("steps", "batch_size", "crop_codes"):
@@ -227,7 +230,14 @@ class PhaseConfig:
     @property
     def uses_waveform(self) -> bool:
         """True if the vocoder runs."""
-        return max(self.weights.waveform_mel, self.weights.pitch) > 0 or self.uses_discriminators
+        weights = self.weights
+        used = max(weights.waveform_mel, weights.waveform_perceptual, weights.pitch) > 0
+        return used or self.uses_discriminators
+
+    @property
+    def uses_perceptual(self) -> bool:
+        """True if a recogniser's states of decoded speech are compared with the recording's."""
+        return max(self.weights.perceptual, self.weights.waveform_perceptual) > 0
 
     @property
     def uses_discriminators(self) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from codec.distillation.perceptual import PerceptualLoss
 from codec.model.hh_codec import HHCodec
 
 from .config import PhaseConfig
@@ -138,4 +139,34 @@ def supervised_losses(
         losses["waveform_mel"] = waveform_loss(fake, waveform)
     if outputs.pitch is not None and outputs.pitch_target is not None:
         losses["pitch"] = pitch_loss(*outputs.pitch, *outputs.pitch_target)
+    return losses
+
+
+def perceptual_losses(
+    codec: HHCodec,
+    phase: PhaseConfig,
+    outputs: ForwardPass,
+    perceptual: PerceptualLoss,
+    *,
+    every: bool = False,
+) -> dict[str, Tensor]:
+    """Compute the unweighted perceptual losses of the decoder's mel and of the waveform.
+
+    Args:
+        codec: Its mel front end turns the waveform into a log-mel, with gradient.
+        phase: Its weights decide which are computed.
+        outputs: Of this batch.
+        perceptual: Compares log-mels.
+        every: Also those of weight 0 that the outputs allow, for validation.
+
+    Returns:
+        fp32 scalars by the names of `LossWeights`.
+    """
+    weights, target = phase.weights, outputs.target
+    losses: dict[str, Tensor] = {}
+    if outputs.mel is not None and (weights.perceptual > 0 or every):
+        losses["perceptual"] = perceptual(outputs.mel, target)
+    if outputs.waveform is not None and (weights.waveform_perceptual > 0 or every):
+        mel = codec.vocoder.mel(outputs.waveform)[..., : target.shape[-1]]
+        losses["waveform_perceptual"] = perceptual(mel, target)
     return losses

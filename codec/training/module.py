@@ -33,7 +33,7 @@ from .data import Batch, CodecData
 from .diagnostics import DivergedError, check_finite, gradient_norms
 from .discriminators import Discriminators
 from .ema import WeightAverage
-from .forward import ForwardPass, forward_pass, supervised_losses
+from .forward import ForwardPass, forward_pass, perceptual_losses, supervised_losses
 from .losses import MultiScaleMel
 from .mel_discriminators import MelDiscriminators
 from .optimizers import (
@@ -113,7 +113,7 @@ class CodecTraining(LightningModule):
             if phase.uses_mel_discriminators:
                 bands = codec.config.mel.n_mels
                 self.mel_discriminators = MelDiscriminators(bands, phase.discriminators)
-        if phase.weights.perceptual > 0:
+        if phase.uses_perceptual:
             self.perceptual = PerceptualLoss(phase.perceptual, codec.config.mel)
         self.average = WeightAverage(codec, phase.ema_decay) if phase.ema_decay > 0 else None
         self.codebook_use = CodebookUsage(codec.codebook_size)  # checkpoints hold this name
@@ -263,8 +263,7 @@ class CodecTraining(LightningModule):
                     outputs.quantized.float(), waveform, positions=positions
                 )
         if self.perceptual is not None:
-            assert outputs.mel is not None
-            losses["perceptual"] = self.perceptual(outputs.mel, outputs.target)
+            losses |= perceptual_losses(self.codec, self.phase, outputs, self.perceptual)
         return losses
 
     def adversarial_losses(

@@ -15,7 +15,7 @@ from codec.model.hh_codec import HHCodec
 
 from .codebook import usage_statistics
 from .config import PhaseConfig
-from .forward import forward_pass, supervised_losses
+from .forward import forward_pass, perceptual_losses, supervised_losses
 from .losses import MultiScaleMel
 
 # Shorter crops hold too few of the 384 ms segments that STOI compares.
@@ -71,8 +71,8 @@ def validate(
     losses = supervised_losses(phase, outputs, waveform, waveform_loss, every=True)
     if distillation is not None and outputs.quantized is not None:
         losses["semantic"] = distillation.loss(outputs.quantized, waveform, lengths)
-    if perceptual is not None and outputs.mel is not None:
-        losses["perceptual"] = perceptual(outputs.mel, outputs.target)
+    if perceptual is not None:
+        losses |= perceptual_losses(codec, phase, outputs, perceptual, every=True)
     metrics = {name: float(value) for name, value in losses.items()}
     if outputs.relative_error is not None:
         metrics["relative_error"] = float(outputs.relative_error)
