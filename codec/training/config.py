@@ -41,6 +41,9 @@ class LossWeights:
     perceptual: float = 0.0
     # The same distance of the log-mel of the vocoder's waveform.
     waveform_perceptual: float = 0.0
+    # Divergence of the recogniser's word predictions of the decoder's log-mel from those of the
+    # recording, of whole English clips with a transcript: `codec.distillation.recognition`.
+    recognition: float = 0.0
     # Distance of a "harmonic" vocoder's pitch network from the pitch tracked in the recording:
     # `codec.training.losses.pitch_loss`. Only it trains that network.
     pitch: float = 0.0
@@ -195,7 +198,7 @@ class PhaseConfig:
         require(given, "phase.semantic.teacher", "a teacher for weights.semantic > 0", teacher)
         model = self.perceptual.model
         given = bool(model) or not self.uses_perceptual
-        expected = "a folder for weights.perceptual or waveform_perceptual > 0"
+        expected = "a folder for weights.perceptual, waveform_perceptual or recognition > 0"
         require(given, "phase.perceptual.model", expected, model)
 
     def _check_numbers(self) -> None:
@@ -224,7 +227,8 @@ class PhaseConfig:
     def uses_codec(self) -> bool:
         """True if encoder, quantizer and decoder run at all."""
         weights = self.weights
-        used = max(weights.mel, weights.vq, weights.semantic, weights.perceptual) > 0
+        compared = max(weights.semantic, weights.perceptual, weights.recognition)
+        used = max(weights.mel, weights.vq, compared) > 0
         return used or self.uses_mel_discriminators or self.vocoder_input == "decoded"
 
     @property
@@ -237,7 +241,8 @@ class PhaseConfig:
     @property
     def uses_perceptual(self) -> bool:
         """True if a recogniser's states of decoded speech are compared with the recording's."""
-        return max(self.weights.perceptual, self.weights.waveform_perceptual) > 0
+        weights = self.weights
+        return max(weights.perceptual, weights.waveform_perceptual, weights.recognition) > 0
 
     @property
     def uses_discriminators(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from codec.distillation.loss import Distillation
 from codec.distillation.perceptual import PerceptualLoss
+from codec.distillation.recognition import RecognitionLoss
 from codec.model.hh_codec import HHCodec
 
 from .codebook import usage_statistics
@@ -43,6 +45,8 @@ def validate(
     distillation: Distillation | None = None,
     *,
     perceptual: PerceptualLoss | None = None,
+    recognition: RecognitionLoss | None = None,
+    texts: Sequence[str | None] | None = None,
     lengths: Tensor | None = None,
     num_clips: int = 16,
 ) -> Validation:
@@ -56,6 +60,8 @@ def validate(
         distillation: None when the phase has no teacher. The teacher runs on the crops themselves,
             also where training reads its features of whole clips.
         perceptual: None when the phase has no such loss.
+        recognition: None when the phase has no such loss.
+        texts: Transcript of each crop for it, None for those that are left out.
         lengths: (B,) samples of each crop that are clip and not padding, on which there is no
             distillation; None means T.
         num_clips: Crops that STOI is computed on.
@@ -72,7 +78,9 @@ def validate(
     if distillation is not None and outputs.quantized is not None:
         losses["semantic"] = distillation.loss(outputs.quantized, waveform, lengths)
     if perceptual is not None:
-        losses |= perceptual_losses(codec, phase, outputs, perceptual, every=True)
+        losses |= perceptual_losses(
+            codec, phase, outputs, perceptual, recognition=recognition, texts=texts, every=True
+        )
     metrics = {name: float(value) for name, value in losses.items()}
     if outputs.relative_error is not None:
         metrics["relative_error"] = float(outputs.relative_error)
