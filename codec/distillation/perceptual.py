@@ -52,13 +52,17 @@ class PerceptualLoss:
         Returns:
             Scalar float32: 0 for equal states, about 1 for those of different speech.
         """
+        states = self.states(mel, target)
+        with torch.autocast(mel.device.type, enabled=False):
+            return state_distance(*states)
+
+    def states(self, mel: Tensor, target: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """States (B, N, D) of log-mels (B, M, F) after every layer: decoded, and recorded."""
         with torch.no_grad():
             features, peak = self.to_input(target)
             target_states = self.encoder(features)
         # The recording's peak is that of both, so that a difference in level counts.
-        states = self.encoder(self.to_input(mel, peak)[0])
-        with torch.autocast(mel.device.type, enabled=False):
-            return state_distance(states, target_states)
+        return self.encoder(self.to_input(mel, peak)[0]), target_states
 
 
 def state_distance(states: list[Tensor], others: list[Tensor]) -> Tensor:

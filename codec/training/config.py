@@ -39,6 +39,11 @@ class LossWeights:
     # Distance of a frozen recogniser's states of the decoder's log-mel from those of the
     # recording's: `codec.distillation.perceptual`.
     perceptual: float = 0.0
+    # The same distance of the log-mel of the vocoder's waveform.
+    waveform_perceptual: float = 0.0
+    # Divergence of the recogniser's word predictions of the decoder's log-mel from those of the
+    # recording, of whole English clips with a transcript: `codec.distillation.recognition`.
+    recognition: float = 0.0
     # Distance of a "harmonic" vocoder's pitch network from the pitch tracked in the recording:
     # `codec.training.losses.pitch_loss`. Only it trains that network.
     pitch: float = 0.0
@@ -191,8 +196,9 @@ class PhaseConfig:
         given = bool(teacher) or weights.semantic <= 0
         require(given, "phase.semantic.teacher", "a teacher for weights.semantic > 0", teacher)
         model = self.perceptual.model
-        given = bool(model) or weights.perceptual <= 0
-        require(given, "phase.perceptual.model", "a folder for weights.perceptual > 0", model)
+        given = bool(model) or not self.uses_perceptual
+        expected = "a folder for weights.perceptual, waveform_perceptual or recognition > 0"
+        require(given, "phase.perceptual.model", expected, model)
 
     def _check_numbers(self) -> None:
         for name in ("steps", "batch_size", "crop_codes"):
@@ -220,13 +226,22 @@ class PhaseConfig:
     def uses_codec(self) -> bool:
         """True if encoder, quantizer and decoder run at all."""
         weights = self.weights
-        used = max(weights.mel, weights.vq, weights.semantic, weights.perceptual) > 0
+        compared = max(weights.semantic, weights.perceptual, weights.recognition)
+        used = max(weights.mel, weights.vq, compared) > 0
         return used or self.uses_mel_discriminators or self.vocoder_input == "decoded"
 
     @property
     def uses_waveform(self) -> bool:
         """True if the vocoder runs."""
-        return max(self.weights.waveform_mel, self.weights.pitch) > 0 or self.uses_discriminators
+        weights = self.weights
+        used = max(weights.waveform_mel, weights.waveform_perceptual, weights.pitch) > 0
+        return used or self.uses_discriminators
+
+    @property
+    def uses_perceptual(self) -> bool:
+        """True if a recogniser's states of decoded speech are compared with the recording's."""
+        weights = self.weights
+        return max(weights.perceptual, weights.waveform_perceptual, weights.recognition) > 0
 
     @property
     def uses_discriminators(self) -> bool:

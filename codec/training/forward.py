@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from codec.distillation.perceptual import PerceptualLoss, state_distance
+from codec.distillation.recognition import RecognitionLoss
 from codec.model.hh_codec import HHCodec
 
 from .config import PhaseConfig
@@ -138,4 +141,42 @@ def supervised_losses(
         losses["waveform_mel"] = waveform_loss(fake, waveform)
     if outputs.pitch is not None and outputs.pitch_target is not None:
         losses["pitch"] = pitch_loss(*outputs.pitch, *outputs.pitch_target)
+    return losses
+
+
+def perceptual_losses(
+    codec: HHCodec,
+    phase: PhaseConfig,
+    outputs: ForwardPass,
+    perceptual: PerceptualLoss,
+    *,
+    recognition: RecognitionLoss | None = None,
+    texts: Sequence[str | None] | None = None,
+    every: bool = False,
+) -> dict[str, Tensor]:
+    """Compute the unweighted losses in the states of a recogniser.
+
+    Args:
+        codec: Its mel front end turns the waveform into a log-mel, with gradient.
+        phase: Its weights decide which are computed.
+        outputs: Of this batch.
+        perceptual: Compares log-mels.
+        recognition: Compares the words that are read off the same states; None for no such loss.
+        texts: Transcript of each row for it; None for none.
+        every: Also those of weight 0 that the outputs allow, for validation.
+
+    Returns:
+        fp32 scalars by the names of `LossWeights`.
+    """
+    weights, target = phase.weights, outputs.target
+    losses: dict[str, Tensor] = {}
+    if outputs.mel is not None and (max(weights.perceptual, weights.recognition) > 0 or every):
+        states, target_states = perceptual.states(outputs.mel, target)
+        with torch.autocast(target.device.type, enabled=False):
+            losses["perceptual"] = state_distance(states, target_states)
+        if recognition is not None and texts is not None:
+            losses["recognition"] = recognition(states[-1], target_states[-1], texts)
+    if outputs.waveform is not None and (weights.waveform_perceptual > 0 or every):
+        mel = codec.vocoder.mel(outputs.waveform)[..., : target.shape[-1]]
+        losses["waveform_perceptual"] = perceptual(mel, target)
     return losses

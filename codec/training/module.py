@@ -15,6 +15,7 @@ from codec.audio.sources import CropPlace
 from codec.checks import require
 from codec.distillation.loss import Distillation
 from codec.distillation.perceptual import PerceptualLoss
+from codec.distillation.recognition import RecognitionLoss, whole_texts
 from codec.distributed import average_gradients, mean_of_scalars
 from codec.finite import first_not_finite, optimizer_tensors
 from codec.model.hh_codec import HHCodec
@@ -33,7 +34,7 @@ from .data import Batch, CodecData
 from .diagnostics import DivergedError, check_finite, gradient_norms
 from .discriminators import Discriminators
 from .ema import WeightAverage
-from .forward import ForwardPass, forward_pass, supervised_losses
+from .forward import ForwardPass, forward_pass, perceptual_losses, supervised_losses
 from .losses import MultiScaleMel
 from .mel_discriminators import MelDiscriminators
 from .optimizers import (
@@ -101,6 +102,7 @@ class CodecTraining(LightningModule):
         self.mel_discriminators: MelDiscriminators | None = None
         self.distillation: Distillation | None = None
         self.perceptual: PerceptualLoss | None = None
+        self.recognition: RecognitionLoss | None = None
         # Weights that only training has are drawn from the seed, whatever was drawn before.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -113,8 +115,10 @@ class CodecTraining(LightningModule):
             if phase.uses_mel_discriminators:
                 bands = codec.config.mel.n_mels
                 self.mel_discriminators = MelDiscriminators(bands, phase.discriminators)
-        if phase.weights.perceptual > 0:
+        if phase.uses_perceptual:
             self.perceptual = PerceptualLoss(phase.perceptual, codec.config.mel)
+        if phase.weights.recognition > 0:
+            self.recognition = RecognitionLoss(phase.perceptual.model)
         self.average = WeightAverage(codec, phase.ema_decay) if phase.ema_decay > 0 else None
         self.codebook_use = CodebookUsage(codec.codebook_size)  # checkpoints hold this name
         self.last_metrics: dict[str, Tensor | float] = {}
@@ -146,6 +150,8 @@ class CodecTraining(LightningModule):
         """Move the frozen models to the device, and fill the cache of a teacher's features."""
         if self.perceptual is not None:
             self.perceptual.to(self.device)
+        if self.recognition is not None:
+            self.recognition.to(self.device)
         if self.distillation is not None:
             self.distillation.prepare(self._data.batches.sources, self.device)
 
@@ -263,8 +269,14 @@ class CodecTraining(LightningModule):
                     outputs.quantized.float(), waveform, positions=positions
                 )
         if self.perceptual is not None:
-            assert outputs.mel is not None
-            losses["perceptual"] = self.perceptual(outputs.mel, outputs.target)
+            losses |= perceptual_losses(
+                self.codec,
+                self.phase,
+                outputs,
+                self.perceptual,
+                recognition=self.recognition,
+                texts=whole_texts(self._data.batches.sources, positions) if positions else None,
+            )
         return losses
 
     def adversarial_losses(
@@ -303,7 +315,13 @@ class CodecTraining(LightningModule):
             if self._moves_latents:
                 estimate_statistics(self.codec, self._data.batches, self.device)
             parts = self.codec, self.phase, waveform, self.waveform_loss, self.distillation
-            return validate(*parts, perceptual=self.perceptual, lengths=lengths)
+            return validate(
+                *parts,
+                perceptual=self.perceptual,
+                recognition=self.recognition,
+                texts=self._valid_texts(),
+                lengths=lengths,
+            )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the averaged weights, the precision, and the description of the data."""
@@ -348,9 +366,17 @@ class CodecTraining(LightningModule):
         assert isinstance(data, CodecData)
         return data
 
+    def _valid_texts(self) -> list[str | None] | None:
+        """Transcripts of the validation crops, where a loss reads them."""
+        if self.recognition is None:
+            return None
+        crops = self._data.valid_batches
+        return whole_texts(crops.sources, crops.positions(0))
+
     def _crop_positions(self, step: int) -> list[CropPlace] | None:
-        """The clips and offsets of a step's crops, for a teacher's features of whole clips."""
-        return None if self.distillation is None else self._data.batches.positions(step)
+        """The clips and offsets of a step's crops, for features or transcripts of whole clips."""
+        needed = self.distillation is not None or self.recognition is not None
+        return self._data.batches.positions(step) if needed else None
 
     def _scheduled_optimizers(self, step: int) -> list[LightningOptimizer]:
         """The optimizers of generator and discriminators, at the learning rates of a step."""

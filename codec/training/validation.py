@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -11,11 +12,12 @@ from torch import Tensor
 
 from codec.distillation.loss import Distillation
 from codec.distillation.perceptual import PerceptualLoss
+from codec.distillation.recognition import RecognitionLoss
 from codec.model.hh_codec import HHCodec
 
 from .codebook import usage_statistics
 from .config import PhaseConfig
-from .forward import forward_pass, supervised_losses
+from .forward import forward_pass, perceptual_losses, supervised_losses
 from .losses import MultiScaleMel
 
 # Shorter crops hold too few of the 384 ms segments that STOI compares.
@@ -43,6 +45,8 @@ def validate(
     distillation: Distillation | None = None,
     *,
     perceptual: PerceptualLoss | None = None,
+    recognition: RecognitionLoss | None = None,
+    texts: Sequence[str | None] | None = None,
     lengths: Tensor | None = None,
     num_clips: int = 16,
 ) -> Validation:
@@ -56,6 +60,8 @@ def validate(
         distillation: None when the phase has no teacher. The teacher runs on the crops themselves,
             also where training reads its features of whole clips.
         perceptual: None when the phase has no such loss.
+        recognition: None when the phase has no such loss.
+        texts: Transcript of each crop for it, None for those that are left out.
         lengths: (B,) samples of each crop that are clip and not padding, on which there is no
             distillation; None means T.
         num_clips: Crops that STOI is computed on.
@@ -71,8 +77,10 @@ def validate(
     losses = supervised_losses(phase, outputs, waveform, waveform_loss, every=True)
     if distillation is not None and outputs.quantized is not None:
         losses["semantic"] = distillation.loss(outputs.quantized, waveform, lengths)
-    if perceptual is not None and outputs.mel is not None:
-        losses["perceptual"] = perceptual(outputs.mel, outputs.target)
+    if perceptual is not None:
+        losses |= perceptual_losses(
+            codec, phase, outputs, perceptual, recognition=recognition, texts=texts, every=True
+        )
     metrics = {name: float(value) for name, value in losses.items()}
     if outputs.relative_error is not None:
         metrics["relative_error"] = float(outputs.relative_error)

@@ -88,3 +88,26 @@ def test_an_encoder_with_speech_features_trains_and_leaves_the_recogniser_alone(
     assert all(p.grad is None for p in speech.get_submodule("whisper").parameters())
     found = validate(codec.eval(), phase, waveform, None, perceptual=training.perceptual)
     assert "perceptual" in found.metrics
+
+
+def test_a_vocoder_learns_from_the_states_of_its_own_waveform(
+    model: PerceptualConfig, make_waveform: Callable[..., np.ndarray]
+) -> None:
+    codec = HHCodec(CodecConfig.preset("tiny"))
+    codec.quantizer.enable()
+    phase = PhaseConfig(
+        train=("vocoder",),
+        weights=LossWeights(waveform_perceptual=1.0),
+        perceptual=model,
+    )
+    training = CodecTraining(codec, phase, seed=0)
+    waveform = torch.from_numpy(make_waveform(1.024))[None]
+    losses = training.losses(training.forward_pass(waveform, 0), waveform)
+    assert set(losses) == {"waveform_perceptual"}
+    losses["waveform_perceptual"].backward()
+    gradients = [p.grad for p in codec.vocoder.parameters() if p.grad is not None]
+    assert sum(float(each.abs().sum()) for each in gradients) > 0
+    assert all(p.grad is None for p in codec.decoder.parameters())
+    # Validation shows both, so that what the vocoder adds is seen.
+    found = validate(codec.eval(), phase, waveform, None, perceptual=training.perceptual)
+    assert {"perceptual", "waveform_perceptual"} <= set(found.metrics)

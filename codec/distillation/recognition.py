@@ -1,0 +1,128 @@
+"""Recognition loss: divergence of a recogniser's word predictions of decoded and recorded speech.
+
+The distance of states of `codec.distillation.perceptual` weighs every direction of the states
+alike, whether words hang on it or not. Here the recogniser's own decoder reads the states of both,
+with the transcript given token by token, and the loss is the Kullback-Leibler divergence of its
+predictions from those it makes of the recording. What the recogniser does not understand of the
+recording either asks for nothing.
+
+Only clips that a crop holds from their first to their last sample can be compared so; of others it
+is not known which words the crop holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from codec.audio.sources import AudioSource, CropPlace
+
+LANGUAGE = "en"  # of the transcripts that are compared
+MAX_TOKENS = 96  # of a transcript; longer ones are left out
+
+
+class RecognitionLoss:
+    """Divergence of the predictions of a frozen Whisper decoder.
+
+    The model is no submodule of the training: it has no part in checkpoints or optimizers.
+
+    Args:
+        folder: A Whisper in the transformers layout with its tokenizer, such as whisper-tiny.en.
+
+    Raises:
+        ValueError: transformers is not installed, or no such model is there.
+    """
+
+    def __init__(self, folder: str) -> None:
+        try:
+            from transformers import WhisperForConditionalGeneration, WhisperTokenizer
+        except ImportError as error:
+            raise ValueError(
+                "weights.recognition needs transformers: pip install 'transformers>=5,<6'"
+            ) from error
+        try:
+            model = WhisperForConditionalGeneration.from_pretrained(folder)
+            tokens = WhisperTokenizer.from_pretrained(folder, language=LANGUAGE, task="transcribe")
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"{folder}: expected a Whisper with its tokenizer in the transformers layout, "
+                f"got none: {error}"
+            ) from error
+        self.decoder = model.get_decoder().eval().requires_grad_(False)
+        self.to_words = model.proj_out.requires_grad_(False)
+        self._tokenizer = tokens
+
+    def to(self, device: torch.device) -> RecognitionLoss:
+        """Move the model, and return self."""
+        self.decoder.to(device)
+        self.to_words.to(device)
+        return self
+
+    def tokens(self, text: str) -> list[int]:
+        """Tokens of a transcript, without those that open and end it."""
+        # Words in capitals would be spelled letter by letter.
+        text = text.strip().capitalize() if text.isupper() else text.strip()
+        return self._tokenizer(" " + text, add_special_tokens=False).input_ids
+
+    def __call__(
+        self, states: Tensor, target_states: Tensor, texts: Sequence[str | None]
+    ) -> Tensor:
+        """Compare predictions.
+
+        Args:
+            states: (B, N, D) last states of the recogniser's encoder of decoded speech, with
+                gradient.
+            target_states: (B, N, D) of the recordings.
+            texts: Transcript of each, None for rows that are left out.
+
+        Returns:
+            Scalar float32, nats a token, mean over the tokens and ends of all transcripts; 0 where
+            there are none.
+        """
+        encoded = {row: self.tokens(text) for row, text in enumerate(texts) if text}
+        rows = [row for row, tokens in encoded.items() if 0 < len(tokens) <= MAX_TOKENS]
+        if not rows:
+            return states.float().sum() * 0.0
+        opening, end = list(self._tokenizer.prefix_tokens), self._tokenizer.eos_token_id
+        longest = max(len(encoded[row]) for row in rows)
+        device = states.device
+        inputs = torch.full((len(rows), len(opening) + longest), end, device=device)
+        counted = torch.zeros(len(rows), longest + 1, dtype=torch.bool, device=device)
+        for number, row in enumerate(rows):
+            tokens = opening + encoded[row]
+            inputs[number, : len(tokens)] = torch.tensor(tokens, device=device)
+            counted[number, : len(encoded[row]) + 1] = True  # the tokens and the end
+        with torch.no_grad():
+            expected = self._predictions(target_states[rows], inputs, len(opening), counted)
+        found = self._predictions(states[rows], inputs, len(opening), counted)
+        divergence = F.kl_div(found, expected, reduction="none", log_target=True).sum(-1)
+        return divergence.mean()
+
+    def _predictions(self, states: Tensor, inputs: Tensor, opening: int, counted: Tensor) -> Tensor:
+        """Log-probabilities (P, V) float32 of the tokens that `counted` (R, S) marks."""
+        hidden = self.decoder(
+            input_ids=inputs, encoder_hidden_states=states, use_cache=False
+        ).last_hidden_state
+        # The last token of the opening predicts the first of the text.
+        words = self.to_words(hidden[:, opening - 1 :][counted])
+        return torch.log_softmax(words.float(), dim=-1)
+
+
+def whole_texts(sources: Sequence[AudioSource], places: Sequence[CropPlace]) -> list[str | None]:
+    """Transcripts of the crops that hold a whole clip, None for others.
+
+    Args:
+        sources: Whose rows may have `text` and `lang`; rows without a language are English.
+        places: Clips and offsets of the crops.
+    """
+    texts: list[str | None] = []
+    for place in places:
+        row = sources[place.source].rows[place.clip]
+        whole = row["num_samples"] <= place.taken
+        english = str(row.get("lang") or LANGUAGE).lower().startswith(LANGUAGE)
+        text = str(row.get("text") or "").strip()
+        texts.append(text if whole and english and text else None)
+    return texts
