@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from codec.checks import require
+from codec.checks import all_finite, require
 
 from .fingerprint import FIRST_FIELDS, identifying_fields
 
@@ -29,6 +29,10 @@ class CodecConfigError(ValueError):
 
 def _require(holds: bool, name: str, expected: str, got: object) -> None:
     require(holds, f"codec config {name}", expected, got, error=CodecConfigError)
+
+
+def _check_finite(part: str, sizes: object) -> None:
+    all_finite(f"codec config {part}", sizes, error=CodecConfigError)
 
 
 def _check_plain(value: object, name: str = "") -> None:
@@ -80,6 +84,7 @@ class MelConfig:
     power_offset: float = 0.0
 
     def __post_init__(self) -> None:
+        _check_finite("mel", self)
         padding, filters = self.padding, self.filters
         _require(padding in ("same", "center"), "mel.padding", "same or center", padding)
         _require(self.floor > 0, "mel.floor", "a positive number", self.floor)
@@ -90,8 +95,6 @@ class MelConfig:
         for name, most in bounds.items():
             size = getattr(self, name)
             _require(1 <= size <= most, f"mel.{name}", f"1..{most}", size)
-        finite = math.isfinite(self.floor) and math.isfinite(self.power_offset)
-        _require(finite, "mel.floor and mel.power_offset", "finite numbers", self.floor)
 
     @property
     def fingerprint(self) -> str:
@@ -140,6 +143,7 @@ class EncoderConfig:
     attention_window: int = 0
 
     def __post_init__(self) -> None:
+        _check_finite("encoder", self)
         layers = self.speech_layers
         _require(self.kind in ("seanet", "mel"), "encoder.kind", "seanet or mel", self.kind)
         fits = layers == 0 or (layers > 0 and self.kind == "mel")
@@ -194,6 +198,7 @@ class QuantizerConfig:
     entropy: float = 0.0
 
     def __post_init__(self) -> None:
+        _check_finite("quantizer", self)
         size, least, transform = self.codebook_size, 2 * self.dim, self.transform
         _require(2 <= size <= 65536, "quantizer.codebook_size", "2..65536", size)
         fits = transform != "mlp" or self.hidden_dim >= least or self.kind in GRIDS
@@ -205,7 +210,7 @@ class QuantizerConfig:
         _require(known, "quantizer.transform", "mlp, linear or none", transform)
         decay = self.ema_decay
         _require(0 <= decay < 1, "quantizer.ema_decay", "a number in [0, 1)", decay)
-        _require(0 <= self.entropy < math.inf, "quantizer.entropy", "0 or more", self.entropy)
+        _require(self.entropy >= 0, "quantizer.entropy", "0 or more", self.entropy)
         if self.kind in GRIDS:
             self._check_grid()
 
@@ -255,6 +260,7 @@ class DecoderConfig:
     attention_window: int = 0
 
     def __post_init__(self) -> None:
+        _check_finite("decoder", self)
         layers = self.num_refine_layers
         _require(layers >= 0, "decoder.num_refine_layers", "0 or more", layers)
         _check_attention("decoder", self, self.dim)
@@ -290,6 +296,7 @@ class VocoderConfig:
     pitch_layers: int = 3
 
     def __post_init__(self) -> None:
+        _check_finite("vocoder", self)
         kind, halvings = self.kind, 2 ** len(self.ratios)
         _require(kind in VOCODERS, "vocoder.kind", f"one of {', '.join(VOCODERS)}", kind)
         fits = kind != "bigvgan" or self.channels % halvings == 0

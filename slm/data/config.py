@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from codec.checks import LARGEST, count, in_range, require
+from codec.checks import LARGEST, all_finite, count, in_range, require
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,7 @@ class DocumentSettings:
     prompt_interleaved: bool = False
 
     def __post_init__(self) -> None:
+        all_finite("", self)
         for name in ("prompt", "text_drop", "prompt_text", "interleave"):
             in_range(f"{name}_probability", getattr(self, f"{name}_probability"), 0, 1)
         for name in ("interleave_text", "interleave_codes"):

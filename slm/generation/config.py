@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from codec.checks import count, in_range, one_of
+from codec.checks import all_finite, count, in_range, one_of
 from slm.model.config import SpeechLMConfig, check_temperature
 
 # What computes the steps of generation; see `GenerationSettings`.
@@ -64,6 +64,7 @@ class GenerationSettings:
     engine: str = "auto"
 
     def __post_init__(self) -> None:
+        all_finite("", self)
         # A temperature nearer to 0 would overflow the logits.
         check_temperature("temperature", self.temperature)
         check_temperature("duration_temperature", self.duration_temperature)

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from codec.checks import above, at_least, in_range, one_of, require
+from codec.checks import above, all_finite, at_least, in_range, one_of, require
 from slm.data.vocabulary import Vocabulary
 
 _SIZES = ("dim", "num_layers", "num_heads", "num_kv_heads", "dim_head", "ff_mult", "max_seq_len")
@@ -113,6 +113,7 @@ class SpeechLMConfig:
     interleave_codes: int = 0
 
     def __post_init__(self) -> None:
+        all_finite("", self)
         Vocabulary.from_dict(self.vocabulary)
         for name in ("dim", "num_layers", "num_heads", "max_seq_len", "max_prompt_codes"):
             at_least(name, getattr(self, name), 1)
