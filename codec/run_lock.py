@@ -95,7 +95,7 @@ def _described(holder: dict[str, Any]) -> str:
 
 
 def _is_dead(holder: dict[str, Any]) -> bool:
-    """Whether the described process ran on this host and is gone."""
+    """True if the described process ran on this host and is gone."""
     own_host = holder.get("host") == socket.gethostname()
     if not own_host or not isinstance(holder.get("pid"), int) or sys.platform == "win32":
         return False

@@ -93,7 +93,7 @@ def _digest(rows: list[CorpusRow]) -> str:
 
 
 def _made_from(final: Path, rows: list[CorpusRow]) -> bool:
-    """Whether a finished split was made from these rows."""
+    """True if a finished split was made from these rows."""
     path = final / ROWS_NAME
     if path.is_file():
         return read_json(path) == {"rows": _digest(rows)}

@@ -96,7 +96,7 @@ class SLMVQ(nn.Module):
 
     @property
     def quantizes(self) -> bool:
-        """Whether training passes quantise; read from the device only after weights changed."""
+        """True if training passes quantise; read from the device only after weights changed."""
         if self._quantizes is None:
             self._quantizes = bool(self.initialized)
         return self._quantizes

@@ -125,7 +125,7 @@ def _apart(tars: list[Path]) -> tuple[list[Path], list[Skip]]:
 
 
 def _origin(target: Path) -> Any:
-    """What `origin.json` of an unpacked tar holds; None where it is missing or damaged."""
+    """Contents of an unpacked tar's `origin.json`; None where it is missing or damaged."""
     try:
         return read_json(target / ORIGIN_NAME)
     except (OSError, ValueError):

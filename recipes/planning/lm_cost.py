@@ -117,7 +117,7 @@ class Run:
 
     @property
     def _shares_batches(self) -> bool:
-        """Whether devices share the batches of a step, each whole, and not the rows of a batch."""
+        """True if devices share the batches of a step, each whole, and not the rows of a batch."""
         return self.accumulate % self.devices == 0
 
     @property
@@ -132,7 +132,7 @@ class Run:
 
     @property
     def sharded(self) -> bool:
-        """Whether weights are spread over devices."""
+        """True if weights are spread over devices."""
         return self.strategy == "fsdp" and self.devices > 1
 
 

@@ -9,7 +9,7 @@ from codec.checks import LARGEST, all_finite, count, in_range, require
 
 @dataclass(frozen=True)
 class DocumentSettings:
-    """How store items become training documents.
+    """Settings by which store items become training documents.
 
     Args:
         prompt_probability: Chance that a document opens with a prompt from another utterance of

@@ -14,7 +14,7 @@ WEIGHTS = ("exact", "bf16", "int8")
 
 @dataclass(frozen=True)
 class GenerationSettings:
-    """How tokens are drawn.
+    """Settings of sampling and of the engine that computes it.
 
     Args:
         temperature: Divides the logits, in [0.001, 100]; 0 takes the likeliest token.
@@ -91,7 +91,7 @@ class GenerationSettings:
         )
 
     def for_durations(self, config: SpeechLMConfig) -> GenerationSettings:
-        """How a model of aligned speech draws durations where its codes are drawn by these."""
+        """Settings for the durations of a model of aligned speech with codes drawn by these."""
         warmth, top_p = self.duration_temperature, self.duration_top_p
         # Asked for the likeliest codes, one expects the same speech every time.
         if warmth is None:

@@ -145,12 +145,12 @@ class SpeechLMConfig:
 
     @property
     def is_interleaved(self) -> bool:
-        """Whether the model was trained on text and speech that take turns."""
+        """True if the model was trained on text and speech that take turns."""
         return self.interleave_text > 0
 
     @property
     def is_aligned(self) -> bool:
-        """Whether the model was trained on aligned documents of phones."""
+        """True if the model was trained on aligned documents of phones."""
         return self.lookahead > 0
 
     @property

@@ -165,7 +165,7 @@ def resume_point(
 
 
 def begun_bf16(path: Path | None) -> bool | None:
-    """Whether a checkpoint was trained under bfloat16, None for one that does not say."""
+    """True if a checkpoint was trained under bfloat16, None for one that does not say."""
     return None if path is None else _load_checkpoint(path).get(BF16)
 
 

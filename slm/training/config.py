@@ -12,7 +12,7 @@ FREEZABLE = ("embedding", "attention", "feed_forward", "norms", "head")
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How a speech language model is trained.
+    """Settings of the training of a speech language model.
 
     Args:
         max_steps: Optimizer steps of the whole run.

@@ -152,7 +152,7 @@ def _fit_locked(
 
 
 def _uses_bf16(settings: TrainingSettings, machines: Machines, checkpoint: Path | None) -> bool:
-    """Whether products are of bfloat16; "auto" is as the run was begun, else as the device can."""
+    """True if products are of bfloat16; "auto" is as the run was begun, else as the device can."""
     if settings.bf16 != "auto":
         return bool(settings.bf16)
     begun = begun_bf16(checkpoint)

@@ -37,7 +37,7 @@ class PreferencePair(NamedTuple):
 
 @dataclass(frozen=True)
 class PreferenceSettings:
-    """How preferences are learnt.
+    """Settings of preference optimization.
 
     Args:
         kind: "dpo", with the model before the training as a reference, or "simpo", without one.
