@@ -33,14 +33,8 @@ from codec.streaming.long_form import (
     recording_level,
 )
 
-from .format import (
-    SUFFIX,
-    BitstreamError,
-    CodedRecording,
-    StreamHeader,
-    StreamWriter,
-    stated_level,
-)
+from .format import SUFFIX, CodedRecording, StreamWriter
+from .records import BitstreamError, StreamHeader, stated_level
 from .salvage import salvage
 
 
