@@ -15,6 +15,7 @@ import functools
 import gc
 import importlib.util
 import random
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,18 @@ def seeded() -> None:
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002 - libraries under test may draw from the global state
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def few_latents() -> Iterator[None]:
+    """Codecs that a test trains in its own process read few crops for their codebook."""
+    if "codec.training.codebook" not in sys.modules:
+        yield
+        return
+    from tests import builders
+
+    with builders.few_latents():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ from codec.training.config import DiscriminatorConfig, FitConfig, LossWeights, P
 from codec.training.data import CropBatches
 from codec.training.fit import fit_codec_phase
 from codec.training.module import CodecTraining
+from tests.builders import few_latents
 
 FIT = FitConfig(seed=1, log_every=2, validate_every=6, checkpoint_every=3, balance_every=3)
 # Every kind of step: noise on unquantised latents, discriminators and codes from step 2.
@@ -80,7 +81,8 @@ def train(store: Path, folder: Path, case: str, steps: int, devices: int = 1) ->
         phase = replace(phase, semantic=replace(phase.semantic, cache=cache))
     clips = AudioStore(store)
     config = replace(FIT, devices=devices)
-    return fit_codec_phase(new_codec(case), phase, clips, clips, folder, config=config)
+    with few_latents():
+        return fit_codec_phase(new_codec(case), phase, clips, clips, folder, config=config)
 
 
 class Cut(Exception):
