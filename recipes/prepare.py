@@ -24,7 +24,7 @@ from codec.audio.store import AudioStore, AudioStoreWriter
 from codec.derived import digest_of
 from codec.files import read_json, whole_folder, write_json
 from codec.json_lines import read_json_lines, write_json_lines
-from codec.workers import DEADLY, Workers
+from codec.runtime.workers import DEADLY, Workers
 from recipes.corpora.load import load_corpus
 from recipes.corpora.manifest import SPLITS, CorpusRow
 from recipes.corpora.preparation import (

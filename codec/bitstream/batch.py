@@ -17,7 +17,7 @@ from codec.file_names import data_files, folded
 from codec.files import files_below
 from codec.model.hh_codec import HHCodec
 from codec.provenance import usable_cores
-from codec.workers import Workers
+from codec.runtime.workers import Workers
 
 from .convert import CONVERSIONS, Conversion, Converted, Pair, check_stream
 from .format import SUFFIX, CodedRecording

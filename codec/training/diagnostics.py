@@ -12,7 +12,7 @@ from torch import Tensor
 
 from codec.distributed import norms_over_batch, process_count, process_rank
 from codec.files import whole_file
-from codec.finite import first_not_finite
+from codec.runtime.finite import first_not_finite
 
 from .adversarial import AdversarialLosses
 from .forward import ForwardPass

@@ -15,9 +15,9 @@ from codec.audio.sources import CropPlace
 from codec.distillation.loss import Distillation
 from codec.distillation.perceptual import PerceptualLoss
 from codec.distributed import average_gradients, mean_of_scalars
-from codec.finite import optimizer_tensors
 from codec.model.hh_codec import HHCodec
 from codec.model.whisper_encoder import WhisperEncoder
+from codec.runtime.finite import optimizer_tensors
 
 from .adversarial import (
     AdversarialLosses,

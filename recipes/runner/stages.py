@@ -31,7 +31,7 @@ from codec.derived import digest_of
 from codec.distributed import process_rank
 from codec.files import read_json, sha256_of, write_json
 from codec.provenance import git_commit
-from codec.run_lock import LOCK, holder_of, locked
+from codec.runtime.run_lock import LOCK, holder_of, locked
 
 from .config import Config, save_config
 from .schema import STAGE_NAMES

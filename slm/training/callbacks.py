@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from codec.distributed import process_rank
 from codec.files import whole_file
-from codec.finite import first_not_finite, optimizer_tensors
 from codec.json_lines import append_json_line
+from codec.runtime.finite import first_not_finite, optimizer_tensors
 from slm.data.packed_dataset import PackedBatch
 from slm.model.likelihood import nats_per_code
 

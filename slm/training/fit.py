@@ -20,8 +20,8 @@ from codec.checks import require
 from codec.devices import FULL, MIXED, training_precision
 from codec.distributed import process_rank
 from codec.json_lines import keep_json_lines
-from codec.run_lock import locked
-from codec.run_trainer import fit_or_exit, quiet_trainer
+from codec.runtime.run_lock import locked
+from codec.runtime.run_trainer import fit_or_exit, quiet_trainer
 from slm.data.packed_dataset import PackedBatch, PackedDataset
 from slm.model.speech_lm import SpeechLM
 

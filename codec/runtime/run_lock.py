@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from .files import read_json, write_json
+from codec.files import read_json, write_json
 
 LOCK = ".lock"
 # Seconds in which workers of a holder that was killed, which share its lock, notice its death.
