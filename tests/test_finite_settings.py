@@ -182,7 +182,9 @@ def test_no_number_in_the_file_of_a_language_model_is_nan_or_infinite(tmp_path: 
 @pytest.mark.parametrize(("name", "schema"), RECIPES.items())
 def test_no_number_of_a_recipe_is_nan_or_infinite(name: str, schema: type) -> None:
     path = ROOT / f"recipes/configs/{name}.yaml"
-    values = OmegaConf.to_container(OmegaConf.merge(OmegaConf.structured(schema), read_yaml(path)))
+    values: Any = OmegaConf.to_container(
+        OmegaConf.merge(OmegaConf.structured(schema), read_yaml(path))
+    )
     assert isinstance(values, dict)
     keys = list(leaves(values))
     for key in keys:

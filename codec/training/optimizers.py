@@ -48,7 +48,7 @@ def clip_gradients(groups: Sequence[Sequence[Tensor]], limit: float) -> Tensor:
 
 
 def build_optimizers(
-    codec: HHCodec, phase: PhaseConfig, head: list[Tensor], ensembles: Mapping[str, nn.Module]
+    codec: HHCodec, phase: PhaseConfig, head: Sequence[Tensor], ensembles: Mapping[str, nn.Module]
 ) -> list[torch.optim.Optimizer]:
     """Build AdamW for the generator, and another for every ensemble of discriminators.
 
@@ -60,7 +60,7 @@ def build_optimizers(
     """
     networks = [generator_groups(codec, phase)]
     if head:
-        networks[0].append({"params": head, "peak": phase.learning_rate})
+        networks[0].append({"params": list(head), "peak": phase.learning_rate})
     peak = phase.discriminator_learning_rate
     peak = phase.learning_rate if peak is None else peak
     for ensemble in ensembles.values():
