@@ -27,8 +27,8 @@ from typing import Any
 
 from codec.command_line import DONE, FAILED, HelpFormatter, exit_status
 from codec.files import read_json, write_json
-from codec.processes import THREAD_VARIABLES
 from codec.provenance import cpu_model, git_commit, package_versions, utc_time
+from codec.runtime.processes import THREAD_VARIABLES
 
 Results = Mapping[str, str]
 FORMAT = "parity 1"

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codec.command_line import DONE, FAILED, HelpFormatter, exit_status
-from codec.processes import THREAD_VARIABLES
 from codec.provenance import command_line
+from codec.runtime.processes import THREAD_VARIABLES
 
 if TYPE_CHECKING:
     from .harness.records import Record

@@ -57,7 +57,7 @@ class Level:
 
     @property
     def is_silent(self) -> bool:
-        """Whether there is nothing to measure: below -120 dBFS."""
+        """True if there is nothing to measure: below -120 dBFS."""
         return self.rms <= SILENT_RMS
 
     @property

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import fields, is_dataclass
 from numbers import Integral, Real
 from typing import Literal
 
@@ -108,6 +110,31 @@ def in_range(
     fits &= value != low or ends[0] == "["
     fits &= value != high or ends[1] == "]"
     require(fits, field, f"a number in {ends[0]}{low}, {high}{ends[1]}", value, error=error)
+
+
+def all_finite(field: str, value: object, *, error: type[ValueError] = ValueError) -> None:
+    """Refuse NaN and infinity in a number, or in any number that settings hold, however deep.
+
+    Args:
+        field: Name of the value; empty for settings whose fields go by their own names.
+        value: A number, or a dataclass, mapping, list or tuple; what holds no numbers passes.
+        error: Class of the error.
+
+    Raises:
+        ValueError: As `require`; names the first number, such as `phase.betas[0]`.
+    """
+    if isinstance(value, Real) and not isinstance(value, Integral):
+        require(math.isfinite(value), field, "a finite number", value, error=error)
+    elif isinstance(value, Mapping):
+        for name, each in value.items():
+            all_finite(f"{field}.{name}".lstrip("."), each, error=error)
+    elif isinstance(value, list | tuple):
+        for index, each in enumerate(value):
+            all_finite(f"{field}[{index}]", each, error=error)
+    elif is_dataclass(value):
+        # A setting that is still to be given has no value yet.
+        held = {each.name: getattr(value, each.name, None) for each in fields(value)}
+        all_finite(field, held, error=error)
 
 
 def _is_number(value: object) -> bool:

@@ -44,7 +44,7 @@ LOG_NAME = ".origins.jsonl"
 
 
 class Origins:
-    """What the files of a folder were made from: a JSON-lines log of one process.
+    """Log of the sources that a folder's files were made from: JSON lines of one process.
 
     Args:
         path: Of the log. Lines of earlier runs count, the last of a name; a torn one does not.

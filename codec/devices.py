@@ -52,7 +52,7 @@ def usable_device(name: str) -> torch.device:
 
 
 def _lacking(device: torch.device, error: Exception) -> str:
-    """What of a device is not there, in a line."""
+    """Name in a line the part of a device that is not there."""
     import torch
 
     if device.type != "cuda":

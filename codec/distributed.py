@@ -177,7 +177,7 @@ def gather_rows(rows: Tensor) -> Tensor:
 
 
 def drawn_like(draw: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
-    """What `draw` gives for the whole batch, of which this process takes its rows.
+    """Draw for the whole batch and take this process's rows.
 
     Every process draws all of it from the same random state, as one process would.
 

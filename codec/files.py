@@ -275,7 +275,7 @@ def _partial_of(path: Path) -> Path:
 
 @functools.cache
 def _machine() -> str:
-    """What process numbers are unique in: a host, or a container on it; 8 hex digits."""
+    """Name of the host or container in which process numbers are unique; 8 hex digits."""
     try:
         namespace = os.readlink("/proc/self/ns/pid")
     except OSError:
@@ -302,7 +302,7 @@ def _sweep(folder: Path) -> None:
 
 
 def _is_abandoned(path: Path, machine: str, process: int) -> bool:
-    """Whether nobody writes a partial file or folder any more."""
+    """True if nobody writes a partial file or folder any more."""
     # Windows has no harmless signal to ask with.
     if machine == _machine() and sys.platform != "win32":
         try:

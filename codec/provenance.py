@@ -216,7 +216,7 @@ def _version(package: str) -> str | None:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    """What git prints.
+    """Output of git.
 
     Raises:
         OSError: There is no git.

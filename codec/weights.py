@@ -71,7 +71,9 @@ def bounded_build(
 def check_finite(
     what: object, tensors: Mapping[str, Tensor], *, error: type[ValueError] = ValueError
 ) -> None:
-    """Refuse weights that hold NaN or infinity, which would give codes or speech without a word.
+    """Refuse weights that are NaN or infinite, in float32 at the latest.
+
+    They would give codes or speech without a word.
 
     Args:
         what: File of the weights, for the message.
@@ -79,12 +81,15 @@ def check_finite(
         error: Class of the error.
 
     Raises:
-        ValueError: Names the first such tensor.
+        ValueError: Names the first such tensor, or one of complex numbers.
     """
     for name, tensor in tensors.items():
+        if tensor.is_complex():
+            raise error(f"{what}: expected real weights, got {tensor.dtype} in {name}")
         if not tensor.is_floating_point() or tensor.numel() == 0:
             continue
-        # NaN passes through both; one pass without a copy.
-        low, high = tensor.aminmax()
-        if not (low.isfinite() and high.isfinite()):
+        # NaN passes through both; one pass without a copy, which 8-bit numbers alone need.
+        low, high = (tensor.float() if tensor.element_size() == 1 else tensor).aminmax()
+        # A model computes in float32, where what only float64 can hold becomes infinite.
+        if not (low.float().isfinite() and high.float().isfinite()):
             raise error(f"{what}: expected finite weights, got NaN or infinity in {name}")

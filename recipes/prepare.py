@@ -30,7 +30,7 @@ from codec.audio.store import AudioStore, AudioStoreWriter, list_clips
 from codec.derived import digest_of
 from codec.files import read_json, whole_folder, write_json
 from codec.json_lines import read_json_lines, write_json_lines
-from codec.workers import DEADLY, Workers
+from codec.runtime.workers import DEADLY, Workers
 from recipes.corpora.load import load_corpus
 from recipes.corpora.manifest import SPLITS, CorpusRow
 from recipes.corpora.preparation import (
@@ -99,7 +99,7 @@ def _digest(rows: list[CorpusRow]) -> str:
 
 
 def _made_from(final: Path, rows: list[CorpusRow]) -> bool:
-    """Whether a finished split was made from these rows."""
+    """True if a finished split was made from these rows."""
     path = final / ROWS_NAME
     if path.is_file():
         return read_json(path) == {"rows": _digest(rows)}

@@ -27,11 +27,11 @@ from torch import nn
 from codec import CodecConfig, HHCodec
 from codec.audio.sources import FolderSource
 from codec.audio.store import AudioStore
-from codec.checkpoint_file import read_checkpoint
 from codec.distributed import leave_group, process_rank
 from codec.json_lines import read_json_lines
 from codec.model.vocoder import Vocoder
 from codec.model.whisper_encoder import WhisperEncoder
+from codec.runtime.checkpoint_file import read_checkpoint
 from codec.training.auxiliary_weights import collect_auxiliary_weights
 from codec.training.checkpoint import check_finished, check_not_lost
 from codec.training.config import FitConfig, PhaseConfig

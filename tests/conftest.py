@@ -11,17 +11,24 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import ctypes
+import functools
 import gc
 import importlib.util
 import random
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("codec", "slm", "eval", "recipes", "benchmarks")
+
+
+# Searching all that is being imported for garbage, over and over, would find none.
+gc.disable()
 
 
 def pytest_sessionstart() -> None:
@@ -33,25 +40,53 @@ def pytest_sessionstart() -> None:
             pytest.exit(f"{name} comes from {found}, expected it in {ROOT}", returncode=4)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files of slow tests where several workers share all, so that none is last.
+@functools.cache
+def load_of(path: Path) -> str:
+    """What a file of tests starts: "cluster", "processes" that fork, or "" for neither."""
+    source = path.read_text(encoding="utf-8")
+    if "ray.cluster_utils" in source:
+        return "cluster"
+    return "processes" if "from tests import forked" in source else ""
 
-    The Ray cluster, which takes most memory, comes first of all, while the workers are small, and
-    what trains in further processes last of the slow, so that it does so beside no cluster.
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give the files that start a cluster or fork processes to one worker, in turn.
+
+    Side by side they would take the most memory; and the server that forks, once for all of them.
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    class Files(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "processes" if load_of(config.rootpath / file) else file
+
+    return Files(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest where several workers share all, so that it is not last.
+
+    First of all comes the Ray cluster, which takes most memory, while the workers are small; then
+    the files that fork processes, by the same worker. Beside the cluster run short tests.
     """
     if "PYTEST_XDIST_WORKER" in os.environ:
         slow = {item.path for item in items if item.get_closest_marker("slow")}
-        large = {item.path for item in items if "cluster" in getattr(item, "fixturenames", ())}
-        forking = {item.path for item in items if hasattr(getattr(item, "module", None), "forked")}
-        items.sort(
-            key=lambda item: (item.path not in large, item.path not in slow, item.path in forking)
-        )
+        first = {"cluster": 0, "processes": 1}
+
+        def place(item: pytest.Item) -> tuple[int, bool]:
+            short = item.path.is_relative_to(ROOT / "tests/codec") and item.path not in slow
+            return first.get(load_of(item.path), 2 if short else 3), item.path not in slow
+
+        items.sort(key=place)
 
 
 def pytest_collection_finish() -> None:
     """Spare the garbage collector what all imports have made, half a million objects."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -73,6 +108,18 @@ def seeded() -> None:
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002 - libraries under test may draw from the global state
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def few_latents() -> Iterator[None]:
+    """Codecs that a test trains in its own process read few crops for their codebook."""
+    if "codec.training.codebook" not in sys.modules:
+        yield
+        return
+    from tests import builders
+
+    with builders.few_latents():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -10,10 +10,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = ("codec", "slm", "eval", "recipes", "benchmarks")
-# Files of codec that need nothing of ours and serve every package.
+# Modules of codec that need nothing of ours and serve every package.
 GROUND = {
     "codec.activity",
-    "codec.checkpoint_file",
+    "codec.runtime.checkpoint_file",
     "codec.checks",
     "codec.command_line",
     "codec.derived",
@@ -22,18 +22,18 @@ GROUND = {
     "codec.file_names",
     "codec.files",
     "codec.hub",
-    "codec.finite",
+    "codec.runtime.finite",
     "codec.import_shims",
     "codec.json_lines",
     "codec.lazy_names",
     "codec.mel_filters",
-    "codec.processes",
+    "codec.runtime.processes",
     "codec.provenance",
     "codec.weights",
-    "codec.run_lock",
     "codec.run_logs",
-    "codec.run_trainer",
-    "codec.workers",
+    "codec.runtime.run_lock",
+    "codec.runtime.run_trainer",
+    "codec.runtime.workers",
 }
 # Which of our packages a package may import, beside itself and the ground files.
 ARROWS = {
@@ -61,6 +61,7 @@ TO_CODEC = {
 # sound and weights, `codec.*` for all rooms of codec. What is not named here may import any room.
 ROOMS = {
     "codec": set(),
+    "codec.runtime": set(),
     "codec.model": set(),
     "codec.audio": set(),
     "codec.streaming": {"codec.model"},
@@ -122,7 +123,7 @@ ONLY_IN = {
     "inflect": (),
     "jiwer": ("eval/metrics/wer.py",),
     "lightning": (
-        "codec/run_trainer.py",
+        "codec/runtime/run_trainer.py",
         "codec/training/module.py",
         "codec/training/data.py",
         "codec/training/fit.py",

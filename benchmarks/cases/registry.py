@@ -42,5 +42,5 @@ def chosen(size: str, names: Sequence[str] = ()) -> tuple[list[Benchmark], list[
 
 
 def _is_of(name: str, part: str) -> bool:
-    """Whether a name is `part`, or one below it."""
+    """True if a name is `part`, or one below it."""
     return name == part or name.startswith(part + ".")

@@ -22,7 +22,7 @@ import numpy as np
 
 from codec.bench.memory import resident_mib
 from codec.command_line import DONE, exit_status
-from codec.processes import run_in_process
+from codec.runtime.processes import run_in_process
 from recipes.runner.cli import plain_parser
 
 CODEBOOK, FRAME_RATE, SHARD_CODES = 8192, 23.4375, 1 << 20

@@ -20,7 +20,7 @@ class Fit:
 
     @property
     def worse_than_linear(self) -> bool:
-        """Whether time grows faster than size, beyond what two standard errors explain."""
+        """True if time grows faster than size, beyond what two standard errors explain."""
         return self.exponent - 2 * self.error > LINEAR
 
 

@@ -161,7 +161,7 @@ def _mp3_frame(data: bytes, place: int) -> tuple[int, int, int] | None:
 
 
 def _goes_on(data: bytes, place: int) -> bool:
-    """Whether a frame, a tag or the end of the data is at a place."""
+    """True if a frame, a tag or the end of the data is at a place."""
     rest = data[place : place + 4]
     tagged = rest[:3] in (b"TAG", b"ID3") or rest == b"APET"
     return place + 4 > len(data) or tagged or _mp3_frame(data, place) is not None

@@ -169,10 +169,10 @@ def _rest_fault(file: BinaryIO, place: int, size: int) -> str:
 
 
 def _is_name(name: bytes) -> bool:
-    """Whether four bytes can name a chunk."""
+    """True if four bytes can name a chunk."""
     return len(name) == 4 and all(32 <= each < 127 for each in name)
 
 
 def _is_streamed(stated: int, left: int) -> bool:
-    """Whether a length stands for none."""
+    """True if a length stands for none."""
     return stated > left and any(abs(stated - each) <= _STREAMED_SLACK for each in _STREAMED)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import functools
-import io
 import math
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,36 +12,44 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from codec.activity import FramePowers, measure_level
-from codec.files import whole_file
+from codec.activity import FramePowers
 
-from .compressed import DECODER_DELAY, Mp3Frames, flac_fault, mp3_frames, ogg_fault, with_length
-from .containers import container_fault
+from .loudness import loudness_gain, normalize_loudness
+from .opening import RATES, AudioError, opened
+from .writing import FORMATS, format_of, write_audio, writing
 
-FORMATS = {".wav": "WAV", ".flac": "FLAC"}
+__all__ = [
+    "FORMATS",
+    "RATES",
+    "RECORDINGS",
+    "AudioError",
+    "audio_channels",
+    "audio_info",
+    "audio_level",
+    "format_of",
+    "loudness_gain",
+    "normalize_loudness",
+    "read_audio",
+    "read_samples",
+    "read_whole",
+    "resampled_length",
+    "write_audio",
+    "writing",
+]
+
 # Input samples on either side that soxr's very high quality filter can reach, measured: beyond
 # 256 at rising rates, and 256 times the ratio at falling ones, nothing changes in float32.
 FILTER_REACH = 256
 BLOCK = 1 << 20
 # Suffixes of the files of a folder that count as recordings.
 RECORDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".w64")
-MOST_FRAMES = 1 << 40  # ten months at 44.1 kHz; libsndfile gives 2**63 - 1 where none is stated
-# Rates of recordings, Hz, from the slowest of speech to those of ultrasound. Another one comes from
-# a damaged header, and would make hours of sound of a small file.
-RATES = (1_000, 1_000_000)
 # Samples of an MP3 that are decoded before a part of it: the bits of a frame begin up to 511 bytes,
 # nine of the smallest frames, before it.
 MP3_LEAD = 10 * 1152
-# A WAV file counts its bytes in 32 bits; what is longer becomes RF64, its 64-bit form.
-LARGEST_WAV = (1 << 32) - 1024
 # Channels whose average has less than this share of their energy are out of phase, where they are
 # loud enough to be more than dither (RMS, full scale = 1).
 CANCELLED_SHARE = 0.01
 CANCELLED_RMS = 1e-3
-
-
-class AudioError(ValueError):
-    """A recording that cannot be used; the message names the file and the remedy."""
 
 
 def read_audio(
@@ -106,7 +111,7 @@ def read_samples(
     if sample_rate < 1:
         raise AudioError(f"{path}: expected a sample rate of 1 Hz or more, got {sample_rate}")
     # Of a part, the framing of all the rest is not read through.
-    with _opened(path, whole=first == 0 and wanted is None) as file:
+    with opened(path, whole=first == 0 and wanted is None) as file:
         if channel is not None and not 0 <= channel < file.channels:
             raise AudioError(
                 f"{path}: expected a channel of its {file.channels}, from 0 on, got {channel}"
@@ -145,7 +150,7 @@ def read_whole(path: str | os.PathLike[str]) -> tuple[NDArray[np.float32], int]:
         AudioError: As `read_audio`.
     """
     path = Path(path)
-    with _opened(path, whole=True) as file:
+    with opened(path, whole=True) as file:
         if file.frames < 1:
             raise AudioError(f"{path}: expected a sample or more, got none")
         return _read_mono(file, path, 0, file.frames, None), int(file.samplerate)
@@ -162,7 +167,7 @@ def audio_info(path: str | os.PathLike[str], *, whole: bool = False) -> tuple[in
     Raises:
         AudioError: The file is missing, empty or not audio, or its header does not fit its size.
     """
-    with _opened(Path(path), whole=whole) as file:
+    with opened(Path(path), whole=whole) as file:
         return file.frames, file.samplerate
 
 
@@ -172,7 +177,7 @@ def audio_channels(path: str | os.PathLike[str]) -> int:
     Raises:
         AudioError: As `audio_info`.
     """
-    with _opened(Path(path)) as file:
+    with opened(Path(path)) as file:
         return file.channels
 
 
@@ -186,7 +191,7 @@ def audio_level(path: str | os.PathLike[str]) -> tuple[float, float]:
     """
     path = Path(path)
     energy, peak = 0.0, 0.0
-    with _opened(path, whole=True) as file:
+    with opened(path, whole=True) as file:
         meter = FramePowers(file.samplerate)
         for block in _mono_blocks(file, path, 0, file.frames):
             meter.push(block)
@@ -199,92 +204,6 @@ def audio_level(path: str | os.PathLike[str]) -> tuple[float, float]:
 def resampled_length(num_samples: int, rate: int, sample_rate: int) -> int:
     """Compute the length after resampling: num_samples * sample_rate / rate, halves rounded up."""
     return (2 * num_samples * sample_rate + rate) // (2 * rate)
-
-
-@contextmanager
-def _opened(path: Path, *, whole: bool = False) -> Iterator[soundfile.SoundFile]:
-    """An open recording; what libsndfile objects to, then or later, becomes an `AudioError`."""
-    if not path.is_file():
-        raise AudioError(f"{path}: no such audio file")
-    state = path.stat()
-    if state.st_size == 0:
-        raise AudioError(f"{path}: the file is empty (0 bytes); copy it again")
-    key = path, state.st_size, state.st_mtime_ns
-    try:
-        with soundfile.SoundFile(path) as file:
-            if file.frames > MOST_FRAMES:
-                raise AudioError(
-                    f"{path}: expected a length in the header, got none; write the file again, "
-                    "such as by `ffmpeg -i`"
-                )
-            if not RATES[0] <= file.samplerate <= RATES[1]:
-                raise AudioError(
-                    f"{path}: expected a sample rate of {RATES[0]} to {RATES[1]} Hz in the header, "
-                    f"got {file.samplerate}; export the file again"
-                )
-            if file.format.startswith("MP"):
-                with _counted_mp3(file, key) as counted:
-                    yield counted
-                return
-            fault = _fault(*key, file.format, file.frames, whole)
-            if fault:
-                raise AudioError(f"{path}: {fault}")
-            yield file
-    except soundfile.LibsndfileError as error:
-        raise AudioError(
-            f"{path}: cannot be read as audio ({error.error_string}); expected an intact file "
-            "that libsndfile knows, such as WAV, FLAC or Ogg"
-        ) from error
-
-
-@functools.lru_cache(maxsize=4096)
-def _fault(path: Path, size: int, modified: int, kind: str, num_frames: int, whole: bool) -> str:
-    """The reason why header and data do not fit; once for a file as it is (size and time)."""
-    if kind == "OGG":
-        return ogg_fault(path)
-    if kind == "FLAC":
-        return flac_fault(path, num_frames, whole=whole)
-    return container_fault(path, kind, num_frames)
-
-
-@functools.lru_cache(maxsize=4096)
-def _mp3(path: Path, size: int, modified: int) -> Mp3Frames | None:
-    """The frames of an MP3; once for a file as it is (size and time)."""
-    return mp3_frames(path)
-
-
-@contextmanager
-def _counted_mp3(
-    file: soundfile.SoundFile, key: tuple[Path, int, int]
-) -> Iterator[soundfile.SoundFile]:
-    """An open MP3 whose length is that of its frames: libsndfile guesses it from the first."""
-    path, frames = key[0], _mp3(*key)
-    if frames is None:  # of another layer
-        yield file
-        return
-    if len(frames.rates) > 1:
-        rates = ", ".join(f"{rate} Hz" for rate in sorted(frames.rates))
-        raise AudioError(f"{path}: expected one sample rate, got {rates}; export the file again")
-    if frames.stated is not None:
-        # Some encoders count the frame that states the number.
-        if abs(frames.stated - frames.count) > 1:
-            raise AudioError(
-                f"{path}: truncated, damaged or joined: expected the {frames.stated} frames that "
-                f"it states, got {frames.count}; copy or export it again"
-            )
-        yield file
-        return
-    length = frames.count * frames.samples
-    if file.frames == length:
-        yield file
-        return
-    with soundfile.SoundFile(io.BytesIO(with_length(path, frames))) as counted:
-        if counted.frames not in (length, length - DECODER_DELAY):
-            raise AudioError(
-                f"{path}: expected {length} samples in {frames.count} frames, got "
-                f"{counted.frames}; write the file again, such as by `ffmpeg -i`"
-            )
-        yield counted
 
 
 def _read_mono(
@@ -337,89 +256,3 @@ def _block(file: soundfile.SoundFile, place: int, count: int) -> NDArray[np.floa
     file.seek(place - lead)
     read = file.read(lead + count, dtype="float32", always_2d=True)
     return np.asarray(read[lead:], dtype=np.float32)
-
-
-def write_audio(
-    path: str | os.PathLike[str], waveform: NDArray[np.floating], sample_rate: int = 24_000
-) -> None:
-    """Write a mono 16-bit WAV or FLAC file, which appears only when it is whole.
-
-    Args:
-        path: Ends in .wav or .flac; its folder is made when needed.
-        waveform: (T,) in [-1, 1]; values beyond are clipped.
-        sample_rate: Hz.
-
-    Raises:
-        AudioError: Another suffix, not one channel, or samples that are not finite.
-        OSError: The disk refused; no file is left behind.
-    """
-    path = Path(path)
-    waveform = np.asarray(waveform)
-    if path.suffix.lower() not in FORMATS:
-        raise AudioError(f"{path}: expected a name ending in {' or '.join(FORMATS)}")
-    if waveform.ndim != 1 or not np.isfinite(waveform).all():
-        raise AudioError(f"{path}: expected finite samples (T,), got shape {waveform.shape}")
-    with whole_file(path) as partial, writing(path):
-        soundfile.write(
-            partial,
-            np.clip(waveform, -1.0, 1.0),
-            sample_rate,
-            subtype="PCM_16",
-            format=format_of(path, len(waveform)),
-        )
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn what libsndfile raises for a file that cannot be written into an OSError.
-
-    Raises:
-        OSError: The disk refused.
-    """
-    try:
-        yield
-    except soundfile.LibsndfileError as error:
-        raise OSError(f"{path}: cannot be written ({error.error_string})") from error
-
-
-def format_of(path: Path, num_samples: int) -> str:
-    """Return libsndfile's format for a mono 16-bit file of a suffix; long .wav files are RF64."""
-    kind = FORMATS[path.suffix.lower()]
-    return "RF64" if kind == "WAV" and 2 * num_samples > LARGEST_WAV else kind
-
-
-def normalize_loudness(
-    waveform: NDArray[np.float32], loudness_dbfs: float, sample_rate: int = 24_000
-) -> NDArray[np.float32]:
-    """Scale to an RMS level, or as near to it as a peak of 1 allows.
-
-    Of a clip that is mostly silence it is the level of its speech (`codec.activity`).
-
-    Args:
-        waveform: (T,).
-        loudness_dbfs: Wanted RMS, dB relative to a full-scale square wave.
-        sample_rate: Hz.
-
-    Returns:
-        (T,) float32; silence comes back unchanged.
-    """
-    rms = float(np.sqrt(np.mean(np.square(waveform, dtype=np.float64))))
-    rms *= measure_level([waveform], sample_rate).ratio
-    gain = loudness_gain(rms, float(np.abs(waveform).max()), loudness_dbfs)
-    return waveform if gain == 1.0 else (waveform * gain).astype(np.float32)
-
-
-def loudness_gain(rms: float, peak: float, loudness_dbfs: float) -> float:
-    """Compute the factor that brings a recording to an RMS level, or as near as a peak of 1 allows.
-
-    Args:
-        rms: Of the recording, full scale = 1.
-        peak: Of the recording, full scale = 1.
-        loudness_dbfs: Wanted RMS, dB relative to a full-scale square wave.
-
-    Returns:
-        The factor; 1 for silence.
-    """
-    if rms < 1e-6:
-        return 1.0
-    return min(10.0 ** (loudness_dbfs / 20.0) / rms, 1.0 / peak)

@@ -183,7 +183,7 @@ class FolderSource:
         return {"num_samples": length, "gain": gain}
 
     def _is_mine(self, bad: dict[str, str]) -> bool:
-        """Whether a line of the list is about this source: several may share one list."""
+        """True if a line of the list is about this source: several may share one list."""
         return bad["folder"] == str(self.folder) and bad["audio"] in self._listed
 
     def _note_bad(self, name: str, error: str, *, check: bool = True) -> None:

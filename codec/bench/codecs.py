@@ -18,8 +18,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from codec.model.config import CodecConfig
 from codec.model.hh_codec import HHCodec
 from codec.model.weight_norm import remove_weight_norm
-from codec.processes import run_in_process
 from codec.provenance import machine, utc_time
+from codec.runtime.processes import run_in_process
 
 from .memory import measure_peaks
 from .peers import PEERS, SAMPLE_RATE, Subject

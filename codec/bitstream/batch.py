@@ -17,7 +17,7 @@ from codec.file_names import data_files, folded
 from codec.files import files_below
 from codec.model.hh_codec import HHCodec
 from codec.provenance import usable_cores
-from codec.workers import Workers
+from codec.runtime.workers import Workers
 
 from .convert import CONVERSIONS, Conversion, Converted, Pair, check_stream, stream_header
 from .format import SUFFIX
@@ -172,7 +172,7 @@ def _origin(codec: HHCodec, kind: str, pair: Pair) -> str:
 
 
 def _is_of_source(origins: Origins | None, pair: Pair, digest: str) -> bool:
-    """Whether an output is of its source as it is now, as far as that can be known."""
+    """True if an output is of its source as it is now, as far as that can be known."""
     if origins is not None and not origins.is_new:
         return origins.is_current(pair.target, digest)
     # Nothing was noted of it: a source that has changed since is younger.

@@ -28,12 +28,12 @@ from numpy.typing import NDArray
 
 from codec.files import write_bytes
 
-from .format import (
+from .format import SUFFIX
+from .records import (
     CRC,
     END,
     HEADER,
     MAGIC,
-    SUFFIX,
     TRAILER,
     VERSION_COMPRESSED,
     BitstreamError,

@@ -33,15 +33,9 @@ from codec.streaming.long_form import (
     recording_level,
 )
 
-from .format import (
-    SUFFIX,
-    BitstreamError,
-    CodedRecording,
-    StreamHeader,
-    StreamWriter,
-    stated_level,
-)
+from .format import SUFFIX, CodedRecording, StreamWriter
 from .open_formats import CODE_SUFFIXES, load_codes, save_codes
+from .records import BitstreamError, StreamHeader, stated_level
 from .salvage import salvage
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .format import (
+from .format import CodedRecording
+from .records import (
     BLOCK,
     BLOCK_CODES,
     CRC,
@@ -15,7 +16,6 @@ from .format import (
     HEADER,
     TRAILER,
     BitstreamError,
-    CodedRecording,
     StreamHeader,
     unpack_block,
     unpack_trailer,
@@ -50,7 +50,7 @@ class Salvage:
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing had to be filled in."""
+        """True if nothing had to be filled in."""
         return not self.lost and self.has_end
 
 

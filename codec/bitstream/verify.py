@@ -14,7 +14,8 @@ from codec.model.hh_codec import HHCodec
 from codec.streaming.long_form import WINDOW, Read, decode_stream, encode_stream
 
 from .convert import check_stream, recording, stream_header
-from .format import SUFFIX, BitstreamError, CodedRecording, StreamHeader
+from .format import SUFFIX, CodedRecording
+from .records import BitstreamError, StreamHeader
 from .salvage import salvage
 
 T = TypeVar("T")
@@ -38,7 +39,7 @@ class FileChecks:
 
     @property
     def is_sound(self) -> bool:
-        """Whether all checks passed."""
+        """True if all checks passed."""
         return not self.reason
 
     def check(self, name: str, holds: bool, otherwise: str) -> None:

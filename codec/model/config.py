@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass, field, replace
@@ -13,22 +12,35 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from codec.checks import require
-
 from .fingerprint import FIRST_FIELDS, identifying_fields
+from .part_configs import (
+    GRIDS,
+    VOCODERS,
+    CodecConfigError,
+    DecoderConfig,
+    EncoderConfig,
+    MelConfig,
+    QuantizerConfig,
+    VocoderConfig,
+    require_size,
+)
+
+__all__ = [
+    "BIGVGAN_MEL",
+    "GRIDS",
+    "PARTS",
+    "PRESETS",
+    "VOCODERS",
+    "CodecConfig",
+    "CodecConfigError",
+    "DecoderConfig",
+    "EncoderConfig",
+    "MelConfig",
+    "QuantizerConfig",
+    "VocoderConfig",
+]
 
 PARTS = ("mel", "encoder", "quantizer", "decoder", "vocoder")
-VOCODERS = ("vocos", "harmonic", "bigvgan")
-# Quantizers whose codes are cells.
-GRIDS = ("fsq", "bsq")
-
-
-class CodecConfigError(ValueError):
-    """A codec configuration that cannot be built; the message names the field."""
-
-
-def _require(holds: bool, name: str, expected: str, got: object) -> None:
-    require(holds, f"codec config {name}", expected, got, error=CodecConfigError)
 
 
 def _check_plain(value: object, name: str = "") -> None:
@@ -41,270 +53,7 @@ def _check_plain(value: object, name: str = "") -> None:
         for index, each in enumerate(value):
             _check_plain(each, f"{name}[{index}]")
     elif isinstance(value, str):
-        _require("${" not in value, name, "a value without ${...}", value)
-
-
-def _check_attention(part: str, size: Any, width: int) -> None:
-    """Refuse blocks of attention whose heads do not fit the width of an encoder or decoder."""
-    layers, heads, window = size.attention_layers, size.attention_heads, size.attention_window
-    _require(layers >= 0, f"{part}.attention_layers", "0 or more", layers)
-    _require(window >= 0, f"{part}.attention_window", "0 or more", window)
-    fits = layers == 0 or (heads > 0 and width % (2 * heads) == 0)
-    _require(fits, f"{part}.attention_heads", f"heads of an even share of {width}", heads)
-
-
-@dataclass(frozen=True)
-class MelConfig:
-    """The log-mel convention that decoder and vocoder share.
-
-    Attributes:
-        sample_rate: Samples per second, Hz.
-        n_fft: Transform and window length, samples.
-        hop_length: Samples per mel frame.
-        n_mels: Mel bands, 0 Hz to half the sample rate.
-        floor: Magnitudes are clamped to at least this before the natural logarithm.
-        padding: "same" gives T / hop frames centred between samples, "center" gives
-            T / hop + 1 frames centred on samples (the convention of published Vocos weights).
-        filters: "htk" (HTK scale, filters of peak 1) or "slaney" (Slaney's scale, filters of
-            area 1 / Hz; the convention of BigVGAN).
-        power_offset: Added to the squared magnitude under the square root.
-    """
-
-    sample_rate: int = 24_000
-    n_fft: int = 1024
-    hop_length: int = 256
-    n_mels: int = 100
-    floor: float = 1e-7
-    padding: str = "same"
-    filters: str = "htk"
-    power_offset: float = 0.0
-
-    def __post_init__(self) -> None:
-        padding, filters = self.padding, self.filters
-        _require(padding in ("same", "center"), "mel.padding", "same or center", padding)
-        _require(self.floor > 0, "mel.floor", "a positive number", self.floor)
-        _require(filters in ("htk", "slaney"), "mel.filters", "htk or slaney", filters)
-        _require(self.power_offset >= 0, "mel.power_offset", "zero or more", self.power_offset)
-        # No weights have these sizes, so that a file of them bounds none.
-        bounds = {"sample_rate": 768_000, "n_fft": 65_536, "hop_length": self.n_fft, "n_mels": 4096}
-        for name, most in bounds.items():
-            size = getattr(self, name)
-            _require(1 <= size <= most, f"mel.{name}", f"1..{most}", size)
-        finite = math.isfinite(self.floor) and math.isfinite(self.power_offset)
-        _require(finite, "mel.floor and mel.power_offset", "finite numbers", self.floor)
-
-    @property
-    def fingerprint(self) -> str:
-        """Hex digest of the convention: two parts may meet only when theirs are equal."""
-        values = identifying_fields(self, FIRST_FIELDS["mel"])
-        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
-
-
-@dataclass(frozen=True)
-class EncoderConfig:
-    """Waveform (B, T) to latents (B, D, L).
-
-    Attributes:
-        kind: "seanet" (strided convolutions on samples and a BiLSTM, the paper's encoder) or
-            "mel" (ConvNeXt on the log-mel of the waveform: a fixed filter bank in place of the
-            full-rate convolutions that dominate the cost of training on a CPU).
-        ratios: Downsampling factors in the order they are applied ("seanet"); their product is
-            the codec's hop length.
-        channels: Width after the first convolution ("seanet") or at the mel rate ("mel").
-        dim: Width at the code rate ("mel").
-        num_lstm_layers: Bidirectional LSTM layers ("seanet").
-        num_mel_blocks: ConvNeXt blocks at the mel rate ("mel").
-        num_blocks: ConvNeXt blocks at the code rate ("mel").
-        speech_layers: Layers of a frozen Whisper encoder whose states enter at the code rate
-            ("mel"); 0 for none. Its weights are part of the codec.
-        speech_dim: Its width; 384 for Whisper tiny.
-        speech_heads: Its attention heads; 6 for Whisper tiny.
-        attention_layers: Transformer blocks with rotary positions at the code rate, behind the
-            convolutions ("seanet": before the LSTM, of its width; "mel": behind all blocks).
-        attention_heads: Their heads.
-        attention_window: Codes that a code sees on either side in them; 0 for all.
-    """
-
-    kind: str = "seanet"
-    ratios: tuple[int, ...] = (4, 4, 8, 8)
-    channels: int = 32
-    dim: int = 512
-    num_lstm_layers: int = 2
-    num_mel_blocks: int = 3
-    num_blocks: int = 6
-    speech_layers: int = 0
-    speech_dim: int = 384
-    speech_heads: int = 6
-    attention_layers: int = 0
-    attention_heads: int = 8
-    attention_window: int = 0
-
-    def __post_init__(self) -> None:
-        layers = self.speech_layers
-        _require(self.kind in ("seanet", "mel"), "encoder.kind", "seanet or mel", self.kind)
-        fits = layers == 0 or (layers > 0 and self.kind == "mel")
-        _require(fits, "encoder.speech_layers", "0, or a count for encoder.kind mel", layers)
-        _check_attention("encoder", self, self.code_dim)
-
-    @property
-    def code_dim(self) -> int:
-        """Width of the blocks at the code rate."""
-        return self.dim if self.kind == "mel" else self.channels * 2 ** len(self.ratios)
-
-
-@dataclass(frozen=True)
-class QuantizerConfig:
-    """SLM-VQ: a frozen codebook behind a learnt transform, and a second stage that only trains.
-
-    Attributes:
-        codebook_size: Entries of a codebook.
-        dim: Width D of latents and codebook entries.
-        hidden_dim: Width of the hidden layer of an "mlp" transform; at least 2 * dim, so that the
-            transform can start at the identity.
-        num_stages: Residual stages in training; only the first is coded.
-        shared_transform: Whether the stages share one transform.
-        commitment: Weight of the latents' share in the loss, against 1 for the codebook's.
-        normalize_latents: Standardise every latent channel by running statistics, which are
-            frozen when the codebook is filled from data.
-        kind: "simvq"; "ema" for classic vector quantisation, whose entries are moving averages of
-            latents; "fsq", a grid of `levels` behind a linear map; or "bsq", the corners of a
-            sphere behind one. The last two have one stage and no learnt entries.
-        transform: Of a "simvq" codebook: "mlp" (linear, ReLU, linear), "linear", or "none",
-            which leaves the codebook as it was filled.
-        ema_decay: Of the averages of "ema", a training step.
-        ema_dead_share: An entry of "ema" whose averaged count falls below this share of an even
-            one is moved onto a latent; 0 leaves dead entries where they are.
-        levels: Of each channel of an "fsq", the most first; their product is the codebook's size.
-        entropy: Weight, in the loss of "fsq" and "bsq", of the entropy of each frame's choice of
-            levels less that of the mean choice; 0 leaves it out.
-    """
-
-    codebook_size: int = 8192
-    dim: int = 512
-    hidden_dim: int = 1024
-    num_stages: int = 2
-    shared_transform: bool = False
-    commitment: float = 0.25
-    normalize_latents: bool = True
-    kind: str = "simvq"
-    transform: str = "mlp"
-    ema_decay: float = 0.99
-    ema_dead_share: float = 0.1
-    levels: tuple[int, ...] = (8, 8, 8, 4, 4)
-    entropy: float = 0.0
-
-    def __post_init__(self) -> None:
-        size, least, transform = self.codebook_size, 2 * self.dim, self.transform
-        _require(2 <= size <= 65536, "quantizer.codebook_size", "2..65536", size)
-        fits = transform != "mlp" or self.hidden_dim >= least or self.kind in GRIDS
-        _require(fits, "quantizer.hidden_dim", f"at least {least}", self.hidden_dim)
-        _require(1 <= self.num_stages <= 2, "quantizer.num_stages", "1 or 2", self.num_stages)
-        kinds = ("simvq", "ema", *GRIDS)
-        _require(self.kind in kinds, "quantizer.kind", f"one of {', '.join(kinds)}", self.kind)
-        known = transform in ("mlp", "linear", "none")
-        _require(known, "quantizer.transform", "mlp, linear or none", transform)
-        decay = self.ema_decay
-        _require(0 <= decay < 1, "quantizer.ema_decay", "a number in [0, 1)", decay)
-        _require(0 <= self.entropy < math.inf, "quantizer.entropy", "0 or more", self.entropy)
-        if self.kind in GRIDS:
-            self._check_grid()
-
-    def _check_grid(self) -> None:
-        """Refuse a grid whose cells are not the codes."""
-        size, levels, stages = self.codebook_size, self.levels, self.num_stages
-        _require(stages == 1, "quantizer.num_stages", f"1 for {self.kind}", stages)
-        fits = min(levels, default=0) >= 2 and math.prod(levels) == size
-        _require(fits or self.kind != "fsq", "quantizer.levels", f"product {size}", levels)
-        fits = size & (size - 1) == 0 or self.kind != "bsq"
-        _require(fits, "quantizer.codebook_size", "a power of two for bsq", size)
-        least = len(self.grid)
-        _require(self.dim >= least, "quantizer.dim", f"at least {least}", self.dim)
-
-    @property
-    def grid(self) -> tuple[int, ...]:
-        """Levels of every channel of a quantizer of cells."""
-        bits = (self.codebook_size - 1).bit_length()
-        return (2,) * bits if self.kind == "bsq" else tuple(self.levels)
-
-
-@dataclass(frozen=True)
-class DecoderConfig:
-    """Quantized latents (B, D, L) to log-mel (B, M, 4L).
-
-    Attributes:
-        dim: Width of the backbone at the code rate.
-        num_layers: ConvNeXt blocks at the code rate.
-        mlp_ratio: Hidden width of a ConvNeXt block over its width.
-        dropout: Dropout of the residual convolution blocks.
-        num_refine_layers: ConvNeXt blocks at the mel rate after the upsampling (0: none).
-        refine_dim: Their width.
-        attention_layers: Transformer blocks with rotary positions at the code rate, behind the
-            ConvNeXt blocks.
-        attention_heads: Their heads.
-        attention_window: Codes that a code sees on either side in them; 0 for all.
-    """
-
-    dim: int = 768
-    num_layers: int = 12
-    mlp_ratio: int = 3
-    dropout: float = 0.1
-    num_refine_layers: int = 0
-    refine_dim: int = 192
-    attention_layers: int = 0
-    attention_heads: int = 8
-    attention_window: int = 0
-
-    def __post_init__(self) -> None:
-        layers = self.num_refine_layers
-        _require(layers >= 0, "decoder.num_refine_layers", "0 or more", layers)
-        _check_attention("decoder", self, self.dim)
-
-
-@dataclass(frozen=True)
-class VocoderConfig:
-    """Log-mel (B, M, F) to waveform.
-
-    Attributes:
-        dim: Width of the ConvNeXt backbone ("vocos", "harmonic").
-        intermediate_dim: Hidden width of its blocks ("vocos", "harmonic").
-        num_layers: Number of blocks ("vocos", "harmonic").
-        kind: "vocos" (ConvNeXt at the mel rate and an inverse STFT), "harmonic" (the same
-            backbone gives filters for a pulse train at the pitch that it reads off the mel, and
-            for noise) or "bigvgan" (BigVGAN-v2: transposed and periodic convolutions up to the
-            sample rate, about a hundred times the arithmetic).
-        channels: Width before the first upsampling, halved by each ("bigvgan").
-        ratios: Upsampling factors; their product is the mel's hop length ("bigvgan").
-        kernels: Of the residual blocks after every upsampling ("bigvgan").
-        pitch_dim: Width of the pitch network ("harmonic").
-        pitch_layers: Its ConvNeXt blocks ("harmonic").
-    """
-
-    dim: int = 512
-    intermediate_dim: int = 1536
-    num_layers: int = 8
-    kind: str = "vocos"
-    channels: int = 1536
-    ratios: tuple[int, ...] = (4, 4, 2, 2, 2, 2)
-    kernels: tuple[int, ...] = (3, 7, 11)
-    pitch_dim: int = 128
-    pitch_layers: int = 3
-
-    def __post_init__(self) -> None:
-        kind, halvings = self.kind, 2 ** len(self.ratios)
-        _require(kind in VOCODERS, "vocoder.kind", f"one of {', '.join(VOCODERS)}", kind)
-        fits = kind != "bigvgan" or self.channels % halvings == 0
-        _require(fits, "vocoder.channels", f"a multiple of {halvings}", self.channels)
-
-    def check_mel(self, mel: MelConfig) -> None:
-        """Refuse a mel convention for which this vocoder cannot be built.
-
-        Raises:
-            CodecConfigError: Names the field, what was expected and what was given.
-        """
-        fits = self.kind != "bigvgan" or math.prod(self.ratios) == mel.hop_length
-        _require(fits, "vocoder.ratios", f"product {mel.hop_length}", self.ratios)
-        fits = self.kind == "vocos" or mel.padding == "same"
-        _require(fits, "mel.padding", f"same for {self.kind}", mel.padding)
+        require_size("${" not in value, name, "a value without ${...}", value)
 
 
 @dataclass(frozen=True)
@@ -330,13 +79,13 @@ class CodecConfig:
     def __post_init__(self) -> None:
         self.vocoder.check_mel(self.mel)
         hop, ratios, mel_hop = self.hop_length, self.encoder.ratios, self.mel.hop_length
-        _require(all(ratio > 0 for ratio in ratios), "encoder.ratios", "factors > 0", ratios)
-        _require(math.prod(ratios) == hop, "encoder.ratios", f"product {hop}", ratios)
+        require_size(all(ratio > 0 for ratio in ratios), "encoder.ratios", "factors > 0", ratios)
+        require_size(math.prod(ratios) == hop, "encoder.ratios", f"product {hop}", ratios)
         level = self.loudness_dbfs
         # Beyond it, gains would leave what float32 holds.
         fits = level is None or abs(level) <= 120
-        _require(fits, "loudness_dbfs", "a level in [-120, 120] dBFS", level)
-        _require(hop % mel_hop == 0, "mel.hop_length", f"a divisor of {hop}", mel_hop)
+        require_size(fits, "loudness_dbfs", "a level in [-120, 120] dBFS", level)
+        require_size(hop % mel_hop == 0, "mel.hop_length", f"a divisor of {hop}", mel_hop)
 
     @property
     def upsampling(self) -> int:
@@ -413,7 +162,7 @@ class CodecConfig:
         Raises:
             CodecConfigError: For another name.
         """
-        _require(name in PRESETS, "preset", f"one of {list(PRESETS)}", name)
+        require_size(name in PRESETS, "preset", f"one of {list(PRESETS)}", name)
         return PRESETS[name]
 
 

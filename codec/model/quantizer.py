@@ -98,7 +98,7 @@ class SLMVQ(Float32Module):
 
     @property
     def quantizes(self) -> bool:
-        """Whether training passes quantise; read from the device only after weights changed."""
+        """True if training passes quantise; read from the device only after weights changed."""
         if self._quantizes is None:
             self._quantizes = bool(self.initialized)
         return self._quantizes

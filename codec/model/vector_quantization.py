@@ -248,7 +248,7 @@ def lloyd(
 
 
 def _repeats(rows: Tensor) -> Tensor:
-    """Whether an equal row stands before each of (K, D) rows, (K,) bool."""
+    """True if an equal row stands before each of (K, D) rows, (K,) bool."""
     _, number = torch.unique(rows, dim=0, return_inverse=True)
     order = torch.arange(len(rows), device=rows.device)
     first = torch.full_like(order, len(rows)).scatter_reduce_(0, number, order, "amin")

@@ -59,7 +59,7 @@ class Vocoder(nn.Module):
 
     @property
     def is_folded(self) -> bool:
-        """Whether weight norm was removed, after which the vocoder only infers."""
+        """True if weight norm was removed, after which the vocoder only infers."""
         return self.config.kind == "bigvgan" and not weight_normed(self)
 
     def check_mel(self, convention: MelConfig) -> None:

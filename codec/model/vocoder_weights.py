@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from codec.checkpoint_file import read_checkpoint
+from codec.runtime.checkpoint_file import read_checkpoint
 
 from .config import BIGVGAN_MEL, CodecConfig, CodecConfigError, MelConfig, VocoderConfig
 from .pretrained import find_model

@@ -12,11 +12,11 @@ from typing import Any
 
 from codec.audio.sources import AudioSource
 from codec.audio.store import AudioStore
-from codec.checkpoint_file import read_checkpoint
 from codec.checks import require
 from codec.files import read_json, write_json
-from codec.finite import first_not_finite
 from codec.json_lines import read_json_lines
+from codec.runtime.checkpoint_file import read_checkpoint
+from codec.runtime.finite import first_not_finite
 
 from .config import PerturbationConfig
 from .data import CropBatches

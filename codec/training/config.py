@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from codec.checks import LARGEST, above, count, in_range, one_of, require
+from codec.checks import LARGEST, above, all_finite, count, in_range, one_of, require
 from codec.distillation.config import PerceptualConfig, SemanticConfig
 
 PARTS = ("encoder", "quantizer", "decoder", "vocoder")
@@ -49,6 +49,7 @@ class LossWeights:
     pitch: float = 0.0
 
     def __post_init__(self) -> None:
+        all_finite("weights", self)
         for name, weight in vars(self).items():
             in_range(f"weights.{name}", weight, 0, LARGEST)
 
@@ -77,6 +78,7 @@ class PerturbationConfig:
     reverberation_seconds: tuple[float, float] = (0.1, 0.6)
 
     def __post_init__(self) -> None:
+        all_finite("perturbation", self)
         in_range("perturbation.gain", self.gain, 0, 60, ends="[]")
         in_range("perturbation.equalizer", self.equalizer, 0, 40, ends="[]")
         in_range("perturbation.pitch", self.pitch, 0, 12, ends="[]")
@@ -172,6 +174,7 @@ class PhaseConfig:
     perceptual: PerceptualConfig = field(default_factory=PerceptualConfig)
 
     def __post_init__(self) -> None:
+        all_finite("phase", self)
         parts, weights = ", ".join(PARTS), self.weights
         known = bool(self.train) and set(self.train) <= set(PARTS)
         require(known, "phase.train", f"at least one of {parts}", self.train)
@@ -282,6 +285,7 @@ class FitConfig:
     earlier_phases: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        all_finite("", self)
         one_of("precision", self.precision, PRECISIONS)
         one_of("strategy", self.strategy, STRATEGIES)
         for name in ("devices", "num_nodes", "log_every", "validate_every", "checkpoint_every"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from codec.distributed import norms_over_batch, process_count, process_rank
 from codec.files import whole_file
-from codec.finite import first_not_finite
+from codec.runtime.finite import first_not_finite
 
 from .adversarial import AdversarialLosses
 from .forward import ForwardPass
@@ -78,6 +79,20 @@ def check_finite(
     raise DivergedError(
         f"phase {phase}: {name} is {float(values[name])} at step {step}; {cause}; {advice}"
     )
+
+
+def check_state(tensors: Mapping[str, Any], *, phase: str, step: int) -> None:
+    """Refuse weights, averages or moments that are not finite after a step.
+
+    Raises:
+        DivergedError: Names the first of them.
+    """
+    wrong = first_not_finite(tensors.items())
+    if wrong is not None:
+        raise DivergedError(
+            f"phase {phase}: expected finite weights after step {step}, got others in {wrong}; "
+            "nothing of it was saved: lower learning_rate and resume from the last checkpoint"
+        )
 
 
 def gradient_norms(

@@ -12,14 +12,14 @@ from pathlib import Path
 from lightning import Callback, Trainer
 from lightning.pytorch.strategies import DDPStrategy
 
-from codec.checkpoint_file import read_checkpoint
 from codec.checks import require
 from codec.devices import training_precision
 from codec.distributed import broadcast_from_first, process_rank, wait_for_all
 from codec.model.hh_codec import HHCodec
-from codec.run_lock import locked
 from codec.run_logs import RunLogs
-from codec.run_trainer import fit_or_exit, quiet_trainer
+from codec.runtime.checkpoint_file import read_checkpoint
+from codec.runtime.run_lock import locked
+from codec.runtime.run_trainer import fit_or_exit, quiet_trainer
 
 from .auxiliary_weights import load_auxiliary_weights, save_auxiliary_weights
 from .callbacks import Checkpoint, MetricsFile, Progress

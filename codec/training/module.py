@@ -12,14 +12,13 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 
 from codec.audio.sources import CropPlace
-from codec.checks import require
 from codec.distillation.loss import Distillation
 from codec.distillation.perceptual import PerceptualLoss
 from codec.distillation.recognition import RecognitionLoss, whole_texts
 from codec.distributed import average_gradients, mean_of_scalars
-from codec.finite import first_not_finite, optimizer_tensors
 from codec.model.hh_codec import HHCodec
 from codec.model.whisper_encoder import WhisperEncoder
+from codec.runtime.finite import optimizer_tensors
 
 from .adversarial import (
     AdversarialLosses,
@@ -31,18 +30,19 @@ from .checkpoint import DATA, PRECISION
 from .codebook import CodebookUsage, estimate_statistics, initialize_codebook
 from .config import PARTS, PhaseConfig
 from .data import Batch, CodecData
-from .diagnostics import DivergedError, check_finite, gradient_norms
+from .diagnostics import DivergedError, check_finite, check_state, gradient_norms
 from .discriminators import Discriminators
 from .ema import WeightAverage
-from .forward import ForwardPass, forward_pass, perceptual_losses, supervised_losses
+from .forward import (
+    ForwardPass,
+    check_phase,
+    forward_pass,
+    perceptual_losses,
+    supervised_losses,
+)
 from .losses import MultiScaleMel
 from .mel_discriminators import MelDiscriminators
-from .optimizers import (
-    clip_gradients,
-    discriminator_rate_factor,
-    generator_groups,
-    learning_rate_factor,
-)
+from .optimizers import build_optimizers, clip_gradients, learning_rate_factor, set_rates
 from .validation import Validation, validate
 
 __all__ = ["CodecTraining", "DivergedError"]
@@ -87,7 +87,7 @@ class CodecTraining(LightningModule):
         balance_every: int = 0,
     ) -> None:
         super().__init__()
-        _check_fit(codec, phase)
+        check_phase(codec, phase)
         self.automatic_optimization = False
         self.codec, self.phase, self.seed = codec, phase, seed
         self.folder, self.balance_every = folder, balance_every
@@ -127,18 +127,8 @@ class CodecTraining(LightningModule):
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """AdamW for the generator, and another for every ensemble of discriminators."""
-        phase = self.phase
-        networks = [generator_groups(self.codec, phase)]
-        if self.distillation is not None:
-            head = list(self.distillation.parameters())
-            networks[0].append({"params": head, "peak": phase.learning_rate})
-        peak = phase.discriminator_learning_rate
-        peak = phase.learning_rate if peak is None else peak
-        for ensemble in self.ensembles.values():
-            networks.append([{"params": list(ensemble.parameters()), "peak": peak}])
-        # The schedule multiplies each group's `peak`; checkpoints hold that name.
-        adam = {"betas": phase.betas, "weight_decay": phase.weight_decay}
-        return [torch.optim.AdamW(groups, lr=phase.learning_rate, **adam) for groups in networks]
+        head = [] if self.distillation is None else list(self.distillation.parameters())
+        return build_optimizers(self.codec, self.phase, head, self.ensembles)
 
     @property
     def ensembles(self) -> dict[str, Ensemble]:
@@ -170,7 +160,7 @@ class CodecTraining(LightningModule):
         """Make one generator step and, from `adversarial_from` on, one discriminator step."""
         step, waveform = int(batch[0]), batch[1]
         encoder_input = batch[2] if len(batch) == 3 else None
-        phase, weights = self.phase, self.phase.weights.by_name()
+        weights = self.phase.weights.by_name()
         # The random state of a resumed step is that of an uninterrupted run.
         torch.manual_seed(self.seed * 1_000_003 + step)
         self.set_modes()
@@ -192,46 +182,26 @@ class CodecTraining(LightningModule):
         backward_generator_and_discriminators(outputs, losses, weights, adversarial, self.ensembles)
 
         # Gradients are averaged over the processes and clipped; then each optimizer steps.
-        metrics = dict(losses)
-        if outputs.relative_error is not None:
-            metrics["relative_error"] = outputs.relative_error
-        for name, found in adversarial.items():
-            metrics |= {**found.loss_gen, _PREFIXES[name] + "discriminator": found.loss_disc}
-        metrics = mean_of_scalars(metrics)
-        limit, other = phase.max_grad_norm, phase.discriminator_max_grad_norm
-        metrics["gradient_norm"] = self._clip(optimizers[0].optimizer, limit)
-        limit = limit if other is None else other
-        stepping = {
-            name: optimizer.optimizer
-            for name, optimizer in zip(self.ensembles, optimizers[1:], strict=True)
-            if name in adversarial
-        }
-        for name, optimizer in stepping.items():
-            norm = self._clip(optimizer, limit)
-            metrics[_PREFIXES[name] + "discriminator_gradient_norm"] = norm
+        metrics = _mean_losses(outputs, losses, adversarial)
+        norms, stepping = self._clip_all(optimizers, adversarial)
+        metrics |= norms
         # The host waits here, once a step, to refuse one that is not finite.
         check_finite(
             metrics,
             outputs.activations(),
             waveform if encoder_input is None else encoder_input,
-            phase=phase.name,
+            phase=self.phase.name,
             step=step,
             folder=self.folder,
             weights=dict(self.named_parameters()),
         )
         optimizers[0].step()
         optimizers[0].zero_grad()
-        for optimizer in stepping.values():
+        for optimizer in stepping:
             # not through Lightning's wrapper, which would count this as another training step
             optimizer.step()
             optimizer.zero_grad()
-        if self.average is not None:
-            self.average.update(self.codec)
-        if outputs.codes is not None:
-            self.codebook_use.update(outputs.codes)
-        # Tensors stay on the device: reading them here would make the host wait every step.
-        self.last_metrics = {name: value.detach() for name, value in metrics.items()}
-        self.last_metrics["learning_rate"] = phase.learning_rate * learning_rate_factor(phase, step)
+        self._note_step(outputs, metrics, step)
 
     def start_codebook(self, step: int) -> None:
         """Fill the codebook at `quantize_from`; from then on latents are quantised."""
@@ -340,14 +310,8 @@ class CodecTraining(LightningModule):
         tensors: dict[str, Any] = dict(self.state_dict(keep_vars=True))
         if self.average is not None:
             tensors |= {f"average of {k}": v for k, v in self.average.state_dict().items()}
-        moments = optimizer_tensors(self.trainer.optimizers)
-        wrong = first_not_finite([*tensors.items(), *moments])
-        if wrong is not None:
-            raise DivergedError(
-                f"phase {self.phase.name}: expected finite weights after step {step}, got others "
-                f"in {wrong}; nothing of it was saved: lower learning_rate and resume from the "
-                "last checkpoint"
-            )
+        tensors |= dict(optimizer_tensors(self.trainer.optimizers))
+        check_state(tensors, phase=self.phase.name, step=step)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore the averaged weights."""
@@ -356,7 +320,7 @@ class CodecTraining(LightningModule):
 
     @property
     def _moves_latents(self) -> bool:
-        """Whether the statistics of the latents are this phase's to find."""
+        """True if the statistics of the latents are this phase's to find."""
         normalized = self.codec.config.quantizer.normalize_latents
         return normalized and {"encoder", "quantizer"} <= set(self.phase.train)
 
@@ -382,13 +346,7 @@ class CodecTraining(LightningModule):
         """The optimizers of generator and discriminators, at the learning rates of a step."""
         optimizers = self.optimizers()
         optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
-        phase = self.phase
-        starts = {"waveform": phase.adversarial_from, "mel": phase.mel_adversarial_from}
-        factors = [learning_rate_factor(phase, step)]
-        factors += [discriminator_rate_factor(phase, step, starts[name]) for name in self.ensembles]
-        for optimizer, factor in zip(optimizers, factors, strict=True):
-            for group in optimizer.param_groups:
-                group["lr"] = group["peak"] * factor
+        set_rates(optimizers, self.phase, step, self.ensembles)
         return optimizers
 
     def _clip(self, optimizer: torch.optim.Optimizer, limit: float) -> Tensor:
@@ -398,15 +356,39 @@ class CodecTraining(LightningModule):
         average_gradients(parameters)
         return clip_gradients(groups if self.phase.clip == "part" else [parameters], limit)
 
+    def _clip_all(
+        self, optimizers: list[LightningOptimizer], adversarial: dict[str, AdversarialLosses]
+    ) -> tuple[dict[str, Tensor], list[torch.optim.Optimizer]]:
+        """Clip the gradients of all networks: norms before by name, discriminators that step."""
+        limit, other = self.phase.max_grad_norm, self.phase.discriminator_max_grad_norm
+        norms = {"gradient_norm": self._clip(optimizers[0].optimizer, limit)}
+        limit, stepping = limit if other is None else other, []
+        for name, optimizer in zip(self.ensembles, optimizers[1:], strict=True):
+            if name in adversarial:
+                norm = self._clip(optimizer.optimizer, limit)
+                norms[_PREFIXES[name] + "discriminator_gradient_norm"] = norm
+                stepping.append(optimizer.optimizer)
+        return norms, stepping
 
-def _check_fit(codec: HHCodec, phase: PhaseConfig) -> None:
-    """Refuse a phase that this codec cannot be trained in."""
-    kind = codec.config.vocoder.kind
-    tracked = kind == "harmonic" or phase.weights.pitch <= 0
-    require(tracked, f"phase {phase.name}", "a harmonic vocoder for weights.pitch > 0", kind)
-    fixed = not {"encoder", "quantizer"} & set(phase.train)
-    if phase.uses_codec and fixed and not codec.quantizer.quantizes:
-        raise ValueError(
-            f"phase {phase.name}: expected a trained quantizer or one of encoder and "
-            f"quantizer in train, got an empty codebook and {tuple(phase.train)}"
-        )
+    def _note_step(self, outputs: ForwardPass, metrics: dict[str, Tensor], step: int) -> None:
+        """Follow a step with averaged weights, the use of the codebook, and its metrics."""
+        if self.average is not None:
+            self.average.update(self.codec)
+        if outputs.codes is not None:
+            self.codebook_use.update(outputs.codes)
+        # Tensors stay on the device: reading them here would make the host wait every step.
+        self.last_metrics = {name: value.detach() for name, value in metrics.items()}
+        rate = self.phase.learning_rate * learning_rate_factor(self.phase, step)
+        self.last_metrics["learning_rate"] = rate
+
+
+def _mean_losses(
+    outputs: ForwardPass, losses: dict[str, Tensor], adversarial: dict[str, AdversarialLosses]
+) -> dict[str, Tensor]:
+    """All losses of a step by name, the mean over the processes."""
+    named = dict(losses)
+    if outputs.relative_error is not None:
+        named["relative_error"] = outputs.relative_error
+    for name, found in adversarial.items():
+        named |= {**found.loss_gen, _PREFIXES[name] + "discriminator": found.loss_disc}
+    return mean_of_scalars(named)

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from codec.checks import at_least
+from codec.checks import all_finite, at_least
 from codec.files import read_json, whole_file, write_json
 from eval.metrics.mel import FLOOR, log_mel, mel_filters
 
@@ -55,6 +55,7 @@ class KMeansSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        all_finite("", self)
         for name in ("codebook_size", "stack", "sample_rate", "hop_length", "n_mels", "iterations"):
             at_least(name, getattr(self, name), 1)
 

@@ -24,7 +24,7 @@ import soundfile
 from scipy.signal import fftconvolve, lfilter
 
 from codec.audio.io import writing
-from codec.checks import at_least, require
+from codec.checks import all_finite, at_least, require
 from codec.files import whole_file
 from eval.protocols import MetricError
 from eval.sound import load_sound, resampled
@@ -69,6 +69,7 @@ class PairSettings:
     seed: int = 0  # draws recordings, noises and rooms
 
     def __post_init__(self) -> None:
+        all_finite("", self)
         wanted = f"some of {', '.join(KINDS)}"
         require(bool(self.kinds) and set(self.kinds) <= set(KINDS), "kinds", wanted, self.kinds)
         at_least("per_kind", self.per_kind, 1)

@@ -200,7 +200,7 @@ class UtmosMetric(_PredictedMos):
 
     def _load(self) -> Any:
         """Load the published weights; nothing is unpickled but tensors."""
-        from codec.checkpoint_file import read_checkpoint
+        from codec.runtime.checkpoint_file import read_checkpoint
 
         path = require_weight(UTMOS22)
         # Takes seconds to import, and transformers need not be installed for the other metrics.

@@ -84,7 +84,7 @@ class ResemblyzerEncoder(LoadedMetric):
         """Load the 1.4 million parameters; nothing is unpickled but tensors."""
         import torch
 
-        from codec.checkpoint_file import read_checkpoint
+        from codec.runtime.checkpoint_file import read_checkpoint
 
         path = require_weight(RESEMBLYZER)
         state = read_checkpoint(path, required=("model_state",))["model_state"]

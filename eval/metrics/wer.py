@@ -73,7 +73,7 @@ def _spelled(text: str, kept: str, other: str) -> str:
 
 
 def _is_sign(character: str) -> bool:
-    """Whether a character is a mark that combines with a letter; variation selectors are not."""
+    """True if a character is a mark that combines with a letter; variation selectors are not."""
     is_selector = "\ufe00" <= character <= "\ufe0f"
     return unicodedata.category(character) in ("Mn", "Mc") and not is_selector
 

@@ -19,13 +19,13 @@ _NOT_DRAWN = ("lag_over_2ms",)
 
 
 def _is_drawn(name: str, figure: dict[str, Any]) -> bool:
-    """Whether a figure has a better direction and is not shown by another chart already."""
+    """True if a figure has a better direction and is not shown by another chart already."""
     directed = figure["higher_is_better"] is not None
     return directed and not name.endswith("_raw") and name not in _NOT_DRAWN
 
 
 def _is_of_recordings(metric_id: str) -> bool:
-    """Whether a metric scores the recordings alone, which is independent of the codec."""
+    """True if a metric scores the recordings alone, which is independent of the codec."""
     return metric_id.split(".")[0].endswith("_original")
 
 

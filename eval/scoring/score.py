@@ -23,7 +23,7 @@ from tqdm import tqdm
 from codec.checks import at_least
 from codec.files import write_json, write_text
 from codec.json_lines import appending, read_json_lines
-from codec.workers import Workers
+from codec.runtime.workers import Workers
 from eval.metrics.registry import require_ready, used_packages, used_weights
 from eval.protocols import Item, Metric, MetricError, Need
 from eval.sound import AudioSource, Sound, load_sound, resampled, sound_digest

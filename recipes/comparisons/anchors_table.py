@@ -123,7 +123,7 @@ def codebook_use(rows: Sequence[dict[str, Any]]) -> list[dict[str, float | int]]
 
 
 def _is_scored(part: str, *systems: AnchorSystem) -> bool:
-    """Whether a part is scored for all of them: metrics may be added later, or cut off."""
+    """True if a part is scored for all of them: metrics may be added later, or cut off."""
     return all((system.folder / part / "summary.json").is_file() for system in systems)
 
 

@@ -136,7 +136,7 @@ def _call(command: Callable[[Sequence[str]], int], words: list[str]) -> None:
 
 
 def _has_references(meta: Path) -> bool:
-    """Whether a list has a fifth column."""
+    """True if a list has a fifth column."""
     rows = (line.split("|") for _, line in read_lines(meta))
     return any(len(fields) > 4 and fields[4].strip() for fields in rows)
 

@@ -26,7 +26,7 @@ from codec.derived import digest_of, file_state
 from codec.file_names import data_files, folded, name_problem
 from codec.files import json_text, read_json, whole_folder, write_json
 from codec.json_lines import read_json_lines, write_json_lines
-from codec.workers import Workers
+from codec.runtime.workers import Workers
 
 from .importing import AUDIO_FOLDER, Skip, Utterance
 
@@ -125,7 +125,7 @@ def _apart(tars: list[Path]) -> tuple[list[Path], list[Skip]]:
 
 
 def _origin(target: Path) -> Any:
-    """What `origin.json` of an unpacked tar holds; None where it is missing or damaged."""
+    """Contents of an unpacked tar's `origin.json`; None where it is missing or damaged."""
     try:
         return read_json(target / ORIGIN_NAME)
     except (OSError, ValueError):

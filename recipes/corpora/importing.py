@@ -26,7 +26,7 @@ from codec.derived import Origins, digest_of, file_state
 from codec.file_names import folded, item_path, name_problem
 from codec.files import json_text, write_json
 from codec.json_lines import write_json_lines
-from codec.workers import DEADLY, Workers
+from codec.runtime.workers import DEADLY, Workers
 
 from .manifest import MANIFEST_NAME, CorpusRow, write_manifest
 from .preparation import spread

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from codec.audio import audio_info, write_audio
 from codec.checks import require
 from codec.derived import Origins, digest_of, file_state
-from codec.workers import Workers
+from codec.runtime.workers import Workers
 from recipes.runner.schema import KokoroConfig
 
 from .kokoro_model import LICENCE, SAMPLE_RATE, Kokoro, model_file, read_sentences, read_voices

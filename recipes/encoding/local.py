@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from codec import HHCodec
 from codec.audio.store import as_waveform
+from codec.runtime.workers import DEADLY, WorkerDied, Workers
 from codec.streaming.long_form import WINDOW, encode_clip
-from codec.workers import DEADLY, WorkerDied, Workers
 
 from .plan import Batch, Coded, Sound, clips_of, joined, read_batch, without
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec.audio.store import SAMPLES, AudioStore, as_integers
-from codec.workers import DEADLY
+from codec.runtime.workers import DEADLY
 from recipes.corpora.manifest import CorpusRow
 from recipes.corpora.preparation import prepare_clip, store_row
 from recipes.runner.config import Config

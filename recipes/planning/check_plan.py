@@ -23,7 +23,7 @@ from typing import Any
 
 from codec.bench.memory import reset_peak, resident_mib
 from codec.command_line import DONE, FAILED, exit_status
-from codec.processes import run_in_process
+from codec.runtime.processes import run_in_process
 from recipes.runner.cli import plain_parser
 from slm.bench.training import utterances
 from slm.data.packed_dataset import PackedBatch, PackedDataset

@@ -39,7 +39,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from codec.checks import above, in_range, one_of, require
+from codec.checks import above, all_finite, in_range, one_of, require
 from slm.model.config import SpeechLMConfig
 from slm.training.flops import block_parameters
 
@@ -66,6 +66,7 @@ class Corpus:
     padding: float = 0.02  # share of a row that stays empty
 
     def __post_init__(self) -> None:
+        all_finite("", self)
         above("hours", self.hours, 0)
         above("utterance_seconds", self.utterance_seconds, 0)
         in_range("padding", self.padding, 0, 1, ends="[)")
@@ -102,6 +103,7 @@ class Run:
     bf16: bool = True  # bfloat16 products
 
     def __post_init__(self) -> None:
+        all_finite("", self)
         one_of("strategy", self.strategy, ("ddp", "fsdp"))
         for name in ("seq_len", "batch_size", "accumulate", "devices", "nodes", "epochs"):
             above(name, getattr(self, name), 0)
@@ -115,7 +117,7 @@ class Run:
 
     @property
     def _shares_batches(self) -> bool:
-        """Whether devices share the batches of a step, each whole, and not the rows of a batch."""
+        """True if devices share the batches of a step, each whole, and not the rows of a batch."""
         return self.accumulate % self.devices == 0
 
     @property
@@ -130,7 +132,7 @@ class Run:
 
     @property
     def sharded(self) -> bool:
-        """Whether weights are spread over devices."""
+        """True if weights are spread over devices."""
         return self.strategy == "fsdp" and self.devices > 1
 
 

@@ -180,7 +180,7 @@ def _calibrated(
 
 
 def _fits(needed: float, device: Accelerator) -> str:
-    """Whether so many bytes go into a device, in words."""
+    """Compare bytes with a device's memory, in words."""
     fits = needed / 1e9 + RESERVE_GB <= device.memory_gb
     return f"{'yes' if fits else 'NO'}, {device.memory_gb:g} GB, {RESERVE_GB:g} reserved"
 

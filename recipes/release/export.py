@@ -187,7 +187,7 @@ def _size(folder: Path) -> dict[str, Any]:
 
 
 def _refinement(arguments: argparse.Namespace) -> Refinement | None:
-    """What the command line asks of the codebook."""
+    """Changes of the codebook that the command line asks for."""
     if arguments.refine is None:
         return None
     split = arguments.refine_split

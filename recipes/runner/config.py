@@ -17,6 +17,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from codec.checks import all_finite
 from codec.files import write_text
 from codec.provenance import usable_cores
 
@@ -57,9 +58,12 @@ def load_settings(
     merged = None
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), layer)
+        # Before any dataclass compares its numbers: no comparison with NaN names the right one.
+        all_finite("", OmegaConf.to_container(merged, resolve=True), error=ConfigError)
         settings = OmegaConf.to_object(merged)
     except _Failure as error:
-        found = _explain(error, schema, layer, merged)
+        named = isinstance(error, ConfigError)
+        found = str(error) if named else _explain(error, schema, layer, merged)
         raise ConfigError(f"{found} (in {path} or an override)") from error
     assert isinstance(settings, schema)
     return settings

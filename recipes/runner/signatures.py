@@ -14,7 +14,7 @@ from typing import Any
 
 from codec.derived import digest_of
 from codec.files import read_json, sha256_of
-from codec.run_lock import LOCK, holder_of
+from codec.runtime.run_lock import LOCK, holder_of
 
 from .config import Config
 from .stage_list import STAGES, StageError, stage_folder

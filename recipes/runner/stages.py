@@ -26,7 +26,7 @@ from typing import Any
 
 from codec.files import read_json, write_json
 from codec.provenance import git_commit
-from codec.run_lock import locked
+from codec.runtime.run_lock import locked
 
 from .config import Config, save_config
 from .inputs import check_inputs

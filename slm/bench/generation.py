@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from codec.bench.memory import process_peak_memory
-from codec.processes import run_in_process
+from codec.runtime.processes import run_in_process
 from slm.engines.engine import Engine, open_engine
 from slm.engines.merged_weights import Outputs, speech_outputs
 from slm.model.speech_lm import SpeechLM

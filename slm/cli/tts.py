@@ -117,7 +117,7 @@ class _Kept:
         self.origins = Origins(folder / LOG_NAME)
 
     def is_current(self, path: Path, digest: str) -> bool:
-        """Whether speech is there that need not be made again; of unknown origin with a note."""
+        """True if speech is there that need not be made again; of unknown origin with a note."""
         if not path.exists() or not self.origins.is_new:
             return self.origins.is_current(path, digest)
         print(f"{path}: left alone, of an earlier call with unknown settings", file=sys.stderr)

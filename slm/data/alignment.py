@@ -157,7 +157,7 @@ def _starts(alignment: Alignment) -> np.ndarray:
 
 
 def _opens(alignment: Alignment) -> np.ndarray:
-    """Whether each unit is a pause or begins a word, (N,) bool."""
+    """True if each unit is a pause or begins a word, (N,) bool."""
     units = alignment.units.tolist()
     return np.array([unit == PAUSE_ID or is_word_start(unit) for unit in units])
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from codec.checks import LARGEST, count, in_range, require
+from codec.checks import LARGEST, all_finite, count, in_range, require
 
 
 @dataclass(frozen=True)
 class DocumentSettings:
-    """How store items become training documents.
+    """Settings by which store items become training documents.
 
     Args:
         prompt_probability: Chance that a document opens with a prompt from another utterance of
@@ -68,6 +68,7 @@ class DocumentSettings:
     transcribe_code_loss_weight: float = 0.0
 
     def __post_init__(self) -> None:
+        all_finite("", self)
         for name in ("prompt", "text_drop", "prompt_text", "interleave", "transcribe"):
             in_range(f"{name}_probability", getattr(self, f"{name}_probability"), 0, 1)
         for name in ("interleave_text", "interleave_codes"):

@@ -124,7 +124,7 @@ class CorpusIndex:
         return self._alignments[int(self._rows[item])]
 
     def has_alignment(self, item: int) -> bool:
-        """Whether an item has an alignment."""
+        """True if an item has an alignment."""
         return self.num_units is not None and self.num_units[item] != NONE
 
     def speaker(self, item: int) -> int:

@@ -113,7 +113,7 @@ class ShardWriter:
         self._claim()
 
     def is_done(self, index: int, plan: str) -> bool:
-        """Whether a shard is there, of this plan, whole by its checksums and without bad files."""
+        """True if a shard is there, of this plan, whole by its checksums and without bad files."""
         # Bad recordings may have been mended since, so their shard is made again.
         marker = read_marker(self.folder, index)
         if marker is None or marker.get("plan") != plan or marker.get("bad"):

@@ -63,7 +63,7 @@ class CodeRow(Row):
     codes: list[int] = field(default_factory=list)
 
     def may_end(self) -> bool:
-        """Whether the end may be drawn next."""
+        """True if the end may be drawn next."""
         return len(self.tokens) >= self.min_new
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from codec.checks import at_least, count, in_range, one_of, require
+from codec.checks import all_finite, at_least, count, in_range, one_of, require
 from slm.model.config import SpeechLMConfig, check_temperature
 
 # What computes the steps of generation; see `GenerationSettings`.
@@ -14,7 +14,7 @@ WEIGHTS = ("exact", "bf16", "int8")
 
 @dataclass(frozen=True)
 class GenerationSettings:
-    """How tokens are drawn.
+    """Settings of sampling and of the engine that computes it.
 
     Args:
         temperature: Divides the logits, in [0.001, 100]; 0 takes the likeliest token.
@@ -64,6 +64,7 @@ class GenerationSettings:
     engine: str = "auto"
 
     def __post_init__(self) -> None:
+        all_finite("", self)
         # A temperature nearer to 0 would overflow the logits.
         check_temperature("temperature", self.temperature)
         check_temperature("duration_temperature", self.duration_temperature)
@@ -90,7 +91,7 @@ class GenerationSettings:
         )
 
     def for_durations(self, config: SpeechLMConfig) -> GenerationSettings:
-        """How a model of aligned speech draws durations where its codes are drawn by these."""
+        """Settings for the durations of a model of aligned speech with codes drawn by these."""
         warmth, top_p = self.duration_temperature, self.duration_top_p
         # Asked for the likeliest codes, one expects the same speech every time.
         if warmth is None:

@@ -57,7 +57,7 @@ class InterleavedRow(CodeRow):
     pending: list[int] = field(default_factory=list)
 
     def may_end(self) -> bool:
-        """Whether the end may be drawn next: in the last turn alone."""
+        """True if the end may be drawn next: in the last turn alone."""
         return not self.ahead and super().may_end()
 
 

@@ -149,7 +149,7 @@ class GenerationSession(Generic[RowT]):
 
     @property
     def done(self) -> bool:
-        """Whether every row has stopped."""
+        """True if every row has stopped."""
         return not self._active and not self._queue
 
     @property

@@ -24,7 +24,7 @@ PackedAttention = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class AttentionContext:
-    """What the tokens of one forward pass may attend to.
+    """Tokens that those of one forward pass may attend to.
 
     Attributes:
         mask: (B, 1, S, S') bool, True where a query may see a key; None for plain causal.

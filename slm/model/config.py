@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from codec.checks import above, at_least, in_range, one_of, require
+from codec.checks import above, all_finite, at_least, in_range, one_of, require
 from slm.data.vocabulary import Vocabulary
 
 _SIZES = ("dim", "num_layers", "num_heads", "num_kv_heads", "dim_head", "ff_mult", "max_seq_len")
@@ -115,6 +115,7 @@ class SpeechLMConfig:
     transcribes: bool = False
 
     def __post_init__(self) -> None:
+        all_finite("", self)
         Vocabulary.from_dict(self.vocabulary)
         for name in ("dim", "num_layers", "num_heads", "max_seq_len", "max_prompt_codes"):
             at_least(name, getattr(self, name), 1)
@@ -146,12 +147,12 @@ class SpeechLMConfig:
 
     @property
     def is_interleaved(self) -> bool:
-        """Whether the model was trained on text and speech that take turns."""
+        """True if the model was trained on text and speech that take turns."""
         return self.interleave_text > 0
 
     @property
     def is_aligned(self) -> bool:
-        """Whether the model was trained on aligned documents of phones."""
+        """True if the model was trained on aligned documents of phones."""
         return self.lookahead > 0
 
     @property

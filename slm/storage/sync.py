@@ -43,7 +43,7 @@ class Transfer:
 
 
 def is_url(folder: Path | str) -> bool:
-    """Whether a folder is given as a URL such as s3://bucket/folder rather than as a path."""
+    """True if a folder is given as a URL such as s3://bucket/folder rather than as a path."""
     return isinstance(folder, str) and "://" in folder
 
 
@@ -155,7 +155,7 @@ def pull(url: str, folder: Path, *, progress: bool = True) -> Transfer:
 
 
 def has_index(url: str) -> bool:
-    """Whether a folder was ever pushed to a URL; `StorageError` where it cannot be reached."""
+    """True if a folder was ever pushed to a URL; `StorageError` where it cannot be reached."""
     return RemoteFolder(url).index() is not None
 
 

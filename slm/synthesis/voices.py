@@ -102,6 +102,8 @@ def _stored(path: Path) -> dict[str, Any]:
     """The checked content of a file of voices, {} where there is none."""
     if not path.exists():
         return {}
+    # To open a pipe would wait for ever.
+    require(path.is_file(), str(path), "a file", "something else")
     size = path.stat().st_size
     require(size <= _MOST_BYTES, str(path), f"at most {_MOST_BYTES} bytes", size)
     stored = read_json(path)

@@ -107,7 +107,7 @@ def _pause_or_nothing(match: re.Match[str]) -> str:
 
 
 def _is_said(character: str) -> bool:
-    """Whether a character is a letter, a digit, a space or a mark that rules know."""
+    """True if a character is a letter, a digit, a space or a mark that rules know."""
     if character.isalnum() or character in _KEPT or character == " ":
         return True
     kind = unicodedata.category(character)

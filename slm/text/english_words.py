@@ -109,7 +109,7 @@ def letters(text: str) -> str:
 
 
 def is_word(text: str) -> bool:
-    """Whether letters can be said as an English word, by the consonants at both ends."""
+    """True if letters can be said as an English word, by the consonants at both ends."""
     word = text.lower()
     if not re.search(r"[aeiouy]", word) or re.fullmatch(r"[aeiou]+", word):
         return False
@@ -221,7 +221,7 @@ def _part(match: re.Match[str]) -> str:
 
 
 def _is_heading(match: re.Match[str]) -> bool:
-    """Whether a part has a name that an "I" numbers, whatever follows: "World War I began"."""
+    """True if a part has a name that an "I" numbers, whatever follows: "World War I began"."""
     return match[1][0].isupper() and match[1].lower() in ("war", "act", "chapter", "phase", "type")
 
 

@@ -181,7 +181,7 @@ def read_dictionary(lines: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 
 def _unpacked(path: Path) -> bytes:
-    """What an .xz file holds; ValueError where it is cut, or many times larger than any lexicon."""
+    """Contents of an .xz file; ValueError where it is cut, or far larger than any lexicon."""
     unpacking = lzma.LZMADecompressor()
     content = unpacking.decompress(path.read_bytes(), max_length=_MOST_BYTES)
     if not unpacking.eof:

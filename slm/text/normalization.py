@@ -59,12 +59,12 @@ def normalize_text(text: str, language: str = "en") -> str:
 
 
 def is_english(language: str) -> bool:
-    """Whether a language as manifests spell it is English."""
+    """True if a language as manifests spell it is English."""
     return language.lower().replace("_", "-").split("-")[0] in _ENGLISH
 
 
 def _is_plain(text: str) -> bool:
-    """Whether an English text is words already, found faster than by all rules."""
+    """True if an English text is words already, found faster than by all rules."""
     if not _PLAIN.fullmatch(text) or _SHORT.search(text):
         return False
     return not any(word.lower() in _SHORTENED for word in _BEFORE_STOP.findall(text))

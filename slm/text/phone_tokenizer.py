@@ -119,7 +119,7 @@ class PhoneTokenizer:
 
 
 def is_word_start(unit: int) -> bool:
-    """Whether a unit is the first phone of a word."""
+    """True if a unit is the first phone of a word."""
     return unit > len(PHONES)
 
 

@@ -44,7 +44,7 @@ def sentences(text: str) -> list[str]:
 
 
 def _ends_sentence(before: str, after: str) -> bool:
-    """Whether a text up to a mark and the space behind it is whole; `after` is what comes next."""
+    """True if a text up to a mark and the space behind it is whole; `after` is what comes next."""
     word = _LAST_WORD.search(before)
     if word is None:  # another mark, or a number before it
         return True

@@ -14,9 +14,9 @@ from typing import Any
 
 from torch import Tensor
 
-from codec.checkpoint_file import read_checkpoint
-from codec.finite import first_not_finite
 from codec.json_lines import read_json_lines
+from codec.runtime.checkpoint_file import read_checkpoint
+from codec.runtime.finite import first_not_finite
 from slm.data.config import DocumentSettings
 from slm.model.config import SpeechLMConfig
 from slm.model.speech_lm import SpeechLM
@@ -165,7 +165,7 @@ def resume_point(
 
 
 def begun_bf16(path: Path | None) -> bool | None:
-    """Whether a checkpoint was trained under bfloat16, None for one that does not say."""
+    """True if a checkpoint was trained under bfloat16, None for one that does not say."""
     return None if path is None else _load_checkpoint(path).get(BF16)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from codec.checks import LARGEST, above, count, in_range, one_of, require
+from codec.checks import LARGEST, above, all_finite, count, in_range, one_of, require
 
 # Parts of a model that can stay as they are; see `slm.training.freezing`.
 FREEZABLE = ("embedding", "attention", "feed_forward", "norms", "head")
@@ -12,7 +12,7 @@ FREEZABLE = ("embedding", "attention", "feed_forward", "norms", "head")
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How a speech language model is trained.
+    """Settings of the training of a speech language model.
 
     Args:
         max_steps: Optimizer steps of the whole run.
@@ -69,6 +69,7 @@ class TrainingSettings:
     wandb: str = ""
 
     def __post_init__(self) -> None:
+        all_finite("", self)
         require(self.bf16 in (True, False, "auto"), "bf16", "true, false or auto", self.bf16)
         one_of("optimizer", self.optimizer, ("adamw", "muon"))
         one_of("schedule", self.schedule, ("cosine", "wsd"))
@@ -110,6 +111,7 @@ class LoraSettings:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
+        all_finite("", self)
         count("rank", self.rank)
         above("alpha", self.alpha, 0)
         in_range("dropout", self.dropout, 0, 1, ends="[)")

@@ -20,8 +20,8 @@ from codec.checks import require
 from codec.devices import FULL, MIXED, training_precision
 from codec.distributed import process_rank
 from codec.json_lines import keep_json_lines
-from codec.run_lock import locked
-from codec.run_trainer import fit_or_exit, quiet_trainer
+from codec.runtime.run_lock import locked
+from codec.runtime.run_trainer import fit_or_exit, quiet_trainer
 from slm.data.packed_dataset import PackedBatch, PackedDataset
 from slm.model.speech_lm import SpeechLM
 
@@ -157,7 +157,7 @@ def _fit_locked(
 
 
 def _uses_bf16(settings: TrainingSettings, machines: Machines, checkpoint: Path | None) -> bool:
-    """Whether products are of bfloat16; "auto" is as the run was begun, else as the device can."""
+    """True if products are of bfloat16; "auto" is as the run was begun, else as the device can."""
     if settings.bf16 != "auto":
         return bool(settings.bf16)
     begun = begun_bf16(checkpoint)

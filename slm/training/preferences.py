@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from codec.checks import above, at_least, one_of
+from codec.checks import above, all_finite, at_least, one_of
 from slm.data.documents import Document
 from slm.data.packed_dataset import PADDING_ID, PackedBatch
 from slm.model.code_embeddings import plain_weight
@@ -37,7 +37,7 @@ class PreferencePair(NamedTuple):
 
 @dataclass(frozen=True)
 class PreferenceSettings:
-    """How preferences are learnt.
+    """Settings of preference optimization.
 
     Args:
         kind: "dpo", with the model before the training as a reference, or "simpo", without one.
@@ -57,6 +57,7 @@ class PreferenceSettings:
     likelihood_weight: float = 0.0
 
     def __post_init__(self) -> None:
+        all_finite("", self)
         one_of("kind", self.kind, KINDS)
         above("beta", self.beta, 0)
         at_least("margin", self.margin, 0)

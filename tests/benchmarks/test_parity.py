@@ -19,7 +19,7 @@ from benchmarks.parity import (
 )
 from benchmarks.parity_inputs import CUTS, RUNS, SAMPLE_RATE, make_workspace, synthetic_clip
 from benchmarks.parity_parts import digest, figures, left
-from codec.processes import THREAD_VARIABLES
+from codec.runtime.processes import THREAD_VARIABLES
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from benchmarks.cases import registry
 from benchmarks.harness.machine import describe, file_name
 from benchmarks.harness.records import read_records, write_records
 from benchmarks.run import main
-from codec.processes import THREAD_VARIABLES
+from codec.runtime.processes import THREAD_VARIABLES
 
 
 @pytest.fixture

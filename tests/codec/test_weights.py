@@ -21,6 +21,22 @@ def test_weights_that_are_not_finite_are_refused_by_name(value: float, dtype: to
         check_finite("folder", tensors)
 
 
+def test_weights_that_are_not_finite_in_float32_are_refused() -> None:
+    check_finite("folder", {"fine": torch.tensor([1e38, -1e-300], dtype=torch.float64)})
+    large = {"large": torch.tensor([0.0, -1e39], dtype=torch.float64)}
+    with pytest.raises(ValueError, match=r"expected finite weights, got .* in large"):
+        check_finite("folder", large)
+
+
+def test_weights_of_eight_bits_are_looked_at_and_complex_ones_refused() -> None:
+    eight = torch.tensor([1.0, float("nan")]).to(torch.float8_e4m3fn)
+    check_finite("folder", {"eight": eight[:1]})
+    with pytest.raises(ValueError, match=r"expected finite weights, got .* in eight"):
+        check_finite("folder", {"eight": eight})
+    with pytest.raises(ValueError, match=r"expected real weights, got torch.complex64 in both"):
+        check_finite("folder", {"both": torch.ones(2, dtype=torch.complex64)})
+
+
 def test_a_model_much_larger_than_its_weights_is_refused() -> None:
     with bounded_build("folder", STORED):
         nn.Linear(64, 64)

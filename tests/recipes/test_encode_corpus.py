@@ -288,7 +288,7 @@ def test_a_recording_that_kills_workers_is_listed_and_the_rest_encoded(
 ):
     settings, expected = poisoned()
     settings.encode_corpus.workers = 2
-    monkeypatch.setattr("codec.workers.IN_FLIGHT", 2)
+    monkeypatch.setattr("codec.runtime.workers.IN_FLIGHT", 2)
     monkeypatch.setenv("PYTHONPATH", poison)
     folder = run_stage(settings, "encode_corpus").folder
     assert bad_ids(folder) == ["train_4"]

@@ -184,7 +184,7 @@ def test_one_channel_can_be_read(tmp_path: Path) -> None:
 def test_what_is_too_long_for_wav_is_written_as_rf64(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("codec.audio.io.LARGEST_WAV", 2 * len(NOISE) - 1)
+    monkeypatch.setattr("codec.audio.writing.LARGEST_WAV", 2 * len(NOISE) - 1)
     write_audio(tmp_path / "long.wav", NOISE)
     write_audio(tmp_path / "short.wav", NOISE[1:])
     assert soundfile.info(tmp_path / "long.wav").format == "RF64"

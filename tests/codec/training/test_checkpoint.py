@@ -12,7 +12,7 @@ import torch
 
 from codec import CodecConfig, HHCodec
 from codec.audio.store import AudioStore, AudioStoreWriter
-from codec.run_lock import InUseError, locked
+from codec.runtime.run_lock import InUseError, locked
 from codec.training.checkpoint import check_finished
 from codec.training.config import FitConfig, LossWeights, PhaseConfig
 from codec.training.fit import fit_codec_phase

@@ -18,7 +18,9 @@ from typing import Any
 
 import pytest
 import soundfile
+import torch
 
+from codec import CodecConfig, HHCodec
 from recipes.run_all import main as run_all
 from recipes.runner.cli import stage_command
 from slm.data.shards import check_store
@@ -80,10 +82,14 @@ def settings(tmp_path_factory: pytest.TempPathFactory, make_waveform: Callable[.
         row = {"id": name, "audio": f"{name}.wav", "duration": seconds, "text": "", "lang": "en"}
         lines.append(json.dumps({**row, "speaker": f"s{index % 4}", "split": split}) + "\n")
     (folder / "corpus/manifest.jsonl").write_text("".join(lines), encoding="utf-8")
+    # A small codec: what is tried is who encodes what, and whether it is the same.
+    codec = HHCodec(CodecConfig.preset("tiny")).eval()
+    codec.quantizer.initialize(torch.randn(400, codec.config.quantizer.dim), seed=0)
+    codec.save_pretrained(folder / "codec")
     path = folder / "settings.yaml"
     path.write_text(
         f"corpus: {folder / 'corpus'}\nrun: {folder / 'run'}\nthreads: 1\n"
-        "codec: {start: hh-mini-24k}\nprepare: {max_unreadable: 0.4}\n"
+        f"codec: {{start: {folder / 'codec'}}}\nprepare: {{max_unreadable: 0.4}}\n"
         "encode_corpus: {shard_codes: 400, batch_seconds: 6, recordings: true}\n",
         encoding="utf-8",
     )

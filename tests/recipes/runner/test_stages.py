@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from codec.run_lock import InUseError, locked
+from codec.runtime.run_lock import InUseError, locked
 from codec.training.config import PhaseConfig
 from recipes import run_all
 from recipes.runner import inputs, stages

@@ -1,3 +1,5 @@
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -68,3 +70,12 @@ def test_a_file_of_another_form_is_refused(tmp_path: Path, text: str) -> None:
         load_voices(tmp_path, "one")
     with pytest.raises(ValueError, match=r"voices\.json"):
         default_voice(tmp_path)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["folder", "pipe"])
+def test_what_is_no_file_is_refused_and_not_waited_for(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    make(tmp_path / "voices.json")
+    with pytest.raises(ValueError, match=r"voices\.json: expected a file"):
+        load_voices(tmp_path, "codec")

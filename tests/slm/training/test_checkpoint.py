@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import slm.data.packed_dataset
-from codec.run_lock import InUseError, locked
+from codec.runtime.run_lock import InUseError, locked
 from slm.data.packed_dataset import PackedBatch, PackedDataset
 from slm.model.speech_lm import SpeechLM
 from slm.training.fit import fit_speech_lm

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from codec.checkpoint_file import read_checkpoint
+from codec.runtime.checkpoint_file import read_checkpoint
 
 
 class Bomb:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from codec.run_trainer import PlainCheckpointIO, fit_or_exit, quiet_trainer
+from codec.runtime.run_trainer import PlainCheckpointIO, fit_or_exit, quiet_trainer
 
 SLURM = {
     **{"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "other", "SLURM_NTASKS": "1", "SLURM_NNODES": "1"},

@@ -154,7 +154,7 @@ class WorkerProcess:
         return link
 
     def _death(self) -> BaseException:
-        """How the process died; another may be started then."""
+        """Cause of the process's death; another may be started then."""
         with self._changing:
             assert self._process is not None
             self.wait()
@@ -235,7 +235,7 @@ def leave_with_parent() -> None:
 
 
 class _Answer(NamedTuple):
-    """What a call came to.
+    """Outcome of a call.
 
     Attributes:
         result: What it returned.

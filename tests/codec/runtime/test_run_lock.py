@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from codec.run_lock import InUseError, holder_of, locked
+from codec.runtime.run_lock import InUseError, holder_of, locked
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 HOLDS = """
 import sys, time
 from pathlib import Path
-from codec.run_lock import locked
+from codec.runtime.run_lock import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

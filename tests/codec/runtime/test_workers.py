@@ -14,24 +14,24 @@ from typing import Any
 
 import pytest
 
-from codec.processes import (
+from codec.runtime.processes import (
     THREAD_VARIABLES,
     WorkerDied,
     leave_with_parent,
     run_in_process,
     thread_limit,
 )
-from codec.workers import IN_FLIGHT, Workers
+from codec.runtime.workers import IN_FLIGHT, Workers
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 # What workers call must be importable by name, which what pytest loads is not.
 FUNCTIONS = """
 import os, sys, time
 from pathlib import Path
 from typing import Any
 from codec.files import whole_file
-from codec.processes import WorkerDied, run_in_process
-from codec.workers import Workers
+from codec.runtime.processes import WorkerDied, run_in_process
+from codec.runtime.workers import Workers
 
 MODEL = []
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from codec.finite import first_not_finite, optimizer_tensors
+from codec.runtime.finite import first_not_finite, optimizer_tensors
 
 
 def test_the_first_tensor_that_is_not_finite_is_named() -> None:

@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from .files import read_json, write_json
+from codec.files import read_json, write_json
 
 LOCK = ".lock"
 # Seconds in which workers of a holder that was killed, which share its lock, notice its death.
@@ -95,7 +95,7 @@ def _described(holder: dict[str, Any]) -> str:
 
 
 def _is_dead(holder: dict[str, Any]) -> bool:
-    """Whether the described process ran on this host and is gone."""
+    """True if the described process ran on this host and is gone."""
     own_host = holder.get("host") == socket.gethostname()
     if not own_host or not isinstance(holder.get("pid"), int) or sys.platform == "win32":
         return False

@@ -62,7 +62,7 @@ def read_checkpoint(
 
 
 def _is_plain(path: Path) -> bool:
-    """Whether a file is an archive as torch writes it; False for the format before archives.
+    """True if a file is an archive as torch writes it; False for the format before archives.
 
     Raises:
         ValueError: Its members are compressed or overlap, and might unpack to any size.

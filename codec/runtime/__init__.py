@@ -1,0 +1,1 @@
+"""Services of long work: processes, workers, locks, Lightning's trainer, checkpoints."""
