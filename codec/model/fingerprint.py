@@ -54,7 +54,7 @@ class CodecFingerprint(NamedTuple):
             for each in (values, coding_values)
         )
         for name, tensor in sorted(tensors.items()):
-            data = tensor.detach().cpu().contiguous().numpy().tobytes()
+            data = tensor.detach().cpu().contiguous().numpy().reshape(-1)  # its bytes, not copied
             for digest in (whole, codes) if name.split(".")[0] in CODING_PARTS else (whole,):
                 digest.update(name.encode())
                 digest.update(data)
