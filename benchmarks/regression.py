@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.harness.machine import file_name
 from benchmarks.harness.records import CurveResult, FigureResult, Record, read_records
 
-# A ratio may fall by a third; on another processor than that of the results by twice as much.
+# Share of a ratio by which it may fall.
 TOLERANCE = 1 / 3
 # A curve may be steeper than the committed one by so much, and by anything below linear growth.
 STEEPER = 0.25
@@ -24,13 +24,14 @@ class Baseline:
     """Committed results to compare with."""
 
     path: Path  # of their file
-    record: Record  # of the same suite
-    tolerance: float  # largest share of it by which a ratio may have fallen
-    note: str  # reason for these, in words
+    record: Record  # of the same suite and kind of processor
+    tolerance: float = TOLERANCE  # largest share of it by which a ratio may have fallen
 
 
-def find_baseline(folder: Path, suite: str, cpu: str, threads: int) -> Baseline:
-    """Find results of this processor, else the latest of another one, with a doubled tolerance.
+def find_baseline(folder: Path, suite: str, cpu: str, threads: int) -> Baseline | None:
+    """Find results of this kind of processor, None where there are those of other kinds alone.
+
+    Ratios are not the same on all: what one has in its instructions another has in its caches.
 
     Raises:
         ValueError: There are none of this suite and number of threads.
@@ -46,11 +47,7 @@ def find_baseline(folder: Path, suite: str, cpu: str, threads: int) -> Baseline:
             f"none: python -m benchmarks.run --suite {suite} --update makes them"
         )
     own = folder / file_name(cpu)
-    if own in found:
-        return Baseline(own, found[own], TOLERANCE, f"of this processor, {cpu}")
-    path = max(found, key=lambda each: found[each].date)
-    note = f"no results are of this processor, {cpu}: the latest are of {found[path].cpu}"
-    return Baseline(path, found[path], 2 * TOLERANCE, note)
+    return Baseline(own, found[own]) if own in found else None
 
 
 def changes(record: Record, baseline: Baseline) -> dict[str, float]:

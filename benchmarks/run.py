@@ -63,7 +63,11 @@ def _run(arguments: argparse.Namespace, argv: Sequence[str] | None) -> int:
     if arguments.check:
         cpu, folder = describe()["cpu"], Path(arguments.results)
         baseline = find_baseline(folder, arguments.suite, cpu, arguments.threads)
-        _say(f"compared with {baseline.path}: {baseline.note}")
+        _say(
+            f"no results are of this processor, {cpu}: nothing is compared, --update makes them"
+            if baseline is None
+            else f"compared with {baseline.path}, of this processor, {cpu}"
+        )
     record = session.run(command_line("python -m benchmarks.run", argv))
     fallen: dict[str, str] = {}
     if baseline is not None:

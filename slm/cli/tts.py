@@ -11,7 +11,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codec.command_line import DONE, FAILED, Commands, add_command, print_report
+from codec.command_line import (
+    DONE,
+    FAILED,
+    Commands,
+    add_command,
+    print_report,
+    without_collection,
+)
 from codec.derived import LOG_NAME, Origins, digest_of, file_state
 from codec.file_names import item_path
 from codec.json_lines import appending
@@ -68,27 +75,10 @@ def run(arguments: argparse.Namespace) -> int:
         ValueError: The call is wrong; found before any speech is generated, but for the rows of a
             file.
     """
-    # 1. Check all that needs no model.
-    requests = _requests(arguments)
-    _check(arguments, requests)
-    sampling(arguments)
-    from slm.generation.best_of import load_verifier
-    from slm.model.speech_lm import pretrained_folder
-    from slm.synthesis.voices import default_voice
-
-    verifiers = dict(map(load_verifier, arguments.verifier or ["likelihood"]))
-    alone = arguments.file is None
-    # 2. Load the models; texts without a voice get the default one of the language model.
-    speaker = _Speaker(arguments, verifiers)
-    voice = default_voice(pretrained_folder(arguments.lm))
-    requests = {
-        name: replace(request, voice=voice)
-        if request.prompt is None and request.voice is None
-        else request
-        for name, request in requests.items()
-    }
+    with without_collection():
+        speaker, requests = _loaded(arguments)
     speaker.warn_of_transcripts(requests.values())
-    # 3. Speak.
+    alone = arguments.file is None
     if arguments.stream:
         report = speaker.stream(*requests.values())
         with redirect_stdout(sys.stderr):  # stdout holds the samples
@@ -108,6 +98,27 @@ def run(arguments: argparse.Namespace) -> int:
         kept.origins.note(out, speaker.digest(request))
     print_report(described(result, arguments.out, ranking), as_json=arguments.json)
     return DONE
+
+
+def _loaded(arguments: argparse.Namespace) -> tuple[_Speaker, dict[str, SpeechRequest]]:
+    """The models of a call, and its requests, those without a voice with the model's default."""
+    # Check all that needs no model before one is loaded.
+    requests = _requests(arguments)
+    _check(arguments, requests)
+    sampling(arguments)
+    from slm.generation.best_of import load_verifier
+    from slm.model.speech_lm import pretrained_folder
+    from slm.synthesis.voices import default_voice
+
+    verifiers = dict(map(load_verifier, arguments.verifier or ["likelihood"]))
+    speaker = _Speaker(arguments, verifiers)
+    voice = default_voice(pretrained_folder(arguments.lm))
+    return speaker, {
+        name: replace(request, voice=voice)
+        if request.prompt is None and request.voice is None
+        else request
+        for name, request in requests.items()
+    }
 
 
 class _Kept:

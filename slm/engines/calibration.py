@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from codec.files import read_json, write_json
+from codec.provenance import cpu_model
 from slm.model.config import SpeechLMConfig
 from slm.model.speech_lm import SpeechLM
 
@@ -26,9 +27,12 @@ from .native import NativeDecoder, NativeEngine
 from .native_build import build_digest, cache_folder
 
 # The results of a row of compiled steps do not depend on its batch: torch has to be faster by more
-# than a measurement is off.
-_MARGIN = 1.1
-_LAYERS, _PROMPT, _STEPS, _ROUNDS, _MOST_ROWS = 4, 32, 3, 4, 64
+# than the fastest of some steps is off.
+_MARGIN = 1.03
+_STEPS, _ROUNDS, _MOST_ROWS = 3, 4, 64
+# What keeps it all below a second: time after which no round is begun, weights of the small
+# model's layers, and tokens that its rows begin with.
+_SECONDS, _LAYERS, _MOST_WEIGHTS, _PROMPT_TOKENS = 0.3, 4, 8_000_000, 64
 _WIDTHS = ("dim", "num_heads", "kv_heads", "dim_head", "ff_dim", "qk_norm", "norm_eps")
 
 _LOGGER = logging.getLogger(__name__)
@@ -51,9 +55,10 @@ def faster_engine(
     rows = min(1 << (max(1, rows) - 1).bit_length(), _MOST_ROWS)
     about = {name: getattr(config, name) for name in _WIDTHS}
     codes = config.vocabulary["codebook_size"]
-    about |= {"num_layers": min(config.num_layers, _LAYERS), "codes": codes}
+    about |= {"num_layers": _few_layers(config), "codes": codes}
     about |= {"rows": rows, "weights": weights, "threads": torch.get_num_threads()}
-    about |= {"torch": torch.__version__, "library": build_digest()}
+    about |= {"torch": torch.__version__, "library": build_digest(), "cpu": cpu_model()}
+    about["instructions"] = torch.backends.cpu.get_cpu_capability()  # that torch may use
     key = hashlib.sha256(repr(sorted(about.items())).encode()).hexdigest()[:16]
     if key not in _FOUND:
         _FOUND[key] = _read(key) or _measured(config, rows, weights, key, timed or seconds_a_step)
@@ -63,7 +68,8 @@ def faster_engine(
 def seconds_a_step(lm: SpeechLM, rows: int, weights: str) -> dict[str, float]:
     """Time the fastest step of each engine, logits included; they take turns."""
     outputs = speech_outputs(lm)
-    longest = _PROMPT + _ROUNDS * _STEPS
+    prompt = _prompt(rows)
+    longest = prompt + _ROUNDS * _STEPS
     engines = {
         "native": NativeEngine(NativeDecoder(lm, weights), rows, longest),
         "torch": MergedEngine(MergedDecoder(lm, weights), rows, longest),
@@ -71,8 +77,11 @@ def seconds_a_step(lm: SpeechLM, rows: int, weights: str) -> dict[str, float]:
     best = dict.fromkeys(engines, float("inf"))
     tokens = torch.full((rows,), lm.vocabulary.code_start)
     for engine in engines.values():
-        engine.prefill([tokens[:1].repeat(_PROMPT)] * rows)
-    for _ in range(_ROUNDS):
+        engine.prefill([tokens[:1].repeat(prompt)] * rows)
+    end = time.perf_counter() + _SECONDS
+    for number in range(_ROUNDS):
+        if number and time.perf_counter() > end:
+            break
         for name, engine in engines.items():
             for _ in range(_STEPS):
                 start = time.perf_counter()
@@ -87,8 +96,8 @@ _FOUND: dict[str, str] = {}  # in this process, by key
 @torch.no_grad()
 def _measured(config: SpeechLMConfig, rows: int, weights: str, key: str, timed: Timer) -> str:
     """Time the engines on a model of a few random layers, and keep what was found."""
-    small = replace(config, num_layers=min(config.num_layers, _LAYERS), code_table=0)
-    longest = max(2 * _PROMPT, _PROMPT + _ROUNDS * _STEPS)
+    small = replace(config, num_layers=_few_layers(config), code_table=0)
+    longest = _prompt(1) + _ROUNDS * _STEPS
     with torch.random.fork_rng(devices=[]):
         lm = SpeechLM(replace(small, max_seq_len=longest)).eval()
     seconds = timed(lm, rows, weights)
@@ -99,6 +108,18 @@ def _measured(config: SpeechLMConfig, rows: int, weights: str, key: str, timed: 
     except OSError as error:  # a folder that cannot be written to costs time alone
         _LOGGER.info("the faster engine is not kept: %s", error)
     return engine
+
+
+def _few_layers(config: SpeechLMConfig) -> int:
+    """Layers of the small model: few enough to be made and read in a moment."""
+    heads = 2 * (config.num_heads + config.kv_heads) * config.dim_head
+    weights = config.dim * (heads + 3 * config.ff_dim)  # a layer
+    return max(1, min(config.num_layers, _LAYERS, _MOST_WEIGHTS // weights))
+
+
+def _prompt(rows: int) -> int:
+    """Tokens that each row begins with."""
+    return max(1, _PROMPT_TOKENS // rows)
 
 
 def _read(key: str) -> str | None:

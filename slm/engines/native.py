@@ -21,7 +21,7 @@ from slm.model.speech_lm import SpeechLM
 from .merged_weights import Outputs, fits, merged_head, merged_layers, rotary_table
 from .native_build import library
 from .native_layout import (
-    LANES,
+    BLOCK,
     LayerStruct,
     ModelStruct,
     StepStruct,
@@ -38,7 +38,7 @@ def can_run(lm: SpeechLM) -> bool:
     """Whether the code covers a model: float32, on the CPU, the blocks of `slm.model`."""
     weight, width = lm.head.weight, lm.config.dim_head
     is_float = weight.dtype == torch.float32 and weight.device.type == "cpu"
-    return is_float and width % LANES == 0 and width <= _WIDEST_HEAD and fits(lm)
+    return is_float and width % BLOCK == 0 and width <= _WIDEST_HEAD and fits(lm)
 
 
 class NativeDecoder:
@@ -57,7 +57,7 @@ class NativeDecoder:
         if not can_run(lm):
             raise ValueError(
                 "expected a float32 model on the CPU with the blocks of slm.model and heads of a "
-                f"multiple of {LANES} up to {_WIDEST_HEAD}, got {lm.head.weight.dtype} on "
+                f"multiple of {BLOCK} up to {_WIDEST_HEAD}, got {lm.head.weight.dtype} on "
                 f"{lm.head.weight.device}, heads of {lm.config.dim_head}"
             )
         library()  # fails, if it does, before any weight is copied
@@ -77,7 +77,7 @@ class NativeDecoder:
         head, threads = self._heads[outputs], torch.get_num_threads()
         hidden = hidden.contiguous()
         logits = hidden.new_empty(len(hidden), head.rows)
-        sums = hidden.new_empty(threads, len(hidden), 2 * LANES)
+        sums = hidden.new_empty(threads, len(hidden), 2 * BLOCK)
         library().head_product(
             ctypes.byref(head.struct()),
             ctypes.c_void_p(hidden.data_ptr()),
@@ -101,7 +101,7 @@ class NativeEngine:
     def __init__(self, decoder: NativeDecoder, rows: int, longest: int) -> None:
         config = decoder.config
         self._decoder = decoder
-        positions = -(-longest // LANES) * LANES
+        positions = -(-longest // BLOCK) * BLOCK
         # Zeros, not empty: an unseen slot times a zero attention weight must not be NaN.
         shape = (2, config.num_layers, rows, config.kv_heads, positions, config.dim_head)
         self._cache = torch.zeros(shape)

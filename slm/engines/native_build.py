@@ -1,8 +1,10 @@
 """The shared library of `native_decoder.cpp`: compiled once for this processor, kept, loaded.
 
-It lies in a folder of the user (`HH_SLM_CACHE`, else `~/.cache/hh-slm`) under the digest of what it
-was made from: the code, the compiler and the processor's abilities. A home folder that machines of
-several kinds share therefore holds several.
+It is compiled for all that the processor can do, or for less (`HH_NATIVE_TARGET`, see `TARGETS`),
+as where the code of another processor is to be tried on this one. It lies in a folder of the user
+(`HH_SLM_CACHE`, else `~/.cache/hh-slm`) under the digest of what it was made from: the code, the
+compiler, the target and the processor's abilities. A home folder that machines of several kinds
+share therefore holds several.
 
 A library runs with all rights of the user, and a cut one can end the process, so it is loaded from
 a folder of the user's own alone, and only while it has the SHA-256 that was noted beside it.
@@ -21,20 +23,66 @@ import stat
 import subprocess
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from codec.files import sha256_of, whole_file, write_text
 
 _SOURCE = Path(__file__).with_name("native_decoder.cpp")
+_HEADERS = ("native_attention.h", "native_product.h", "native_vectors.h")
 _COMPILERS = ("g++", "clang++")
 _FLAGS = ("-O3", "-std=c++17", "-fPIC", "-shared", "-fno-math-errno", "-ffp-contract=fast")
-# The first that a compiler accepts; the last works anywhere, with one thread.
-_CHOICES = (("-march=native", "-fopenmp"), ("-mcpu=native", "-fopenmp"), ("-march=native",), ())
+# Of a processor whose name the compiler finds out: the first that it accepts.
+_NATIVE = (("-march=native",), ("-mcpu=native",), ())
+TARGET_VARIABLE = "HH_NATIVE_TARGET"
+
+
+class Target(NamedTuple):
+    """An instruction set."""
+
+    flags: tuple[str, ...]  # of the compiler
+    abilities: frozenset[str]  # of the processor, as Linux names them
+
+
+# Beside "native". The compiler's baseline is SSE2 on x86-64 and NEON on AArch64.
+TARGETS = {
+    "generic": Target((), frozenset()),
+    "avx2": Target(("-mavx2", "-mfma"), frozenset({"avx2", "fma"})),
+    "avx512": Target(
+        ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"),
+        frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "fma"}),
+    ),
+}
 
 _LOGGER = logging.getLogger(__name__)
 
 
 class UntrustedFolderError(ValueError):
     """A folder that others than the user can write to, from which no code is loaded."""
+
+
+class UnknownTargetError(ValueError):
+    """An instruction set that is not known, or that this processor does not have."""
+
+
+def runnable_targets() -> list[str]:
+    """Names of instruction sets that this processor has, "native" first."""
+    lines = [line for line in _cpuinfo() if line.startswith("flags")]
+    has = frozenset(lines[0].split()) if lines else frozenset()
+    return ["native", *(name for name, each in TARGETS.items() if each.abilities <= has)]
+
+
+def chosen_target() -> str:
+    """The instruction set that `HH_NATIVE_TARGET` names, "native" unless it is set.
+
+    Raises:
+        UnknownTargetError: It is none of `runnable_targets`, whose code would end the process.
+    """
+    name, found = os.environ.get(TARGET_VARIABLE, "") or "native", runnable_targets()
+    if name not in found:
+        raise UnknownTargetError(
+            f"{TARGET_VARIABLE}: expected one of {', '.join(found)} on this processor, got {name!r}"
+        )
+    return name
 
 
 def compiler() -> str | None:
@@ -61,11 +109,12 @@ def compile_command() -> list[str]:
 def is_available() -> bool:
     """Whether the library can be loaded here; the first call compiles it, which takes seconds.
 
-    The reason why it cannot is logged: at level INFO, or as a warning where it is the folder's.
+    The reason why it cannot is logged: at level INFO, or as a warning where it is the folder's or
+    the named instruction set's.
     """
     try:
         library()
-    except UntrustedFolderError as error:
+    except (UntrustedFolderError, UnknownTargetError) as error:
         _LOGGER.warning("the native engine is not available, generation is slower: %s", error)
         return False
     except (OSError, RuntimeError, ValueError) as error:
@@ -80,6 +129,7 @@ def library() -> ctypes.CDLL:
 
     Raises:
         UntrustedFolderError: Others than the user can write to the folder.
+        UnknownTargetError: `HH_NATIVE_TARGET` names what this processor does not have.
         ValueError: There is no compiler.
         RuntimeError: It does not compile the code.
         OSError: The library cannot be written or loaded.
@@ -89,7 +139,7 @@ def library() -> ctypes.CDLL:
         raise ValueError(
             "expected a C++ compiler (g++, clang++ or what CXX names) for engine native, found none"
         )
-    folder = cache_folder()
+    aim, folder = chosen_target(), cache_folder()
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     others = _others_than_the_user(folder.stat())
     if others:
@@ -97,9 +147,9 @@ def library() -> ctypes.CDLL:
             f"{folder}: expected a folder of the user's own that nobody else can write to, got one "
             f"{others}; chmod go-w it, or name another by HH_SLM_CACHE"
         )
-    target = folder / f"native_decoder-{_digest(command)}.so"
+    target = folder / f"native_decoder-{_digest(command, aim)}.so"
     if not _is_whole(target):
-        _compile(command, target)
+        _compile(command, aim, target)
         write_text(_noted(target), sha256_of(target))
     loaded = ctypes.CDLL(str(target))
     try:
@@ -134,11 +184,17 @@ def _others_than_the_user(state: os.stat_result) -> str:
     return f"of mode {mode:o}" if mode & 0o022 else ""
 
 
-def _compile(compiler: list[str], target: Path) -> None:
+def _choices(aim: str) -> list[tuple[str, ...]]:
+    """Flags of the compiler for an instruction set; those that follow do without threads."""
+    flags = _NATIVE if aim == "native" else (TARGETS[aim].flags,)
+    return [(*each, "-fopenmp") for each in flags] + list(flags)
+
+
+def _compile(compiler: list[str], aim: str, target: Path) -> None:
     """Compile with the first choice of flags that works."""
     errors = ""
     with whole_file(target) as partial:  # another process may compile it, too
-        for choice in _CHOICES:
+        for choice in _choices(aim):
             command = [*compiler, *_FLAGS, *choice, str(_SOURCE), "-o", str(partial)]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode == 0:
@@ -161,15 +217,15 @@ def cache_folder() -> Path:
 def build_digest() -> str:
     """Digest of the library that is compiled here, '' without a compiler."""
     command = compile_command()
-    return _digest(command) if command else ""
+    return _digest(command, chosen_target()) if command else ""
 
 
-def _digest(compiler: list[str]) -> str:
+def _digest(compiler: list[str], aim: str) -> str:
     version = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=False)
     parts = [
-        _SOURCE.read_text(),
+        *(_SOURCE.with_name(name).read_text("utf-8") for name in (_SOURCE.name, *_HEADERS)),
         version.stdout,
-        repr((_FLAGS, _CHOICES, *compiler[1:])),
+        repr((_FLAGS, _choices(aim), *compiler[1:])),
         _processor(),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
@@ -177,10 +233,14 @@ def _digest(compiler: list[str]) -> str:
 
 def _processor() -> str:
     """A description that differs between processors of different abilities."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
     kinds = ("flags", "Features", "CPU part")
-    abilities = sorted({line for line in lines if line.startswith(kinds)})
+    abilities = sorted({line for line in _cpuinfo() if line.startswith(kinds)})
     return "\n".join([platform.machine(), platform.processor(), *abilities])
+
+
+def _cpuinfo() -> list[str]:
+    """Lines of Linux's description of the processor, none elsewhere."""
+    try:
+        return Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return []

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from .merged_weights import MergedLayer
 
-LANES = 16  # floats of the longest vector
-_STRIP = 2 * LANES  # output rows that lie side by side
+BLOCK = 16  # keys, or rows of values and of their gates, side by side: the longest vector
+_STRIP = 2 * BLOCK  # output rows that lie side by side
 _KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}
 
 
@@ -142,5 +142,5 @@ def strips_of(weight: Tensor, bias: Tensor | None, kind: str) -> Strips:
 
 def _alternating(up_gate: Tensor) -> Tensor:
     """Reorder (2 F, ...) to 16 rows of the values, the 16 of their gates, and so on."""
-    halves = up_gate.unflatten(0, (2, -1, LANES))
+    halves = up_gate.unflatten(0, (2, -1, BLOCK))
     return halves.transpose(0, 1).flatten(0, 2)
