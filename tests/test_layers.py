@@ -62,7 +62,9 @@ TO_CODEC = {
 ROOMS = {
     "codec": set(),
     "codec.runtime": set(),
-    "codec.model": set(),
+    "codec.interface": set(),
+    "codec.model": {"codec.interface"},
+    "codec.adapters": {"codec.model", "codec.interface"},
     "codec.audio": set(),
     "codec.streaming": {"codec.model"},
     "codec.distillation": {"codec.audio", "codec.model"},

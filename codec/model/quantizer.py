@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from codec.distributed import drawn_like, process_mean
+from codec.interface.precision import Float32Module
 
 from .config import GRIDS, QuantizerConfig
 from .grid_quantization import GridStage
-from .precision import Float32Module
 from .vector_quantization import (
     EMAStage,
     SimVQStage,

@@ -12,7 +12,7 @@ pytest.importorskip("transformers", reason="the adapter is for its users")
 
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 
-from codec.model.transformers_model import HHCodecConfig, HHCodecFeatureExtractor, HHCodecModel
+from codec.adapters.transformers_model import HHCodecConfig, HHCodecFeatureExtractor, HHCodecModel
 
 
 @pytest.fixture(scope="module")

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .config import CodecConfig
-from .hh_codec import HHCodec
-from .inputs import waveform_batch
-from .model_folder import write_codec
+from codec.interface.inputs import waveform_batch
+from codec.model.config import CodecConfig
+from codec.model.hh_codec import HHCodec
+from codec.model.model_folder import write_codec
 
 try:
     from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, PreTrainedModel
