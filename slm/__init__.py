@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from codec.lazy_names import lazy_names
+from codec.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from slm.data.config import DocumentSettings

@@ -28,9 +28,11 @@ GROUND = {
     "codec.mel_filters",
     "codec.processes",
     "codec.provenance",
+    "codec.requirements",
     "codec.weights",
     "codec.run_lock",
     "codec.run_trainer",
+    "codec.version",
     "codec.workers",
 }
 # Which of our packages a package may import, beside itself and the ground files.

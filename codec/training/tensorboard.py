@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from codec.requirements import install_command
+
 from .validation import Validation
 
 
@@ -27,7 +29,7 @@ class Dashboard:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise ValueError(
-                "tensorboard: expected the package tensorboard, which comes with the extra train"
+                f"tensorboard: expected the package tensorboard: {install_command('tensorboard')}"
             ) from error
         self.sample_rate = sample_rate
         self.num_clips = num_clips

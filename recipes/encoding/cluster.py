@@ -22,6 +22,8 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
+from codec.requirements import install_command
+
 from .plan import Batch, Coded, Sound, read_batch
 
 Result = TypeVar("Result")
@@ -222,7 +224,7 @@ def _cluster(address: str | None, cores: int) -> Iterator[Any]:
     except ImportError as error:
         raise ValueError(
             "encode_corpus.engine: expected Ray for `ray`, but it is not installed; "
-            f"pip install -c constraints.txt -e '.[ray]' ({error})"
+            f"{install_command('ray')} ({error})"
         ) from error
     quiet = {"log_to_driver": False, "logging_level": logging.WARNING}
     if address is None:

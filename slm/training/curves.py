@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from codec.requirements import install_command
+
 
 class Curves:
     """Writer of TensorBoard events into a run's folder, for `tensorboard --logdir <run>`.
@@ -23,7 +25,7 @@ class Curves:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise ValueError(
-                "tensorboard: expected the package tensorboard, which comes with the extra train"
+                f"tensorboard: expected the package tensorboard: {install_command('tensorboard')}"
             ) from error
         purged = start_step + 1 if start_step else None
         self._writer: Any = SummaryWriter(str(folder / "tensorboard"), purge_step=purged)
