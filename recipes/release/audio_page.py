@@ -108,7 +108,7 @@ def read_licences(path: Path) -> dict[str, Licence]:
             columns = names
         elif columns and line.startswith("|") and len(cells) == len(columns):
             row = dict(zip(columns, cells, strict=True))
-            if set(row["source"]) > {"-"}:
+            if set(row["source"]) - set("-: "):
                 rest = (text for name, text in row.items() if name not in ("source", "licence"))
                 found[row["source"]] = Licence(row["licence"], "; ".join(filter(None, rest)))
         elif columns:
