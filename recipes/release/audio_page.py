@@ -167,7 +167,6 @@ def write_opus(path: Path, waveform: NDArray[np.floating], sample_rate: int) -> 
             sample_rate,
             format="OGG",
             subtype="OPUS",
-            bitrate_mode="VARIABLE",
             compression_level=0.9,
         )
 
