@@ -29,10 +29,12 @@ GROUND = {
     "codec.mel_filters",
     "codec.runtime.processes",
     "codec.provenance",
+    "codec.requirements",
     "codec.weights",
     "codec.run_logs",
     "codec.runtime.run_lock",
     "codec.runtime.run_trainer",
+    "codec.version",
     "codec.runtime.workers",
 }
 # Which of our packages a package may import, beside itself and the ground files.
