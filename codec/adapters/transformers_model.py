@@ -20,6 +20,7 @@ from codec.interface.inputs import waveform_batch
 from codec.model.config import CodecConfig
 from codec.model.hh_codec import HHCodec
 from codec.model.model_folder import write_codec
+from codec.requirements import install_command
 
 try:
     from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, PreTrainedModel
@@ -29,7 +30,7 @@ try:
     from transformers.utils.generic import ModelOutput
 except ImportError as error:
     raise ImportError(
-        f"HHCodecModel needs the package transformers: pip install 'transformers>=5,<6' ({error})"
+        f"HHCodecModel needs the package transformers: {install_command('transformers')} ({error})"
     ) from error
 
 # Arguments of a download, which `HHCodec.from_pretrained` takes too.

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from codec.audio.sources import AudioSource, CropPlace
+from codec.requirements import install_command
 
 LANGUAGE = "en"  # of the transcripts that are compared
 MAX_TOKENS = 96  # of a transcript; longer ones are left out
@@ -41,7 +42,7 @@ class RecognitionLoss:
             from transformers import WhisperForConditionalGeneration, WhisperTokenizer
         except ImportError as error:
             raise ValueError(
-                "weights.recognition needs transformers: pip install 'transformers>=5,<6'"
+                f"weights.recognition needs transformers: {install_command('transformers')}"
             ) from error
         try:
             model = WhisperForConditionalGeneration.from_pretrained(folder)
