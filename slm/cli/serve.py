@@ -62,9 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
         from slm.serving.application import Limits, make_application
         from slm.serving.server import is_loopback, listen, make_server, url_of
     except ImportError as error:
-        raise ValueError(
-            f"the server needs fastapi and uvicorn ({error}): {install_command('fastapi', 'uvicorn')}"
-        ) from error
+        needed = install_command("fastapi", "uvicorn")
+        raise ValueError(f"the server needs fastapi and uvicorn ({error}): {needed}") from error
     from slm.model.speech_lm import pretrained_folder
     from slm.serving.speaker import Speaker
     from slm.synthesis.voices import default_voice
