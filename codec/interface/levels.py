@@ -15,7 +15,6 @@ def clip_level(waveform: Tensor, sample_rate: int) -> Level:
     return measure_level([waveform.detach().double().cpu().numpy()], sample_rate)
 
 
-@torch.no_grad()
 class LevelConfig(Protocol):
     """Fields of a codec's config that its level depends on."""
 
@@ -28,6 +27,7 @@ class LevelConfig(Protocol):
         """With the `sample_rate` of clips, Hz."""
 
 
+@torch.no_grad()
 def level_change(waveform: Tensor, config: LevelConfig) -> tuple[Tensor, Tensor]:
     """Compute what brings clips to a codec's level: (waveform - offset) * factor.
 
