@@ -144,6 +144,7 @@ class _Service:
         kind = "text/event-stream" if asked.delivery == "sse" else MEDIA_TYPES[asked.format]
         headers = {"X-Sample-Rate": str(self.speaker.sample_rate)}
         if asked.delivery == "whole":
+            await job.next()  # its end, so that whoever has the answer finds room for the next
             return Response(first, media_type=kind, headers=headers)
         return _Streamed(job, first, kind, headers)
 
