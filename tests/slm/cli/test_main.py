@@ -195,7 +195,7 @@ def test_models_that_come_with_the_packages_speak_where_none_is_named(
     codec = HHCodec.from_pretrained(model_folders[0])
     save_voices(bundled / "hh-mini-slm", voices, codec.fingerprint, "ann")
     monkeypatch.setattr("codec.model.pretrained.BUNDLED", bundled)
-    monkeypatch.setattr("slm.model.speech_lm.BUNDLED", bundled)
+    monkeypatch.setattr("slm.model.model_folder.BUNDLED", bundled)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     written = []
     models = ["--codec", str(model_folders[0]), "--lm", str(model_folders[1])]
