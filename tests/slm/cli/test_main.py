@@ -287,9 +287,9 @@ def test_what_cannot_be_is_said_before_anything_is_loaded(
         (["continue", recording, "-o", "out"], "end in .wav or .flac"),
         (["tts", "a fox", "-o", "-"], "hh-slm tts --stream writes to stdout"),
         (["tts", "a fox", *out, "--stream"], "--stream with -o -"),
-        (["tts", "a fox", *out, "--guidance", "inf"], "guidance: expected a number in [0, 100]"),
+        (["tts", "a fox", *out, "--guidance", "inf"], "guidance: expected a finite number"),
         (["tts", "a fox", *out, "--temperature", "1e-40"], "temperature: expected 0 or"),
-        (["tts", "a fox", *out, "--temperature", "nan"], "temperature: expected 0 or"),
+        (["tts", "a fox", *out, "--temperature", "nan"], "temperature: expected a finite"),
         (["tts", "a fox", *out, "--prompt-text", "words"], "expected a prompt with its transcript"),
         (["tts", "a fox", *out, "--prompt", "p.wav", "--voice", "ann"], "got both"),
         (
