@@ -13,10 +13,11 @@ is not known which words the crop holds.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from codec.audio.sources import AudioSource, CropPlace
 from codec.requirements import install_command
@@ -45,15 +46,15 @@ class RecognitionLoss:
                 f"weights.recognition needs transformers: {install_command('transformers')}"
             ) from error
         try:
-            model = WhisperForConditionalGeneration.from_pretrained(folder)
+            model: Any = WhisperForConditionalGeneration.from_pretrained(folder)
             tokens = WhisperTokenizer.from_pretrained(folder, language=LANGUAGE, task="transcribe")
         except (OSError, ValueError) as error:
             raise ValueError(
                 f"{folder}: expected a Whisper with its tokenizer in the transformers layout, "
                 f"got none: {error}"
             ) from error
-        self.decoder = model.get_decoder().eval().requires_grad_(False)
-        self.to_words = model.proj_out.requires_grad_(False)
+        self.decoder: nn.Module = model.get_decoder().eval().requires_grad_(False)
+        self.to_words: nn.Module = model.proj_out.requires_grad_(False)
         self._tokenizer = tokens
 
     def to(self, device: torch.device) -> RecognitionLoss:

@@ -18,7 +18,7 @@ def test_settings_out_of_range_are_refused() -> None:
     for wrong in (float("inf"), -float("inf"), float("nan")):
         for name in ("temperature", "guidance"):
             with pytest.raises(ValueError, match=f"{name}: expected a finite number"):
-                GenerationSettings(**{name: wrong})
+                GenerationSettings(**{name: wrong})  # type: ignore[arg-type]
 
 
 def test_the_settings_of_a_model_are_those_of_its_config() -> None:
