@@ -57,7 +57,7 @@ clean:
 $(INSTALLED): Makefile pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -c constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install -c constraints.txt -e ".[app,dev,docs,espeak,eval,lhotse,peers,s3,serve,train,whisper]"
+	$(BIN)/python -m pip install -c constraints.txt -e ".[app,dev,docs,espeak,eval,lhotse,lora,peers,s3,serve,train,whisper]"
 	$(BIN)/python -m pip install --no-deps -c constraints.txt vocos bigvgan \
 		Resemblyzer distillmos xls-r-sqa
 	touch $@
