@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import functools
 import io
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import soundfile
+
+from codec.tar_members import TarMemberError, file_of, is_member, opened_bytes
 
 from .compressed import DECODER_DELAY, Mp3Frames, flac_fault, mp3_frames, ogg_fault, with_length
 from .containers import container_fault
@@ -25,15 +29,18 @@ class AudioError(ValueError):
 
 @contextmanager
 def opened(path: Path, *, whole: bool = False) -> Iterator[soundfile.SoundFile]:
-    """An open recording; what libsndfile objects to, then or later, becomes an `AudioError`."""
-    if not path.is_file():
+    """An open recording; what libsndfile objects to, then or later, becomes an `AudioError`.
+
+    Args:
+        path: Of a file, or of a member of a tar (`codec.tar_members`).
+        whole: Whether all of it is going to be read.
+    """
+    if not file_of(path).is_file():
         raise AudioError(f"{path}: no such audio file")
-    state = path.stat()
-    if state.st_size == 0:
-        raise AudioError(f"{path}: the file is empty (0 bytes); copy it again")
+    state = file_of(path).stat()
     key = path, state.st_size, state.st_mtime_ns
     try:
-        with soundfile.SoundFile(path) as file:
+        with _source(path) as source, soundfile.SoundFile(source) as file:
             if file.frames > MOST_FRAMES:
                 raise AudioError(
                     f"{path}: expected a length in the header, got none; write the file again, "
@@ -52,11 +59,23 @@ def opened(path: Path, *, whole: bool = False) -> Iterator[soundfile.SoundFile]:
             if fault:
                 raise AudioError(f"{path}: {fault}")
             yield file
+    except TarMemberError as error:
+        raise AudioError(str(error)) from error
     except soundfile.LibsndfileError as error:
         raise AudioError(
             f"{path}: cannot be read as audio ({error.error_string}); expected an intact file "
             "that libsndfile knows, such as WAV, FLAC or Ogg"
         ) from error
+
+
+@contextmanager
+def _source(path: Path) -> Iterator[Path | IO[bytes]]:
+    """What libsndfile opens: the path of a file, or a member of a tar that is open."""
+    with opened_bytes(path) as file:
+        if file.seek(0, os.SEEK_END) == 0:
+            raise AudioError(f"{path}: the file is empty (0 bytes); copy it again")
+        file.seek(0)
+        yield file if is_member(path) else path
 
 
 @functools.lru_cache(maxsize=4096)

@@ -1,0 +1,25 @@
+"""Small tars for the tests of what reads them."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+
+def write_tar(
+    path: Path,
+    members: Mapping[str, bytes] | Iterable[tuple[str, bytes]],
+    mode: Any = "w",
+    form: int = tarfile.DEFAULT_FORMAT,
+) -> Path:
+    """Write members in their order; several may share a name. `mode` is that of `tarfile.open`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, mode, format=form) as tar:
+        for name, content in members.items() if isinstance(members, Mapping) else members:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return path
