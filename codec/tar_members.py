@@ -87,5 +87,5 @@ def _member(file: IO[bytes], path: Path, offset: int, name: str) -> IO[bytes]:
 
 
 def is_plain(member: tarfile.TarInfo) -> bool:
-    """Tell whether a member's contents lie in its tar as they are: no link, folder or sparse file."""
+    """Tell whether a member is a file whose contents lie in its tar as they are."""
     return member.isreg() and not member.issparse()
