@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .json_lines import append_json_line, cut_torn_line, read_json_lines
-from .tar_members import file_of
+from .locations import file_of
 
 
 def digest_of(*values: Any) -> str:
@@ -31,7 +31,7 @@ def file_state(path: str | os.PathLike[str]) -> list[Any]:
     """Describe a file without reading it: absolute path, bytes, and time of its last change, ns.
 
     A file that is not there has its path alone, and so another state than before or after. A member
-    of a tar (`codec.tar_members`) changes with its tar.
+    of a tar (`codec.locations`) changes with its tar.
     """
     name = os.path.abspath(path)
     try:

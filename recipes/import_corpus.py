@@ -5,8 +5,9 @@
     python -m recipes.run_all recipes/configs/mini.yaml corpus=corpora/librispeech run=runs/mine
 
 Recordings stay where they are; only parts of longer recordings (segments of Kaldi, cuts of lhotse,
-pieces of Libri-Light) are written, below the manifest. What lies in tars is read there. What does
-not become a row is listed in skipped.jsonl. Run again, it does what is left to do.
+pieces of Libri-Light) are written, below the manifest, and not with --in-place. What lies in tars
+is read there. What does not become a row is listed in skipped.jsonl. Run again, it does what is
+left to do.
 """
 
 from __future__ import annotations
@@ -118,6 +119,7 @@ def import_corpus(arguments: argparse.Namespace) -> dict[str, Any]:
         limit=arguments.limit,
         workers=arguments.workers,
         checked=_checked(arguments) if arguments.kind == "folder" else None,
+        in_place=arguments.in_place,
     )
 
 
@@ -203,6 +205,11 @@ def _parser() -> argparse.ArgumentParser:
         "--lang",
         default=UNKNOWN_LANGUAGE,
         help="folder, kaldi, lhotse, webdataset: language where none is stated",
+    )
+    parser.add_argument(
+        "--in-place",
+        action="store_true",
+        help="librilight, kaldi, lhotse: name parts where they lie, cut none out",
     )
     _add_folder_options(parser)
     parser.add_argument(

@@ -14,7 +14,7 @@ from typing import Any
 from tqdm import tqdm
 
 from codec.json_lines import appending, cut_torn_line, read_lines
-from codec.tar_members import file_of
+from codec.locations import file_of
 
 from .io import AudioError, audio_info, audio_level
 

@@ -2,7 +2,7 @@
 
 A .json has text, speaker, language and whatever else; Emilia's also id, duration and dnsmos
 (https://arxiv.org/abs/2407.05361). Nothing is unpacked: rows name members of the tars
-(`codec.tar_members`). A tar is looked through once, and again when it has changed.
+(`codec.locations`). A tar is looked through once, and again when it has changed.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from codec.derived import digest_of, file_state
 from codec.file_names import data_files, is_hidden, name_problem
 from codec.files import json_text
 from codec.json_lines import read_json_lines, write_json_lines
+from codec.locations import is_plain, member_path
 from codec.runtime.workers import Workers
-from codec.tar_members import is_plain, member_path
 
 from .import_kaldi import UNKNOWN_LANGUAGE
 from .importing import Skip, Utterance

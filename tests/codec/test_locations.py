@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from codec.derived import file_state
-from codec.tar_members import (
+from codec.locations import (
     TarMemberError,
     file_of,
     is_member,
