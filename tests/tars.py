@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from codec.locations import member_path
+
 
 def write_tar(
     path: Path,
@@ -23,3 +25,18 @@ def write_tar(
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
     return path
+
+
+def pack(tar: Path, files: Iterable[Path]) -> dict[str, Path]:
+    """Move files into a tar; returns the location of each by its name."""
+    files = list(files)
+    write_tar(tar, [(file.name, file.read_bytes()) for file in files])
+    for file in files:
+        file.unlink()
+    return locations(tar)
+
+
+def locations(tar: Path) -> dict[str, Path]:
+    """The location of every member of a tar by its name."""
+    with tarfile.open(tar) as archive:
+        return {each.name: member_path(tar, each.offset, each.name) for each in archive}

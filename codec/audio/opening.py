@@ -68,12 +68,12 @@ class PartOfFile:
         self.first, self.frames = first, min(last, total) - first
         self.samplerate, self.format = rate, file.format
         self.channels = file.channels if part.channel is None else 1
-        self.seek(0)
+        if first:  # some formats can be read from the start alone
+            self.seek(0)
 
     def seek(self, place: int) -> None:
         """Go to a sample, counted from the part's first; it may lie before it."""
-        if self.first + place:  # some formats can be read from the start alone
-            self._file.seek(self.first + place)
+        self._file.seek(self.first + place)
 
     def read(self, count: int, dtype: str, always_2d: bool) -> NDArray[np.float32]:
         """Read (count, channels) samples."""

@@ -1,4 +1,4 @@
-"""Members of tars are found by byte and name, read like files, and noticed when they moved."""
+"""Locations lead to files, members of tars and parts; a member that moved is noticed."""
 
 from __future__ import annotations
 
@@ -11,27 +11,24 @@ import pytest
 
 from codec.derived import file_state
 from codec.locations import (
+    Part,
     TarMemberError,
     file_of,
     is_member,
     member_path,
     opened_bytes,
+    part_path,
     read_bytes,
+    split_part,
 )
-from tests.tars import write_tar
+from tests.tars import locations, write_tar
 
 CONTENTS = {"a.bin": b"first" * 300, "x/b.bin": b"second", f"long/{'n' * 200}.bin": b"third"}
 
 
-def members(tar: Path) -> dict[str, Path]:
-    """The path of every member, by its name."""
-    with tarfile.open(tar) as archive:
-        return {each.name: member_path(tar, each.offset, each.name) for each in archive}
-
-
 @pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
 def test_a_member_is_read_as_the_file_that_was_packed(tmp_path: Path, form: int) -> None:
-    found = members(write_tar(tmp_path / "some.tar", CONTENTS, form=form))
+    found = locations(write_tar(tmp_path / "some.tar", CONTENTS, form=form))
     assert {name: read_bytes(path) for name, path in found.items()} == CONTENTS
     assert found["x/b.bin"].suffix == ".bin"
     with opened_bytes(found["a.bin"]) as file:
@@ -49,7 +46,7 @@ def test_paths_of_members_are_told_from_paths_of_files() -> None:
 
 def test_a_member_that_is_not_where_it_was_is_refused(tmp_path: Path) -> None:
     tar = write_tar(tmp_path / "some.tar", CONTENTS)
-    found = members(tar)["x/b.bin"]
+    found = locations(tar)["x/b.bin"]
     os.utime(tar, ns=(1, 1))
     before = file_state(found)
     names = ["x/b.bin", "a.bin", *list(CONTENTS)[2:]]
@@ -61,7 +58,7 @@ def test_a_member_that_is_not_where_it_was_is_refused(tmp_path: Path) -> None:
 
 def test_a_tar_that_ends_within_a_member_is_refused(tmp_path: Path) -> None:
     tar = write_tar(tmp_path / "some.tar", {"a.bin": bytes(2000)})
-    found = members(tar)["a.bin"]
+    found = locations(tar)["a.bin"]
     tar.write_bytes(tar.read_bytes()[:1024])
     with pytest.raises(TarMemberError, match="expected a tar of 2512 bytes or more, got 1024"):
         read_bytes(found)
@@ -81,3 +78,27 @@ def test_what_is_no_plain_member_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TarMemberError, match="got none"):
         read_bytes(member_path(tar, 10**9, "b.bin"))
     assert read_bytes(member_path(tar, 512, "b.bin")) == b""
+
+
+@pytest.mark.parametrize(
+    ("part", "fragment"),
+    [
+        (Part(0.5, 1.25), "t=0.5,1.25"),
+        (Part(3.0), "t=3"),
+        (Part(0.0, 1e-7, 2), "t=0,0.0000001&channel=2"),
+    ],
+)
+def test_a_part_is_named_and_found_again(part: Part, fragment: str) -> None:
+    for recording in (Path("/data/a#b.wav"), Path("/data/a.tar:512:b.wav")):
+        path = part_path(recording, part)
+        assert path.name == f"{recording.name}#{fragment}"
+        assert split_part(path) == (recording, part)
+    assert file_of(path) == Path("/data/a.tar")
+    assert split_part("a.wav#channel=1") == (Path("a.wav"), Part(channel=1))
+    assert split_part("take #t.wav") == (Path("take #t.wav"), None)
+
+
+@pytest.mark.parametrize("times", [(-1.0, 2.0), (0.0, float("inf")), (float("nan"), None)])
+def test_times_that_no_part_can_have_are_refused(times: tuple[float, float | None]) -> None:
+    with pytest.raises(ValueError, match=r"a\.wav: expected times and a channel of 0 or more"):
+        part_path(Path("a.wav"), Part(*times))

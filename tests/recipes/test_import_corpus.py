@@ -482,6 +482,34 @@ def test_a_cut_of_one_channel_is_that_channel(
     assert [skip["id"] for skip in skipped] == ["crossed", "both"]
 
 
+@pytest.mark.parametrize("kind", ["lhotse", "kaldi"])
+def test_parts_that_stay_in_place_are_those_that_would_be_cut(
+    tmp_path: Path, run_import: Any, kind: str
+) -> None:
+    source = write_stereo(tmp_path / "data/call.wav").parent
+    if kind == "lhotse":
+        lhotse = pytest.importorskip("lhotse")
+        recording = lhotse.Recording.from_file(source / "call.wav")
+        cuts = [lhotse.MonoCut(f"c{n}", 0.5, 1.1, n, recording=recording) for n in range(2)]
+        cuts.append(lhotse.MonoCut("long", 3.0, 1.9, 0, recording=recording))
+        source = source / "cuts.jsonl.gz"
+        lhotse.CutSet.from_cuts(cuts).to_file(source)
+    else:
+        (source / "wav.scp").write_text("call call.wav\n")
+        (source / "segments").write_text("c0 call 0.5 1.6 1\nc1 call 0.5 1.6 2\nlong call 3 -1 2\n")
+    cut = run_import(kind, source)[:2]
+    (tmp_path / "imported").rename(tmp_path / "cut")
+    named = run_import(kind, source, "--in-place")[:2]
+    assert not (tmp_path / "imported/audio").exists()
+    assert [row.id for row in named[0]] == [row.id for row in cut[0]]
+    for one, other in zip(*(by_id(rows).values() for rows in (named[0], cut[0])), strict=True):
+        assert one.duration == other.duration
+        other_audio = tmp_path / "cut" / other.audio.relative_to(tmp_path / "imported")
+        expected = read_audio(other_audio, 24_000)
+        np.testing.assert_allclose(read_audio(one.audio, 24_000), expected, atol=1e-4)
+    assert [skip["id"] for skip in named[1]] == [skip["id"] for skip in cut[1]]
+
+
 def test_windows_of_a_supervision_are_listed(
     tmp_path: Path, write_tone: Any, run_import: Any
 ) -> None:
