@@ -20,7 +20,8 @@ def write_tar(
     """Write members in their order; several may share a name. `mode` is that of `tarfile.open`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, mode, format=form) as tar:
-        for name, content in members.items() if isinstance(members, Mapping) else members:
+        pairs: Any = members.items() if isinstance(members, Mapping) else members
+        for name, content in pairs:
             info = tarfile.TarInfo(name)
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -135,8 +135,8 @@ def _recording(path: Path, whole: bool) -> Iterator[soundfile.SoundFile]:
 
 
 @contextmanager
-def _source(path: Path) -> Iterator[Path | IO[bytes]]:
-    """What libsndfile opens: the path of a file, or a member of a tar that is open."""
+def _source(path: Path) -> Iterator[Any]:
+    """What libsndfile opens: the path of a file, or a member of a tar as an open binary file."""
     with opened_bytes(path) as file:
         if file.seek(0, os.SEEK_END) == 0:
             raise AudioError(f"{path}: the file is empty (0 bytes); copy it again")

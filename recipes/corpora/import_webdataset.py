@@ -213,12 +213,14 @@ def _members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 def _join_by_name(audio: dict[str, Any], records: dict[str, Any]) -> None:
     """Give recordings the records of another folder whose name is theirs and nobody else's."""
-    alone: dict[str, tuple[list[str], list[str]]] = defaultdict(lambda: ([], []))
+    alone: dict[str, list[str]] = defaultdict(list)
     for key in audio.keys() ^ records.keys():
-        alone[PurePosixPath(key).name][key in records].append(key)
-    for recordings, others in alone.values():
-        if len(recordings) == len(others) == 1:
-            records[recordings[0]] = records.pop(others[0])
+        alone[PurePosixPath(key).name].append(key)
+    for keys in alone.values():
+        of_audio = [key for key in keys if key in audio]
+        of_record = [key for key in keys if key in records]
+        if len(of_audio) == len(of_record) == 1:
+            records[of_audio[0]] = records.pop(of_record[0])
 
 
 def _parsed(text: bytes) -> Any:
@@ -236,7 +238,8 @@ def _clip(
     tar: Path, row: dict[str, Any], required: Sequence[str], defaults: dict[str, Any]
 ) -> Utterance | Skip:
     """The clip of a row, or the reason why it is none."""
-    key, record = str(row["key"]), row.get("record")
+    key = str(row["key"])
+    record: Any = row.get("record")
     reason = row.get("error") or _wrong(record, required)
     if reason:
         return Skip(key, f"{tar}: {key}: {reason}")
