@@ -8,11 +8,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
 import soundfile
-from numpy.typing import NDArray
 
 from codec.locations import Part, TarMemberError, file_of, is_member, opened_bytes, split_part
 
@@ -75,8 +73,8 @@ class PartOfFile:
         """Go to a sample, counted from the part's first; it may lie before it."""
         self._file.seek(self.first + place)
 
-    def read(self, count: int, dtype: str, always_2d: bool) -> NDArray[np.float32]:
-        """Read (count, channels) samples."""
+    def read(self, count: int, *, dtype: Literal["float32"], always_2d: bool) -> Any:
+        """Read (count, channels) float32 samples from where the file stands."""
         block = self._file.read(count, dtype=dtype, always_2d=always_2d)
         return block if self._channel is None else block[:, [self._channel]]
 

@@ -11,7 +11,6 @@ import errno
 import functools
 import glob
 import json
-import os
 import re
 import sys
 import tarfile
@@ -161,7 +160,7 @@ def _rows(tar: Path) -> list[dict[str, Any]]:
     audio: dict[str, dict[str, Any]] = {}
     rows: list[dict[str, Any]] = []
     with tarfile.open(tar, "r:") as archive:
-        for member in _members(archive):
+        for member in _members(archive, tar.stat().st_size):
             path = PurePosixPath(member.name)
             is_audio = path.suffix.lower() in RECORDINGS
             is_record = path.suffix.lower() == ".json"
@@ -187,8 +186,8 @@ def _rows(tar: Path) -> list[dict[str, Any]]:
     return rows + [{"key": key, "error": "has no recording"} for key in records]
 
 
-def _members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """The members of a tar.
+def _members(archive: tarfile.TarFile, size: int) -> Iterator[tarfile.TarInfo]:
+    """The members of a tar of so many bytes.
 
     Raises:
         tarfile.ReadError: It is damaged, or ends before its end: names the byte. `tarfile` itself
@@ -199,10 +198,9 @@ def _members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     try:
         yield from archive
     except tarfile.TarError as error:
-        size, place = file.seek(0, os.SEEK_END), archive.offset
-        got = f"{error} at byte {place}"
-        if place > size:
-            got = f"truncated, expected {place} bytes or more, got {size}"
+        got = f"{error} at byte {archive.offset}"
+        if archive.offset > size:
+            got = f"truncated, expected {archive.offset} bytes or more, got {size}"
         raise tarfile.ReadError(got) from error
     file.seek(archive.offset)
     block = file.read(tarfile.BLOCKSIZE)
