@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .json_lines import append_json_line, cut_torn_line, read_json_lines
+from .locations import file_of
 
 
 def digest_of(*values: Any) -> str:
@@ -29,11 +30,12 @@ def digest_of(*values: Any) -> str:
 def file_state(path: str | os.PathLike[str]) -> list[Any]:
     """Describe a file without reading it: absolute path, bytes, and time of its last change, ns.
 
-    A file that is not there has its path alone, and so another state than before or after.
+    A file that is not there has its path alone, and so another state than before or after. A member
+    of a tar (`codec.locations`) changes with its tar.
     """
     name = os.path.abspath(path)
     try:
-        state = os.stat(name)
+        state = file_of(name).stat()
     except OSError:
         return [name]
     return [name, state.st_size, state.st_mtime_ns]

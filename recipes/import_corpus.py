@@ -5,24 +5,26 @@
     python -m recipes.run_all recipes/configs/mini.yaml corpus=corpora/librispeech run=runs/mine
 
 Recordings stay where they are; only parts of longer recordings (segments of Kaldi, cuts of lhotse,
-pieces of Libri-Light) and the contents of tars (Emilia) are written, below the manifest. What does
-not become a row is listed in skipped.jsonl. Run again, it does what is left to do.
+pieces of Libri-Light) are written, below the manifest, and not with --in-place. What lies in tars
+is read there. What does not become a row is listed in skipped.jsonl. Run again, it does what is
+left to do.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from codec.command_line import DONE, exit_status
-from recipes.corpora.import_emilia import emilia_utterances
 from recipes.corpora.import_folder import COLUMNS, FolderSettings, folder_utterances
 from recipes.corpora.import_kaldi import UNKNOWN_LANGUAGE, kaldi_utterances
 from recipes.corpora.import_lhotse import cutset_utterances, librispeech_utterances, vctk_utterances
 from recipes.corpora.import_librilight import librilight_utterances
+from recipes.corpora.import_webdataset import EMILIA, webdataset_utterances
 from recipes.corpora.importing import (
     RecordingSettings,
     Skip,
@@ -47,7 +49,9 @@ kinds:
   ljspeech     FOLDER holds LJSpeech-1.1/, or is it
   vctk         FOLDER holds speaker-info.txt, txt/ and wav48_silence_trimmed/ (extra lhotse)
   librilight   FOLDER holds small/, medium/ or large/; chapters are cut at pauses
-  emilia       FOLDER holds WebDataset tars at any depth; they are unpacked
+  webdataset   FOLDER holds WebDataset tars at any depth, or is one, or a quoted pattern;
+               <key>.mp3 (.flac, .wav, .ogg, .opus) and <key>.json, read in place
+  emilia       as webdataset, of Emilia's tars: text, speaker and language have to be there
   kaldi        FOLDER holds wav.scp, and segments, text, utt2spk where there are any
   lhotse       FOLDER is a CutSet file, such as cuts.jsonl.gz (extra lhotse)
 
@@ -57,9 +61,11 @@ examples:
   python -m recipes.import_corpus libritts corpora -o corpora/libritts --download dev-clean
   python -m recipes.import_corpus librilight /data/librilight -o /data/pieces --longest 20 --workers 8
   python -m recipes.import_corpus emilia /data/Emilia/DE -o /data/emilia_de --limit 1000
+  python -m recipes.import_corpus webdataset 'shards/en-*.tar' -o corpora/en --lang en --workers 8
   python -m recipes.import_corpus kaldi egs/data/train -o corpora/kaldi --audio-root egs --lang en
 """  # noqa: E501 - commands stay on one line
 DOWNLOADS = ("libritts", "librispeech", "ljspeech", "vctk")
+TARS = ("emilia", "webdataset")
 
 Found = Iterable[Utterance | Skip]
 
@@ -103,7 +109,9 @@ def import_corpus(arguments: argparse.Namespace) -> dict[str, Any]:
         raise ValueError(f"--download: expected one of {', '.join(DOWNLOADS)}")
     if arguments.limit is not None and arguments.limit < 1:
         raise ValueError(f"--limit: expected a count > 0, got {arguments.limit}")
-    if not arguments.folder.exists() and arguments.download is None:
+    # A pattern is looked for where its tars are.
+    is_there = arguments.folder.exists() or arguments.kind in TARS
+    if not is_there and arguments.download is None:
         raise ValueError(f"{arguments.folder}: expected the corpus there, found nothing")
     return import_utterances(
         KINDS[arguments.kind](arguments),
@@ -111,6 +119,7 @@ def import_corpus(arguments: argparse.Namespace) -> dict[str, Any]:
         limit=arguments.limit,
         workers=arguments.workers,
         checked=_checked(arguments) if arguments.kind == "folder" else None,
+        in_place=arguments.in_place,
     )
 
 
@@ -145,6 +154,18 @@ def _ljspeech(given: argparse.Namespace) -> Found:
     return ljspeech_utterances(given.folder)
 
 
+def _tars(given: argparse.Namespace, required: Sequence[str] = (), name: str = "") -> Found:
+    return webdataset_utterances(
+        given.folder,
+        given.output,
+        lang=given.lang,
+        required=required,
+        name=name,
+        limit=given.limit,
+        workers=given.workers,
+    )
+
+
 # Layouts by name; modules of the corpora yield clips and skips, all else is `import_utterances`.
 KINDS: dict[str, Callable[[argparse.Namespace], Found]] = {
     "folder": _folder,
@@ -155,9 +176,8 @@ KINDS: dict[str, Callable[[argparse.Namespace], Found]] = {
     "ljspeech": _ljspeech,
     "vctk": lambda given: vctk_utterances(given.folder, download=given.download is not None),
     "librilight": lambda given: librilight_utterances(given.folder, longest=given.longest),
-    "emilia": lambda given: emilia_utterances(
-        given.folder, given.output, limit=given.limit, workers=given.workers
-    ),
+    "webdataset": _tars,
+    "emilia": functools.partial(_tars, required=EMILIA, name="emilia"),
     "kaldi": lambda given: kaldi_utterances(
         given.folder, audio_root=given.audio_root, lang=given.lang
     ),
@@ -176,13 +196,20 @@ def _parser() -> argparse.ArgumentParser:
         "-o", "--output", type=Path, required=True, help="folder for manifest.jsonl"
     )
     parser.add_argument("--limit", type=int, help="at most so many clips, evenly spread")
-    parser.add_argument("--workers", type=int, default=1, help="processes that cut and unpack")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="processes that cut, or look through tars"
+    )
     parser.add_argument("--longest", type=float, default=20.0, help="librilight: longest piece, s")
     parser.add_argument("--audio-root", type=Path, help="kaldi, lhotse: start of relative paths")
     parser.add_argument(
         "--lang",
         default=UNKNOWN_LANGUAGE,
-        help="folder, kaldi, lhotse: language where none is stated",
+        help="folder, kaldi, lhotse, webdataset: language where none is stated",
+    )
+    parser.add_argument(
+        "--in-place",
+        action="store_true",
+        help="librilight, kaldi, lhotse: name parts where they lie, cut none out",
     )
     _add_folder_options(parser)
     parser.add_argument(

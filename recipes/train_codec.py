@@ -37,6 +37,7 @@ from codec.training.checkpoint import check_finished, check_not_lost
 from codec.training.config import FitConfig, PhaseConfig
 from codec.training.data import Sources, source_shares
 from codec.training.fit import CHECKPOINT, METRICS, fit_codec_phase, load_phase_codec
+from recipes.corpora.load import source_corpus
 from recipes.runner.config import Config, thread_count
 from recipes.runner.schema import shared_fields
 from recipes.runner.stages import StageError, say, stage_folder, write_metrics
@@ -137,7 +138,7 @@ def training_sources(config: Config, folder: Path, sample_rate: int) -> Sources:
     return [
         (
             FolderSource(
-                source.corpus,
+                source_corpus(name, Path(source.corpus), folder),
                 sample_rate,
                 config.prepare.loudness_dbfs,
                 select=source.select,

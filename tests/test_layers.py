@@ -26,6 +26,7 @@ GROUND = {
     "codec.import_shims",
     "codec.json_lines",
     "codec.lazy_names",
+    "codec.locations",
     "codec.mel_filters",
     "codec.runtime.processes",
     "codec.provenance",

@@ -7,10 +7,13 @@ joined streams does.
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+
+from codec.locations import opened_bytes, read_bytes
 
 _RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
 # kbit/s of layer III by index, MPEG 1 and MPEG 2 and 2.5
@@ -45,7 +48,7 @@ class Mp3Frames:
 
 def mp3_frames(path: Path) -> Mp3Frames | None:
     """Count the frames of an MP3 of layer III; None where there is no frame of that kind."""
-    data = path.read_bytes()
+    data = read_bytes(path)
     place = start = _after_id3(data, 0)
     count, samples, stated, rates, first = 0, 0, None, set(), True
     while place + 4 <= len(data):
@@ -84,7 +87,7 @@ def with_length(path: Path, frames: Mp3Frames) -> bytes:
     The frame holds no sound. Decoders use it for the length, and leave out their own delay at the
     beginning.
     """
-    data = path.read_bytes()[frames.start :]
+    data = read_bytes(path)[frames.start :]
     version = (data[1] >> 3) & 3
     # Without a CRC and padding, of a bit rate whose frames are long enough: 64 kbit/s.
     head = bytes([0xFF, data[1] | 1, (5 if version == 3 else 8) << 4 | data[2] & 0x0C, data[3]])
@@ -97,7 +100,7 @@ def with_length(path: Path, frames: Mp3Frames) -> bytes:
 
 def ogg_fault(path: Path) -> str:
     """Find the reason why an Ogg file is not one whole stream; '' where it is."""
-    data = path.read_bytes()
+    data = read_bytes(path)
     place, serial, number, flags = 0, None, 0, 0
     while place < len(data):
         head = data[place : place + 27]
@@ -129,8 +132,9 @@ def flac_fault(path: Path, num_frames: int, *, whole: bool) -> str:
         num_frames: Samples a channel that the header states.
         whole: Whether to look for a second stream in all of the file, not at its end alone.
     """
-    size = path.stat().st_size
-    with path.open("rb") as file:
+    with opened_bytes(path) as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
         head = file.read(42)
         file.seek(0 if whole else max(0, size - _TAIL))
         data = file.read()

@@ -6,9 +6,12 @@ what follows the stated end, would be missing in silence.
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
+
+from codec.locations import opened_bytes
 
 # Lengths that programs write that cannot go back to the header of a stream; the data then reaches
 # to the end of the file. The values vary by the size of the header.
@@ -36,8 +39,9 @@ def container_fault(path: Path, kind: str, num_frames: int) -> str:
     Returns:
         The reason, with expected and got; '' where there is none.
     """
-    size = path.stat().st_size
-    with path.open("rb") as file:
+    with opened_bytes(path) as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
         if kind in ("WAV", "WAVEX", "RF64"):
             return _riff_fault(file, size, num_frames)
         if kind == "W64":
@@ -49,7 +53,7 @@ def container_fault(path: Path, kind: str, num_frames: int) -> str:
     return ""
 
 
-def _riff_fault(file: BinaryIO, size: int, num_frames: int) -> str:
+def _riff_fault(file: IO[bytes], size: int, num_frames: int) -> str:
     """The fault of a WAV or RF64 file."""
     order = ">" if file.read(4) == b"RIFX" else "<"
     long_data, align, tag, found = None, 0, 0, False
@@ -92,7 +96,7 @@ def _data_fault(stated: int, left: int, align: int, num_frames: int) -> str:
     return ""
 
 
-def _w64_fault(file: BinaryIO, size: int) -> str:
+def _w64_fault(file: IO[bytes], size: int) -> str:
     """The fault of a Sony Wave64 file: 16 bytes of name and 8 of length, that included."""
     place, found = 40, False
     while place + 24 <= size:
@@ -109,7 +113,7 @@ def _w64_fault(file: BinaryIO, size: int) -> str:
     return _rest_fault(file, place, size) if found else ""
 
 
-def _aiff_fault(file: BinaryIO, size: int, num_frames: int) -> str:
+def _aiff_fault(file: IO[bytes], size: int, num_frames: int) -> str:
     """The fault of an AIFF file."""
     place, stated_frames, compressed = 12, None, False
     file.seek(8)
@@ -138,7 +142,7 @@ def _aiff_fault(file: BinaryIO, size: int, num_frames: int) -> str:
     return _rest_fault(file, place, size)
 
 
-def _au_fault(file: BinaryIO, size: int) -> str:
+def _au_fault(file: IO[bytes], size: int) -> str:
     """The fault of a Sun AU file."""
     magic, start, stated = struct.unpack("4sII", file.read(12))
     if magic == b".snd":
@@ -152,7 +156,7 @@ def _au_fault(file: BinaryIO, size: int) -> str:
     return _rest_fault(file, start + stated, size)
 
 
-def _rest_fault(file: BinaryIO, place: int, size: int) -> str:
+def _rest_fault(file: IO[bytes], place: int, size: int) -> str:
     """The fault of bytes from `place` on that belong to no chunk."""
     left = size - place
     if left < 8:

@@ -14,6 +14,7 @@ from typing import Any
 from tqdm import tqdm
 
 from codec.json_lines import appending, cut_torn_line, read_lines
+from codec.locations import file_of
 
 from .io import AudioError, audio_info, audio_level
 
@@ -25,7 +26,7 @@ class Measurement:
     """Measurement of one file.
 
     Attributes:
-        num_bytes: Size of the file.
+        num_bytes: Size of the file, or of the tar that it lies in.
         modified: Time of its last change, ns.
         num_samples: At the file's own rate.
         sample_rate: The file's own, Hz.
@@ -77,10 +78,11 @@ def measure_files(
 
 def _measure(path: Path, levels: bool, known: Measurement | None) -> Measurement:
     """A file's measurement; the known one while file and wanted figures are the same."""
-    if not path.is_file():
+    file = file_of(path)
+    if not file.is_file():
         raise AudioError(f"{path}: no such audio file")
-    # a changed file has another size or time
-    state = path.stat()
+    # a changed file, or the tar that it lies in, has another size or time
+    state = file.stat()
     if (
         known is not None
         and (known.num_bytes, known.modified) == (state.st_size, state.st_mtime_ns)

@@ -8,14 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import soxr
 from numpy.typing import NDArray
 
 from codec.activity import FramePowers
 
 from .loudness import loudness_gain, normalize_loudness
-from .opening import RATES, AudioError, opened
+from .opening import RATES, AudioError, Opened, PartOfFile, opened
 from .writing import FORMATS, format_of, write_audio, writing
 
 __all__ = [
@@ -67,7 +66,8 @@ def read_audio(
     resampling filter.
 
     Args:
-        path: Any file that libsndfile reads (WAV, FLAC, Ogg Vorbis and Opus, MP3 ...).
+        path: Any file that libsndfile reads (WAV, FLAC, Ogg Vorbis and Opus, MP3 ...), a member of
+            a tar, or a part of either (`codec.locations`).
         sample_rate: Wanted rate, Hz.
         start: First moment to read, s.
         duration: How much to read, s; None reads to the end.
@@ -207,7 +207,7 @@ def resampled_length(num_samples: int, rate: int, sample_rate: int) -> int:
 
 
 def _read_mono(
-    file: soundfile.SoundFile, path: Path, first: int, wanted: int, channel: int | None
+    file: Opened, path: Path, first: int, wanted: int, channel: int | None
 ) -> NDArray[np.float32]:
     """(wanted,) samples at the file's own rate."""
     blocks = list(_mono_blocks(file, path, first, wanted, channel))
@@ -215,7 +215,7 @@ def _read_mono(
 
 
 def _mono_blocks(
-    file: soundfile.SoundFile, path: Path, first: int, wanted: int, channel: int | None = None
+    file: Opened, path: Path, first: int, wanted: int, channel: int | None = None
 ) -> Iterator[NDArray[np.float32]]:
     """Samples block by block: a header may promise more than there is."""
     if first:  # some formats can be read from the start alone
@@ -246,13 +246,14 @@ def _mono_blocks(
         )
 
 
-def _block(file: soundfile.SoundFile, place: int, count: int) -> NDArray[np.float32]:
+def _block(file: Opened, place: int, count: int) -> NDArray[np.float32]:
     """Up to (count, channels) samples from `place` on, where the file stands."""
     if not file.format.startswith("MP"):
         return np.asarray(file.read(count, dtype="float32", always_2d=True), dtype=np.float32)
     # A frame of MP3 takes bits of those before it, which a seek does not go back to, and every
     # read of soundfile ends in one: what comes before has to be part of the same read.
-    lead = min(place, MP3_LEAD)
+    before = file.first if isinstance(file, PartOfFile) else 0
+    lead = min(before + place, MP3_LEAD)
     file.seek(place - lead)
     read = file.read(lead + count, dtype="float32", always_2d=True)
     return np.asarray(read[lead:], dtype=np.float32)

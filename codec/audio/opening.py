@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import functools
 import io
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Literal
 
 import soundfile
+
+from codec.locations import Part, TarMemberError, file_of, is_member, opened_bytes, split_part
 
 from .compressed import DECODER_DELAY, Mp3Frames, flac_fault, mp3_frames, ogg_fault, with_length
 from .containers import container_fault
@@ -17,23 +21,90 @@ MOST_FRAMES = 1 << 40  # ten months at 44.1 kHz; libsndfile gives 2**63 - 1 wher
 # Rates of recordings, Hz, from the slowest of speech to those of ultrasound. Another one comes from
 # a damaged header, and would make hours of sound of a small file.
 RATES = (1_000, 1_000_000)
+# A part may end this much after its recording, s; times of segments are rounded.
+END_TOLERANCE = 0.1
 
 
 class AudioError(ValueError):
     """A recording that cannot be used; the message names the file and the remedy."""
 
 
+class PartOfFile:
+    """A part of an open recording, with all of its channels or one, read as if it were all of it.
+
+    Args:
+        file: The recording.
+        path: Location of the part, for messages.
+        part: Of the recording.
+
+    Attributes:
+        first: Its first sample in the recording.
+        frames: Samples a channel.
+        samplerate: Hz.
+        channels: Number of channels.
+        format: As libsndfile names it.
+
+    Raises:
+        AudioError: The recording has no such part or channel.
+    """
+
+    def __init__(self, file: soundfile.SoundFile, path: Path, part: Part) -> None:
+        rate, total = file.samplerate, file.frames
+        # Seconds to samples; an end past the recording's by rounding is cut off there.
+        ends = part.start * rate, total if part.end is None else part.end * rate
+        first, last = (round(min(each, 2 * MOST_FRAMES)) for each in ends)
+        if not first < last <= total + END_TOLERANCE * rate or first >= total:
+            raise AudioError(
+                f"{path}: expected a part of its {total / rate:.3f} s, got {part.start:g} s to "
+                f"{'its end' if part.end is None else f'{part.end:g} s'}"
+            )
+        if part.channel is not None and part.channel >= file.channels:
+            raise AudioError(
+                f"{path}: expected a channel of its {file.channels}, from 0 on, got {part.channel}"
+            )
+        self._file, self._channel = file, part.channel
+        self.first, self.frames = first, min(last, total) - first
+        self.samplerate, self.format = rate, file.format
+        self.channels = file.channels if part.channel is None else 1
+        if first:  # some formats can be read from the start alone
+            self.seek(0)
+
+    def seek(self, place: int) -> None:
+        """Go to a sample, counted from the part's first; it may lie before it."""
+        self._file.seek(self.first + place)
+
+    def read(self, count: int, *, dtype: Literal["float32"], always_2d: bool) -> Any:
+        """Read (count, channels) float32 samples from where the file stands."""
+        block = self._file.read(count, dtype=dtype, always_2d=always_2d)
+        return block if self._channel is None else block[:, [self._channel]]
+
+
+Opened = soundfile.SoundFile | PartOfFile
+
+
 @contextmanager
-def opened(path: Path, *, whole: bool = False) -> Iterator[soundfile.SoundFile]:
-    """An open recording; what libsndfile objects to, then or later, becomes an `AudioError`."""
-    if not path.is_file():
+def opened(path: Path, *, whole: bool = False) -> Iterator[Opened]:
+    """An open recording; what libsndfile objects to, then or later, becomes an `AudioError`.
+
+    Args:
+        path: Of a file, of a member of a tar, or of a part of either (`codec.locations`).
+        whole: Whether all of it is going to be read.
+    """
+    recording, part = split_part(path)
+    # Around a part, the framing of the recording is not read through.
+    with _recording(recording, whole and part is None) as file:
+        yield file if part is None else PartOfFile(file, path, part)
+
+
+@contextmanager
+def _recording(path: Path, whole: bool) -> Iterator[soundfile.SoundFile]:
+    """An open recording from its start to its end."""
+    if not file_of(path).is_file():
         raise AudioError(f"{path}: no such audio file")
-    state = path.stat()
-    if state.st_size == 0:
-        raise AudioError(f"{path}: the file is empty (0 bytes); copy it again")
+    state = file_of(path).stat()
     key = path, state.st_size, state.st_mtime_ns
     try:
-        with soundfile.SoundFile(path) as file:
+        with _source(path) as source, soundfile.SoundFile(source) as file:
             if file.frames > MOST_FRAMES:
                 raise AudioError(
                     f"{path}: expected a length in the header, got none; write the file again, "
@@ -52,11 +123,23 @@ def opened(path: Path, *, whole: bool = False) -> Iterator[soundfile.SoundFile]:
             if fault:
                 raise AudioError(f"{path}: {fault}")
             yield file
+    except TarMemberError as error:
+        raise AudioError(str(error)) from error
     except soundfile.LibsndfileError as error:
         raise AudioError(
             f"{path}: cannot be read as audio ({error.error_string}); expected an intact file "
             "that libsndfile knows, such as WAV, FLAC or Ogg"
         ) from error
+
+
+@contextmanager
+def _source(path: Path) -> Iterator[Any]:
+    """What libsndfile opens: the path of a file, or a member of a tar as an open binary file."""
+    with opened_bytes(path) as file:
+        if file.seek(0, os.SEEK_END) == 0:
+            raise AudioError(f"{path}: the file is empty (0 bytes); copy it again")
+        file.seek(0)
+        yield file if is_member(path) else path
 
 
 @functools.lru_cache(maxsize=4096)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from codec.file_names import data_files, is_hidden
+from codec.json_lines import iter_json_lines
 from codec.requirements import install_command
 
 from .import_kaldi import UNKNOWN_LANGUAGE
@@ -128,6 +129,18 @@ def cutset_utterances(
         raise ValueError(f"{path}: expected a CutSet, got lines of another kind: {error!r}") from (
             error
         )
+
+
+def is_cutset(path: Path) -> bool:
+    """Tell a CutSet file from a manifest: by its name, or by the type of its first line."""
+    if path.name.endswith(".jsonl.gz"):
+        return True
+    if path.suffix != ".jsonl" or not path.is_file():
+        return False
+    first: dict[str, Any] = {}
+    with suppress(ValueError):  # of a file that is neither
+        first = next((row for _, row in iter_json_lines(path)), first)
+    return "audio" not in first and str(first.get("type", "")).endswith("Cut")
 
 
 def cut_utterances(

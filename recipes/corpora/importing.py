@@ -3,15 +3,14 @@
 A module that knows a layout yields an `Utterance` for every clip and a `Skip` for everything that
 cannot become one; the rest is the same for all of them and is done here. Nothing is lost when a run
 is cut off: lengths are kept in `.measured.jsonl`, and parts that are cut are taken as they are, as
-long as `.cut.jsonl` has them from the same recording at the same times.
+long as `.cut.jsonl` has them from the same recording at the same times. Parts may also be named
+where they lie.
 """
 
 from __future__ import annotations
 
-import errno
-import math
 import sys
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,14 +19,13 @@ from typing import Any
 from tqdm import tqdm
 
 from codec.audio.index import Measurement, measure_files
-from codec.audio.io import AudioError, audio_info, read_samples, write_audio
+from codec.audio.io import AudioError
 from codec.checks import at_least
-from codec.derived import Origins, digest_of, file_state
-from codec.file_names import folded, item_path, name_problem
+from codec.file_names import folded, name_problem
 from codec.files import json_text, write_json
 from codec.json_lines import write_json_lines
-from codec.runtime.workers import DEADLY, Workers
 
+from .cutting import cut_parts, name_parts
 from .manifest import MANIFEST_NAME, CorpusRow, write_manifest
 from .preparation import spread
 from .recording_checks import SplitSettings, unusable_recordings, with_splits, write_report
@@ -35,10 +33,7 @@ from .recording_checks import SplitSettings, unusable_recordings, with_splits, w
 SKIPPED_NAME = "skipped.jsonl"
 NOTES_NAME = "notes.jsonl"
 FIGURES_NAME = "import.json"
-# Folder below the manifest for recordings that were cut out or unpacked.
-AUDIO_FOLDER = "audio"
-# A part may be this much shorter than the corpus states, s; segments are rounded.
-END_TOLERANCE = 0.1
+MEASURED_NAME = ".measured.jsonl"
 _MEASURED_AT_ONCE = 4096
 
 
@@ -100,19 +95,6 @@ class RecordingSettings:
     splits: SplitSettings = field(default_factory=SplitSettings)
 
 
-@dataclass(frozen=True)
-class _Cut:
-    """Parts of one recording, to be written as files of their own.
-
-    Attributes:
-        audio: The recording.
-        parts: Path, start and end, and channel of each.
-    """
-
-    audio: Path
-    parts: tuple[tuple[Path, tuple[float, float | None], int | None], ...]
-
-
 def import_utterances(
     found: Iterable[Utterance | Skip],
     folder: Path,
@@ -120,6 +102,7 @@ def import_utterances(
     limit: int | None = None,
     workers: int = 1,
     checked: RecordingSettings | None = None,
+    in_place: bool = False,
 ) -> dict[str, Any]:
     """Write the manifest of a corpus into `folder`, and `skipped.jsonl` and `import.json` beside.
 
@@ -132,6 +115,7 @@ def import_utterances(
         checked: Read every recording through; those too short, silent, or equal to an earlier one
             become none, splits are made, and `report.md` and `notes.jsonl` are written, too. None
             reads headers alone.
+        in_place: Name parts of recordings in the manifest (`codec.locations`) and cut none.
 
     Returns:
         `clips`, `hours`, `speakers`, `splits` (clips of each) and `skipped` (count of each kind);
@@ -145,7 +129,13 @@ def import_utterances(
         at_least("limit", limit, 1)
     utterances = spread(utterances, limit)
     folder.mkdir(parents=True, exist_ok=True)
-    rows, unusable = _rows(utterances, folder, workers, checked)
+    failed: dict[str, str] = {}
+    paths = (
+        name_parts(utterances, failed)
+        if in_place
+        else cut_parts(utterances, folder, workers, failed)
+    )
+    rows, unusable = _rows(utterances, paths, failed, folder / MEASURED_NAME, checked)
     notes = [each for each in skips if isinstance(each, Note)]
     skips = [each for each in skips if not isinstance(each, Note)] + unusable
     write_json_lines(folder / SKIPPED_NAME, [vars(skip) for skip in skips])
@@ -218,19 +208,16 @@ def _unusable(item: Utterance) -> str:
 
 
 def _rows(
-    utterances: Sequence[Utterance], folder: Path, workers: int, checked: RecordingSettings | None
+    utterances: Sequence[Utterance],
+    paths: dict[str, Path],
+    failed: dict[str, str],
+    index: Path,
+    checked: RecordingSettings | None,
 ) -> tuple[list[CorpusRow], list[Skip]]:
     """The rows in the order of the utterances, and those whose audio cannot be used."""
-    # Whole recordings stay where they are; parts become files below the manifest.
-    cuts = folder.absolute() / AUDIO_FOLDER
-    paths = {
-        each.id: item_path(cuts, each.id, ".flac") if each.part else each.audio.absolute()
-        for each in utterances
-    }
-    failed = _cut_parts(utterances, paths, Origins(folder.absolute() / ".cut.jsonl"), workers)
     whole = [each for each in utterances if each.id not in failed]
     files = [paths[each.id] for each in whole]
-    lengths = _measured(files, folder / ".measured.jsonl", levels=checked is not None)
+    lengths = _measured(files, index, levels=checked is not None)
     unusable = {} if checked is None else unusable_recordings(files, lengths, checked.shortest)
     rows, skips = [], [Skip(key, reason, "audio") for key, reason in failed.items()]
     for place, (each, length) in enumerate(zip(whole, lengths, strict=True)):
@@ -260,74 +247,3 @@ def _measured(
             found += measure_files(part, levels=levels, index=index)
             bar.update(len(part))
     return found
-
-
-def _cut_parts(
-    utterances: Sequence[Utterance], paths: dict[str, Path], origins: Origins, workers: int
-) -> dict[str, str]:
-    """Write the parts that are not there yet or were cut elsewhere.
-
-    Returns:
-        The reasons of those that failed, by id.
-    """
-    # Parts of one recording go to one process, which opens it once.
-    by_recording: dict[Path, list[Utterance]] = defaultdict(list)
-    digests = {each.id: _cut_from(each) for each in utterances if each.part is not None}
-    for each in utterances:
-        if each.id in digests and not origins.is_current(paths[each.id], digests[each.id]):
-            by_recording[each.audio].append(each)
-    origins.forget(paths[each.id] for group in by_recording.values() for each in group)
-    jobs = [
-        _Cut(
-            audio,
-            tuple((paths[each.id], each.part or (0.0, None), each.channel) for each in group),
-        )
-        for audio, group in by_recording.items()
-    ]
-    failed: dict[str, str] = {}
-    with Workers(workers if workers > 1 else 0, spare_few=True) as pool:
-        found = pool.map(_cut_recording, jobs, deadly=lambda job: [DEADLY] * len(job.parts))
-        bar = tqdm(found, "  recordings cut", len(jobs), file=sys.stderr, mininterval=1)
-        for group, reasons in zip(by_recording.values(), bar, strict=True):
-            for each, why in zip(group, reasons, strict=True):
-                if why:
-                    failed[each.id] = why
-                else:
-                    origins.note(paths[each.id], digests[each.id])
-    return failed
-
-
-def _cut_from(each: Utterance) -> str:
-    """Digest of what a part is cut from, and how."""
-    return digest_of(file_state(each.audio), each.part, each.channel)
-
-
-def _cut_recording(job: _Cut) -> list[str]:
-    """Write the parts of one recording; returns '' or the reason of failure for each."""
-    try:
-        num_samples, rate = audio_info(job.audio)
-    except (ValueError, OSError) as error:
-        return [str(error)] * len(job.parts)
-    reasons = []
-    for path, (start, end), channel in job.parts:
-        # Seconds to samples; an end past the recording's by rounding is cut off there.
-        ends = start * rate, num_samples if end is None else end * rate
-        # Neither NaN nor infinity can be rounded.
-        first, last = map(round, ends) if all(map(math.isfinite, ends)) else (0, 0)
-        if not 0 <= first < last <= num_samples + END_TOLERANCE * rate:
-            reasons.append(
-                f"{job.audio}: expected a part of its {num_samples / rate:.3f} s, got {start:g} s "
-                f"to {'its end' if end is None else f'{end:g} s'}"
-            )
-            continue
-        try:
-            part = read_samples(job.audio, rate, first, last - first, channel=channel)
-            write_audio(path, part, rate)
-            reasons.append("")
-        except ValueError as error:
-            reasons.append(str(error))
-        except OSError as error:
-            if error.errno != errno.ENAMETOOLONG:
-                raise
-            reasons.append(str(error))
-    return reasons

@@ -8,9 +8,12 @@ from pathlib import Path
 
 from codec.file_names import folded
 from recipes.runner.config import Config
+from recipes.runner.stages import say
 from slm.storage.sync import local_copy
 
 from .espeak import espeak_rows
+from .import_lhotse import cutset_utterances, is_cutset
+from .importing import import_utterances
 from .kokoro import kokoro_rows
 from .manifest import MANIFEST_NAME, CorpusRow, assign_splits, read_manifest
 from .published import libritts_rows, ljspeech_rows
@@ -38,6 +41,26 @@ def load_corpus(config: Config, work_folder: Path) -> list[CorpusRow]:
     if config.strings.train == 0:
         return rows
     return string_rows(rows, config.strings, work_folder / "strings", seed=config.seed)
+
+
+def source_corpus(name: str, corpus: Path, folder: Path) -> Path:
+    """Find the manifest or folder of a source; a CutSet becomes a manifest of cuts where they lie.
+
+    Args:
+        name: Of the source.
+        corpus: As declared.
+        folder: Of the stage; a CutSet's manifest goes to `cuts_<name>` in it.
+
+    Raises:
+        ValueError: lhotse is not installed, or no cut can be used.
+    """
+    if not is_cutset(corpus):
+        return corpus
+    target = folder / f"cuts_{name}"
+    figures = import_utterances(cutset_utterances(corpus), target, in_place=True)
+    left_out = sum(figures["skipped"].values())
+    say("train_codec", f"{name}: {figures['clips']} cuts, {left_out} left out ({target})")
+    return target / MANIFEST_NAME
 
 
 def _rows(config: Config, work_folder: Path) -> list[CorpusRow]:

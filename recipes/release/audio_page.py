@@ -28,6 +28,7 @@ from codec.audio import read_audio
 from codec.command_line import DONE, exit_status
 from codec.file_names import item_path
 from codec.files import whole_file, write_text
+from codec.locations import file_of
 from codec.provenance import provenance
 from recipes.corpora.manifest import MANIFEST_NAME, CorpusRow, read_manifest
 from recipes.runner.cli import plain_parser
@@ -144,7 +145,9 @@ def choose_clips(
         clips = [
             row
             for row in rows
-            if row.split != "train" and SHORTEST <= row.duration <= LONGEST and row.audio.is_file()
+            if row.split != "train"
+            and SHORTEST <= row.duration <= LONGEST
+            and file_of(row.audio).is_file()
         ]
         if licence is None:
             left_out[source] = "no licence is named"

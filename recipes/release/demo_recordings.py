@@ -15,6 +15,7 @@ import soxr
 from numpy.typing import NDArray
 
 from codec.audio import read_audio
+from codec.locations import file_of
 from recipes.corpora.espeak import VOICES, Espeak
 from recipes.corpora.espeak_sentences import make_sentences
 from recipes.corpora.manifest import MANIFEST_NAME, read_manifest
@@ -74,7 +75,7 @@ def from_corpus(folder: Path, sample_rate: int) -> list[Recording]:
     rows = [
         row
         for row in read_manifest(folder / MANIFEST_NAME)
-        if row.lang == "en" and SHORTEST <= row.duration <= LONGEST and row.audio.is_file()
+        if row.lang == "en" and SHORTEST <= row.duration <= LONGEST and file_of(row.audio).is_file()
     ]
     trained = {row.speaker for row in rows if row.split == "train"}
     known = [row for row in rows if row.split == "valid" and row.speaker in trained]

@@ -111,8 +111,8 @@ def _of_train_codec(config: Config) -> Iterator[str]:
     for name, source in (training.sources or {}).items():
         if not Path(source.corpus).exists():
             yield (
-                f"train_codec.sources.{name}.corpus: expected a manifest or a folder of "
-                f"recordings, got {source.corpus!r}"
+                f"train_codec.sources.{name}.corpus: expected a manifest, a CutSet or a folder "
+                f"of recordings, got {source.corpus!r}"
             )
 
 

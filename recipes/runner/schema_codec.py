@@ -40,7 +40,8 @@ class CodecConfig:
 class SourceConfig:
     """Recordings that training crops are read from as they are, without the prepare stage."""
 
-    # A manifest (JSON lines with `audio`), or a folder with recordings at any depth.
+    # A manifest (JSON lines with `audio`), a CutSet of lhotse (cuts.jsonl.gz, extra lhotse), or a
+    # folder with recordings at any depth.
     corpus: str = MISSING
     # Its share of the crops, relative to the other sources'; null = by duration, for all alike.
     share: float | None = None

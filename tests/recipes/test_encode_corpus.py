@@ -32,6 +32,7 @@ from slm import TokenStore
 from slm.data.shards import check_store
 from tests import forked
 from tests.builders import STAND_IN
+from tests.tars import pack
 
 SMALL = ("encode_corpus.shard_codes=40", "encode_corpus.batch_seconds=1")
 
@@ -180,6 +181,22 @@ def test_recordings_give_the_store_of_prepared_clips(prepared):
     assert (rows[1]["base_id"], rows[1]["shift"]) == ("train_0", 100)
     shutil.rmtree(folder)
     settings = prepared("encode_corpus.shifts=[100]", "encode_corpus.recordings=true")
+    assert files_of(run_stage(settings, "encode_corpus").folder) == expected
+
+
+def test_recordings_in_a_tar_give_the_store_of_files(prepared, save_records):
+    settings = prepared("encode_corpus.recordings=true")
+    folder = run_stage(settings, "encode_corpus").folder
+    expected = files_of(folder)
+    shutil.rmtree(folder)
+    corpus = Path(settings.corpus)
+    lines = (corpus / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
+    found = pack(corpus / "clips.tar", (corpus / "audio").iterdir())
+    records = [json.loads(line) for line in lines]
+    for record in records:
+        record["audio"] = found[Path(record["audio"]).name].name
+    save_records(corpus, records)
+    settings = prepared("encode_corpus.recordings=true", "encode_corpus.workers=2")
     assert files_of(run_stage(settings, "encode_corpus").folder) == expected
 
 

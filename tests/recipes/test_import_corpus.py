@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from codec.audio import read_audio
 from recipes.corpora.import_librilight import speech_pieces
 from recipes.corpora.manifest import CorpusRow, read_manifest
 from recipes.import_corpus import main
+from tests.tars import write_tar
 
 
 @pytest.fixture
@@ -168,15 +168,6 @@ def test_pieces_join_what_fits_and_divide_what_does_not() -> None:
     ]
 
 
-def write_tar(path: Path, members: dict[str, bytes]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w") as tar:
-        for name, content in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-
-
 @pytest.fixture
 def emilia(tmp_path: Path, make_waveform: Callable[..., np.ndarray]) -> Path:
     """Two tars of three clips; of the second one clip has no .json and one no speaker."""
@@ -205,57 +196,72 @@ def emilia(tmp_path: Path, make_waveform: Callable[..., np.ndarray]) -> Path:
     return root
 
 
-def test_emilia_is_unpacked_tar_by_tar(emilia: Path, tmp_path: Path, run_import: Any) -> None:
+def test_emilia_is_read_where_its_tars_lie(emilia: Path, tmp_path: Path, run_import: Any) -> None:
     rows, skipped, _ = run_import("emilia", emilia)
     assert len(rows) == 4
     assert (rows[0].text, rows[0].lang, rows[0].extra["dnsmos"]) == ("Satz 0.", "de", 3.37)
+    assert rows[0].extra["source"] == "emilia"
     assert len(read_audio(rows[0].audio)) == pytest.approx(12_000, abs=1300)
     record = json.loads((tmp_path / "imported/manifest.jsonl").read_text().splitlines()[0])
-    assert record["audio"] == "audio/DE/DE-B000000/DE_B00000_S00000_W000000.mp3"
-    assert ["lacks speaker" in skip["reason"] for skip in skipped] == [True, False]
+    tar = emilia / "DE/DE-B000000.tar"
+    assert record["audio"] == f"{tar}:0:DE_B00000_S00000_W000000.mp3"
+    assert sorted("lacks speaker" in skip["reason"] for skip in skipped) == [False, True]
+    assert not (tmp_path / "imported/audio").exists()
 
 
-def test_emilia_goes_on_where_it_was_cut_off(emilia: Path, tmp_path: Path, run_import: Any) -> None:
-    second = emilia / "DE" / "DE-B000001.tar"
+def test_a_manifest_above_its_tars_can_be_moved_with_them(
+    emilia: Path, tmp_path: Path, run_import: Any
+) -> None:
+    output = tmp_path / "imported"
+    emilia.rename(output)
+    assert len(run_import("webdataset", output)[0]) == 5
+    output.rename(tmp_path / "moved")
+    row = read_manifest(tmp_path / "moved/manifest.jsonl")[0]
+    assert len(read_audio(row.audio)) == pytest.approx(12_000, abs=1300)
+
+
+def test_a_tar_that_has_not_changed_is_not_looked_through_again(
+    emilia: Path, tmp_path: Path, run_import: Any
+) -> None:
+    first, second = (emilia / "DE" / f"DE-B00000{number}.tar" for number in range(2))
     whole = second.read_bytes()
     second.write_bytes(whole[:30_00])
     rows, skipped, _ = run_import("emilia", emilia)
     assert (len(rows), [skip["kind"] for skip in skipped]) == (3, ["tar"])
-    kept = rows[0].audio.stat().st_ino
+    (index,) = (tmp_path / "imported/.tars").iterdir()
+    made = index.stat().st_ino
     second.write_bytes(whole)
-    rows = run_import("emilia", emilia)[0]
-    assert (len(rows), rows[0].audio.stat().st_ino) == (4, kept)
-    assert not list((tmp_path / "imported").rglob("*.partial"))
-
-
-def test_a_tar_that_was_replaced_is_unpacked_again(
-    emilia: Path, tmp_path: Path, run_import: Any
-) -> None:
-    run_import("emilia", emilia)
-    first, second = (emilia / "DE" / f"DE-B00000{number}.tar" for number in range(2))
-    first.write_bytes(second.read_bytes())
+    assert len(run_import("emilia", emilia)[0]) == 4
+    assert index.stat().st_ino == made
+    first.write_bytes(whole)
     rows, skipped, _ = run_import("emilia", emilia)
     assert not any("B00000_" in row.id for row in rows)
     assert {skip["kind"] for skip in skipped} == {"layout", "repeated"}
 
 
-def test_emilia_unpacks_no_further_tar_than_the_limit_needs(
+def test_emilia_is_looked_through_no_further_than_the_limit_needs(
     emilia: Path, tmp_path: Path, run_import: Any
 ) -> None:
     assert len(run_import("emilia", emilia, "--limit", "2")[0]) == 2
-    assert [path.name for path in (tmp_path / "imported/audio/DE").iterdir()] == ["DE-B000000"]
+    assert len(list((tmp_path / "imported/.tars").iterdir())) == 1
 
 
-def test_a_tar_cannot_write_outside_its_folder(
+def test_a_tar_needs_no_more_than_recordings_and_their_json(
     tmp_path: Path, run_import: Any, make_waveform: Any
 ) -> None:
     file = io.BytesIO()
-    soundfile.write(file, make_waveform(0.2), 24_000, format="WAV")
-    about = {"text": "x", "speaker": "s", "language": "en"}
-    members = {"../../a.wav": file.getvalue(), "../../a.json": json.dumps(about).encode()}
-    write_tar(tmp_path / "tars" / "one.tar", members)
-    (row,) = run_import("emilia", tmp_path / "tars")[0]
-    assert row.audio == tmp_path / "imported/audio/one/a.wav"
+    soundfile.write(file, make_waveform(0.2), 24_000, format="FLAC")
+    for shard in ("en-0", "en-1", "de-0"):
+        members = {"x/0.flac": file.getvalue(), "x/0.json": b'{"snr": 20, "words": ["a"]}'}
+        write_tar(tmp_path / f"tars/sub/{shard}.tar", members)
+    pattern = tmp_path / "tars/*/en-?.tar"
+    rows, skipped, _ = run_import("webdataset", pattern, "--lang", "en", "--workers", "2")
+    found = [(row.id, row.speaker, row.text, row.lang, row.extra) for row in rows]
+    assert found == [
+        (f"sub/en-{n}/x/0", f"sub/en-{n}/x/0", "", "en", {"source": "tars", "snr": 20})
+        for n in range(2)
+    ]
+    assert skipped == []
 
 
 def write_kaldi(folder: Path, **tables: str) -> Path:
@@ -398,6 +404,7 @@ def test_a_repeated_id_is_listed(tmp_path: Path, write_tone: Any, run_import: An
         (["ljspeech", "."], "metadata.csv: not found"),
         (["librilight", "."], "expected <subset>/<speaker>/<book>"),
         (["emilia", "."], "expected WebDataset tars"),
+        (["webdataset", "absent/*.tar"], "expected WebDataset tars"),
         (["kaldi", "."], "with wav.scp, found none"),
         (["kaldi", "absent"], "expected the corpus there, found nothing"),
         (["emilia", ".", "--download"], "--download: expected one of libritts"),
@@ -473,6 +480,34 @@ def test_a_cut_of_one_channel_is_that_channel(
     assert [tones(row) for row in rows] == [[200], [900]]
     assert [row.duration for row in rows] == [duration] * 2
     assert [skip["id"] for skip in skipped] == ["crossed", "both"]
+
+
+@pytest.mark.parametrize("kind", ["lhotse", "kaldi"])
+def test_parts_that_stay_in_place_are_those_that_would_be_cut(
+    tmp_path: Path, run_import: Any, kind: str
+) -> None:
+    source = write_stereo(tmp_path / "data/call.wav").parent
+    if kind == "lhotse":
+        lhotse = pytest.importorskip("lhotse")
+        recording = lhotse.Recording.from_file(source / "call.wav")
+        cuts = [lhotse.MonoCut(f"c{n}", 0.5, 1.1, n, recording=recording) for n in range(2)]
+        cuts.append(lhotse.MonoCut("long", 3.0, 1.9, 0, recording=recording))
+        source = source / "cuts.jsonl.gz"
+        lhotse.CutSet.from_cuts(cuts).to_file(source)
+    else:
+        (source / "wav.scp").write_text("call call.wav\n")
+        (source / "segments").write_text("c0 call 0.5 1.6 1\nc1 call 0.5 1.6 2\nlong call 3 -1 2\n")
+    cut = run_import(kind, source)[:2]
+    (tmp_path / "imported").rename(tmp_path / "cut")
+    named = run_import(kind, source, "--in-place")[:2]
+    assert not (tmp_path / "imported/audio").exists()
+    assert [row.id for row in named[0]] == [row.id for row in cut[0]]
+    for one, other in zip(*(by_id(rows).values() for rows in (named[0], cut[0])), strict=True):
+        assert one.duration == other.duration
+        other_audio = tmp_path / "cut" / other.audio.relative_to(tmp_path / "imported")
+        expected = read_audio(other_audio, 24_000)
+        np.testing.assert_allclose(read_audio(one.audio, 24_000), expected, atol=1e-4)
+    assert [skip["id"] for skip in named[1]] == [skip["id"] for skip in cut[1]]
 
 
 def test_windows_of_a_supervision_are_listed(

@@ -6,12 +6,17 @@ import soundfile
 
 from codec.audio.io import (
     AudioError,
+    audio_channels,
     audio_info,
     audio_level,
     normalize_loudness,
     read_audio,
+    read_samples,
+    read_whole,
     write_audio,
 )
+from codec.locations import Part, part_path
+from tests.tars import locations, pack, write_tar
 
 
 def test_a_written_file_reads_back(tmp_path, make_waveform):
@@ -132,3 +137,63 @@ def test_loudness_is_normalised_without_clipping(make_waveform):
     assert np.abs(normalize_loudness(spike, -23.0)).max() == pytest.approx(1.0)
     silence = np.zeros(10, dtype=np.float32)
     assert normalize_loudness(silence, -23.0) is silence
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.mp3", "a.ogg", "a.opus"])
+def test_a_member_of_a_tar_reads_as_the_file_that_was_packed(tmp_path, make_waveform, name):
+    subtype = "OPUS" if name == "a.opus" else None
+    form = "OGG" if name in ("a.ogg", "a.opus") else None
+    soundfile.write(tmp_path / name, make_waveform(1.0), 24_000, format=form, subtype=subtype)
+    whole, part = (
+        read_audio(tmp_path / name, 16_000),
+        read_samples(tmp_path / name, 24_000, 999, 50),
+    )
+    (tmp_path / "b.txt").write_text("text")
+    found = pack(tmp_path / "some.tar", [tmp_path / "b.txt", tmp_path / name])
+    np.testing.assert_array_equal(read_audio(found[name], 16_000), whole)
+    np.testing.assert_array_equal(read_samples(found[name], 24_000, 999, 50), part)
+    with pytest.raises(AudioError, match=r"some\.tar:0:b\.txt: cannot be read as audio"):
+        audio_info(found["b.txt"])
+    write_tar(tmp_path / "some.tar", {"c.wav": b""})
+    with pytest.raises(AudioError, match="the tar has changed; import it again"):
+        audio_info(found[name])
+    with pytest.raises(AudioError, match=r"c\.wav: the file is empty"):
+        audio_info(locations(tmp_path / "some.tar")["c.wav"])
+    with pytest.raises(AudioError, match="no such audio file"):
+        audio_info(f"{tmp_path}/other.tar:0:a.wav")
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "mp3", "ogg"])
+def test_a_named_part_reads_as_that_part_of_its_channel(tmp_path, make_waveform, suffix):
+    path = tmp_path / f"a.{suffix}"
+    stereo = np.stack([make_waveform(2.0), make_waveform(2.0, pitch=90.0)], axis=1)
+    soundfile.write(path, stereo, 24_000)
+    named = part_path(path, Part(0.5, 1.75, 1))
+    expected = read_samples(path, 24_000, 12_000, 30_000, channel=1)
+    assert audio_info(named) == (30_000, 24_000)
+    assert audio_channels(named) == 1
+    np.testing.assert_array_equal(read_whole(named)[0], expected)
+    np.testing.assert_array_equal(read_samples(named, 24_000, 700, 99), expected[700:799])
+    assert audio_level(named)[1] == np.abs(expected).max()
+    # At another rate it begins and ends as a file of its own would.
+    write_audio(tmp_path / "cut.wav", expected, 24_000)
+    alone = read_audio(tmp_path / "cut.wav", 16_000)
+    np.testing.assert_allclose(read_audio(named, 16_000), alone, atol=1e-4)
+    rest = part_path(path, Part(0.5))
+    np.testing.assert_array_equal(
+        read_whole(rest)[0], read_samples(path, 24_000, 12_000, audio_info(path)[0] - 12_000)
+    )
+
+
+def test_a_part_beyond_its_recording_is_refused(tmp_path, make_waveform):
+    soundfile.write(tmp_path / "a.wav", make_waveform(1.0), 24_000)
+
+    def info(*part):
+        return audio_info(part_path(tmp_path / "a.wav", Part(*part)))
+
+    assert info(0.5, 1.05) == (12_000, 24_000)  # times are rounded
+    for part in ((0.5, 1.2), (1.0, 1.05), (0.5, 0.5), (0.0, 1e300), (2.0, None)):
+        with pytest.raises(AudioError, match=r"a\.wav#t=.*: expected a part of its 1\.000 s, got"):
+            info(*part)
+    with pytest.raises(AudioError, match="expected a channel of its 1, from 0 on, got 1"):
+        info(0.0, 1.0, 1)

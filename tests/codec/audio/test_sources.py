@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 from codec.audio.io import AudioError, read_audio
 from codec.audio.sources import FolderSource, SourceError
 from codec.training.data import CropBatches
+from tests.tars import locations, pack, write_tar
 
 RATE = 24_000
 
@@ -211,3 +212,25 @@ def test_files_that_a_kill_or_another_system_left_are_no_recordings(corpus):
         "b/two.wav",
         "three.ogg",
     ]
+
+
+def test_crops_come_from_tars_and_parts_as_from_files(corpus, tmp_path):
+    files = FolderSource(corpus, RATE, -26.0)
+    crops = [files.crop(clip, 5_000, 3000) for clip in range(3)]
+    part = files.waveform(2)[12_000:36_000]
+    found = pack(corpus / "all.tar", [corpus / row["audio"] for row in files.rows])
+    names = [path.name for path in found.values()] + [f"{found['three.ogg'].name}#t=0.5,1.5"]
+    (corpus / "m.jsonl").write_text("".join(json.dumps({"audio": name}) + "\n" for name in names))
+    index = tmp_path / "index.jsonl"
+    source = FolderSource(corpus / "m.jsonl", RATE, -26.0, index=index)
+    for clip, crop in enumerate(crops):
+        np.testing.assert_array_equal(source.crop(clip, 5_000, 3000), crop)
+    # The part is brought to the level by itself, and ends where it ends.
+    assert source.rows[3]["num_samples"] == 24_000
+    ratio = source.rows[3]["gain"] / source.rows[2]["gain"]
+    np.testing.assert_allclose(source.waveform(3), part * ratio, atol=1e-5)
+    assert np.abs(source.crop(3, 23_000, 2000)[1000:]).max() == 0
+    changed = locations(write_tar(corpus / "all.tar", {"one.flac": b"", "two.wav": b""}))
+    assert changed["one.flac"].name == names[0]
+    with pytest.raises(SourceError, match="4 of 4 recordings cannot be read"):
+        FolderSource(corpus / "m.jsonl", RATE, -26.0, index=index)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from codec.audio import read_audio
 from recipes.corpora.importing import Skip, Utterance, import_utterances
 from recipes.corpora.manifest import CorpusRow, read_manifest
 from recipes.import_corpus import main
+from tests.tars import write_tar
 
 Imported = tuple[list[CorpusRow], dict[str, str]]
 
@@ -46,16 +46,6 @@ def imported(tmp_path: Path) -> Callable[..., Imported]:
 def record(name: str, **fields: Any) -> bytes:
     about = {"id": name, "text": "hello", "speaker": "s", "language": "en"} | fields
     return json.dumps(about).encode()
-
-
-def write_tar(path: Path, members: list[tuple[str, bytes]], mode: Any = "w") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, mode) as tar:
-        for name, content in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    return path
 
 
 @pytest.mark.parametrize(
@@ -99,61 +89,60 @@ def test_clips_that_differ_by_case_alone_are_one_and_listed(
     assert "but for its case: 'a'" in skips["A"]
 
 
-def test_damaged_tars_are_listed_and_the_others_unpacked(
+def test_damaged_and_compressed_tars_are_listed_and_the_others_read(
     tmp_path: Path, sound: bytes, imported: Callable[..., Imported]
 ) -> None:
     tars = tmp_path / "tars"
     members = [("ok.flac", sound), ("ok.json", record("ok"))]
-    write_tar(tars / "whole.tar", members)
-    for mode in ("w:xz", "w:gz", "w:bz2", "w"):
-        path = write_tar(tars / f"{mode[2:]}_cut.tar", members, mode)
-        whole = path.read_bytes()
-        half = len(whole) // 2
-        path.write_bytes(whole[: half if mode == "w" else -1])
-        if mode != "w":
-            damaged = whole[:half] + bytes(50) + whole[half + 50 :]
-            (tars / f"{mode[2:]}_damaged.tar").write_bytes(damaged)
+    whole = write_tar(tars / "whole.tar", members).read_bytes()
+    for kind in ("gz", "bz2", "xz"):
+        write_tar(tars / f"{kind}.tar.{kind}", members, f"w:{kind}")
+    write_tar(tars / "named.tar", members, "w:gz")
+    (tars / "cut.tar").write_bytes(whole[: len(sound) // 2])
     (tars / "text.tar").write_bytes(b"hello" * 1000)
     (tars / "gone.tar").symlink_to(tars / "nowhere.tar")
     # A folder of the name of a tar, with a tar in it.
     inside = [("in.flac", sound), ("in.json", record("in"))]
     write_tar(tars / "folder.tar" / "b.tar", inside)
     # A header damaged in the middle, and a tar that ends between two members.
-    whole = (tars / "whole.tar").read_bytes()
     second = 512 + -(-len(sound) // 512) * 512
     (tars / "header.tar").write_bytes(whole[:second] + b"x" * 512 + whole[second + 512 :])
     (tars / "ends.tar").write_bytes(whole[:second])
-    rows, skips = imported("emilia", tars)
+    rows, skips = imported("webdataset", tars)
     assert sorted(row.id for row in rows) == ["in", "ok"]
-    assert {"header", "ends"} <= skips.keys()
-    assert {"gone", "text", "_cut", "gz_damaged", "xz_damaged", "bz2_damaged"} <= skips.keys()
+    for name in ("gz.tar.gz", "bz2.tar.bz2", "xz.tar.xz", "named.tar"):
+        assert "expected a tar that is not compressed, got" in skips.pop(name)
+    assert f"truncated, expected {second} bytes or more" in skips.pop("cut.tar")
+    assert f"expected zeros at byte {second}, got a damaged header" in skips.pop("header.tar")
+    assert f"expected zeros at byte {second}, got the end of the file" in skips.pop("ends.tar")
+    assert skips.keys() == {"gone.tar", "text.tar"}
 
 
-def test_recordings_of_one_name_in_a_tar_keep_their_own_records(
+def test_members_that_make_no_clip_are_listed(
     tmp_path: Path, sound: bytes, imported: Callable[..., Imported]
 ) -> None:
-    members = [("x/a.flac", sound), ("y/a.flac", sound[:100])]
+    members = [("x/a.flac", sound), ("y/a.flac", sound)]
     members += [("y/a.json", record("two")), ("x/a.json", record("one"))]
-    members += [("B.flac", sound), ("b.flac", sound[:100]), ("B.json", record("three"))]
+    members += [("x/a.json", record("other")), ("x/a.wav", sound), ("b.flac", sound)]
+    members += [("d.json", record("d")), ("._a.flac", b"mac"), ("readme.txt", b"text")]
+    members += [("large.flac", sound), ("large.json", bytes(2 << 20))]
+    members += [("n.flac", sound), ("n.json", record("n", speaker=7))]
+    members += [("../evil.flac", sound), ("../evil.json", b"{}")]
     # Recordings and records may lie in folders of their own.
     members += [("audio/c.flac", sound), ("json/c.json", record("four"))]
     write_tar(tmp_path / "tars" / "a.tar", members)
-    rows, skips = imported("emilia", tmp_path / "tars")
-    assert sorted(row.id for row in rows) == ["four", "one", "three"]
+    rows, skips = imported("webdataset", tmp_path / "tars")
+    assert [row.id for row in rows] == ["one", "two", "four"]
     assert all(row.duration == 0.5 for row in rows)
-    assert {"y/a", "y/a.flac", "b.flac"} == skips.keys()
-    assert all("has this name already" in reason for reason in skips.values())
-
-
-def test_a_tar_that_would_unpack_into_the_folder_of_another_is_listed(
-    tmp_path: Path, sound: bytes, imported: Callable[..., Imported]
-) -> None:
-    for name, clip in (("x.tar", "one"), ("x/y.tar", "two"), ("x/z.tar", "three")):
-        members = [(f"{clip}.flac", sound), (f"{clip}.json", record(clip))]
-        write_tar(tmp_path / "tars" / name, members)
-    rows, skips = imported("emilia", tmp_path / "tars")
-    assert [row.id for row in rows] == ["one"]
-    assert skips.keys() == {"y.tar", "z.tar"}
+    assert "at byte" in skips.pop("x/a.json")
+    assert "x/a has this name already" in skips.pop("x/a.wav")
+    assert "expected at most 1048576 bytes" in skips.pop("large.json")
+    assert "has no .json" in skips.pop("b")
+    assert "has no .json" in skips.pop("large")
+    assert "has no recording" in skips.pop("d")
+    assert "expected a string as speaker" in skips.pop("n")
+    assert "no file can be named after this id" in skips.pop("a/../evil")
+    assert not skips
 
 
 def test_segments_that_cannot_be_are_listed(

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from recipes.corpora.load import load_corpus
+from codec.audio.sources import FolderSource
+from recipes.corpora.load import load_corpus, source_corpus
 from recipes.corpora.manifest import ManifestError, assign_splits, read_manifest, write_manifest
 from recipes.runner.config import Config
 from slm.storage.sync import push
@@ -275,3 +276,41 @@ def test_further_corpora_join_under_their_own_sources(
     assert all(row.audio.is_file() for row in rows)
     with pytest.raises(ValueError, match="further_corpora: expected a folder that holds"):
         load_corpus(make_config(folder, f"further_corpora=[{tmp_path}/none]"), tmp_path / "work")
+
+
+@pytest.mark.parametrize("name", ["cuts.jsonl.gz", "cuts.jsonl"])
+def test_a_cutset_is_a_source_of_crops_where_its_recordings_lie(
+    tmp_path: Path, make_waveform: Callable[..., np.ndarray], name: str
+) -> None:
+    lhotse = pytest.importorskip("lhotse")
+    stereo = np.stack([make_waveform(2.0), make_waveform(2.0, pitch=80.0)], axis=1)
+    soundfile.write(tmp_path / "call.wav", stereo, 24_000)
+    recording = lhotse.Recording.from_file(tmp_path / "call.wav")
+
+    def cut(key: str, start: float, channel: int, *spans: float) -> Any:
+        said = [
+            lhotse.SupervisionSegment(f"{key}{n}", recording.id, at, 0.5, channel, speaker=key)
+            for n, at in enumerate(spans)
+        ]
+        return lhotse.MonoCut(key, start, 1.0, channel, recording=recording, supervisions=said)
+
+    cuts = [cut("anna", 0.25, 0, 0.0, 0.5), cut("bert", 0.5, 1, 0.25), cut("window", 0.5, 1, 0.75)]
+    lhotse.CutSet.from_cuts(cuts).to_file(tmp_path / name)
+    manifest = source_corpus("calls", tmp_path / name, tmp_path / "run")
+    assert manifest == tmp_path / "run/cuts_calls/manifest.jsonl"
+    source = FolderSource(manifest, 24_000, select={"speaker": "bert"})
+    assert [(row["id"], row["num_samples"]) for row in source.rows] == [("bert", 24_000)]
+    stored, _ = soundfile.read(tmp_path / "call.wav", dtype="float32")
+    np.testing.assert_array_equal(source.crop(0, 100, 500), stored[12_100:12_600, 1])
+    assert not list((tmp_path / "run").rglob("*.flac"))
+    skipped = (tmp_path / "run/cuts_calls/skipped.jsonl").read_text()
+    assert "got a part of 'window0'" in skipped
+
+
+def test_other_corpora_are_sources_as_they_are(tmp_path: Path) -> None:
+    manifest = write_lines(tmp_path, json.dumps(RECORD | {"type": "MonoCut"}))
+    assert source_corpus("a", manifest, tmp_path / "run") == manifest
+    assert source_corpus("a", tmp_path, tmp_path / "run") == tmp_path
+    (tmp_path / "broken.jsonl").write_text("[1]\n")
+    assert source_corpus("a", tmp_path / "broken.jsonl", tmp_path) == tmp_path / "broken.jsonl"
+    assert not (tmp_path / "run").exists()

@@ -24,6 +24,7 @@ from codec import CodecConfig, HHCodec
 from recipes.run_all import main as run_all
 from recipes.runner.cli import stage_command
 from slm.data.shards import check_store
+from tests.tars import pack
 
 KILLS = int(os.environ.get("HH_SLM_KILLS", "1"))
 LIMIT = 600  # seconds for the nodes to start on a machine with other work; it takes a few
@@ -69,7 +70,10 @@ def cluster(poison: str) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory, make_waveform: Callable[..., Any]) -> Path:
-    """Settings of a run whose clips and codec are there; one of the clips is unreadable."""
+    """Settings of a run whose clips and codec are there; a third of the clips lie in a tar.
+
+    One of the others is unreadable.
+    """
     folder = tmp_path_factory.mktemp("ray")
     (folder / "corpus").mkdir()
     lines = []
@@ -80,8 +84,13 @@ def settings(tmp_path_factory: pytest.TempPathFactory, make_waveform: Callable[.
         waveform = make_waveform(seconds, 16_000, pitch=90 + 3 * index, seed=index)
         soundfile.write(folder / f"corpus/{name}.wav", waveform, 16_000)
         row = {"id": name, "audio": f"{name}.wav", "duration": seconds, "text": "", "lang": "en"}
-        lines.append(json.dumps({**row, "speaker": f"s{index % 4}", "split": split}) + "\n")
-    (folder / "corpus/manifest.jsonl").write_text("".join(lines), encoding="utf-8")
+        lines.append({**row, "speaker": f"s{index % 4}", "split": split})
+    packed = pack(folder / "corpus/some.tar", [folder / "corpus" / r["audio"] for r in lines[2::3]])
+    for row in lines[2::3]:
+        row["audio"] = packed[row["audio"]].name
+    (folder / "corpus/manifest.jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in lines), encoding="utf-8"
+    )
     # A small codec: what is tried is who encodes what, and whether it is the same.
     codec = HHCodec(CodecConfig.preset("tiny")).eval()
     codec.quantizer.initialize(torch.randn(400, codec.config.quantizer.dim), seed=0)
