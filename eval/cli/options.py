@@ -150,14 +150,26 @@ def read_texts(path: Path | None) -> dict[str, str]:
     """Read transcripts by id, composed, from JSON lines of {"id", "text"}; {} without a file.
 
     Raises:
-        ValueError: No such file, or a line that is no JSON object with an "id".
+        ValueError: No such file, or a line that is no JSON object with an "id" of its own; an id
+            or a text that is no text.
     """
     if path is None:
         return {}
     if not path.is_file():
         raise ValueError(f"expected a JSON-lines file with texts, got {path}")
-    rows = (row for _, row in iter_json_lines(path, required=("id",)))
-    return {composed(str(row["id"])): str(row["text"]) for row in rows if "text" in row}
+    texts: dict[str, str] = {}
+    for number, row in iter_json_lines(path, required=("id",)):
+        item, text = row["id"], row.get("text")
+        # A number is what some programs make of an id.
+        if type(item) not in (str, int) or not isinstance(text, str | None):
+            raise ValueError(f"{path}:{number}: expected an id and a text, got {row!r:.80}")
+        if text is None:
+            continue
+        name = composed(str(item))
+        if name in texts:
+            raise ValueError(f"{path}:{number}: expected {item!r} once, got it again")
+        texts[name] = text
+    return texts
 
 
 def output_folder(named: Path | None, scored: Path, metrics: Sequence[Metric]) -> Path:

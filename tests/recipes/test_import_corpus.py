@@ -285,6 +285,21 @@ def test_kaldi_whole_recordings(tmp_path: Path, write_tone: Any, run_import: Any
     assert "commands are not run" in skipped[0]["reason"]
 
 
+def test_kaldi_texts_without_a_recording_are_listed(
+    tmp_path: Path, write_tone: Any, run_import: Any
+) -> None:
+    write_tone(tmp_path / "kaldi" / "one.wav")
+    tables = {"wav": "one one.wav\n", "text": "one hello\nghost never said\n"}
+    folder = write_kaldi(tmp_path / "kaldi", **tables)
+    rows, skipped, _ = run_import("kaldi", folder)
+    assert [row.id for row in rows] == ["one"]
+    assert [(each["id"], each["kind"]) for each in skipped] == [("ghost", "no_recording")]
+    # A field too many is no channel.
+    write_kaldi(folder, text="u hello\nw again\n", segments="u one 0 0.2 0 1\nw one 0 0.2\n")
+    rows, skipped, _ = run_import("kaldi", folder)
+    assert ([row.id for row in rows], [each["id"] for each in skipped]) == (["w"], ["u"])
+
+
 def test_kaldi_segments_are_cut_once(tmp_path: Path, write_tone: Any, run_import: Any) -> None:
     long = write_tone(tmp_path / "kaldi" / "long.wav", 3.0)
     folder = write_kaldi(

@@ -50,6 +50,10 @@ def test_a_manifest_is_written_as_it_was_read(tmp_path: Path) -> None:
     ("change", "part"),
     [
         ({"id": 5}, "id: expected a string, got 5"),
+        ({"text": "\ud800"}, "text: expected a text that UTF-8 can hold"),
+        ({"audio": "a\0.wav"}, "audio: expected a path without NUL"),
+        ({"snr": float("nan")}, "snr: expected a finite number, got nan"),
+        ({"mos": {"ovrl": [1.0, float("inf")]}}, "mos.ovrl[1]: expected a finite number"),
         ({"id": ""}, "id: expected a string that is not empty"),
         ({"audio": None}, "audio: expected a string, got None"),
         ({"text": ["a"]}, "text: expected a string"),
