@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -61,6 +62,41 @@ class ShowVersion(argparse.Action):
         """Print it on stdout and end with status 0."""
         print(f"{parser.prog} {__version__}")
         parser.exit()
+
+
+def whole_number(least: int, below: int | None = None) -> Callable[[str], int]:
+    """A type for `add_argument`: a whole number of at least so much."""
+    bounds = f"a whole number >= {least}" + ("" if below is None else f" and < {below}")
+
+    def parsed(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"expected {bounds}, got {text!r}") from None
+        if value < least or (below is not None and value >= below):
+            raise argparse.ArgumentTypeError(f"expected {bounds}, got {text}")
+        return value
+
+    return parsed
+
+
+def number(least: float | None = None, *, above: float | None = None) -> Callable[[str], float]:
+    """A type for `add_argument`: a finite number, at least so much or above so much."""
+    bounds = "a finite number"
+    bounds += f" >= {least:g}" if least is not None else ""
+    bounds += f" > {above:g}" if above is not None else ""
+
+    def parsed(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        fits = math.isfinite(value) and (least is None or value >= least)
+        if not fits or (above is not None and value <= above):
+            raise argparse.ArgumentTypeError(f"expected {bounds}, got {text!r}")
+        return value
+
+    return parsed
 
 
 def add_command(

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from codec.command_line import print_report
+from codec.command_line import print_report, whole_number
 from codec.devices import DEVICE_HELP
 from codec.file_names import composed, data_files
 from codec.json_lines import iter_json_lines
@@ -57,8 +57,10 @@ def add_scoring_options(command: argparse.ArgumentParser, normalizer: str) -> No
         default=normalizer,
         help="of texts",
     )
-    command.add_argument("--workers", type=int, default=0, help="processes beside this one")
-    command.add_argument("--seed", type=int, default=0, help="seed of the intervals")
+    command.add_argument(
+        "--workers", type=whole_number(0), default=0, help="processes beside this one"
+    )
+    command.add_argument("--seed", type=whole_number(0), default=0, help="seed of the intervals")
 
 
 def selected_metrics(

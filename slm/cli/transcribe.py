@@ -123,6 +123,8 @@ def _stored(given: Mapping[str, Any], codec_names: Sequence[str]) -> dict[str, A
     from slm.data.token_store import TokenStore
 
     stores = {name: TokenStore(name, codec_names) for name, each in given.items() if each is None}
+    for store in stores.values():
+        store.check()
     return {
         f"{name}/{row['id']}": store.codes(index)
         for name, store in stores.items()
