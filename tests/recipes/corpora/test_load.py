@@ -279,3 +279,21 @@ def test_further_corpora_join_under_their_own_sources(
     assert all(row.audio.is_file() for row in rows)
     with pytest.raises(ValueError, match="further_corpora: expected a folder that holds"):
         load_corpus(make_config(folder, f"further_corpora=[{tmp_path}/none]"), tmp_path / "work")
+
+
+@pytest.mark.parametrize("split", ["valid", "test"])
+def test_a_recording_in_two_splits_is_refused(
+    make_corpus: Callable[..., tuple[Path, list[dict[str, Any]]]],
+    make_config: Callable[..., Config],
+    save_records: Callable[[Path, list[dict[str, Any]]], None],
+    tmp_path: Path,
+    split: str,
+) -> None:
+    folder, records = make_corpus((2, 1, 1))
+    twin = {**next(row for row in records if row["split"] == "train"), "id": "twin"}
+    save_records(folder, [*records, twin])
+    # Two texts of one recording may stand in one split.
+    assert len(load_corpus(make_config(folder), tmp_path / "work")) == 5
+    save_records(folder, [*records, {**twin, "split": split}])
+    with pytest.raises(ValueError, match=f"got {split} as 'twin' and train as"):
+        load_corpus(make_config(folder), tmp_path / "work")
