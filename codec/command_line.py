@@ -217,10 +217,16 @@ def print_report(report: Mapping[str, Any], *, as_json: bool) -> None:
         _print_table(report)
 
 
+def printable(text: str) -> str:
+    """Escape what UTF-8 cannot hold: bytes of a file's name that are none."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def _print_table(report: Mapping[str, Any], indent: str = "") -> None:
     """Names and values in two columns, nested ones indented."""
     width = max(map(len, report), default=0)
     for name, value in report.items():
+        name = printable(name)
         if isinstance(value, Mapping):
             print(f"{indent}{name}")
             _print_table(value, indent + "  ")
@@ -233,5 +239,5 @@ def _text(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
+        return printable(str(value))
     return f"{value:,}" if isinstance(value, int) else f"{value:.7g}"

@@ -9,6 +9,7 @@ relative to its folder, generated files lie in a folder under the name of the ut
 from __future__ import annotations
 
 import math
+import os
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -130,7 +131,8 @@ def read_records(path: Path | None, folder: Path) -> dict[str, GenerationRecord]
     """
     if path is not None and not path.is_file():
         raise ManifestError(f"expected a generation record (JSON lines), got {path}")
-    found = path or next((folder / n for n in RECORD_NAMES if (folder / n).is_file()), None)
+    beside = (folder / name for name in RECORD_NAMES if os.path.lexists(folder / name))
+    found = path or next(beside, None)
     if found is None:
         return {}
     records = {}

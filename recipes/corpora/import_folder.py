@@ -75,7 +75,7 @@ def folder_utterances(
     if not recordings:
         raise ValueError(f"{folder}: expected recordings ({', '.join(RECORDINGS)}), found none")
     table = settings.table
-    if table is None and (folder / TABLE).is_file():
+    if table is None and os.path.lexists(folder / TABLE):
         table = folder / TABLE
     table = None if table is None else table.absolute()
     several = len({path.parent for path in recordings}) > 1

@@ -8,6 +8,7 @@ to milliseconds and needs a further package for lines that are commands.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Iterator
@@ -117,7 +118,8 @@ def _audio_of(source: str) -> str:
 
 def _table(path: Path) -> dict[str, str]:
     """First word of each line -> the rest of it; {} without the file."""
-    if not path.is_file():
+    # Tables are often links; one that leads nowhere is lost, and not left out.
+    if not os.path.lexists(path):
         return {}
     rows: dict[str, str] = {}
     for number, line in read_lines(path):

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codec.command_line import DONE, FAILED, Commands, add_command
+from codec.command_line import DONE, FAILED, Commands, add_command, printable
 from codec.devices import usable_device
 from codec.files import json_text, write_text
 from slm.generation.config import ENGINES, WEIGHTS, TranscriptionSettings
@@ -180,7 +180,7 @@ def _show(report: Mapping[str, dict[str, Any]], arguments: argparse.Namespace) -
 
 def _line(name: str, row: Mapping[str, Any], *, alone: bool) -> str:
     text = row.get("text", "")
-    return f"{text}\n" if alone else f"{name}\t{text}\n"
+    return f"{text}\n" if alone else f"{printable(name)}\t{text}\n"
 
 
 def _print_failures(report: Mapping[str, dict[str, Any]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -87,7 +88,7 @@ def write_model(folder: Path, model: StoredLM) -> None:
 def read_companions(folder: Path) -> dict[str, bytes]:
     """Read what of a folder belongs to other parts than the model, by file name."""
     paths = [folder / name for name in COMPANIONS]
-    return {path.name: path.read_bytes() for path in paths if path.is_file()}
+    return {path.name: path.read_bytes() for path in paths if os.path.lexists(path)}
 
 
 def write_companions(

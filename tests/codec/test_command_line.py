@@ -1,5 +1,6 @@
 import argparse
 import json
+import os
 import subprocess
 import sys
 
@@ -132,3 +133,14 @@ def test_an_option_takes_the_numbers_of_its_range() -> None:
     assert (number()("-1e3"), number(0)("0"), number(above=0)("0.5")) == (-1000.0, 0.0, 0.5)
     with pytest.raises(argparse.ArgumentTypeError, match="expected a whole number >= 0 and < 5"):
         whole_number(0, 5)("5")
+
+
+def test_a_name_that_is_not_utf_8_is_printed_with_escapes(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    name = os.fsdecode(b"\xff.wav")
+    print_report({"input": name, "scores": {name: {"codes": 3}}}, as_json=False)
+    out = capfd.readouterr().out
+    assert out.count(r"\udcff.wav") == 2
+    print_report({"input": name}, as_json=True)
+    assert json.loads(capfd.readouterr().out) == {"input": name}

@@ -109,6 +109,12 @@ def test_a_record_of_another_type_is_refused(
         read_records(path, folder)
 
 
+def test_a_record_whose_link_leads_nowhere_is_an_error(folder: Path) -> None:
+    (folder / "spoken" / "generation.jsonl").symlink_to(folder / "gone.jsonl")
+    with pytest.raises(FileNotFoundError, match=r"generation\.jsonl"):
+        read_records(None, folder / "spoken")
+
+
 def test_an_utterance_stands_once_in_either_form_of_its_accents(folder: Path) -> None:
     (folder / "m.lst").write_text("caf\u00e9|||x\ncafe\u0301|||y\n", encoding="utf-8")
     with pytest.raises(ManifestError, match=r"m\.lst:2: expected .* once"):

@@ -248,3 +248,12 @@ def test_a_split_that_no_run_knows_is_refused(
     (tmp_path / "in" / "metadata.csv").write_text("file,text,split\na.wav,one,held_out\n")
     assert main(["folder", str(tmp_path / "in"), "-o", str(tmp_path / "out")]) == 2
     assert "expected the splits train, valid, test, got held_out" in capsys.readouterr().err
+
+
+def test_a_table_whose_link_leads_nowhere_is_an_error(
+    tmp_path: Path, tone: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    tone(tmp_path / "in" / "a.wav", text="beside")
+    (tmp_path / "in" / "metadata.csv").symlink_to(tmp_path / "gone.csv")
+    assert main(["folder", str(tmp_path / "in"), "-o", str(tmp_path / "out")]) == 2
+    assert "metadata.csv: expected a table" in capsys.readouterr().err
