@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 from collections.abc import Callable, Mapping
 from io import BytesIO
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from codec.files import json_text, write_bytes
+from codec.files import json_text, json_value, write_bytes
 
 from .format import SUFFIX, CodedRecording
 from .records import MAGIC, BitstreamError, StreamHeader, stated_level
@@ -72,7 +71,7 @@ def read_codes(data: bytes, codec: StreamHeader) -> CodedRecording:
     text = data.removeprefix(b"\xef\xbb\xbf").lstrip()
     if text[:1] == b"{":
         try:
-            return _from_fields(json.loads(text))
+            return _from_fields(json_value(text.decode()))
         except ValueError as error:
             if isinstance(error, BitstreamError):
                 raise

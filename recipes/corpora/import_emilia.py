@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from codec.derived import digest_of, file_state
 from codec.file_names import data_files, folded, name_problem
-from codec.files import json_text, read_json, whole_folder, write_json
+from codec.files import json_text, read_json, unique_keys, whole_folder, write_json
 from codec.json_lines import read_json_lines, write_json_lines
 from codec.runtime.workers import Workers
 
@@ -199,7 +199,7 @@ def _paired(audio: PurePosixPath | None, records: dict[str, Any]) -> Iterator[di
 def _parsed(text: bytes) -> Any:
     """A record as JSON holds it, or the error in it."""
     try:
-        record = json.loads(text)
+        record = json.loads(text, object_pairs_hook=unique_keys)
         # NaN and infinity can be parsed, but neither listed nor put into a manifest.
         json_text(record)
     except (ValueError, RecursionError) as error:

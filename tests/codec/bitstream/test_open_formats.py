@@ -116,6 +116,8 @@ def test_a_byte_order_mark_before_json_is_no_part_of_it() -> None:
         (fields(codec_fingerprint=3), "a fingerprint and a level, got 3"),
         (fields(codec_fingerprint="x"), "codec_fingerprint is 'x'"),
         (fields(hop_length=0), "hop_length is 0"),
+        (fields()[:-1] + b', "num_samples": 9}', "each key once, got 'num_samples' again"),
+        (b'{"codes": "\xff"}', "expected codes as JSON"),
         (fields(level_dbfs=1e9), "a fingerprint and a level"),
         (fields(level_dbfs=float("nan")), "a fingerprint and a level"),
         (fields(level_dbfs=True), "a fingerprint and a level"),
