@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -61,6 +62,41 @@ class ShowVersion(argparse.Action):
         """Print it on stdout and end with status 0."""
         print(f"{parser.prog} {__version__}")
         parser.exit()
+
+
+def whole_number(least: int, below: int | None = None) -> Callable[[str], int]:
+    """A type for `add_argument`: a whole number of at least so much."""
+    bounds = f"a whole number >= {least}" + ("" if below is None else f" and < {below}")
+
+    def parsed(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"expected {bounds}, got {text!r}") from None
+        if value < least or (below is not None and value >= below):
+            raise argparse.ArgumentTypeError(f"expected {bounds}, got {text}")
+        return value
+
+    return parsed
+
+
+def number(least: float | None = None, *, above: float | None = None) -> Callable[[str], float]:
+    """A type for `add_argument`: a finite number, at least so much or above so much."""
+    bounds = "a finite number"
+    bounds += f" >= {least:g}" if least is not None else ""
+    bounds += f" > {above:g}" if above is not None else ""
+
+    def parsed(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        fits = math.isfinite(value) and (least is None or value >= least)
+        if not fits or (above is not None and value <= above):
+            raise argparse.ArgumentTypeError(f"expected {bounds}, got {text!r}")
+        return value
+
+    return parsed
 
 
 def add_command(
@@ -181,10 +217,16 @@ def print_report(report: Mapping[str, Any], *, as_json: bool) -> None:
         _print_table(report)
 
 
+def printable(text: str) -> str:
+    """Escape what UTF-8 cannot hold: bytes of a file's name that are none."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def _print_table(report: Mapping[str, Any], indent: str = "") -> None:
     """Names and values in two columns, nested ones indented."""
     width = max(map(len, report), default=0)
     for name, value in report.items():
+        name = printable(name)
         if isinstance(value, Mapping):
             print(f"{indent}{name}")
             _print_table(value, indent + "  ")
@@ -197,5 +239,5 @@ def _text(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
+        return printable(str(value))
     return f"{value:,}" if isinstance(value, int) else f"{value:.7g}"

@@ -190,13 +190,40 @@ def read_json(path: str | os.PathLike[str], *, required: Collection[str] | None 
         OSError: It is missing or cannot be opened.
     """
     try:
-        value = json.loads(Path(path).read_bytes().decode("utf-8-sig"))
+        value = json_value(Path(path).read_bytes().decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not valid JSON ({error})") from error
     if required is None or (isinstance(value, dict) and all(key in value for key in required)):
         return value
     wanted = f" with {', '.join(required)}" if required else ""
     raise ValueError(f"{path}: expected a JSON object{wanted}, got {repr(value)[:80]}")
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build an object of JSON, as the `object_pairs_hook` of a decoder.
+
+    Raises:
+        ValueError: A key stands twice, of which `json` alone would drop the first value.
+    """
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"expected each key once, got {twice!r} again")
+    return found
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=unique_keys)
+
+
+def json_value(text: str) -> Any:
+    """Decode one JSON document in which no object has a key twice.
+
+    Raises:
+        ValueError: It is no such document.
+        RecursionError: It is nested too deep.
+    """
+    return _DECODER.decode(text)
 
 
 def json_text(value: Any, *, indent: int | None = 2) -> str:

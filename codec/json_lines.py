@@ -8,14 +8,13 @@ which readers can leave out and `appending` cuts before it goes on.
 from __future__ import annotations
 
 import errno
-import json
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from .files import json_text, whole_file
+from .files import json_text, json_value, whole_file
 
 _MARK = b"\xef\xbb\xbf"
 _UTF16_MARKS = b"\xff\xfe", b"\xfe\xff"
@@ -245,7 +244,7 @@ def _decoded(line: bytes, place: str, error: type[ValueError]) -> str:
 def _object(text: str, place: str, required: Collection[str], error: type[ValueError]) -> Row:
     """A line as an object that has the required keys."""
     try:
-        row = json.loads(text)
+        row = json_value(text)
     except (ValueError, RecursionError) as problem:
         raise error(
             f"{place}: not valid JSON ({problem}), expected an object, got {text[:60]!r}"

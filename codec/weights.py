@@ -1,4 +1,4 @@
-"""Checks of stored weights: a model that is built is no larger than its file, and all is finite.
+"""Stored weights: a model that is built is no larger than its file, and all is finite.
 
 A model folder may come from anywhere. Its config is a few lines that can ask for a model of any
 size, so the file of weights, which is as large as it is, bounds what is built.
@@ -6,10 +6,15 @@ size, so the file of weights, which is as large as it is, bounds what is built.
 
 from __future__ import annotations
 
+import errno
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.modules.module import (
     register_module_buffer_registration_hook,
@@ -21,6 +26,26 @@ from torch.nn.modules.module import (
 _SHARE = 8
 # What models of few weights may have beyond, such as positions that are computed: tensors, values.
 _MORE_TENSORS, _MORE_VALUES = 2000, 1 << 23
+
+
+def save_tensors(
+    tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None
+) -> None:
+    """Write a safetensors file.
+
+    Args:
+        tensors: Contiguous, by name.
+        path: Of the file.
+        metadata: Words of its header.
+
+    Raises:
+        OSError: The disk refused, which safetensors tells by an error of its own.
+    """
+    try:
+        save_file(tensors, path, metadata=metadata)
+    except SafetensorError as error:
+        found = re.search(r"os error (\d+)", str(error))
+        raise OSError(int(found[1]) if found else errno.EIO, str(error), str(path)) from error
 
 
 @contextmanager

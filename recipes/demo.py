@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from codec.audio import write_audio
-from codec.command_line import DONE, exit_status
+from codec.command_line import DONE, exit_status, whole_number
 from codec.file_names import check_items, item_path
 from codec.files import write_json
 from codec.provenance import provenance
@@ -155,7 +155,9 @@ def _parser() -> argparse.ArgumentParser:
         "--corpus", type=Path, default=Path("../shared/speech"), help="corpus to take one from"
     )
     parser.add_argument("--voice", help="named voice of the language model")
-    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same speech")
+    parser.add_argument(
+        "--seed", type=whole_number(0), default=0, help="the same seed gives the same speech"
+    )
     parser.add_argument("--codec", default=CODEC, help="folder, bundled name or hub")
     parser.add_argument("--lm", default=LM, help="likewise")
     parser.add_argument("--out", default="runs/demo", help="folder to write to")

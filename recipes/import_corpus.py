@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from codec.command_line import DONE, exit_status
+from codec.command_line import DONE, exit_status, number, whole_number
 from recipes.corpora.import_folder import COLUMNS, FolderSettings, folder_utterances
 from recipes.corpora.import_kaldi import UNKNOWN_LANGUAGE, kaldi_utterances
 from recipes.corpora.import_lhotse import cutset_utterances, librispeech_utterances, vctk_utterances
@@ -197,9 +197,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--limit", type=int, help="at most so many clips, evenly spread")
     parser.add_argument(
-        "--workers", type=int, default=1, help="processes that cut, or look through tars"
+        "--workers",
+        type=whole_number(1),
+        default=1,
+        help="processes that cut or read tars",
     )
-    parser.add_argument("--longest", type=float, default=20.0, help="librilight: longest piece, s")
+    parser.add_argument(
+        "--longest", type=number(above=0), default=20.0, help="librilight: longest piece, s"
+    )
     parser.add_argument("--audio-root", type=Path, help="kaldi, lhotse: start of relative paths")
     parser.add_argument(
         "--lang",
@@ -241,9 +246,9 @@ def _add_folder_options(parser: argparse.ArgumentParser) -> None:
     )
     for name in ("valid", "test"):
         text = "share of the clips or speakers, one at least"
-        own.add_argument(f"--{name}", type=float, default=0.02, help=text)
-    own.add_argument("--seed", type=int, default=0, help="of the split")
-    own.add_argument("--shortest", type=float, default=0.1, help="shortest recording, s")
+        own.add_argument(f"--{name}", type=number(0), default=0.02, help=text)
+    own.add_argument("--seed", type=whole_number(0), default=0, help="of the split")
+    own.add_argument("--shortest", type=number(0), default=0.1, help="shortest recording, s")
 
 
 if __name__ == "__main__":

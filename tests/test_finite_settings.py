@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import math
 import typing
@@ -195,3 +196,84 @@ def test_no_number_of_a_recipe_is_nan_or_infinite(name: str, schema: type) -> No
     for key in {*keys[:1], *keys[-1:]}:
         with pytest.raises(ConfigError, match=f"{key}: expected a finite number, got -inf"):
             load_settings(schema, path, [f"{key}=-.inf"])
+
+
+# Options that are checked where they are used: their tests are those of the commands.
+CHECKED_LATER = {
+    "codec/cli/bench.py": {"--duration", "--repeats", "--threads"},
+    "codec/cli/convert.py": {"--workers", "--batch-size"},
+    "eval/cli/bench.py": {"--workers", "--seconds"},
+    "eval/cli/listen.py": {"--clips"},
+    "eval/cli/slm.py": {"--local-seconds"},
+    "recipes/app/__main__.py": {
+        "--threads",
+        "--port",
+        "--max-seconds",
+        "--max-megabytes",
+        "--max-waiting",
+    },
+    "recipes/import_corpus.py": {"--limit"},
+    "slm/cli/options.py": {
+        "--temperature",
+        "--top-k",
+        "--top-p",
+        "--min-p",
+        "--repetition-window",
+        "--guidance",
+        "--prompt-guidance",
+        "--duration-temperature",
+        "--duration-top-p",
+    },
+    "slm/cli/transcribe.py": {"--temperature", "--length-power"},
+}
+
+
+def test_every_number_of_a_command_line_has_its_range() -> None:
+    found: dict[str, set[str]] = {}
+    for package in ("codec", "slm", "eval", "recipes"):
+        for path in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if not (isinstance(node, ast.Call) and node.args):
+                    continue
+                kinds = [each.value for each in node.keywords if each.arg == "type"]
+                # A plain float takes NaN, for which every comparison is false.
+                if any(
+                    isinstance(kind, ast.Name) and kind.id in ("int", "float") for kind in kinds
+                ):
+                    options = [arg.value for arg in node.args if isinstance(arg, ast.Constant)]
+                    name = path.relative_to(ROOT).as_posix()
+                    found.setdefault(name, set()).update(map(str, options))
+    assert found == CHECKED_LATER
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("codec.cli.main", "bench", "--duration", "nan"),
+        ("eval.cli.main", "slm", "pairs.jsonl", "--scores", "s.jsonl", "--local-seconds", "nan"),
+        ("eval.cli.main", "bench", "--seconds", "nan"),
+        ("eval.cli.main", "bench", "--require", "nan"),
+        ("recipes.app.__main__", "--max-seconds", "nan"),
+        ("recipes.app.__main__", "--max-megabytes", "inf"),
+        ("recipes.import_corpus", "librilight", "in", "-o", "out", "--longest", "nan"),
+        ("recipes.import_corpus", "folder", "in", "-o", "out", "--shortest", "nan"),
+        ("recipes.import_corpus", "folder", "in", "-o", "out", "--valid", "nan"),
+        ("recipes.planning.check_plan", "--within", "nan"),
+        ("recipes.comparisons.transcribe", "mini.yaml", "--limit", "-1"),
+        ("recipes.comparisons.ablate", "folder", "--clips", "-1"),
+    ],
+)
+def test_a_command_takes_no_number_that_is_none(
+    command: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, *words = command
+    (tmp_path / "pairs.jsonl").write_text("{}")
+    try:
+        status = importlib.import_module(name).main(
+            [str(tmp_path / word) if word == "pairs.jsonl" else word for word in words]
+        )
+    except SystemExit as stopped:
+        status = stopped.code
+    assert status == 2
+    assert not (tmp_path / "out").exists()
+    capsys.readouterr()

@@ -101,7 +101,7 @@ def bench(
     unknown = [name for name in names if name not in SYSTEMS]
     if unknown or not names:
         raise ValueError(f"expected systems of {', '.join(SYSTEMS)}, got {', '.join(unknown)}")
-    if duration < 1.0 or repeats < 1:
+    if not 1.0 <= duration < math.inf or repeats < 1:
         raise ValueError(f"expected a duration of 1 s or more and repeats, got {duration, repeats}")
     waveform = 0.1 * torch.randn(1, round(duration * SAMPLE_RATE))
     running: dict[str, Running] = {}

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 from collections.abc import Callable, Mapping
 from io import BytesIO
@@ -18,12 +17,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from codec.files import json_text, write_bytes
+from codec.files import json_text, json_value, write_bytes
 
 from .format import SUFFIX, CodedRecording
 from .records import MAGIC, BitstreamError, StreamHeader, stated_level
 
 _FIELDS = "codec_fingerprint", "sample_rate", "hop_length", "codebook_size"
+# No recording is louder or softer by far.
+_MOST_DBFS = 200.0
 
 
 def save_codes(path: Path, recording: CodedRecording) -> None:
@@ -66,9 +67,11 @@ def read_codes(data: bytes, codec: StreamHeader) -> CodedRecording:
         return _from_npy(data, codec)
     if data.startswith(b"PK"):
         return _from_fields(_unpickled(data))
-    if data.lstrip()[:1] == b"{":
+    # Some programs put a byte order mark before the text.
+    text = data.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text[:1] == b"{":
         try:
-            return _from_fields(json.loads(data))
+            return _from_fields(json_value(text.decode()))
         except ValueError as error:
             if isinstance(error, BitstreamError):
                 raise
@@ -142,7 +145,8 @@ def _from_fields(fields: Any) -> CodedRecording:
         if type(value) is not int:
             raise BitstreamError(f"expected a whole number as {name}, got {value!r:.40}")
     level, name = fields.get("level_dbfs"), fields["codec_fingerprint"]
-    if not isinstance(name, str) or not (level is None or isinstance(level, (int, float))):
+    is_level = type(level) in (int, float) and abs(level) <= _MOST_DBFS
+    if not isinstance(name, str) or not (level is None or is_level):
         raise BitstreamError(
             f"expected a fingerprint and a level, got {name!r:.40} and {level!r:.40}"
         )
@@ -155,7 +159,8 @@ def _recording(given: Any, header: StreamHeader, num_samples: int) -> CodedRecor
     """A recording whose codes were checked."""
     try:
         codes = np.asarray(given)
-    except ValueError as error:
+    # Tensors of torch alone, such as bfloat16, those that need a gradient or lie on no disk.
+    except (ValueError, TypeError, RuntimeError) as error:
         raise BitstreamError(f"expected integer codes (L,), got {type(given).__name__}") from error
     fits = codes.ndim == 1 and len(codes) and np.issubdtype(codes.dtype, np.integer)
     if not fits:

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
@@ -19,6 +18,7 @@ from codec.audio.store import AudioStore
 from codec.derived import digest_of, file_state
 from codec.distributed import process_count, process_rank
 from codec.files import read_json, whole_file, write_json
+from codec.weights import save_tensors
 
 from .frame_grid import FrameGrid, features_at
 from .teachers import Teacher
@@ -78,7 +78,7 @@ def fill_cache(
         clips = range(first, min(first + header["clips_per_shard"], len(source)))
         features = {str(clip): _features_of(source, clip, teacher, resample) for clip in clips}
         with whole_file(_shard(folder, number)) as partial:
-            save_file(features, partial)
+            save_tensors(features, partial)
 
 
 class SemanticCache:

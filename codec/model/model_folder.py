@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from codec.files import whole_file
-from codec.weights import bounded_build, check_finite
+from codec.weights import bounded_build, check_finite, save_tensors
 
 from .config import CodecConfig, CodecConfigError
 
@@ -37,7 +36,7 @@ def write_codec(
     if config.quantizer.shared_transform:
         stored = {k: v for k, v in stored.items() if not k.startswith(SHARED_COPY)}
     with whole_file(folder / CONFIG) as text, whole_file(folder / WEIGHTS) as weights:
-        save_file(stored, weights, metadata=None if header is None else dict(header))
+        save_tensors(stored, weights, metadata=None if header is None else dict(header))
         config.save(text)
 
 

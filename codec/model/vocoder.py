@@ -10,12 +10,11 @@ from typing import Any
 
 import torch
 import yaml
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from codec.files import whole_file, write_text
 from codec.import_shims import import_bigvgan
-from codec.weights import bounded_build, check_finite
+from codec.weights import bounded_build, check_finite, save_tensors
 
 from .config import CodecConfigError, MelConfig, VocoderConfig
 from .harmonic_vocoder import HarmonicGenerator
@@ -126,7 +125,7 @@ class Vocoder(nn.Module):
         text = yaml.safe_dump(json.loads(json.dumps(values)), sort_keys=False)
         tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
         with whole_file(folder / "model.safetensors") as weights:
-            save_file(tensors, weights)
+            save_tensors(tensors, weights)
         write_text(folder / "config.yaml", text)
 
     @classmethod

@@ -12,11 +12,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from codec.files import whole_file
 from codec.model.pretrained import BUNDLED
+from codec.weights import save_tensors
 
 from .module import CodecTraining
 
@@ -143,5 +143,5 @@ def _write(folder: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -
     if not tensors:
         return None
     with whole_file(folder / AUXILIARY) as partial:
-        save_file(tensors, partial, metadata=metadata)
+        save_tensors(tensors, partial, metadata=metadata)
     return folder / AUXILIARY

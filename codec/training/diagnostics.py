@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from codec.distributed import norms_over_batch, process_count, process_rank
 from codec.files import whole_file
 from codec.runtime.finite import first_not_finite
+from codec.weights import save_tensors
 
 from .adversarial import AdversarialLosses
 from .forward import ForwardPass
@@ -74,7 +74,7 @@ def check_finite(
         path = folder / f"diverged-{step}{rank}.safetensors"
         tensors = {"waveform": batch.detach().cpu().contiguous(), "step": torch.tensor(step)}
         with whole_file(path) as partial:
-            save_file(tensors, partial)
+            save_tensors(tensors, partial)
         cause += f"; the batch is in {path}"
     raise DivergedError(
         f"phase {phase}: {name} is {float(values[name])} at step {step}; {cause}; {advice}"

@@ -17,10 +17,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from codec.checks import all_finite, at_least
 from codec.files import read_json, whole_file, write_json
+from codec.weights import save_tensors
 from eval.metrics.mel import FLOOR, log_mel, mel_filters
 
 from .token_streams import fit_length
@@ -133,7 +134,7 @@ class KMeansTokenizer:
         """Write config.json and centroids.safetensors; the config, last, makes it loadable."""
         folder = Path(folder)
         with whole_file(folder / WEIGHTS) as partial:
-            save_file({"centroids": self.centroids.contiguous()}, partial)
+            save_tensors({"centroids": self.centroids.contiguous()}, partial)
         write_json(folder / CONFIG, {"name": self.name, **asdict(self.settings)})
         return folder
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from codec.checks import above, at_least
-from codec.command_line import Commands, add_command, print_report
+from codec.command_line import Commands, add_command, number, print_report
 from eval.metrics.registry import RECONSTRUCTION, WHERE_READY
 from eval.scoring.speed import measure_metric, measure_set, synthetic_pairs
 
@@ -33,7 +33,7 @@ def add(commands: Commands) -> None:
     bench.add_argument("--workers", type=int, default=2, help="processes")
     bench.add_argument("--seconds", type=float, default=120.0, help="of generated audio")
     bench.add_argument(
-        "--require", type=float, default=0.0, metavar="X", help="times real time, by CPU time"
+        "--require", type=number(0), default=0.0, metavar="X", help="times real time, by CPU time"
     )
 
 

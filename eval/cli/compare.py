@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from codec.command_line import Commands, add_command, print_report
+from codec.command_line import Commands, add_command, print_report, whole_number
 from codec.files import write_text
 from eval.scoring.compare import compare_folders
 
@@ -30,7 +30,7 @@ def add(commands: Commands) -> None:
     command.add_argument("theirs", type=Path, metavar="B", help="scored folder to compare with")
     command.add_argument("--metrics", help="only these, by commas (default: all, the same in both)")
     command.add_argument("--out", type=Path, help="write the table as Markdown, too")
-    command.add_argument("--seed", type=int, default=0, help="seed of the intervals")
+    command.add_argument("--seed", type=whole_number(0), default=0, help="seed of the intervals")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from codec.command_line import Commands, add_command, print_report
+from codec.command_line import Commands, add_command, print_report, whole_number
 from eval.reporting.listening_test import KEY_NAME, KINDS, write_listening_test
 
 from .options import audio_files
@@ -35,7 +35,7 @@ def add(commands: Commands) -> None:
     command.add_argument("--reference", type=Path, metavar="FOLDER", help="the recordings")
     command.add_argument("--kind", choices=KINDS, default="ab", help="two at a time, or all scored")
     command.add_argument("--clips", type=int, default=12, help="at most, evenly spread")
-    command.add_argument("--seed", type=int, default=0, help="of the order")
+    command.add_argument("--seed", type=whole_number(0), default=0, help="of the order")
     command.add_argument("--title", default="Listening test", help="heading of the page")
     command.add_argument("--out", type=Path, required=True, help="folder of the test")
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from codec.command_line import print_report
+from codec.command_line import print_report, whole_number
 from codec.devices import DEVICE_HELP
 from codec.file_names import composed, data_files
 from codec.json_lines import iter_json_lines
@@ -57,8 +57,10 @@ def add_scoring_options(command: argparse.ArgumentParser, normalizer: str) -> No
         default=normalizer,
         help="of texts",
     )
-    command.add_argument("--workers", type=int, default=0, help="processes beside this one")
-    command.add_argument("--seed", type=int, default=0, help="seed of the intervals")
+    command.add_argument(
+        "--workers", type=whole_number(0), default=0, help="processes beside this one"
+    )
+    command.add_argument("--seed", type=whole_number(0), default=0, help="seed of the intervals")
 
 
 def selected_metrics(
@@ -150,14 +152,26 @@ def read_texts(path: Path | None) -> dict[str, str]:
     """Read transcripts by id, composed, from JSON lines of {"id", "text"}; {} without a file.
 
     Raises:
-        ValueError: No such file, or a line that is no JSON object with an "id".
+        ValueError: No such file, or a line that is no JSON object with an "id" of its own; an id
+            or a text that is no text.
     """
     if path is None:
         return {}
     if not path.is_file():
         raise ValueError(f"expected a JSON-lines file with texts, got {path}")
-    rows = (row for _, row in iter_json_lines(path, required=("id",)))
-    return {composed(str(row["id"])): str(row["text"]) for row in rows if "text" in row}
+    texts: dict[str, str] = {}
+    for number, row in iter_json_lines(path, required=("id",)):
+        item, text = row["id"], row.get("text")
+        # A number is what some programs make of an id.
+        if type(item) not in (str, int) or not isinstance(text, str | None):
+            raise ValueError(f"{path}:{number}: expected an id and a text, got {row!r:.80}")
+        if text is None:
+            continue
+        name = composed(str(item))
+        if name in texts:
+            raise ValueError(f"{path}:{number}: expected {item!r} once, got it again")
+        texts[name] = text
+    return texts
 
 
 def output_folder(named: Path | None, scored: Path, metrics: Sequence[Metric]) -> Path:

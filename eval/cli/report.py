@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from codec.command_line import Commands, add_command, print_report
+from codec.command_line import Commands, add_command, number, print_report, whole_number
 from codec.files import write_json
 from codec.json_lines import read_json_lines
 from codec.provenance import provenance
@@ -70,8 +70,12 @@ def add(commands: Commands) -> None:
         help='JSON lines with "codes" of each clip, such as the items.jsonl of recipes.generate, '
         "for how often each entry of a codebook is used",
     )
-    command.add_argument("--codebook-size", type=int, help="entries there are, for --codes")
-    command.add_argument("--bitrate", type=float, help="bit/s of what FOLDER holds, for --ladder")
+    command.add_argument(
+        "--codebook-size", type=whole_number(1), help="entries there are, for --codes"
+    )
+    command.add_argument(
+        "--bitrate", type=number(above=0), help="bit/s of what FOLDER holds, for --ladder"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -41,28 +41,31 @@ def read_sblimp(folder: Path) -> list[LikelihoodPair]:
 
 def read_storycloze(folder: Path, suite: str = "storycloze") -> list[LikelihoodPair]:
     """Read true and false endings of stories; see the module."""
-    pairs = []
-    for good in _audio(folder):
-        if not good.stem.endswith("_correct"):
-            continue
-        bad = good.with_name(f"{good.stem.removesuffix('_correct')}_incorrect{good.suffix}")
-        pairs.append(_from_files(folder, suite, good, bad, good.stem.removesuffix("_correct")))
-    return _some(pairs, folder, "files <n>_correct.wav with <n>_incorrect.wav")
+    pairs, lone = [], []
+    for path in _audio(folder):
+        if path.stem.endswith("_correct"):
+            name = path.stem.removesuffix("_correct")
+            bad = path.with_name(f"{name}_incorrect{path.suffix}")
+            pairs.append(_from_files(folder, suite, path, bad, name))
+        elif path.stem.endswith("_incorrect"):
+            lone.append(path)
+    return _some(pairs, lone, folder, "files <n>_correct.wav with <n>_incorrect.wav")
 
 
 def read_salmon(folder: Path) -> list[LikelihoodPair]:
     """Read consistent and inconsistent recordings, by part; see the module."""
-    pairs = []
-    for good in _audio(folder):
-        if good.stem.startswith("sample_"):
-            bad = good.with_name(f"neg_{good.name}")
-            pairs.append(_from_files(folder, "salmon", good, bad, good.stem))
-        elif good.parent.name == "positive":
-            bad = good.parent.with_name("negative") / good.name
-            pairs.append(_from_files(folder, "salmon", good, bad, good.stem, above=1))
-    return _some(
-        pairs, folder, "sample_<n>.wav with neg_sample_<n>.wav, or positive/ and negative/"
-    )
+    pairs, lone = [], []
+    for path in _audio(folder):
+        if path.stem.startswith("sample_"):
+            bad = path.with_name(f"neg_{path.name}")
+            pairs.append(_from_files(folder, "salmon", path, bad, path.stem))
+        elif path.parent.name == "positive":
+            bad = path.parent.with_name("negative") / path.name
+            pairs.append(_from_files(folder, "salmon", path, bad, path.stem, above=1))
+        elif path.stem.startswith("neg_sample_") or path.parent.name == "negative":
+            lone.append(path)
+    wanted = "sample_<n>.wav with neg_sample_<n>.wav, or positive/ and negative/"
+    return _some(pairs, lone, folder, wanted)
 
 
 def _zerospeech(folder: Path, suite: str) -> list[LikelihoodPair]:
@@ -75,8 +78,11 @@ def _zerospeech(folder: Path, suite: str) -> list[LikelihoodPair]:
 
 def _gold(table: Path, folder: Path, suite: str) -> list[LikelihoodPair]:
     """Read one gold.csv."""
-    with table.open(encoding="utf-8-sig", newline="") as lines:
-        rows = list(csv.DictReader(lines))
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as lines:
+            rows = list(csv.DictReader(lines, strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise SuiteError(f"{table}: expected a table in UTF-8: {error}") from error
     needed = {"id", "filename", "voice", "correct"}
     if not rows or not needed <= rows[0].keys():
         raise SuiteError(
@@ -84,8 +90,17 @@ def _gold(table: Path, folder: Path, suite: str) -> list[LikelihoodPair]:
         )
     # Rows by id and voice, then by whether they are the correct one.
     sides: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
-    for row in rows:
-        sides.setdefault((row["id"], row["voice"]), {})[row["correct"].strip()] = row
+    for number, row in enumerate(rows, start=1):
+        # A row of too few fields lacks values, one of too many has some without a column.
+        if None in row or None in row.values():
+            raise SuiteError(f"{table}: expected {len(rows[0])} values in row {number}, got {row}")
+        side = sides.setdefault((row["id"], row["voice"]), {})
+        if row["correct"].strip() in side:
+            raise SuiteError(
+                f"{table}: expected one correct and one wrong file for id {row['id']}, voice "
+                f"{row['voice']}, got {row['filename']!r} beside them in row {number}"
+            )
+        side[row["correct"].strip()] = row
     split = table.parent.relative_to(folder).as_posix()
     prefix = "" if split == "." else f"{split}/"
     pairs = []
@@ -130,10 +145,19 @@ def _from_files(
     return LikelihoodPair(f"{part}/{name}".strip("/"), suite, part, good, bad)
 
 
-def _some(pairs: list[LikelihoodPair], folder: Path, wanted: str) -> list[LikelihoodPair]:
-    """Return the pairs, or raise a SuiteError where there are none."""
+def _some(
+    pairs: list[LikelihoodPair], worse: list[Path], folder: Path, wanted: str
+) -> list[LikelihoodPair]:
+    """Return the pairs.
+
+    Raises:
+        SuiteError: There are none, or one of the worse recordings is in none of them.
+    """
     if not pairs:
         raise SuiteError(f"expected {wanted} below {folder}, got none")
+    left = set(worse) - {pair.neg for pair in pairs}
+    if left:
+        raise SuiteError(f"expected {wanted} below {folder}, got {min(left)} without its partner")
     return pairs
 
 

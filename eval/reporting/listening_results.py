@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from codec.checks import in_range, one_of, require
+from codec.file_names import is_hidden
 from codec.files import read_json
 from eval.scoring.bootstrap import Interval, bootstrap_mean
 
@@ -21,14 +23,15 @@ def read_answers(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Read listen.key.json and every other JSON file of a folder, the answers of one listener each.
 
     Raises:
-        ValueError: No key, no answers, or answers to another test or from one listener twice.
+        ValueError: No key, no answers, or answers to another test, from one listener twice, or of
+            another form than the page gives them; names the file.
     """
     if not (folder / KEY_NAME).is_file():
         raise ValueError(f"expected {KEY_NAME} of hh-eval listen in {folder}, found none")
     key = read_json(folder / KEY_NAME, required=("test", "kind", "systems", "stimuli"))
     answers = []
     for path in sorted(folder.glob("*.json")):
-        if path.name in (KEY_NAME, "listening.json"):
+        if path.name in (KEY_NAME, "listening.json") or is_hidden(path, folder):
             continue
         found = read_json(path, required=("test", "listener", "answers"))
         if found["test"] != key["test"]:
@@ -37,12 +40,38 @@ def read_answers(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
             raise ValueError(
                 f"{path}: expected each listener once, got {found['listener']!r} again"
             )
+        _check_answers(key, found, str(path))
         answers.append(found)
     if not answers:
         raise ValueError(
             f"expected answers (the JSON that the page offers) in {folder}, found none"
         )
     return key, answers
+
+
+def _check_answers(key: dict[str, Any], found: dict[str, Any], where: str) -> None:
+    """Raise `ValueError` for answers that the page of this test cannot have given."""
+    rows = found["answers"]
+    name = found["listener"]
+    require(isinstance(name, str) and bool(name), f"{where}: listener", "a name", name)
+    require(isinstance(rows, list) and bool(rows), f"{where}: answers", "a list of answers", rows)
+    for number, row in enumerate(rows):
+        place = f"{where}: answers[{number}]"
+        sounds = row.get("stimuli") if isinstance(row, dict) else None
+        fits = isinstance(sounds, list) and all(isinstance(each, str) for each in sounds)
+        require(fits, place, "an answer with the sounds of its trial under `stimuli`", row)
+        unknown = sorted(set(sounds) - set(key["stimuli"]))
+        require(not unknown, place, f"sounds of {KEY_NAME}", unknown)
+        if key["kind"] == "ab":
+            require(len(set(sounds)) == 2, place, "two sounds", sounds)
+            require("choice" in row, place, "a choice, null for no difference", row)
+            one_of(f"{place}.choice", row["choice"], [*sounds, None])
+            continue
+        scores = row.get("scores")
+        fits = isinstance(scores, dict) and set(scores) == set(sounds)
+        require(fits, place, "a score for every sound", scores)
+        for sound, score in scores.items():
+            in_range(f"{place}.scores.{sound}", score, 0, 100)
 
 
 def listening_figures(

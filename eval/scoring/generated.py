@@ -8,6 +8,8 @@ relative to its folder, generated files lie in a folder under the name of the ut
 
 from __future__ import annotations
 
+import math
+import os
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from codec.file_names import name_problem
-from codec.json_lines import iter_json_lines, read_json_lines, read_lines
+from codec.file_names import composed, name_problem
+from codec.json_lines import iter_json_lines, read_lines
 from eval.metrics.duration import GenerationRecord
 from eval.metrics.wer import normalize_text
 from eval.sound import SUFFIXES
@@ -55,9 +57,12 @@ def read_generation(manifest: Path, folder: Path) -> list[Pair]:
     if not folder.is_dir():
         raise ValueError(f"expected a folder with generated speech, got {folder}")
     pairs: dict[str, Pair] = {}
+    taken: set[str] = set()
     for number, pair in _utterances(manifest):
-        if pair.id in pairs:
+        # In either form of its accents an id names the same file.
+        if composed(pair.id) in taken:
             raise ManifestError(f"{manifest}:{number}: expected {pair.id!r} once, got it again")
+        taken.add(composed(pair.id))
         problem = name_problem(pair.id, ".flac")
         if problem:
             raise ManifestError(f"{manifest}:{number}: expected {problem}, got {pair.id[:80]!r}")
@@ -121,23 +126,39 @@ def read_records(path: Path | None, folder: Path) -> dict[str, GenerationRecord]
         folder: Of the generated files.
 
     Raises:
-        ManifestError: A named file that is missing, or codes without a frame rate.
+        ManifestError: A named file that is missing, codes without a frame rate, or a value of the
+            wrong type; names the line.
     """
     if path is not None and not path.is_file():
         raise ManifestError(f"expected a generation record (JSON lines), got {path}")
-    found = path or next((folder / n for n in RECORD_NAMES if (folder / n).is_file()), None)
+    beside = (folder / name for name in RECORD_NAMES if os.path.lexists(folder / name))
+    found = path or next(beside, None)
     if found is None:
         return {}
     records = {}
     # A generator that was killed leaves a torn last line.
-    for row in read_json_lines(found, torn="drop"):
-        codes, rate = row.get("codes"), row.get("frame_rate") or 0.0
-        if codes is not None and not rate > 0:
-            raise ManifestError(f"{found}: {row.get('id')}: expected a frame_rate beside codes")
-        if "id" in row and (codes is not None or "truncated" in row):
-            array = None if codes is None else np.asarray(codes, dtype=np.int64)
-            records[str(row["id"])] = GenerationRecord(row.get("truncated"), array, float(rate))
+    for number, row in iter_json_lines(found, torn="drop"):
+        if "id" in row and (row.get("codes") is not None or "truncated" in row):
+            records[str(row["id"])] = _record(row, f"{found}:{number}")
     return records
+
+
+def _record(row: Mapping[str, Any], where: str) -> GenerationRecord:
+    """Check the record of an utterance."""
+    codes, truncated, rate = row.get("codes"), row.get("truncated"), row.get("frame_rate")
+    if not isinstance(truncated, bool | None):
+        raise ManifestError(f"{where}: expected true or false as truncated, got {truncated!r:.40}")
+    if codes is None:
+        return GenerationRecord(truncated, None, 0.0)
+    is_rate = type(rate) in (int, float) and 0 < rate < math.inf
+    if not is_rate:
+        raise ManifestError(f"{where}: expected a frame_rate > 0 beside codes, got {rate!r:.40}")
+    # One stream of codes, or several of one length.
+    streams = codes if isinstance(codes, list) and codes and isinstance(codes[0], list) else [codes]
+    fits = all(isinstance(each, list) and len(each) == len(streams[0]) for each in streams)
+    if not fits or any(type(code) is not int or code < 0 for each in streams for code in each):
+        raise ManifestError(f"{where}: expected lists of codes >= 0, got {codes!r:.40}")
+    return GenerationRecord(truncated, np.asarray(codes, dtype=np.int64), float(rate))
 
 
 def recordings_as_estimates(pairs: Sequence[Pair]) -> list[Pair]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import math
 import os
 import tempfile
 from collections.abc import Sequence
@@ -35,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         ValueError: A model or Gradio is missing, or a limit is not above 0.
         OSError: The port is taken.
     """
-    if arguments.max_seconds <= 0 or arguments.max_megabytes <= 0:
+    if not (0 < arguments.max_seconds < math.inf and 0 < arguments.max_megabytes < math.inf):
         raise ValueError("expected --max-seconds and --max-megabytes above 0")
     _check_gradio()
     if arguments.threads is not None:

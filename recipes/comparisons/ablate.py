@@ -25,7 +25,7 @@ from tqdm import tqdm
 from codec import HHCodec
 from codec.audio import write_audio
 from codec.audio.store import AudioStore
-from codec.command_line import DONE, exit_status
+from codec.command_line import DONE, exit_status, whole_number
 from codec.derived import digest_of
 from codec.file_names import check_items, is_hidden, item_path
 from codec.files import read_json, write_json
@@ -53,7 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = make_parser(PROGRAM, __doc__ or "", schema=Config)
     parser.add_argument("--only", help="names of variants, by commas (default: all)")
     parser.add_argument("--split", default="valid", choices=("valid", "test"))
-    parser.add_argument("--clips", type=int, default=None, help="clips measured (default: all)")
+    parser.add_argument(
+        "--clips", type=whole_number(1), default=None, help="clips measured (default: all)"
+    )
     parser.add_argument(
         "--metrics",
         help=f"of hh-eval doctor's list (default: {','.join(METRICS)}; {','.join(WHERE_READY)} "

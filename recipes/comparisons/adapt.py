@@ -20,6 +20,7 @@ import torch
 
 from codec.audio.store import AudioStore
 from codec.command_line import DONE, exit_status
+from codec.file_names import check_items
 from codec.files import read_json, write_json
 from codec.json_lines import write_json_lines
 from codec.provenance import provenance
@@ -74,6 +75,7 @@ def run_adapt(
         ValueError: Before any work: an unknown tokenizer, a metric that is missing, a folder
             made with other settings; later: a clip that does not fit a row.
     """
+    check_items(config.tokenizers)
     wanted = list(config.tokenizers) if only is None else list(only)
     unknown = [name for name in wanted if name not in config.tokenizers]
     if unknown:

@@ -26,7 +26,7 @@ from codec.audio.io import normalize_loudness, read_audio, write_audio
 from codec.checks import at_least, require
 from codec.command_line import DONE, FAILED, exit_status
 from codec.derived import digest_of, file_state
-from codec.file_names import item_path
+from codec.file_names import check_items, item_path
 from codec.files import read_json, write_json
 from codec.json_lines import appending, keep_json_lines, read_json_lines
 from eval.baselines.classical_codecs import make_recoder
@@ -55,6 +55,8 @@ ADDED = (
 )
 ORIGINAL = "original"
 KMEANS_CLIPS = 400
+# Folder of the clips as they are compared with.
+RECORDINGS = "recordings"
 
 
 @dataclass
@@ -137,8 +139,11 @@ def run_anchors(
 
     Raises:
         ValueError: Before any clip is read: a metric or program that is missing, an unknown name,
-            a folder made with other settings.
+            two systems of one name, a folder made with other settings.
     """
+    ours = [*config.codec, *config.tokenizers]
+    # Folders of one run, beside that of the recordings: two of one name would share a row.
+    check_items([RECORDINGS, *map(system_name, (*ours, *config.classical))])
     metrics = make_metrics(config.metrics)
     word_metrics = make_metrics(with_whisper(config.word_metrics))
     for chosen in (metrics, word_metrics):
@@ -152,7 +157,6 @@ def run_anchors(
     if config.threads:
         torch.set_num_threads(config.threads)
     systems = []
-    ours = [*config.codec, *config.tokenizers]
     for name in [*ours, *config.classical]:
         folder = run / system_name(name)
         recoder = make_system(config, name)
@@ -235,7 +239,7 @@ def recording(config: AnchorsConfig, row: CorpusRow) -> Path:
 
     It is written again where the corpus's own recording has changed.
     """
-    path = item_path(Path(config.run) / "recordings", row.id, ".flac")
+    path = item_path(Path(config.run) / RECORDINGS, row.id, ".flac")
     note, origin = path.with_name(f".{path.name}.origin.json"), recording_origin(config, row)
     if not (path.is_file() and note.is_file() and read_json(note) == origin):
         note.unlink(missing_ok=True)  # a kill must leave no note of another clip

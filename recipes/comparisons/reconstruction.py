@@ -24,6 +24,7 @@ from omegaconf import MISSING
 from codec.audio.io import AudioError, audio_info
 from codec.checks import at_least, one_of, require
 from codec.command_line import DONE, FAILED, exit_status
+from codec.file_names import check_items
 from codec.files import write_json, write_text
 from codec.json_lines import read_lines
 from codec.provenance import provenance
@@ -121,6 +122,7 @@ def run_reconstruction(
         ValueError: Before any clip is read: a test set that is not there or breaks its layout, a
             metric asked for that cannot run, or a folder made with other settings.
     """
+    check_items(config.sets)
     rows = {name: spread(set_rows(each), config.clips) for name, each in config.sets.items()}
     left_out = missing_metrics(config.where_ready) | missing_tokenizers(config)
     ready = [name for name in config.where_ready if name not in left_out]

@@ -21,7 +21,7 @@ import torch
 from tqdm import tqdm
 
 from codec.audio.store import AudioStore
-from codec.command_line import DONE, exit_status, print_report
+from codec.command_line import DONE, exit_status, print_report, whole_number
 from codec.files import write_json, write_text
 from codec.json_lines import write_json_lines
 from codec.provenance import provenance
@@ -77,6 +77,7 @@ def run_transcribe(
     transcriber = Transcriber.from_pretrained(stage_folder(config, "train_slm") / "model")
     names = transcriber.lm.config.codec_fingerprint
     store = TokenStore(stage_folder(config, "encode_corpus") / split, names)
+    store.check()
     rows, left_out = wanted_rows(store, transcriber, normalizer)
     rows = rows[:limit]
     if not rows:
@@ -231,8 +232,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = make_parser(PROGRAM, __doc__, schema=Config)
     add = parser.add_argument
     add("--split", choices=SPLITS, default="valid", help="recordings to transcribe")
-    add("--beam", type=int, default=TranscriptionSettings().beam, help="texts that are followed")
-    add("--limit", type=int, help="recordings, at most; default: all")
+    add(
+        "--beam",
+        type=whole_number(1),
+        default=TranscriptionSettings().beam,
+        help="texts that are followed",
+    )
+    add("--limit", type=whole_number(1), help="recordings, at most; default: all")
     add("--normalizer", choices=sorted(NORMALIZERS), default="basic", help="of both texts")
     add("--weight", action="append", default=[], metavar="NAME=PATH", help="whisper=FOLDER")
     arguments = parser.parse_intermixed_args(argv)

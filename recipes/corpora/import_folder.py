@@ -75,7 +75,7 @@ def folder_utterances(
     if not recordings:
         raise ValueError(f"{folder}: expected recordings ({', '.join(RECORDINGS)}), found none")
     table = settings.table
-    if table is None and (folder / TABLE).is_file():
+    if table is None and os.path.lexists(folder / TABLE):
         table = folder / TABLE
     table = None if table is None else table.absolute()
     several = len({path.parent for path in recordings}) > 1
@@ -224,7 +224,8 @@ def read_table(path: Path, columns: Mapping[str, str]) -> list[dict[str, str]]:
             delimiter = next((sign for sign in "|\t;" if sign in first), ",")
             # Only commas are quoted; in the others a quotation mark is part of a text.
             quoting = csv.QUOTE_MINIMAL if delimiter in ",;" else csv.QUOTE_NONE
-            reader = csv.reader(file, delimiter=delimiter, quoting=quoting)
+            # Strict: a quotation mark without its partner would take in the rows after it.
+            reader = csv.reader(file, delimiter=delimiter, quoting=quoting, strict=True)
             lines = [(reader.line_num, each) for each in reader if any(each)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path}: expected a table in UTF-8: {error}") from error
@@ -258,13 +259,18 @@ def _found_columns(path: Path, head: Sequence[str], columns: Mapping[str, str]) 
     lower = [name.lower() for name in head]
     for what, names in COLUMNS.items():
         if what in columns:
-            if columns[what] not in head:
+            if head.count(columns[what]) != 1:
                 raise ValueError(
-                    f"{path}: expected a column {columns[what]!r} for {what}, got {list(head)}"
+                    f"{path}: expected one column {columns[what]!r} for {what}, got {list(head)}"
                 )
             found[what] = head.index(columns[what])
-        elif index := [lower.index(name) for name in names if name in lower]:
-            found[what] = index[0]
+        elif known := [name for name in names if name in lower]:
+            if lower.count(known[0]) != 1:
+                raise ValueError(
+                    f"{path}: expected one column {known[0]!r}, got {list(head)}; rename one, or "
+                    f"name another with --columns {what}=NAME"
+                )
+            found[what] = lower.index(known[0])
     if "audio" not in found:
         raise ValueError(
             f"{path}: expected a column of recordings, got {list(head)}; name it with "

@@ -8,6 +8,7 @@ to milliseconds and needs a further package for lines that are commands.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Iterator
@@ -46,18 +47,22 @@ def kaldi_utterances(
         _table(folder / name) for name in ("text", "utt2spk", "utt2lang", "spk2gender")
     )
     recordings: dict[str, Path] = {}
+    refused: set[str] = set()
     for recording, source in _table(folder / "wav.scp").items():
         try:
             recordings[recording] = (audio_root or folder) / _audio_of(source)
         except ValueError as error:
+            refused.add(recording)
             yield Skip(recording, str(error), "command")
     channels = {
         name: _letter(folder, name, rest)
         for name, rest in _table(folder / "reco2file_and_channel").items()
     }
     # Without segments every recording is one utterance of the same name.
-    parts = _parts(folder / "segments")
-    for name, found in (parts or {key: (key, None, None) for key in recordings}).items():
+    parts = _parts(folder / "segments") or {key: (key, None, None) for key in recordings}
+    for name in sorted(texts.keys() - parts.keys() - refused):
+        yield Skip(name, "has a text but no recording or segment", "no_recording")
+    for name, found in parts.items():
         if isinstance(found, Skip):
             yield found
             continue
@@ -113,7 +118,8 @@ def _audio_of(source: str) -> str:
 
 def _table(path: Path) -> dict[str, str]:
     """First word of each line -> the rest of it; {} without the file."""
-    if not path.is_file():
+    # Tables are often links; one that leads nowhere is lost, and not left out.
+    if not os.path.lexists(path):
         return {}
     rows: dict[str, str] = {}
     for number, line in read_lines(path):
@@ -168,7 +174,7 @@ def _parts(path: Path) -> dict[str, _Part | Skip]:
         words = re.split(r"[ \t]+", rest)
         try:
             recording, start, end = words[0], float(words[1]), float(words[2])
-            channel = int(words[3]) if len(words) > 3 else -1
+            (channel,) = map(int, words[3:] or ["-1"])
         except (IndexError, ValueError):
             expected = "`utterance recording start end [channel]`"
             parts[name] = Skip(name, f"{path}: {name}: expected {expected}, got {rest!r}")

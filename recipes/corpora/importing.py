@@ -26,7 +26,7 @@ from codec.files import json_text, write_json
 from codec.json_lines import write_json_lines
 
 from .cutting import cut_parts, name_parts
-from .manifest import MANIFEST_NAME, CorpusRow, write_manifest
+from .manifest import MANIFEST_NAME, SPLITS, CorpusRow, text_problem, write_manifest
 from .preparation import spread
 from .recording_checks import SplitSettings, unusable_recordings, with_splits, write_report
 
@@ -151,6 +151,9 @@ def import_utterances(
     splits = Counter(row.split for row in rows)
     if "" in splits and len(splits) > 1:
         raise ValueError(f"expected a split for every clip or for none, got {dict(splits)}")
+    unknown = sorted(set(splits) - {"", *SPLITS})
+    if unknown:
+        raise ValueError(f"expected the splits {', '.join(SPLITS)}, got {', '.join(unknown)}")
     write_manifest(folder / MANIFEST_NAME, rows)
     figures = {
         "clips": len(rows),
@@ -200,6 +203,9 @@ def _unusable(item: Utterance) -> str:
         return f"expected {', '.join(empty)}, got nothing"
     if "\0" in fields["audio"]:
         return f"expected a path without NUL, got {fields['audio']!r}"
+    for name in ("text", "speaker", "lang"):
+        if problem := text_problem(getattr(item, name)):
+            return f"{name}: expected {problem}, got {getattr(item, name)[:80]!r}"
     try:
         json_text(item.extra)
     except ValueError as error:

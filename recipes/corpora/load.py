@@ -29,7 +29,8 @@ def load_corpus(config: Config, work_folder: Path) -> list[CorpusRow]:
             words).
 
     Raises:
-        ValueError: The corpus is not there or breaks its layout, or two corpora share an id.
+        ValueError: The corpus is not there or breaks its layout, two corpora share an id, or a
+            recording is in two splits.
     """
     rows = assign_splits(
         _joined([_rows(config, work_folder), *map(_further_rows, config.further_corpora)]),
@@ -37,6 +38,7 @@ def load_corpus(config: Config, work_folder: Path) -> list[CorpusRow]:
         test_fraction=config.prepare.test_fraction,
         seed=config.seed,
     )
+    _check_apart(rows)
     # Strings are made of rows that have a split, so that no recording is in two of them.
     if config.strings.train == 0:
         return rows
@@ -91,6 +93,23 @@ def _manifest_rows(folder: str, expected: str) -> list[CorpusRow]:
     if not manifest.is_file():
         raise ValueError(f"{expected} that holds {MANIFEST_NAME}, got {folder!r}")
     return read_manifest(manifest)
+
+
+def _check_apart(rows: Sequence[CorpusRow]) -> None:
+    """Raise `ValueError` where one recording is in two splits, under ids of its own in each."""
+    # Few are held out: those of train are looked up among them, not kept.
+    held: dict[str, CorpusRow] = {}
+    for split in ("test", "valid", "train"):
+        for row in rows:
+            if row.split != split:
+                continue
+            path = str(row.audio)
+            other = held.get(path) if split == "train" else held.setdefault(path, row)
+            if other is not None and other.split != split:
+                raise ValueError(
+                    f"{path}: expected one split for each recording, got {other.split} as "
+                    f"{other.id!r} and {split} as {row.id!r}"
+                )
 
 
 def _joined(corpora: Sequence[list[CorpusRow]]) -> list[CorpusRow]:

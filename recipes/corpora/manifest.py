@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from codec.audio.index import Measurement, measure_files
+from codec.checks import all_finite
 from codec.file_names import folded, name_problem
 from codec.json_lines import iter_json_lines, write_json_lines
 
@@ -104,6 +105,15 @@ def _measured(rows: list[CorpusRow]) -> list[CorpusRow]:
     return rows
 
 
+def text_problem(text: str) -> str:
+    """Find the reason why a text cannot be encoded, '' where it can."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "a text that UTF-8 can hold"
+    return ""
+
+
 def write_manifest(path: Path, rows: Iterable[CorpusRow]) -> None:
     """Write rows as a manifest, whole or not at all.
 
@@ -152,6 +162,10 @@ def _parse_record(record: dict[str, Any], *, where: str, folder: Path) -> Corpus
     for name in _TEXT_FIELDS:
         check(isinstance(record.get(name), str), name, "a string")
         check(bool(record[name]) or name == "text", name, "a string that is not empty")
+    # A path may hold other bytes than UTF-8.
+    check("\0" not in record["audio"], "audio", "a path without NUL")
+    for name in ("text", "speaker", "lang"):
+        check(not text_problem(record[name]), name, text_problem(record[name]))
     # 0 for one that is not stated, until it is measured.
     seconds: Any = record.get("duration", 1)
     is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
@@ -164,6 +178,11 @@ def _parse_record(record: dict[str, Any], *, where: str, folder: Path) -> Corpus
     extra = {name: value for name, value in record.items() if name not in _FIELDS}
     # Few distinct values, kept once each: a corpus may have millions of rows.
     for name, value in extra.items():
+        # What is prepared could not be written after all the work.
+        try:
+            all_finite(name, value, error=ManifestError)
+        except ManifestError as error:
+            raise ManifestError(f"{where}: {error}") from error
         if isinstance(value, str) and len(value) <= _SHORT:
             extra[name] = sys.intern(value)
     return CorpusRow(

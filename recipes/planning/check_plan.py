@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from codec.bench.memory import reset_peak, resident_mib
-from codec.command_line import DONE, FAILED, exit_status
+from codec.command_line import DONE, FAILED, exit_status, number, whole_number
 from codec.runtime.processes import run_in_process
 from recipes.runner.cli import plain_parser
 from slm.bench.training import utterances
@@ -192,12 +192,12 @@ def _line(found: dict[str, Any]) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = plain_parser("python -m recipes.planning.check_plan", __doc__ or "")
     parser.add_argument("presets", nargs="+", help="such as mini small")
-    parser.add_argument("--steps", type=int, default=8, help="of the measured run")
-    parser.add_argument("--rows", type=int, default=2, help="of a batch")
-    parser.add_argument("--seq-len", type=int, default=1024, help="tokens of a row")
+    parser.add_argument("--steps", type=whole_number(1), default=8, help="of the measured run")
+    parser.add_argument("--rows", type=whole_number(1), default=2, help="of a batch")
+    parser.add_argument("--seq-len", type=whole_number(1), default=1024, help="tokens of a row")
     parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--recompute", action="store_true", help="activation checkpointing")
-    parser.add_argument("--within", type=float, default=0.25, help="largest error that passes")
+    parser.add_argument("--within", type=number(0), default=0.25, help="largest error that passes")
     parser.add_argument(
         "--cpu-seconds",
         action="store_true",

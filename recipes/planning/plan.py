@@ -23,7 +23,14 @@ from typing import Any, TypeVar
 import torch
 
 from codec.checks import require
-from codec.command_line import DONE, HelpFormatter, ShowVersion, exit_status
+from codec.command_line import (
+    DONE,
+    HelpFormatter,
+    ShowVersion,
+    exit_status,
+    number,
+    whole_number,
+)
 from codec.training.config import DiscriminatorConfig, check_shares
 from slm.data.vocabulary import Vocabulary
 from slm.model.config import SpeechLMConfig
@@ -243,7 +250,7 @@ def _parser() -> argparse.ArgumentParser:
     slm = kinds.add_parser("slm", help="a language model", formatter_class=HelpFormatter)
     slm.set_defaults(plan=plan_slm)
     slm.add_argument("--model", default="medium", help="preset, such as base, medium or large")
-    slm.add_argument("--text-size", type=int, default=512, help="text pieces")
+    slm.add_argument("--text-size", type=whole_number(0), default=512, help="text pieces")
     for name, default, text in (
         ("hours", None, "hours of speech"),
         ("text_rate", 5.0, "text tokens a second; 0 without transcripts"),
@@ -254,26 +261,30 @@ def _parser() -> argparse.ArgumentParser:
         ("epochs", 1.0, "passes over the corpus"),
     ):
         flag = "--" + name.replace("_", "-")
-        slm.add_argument(flag, type=float, default=default, required=default is None, help=text)
+        slm.add_argument(flag, type=number(0), default=default, required=default is None, help=text)
     for name, default in (("seq_len", 2048), ("batch_size", 64), ("accumulate", 1)):
-        slm.add_argument("--" + name.replace("_", "-"), type=int, default=default)
+        slm.add_argument("--" + name.replace("_", "-"), type=whole_number(1), default=default)
     slm.add_argument("--strategy", default="ddp", help="ddp or fsdp")
     slm.add_argument("--recompute", action="store_true", help="activation checkpointing")
     slm.add_argument("--calibrate", action="store_true", help="measure on the device at hand")
     codec = kinds.add_parser("codec", help="the codec, joint phases", formatter_class=HelpFormatter)
     codec.set_defaults(plan=plan_codec)
     codec.add_argument("--preset", default="hh_24khz")
-    codec.add_argument("--steps", type=int, default=155_000, help="of all phases")
-    codec.add_argument("--batch-size", type=int, default=48, help="crops a step")
-    codec.add_argument("--crop-codes", type=int, default=64)
+    codec.add_argument("--steps", type=whole_number(1), default=155_000, help="of all phases")
+    codec.add_argument("--batch-size", type=whole_number(1), default=48, help="crops a step")
+    codec.add_argument("--crop-codes", type=whole_number(1), default=64)
     for each, gpus, efficiency in ((slm, 8, 0.4), (codec, 1, 0.2)):
         each.add_argument("--gpu", default="H100", help=", ".join(ACCELERATORS))
-        each.add_argument("--gpus", type=int, default=gpus, help="over all nodes")
-        each.add_argument("--nodes", type=int, default=1)
-        each.add_argument("--node-gbs", type=float, default=50.0, help="between nodes, GB/s a GPU")
+        each.add_argument("--gpus", type=whole_number(1), default=gpus, help="over all nodes")
+        each.add_argument("--nodes", type=whole_number(1), default=1)
+        each.add_argument(
+            "--node-gbs", type=number(above=0), default=50.0, help="between nodes, GB/s a GPU"
+        )
         each.add_argument("--bf16", action=argparse.BooleanOptionalAction, default=True)
-        each.add_argument("--efficiency", type=float, default=efficiency, help="share of the peak")
-        each.add_argument("--price", type=float, help="of a GPU hour, in any currency")
+        each.add_argument(
+            "--efficiency", type=number(above=0), default=efficiency, help="share of the peak"
+        )
+        each.add_argument("--price", type=number(0), help="of a GPU hour, in any currency")
         each.add_argument("--json", action="store_true", help="print one JSON object")
         each.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser

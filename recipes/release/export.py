@@ -25,13 +25,13 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 
 from codec import HHCodec
 from codec.audio.sources import FolderSource
 from codec.checks import require
-from codec.command_line import DONE, HelpFormatter, ShowVersion, exit_status
+from codec.command_line import DONE, HelpFormatter, ShowVersion, exit_status, whole_number
 from codec.files import whole_file
+from codec.weights import save_tensors
 from recipes.corpora.preparation import spread
 from slm import SpeechLM
 from slm.model.int8_weights import PRECISIONS, compact_weights, expanded_weights
@@ -167,7 +167,7 @@ def export_slm(
     for name in MODEL_FILES - written:
         (target / name).unlink(missing_ok=True)
     with whole_file(target / CONFIG) as about, whole_file(target / WEIGHTS) as weights:
-        save_file(tensors, weights)
+        save_tensors(tensors, weights)
         config.save(about)
     before, after = lm.state_dict(), expanded_weights(tensors)
     lost = [(after[name].float() - value).abs().max() for name, value in before.items()]
@@ -216,8 +216,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     codec.add_argument("--same-codes-as", help="codec whose codes this one must reproduce")
     codec.add_argument("--refine", metavar="CORPUS", help="recordings to move the codebook to")
     codec.add_argument("--refine-split", help="of the manifest, the whole of it by default")
-    codec.add_argument("--refine-clips", type=int, help="at most so many, all by default")
-    codec.add_argument("--kmeans-steps", type=int, default=5, help="of the refinement")
+    codec.add_argument(
+        "--refine-clips", type=whole_number(1), help="at most so many, all by default"
+    )
+    codec.add_argument("--kmeans-steps", type=whole_number(0), default=5, help="of the refinement")
     slm.add_argument("--codec", default=CODEC, help="codec that it is shipped with")
     slm.add_argument("--voice", action="append", default=[], help="to keep, the first by default")
     slm.add_argument("--precision", choices=PRECISIONS, default="fp16", help="of the weights")

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from codec import HHCodec
 from codec.audio import read_audio
 from codec.checks import one_of
-from codec.command_line import DONE, HelpFormatter, ShowVersion, exit_status
+from codec.command_line import DONE, HelpFormatter, ShowVersion, exit_status, whole_number
 from codec.files import read_json, write_text
 from codec.json_lines import read_json_lines
 from eval.metrics.mel import FLOOR, N_MELS, SAMPLE_RATE, hz_to_mel, log_mel
@@ -244,7 +244,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     each.add_argument("--recording", type=Path, required=True)
     each.add_argument("--text", help="to synthesize beside it")
     each.add_argument("--voice", help="named voice of the language model")
-    each.add_argument("--seed", type=int, default=0)
+    each.add_argument("--seed", type=whole_number(0), default=0)
     each.add_argument("--codec", default=CODEC)
     each.add_argument("--lm", default=LM)
     each = add(curves, "charts of metrics.jsonl files")

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from codec.command_line import WRONG_CALL, HelpFormatter
+from codec.command_line import WRONG_CALL, HelpFormatter, number
 from recipes.runner.stages import say
 from slm.storage.sync import StorageError, Transfer, has_index, pull, push
 
@@ -135,7 +135,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("folder", type=Path, help="run folder, such as runs/base")
     parser.add_argument("url", help="where it is kept, such as s3://bucket/runs/base")
-    parser.add_argument("--every", type=float, default=60.0, help="seconds between pushes")
+    parser.add_argument(
+        "--every", type=number(above=0), default=60.0, help="seconds between pushes"
+    )
     add_skip(parser)
     return parser
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codec.command_line import DONE, FAILED, Commands, add_command, print_report
+from codec.derived import LOG_NAME, Origins, digest_of, file_state
 from codec.file_names import data_files
 
 from .options import DEFAULT_LM
@@ -70,7 +71,7 @@ def run_compress(arguments: argparse.Namespace) -> int:
         made.save(target)
         done.append((recording, made, source.stat().st_size))
 
-    failed = _convert_all(pairs, one)
+    failed = _convert_all(pairs, one, model, arguments)
     report = _counts(pairs, failed, model)
     if done:
         seconds = sum(recording.duration for recording, _, _ in done)
@@ -104,12 +105,12 @@ def run_decompress(arguments: argparse.Namespace) -> int:
     def one(source: Path, target: Path) -> None:
         decompress(model, CompressedRecording.load(source)).save(target)
 
-    failed = _convert_all(pairs, one)
+    failed = _convert_all(pairs, one, model, arguments)
     return _finish(_counts(pairs, failed, model), failed, arguments)
 
 
 def _pairs(arguments: argparse.Namespace) -> dict[Path, Path]:
-    """Outputs by input, those that are there left out where asked for.
+    """Outputs by input.
 
     Raises:
         ValueError: No such file, no `.hhc` file in the folder, or an output that would overwrite
@@ -121,6 +122,8 @@ def _pairs(arguments: argparse.Namespace) -> dict[Path, Path]:
     if source.is_dir():
         if target.resolve().is_relative_to(source.resolve()):
             raise ValueError(f"expected an output folder outside {source}, got {target}")
+        if target.suffix.lower() == SUFFIX and not target.is_dir():
+            raise ValueError(f"{target}: expected the name of a folder for a folder, got a file's")
         pairs = {path: target / path.relative_to(source) for path in data_files(source, (SUFFIX,))}
         if not pairs:
             raise ValueError(f"{source}: expected files of {SUFFIX}, got none")
@@ -128,20 +131,66 @@ def _pairs(arguments: argparse.Namespace) -> dict[Path, Path]:
         if target.suffix.lower() != SUFFIX or target.resolve() == source.resolve():
             raise ValueError(f"expected another file ending in {SUFFIX} as OUT, got {target}")
         pairs = {source: target}
-    return {a: b for a, b in pairs.items() if not (arguments.resume and b.exists())}
+    return pairs
 
 
-def _convert_all(pairs: Mapping[Path, Path], one: Callable[[Path, Path], None]) -> dict[str, str]:
-    """Convert every file; the reasons of those that could not be, by path."""
+def _convert_all(
+    pairs: dict[Path, Path],
+    one: Callable[[Path, Path], None],
+    model: CodeModel,
+    arguments: argparse.Namespace,
+) -> dict[str, str]:
+    """Convert every file but those that are there, which leave `pairs`; failures by path."""
     from tqdm import tqdm
 
+    log = _Kept(arguments, model)
+    for source, target in list(pairs.items()):
+        if log.is_current(source, target):
+            del pairs[source]
     failed = {}
     for source, target in tqdm(pairs.items(), unit="file", disable=None, file=sys.stderr):
         try:
+            digest = log.digest(source)
             one(source, target)
+            log.note(target, digest)
         except (ValueError, OSError) as error:
             failed[str(source)] = str(error).removeprefix(f"{source}: ")
     return failed
+
+
+class _Kept:
+    """Files of earlier calls beside the outputs, and what each was made from."""
+
+    def __init__(self, arguments: argparse.Namespace, model: CodeModel) -> None:
+        self._resumes = arguments.resume
+        self._of = [arguments.command, model.fingerprint, getattr(arguments, "engine", None)]
+        target: Path = arguments.output
+        # Beside a single output nothing else is left, unless it is to be taken up again.
+        is_logged = arguments.input.is_dir() or arguments.resume
+        folder = target if arguments.input.is_dir() else target.parent
+        self._origins = Origins(folder / LOG_NAME) if is_logged else None
+        if self._origins is not None and not arguments.resume:
+            self._origins.begin()
+
+    def digest(self, source: Path) -> str:
+        return digest_of(file_state(source), self._of)
+
+    def is_current(self, source: Path, target: Path) -> bool:
+        """Tell whether an output is there that need not be made again."""
+        if self._origins is None or not self._resumes:
+            return False
+        if not self._origins.is_new:
+            return self._origins.is_current(target, self.digest(source))
+        # Of an earlier version nothing was noted: a source that has changed since is younger.
+        is_there = target.is_file()
+        current = is_there and target.stat().st_mtime_ns >= source.stat().st_mtime_ns
+        if current:
+            self.note(target, self.digest(source))
+        return current
+
+    def note(self, target: Path, digest: str) -> None:
+        if self._origins is not None:
+            self._origins.note(target, digest)
 
 
 def _counts(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from codec.command_line import whole_number
 from codec.devices import DEVICE_HELP, usable_device
 from slm.generation.config import ENGINES, WEIGHTS, GenerationSettings
 
@@ -21,22 +22,6 @@ if TYPE_CHECKING:
 DEFAULT_CODEC, DEFAULT_LM = "hh-mini-24k", "hh-mini-slm"
 SOUNDS = (".wav", ".flac")
 SEEDS = 1 << 63  # 0 up to here
-
-
-def whole_number(least: int, below: int | None = None) -> Callable[[str], int]:
-    """A type for `add_argument`: a whole number of at least so much."""
-    bounds = f"a whole number >= {least}" + ("" if below is None else f" and < {below}")
-
-    def parsed(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"expected {bounds}, got {text!r}") from None
-        if value < least or (below is not None and value >= below):
-            raise argparse.ArgumentTypeError(f"expected {bounds}, got {text}")
-        return value
-
-    return parsed
 
 
 def seconds(text: str) -> float:
@@ -60,6 +45,14 @@ def check_sound(path: str) -> None:
         raise ValueError(f"expected --out to end in {' or '.join(SOUNDS)}, got {path!r}")
     if Path(path).is_dir():
         raise ValueError(f"expected --out to name a file, got the folder {path!r}")
+
+
+def check_not_read(outputs: Iterable[Path], inputs: Iterable[str | None]) -> None:
+    """Raise `ValueError` where an output would take the place of a recording that is read."""
+    read = {Path(path).resolve(): path for path in inputs if path is not None}
+    for path in outputs:
+        if path.resolve() in read:
+            raise ValueError(f"expected --out to name another file than {read[path.resolve()]}")
 
 
 def check_folder(path: str) -> None:

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codec.command_line import DONE, FAILED, Commands, add_command, print_report
@@ -13,6 +14,7 @@ from codec.command_line import DONE, FAILED, Commands, add_command, print_report
 from .options import (
     add_generation,
     add_models,
+    check_not_read,
     check_sound,
     described,
     load_synthesizer,
@@ -52,6 +54,7 @@ def run_continue(arguments: argparse.Namespace) -> int:
     """Write the recording and its continuation to --out."""
     settings = sampling(arguments)
     check_sound(arguments.out)
+    check_not_read([Path(arguments.out)], [arguments.audio])
     synthesizer = load_synthesizer(arguments)
     result = synthesizer.continue_speech(
         synthesizer.read(arguments.audio),

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codec.command_line import DONE, FAILED, Commands, add_command
+from codec.command_line import DONE, FAILED, Commands, add_command, printable
 from codec.devices import usable_device
 from codec.files import json_text, write_text
 from slm.generation.config import ENGINES, WEIGHTS, TranscriptionSettings
@@ -123,6 +123,8 @@ def _stored(given: Mapping[str, Any], codec_names: Sequence[str]) -> dict[str, A
     from slm.data.token_store import TokenStore
 
     stores = {name: TokenStore(name, codec_names) for name, each in given.items() if each is None}
+    for store in stores.values():
+        store.check()
     return {
         f"{name}/{row['id']}": store.codes(index)
         for name, store in stores.items()
@@ -178,7 +180,7 @@ def _show(report: Mapping[str, dict[str, Any]], arguments: argparse.Namespace) -
 
 def _line(name: str, row: Mapping[str, Any], *, alone: bool) -> str:
     text = row.get("text", "")
-    return f"{text}\n" if alone else f"{name}\t{text}\n"
+    return f"{text}\n" if alone else f"{printable(name)}\t{text}\n"
 
 
 def _print_failures(report: Mapping[str, dict[str, Any]]) -> None:

@@ -26,6 +26,7 @@ from .options import (
     add_generation,
     add_models,
     check_folder,
+    check_not_read,
     check_sound,
     described,
     sampling,
@@ -170,10 +171,19 @@ def _check(arguments: argparse.Namespace, requests: Mapping[str, SpeechRequest])
             raise ValueError("expected --stream with -o - and one text, got more or another --out")
     else:
         (check_sound if arguments.file is None else check_folder)(arguments.out)
+        prompts = [None if each.prompt is None else str(each.prompt) for each in requests.values()]
+        check_not_read(_outputs(arguments, requests), prompts)
     if arguments.long and arguments.best_of > 1:
         raise ValueError("expected --long or --best-of, got both")
     if arguments.long and any(request.prompt_text for request in requests.values()):
         raise ValueError("expected --long without a transcript of the prompt, got one")
+
+
+def _outputs(arguments: argparse.Namespace, requests: Mapping[str, SpeechRequest]) -> list[Path]:
+    """Files that the call writes."""
+    if arguments.file is None:
+        return [Path(arguments.out)]
+    return [item_path(arguments.out, name, f".{arguments.format}") for name in requests]
 
 
 def _saved(result: Synthesis, path: Path) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from codec.checks import count
 from codec.files import json_text, whole_file
 from codec.requirements import install_command
 
@@ -103,8 +104,13 @@ def import_parquet(path: Path | str, folder: Path | str, *, shard_codes: int = 6
             ]
             if missing:
                 raise ValueError(f"{path}: expected the columns {', '.join(missing)}, found none")
-            for row in _rows(file):
+            for number, row in enumerate(_rows(file, path), start=1):
+                lacking = [name for name in ("id", *CODEC) if row.get(name) is None]
+                if lacking:
+                    raise ValueError(f"{path}: row {number}: expected {lacking[0]}, got none")
                 codec = {name: row.pop(name) for name in CODEC}
+                size = codec["codebook_size"]
+                count(f"{path}: row {number}: codebook_size", size, 1)
                 if writer is None:
                     first = codec
                     writer = TokenStoreWriter(folder, **codec, shard_codes=shard_codes)
@@ -128,6 +134,17 @@ def import_pyarrow() -> None:
     except ImportError as error:
         message = f"Parquet needs the package pyarrow: {install_command('pyarrow')}"
         raise ImportError(f"{message} ({error})") from error
+
+
+def _stored_fields(stored: Any, where: str) -> dict[str, Any]:
+    """The fields of a row's column `row`, {} where it has none."""
+    try:
+        whole = json.loads(stored) if stored else {}
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: expected JSON in the column row, got {stored!r:.60}") from error
+    if not isinstance(whole, dict):
+        raise ValueError(f"{where}: expected an object in the column row, got {stored!r:.60}")
+    return whole
 
 
 def _columns(store: TokenStore) -> dict[str, type]:
@@ -180,13 +197,14 @@ def _given(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name != "num_codes"}
 
 
-def _rows(file: Any) -> Iterator[dict[str, Any]]:
+def _rows(file: Any, path: Path) -> Iterator[dict[str, Any]]:
     """Rows of a Parquet file, with codes (L,) as arrays."""
+    number = 0
     for batch in file.iter_batches(batch_size=ROWS_AT_ONCE):
         for row in batch.to_pylist():
+            number += 1
             row["codes"] = np.asarray(row["codes"] if row["codes"] is not None else [])
-            stored = row.pop("row", None)
-            whole = json.loads(stored) if stored else {}
+            whole = _stored_fields(row.pop("row", None), f"{path}: row {number}")
             row.pop("num_codes", None)
             # What was changed in a column counts; where it is equal, the field keeps its type.
             changed = {

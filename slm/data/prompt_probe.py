@@ -12,9 +12,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from .document_plans import DocumentPlan, plan_documents
 from .documents import Document
 from .packed_dataset import PackedBatch, PackedDataset, stack_rows
-from .document_plans import DocumentPlan, plan_documents
 from .packing import pack_best_fit
 
 # Names of the figures that are measured on the batches of a kind.

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from codec.checks import in_range
+from codec.checks import LARGEST, count, in_range, require
 from codec.files import read_json, sha256_of, whole_file, write_json
 from codec.json_lines import write_json_lines
 
@@ -42,6 +42,31 @@ def check_fingerprint(folder: Path, stored: str, names: Sequence[str]) -> None:
             f"token store {folder} holds codes of codec {stored}, expected codec {names[0]}; "
             "encode the corpus again with this codec, into another folder"
         )
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Read the checked header of a finished store.
+
+    Raises:
+        ValueError: It is not of this form; names the file and the field.
+        OSError: It cannot be read.
+    """
+    header = read_json(path, required=())
+    if header.get("format") != FORMAT:
+        raise ValueError(f"expected {path} of format {FORMAT!r}, got {header.get('format')!r}")
+    name, shards = header.get("codec_fingerprint"), header.get("shards")
+    require(isinstance(name, str) and bool(name), f"{path}: codec_fingerprint", "a text", name)
+    size = header.get("codebook_size")
+    count(f"{path}: codebook_size", size, 1)
+    in_range(f"{path}: codebook_size", size, 1, 65536)
+    in_range(f"{path}: frame_rate", header.get("frame_rate"), 0, LARGEST, ends="(]")
+    require(isinstance(shards, list) and bool(shards), f"{path}: shards", "a list", shards)
+    for index, about in enumerate(shards):
+        fits = isinstance(about, dict) and {"items", "codes"} <= set(about)
+        require(fits, f"{path}: shards[{index}]", "a count of items and of codes", about)
+        for key in ("items", "codes"):
+            count(f"{path}: shards[{index}].{key}", about[key])
+    return header
 
 
 def check_store(folder: Path | str) -> None:

@@ -17,13 +17,12 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
-from codec.files import json_text, read_json
+from codec.files import json_text
 from codec.json_lines import iter_json_lines, read_json_lines
 from slm.storage.sync import local_copy
 
 from .shards import (
     CODES,
-    FORMAT,
     HEADER,
     OFFSETS,
     PARTS,
@@ -32,6 +31,7 @@ from .shards import (
     check_fingerprint,
     check_store,
     codec_names,
+    read_header,
     read_marker,
     shard_path,
 )
@@ -240,9 +240,7 @@ class TokenStore:
                 f"expected a finished token store at {self.folder}, found no {HEADER}; "
                 "encode the corpus (an unfinished encoding continues where it stopped)"
             )
-        header = read_json(path, required=())
-        if header.get("format") != FORMAT:
-            raise ValueError(f"expected {path} of format {FORMAT!r}, got {header.get('format')!r}")
+        header = read_header(path)
         self.codec_fingerprint: str = header["codec_fingerprint"]
         self.codebook_size: int = header["codebook_size"]
         self.frame_rate: float = header["frame_rate"]
@@ -314,10 +312,17 @@ class TokenStore:
         """Offsets of the items of a shard, int64 (items + 1,), read or mapped."""
         path, about = shard_path(self.folder, shard, OFFSETS), self._shards[shard]
         offsets = np.load(path, mmap_mode=mode, allow_pickle=False)
-        if len(offsets) != about["items"] + 1 or offsets[-1] != about["codes"]:
+        is_list = offsets.ndim == 1 and offsets.dtype == np.int64 and len(offsets) > 0
+        got = f"{offsets.dtype} {offsets.shape}"
+        if is_list:
+            got = f"{len(offsets) - 1} items and {offsets[-1]} codes"
+            # An item has a code or more, so each offset is above the one before it.
+            is_list = offsets[0] == 0 and bool((np.diff(offsets) > 0).all())
+            got += "" if is_list else ", of which some have no codes"
+        if not is_list or len(offsets) != about["items"] + 1 or offsets[-1] != about["codes"]:
             raise ValueError(
                 f"expected offsets of {about['items']} items and {about['codes']} codes in {path}, "
-                f"got {len(offsets) - 1} items and {offsets[-1]} codes; encode it again"
+                f"got {got}; encode it again"
             )
         return offsets.view(np.ndarray)
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from codec.files import whole_file, write_json
+from codec.weights import save_tensors
 
 from .config import SpeechLMConfig
 from .llama_import import pair_order, qk_gain, renamed_tensors
@@ -45,7 +45,7 @@ def export_llama(lm: SpeechLM, folder: Path | str) -> Path:
     write_json(folder / "config.json", _exported_config(lm, biased), indent=1)
     write_json(folder / "vocabulary.json", config.vocabulary, indent=1)
     with whole_file(folder / "model.safetensors") as partial:
-        save_file(tensors, partial, metadata={"format": "pt"})
+        save_tensors(tensors, partial, metadata={"format": "pt"})
     return folder
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from codec.files import whole_file, write_bytes
 from codec.hub import HubOptions, card_text, model_folder
-from codec.weights import bounded_build, check_finite
+from codec.weights import bounded_build, check_finite, save_tensors
 from slm.text.lexicon import LEXICON_NAME
 from slm.text.sentencepiece_tokenizer import MODEL_NAME
 
@@ -81,13 +82,13 @@ def write_model(folder: Path, model: StoredLM) -> None:
     with whole_file(folder / CONFIG) as partial:
         model.config.save(partial)
     with whole_file(folder / WEIGHTS) as partial:
-        save_file(tensors, partial)
+        save_tensors(tensors, partial)
 
 
 def read_companions(folder: Path) -> dict[str, bytes]:
     """Read what of a folder belongs to other parts than the model, by file name."""
     paths = [folder / name for name in COMPANIONS]
-    return {path.name: path.read_bytes() for path in paths if path.is_file()}
+    return {path.name: path.read_bytes() for path in paths if os.path.lexists(path)}
 
 
 def write_companions(

@@ -6,6 +6,7 @@ a prompt before the text, and a voice can be added at any time without training.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,8 @@ def default_voice(folder: Path | str) -> str | None:
 
 def _stored(path: Path) -> dict[str, Any]:
     """The checked content of a file of voices, {} where there is none."""
-    if not path.exists():
+    # A link that leads nowhere is a lost file, not a model without voices.
+    if not os.path.lexists(path):
         return {}
     # To open a pipe would wait for ever.
     require(path.is_file(), str(path), "a file", "something else")

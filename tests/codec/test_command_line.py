@@ -1,11 +1,19 @@
 import argparse
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 
-from codec.command_line import add_command, exit_status, print_report, run_command_line
+from codec.command_line import (
+    add_command,
+    exit_status,
+    number,
+    print_report,
+    run_command_line,
+    whole_number,
+)
 from codec.version import __version__
 
 
@@ -109,3 +117,30 @@ def test_a_reader_that_closes_its_end_is_no_error(tmp_path):
     assert process.stderr.read() == b""
     process.stderr.close()
     assert process.wait() == 1
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "1e400", "x", "", "-1", "0"])
+def test_an_option_takes_no_number_outside_of_its_range(text: str) -> None:
+    for kind in (whole_number(1), number(above=0)):
+        with pytest.raises(
+            argparse.ArgumentTypeError, match=f"expected .* > ?=? ?[01], got '?{text}"
+        ):
+            kind(text)
+
+
+def test_an_option_takes_the_numbers_of_its_range() -> None:
+    assert whole_number(0, 5)("4") == 4
+    assert (number()("-1e3"), number(0)("0"), number(above=0)("0.5")) == (-1000.0, 0.0, 0.5)
+    with pytest.raises(argparse.ArgumentTypeError, match="expected a whole number >= 0 and < 5"):
+        whole_number(0, 5)("5")
+
+
+def test_a_name_that_is_not_utf_8_is_printed_with_escapes(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    name = os.fsdecode(b"\xff.wav")
+    print_report({"input": name, "scores": {name: {"codes": 3}}}, as_json=False)
+    out = capfd.readouterr().out
+    assert out.count(r"\udcff.wav") == 2
+    print_report({"input": name}, as_json=True)
+    assert json.loads(capfd.readouterr().out) == {"input": name}

@@ -25,6 +25,7 @@ from codec.files import (
     write_json,
     write_text,
 )
+from codec.json_lines import read_json_lines
 
 ROOT = Path(__file__).parents[2]
 
@@ -281,3 +282,13 @@ def test_files_of_linked_folders_are_found_once_a_way(tmp_path: Path) -> None:
         for path in files_below(tmp_path / "corpus")
     ]
     assert found == ["a/gone.wav", "a/x.wav", "b/x.wav"]
+
+
+@pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', '{"b": [{"a": 1, "c": 2, "a": 1}]}'])
+def test_an_object_with_a_key_twice_is_refused(tmp_path, text):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(ValueError, match=r"a\.json: .*expected each key once, got 'a' again"):
+        read_json(tmp_path / "a.json")
+    (tmp_path / "a.jsonl").write_text("{}\n" + text + "\n")
+    with pytest.raises(ValueError, match=r"a\.jsonl:2: .*expected each key once, got 'a' again"):
+        read_json_lines(tmp_path / "a.jsonl")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
-from codec.weights import bounded_build, check_finite
+import codec
+from codec.weights import bounded_build, check_finite, save_tensors
 
 STORED = {"weight": torch.zeros(4, 4)}
 
@@ -53,3 +57,18 @@ def test_sizes_that_nothing_can_be_built_from_are_refused() -> None:
     refused = pytest.raises(ValueError, match=r"no model can be built from \(RuntimeError")
     with refused, bounded_build("folder", STORED):
         nn.Linear(-1, 3)
+
+
+def test_a_full_disk_is_an_error_of_the_system(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    with pytest.raises(OSError, match="directory") as caught:
+        save_tensors({"a": torch.ones(3)}, tmp_path / "there")
+    assert (caught.value.errno, caught.value.filename) == (errno.EISDIR, str(tmp_path / "there"))
+
+
+def test_no_file_of_weights_is_written_but_by_this_module() -> None:
+    root = Path(codec.__file__).parents[1]
+    for package in ("codec", "slm", "eval", "recipes"):
+        for path in (root / package).rglob("*.py"):
+            if path != root / "codec" / "weights.py":
+                assert "save_file(" not in path.read_text(encoding="utf-8"), path

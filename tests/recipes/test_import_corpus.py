@@ -291,6 +291,33 @@ def test_kaldi_whole_recordings(tmp_path: Path, write_tone: Any, run_import: Any
     assert "commands are not run" in skipped[0]["reason"]
 
 
+@pytest.mark.parametrize("name", ["segments", "text", "utt2spk", "reco2file_and_channel"])
+def test_a_kaldi_table_whose_link_leads_nowhere_is_an_error(
+    tmp_path: Path, write_tone: Any, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    write_tone(tmp_path / "kaldi" / "one.wav")
+    folder = write_kaldi(tmp_path / "kaldi", wav="one one.wav\n")
+    (folder / name).symlink_to(tmp_path / "gone")
+    assert main(["kaldi", str(folder), "-o", str(tmp_path / "out")]) == 1
+    assert f"kaldi/{name}" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "manifest.jsonl").exists()
+
+
+def test_kaldi_texts_without_a_recording_are_listed(
+    tmp_path: Path, write_tone: Any, run_import: Any
+) -> None:
+    write_tone(tmp_path / "kaldi" / "one.wav")
+    tables = {"wav": "one one.wav\n", "text": "one hello\nghost never said\n"}
+    folder = write_kaldi(tmp_path / "kaldi", **tables)
+    rows, skipped, _ = run_import("kaldi", folder)
+    assert [row.id for row in rows] == ["one"]
+    assert [(each["id"], each["kind"]) for each in skipped] == [("ghost", "no_recording")]
+    # A field too many is no channel.
+    write_kaldi(folder, text="u hello\nw again\n", segments="u one 0 0.2 0 1\nw one 0 0.2\n")
+    rows, skipped, _ = run_import("kaldi", folder)
+    assert ([row.id for row in rows], [each["id"] for each in skipped]) == (["w"], ["u"])
+
+
 def test_kaldi_segments_are_cut_once(tmp_path: Path, write_tone: Any, run_import: Any) -> None:
     long = write_tone(tmp_path / "kaldi" / "long.wav", 3.0)
     folder = write_kaldi(

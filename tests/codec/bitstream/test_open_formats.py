@@ -75,6 +75,22 @@ def fields(**changes: Any) -> bytes:
     return json.dumps({name: value for name, value in whole.items() if value != "gone"}).encode()
 
 
+def tensor_fields(codes: torch.Tensor) -> bytes:
+    return saved({**vars(HEADER), "num_samples": 3, "codes": codes})
+
+
+STRANGE_TENSORS = (
+    torch.ones(1).bfloat16(),
+    torch.ones(1, requires_grad=True),
+    torch.ones(1, dtype=torch.int64).to_sparse(),
+    torch.ones(1, dtype=torch.int64, device="meta"),
+)
+
+
+def test_a_byte_order_mark_before_json_is_no_part_of_it() -> None:
+    assert read_codes(b"\xef\xbb\xbf" + fields(), HEADER).codes.tolist() == [1]
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -100,6 +116,12 @@ def fields(**changes: Any) -> bytes:
         (fields(codec_fingerprint=3), "a fingerprint and a level, got 3"),
         (fields(codec_fingerprint="x"), "codec_fingerprint is 'x'"),
         (fields(hop_length=0), "hop_length is 0"),
+        (fields()[:-1] + b', "num_samples": 9}', "each key once, got 'num_samples' again"),
+        (b'{"codes": "\xff"}', "expected codes as JSON"),
+        (fields(level_dbfs=1e9), "a fingerprint and a level"),
+        (fields(level_dbfs=float("nan")), "a fingerprint and a level"),
+        (fields(level_dbfs=True), "a fingerprint and a level"),
+        *((tensor_fields(codes), "integer codes") for codes in STRANGE_TENSORS),
     ],
 )
 def test_what_holds_no_codes_is_refused_in_a_line(data: bytes, message: str) -> None:

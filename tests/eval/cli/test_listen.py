@@ -120,6 +120,38 @@ def test_answers_to_another_test_are_refused(
     assert "got other" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("kind", ["ab", "mushra"])
+def test_answers_that_the_page_cannot_have_given_are_refused(
+    kind: str, folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    test, _ = made(folders, "--kind", kind)
+    trial, other = test["trials"][:2]
+    row = {"trial": trial["id"], "stimuli": trial["stimuli"]}
+    if kind == "ab":
+        # A sound of another trial would count for a system that was not heard.
+        wrong = [{**row, "choice": choice} for choice in (other["stimuli"][0], "none", True)]
+        wrong += [row, {**row, "stimuli": trial["stimuli"][:1], "choice": None}]
+    else:
+        sounds = trial["stimuli"]
+        given = dict.fromkeys(sounds, 50)
+        wrong = [{**row, "scores": {**given, sounds[0]: score}} for score in ("90", 101, True)]
+        wrong += [{**row, "scores": {sounds[0]: 50}}, row]
+    for each in (*wrong, {"choice": None}, "a"):
+        answer(folders, test, "ann", [each])  # type: ignore[list-item]
+        capsys.readouterr()
+        assert main(["report", str(folders / "out")]) == 2, each
+        assert "answers-ann.json: answers[0]" in capsys.readouterr().err
+
+
+def test_hidden_files_are_no_answers(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    test, _ = made(folders)
+    rows = [{"stimuli": each["stimuli"], "choice": None} for each in test["trials"]]
+    answer(folders, test, "ann", rows)
+    (folders / "out" / "._answers-ann.json").write_bytes(b"\0\5Mac OS X")
+    assert main(["report", str(folders / "out")]) == 0
+    assert "1 listeners" in (folders / "out" / "report.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

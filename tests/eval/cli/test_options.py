@@ -6,6 +6,8 @@ import json
 import unicodedata
 from pathlib import Path
 
+import pytest
+
 from eval.cli.options import audio_files, folder_pairs, read_texts
 
 
@@ -26,3 +28,26 @@ def test_names_meet_in_either_form_of_their_accents(tmp_path: Path) -> None:
     (pair,) = folder_pairs(tmp_path / "ref", tmp_path / "hyp", read_texts(tmp_path / "texts.jsonl"))
     assert (pair.id, pair.estimate) == (name, tmp_path / "hyp" / f"{other}.wav")
     assert pair.text == "coffee"
+
+
+@pytest.mark.parametrize(
+    ("rows", "match"),
+    [
+        ([{"id": "a", "text": 12}], ":1: expected an id and a text"),
+        ([{"id": None, "text": "one"}], ":1: expected an id and a text"),
+        ([{"id": "caf\u00e9", "text": "x"}, {"id": "cafe\u0301", "text": "y"}], ":2: .* once"),
+    ],
+)
+def test_a_text_that_is_none_or_not_the_only_one_is_refused(
+    tmp_path: Path, rows: list[dict[str, object]], match: str
+) -> None:
+    path = tmp_path / "texts.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(ValueError, match=match):
+        read_texts(path)
+
+
+def test_a_recording_without_a_transcript_has_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "texts.jsonl"
+    path.write_text('{"id": "a", "text": null}\n{"id": 7, "text": "seven"}\n')
+    assert read_texts(path) == {"7": "seven"}

@@ -74,3 +74,33 @@ def test_hidden_files_are_no_pairs_and_a_table_may_begin_with_a_mark(tmp_path):
         table = "\ufeffid,filename,voice,correct\n1,aa,v1,1\n1,ab,v1,0\n"
         (tmp_path / "zero" / name / "gold.csv").write_text(table, "utf-8")
     assert [pair.id for pair in SUITES["sblimp"](tmp_path / "zero")] == ["dev/1/v1"]
+
+
+@pytest.mark.parametrize(
+    ("suite", "names"),
+    [
+        ("topic_storycloze", ("1_correct.wav", "1_incorrect.wav", "2_incorrect.wav")),
+        ("salmon", ("p/sample_1.wav", "p/neg_sample_1.wav", "p/neg_sample_2.wav")),
+        ("salmon", ("q/positive/1.wav", "q/negative/1.wav", "q/negative/2.wav")),
+    ],
+)
+def test_a_wrong_recording_without_its_right_one_is_refused(tmp_path, suite, names):
+    make(tmp_path, *names)
+    with pytest.raises(SuiteError, match=r"2(_incorrect)?\.wav without its partner"):
+        SUITES[suite](tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("rows", "match"),
+    [
+        (b"1,a,v,1\n1,b,v\n", "expected 4 values in row 2"),
+        (b"1,a,v,1,x\n1,b,v,0\n", "expected"),
+        (b"1,a,v,1\n1,b,v,0\n1,c,v,0\n", "got 'c' beside them in row 3"),
+        (b"1,\xe9,v,1\n1,b,v,0\n", "gold.csv: expected a table in UTF-8"),
+        (b'1,"a,v,1\n1,b,v,0\n', "gold.csv: expected a table"),
+    ],
+)
+def test_a_wrong_row_of_a_table_is_refused_with_its_file(tmp_path, rows, match):
+    (tmp_path / "gold.csv").write_bytes(b"id,filename,voice,correct\n" + rows)
+    with pytest.raises(SuiteError, match=match):
+        SUITES["swuggy"](tmp_path)

@@ -88,6 +88,39 @@ def test_records_are_found_beside_the_files(folder: Path) -> None:
         read_records(folder / "none.jsonl", folder)
 
 
+@pytest.mark.parametrize(
+    ("row", "match"),
+    [
+        ({"codes": [1], "frame_rate": "25"}, "a frame_rate > 0 beside codes, got '25'"),
+        ({"codes": [1], "frame_rate": float("inf")}, "a frame_rate > 0"),
+        ({"codes": [1.7], "frame_rate": 25}, "codes >= 0"),
+        ({"codes": [-1], "frame_rate": 25}, "codes >= 0"),
+        ({"codes": [[1, 2], [3]], "frame_rate": 25}, "codes >= 0"),
+        ({"codes": "12", "frame_rate": 25}, "codes >= 0"),
+        ({"truncated": "false"}, "true or false as truncated"),
+    ],
+)
+def test_a_record_of_another_type_is_refused(
+    folder: Path, row: dict[str, object], match: str
+) -> None:
+    path = folder / "generation.jsonl"
+    path.write_text(json.dumps({"id": "u1", **row}) + "\n")
+    with pytest.raises(ManifestError, match=f":1: expected .*{match}"):
+        read_records(path, folder)
+
+
+def test_a_record_whose_link_leads_nowhere_is_an_error(folder: Path) -> None:
+    (folder / "spoken" / "generation.jsonl").symlink_to(folder / "gone.jsonl")
+    with pytest.raises(FileNotFoundError, match=r"generation\.jsonl"):
+        read_records(None, folder / "spoken")
+
+
+def test_an_utterance_stands_once_in_either_form_of_its_accents(folder: Path) -> None:
+    (folder / "m.lst").write_text("caf\u00e9|||x\ncafe\u0301|||y\n", encoding="utf-8")
+    with pytest.raises(ManifestError, match=r"m\.lst:2: expected .* once"):
+        read_generation(folder / "m.lst", folder / "spoken")
+
+
 def test_perplexity_stands_beside_diversity() -> None:
     model = train_word_model(["the cat sat on the mat", "the cat sat on the hat"] * 3)
     dull = text_figures(["the cat sat", "the cat sat"], model)

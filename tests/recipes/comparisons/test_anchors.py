@@ -99,6 +99,8 @@ def test_clips_of_another_codec_are_not_taken_for_ours(
         ("classical=mp3", "coder: expected one of"),
         ("split=other", "expected clips of split 'other'"),
         ("sources=nobody", "expected clips of split 'test' by nobody"),
+        ("codec=[a/model,b/Model]", "ids that name a file each, got 'model' and 'Model'"),
+        ("codec=[a/recordings]", "ids that name a file each"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_before_any_clip_is_read(

@@ -107,3 +107,6 @@ def test_a_set_that_is_not_there_is_refused_before_any_clip_is_read(
     assert "nowhere" in capsys.readouterr().err
     assert not (folder / "run").exists()
     assert main([str(CONFIG), f"run={folder / 'run'}"]) == 2
+    # A set is a folder of the run.
+    assert main(call(folder, f"sets.a//b.folder={folder}")) == 2
+    assert "'a//b'" in capsys.readouterr().err

@@ -151,9 +151,14 @@ def test_a_quoted_comma_belongs_to_a_text_and_a_tsv_has_no_quotes(tmp_path: Path
     ("text", "columns", "message"),
     [
         ("a,b\n1,2\n", {}, "--columns audio=NAME"),
-        ("file,b\n1,2\n", {"text": "c"}, "expected a column 'c' for text"),
+        ("file,b\n1,2\n", {"text": "c"}, "expected one column 'c' for text"),
         ("file,b\n1\n", {}, "a.csv:2: expected 2 values, got 1"),
         ("x|a|b|c\n", {}, r"a.csv:1: expected name\|text"),
+        # A quotation mark alone would take the rows after it into its text.
+        ('file,text\na.wav,"Hi\nb.wav,yes\n', {}, "a.csv: expected a table"),
+        ('file,text\na.wav,"Hi" he said\n', {}, "a.csv: expected a table"),
+        ("file,text,text\na.wav,x,y\n", {}, "expected one column 'text'"),
+        ("file,x,x\na.wav,x,y\n", {"text": "x"}, "expected one column 'x' for text"),
         ("", {}, "expected a line for every recording"),
     ],
 )
@@ -234,3 +239,21 @@ def test_a_manifest_without_durations_is_measured(tmp_path: Path, tone: Any) -> 
     (tmp_path / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     found = read_manifest(tmp_path / "manifest.jsonl")
     assert [row.duration for row in found] == pytest.approx([0.5, 0.0, 7.0])
+
+
+def test_a_split_that_no_run_knows_is_refused(
+    tmp_path: Path, tone: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    tone(tmp_path / "in" / "a.wav")
+    (tmp_path / "in" / "metadata.csv").write_text("file,text,split\na.wav,one,held_out\n")
+    assert main(["folder", str(tmp_path / "in"), "-o", str(tmp_path / "out")]) == 2
+    assert "expected the splits train, valid, test, got held_out" in capsys.readouterr().err
+
+
+def test_a_table_whose_link_leads_nowhere_is_an_error(
+    tmp_path: Path, tone: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    tone(tmp_path / "in" / "a.wav", text="beside")
+    (tmp_path / "in" / "metadata.csv").symlink_to(tmp_path / "gone.csv")
+    assert main(["folder", str(tmp_path / "in"), "-o", str(tmp_path / "out")]) == 2
+    assert "metadata.csv: expected a table" in capsys.readouterr().err

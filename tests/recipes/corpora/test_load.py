@@ -51,6 +51,10 @@ def test_a_manifest_is_written_as_it_was_read(tmp_path: Path) -> None:
     ("change", "part"),
     [
         ({"id": 5}, "id: expected a string, got 5"),
+        ({"text": "\ud800"}, "text: expected a text that UTF-8 can hold"),
+        ({"audio": "a\0.wav"}, "audio: expected a path without NUL"),
+        ({"snr": float("nan")}, "snr: expected a finite number, got nan"),
+        ({"mos": {"ovrl": [1.0, float("inf")]}}, "mos.ovrl[1]: expected a finite number"),
         ({"id": ""}, "id: expected a string that is not empty"),
         ({"audio": None}, "audio: expected a string, got None"),
         ({"text": ["a"]}, "text: expected a string"),
@@ -314,3 +318,21 @@ def test_other_corpora_are_sources_as_they_are(tmp_path: Path) -> None:
     (tmp_path / "broken.jsonl").write_text("[1]\n")
     assert source_corpus("a", tmp_path / "broken.jsonl", tmp_path) == tmp_path / "broken.jsonl"
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("split", ["valid", "test"])
+def test_a_recording_in_two_splits_is_refused(
+    make_corpus: Callable[..., tuple[Path, list[dict[str, Any]]]],
+    make_config: Callable[..., Config],
+    save_records: Callable[[Path, list[dict[str, Any]]], None],
+    tmp_path: Path,
+    split: str,
+) -> None:
+    folder, records = make_corpus((2, 1, 1))
+    twin = {**next(row for row in records if row["split"] == "train"), "id": "twin"}
+    save_records(folder, [*records, twin])
+    # Two texts of one recording may stand in one split.
+    assert len(load_corpus(make_config(folder), tmp_path / "work")) == 5
+    save_records(folder, [*records, {**twin, "split": split}])
+    with pytest.raises(ValueError, match=f"got {split} as 'twin' and train as"):
+        load_corpus(make_config(folder), tmp_path / "work")

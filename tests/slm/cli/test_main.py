@@ -301,6 +301,26 @@ def test_what_cannot_be_is_said_before_anything_is_loaded(
         assert message in capsys.readouterr().err
 
 
+def test_a_recording_that_is_read_is_never_written_over(
+    recording: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nowhere = ["--codec", str(tmp_path / "none"), "--lm", str(tmp_path / "none")]
+    (tmp_path / "link.wav").symlink_to(recording)
+    rows = tmp_path / "rows.jsonl"
+    name = Path(recording).stem
+    rows.write_text(json.dumps({"id": name, "text": "a fox", "prompt": recording}))
+    before = Path(recording).read_bytes()
+    for command in (
+        ["tts", "a fox", "--prompt", recording, "-o", recording],
+        ["tts", "a fox", "--prompt", recording, "-o", str(tmp_path / "link.wav")],
+        ["continue", recording, "-o", recording],
+        ["tts", "--file", str(rows), "-o", str(Path(recording).parent)],
+    ):
+        assert main([*command, *nowhere]) == 2, command
+        assert "to name another file than" in capsys.readouterr().err
+    assert Path(recording).read_bytes() == before
+
+
 @pytest.mark.parametrize(
     "command",
     [

@@ -143,3 +143,38 @@ def test_a_file_is_never_written_over_itself(
     assert main(["compress", same, str(tmp_path / "b.wav"), "--lm", str(folder)]) == 2
     assert main(["compress", str(tmp_path / "none"), same, "--lm", str(folder)]) == 2
     assert "there is none" in capsys.readouterr().err
+
+
+def test_a_resumed_folder_notices_what_has_changed(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    codes, small = tmp_path / "codes", tmp_path / "small"
+    codes.mkdir()
+    recording(20).save(codes / "a.hhc")
+    recording(20).save(codes / "b.hhc")
+    call = ["compress", str(codes), str(small), "--lm", str(folder), "--resume", "--json"]
+
+    def done() -> int:
+        assert main(call) == 0
+        return json.loads(capsys.readouterr().out)["num_done"]
+
+    assert (done(), done()) == (2, 0)
+    recording(40).save(codes / "a.hhc")
+    assert (done(), done()) == (1, 0)
+    assert main(["decompress", str(small / "a.hhc"), str(tmp_path / "a.hhc"), *call[3:5]]) == 0
+    assert (tmp_path / "a.hhc").read_bytes() == (codes / "a.hhc").read_bytes()
+    capsys.readouterr()
+    # Outputs of a call that noted nothing count while they are not older than their source.
+    (small / ".origins.jsonl").unlink()
+    assert done() == 0
+
+
+def test_a_folder_becomes_no_folder_of_a_files_name(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "codes").mkdir()
+    recording(20).save(tmp_path / "codes" / "a.hhc")
+    call = ["compress", str(tmp_path / "codes"), str(tmp_path / "out.hhc"), "--lm", str(folder)]
+    assert main(call) == 2
+    assert "expected the name of a folder" in capsys.readouterr().err
+    assert not (tmp_path / "out.hhc").exists()

@@ -99,7 +99,8 @@ def test_datasets_reads_the_file_and_what_it_filters_comes_back(
 
 def table(**columns: Any) -> pa.Table:
     whole = {"id": ["a"], "codes": [[1]], **{name: [value] for name, value in CODEC.items()}}
-    return pa.table({name: value for name, value in {**whole, **columns}.items() if value})
+    given = {**whole, **columns}
+    return pa.table({name: value for name, value in given.items() if value is not None})
 
 
 @pytest.mark.parametrize(
@@ -111,6 +112,11 @@ def table(**columns: Any) -> pa.Table:
         ({"codes": [[0.5]]}, "integer codes"),
         ({"codes": [[]]}, "integer codes"),
         ({"id": [""]}, "non-empty string"),
+        ({"id": pa.array([None], pa.string())}, "row 1: expected id, got none"),
+        ({"codec_fingerprint": pa.array([None], pa.string())}, "expected codec_fingerprint, got"),
+        ({"codebook_size": [100.5]}, "row 1: codebook_size: expected a whole number"),
+        ({"row": ["{"]}, "row 1: expected JSON in the column row"),
+        ({"row": ["[1]"]}, "row 1: expected an object in the column row"),
     ],
 )
 def test_tables_that_are_no_store_are_refused(

@@ -1,4 +1,5 @@
 import errno
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -143,3 +144,55 @@ def test_items_that_do_not_fit_are_refused(tmp_path: Path) -> None:
             writer.add(codes, row)
     with pytest.raises(ValueError, match="at least one item"):
         open_writer(tmp_path / "empty").close()
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    writer = open_writer(tmp_path)
+    writer.add(codes_of(0), {"id": "u0"})
+    writer.add(codes_of(0), {"id": "u1"})
+    writer.close()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "offsets",
+    [
+        np.array([0, 9, 8]),
+        np.array([4, 4, 8]),
+        np.array([0, -4, 8]),
+        np.array([0, 0, 8]),
+        np.array([0.0, 4.5, 8.0]),
+        np.zeros((3, 2), dtype=np.int64),
+        np.array(8),
+    ],
+)
+def test_offsets_that_do_not_part_the_codes_are_refused(stored: Path, offsets: np.ndarray) -> None:
+    np.save(stored / "codes-00000.offsets.npy", offsets)
+    with pytest.raises(ValueError, match=r"expected offsets of 2 items and 8 codes in .*offsets"):
+        TokenStore(stored).codes(0)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("codec_fingerprint", None),
+        ("codebook_size", "8192"),
+        ("codebook_size", 0),
+        ("codebook_size", True),
+        ("frame_rate", 0),
+        ("frame_rate", float("nan")),
+        ("shards", None),
+        ("shards", [3]),
+        ("shards", [{"items": -2, "codes": 8}]),
+        ("shards", [{"items": "2", "codes": 8}]),
+        ("shards", [{"items": 2}]),
+    ],
+)
+def test_a_header_of_another_form_is_refused_by_its_field(
+    stored: Path, field: str, value: object
+) -> None:
+    path = stored / "store.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), field: value}))
+    with pytest.raises(ValueError, match=rf"store\.json: {field}.*: expected"):
+        TokenStore(stored)

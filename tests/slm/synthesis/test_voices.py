@@ -72,7 +72,17 @@ def test_a_file_of_another_form_is_refused(tmp_path: Path, text: str) -> None:
         default_voice(tmp_path)
 
 
-@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["folder", "pipe"])
+def lost_link(path: Path) -> None:
+    path.symlink_to(path.with_name("gone.json"))
+
+
+def loop(path: Path) -> None:
+    path.symlink_to(path)
+
+
+@pytest.mark.parametrize(
+    "make", [Path.mkdir, os.mkfifo, lost_link, loop], ids=["folder", "pipe", "lost link", "loop"]
+)
 def test_what_is_no_file_is_refused_and_not_waited_for(
     tmp_path: Path, make: Callable[[Path], None]
 ) -> None:
