@@ -132,10 +132,10 @@ def _noise_floor(
     """The 10th percentile (B, 1) of powers above 0, or that of steady noise beside the speech."""
     floor, loud = _percentile(ordered, silent, 0.1), _percentile(ordered, silent, 0.95)
     # How many values lie within 3 dB above each: its double's place in the merged order. The place
-    # in a stable sort of both is that number and the doubles before it.
+    # in a sort of both, equal ones in their order, is that number and the doubles before it.
     size = ordered.shape[-1]
     numbers = torch.arange(size, device=powers.device)
-    _, order = torch.sort(torch.cat([ordered, 2.0 * ordered], dim=-1), dim=-1, stable=True)
+    _, order = torch.sort(torch.cat([ordered, 2.0 * ordered], dim=-1), dim=-1)
     rank = torch.zeros_like(order).scatter(
         -1, order, torch.arange(2 * size, device=powers.device).expand_as(order)
     )
@@ -193,4 +193,5 @@ def _valid(x: Tensor, frames: Tensor) -> Tensor:
 
 def _largest(x: Tensor, width: int) -> Tensor:
     """(B, F + width - 1) to the largest of every `width` in a row, (B, F)."""
-    return F.max_pool1d(x[:, None], width, stride=1)[:, 0]
+    # of two dimensions: that of one is exported for a single length
+    return F.max_pool2d(x[:, None, None], (1, width), stride=1)[:, 0, 0]

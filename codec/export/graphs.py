@@ -7,6 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from codec.model.grid_quantization import GridStage
 from codec.model.hh_codec import DECODED_SILENCE, HHCodec
 from codec.model.mel import band_weights
 from codec.model.weight_norm import remove_weight_norm
@@ -41,7 +42,8 @@ class EncoderGraph(nn.Module):
         super().__init__()
         self.encoder, self.quantizer = codec.encoder, codec.quantizer
         self.sample_rate, self.loudness_dbfs = codec.sample_rate, codec.config.loudness_dbfs
-        entries = codec.quantizer.codebook
+        stage, entries = codec.quantizer.stage(0), codec.quantizer.codebook
+        self.grid = stage if isinstance(stage, GridStage) else None
         self.register_buffer("codebook", entries.T.contiguous())
         self.register_buffer("squares", entries.square().sum(1))
 
@@ -67,6 +69,8 @@ class EncoderGraph(nn.Module):
 
     def _codes(self, latents: Tensor) -> Tensor:
         points = self.quantizer.normalize(latents).transpose(1, 2)  # (B, L, D)
+        if self.grid is not None:
+            return self.grid.encode(points)
         return (self.squares - 2.0 * (points @ self.codebook)).argmin(-1)
 
 
@@ -103,15 +107,5 @@ class DecoderGraph(nn.Module):
         active = active.unflatten(1, (-1, self.upsampling)).any(-1)
         weights = silence_weights(active, frames // self.upsampling, DECODED_SILENCE)
         # What is mostly silence is decoded again, with the silence counted as in ordinary clips.
-        is_weighed = (weights < 1).any(-1, keepdim=True)
-        mel = torch.cond(is_weighed.any(), self._again, self._as_is, (mel, quantized, weights))
-        return self.vocoder(mel)
-
-    def _again(self, mel: Tensor, quantized: Tensor, weights: Tensor) -> Tensor:
-        """Mels of the rows whose frames do not all count alike, and the others as they are."""
         is_weighed = (weights < 1).any(-1)[:, None, None]
-        return torch.where(is_weighed, self.decoder(quantized, weights), mel)
-
-    def _as_is(self, mel: Tensor, quantized: Tensor, weights: Tensor) -> Tensor:
-        del quantized, weights
-        return mel.clone()
+        return self.vocoder(torch.where(is_weighed, self.decoder(quantized, weights), mel))

@@ -77,7 +77,8 @@ def pulse_train(pitch: Tensor, voiced: Tensor, hop_length: int, sample_rate: int
     cycles = torch.cumsum(frequency.double() / sample_rate, dim=-1)
     sounds = level > 0
     before = F.pad(level, (1, 0))[..., :-1] > 0
-    since = running_maximum(torch.where(sounds & ~before, cycles, 0.0))
+    # a product: runtimes have no choice between float64 values
+    since = running_maximum(cycles * (sounds & ~before).double())
     phases = cycles - since
     turn = (phases - phases.floor()).float()
     # Dirichlet's kernel: 1 + 2 * sum over k of cos(2 pi k turn), of `count` harmonics.
@@ -98,6 +99,10 @@ def running_maximum(x: Tensor) -> Tensor:
 
 
 def _between_centres(frames: Tensor, hop_length: int) -> Tensor:
-    """(B, F) at the centres of frames to (B, F * hop_length) samples, linearly."""
-    samples = F.interpolate(frames[:, None], scale_factor=float(hop_length), mode="linear")
-    return samples[:, 0]
+    """(B, F) at the centres of frames to (B, F * hop_length) samples, linearly; an even hop."""
+    # stretches from centre to centre, the first and last from and to the ends
+    before = torch.cat([frames[:, :1], frames], dim=-1)[..., None]
+    after = torch.cat([frames, frames[:, -1:]], dim=-1)[..., None]
+    share = (torch.arange(hop_length, device=frames.device) + 0.5) / hop_length
+    samples = (before + share * (after - before)).flatten(1)  # (B, (F + 1) * hop_length)
+    return samples[:, hop_length // 2 : -(hop_length // 2)]

@@ -79,7 +79,7 @@ class PlainLSTM(nn.Module):
                 both = [_gates(getattr(lstm, f"{kind}_{name}")) for name in names]
                 self.register_buffer(f"{kind}_{layer}", torch.stack(both))
             biases = [
-                torch.cat([_gates(getattr(lstm, f"{kind}_{name}")) for kind in ("bias_ih", "bias_hh")])
+                torch.cat([_gates(getattr(lstm, f"bias_{end}_{name}")) for end in ("ih", "hh")])
                 for name in names
             ]
             self.register_buffer(f"bias_{layer}", torch.stack(biases))
