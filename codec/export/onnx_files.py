@@ -1,0 +1,156 @@
+"""A codec as two ONNX files, `encoder.onnx` and `decoder.onnx`, and their sizes in `meta.json`."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from codec.files import whole_file, write_json
+from codec.model.config import CodecConfig
+from codec.model.hh_codec import HHCodec
+
+from .graphs import DecoderGraph, EncoderGraph, plain_copy
+
+ENCODER, DECODER, META = "encoder.onnx", "decoder.onnx", "meta.json"
+LONGEST = 1024  # codes that the command line encodes and decodes whole
+LONGEST_SPEECH = 703  # of a Whisper encoder, which sees 30 s at once
+EXAMPLE_CODES = 40  # of the clip that is traced; any other number than 0 and 1 does
+RULES = {
+    "encoder": "waveform (B, T) float32 in [-1, 1], one channel at sample_rate, rows of one length "
+    "-> codes (B, ceil(T / hop_length)) int64, level_dbfs (B) float32. Padding and level are done.",
+    "decoder": "codes (B, L) int64 -> waveform (B, L * hop_length) float32 at loudness_dbfs. Keep "
+    "the first T samples.",
+    "level": "Where loudness_dbfs is a number, the decoded waveform times 10 ** ((level_dbfs - "
+    "loudness_dbfs) / 20) has the recording's level; times 0 where level_dbfs <= -120.",
+}
+
+
+def check_exportable(config: CodecConfig) -> None:
+    """Refuse a codec that cannot be written as ONNX.
+
+    Raises:
+        ValueError: Naming the field.
+    """
+    if config.vocoder.kind == "bigvgan":
+        raise ValueError("vocoder.kind: expected vocos or harmonic for ONNX, got bigvgan")
+    if config.vocoder.kind == "harmonic" and config.mel.hop_length % 2:
+        raise ValueError(
+            f"mel.hop_length: expected an even one for ONNX, got {config.mel.hop_length}"
+        )
+
+
+def export_onnx(codec: HHCodec, folder: Path) -> dict[str, Any]:
+    """Write a codec's two ONNX files and `meta.json`; each file appears only when whole.
+
+    Args:
+        codec: In eval mode, on the CPU.
+        folder: To write to.
+
+    Returns:
+        What `meta.json` holds.
+
+    Raises:
+        ImportError: The packages of the extra `onnx` are not installed.
+        ValueError: A codec of a kind that cannot be exported.
+    """
+    import onnx
+
+    check_exportable(codec.config)
+    plain, hop = plain_copy(codec), codec.hop_length
+    longest = LONGEST_SPEECH if codec.config.encoder.speech_layers else LONGEST
+    blocks = 0.1 * torch.randn(2, EXAMPLE_CODES, hop, generator=torch.Generator().manual_seed(0))
+    lengths = torch.full((2, 1), EXAMPLE_CODES * hop)
+    encoder = _exported(EncoderGraph(plain), (blocks, lengths), longest, ["codes", "level_dbfs"])
+    _take_waveforms(encoder, hop)
+    codes = torch.zeros(2, EXAMPLE_CODES, dtype=torch.int64)
+    decoder = _exported(DecoderGraph(plain), (codes,), LONGEST, ["waveform"])
+    _rename_input(decoder, decoder.graph.input[0].name, "codes")
+    meta = {
+        "name": codec.config.name,
+        "sample_rate": codec.sample_rate,
+        "hop_length": hop,
+        "codebook_size": codec.codebook_size,
+        "loudness_dbfs": codec.config.loudness_dbfs,
+        "code_fingerprints": list(codec.code_fingerprints),
+        "fingerprint": codec.fingerprint,
+        "longest_encoded": longest,
+        "longest_decoded": LONGEST,
+        "rules": RULES,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, model in ((ENCODER, encoder), (DECODER, decoder)):
+        onnx.checker.check_model(model)
+        with whole_file(folder / name) as path:
+            onnx.save(model, str(path))
+    write_json(folder / META, meta)
+    return meta
+
+
+def _exported(
+    graph: nn.Module, inputs: tuple[Tensor, ...], longest: int, outputs: list[str]
+) -> Any:
+    """The ONNX model of a module whose inputs are (B, L, ...) or (B, 1)."""
+    dynamic = torch.export.Dim.DYNAMIC
+    codes = torch.export.Dim("codes", min=1, max=longest)
+    shapes = tuple({0: dynamic} | ({1: codes} if x.shape[1] > 1 else {}) for x in inputs)
+    with warnings.catch_warnings():
+        # The exporter's own, of what it calls of torch.
+        warnings.simplefilter("ignore")
+        program = torch.export.export(graph.eval(), inputs, dynamic_shapes=shapes, strict=False)
+        made = torch.onnx.export(program, dynamo=True, verbose=False, output_names=outputs)
+    assert made is not None
+    return made.model_proto
+
+
+def _rename_input(model: Any, old: str, new: str) -> None:
+    for node in model.graph.node:
+        for place, name in enumerate(node.input):
+            if name == old:
+                node.input[place] = new
+    for each in model.graph.input:
+        if each.name == old:
+            each.name = new
+
+
+def _take_waveforms(model: Any, hop_length: int) -> None:
+    """Replace an encoder's inputs, blocks and lengths, by waveforms (B, T) of any length, in place.
+
+    The samples are filled up with zeros to whole codes.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    import numpy as np
+
+    blocks, lengths = (each.name for each in model.graph.input)
+    constants = {
+        "first": [0], "second": [1], "hop": [hop_length], "zeros": [0, 0, 0],
+        "block_shape": [0, -1, hop_length], "one": [1],
+    }  # fmt: skip
+    for name, values in constants.items():
+        array = np.array(values, dtype=np.int64)
+        model.graph.initializer.append(numpy_helper.from_array(array, f"in_{name}"))
+    steps = [
+        ("Shape", ["waveform"], "in_shape"),
+        ("Gather", ["in_shape", "in_first"], "in_rows"),
+        ("Gather", ["in_shape", "in_second"], "in_samples"),
+        ("Neg", ["in_samples"], "in_negative"),
+        ("Mod", ["in_negative", "in_hop"], "in_missing"),
+        ("Concat", ["in_zeros", "in_missing"], "in_pads"),
+        ("Pad", ["waveform", "in_pads"], "in_padded"),
+        ("Reshape", ["in_padded", "in_block_shape"], blocks),
+        ("Concat", ["in_rows", "in_one"], "in_lengths_shape"),
+        ("Expand", ["in_samples", "in_lengths_shape"], lengths),
+    ]
+    nodes = [
+        helper.make_node(kind, inputs, [output], **({"axis": 0} if kind == "Concat" else {}))
+        for kind, inputs, output in steps
+    ]
+    nodes += list(model.graph.node)
+    del model.graph.node[:], model.graph.input[:]
+    model.graph.node.extend(nodes)
+    shape = ["batch", "samples"]
+    model.graph.input.append(helper.make_tensor_value_info("waveform", TensorProto.FLOAT, shape))
