@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -57,9 +58,14 @@ def export_onnx(codec: HHCodec, folder: Path) -> dict[str, Any]:
         ImportError: The packages of the extra `onnx` are not installed.
         ValueError: A codec of a kind that cannot be exported.
     """
-    import onnx
-
     check_exportable(codec.config)
+    try:
+        import onnx
+        import onnxscript  # noqa: F401  # of torch's exporter
+    except ImportError as error:
+        raise ImportError(
+            f"the export needs packages: pip install onnx onnxscript ({error})"
+        ) from error
     plain, hop = plain_copy(codec), codec.hop_length
     longest = LONGEST_SPEECH if codec.config.encoder.speech_layers else LONGEST
     blocks = 0.1 * torch.randn(2, EXAMPLE_CODES, hop, generator=torch.Generator().manual_seed(0))
@@ -107,6 +113,7 @@ def _exported(
 
 
 def _rename_input(model: Any, old: str, new: str) -> None:
+    """Give an input another name, in place."""
     for node in model.graph.node:
         for place, name in enumerate(node.input):
             if name == old:
@@ -122,8 +129,6 @@ def _take_waveforms(model: Any, hop_length: int) -> None:
     The samples are filled up with zeros to whole codes.
     """
     from onnx import TensorProto, helper, numpy_helper
-
-    import numpy as np
 
     blocks, lengths = (each.name for each in model.graph.input)
     constants = {
