@@ -1,4 +1,4 @@
-"""Command line of the codec: `hh-codec encode`, `decode`, `reconstruct`, `verify`, `info` and others."""
+"""Command line of the codec: `hh-codec encode`, `decode`, `verify`, `info`, `export` and others."""
 
 from __future__ import annotations
 
