@@ -106,7 +106,8 @@ def speech_frames(powers: Tensor, frames: Tensor, frame_rate: float) -> Tensor:
     most = 10.0 * _percentile(ordered, below, 0.5)
     active = _above_threshold(torch.minimum(powers, most), frames, frame_rate)
     active &= _held(_longer_sounds(powers, frames, frame_rate), frame_rate) > over
-    found = torch.where(loud < NOISY_SHARE * floor, plain, active)
+    is_flat = loud < NOISY_SHARE * floor
+    found = (is_flat & plain) | (~is_flat & active)  # runtimes do not choose between truth values
     return found & (powers.amax(-1, keepdim=True) > 0)
 
 
