@@ -36,6 +36,11 @@ def check_exportable(config: CodecConfig) -> None:
     Raises:
         ValueError: Naming the field.
     """
+    # the exporter cannot show that the Whisper input's length is never 0
+    if config.encoder.speech_layers:
+        raise ValueError(
+            f"encoder.speech_layers: expected 0 for ONNX, got {config.encoder.speech_layers}"
+        )
     if config.vocoder.kind == "bigvgan":
         raise ValueError("vocoder.kind: expected vocos or harmonic for ONNX, got bigvgan")
     if config.vocoder.kind == "harmonic" and config.mel.hop_length % 2:
