@@ -13,7 +13,7 @@ export TEXT RECORDING
 # Processes that share the tests; each takes up to 1 GB.
 WORKERS ?= 2
 
-.PHONY: demo demo-train test quick check bench bench-check clean
+.PHONY: demo demo-train test quick check docs bench bench-check clean
 
 # The shell, not make, puts these in: a text may hold quotes and dollars.
 demo: $(INSTALLED)
@@ -34,6 +34,11 @@ check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
+# The documentation as a site, in build/site; of recordings, too, where
+# `python -m recipes.release.audio_page` has made their page.
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 # Speed beside other software, as ratios (docs/reports/benchmarks.md): all of it, and what CI compares with
 # the committed results.
 bench: $(INSTALLED)
@@ -52,7 +57,7 @@ clean:
 $(INSTALLED): Makefile pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -c constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install -c constraints.txt -e ".[dev,espeak,eval,lhotse,peers,s3,train,whisper]"
+	$(BIN)/python -m pip install -c constraints.txt -e ".[app,dev,docs,espeak,eval,lhotse,lora,peers,s3,serve,train,whisper]"
 	$(BIN)/python -m pip install --no-deps -c constraints.txt vocos bigvgan \
 		Resemblyzer distillmos xls-r-sqa
 	touch $@

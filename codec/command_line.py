@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from .files import json_text
+from .version import __version__
 
 # What `ArgumentParser.add_subparsers` returns; argparse has no public name for it.
 Commands = Any
@@ -44,7 +45,7 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefau
 
 
 class ShowVersion(argparse.Action):
-    """An option that prints the program's name and version, found only when asked for."""
+    """An option that prints the program's name and the toolkit's version."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, **options: Any) -> None:
         text = "show the version and exit"
@@ -58,18 +59,8 @@ class ShowVersion(argparse.Action):
         option_string: str | None = None,
     ) -> None:
         """Print it on stdout and end with status 0."""
-        print(f"{parser.prog} {version()}")
+        print(f"{parser.prog} {__version__}")
         parser.exit()
-
-
-def version() -> str:
-    """The installed version of the toolkit, "unknown" in a checkout that is not installed."""
-    from importlib import metadata  # takes as long to load as the rest of a --help
-
-    try:
-        return metadata.version("hh-slm")
-    except metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def add_command(

@@ -28,6 +28,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
+from .requirements import install_command
+
 
 class _Spectrogram(nn.Module):
     """Stand-in for torchaudio's transform with the arguments that `vocos` passes."""
@@ -124,9 +126,7 @@ def import_vocos(submodule: str) -> Any:
         return sys.modules[name]
     spec = importlib.util.find_spec("vocos")
     if spec is None or spec.submodule_search_locations is None:
-        raise ImportError(
-            "the discriminators need the package vocos: pip install --no-deps vocos==0.1.0"
-        )
+        raise ImportError(f"the discriminators need the package vocos: {install_command('vocos')}")
     with _replaced(_for_vocos(list(spec.submodule_search_locations))):
         return import_module(name)
 
@@ -156,9 +156,7 @@ def import_bigvgan() -> Any:
     """
     spec = importlib.util.find_spec("bigvgan")
     if spec is None or spec.submodule_search_locations is None:
-        raise ImportError(
-            "this vocoder needs the package bigvgan: pip install --no-deps bigvgan==2.4.1"
-        )
+        raise ImportError(f"this vocoder needs the package bigvgan: {install_command('bigvgan')}")
     own = [name for name in sys.modules if name.split(".")[0] == "bigvgan"]
     others = {name: sys.modules.pop(name) for name in own}
     try:

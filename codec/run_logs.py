@@ -12,6 +12,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from .files import write_text
+from .requirements import install_command
+
 TENSORBOARD, WANDB = "tensorboard", "wandb"
 
 
@@ -112,7 +115,7 @@ class TensorBoardLog:
             self._make: Any = importlib.import_module("torch.utils.tensorboard").SummaryWriter
         except ImportError as error:
             raise ValueError(
-                "tensorboard: expected the package tensorboard, which comes with the extra train"
+                f"tensorboard: expected the package tensorboard: {install_command(TENSORBOARD)}"
             ) from error
         self._folder = folder
         self._writer: Any = None
@@ -159,17 +162,16 @@ class WandbLog:
             self._wandb: Any = importlib.import_module("wandb")
         except ImportError as error:
             raise ValueError(
-                "wandb: expected the package wandb, which comes with the extra wandb"
+                f"wandb: expected the package wandb: {install_command(WANDB)}"
             ) from error
         self._folder, self._project = folder, project
         self._run: Any = None
 
     def open(self, step: int) -> None:
         """See `RunLog`."""
-        kept = self._folder / "wandb" / "id"
-        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept = self._folder / WANDB / "id"
         if not kept.is_file():
-            kept.write_text(secrets.token_hex(4), encoding="utf-8")
+            write_text(kept, secrets.token_hex(4))
         self._run = self._wandb.init(
             project=self._project,
             id=kept.read_text(encoding="utf-8").strip(),

@@ -60,7 +60,7 @@ class MetricInfo:
     sample_rate: int | None = None  # Hz at which it is computed; None for that of the item
     packages: tuple[tuple[str, str], ...] = ()  # (distribution, version prefix) it is tied to
     weights: tuple[WeightSpec, ...] = ()  # must be found before a run starts
-    install: str = ""  # command for the packages where a plain `pip install` would not do
+    install_note: str = ""  # what to know before its packages are installed
     alternative: str = ""  # family name of a metric that runs offline and measures something alike
     is_large: bool = False  # holds a large model, so it is scored by itself, after the others
 

@@ -229,5 +229,7 @@ def _watched(
         for batch in coded:
             arrivals.append(time.perf_counter())
             clips = lengths[batch.batch.split, batch.batch.shard]
-            bar.update(sum(clips[each] for each in batch.batch.positions) / frame_rate / 3600)
+            hours = sum(clips[each] for each in batch.batch.positions) / frame_rate / 3600
+            # A batch that comes again, and the rounding of a sum, do not pass the whole.
+            bar.update(min(hours, total - bar.n))
             yield batch

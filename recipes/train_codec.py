@@ -201,16 +201,20 @@ def check_level(codec: HHCodec, config: Config) -> None:
 
 
 def load_part(part: nn.Module, start: nn.Module) -> None:
-    """Copy a part's weights; an encoder may have speech features that its start lacks.
+    """Copy a part's weights; it may have speech features and attention that its start lacks.
+
+    Both begin as nothing, so that the part computes what its start does until it trains.
 
     Raises:
         RuntimeError: The two differ in other weights.
     """
     weights = start.state_dict()
-    # Speech features that the start lacks keep the weights they have.
-    own = {k: v for k, v in part.state_dict().items() if k.startswith("speech.")}
-    if own and not any(name.startswith("speech.") for name in weights):
-        weights = {**weights, **own}
+    for prefix in ("speech.", "attention."):
+        own = {k: v for k, v in part.state_dict().items() if k.startswith(prefix)}
+        if own and not any(name.startswith(prefix) for name in weights):
+            # The map of speech features is zero already, the branches of attention are made so.
+            scales = [k for k in own if k.endswith((".scale1", ".scale2"))]
+            weights |= own | {name: torch.zeros_like(own[name]) for name in scales}
     part.load_state_dict(weights)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 try:
     from codec.lazy_names import lazy_names
+    from codec.version import __version__ as __version__
 except ImportError as error:
     hiding = getattr(sys.modules.get("codec"), "__path__", ["another module"])
     raise ImportError(

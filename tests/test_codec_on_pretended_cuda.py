@@ -84,11 +84,11 @@ def test_a_codec_encodes_and_decodes_on_its_device(kind: str) -> None:
         assert codes.device.type == sound.device.type == "cuda"
     assert codes.as_subclass(Tensor).tolist() == expected.tolist()
     waits = {
-        "codec/model/inputs.py::waveform_batch": 1,
-        "codec/model/levels.py::level_change": 2,
+        "codec/interface/inputs.py::waveform_batch": 1,
+        "codec/interface/levels.py::level_change": 2,
         # Speech and silence are told apart on the host: once a row that is encoded, once a group
         # of rows that is decoded.
-        "codec/model/levels.py::clip_level": 2,
+        "codec/interface/levels.py::clip_level": 2,
         "codec/model/hh_codec.py::_mel": 2,
         "codec/model/quantizer.py::decode": 2,
     }

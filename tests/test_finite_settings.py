@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MODULES = (
     "codec.distillation.config",
     "codec.model.config",
+    "codec.model.part_configs",
     "codec.training.config",
     "eval.baselines.kmeans",
     "eval.likelihood_tests.build",

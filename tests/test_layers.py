@@ -29,10 +29,12 @@ GROUND = {
     "codec.mel_filters",
     "codec.runtime.processes",
     "codec.provenance",
+    "codec.requirements",
     "codec.weights",
     "codec.run_logs",
     "codec.runtime.run_lock",
     "codec.runtime.run_trainer",
+    "codec.version",
     "codec.runtime.workers",
 }
 # Which of our packages a package may import, beside itself and the ground files.
@@ -62,7 +64,9 @@ TO_CODEC = {
 ROOMS = {
     "codec": set(),
     "codec.runtime": set(),
-    "codec.model": set(),
+    "codec.interface": set(),
+    "codec.model": {"codec.interface"},
+    "codec.adapters": {"codec.model", "codec.interface"},
     "codec.audio": set(),
     "codec.streaming": {"codec.model"},
     "codec.distillation": {"codec.audio", "codec.model"},

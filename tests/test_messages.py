@@ -2,17 +2,71 @@
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+import codec
+import eval as evaluation
+import slm
+from codec.requirements import WITHOUT_DEPENDENCIES, canonical_name
+from codec.version import __version__
+
 ROOT = Path(__file__).resolve().parent.parent
+SOURCES = [
+    path
+    for package in ("codec", "slm", "eval", "recipes")
+    for path in sorted((ROOT / package).rglob("*.py"))
+]
+
+
+def strings(tree: ast.AST) -> Iterator[str]:
+    """Literals of a module, docstrings included."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def test_one_place_builds_the_commands_that_install_packages() -> None:
+    by_hand = {
+        path.relative_to(ROOT).as_posix()
+        for path in SOURCES
+        if any("pip install" in text for text in strings(ast.parse(path.read_text("utf-8"))))
+    }
+    # use codec.requirements.install_command
+    assert by_hand == {"codec/requirements.py"}
+
+
+def test_packages_that_messages_ask_for_are_in_an_extra() -> None:
+    tomllib = pytest.importorskip("tomllib")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"].values()
+    known = {canonical_name(line) for lines in extras for line in lines} | set(WITHOUT_DEPENDENCIES)
+    asked = {
+        str(argument.value)
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "install_command"
+        for argument in node.args
+        if isinstance(argument, ast.Constant)
+    }
+    assert len(asked) > 10
+    assert {name for name in asked if canonical_name(name) not in known} == set()
 
 
 def test_no_message_asks_for_a_package_that_no_index_has() -> None:
-    sources = [
-        path
-        for room in ("codec", "slm", "eval", "recipes")
-        for path in ROOT.glob(f"{room}/**/*.py")
+    wrong = [
+        path.name
+        for path in SOURCES
+        if path.name != "requirements.py" and "hh-slm[" in path.read_text("utf-8")
     ]
-    wrong = [path.name for path in sources if "'hh-slm[" in path.read_text(encoding="utf-8")]
-    assert sources
     assert wrong == []
+
+
+def test_every_package_tells_the_version() -> None:
+    assert codec.__version__ == slm.__version__ == evaluation.__version__ == __version__
+    assert f"\n## [{__version__}] - " in (ROOT / "CHANGELOG.md").read_text("utf-8")

@@ -10,9 +10,11 @@ from .io import (
     resampled_length,
     write_audio,
 )
+from .store import as_integers
 
 __all__ = [
     "AudioError",
+    "as_integers",
     "audio_info",
     "read_audio",
     "read_samples",

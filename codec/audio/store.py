@@ -25,6 +25,7 @@ class AudioStoreError(ValueError):
 
 def as_integers(waveform: NDArray[np.float32]) -> NDArray[np.int16]:
     """Round (T,) in [-1, 1] to int16; values beyond are clipped."""
+    # Not scaled by 32768, which 1.0 would overflow.
     return np.round(np.clip(waveform, -1.0, 1.0) * 32767.0).astype("<i2")
 
 

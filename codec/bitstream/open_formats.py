@@ -20,14 +20,8 @@ import torch
 
 from codec.files import json_text, write_bytes
 
-from .format import (
-    MAGIC,
-    SUFFIX,
-    BitstreamError,
-    CodedRecording,
-    StreamHeader,
-    stated_level,
-)
+from .format import SUFFIX, CodedRecording
+from .records import MAGIC, BitstreamError, StreamHeader, stated_level
 
 _FIELDS = "codec_fingerprint", "sample_rate", "hop_length", "codebook_size"
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from codec.bitstream.convert import Converted, Pair
@@ -52,7 +52,8 @@ def _send(pair: Pair) -> None:
     out.flush()
 
 
-def _binary(stream: IO[str]) -> IO[bytes]:
+def _binary(stream: Any) -> IO[bytes]:
+    """The bytes below a stream of text."""
     return stream.buffer
 
 

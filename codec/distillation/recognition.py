@@ -13,12 +13,14 @@ is not known which words the crop holds.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from codec.audio.sources import AudioSource, CropPlace
+from codec.requirements import install_command
 
 LANGUAGE = "en"  # of the transcripts that are compared
 MAX_TOKENS = 96  # of a transcript; longer ones are left out
@@ -41,18 +43,18 @@ class RecognitionLoss:
             from transformers import WhisperForConditionalGeneration, WhisperTokenizer
         except ImportError as error:
             raise ValueError(
-                "weights.recognition needs transformers: pip install 'transformers>=5,<6'"
+                f"weights.recognition needs transformers: {install_command('transformers')}"
             ) from error
         try:
-            model = WhisperForConditionalGeneration.from_pretrained(folder)
+            model: Any = WhisperForConditionalGeneration.from_pretrained(folder)
             tokens = WhisperTokenizer.from_pretrained(folder, language=LANGUAGE, task="transcribe")
         except (OSError, ValueError) as error:
             raise ValueError(
                 f"{folder}: expected a Whisper with its tokenizer in the transformers layout, "
                 f"got none: {error}"
             ) from error
-        self.decoder = model.get_decoder().eval().requires_grad_(False)
-        self.to_words = model.proj_out.requires_grad_(False)
+        self.decoder: nn.Module = model.get_decoder().eval().requires_grad_(False)
+        self.to_words: nn.Module = model.proj_out.requires_grad_(False)
         self._tokenizer = tokens
 
     def to(self, device: torch.device) -> RecognitionLoss:

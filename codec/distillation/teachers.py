@@ -17,6 +17,7 @@ from torch import Tensor
 from codec.files import read_json
 from codec.model.config import MelConfig
 from codec.model.mel import LogMel
+from codec.requirements import install_command
 
 from .frame_grid import FrameGrid, receptive_field
 from .whisper_teacher import WhisperTeacher
@@ -235,7 +236,7 @@ def _load_hubert(folder: Path, name: str) -> Any:
         from transformers import HubertModel
     except ImportError as error:
         raise TeacherError(
-            f"semantic teacher {name!r} needs transformers: pip install 'transformers>=5,<6'"
+            f"semantic teacher {name!r} needs transformers: {install_command('transformers')}"
         ) from error
     kind = _kind_of(folder)
     if kind != "hubert":

@@ -12,7 +12,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from .fingerprint import FIRST_FIELDS, identifying_fields
+from codec.interface.fingerprint import FIRST_FIELDS, identifying_fields
+
 from .part_configs import (
     GRIDS,
     VOCODERS,

@@ -7,11 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
+from codec.interface.precision import Float32Module
+
 from .attention import rotary_blocks
 from .blocks import AttentionBlock, ConvNeXtBlock
 from .config import CodecConfig, EncoderConfig
 from .mel import LogMel
-from .precision import Float32Module
 from .whisper_encoder import SpeechFeatures
 
 

@@ -8,10 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from codec.interface.precision import Float32Linear, Float32Module
+
 from .blocks import ConvNeXtBlock
 from .config import MelConfig, VocoderConfig
 from .mel import LogMel
-from .precision import Float32Linear, Float32Module
 from .vocos_modules import InverseSTFT, VocosBackbone
 
 LOWEST_HZ, HIGHEST_HZ = 50.0, 600.0  # of speech

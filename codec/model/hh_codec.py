@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from codec.activity import silence_weights, speech_frames
+from codec.interface.inputs import code_batch, length_column, waveform_batch
+from codec.interface.levels import clip_level, decoding_gain, decoding_gains, level_change
+from codec.interface.precision import DECODING, inference
 
-from .inputs import code_batch, length_column, waveform_batch
-from .levels import clip_level, decoding_gain, decoding_gains, level_change
 from .mel import band_weights
 from .model_folder import CONFIG, FILES, WEIGHTS
 from .parts import CodecParts
-from .precision import DECODING, inference
 
 __all__ = ["CONFIG", "FILES", "WEIGHTS", "HHCodec", "Reconstruction"]
 

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from codec.interface.precision import Float32Module
 from codec.mel_filters import triangular_filters
 
 from .config import MelConfig
-from .precision import Float32Module
 
 
 def _htk(frequencies: Tensor) -> Tensor:

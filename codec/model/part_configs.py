@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from codec.checks import all_finite, require
-
-from .fingerprint import FIRST_FIELDS, identifying_fields
+from codec.interface.fingerprint import FIRST_FIELDS, identifying_fields
 
 VOCODERS = ("vocos", "harmonic", "bigvgan")
 # Quantizers whose codes are cells.

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 from codec.devices import usable_device
 from codec.hub import HubOptions, upload
+from codec.interface.card import codec_card
+from codec.interface.fingerprint import CODES, SAME_CODES, CodecFingerprint
+from codec.interface.precision import decoding_dtype
 
-from .card import codec_card
 from .config import CodecConfig
 from .decoder import MelDecoder
 from .encoder import build_encoder
-from .fingerprint import CODES, SAME_CODES, CodecFingerprint
 from .model_folder import FILES, read_codec, write_codec
-from .precision import decoding_dtype
 from .pretrained import find_model
 from .quantizer import SLMVQ
 from .vocoder import Vocoder
@@ -96,7 +96,7 @@ class CodecParts(nn.Module):
         """16 hex digits of config and weights: decoded audio belongs to exactly one codec.
 
         The weights are those with weight norm, as they are stored. Config fields newer than the
-        first release count where they differ from their default (`codec/model/fingerprint.py`).
+        first release count where they differ from their default (`codec/interface/fingerprint.py`).
         """
         return self._fingerprints().whole
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from codec.distributed import drawn_like, process_mean
+from codec.interface.precision import Float32Module
 
 from .config import GRIDS, QuantizerConfig
 from .grid_quantization import GridStage
-from .precision import Float32Module
 from .vector_quantization import (
     EMAStage,
     SimVQStage,
@@ -22,6 +22,9 @@ from .vector_quantization import (
     lloyd,
     nearest_entries,
 )
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Stage = SimVQStage | EMAStage | GridStage
 
@@ -85,7 +88,7 @@ class SLMVQ(Float32Module):
         self.clear_cache()
         super()._load_from_state_dict(*args, **kwargs)
 
-    def _apply(self, *args: Any, **kwargs: Any) -> SLMVQ:
+    def _apply(self, *args: Any, **kwargs: Any) -> Self:
         """Move or convert the weights."""
         self.clear_cache()
         return super()._apply(*args, **kwargs)

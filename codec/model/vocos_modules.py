@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from codec.interface.precision import Float32Module
+
 from .blocks import init_truncated_normal
-from .precision import Float32Module
 
 # The head's magnitudes are clipped here: an untrained one would overflow.
 MAX_MAGNITUDE = 1e2

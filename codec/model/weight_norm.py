@@ -32,7 +32,8 @@ class FoldedWeight:
     def split(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Split a weight into magnitude and direction, those from before where it is unchanged."""
         before = self.direction.to(self.device), self.magnitude.to(self.device)
-        folded = torch._weight_norm(*before, self.dim).to(weight.dtype)
+        folded = torch._weight_norm(*before, self.dim)  # type: ignore[attr-defined]
+        folded = folded.to(weight.dtype)
         if torch.equal(folded.cpu(), weight.detach().cpu()):
             return self.magnitude.to(weight.dtype), self.direction.to(weight.dtype)
         changed = weight.detach().cpu()

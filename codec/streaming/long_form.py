@@ -180,11 +180,6 @@ def encoding_gain(codec: HHCodec, level: Level) -> float:
     return 10.0 ** (codec.config.loudness_dbfs / 20.0) / level.rms
 
 
-def recording_gain(codec: HHCodec, read: Read, num_samples: int) -> float:
-    """Compute the factor that `HHCodec.scaled` would apply to a whole recording."""
-    return encoding_gain(codec, recording_level(codec, read, num_samples))
-
-
 def decode_stream(
     codec: HHCodec,
     codes: NDArray[np.integer],

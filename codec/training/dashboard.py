@@ -10,8 +10,6 @@ from codec.run_logs import RunLogs, mel_picture
 
 from .validation import Validation
 
-__all__ = ["Dashboard", "mel_picture"]
-
 
 class Dashboard:
     """Writer of a phase's metrics, and of mels and audio of its validations.

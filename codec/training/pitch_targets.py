@@ -11,6 +11,7 @@ from torch import Tensor
 
 from codec.audio.resample import Resampler
 from codec.model.harmonic_vocoder import HIGHEST_HZ, LOWEST_HZ
+from codec.requirements import install_command
 
 TRACKER_RATE = 16_000
 VOICED_CONFIDENCE = 0.5
@@ -28,7 +29,7 @@ def _tracker() -> Any:
     except ImportError as error:
         raise ImportError(
             "a phase with weights.pitch > 0 tracks the pitch of recordings with swift-f0: "
-            "pip install 'swift-f0>=0.3,<0.4'"
+            + install_command("swift-f0")
         ) from error
     return SwiftF0(threads=1, spin=False)
 

@@ -14,6 +14,7 @@ from codec.distillation.loss import Distillation
 from codec.distillation.perceptual import PerceptualLoss
 from codec.distillation.recognition import RecognitionLoss
 from codec.model.hh_codec import HHCodec
+from codec.requirements import install_command
 
 from .codebook import usage_statistics
 from .config import PhaseConfig
@@ -93,7 +94,7 @@ def validate(
     fake = codec.vocoder(mel) if outputs.waveform is None else outputs.waveform[:num_clips]
     notices = []
     if stoi_is_missing():
-        notices.append("no stoi: pystoi is not installed; it comes with the extra eval")
+        notices.append(f"no stoi: pystoi is not installed: {install_command('pystoi')}")
     else:
         stoi = mean_stoi(recordings, fake, codec.sample_rate)
         metrics |= {} if stoi is None else {"stoi": stoi}

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 
 from codec.checks import one_of
 from codec.devices import usable_device
+from codec.requirements import install_command
 
 from .token_streams import fit_length
 
@@ -136,7 +137,7 @@ def _load(kind: str, source: str) -> Any:
         import transformers
     except ImportError as error:
         raise ValueError(
-            f"{kind} needs the package transformers: pip install 'transformers>=5,<6'"
+            f"{kind} needs the package transformers: {install_command('transformers')}"
         ) from error
     model_class = getattr(transformers, PEERS[kind].model)
     try:

@@ -34,7 +34,6 @@ class CTranslate2WhisperRecognizer(WhisperRecognizer):
     """
 
     packages = (("ctranslate2", "4."), ("transformers", "5."))
-    install = "pip install 'ctranslate2>=4.5,<5' 'transformers>=5,<6'"
 
     def __init__(
         self,

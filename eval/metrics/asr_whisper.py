@@ -25,7 +25,6 @@ WHISPER = WeightSpec(
     "Systran/faster-whisper-large-v3 --local-dir PATH)",
     is_folder=True,
 )
-INSTALL = "pip install 'transformers>=5,<6'"
 BEAMS = 5
 # Published thresholds: beyond them a window's words may be the model's own.
 NO_SPEECH = 0.6
@@ -54,7 +53,6 @@ class WhisperRecognizer(LoadedMetric):
     packages = (("transformers", "5."),)
     weights = (WHISPER,)
     alternative = "wer"
-    install = INSTALL
 
     def __init__(
         self,

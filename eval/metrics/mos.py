@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from codec.requirements import install_command
 from eval.protocols import FigureInfo, Item, Metric, MetricInfo, Part, Score, WeightSpec
 from eval.sound import checked_part, resampled
 from eval.weights import metric_device, require_weight
@@ -30,7 +31,7 @@ _P835 = {
     "dnsmos_bak": (-0.13166888, 1.60915514, -0.39604546),
     "dnsmos_ovr": (-0.06766283, 1.11546468, 0.04602535),
 }
-_DNS_HOW = "pip install --no-deps speechmos==0.0.1.1 (the ONNX files are inside)"
+_DNS_HOW = f"{install_command('speechmos')} (the ONNX files are inside)"
 DNSMOS_WEIGHTS = (
     WeightSpec(
         "dnsmos_p835",
@@ -152,7 +153,6 @@ class DistillMosMetric(_PredictedMos):
             sample_rate=RATE,
             packages=(("distillmos", "0.9."), ("xls-r-sqa", "0.1.")),
             # Their metadata ask for torchaudio, which neither needs to score a waveform.
-            install="pip install --no-deps distillmos==0.9.1 xls-r-sqa==0.1.0",
             alternative="dnsmos",
             is_large=True,
         )

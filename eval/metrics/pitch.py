@@ -147,7 +147,6 @@ _INFOS = {
         "RMS cents over frames voiced in both without gross errors; share off by over 20 %",
         packages=(("torchcrepe", "0.0.24"), ("resampy", "0.4."), ("librosa", "0.")),
         # Its metadata ask for torchaudio, which it needs for reading files alone.
-        install="pip install --no-deps torchcrepe==0.0.24; pip install resampy==0.4.3 librosa",
         alternative="pitch",
         is_large=True,
     ),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 
 from codec.provenance import package_versions
+from codec.requirements import install_command
 from eval.protocols import Metric
 from eval.weights import find_weight, weight_digest, weight_obstacle
 
@@ -205,13 +206,17 @@ def obstacles(metric: Metric) -> list[str]:
     """List why a metric cannot run here, each with its remedy; empty when it can."""
     found = installed_packages(metric)
     reasons = []
+    missing = [each for each in metric.info.packages if found[each[0]] is None]
+    if missing:
+        # a version for those that no extra asks for, such as a metric's of another package
+        wanted = (f"{name}=={prefix}*" if prefix else name for name, prefix in missing)
+        note = f" ({metric.info.install_note})" if metric.info.install_note else ""
+        names = ", ".join(name for name, _ in missing)
+        kind = "package" if len(missing) == 1 else "packages"
+        reasons.append(f"missing {kind} {names}: {install_command(*wanted)}{note}")
     for package, prefix in metric.info.packages:
         installed = found[package]
-        if installed is None:
-            plain = f"pip install '{package}=={prefix}*'" if prefix else f"pip install {package}"
-            remedy = metric.info.install or plain
-            reasons.append(f"package {package} is missing: {remedy}")
-        elif not installed.startswith(prefix):
+        if installed is not None and not installed.startswith(prefix):
             reasons.append(f"expected {package} {prefix}x, got {installed}: the id names {prefix}x")
     weights = [weight_obstacle(spec) for spec in metric.info.weights]
     return [*reasons, *(reason for reason in weights if reason)]

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from codec.requirements import install_command
 from eval.protocols import MetricError, WeightSpec
 from eval.weights import metric_device, require_weight
 
@@ -19,8 +20,8 @@ RATE = 16000
 RESEMBLYZER = WeightSpec(
     "resemblyzer",
     "Apache-2.0",
-    "pip install --no-deps Resemblyzer==0.1.4 (pretrained.pt is inside; the package itself is "
-    "never imported)",
+    f"{install_command('Resemblyzer')} (pretrained.pt is inside; the package itself is never "
+    "imported)",
     sha256="39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e",
     bundled=("resemblyzer", "pretrained.pt"),
 )

@@ -233,7 +233,6 @@ class WerMetric(Metric):
             ),
             weights=getattr(self.recognizer, "weights", ()),
             alternative=getattr(self.recognizer, "alternative", ""),
-            install=getattr(self.recognizer, "install", ""),
             is_large=True,
         )
 

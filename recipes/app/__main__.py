@@ -15,10 +15,10 @@ from pathlib import Path
 
 from codec.command_line import DONE, exit_status
 from codec.devices import DEVICE_HELP
+from codec.requirements import install_command
 from recipes.runner.cli import plain_parser
 
 CODECS, LMS = ("hh-mini-24k", "hh-mini-24k-v2"), ("hh-mini-slm",)
-INSTALL = "pip install -c constraints.txt -e '.[app]'"
 OLDEST = 6  # version of Gradio
 
 
@@ -75,7 +75,9 @@ def _check_gradio() -> None:
     except importlib.metadata.PackageNotFoundError:
         found = "none"
     if found == "none" or int(found.split(".")[0]) < OLDEST:
-        raise ValueError(f"expected gradio {OLDEST} or later, got {found}: {INSTALL}")
+        raise ValueError(
+            f"expected gradio {OLDEST} or later, got {found}: {install_command('gradio')}"
+        )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,7 +1,9 @@
 """Codecs side by side on the test sets that papers report: LibriTTS and seed-tts-eval.
 
     python -m recipes.comparisons.reconstruction recipes/configs/reconstruction.yaml
-        sets.test_clean.folder=data/LibriTTS/test-clean run=runs/reconstruction
+        sets.test_clean.folder=data/LibriTTS/test-clean
+        sets.test_other.folder=data/LibriTTS/test-other
+        sets.seed.folder=data/seedtts_testset/en/meta.lst run=runs/reconstruction
 
 Every system recodes every clip and is scored as by `recipes.comparisons.anchors`, whose folder of a
 set is run/<set>. Ends with run/reconstruction.md and run/reconstruction.json: bit rates, UTMOS,

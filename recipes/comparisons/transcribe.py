@@ -228,7 +228,7 @@ def _cell(figure: Interval) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = make_parser(PROGRAM, __doc__)
+    parser = make_parser(PROGRAM, __doc__, schema=Config)
     add = parser.add_argument
     add("--split", choices=SPLITS, default="valid", help="recordings to transcribe")
     add("--beam", type=int, default=TranscriptionSettings().beam, help="texts that are followed")

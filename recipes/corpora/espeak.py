@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from codec.audio import write_audio
+from codec.requirements import install_command
 from recipes.runner.schema import EspeakConfig
 
 from .espeak_sentences import make_sentences
@@ -100,7 +101,8 @@ class Espeak:
     def __enter__(self) -> Espeak:
         if importlib.util.find_spec("espeakng_loader") is None:
             raise ValueError(
-                "corpus=espeak needs the package espeakng-loader: pip install -e '.[espeak]'"
+                "corpus=espeak needs the package espeakng-loader: "
+                + install_command("espeakng-loader")
             )
         import espeakng_loader
 

@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from codec.audio.store import AudioStore
 from codec.json_lines import appending, read_json_lines, write_json_lines
+from codec.requirements import install_command
 from slm.data.alignment import Unit, aligned_units, read_alignments, write_alignments
 from slm.text.lexicon import Lexicon
 from slm.text.phone_tokenizer import PAUSE, words_and_pauses
@@ -305,5 +306,5 @@ def _pocketsphinx() -> Any:
     except ImportError as error:
         raise ValueError(
             "expected the package pocketsphinx to align speech with text: "
-            "pip install 'pocketsphinx>=5.1,<5.2'"
+            + install_command("pocketsphinx")
         ) from error

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from codec.file_names import data_files, is_hidden
+from codec.requirements import install_command
 
 from .import_kaldi import UNKNOWN_LANGUAGE
 from .importing import Skip, Utterance
@@ -258,7 +259,9 @@ def _lhotse(module: str) -> Any:
     try:
         return import_module(f"lhotse.{module}")
     except ImportError as error:
-        raise ValueError("expected lhotse, which is not installed: pip install lhotse") from error
+        raise ValueError(
+            f"expected lhotse, which is not installed: {install_command('lhotse')}"
+        ) from error
 
 
 @contextmanager

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec.json_lines import iter_json_lines, read_lines
+from codec.requirements import install_command
 
 from .espeak import Espeak
 
@@ -60,7 +61,7 @@ class Kokoro:
     def __init__(self, folder: Path) -> None:
         path = model_file(folder)
         if importlib.util.find_spec("onnxruntime") is None:
-            raise ValueError("corpus=kokoro needs onnxruntime: pip install -e '.[kokoro]'")
+            raise ValueError(f"corpus=kokoro needs onnxruntime: {install_command('onnxruntime')}")
         import onnxruntime
 
         self.letters: dict[str, int] = json.loads((folder / VOCABULARY).read_text("utf-8"))

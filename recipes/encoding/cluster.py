@@ -19,6 +19,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
+from codec.requirements import install_command
+
 from .plan import Batch, Coded, Sound, read_batch
 
 Result = TypeVar("Result")
@@ -216,7 +218,7 @@ def _cluster(address: str | None, cores: int) -> Iterator[Any]:
     except ImportError as error:
         raise ValueError(
             "encode_corpus.engine: expected Ray for `ray`, but it is not installed; "
-            f"pip install -c constraints.txt -e '.[ray]' ({error})"
+            f"{install_command('ray')} ({error})"
         ) from error
     quiet = {"log_to_driver": False, "logging_level": logging.WARNING}
     if address is None:

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 from codec.command_line import DONE, Commands, add_command, print_report
+from codec.requirements import install_command
 
 from .options import add_models, load_synthesizer, whole_number
 
 KEY_NAME = "HH_SLM_API_KEY"
-INSTALL = "pip install 'fastapi>=0.115' 'uvicorn>=0.30'"
 DESCRIPTION = f"""\
 Serve POST /v1/audio/speech as OpenAI's API has it, and GET /v1/models, /v1/voices and /health,
 until it is interrupted. Only this machine reaches it unless --host says otherwise. The key that
@@ -62,7 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
         from slm.serving.application import Limits, make_application
         from slm.serving.server import is_loopback, listen, make_server, url_of
     except ImportError as error:
-        raise ValueError(f"the server needs fastapi and uvicorn ({error}): {INSTALL}") from error
+        needed = install_command("fastapi", "uvicorn")
+        raise ValueError(f"the server needs fastapi and uvicorn ({error}): {needed}") from error
     from slm.model.speech_lm import pretrained_folder
     from slm.serving.speaker import Speaker
     from slm.synthesis.voices import default_voice

@@ -146,7 +146,7 @@ def _transcribed(
     settings: TranscriptionSettings,
     seed: int,
 ) -> Iterator[dict[str, Any]]:
-    """What is found of each of some recordings, or why there is nothing."""
+    """Rows of some recordings: the fields of a `Transcription`, or the error."""
     found: dict[int, dict[str, Any]] = {}
     codes = {}
     for number, recording in enumerate(recordings):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import closing, redirect_stdout
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from codec.command_line import (
     print_report,
     without_collection,
 )
-from codec.derived import LOG_NAME, Origins, digest_of, file_state
+from codec.derived import LOG_NAME, Origins
 from codec.file_names import item_path
 from codec.json_lines import appending
 
@@ -29,13 +28,12 @@ from .options import (
     check_folder,
     check_sound,
     described,
-    load_synthesizer,
     sampling,
     whole_number,
 )
+from .speaking import Speaking
 
 if TYPE_CHECKING:
-    from slm.generation.best_of import Ranking, Verifier
     from slm.synthesis.requests import SpeechRequest
     from slm.synthesis.result import Synthesis
 
@@ -100,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _loaded(arguments: argparse.Namespace) -> tuple[_Speaker, dict[str, SpeechRequest]]:
+def _loaded(arguments: argparse.Namespace) -> tuple[Speaking, dict[str, SpeechRequest]]:
     """The models of a call, and its requests, those without a voice with the model's default."""
     # Check all that needs no model before one is loaded.
     requests = _requests(arguments)
@@ -111,7 +109,7 @@ def _loaded(arguments: argparse.Namespace) -> tuple[_Speaker, dict[str, SpeechRe
     from slm.synthesis.voices import default_voice
 
     verifiers = dict(map(load_verifier, arguments.verifier or ["likelihood"]))
-    speaker = _Speaker(arguments, verifiers)
+    speaker = Speaking(arguments, verifiers)
     voice = default_voice(pretrained_folder(arguments.lm))
     return speaker, {
         name: replace(request, voice=voice)
@@ -178,135 +176,6 @@ def _check(arguments: argparse.Namespace, requests: Mapping[str, SpeechRequest])
         raise ValueError("expected --long without a transcript of the prompt, got one")
 
 
-class _Speaker:
-    """A synthesizer with the options of the call."""
-
-    def __init__(self, arguments: argparse.Namespace, verifiers: Mapping[str, Verifier]) -> None:
-        from slm.model.speech_lm import pretrained_folder
-        from slm.synthesis.synthesizer import MAX_ROWS
-
-        self.synthesizer = load_synthesizer(arguments)
-        self.settings = sampling(arguments, self.synthesizer.lm.config)
-        self.is_long, self.best_of = arguments.long, arguments.best_of
-        self.verifiers, self.max_rows = verifiers, arguments.rows or MAX_ROWS
-        # What decides the speech beside the request.
-        scripts = [each.rsplit(":", 1)[0] for each in arguments.verifier or ()]
-        self._origin = [
-            self.synthesizer.codec.fingerprint,
-            [file_state(path)[1:] for path in sorted(pretrained_folder(arguments.lm).iterdir())],
-            asdict(self.settings),
-            [arguments.attempts, self.is_long, self.best_of, arguments.verifier],
-            [file_state(path) for path in scripts if path.endswith(".py")],
-        ]
-        self.options: dict[str, Any] = {
-            "settings": self.settings,
-            "max_attempts": arguments.attempts,
-            "max_rows": self.max_rows,
-        }
-
-    def digest(self, request: SpeechRequest) -> str:
-        """Digest of all that decides the speech of a request, its recording of a voice too."""
-        prompt = None if request.prompt is None else file_state(str(request.prompt))[1:]
-        return digest_of(vars(request), prompt, self._origin)
-
-    def each(
-        self, requests: Mapping[str, SpeechRequest]
-    ) -> Iterator[tuple[str, tuple[Synthesis, Ranking | None] | str]]:
-        """Results by id, or why there is none, a few requests at a time."""
-        # Sentences and candidates of one request are a batch already.
-        count = 1 if self.is_long or self.best_of > 1 else self.max_rows
-        names = list(requests)
-        for first in range(0, len(names), count):
-            group = names[first : first + count]
-            try:
-                made = self.together([requests[name] for name in group])
-                yield from zip(group, made, strict=True)
-            except (ValueError, OSError) as error:
-                if len(group) == 1:
-                    yield group[0], str(error)
-                    continue
-                # One of them fails: speak each alone.
-                for name in group:
-                    yield from self.each({name: requests[name]})
-
-    def together(self, requests: Sequence[SpeechRequest]) -> list[tuple[Synthesis, Ranking | None]]:
-        """Requests in one batch; several candidates or sentences are a batch of one request."""
-        from tqdm import tqdm
-
-        from slm.synthesis.long_text import join, speak_best, speak_long
-
-        for request in requests:
-            self._warn_of_unknown(request)
-        request, options = requests[0], self.options
-        voice = {"prompt": request.prompt, "voice": request.voice, "seed": request.seed}
-        voice["language"] = request.language
-        if self.is_long:
-            options = {**options, **voice}
-            with closing(tqdm(unit="sentence", disable=None, file=sys.stderr)) as bar:
-
-                def show(done: int, total: int) -> None:
-                    bar.total = total
-                    bar.update(done - bar.n)
-
-                parts = speak_long(self.synthesizer, request.text, on_progress=show, **options)
-            return [(join(parts, seed=request.seed), None)]
-        if self.best_of > 1:
-            best = speak_best(
-                self.synthesizer,
-                request.text,
-                self.best_of,
-                self.verifiers,
-                prompt_text=request.prompt_text,
-                **voice,
-                **options,
-            )
-            return [(best.best, best.ranking)]
-        return [(each, None) for each in self.synthesizer.synthesize(requests, **options)]
-
-    def stream(self, request: SpeechRequest) -> dict[str, Any]:
-        """Write 16-bit little-endian samples, mono, to stdout while they are generated."""
-        import numpy as np
-
-        self._warn_of_unknown(request)
-        rate, count, begun, first = self.synthesizer.codec.sample_rate, 0, time.perf_counter(), 0.0
-        for chunk in self.synthesizer.stream(settings=self.settings, **vars(request)):
-            first = first if count else time.perf_counter() - begun
-            # Not scaled by 32768, which 1.0 would overflow.
-            samples = np.round(np.clip(chunk, -1.0, 1.0) * 32767).astype("<i2")
-            sys.stdout.buffer.write(samples.tobytes())
-            sys.stdout.buffer.flush()
-            count += len(chunk)
-        return {
-            "out": "-",
-            "sample_rate": rate,
-            "duration": count / rate,
-            "first_sound_after": first,
-            "spoken_in": time.perf_counter() - begun,
-        }
-
-    def warn_of_transcripts(self, requests: Iterable[SpeechRequest]) -> None:
-        """Name on stderr, once a call, the transcripts of prompts that the model does not read."""
-        given = [request.prompt_text for request in requests if request.prompt_text]
-        if given and self.synthesizer.lm.config.is_aligned:
-            print(
-                "warning: this model of aligned speech takes the voice of a prompt alone; nothing "
-                f"is done with the transcript {given[0][:40]!r}"
-                + (f" and {len(given) - 1} more" if given[1:] else ""),
-                file=sys.stderr,
-            )
-
-    def _warn_of_unknown(self, request: SpeechRequest) -> None:
-        """Name on stderr what of a text is left out or was never in the training texts."""
-        from slm.text.characters import unspoken
-
-        tokenizer = self.synthesizer.tokenizer
-        unknown = tokenizer.unknown_characters(tokenizer.spoken(request.text, request.language))
-        if unknown:
-            print(f"warning: the text model was trained without {unknown!r}", file=sys.stderr)
-        if left_out := unspoken(request.text):
-            print(f"warning: nothing is said for {left_out!r}", file=sys.stderr)
-
-
 def _saved(result: Synthesis, path: Path) -> str:
     """Save a result; returns '' or the reason why it could not be, so that the rest goes on."""
     try:
@@ -317,7 +186,7 @@ def _saved(result: Synthesis, path: Path) -> str:
 
 
 def _speak_file(
-    speaker: _Speaker, requests: Mapping[str, SpeechRequest], arguments: argparse.Namespace
+    speaker: Speaking, requests: Mapping[str, SpeechRequest], arguments: argparse.Namespace
 ) -> int:
     """Every request to a file of its own; `report.jsonl` beside them grows by a line a request."""
     from tqdm import tqdm

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 _BITS = 32
 _TOP = (1 << _BITS) - 1
+# Frequencies of an alphabet sum up to less, so that no interval becomes empty.
 _QUARTER = 1 << (_BITS - 2)
 _HALF = 2 * _QUARTER
-# Frequencies of a symbol's alphabet sum up to less, so that no interval becomes empty.
-MAX_TOTAL = _QUARTER
 
 
 class ArithmeticEncoder:

@@ -22,6 +22,7 @@ from slm.text.tokenizer import Tokenizer
 from .alignment import Alignment, rest_after
 from .config import DocumentSettings
 from .corpus_index import CorpusIndex
+from .document_plans import DocumentPlan
 from .documents import (
     Document,
     build_aligned,
@@ -29,7 +30,7 @@ from .documents import (
     build_interleaved,
     build_transcription,
 )
-from .packing import DocumentPlan, Epoch, plan_epoch
+from .packing import Epoch, plan_epoch
 from .provenance import alignments_digest, store_digest
 from .token_store import TokenStore
 from .vocabulary import Vocabulary

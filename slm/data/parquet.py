@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from codec.files import json_text, whole_file
+from codec.requirements import install_command
 
 from .token_store import TokenStore, TokenStoreWriter
 
@@ -125,7 +126,7 @@ def import_pyarrow() -> None:
     try:
         import pyarrow  # noqa: F401 - whether it is there
     except ImportError as error:
-        message = "Parquet needs the package pyarrow: pip install pyarrow"
+        message = f"Parquet needs the package pyarrow: {install_command('pyarrow')}"
         raise ImportError(f"{message} ({error})") from error
 
 

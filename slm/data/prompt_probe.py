@@ -14,7 +14,8 @@ import numpy as np
 
 from .documents import Document
 from .packed_dataset import PackedBatch, PackedDataset, stack_rows
-from .packing import DocumentPlan, pack_best_fit, plan_documents
+from .document_plans import DocumentPlan, plan_documents
+from .packing import pack_best_fit
 
 # Names of the figures that are measured on the batches of a kind.
 OWN, STRANGER, NONE = "valid_nats_own_prompt", "valid_nats_stranger_prompt", "valid_nats_no_prompt"

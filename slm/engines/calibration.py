@@ -123,7 +123,7 @@ def _prompt(rows: int) -> int:
 
 
 def _read(key: str) -> str | None:
-    """What was found earlier, None where it is not there or cannot be read."""
+    """The engine that was found earlier, None where it is not there or cannot be read."""
     try:
         engine = read_json(_path(key), required=("engine",))["engine"]
     except (OSError, ValueError):

@@ -29,7 +29,7 @@ Capability = Callable[[torch.dtype], bool]
 
 
 def can_pack(dtype: torch.dtype) -> bool:
-    """Whether this processor and this build of torch have oneDNN's layout for a dtype.
+    """True if this processor and this build of torch have oneDNN's layout for a dtype.
 
     torch has the operation on every processor, but in bfloat16 it raises an error on those without
     AVX-512; there a bfloat16 matrix stays in its plain layout, which is slower.

@@ -55,7 +55,7 @@ class MergedLayer(NamedTuple):
 
 
 def fits(lm: SpeechLM) -> bool:
-    """Whether the decoder has exactly the parts that are merged here."""
+    """True if the decoder has exactly the parts that are merged here."""
     config, state = lm.config, lm.decoder.state_dict()
     gain = "g" if config.norm_eps else "gamma"
     # Names and epsilons of the blocks of `slm.model`, no more and no fewer.

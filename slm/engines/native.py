@@ -35,7 +35,7 @@ _WIDEST_HEAD = 256  # of the code's arrays
 
 
 def can_run(lm: SpeechLM) -> bool:
-    """Whether the code covers a model: float32, on the CPU, the blocks of `slm.model`."""
+    """True if the code covers a model: float32, on the CPU, the blocks of `slm.model`."""
     weight, width = lm.head.weight, lm.config.dim_head
     is_float = weight.dtype == torch.float32 and weight.device.type == "cpu"
     return is_float and width % BLOCK == 0 and width <= _WIDEST_HEAD and fits(lm)

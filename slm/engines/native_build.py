@@ -107,7 +107,7 @@ def compile_command() -> list[str]:
 
 
 def is_available() -> bool:
-    """Whether the library can be loaded here; the first call compiles it, which takes seconds.
+    """True if the library can be loaded here; the first call compiles it, which takes seconds.
 
     The reason why it cannot is logged: at level INFO, or as a warning where it is the folder's or
     the named instruction set's.
@@ -166,7 +166,7 @@ def _noted(target: Path) -> Path:
 
 
 def _is_whole(target: Path) -> bool:
-    """Whether a library is there, the user's own, and as it was compiled."""
+    """True if a library is there, the user's own, and as it was compiled."""
     try:
         own = not _others_than_the_user(target.lstat()) and stat.S_ISREG(target.lstat().st_mode)
         return own and _noted(target).read_text(encoding="utf-8") == sha256_of(target)
@@ -175,7 +175,7 @@ def _is_whole(target: Path) -> bool:
 
 
 def _others_than_the_user(state: os.stat_result) -> str:
-    """Who else can write to a file or folder, '' for nobody."""
+    """The owner or mode by which others can write to a file or folder, '' for nobody."""
     if not hasattr(os, "geteuid"):  # Windows keeps a user's folders by other means
         return ""
     if state.st_uid != os.geteuid():

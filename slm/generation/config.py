@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from codec.checks import all_finite, at_least, count, in_range, one_of, require
+from codec.checks import all_finite, count, in_range, one_of, require
 from slm.model.config import SpeechLMConfig, check_temperature
 
 # What computes the steps of generation; see `GenerationSettings`.
@@ -112,7 +112,7 @@ class GenerationSettings:
 
 @dataclass(frozen=True)
 class TranscriptionSettings:
-    """How the text of speech is searched.
+    """Settings of the search for the text of speech.
 
     Args:
         beam: Hypotheses of a recording that are followed; 1 takes the likeliest token each time.
@@ -138,12 +138,13 @@ class TranscriptionSettings:
     engine: str = "auto"
 
     def __post_init__(self) -> None:
+        count("beam", self.beam, 1)
         in_range("beam", self.beam, 1, 64)
         check_temperature("temperature", self.temperature)
         alone = self.temperature == 0 or self.beam == 1
         require(alone, "beam", "1 where tokens are drawn (temperature > 0)", self.beam)
         in_range("length_power", self.length_power, 0, 4)
         if self.max_text_tokens is not None:
-            at_least("max_text_tokens", self.max_text_tokens, 1)
+            count("max_text_tokens", self.max_text_tokens, 1)
         one_of("weights", self.weights, WEIGHTS)
         one_of("engine", self.engine, ENGINES)

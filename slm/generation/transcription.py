@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from codec.checks import at_least
+from codec.checks import count
 from slm.data.documents import transcription_prefix
 from slm.engines.engine import open_engine
 from slm.engines.merged_weights import Outputs
@@ -162,7 +162,7 @@ def transcribe_codes(
             are not its vocabulary's or leave its context no room, or a count below 1.
     """
     settings = settings or TranscriptionSettings()
-    at_least("max_rows", max_rows, 1)
+    count("max_rows", max_rows, 1)
     check_transcribes(lm.config)
     if lm.training:
         raise ValueError("expected a model in eval mode, got one in training mode: call lm.eval()")

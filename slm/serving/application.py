@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
@@ -84,7 +84,7 @@ def make_application(
 
 
 class _Service:
-    """What the routes call."""
+    """Handlers of the routes."""
 
     def __init__(self, speaker: Speaker, names: Sequence[str], limits: Limits) -> None:
         self.speaker, self.names, self.limits = speaker, list(names), limits
@@ -93,7 +93,7 @@ class _Service:
         self._begun = int(time.time())
 
     async def health(self) -> dict[str, Any]:
-        """Whether the server works, and how much it has to do."""
+        """The state of the server, and the number of unfinished requests."""
         return {"status": "ok", "model": self.names[0], "unfinished": self.worker.unfinished}
 
     async def models(self) -> dict[str, Any]:
@@ -144,6 +144,7 @@ class _Service:
         kind = "text/event-stream" if asked.delivery == "sse" else MEDIA_TYPES[asked.format]
         headers = {"X-Sample-Rate": str(self.speaker.sample_rate)}
         if asked.delivery == "whole":
+            await job.next()  # its end, so that whoever has the answer finds room for the next
             return Response(first, media_type=kind, headers=headers)
         return _Streamed(job, first, kind, headers)
 
@@ -230,7 +231,7 @@ async def _with_rest(first: bytes, job: Job[bytes]) -> AsyncIterator[bytes]:
 
 
 async def _unless_gone(made: Awaitable[bytes | None], request: Request) -> bytes | None:
-    """What is awaited, or None where the client leaves before."""
+    """Wait for a part of an answer; None where the client leaves before."""
     waiting = asyncio.ensure_future(made)
     leaving = asyncio.ensure_future(_disconnected(request))
     try:
@@ -275,7 +276,6 @@ def _answer_errors(app: FastAPI) -> None:
     handlers: dict[type[Exception], Callable[[Request, Exception], Any]] = {
         ApiError: refused,
         RequestValidationError: invalid,
-        HTTPException: http,
         StarletteHTTPException: http,
         Exception: failed,
     }

@@ -1,4 +1,4 @@
-"""Speech as bytes: whole files in memory, raw samples, and the header of a WAV that is streamed."""
+"""Speech as bytes: whole files in memory, and the header of a WAV that is streamed."""
 
 from __future__ import annotations
 
@@ -44,15 +44,6 @@ def writable_formats(sample_rate: int) -> tuple[str, ...]:
         if container in soundfile.available_formats() and has_rate:
             found += [name] * soundfile.check_format(container, coding)
     return tuple(found)
-
-
-def pcm_bytes(waveform: NDArray[np.float32]) -> bytes:
-    """Pack samples (T,) as 16 bits each, signed and little-endian, as `hh-slm tts --stream` does.
-
-    Values beyond [-1, 1] are clipped. Whole files are rounded by libsndfile: off by one at most.
-    """
-    # Not scaled by 32768, which 1.0 would overflow.
-    return np.round(np.clip(waveform, -1.0, 1.0) * 32767).astype("<i2").tobytes()
 
 
 def encoded(waveform: NDArray[np.float32], sample_rate: int, name: str) -> bytes:

@@ -31,7 +31,7 @@ def url_of(listener: socket.socket) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a host."""
+    """True if only this machine reaches a host."""
     if host == "localhost":
         return True
     try:

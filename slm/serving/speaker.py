@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from slm.synthesis.long_stream import stream_long
 from slm.synthesis.long_text import join, speak_long
+from slm.synthesis.result import pcm_bytes
 from slm.synthesis.synthesizer import Synthesizer
 
-from .formats import STREAMED, encoded, pcm_bytes, wav_header
+from .formats import STREAMED, encoded, wav_header
 from .worker import Check
 
 
@@ -41,7 +42,7 @@ class Asked:
 
     @property
     def is_streamed(self) -> bool:
-        """Whether bytes are sent before the speech is over."""
+        """True if bytes are sent before the speech is over."""
         return self.delivery != "whole" and self.format in STREAMED
 
 

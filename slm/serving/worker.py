@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Made = TypeVar("Made")
 # Raises `Cancelled` once its job is not wanted any more.
@@ -64,17 +64,18 @@ class Job(Generic[Made]):
         if self.future is not None:
             self.future.cancel()
 
-    def run(self) -> None:
-        """Do the work, in the worker's thread."""
+    def run(self, on_end: Callable[[], None]) -> None:
+        """Do the work, in the worker's thread; `on_end` is called before its end is told."""
+        end: BaseException | None = None
         try:
             for made in self._work(self._check):
                 self._hand_over(made)
                 self._check()
-            self._hand_over(None)
-        except Cancelled:
-            pass
         except Exception as error:
-            self._hand_over(error)
+            # Nobody waits for the end of work that was cancelled.
+            end = error
+        on_end()
+        self._hand_over(end)
 
     def _check(self) -> None:
         if self._stopped.is_set():
@@ -102,13 +103,13 @@ class Worker:
         self._max_waiting = max_waiting
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="speech")
         self._lock = threading.Lock()
-        self._unfinished = 0
+        self._jobs: set[Job[Any]] = set()  # that are being done or wait
         self._seconds = 1.0  # of a job, a moving average
 
     @property
     def unfinished(self) -> int:
         """Number of jobs that are being done or wait."""
-        return self._unfinished
+        return len(self._jobs)
 
     def submit(self, work: Callable[[Check], Iterable[Made]]) -> Job[Made]:
         """Have work done after all that waits; called in the event loop.
@@ -117,25 +118,26 @@ class Worker:
             Busy: As many wait as may.
         """
         with self._lock:
-            if self._unfinished > self._max_waiting:
-                wait = math.ceil(self._seconds * self._unfinished)
-                raise Busy(self._unfinished - 1, min(max(wait, 1), _LONGEST_WAIT))
-            self._unfinished += 1
-        job = Job(work)
+            if len(self._jobs) > self._max_waiting:
+                wait = math.ceil(self._seconds * len(self._jobs))
+                raise Busy(len(self._jobs) - 1, min(max(wait, 1), _LONGEST_WAIT))
+            job = Job(work)
+            self._jobs.add(job)
         job.future = self._executor.submit(self._timed, job)
         # A job that is cancelled while it waits makes room at once.
-        job.future.add_done_callback(self._finished)
+        job.future.add_done_callback(lambda _: self._ended(job))
         return job
 
     def close(self) -> None:
         """Wait for the job that is being done and drop the others."""
         self._executor.shutdown(wait=True, cancel_futures=True)
 
-    def _timed(self, job: Job[Made]) -> None:
+    def _timed(self, job: Job[Any]) -> None:
         begun = time.perf_counter()
-        job.run()
+        # Who has been told of the end finds room for what it asks next.
+        job.run(lambda: self._ended(job))
         self._seconds = 0.5 * (self._seconds + time.perf_counter() - begun)
 
-    def _finished(self, future: Future[None]) -> None:
+    def _ended(self, job: Job[Any]) -> None:
         with self._lock:
-            self._unfinished -= 1
+            self._jobs.discard(job)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from codec.files import write_bytes
+from codec.requirements import install_command
 
 INDEX = "files.json"
 _CHUNK = 1 << 22
@@ -66,7 +67,8 @@ class RemoteFolder:
             self._files, root = url_to_fs(self.url)
         except (ImportError, ValueError) as error:
             raise StorageError(
-                f"{url}: expected a URL that fsspec can open ({error}); for s3:// install s3fs"
+                f"{url}: expected a URL that fsspec can open ({error}); for s3://: "
+                + install_command("s3fs")
             ) from error
         self._root = str(root).rstrip("/")
         protocol = self._files.protocol

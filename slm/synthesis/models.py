@@ -54,13 +54,7 @@ class SpeechModels:
                 f"expected codec {lm.config.codec_fingerprint}, whose codes this language model "
                 f"generates, got codec {codec.code_fingerprint}; load the codec it was trained with"
             )
-        trained_with = lm.vocabulary.text_fingerprint
-        # Models of before text fingerprints have none.
-        if trained_with and trained_with != tokenizer.fingerprint:
-            raise ValueError(
-                f"expected text model {trained_with}, which this language model was trained with, "
-                f"got {tokenizer.fingerprint}"
-            )
+        check_text_model(lm, tokenizer)
         self.codec = codec.eval()
         self.lm = lm.eval()
         self.tokenizer = tokenizer
@@ -140,15 +134,13 @@ class SpeechModels:
 
     def encode(self, waveform: NDArray[np.float32]) -> NDArray[np.int64]:
         """Codes (L,) of a waveform (T,), L = ceil(T / hop_length)."""
-        with torch.no_grad():
-            codes, _ = self.codec.encode(waveform)  # (1, L)
+        codes, _ = self.codec.encode(waveform)  # (1, L)
         return codes[0].cpu().numpy()
 
     def decode(self, codes: NDArray[np.int64]) -> NDArray[np.float32]:
         """Waveform (L * hop_length,) of codes (L,)."""
-        with torch.no_grad():
-            waveform, _ = self.codec.decode(codes)  # (1, L * hop_length)
-        return waveform[0].float().cpu().numpy()
+        waveform, _ = self.codec.decode(codes)  # (1, L * hop_length)
+        return waveform[0].cpu().numpy()
 
     @cached_property
     def stop_rules(self) -> StopRules:
@@ -160,3 +152,14 @@ class SpeechModels:
         """(1,) the code of lasting digital silence."""
         codes = self.encode(np.zeros(self.codec.sample_rate, dtype=np.float32))
         return codes[len(codes) // 2 :][:1]
+
+
+def check_text_model(lm: SpeechLM, tokenizer: Tokenizer) -> None:
+    """Raise `ValueError` for another text model than the language model was trained with."""
+    trained_with = lm.vocabulary.text_fingerprint
+    # Models of before text fingerprints have none.
+    if trained_with and trained_with != tokenizer.fingerprint:
+        raise ValueError(
+            f"expected text model {trained_with}, which this language model was trained with, "
+            f"got {tokenizer.fingerprint}"
+        )

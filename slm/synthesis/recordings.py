@@ -86,7 +86,7 @@ def _mono(samples: Any) -> NDArray[np.float32]:
     array = array.reshape(array.shape[-2:]) if array.ndim == 3 and len(array) == 1 else array
     if array.ndim == 2:
         # Of channels and samples there are always more samples.
-        array = array.mean(axis=0 if array.shape[0] <= array.shape[1] else 1)
+        array = array.mean(axis=int(np.argmin(array.shape)))
     if array.ndim != 1 or not len(array):
         raise ValueError(f"expected {_EXPECTED}, got samples of shape {array.shape}")
     if not np.isfinite(array).all():

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.audio import write_audio
+from codec.audio import as_integers, write_audio
 
 FADE_SECONDS = 0.01
 
@@ -55,6 +55,14 @@ class Synthesis:
     def save(self, path: Path | str) -> None:
         """Write a 16-bit WAV or FLAC file, whole or not at all."""
         write_audio(path, self.waveform, self.sample_rate)
+
+
+def pcm_bytes(waveform: NDArray[np.float32]) -> bytes:
+    """Pack samples (T,) as 16 bits each, signed and little-endian; beyond [-1, 1] are clipped.
+
+    They are rounded as stores round them; libsndfile's files differ by one step at most.
+    """
+    return as_integers(waveform).tobytes()
 
 
 def fade_length(sample_rate: int) -> int:

@@ -26,6 +26,8 @@ from slm.generation.transcription import (
 from slm.model.speech_lm import SpeechLM, pretrained_folder
 from slm.text.tokenizer import Tokenizer, load_tokenizer
 
+from .models import check_text_model
+
 # A file (sound, or codes as .hhc), a waveform (T,) of floats at the codec's rate, or codes (L,) of
 # integers.
 Spoken = Path | str | NDArray[Any]
@@ -72,12 +74,8 @@ class Transcriber:
 
     def __init__(self, lm: SpeechLM, tokenizer: Tokenizer, codec: HHCodec | None = None) -> None:
         check_transcribes(lm.config)
-        trained_with, expected = lm.vocabulary.text_fingerprint, lm.config.codec_fingerprint
-        if trained_with and trained_with != tokenizer.fingerprint:
-            raise ValueError(
-                f"expected text model {trained_with}, which this language model was trained with, "
-                f"got {tokenizer.fingerprint}"
-            )
+        check_text_model(lm, tokenizer)
+        expected = lm.config.codec_fingerprint
         self.codec_names = (expected,) if codec is None else codec.code_fingerprints
         if expected not in self.codec_names:
             raise ValueError(
@@ -159,9 +157,7 @@ class Transcriber:
     def _encoded(self, waveform: NDArray[np.float32]) -> NDArray[np.int64]:
         codec = self._needed_codec()
         self._check_length(len(waveform) / codec.sample_rate)
-        samples = torch.from_numpy(np.ascontiguousarray(waveform, dtype=np.float32))[None]
-        with torch.no_grad():
-            codes, _ = codec.encode(samples.to(next(codec.parameters()).device))  # (1, L)
+        codes, _ = codec.encode(np.asarray(waveform, dtype=np.float32)[None])  # (1, L)
         return codes[0].cpu().numpy()
 
     def _needed_codec(self) -> HHCodec:

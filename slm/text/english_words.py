@@ -30,7 +30,6 @@ _DOTTED = re.compile(
     r"(?<![\w.@])((?:[A-Za-z]\.){1,}[A-Za-z])\.(?![A-Za-z])|(?<![\w.])(Ph)\.?D\b\.?"
 )
 _INITIAL = re.compile(r"(?<![\w.'])([A-Z])\.(?=\s*(?:[A-Z]\.\s*)*[A-Z][a-z'])")
-_WORD_BEFORE = re.compile(r"([\w']+)\W*$")
 _STREET = re.compile(
     rf"(?<!\w)(\d{{1,6}}[A-Z]?\s(?:[NSEW]\.?\s)?)?\b([A-Z][a-z]{{1,30}}|\d{{1,4}}(?:st|nd|rd|th))\s"
     rf"({'|'.join(STREETS)})\b(\.?)(?=(\s+(?-i:[A-Z]))?)",

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from codec.requirements import install_command
 from slm.model.speech_lm import SpeechLM
 
 from .config import LoraSettings
@@ -35,9 +36,7 @@ def add_lora(lm: SpeechLM, settings: LoraSettings, seed: int = 0) -> None:
     try:
         peft = import_module("peft")
     except ImportError as error:
-        raise ValueError(
-            "lora: expected the package peft, which comes with the extra lora"
-        ) from error
+        raise ValueError(f"lora: expected the package peft: {install_command('peft')}") from error
     torch.manual_seed(seed)
     config = peft.LoraConfig(
         r=settings.rank,

@@ -68,7 +68,9 @@ def test_the_results_of_this_processor_alone_are_compared_with(tmp_path, make_re
     new = make_record({"a": 2.0}, cpu="AMD EPYC, model 2", date="2026-12-01T00:00:00+00:00")
     for record in (old, new):
         write_records(tmp_path / file_name(record.cpu), {"small": record})
-    assert find_baseline(tmp_path, "small", old.cpu, 1).record == old
+    found = find_baseline(tmp_path, "small", old.cpu, 1)
+    assert found is not None
+    assert found.record == old
     assert find_baseline(tmp_path, "small", "Another", 1) is None
     for suite, threads in (("full", 1), ("small", 2)):
         with pytest.raises(ValueError, match=f"suite {suite} with {threads} threads"):

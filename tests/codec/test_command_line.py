@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from codec.command_line import add_command, exit_status, print_report, run_command_line, version
+from codec.command_line import add_command, exit_status, print_report, run_command_line
+from codec.version import __version__
 
 
 class Count:
@@ -59,7 +60,7 @@ def test_the_version_is_told(capsys):
     with pytest.raises(SystemExit) as done:
         call("--version")
     assert done.value.code == 0
-    assert capsys.readouterr().out == f"tool {version()}\n"
+    assert capsys.readouterr().out == f"tool {__version__}\n"
 
 
 def test_an_interrupt_is_no_traceback(capsys):

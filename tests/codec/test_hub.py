@@ -73,7 +73,9 @@ def test_a_revision_is_the_one_asked_for(hub: FakeHub, codec: HHCodec) -> None:
     assert loaded.fingerprint == other.fingerprint
     with pytest.raises(CodecConfigError, match="at revision 'never'"):
         HHCodec.from_pretrained("me/my-codec", revision="never")
-    assert "license" not in header_of(hub.files("me/my-codec", "main")["README.md"].decode())
+    files = hub.files("me/my-codec", "main")
+    assert files is not None
+    assert "license" not in header_of(files["README.md"].decode())
 
 
 def test_a_private_repository_asks_for_the_token(hub: FakeHub, codec: HHCodec) -> None:

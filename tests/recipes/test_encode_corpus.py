@@ -239,7 +239,7 @@ def test_a_setting_that_does_not_fit_is_named(make_config, wrong):
 
 def test_without_ray_the_error_says_how_to_install_it(prepared, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ValueError, match=r"not installed; pip install .*\[ray\]"):
+    with pytest.raises(ValueError, match=r"not installed; pip install .*ray\[data\]>="):
         run_stage(prepared("encode_corpus.engine=ray"), "encode_corpus")
 
 

@@ -21,6 +21,10 @@ class Speaker:
     def __init__(self) -> None:
         self.asked: list[tuple[list[str], list[int]]] = []
 
+    def waveform(self, prompt: np.ndarray) -> np.ndarray:
+        """A recording of the voice, which is samples already."""
+        return prompt
+
     def synthesize(self, requests: list[SpeechRequest], **options: Any) -> list[Synthesis]:
         seeds = [request.seed for request in requests]
         self.asked.append(([request.text for request in requests], seeds))

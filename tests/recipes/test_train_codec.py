@@ -3,6 +3,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import torch
 
 from codec import CodecConfig, HHCodec
 from codec.training.config import FitConfig
@@ -24,6 +25,25 @@ def test_recipes_that_go_on_from_a_shipped_codec_fit_it(name, tmp_path):
     config = load_config(CONFIGS / name, [f"run={tmp_path}", "corpus=espeak"])
     assert config.codec.start == "hh-mini-24k"
     build_codec(config)
+
+
+def test_parts_that_a_start_lacks_begin_as_nothing(tmp_path):
+    overrides = [
+        f"run={tmp_path}",
+        "codec.preset=tiny",
+        "codec.overrides={encoder: {attention_layers: 1}, decoder: {attention_layers: 2}}",
+    ]
+    torch.manual_seed(0)
+    start = HHCodec(CodecConfig.preset("tiny"))
+    start.quantizer.initialize(torch.randn(400, 8), seed=0)
+    start.eval().save_pretrained(tmp_path / "start")
+    config = load_config(CONFIGS / "smoke.yaml", [*overrides, f"codec.start={tmp_path / 'start'}"])
+    codec = build_codec(config).eval()
+    assert len(codec.decoder.attention) == 2
+    waveform = 0.1 * torch.randn(1, 8 * 1024)
+    codes, lengths = start.encode(waveform)
+    assert torch.equal(codec.encode(waveform)[0], codes)
+    assert torch.equal(codec.decode(codes, lengths)[0], start.decode(codes, lengths)[0])
 
 
 def test_the_codec_at_scale_is_that_of_one_gpu_with_its_crops_shared(tmp_path):

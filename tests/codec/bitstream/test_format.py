@@ -14,10 +14,9 @@ from codec.bitstream.format import (
     StreamHeader,
     StreamReader,
     StreamWriter,
-    pack_codes,
     stated_level,
-    unpack_codes,
 )
+from codec.bitstream.records import pack_codes, unpack_codes
 from codec.bitstream.salvage import salvage
 
 HEADER = StreamHeader("0123456789abcdef", 24_000, 1024, 8192, block_codes=8)

@@ -119,7 +119,7 @@ def test_in_a_folder_of_streams_other_files_are_left_alone(
     ("argv", "stdin", "status", "message"),
     [
         (("encode", "-", "-"), b"no audio", 1, "failed: -: "),
-        (("decode", "-", "-"), b"no codes", 1, "failed: -: expected codes as"),
+        (("decode", "-", "-"), b"no codes", 1, "failed: -: no .hhc stream: expected codes as"),
         (("decode", "-", "-"), b"", 1, "failed: -: no .hhc stream"),
         (("encode", "-", "codes"), b"", 2, "codes: expected a name ending in .hhc or .npy"),
         (("encode", "missing.wav", "-"), b"", 2, "missing.wav: expected a file"),

@@ -93,7 +93,7 @@ def test_a_codec_of_folded_weights_has_gradients(clip):
     waveform = clip[:4096].clone().requires_grad_()
     codec(waveform).abs().mean().backward()
     assert float(waveform.grad.abs().max()) > 0
-    assert codec.encoder.project.conv.weight.grad is not None
+    assert codec.get_parameter("encoder.project.conv.weight").grad is not None
 
 
 def test_the_level_of_a_clip_does_not_matter_and_comes_back(clip):

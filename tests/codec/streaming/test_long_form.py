@@ -10,7 +10,7 @@ from codec.streaming.long_form import (
     decode_stream,
     encode_clip,
     encode_stream,
-    recording_gain,
+    encoding_gain,
     recording_level,
     windows,
 )
@@ -81,7 +81,7 @@ def test_every_code_of_a_longer_one_is_there_and_is_that_of_its_window(
     sizes = {"size": 64, "overlap": 16}
     codes = encoded(codec, clip, **sizes)
     assert len(codes) == -(-num_samples // 1024)
-    gain = recording_gain(codec, reader(clip), num_samples)
+    gain = encoding_gain(codec, recording_level(codec, reader(clip), num_samples))
     for cut in windows(len(codes), **sizes):
         part = clip[cut.start * 1024 : cut.stop * 1024] * np.float32(gain)
         part = np.pad(part, (0, 64 * 1024 - len(part)))
@@ -92,10 +92,10 @@ def test_every_code_of_a_longer_one_is_there_and_is_that_of_its_window(
 
 def test_the_gain_is_that_of_the_whole_recording(codec, waveform):
     quiet = waveform * np.linspace(0.01, 1.0, len(waveform), dtype=np.float32)
-    gain = recording_gain(codec, reader(quiet), len(quiet))
+    gain = encoding_gain(codec, recording_level(codec, reader(quiet), len(quiet)))
     whole = codec.scaled(torch.from_numpy(quiet)[None])[0]
     np.testing.assert_allclose(quiet * gain, whole, rtol=1e-5)
-    assert recording_gain(codec, reader(0 * quiet), len(quiet)) == 1.0
+    assert encoding_gain(codec, recording_level(codec, reader(0 * quiet), len(quiet))) == 1.0
 
 
 def test_an_encoder_that_sees_little_gives_the_codes_of_the_whole(waveform):
@@ -208,7 +208,7 @@ def test_the_gain_of_a_long_recording_is_that_of_its_speech(codec, waveform):
     amid += np.float32(0.2)
     level = recording_level(codec, reader(amid), len(amid))
     whole = codec.scaled(torch.from_numpy(amid)[None])[0].numpy()
-    gain = recording_gain(codec, reader(amid), len(amid))
+    gain = encoding_gain(codec, recording_level(codec, reader(amid), len(amid)))
     np.testing.assert_allclose((amid - np.float32(level.offset)) * gain, whole, atol=1e-5)
     assert codec.levels(torch.from_numpy(amid)[None]).tolist() == pytest.approx([level.dbfs])
     windowed = encoded(codec, amid, size=64, overlap=16)

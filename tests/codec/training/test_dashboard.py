@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from codec.run_logs import RunLogs
-from codec.training.dashboard import Dashboard, mel_picture
+from codec.run_logs import RunLogs, mel_picture
+from codec.training.dashboard import Dashboard
 from codec.training.validation import Validation
 
 

@@ -93,7 +93,9 @@ def test_a_reconstruction_is_that_of_the_command(
 
 def test_pictures_are_drawn_in_one_scale(make_waveform: Waveforms) -> None:
     waveform = make_waveform(duration=0.3)
-    coded = Coded(waveform, 0.1 * waveform, 24_000, np.arange(8, dtype=np.uint16), b"", 8192)
+    coded = Coded(
+        waveform, np.float32(0.1) * waveform, 24_000, np.arange(8, dtype=np.uint16), b"", 8192
+    )
     loud, quiet = coded.pictures()
     assert loud.startswith("data:image/png;base64,")
     assert loud != quiet

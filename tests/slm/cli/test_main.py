@@ -195,7 +195,7 @@ def test_models_that_come_with_the_packages_speak_where_none_is_named(
     codec = HHCodec.from_pretrained(model_folders[0])
     save_voices(bundled / "hh-mini-slm", voices, codec.fingerprint, "ann")
     monkeypatch.setattr("codec.model.pretrained.BUNDLED", bundled)
-    monkeypatch.setattr("slm.model.speech_lm.BUNDLED", bundled)
+    monkeypatch.setattr("slm.model.model_folder.BUNDLED", bundled)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     written = []
     models = ["--codec", str(model_folders[0]), "--lm", str(model_folders[1])]
@@ -287,9 +287,9 @@ def test_what_cannot_be_is_said_before_anything_is_loaded(
         (["continue", recording, "-o", "out"], "end in .wav or .flac"),
         (["tts", "a fox", "-o", "-"], "hh-slm tts --stream writes to stdout"),
         (["tts", "a fox", *out, "--stream"], "--stream with -o -"),
-        (["tts", "a fox", *out, "--guidance", "inf"], "guidance: expected a number in [0, 100]"),
+        (["tts", "a fox", *out, "--guidance", "inf"], "guidance: expected a finite number"),
         (["tts", "a fox", *out, "--temperature", "1e-40"], "temperature: expected 0 or"),
-        (["tts", "a fox", *out, "--temperature", "nan"], "temperature: expected 0 or"),
+        (["tts", "a fox", *out, "--temperature", "nan"], "temperature: expected a finite"),
         (["tts", "a fox", *out, "--prompt-text", "words"], "expected a prompt with its transcript"),
         (["tts", "a fox", *out, "--prompt", "p.wav", "--voice", "ann"], "got both"),
         (

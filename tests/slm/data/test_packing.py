@@ -8,8 +8,9 @@ import pytest
 
 from slm.data.config import DocumentSettings
 from slm.data.corpus_index import CorpusIndex
+from slm.data.document_plans import PLAN, DocumentPlan
 from slm.data.packed_dataset import PackedDataset
-from slm.data.packing import PLAN, DocumentPlan, pack_best_fit, plan_epoch
+from slm.data.packing import pack_best_fit, plan_epoch
 from slm.data.token_store import TokenStore, TokenStoreWriter
 from slm.data.vocabulary import Vocabulary
 from slm.text.lexicon import Lexicon

@@ -135,7 +135,7 @@ def test_a_folder_that_is_no_model_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=r"config\.yaml"):
         SpeechLM.from_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="speech LM folder or a hub repository"):
+    with pytest.raises(ValueError, match="neither a speech LM folder nor a hub repository"):
         SpeechLM.from_pretrained(tmp_path / "nothing")
     lm.save_pretrained(tmp_path)
     make_lm(dim=96).config.save(tmp_path / "config.yaml")

@@ -44,8 +44,8 @@ def waveform_batch(
         CPU.
 
     Raises:
-        ValueError: Another shape or type, no samples, some that are not finite, or lengths outside
-            1..T.
+        ValueError: Another shape or type, no samples, some that are not finite in float32, or
+            lengths outside 1..T.
     """
     waveform, counts = _batch(given, _WAVEFORMS, _float_samples, device)
     if len(waveform) >= _MOST_CLIPS and waveform.shape[1] <= _MOST_CHANNELS:
@@ -53,7 +53,8 @@ def waveform_batch(
             f"expected {_WAVEFORMS}, got {tuple(waveform.shape)}, which are samples by channels; "
             "give one channel or the mean of all"
         )
-    if not torch.isfinite(waveform).all():
+    # Codecs compute in float32, where what only float64 can hold becomes infinite.
+    if not torch.isfinite(waveform.float()).all():
         raise ValueError("expected finite samples, got NaN or infinity in the waveform")
     if lengths is None:
         return waveform, counts

@@ -108,6 +108,7 @@ def test_ragged_codes_decode_each_alone(codec):
         (np.zeros((2000, 2), np.float32), "samples by channels"),
         (np.zeros((2, 2, 50), np.float32), r"\(B, 1, T\).* got .*\(2, 2, 50\)"),
         (np.zeros(0, np.float32), r"got torch.float32 \(1, 0\)"),
+        (np.full(9, 1e200), "finite samples"),
         (np.zeros(5, np.complex64), "int16 or int32 ones, got torch.complex64"),
         (np.array(["a"]), "array of <U1"),
         ([0, 1, 0], "int16 or int32 ones, got torch.int64"),

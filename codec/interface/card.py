@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from codec.hub import card_text
-
-if TYPE_CHECKING:
-    from .parts import CodecParts
 
 _USE = """from codec import HHCodec, read_audio
 
@@ -17,7 +14,7 @@ waveform, _ = codec.decode(codes)"""
 
 
 def codec_card(
-    codec: CodecParts,
+    codec: Any,
     repository: str,
     *,
     license: str | None = None,  # noqa: A002 - as cards name it
@@ -25,7 +22,7 @@ def codec_card(
     """Write the card of a codec, with the header that the hub reads.
 
     Args:
-        codec: Its rates and fingerprints are stated.
+        codec: An HHCodec; its rates and fingerprints are stated.
         repository: Name on the hub, such as "me/my-codec".
         license: Identifier, such as "apache-2.0"; None leaves it out.
     """

@@ -12,146 +12,40 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .config import CodecConfig
-from .hh_codec import HHCodec
-from .inputs import waveform_batch
-from .model_folder import write_codec
+from codec.model.config import CodecConfig
+from codec.model.hh_codec import HHCodec
+from codec.model.model_folder import write_codec
+from codec.requirements import install_command
 
 try:
     from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, PreTrainedModel
-    from transformers.configuration_utils import PreTrainedConfig
-    from transformers.feature_extraction_sequence_utils import SequenceFeatureExtractor
-    from transformers.feature_extraction_utils import BatchFeature
     from transformers.utils.generic import ModelOutput
+
+    from .feature_extractor import HHCodecFeatureExtractor
+    from .transformers_config import HHCodecConfig
 except ImportError as error:
     raise ImportError(
-        f"HHCodecModel needs the package transformers: pip install 'transformers>=5,<6' ({error})"
+        f"HHCodecModel needs the package transformers: {install_command('transformers')} ({error})"
     ) from error
+
+__all__ = [
+    "HHCodecConfig",
+    "HHCodecDecoderOutput",
+    "HHCodecEncoderOutput",
+    "HHCodecFeatureExtractor",
+    "HHCodecModel",
+    "HHCodecOutput",
+]
 
 # Arguments of a download, which `HHCodec.from_pretrained` takes too.
 _HUB = "revision", "token", "cache_dir", "local_files_only"
 # Arguments that `AutoModel.from_pretrained` hands on, and others without a meaning here.
-_IDLE = (
-    "trust_remote_code",
-    "use_safetensors",
-    "low_cpu_mem_usage",
-    "code_revision",
-    "adapter_kwargs",
+_IDLE = frozenset(
+    ["trust_remote_code", "use_safetensors", "low_cpu_mem_usage", "code_revision", "adapter_kwargs"]
 )
-
-
-class HHCodecConfig(PreTrainedConfig):
-    """Configuration of an `HHCodecModel`.
-
-    Args:
-        codec: Sections of `CodecConfig` as nested dicts; None for its defaults.
-        kwargs: Of `PreTrainedConfig`.
-
-    Attributes:
-        sampling_rate: Hz.
-        hop_length: Samples a code.
-        codebook_size: Number of different codes.
-        num_quantizers: 1, the size K of codes (B, K, L).
-        audio_channels: 1.
-    """
-
-    model_type = "hh_codec"
-
-    def __init__(self, codec: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
-        config = CodecConfig() if codec is None else CodecConfig.from_dict(dict(codec))
-        self.codec = config.to_dict()
-        derived = {
-            "sampling_rate": config.mel.sample_rate,
-            "hop_length": config.hop_length,
-            "codebook_size": config.quantizer.codebook_size,
-            "num_quantizers": 1,
-            "audio_channels": 1,
-        }
-        for name, value in derived.items():
-            given = kwargs.pop(name, value)
-            if given != value:
-                raise ValueError(f"{name}: expected {value}, which the codec has, got {given}")
-            setattr(self, name, value)
-        super().__init__(**kwargs)
-
-    def to_diff_dict(self) -> dict[str, Any]:
-        """All fields: defaults of a later version may be others."""
-        return self.to_dict()
-
-
-class HHCodecFeatureExtractor(SequenceFeatureExtractor):
-    """Recordings to padded batches for `HHCodecModel`.
-
-    Args:
-        feature_size: 1, mono.
-        sampling_rate: Hz that recordings must have.
-        padding_value: Of what is appended to shorter recordings.
-        hop_length: Batches are padded to a multiple of it.
-        kwargs: Of `SequenceFeatureExtractor`.
-    """
-
-    model_input_names = ["input_values", "padding_mask"]  # noqa: RUF012 - of the base class
-
-    def __init__(
-        self,
-        feature_size: int = 1,
-        sampling_rate: int = 24_000,
-        padding_value: float = 0.0,
-        hop_length: int = 1024,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(feature_size, sampling_rate, padding_value, **kwargs)
-        self.hop_length = hop_length
-
-    def __call__(
-        self,
-        raw_audio: Any,
-        padding: bool | str | None = None,
-        truncation: bool = False,
-        max_length: int | None = None,
-        return_tensors: str | None = None,
-        sampling_rate: int | None = None,
-    ) -> BatchFeature:
-        """Pad recordings to one length.
-
-        Args:
-            raw_audio: Samples (T,) or a list of them, as `HHCodec.encode` takes them.
-            padding: True or "longest" (the default), or "max_length".
-            truncation: Cut to `max_length`.
-            max_length: Samples.
-            return_tensors: "pt" or "np".
-            sampling_rate: Of the recordings, Hz; refused where it is not the codec's.
-
-        Returns:
-            `input_values` (B, 1, T) float32 and `padding_mask` (B, T), 1 for samples.
-
-        Raises:
-            ValueError: Another rate, or what is no recording.
-        """
-        if sampling_rate is not None and sampling_rate != self.sampling_rate:
-            raise ValueError(
-                f"expected recordings at {self.sampling_rate} Hz, got {sampling_rate} Hz; "
-                "resample them"
-            )
-        samples, lengths = waveform_batch(raw_audio, None)
-        clips = [row[:n].float().cpu().numpy() for row, n in zip(samples, lengths, strict=True)]
-        padded = self.pad(
-            BatchFeature({"input_values": clips}),
-            padding=True if padding is None else padding,
-            max_length=max_length,
-            truncation=truncation,
-            pad_to_multiple_of=self.hop_length,
-            return_attention_mask=True,
-            return_tensors="np",
-        )
-        values = np.asarray(padded["input_values"], dtype=np.float32)[:, None]  # (B, 1, T)
-        mask = np.asarray(padded["attention_mask"], dtype=np.int64)  # (B, T)
-        found = BatchFeature({"input_values": values, "padding_mask": mask})
-        return found.convert_to_tensors(return_tensors)
 
 
 @dataclass
@@ -368,7 +262,7 @@ class HHCodecModel(PreTrainedModel):
         dtype = kwargs.pop("torch_dtype", dtype)
         hub = {name: kwargs.pop(name) for name in _HUB if name in kwargs}
         fold = kwargs.pop("fold", True)
-        unknown = {name for name, value in kwargs.items() if value} - set(_IDLE)
+        unknown = {name for name, value in kwargs.items() if value} - _IDLE
         if unknown:
             raise ValueError(
                 f"expected arguments of HHCodec.from_pretrained, got {sorted(unknown)}"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from codec.activity import SILENT_DBFS, Level, measure_level
-
-from .config import CodecConfig
 
 
 def clip_level(waveform: Tensor, sample_rate: int) -> Level:
@@ -17,8 +15,20 @@ def clip_level(waveform: Tensor, sample_rate: int) -> Level:
     return measure_level([waveform.detach().double().cpu().numpy()], sample_rate)
 
 
+class LevelConfig(Protocol):
+    """Fields of a codec's config that its level depends on."""
+
+    @property
+    def loudness_dbfs(self) -> float | None:
+        """Level that clips are brought to; None leaves them as they are."""
+
+    @property
+    def mel(self) -> Any:
+        """With the `sample_rate` of clips, Hz."""
+
+
 @torch.no_grad()
-def level_change(waveform: Tensor, config: CodecConfig) -> tuple[Tensor, Tensor]:
+def level_change(waveform: Tensor, config: LevelConfig) -> tuple[Tensor, Tensor]:
     """Compute what brings clips to a codec's level: (waveform - offset) * factor.
 
     Args:
@@ -39,7 +49,7 @@ def level_change(waveform: Tensor, config: CodecConfig) -> tuple[Tensor, Tensor]
     return torch.where(rms > 1e-6, gain, torch.ones_like(gain)), offset
 
 
-def decoding_gain(config: CodecConfig, level_dbfs: float | None) -> float:
+def decoding_gain(config: LevelConfig, level_dbfs: float | None) -> float:
     """Compute the factor from a codec's level to a recording's; see `HHCodec.decoding_gain`."""
     if config.loudness_dbfs is None or level_dbfs is None:
         return 1.0
@@ -47,7 +57,7 @@ def decoding_gain(config: CodecConfig, level_dbfs: float | None) -> float:
     return 0.0 if is_silent else 10.0 ** ((level_dbfs - config.loudness_dbfs) / 20.0)
 
 
-def decoding_gains(config: CodecConfig, levels: Any, rows: int) -> list[float]:
+def decoding_gains(config: LevelConfig, levels: Any, rows: int) -> list[float]:
     """Compute the factors from a codec's level to those asked for.
 
     Args:

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from codec.devices import exact_float32
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 DECODING = {str(dtype).removeprefix("torch."): dtype
             for dtype in (torch.float32, torch.float16, torch.bfloat16)}  # fmt: skip
@@ -35,7 +38,7 @@ def decoding_dtype(dtype: torch.dtype | str) -> torch.dtype:
 class Float32Module(nn.Module):
     """Module whose tensors never get narrower than float32; to devices they move as others do."""
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> Float32Module:
+    def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> Self:
         """Convert or move parameters and buffers, of the modules inside too."""
 
         def kept(tensor: Tensor) -> Tensor:

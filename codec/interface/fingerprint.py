@@ -61,15 +61,14 @@ class CodecFingerprint(NamedTuple):
         return cls(whole.hexdigest()[:16], codes.hexdigest()[:16])
 
 
-def _bytes(tensor: Tensor) -> bytes:
-    """The values of a tensor as they lie in memory."""
+def _bytes(tensor: Tensor) -> Any:
+    """The values of a tensor as they lie in memory, an array that is hashed without a copy."""
     import torch
 
     values = tensor.detach().cpu().contiguous()
     # NumPy has no bfloat16.
-    return (
-        (values.view(torch.int16) if values.dtype == torch.bfloat16 else values).numpy().tobytes()
-    )
+    values = values.view(torch.int16) if values.dtype == torch.bfloat16 else values
+    return values.numpy().reshape(-1)
 
 
 def identifying_fields(

@@ -1,0 +1,1 @@
+"""The codec as a whole, beside its networks: inputs, levels, precision, fingerprint and card."""

@@ -1,0 +1,293 @@
+"""A page of recordings, what the codec makes of them, and speech of the language model.
+
+    python -m recipes.release.audio_page ../corpus --licences ../corpus/LICENSES.md
+    make docs
+
+Writes docs/listen/: a Markdown page and Ogg Opus files, which `make docs` puts into the site. Git
+ignores that folder: no recording is part of the repository. Of each source of the corpus the page
+takes one clip whose licence allows that it is passed on; without a corpus it holds synthetic speech
+alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import torch
+from numpy.typing import NDArray
+
+from codec.audio import read_audio
+from codec.command_line import DONE, exit_status
+from codec.file_names import item_path
+from codec.files import whole_file, write_text
+from codec.provenance import provenance
+from recipes.corpora.manifest import MANIFEST_NAME, CorpusRow, read_manifest
+from recipes.runner.cli import plain_parser
+from slm import SpeechRequest, Synthesizer
+
+PROGRAM = "python -m recipes.release.audio_page"
+CODEC, LM = "hh-mini-24k", "hh-mini-slm"
+OUT = Path("docs/listen")
+SENTENCES = (
+    "Good morning, and welcome.",
+    "This voice was never recorded saying these words.",
+    "The ship left the harbor at seven in the morning.",
+)
+# Seconds of a clip: long enough to be judged, short enough to load.
+SHORTEST, LONGEST = 3.0, 8.0
+# Beginnings of licences under which a clip may be passed on, and words that take that back.
+FREE = ("cc0", "cc by", "cc-by", "apache", "mit", "public domain")
+UNFREE = re.compile(r"\b(nc|nd|noncommercial|non-commercial|research)\b", re.IGNORECASE)
+
+TEMPLATE = """# Listen
+
+What 24 codes a second, 305 bit/s, hold of a recording, and what a language model speaks in them.
+The shipped models are small and trained on hours of speech ([results](../results.md)).
+{recordings}
+## Spoken from text
+
+Synthetic speech of `{lm}`{voice}, nobody's recording.
+
+| text | speech |
+| --- | --- |
+{spoken}
+## Licences of the recordings
+
+{licences}
+
+Made by `{command}`, commit {commit}, {date}.
+"""
+RECORDINGS = """
+## Recordings and reconstructions
+
+The clip of median length of each source, among those of {shortest:g} to {longest:g} s in `valid`
+and `test`.
+
+| source | recording | reconstructed by `{codec}` |
+| --- | --- | --- |
+{rows}
+"""
+
+
+@dataclass(frozen=True)
+class Licence:
+    """Licence of a source, as a table names it."""
+
+    name: str
+    attribution: str  # the other cells of its line
+
+    @property
+    def is_free(self) -> bool:
+        """Whether a clip may be passed on under it."""
+        return self.name.lower().startswith(FREE) and not UNFREE.search(self.name)
+
+
+def read_licences(path: Path) -> dict[str, Licence]:
+    """Read the licences of sources from the first table in a Markdown file that holds them.
+
+    Args:
+        path: Holds a table with the columns "source" and "licence" (or "license").
+
+    Raises:
+        ValueError: No such table.
+    """
+    columns: list[str] = []
+    found: dict[str, Licence] = {}
+    for line in path.read_text("utf-8").split("\n"):
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        names = [cell.lower().replace("license", "licence") for cell in cells]
+        if not columns and {"source", "licence"} <= set(names):
+            columns = names
+        elif columns and line.startswith("|") and len(cells) == len(columns):
+            row = dict(zip(columns, cells, strict=True))
+            if set(row["source"]) - set("-: "):
+                rest = (text for name, text in row.items() if name not in ("source", "licence"))
+                found[row["source"]] = Licence(row["licence"], "; ".join(filter(None, rest)))
+        elif columns:
+            break
+    if not found:
+        raise ValueError(f'{path}: expected a table with the columns "source" and "licence"')
+    return found
+
+
+def choose_clips(
+    folder: Path, licences: Mapping[str, Licence], sources: Sequence[str] = ()
+) -> tuple[dict[str, CorpusRow], dict[str, str]]:
+    """Choose a clip of each source that may be passed on.
+
+    Args:
+        folder: Holds a manifest.
+        licences: By source.
+        sources: To choose from; empty for all.
+
+    Returns:
+        The clips, and why the other sources have none.
+    """
+    by_source: dict[str, list[CorpusRow]] = {}
+    for row in read_manifest(folder / MANIFEST_NAME):
+        source = str(row.extra.get("source", folder.resolve().name))
+        by_source.setdefault(source, []).append(row)
+    chosen: dict[str, CorpusRow] = {}
+    left_out: dict[str, str] = {}
+    for source, rows in sorted(by_source.items()):
+        if sources and source not in sources:
+            continue
+        licence = licences.get(source)
+        clips = [
+            row
+            for row in rows
+            if row.split != "train" and SHORTEST <= row.duration <= LONGEST and row.audio.is_file()
+        ]
+        if licence is None:
+            left_out[source] = "no licence is named"
+        elif not licence.is_free:
+            left_out[source] = f"its licence ({licence.name}) does not plainly allow it"
+        elif not clips:
+            left_out[source] = f"no clip of {SHORTEST:g} to {LONGEST:g} s in valid and test"
+        else:
+            clips.sort(key=lambda row: (row.duration, row.id))
+            chosen[source] = clips[len(clips) // 2]
+    return chosen, left_out
+
+
+def write_opus(path: Path, waveform: NDArray[np.floating], sample_rate: int) -> None:
+    """Write Ogg Opus at about 32 kbit/s; the file appears only when it is whole."""
+    with whole_file(path) as partial:
+        soundfile.write(
+            partial,
+            np.clip(waveform, -1.0, 1.0),
+            sample_rate,
+            format="OGG",
+            subtype="OPUS",
+            compression_level=0.9,
+        )
+
+
+def reconstructed(synthesizer: Synthesizer, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Encode and decode a recording (T,), at its own length."""
+    codec = synthesizer.codec
+    with torch.inference_mode():
+        codes, lengths = codec.encode(torch.from_numpy(waveform)[None])
+        decoded, _ = codec.decode(codes, lengths, torch.tensor([len(waveform)]))
+    return decoded[0].numpy()
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Write the page and its audio.
+
+    Raises:
+        ValueError: A model, the corpus or the table of licences cannot be used.
+    """
+    synthesizer = Synthesizer.from_pretrained(arguments.codec, arguments.lm)
+    rate, folder = synthesizer.codec.sample_rate, Path(arguments.out)
+    chosen: dict[str, CorpusRow] = {}
+    left_out: dict[str, str] = {}
+    licences: dict[str, Licence] = {}
+    if arguments.recordings is not None:
+        table = arguments.licences or arguments.recordings / "LICENSES.md"
+        licences = read_licences(table)
+        chosen, left_out = choose_clips(arguments.recordings, licences, arguments.sources)
+    rows = []
+    for number, (source, row) in enumerate(chosen.items(), start=1):
+        waveform = read_audio(row.audio, rate)
+        names = f"recording_{number}", f"reconstructed_{number}"
+        for name, made in zip(names, (waveform, reconstructed(synthesizer, waveform)), strict=True):
+            write_opus(item_path(folder, name, ".ogg"), made, rate)
+        shown = f"{source}, {row.speaker}, {row.lang}"
+        rows.append(f"| {shown} | {_player(names[0])} | {_player(names[1])} |")
+    voice = arguments.voice or next(iter(synthesizer.voices), None)
+    spoken = _speak(synthesizer, arguments.sentence or SENTENCES, voice, folder)
+    origin = provenance(PROGRAM)
+    page = TEMPLATE.format(
+        recordings=_recordings(rows, arguments.codec),
+        lm=arguments.lm,
+        voice=f", voice {voice}" if voice else "",
+        spoken=spoken,
+        licences=_licence_list(chosen, licences),
+        command=PROGRAM,
+        commit=origin["commit"],
+        date=origin["date"],
+    )
+    write_text(folder / "index.md", page)
+    size = sum(path.stat().st_size for path in folder.glob("*.ogg"))
+    return {"page": str(folder / "index.md"), "bytes": size, "left_out": left_out}
+
+
+def _speak(synthesizer: Synthesizer, texts: Sequence[str], voice: str | None, folder: Path) -> str:
+    """Write speech of each text; returns the lines of the table."""
+    made = synthesizer.synthesize(
+        [SpeechRequest(text, voice=voice, seed=seed) for seed, text in enumerate(texts)]
+    )
+    lines = []
+    for number, (text, speech) in enumerate(zip(texts, made, strict=True), start=1):
+        write_opus(folder / f"spoken_{number}.ogg", speech.waveform, speech.sample_rate)
+        shown = text.replace("|", r"\|")
+        lines.append(f"| {shown} | {_player(f'spoken_{number}')} |\n")
+    return "".join(lines)
+
+
+def _recordings(rows: Sequence[str], codec: str) -> str:
+    if not rows:
+        return ""
+    return RECORDINGS.format(shortest=SHORTEST, longest=LONGEST, codec=codec, rows="\n".join(rows))
+
+
+def _licence_list(chosen: Iterable[str], licences: Mapping[str, Licence]) -> str:
+    lines = [
+        f"- **{source}**: {licences[source].name}. {licences[source].attribution}"
+        for source in chosen
+    ]
+    lines.append("- Clips were reconstructed or compressed to Ogg Opus; nothing else was changed.")
+    return "\n".join(lines if len(lines) > 1 else ["There are none."])
+
+
+def _player(name: str) -> str:
+    return f'<audio controls preload="none" src="{name}.ogg"></audio>'
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the page; returns the exit status."""
+    arguments = _parser().parse_args(argv)
+
+    def work() -> int:
+        made = run(arguments)
+        if arguments.json:
+            print(json.dumps(made, ensure_ascii=False))
+            return DONE
+        print(f"{made['page']}, {made['bytes'] / 1000:.0f} kB of audio")
+        for source, reason in made["left_out"].items():
+            print(f"  left out: {source}: {reason}")
+        return DONE
+
+    return exit_status(work, debug=arguments.debug)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = plain_parser(PROGRAM, "A page of recordings, reconstructions and synthetic speech.")
+    parser.add_argument(
+        "recordings", type=Path, nargs="?", help="folder with manifest.jsonl; none for speech alone"
+    )
+    parser.add_argument(
+        "--licences", type=Path, help="Markdown with a table of them (default: its LICENSES.md)"
+    )
+    parser.add_argument(
+        "--sources", type=lambda text: text.split(","), default=[], help="these alone, by commas"
+    )
+    parser.add_argument("--sentence", action="append", help="to speak; again for more")
+    parser.add_argument("--voice", help="named voice of the language model")
+    parser.add_argument("--codec", default=CODEC, help="folder, bundled name or hub")
+    parser.add_argument("--lm", default=LM, help="likewise")
+    parser.add_argument("--out", type=Path, default=OUT, help="folder to write to")
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

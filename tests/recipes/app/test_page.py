@@ -1,0 +1,61 @@
+"""The page is built and answers; what its buttons do is tested as functions."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from recipes.app.__main__ import OLDEST, main
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def gradio_version() -> int:
+    """The installed one, 0 for none; importing an old one may fail."""
+    try:
+        return int(importlib.metadata.version("gradio").split(".")[0])
+    except importlib.metadata.PackageNotFoundError:
+        return 0
+
+
+# In a process of its own: what Gradio warns of and leaves open is not ours.
+BUILD = """
+import json, sys
+from pathlib import Path
+from recipes.app.models import load_models
+from recipes.app.page import Page
+from recipes.app.uploads import UploadLimits
+models = load_models(["hh-mini-24k"], ["hh-mini-slm"])
+config = Page(models, UploadLimits(), Path(sys.argv[1])).build().get_config_file()
+print(json.dumps([[each["type"], each["props"]] for each in config["components"]], default=str))
+"""
+
+
+@pytest.mark.skipif(gradio_version() < OLDEST, reason=f"no gradio {OLDEST} (extra app)")
+def test_the_page_has_a_tab_for_each_thing_it_does(tmp_path: Path) -> None:
+    own = {"GRADIO_TEMP_DIR": str(tmp_path), "GRADIO_ANALYTICS_ENABLED": "False"}
+    result = subprocess.run(
+        [sys.executable, "-c", BUILD, str(tmp_path)],
+        cwd=ROOT,
+        env=os.environ | own,
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    fields = json.loads(result.stdout.splitlines()[-1])
+    tabs = [props["label"] for kind, props in fields if kind == "tabitem"]
+    assert tabs == ["Codec", "Speak", "Continue", "Compare codecs", "Compare models"]
+    buttons = [props.get("value") for kind, props in fields if kind == "button"]
+    assert buttons == ["Reconstruct", "Speak", "Cancel", "Continue", "Compare", "Compare"]
+
+
+def test_a_wrong_call_is_refused_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--max-seconds", "0"]) == 2
+    assert capsys.readouterr().err == (
+        "error: expected --max-seconds and --max-megabytes above 0\n"
+    )
