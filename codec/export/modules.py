@@ -13,7 +13,7 @@ from codec.model.encoder import CausalConv
 from codec.model.harmonic_vocoder import HarmonicGenerator
 from codec.model.mel import LogMel
 from codec.model.vocos_modules import MAX_MAGNITUDE, ISTFTHead
-from codec.model.whisper_encoder import INPUT_RATE, WhisperInput
+from codec.model.whisper_encoder import INPUT_RATE, SpeechFeatures, WhisperInput
 
 from .harmonic import PlainHarmonicGenerator
 from .transforms import ConvInverseSTFT, ConvLogMel
@@ -109,6 +109,25 @@ def _gates(weight: Tensor) -> Tensor:
     return torch.cat([gates[0], gates[3], gates[1], gates[2]])
 
 
+class PlainLinear(nn.Module):
+    """`nn.Linear` over frames as a convolution of one frame.
+
+    The product of matrices would lay the frames of all rows on one axis, for which the exporter
+    wants a proof, which it does not find for the length of Whisper's input, that they are two.
+
+    Args:
+        linear: That it does the same as.
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.weight, self.bias = linear.weight, linear.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, N, C_in) to (B, N, C_out)."""
+        return F.conv1d(x.transpose(1, 2), self.weight[..., None], self.bias).transpose(1, 2)
+
+
 class PlainWhisperInput(nn.Module):
     """`WhisperInput` whose number of frames is whole-number arithmetic.
 
@@ -154,31 +173,42 @@ class PlainISTFTHead(nn.Module):
         return self.inverse(magnitude * phase.cos(), magnitude * phase.sin())
 
 
-def swap_modules(parent: nn.Module, sample_rate: int, hop_length: int) -> None:
+def swap_modules(
+    parent: nn.Module, sample_rate: int, hop_length: int, *, in_speech: bool = False
+) -> None:
     """Put stand-ins into a copy of a codec, in place.
 
     Args:
         parent: A part, of which everything inside is looked at.
         sample_rate: Hz.
         hop_length: Samples a mel frame.
+        in_speech: The part lies within `SpeechFeatures`.
     """
     for name, child in parent.named_children():
-        new: nn.Module | None = None
-        if isinstance(child, AttentionBlock):
-            new = PlainAttentionBlock(child)
-        elif isinstance(child, CausalConv):
-            new = PlainCausalConv(child)
-        elif isinstance(child, LogMel):
-            new = ConvLogMel(child)
-        elif isinstance(child, nn.LSTM):
-            new = PlainLSTM(child)
-        elif isinstance(child, WhisperInput):
-            new = PlainWhisperInput(child, hop_length, sample_rate)
-        elif isinstance(child, ISTFTHead):
-            new = PlainISTFTHead(child)
-        elif isinstance(child, HarmonicGenerator):
-            new = PlainHarmonicGenerator(child)
+        new = _stand_in(child, sample_rate, hop_length)
+        if in_speech and isinstance(child, nn.Linear):
+            new = PlainLinear(child)
         if new is None:
-            swap_modules(child, sample_rate, hop_length)
+            inside = in_speech or isinstance(child, SpeechFeatures)
+            swap_modules(child, sample_rate, hop_length, in_speech=inside)
         else:
             setattr(parent, name, new)
+
+
+def _stand_in(module: nn.Module, sample_rate: int, hop_length: int) -> nn.Module | None:
+    """The stand-in for a module; None where it needs none as a whole."""
+    if isinstance(module, AttentionBlock):
+        return PlainAttentionBlock(module)
+    if isinstance(module, CausalConv):
+        return PlainCausalConv(module)
+    if isinstance(module, LogMel):
+        return ConvLogMel(module)
+    if isinstance(module, nn.LSTM):
+        return PlainLSTM(module)
+    if isinstance(module, WhisperInput):
+        return PlainWhisperInput(module, hop_length, sample_rate)
+    if isinstance(module, ISTFTHead):
+        return PlainISTFTHead(module)
+    if isinstance(module, HarmonicGenerator):
+        return PlainHarmonicGenerator(module)
+    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from codec.model.hh_codec import HHCodec
 
 from .graphs import DecoderGraph, EncoderGraph, plain_copy
 
+PARTS = ("encoder", "decoder")
 ENCODER, DECODER, META = "encoder.onnx", "decoder.onnx", "meta.json"
 LONGEST = 1024  # codes that the command line encodes and decodes whole
 LONGEST_SPEECH = 703  # of a Whisper encoder, which sees 30 s at once
@@ -30,40 +32,47 @@ RULES = {
 }
 
 
-def check_exportable(config: CodecConfig) -> None:
-    """Refuse a codec that cannot be written as ONNX.
+def check_exportable(config: CodecConfig, parts: Sequence[str] = PARTS) -> None:
+    """Refuse what cannot be written as ONNX.
+
+    Args:
+        config: Of the codec.
+        parts: Of `PARTS`.
 
     Raises:
-        ValueError: Naming the field.
+        ValueError: Naming the field or the part.
     """
-    # the exporter cannot show that the Whisper input's length is never 0
-    if config.encoder.speech_layers:
-        raise ValueError(
-            f"encoder.speech_layers: expected 0 for ONNX, got {config.encoder.speech_layers}"
-        )
+    if not parts or not set(parts) <= set(PARTS):
+        raise ValueError(f"expected parts of {', '.join(PARTS)}, got {', '.join(parts) or 'none'}")
+    if "decoder" not in parts:
+        return
     if config.vocoder.kind == "bigvgan":
-        raise ValueError("vocoder.kind: expected vocos or harmonic for ONNX, got bigvgan")
+        raise ValueError(
+            "vocoder.kind: expected vocos or harmonic for ONNX, got bigvgan; its encoder alone "
+            "can be written"
+        )
     if config.vocoder.kind == "harmonic" and config.mel.hop_length % 2:
         raise ValueError(
             f"mel.hop_length: expected an even one for ONNX, got {config.mel.hop_length}"
         )
 
 
-def export_onnx(codec: HHCodec, folder: Path) -> dict[str, Any]:
-    """Write a codec's two ONNX files and `meta.json`; each file appears only when whole.
+def export_onnx(codec: HHCodec, folder: str | Path, parts: Sequence[str] = PARTS) -> dict[str, Any]:
+    """Write a codec's ONNX files and `meta.json`; each file appears only when whole.
 
     Args:
         codec: In eval mode, on the CPU.
-        folder: To write to.
+        folder: To write to; made if missing.
+        parts: Files to write, of `PARTS`.
 
     Returns:
         What `meta.json` holds.
 
     Raises:
         ImportError: The packages of the extra `onnx` are not installed.
-        ValueError: A codec of a kind that cannot be exported.
+        ValueError: A codec of a kind that cannot be exported, or an unknown part.
     """
-    check_exportable(codec.config)
+    check_exportable(codec.config, parts)
     try:
         import onnx
         import onnxscript  # noqa: F401  # of torch's exporter
@@ -71,34 +80,50 @@ def export_onnx(codec: HHCodec, folder: Path) -> dict[str, Any]:
         raise ImportError(
             f"the export needs packages: pip install onnx onnxscript ({error})"
         ) from error
-    plain, hop = plain_copy(codec), codec.hop_length
+    plain, folder = plain_copy(codec), Path(folder)
     longest = LONGEST_SPEECH if codec.config.encoder.speech_layers else LONGEST
-    blocks = 0.1 * torch.randn(2, EXAMPLE_CODES, hop, generator=torch.Generator().manual_seed(0))
-    lengths = torch.full((2, 1), EXAMPLE_CODES * hop)
-    encoder = _exported(EncoderGraph(plain), (blocks, lengths), longest, ["codes", "level_dbfs"])
-    _take_waveforms(encoder, hop)
-    codes = torch.zeros(2, EXAMPLE_CODES, dtype=torch.int64)
-    decoder = _exported(DecoderGraph(plain), (codes,), LONGEST, ["waveform"])
-    _rename_input(decoder, decoder.graph.input[0].name, "codes")
+    models = {}
+    if "encoder" in parts:
+        models[ENCODER] = _encoder_model(plain, longest)
+    if "decoder" in parts:
+        models[DECODER] = _decoder_model(plain)
     meta = {
         "name": codec.config.name,
         "sample_rate": codec.sample_rate,
-        "hop_length": hop,
+        "hop_length": codec.hop_length,
         "codebook_size": codec.codebook_size,
         "loudness_dbfs": codec.config.loudness_dbfs,
         "code_fingerprints": list(codec.code_fingerprints),
         "fingerprint": codec.fingerprint,
-        "longest_encoded": longest,
-        "longest_decoded": LONGEST,
+        "longest_encoded": longest if ENCODER in models else None,
+        "longest_decoded": LONGEST if DECODER in models else None,
         "rules": RULES,
     }
     folder.mkdir(parents=True, exist_ok=True)
-    for name, model in ((ENCODER, encoder), (DECODER, decoder)):
+    for name, model in models.items():
         onnx.checker.check_model(model)
         with whole_file(folder / name) as path:
             onnx.save(model, str(path))
     write_json(folder / META, meta)
     return meta
+
+
+def _encoder_model(plain: HHCodec, longest: int) -> Any:
+    """The encoder of a plain copy, which takes waveforms."""
+    hop = plain.hop_length
+    blocks = 0.1 * torch.randn(2, EXAMPLE_CODES, hop, generator=torch.Generator().manual_seed(0))
+    lengths = torch.full((2, 1), EXAMPLE_CODES * hop)
+    model = _exported(EncoderGraph(plain), (blocks, lengths), longest, ["codes", "level_dbfs"])
+    _take_waveforms(model, hop)
+    return model
+
+
+def _decoder_model(plain: HHCodec) -> Any:
+    """The decoder and vocoder of a plain copy."""
+    codes = torch.zeros(2, EXAMPLE_CODES, dtype=torch.int64)
+    model = _exported(DecoderGraph(plain), (codes,), LONGEST, ["waveform"])
+    _rename_input(model, model.graph.input[0].name, "codes")
+    return model
 
 
 def _exported(

@@ -7,76 +7,80 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from codec import CodecConfig, HHCodec
 from codec.cli.main import main
-from codec.export.onnx_files import DECODER, ENCODER, META, check_exportable, export_onnx
+from codec.export.onnx_files import DECODER, ENCODER, META, check_exportable
 
-pytest.importorskip("onnxscript", reason="torch's exporter needs it")
-onnxruntime = pytest.importorskip("onnxruntime", reason="it runs what was exported")
-
-
-def config(**vocoder: Any) -> CodecConfig:
-    values = CodecConfig.preset("tiny").to_dict()
-    values["vocoder"] |= vocoder
-    return CodecConfig.from_dict(values)
+# What the docstring of `codec.export.onnx_files` promises.
+MOST_OTHER_CODES, LEAST_SNR, LEVEL_DB = 0.01, 60.0, 1e-3
 
 
-def sessions(folder: Path) -> list[Any]:
-    return [onnxruntime.InferenceSession(folder / name) for name in (ENCODER, DECODER)]
+def session(path: Path) -> Any:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="it runs what was exported")
+    return onnxruntime.InferenceSession(path)
 
 
 def snr(reference: np.ndarray, got: np.ndarray) -> float:
     return float(10 * np.log10((reference**2).sum() / ((got - reference) ** 2).sum()))
 
 
+@pytest.mark.parametrize(
+    ("samples", "rows"), [(300, 1), (1024, 1), (31_200, 2), (168_000, 1)], ids=str
+)
 def test_exported_files_compute_codes_levels_and_sound_of_any_length(
-    tmp_path: Path, make_waveform: Callable[..., np.ndarray]
+    exported: tuple[HHCodec, Path],
+    make_waveform: Callable[..., np.ndarray],
+    samples: int,
+    rows: int,
 ) -> None:
-    codec = HHCodec(config()).eval()
-    meta = export_onnx(codec, tmp_path)
-    assert json.loads((tmp_path / META).read_text()) == meta
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([DECODER, ENCODER, META])
-    encoder, decoder = sessions(tmp_path)
-    for seconds, rows in ((0.02, 1), (0.5, 1), (1.3, 2)):
-        clips = [make_waveform(seconds, seed=seed) for seed in range(rows)]
-        waveform = np.stack(clips).astype(np.float32)
-        codes, levels = encoder.run(None, {"waveform": waveform})
-        expected, _ = codec.encode(waveform)
-        assert codes.shape == expected.shape
-        assert (codes != expected.numpy()).mean() <= 0.02
-        np.testing.assert_allclose(levels, codec.levels(waveform).numpy(), atol=1e-3)
-        (decoded,) = decoder.run(None, {"codes": expected.numpy()})
-        assert snr(codec.decode(expected)[0].numpy(), decoded) > 60
+    codec, folder = exported
+    clips = [make_waveform(samples / 24_000, seed=seed) for seed in range(rows)]
+    waveform = np.stack(clips).astype(np.float32)
+    codes, levels = session(folder / ENCODER).run(None, {"waveform": waveform})
+    expected, _ = codec.encode(waveform)
+    assert codes.shape == expected.shape == (rows, -(-samples // 1024))
+    assert (codes != expected.numpy()).mean() <= MOST_OTHER_CODES
+    np.testing.assert_allclose(levels, codec.levels(waveform).numpy(), atol=LEVEL_DB, rtol=0)
+    (decoded,) = session(folder / DECODER).run(None, {"codes": expected.numpy()})
+    assert snr(codec.decode(expected)[0].numpy(), decoded) >= LEAST_SNR
+
+
+def test_the_sizes_beside_the_files_are_those_of_the_codec(exported: tuple[HHCodec, Path]) -> None:
+    codec, folder = exported
+    meta = json.loads((folder / META).read_text())
+    assert sorted(path.name for path in folder.iterdir()) == sorted([DECODER, ENCODER, META])
+    assert meta["code_fingerprints"] == list(codec.code_fingerprints)
+    assert (meta["hop_length"], meta["codebook_size"]) == (1024, 64)
+    # Whisper's encoder sees 30 s at once
+    assert (meta["longest_encoded"], meta["longest_decoded"]) == (703, 1024)
 
 
 def test_kinds_that_cannot_be_exported_are_refused_by_name() -> None:
     bigvgan = CodecConfig.preset("hh_24khz_bigvgan")
     with pytest.raises(ValueError, match=r"vocoder\.kind: expected vocos or harmonic.*bigvgan"):
         check_exportable(bigvgan)
-    with pytest.raises(ValueError, match=r"encoder\.speech_layers: expected 0 for ONNX"):
-        check_exportable(HHCodec.from_pretrained("hh-mini-24k-v2").config)
+    check_exportable(bigvgan, ["encoder"])
+    with pytest.raises(ValueError, match=r"expected parts of encoder, decoder, got vocoder"):
+        check_exportable(CodecConfig.preset("tiny"), ["vocoder"])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["hh-mini-24k"])
+@pytest.mark.parametrize("name", ["hh-mini-24k", "hh-mini-24k-v2"])
 def test_a_shipped_codec_computes_the_same_without_torch(
     tmp_path: Path,
     name: str,
     make_waveform: Callable[..., np.ndarray],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    pytest.importorskip("onnxscript", reason="torch's exporter needs it")
     assert main(["export", "onnx", name, str(tmp_path), "--json"]) == 0
     codec = HHCodec.from_pretrained(name)
     assert json.loads(capsys.readouterr().out)["fingerprint"] == codec.fingerprint
-    encoder, decoder = sessions(tmp_path)
     waveform = make_waveform(2.1)[None].astype(np.float32)
-    codes, levels = encoder.run(None, {"waveform": waveform})
+    codes, levels = session(tmp_path / ENCODER).run(None, {"waveform": waveform})
     expected, _ = codec.encode(waveform)
-    assert (codes != expected.numpy()).mean() <= 0.02
-    torch.testing.assert_close(
-        torch.from_numpy(levels).double(), codec.levels(waveform), atol=1e-3, rtol=0
-    )
-    (decoded,) = decoder.run(None, {"codes": expected.numpy()})
-    assert snr(codec.decode(expected)[0].numpy(), decoded) > 40
+    assert (codes != expected.numpy()).mean() <= 0.02  # one of 50
+    np.testing.assert_allclose(levels, codec.levels(waveform).numpy(), atol=LEVEL_DB, rtol=0)
+    (decoded,) = session(tmp_path / DECODER).run(None, {"codes": expected.numpy()})
+    assert snr(codec.decode(expected)[0].numpy(), decoded) >= LEAST_SNR
