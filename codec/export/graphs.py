@@ -25,7 +25,7 @@ def plain_copy(codec: HHCodec) -> HHCodec:
     codec.quantizer._cache = codebook
     for parameter in codec.parameters():
         parameter.requires_grad = False
-    swap_modules(codec, codec.sample_rate, codec.config.mel.hop_length)
+    swap_modules(codec)
     return codec
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,7 +11,6 @@ from codec.model.encoder import CausalConv
 from codec.model.harmonic_vocoder import HarmonicGenerator
 from codec.model.mel import LogMel
 from codec.model.vocos_modules import MAX_MAGNITUDE, ISTFTHead
-from codec.model.whisper_encoder import INPUT_RATE, SpeechFeatures, WhisperInput
 
 from .harmonic import PlainHarmonicGenerator
 from .transforms import ConvInverseSTFT, ConvLogMel
@@ -109,52 +106,6 @@ def _gates(weight: Tensor) -> Tensor:
     return torch.cat([gates[0], gates[3], gates[1], gates[2]])
 
 
-class PlainLinear(nn.Module):
-    """`nn.Linear` over frames as a convolution of one frame.
-
-    The product of matrices would lay the frames of all rows on one axis, for which the exporter
-    wants a proof, which it does not find for the length of Whisper's input, that they are two.
-
-    Args:
-        linear: That it does the same as.
-    """
-
-    def __init__(self, linear: nn.Linear) -> None:
-        super().__init__()
-        self.weight, self.bias = linear.weight, linear.bias
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, N, C_in) to (B, N, C_out)."""
-        return F.conv1d(x.transpose(1, 2), self.weight[..., None], self.bias).transpose(1, 2)
-
-
-class PlainWhisperInput(nn.Module):
-    """`WhisperInput` whose number of frames is whole-number arithmetic.
-
-    Args:
-        to_input: That it does the same as.
-        hop_length: Samples a frame of the log-mels.
-        sample_rate: Hz.
-    """
-
-    def __init__(self, to_input: WhisperInput, hop_length: int, sample_rate: int) -> None:
-        super().__init__()
-        self.to_input, self.hop_length, self.sample_rate = to_input, hop_length, sample_rate
-
-    def forward(self, log_mel: Tensor) -> tuple[Tensor]:
-        """Log-mel (B, M, F) to features (B, 80, N)."""
-        mapped = self.to_input
-        powers = mapped.bands @ log_mel * (2 / math.log(10)) + mapped.offsets
-        frames = powers.shape[-1]
-        count = frames * self.hop_length * INPUT_RATE // self.sample_rate // 2 * 2
-        times = (torch.arange(count, device=powers.device) + 0.5) / INPUT_RATE
-        places = (times * mapped.frame_rate - mapped.first_frame).clamp(0, frames - 1)
-        low = places.floor().long().clamp(max=frames - 2)
-        points = torch.lerp(powers[..., low], powers[..., low + 1], places - low)
-        peak = points.amax((1, 2), keepdim=True)
-        return ((torch.maximum(points, peak - 8) + 4) / 4,)
-
-
 class PlainISTFTHead(nn.Module):
     """`ISTFTHead` of real tensors.
 
@@ -173,29 +124,21 @@ class PlainISTFTHead(nn.Module):
         return self.inverse(magnitude * phase.cos(), magnitude * phase.sin())
 
 
-def swap_modules(
-    parent: nn.Module, sample_rate: int, hop_length: int, *, in_speech: bool = False
-) -> None:
+def swap_modules(parent: nn.Module) -> None:
     """Put stand-ins into a copy of a codec, in place.
 
     Args:
         parent: A part, of which everything inside is looked at.
-        sample_rate: Hz.
-        hop_length: Samples a mel frame.
-        in_speech: The part lies within `SpeechFeatures`.
     """
     for name, child in parent.named_children():
-        new = _stand_in(child, sample_rate, hop_length)
-        if in_speech and isinstance(child, nn.Linear):
-            new = PlainLinear(child)
+        new = _stand_in(child)
         if new is None:
-            inside = in_speech or isinstance(child, SpeechFeatures)
-            swap_modules(child, sample_rate, hop_length, in_speech=inside)
+            swap_modules(child)
         else:
             setattr(parent, name, new)
 
 
-def _stand_in(module: nn.Module, sample_rate: int, hop_length: int) -> nn.Module | None:
+def _stand_in(module: nn.Module) -> nn.Module | None:
     """The stand-in for a module; None where it needs none as a whole."""
     if isinstance(module, AttentionBlock):
         return PlainAttentionBlock(module)
@@ -205,8 +148,6 @@ def _stand_in(module: nn.Module, sample_rate: int, hop_length: int) -> nn.Module
         return ConvLogMel(module)
     if isinstance(module, nn.LSTM):
         return PlainLSTM(module)
-    if isinstance(module, WhisperInput):
-        return PlainWhisperInput(module, hop_length, sample_rate)
     if isinstance(module, ISTFTHead):
         return PlainISTFTHead(module)
     if isinstance(module, HarmonicGenerator):

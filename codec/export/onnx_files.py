@@ -20,7 +20,6 @@ from .graphs import DecoderGraph, EncoderGraph, plain_copy
 PARTS = ("encoder", "decoder")
 ENCODER, DECODER, META = "encoder.onnx", "decoder.onnx", "meta.json"
 LONGEST = 1024  # codes that the command line encodes and decodes whole
-LONGEST_SPEECH = 703  # of a Whisper encoder, which sees 30 s at once
 EXAMPLE_CODES = 40  # of the clip that is traced; any other number than 0 and 1 does
 RULES = {
     "encoder": "waveform (B, T) float32 in [-1, 1], one channel at sample_rate, rows of one length "
@@ -44,12 +43,18 @@ def check_exportable(config: CodecConfig, parts: Sequence[str] = PARTS) -> None:
     """
     if not parts or not set(parts) <= set(PARTS):
         raise ValueError(f"expected parts of {', '.join(PARTS)}, got {', '.join(parts) or 'none'}")
+    # The exporter cannot follow the number of Whisper's states, a quotient of the number of codes.
+    if "encoder" in parts and config.encoder.speech_layers:
+        raise ValueError(
+            f"encoder.speech_layers: expected 0 for ONNX, got {config.encoder.speech_layers}; the "
+            "decoder alone can be written (--part decoder)"
+        )
     if "decoder" not in parts:
         return
     if config.vocoder.kind == "bigvgan":
         raise ValueError(
-            "vocoder.kind: expected vocos or harmonic for ONNX, got bigvgan; its encoder alone "
-            "can be written"
+            "vocoder.kind: expected vocos or harmonic for ONNX, got bigvgan; the encoder "
+            "alone can be written (--part encoder)"
         )
     if config.vocoder.kind == "harmonic" and config.mel.hop_length % 2:
         raise ValueError(
@@ -81,10 +86,9 @@ def export_onnx(codec: HHCodec, folder: str | Path, parts: Sequence[str] = PARTS
             f"the export needs packages: pip install onnx onnxscript ({error})"
         ) from error
     plain, folder = plain_copy(codec), Path(folder)
-    longest = LONGEST_SPEECH if codec.config.encoder.speech_layers else LONGEST
     models = {}
     if "encoder" in parts:
-        models[ENCODER] = _encoder_model(plain, longest)
+        models[ENCODER] = _encoder_model(plain)
     if "decoder" in parts:
         models[DECODER] = _decoder_model(plain)
     meta = {
@@ -95,7 +99,7 @@ def export_onnx(codec: HHCodec, folder: str | Path, parts: Sequence[str] = PARTS
         "loudness_dbfs": codec.config.loudness_dbfs,
         "code_fingerprints": list(codec.code_fingerprints),
         "fingerprint": codec.fingerprint,
-        "longest_encoded": longest if ENCODER in models else None,
+        "longest_encoded": LONGEST if ENCODER in models else None,
         "longest_decoded": LONGEST if DECODER in models else None,
         "rules": RULES,
     }
@@ -108,12 +112,12 @@ def export_onnx(codec: HHCodec, folder: str | Path, parts: Sequence[str] = PARTS
     return meta
 
 
-def _encoder_model(plain: HHCodec, longest: int) -> Any:
+def _encoder_model(plain: HHCodec) -> Any:
     """The encoder of a plain copy, which takes waveforms."""
     hop = plain.hop_length
     blocks = 0.1 * torch.randn(2, EXAMPLE_CODES, hop, generator=torch.Generator().manual_seed(0))
     lengths = torch.full((2, 1), EXAMPLE_CODES * hop)
-    model = _exported(EncoderGraph(plain), (blocks, lengths), longest, ["codes", "level_dbfs"])
+    model = _exported(EncoderGraph(plain), (blocks, lengths), ["codes", "level_dbfs"])
     _take_waveforms(model, hop)
     return model
 
@@ -121,17 +125,15 @@ def _encoder_model(plain: HHCodec, longest: int) -> Any:
 def _decoder_model(plain: HHCodec) -> Any:
     """The decoder and vocoder of a plain copy."""
     codes = torch.zeros(2, EXAMPLE_CODES, dtype=torch.int64)
-    model = _exported(DecoderGraph(plain), (codes,), LONGEST, ["waveform"])
+    model = _exported(DecoderGraph(plain), (codes,), ["waveform"])
     _rename_input(model, model.graph.input[0].name, "codes")
     return model
 
 
-def _exported(
-    graph: nn.Module, inputs: tuple[Tensor, ...], longest: int, outputs: list[str]
-) -> Any:
+def _exported(graph: nn.Module, inputs: tuple[Tensor, ...], outputs: list[str]) -> Any:
     """The ONNX model of a module whose inputs are (B, L, ...) or (B, 1)."""
     dynamic = torch.export.Dim.DYNAMIC
-    codes = torch.export.Dim("codes", min=1, max=longest)
+    codes = torch.export.Dim("codes", min=1, max=LONGEST)
     shapes = tuple({0: dynamic} | ({1: codes} if x.shape[1] > 1 else {}) for x in inputs)
     with warnings.catch_warnings():
         # The exporter's own, of what it calls of torch.

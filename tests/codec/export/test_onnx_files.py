@@ -13,7 +13,8 @@ from codec.cli.main import main
 from codec.export.onnx_files import DECODER, ENCODER, META, check_exportable
 
 # What the docstring of `codec.export.onnx_files` promises.
-MOST_OTHER_CODES, LEAST_SNR, LEVEL_DB = 0.01, 60.0, 1e-3
+MOST_OTHER_CODES, LEVEL_DB = 0.01, 1e-3
+LEAST_SNR = {"harmonic": 50.0, "vocos": 60.0}  # pulses of the harmonic one are placed by a sum
 
 
 def session(path: Path) -> Any:
@@ -43,7 +44,7 @@ def test_exported_files_compute_codes_levels_and_sound_of_any_length(
     assert (codes != expected.numpy()).mean() <= MOST_OTHER_CODES
     np.testing.assert_allclose(levels, codec.levels(waveform).numpy(), atol=LEVEL_DB, rtol=0)
     (decoded,) = session(folder / DECODER).run(None, {"codes": expected.numpy()})
-    assert snr(codec.decode(expected)[0].numpy(), decoded) >= LEAST_SNR
+    assert snr(codec.decode(expected)[0].numpy(), decoded) >= LEAST_SNR[codec.config.vocoder.kind]
 
 
 def test_the_sizes_beside_the_files_are_those_of_the_codec(exported: tuple[HHCodec, Path]) -> None:
@@ -52,8 +53,7 @@ def test_the_sizes_beside_the_files_are_those_of_the_codec(exported: tuple[HHCod
     assert sorted(path.name for path in folder.iterdir()) == sorted([DECODER, ENCODER, META])
     assert meta["code_fingerprints"] == list(codec.code_fingerprints)
     assert (meta["hop_length"], meta["codebook_size"]) == (1024, 64)
-    # Whisper's encoder sees 30 s at once
-    assert (meta["longest_encoded"], meta["longest_decoded"]) == (703, 1024)
+    assert (meta["longest_encoded"], meta["longest_decoded"]) == (1024, 1024)
 
 
 def test_kinds_that_cannot_be_exported_are_refused_by_name() -> None:
@@ -61,6 +61,10 @@ def test_kinds_that_cannot_be_exported_are_refused_by_name() -> None:
     with pytest.raises(ValueError, match=r"vocoder\.kind: expected vocos or harmonic.*bigvgan"):
         check_exportable(bigvgan)
     check_exportable(bigvgan, ["encoder"])
+    second = HHCodec.from_pretrained("hh-mini-24k-v2").config
+    with pytest.raises(ValueError, match=r"encoder\.speech_layers: expected 0 .*--part decoder"):
+        check_exportable(second)
+    check_exportable(second, ["decoder"])
     with pytest.raises(ValueError, match=r"expected parts of encoder, decoder, got vocoder"):
         check_exportable(CodecConfig.preset("tiny"), ["vocoder"])
 
@@ -74,13 +78,17 @@ def test_a_shipped_codec_computes_the_same_without_torch(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     pytest.importorskip("onnxscript", reason="torch's exporter needs it")
-    assert main(["export", "onnx", name, str(tmp_path), "--json"]) == 0
     codec = HHCodec.from_pretrained(name)
+    has_encoder = not codec.config.encoder.speech_layers
+    part = [] if has_encoder else ["--part", "decoder"]
+    assert main(["export", "onnx", name, str(tmp_path), "--json", *part]) == 0
     assert json.loads(capsys.readouterr().out)["fingerprint"] == codec.fingerprint
     waveform = make_waveform(2.1)[None].astype(np.float32)
-    codes, levels = session(tmp_path / ENCODER).run(None, {"waveform": waveform})
     expected, _ = codec.encode(waveform)
-    assert (codes != expected.numpy()).mean() <= 0.02  # one of 50
-    np.testing.assert_allclose(levels, codec.levels(waveform).numpy(), atol=LEVEL_DB, rtol=0)
+    if has_encoder:
+        codes, levels = session(tmp_path / ENCODER).run(None, {"waveform": waveform})
+        assert (codes != expected.numpy()).mean() <= 0.02  # one of 50
+        np.testing.assert_allclose(levels, codec.levels(waveform).numpy(), atol=LEVEL_DB, rtol=0)
     (decoded,) = session(tmp_path / DECODER).run(None, {"codes": expected.numpy()})
-    assert snr(codec.decode(expected)[0].numpy(), decoded) >= LEAST_SNR
+    least = LEAST_SNR[codec.config.vocoder.kind]
+    assert snr(codec.decode(expected)[0].numpy(), decoded) >= least
