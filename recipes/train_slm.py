@@ -26,7 +26,7 @@ from codec.audio.store import AudioStore
 from codec.checks import require
 from codec.distributed import process_rank
 from codec.json_lines import write_json_lines
-from recipes.corpora.forced_alignment import alignments_of
+from recipes.corpora.aligned_splits import alignments_of
 from recipes.corpora.manifest import SPLITS
 from recipes.runner.config import Config, thread_count
 from recipes.runner.language_model import new_speech_lm

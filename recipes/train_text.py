@@ -19,7 +19,8 @@ from pathlib import Path
 
 from codec.audio.store import AudioStore
 from codec.checks import require
-from recipes.corpora.forced_alignment import Aligner, align_split, dictionary_lines
+from recipes.corpora.aligned_splits import align_split
+from recipes.corpora.forced_alignment import Aligner, dictionary_lines
 from recipes.corpora.manifest import SPLITS
 from recipes.runner.config import Config
 from recipes.runner.stages import say, stage_folder, write_metrics
@@ -98,7 +99,11 @@ def phones(config: Config) -> Path:
     prepared = stage_folder(config, "prepare")
     figures = {
         split: align_split(
-            AudioStore(prepared / split), folder, aligner, config.train_text.languages
+            AudioStore(prepared / split),
+            folder,
+            aligner,
+            config.train_text.languages,
+            config.train_text.workers,
         )
         for split in SPLITS
     }

@@ -6,28 +6,19 @@ between them, then phones. Frames are 10 ms.
 Any text can be forced onto any speech, so an alignment is compared with the phones that the same
 model finds where no text is given: a text of other words agrees with them in few places, and a text
 that is too short leaves speech over.
-
-An alignment is a line of `<split>.alignment.jsonl` with its score; a clip that could not be aligned
-is a line of `<split>.unaligned.jsonl` with the reason. A run that was cut off goes on after its
-last line.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from importlib import import_module
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import soxr
-from tqdm import tqdm
 
-from codec.audio.store import AudioStore
-from codec.json_lines import appending, read_json_lines, write_json_lines
 from codec.requirements import install_command
-from slm.data.alignment import Unit, aligned_units, read_alignments, write_alignments
+from slm.data.alignment import Unit, aligned_units
 from slm.text.lexicon import Lexicon
 from slm.text.phone_tokenizer import PAUSE, words_and_pauses
 
@@ -45,8 +36,6 @@ _NEAR = 3
 
 # Word with its phones, each with start and end in seconds of the clip.
 Word = tuple[str, list[tuple[str, float, float]]]
-# Id, units, score, and the reason where there are none.
-Result = tuple[str, list[Unit], float | None, str]
 
 
 class ScoredAlignment(NamedTuple):
@@ -222,71 +211,6 @@ def dictionary_lines() -> list[str]:
     path = _pocketsphinx().get_model_path("en-us/cmudict-en-us.dict")
     with open(path, encoding="utf-8") as lines:
         return lines.readlines()
-
-
-def align_split(
-    clips: AudioStore, folder: Path, aligner: Aligner, languages: list[str]
-) -> dict[str, int]:
-    """Align a split's clips that have a text in one of the languages.
-
-    Args:
-        clips: Waveforms and texts.
-        folder: For `<split>.alignment.jsonl` and `<split>.unaligned.jsonl`.
-        aligner: Of these languages.
-        languages: As the rows spell them.
-
-    Returns:
-        Number of clips that are `aligned`, `failed` or `without` such a text.
-    """
-    split = clips.folder.name
-    done, partial = folder / f"{split}.alignment.jsonl", folder / f".{split}.aligning.jsonl"
-    wanted = [
-        index
-        for index, row in enumerate(clips.rows)
-        if row["lang"] in languages and row["text"].strip()
-    ]
-    # Both lists are written when the last clip is done; until then `partial` keeps the results.
-    if not done.is_file():
-        results = list(_results(clips, wanted, aligner, partial))
-        failures = [{"id": name, "reason": reason} for name, _, _, reason in results if reason]
-        write_json_lines(folder / f"{split}.unaligned.jsonl", failures)
-        scores = {name: score for name, _, score, _ in results}
-        good = [(name, units) for name, units, _, reason in results if not reason]
-        write_alignments(done, good, scores)
-        partial.unlink(missing_ok=True)
-    aligned = len(read_alignments(done))
-    return {
-        "aligned": aligned,
-        "failed": len(wanted) - aligned,
-        "without": len(clips.rows) - len(wanted),
-    }
-
-
-def alignments_of(folder: Path, split: str) -> dict[str, list[Unit]]:
-    """Read the units of a split by clip id; {} where nothing was aligned."""
-    path = folder / f"{split}.alignment.jsonl"
-    return read_alignments(path) if path.is_file() else {}
-
-
-def _results(
-    clips: AudioStore, wanted: list[int], aligner: Aligner, partial: Path
-) -> Iterator[Result]:
-    """Results of the wanted clips in order, each written to `partial` as soon as it is there."""
-    kept = read_json_lines(partial, torn="drop", missing_ok=True)
-    for row in kept:
-        # A line of an earlier version has no score.
-        yield row["id"], [Unit(*unit) for unit in row["units"]], row.get("score"), row["reason"]
-    with appending(partial) as append:
-        for index in tqdm(wanted[len(kept) :], desc=f"align {clips.folder.name}", unit="clip"):
-            row = clips.rows[index]
-            units: list[Unit] = []
-            score, reason = None, ""
-            try:
-                units, score = aligner.align(clips.waveform(index), clips.sample_rate, row["text"])
-            except AlignmentError as error:
-                reason = str(error)
-            append({"id": row["id"], "units": units, "score": score, "reason": reason})
-            yield row["id"], units, score, reason
 
 
 def _decode(decoder: Any, pcm: bytes) -> None:

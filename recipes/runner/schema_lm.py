@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from codec.checks import count, one_of, require
+from codec.checks import at_least, count, one_of, require
 from slm import DocumentSettings, LoraSettings, TrainingSettings
 
 from .fields import runtime, shared_fields
@@ -25,9 +25,12 @@ class TrainTextConfig:
     # Phones: clips of these languages are aligned, as the manifest spells them; the others become
     # speech without text.
     languages: list[str] = field(default_factory=lambda: ["en"])
+    # Phones: processes that align, which change no result; 0 = in this one.
+    workers: int = runtime(0)
 
     def __post_init__(self) -> None:
         one_of("kind", self.kind, ("pieces", "phones"))
+        at_least("workers", self.workers, 0)
 
 
 # Of the further training settings of a language model, before any is changed.
