@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from codec.files import whole_file, write_json
 from codec.model.config import CodecConfig
 from codec.model.hh_codec import HHCodec
+from codec.requirements import install_command
 
 from .graphs import DecoderGraph, EncoderGraph, plain_copy
 
@@ -87,9 +88,8 @@ def export_onnx(codec: HHCodec, folder: str | Path, parts: Sequence[str] = PARTS
         import onnx
         import onnxscript  # noqa: F401  # of torch's exporter
     except ImportError as error:
-        raise ImportError(
-            f"the export needs packages: pip install onnx onnxscript ({error})"
-        ) from error
+        command = install_command("onnx", "onnxscript")
+        raise ImportError(f"the export needs packages: {command} ({error})") from error
     plain, folder = plain_copy(codec), Path(folder)
     models = {}
     if "encoder" in parts:
