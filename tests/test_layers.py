@@ -74,7 +74,8 @@ ROOMS = {
     "codec.training": {"codec.distillation", "codec.audio", "codec.model"},
     "codec.bitstream": {"codec.streaming", "codec.audio", "codec.model"},
     "codec.bench": {"codec.model"},
-    "codec.cli": {"codec.bitstream", "codec.audio", "codec.bench", "codec.model"},
+    "codec.export": {"codec.model"},
+    "codec.cli": {"codec.bitstream", "codec.audio", "codec.bench", "codec.export", "codec.model"},
     "slm.text": set(),
     "slm.storage": set(),
     "slm.data": {"slm.text", "slm.storage"},
@@ -154,6 +155,7 @@ ONLY_IN = {
     "torchaudio": (),
     "wandb": ("codec/run_logs.py",),
     "encodec": (),
+    "onnx": ("codec/export/onnx_files.py",),
 }
 
 

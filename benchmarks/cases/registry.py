@@ -6,9 +6,29 @@ from collections.abc import Sequence
 
 from benchmarks.harness.benchmark import Benchmark, CostCurve
 
-from . import codec, corpus, lm_generation, lm_training, loading, metrics, startup, synthesis
+from . import (
+    codec,
+    corpus,
+    exported,
+    lm_generation,
+    lm_training,
+    loading,
+    metrics,
+    startup,
+    synthesis,
+)
 
-SUBJECTS = (codec, loading, lm_training, lm_generation, synthesis, metrics, corpus, startup)
+SUBJECTS = (
+    codec,
+    exported,
+    loading,
+    lm_training,
+    lm_generation,
+    synthesis,
+    metrics,
+    corpus,
+    startup,
+)
 BENCHMARKS: dict[str, Benchmark] = {
     each.name: each for subject in SUBJECTS for each in subject.BENCHMARKS
 }

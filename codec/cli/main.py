@@ -1,4 +1,4 @@
-"""Command line of the codec: `hh-codec encode | decode | reconstruct | verify | info | bench`."""
+"""Command line of the codec: `hh-codec encode`, `decode`, `verify`, `info`, `export` and others."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from codec.command_line import Command, run_command_line
 
-from . import bench, convert, info, verify
+from . import bench, convert, export, info, verify
 
-COMMANDS: tuple[Command, ...] = (convert, verify, info, bench)
+COMMANDS: tuple[Command, ...] = (convert, verify, info, bench, export)
 EXAMPLES = """examples:
   hh-codec reconstruct speech.wav decoded.wav
   hh-codec encode recordings/ codes/ --workers 4 --resume
@@ -18,6 +18,7 @@ EXAMPLES = """examples:
   hh-codec verify recordings/
   hh-codec info --preset hh_24khz --json
   hh-codec bench
+  hh-codec export onnx hh-mini-24k exported/
 """
 
 

@@ -6,8 +6,8 @@ from benchmarks.harness.benchmark import SIZES
 from benchmarks.harness.measure import Bench, measure, measure_curve
 from benchmarks.harness.timing import processor_seconds
 
-# Processes that load torch.
-SLOW = {"startup.import"}
+# Processes that load torch, and an export.
+SLOW = {"startup.import", "codec.onnx"}
 
 
 def of(names):

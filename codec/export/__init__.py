@@ -1,0 +1,1 @@
+"""Codecs in forms that run without this toolkit: ONNX files."""

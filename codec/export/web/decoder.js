@@ -1,0 +1,71 @@
+// The worker that runs decoder.onnx: {codes} in; {ready}, {share}, {waveform} or {error} out.
+
+const RUNTIME = "onnxruntime/ort.wasm.bundle.min.mjs";
+const WASM = "onnxruntime/ort-wasm-simd-threaded.wasm";
+const OVERLAP = 64; // codes on each side of what is kept of a window
+const FADE = 8; // codes on each side of a seam over which two windows are mixed
+
+let ort, meta, session;
+
+async function load() {
+  meta = await (await fetch("meta.json")).json();
+  try {
+    ort = await import(`./${RUNTIME}`);
+  } catch {
+    throw new Error(
+      `${RUNTIME} is missing: npm pack onnxruntime-web, then hh-codec export web with --runtime`);
+  }
+  // one thread: more need a server that isolates the page
+  ort.env.wasm.numThreads = 1;
+  ort.env.wasm.wasmPaths = {wasm: new URL(WASM, self.location.href).href};
+  session = await ort.InferenceSession.create("decoder.onnx", {executionProviders: ["wasm"]});
+}
+
+/** Windows of codes as of codec/streaming/long_form.py: computed [start, stop), kept [first, last). */
+function windowsOf(count, size) {
+  if (count <= size) return [{start: 0, stop: count, first: 0, last: count}];
+  const core = size - 2 * OVERLAP, found = [];
+  for (let first = 0; first < count;) {
+    const last = count - first > core + OVERLAP ? first + core : count;
+    const start = Math.min(Math.max(0, first - OVERLAP), count - size);
+    found.push({start, stop: start + size, first, last});
+    first = last;
+  }
+  return found;
+}
+
+async function decoded(codes) {
+  const hop = meta.hop_length, out = new Float32Array(codes.length * hop);
+  const cuts = windowsOf(codes.length, meta.longest_decoded);
+  for (const [number, {start, stop, first, last}] of cuts.entries()) {
+    const numbers = BigInt64Array.from(codes.subarray(start, stop), BigInt);
+    const input = new ort.Tensor("int64", numbers, [1, stop - start]);
+    const {waveform} = await session.run({codes: input});
+    const from = first ? first - FADE : 0, to = last < codes.length ? last + FADE : last;
+    const ramp = 2 * FADE * hop;
+    for (let i = from * hop; i < to * hop; i++) {
+      const rise = first ? (i - from * hop + 0.5) / ramp : 1;
+      const fall = last < codes.length ? (to * hop - i - 0.5) / ramp : 1;
+      out[i] += waveform.data[i - start * hop] * Math.min(1, rise, fall);
+    }
+    waveform.dispose();
+    self.postMessage({share: (number + 1) / cuts.length});
+  }
+  return out;
+}
+
+const loaded = load();
+loaded.then(() => self.postMessage({ready: true}),
+  (error) => self.postMessage({error: error.message}));
+
+self.onmessage = async ({data}) => {
+  try {
+    await loaded;
+    const began = performance.now();
+    const waveform = await decoded(data.codes);
+    const seconds = (performance.now() - began) / 1000;
+    self.postMessage({waveform, seconds}, [waveform.buffer]);
+  } catch (error) {
+    self.postMessage({error: error.message});
+  }
+};

@@ -1,0 +1,94 @@
+"""A static page that decodes `.hhc` files and codes in the browser, by `onnxruntime-web`."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from codec.files import write_bytes
+from codec.model.hh_codec import HHCodec
+
+from .onnx_files import export_onnx
+
+PAGE = ("index.html", "style.css", "page.js", "decoder.js", "hhc.js")
+RUNTIME = "onnxruntime"  # folder beside the page
+RUNTIME_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")  # of the package's dist/
+
+
+def export_web(
+    codec: HHCodec, folder: str | Path, runtime: str | Path | None = None
+) -> dict[str, Any]:
+    """Write the page, the codec's `decoder.onnx` and `meta.json`, and two files of the runtime.
+
+    Args:
+        codec: In eval mode, on the CPU.
+        folder: To write to; made if missing. Any server of files can serve it.
+        runtime: Package `onnxruntime-web` as npm packs it (.tgz) or unpacked; None leaves its
+            files out, without which the page decodes nothing.
+
+    Returns:
+        What `meta.json` holds.
+
+    Raises:
+        ImportError: The packages of the extra `onnx` are not installed.
+        ValueError: A codec of a kind that cannot be exported, or a runtime without those files.
+    """
+    # read first: without them the minute of the export would be lost
+    files = {} if runtime is None else runtime_files(Path(runtime))
+    meta = export_onnx(codec, folder, ["decoder"])
+    write_page(Path(folder), files)
+    return meta
+
+
+def write_page(folder: Path, runtime: Mapping[str, bytes]) -> None:
+    """Write the page without the codec.
+
+    Args:
+        folder: To write to; made if missing.
+        runtime: Of `runtime_files`, or nothing.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in PAGE:
+        write_bytes(folder / name, (resources.files(__package__) / "web" / name).read_bytes())
+    for name, content in runtime.items():
+        (folder / RUNTIME).mkdir(exist_ok=True)
+        write_bytes(folder / RUNTIME / name, content)
+
+
+def runtime_files(package: Path) -> dict[str, bytes]:
+    """Read the files of `onnxruntime-web` that the page needs.
+
+    Args:
+        package: A .tgz of `npm pack`, or its unpacked folder.
+
+    Returns:
+        Their contents by `RUNTIME_FILES`.
+
+    Raises:
+        ValueError: One of them is not there.
+    """
+    found: dict[str, bytes] = {}
+    if package.is_dir():
+        for name in RUNTIME_FILES:
+            path = package / "dist" / name
+            if path.is_file():
+                found[name] = path.read_bytes()
+    elif package.is_file():
+        try:
+            with tarfile.open(package) as archive:
+                for member in archive:
+                    folder, _, name = member.name.rpartition("/")
+                    file = archive.extractfile(member) if name in RUNTIME_FILES else None
+                    if file is not None and folder == "package/dist":
+                        found[name] = file.read()
+        except tarfile.TarError as error:
+            raise ValueError(f"{package}: expected a .tgz of npm pack, got {error}") from error
+    missing = [name for name in RUNTIME_FILES if name not in found]
+    if missing:
+        raise ValueError(
+            f"{package}: expected the npm package onnxruntime-web with dist/{missing[0]}, got none"
+        )
+    return found

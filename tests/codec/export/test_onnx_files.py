@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from codec import CodecConfig, HHCodec
+from codec.cli.main import main
+from codec.export.onnx_files import DECODER, ENCODER, META, check_exportable
+
+# What the docstring of `codec.export.onnx_files` promises.
+MOST_OTHER_CODES, LEAST_SNR, LEVEL_DB = 0.01, 40.0, 1e-3
+
+
+def session(path: Path) -> Any:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="it runs what was exported")
+    return onnxruntime.InferenceSession(path)
+
+
+def snr(reference: np.ndarray, got: np.ndarray) -> float:
+    return float(10 * np.log10((reference**2).sum() / ((got - reference) ** 2).sum()))
+
+
+@pytest.mark.parametrize(
+    ("samples", "rows"), [(300, 1), (1024, 1), (31_200, 2), (168_000, 1)], ids=str
+)
+def test_exported_files_compute_codes_levels_and_sound_of_any_length(
+    exported: tuple[HHCodec, Path],
+    make_waveform: Callable[..., np.ndarray],
+    samples: int,
+    rows: int,
+) -> None:
+    codec, folder = exported
+    clips = [make_waveform(samples / 24_000, seed=seed) for seed in range(rows)]
+    waveform = np.stack(clips).astype(np.float32)
+    codes, levels = session(folder / ENCODER).run(None, {"waveform": waveform})
+    expected, _ = codec.encode(waveform)
+    assert codes.shape == expected.shape == (rows, -(-samples // 1024))
+    assert (codes != expected.numpy()).mean() <= MOST_OTHER_CODES
+    np.testing.assert_allclose(levels, codec.levels(waveform).numpy(), atol=LEVEL_DB, rtol=0)
+    (decoded,) = session(folder / DECODER).run(None, {"codes": expected.numpy()})
+    assert snr(codec.decode(expected)[0].numpy(), decoded) >= LEAST_SNR
+
+
+def test_the_sizes_beside_the_files_are_those_of_the_codec(exported: tuple[HHCodec, Path]) -> None:
+    codec, folder = exported
+    meta = json.loads((folder / META).read_text())
+    assert sorted(path.name for path in folder.iterdir()) == sorted([DECODER, ENCODER, META])
+    assert meta["code_fingerprints"] == list(codec.code_fingerprints)
+    assert (meta["hop_length"], meta["codebook_size"]) == (1024, 64)
+    assert (meta["longest_encoded"], meta["longest_decoded"]) == (1024, 1024)
+
+
+def test_kinds_that_cannot_be_exported_are_refused_by_name() -> None:
+    bigvgan = CodecConfig.preset("hh_24khz_bigvgan")
+    with pytest.raises(ValueError, match=r"vocoder\.kind: expected vocos or harmonic.*bigvgan"):
+        check_exportable(bigvgan)
+    check_exportable(bigvgan, ["encoder"])
+    second = HHCodec.from_pretrained("hh-mini-24k-v2").config
+    with pytest.raises(ValueError, match=r"encoder\.speech_layers: expected 0 .*--part decoder"):
+        check_exportable(second)
+    check_exportable(second, ["decoder"])
+    with pytest.raises(ValueError, match=r"expected parts of encoder, decoder, got vocoder"):
+        check_exportable(CodecConfig.preset("tiny"), ["vocoder"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["hh-mini-24k", "hh-mini-24k-v2"])
+def test_a_shipped_codec_computes_the_same_without_torch(
+    tmp_path: Path,
+    name: str,
+    make_waveform: Callable[..., np.ndarray],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("onnxscript", reason="torch's exporter needs it")
+    codec = HHCodec.from_pretrained(name)
+    has_encoder = not codec.config.encoder.speech_layers
+    part = [] if has_encoder else ["--part", "decoder"]
+    assert main(["export", "onnx", name, str(tmp_path), "--json", *part]) == 0
+    assert json.loads(capsys.readouterr().out)["fingerprint"] == codec.fingerprint
+    waveform = make_waveform(2.1)[None].astype(np.float32)
+    expected, _ = codec.encode(waveform)
+    if has_encoder:
+        codes, levels = session(tmp_path / ENCODER).run(None, {"waveform": waveform})
+        assert (codes != expected.numpy()).mean() <= 0.02  # one of 50
+        np.testing.assert_allclose(levels, codec.levels(waveform).numpy(), atol=LEVEL_DB, rtol=0)
+    (decoded,) = session(tmp_path / DECODER).run(None, {"codes": expected.numpy()})
+    assert snr(codec.decode(expected)[0].numpy(), decoded) >= LEAST_SNR

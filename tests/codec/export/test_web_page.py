@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import tarfile
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from codec import HHCodec
+from codec.bitstream.format import CodedRecording, StreamHeader
+from codec.cli.main import main
+from codec.export.onnx_files import DECODER, META
+from codec.export.web_page import PAGE, RUNTIME, RUNTIME_FILES, runtime_files, write_page
+from codec.streaming.long_form import windows
+
+ROOT = Path(__file__).resolve().parents[3]
+LEAST_SNR = 40.0  # beside torch, 16 bits included
+LONG = 120_000  # ms that a page on a busy machine may take
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """A server of files that prints nothing."""
+
+    def log_message(self, *arguments: Any) -> None:
+        """Drop the line."""
+
+
+def packed(path: Path, names: tuple[str, ...]) -> Path:
+    """A .tgz as of `npm pack` with files of the package's dist/."""
+    with tarfile.open(path, "w:gz") as archive:
+        for name in names:
+            info = tarfile.TarInfo(f"package/dist/{name}")
+            info.size = len(name)
+            archive.addfile(info, io.BytesIO(name.encode()))
+    return path
+
+
+def test_the_page_is_written_with_the_two_files_of_the_runtime(tmp_path: Path) -> None:
+    package = packed(tmp_path / "package.tgz", (*RUNTIME_FILES, "ort.all.js"))
+    write_page(tmp_path / "page", runtime_files(package))
+    names = {path.relative_to(tmp_path / "page").as_posix() for path in page_files(tmp_path)}
+    assert names == {*PAGE, *(f"{RUNTIME}/{name}" for name in RUNTIME_FILES)}
+    unpacked = tmp_path / "onnxruntime-web"
+    (unpacked / "dist").mkdir(parents=True)
+    for name in RUNTIME_FILES:
+        (unpacked / "dist" / name).write_text(name)
+    assert runtime_files(unpacked) == runtime_files(package)
+
+
+def page_files(folder: Path) -> list[Path]:
+    return [path for path in (folder / "page").rglob("*") if path.is_file()]
+
+
+def test_a_package_without_the_runtime_is_refused_by_name(tmp_path: Path) -> None:
+    package = packed(tmp_path / "package.tgz", RUNTIME_FILES[:1])
+    with pytest.raises(ValueError, match=rf"package\.tgz: expected .*{RUNTIME_FILES[1]}"):
+        runtime_files(package)
+    (tmp_path / "other.tgz").write_text("no archive")
+    with pytest.raises(ValueError, match=r"other\.tgz: expected a \.tgz of npm pack"):
+        runtime_files(tmp_path / "other.tgz")
+    with pytest.raises(ValueError, match=r"expected the npm package onnxruntime-web"):
+        runtime_files(tmp_path)
+
+
+def test_options_of_the_other_form_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", "web", "hh-mini-24k", "page", "--part", "decoder"]) == 2
+    assert "expected --part with onnx alone" in capsys.readouterr().err
+    assert main(["export", "onnx", "hh-mini-24k", "files", "--runtime", "package"]) == 2
+    assert "expected --runtime with web alone" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, where it and the package that drives it are."""
+    driver = pytest.importorskip("playwright.sync_api", reason="it drives the browser")
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("no Chromium on the path")
+    quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", *quiet]
+    with driver.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def page_folder(exported: tuple[HHCodec, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page with the tiny codec's decoder."""
+    named = os.environ.get("HH_ONNXRUNTIME_WEB", str(ROOT / "node_modules/onnxruntime-web"))
+    if not Path(named).exists():
+        pytest.skip("no onnxruntime-web: npm pack it and name the .tgz in HH_ONNXRUNTIME_WEB")
+    folder = tmp_path_factory.mktemp("page")
+    write_page(folder, runtime_files(Path(named)))
+    for name in (DECODER, META):
+        shutil.copy(exported[1] / name, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(page_folder: Path) -> Iterator[str]:
+    """Where the page is served from, on this machine alone."""
+    server = ThreadingHTTPServer(
+        ("127.0.0.1", 0), partial(QuietHandler, directory=str(page_folder))
+    )
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def coded(codec: HHCodec, path: Path, count: int, num_samples: int) -> np.ndarray:
+    """Write `count` codes as a .hhc file of -30 dBFS; returns the codes."""
+    codes = np.random.default_rng(0).integers(0, codec.codebook_size, count).astype(np.uint16)
+    sizes = (codec.sample_rate, codec.hop_length, codec.codebook_size)
+    header = StreamHeader(codec.code_fingerprint, *sizes, level_dbfs=-30.0)
+    CodedRecording(header, codes, num_samples).save(path)
+    return codes
+
+
+def saved(page: Any, folder: Path) -> np.ndarray:
+    """Samples of the WAV file that the page offers."""
+    page.wait_for_selector("#result:not([hidden])", timeout=LONG)
+    with page.expect_download() as download:
+        page.click("#download")
+    download.value.save_as(folder / "saved.wav")
+    samples, rate = soundfile.read(folder / "saved.wav", dtype="float32")
+    assert rate == 24_000
+    return samples
+
+
+def snr(reference: np.ndarray, got: np.ndarray) -> float:
+    return float(10 * np.log10((reference**2).sum() / ((got - reference) ** 2).sum()))
+
+
+@pytest.mark.slow
+def test_the_page_decodes_a_file_in_a_browser(
+    browser: Any, address: str, exported: tuple[HHCodec, Path], tmp_path: Path
+) -> None:
+    codec, _ = exported
+    codes = coded(codec, tmp_path / "a clip.hhc", 40, 40_000)
+    page = browser.new_page()
+    requested: list[str] = []
+    problems: list[str] = []
+    page.on("request", lambda request: requested.append(request.url))
+    page.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.goto(address)
+    page.wait_for_selector("#file:enabled", timeout=LONG)
+    # 1. A file gets its own length and level.
+    page.set_input_files("#file", tmp_path / "a clip.hhc")
+    samples = saved(page, tmp_path)
+    gain = 10 ** ((-30.0 - codec.config.loudness_dbfs) / 20)
+    whole = codec.decode(torch.from_numpy(codes.astype(np.int64))[None])[0][0].numpy()
+    assert samples.shape == (40_000,)
+    assert snr(np.clip(gain * whole[:40_000], -1, 1), samples) >= LEAST_SNR
+    assert page.get_attribute("#download", "download") == "a_clip.wav"
+    # 2. Pasted codes are decoded whole, at the codec's level.
+    page.fill("#codes", ", ".join(map(str, codes[:10])))
+    page.click("#decode")
+    page.wait_for_selector("#name:text-is('codes')", timeout=LONG)
+    beginning = codec.decode(torch.from_numpy(codes[:10].astype(np.int64))[None])[0][0].numpy()
+    assert snr(np.clip(beginning, -1, 1), saved(page, tmp_path)) >= LEAST_SNR
+    # 3. What is damaged, or no code, is named, and the page goes on.
+    content = bytearray((tmp_path / "a clip.hhc").read_bytes())
+    content[50] ^= 1
+    (tmp_path / "damaged.hhc").write_bytes(content)
+    page.set_input_files("#file", tmp_path / "damaged.hhc")
+    page.wait_for_selector("#status.bad:text('block 0 is damaged')", timeout=LONG)
+    page.fill("#codes", "1 2 64")
+    page.click("#decode")
+    page.wait_for_selector("#status.bad:text('expected codes in 0..63, got 64')", timeout=LONG)
+    page.close()
+    assert problems == []
+    assert all(url.startswith((address, "blob:", "data:")) for url in requested)
+
+
+@pytest.mark.slow
+def test_long_recordings_are_decoded_in_windows_in_a_browser(
+    browser: Any, address: str, exported: tuple[HHCodec, Path], page_folder: Path, tmp_path: Path
+) -> None:
+    codec, _ = exported
+    codes = coded(codec, tmp_path / "long.hhc", 200, 200 * 1024)
+    meta = json.loads((page_folder / META).read_text())
+    (page_folder / META).write_text(json.dumps(meta | {"longest_decoded": 160}))
+    try:
+        page = browser.new_page()
+        page.goto(address)
+        page.wait_for_selector("#file:enabled", timeout=LONG)
+        page.set_input_files("#file", tmp_path / "long.hhc")
+        samples = saved(page, tmp_path)
+        page.close()
+    finally:
+        (page_folder / META).write_text(json.dumps(meta))
+    # each window alone, mixed over 8 codes on either side of its seams
+    expected = np.zeros(200 * 1024)
+    for cut in windows(200, 160, 64):
+        part = torch.from_numpy(codes[cut.start : cut.stop].astype(np.int64))[None]
+        whole = codec.decode(part)[0][0].numpy()
+        places = (np.arange(cut.start * 1024, cut.stop * 1024) + 0.5) / 1024
+        rise = (places - cut.first + 8) / 16 if cut.first else np.ones(len(places))
+        fall = (cut.last + 8 - places) / 16 if cut.last < 200 else np.ones(len(places))
+        expected[cut.start * 1024 : cut.stop * 1024] += whole * np.minimum(rise, fall).clip(0, 1)
+    gain = 10 ** ((-30.0 - codec.config.loudness_dbfs) / 20)
+    assert snr(np.clip(gain * expected, -1, 1), samples) >= LEAST_SNR
