@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
 from codec import CodecConfig, HHCodec
-from codec.export.onnx_files import export_onnx
+from codec.export.onnx_files import META, export_onnx
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +27,11 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[HHCodec, Path]:
     torch.manual_seed(0)
     codec = HHCodec(config).eval()
     codec.quantizer.initialize(torch.randn(400, config.quantizer.dim), seed=0)
-    folder = tmp_path_factory.mktemp("exported")
-    export_onnx(codec, folder)
+    # Half a minute: once for all workers, whose folders lie in one.
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = shared / "exported"
+    with FileLock(shared / "exported.lock"):
+        if not (folder / META).is_file():
+            export_onnx(codec, folder)
     return codec, folder
