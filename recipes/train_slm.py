@@ -143,8 +143,9 @@ def starting_lm(config: Config, train: TokenStore, tokenizer: Tokenizer) -> Spee
         **tasks_of(config),
         **settings.overrides,
     }
-    names = load_codec(config).code_fingerprints
-    return started_from(trained, train, tokenizer, names, changes)
+    codec = load_codec(config)
+    codebook = codec.codebook if settings.start_other_codec else None
+    return started_from(trained, train, tokenizer, codec.code_fingerprints, changes, codebook)
 
 
 def save_model_voices(config: Config, train: TokenStore, folder: Path) -> None:
@@ -159,8 +160,12 @@ def save_model_voices(config: Config, train: TokenStore, folder: Path) -> None:
     trained = speech_lm_folder(settings.start) if settings.start else None
     if trained is not None:
         stored = SpeechLMConfig.load(trained / "config.yaml").codec_fingerprint
-        default = next(iter(voices)) if len(voices) == 1 else default_voice(trained)
-        voices = load_voices(trained, stored) | voices
+        is_own = stored in load_codec(config).code_fingerprints
+        # Codes of another codec are other sounds.
+        kept = load_voices(trained, stored) if is_own else {}
+        kept_default = default_voice(trained) if is_own else None
+        default = next(iter(voices)) if len(voices) == 1 else kept_default
+        voices = kept | voices
     save_voices(folder, voices, train.codec_fingerprint, default)
 
 

@@ -56,6 +56,10 @@ class TrainSlmConfig:
     # train_text.start names the same) or the folder of a text model (transformers: Llama 2 and 3,
     # TinyLlama, SmolLM2, Qwen3).
     start: str | None = None
+    # Take a `start` of another codec, too: embeddings and logits of codes are made anew from the
+    # vectors of this run's codec (it needs a code_table), and its voices are left behind. For
+    # codecs that were trained on from one another, whose vectors mean alike.
+    start_other_codec: bool = False
     # Adapters beside the matrices, trained alone and merged at the end (extra `lora`); rank 0 = the
     # whole model is trained, but for training.freeze and training.freeze_layers.
     lora: LoraSettings = field(default_factory=LoraSettings)

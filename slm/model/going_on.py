@@ -1,4 +1,4 @@
-"""A trained language model as the start of another training, on other data of its codec."""
+"""A trained language model as the start of another training, on other data."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from codec.checks import require
 from slm.data.token_store import TokenStore
 from slm.text.tokenizer import Tokenizer
 
+from .code_embeddings import code_tables
 from .config import SpeechLMConfig
 from .speech_lm import SpeechLM, pretrained_folder
 
@@ -34,22 +37,32 @@ def started_from(
     tokenizer: Tokenizer,
     codec_names: Sequence[str],
     changes: Mapping[str, Any],
+    codebook: Tensor | None = None,
 ) -> SpeechLM:
     """Load a model whose training is to go on with other data, code tables as they are.
 
     Args:
         folder: Of the model.
-        train: Store of codes of its codec.
+        train: Store of codes of its codec, or with a `codebook` of another.
         tokenizer: Its text model.
-        codec_names: All fingerprints of the codec.
+        codec_names: All fingerprints of the store's codec.
         changes: Fields of its config in place of its own; those that change no weight's size.
+        codebook: Vectors (C, D') of the store's codec, from which a model of another codec makes
+            its embeddings and logits of codes (see `CodeTable`); None refuses such a model. What
+            it has learnt holds where the vectors mean alike, as those of a codec that was trained
+            on from the other.
 
     Raises:
-        ValueError: Another codec or text model, an unknown field, or sizes that are not its own.
+        ValueError: Another codec or text model, an unknown field, sizes that are not its own, or
+            a model of another codec without code tables or with others than of these vectors.
     """
     lm = SpeechLM.from_pretrained(folder, fold=False)
     known, found = lm.config.codec_fingerprint, lm.vocabulary.text_fingerprint
-    require(known in codec_names, str(folder), f"a model of codec {train.codec_fingerprint}", known)
+    is_other = known not in codec_names
+    if is_other:
+        owned = f"a model of codec {train.codec_fingerprint}"
+        require(codebook is not None, str(folder), owned, known)
+        require(bool(code_tables(lm)), str(folder), f"code tables, or {owned}", "plain weights")
     wanted = f"a model of text model {tokenizer.fingerprint} (take over its own: train_text.start)"
     require(found == tokenizer.fingerprint, str(folder), wanted, found)
     unknown = sorted(set(changes) - {each.name for each in fields(SpeechLMConfig)})
@@ -61,4 +74,7 @@ def started_from(
         model.load_state_dict(lm.state_dict())
     except RuntimeError as error:
         raise ValueError(f"{folder}: expected its own sizes, got {dict(changes)}") from error
+    if is_other and codebook is not None:
+        for table in code_tables(model):
+            table.set_codebook(codebook)
     return model.eval()

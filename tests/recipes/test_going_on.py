@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from recipes import train_slm, train_text
 from recipes.runner.config import load_config
 from recipes.runner.schema import Config
 from slm import SpeechLM, TextTokenizer, TokenStoreWriter
+from slm.model.code_embeddings import code_tables, standardised
 from slm.model.code_init import init_codes_from_codebook
 from slm.synthesis.voices import default_voice, load_voices, save_voices
 from slm.text.lexicon import Lexicon
@@ -133,6 +136,45 @@ def test_a_model_of_another_codec_is_refused(run: Path) -> None:
     path.write_text("\n".join(changed))
     with pytest.raises(ValueError, match=r"expected a model of codec .*, got 'other'"):
         trained(run)
+
+
+def other_codec(run: Path) -> HHCodec:
+    """Another codec in the place of the run's, with stores of its codes."""
+    torch.manual_seed(5)
+    codec = new_codec()
+    with torch.no_grad():
+        codec.quantizer.stage(0).fill(codec.codebook + 0.1 * torch.randn_like(codec.codebook))
+    codec.eval().save_pretrained(run / "train_codec/model")
+    for split in ("train", "valid", "test"):
+        shutil.rmtree(run / "encode_corpus" / split)
+        write_store(run / "encode_corpus" / split, codec)
+    return codec
+
+
+def test_a_model_of_another_codec_goes_on_with_the_vectors_of_the_new_one(run: Path) -> None:
+    codec = other_codec(run)
+    with pytest.raises(ValueError, match=r"expected a model of codec"):
+        trained(run)
+    lm = trained(run, "train_slm.start_other_codec=true")
+    assert lm.config.codec_fingerprint == codec.code_fingerprint
+    start = SpeechLM.from_pretrained(run.parent / "model", fold=False)
+    for table, before in zip(code_tables(lm), code_tables(start), strict=True):
+        assert torch.equal(table.features, standardised(codec.codebook))
+        assert not torch.equal(table.features, before.features)
+        assert (table.skip.weight - before.skip.weight).abs().max() < 0.1  # what it has learnt
+    # Codes of the former codec are no voices of this one.
+    assert list(load_voices(run / "train_slm/model", codec.code_fingerprint)) == ["own"]
+
+
+def test_a_model_without_code_tables_cannot_go_on_with_another_codec(run: Path) -> None:
+    model = SpeechLM.from_pretrained(run.parent / "model")
+    tokenizer = load_tokenizer(run.parent / "model")
+    shutil.rmtree(run.parent / "model")
+    sizes = replace(model.config, code_table=0, codebook_dim=0)
+    SpeechLM(sizes).save_pretrained(run.parent / "model", tokenizer)
+    other_codec(run)
+    with pytest.raises(ValueError, match=r"expected code tables, .*got 'plain weights'"):
+        trained(run, "train_slm.start_other_codec=true")
 
 
 def test_the_lexicon_of_a_model_is_taken_as_it_is(tmp_path: Path) -> None:
