@@ -37,6 +37,7 @@ class EncoderGraph(nn.Module):
     """
 
     codebook: Tensor
+    squares: Tensor
 
     def __init__(self, codec: HHCodec) -> None:
         super().__init__()

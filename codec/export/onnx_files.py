@@ -187,8 +187,9 @@ def _take_waveforms(model: Any, hop_length: int) -> None:
         ("Concat", ["in_rows", "in_one"], "in_lengths_shape"),
         ("Expand", ["in_samples", "in_lengths_shape"], lengths),
     ]
+    attributes: dict[str, dict[str, Any]] = {"Concat": {"axis": 0}}
     nodes = [
-        helper.make_node(kind, inputs, [output], **({"axis": 0} if kind == "Concat" else {}))
+        helper.make_node(kind, inputs, [output], **attributes.get(kind, {}))
         for kind, inputs, output in steps
     ]
     nodes += list(model.graph.node)

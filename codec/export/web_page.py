@@ -52,7 +52,7 @@ def write_page(folder: Path, runtime: Mapping[str, bytes]) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name in PAGE:
-        write_bytes(folder / name, (resources.files(__package__) / "web" / name).read_bytes())
+        write_bytes(folder / name, (resources.files("codec.export") / "web" / name).read_bytes())
     for name, content in runtime.items():
         (folder / RUNTIME).mkdir(exist_ok=True)
         write_bytes(folder / RUNTIME / name, content)
