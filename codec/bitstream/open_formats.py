@@ -145,7 +145,9 @@ def _from_fields(fields: Any) -> CodedRecording:
         if type(value) is not int:
             raise BitstreamError(f"expected a whole number as {name}, got {value!r:.40}")
     level, name = fields.get("level_dbfs"), fields["codec_fingerprint"]
-    is_level = type(level) in (int, float) and abs(level) <= _MOST_DBFS
+    is_level = (
+        isinstance(level, (int, float)) and not isinstance(level, bool) and abs(level) <= _MOST_DBFS
+    )
     if not isinstance(name, str) or not (level is None or is_level):
         raise BitstreamError(
             f"expected a fingerprint and a level, got {name!r:.40} and {level!r:.40}"

@@ -57,8 +57,9 @@ def _check_answers(key: dict[str, Any], found: dict[str, Any], where: str) -> No
     require(isinstance(rows, list) and bool(rows), f"{where}: answers", "a list of answers", rows)
     for number, row in enumerate(rows):
         place = f"{where}: answers[{number}]"
-        sounds = row.get("stimuli") if isinstance(row, dict) else None
-        fits = isinstance(sounds, list) and all(isinstance(each, str) for each in sounds)
+        given = row.get("stimuli") if isinstance(row, dict) else None
+        sounds: list[Any] = given if isinstance(given, list) else []
+        fits = given is sounds and all(isinstance(each, str) for each in sounds)
         require(fits, place, "an answer with the sounds of its trial under `stimuli`", row)
         unknown = sorted(set(sounds) - set(key["stimuli"]))
         require(not unknown, place, f"sounds of {KEY_NAME}", unknown)
@@ -67,9 +68,10 @@ def _check_answers(key: dict[str, Any], found: dict[str, Any], where: str) -> No
             require("choice" in row, place, "a choice, null for no difference", row)
             one_of(f"{place}.choice", row["choice"], [*sounds, None])
             continue
-        scores = row.get("scores")
-        fits = isinstance(scores, dict) and set(scores) == set(sounds)
-        require(fits, place, "a score for every sound", scores)
+        rated = row.get("scores")
+        scores: dict[str, Any] = rated if isinstance(rated, dict) else {}
+        fits = rated is scores and set(scores) == set(sounds)
+        require(fits, place, "a score for every sound", rated)
         for sound, score in scores.items():
             in_range(f"{place}.scores.{sound}", score, 0, 100)
 

@@ -150,8 +150,7 @@ def _record(row: Mapping[str, Any], where: str) -> GenerationRecord:
         raise ManifestError(f"{where}: expected true or false as truncated, got {truncated!r:.40}")
     if codes is None:
         return GenerationRecord(truncated, None, 0.0)
-    is_rate = type(rate) in (int, float) and 0 < rate < math.inf
-    if not is_rate:
+    if not isinstance(rate, (int, float)) or isinstance(rate, bool) or not 0 < rate < math.inf:
         raise ManifestError(f"{where}: expected a frame_rate > 0 beside codes, got {rate!r:.40}")
     # One stream of codes, or several of one length.
     streams = codes if isinstance(codes, list) and codes and isinstance(codes[0], list) else [codes]

@@ -142,8 +142,7 @@ def other_codec(run: Path) -> HHCodec:
     """Another codec in the place of the run's, with stores of its codes."""
     torch.manual_seed(5)
     codec = new_codec()
-    with torch.no_grad():
-        codec.quantizer.stage(0).fill(codec.codebook + 0.1 * torch.randn_like(codec.codebook))
+    codec.quantizer.initialize(torch.randn(400, codec.config.quantizer.dim), seed=5)
     codec.eval().save_pretrained(run / "train_codec/model")
     for split in ("train", "valid", "test"):
         shutil.rmtree(run / "encode_corpus" / split)

@@ -163,7 +163,9 @@ def test_the_page_decodes_a_file_in_a_browser(
     # 1. A file gets its own length and level.
     page.set_input_files("#file", tmp_path / "a clip.hhc")
     samples = saved(page, tmp_path)
-    gain = 10 ** ((-30.0 - codec.config.loudness_dbfs) / 20)
+    loudness = codec.config.loudness_dbfs
+    assert loudness is not None
+    gain = 10 ** ((-30.0 - loudness) / 20)
     whole = codec.decode(torch.from_numpy(codes.astype(np.int64))[None])[0][0].numpy()
     assert samples.shape == (40_000,)
     assert snr(np.clip(gain * whole[:40_000], -1, 1), samples) >= LEAST_SNR
@@ -214,5 +216,7 @@ def test_long_recordings_are_decoded_in_windows_in_a_browser(
         rise = (places - cut.first + 8) / 16 if cut.first else np.ones(len(places))
         fall = (cut.last + 8 - places) / 16 if cut.last < 200 else np.ones(len(places))
         expected[cut.start * 1024 : cut.stop * 1024] += whole * np.minimum(rise, fall).clip(0, 1)
-    gain = 10 ** ((-30.0 - codec.config.loudness_dbfs) / 20)
+    loudness = codec.config.loudness_dbfs
+    assert loudness is not None
+    gain = 10 ** ((-30.0 - loudness) / 20)
     assert snr(np.clip(gain * expected, -1, 1), samples) >= LEAST_SNR
