@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from .files import json_text
+from .json_text import json_text
 from .version import __version__
 
 # What `ArgumentParser.add_subparsers` returns; argparse has no public name for it.

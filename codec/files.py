@@ -1,4 +1,4 @@
-"""Files and folders that appear only when whole, JSON documents, and SHA-256 sums.
+"""Files and folders that appear only when whole, JSON files, and SHA-256 sums.
 
 A file is written under a temporary name beside its own, `.NAME.OWNER.partial`, and takes its name
 in one step when everything is on the disk. A killed process leaves its partial file behind; the
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import os
 import re
 import secrets
@@ -21,6 +20,8 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from typing import IO, Any
+
+from .json_text import json_text, json_value
 
 # .NAME.MACHINE-PROCESS-RANDOM.partial
 _PARTIAL = re.compile(r"\..*\.([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.partial")
@@ -199,59 +200,6 @@ def read_json(path: str | os.PathLike[str], *, required: Collection[str] | None 
     raise ValueError(f"{path}: expected a JSON object{wanted}, got {repr(value)[:80]}")
 
 
-def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Build an object of JSON, as the `object_pairs_hook` of a decoder.
-
-    Raises:
-        ValueError: A key stands twice, of which `json` alone would drop the first value.
-    """
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"expected each key once, got {twice!r} again")
-    return found
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=unique_keys)
-
-
-def json_value(text: str) -> Any:
-    """Decode one JSON document in which no object has a key twice.
-
-    Raises:
-        ValueError: It is no such document.
-        RecursionError: It is nested too deep.
-    """
-    return _DECODER.decode(text)
-
-
-def json_text(value: Any, *, indent: int | None = 2) -> str:
-    """Encode a value as JSON with a final newline, without escapes for letters beyond ASCII.
-
-    Args:
-        value: Nested plain containers.
-        indent: Spaces a level; None for one line.
-
-    Raises:
-        ValueError: NaN, infinity or an object that JSON does not have: names its key, such as
-            `figures.3.loss`.
-    """
-    try:
-        text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
-    except (TypeError, ValueError, RecursionError) as error:
-        key, wrong = _misfit(value)
-        place = f"{key}: " if key else ""
-        raise ValueError(
-            f"{place}expected a value that JSON can hold, got {repr(wrong)[:80]} ({error})"
-        ) from error
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # from a file name that is not UTF-8; an escape can hold it
-        return json.dumps(value, indent=indent, allow_nan=False) + "\n"
-    return text
-
-
 def sha256_of(source: str | os.PathLike[str] | IO[bytes]) -> str:
     """Compute the SHA-256 of a file, 64 hex digits.
 
@@ -268,29 +216,6 @@ def sha256_of(source: str | os.PathLike[str] | IO[bytes]) -> str:
     while chunk := source.read(_CHUNK):
         digest.update(chunk)
     return digest.hexdigest()
-
-
-def _misfit(value: Any) -> tuple[str, Any]:
-    """The key of the innermost value that JSON cannot hold, and that value."""
-    keys: list[str] = []
-    seen: set[int] = set()
-    while isinstance(value, dict | list | tuple) and id(value) not in seen:
-        seen.add(id(value))
-        pairs = value.items() if isinstance(value, dict) else enumerate(value)
-        found = next(((key, each) for key, each in pairs if not _is_json(each)), None)
-        if found is None:  # a key, not a value
-            break
-        keys.append(str(found[0]))
-        value = found[1]
-    return ".".join(keys), value
-
-
-def _is_json(value: Any) -> bool:
-    try:
-        json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError, RecursionError):
-        return False
-    return True
 
 
 def _partial_of(path: Path) -> Path:

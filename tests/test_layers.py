@@ -25,6 +25,7 @@ GROUND = {
     "codec.runtime.finite",
     "codec.import_shims",
     "codec.json_lines",
+    "codec.json_text",
     "codec.lazy_names",
     "codec.locations",
     "codec.mel_filters",

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.files import json_text, read_json, write_json
+from codec.files import read_json, write_json
 from codec.json_lines import read_json_lines, write_json_lines
+from codec.json_text import json_text
 
 SAMPLES, ITEMS, HEADER = "audio.i16", "items.jsonl", "store.json"
 # Of `AudioStore.some_samples`.

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from codec.files import json_text, json_value, write_bytes
+from codec.files import write_bytes
+from codec.json_text import json_text, json_value
 
 from .format import SUFFIX, CodedRecording
 from .records import MAGIC, BitstreamError, StreamHeader, stated_level

@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import functools
 import glob
-import json
 import re
 import sys
 import tarfile
@@ -23,8 +22,8 @@ from tqdm import tqdm
 
 from codec.derived import digest_of, file_state
 from codec.file_names import data_files, is_hidden, name_problem
-from codec.files import json_text, unique_keys
 from codec.json_lines import read_json_lines, write_json_lines
+from codec.json_text import json_text, json_value
 from codec.locations import is_plain, member_path
 from codec.runtime.workers import Workers
 
@@ -224,7 +223,7 @@ def _join_by_name(audio: dict[str, Any], records: dict[str, Any]) -> None:
 def _parsed(text: bytes) -> Any:
     """A record as JSON holds it, or the error in it."""
     try:
-        record = json.loads(text, object_pairs_hook=unique_keys)
+        record = json_value(text.decode("utf-8-sig"))
         # NaN and infinity can be parsed, but neither listed nor put into a manifest.
         json_text(record)
     except (ValueError, RecursionError) as error:

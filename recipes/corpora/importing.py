@@ -22,8 +22,9 @@ from codec.audio.index import Measurement, measure_files
 from codec.audio.io import AudioError
 from codec.checks import at_least
 from codec.file_names import folded, name_problem
-from codec.files import json_text, write_json
+from codec.files import write_json
 from codec.json_lines import write_json_lines
+from codec.json_text import json_text
 
 from .cutting import cut_parts, name_parts
 from .manifest import MANIFEST_NAME, SPLITS, CorpusRow, text_problem, write_manifest

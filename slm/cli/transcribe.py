@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from codec.command_line import DONE, FAILED, Commands, add_command, printable
 from codec.devices import usable_device
-from codec.files import json_text, write_text
+from codec.files import write_text
+from codec.json_text import json_text
 from slm.generation.config import ENGINES, WEIGHTS, TranscriptionSettings
 
 from .options import SEEDS, add_models, whole_number

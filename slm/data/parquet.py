@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from codec.checks import count
-from codec.files import json_text, whole_file
+from codec.files import whole_file
+from codec.json_text import json_text
 from codec.requirements import install_command
 
 from .token_store import TokenStore, TokenStoreWriter

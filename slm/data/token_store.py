@@ -17,8 +17,8 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
-from codec.files import json_text
 from codec.json_lines import iter_json_lines, read_json_lines
+from codec.json_text import json_text
 from slm.storage.sync import local_copy
 
 from .shards import (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import subprocess
 import sys
@@ -16,7 +15,6 @@ from codec import files
 from codec.files import (
     files_below,
     is_partial,
-    json_text,
     read_json,
     sha256_of,
     whole_file,
@@ -219,32 +217,6 @@ def test_what_is_not_json_is_named(tmp_path, content):
 def test_a_missing_file_is_told_from_a_broken_one(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_json(tmp_path / "none.json")
-
-
-@pytest.mark.parametrize(
-    ("value", "part"),
-    [
-        ({"a": {"loss": [1.0, math.nan]}}, r"a\.loss\.1: expected a value .* got nan"),
-        ({"a": (1, math.inf)}, r"a\.1: .*got inf"),
-        ({"path": Path("x")}, r"path: .*got (Posix|Windows)Path"),
-        (math.nan, "expected a value that JSON can hold, got nan"),
-        ({"a": {(1, 2): 3}}, r"a: .*got \{\(1, 2\): 3\}"),
-    ],
-)
-def test_json_names_the_key_that_it_cannot_hold(tmp_path, value, part):
-    path = tmp_path / "a.json"
-    with pytest.raises(ValueError, match=part):
-        json_text(value)
-    with pytest.raises(ValueError, match=rf"a\.json: {part}"):
-        write_json(path, value)
-    assert names(tmp_path) == []
-
-
-def test_json_that_holds_itself_is_refused():
-    value: list[object] = []
-    value.append({"a": value})
-    with pytest.raises(ValueError, match="Circular"):
-        json_text(value)
 
 
 def test_sums_are_those_of_hashlib(tmp_path):
