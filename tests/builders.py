@@ -48,6 +48,8 @@ SETTINGS = TrainingSettings(
 )
 
 SENTENCE = "the quick brown fox jumps over a lazy dog while rain falls on seven green hills"
+# What eSpeak NG speaks for tests of alignments.
+SPOKEN = "The old man found a red boat."
 CODEBOOK_SIZE = 64
 FINGERPRINT = "codec-of-the-tests"
 # Has a process die of opening a recording named `poison...`.

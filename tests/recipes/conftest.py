@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from recipes.corpora.manifest import CorpusRow, read_manifest
+from recipes.import_corpus import main as import_corpus
 from recipes.runner.config import Config, load_config
 from tests.builders import STAND_IN
 
@@ -85,3 +87,33 @@ def poison(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("poison")
     (folder / "sitecustomize.py").write_text(STAND_IN, encoding="utf-8")
     return str(folder)
+
+
+@pytest.fixture
+def write_tone(make_waveform: Callable[..., np.ndarray]) -> Callable[..., Path]:
+    """`write_tone(path, seconds=0.2, rate=16000, pitch=120.0)`: a recording."""
+
+    def write(path: Path, seconds: float = 0.2, rate: int = 16_000, pitch: float = 120.0) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, make_waveform(seconds, rate, pitch=pitch), rate)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def run_import(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[list[CorpusRow], list[dict[str, Any]], dict[str, Any]]]:
+    """`run_import(kind, folder, *options)`: rows, skips and figures."""
+
+    def run(
+        kind: str, folder: Path, *options: str
+    ) -> tuple[list[CorpusRow], list[dict[str, Any]], dict[str, Any]]:
+        output = tmp_path / "imported"
+        assert import_corpus([kind, str(folder), "-o", str(output), "--json", *options]) == 0
+        figures = json.loads(capsys.readouterr().out)
+        skipped = (output / "skipped.jsonl").read_text().splitlines()
+        return read_manifest(output / "manifest.jsonl"), [json.loads(x) for x in skipped], figures
+
+    return run

@@ -10,25 +10,12 @@ import pytest
 
 from codec.audio.store import AudioStore, AudioStoreWriter
 from recipes.corpora.aligned_splits import align_split, alignments_of
-from recipes.corpora.espeak import VOICES, Espeak
 from recipes.corpora.forced_alignment import Aligner
-from slm.text.lexicon import Lexicon
+from tests.builders import SPOKEN
 
 pytest.importorskip("pocketsphinx")
 pytest.importorskip("espeakng_loader")
-TEXT = "The old man found a red boat."
 RATE = 22_050
-
-
-@pytest.fixture(scope="module")
-def waveform() -> np.ndarray:
-    with Espeak() as espeak:
-        return espeak.speak(TEXT, VOICES[0])
-
-
-@pytest.fixture(scope="module")
-def aligner() -> Aligner:
-    return Aligner(Lexicon({}))
 
 
 @pytest.fixture
@@ -37,7 +24,7 @@ def clips(tmp_path: Path, waveform: np.ndarray) -> AudioStore:
     folder = tmp_path / "train"
     with AudioStoreWriter(folder, RATE) as writer:
         for name, text, lang in (
-            ("good", TEXT, "en"), ("hopeless", TEXT * 20, "en"), ("silent", "", "en"),
+            ("good", SPOKEN, "en"), ("hopeless", SPOKEN * 20, "en"), ("silent", "", "en"),
             ("german", "Der alte Mann", "de"),
         ):  # fmt: skip
             writer.add(waveform.astype(np.float32), {"id": name, "text": text, "lang": lang})

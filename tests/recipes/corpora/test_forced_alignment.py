@@ -8,7 +8,6 @@ import pickle
 import numpy as np
 import pytest
 
-from recipes.corpora.espeak import VOICES, Espeak
 from recipes.corpora.forced_alignment import (
     Aligner,
     AlignmentError,
@@ -16,26 +15,15 @@ from recipes.corpora.forced_alignment import (
 )
 from slm.text.lexicon import Lexicon
 from slm.text.phone_tokenizer import PAUSE_ID, is_word_start, word_units
+from tests.builders import SPOKEN
 
 pytest.importorskip("pocketsphinx")
 pytest.importorskip("espeakng_loader")
-TEXT = "The old man found a red boat."
 RATE = 22_050
 
 
-@pytest.fixture(scope="module")
-def waveform() -> np.ndarray:
-    with Espeak() as espeak:
-        return espeak.speak(TEXT, VOICES[0])
-
-
-@pytest.fixture(scope="module")
-def aligner() -> Aligner:
-    return Aligner(Lexicon({"bohtt": ("B", "OW", "T")}))
-
-
 def test_phones_lie_end_to_end_over_the_clip(aligner: Aligner, waveform: np.ndarray) -> None:
-    units = aligner.units(waveform, RATE, TEXT)
+    units = aligner.units(waveform, RATE, SPOKEN)
     assert units[0].start == 0
     assert units[-1].end == pytest.approx(len(waveform) / RATE)
     assert all(a.end == b.start for a, b in itertools.pairwise(units))
@@ -47,8 +35,8 @@ def test_phones_lie_end_to_end_over_the_clip(aligner: Aligner, waveform: np.ndar
 def test_silence_before_the_words_moves_them_and_nothing_else(
     aligner: Aligner, waveform: np.ndarray
 ) -> None:
-    later = aligner.units(np.pad(waveform, (RATE, 0)), RATE, TEXT)
-    units = aligner.units(waveform, RATE, TEXT)
+    later = aligner.units(np.pad(waveform, (RATE, 0)), RATE, SPOKEN)
+    units = aligner.units(waveform, RATE, SPOKEN)
     starts = [each.start for each in units if is_word_start(each.unit)]
     moved = [each.start for each in later if is_word_start(each.unit)]
     np.testing.assert_allclose(np.array(moved[1:]) - 1.0, starts[1:], atol=0.06)
@@ -59,14 +47,14 @@ def test_words_outside_the_dictionary_are_said_by_the_lexicon(
     aligner: Aligner, waveform: np.ndarray
 ) -> None:
     units = aligner.units(waveform, RATE, "The old man found a red bohtt.")
-    assert units == aligner.units(waveform, RATE, TEXT)
+    assert units == aligner.units(waveform, RATE, SPOKEN)
 
 
 def test_a_text_that_does_not_fit_is_an_error_that_says_so(aligner: Aligner) -> None:
     with pytest.raises(AlignmentError, match="no word"):
         aligner.units(np.zeros(RATE), RATE, "...")
     with pytest.raises(AlignmentError):
-        aligner.units(np.zeros(RATE // 4), RATE, TEXT * 4)
+        aligner.units(np.zeros(RATE // 4), RATE, SPOKEN * 4)
 
 
 @pytest.mark.parametrize(
@@ -87,12 +75,12 @@ def test_a_text_of_other_words_or_of_a_part_is_found(
 def test_an_alignment_carries_the_share_of_sounds_that_agree(
     aligner: Aligner, waveform: np.ndarray
 ) -> None:
-    assert 0.5 < aligner.align(waveform, RATE, TEXT).score <= 1.0
+    assert 0.5 < aligner.align(waveform, RATE, SPOKEN).score <= 1.0
 
 
 def test_an_aligner_can_be_sent_to_another_process(aligner: Aligner, waveform: np.ndarray) -> None:
-    units = aligner.units(waveform, RATE, TEXT)
-    assert pickle.loads(pickle.dumps(aligner)).units(waveform, RATE, TEXT) == units
+    units = aligner.units(waveform, RATE, SPOKEN)
+    assert pickle.loads(pickle.dumps(aligner)).units(waveform, RATE, SPOKEN) == units
 
 
 def test_an_alignment_does_not_depend_on_the_clips_before_it(waveform: np.ndarray) -> None:
@@ -103,7 +91,7 @@ def test_an_alignment_does_not_depend_on_the_clips_before_it(waveform: np.ndarra
 
     def units(aligner: Aligner, clip: np.ndarray) -> object:
         try:
-            return aligner.units(clip, RATE, TEXT)
+            return aligner.units(clip, RATE, SPOKEN)
         except AlignmentError as error:
             return str(error)
 
