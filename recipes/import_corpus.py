@@ -107,8 +107,6 @@ def import_corpus(arguments: argparse.Namespace) -> dict[str, Any]:
     """
     if arguments.download is not None and arguments.kind not in DOWNLOADS:
         raise ValueError(f"--download: expected one of {', '.join(DOWNLOADS)}")
-    if arguments.limit is not None and arguments.limit < 1:
-        raise ValueError(f"--limit: expected a count > 0, got {arguments.limit}")
     # A pattern is looked for where its tars are.
     is_there = arguments.folder.exists() or arguments.kind in TARS
     if not is_there and arguments.download is None:
@@ -195,7 +193,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-o", "--output", type=Path, required=True, help="folder for manifest.jsonl"
     )
-    parser.add_argument("--limit", type=int, help="at most so many clips, evenly spread")
+    parser.add_argument(
+        "--limit", type=whole_number(1), help="at most so many clips, spread evenly"
+    )
     parser.add_argument(
         "--workers",
         type=whole_number(1),

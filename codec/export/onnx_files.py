@@ -7,6 +7,7 @@ hh-mini-24k: no other code of 865, 2e-6 dB, 49 dB at least and 66 dB in the medi
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -140,11 +141,15 @@ def _exported(graph: nn.Module, inputs: tuple[Tensor, ...], outputs: list[str]) 
     dynamic = torch.export.Dim.DYNAMIC
     codes = torch.export.Dim("codes", min=1, max=LONGEST)
     shapes = tuple({0: dynamic} | ({1: codes} if x.shape[1] > 1 else {}) for x in inputs)
+    registry = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = registry.level
     with warnings.catch_warnings():
-        # The exporter's own, of what it calls of torch.
+        # The exporter's own, of what it calls of torch, and that torchvision is not there.
         warnings.simplefilter("ignore")
+        registry.setLevel(logging.ERROR)
         program = torch.export.export(graph.eval(), inputs, dynamic_shapes=shapes, strict=False)
         made = torch.onnx.export(program, dynamo=True, verbose=False, output_names=outputs)
+    registry.setLevel(level)
     assert made is not None
     return made.model_proto
 

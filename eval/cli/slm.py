@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from codec.checks import above
-from codec.command_line import Commands, add_command, print_report
+from codec.command_line import Commands, add_command, number, print_report
 from codec.files import write_json
 from codec.provenance import provenance
 from eval.likelihood_tests.judge import (
@@ -52,7 +51,7 @@ def add(commands: Commands) -> None:
     command.add_argument("--out", type=Path, help="results (default: FILE with .eval added)")
     command.add_argument(
         "--local-seconds",
-        type=float,
+        type=number(above=0),
         default=LOCAL_SECONDS,
         help="reach of the rule 'local' after the change",
     )
@@ -71,7 +70,6 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.scores is None:
         raise ValueError("expected --scores FILE, or --write-pairs FILE to list what to score")
-    above("--local-seconds", arguments.local_seconds, 0)
     scores, reasons = read_scores(arguments.scores)
     result = pair_accuracies(pairs, scores, reasons, local_seconds=arguments.local_seconds)
     out = arguments.out or arguments.scores.with_name(arguments.scores.name + ".eval")

@@ -77,7 +77,7 @@ def _cut_missing(
     Returns:
         The reasons of those that failed, by id.
     """
-    # Parts of one recording go to one process, which opens it once.
+    # Parts of one recording go to one process, so that it is read from one place at a time.
     by_recording: dict[Path, list[Utterance]] = defaultdict(list)
     digests = {each.id: _cut_from(each) for each in utterances if each.part is not None}
     for each in utterances:

@@ -113,6 +113,10 @@ def index_tar(tar: Path, *, folder: Path) -> tuple[Path, str]:
     if index.is_file():
         return index, ""
     try:
+        # A row names its tar by this ending.
+        if tar.suffix.lower() != ".tar":
+            problem = _compression(tar) or "expected a name that ends in .tar"
+            return index, f"{tar}: {problem}"
         write_json_lines(index, _rows(tar))
     except _DAMAGED as error:
         problem = _compression(tar) or f"not a whole tar ({error}); fetch it again"
@@ -221,14 +225,14 @@ def _join_by_name(audio: dict[str, Any], records: dict[str, Any]) -> None:
 
 
 def _parsed(text: bytes) -> Any:
-    """A record as JSON holds it, or the error in it."""
+    """An object as JSON holds it, or the error in it as a text."""
     try:
         record = json_value(text.decode("utf-8-sig"))
         # NaN and infinity can be parsed, but neither listed nor put into a manifest.
         json_text(record)
     except (ValueError, RecursionError) as error:
         return f"not valid JSON ({error})"
-    return record
+    return record if isinstance(record, dict) else "expected an object, got another value"
 
 
 def _clip(
@@ -264,8 +268,6 @@ def _wrong(record: Any, required: Sequence[str]) -> str:
         return f"its .json: {record}"
     if record is None:
         return "has no .json"
-    if not isinstance(record, dict):
-        return "its .json: expected an object, got another value"
     has = {name for name in (*EMILIA, "lang") if record.get(name) is not None}
     odd = [name for name in sorted(has) if not isinstance(record[name], str)]
     if odd:

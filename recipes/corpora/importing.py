@@ -123,12 +123,16 @@ def import_utterances(
         with `checked` also `noted`.
 
     Raises:
-        ValueError: No clip is left, some have a split and some have none, or a limit below 1.
+        ValueError: No clip is left, some have a split and some have none, a split is unknown, or
+            the limit lies below 1.
     """
     utterances, skips = _sorted_out(found)
     if limit is not None:
         at_least("limit", limit, 1)
     utterances = spread(utterances, limit)
+    unknown = sorted({each.split for each in utterances} - {"", *SPLITS})
+    if unknown:
+        raise ValueError(f"expected the splits {', '.join(SPLITS)}, got {', '.join(unknown)}")
     folder.mkdir(parents=True, exist_ok=True)
     failed: dict[str, str] = {}
     paths = (
@@ -152,9 +156,6 @@ def import_utterances(
     splits = Counter(row.split for row in rows)
     if "" in splits and len(splits) > 1:
         raise ValueError(f"expected a split for every clip or for none, got {dict(splits)}")
-    unknown = sorted(set(splits) - {"", *SPLITS})
-    if unknown:
-        raise ValueError(f"expected the splits {', '.join(SPLITS)}, got {', '.join(unknown)}")
     write_manifest(folder / MANIFEST_NAME, rows)
     figures = {
         "clips": len(rows),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+
+from filelock import FileLock
 
 from codec.file_names import folded
 from recipes.runner.config import Config
@@ -59,9 +62,12 @@ def source_corpus(name: str, corpus: Path, folder: Path) -> Path:
     if not is_cutset(corpus):
         return corpus
     target = folder / f"cuts_{name}"
-    figures = import_utterances(cutset_utterances(corpus), target, in_place=True)
+    target.mkdir(parents=True, exist_ok=True)
+    # Processes that train together each come here, and write into one folder.
+    with FileLock(target / ".lock"):
+        figures = import_utterances(cutset_utterances(corpus), target, in_place=True)
     left_out = sum(figures["skipped"].values())
-    say("train_codec", f"{name}: {figures['clips']} cuts, {left_out} left out ({target})")
+    say(folder.name, f"{name}: {figures['clips']} cuts, {left_out} left out ({target})")
     return target / MANIFEST_NAME
 
 
@@ -96,14 +102,14 @@ def _manifest_rows(folder: str, expected: str) -> list[CorpusRow]:
 
 
 def _check_apart(rows: Sequence[CorpusRow]) -> None:
-    """Raise `ValueError` where one recording is in two splits, under ids of its own in each."""
+    """Raise `ValueError` where a path is in two splits; parts of a recording have their own."""
     # Few are held out: those of train are looked up among them, not kept.
     held: dict[str, CorpusRow] = {}
     for split in ("test", "valid", "train"):
         for row in rows:
             if row.split != split:
                 continue
-            path = str(row.audio)
+            path = os.path.abspath(row.audio)
             other = held.get(path) if split == "train" else held.setdefault(path, row)
             if other is not None and other.split != split:
                 raise ValueError(

@@ -106,7 +106,7 @@ def _measured(rows: list[CorpusRow]) -> list[CorpusRow]:
 
 
 def text_problem(text: str) -> str:
-    """Find the reason why a text cannot be encoded, '' where it can."""
+    """Tell what is expected in place of a text that cannot be encoded, '' where it can."""
     try:
         text.encode()
     except UnicodeEncodeError:

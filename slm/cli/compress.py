@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -147,6 +147,7 @@ def _convert_all(
     for source, target in list(pairs.items()):
         if log.is_current(source, target):
             del pairs[source]
+    log.forget(pairs.values())
     failed = {}
     for source, target in tqdm(pairs.items(), unit="file", disable=None, file=sys.stderr):
         try:
@@ -163,17 +164,22 @@ class _Kept:
 
     def __init__(self, arguments: argparse.Namespace, model: CodeModel) -> None:
         self._resumes = arguments.resume
-        self._of = [arguments.command, model.fingerprint, getattr(arguments, "engine", None)]
+        self._of = [arguments.command, model.fingerprint]
         target: Path = arguments.output
         # Beside a single output nothing else is left, unless it is to be taken up again.
         is_logged = arguments.input.is_dir() or arguments.resume
         folder = target if arguments.input.is_dir() else target.parent
         self._origins = Origins(folder / LOG_NAME) if is_logged else None
-        if self._origins is not None and not arguments.resume:
+        if self._origins is not None:
             self._origins.begin()
 
     def digest(self, source: Path) -> str:
-        return digest_of(file_state(source), self._of)
+        # Without its place, so that both trees can be moved.
+        return digest_of(source.name, file_state(source)[1:], self._of)
+
+    def forget(self, targets: Iterable[Path]) -> None:
+        if self._origins is not None:
+            self._origins.forget(targets)
 
     def is_current(self, source: Path, target: Path) -> bool:
         """Tell whether an output is there that need not be made again."""

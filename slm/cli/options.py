@@ -48,7 +48,7 @@ def check_sound(path: str) -> None:
 
 
 def check_not_read(outputs: Iterable[Path], inputs: Iterable[str | None]) -> None:
-    """Raise `ValueError` where an output would take the place of a recording that is read."""
+    """Raise `ValueError` where an output would take the place of a file that is read."""
     read = {Path(path).resolve(): path for path in inputs if path is not None}
     for path in outputs:
         if path.resolve() in read:

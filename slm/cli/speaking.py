@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Speaking:
-    """A synthesizer with the options of the call.
+    """A synthesizer with the options of a call.
 
     Args:
         arguments: Of the command line.
@@ -62,7 +62,12 @@ class Speaking:
     def each(
         self, requests: Mapping[str, SpeechRequest]
     ) -> Iterator[tuple[str, tuple[Synthesis, Ranking | None] | str]]:
-        """Results by id, or why there is none, a few requests at a time."""
+        """Speak requests, a few at a time.
+
+        Yields:
+            Id, and the result with the ranking of its candidates (None of one candidate), or the
+            reason why there is none.
+        """
         # Sentences and candidates of one request are a batch already.
         count = 1 if self.is_long or self.best_of > 1 else self.max_rows
         names = list(requests)
@@ -80,7 +85,12 @@ class Speaking:
                     yield from self.each({name: requests[name]})
 
     def together(self, requests: Sequence[SpeechRequest]) -> list[tuple[Synthesis, Ranking | None]]:
-        """Requests in one batch; several candidates or sentences are a batch of one request."""
+        """Speak requests in one batch; several candidates or sentences are a batch of one request.
+
+        Raises:
+            ValueError: A text or prompt that cannot be spoken, or no end after all attempts.
+            OSError: A prompt cannot be opened.
+        """
         from tqdm import tqdm
 
         from slm.synthesis.long_text import join, speak_best, speak_long
@@ -114,7 +124,15 @@ class Speaking:
         return [(each, None) for each in self.synthesizer.synthesize(requests, **options)]
 
     def stream(self, request: SpeechRequest) -> dict[str, Any]:
-        """Write 16-bit little-endian samples, mono, to stdout while they are generated."""
+        """Write 16-bit little-endian samples, mono, to stdout while they are generated.
+
+        Returns:
+            Seconds of the speech, until its first samples, and of the whole call.
+
+        Raises:
+            ValueError: A text or prompt that cannot be spoken.
+            OSError: A prompt cannot be opened, or stdout is closed.
+        """
         from slm.synthesis.result import pcm_bytes
 
         self._warn_of_unknown(request)

@@ -172,7 +172,7 @@ def _check(arguments: argparse.Namespace, requests: Mapping[str, SpeechRequest])
     else:
         (check_sound if arguments.file is None else check_folder)(arguments.out)
         prompts = [None if each.prompt is None else str(each.prompt) for each in requests.values()]
-        check_not_read(_outputs(arguments, requests), prompts)
+        check_not_read(_outputs(arguments, requests), [arguments.file, *prompts])
     if arguments.long and arguments.best_of > 1:
         raise ValueError("expected --long or --best-of, got both")
     if arguments.long and any(request.prompt_text for request in requests.values()):
@@ -183,7 +183,8 @@ def _outputs(arguments: argparse.Namespace, requests: Mapping[str, SpeechRequest
     """Files that the call writes."""
     if arguments.file is None:
         return [Path(arguments.out)]
-    return [item_path(arguments.out, name, f".{arguments.format}") for name in requests]
+    named = [item_path(arguments.out, name, f".{arguments.format}") for name in requests]
+    return [Path(arguments.out) / REPORT_NAME, *named]
 
 
 def _saved(result: Synthesis, path: Path) -> str:

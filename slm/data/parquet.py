@@ -8,7 +8,6 @@ few bytes in all: other programs keep columns, but not a file's metadata.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ import numpy as np
 
 from codec.checks import count
 from codec.files import whole_file
-from codec.json_text import json_text
+from codec.json_text import json_text, json_value
 from codec.requirements import install_command
 
 from .token_store import TokenStore, TokenStoreWriter
@@ -140,8 +139,8 @@ def import_pyarrow() -> None:
 def _stored_fields(stored: Any, where: str) -> dict[str, Any]:
     """The fields of a row's column `row`, {} where it has none."""
     try:
-        whole = json.loads(stored) if stored else {}
-    except (TypeError, ValueError) as error:
+        whole = json_value(stored) if stored else {}
+    except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{where}: expected JSON in the column row, got {stored!r:.60}") from error
     if not isinstance(whole, dict):
         raise ValueError(f"{where}: expected an object in the column row, got {stored!r:.60}")

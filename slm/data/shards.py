@@ -44,6 +44,17 @@ def check_fingerprint(folder: Path, stored: str, names: Sequence[str]) -> None:
         )
 
 
+def check_codec(
+    fingerprint: object, codebook_size: Any, frame_rate: Any, *, where: str = ""
+) -> None:
+    """Raise `ValueError` for properties that no codec has; `where` comes before the field."""
+    is_name = isinstance(fingerprint, str) and bool(fingerprint)
+    require(is_name, f"{where}codec_fingerprint", "a text", fingerprint)
+    count(f"{where}codebook_size", codebook_size, 1)
+    in_range(f"{where}codebook_size", codebook_size, 1, 65536)  # codes are stored as uint16
+    in_range(f"{where}frame_rate", frame_rate, 0, LARGEST, ends="(]")
+
+
 def read_header(path: Path) -> dict[str, Any]:
     """Read the checked header of a finished store.
 
@@ -54,12 +65,9 @@ def read_header(path: Path) -> dict[str, Any]:
     header = read_json(path, required=())
     if header.get("format") != FORMAT:
         raise ValueError(f"expected {path} of format {FORMAT!r}, got {header.get('format')!r}")
-    name, shards = header.get("codec_fingerprint"), header.get("shards")
-    require(isinstance(name, str) and bool(name), f"{path}: codec_fingerprint", "a text", name)
-    size = header.get("codebook_size")
-    count(f"{path}: codebook_size", size, 1)
-    in_range(f"{path}: codebook_size", size, 1, 65536)
-    in_range(f"{path}: frame_rate", header.get("frame_rate"), 0, LARGEST, ends="(]")
+    fields = (header.get(name) for name in ("codec_fingerprint", "codebook_size", "frame_rate"))
+    check_codec(*fields, where=f"{path}: ")
+    shards = header.get("shards")
     require(isinstance(shards, list) and bool(shards), f"{path}: shards", "a list", shards)
     for index, about in enumerate(shards):
         fits = isinstance(about, dict) and {"items", "codes"} <= set(about)
@@ -76,7 +84,7 @@ def check_store(folder: Path | str) -> None:
         ValueError: A shard has no marker, or a file of it is missing or not what was written.
     """
     folder = Path(folder)
-    header = read_json(folder / HEADER, required=("shards",))
+    header = read_header(folder / HEADER)
     for index in range(len(header["shards"])):
         marker = read_marker(folder, index)
         damaged = PARTS if marker is None else damaged_parts(folder, index, marker)
@@ -114,7 +122,7 @@ class ShardWriter:
         frame_rate: Codes a second, Hz.
 
     Raises:
-        ValueError: The folder holds a store of another codec, or `codebook_size` does not fit.
+        ValueError: The folder holds a store of another codec, or a property that no codec has.
     """
 
     def __init__(
@@ -125,10 +133,10 @@ class ShardWriter:
         codebook_size: int,
         frame_rate: float,
     ) -> None:
-        in_range("codebook_size", codebook_size, 1, 65536)  # codes are stored as uint16
+        self._names = codec_names(codec_fingerprint)
+        check_codec(self._names[0], codebook_size, frame_rate)
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._names = codec_names(codec_fingerprint)
         self._identity = {
             "format": FORMAT,
             "codec_fingerprint": self._names[0],

@@ -14,6 +14,7 @@ from slm.data.token_store import TokenStore
 from slm.text.tokenizer import Tokenizer
 
 from .code_embeddings import code_tables
+from .code_init import init_codes_from_codebook
 from .config import SpeechLMConfig
 from .speech_lm import SpeechLM, pretrained_folder
 
@@ -75,6 +76,5 @@ def started_from(
     except RuntimeError as error:
         raise ValueError(f"{folder}: expected its own sizes, got {dict(changes)}") from error
     if is_other and codebook is not None:
-        for table in code_tables(model):
-            table.set_codebook(codebook)
+        init_codes_from_codebook(model, codebook)
     return model.eval()

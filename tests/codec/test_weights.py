@@ -59,7 +59,7 @@ def test_sizes_that_nothing_can_be_built_from_are_refused() -> None:
         nn.Linear(-1, 3)
 
 
-def test_a_full_disk_is_an_error_of_the_system(tmp_path: Path) -> None:
+def test_a_failed_write_of_weights_is_an_error_of_the_system(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     with pytest.raises(OSError, match="directory") as caught:
         save_tensors({"a": torch.ones(3)}, tmp_path / "there")

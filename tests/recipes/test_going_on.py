@@ -160,7 +160,8 @@ def test_a_model_of_another_codec_goes_on_with_the_vectors_of_the_new_one(run: P
     for table, before in zip(code_tables(lm), code_tables(start), strict=True):
         assert torch.equal(table.features, standardised(codec.codebook))
         assert not torch.equal(table.features, before.features)
-        assert (table.skip.weight - before.skip.weight).abs().max() < 0.1  # what it has learnt
+        kept, given = table.skip.weight.flatten(), before.skip.weight.flatten()
+        assert torch.cosine_similarity(kept, given, dim=0) > 0.9  # a new table's is about 0
     # Codes of the former codec are no voices of this one.
     assert list(load_voices(run / "train_slm/model", codec.code_fingerprint)) == ["own"]
 

@@ -111,3 +111,12 @@ def test_a_tar_needs_no_more_than_recordings_and_their_json(
         for n in range(2)
     ]
     assert skipped == []
+
+
+def test_a_tar_of_another_ending_is_listed(emilia: Path, run_import: Any) -> None:
+    tar = emilia / "DE/DE-B000000.tar"
+    tar.rename(tar.with_suffix(".tgz"))
+    _, skipped, _ = run_import("emilia", emilia)
+    reasons = [skip["reason"] for skip in skipped if skip["kind"] == "tar"]
+    assert len(reasons) == 1
+    assert reasons[0].endswith(".tgz: expected a name that ends in .tar")
