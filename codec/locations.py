@@ -19,10 +19,12 @@ from decimal import Decimal
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-_MEMBER = re.compile(r"(.*?\.tar):(\d+):([^/\\]+)", re.IGNORECASE | re.DOTALL)
+# A byte beyond 18 digits is in no file.
+_MEMBER = re.compile(r"(.*?\.tar):(\d{1,18}):([^/\\]+)", re.IGNORECASE | re.DOTALL | re.ASCII)
 _NUMBER = r"\d+(?:\.\d+)?"
 _FRAGMENT = re.compile(
-    rf"(.+)#(?:t=({_NUMBER})(?:,({_NUMBER}))?(?:&channel=(\d+))?|channel=(\d+))", re.DOTALL
+    rf"(.+)#(?:t=({_NUMBER})(?:,({_NUMBER}))?(?:&channel=(\d+))?|channel=(\d+))",
+    re.DOTALL | re.ASCII,
 )
 
 
@@ -60,13 +62,16 @@ def part_path(recording: Path, part: Part) -> Path:
     """Name a part of a recording as a path.
 
     Raises:
-        ValueError: Times or channel that no part can have.
+        ValueError: Times or channel that no part can have, or a recording that is a part itself.
     """
     times = f"t={_seconds(part.start)}" + ("" if part.end is None else f",{_seconds(part.end)}")
     channel = "" if part.channel is None else f"&channel={part.channel}"
     path = Path(f"{recording}#{times}{channel}")
-    if split_part(path)[1] is None:
+    is_none = part.end is not None and part.end < part.start
+    if is_none or split_part(path)[1] is None:
         raise ValueError(f"{recording}: expected times and a channel of 0 or more, got {part}")
+    if split_part(recording)[1] is not None:
+        raise ValueError(f"{recording}: expected a whole recording, got a part of one")
     return path
 
 

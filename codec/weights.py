@@ -6,7 +6,6 @@ size, so the file of weights, which is as large as it is, bounds what is built.
 
 from __future__ import annotations
 
-import errno
 import re
 import threading
 from collections.abc import Iterator, Mapping
@@ -45,7 +44,9 @@ def save_tensors(
         save_file(tensors, path, metadata=metadata)
     except SafetensorError as error:
         found = re.search(r"os error (\d+)", str(error))
-        raise OSError(int(found[1]) if found else errno.EIO, str(error), str(path)) from error
+        if found is None:
+            raise
+        raise OSError(int(found[1]), str(error), str(path)) from error
 
 
 @contextmanager

@@ -202,7 +202,6 @@ def test_no_number_of_a_recipe_is_nan_or_infinite(name: str, schema: type) -> No
 CHECKED_LATER = {
     "codec/cli/bench.py": {"--duration", "--repeats", "--threads"},
     "codec/cli/convert.py": {"--workers", "--batch-size"},
-    "eval/cli/bench.py": {"--workers", "--seconds"},
     "eval/cli/listen.py": {"--clips"},
     "recipes/app/__main__.py": {
         "--threads",

@@ -75,7 +75,7 @@ ROOMS = {
     "codec.training": {"codec.distillation", "codec.audio", "codec.model"},
     "codec.bitstream": {"codec.streaming", "codec.audio", "codec.model"},
     "codec.bench": {"codec.model"},
-    "codec.export": {"codec.model"},
+    "codec.export": {"codec.model", "codec.streaming"},
     "codec.cli": {"codec.bitstream", "codec.audio", "codec.bench", "codec.export", "codec.model"},
     "slm.text": set(),
     "slm.storage": set(),

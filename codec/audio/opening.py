@@ -6,7 +6,7 @@ import functools
 import io
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -81,6 +81,8 @@ class PartOfFile:
 
 Opened = soundfile.SoundFile | PartOfFile
 
+_EMPTY = "{}: the file is empty (0 bytes); copy it again"
+
 
 @contextmanager
 def opened(path: Path, *, whole: bool = False) -> Iterator[Opened]:
@@ -91,8 +93,9 @@ def opened(path: Path, *, whole: bool = False) -> Iterator[Opened]:
         whole: Whether all of it is going to be read.
     """
     recording, part = split_part(path)
-    # Around a part, the framing of the recording is not read through.
-    with _recording(recording, whole and part is None) as file:
+    # Around a stretch, the framing of the recording is not read through.
+    is_all = part is None or (part.start, part.end) == (0.0, None)
+    with _recording(recording, whole and is_all) as file:
         yield file if part is None else PartOfFile(file, path, part)
 
 
@@ -102,6 +105,8 @@ def _recording(path: Path, whole: bool) -> Iterator[soundfile.SoundFile]:
     if not file_of(path).is_file():
         raise AudioError(f"{path}: no such audio file")
     state = file_of(path).stat()
+    if state.st_size == 0:
+        raise AudioError(_EMPTY.format(path))
     key = path, state.st_size, state.st_mtime_ns
     try:
         with _source(path) as source, soundfile.SoundFile(source) as file:
@@ -135,11 +140,18 @@ def _recording(path: Path, whole: bool) -> Iterator[soundfile.SoundFile]:
 @contextmanager
 def _source(path: Path) -> Iterator[Any]:
     """What libsndfile opens: the path of a file, or a member of a tar as an open binary file."""
-    with opened_bytes(path) as file:
+    if not is_member(path):
+        yield path
+        return
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(opened_bytes(path))
+        except OSError as error:
+            raise AudioError(f"{path}: cannot be opened ({error.strerror})") from error
         if file.seek(0, os.SEEK_END) == 0:
-            raise AudioError(f"{path}: the file is empty (0 bytes); copy it again")
+            raise AudioError(_EMPTY.format(path))
         file.seek(0)
-        yield file if is_member(path) else path
+        yield file
 
 
 @functools.lru_cache(maxsize=4096)

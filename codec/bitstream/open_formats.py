@@ -73,7 +73,7 @@ def read_codes(data: bytes, codec: StreamHeader) -> CodedRecording:
     if text[:1] == b"{":
         try:
             return _from_fields(json_value(text.decode()))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             if isinstance(error, BitstreamError):
                 raise
             raise BitstreamError(f"expected codes as JSON ({error})") from error

@@ -1,1 +1,1 @@
-"""Codecs in forms that run without this toolkit: ONNX files."""
+"""Codecs in forms that run without this toolkit: ONNX files and a web page."""

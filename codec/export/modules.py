@@ -61,7 +61,7 @@ class PlainCausalConv(nn.Module):
 
 
 class PlainLSTM(nn.Module):
-    """A bidirectional `nn.LSTM` over (B, L, C) by the operator of ONNX; in torch it runs not.
+    """A bidirectional `nn.LSTM` over (B, L, C) by the operator of ONNX; it does not run in torch.
 
     Args:
         lstm: Whose weights it has.

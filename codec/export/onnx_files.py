@@ -17,16 +17,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from codec.files import whole_file, write_json
+from codec.checks import require
+from codec.files import read_json, whole_file, write_json
 from codec.model.config import CodecConfig
 from codec.model.hh_codec import HHCodec
 from codec.requirements import install_command
+from codec.streaming.long_form import WINDOW
 
 from .graphs import DecoderGraph, EncoderGraph, plain_copy
+from .harmonic import PlainHarmonicGenerator
 
 PARTS = ("encoder", "decoder")
 ENCODER, DECODER, META = "encoder.onnx", "decoder.onnx", "meta.json"
-LONGEST = 1024  # codes that the command line encodes and decodes whole
+LONGEST = WINDOW  # codes that the command line encodes and decodes whole
 EXAMPLE_CODES = 40  # of the clip that is traced; any other number than 0 and 1 does
 RULES = {
     "encoder": "waveform (B, T) float32 in [-1, 1], one channel at sample_rate, rows of one length "
@@ -63,6 +66,9 @@ def check_exportable(config: CodecConfig, parts: Sequence[str] = PARTS) -> None:
             "vocoder.kind: expected vocos or harmonic for ONNX, got bigvgan; the encoder "
             "alone can be written (--part encoder)"
         )
+    most = PlainHarmonicGenerator.LONGEST // LONGEST
+    if config.vocoder.kind == "harmonic" and config.hop_length > most:
+        raise ValueError(f"hop_length: expected at most {most} for ONNX, got {config.hop_length}")
     if config.vocoder.kind == "harmonic" and config.mel.hop_length % 2:
         raise ValueError(
             f"mel.hop_length: expected an even one for ONNX, got {config.mel.hop_length}"
@@ -82,7 +88,8 @@ def export_onnx(codec: HHCodec, folder: str | Path, parts: Sequence[str] = PARTS
 
     Raises:
         ImportError: The packages of the extra `onnx` are not installed.
-        ValueError: A codec of a kind that cannot be exported, or an unknown part.
+        ValueError: A codec of a kind that cannot be exported, an unknown part, or a folder that
+            holds the files of another codec.
     """
     check_exportable(codec.config, parts)
     try:
@@ -91,8 +98,11 @@ def export_onnx(codec: HHCodec, folder: str | Path, parts: Sequence[str] = PARTS
     except ImportError as error:
         command = install_command("onnx", "onnxscript")
         raise ImportError(f"the export needs packages: {command} ({error})") from error
-    plain, folder = plain_copy(codec), Path(folder)
-    models = {}
+    folder = Path(folder)
+    if (folder / META).is_file():
+        found = read_json(folder / META, required=("fingerprint",))["fingerprint"]
+        require(found == codec.fingerprint, str(folder), "files of this codec or none", found)
+    plain, models = plain_copy(codec), {}
     if "encoder" in parts:
         models[ENCODER] = _encoder_model(plain)
     if "decoder" in parts:
@@ -105,8 +115,9 @@ def export_onnx(codec: HHCodec, folder: str | Path, parts: Sequence[str] = PARTS
         "loudness_dbfs": codec.config.loudness_dbfs,
         "code_fingerprints": list(codec.code_fingerprints),
         "fingerprint": codec.fingerprint,
-        "longest_encoded": LONGEST if ENCODER in models else None,
-        "longest_decoded": LONGEST if DECODER in models else None,
+        # A part may have been written before the other.
+        "longest_encoded": _longest(folder, ENCODER, models),
+        "longest_decoded": _longest(folder, DECODER, models),
         "rules": RULES,
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -116,6 +127,11 @@ def export_onnx(codec: HHCodec, folder: str | Path, parts: Sequence[str] = PARTS
             onnx.save(model, str(path))
     write_json(folder / META, meta)
     return meta
+
+
+def _longest(folder: Path, name: str, models: dict[str, Any]) -> int | None:
+    """Codes that a file takes at most, None where there is no such file."""
+    return LONGEST if name in models or (folder / name).is_file() else None
 
 
 def _encoder_model(plain: HHCodec) -> Any:

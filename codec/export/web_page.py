@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import tarfile
+import zlib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -84,7 +86,7 @@ def runtime_files(package: Path) -> dict[str, bytes]:
                     file = archive.extractfile(member) if name in RUNTIME_FILES else None
                     if file is not None and folder == "package/dist":
                         found[name] = file.read()
-        except tarfile.TarError as error:
+        except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise ValueError(f"{package}: expected a .tgz of npm pack, got {error}") from error
     missing = [name for name in RUNTIME_FILES if name not in found]
     if missing:

@@ -6,8 +6,7 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from codec.checks import above, at_least
-from codec.command_line import Commands, add_command, number, print_report
+from codec.command_line import Commands, add_command, number, print_report, whole_number
 from eval.metrics.registry import RECONSTRUCTION, WHERE_READY
 from eval.scoring.speed import measure_metric, measure_set, synthetic_pairs
 
@@ -30,8 +29,8 @@ def add(commands: Commands) -> None:
     bench.add_argument("ref_dir", type=Path, nargs="?", metavar="REF_DIR", help="recordings")
     bench.add_argument("hyp_dir", type=Path, nargs="?", metavar="HYP_DIR", help="decoded files")
     add_metric_options(bench)
-    bench.add_argument("--workers", type=int, default=2, help="processes")
-    bench.add_argument("--seconds", type=float, default=120.0, help="of generated audio")
+    bench.add_argument("--workers", type=whole_number(0), default=2, help="processes")
+    bench.add_argument("--seconds", type=number(above=0), default=120.0, help="of generated audio")
     bench.add_argument(
         "--require", type=number(0), default=0.0, metavar="X", help="times real time, by CPU time"
     )
@@ -41,8 +40,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure and print."""
     if (arguments.ref_dir is None) != (arguments.hyp_dir is None):
         raise ValueError("expected REF_DIR and HYP_DIR or neither, got one folder")
-    at_least("--workers", arguments.workers, 0)
-    above("--seconds", arguments.seconds, 0)
     selection = selected_metrics(arguments, RECONSTRUCTION, WHERE_READY)
     if arguments.ref_dir is None:
         pairs = synthetic_pairs(arguments.seconds)

@@ -64,7 +64,7 @@ def _check_answers(key: dict[str, Any], found: dict[str, Any], where: str) -> No
         unknown = sorted(set(sounds) - set(key["stimuli"]))
         require(not unknown, place, f"sounds of {KEY_NAME}", unknown)
         if key["kind"] == "ab":
-            require(len(set(sounds)) == 2, place, "two sounds", sounds)
+            require(len(sounds) == len(set(sounds)) == 2, place, "two sounds", sounds)
             require("choice" in row, place, "a choice, null for no difference", row)
             one_of(f"{place}.choice", row["choice"], [*sounds, None])
             continue

@@ -155,7 +155,9 @@ def _record(row: Mapping[str, Any], where: str) -> GenerationRecord:
     # One stream of codes, or several of one length.
     streams = codes if isinstance(codes, list) and codes and isinstance(codes[0], list) else [codes]
     fits = all(isinstance(each, list) and len(each) == len(streams[0]) for each in streams)
-    if not fits or any(type(code) is not int or code < 0 for each in streams for code in each):
+    if not fits or any(
+        type(code) is not int or not 0 <= code < 1 << 63 for each in streams for code in each
+    ):
         raise ManifestError(f"{where}: expected lists of codes >= 0, got {codes!r:.40}")
     return GenerationRecord(truncated, np.asarray(codes, dtype=np.int64), float(rate))
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codec.command_line import whole_number
+from codec.command_line import number, whole_number
 from codec.devices import DEVICE_HELP, usable_device
 from slm.generation.config import ENGINES, WEIGHTS, GenerationSettings
 
@@ -22,17 +21,8 @@ if TYPE_CHECKING:
 DEFAULT_CODEC, DEFAULT_LM = "hh-mini-24k", "hh-mini-slm"
 SOUNDS = (".wav", ".flac")
 SEEDS = 1 << 63  # 0 up to here
-
-
-def seconds(text: str) -> float:
-    """A type for `add_argument`: a duration above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value > 0):
-        raise argparse.ArgumentTypeError(f"expected seconds > 0, got {text!r}")
-    return value
+# A type for `add_argument`: a duration.
+seconds = number(above=0)
 
 
 def check_sound(path: str) -> None:

@@ -102,3 +102,11 @@ def test_a_part_is_named_and_found_again(part: Part, fragment: str) -> None:
 def test_times_that_no_part_can_have_are_refused(times: tuple[float, float | None]) -> None:
     with pytest.raises(ValueError, match=r"a\.wav: expected times and a channel of 0 or more"):
         part_path(Path("a.wav"), Part(*times))
+    with pytest.raises(ValueError, match="expected times and a channel"):
+        part_path(Path("a.wav"), Part(3.0, 1.0))
+    with pytest.raises(ValueError, match="a whole recording, got a part of one"):
+        part_path(Path("a.wav#t=1,2"), Part(0.5))
+
+
+def test_a_byte_beyond_any_file_names_no_member() -> None:
+    assert not is_member(Path(f"a.tar:{10**20}:b.wav"))

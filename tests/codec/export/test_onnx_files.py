@@ -13,7 +13,7 @@ import pytest
 
 from codec import CodecConfig, HHCodec
 from codec.cli.main import main
-from codec.export.onnx_files import DECODER, ENCODER, META, check_exportable
+from codec.export.onnx_files import DECODER, ENCODER, META, check_exportable, export_onnx
 
 # What the docstring of `codec.export.onnx_files` promises.
 MOST_OTHER_CODES, LEAST_SNR, LEVEL_DB = 0.01, 40.0, 1e-3
@@ -56,6 +56,17 @@ def test_the_sizes_beside_the_files_are_those_of_the_codec(exported: tuple[HHCod
     assert meta["code_fingerprints"] == list(codec.code_fingerprints)
     assert (meta["hop_length"], meta["codebook_size"]) == (1024, 64)
     assert (meta["longest_encoded"], meta["longest_decoded"]) == (1024, 1024)
+
+
+def test_a_folder_of_another_codec_is_left_alone(
+    exported: tuple[HHCodec, Path], tmp_path: Path
+) -> None:
+    codec, folder = exported
+    meta = json.loads((folder / META).read_text()) | {"fingerprint": "other"}
+    (tmp_path / META).write_text(json.dumps(meta))
+    with pytest.raises(ValueError, match="expected files of this codec or none, got 'other'"):
+        export_onnx(codec, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [META]
 
 
 def test_kinds_that_cannot_be_exported_are_refused_by_name() -> None:

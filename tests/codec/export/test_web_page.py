@@ -69,6 +69,10 @@ def test_a_package_without_the_runtime_is_refused_by_name(tmp_path: Path) -> Non
     (tmp_path / "other.tgz").write_text("no archive")
     with pytest.raises(ValueError, match=r"other\.tgz: expected a \.tgz of npm pack"):
         runtime_files(tmp_path / "other.tgz")
+    whole = packed(tmp_path / "cut.tgz", RUNTIME_FILES).read_bytes()
+    (tmp_path / "cut.tgz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"cut\.tgz: expected a \.tgz of npm pack"):
+        runtime_files(tmp_path / "cut.tgz")
     with pytest.raises(ValueError, match=r"expected the npm package onnxruntime-web"):
         runtime_files(tmp_path)
 

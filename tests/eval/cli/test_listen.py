@@ -131,6 +131,8 @@ def test_answers_that_the_page_cannot_have_given_are_refused(
         # A sound of another trial would count for a system that was not heard.
         wrong = [{**row, "choice": choice} for choice in (other["stimuli"][0], "none", True)]
         wrong += [row, {**row, "stimuli": trial["stimuli"][:1], "choice": None}]
+        thrice = [*trial["stimuli"], trial["stimuli"][0]]
+        wrong += [{**row, "stimuli": thrice, "choice": None}]
     else:
         sounds = trial["stimuli"]
         given = dict.fromkeys(sounds, 50)

@@ -95,6 +95,7 @@ def test_records_are_found_beside_the_files(folder: Path) -> None:
         ({"codes": [1], "frame_rate": float("inf")}, "a frame_rate > 0"),
         ({"codes": [1.7], "frame_rate": 25}, "codes >= 0"),
         ({"codes": [-1], "frame_rate": 25}, "codes >= 0"),
+        ({"codes": [1 << 63], "frame_rate": 25}, "codes >= 0"),
         ({"codes": [[1, 2], [3]], "frame_rate": 25}, "codes >= 0"),
         ({"codes": "12", "frame_rate": 25}, "codes >= 0"),
         ({"truncated": "false"}, "true or false as truncated"),
