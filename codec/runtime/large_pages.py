@@ -92,7 +92,7 @@ def _libc() -> ctypes.CDLL:
 
 def _heap_start() -> int | None:
     """First address of the heap; None where the process has none."""
-    for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines():
+    for line in Path("/proc/self/maps").read_text(encoding="utf-8").split("\n"):
         if line.endswith("[heap]"):
             return int(line.split("-")[0], 16)
     return None

@@ -42,7 +42,7 @@ def train(folder: Path) -> None:
     trainer.fit(module)
     heap = False
     kilobytes = 0
-    for line in Path("/proc/self/smaps").read_text().splitlines():
+    for line in Path("/proc/self/smaps").read_text().split("\n")[:-1]:
         fields = line.split()
         if "-" in fields[0]:  # the first line of a mapping: its addresses, and last its name
             heap = fields[-1] == "[heap]"
