@@ -25,7 +25,7 @@ from recipes.runner.cli import plain_parser
 from slm import SpeechRequest, Synthesizer
 from slm.text.sentences import sentences
 
-CODEC, LM = "hh-mini-24k", "hh-mini-slm"
+CODEC, LM = "hh-mini-24k-v2", "hh-mini-slm-v2"
 TEXT = (
     "Good morning, and welcome. This voice was never recorded saying these words. "
     "Every second of it is twenty four small numbers."

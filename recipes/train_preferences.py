@@ -62,8 +62,8 @@ class PreferencesConfig:
     run: str = MISSING
     seed: int = 0
     # Folders, bundled names or hub repositories.
-    codec: str = "hh-mini-24k"
-    lm: str = "hh-mini-slm"
+    codec: str = "hh-mini-24k-v2"
+    lm: str = "hh-mini-slm-v2"
     # Times each text is spoken, and how codes are drawn: warm enough that candidates differ.
     candidates: int = 4
     temperature: float = 0.8

@@ -7,15 +7,17 @@ import pytest
 import torch
 
 from codec import HHCodec
+from codec.cli.options import DEFAULT_CODEC as CODEC_OF_CODES
 from recipes.runner.config import load_config
 from slm import SpeechLM
+from slm.cli.options import DEFAULT_CODEC, DEFAULT_LM
 from slm.synthesis.voices import load_voices
 from slm.text.tokenizer import load_tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
 CODEC, LM = "codec/pretrained/hh-mini-24k", "slm/pretrained/hh-mini-slm"
-NEXT_CODEC = "codec/pretrained/hh-mini-24k-v2"
-FOLDERS = [ROOT / CODEC, ROOT / LM, ROOT / NEXT_CODEC]
+NEXT_CODEC, NEXT_LM = "codec/pretrained/hh-mini-24k-v2", "slm/pretrained/hh-mini-slm-v2"
+FOLDERS = [ROOT / each for each in (CODEC, LM, NEXT_CODEC, NEXT_LM)]
 SOUNDS = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".aiff", ".au", ".spx", ".c2"}
 # How files of sound begin, whatever they are called.
 BEGINNINGS = (b"RIFF", b"fLaC", b"OggS", b"ID3", b"FORM", b".snd", b"caff")
@@ -32,7 +34,9 @@ def own_files() -> list[Path]:
 
 
 @pytest.mark.parametrize(
-    ("folders", "most"), [((CODEC, LM), 40_000_000), ((NEXT_CODEC,), 45_000_000)], ids=str
+    ("folders", "most"),
+    [((CODEC, LM), 40_000_000), ((NEXT_CODEC,), 45_000_000), ((NEXT_LM,), 40_000_000)],
+    ids=str,
 )
 def test_models_stay_small(folders: tuple[str, ...], most: int) -> None:
     files = [path for each in folders for path in (ROOT / each).rglob("*") if path.is_file()]
@@ -86,11 +90,20 @@ def test_the_shipped_language_model_draws_as_its_card_was_measured() -> None:
     assert "as shipped, one draw, temperature 0.4, top-p 0.8" in card
 
 
-def test_the_shipped_language_model_belongs_to_the_shipped_codec(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("codec_folder", "lm_folder"), [(CODEC, LM), (NEXT_CODEC, NEXT_LM)], ids=["first", "second"]
+)
+def test_a_shipped_language_model_belongs_to_its_shipped_codec(
+    codec_folder: str, lm_folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    codec, lm = HHCodec.from_pretrained("hh-mini-24k"), SpeechLM.from_pretrained("hh-mini-slm")
+    codec = HHCodec.from_pretrained(Path(codec_folder).name)
+    lm = SpeechLM.from_pretrained(Path(lm_folder).name)
     assert lm.config.codec_fingerprint == codec.code_fingerprint
-    assert load_tokenizer(ROOT / LM).fingerprint == lm.vocabulary.text_fingerprint
-    assert load_voices(ROOT / LM, codec.code_fingerprint)
+    assert load_tokenizer(ROOT / lm_folder).fingerprint == lm.vocabulary.text_fingerprint
+    assert load_voices(ROOT / lm_folder, codec.code_fingerprint)
+
+
+def test_the_defaults_of_the_commands_are_one_pair() -> None:
+    assert DEFAULT_CODEC == CODEC_OF_CODES == Path(NEXT_CODEC).name
+    assert Path(NEXT_LM).name == DEFAULT_LM

@@ -6,7 +6,7 @@ import argparse
 
 from codec.devices import DEVICE_HELP
 
-DEFAULT_CODEC = "hh-mini-24k"
+DEFAULT_CODEC = "hh-mini-24k-v2"
 CODEC_HELP = "model folder, bundled name or hub repository"
 
 

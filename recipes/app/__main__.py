@@ -19,7 +19,7 @@ from codec.devices import DEVICE_HELP
 from codec.requirements import install_command
 from recipes.runner.cli import plain_parser
 
-CODECS, LMS = ("hh-mini-24k", "hh-mini-24k-v2"), ("hh-mini-slm",)
+CODECS, LMS = ("hh-mini-24k-v2", "hh-mini-24k"), ("hh-mini-slm-v2", "hh-mini-slm")
 OLDEST = 6  # version of Gradio
 
 

@@ -72,7 +72,7 @@ class AnchorsConfig:
     # Clips at most, evenly spread over the split; null = all.
     clips: int | None = None
     # Our codecs: bundled names or model folders, by commas. The first is the one compared.
-    codec: list[str] = field(default_factory=lambda: ["hh-mini-24k"])
+    codec: list[str] = field(default_factory=lambda: ["hh-mini-24k-v2"])
     # Other tokenizers by name, as in adapt.yaml.
     tokenizers: dict[str, TokenizerConfig] = field(default_factory=dict)
     # Coders of eval/baselines/classical_codecs.py; `original` is the best that a metric can reach.

@@ -67,7 +67,7 @@ class ReconstructionConfig:
     # Clips of each set at most, evenly spread; null = all.
     clips: int | None = None
     # Bundled names, model folders or hub repositories of ours, by commas.
-    codec: list[str] = field(default_factory=lambda: ["hh-mini-24k"])
+    codec: list[str] = field(default_factory=lambda: ["hh-mini-24k-v2"])
     # Codecs of transformers and others by name, as in adapt.yaml.
     tokenizers: dict[str, TokenizerConfig] = field(default_factory=dict)
     classical: list[str] = field(default_factory=lambda: [ORIGINAL])

@@ -52,8 +52,8 @@ class SeedTtsConfig:
     lists: dict[str, str] = field(default_factory=dict)
     run: str = MISSING
     # Bundled name, model folder or hub repository of each.
-    codec: str = "hh-mini-24k"
-    lm: str = "hh-mini-slm"
+    codec: str = "hh-mini-24k-v2"
+    lm: str = "hh-mini-slm-v2"
     seed: int = 0
     # Further words of `hh-slm tts`, such as [--temperature, "0.8"].
     options: list[str] = field(default_factory=list)

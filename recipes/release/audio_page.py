@@ -35,7 +35,7 @@ from recipes.runner.cli import plain_parser
 from slm import SpeechRequest, Synthesizer
 
 PROGRAM = "python -m recipes.release.audio_page"
-CODEC, LM = "hh-mini-24k", "hh-mini-slm"
+CODEC, LM = "hh-mini-24k-v2", "hh-mini-slm-v2"
 OUT = Path("docs/listen")
 SENTENCES = (
     "Good morning, and welcome.",

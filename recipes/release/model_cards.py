@@ -37,7 +37,7 @@ from eval.sound import resampled
 from recipes.runner.markdown import table_lines
 from slm import Synthesizer
 
-CODEC, LM = "hh-mini-24k", "hh-mini-slm"
+CODEC, LM = "hh-mini-24k-v2", "hh-mini-slm-v2"
 # Columns of a card's table, as far as a system has them, by metric family and figure.
 COLUMNS = {
     "stoi/stoi": "STOI",

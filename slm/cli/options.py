@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from slm.synthesis.synthesizer import Synthesizer
 
 # Models of calls that name none; both come with the packages.
-DEFAULT_CODEC, DEFAULT_LM = "hh-mini-24k", "hh-mini-slm"
+DEFAULT_CODEC, DEFAULT_LM = "hh-mini-24k-v2", "hh-mini-slm-v2"
 SOUNDS = (".wav", ".flac")
 SEEDS = 1 << 63  # 0 up to here
 # A type for `add_argument`: a duration.

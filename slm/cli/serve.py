@@ -21,7 +21,7 @@ EXAMPLES = """examples:
   hh-slm serve
   hh-slm serve --lm runs/mine/lm --codec runs/mine/codec --name tts-1 --port 9000
   curl http://127.0.0.1:8000/v1/audio/speech -H 'Content-Type: application/json' \\
-      -d '{"model": "hh-mini-slm", "input": "Good morning.", "response_format": "wav"}' -o a.wav
+      -d '{"model": "hh-mini-slm-v2", "input": "Good morning.", "response_format": "wav"}' -o a.wav
 """
 
 
