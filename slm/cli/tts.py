@@ -87,14 +87,15 @@ def run(arguments: argparse.Namespace) -> int:
         return _speak_file(speaker, requests, arguments)
     (request,), out = requests.values(), Path(arguments.out)
     # Without --resume no file is left beside the speech.
-    kept = _Kept(out.parent) if arguments.resume else None
-    if kept is not None and kept.is_current(out, speaker.digest(request)):
+    origins = Origins(out.parent / LOG_NAME) if arguments.resume else None
+    if origins is not None and _is_kept(origins, out, digest := speaker.digest(request)):
+        origins.begin({out: digest}, ())
         print_report({"out": arguments.out, "already_there": 1}, as_json=arguments.json)
         return DONE
     result, ranking = speaker.together([request])[0]
     result.save(arguments.out)
-    if kept is not None:
-        kept.origins.note(out, speaker.digest(request))
+    if origins is not None:
+        origins.note(out, speaker.digest(request))
     print_report(described(result, arguments.out, ranking), as_json=arguments.json)
     return DONE
 
@@ -120,20 +121,12 @@ def _loaded(arguments: argparse.Namespace) -> tuple[Speaking, dict[str, SpeechRe
     }
 
 
-class _Kept:
-    """Speech of earlier calls in a folder, and what it was made from."""
-
-    def __init__(self, folder: Path) -> None:
-        self.origins = Origins(folder / LOG_NAME)
-
-    def is_current(self, path: Path, digest: str) -> bool:
-        """True if speech is there that need not be made again; of unknown origin with a note."""
-        if not path.exists() or not self.origins.is_new:
-            return self.origins.is_current(path, digest)
-        print(f"{path}: left alone, of an earlier call with unknown settings", file=sys.stderr)
-        # From here on a change shows.
-        self.origins.note(path, digest)
-        return True
+def _is_kept(origins: Origins, path: Path, digest: str) -> bool:
+    """True if speech is there that need not be made again; of unknown origin with a remark."""
+    if not path.exists() or not origins.is_new:
+        return origins.is_current(path, digest)
+    print(f"{path}: left alone, of an earlier call with unknown settings", file=sys.stderr)
+    return True
 
 
 def _requests(arguments: argparse.Namespace) -> dict[str, SpeechRequest]:
@@ -205,15 +198,15 @@ def _speak_file(
     folder = Path(arguments.out)
     folder.mkdir(parents=True, exist_ok=True)
     targets = {name: item_path(folder, name, f".{arguments.format}") for name in requests}
-    kept = _Kept(folder)
+    origins = Origins(folder / LOG_NAME)
     digests = {name: speaker.digest(request) for name, request in requests.items()}
     waiting = {
         name: request
         for name, request in requests.items()
-        if not (arguments.resume and kept.is_current(targets[name], digests[name]))
+        if not (arguments.resume and _is_kept(origins, targets[name], digests[name]))
     }
-    kept.origins.begin()
-    kept.origins.forget(targets[name] for name in waiting)
+    kept = {targets[name]: digests[name] for name in requests if name not in waiting}
+    origins.begin(kept, (targets[name] for name in waiting))
     items: dict[str, Any] = {}
     failed: dict[str, str] = {}
     # A resumed run goes on at the end of its report.
@@ -230,7 +223,7 @@ def _speak_file(
                 print(f"failed: {name}: {problem}", file=sys.stderr)
             else:
                 line = items[name] = described(spoken[0], str(targets[name]), spoken[1])
-                kept.origins.note(targets[name], digests[name])
+                origins.note(targets[name], digests[name])
             append({"id": name, **line})
             bar.update()
     report = {
