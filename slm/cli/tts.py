@@ -32,7 +32,7 @@ from .options import (
     sampling,
     whole_number,
 )
-from .speaking import Speaking
+from .synthesis import ConfiguredSynthesizer
 
 if TYPE_CHECKING:
     from slm.synthesis.requests import SpeechRequest
@@ -75,32 +75,34 @@ def run(arguments: argparse.Namespace) -> int:
             file.
     """
     with without_collection():
-        speaker, requests = _loaded(arguments)
-    speaker.warn_of_transcripts(requests.values())
+        synthesizer, requests = _loaded(arguments)
+    synthesizer.warn_of_transcripts(requests.values())
     alone = arguments.file is None
     if arguments.stream:
-        report = speaker.stream(*requests.values())
+        report = synthesizer.stream(*requests.values())
         with redirect_stdout(sys.stderr):  # stdout holds the samples
             print_report(report, as_json=arguments.json)
         return DONE
     if not alone:
-        return _speak_file(speaker, requests, arguments)
+        return _speak_file(synthesizer, requests, arguments)
     (request,), out = requests.values(), Path(arguments.out)
     # Without --resume no file is left beside the speech.
     origins = Origins(out.parent / LOG_NAME) if arguments.resume else None
-    if origins is not None and _is_kept(origins, out, digest := speaker.digest(request)):
+    if origins is not None and _is_kept(origins, out, digest := synthesizer.digest(request)):
         origins.begin({out: digest}, ())
         print_report({"out": arguments.out, "already_there": 1}, as_json=arguments.json)
         return DONE
-    result, ranking = speaker.together([request])[0]
+    result, ranking = synthesizer.synthesize_batch([request])[0]
     result.save(arguments.out)
     if origins is not None:
-        origins.note(out, speaker.digest(request))
+        origins.note(out, synthesizer.digest(request))
     print_report(described(result, arguments.out, ranking), as_json=arguments.json)
     return DONE
 
 
-def _loaded(arguments: argparse.Namespace) -> tuple[Speaking, dict[str, SpeechRequest]]:
+def _loaded(
+    arguments: argparse.Namespace,
+) -> tuple[ConfiguredSynthesizer, dict[str, SpeechRequest]]:
     """The models of a call, and its requests, those without a voice with the model's default."""
     # Check all that needs no model before one is loaded.
     requests = _requests(arguments)
@@ -111,9 +113,9 @@ def _loaded(arguments: argparse.Namespace) -> tuple[Speaking, dict[str, SpeechRe
     from slm.synthesis.voices import default_voice
 
     verifiers = dict(map(load_verifier, arguments.verifier or ["likelihood"]))
-    speaker = Speaking(arguments, verifiers)
+    synthesizer = ConfiguredSynthesizer(arguments, verifiers)
     voice = default_voice(pretrained_folder(arguments.lm))
-    return speaker, {
+    return synthesizer, {
         name: replace(request, voice=voice)
         if request.prompt is None and request.voice is None
         else request
@@ -190,7 +192,9 @@ def _saved(result: Synthesis, path: Path) -> str:
 
 
 def _speak_file(
-    speaker: Speaking, requests: Mapping[str, SpeechRequest], arguments: argparse.Namespace
+    synthesizer: ConfiguredSynthesizer,
+    requests: Mapping[str, SpeechRequest],
+    arguments: argparse.Namespace,
 ) -> int:
     """Every request to a file of its own; `report.jsonl` beside them grows by a line a request."""
     from tqdm import tqdm
@@ -199,7 +203,7 @@ def _speak_file(
     folder.mkdir(parents=True, exist_ok=True)
     targets = {name: item_path(folder, name, f".{arguments.format}") for name in requests}
     origins = Origins(folder / LOG_NAME)
-    digests = {name: speaker.digest(request) for name, request in requests.items()}
+    digests = {name: synthesizer.digest(request) for name, request in requests.items()}
     waiting = {
         name: request
         for name, request in requests.items()
@@ -216,7 +220,7 @@ def _speak_file(
         appending(folder / REPORT_NAME) as append,
         closing(tqdm(total=len(waiting), unit="text", disable=None, file=sys.stderr)) as bar,
     ):
-        for name, spoken in speaker.each(waiting):
+        for name, spoken in synthesizer.synthesize_each(waiting):
             problem = spoken if isinstance(spoken, str) else _saved(spoken[0], targets[name])
             if isinstance(spoken, str) or problem:
                 failed[name], line = problem, {"error": problem}
