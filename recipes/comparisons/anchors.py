@@ -33,7 +33,8 @@ from eval.baselines.classical_codecs import make_recoder
 from eval.baselines.token_streams import TokenizerRecoder
 from eval.metrics.registry import make_metrics, require_ready, with_whisper
 from eval.protocols import Metric, Recoder
-from eval.scoring.score import Pair, score_pairs
+from eval.scoring.pair import Pair
+from eval.scoring.score import score_pairs
 from recipes.corpora.manifest import MANIFEST_NAME, CorpusRow, read_manifest
 from recipes.corpora.preparation import spread
 from recipes.runner.cli import make_parser
