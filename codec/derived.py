@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,17 @@ def file_state(path: str | os.PathLike[str]) -> list[Any]:
     return [name, state.st_size, state.st_mtime_ns]
 
 
+def is_younger(made: Path, source: Path) -> bool:
+    """Tell whether a file is there that was written after its source last changed.
+
+    All that can be known of a file whose origin was not noted.
+    """
+    try:
+        return made.stat().st_mtime_ns >= source.stat().st_mtime_ns
+    except OSError:
+        return False
+
+
 # Of what a command writes to a folder.
 LOG_NAME = ".origins.jsonl"
 
@@ -66,10 +77,21 @@ class Origins:
         rows = read_json_lines(path, required=("made", "of"), missing_ok=True)
         self._known: dict[str, str] = {row["made"]: row["of"] for row in rows}
 
-    def begin(self) -> None:
-        """Make the log, so that what a kill leaves without a line is known to be of nothing."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.touch()
+    def begin(self, kept: Mapping[Path, str], anew: Iterable[Path]) -> None:
+        """Begin a run: take over what a folder without a log has, and forget what is made anew.
+
+        Args:
+            kept: Digests of the files that are left as they are, by file; noted in a new log, so
+                that a change shows from here on.
+            anew: Files that the run makes.
+        """
+        if self.is_new:
+            # Made at once: what a kill leaves without a line is known to be of nothing.
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.touch()
+            for file, digest in kept.items():
+                self.note(file, digest)
+        self.forget(anew)
 
     def is_current(self, file: Path, digest: str) -> bool:
         """Tell whether a file is there and was made from what has this digest."""

@@ -35,7 +35,8 @@ from eval.metrics.registry import (
 )
 from eval.metrics.wer import WerMetric
 from eval.protocols import Metric
-from eval.scoring.score import Pair, score_pairs
+from eval.scoring.pair import Pair
+from eval.scoring.score import score_pairs
 from eval.scoring.summary import find_figure
 from eval.sound import Sound
 from eval.tokens.codebook import count_codes, usage_from_counts

@@ -48,10 +48,14 @@ ARROWS = {
     "recipes": {"codec", "slm", "eval"},
     "benchmarks": {"codec", "slm", "eval", "recipes"},
 }
-# What of the codec some rooms of others may use beside the ground: one reader of recordings.
+# What of the codec some rooms of others may use beside the ground: one reader of recordings,
+# one rounding to 16 bits.
 TO_CODEC = {
     "eval": {"codec.audio.io"},
+    "eval.baselines": {"codec.audio.pcm"},
     "eval.likelihood_tests": {"codec.audio.io"},
+    "eval.metrics": {"codec.audio.pcm"},
+    "eval.reporting": {"codec.audio.pcm"},
     "slm.synthesis": {"codec", "codec.audio", "codec.bitstream.format"},
     "slm.bench": {"codec.bench.memory"},
     "slm.cli": {

@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.harness.benchmark import Benchmark, Call, Contestant, CostCurve, Figure
 from benchmarks.harness.reference_work import spectra
 from eval.metrics.registry import RECONSTRUCTION, make_metrics, require_ready
-from eval.scoring.score import Pair, score_pair
+from eval.scoring.pair import Pair, score_pair
 from eval.scoring.speed import RATE, synthetic_pairs
 from eval.sound import load_sound
 

@@ -10,7 +10,7 @@ from .io import (
     resampled_length,
     write_audio,
 )
-from .store import as_integers
+from .pcm import as_integers
 
 __all__ = [
     "AudioError",

@@ -15,6 +15,8 @@ from codec.files import read_json, write_json
 from codec.json_lines import read_json_lines, write_json_lines
 from codec.json_text import json_text
 
+from .pcm import as_integers, as_waveform
+
 SAMPLES, ITEMS, HEADER = "audio.i16", "items.jsonl", "store.json"
 # Of `AudioStore.some_samples`.
 _BLOCKS, _BLOCK = 256, 8192
@@ -22,17 +24,6 @@ _BLOCKS, _BLOCK = 256, 8192
 
 class AudioStoreError(ValueError):
     """An audio store that is missing, unfinished or does not add up."""
-
-
-def as_integers(waveform: NDArray[np.float32]) -> NDArray[np.int16]:
-    """Round (T,) in [-1, 1] to int16; values beyond are clipped."""
-    # Not scaled by 32768, which 1.0 would overflow.
-    return np.round(np.clip(waveform, -1.0, 1.0) * 32767.0).astype("<i2")
-
-
-def as_waveform(integers: NDArray[np.int16]) -> NDArray[np.float32]:
-    """Turn (T,) of a store into float32 in [-1, 1]."""
-    return integers.astype(np.float32) / 32767.0
 
 
 class AudioStoreWriter:

@@ -11,7 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from codec.audio.io import FORMATS, audio_info, resampled_length
-from codec.derived import Origins, digest_of, file_state
+from codec.derived import Origins, digest_of, file_state, is_younger
 from codec.devices import usable_device
 from codec.file_names import data_files, folded
 from codec.files import files_below
@@ -116,11 +116,9 @@ def convert_all(
     ]
     totals.num_skipped = len(pairs) - len(waiting)
     if origins is not None:
-        if origins.is_new:  # what is taken over now is known from here on
-            origins.begin()
-            for pair in set(pairs).difference(waiting):
-                origins.note(pair.target, digests[pair])
-        origins.forget(pair.target for pair in waiting)
+        left = set(pairs).difference(waiting)
+        kept = {pair.target: digests[pair] for pair in left}
+        origins.begin(kept, (pair.target for pair in waiting))
     batches = _batches(codec, waiting, batch_size)
     with tqdm(total=len(waiting), desc=kind, unit="file", file=sys.stderr) as bar:
         for batch, results in _results(load, codec, kind, batches, min(workers, len(batches))):
@@ -175,11 +173,7 @@ def _is_of_source(origins: Origins | None, pair: Pair, digest: str) -> bool:
     """True if an output is of its source as it is now, as far as that can be known."""
     if origins is not None and not origins.is_new:
         return origins.is_current(pair.target, digest)
-    # Nothing was noted of it: a source that has changed since is younger.
-    try:
-        return pair.target.stat().st_mtime_ns >= pair.source.stat().st_mtime_ns
-    except OSError:
-        return False
+    return is_younger(pair.target, pair.source)
 
 
 def is_done(codec: HHCodec, conversion: Conversion, pair: Pair) -> bool:

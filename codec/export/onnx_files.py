@@ -22,7 +22,7 @@ from codec.files import read_json, whole_file, write_json
 from codec.model.config import CodecConfig
 from codec.model.hh_codec import HHCodec
 from codec.requirements import install_command
-from codec.streaming.long_form import WINDOW
+from codec.streaming.long_form import FADE, OVERLAP, WINDOW
 
 from .graphs import DecoderGraph, EncoderGraph, plain_copy
 from .harmonic import PlainHarmonicGenerator
@@ -38,6 +38,9 @@ RULES = {
     "the first T samples.",
     "level": "Where loudness_dbfs is a number, the decoded waveform times 10 ** ((level_dbfs - "
     "loudness_dbfs) / 20) has the recording's level; times 0 where level_dbfs <= -120.",
+    "windows": "More than longest_decoded codes are decoded in windows of so many. What is kept of "
+    "a window has `overlap` codes or more on each side; two are mixed over `fade` codes on each "
+    "side of their seam.",
 }
 
 
@@ -118,6 +121,8 @@ def export_onnx(codec: HHCodec, folder: str | Path, parts: Sequence[str] = PARTS
         # A part may have been written before the other.
         "longest_encoded": _longest(folder, ENCODER, models),
         "longest_decoded": _longest(folder, DECODER, models),
+        "overlap": OVERLAP,
+        "fade": FADE,
         "rules": RULES,
     }
     folder.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from codec.audio.pcm import as_integers
 from codec.checks import in_range, one_of
 from eval.protocols import Recoded, Recoder
 from eval.sound import resampled
@@ -105,8 +106,7 @@ class Codec2Recoder:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             raw, coded, decoded = folder / "in.raw", folder / "in.bit", folder / "out.raw"
-            pcm = np.round(np.clip(padded, -1.0, 1.0) * 32767.0).astype("<i2")
-            raw.write_bytes(pcm.tobytes())
+            raw.write_bytes(as_integers(padded).tobytes())
             _run("c2enc", self.mode, raw, coded)
             _run("c2dec", self.mode, coded, decoded)
             bits = 8 * coded.stat().st_size

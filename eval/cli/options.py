@@ -17,7 +17,8 @@ from eval.metrics.asr_pocketsphinx import DIGITS, PocketSphinxRecognizer
 from eval.metrics.registry import Selection, select_metrics
 from eval.metrics.wer import NORMALIZERS, WerMetric
 from eval.protocols import Metric
-from eval.scoring.score import Pair, require_kept
+from eval.scoring.pair import Pair
+from eval.scoring.score import require_kept
 from eval.scoring.summary import number_text, resampled_over
 from eval.sound import SUFFIXES
 from eval.weights import parse_weights, use_device, use_weights

@@ -28,7 +28,8 @@ from eval.scoring.generated import (
     train_word_model,
     transcripts_of,
 )
-from eval.scoring.score import Pair, require_parts, score_pairs
+from eval.scoring.pair import Pair
+from eval.scoring.score import require_parts, score_pairs
 from eval.weights import parse_weights, use_weights
 
 from .options import (

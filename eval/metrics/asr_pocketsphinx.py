@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from codec.audio.pcm import as_integers
 from eval.sound import resampled
 
 from .loading import LoadedMetric
@@ -85,7 +86,7 @@ class PocketSphinxRecognizer(LoadedMetric):
         signal = resampled(np.asarray(waveform, dtype=np.float64), sample_rate, RATE)
         # A little silence around clips that are cut close lowers the error rate slightly.
         signal = np.pad(signal, round(PADDING_SECONDS * RATE))
-        pcm = np.round(np.clip(signal, -1.0, 1.0) * 32767.0).astype("<i2").tobytes()
+        pcm = as_integers(signal).tobytes()
         decoder = self._model
         decoder.start_utt()
         # The whole utterance at once: its mean cepstrum then comes from itself alone.

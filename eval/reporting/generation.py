@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eval.scoring.score import Pair
+from eval.scoring.pair import Pair
 
 from .charts import similarity_charts
 from .report import Cell, Estimate, Failure, Report, Table

@@ -16,6 +16,7 @@ import numpy as np
 
 from eval.scoring.summary import number_text
 
+from .dot_labels import label_dots
 from .media import save_png
 
 if TYPE_CHECKING:
@@ -31,11 +32,6 @@ COLORS = ("#2563c9", "#c4510b", "#15803d", "#8b3fc2", "#b8860b", "#0e7c86")
 INK = "#616771"
 # Above this ratio of the largest to the least value a linear axis hides the small ones.
 LOG_RATIO = 20.0
-# Where a text may stand beside its dot: offset in points, and alignment. The first free one counts.
-_SPOTS = (
-    *((6, 0, "left", "center"), (-6, 0, "right", "center"), (0, 6, "center", "bottom")),
-    *((0, -6, "center", "top"), (5, 5, "left", "bottom"), (5, -5, "left", "top")),
-)
 _STYLE: dict[Any, Any] = {
     **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
     **dict.fromkeys([f"axes.spines.{side}" for side in ("left", "right", "top", "bottom")], False),
@@ -212,7 +208,8 @@ def _draw(figure: Figure | SubFigure, chart: LineChart) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if handles:
         figure.legend(handles, labels, loc="outside lower left")
-    _label_dots(axes, drawn)
+    points = [dot for line in drawn for dot in zip(line.x, line.y, line.labels, strict=True)]
+    label_dots(axes, points)
     # Nothing reaches beyond the frame, and clip paths would be links within the page.
     for artist in axes.findobj():
         artist.set_clip_on(False)
@@ -273,34 +270,6 @@ def _tick_text(value: float, position: int | None = None) -> str:
     if abs(value) >= 1e4:
         return f"{value / 1e3:g}k"
     return f"{value:.6g}" if value == 0 or abs(value) >= 1e-3 else f"{value:.0e}"
-
-
-def _label_dots(axes: Axes, drawn: Sequence[Series]) -> None:
-    """Write texts beside dots, each at the first spot that covers no other text and no dot."""
-    from matplotlib.transforms import Bbox
-
-    points = [(x, y, text) for s in drawn for x, y, text in zip(s.x, s.y, s.labels, strict=True)]
-    if not any(text for _, _, text in points):
-        return
-    # The layout must be final, since texts are compared in pixels.
-    whole = axes.get_figure(root=True)
-    assert whole is not None
-    whole.draw_without_rendering()
-    frame = axes.get_window_extent()
-    dots = axes.transData.transform([point[:2] for point in points])
-    taken = [Bbox(((x - 4, y - 4), (x + 4, y + 4))) for x, y in dots]
-    for x, y, text in points:
-        if text:
-            note = axes.annotate(text, (x, y), (0, 0), textcoords="offset points", fontsize=9)
-            note.set_in_layout(False)
-            # Where no spot is free, the first one is taken after all.
-            for *offset, across, up in (*_SPOTS, _SPOTS[0]):
-                note.set(position=offset, horizontalalignment=across, verticalalignment=up)
-                spot = note.get_window_extent()
-                is_inside = frame.contains(*spot.min) and frame.contains(*spot.max)
-                if is_inside and not spot.count_overlaps(taken):
-                    break
-            taken.append(spot)
 
 
 def _inlined(svg: str, title: str) -> str:

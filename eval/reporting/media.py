@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import soundfile
 
+from codec.audio.pcm import as_integers
 from codec.files import whole_file
 from eval.metrics.mel import FLOOR, N_MELS, SAMPLE_RATE, hz_to_mel, log_mel
 from eval.sound import resampled
@@ -36,8 +37,7 @@ def audio_uri(waveform: np.ndarray, sample_rate: int) -> str:
     """
     samples = _finite(waveform)
     buffer = io.BytesIO()
-    pcm = np.round(np.clip(samples, -1.0, 1.0) * 32767.0).astype(np.int16)
-    soundfile.write(buffer, pcm, sample_rate, format="FLAC", subtype="PCM_16")
+    soundfile.write(buffer, as_integers(samples), sample_rate, format="FLAC", subtype="PCM_16")
     return _data_uri("audio/flac", buffer.getvalue())
 
 

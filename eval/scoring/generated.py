@@ -26,7 +26,7 @@ from eval.sound import SUFFIXES
 from eval.tokens.diversity import diversity
 from eval.tokens.ngrams import NgramModel
 
-from .score import Pair
+from .pair import Pair
 from .summary import item_rows, read_items
 
 # As files are found by `hh-eval codec`.

@@ -11,7 +11,8 @@ import numpy as np
 from eval.protocols import Metric
 from eval.sound import Sound, load_sound
 
-from .score import Pair, passes, score_pair, scored_rows
+from .pair import Pair, score_pair
+from .score import passes, scored_rows
 
 RATE = 24000
 

@@ -187,11 +187,6 @@ def described(speech: Synthesis, frame_rate: float) -> str:
     )
 
 
-def as_samples(waveform: NDArray[np.float32]) -> NDArray[np.int16]:
-    """(T,) in [-1, 1] as 16-bit samples; values beyond are clipped."""
-    return np.round(np.clip(waveform, -1.0, 1.0) * 32767).astype(np.int16)
-
-
 def _given(upload: Upload | None) -> Upload:
     if upload is None:
         raise ValueError("expected a recording, got none: record or upload one")

@@ -10,10 +10,11 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
+from codec.audio.pcm import as_integers
 from slm import Synthesis, Synthesizer
 from slm.generation.config import GenerationSettings
 
-from .actions import Coded, as_samples, described
+from .actions import Coded, described
 from .models import Models
 
 DRAWN = "drawn by the model"
@@ -75,7 +76,7 @@ def voices_of(models: Models, name: str) -> dict[str, Any]:
 
 def sound(waveform: np.ndarray, sample_rate: int) -> tuple[int, np.ndarray]:
     """A waveform (T,) as players take it."""
-    return sample_rate, as_samples(waveform)
+    return sample_rate, as_integers(waveform)
 
 
 def spoken(speech: Synthesis, frame_rate: float) -> tuple[str, tuple[int, np.ndarray]]:

@@ -32,7 +32,8 @@ from codec.files import read_json, write_json
 from codec.training.checkpoint import source_digest
 from eval.metrics.registry import make_metrics, obstacles
 from eval.protocols import Metric
-from eval.scoring.score import Pair, score_pairs
+from eval.scoring.pair import Pair
+from eval.scoring.score import score_pairs
 from eval.sound import Sound
 from eval.tokens.codebook import count_codes, usage_from_counts
 from recipes.corpora.preparation import spread

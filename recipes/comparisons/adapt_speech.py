@@ -20,7 +20,8 @@ from eval.metrics.asr_pocketsphinx import DIGITS, PocketSphinxRecognizer
 from eval.metrics.registry import make_metrics, with_whisper
 from eval.metrics.wer import WerMetric
 from eval.protocols import Metric, Tokenizer
-from eval.scoring.score import Pair, score_pairs
+from eval.scoring.pair import Pair
+from eval.scoring.score import score_pairs
 from eval.sound import Sound, resampled
 from recipes.corpora.preparation import spread
 from slm import GenerationSettings

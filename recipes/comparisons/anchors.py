@@ -12,18 +12,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from omegaconf import MISSING
 from tqdm import tqdm
 
 from codec.audio.io import normalize_loudness, read_audio, write_audio
-from codec.checks import at_least, require
 from codec.command_line import DONE, FAILED, exit_status
 from codec.derived import digest_of, file_state
 from codec.file_names import check_items, item_path
@@ -33,14 +30,16 @@ from eval.baselines.classical_codecs import make_recoder
 from eval.baselines.token_streams import TokenizerRecoder
 from eval.metrics.registry import make_metrics, require_ready, with_whisper
 from eval.protocols import Metric, Recoder
-from eval.scoring.score import Pair, score_pairs
+from eval.scoring.pair import Pair
+from eval.scoring.score import score_pairs
 from recipes.corpora.manifest import MANIFEST_NAME, CorpusRow, read_manifest
 from recipes.corpora.preparation import spread
 from recipes.runner.cli import make_parser
 from recipes.runner.config import keep_settings, load_settings
 
+from .anchors_config import AnchorsConfig, system_name
 from .anchors_table import PARTS, PROGRAM, RECODED, AnchorsTable, AnchorSystem, write_anchors
-from .tokenizers import HHTokenizer, TokenizerConfig, make_tokenizer
+from .tokenizers import HHTokenizer, make_tokenizer
 
 # What may differ between calls on one folder: what is done already is kept, what is new is added.
 ADDED = (
@@ -53,61 +52,9 @@ ADDED = (
     "codec",
     "tokenizers",
 )
-ORIGINAL = "original"
 KMEANS_CLIPS = 400
 # Folder of the clips as they are compared with.
 RECORDINGS = "recordings"
-
-
-@dataclass
-class AnchorsConfig:
-    """The clips, the systems that recode them, and the metrics."""
-
-    # Folder that holds manifest.jsonl.
-    corpus: str = MISSING
-    run: str = MISSING
-    split: str = "test"
-    # Only clips of these sources, as the manifest spells them; null = all.
-    sources: list[str] | None = None
-    # Clips at most, evenly spread over the split; null = all.
-    clips: int | None = None
-    # Our codecs: bundled names or model folders, by commas. The first is the one compared.
-    codec: list[str] = field(default_factory=lambda: ["hh-mini-24k-v2"])
-    # Other tokenizers by name, as in adapt.yaml.
-    tokenizers: dict[str, TokenizerConfig] = field(default_factory=dict)
-    # Coders of eval/baselines/classical_codecs.py; `original` is the best that a metric can reach.
-    classical: list[str] = field(
-        default_factory=lambda: [
-            ORIGINAL,
-            "band_limit_8k",
-            "opus_6",
-            "codec2_3200",
-            "codec2_2400",
-            "codec2_1200",
-            "codec2_700c",
-        ]
-    )
-    # Names or ids of hh-eval doctor's list.
-    metrics: list[str] = field(default_factory=lambda: ["stoi", "estoi", "mel_l1", "pitch"])
-    # Metrics of clips with a transcript by these sources only: a recogniser errs on other voices.
-    # Beside `wer` and `wer_original` stand those by Whisper where HH_WEIGHT_WHISPER names a model.
-    word_metrics: list[str] = field(default_factory=list)
-    word_sources: list[str] = field(default_factory=lambda: ["kathleen"])
-    sample_rate: int = 24000
-    # RMS that every clip is brought to before it is coded; dB relative to full scale; null = none.
-    loudness_dbfs: float | None = -23.0
-    seed: int = 0
-    # Processes that score beside this one; threads of torch (0 = all).
-    workers: int = 0
-    threads: int = 0
-
-    def __post_init__(self) -> None:
-        names = [*self.codec, *self.tokenizers, *self.classical]
-        distinct = {system_name(name) for name in names}
-        is_right = bool(names) and len(distinct) == len(names)
-        require(is_right, "codec, tokenizers, classical", "distinct names", names)
-        if self.clips is not None:
-            at_least("clips", self.clips, 1)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -167,11 +114,6 @@ def run_anchors(
         system = AnchorSystem(system_name(name), folder, recoder.bitrate, is_ours=name in ours)
         systems.append(system)
     return write_anchors(systems, run, subject(config, rows), argv)
-
-
-def system_name(name: str) -> str:
-    """Name the folder and the row of a system: the last part of a path."""
-    return Path(name).name or name  # "" and "." have no last part
 
 
 def chosen_rows(config: AnchorsConfig) -> list[CorpusRow]:

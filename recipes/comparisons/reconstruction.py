@@ -36,7 +36,8 @@ from recipes.runner.cli import make_parser
 from recipes.runner.config import load_settings
 from recipes.runner.stages import say
 
-from .anchors import ORIGINAL, AnchorsConfig, run_anchors
+from .anchors import run_anchors
+from .anchors_config import ORIGINAL, AnchorsConfig
 from .reconstruction_table import PROGRAM, reconstruction_markdown
 from .tokenizers import TokenizerConfig, make_tokenizer
 

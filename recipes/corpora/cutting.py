@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from tqdm import tqdm
 
@@ -18,11 +18,33 @@ from codec.file_names import item_path
 from codec.locations import Part, part_path
 from codec.runtime.workers import DEADLY, Workers
 
-if TYPE_CHECKING:
-    from .importing import Utterance
-
 # Folder below the manifest for recordings that were cut out.
 AUDIO_FOLDER = "audio"
+
+
+@dataclass(frozen=True)
+class ClipSource:
+    """Recording, or part of one, that a clip is made from.
+
+    Attributes:
+        audio: The recording.
+        part: Of the recording; None is all of it.
+    """
+
+    audio: Path
+    part: Part | None = None
+
+
+class ClipFiles(NamedTuple):
+    """Locations of clips by id, and the reasons of those that have none.
+
+    Attributes:
+        paths: Of every clip; nothing is there where it failed.
+        failed: Reasons by id.
+    """
+
+    paths: dict[str, Path]
+    failed: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -31,46 +53,50 @@ class _Cut:
 
     Attributes:
         audio: The recording.
-        parts: Path, start and end, and channel of each.
+        parts: Path and part of each.
     """
 
     audio: Path
-    parts: tuple[tuple[Path, tuple[float, float | None], int | None], ...]
+    parts: tuple[tuple[Path, Part], ...]
 
 
-def name_parts(utterances: Sequence[Utterance], failed: dict[str, str]) -> dict[str, Path]:
-    """Name all clips by id where they lie; reasons of those that cannot be go to `failed`."""
-    paths = {}
-    for each in utterances:
-        paths[each.id] = each.audio.absolute()
-        if each.part is None:
+def name_parts(clips: Mapping[str, ClipSource]) -> ClipFiles:
+    """Name all clips where they lie; those whose times no name can have fail."""
+    files = ClipFiles({}, {})
+    for key, clip in clips.items():
+        files.paths[key] = clip.audio.absolute()
+        if clip.part is None:
             continue
         try:
-            paths[each.id] = part_path(each.audio.absolute(), Part(*each.part, each.channel))
+            files.paths[key] = part_path(clip.audio.absolute(), clip.part)
         except ValueError as error:
-            failed[each.id] = str(error)
-    return paths
+            files.failed[key] = str(error)
+    return files
 
 
-def cut_parts(
-    utterances: Sequence[Utterance], folder: Path, workers: int, failed: dict[str, str]
-) -> dict[str, Path]:
+def cut_parts(clips: Mapping[str, ClipSource], folder: Path, workers: int) -> ClipFiles:
     """Cut parts to files below the manifest, those that are not there yet or were cut elsewhere.
 
-    Returns:
-        The paths of all clips by id; reasons of those that could not be cut go to `failed`.
+    Args:
+        clips: By id, which names the file of a part.
+        folder: Of the manifest.
+        workers: Processes that cut.
     """
     cuts = folder.absolute() / AUDIO_FOLDER
     paths = {
-        each.id: item_path(cuts, each.id, ".flac") if each.part else each.audio.absolute()
-        for each in utterances
+        key: item_path(cuts, key, ".flac") if clip.part else clip.audio.absolute()
+        for key, clip in clips.items()
     }
-    failed |= _cut_missing(utterances, paths, Origins(folder.absolute() / ".cut.jsonl"), workers)
-    return paths
+    origins = Origins(folder.absolute() / ".cut.jsonl")
+    parts = {key: (clip.audio, clip.part) for key, clip in clips.items() if clip.part is not None}
+    return ClipFiles(paths, _cut_missing(parts, paths, origins, workers))
 
 
 def _cut_missing(
-    utterances: Sequence[Utterance], paths: dict[str, Path], origins: Origins, workers: int
+    parts: Mapping[str, tuple[Path, Part]],
+    paths: Mapping[str, Path],
+    origins: Origins,
+    workers: int,
 ) -> dict[str, str]:
     """Write the parts that are not there yet or were cut elsewhere.
 
@@ -78,17 +104,14 @@ def _cut_missing(
         The reasons of those that failed, by id.
     """
     # Parts of one recording go to one process, so that it is read from one place at a time.
-    by_recording: dict[Path, list[Utterance]] = defaultdict(list)
-    digests = {each.id: _cut_from(each) for each in utterances if each.part is not None}
-    for each in utterances:
-        if each.id in digests and not origins.is_current(paths[each.id], digests[each.id]):
-            by_recording[each.audio].append(each)
-    origins.forget(paths[each.id] for group in by_recording.values() for each in group)
+    by_recording: dict[Path, list[str]] = defaultdict(list)
+    digests = {key: _cut_from(*source) for key, source in parts.items()}
+    for key, (audio, _) in parts.items():
+        if not origins.is_current(paths[key], digests[key]):
+            by_recording[audio].append(key)
+    origins.forget(paths[key] for group in by_recording.values() for key in group)
     jobs = [
-        _Cut(
-            audio,
-            tuple((paths[each.id], each.part or (0.0, None), each.channel) for each in group),
-        )
+        _Cut(audio, tuple((paths[key], parts[key][1]) for key in group))
         for audio, group in by_recording.items()
     ]
     failed: dict[str, str] = {}
@@ -96,25 +119,25 @@ def _cut_missing(
         found = pool.map(_cut_recording, jobs, deadly=lambda job: [DEADLY] * len(job.parts))
         bar = tqdm(found, "  recordings cut", len(jobs), file=sys.stderr, mininterval=1)
         for group, reasons in zip(by_recording.values(), bar, strict=True):
-            for each, why in zip(group, reasons, strict=True):
+            for key, why in zip(group, reasons, strict=True):
                 if why:
-                    failed[each.id] = why
+                    failed[key] = why
                 else:
-                    origins.note(paths[each.id], digests[each.id])
+                    origins.note(paths[key], digests[key])
     return failed
 
 
-def _cut_from(each: Utterance) -> str:
+def _cut_from(audio: Path, part: Part) -> str:
     """Digest of what a part is cut from, and how."""
-    return digest_of(file_state(each.audio), each.part, each.channel)
+    return digest_of(file_state(audio), (part.start, part.end), part.channel)
 
 
 def _cut_recording(job: _Cut) -> list[str]:
     """Write the parts of one recording; returns '' or the reason of failure for each."""
     reasons = []
-    for path, (start, end), channel in job.parts:
+    for path, part in job.parts:
         try:
-            waveform, rate = read_whole(part_path(job.audio, Part(start, end, channel)))
+            waveform, rate = read_whole(part_path(job.audio, part))
         except (ValueError, OSError) as error:
             reasons.append(str(error))
             continue

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import soxr
 
+from codec.audio.pcm import as_integers
 from codec.requirements import install_command
 from slm.data.alignment import Unit, aligned_units
 from slm.text.lexicon import Lexicon
@@ -92,7 +93,7 @@ class Aligner:
         if sample_rate != RATE:
             signal = soxr.resample(signal, sample_rate, RATE, quality="HQ")
         signal = np.pad(signal, round(PADDING * RATE))
-        pcm = np.round(np.clip(signal, -1.0, 1.0) * 32767.0).astype("<i2").tobytes()
+        pcm = as_integers(signal).tobytes()
         aligned = self._aligned(pcm, words)
         if [name for name, _ in aligned] != words:
             raise AlignmentError(f"aligned {len(aligned)} of {len(words)} words")

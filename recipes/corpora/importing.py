@@ -25,8 +25,9 @@ from codec.file_names import folded, name_problem
 from codec.files import write_json
 from codec.json_lines import write_json_lines
 from codec.json_text import json_text
+from codec.locations import Part
 
-from .cutting import cut_parts, name_parts
+from .cutting import ClipFiles, ClipSource, cut_parts, name_parts
 from .manifest import MANIFEST_NAME, SPLITS, CorpusRow, text_problem, write_manifest
 from .preparation import spread
 from .recording_checks import SplitSettings, unusable_recordings, with_splits, write_report
@@ -68,6 +69,12 @@ class Utterance:
     def __post_init__(self) -> None:
         if self.channel is not None and self.part is None:
             raise ValueError(f"{self.id}: expected a part for channel {self.channel}, got none")
+
+    @property
+    def source(self) -> ClipSource:
+        """The recording, or the part of it, that the clip is."""
+        part = None if self.part is None else Part(*self.part, self.channel)
+        return ClipSource(self.audio, part)
 
 
 @dataclass(frozen=True)
@@ -134,13 +141,9 @@ def import_utterances(
     if unknown:
         raise ValueError(f"expected the splits {', '.join(SPLITS)}, got {', '.join(unknown)}")
     folder.mkdir(parents=True, exist_ok=True)
-    failed: dict[str, str] = {}
-    paths = (
-        name_parts(utterances, failed)
-        if in_place
-        else cut_parts(utterances, folder, workers, failed)
-    )
-    rows, unusable = _rows(utterances, paths, failed, folder / MEASURED_NAME, checked)
+    clips = {each.id: each.source for each in utterances}
+    files = name_parts(clips) if in_place else cut_parts(clips, folder, workers)
+    rows, unusable = _rows(utterances, files, folder / MEASURED_NAME, checked)
     notes = [each for each in skips if isinstance(each, Note)]
     skips = [each for each in skips if not isinstance(each, Note)] + unusable
     write_json_lines(folder / SKIPPED_NAME, [vars(skip) for skip in skips])
@@ -217,17 +220,16 @@ def _unusable(item: Utterance) -> str:
 
 def _rows(
     utterances: Sequence[Utterance],
-    paths: dict[str, Path],
-    failed: dict[str, str],
+    clips: ClipFiles,
     index: Path,
     checked: RecordingSettings | None,
 ) -> tuple[list[CorpusRow], list[Skip]]:
     """The rows in the order of the utterances, and those whose audio cannot be used."""
-    whole = [each for each in utterances if each.id not in failed]
-    files = [paths[each.id] for each in whole]
+    whole = [each for each in utterances if each.id not in clips.failed]
+    files = [clips.paths[each.id] for each in whole]
     lengths = _measured(files, index, levels=checked is not None)
     unusable = {} if checked is None else unusable_recordings(files, lengths, checked.shortest)
-    rows, skips = [], [Skip(key, reason, "audio") for key, reason in failed.items()]
+    rows, skips = [], [Skip(key, reason, "audio") for key, reason in clips.failed.items()]
     for place, (each, length) in enumerate(zip(whole, lengths, strict=True)):
         if place in unusable:
             kind, reason = unusable[place]
@@ -237,7 +239,8 @@ def _rows(
             skips.append(Skip(each.id, str(length), "audio"))
             continue
         duration = round(length.num_samples / length.sample_rate, 6)
-        row = (each.id, paths[each.id], duration, each.text, each.speaker, each.lang, each.split)
+        path = clips.paths[each.id]
+        row = (each.id, path, duration, each.text, each.speaker, each.lang, each.split)
         rows.append(CorpusRow(*row, extra=each.extra))
     return rows, skips
 

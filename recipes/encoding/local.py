@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from codec import HHCodec
-from codec.audio.store import as_waveform
+from codec.audio.pcm import as_waveform
 from codec.runtime.workers import DEADLY, WorkerDied, Workers
 from codec.streaming.long_form import WINDOW, encode_clip
 

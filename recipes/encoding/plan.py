@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.audio.store import SAMPLES, AudioStore, as_integers
+from codec.audio.pcm import as_integers
+from codec.audio.store import SAMPLES, AudioStore
 from codec.runtime.workers import DEADLY
 from recipes.corpora.manifest import CorpusRow
 from recipes.corpora.preparation import prepare_clip, store_row

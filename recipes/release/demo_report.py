@@ -23,7 +23,8 @@ from eval.metrics.registry import (
 )
 from eval.reporting.report import Clip, Report, Table, write_report
 from eval.reporting.sections import item_notes, summary_failures, summary_table
-from eval.scoring.score import Pair, score_pairs
+from eval.scoring.pair import Pair
+from eval.scoring.score import score_pairs
 from eval.sound import Sound
 from slm import Synthesis
 

@@ -34,7 +34,10 @@ MODULES = {
     "generation": ("Generation", ("slm.generation.generate", "slm.synthesis.voices")),
     "evaluation": (
         "Metrics, scores and reports",
-        ("eval.protocols", "eval.metrics.registry", "eval.scoring.score", "eval.reporting.report"),
+        (
+            *("eval.protocols", "eval.metrics.registry", "eval.scoring.pair"),
+            *("eval.scoring.score", "eval.reporting.report"),
+        ),
     ),
 }
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s#]+)(#[^)\s]*)?\)")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codec.command_line import DONE, FAILED, Commands, add_command, print_report
-from codec.derived import LOG_NAME, Origins, digest_of, file_state
+from codec.derived import LOG_NAME, Origins, digest_of, file_state, is_younger
 from codec.file_names import data_files
 
 from .options import DEFAULT_LM
@@ -144,10 +144,10 @@ def _convert_all(
     from tqdm import tqdm
 
     log = _Kept(arguments, model)
-    for source, target in list(pairs.items()):
-        if log.is_current(source, target):
-            del pairs[source]
-    log.forget(pairs.values())
+    kept = {source: target for source, target in pairs.items() if log.is_current(source, target)}
+    for source in kept:
+        del pairs[source]
+    log.begin(kept, pairs.values())
     failed = {}
     for source, target in tqdm(pairs.items(), unit="file", disable=None, file=sys.stderr):
         try:
@@ -170,16 +170,16 @@ class _Kept:
         is_logged = arguments.input.is_dir() or arguments.resume
         folder = target if arguments.input.is_dir() else target.parent
         self._origins = Origins(folder / LOG_NAME) if is_logged else None
-        if self._origins is not None:
-            self._origins.begin()
 
     def digest(self, source: Path) -> str:
         # Without its place, so that both trees can be moved.
         return digest_of(source.name, file_state(source)[1:], self._of)
 
-    def forget(self, targets: Iterable[Path]) -> None:
+    def begin(self, kept: Mapping[Path, Path], anew: Iterable[Path]) -> None:
+        """Begin a run that leaves the outputs `kept`, by input, as they are."""
         if self._origins is not None:
-            self._origins.forget(targets)
+            digests = {target: self.digest(source) for source, target in kept.items()}
+            self._origins.begin(digests, anew)
 
     def is_current(self, source: Path, target: Path) -> bool:
         """Tell whether an output is there that need not be made again."""
@@ -187,12 +187,8 @@ class _Kept:
             return False
         if not self._origins.is_new:
             return self._origins.is_current(target, self.digest(source))
-        # Of an earlier version nothing was noted: a source that has changed since is younger.
-        is_there = target.is_file()
-        current = is_there and target.stat().st_mtime_ns >= source.stat().st_mtime_ns
-        if current:
-            self.note(target, self.digest(source))
-        return current
+        # An earlier version noted nothing.
+        return target.is_file() and is_younger(target, source)
 
     def note(self, target: Path, digest: str) -> None:
         if self._origins is not None:

@@ -32,7 +32,7 @@ from .options import (
     sampling,
     whole_number,
 )
-from .speaking import Speaking
+from .synthesis import ConfiguredSynthesizer
 
 if TYPE_CHECKING:
     from slm.synthesis.requests import SpeechRequest
@@ -75,31 +75,34 @@ def run(arguments: argparse.Namespace) -> int:
             file.
     """
     with without_collection():
-        speaker, requests = _loaded(arguments)
-    speaker.warn_of_transcripts(requests.values())
+        synthesizer, requests = _loaded(arguments)
+    synthesizer.warn_of_transcripts(requests.values())
     alone = arguments.file is None
     if arguments.stream:
-        report = speaker.stream(*requests.values())
+        report = synthesizer.stream(*requests.values())
         with redirect_stdout(sys.stderr):  # stdout holds the samples
             print_report(report, as_json=arguments.json)
         return DONE
     if not alone:
-        return _speak_file(speaker, requests, arguments)
+        return _speak_file(synthesizer, requests, arguments)
     (request,), out = requests.values(), Path(arguments.out)
     # Without --resume no file is left beside the speech.
-    kept = _Kept(out.parent) if arguments.resume else None
-    if kept is not None and kept.is_current(out, speaker.digest(request)):
+    origins = Origins(out.parent / LOG_NAME) if arguments.resume else None
+    if origins is not None and _is_kept(origins, out, digest := synthesizer.digest(request)):
+        origins.begin({out: digest}, ())
         print_report({"out": arguments.out, "already_there": 1}, as_json=arguments.json)
         return DONE
-    result, ranking = speaker.together([request])[0]
+    result, ranking = synthesizer.synthesize_batch([request])[0]
     result.save(arguments.out)
-    if kept is not None:
-        kept.origins.note(out, speaker.digest(request))
+    if origins is not None:
+        origins.note(out, synthesizer.digest(request))
     print_report(described(result, arguments.out, ranking), as_json=arguments.json)
     return DONE
 
 
-def _loaded(arguments: argparse.Namespace) -> tuple[Speaking, dict[str, SpeechRequest]]:
+def _loaded(
+    arguments: argparse.Namespace,
+) -> tuple[ConfiguredSynthesizer, dict[str, SpeechRequest]]:
     """The models of a call, and its requests, those without a voice with the model's default."""
     # Check all that needs no model before one is loaded.
     requests = _requests(arguments)
@@ -110,9 +113,9 @@ def _loaded(arguments: argparse.Namespace) -> tuple[Speaking, dict[str, SpeechRe
     from slm.synthesis.voices import default_voice
 
     verifiers = dict(map(load_verifier, arguments.verifier or ["likelihood"]))
-    speaker = Speaking(arguments, verifiers)
+    synthesizer = ConfiguredSynthesizer(arguments, verifiers)
     voice = default_voice(pretrained_folder(arguments.lm))
-    return speaker, {
+    return synthesizer, {
         name: replace(request, voice=voice)
         if request.prompt is None and request.voice is None
         else request
@@ -120,20 +123,12 @@ def _loaded(arguments: argparse.Namespace) -> tuple[Speaking, dict[str, SpeechRe
     }
 
 
-class _Kept:
-    """Speech of earlier calls in a folder, and what it was made from."""
-
-    def __init__(self, folder: Path) -> None:
-        self.origins = Origins(folder / LOG_NAME)
-
-    def is_current(self, path: Path, digest: str) -> bool:
-        """True if speech is there that need not be made again; of unknown origin with a note."""
-        if not path.exists() or not self.origins.is_new:
-            return self.origins.is_current(path, digest)
-        print(f"{path}: left alone, of an earlier call with unknown settings", file=sys.stderr)
-        # From here on a change shows.
-        self.origins.note(path, digest)
-        return True
+def _is_kept(origins: Origins, path: Path, digest: str) -> bool:
+    """True if speech is there that need not be made again; of unknown origin with a remark."""
+    if not path.exists() or not origins.is_new:
+        return origins.is_current(path, digest)
+    print(f"{path}: left alone, of an earlier call with unknown settings", file=sys.stderr)
+    return True
 
 
 def _requests(arguments: argparse.Namespace) -> dict[str, SpeechRequest]:
@@ -197,7 +192,9 @@ def _saved(result: Synthesis, path: Path) -> str:
 
 
 def _speak_file(
-    speaker: Speaking, requests: Mapping[str, SpeechRequest], arguments: argparse.Namespace
+    synthesizer: ConfiguredSynthesizer,
+    requests: Mapping[str, SpeechRequest],
+    arguments: argparse.Namespace,
 ) -> int:
     """Every request to a file of its own; `report.jsonl` beside them grows by a line a request."""
     from tqdm import tqdm
@@ -205,15 +202,15 @@ def _speak_file(
     folder = Path(arguments.out)
     folder.mkdir(parents=True, exist_ok=True)
     targets = {name: item_path(folder, name, f".{arguments.format}") for name in requests}
-    kept = _Kept(folder)
-    digests = {name: speaker.digest(request) for name, request in requests.items()}
+    origins = Origins(folder / LOG_NAME)
+    digests = {name: synthesizer.digest(request) for name, request in requests.items()}
     waiting = {
         name: request
         for name, request in requests.items()
-        if not (arguments.resume and kept.is_current(targets[name], digests[name]))
+        if not (arguments.resume and _is_kept(origins, targets[name], digests[name]))
     }
-    kept.origins.begin()
-    kept.origins.forget(targets[name] for name in waiting)
+    kept = {targets[name]: digests[name] for name in requests if name not in waiting}
+    origins.begin(kept, (targets[name] for name in waiting))
     items: dict[str, Any] = {}
     failed: dict[str, str] = {}
     # A resumed run goes on at the end of its report.
@@ -223,14 +220,14 @@ def _speak_file(
         appending(folder / REPORT_NAME) as append,
         closing(tqdm(total=len(waiting), unit="text", disable=None, file=sys.stderr)) as bar,
     ):
-        for name, spoken in speaker.each(waiting):
+        for name, spoken in synthesizer.synthesize_each(waiting):
             problem = spoken if isinstance(spoken, str) else _saved(spoken[0], targets[name])
             if isinstance(spoken, str) or problem:
                 failed[name], line = problem, {"error": problem}
                 print(f"failed: {name}: {problem}", file=sys.stderr)
             else:
                 line = items[name] = described(spoken[0], str(targets[name]), spoken[1])
-                kept.origins.note(targets[name], digests[name])
+                origins.note(targets[name], digests[name])
             append({"id": name, **line})
             bar.update()
     report = {

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from codec.derived import Origins, digest_of, file_state
+from codec.derived import Origins, digest_of, file_state, is_younger
 
 
 def test_a_file_is_current_until_what_it_was_made_from_changes(tmp_path: Path) -> None:
@@ -40,3 +41,28 @@ def test_the_log_moves_with_its_files(tmp_path: Path) -> None:
     (tmp_path / "before").rename(tmp_path / "after")
     moved = Origins(tmp_path / "after" / "origins.jsonl")
     assert moved.is_current(tmp_path / "after" / "made", "digest")
+
+
+def test_a_new_log_takes_over_what_is_there_and_an_old_one_does_not(tmp_path: Path) -> None:
+    kept, anew, later = tmp_path / "kept", tmp_path / "anew", tmp_path / "later"
+    for file in (kept, anew, later):
+        file.write_text("ONE")
+    log = tmp_path / "logs" / "origins.jsonl"
+    Origins(log).begin({kept: "digest"}, [anew])
+    assert Origins(log).is_current(kept, "digest")
+    assert not Origins(log).is_current(anew, "digest")
+    Origins(log).begin({later: "digest"}, [kept])
+    assert not Origins(log).is_current(later, "digest")
+    assert not Origins(log).is_current(kept, "digest")
+
+
+def test_a_file_is_younger_than_a_source_that_has_not_changed_since(tmp_path: Path) -> None:
+    source, made = tmp_path / "source", tmp_path / "made"
+    source.touch()
+    assert not is_younger(made, source)
+    made.touch()
+    os.utime(source, ns=(0, 2_000))
+    os.utime(made, ns=(0, 2_000))
+    assert is_younger(made, source)
+    os.utime(source, ns=(0, 3_000))
+    assert not is_younger(made, source)

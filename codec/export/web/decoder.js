@@ -2,8 +2,6 @@
 
 const RUNTIME = "onnxruntime/ort.wasm.bundle.min.mjs";
 const WASM = "onnxruntime/ort-wasm-simd-threaded.wasm";
-const OVERLAP = 64; // codes on each side of what is kept of a window
-const FADE = 8; // codes on each side of a seam over which two windows are mixed
 
 let ort, meta, session;
 
@@ -22,12 +20,12 @@ async function load() {
 }
 
 /** Windows of codes as of codec/streaming/long_form.py: computed [start, stop), kept [first, last). */
-function windowsOf(count, size) {
+function windowsOf(count, size, overlap) {
   if (count <= size) return [{start: 0, stop: count, first: 0, last: count}];
-  const core = size - 2 * OVERLAP, found = [];
+  const core = size - 2 * overlap, found = [];
   for (let first = 0; first < count;) {
-    const last = count - first > core + OVERLAP ? first + core : count;
-    const start = Math.min(Math.max(0, first - OVERLAP), count - size);
+    const last = count - first > core + overlap ? first + core : count;
+    const start = Math.min(Math.max(0, first - overlap), count - size);
     found.push({start, stop: start + size, first, last});
     first = last;
   }
@@ -35,14 +33,15 @@ function windowsOf(count, size) {
 }
 
 async function decoded(codes) {
-  const hop = meta.hop_length, out = new Float32Array(codes.length * hop);
-  const cuts = windowsOf(codes.length, meta.longest_decoded);
+  // codes on each side of a seam over which two windows are mixed
+  const {hop_length: hop, fade} = meta, out = new Float32Array(codes.length * hop);
+  const cuts = windowsOf(codes.length, meta.longest_decoded, meta.overlap);
   for (const [number, {start, stop, first, last}] of cuts.entries()) {
     const numbers = BigInt64Array.from(codes.subarray(start, stop), BigInt);
     const input = new ort.Tensor("int64", numbers, [1, stop - start]);
     const {waveform} = await session.run({codes: input});
-    const from = first ? first - FADE : 0, to = last < codes.length ? last + FADE : last;
-    const ramp = 2 * FADE * hop;
+    const from = first ? first - fade : 0, to = last < codes.length ? last + fade : last;
+    const ramp = 2 * fade * hop;
     for (let i = from * hop; i < to * hop; i++) {
       const rise = first ? (i - from * hop + 0.5) / ramp : 1;
       const fall = last < codes.length ? (to * hop - i - 0.5) / ramp : 1;

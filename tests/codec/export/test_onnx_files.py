@@ -14,6 +14,7 @@ import pytest
 from codec import CodecConfig, HHCodec
 from codec.cli.main import main
 from codec.export.onnx_files import DECODER, ENCODER, META, check_exportable, export_onnx
+from codec.streaming.long_form import FADE, OVERLAP
 
 # What the docstring of `codec.export.onnx_files` promises.
 MOST_OTHER_CODES, LEAST_SNR, LEVEL_DB = 0.01, 40.0, 1e-3
@@ -56,6 +57,7 @@ def test_the_sizes_beside_the_files_are_those_of_the_codec(exported: tuple[HHCod
     assert meta["code_fingerprints"] == list(codec.code_fingerprints)
     assert (meta["hop_length"], meta["codebook_size"]) == (1024, 64)
     assert (meta["longest_encoded"], meta["longest_decoded"]) == (1024, 1024)
+    assert (meta["overlap"], meta["fade"]) == (OVERLAP, FADE)
 
 
 def test_a_folder_of_another_codec_is_left_alone(

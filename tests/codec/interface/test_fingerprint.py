@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from safetensors import safe_open
@@ -100,3 +102,51 @@ def test_a_codec_without_earlier_names_is_stored_as_before(tmp_path):
     make_codec().save_pretrained(tmp_path)
     with safe_open(tmp_path / "model.safetensors", "pt") as file:
         assert file.metadata() is None
+
+
+def test_the_fingerprint_changes_with_any_weight():
+    codec = make_codec()
+    before = codec.fingerprint
+    weight = next(codec.vocoder.parameters())
+    with torch.no_grad():
+        weight[0, 0, 0] += 1e-3
+    codec.weights_changed()
+    changed = codec.fingerprint
+    with torch.no_grad():
+        weight[0, 0, 0] -= 1e-3
+    codec.weights_changed()
+    assert changed != before == codec.fingerprint
+
+
+def test_fingerprints_are_kept_in_eval_mode_until_weights_change():
+    codec = make_codec()
+    first = codec.fingerprint
+    with torch.no_grad():
+        next(codec.encoder.parameters()).add_(1e-3)
+    assert codec.fingerprint == first
+    codec.weights_changed()
+    changed = codec.fingerprint
+    assert changed != first
+    assert codec.double().fingerprint != changed
+    assert codec.float().fingerprint == changed
+
+
+def test_fingerprints_of_a_codec_in_training_are_those_of_its_weights_now():
+    codec = make_codec().train()
+    seen = []
+    for _ in range(2):
+        seen.append(codec.fingerprint)
+        with torch.no_grad():
+            next(codec.decoder.parameters()).add_(1e-3)
+    assert seen[0] != seen[1] != codec.eval().fingerprint
+
+
+def test_loading_a_state_dict_changes_the_fingerprint():
+    codec = make_codec()
+    loaded = copy.deepcopy(codec)
+    state = {name: value.clone() for name, value in codec.state_dict().items()}
+    state["decoder.embed.bias"] += 1e-3
+    loaded.load_state_dict(state)
+    assert loaded.fingerprint != codec.fingerprint
+    loaded.load_state_dict(codec.state_dict())
+    assert loaded.fingerprint == codec.fingerprint

@@ -20,7 +20,8 @@ from eval.metrics.speaker_similarity import (
     speaker_band,
 )
 from eval.protocols import CorpusMetric, Item, MetricError, ScoredItem
-from eval.scoring.score import Pair, score_pairs
+from eval.scoring.pair import Pair
+from eval.scoring.score import score_pairs
 from eval.sound import Sound
 
 RATE = 16000

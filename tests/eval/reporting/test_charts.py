@@ -21,7 +21,8 @@ from eval.reporting.charts import (
     summary_system,
 )
 from eval.reporting.line_chart import line_chart
-from eval.scoring.score import Pair, score_pairs
+from eval.scoring.pair import Pair
+from eval.scoring.score import score_pairs
 from eval.sound import Sound
 
 LADDER = [

@@ -21,7 +21,8 @@ from eval.reporting.sections import (
     summary_table,
     training_curves,
 )
-from eval.scoring.score import Pair, score_pairs
+from eval.scoring.pair import Pair
+from eval.scoring.score import score_pairs
 from eval.sound import Sound
 
 

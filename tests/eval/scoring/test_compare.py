@@ -12,7 +12,8 @@ from eval.protocols import FigureInfo, Item, MetricInfo, Score, WeightSpec
 from eval.reporting.sections import summary_table
 from eval.scoring.bootstrap import paired_difference, paired_rates
 from eval.scoring.compare import ComparisonError, compare_folders
-from eval.scoring.score import Pair, score_pairs
+from eval.scoring.pair import Pair
+from eval.scoring.score import score_pairs
 from eval.scoring.shared import shared_figures
 from eval.scoring.summary import read_summary
 from eval.sound import Sound

@@ -17,7 +17,8 @@ from eval.metrics.registry import RECONSTRUCTION, make_metrics
 from eval.metrics.stoi import StoiMetric
 from eval.metrics.wer import WerMetric
 from eval.protocols import FigureInfo, Item, Metric, MetricInfo, Score, WeightSpec
-from eval.scoring.score import Pair, score_pairs
+from eval.scoring.pair import Pair
+from eval.scoring.score import score_pairs
 from eval.scoring.summary import find_figure, item_rows, read_summary
 from eval.sound import Sound
 

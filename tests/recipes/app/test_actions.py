@@ -12,7 +12,7 @@ import soundfile
 from codec.audio import read_audio, write_audio
 from codec.bitstream.format import CodedRecording
 from codec.cli.main import main as hh_codec
-from recipes.app.actions import Coded, as_samples, described, go_on, reconstruct, speak
+from recipes.app.actions import Coded, described, go_on, reconstruct, speak
 from recipes.app.models import Models, load_models
 from recipes.app.uploads import Upload, UploadLimits, take
 from slm.synthesis.long_text import join, speak_long
@@ -160,8 +160,3 @@ def test_nothing_is_done_without_a_recording(models: Models) -> None:
 def test_a_language_model_without_its_codec_is_refused() -> None:
     with pytest.raises(ValueError, match="name it by --codec"):
         load_models([], [LM])
-
-
-def test_samples_are_clipped() -> None:
-    samples = as_samples(np.array([-2.0, 0.0, 1.0], dtype=np.float32))
-    assert samples.tolist() == [-32767, 0, 32767]

@@ -1,65 +1,15 @@
 import json
-import os
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import soundfile
 
-from codec import HHCodec
-from codec.audio import write_audio
-from codec.derived import LOG_NAME
 from slm.cli.main import main
-from slm.generation.retries import derived_seed
 from slm.synthesis.requests import SpeechRequest
-from slm.synthesis.result import Synthesis
-from slm.synthesis.synthesizer import Synthesizer
-from slm.synthesis.voices import save_voices
 
 Waveforms = Callable[..., np.ndarray]
 Requests = Sequence[SpeechRequest]
-
-
-@pytest.fixture
-def models(model_folders: tuple[Path, Path]) -> list[str]:
-    codec, lm = model_folders
-    return ["--codec", str(codec), "--lm", str(lm)]
-
-
-@pytest.fixture
-def recording(make_waveform: Waveforms, tmp_path: Path) -> str:
-    path = tmp_path / "recording.wav"
-    write_audio(path, make_waveform(duration=0.5))
-    return str(path)
-
-
-def test_tts_writes_the_file_it_was_asked_for_and_says_so(
-    models: list[str], recording: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for name, options in (
-        ("plain.wav", []),
-        ("voice.flac", ["--voice", "ann"]),
-        ("prompt.wav", ["--prompt", recording, "--temperature", "0"]),
-    ):
-        out = str(tmp_path / name)
-        assert main(["tts", "The quick fox", *models, *options, "--out", out, "--json"]) == 0
-        report = json.loads(capsys.readouterr().out)
-        assert report["out"] == out
-        assert soundfile.info(out).duration == pytest.approx(report["duration"], abs=1e-3)
-    assert main(["tts", "The quick fox", *models, "--out", str(tmp_path / "b.wav")]) == 0
-    assert "duration" in capsys.readouterr().out
-
-
-def test_the_same_seed_writes_the_same_speech(models: list[str], tmp_path: Path) -> None:
-    written = []
-    for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
-        out = tmp_path / f"{name}.wav"
-        main(["tts", "green hills", *models, "--seed", seed, "--out", str(out)])
-        written.append(out.read_bytes())
-    assert written[0] == written[1] != written[2]
 
 
 def test_continue_writes_the_recording_and_what_follows(
@@ -103,174 +53,6 @@ def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert stopped.value.code == 0
     assert 'hh-slm tts "Good morning."' in capsys.readouterr().out
-
-
-def test_a_file_of_texts_is_spoken_to_a_folder_and_taken_up_again(
-    models: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    rows = [
-        {"id": "a", "text": "green hills", "seed": 5},
-        {"id": "b", "text": "a dog", "voice": "ann"},
-    ]
-    texts, out = tmp_path / "texts.jsonl", tmp_path / "out"
-    texts.write_text("\n".join(map(json.dumps, rows)))
-    command = ["tts", "--file", str(texts), *models, "--out", str(out), "--json"]
-    assert main(command) == 0
-    report = json.loads(capsys.readouterr().out)
-    assert report["spoken"] == 2
-    names = sorted(path.name for path in out.iterdir())
-    assert names == [LOG_NAME, "a.wav", "b.wav", "report.jsonl"]
-    first = (out / "a.wav").read_bytes()
-    (out / "b.wav").unlink()
-    assert main([*command, "--resume"]) == 0
-    report = json.loads(capsys.readouterr().out)
-    assert (report["spoken"], report["already_there"]) == (1, 1)
-    assert (out / "a.wav").read_bytes() == first
-    lines = [json.loads(line) for line in (out / "report.jsonl").read_text().splitlines()]
-    assert [line["id"] for line in lines] == ["a", "b", "b"]
-    assert lines[0]["seed"] == derived_seed(5, lines[0]["attempt"])
-    alone = tmp_path / "alone.wav"
-    main(["tts", "green hills", *models, "--seed", "5", "--out", str(alone)])
-    assert alone.read_bytes() == first
-
-
-def test_speech_of_another_text_voice_or_setting_is_made_again(
-    models: list[str], recording: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    texts, out, voice = tmp_path / "texts.jsonl", tmp_path / "out", tmp_path / "voice.wav"
-    shutil.copy(recording, voice)
-    rows = [{"id": "a", "text": "green hills"}, {"id": "b", "text": "a dog", "prompt": str(voice)}]
-
-    def spoken(*more: str) -> tuple[int, int]:
-        texts.write_text("\n".join(map(json.dumps, rows)))
-        command = ["tts", "--file", str(texts), *models, "--out", str(out), "--json", "--resume"]
-        assert main([*command, *more]) == 0
-        report = json.loads(capsys.readouterr().out)
-        return report["spoken"], report["already_there"]
-
-    assert spoken() == (2, 0)
-    assert spoken() == (0, 2)
-    rows[0]["text"] = "a dog"
-    assert spoken() == (1, 1)
-    os.utime(voice, (1e9, 1e9))
-    assert spoken() == (1, 1)
-    assert spoken("--temperature", "0.5") == (2, 0)
-
-
-def test_a_single_text_is_spoken_again_where_it_has_changed(
-    models: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    found = []
-    for text in ("a dog", "a dog", "green hills"):
-        out = str(tmp_path / "a.wav")
-        assert main(["tts", text, *models, "-o", out, "--resume", "--json"]) == 0
-        found.append("already_there" in json.loads(capsys.readouterr().out))
-    assert found == [False, True, False]
-
-
-def test_the_best_of_several_is_written_with_its_scores(
-    models: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    own = tmp_path / "own.py"
-    own.write_text(
-        "def longest(candidates, text, prompt):\n    return [len(c.codes) for c in candidates]\n"
-    )
-    out = str(tmp_path / "best.wav")
-    command = ["tts", "green hills", *models, "--best-of", "4", "--out", out, "--json"]
-    assert main([*command, "--verifier", f"{own}:longest", "--verifier", "likelihood"]) == 0
-    report = json.loads(capsys.readouterr().out)
-    assert report["num_codes"] == report["scores"]["longest"][report["choice"]]
-    assert len(report["scores"]["likelihood"]) == 4
-    assert main([*command, "--verifier", f"{own}:nothing"]) == 2
-    assert "expected a callable 'nothing'" in capsys.readouterr().err
-
-
-def test_models_that_come_with_the_packages_speak_where_none_is_named(
-    model_folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In the default voice of the language model, which here is the only one it has."""
-    bundled, voices = tmp_path / "bundled", {"ann": np.arange(10)}
-    for source, name in zip(model_folders, ("hh-mini-24k", "hh-mini-slm"), strict=True):
-        shutil.copytree(source, bundled / name)
-    codec = HHCodec.from_pretrained(model_folders[0])
-    save_voices(bundled / "hh-mini-slm", voices, codec.fingerprint, "ann")
-    monkeypatch.setattr("codec.model.pretrained.BUNDLED", bundled)
-    monkeypatch.setattr("slm.model.model_folder.BUNDLED", bundled)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    written = []
-    models = ["--codec", str(model_folders[0]), "--lm", str(model_folders[1])]
-    for options in ([], [*models, "--voice", "ann"], models):
-        out = tmp_path / "out.wav"
-        assert main(["tts", "green hills", *options, "-o", str(out)]) == 0
-        written.append(out.read_bytes())
-    assert written[0] == written[1] != written[2]
-
-
-def test_a_row_that_cannot_be_spoken_spares_the_others_and_is_listed(
-    models: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    rows = [
-        {"id": "a", "text": "green hills"},
-        {"id": "b", "text": "\u6f22\u5b57"},
-        {"id": "c", "text": "a dog", "voice": "bob"},
-        {"id": "d", "text": "a dog", "prompt": "missing.wav"},
-        {"id": "e", "text": "a lazy dog"},
-    ]
-    texts, out = tmp_path / "texts.jsonl", tmp_path / "out"
-    texts.write_text("\n".join(map(json.dumps, rows)))
-    command = ["tts", "--file", str(texts), *models, "--out", str(out), "--json"]
-    assert main([*command, "--rows", "3"]) == 1
-    captured = capsys.readouterr()
-    report = json.loads(captured.out)
-    assert sorted(report["items"]) == ["a", "e"]
-    assert sorted(report["failed"]) == ["b", "c", "d"]
-    assert "voice of ['ann'" in report["failed"]["c"]
-    assert "failed: d: " in captured.err
-    lines = [json.loads(line) for line in (out / "report.jsonl").read_text().splitlines()]
-    assert [line["id"] for line in lines] == ["a", "b", "c", "d", "e"]
-    assert [line["id"] for line in lines if "error" in line] == ["b", "c", "d"]
-
-
-def test_texts_of_a_file_are_spoken_a_few_at_a_time(
-    models: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sizes: list[int] = []
-    speak = Synthesizer.synthesize
-
-    def spy(synthesizer: Synthesizer, requests: Requests, **options: Any) -> list[Synthesis]:
-        sizes.append(len(requests))
-        return speak(synthesizer, requests, **options)
-
-    monkeypatch.setattr(Synthesizer, "synthesize", spy)
-    texts = tmp_path / "texts.txt"
-    texts.write_text("a dog\n" * 5)
-    command = ["tts", "--file", str(texts), *models, "--out", str(tmp_path / "out")]
-    assert main([*command, "--rows", "2"]) == 0
-    assert sizes == [2, 2, 1]
-
-
-def test_a_transcript_belongs_to_the_prompt_it_came_with(
-    models: list[str], recording: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    given: list[Any] = []
-    speak = Synthesizer.synthesize
-
-    def spy(synthesizer: Synthesizer, requests: Requests, **options: Any) -> list[Synthesis]:
-        given.extend(request.prompt_text for request in requests)
-        return speak(synthesizer, requests, **options)
-
-    monkeypatch.setattr(Synthesizer, "synthesize", spy)
-    rows = [
-        {"text": "a dog"},
-        {"text": "a dog", "prompt": recording},
-        {"text": "a dog", "prompt": recording, "prompt_text": "green hills"},
-        {"text": "a dog", "voice": "ann"},
-    ]
-    texts = tmp_path / "texts.jsonl"
-    texts.write_text("\n".join(map(json.dumps, rows)))
-    command = ["tts", "--file", str(texts), *models, "--out", str(tmp_path / "out")]
-    assert main([*command, "--prompt", recording, "--prompt-text", "a lazy dog"]) == 0
-    assert given == ["a lazy dog", None, "green hills", None]
 
 
 def test_what_cannot_be_is_said_before_anything_is_loaded(
@@ -352,16 +134,6 @@ def test_numbers_out_of_range_are_refused(
     )
 
 
-def test_a_file_that_is_there_is_left_alone_on_request(
-    models: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "there.wav"
-    out.write_bytes(b"mine")
-    assert main(["tts", "a dog", *models, "-o", str(out), "--resume", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"out": str(out), "already_there": 1}
-    assert out.read_bytes() == b"mine"
-
-
 def test_every_recording_is_scored_and_one_that_cannot_be_costs_no_other(
     models: list[str], recording: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -370,39 +142,3 @@ def test_every_recording_is_scored_and_one_that_cannot_be_costs_no_other(
     assert list(report) == [recording, f"{recording} (2)", "missing.wav"]
     assert report[recording]["num_codes"] == report[f"{recording} (2)"]["num_codes"] == 12
     assert "missing.wav" in report["missing.wav"]["error"]
-
-
-def test_a_long_text_is_reported_with_the_seed_that_was_asked_for(
-    models: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = str(tmp_path / "long.wav")
-    text = "A lazy dog. ... Seven green hills."
-    assert main(["tts", text, *models, "--long", "--seed", "7", "-o", out, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["seed"] == 7
-
-
-def test_a_stream_to_stdout_is_the_speech_and_nothing_else(
-    models: list[str], model_folders: tuple[Path, Path], capfdbinary: Any
-) -> None:
-    command = ["tts", "green hills", *models, "--stream", "-o", "-", "--seed", "3", "--json"]
-    assert main(command) == 0
-    out, err = capfdbinary.readouterr()
-    chunks = Synthesizer.from_pretrained(*model_folders).stream("green hills", seed=3)
-    waveform = np.concatenate(list(chunks))
-    np.testing.assert_allclose(np.frombuffer(out, "<i2") / 32767, waveform.clip(-1, 1), atol=1e-3)
-    report = json.loads(err.splitlines()[-1])
-    assert report["duration"] == pytest.approx(len(waveform) / report["sample_rate"])
-    assert 0 < report["first_sound_after"] <= report["spoken_in"]
-
-
-def test_a_file_that_cannot_be_written_does_not_end_the_others(
-    models: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    texts, out = tmp_path / "texts.jsonl", tmp_path / "out"
-    rows = [{"id": name, "text": "a dog"} for name in ("a", "b")]
-    texts.write_text("\n".join(map(json.dumps, rows)))
-    # A folder has the name of the first file.
-    (out / "a.wav").mkdir(parents=True)
-    assert main(["tts", "--file", str(texts), *models, "--out", str(out), "--json"]) == 1
-    report = json.loads(capsys.readouterr().out)
-    assert (list(report["failed"]), list(report["items"])) == (["a"], ["b"])

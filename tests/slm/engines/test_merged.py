@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 import torch
 
-from slm.engines.merged import MergedDecoder, MergedEngine, cached_decoder, can_pack
+from slm.engines.matrix import can_pack
+from slm.engines.merged import MergedDecoder, MergedEngine, cached_decoder
 from slm.engines.merged_weights import fits, speech_outputs
 from slm.model.speech_lm import SpeechLM
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from slm.synthesis.result import Synthesis
 
 
-class Speaking:
+class ConfiguredSynthesizer:
     """A synthesizer with the options of a call.
 
     Args:
@@ -59,7 +59,7 @@ class Speaking:
         prompt = None if request.prompt is None else file_state(str(request.prompt))[1:]
         return digest_of(vars(request), prompt, self._origin)
 
-    def each(
+    def synthesize_each(
         self, requests: Mapping[str, SpeechRequest]
     ) -> Iterator[tuple[str, tuple[Synthesis, Ranking | None] | str]]:
         """Speak requests, a few at a time.
@@ -74,7 +74,7 @@ class Speaking:
         for first in range(0, len(names), count):
             group = names[first : first + count]
             try:
-                made = self.together([requests[name] for name in group])
+                made = self.synthesize_batch([requests[name] for name in group])
                 yield from zip(group, made, strict=True)
             except (ValueError, OSError) as error:
                 if len(group) == 1:
@@ -82,9 +82,11 @@ class Speaking:
                     continue
                 # One of them fails: speak each alone.
                 for name in group:
-                    yield from self.each({name: requests[name]})
+                    yield from self.synthesize_each({name: requests[name]})
 
-    def together(self, requests: Sequence[SpeechRequest]) -> list[tuple[Synthesis, Ranking | None]]:
+    def synthesize_batch(
+        self, requests: Sequence[SpeechRequest]
+    ) -> list[tuple[Synthesis, Ranking | None]]:
         """Speak requests in one batch; several candidates or sentences are a batch of one request.
 
         Raises:

@@ -1,0 +1,70 @@
+"""Settings of the comparison with classical coders: clips, systems and metrics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from omegaconf import MISSING
+
+from codec.checks import at_least, require
+
+from .tokenizers import TokenizerConfig
+
+ORIGINAL = "original"
+
+
+@dataclass
+class AnchorsConfig:
+    """The clips, the systems that recode them, and the metrics."""
+
+    # Folder that holds manifest.jsonl.
+    corpus: str = MISSING
+    run: str = MISSING
+    split: str = "test"
+    # Only clips of these sources, as the manifest spells them; null = all.
+    sources: list[str] | None = None
+    # Clips at most, evenly spread over the split; null = all.
+    clips: int | None = None
+    # Our codecs: bundled names or model folders, by commas. The first is the one compared.
+    codec: list[str] = field(default_factory=lambda: ["hh-mini-24k-v2"])
+    # Other tokenizers by name, as in adapt.yaml.
+    tokenizers: dict[str, TokenizerConfig] = field(default_factory=dict)
+    # Coders of eval/baselines/classical_codecs.py; `original` is the best that a metric can reach.
+    classical: list[str] = field(
+        default_factory=lambda: [
+            ORIGINAL,
+            "band_limit_8k",
+            "opus_6",
+            "codec2_3200",
+            "codec2_2400",
+            "codec2_1200",
+            "codec2_700c",
+        ]
+    )
+    # Names or ids of hh-eval doctor's list.
+    metrics: list[str] = field(default_factory=lambda: ["stoi", "estoi", "mel_l1", "pitch"])
+    # Metrics of clips with a transcript by these sources only: a recogniser errs on other voices.
+    # Beside `wer` and `wer_original` stand those by Whisper where HH_WEIGHT_WHISPER names a model.
+    word_metrics: list[str] = field(default_factory=list)
+    word_sources: list[str] = field(default_factory=lambda: ["kathleen"])
+    sample_rate: int = 24000
+    # RMS that every clip is brought to before it is coded; dB relative to full scale; null = none.
+    loudness_dbfs: float | None = -23.0
+    seed: int = 0
+    # Processes that score beside this one; threads of torch (0 = all).
+    workers: int = 0
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        names = [*self.codec, *self.tokenizers, *self.classical]
+        distinct = {system_name(name) for name in names}
+        is_right = bool(names) and len(distinct) == len(names)
+        require(is_right, "codec, tokenizers, classical", "distinct names", names)
+        if self.clips is not None:
+            at_least("clips", self.clips, 1)
+
+
+def system_name(name: str) -> str:
+    """Name the folder and the row of a system: the last part of a path."""
+    return Path(name).name or name  # "" and "." have no last part
