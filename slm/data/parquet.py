@@ -102,18 +102,8 @@ def import_parquet(path: Path | str, folder: Path | str, *, shard_codes: int = 6
         raise ValueError(f"expected a Parquet file at {path}, found none")
     try:
         with pq.ParquetFile(path) as file:
-            missing = [
-                name for name in ("id", "codes", *CODEC) if name not in file.schema_arrow.names
-            ]
-            if missing:
-                raise ValueError(f"{path}: expected the columns {', '.join(missing)}, found none")
             for number, (row, codec, codes) in enumerate(_rows(file, path), start=1):
-                given = {"id": row.get("id"), **codec}
-                lacking = [name for name, value in given.items() if value is None]
-                if lacking:
-                    raise ValueError(f"{path}: row {number}: expected {lacking[0]}, got none")
-                size = codec["codebook_size"]
-                count(f"{path}: row {number}: codebook_size", size, 1)
+                _check_given(row, codec, f"{path}: row {number}")
                 if writer is None:
                     first = codec
                     writer = TokenStoreWriter(folder, **codec, shard_codes=shard_codes)
@@ -153,6 +143,14 @@ def _stored_fields(stored: Any, where: str) -> dict[str, Any]:
     if not isinstance(whole, dict):
         raise ValueError(f"{where}: expected an object in the column row, got {stored!r:.60}")
     return whole
+
+
+def _check_given(row: dict[str, Any], codec: dict[str, Any], where: str) -> None:
+    """Raise `ValueError` for a row without an id, or without what tells its codec."""
+    for name, value in {"id": row.get("id"), **codec}.items():
+        if value is None:
+            raise ValueError(f"{where}: expected {name}, got none")
+    count(f"{where}: codebook_size", codec["codebook_size"], 1)
 
 
 def _kept(writer: TokenStoreWriter) -> dict[str, bytes]:
@@ -241,6 +239,10 @@ def _given(row: dict[str, Any]) -> dict[str, Any]:
 
 def _rows(file: Any, path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any], np.ndarray]]:
     """Rows of a Parquet file, each with the columns of its codec and its codes (L,)."""
+    names = file.schema_arrow.names
+    missing = [name for name in ("id", "codes", *CODEC) if name not in names]
+    if missing:
+        raise ValueError(f"{path}: expected the columns {', '.join(missing)}, found none")
     number = 0
     for batch in file.iter_batches(batch_size=ROWS_AT_ONCE):
         for row in batch.to_pylist():
