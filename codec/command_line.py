@@ -80,11 +80,14 @@ def whole_number(least: int, below: int | None = None) -> Callable[[str], int]:
     return parsed
 
 
-def number(least: float | None = None, *, above: float | None = None) -> Callable[[str], float]:
-    """A type for `add_argument`: a finite number, at least so much or above so much."""
+def number(
+    least: float | None = None, *, above: float | None = None, most: float = math.inf
+) -> Callable[[str], float]:
+    """A type for `add_argument`: a finite number, at least or above so much, at most so much."""
     bounds = "a finite number"
     bounds += f" >= {least:g}" if least is not None else ""
     bounds += f" > {above:g}" if above is not None else ""
+    bounds += f" and <= {most:g}" if most < math.inf else ""
 
     def parsed(text: str) -> float:
         try:
@@ -92,7 +95,7 @@ def number(least: float | None = None, *, above: float | None = None) -> Callabl
         except ValueError:
             value = math.nan
         fits = math.isfinite(value) and (least is None or value >= least)
-        if not fits or (above is not None and value <= above):
+        if not fits or value > most or (above is not None and value <= above):
             raise argparse.ArgumentTypeError(f"expected {bounds}, got {text!r}")
         return value
 

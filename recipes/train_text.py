@@ -52,6 +52,7 @@ def main(config: Config) -> Path:
     texts = [text for text, _ in spoken if text]
     languages = [language for text, language in spoken if text]
     settings = config.train_text
+    require(bool(texts), "train_text", "clips of train with a text", "none")
     tokenizer = taken(config, folder) if settings.start else None
     if not isinstance(tokenizer, TextTokenizer):
         size, seed = settings.vocab_size, config.seed

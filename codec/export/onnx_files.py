@@ -102,9 +102,7 @@ def export_onnx(codec: HHCodec, folder: str | Path, parts: Sequence[str] = PARTS
         command = install_command("onnx", "onnxscript")
         raise ImportError(f"the export needs packages: {command} ({error})") from error
     folder = Path(folder)
-    if (folder / META).is_file():
-        found = read_json(folder / META, required=("fingerprint",))["fingerprint"]
-        require(found == codec.fingerprint, str(folder), "files of this codec or none", found)
+    check_folder(folder, codec.fingerprint, parts)
     plain, models = plain_copy(codec), {}
     if "encoder" in parts:
         models[ENCODER] = _encoder_model(plain)
@@ -132,6 +130,27 @@ def export_onnx(codec: HHCodec, folder: str | Path, parts: Sequence[str] = PARTS
             onnx.save(model, str(path))
     write_json(folder / META, meta)
     return meta
+
+
+def check_folder(folder: Path, fingerprint: str, parts: Sequence[str]) -> None:
+    """Refuse a folder with files that may be another codec's and would stay there.
+
+    Args:
+        folder: To write to.
+        fingerprint: Of the codec.
+        parts: Files that are written anew, of `PARTS`.
+
+    Raises:
+        ValueError: `meta.json` names another codec, or is missing beside the other part.
+    """
+    if (folder / META).is_file():
+        found = read_json(folder / META, required=("fingerprint",))["fingerprint"]
+        require(found == fingerprint, str(folder), "files of this codec or none", found)
+        return
+    # A kill leaves a part without the file that tells its codec.
+    left = [f"{part}.onnx" for part in PARTS if part not in parts]
+    unknown = [name for name in left if (folder / name).exists()]
+    require(not unknown, str(folder), f"{META} beside {', '.join(unknown)}", "none")
 
 
 def _longest(folder: Path, name: str, models: dict[str, Any]) -> int | None:
@@ -168,9 +187,11 @@ def _exported(graph: nn.Module, inputs: tuple[Tensor, ...], outputs: list[str]) 
         # The exporter's own, of what it calls of torch, and that torchvision is not there.
         warnings.simplefilter("ignore")
         registry.setLevel(logging.ERROR)
-        program = torch.export.export(graph.eval(), inputs, dynamic_shapes=shapes, strict=False)
-        made = torch.onnx.export(program, dynamo=True, verbose=False, output_names=outputs)
-    registry.setLevel(level)
+        try:
+            program = torch.export.export(graph.eval(), inputs, dynamic_shapes=shapes, strict=False)
+            made = torch.onnx.export(program, dynamo=True, verbose=False, output_names=outputs)
+        finally:
+            registry.setLevel(level)
     assert made is not None
     return made.model_proto
 

@@ -13,7 +13,7 @@ from typing import Any
 from codec.files import write_bytes
 from codec.model.hh_codec import HHCodec
 
-from .onnx_files import export_onnx
+from .onnx_files import META, export_onnx
 
 PAGE = ("index.html", "style.css", "page.js", "decoder.js", "hhc.js")
 RUNTIME = "onnxruntime"  # folder beside the page
@@ -36,13 +36,25 @@ def export_web(
 
     Raises:
         ImportError: The packages of the extra `onnx` are not installed.
-        ValueError: A codec of a kind that cannot be exported, or a runtime without those files.
+        ValueError: A codec of a kind that cannot be exported, a runtime without those files, or a
+            folder with another page.
     """
+    check_page_folder(Path(folder))
     # read first: without them the minute of the export would be lost
     files = {} if runtime is None else runtime_files(Path(runtime))
     meta = export_onnx(codec, folder, ["decoder"])
     write_page(Path(folder), files)
     return meta
+
+
+def check_page_folder(folder: Path) -> None:
+    """Raise `ValueError` for a folder with a page or style that no export has written."""
+    found = [name for name in PAGE if (folder / name).exists()]
+    if found and not (folder / META).is_file():
+        raise ValueError(
+            f"{folder}: expected a new folder or one of an earlier export, got another page's "
+            f"{', '.join(found)}"
+        )
 
 
 def write_page(folder: Path, runtime: Mapping[str, bytes]) -> None:
@@ -80,7 +92,7 @@ def runtime_files(package: Path) -> dict[str, bytes]:
                 found[name] = path.read_bytes()
     elif package.is_file():
         try:
-            with tarfile.open(package) as archive:
+            with tarfile.open(package, "r:gz") as archive:
                 for member in archive:
                     folder, _, name = member.name.rpartition("/")
                     file = archive.extractfile(member) if name in RUNTIME_FILES else None

@@ -55,6 +55,7 @@ def _check_answers(key: dict[str, Any], found: dict[str, Any], where: str) -> No
     name = found["listener"]
     require(isinstance(name, str) and bool(name), f"{where}: listener", "a name", name)
     require(isinstance(rows, list) and bool(rows), f"{where}: answers", "a list of answers", rows)
+    given_trials: set[frozenset[str]] = set()
     for number, row in enumerate(rows):
         place = f"{where}: answers[{number}]"
         given = row.get("stimuli") if isinstance(row, dict) else None
@@ -63,6 +64,12 @@ def _check_answers(key: dict[str, Any], found: dict[str, Any], where: str) -> No
         require(fits, place, "an answer with the sounds of its trial under `stimuli`", row)
         unknown = sorted(set(sounds) - set(key["stimuli"]))
         require(not unknown, place, f"sounds of {KEY_NAME}", unknown)
+        heard = [key["stimuli"][each] for each in sounds]
+        is_trial = len({each["clip"] for each in heard}) == 1
+        is_trial &= len({each["system"] for each in heard}) == len(heard)
+        require(is_trial, place, "sounds of one clip by different systems", sounds)
+        require(frozenset(sounds) not in given_trials, place, "each trial once", sounds)
+        given_trials.add(frozenset(sounds))
         if key["kind"] == "ab":
             require(len(sounds) == len(set(sounds)) == 2, place, "two sounds", sounds)
             require("choice" in row, place, "a choice, null for no difference", row)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import math
 import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from codec.command_line import DONE, exit_status
+from codec.checks import LARGEST
+from codec.command_line import DONE, exit_status, number, whole_number
 from codec.devices import DEVICE_HELP
 from codec.requirements import install_command
 from recipes.runner.cli import plain_parser
@@ -33,11 +33,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Load the models, then show the page.
 
     Raises:
-        ValueError: A model or Gradio is missing, or a limit is not above 0.
+        ValueError: A model or Gradio is missing.
         OSError: The port is taken.
     """
-    if not (0 < arguments.max_seconds < math.inf and 0 < arguments.max_megabytes < math.inf):
-        raise ValueError("expected --max-seconds and --max-megabytes above 0")
     _check_gradio()
     if arguments.threads is not None:
         import torch
@@ -87,13 +85,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--codec", nargs="+", default=list(CODECS), help="folders, bundled names or hub")
     add("--lm", nargs="+", default=list(LMS), help="likewise")
     add("--device", default="cpu", help=DEVICE_HELP)
-    add("--threads", type=int, help="of torch (default: its own choice)")
+    add("--threads", type=whole_number(1), help="of torch (default: its own choice)")
     add("--host", default="127.0.0.1", help="address to listen at")
-    add("--port", type=int, default=7860, help="port to listen at")
+    add("--port", type=whole_number(1, 1 << 16), default=7860, help="port to listen at")
     add("--share", action="store_true", help="let Gradio make a public address for three days")
-    add("--max-seconds", type=float, default=30.0, help="of a recording")
-    add("--max-megabytes", type=float, default=20.0, help="of an uploaded file")
-    add("--max-waiting", type=int, default=16, help="requests")
+    add("--max-seconds", type=number(above=0, most=LARGEST), default=30.0, help="of a recording")
+    add("--max-megabytes", type=number(above=0, most=LARGEST), default=20.0, help="of an upload")
+    add("--max-waiting", type=whole_number(1), default=16, help="requests")
     return parser
 
 

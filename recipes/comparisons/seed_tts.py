@@ -24,6 +24,7 @@ import eval.cli.main
 import slm.cli.main
 from codec.checks import require
 from codec.command_line import DONE, FAILED, WRONG_CALL, exit_status
+from codec.file_names import check_items
 from codec.files import write_json, write_text
 from codec.json_lines import read_lines
 from codec.provenance import provenance
@@ -36,6 +37,8 @@ from recipes.runner.stages import say
 PROGRAM = "python -m recipes.comparisons.seed_tts"
 # What may differ between calls on one folder: further lists and metrics are added.
 ADDED = ("lists", "metrics", "workers")
+# Options of `hh-slm tts` that the recipe gives itself.
+_GIVEN = ("--file", "--out", "-o", "--resume", "--codec", "--lm", "--seed", "--json")
 # Word errors by the best recogniser there is: family and its name in the table.
 RECOGNISERS = {"wer_whisper": "Whisper", "wer": "pocketsphinx"}
 SIMILARITIES = {
@@ -63,6 +66,14 @@ class SeedTtsConfig:
 
     def __post_init__(self) -> None:
         require(bool(self.lists), "lists", "at least one, such as lists.en=FILE", self.lists)
+        nested = [name for name in self.lists if "/" in name]
+        require(not nested, "lists", "names without slashes", nested)
+        # Each is a folder of the run.
+        check_items(self.lists)
+        words = [each.partition("=")[0] for each in self.options if each.startswith("-")]
+        # argparse takes the beginning of an option for it, and `-ofile` for `-o file`.
+        own = [w for w in words if w.startswith("-o") or any(g.startswith(w) for g in _GIVEN)]
+        require(not own, "options", f"none of {', '.join(_GIVEN)}", own)
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,7 @@ def load_settings(
     merged = None
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), layer)
+        _check_kinds("", OmegaConf.to_container(layer), OmegaConf.to_container(merged))
         # Before any dataclass compares its numbers: no comparison with NaN names the right one.
         all_finite("", OmegaConf.to_container(merged, resolve=True), error=ConfigError)
         settings = OmegaConf.to_object(merged)
@@ -188,6 +189,27 @@ def _explain(error: Exception, schema: type, layer: DictConfig, merged: Any) -> 
         except _Failure:
             return f"{key}: " + problem.replace("'$VALUE' of type '$VALUE_TYPE'", repr(value))
     return problem
+
+
+def _check_kinds(key: str, given: Any, taken: Any) -> None:
+    """Refuse truth values where a text is wanted, and the other way round, which OmegaConf turns.
+
+    YAML reads the language `no` as false, of which OmegaConf would make "False".
+
+    Raises:
+        ConfigError: Names the key.
+    """
+    if isinstance(given, dict) and isinstance(taken, dict):
+        for name, value in given.items():
+            _check_kinds(f"{key}.{name}".lstrip("."), value, taken.get(name))
+    elif isinstance(given, list) and isinstance(taken, list):
+        for index, (value, made) in enumerate(zip(given, taken, strict=True)):
+            _check_kinds(f"{key}[{index}]", value, made)
+    elif isinstance(given, bool) and isinstance(taken, str):
+        got = str(given).lower()
+        raise ConfigError(f"{key}: expected a text, got {got}; a word such as no needs quotes")
+    elif isinstance(taken, bool) and isinstance(given, int | float) and given not in (0, 1):
+        raise ConfigError(f"{key}: expected true or false, got {given!r}")
 
 
 def _failing_section(node: DictConfig) -> str:

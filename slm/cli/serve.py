@@ -77,7 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
         synthesizer = load_synthesizer(arguments)
         speaker = Speaker(synthesizer, default_voice(pretrained_folder(arguments.lm)))
         speaker.warm_up()
-        names = arguments.name or [Path(arguments.lm).name]
+        # `.` and `..` have no name of their own.
+        names = arguments.name or [Path(arguments.lm).resolve().name]
         limits = Limits(arguments.max_characters, arguments.max_body, arguments.max_waiting)
         server = make_server(make_application(speaker, names, limits, api_key=key))
         if key is None and not is_loopback(arguments.host):

@@ -16,12 +16,14 @@ from codec.files import write_text
 from codec.json_text import json_text
 from slm.generation.config import ENGINES, WEIGHTS, TranscriptionSettings
 
-from .options import SEEDS, add_models, whole_number
+from .options import SEEDS, add_models, check_not_read, whole_number
 
 if TYPE_CHECKING:
     from slm.synthesis.transcriber import Spoken, Transcriber
 
 _CODES = ".hhc"
+# In a name they would end the line, or the name.
+_ESCAPED = str.maketrans({"\n": "\\n", "\r": "\\r", "\t": "\\t"})
 
 
 def add(commands: Commands) -> None:
@@ -67,6 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     _check_out(arguments.out)
     given = _sources(arguments.audio)
+    check_not_read([arguments.out] if arguments.out else [], map(str, given.values()))
     transcriber = _loaded(arguments, given)
     given |= _stored(given, transcriber.codec_names)
     names = [name for name, each in given.items() if each is not None]
@@ -87,6 +90,8 @@ def _check_out(path: Path | None) -> None:
     """Raise `ValueError` for a file that the texts cannot be written to."""
     if path is not None and path.suffix.lower() not in (".jsonl", ".txt"):
         raise ValueError(f"expected --out to end in .jsonl or .txt, got {str(path)!r}")
+    if path is not None and path.is_dir():
+        raise ValueError(f"expected --out to name a file, got the folder {str(path)!r}")
 
 
 def _sources(paths: Iterable[str]) -> dict[str, Any]:
@@ -119,18 +124,21 @@ def _stored(given: Mapping[str, Any], codec_names: Sequence[str]) -> dict[str, A
     """Codes of the rows of the token stores among what is given, by folder and id.
 
     Raises:
-        ValueError: A store of another codec.
+        ValueError: A store of another codec, or rows of two stores that go by one name.
     """
     from slm.data.token_store import TokenStore
 
     stores = {name: TokenStore(name, codec_names) for name, each in given.items() if each is None}
     for store in stores.values():
         store.check()
-    return {
-        f"{name}/{row['id']}": store.codes(index)
-        for name, store in stores.items()
-        for index, row in enumerate(store.rows)
-    }
+    found: dict[str, Any] = {}
+    for name, store in stores.items():
+        for index, row in enumerate(store.rows):
+            full = f"{name}/{row['id']}"
+            if full in found or full in given:
+                raise ValueError(f"expected each name once, got {full!r} of {name} again")
+            found[full] = store.codes(index)
+    return found
 
 
 def _loaded(arguments: argparse.Namespace, given: Mapping[str, Any]) -> Transcriber:
@@ -181,7 +189,7 @@ def _show(report: Mapping[str, dict[str, Any]], arguments: argparse.Namespace) -
 
 def _line(name: str, row: Mapping[str, Any], *, alone: bool) -> str:
     text = row.get("text", "")
-    return f"{text}\n" if alone else f"{printable(name)}\t{text}\n"
+    return f"{text}\n" if alone else f"{printable(name).translate(_ESCAPED)}\t{text}\n"
 
 
 def _print_failures(report: Mapping[str, dict[str, Any]]) -> None:

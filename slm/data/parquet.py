@@ -8,6 +8,7 @@ few bytes in all: other programs keep columns, but not a file's metadata.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +17,11 @@ import numpy as np
 
 from codec.checks import count
 from codec.files import whole_file
+from codec.json_lines import iter_json_lines
 from codec.json_text import json_text, json_value
 from codec.requirements import install_command
 
+from .shards import CODES, ROWS, shard_path
 from .token_store import TokenStore, TokenStoreWriter
 
 if TYPE_CHECKING:
@@ -79,7 +82,7 @@ def import_parquet(path: Path | str, folder: Path | str, *, shard_codes: int = 6
 
     Args:
         path: Of the file.
-        folder: Of the store; an unfinished one is continued.
+        folder: Of the store; one that holds the first items of this file is continued.
         shard_codes: As of `TokenStoreWriter`.
 
     Returns:
@@ -87,42 +90,37 @@ def import_parquet(path: Path | str, folder: Path | str, *, shard_codes: int = 6
 
     Raises:
         ImportError: The package pyarrow is missing.
-        ValueError: No Parquet file, missing columns, codes of several codecs, or rows that a store
-            refuses.
+        ValueError: No Parquet file, missing columns, codes of several codecs, rows that a store
+            refuses, an id that stands twice, or a folder with a store of another file.
     """
     import_pyarrow()
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path, writer = Path(path), None
+    path, writer, kept = Path(path), None, dict[str, bytes]()
     if not path.is_file():
         raise ValueError(f"expected a Parquet file at {path}, found none")
     try:
         with pq.ParquetFile(path) as file:
-            missing = [
-                name for name in ("id", "codes", *CODEC) if name not in file.schema_arrow.names
-            ]
-            if missing:
-                raise ValueError(f"{path}: expected the columns {', '.join(missing)}, found none")
-            for number, row in enumerate(_rows(file, path), start=1):
-                lacking = [name for name in ("id", *CODEC) if row.get(name) is None]
-                if lacking:
-                    raise ValueError(f"{path}: row {number}: expected {lacking[0]}, got none")
-                codec = {name: row.pop(name) for name in CODEC}
-                size = codec["codebook_size"]
-                count(f"{path}: row {number}: codebook_size", size, 1)
+            for number, (row, codec, codes) in enumerate(_rows(file, path), start=1):
+                _check_given(row, codec, f"{path}: row {number}")
                 if writer is None:
                     first = codec
                     writer = TokenStoreWriter(folder, **codec, shard_codes=shard_codes)
+                    kept = _kept(writer)
                 if codec != first:
                     raise ValueError(f"{path}: expected codes of one codec {first}, got {codec}")
-                codes = row.pop("codes")
-                if row["id"] not in writer.done_ids:
+                # An import that was cut off has kept the first items of the file.
+                if not kept:
                     writer.add(codes, row)
+                elif kept.pop(row["id"], None) != _digest(codes, row):
+                    raise _other_file(folder, path, row["id"])
     except pa.ArrowException as error:
         raise ValueError(f"{path}: expected a Parquet file of a token store ({error})") from error
     if writer is None:
         raise ValueError(f"{path}: expected an item or more, got none")
+    if kept:
+        raise _other_file(folder, path, next(iter(kept)))
     writer.close()
     return len(TokenStore(folder))
 
@@ -147,19 +145,61 @@ def _stored_fields(stored: Any, where: str) -> dict[str, Any]:
     return whole
 
 
+def _check_given(row: dict[str, Any], codec: dict[str, Any], where: str) -> None:
+    """Raise `ValueError` for a row without an id, or without what tells its codec."""
+    for name, value in {"id": row.get("id"), **codec}.items():
+        if value is None:
+            raise ValueError(f"{where}: expected {name}, got none")
+    count(f"{where}: codebook_size", codec["codebook_size"], 1)
+
+
+def _kept(writer: TokenStoreWriter) -> dict[str, bytes]:
+    """Digests of the items that a store has already, by id."""
+    found: dict[str, bytes] = {}
+    for shard in range(writer.num_shards):
+        codes, start = np.fromfile(shard_path(writer.folder, shard, CODES), dtype="<u2"), 0
+        for _, row in iter_json_lines(shard_path(writer.folder, shard, ROWS)):
+            stop = start + row["num_codes"]
+            found[row["id"]] = _digest(codes[start:stop], row)
+            start = stop
+    return found
+
+
+def _digest(codes: np.ndarray, row: dict[str, Any]) -> bytes:
+    """Digest of an item, whatever integers its codes (L,) are."""
+    text = json_text(dict(sorted(_given(row).items())), indent=None)
+    values = np.asarray(codes, dtype=np.float64).tobytes()  # exact for codes, and no overflow
+    return hashlib.sha256(text.encode() + values).digest()[:16]
+
+
+def _other_file(folder: Path | str, path: Path, item: str) -> ValueError:
+    return ValueError(
+        f"{folder}: expected a new folder, or a store of the items of {path}, got another item "
+        f"{item!r}; import into another folder"
+    )
+
+
 def _columns(store: TokenStore) -> dict[str, type]:
     """Fields of the rows that hold one plain type wherever they are, in the order they appear."""
     kinds: dict[str, set[type]] = {}
     for row in store.rows:
         for name, value in row.items():
             if value is not None and name not in _OWN:
-                kinds.setdefault(name, set()).add(type(value))
+                kinds.setdefault(name, set()).add(type(value) if _fits(value) else object)
     found: dict[str, type] = {}
     for name, types in kinds.items():
         kind = float if types == {int, float} else next(iter(types))
-        if (len(types) == 1 or kind is float) and kind in (str, int, float, bool):
+        if (len(types) == 1 or types == {int, float}) and kind in (str, int, float, bool):
             found[name] = kind
     return found
+
+
+def _fits(value: Any) -> bool:
+    """True if a column can hold a value: whole numbers of 64 bits, texts of UTF-8."""
+    if isinstance(value, str):
+        # JSON can escape half a surrogate pair, UTF-8 cannot hold it.
+        return not any("\ud800" <= letter <= "\udfff" for letter in value)
+    return not isinstance(value, int) or -(1 << 63) <= value < 1 << 63
 
 
 def _type(kind: type) -> pa.DataType:
@@ -197,14 +237,21 @@ def _given(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name != "num_codes"}
 
 
-def _rows(file: Any, path: Path) -> Iterator[dict[str, Any]]:
-    """Rows of a Parquet file, with codes (L,) as arrays."""
+def _rows(file: Any, path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any], np.ndarray]]:
+    """Rows of a Parquet file, each with the columns of its codec and its codes (L,)."""
+    names = file.schema_arrow.names
+    missing = [name for name in ("id", "codes", *CODEC) if name not in names]
+    if missing:
+        raise ValueError(f"{path}: expected the columns {', '.join(missing)}, found none")
     number = 0
     for batch in file.iter_batches(batch_size=ROWS_AT_ONCE):
         for row in batch.to_pylist():
             number += 1
-            row["codes"] = np.asarray(row["codes"] if row["codes"] is not None else [])
-            whole = _stored_fields(row.pop("row", None), f"{path}: row {number}")
+            where = f"{path}: row {number}"
+            # Apart from the fields, which may go by the same names in the column `row`.
+            codec = {name: row.pop(name) for name in CODEC}
+            codes = _codes_of(row.pop("codes"), where)
+            whole = _stored_fields(row.pop("row", None), where)
             row.pop("num_codes", None)
             # What was changed in a column counts; where it is equal, the field keeps its type.
             changed = {
@@ -212,4 +259,12 @@ def _rows(file: Any, path: Path) -> Iterator[dict[str, Any]]:
                 for name, value in row.items()
                 if (value is not None if name not in whole else value != whole[name])
             }
-            yield whole | changed
+            yield whole | changed, codec, codes
+
+
+def _codes_of(values: Any, where: str) -> np.ndarray:
+    """The value of the column `codes` as an array, whatever it holds."""
+    try:
+        return np.asarray(values if values is not None else [])
+    except ValueError as error:  # lists of several lengths
+        raise ValueError(f"{where}: expected a list of codes, got {values!r:.60}") from error

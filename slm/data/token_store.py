@@ -136,6 +136,10 @@ class TokenStoreWriter:
         frame_rate: See there.
         shard_codes: A shard is written once it holds at least so many codes.
 
+    Attributes:
+        num_shards: Finished shards.
+        done_ids: Ids of their items.
+
     Raises:
         ValueError: As `ShardWriter`.
     """
@@ -157,13 +161,13 @@ class TokenStoreWriter:
         )
         self.folder = self._writer.folder
         self._shard_codes = shard_codes
-        self._num_shards = 0
+        self.num_shards = 0
         self.done_ids: set[str] = set()
         # Finished shards are taken over; anything else is written again under the same names.
-        while read_marker(self.folder, self._num_shards) is not None:
-            rows = read_json_lines(shard_path(self.folder, self._num_shards, ROWS))
+        while read_marker(self.folder, self.num_shards) is not None:
+            rows = read_json_lines(shard_path(self.folder, self.num_shards, ROWS))
             self.done_ids.update(row["id"] for row in rows)
-            self._num_shards += 1
+            self.num_shards += 1
         self._pending_ids: set[str] = set()
         self._codes: list[np.ndarray] = []
         self._rows: list[dict[str, Any]] = []
@@ -198,13 +202,13 @@ class TokenStoreWriter:
     def close(self) -> None:
         """Write what is pending and then the header that makes the store readable."""
         self._flush()
-        self._writer.close(self._num_shards)
+        self._writer.close(self.num_shards)
 
     def _flush(self) -> None:
         if not self._rows:
             return
-        self._writer.write(self._num_shards, self._codes, self._rows)
-        self._num_shards += 1
+        self._writer.write(self.num_shards, self._codes, self._rows)
+        self.num_shards += 1
         # Done once the shard's marker is there.
         self.done_ids |= self._pending_ids
         self._pending_ids, self._codes, self._rows = set(), [], []

@@ -62,8 +62,8 @@ def make_application(
         ValueError: No name, or a negative limit.
     """
     limits = limits or Limits()
-    if not names:
-        raise ValueError("expected a name of the model, got none")
+    if not names or not all(names):
+        raise ValueError(f"expected a name of the model, got {'an empty one' if names else 'none'}")
     service = _Service(speaker, names, limits)
 
     @asynccontextmanager

@@ -41,10 +41,10 @@ class SpeechBody(BaseModel):
     input: str
     voice: str | VoiceId = DEFAULT_VOICE
     response_format: Literal["mp3", "opus", "aac", "flac", "wav", "pcm"] = "mp3"
-    speed: float = 1.0
+    speed: float = Field(default=1.0, strict=True)
     instructions: str | None = None
     stream_format: Literal["audio", "sse"] | None = None
-    seed: int = Field(default=0, ge=0, lt=1 << 63)
+    seed: int = Field(default=0, ge=0, lt=1 << 63, strict=True)
     language: str = "en"
 
 

@@ -13,7 +13,7 @@ from slm.generation.best_of import Ranking, Verifier, likelihood, rank
 from slm.generation.retries import derived_seed
 from slm.text.sentences import sentences
 
-from .requests import Recording, SpeechRequest
+from .requests import Recording, SpeechRequest, check_seed
 from .result import Synthesis
 from .synthesizer import Synthesizer
 
@@ -131,6 +131,7 @@ def sentence_requests(
     # Split as it is spoken: no full stops of abbreviations, numbers as long as their words.
     parts = sentences(synthesizer.tokenizer.spoken(text, language))
     requests = [SpeechRequest(each, prompt, None, voice, language=language) for each in parts]
+    check_seed(seed)
     return _seeded(requests, seed)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import TypeVar
 
 import numpy as np
@@ -166,15 +167,16 @@ def code_bounds(config: SpeechLMConfig, text: str) -> tuple[int, int]:
 
 
 def check_seed(seed: int) -> None:
-    """Raise `ValueError` for a seed that does not fit 64 bits."""
-    if not -(1 << 63) <= seed < 1 << 64:
-        raise ValueError(f"expected seeds in [-2 ** 63, 2 ** 64), got {seed}")
+    """Raise `ValueError` for what is no whole number of 64 bits."""
+    is_whole = isinstance(seed, Integral) and not isinstance(seed, bool)
+    if not (is_whole and -(1 << 63) <= seed < 1 << 64):
+        raise ValueError(f"expected seeds in [-2 ** 63, 2 ** 64), got {seed!r}")
 
 
 def check_seconds(seconds: float) -> None:
     """Raise `ValueError` for seconds to continue by that are not finite and above 0."""
-    if not (math.isfinite(seconds) and seconds > 0):
-        raise ValueError(f"expected seconds > 0 to continue by, got {seconds}")
+    if not (isinstance(seconds, Real) and math.isfinite(seconds) and seconds > 0):
+        raise ValueError(f"expected seconds > 0 to continue by, got {seconds!r}")
 
 
 def check_no_text(config: SpeechLMConfig, text: str | None) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from codec import HHCodec
 from codec.audio import audio_info, read_audio, resampled_length
 from codec.bitstream.format import SUFFIX, CodedRecording
+from codec.checks import require
 from codec.devices import usable_device
 from slm.generation.config import TranscriptionSettings
 from slm.generation.transcription import (
@@ -144,6 +145,12 @@ class Transcriber:
         if isinstance(recording, np.ndarray):
             if np.issubdtype(recording.dtype, np.integer):
                 return self._checked(recording)
+            require(
+                np.issubdtype(recording.dtype, np.floating),
+                "recording",
+                "a waveform of floats or codes of integers",
+                recording.dtype,
+            )
             return self._encoded(recording)
         if Path(recording).suffix.lower() == SUFFIX:
             coded = CodedRecording.load(recording)
@@ -166,6 +173,11 @@ class Transcriber:
         return self.codec
 
     def _checked(self, codes: NDArray[Any]) -> NDArray[np.int64]:
+        size = self.lm.vocabulary.codebook_size
+        is_list = codes.ndim == 1 and len(codes) > 0
+        require(is_list, "codes", "(L,) with L >= 1", codes.shape)
+        span = int(codes.min()), int(codes.max())
+        require(span[0] >= 0 and span[1] < size, "codes", f"integers in [0, {size})", span)
         self._check_length(len(codes) / self.lm.config.frame_rate)
         return codes.astype(np.int64)
 

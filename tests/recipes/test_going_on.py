@@ -187,3 +187,10 @@ def test_the_lexicon_of_a_model_is_taken_as_it_is(tmp_path: Path) -> None:
     found = train_text.taken(config, tmp_path / "train_text")
     assert isinstance(found, PhoneTokenizer)
     assert Lexicon.load(tmp_path / "train_text").words == tokenizer.lexicon.words
+
+
+def test_a_text_model_is_not_taken_over_for_clips_without_texts(run: Path) -> None:
+    with AudioStoreWriter(run / "prepare/train", 24_000) as writer:
+        writer.add(np.zeros(100, np.float32), {"id": "a", "text": " ", "lang": "en"})
+    with pytest.raises(ValueError, match="train_text: expected clips of train with a text"):
+        train_text.main(config_of(run))

@@ -13,8 +13,19 @@ import pytest
 
 from codec import CodecConfig, HHCodec
 from codec.cli.main import main
+<<<<<<< HEAD
 from codec.export.onnx_files import DECODER, ENCODER, META, check_exportable, export_onnx
 from codec.streaming.long_form import FADE, OVERLAP
+=======
+from codec.export.onnx_files import (
+    DECODER,
+    ENCODER,
+    META,
+    check_exportable,
+    check_folder,
+    export_onnx,
+)
+>>>>>>> s5-fresh
 
 # What the docstring of `codec.export.onnx_files` promises.
 MOST_OTHER_CODES, LEAST_SNR, LEVEL_DB = 0.01, 40.0, 1e-3
@@ -107,3 +118,11 @@ def test_a_shipped_codec_computes_the_same_without_torch(
         np.testing.assert_allclose(levels, codec.levels(waveform).numpy(), atol=LEVEL_DB, rtol=0)
     (decoded,) = session(tmp_path / DECODER).run(None, {"codes": expected.numpy()})
     assert snr(codec.decode(expected)[0].numpy(), decoded) >= LEAST_SNR
+
+
+def test_a_part_that_may_be_another_codecs_is_not_taken_for_this_ones(tmp_path: Path) -> None:
+    # As a kill between the files leaves it.
+    (tmp_path / "encoder.onnx").write_bytes(b"")
+    check_folder(tmp_path, "0" * 16, ["encoder"])
+    with pytest.raises(ValueError, match=r"expected meta\.json beside encoder\.onnx, got 'none'"):
+        check_folder(tmp_path, "0" * 16, ["decoder"])

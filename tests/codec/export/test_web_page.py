@@ -75,6 +75,19 @@ def test_a_package_without_the_runtime_is_refused_by_name(tmp_path: Path) -> Non
         runtime_files(tmp_path / "cut.tgz")
     with pytest.raises(ValueError, match=r"expected the npm package onnxruntime-web"):
         runtime_files(tmp_path)
+    with tarfile.open(tmp_path / "package.txz", "w:xz") as archive:
+        archive.add(tmp_path / "package.tgz", "package/dist/a")
+    with pytest.raises(ValueError, match=r"package\.txz: expected a \.tgz of npm pack"):
+        runtime_files(tmp_path / "package.txz")
+
+
+def test_a_page_of_somebody_else_is_not_written_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "index.html").write_text("mine")
+    assert main(["export", "web", "hh-mini-24k", str(tmp_path)]) == 2
+    assert "got another page's index.html" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
 
 
 def test_options_of_the_other_form_are_refused(capsys: pytest.CaptureFixture[str]) -> None:

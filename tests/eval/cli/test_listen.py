@@ -133,11 +133,13 @@ def test_answers_that_the_page_cannot_have_given_are_refused(
         wrong += [row, {**row, "stimuli": trial["stimuli"][:1], "choice": None}]
         thrice = [*trial["stimuli"], trial["stimuli"][0]]
         wrong += [{**row, "stimuli": thrice, "choice": None}]
+        mixed = [trial["stimuli"][0], other["stimuli"][0]]
+        wrong += [{**row, "stimuli": mixed, "choice": None}]
     else:
         sounds = trial["stimuli"]
         given = dict.fromkeys(sounds, 50)
         wrong = [{**row, "scores": {**given, sounds[0]: score}} for score in ("90", 101, True)]
-        wrong += [{**row, "scores": {sounds[0]: 50}}, row]
+        wrong += [{**row, "scores": {sounds[0]: 50}}, row, {"stimuli": [], "scores": {}}]
     for each in (*wrong, {"choice": None}, "a"):
         answer(folders, test, "ann", [each])  # type: ignore[list-item]
         capsys.readouterr()
@@ -169,3 +171,13 @@ def test_a_test_that_cannot_be_is_the_callers_mistake(
     assert message in capsys.readouterr().err
     assert main(["listen", runs[0], "--out", str(folders / "out")]) == 2
     assert main(["listen", runs[0], runs[0], "--out", str(folders / "out")]) == 2
+
+
+def test_a_trial_that_is_answered_twice_is_refused(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    test, _ = made(folders)
+    row = {"stimuli": test["trials"][0]["stimuli"], "choice": None}
+    answer(folders, test, "ann", [row, {**row, "stimuli": row["stimuli"][::-1]}])
+    assert main(["report", str(folders / "out")]) == 2
+    assert "answers[1]: expected each trial once" in capsys.readouterr().err

@@ -71,3 +71,22 @@ def test_a_list_of_another_form_is_the_callers_mistake(
     assert main([str(CONFIG), f"lists.en={meta}", f"run={tmp_path / 'run'}"]) == 2
     assert "expected utt|prompt_text" in capsys.readouterr().err
     assert main([str(CONFIG), f"run={tmp_path / 'none'}"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [
+        ("lists={../../elsewhere: meta.lst}", "names without slashes"),
+        ("lists={..: meta.lst}", "without parts"),
+        ("lists={en: a.lst, EN: b.lst}", "got 'en' and 'EN'"),
+        ("options=[--ou, elsewhere]", "options: expected none of"),
+        ("options=[--lm=other]", "options: expected none of"),
+    ],
+)
+def test_a_list_stays_in_the_folder_of_its_run(
+    setting: str, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["lists.en=meta.lst"] if setting.startswith("options") else []
+    assert main([str(CONFIG), f"run={tmp_path / 'run'}", *words, setting]) == 2
+    assert reason in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

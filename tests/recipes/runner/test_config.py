@@ -231,3 +231,19 @@ def test_recipes_leave_the_precision_to_the_device(name: str) -> None:
     config = load_config(ROOT / f"recipes/configs/{name}.yaml", ["corpus=x", "run=y"])
     assert config.train_codec.precision == "auto"
     assert config.train_slm.bf16 == "auto"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("train_text: {languages: [en, no]}", r"languages\[1\]: expected a text, got false"),
+        ("corpus: on", "corpus: expected a text, got true"),
+        ("corpora: {download: 2}", "corpora.download: expected true or false, got 2"),
+    ],
+)
+def test_no_truth_value_becomes_a_text_and_no_number_a_truth_value(
+    text: str, reason: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.yaml").write_text(f"run: r\n{text}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=reason):
+        load_config(tmp_path / "a.yaml")

@@ -110,14 +110,54 @@ def test_a_wrong_call_is_one_line_on_stderr(
 ) -> None:
     coded, plain = str(recordings[0] / "coded.hhc"), str(model_folders[1])
     (tmp_path / "empty").mkdir()
+    (tmp_path / "a.txt").mkdir()
+    mine = tmp_path / "mine.jsonl"
+    mine.write_text("{}\n")
     for words, message in (
         ([coded, "--lm", plain], "trained to transcribe"),
         ([coded, *models, "-o", "a.wav"], "--out to end in .jsonl or .txt"),
         ([coded, *models, "--temperature", "1"], "beam: expected 1 where tokens are drawn"),
         ([str(tmp_path / "none"), *models], "there is none"),
         ([str(tmp_path / "empty"), *models], "expected recordings or .hhc files"),
+        ([coded, *models, "-o", str(tmp_path / "a.txt")], "got the folder"),
+        ([str(mine), *models, "-o", str(mine)], "expected --out to name another file"),
     ):
         assert main(["transcribe", *words]) == 2
         error = capsys.readouterr().err
         assert message in error
         assert error.count("\n") == 1
+    assert mine.read_text() == "{}\n"
+
+
+def test_a_name_with_line_ends_stays_on_its_line(
+    models: list[str], recordings: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    coded = recordings[0] / "coded.hhc"
+    odd = coded.with_name("a\tb\nc.hhc")
+    odd.write_bytes(coded.read_bytes())
+    assert main(["transcribe", str(coded), str(odd), *models]) == 0
+    first, second = capsys.readouterr().out.split("\n")[:2]
+    assert second.split("\t")[0] == f"{coded.parent}/a\\tb\\nc.hhc"
+    assert second.split("\t")[1] == first.split("\t")[1]
+
+
+def test_rows_of_two_stores_that_go_by_one_name_are_refused(
+    models: list[str],
+    recordings: tuple[Path, Path],
+    codec: HHCodec,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    store = recordings[1]
+    for folder, item in ((store / "more", "u"), (store.with_name("other"), "more/u")):
+        writer = TokenStoreWriter(
+            folder,
+            codec_fingerprint=codec.code_fingerprint,
+            codebook_size=codec.codebook_size,
+            frame_rate=codec.frame_rate,
+        )
+        writer.add(CODES, {"id": item})
+        writer.close()
+    other = store.with_name("other")
+    (other / "more").symlink_to(store / "more")
+    assert main(["transcribe", str(other), str(other / "more"), *models]) == 2
+    assert "expected each name once" in capsys.readouterr().err

@@ -157,3 +157,56 @@ def test_the_command_line_exports_and_imports(
     ):
         assert main(list(argv)) == 2
         assert message in capsys.readouterr().err
+
+
+def test_what_no_column_can_hold_comes_back_by_the_row(tmp_path: Path) -> None:
+    items = [
+        ([1], {"id": "a", "n": 2**70, "x": 10**400, "text": "x\ud800", "codes": [1, 2]}),
+        ([2], {"id": "b", "n": 1, "x": 1.5, "text": "y", "frame_rate": 5, "row": "z"}),
+        ([3], {"id": "c", "n": 0.5, "y": "three"}),
+        ([4], {"id": "d", "y": 0.5}),
+    ]
+    store = write(tmp_path / "store", items)
+    export_parquet(store, tmp_path / "a.parquet")
+    assert not {"n", "x", "y", "text"} & set(pq.read_table(tmp_path / "a.parquet").column_names)
+    import_parquet(tmp_path / "a.parquet", tmp_path / "again")
+    assert list(TokenStore(tmp_path / "again").rows) == list(store.rows)
+
+
+def test_an_id_that_stands_twice_is_refused_however_far_apart(tmp_path: Path) -> None:
+    columns = {"id": ["a", "b", "a"], "codes": [[1] * 9, [2] * 9, [3] * 9]}
+    pq.write_table(
+        pa.table({**columns, **{name: [value] * 3 for name, value in CODEC.items()}}),
+        tmp_path / "a.parquet",
+    )
+    with pytest.raises(ValueError, match="used once, got 'a'"):
+        import_parquet(tmp_path / "a.parquet", tmp_path / "store", shard_codes=4)
+
+
+def test_a_store_of_another_file_is_neither_kept_nor_mixed(tmp_path: Path) -> None:
+    first = write(tmp_path / "one", [([1] * 9, {"id": "a"}), ([2] * 9, {"id": "b"})])
+    export_parquet(first, tmp_path / "one.parquet")
+    import_parquet(tmp_path / "one.parquet", tmp_path / "store")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "store").iterdir()}
+    others: list[list[tuple[list[int], dict[str, Any]]]] = [
+        [([1] * 9, {"id": "a"}), ([3] * 9, {"id": "b"})],
+        [([1] * 9, {"id": "a"}), ([2] * 9, {"id": "b", "text": "corrected"})],
+        [([1] * 9, {"id": "c"})],
+        [([1] * 9, {"id": "a"})],
+    ]
+    for number, items in enumerate(others):
+        export_parquet(write(tmp_path / f"s{number}", items), tmp_path / f"{number}.parquet")
+        with pytest.raises(ValueError, match="expected a new folder"):
+            import_parquet(tmp_path / f"{number}.parquet", tmp_path / "store")
+    assert import_parquet(tmp_path / "one.parquet", tmp_path / "store") == 2
+    assert {path.name: path.read_bytes() for path in (tmp_path / "store").iterdir()} == before
+
+
+def test_codes_of_other_shapes_are_named_by_their_row(tmp_path: Path) -> None:
+    columns = {"id": ["a"], "codes": [[[1, 2], [3]]]}
+    pq.write_table(
+        pa.table({**columns, **{name: [value] for name, value in CODEC.items()}}),
+        tmp_path / "a.parquet",
+    )
+    with pytest.raises(ValueError, match="row 1: expected a list of codes"):
+        import_parquet(tmp_path / "a.parquet", tmp_path / "store")

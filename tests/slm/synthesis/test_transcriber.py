@@ -84,3 +84,21 @@ def test_what_cannot_be_transcribed_is_refused(
     stranger.config = replace(stranger.config, codec_fingerprint="another")
     with pytest.raises(ValueError, match="expected codec another"):
         Transcriber(stranger, tokenizer, codec)
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (np.zeros(0, np.int64), "with L >= 1"),
+        (np.zeros((1, 5), np.int64), "with L >= 1"),
+        (np.array([-1]), "integers in"),
+        (np.array([1 << 40]), "integers in"),
+        (np.ones(20_000, bool), "waveform of floats"),
+        (np.ones(20_000, np.complex64), "waveform of floats"),
+    ],
+)
+def test_other_arrays_are_refused_in_a_line(
+    given: np.ndarray, reason: str, transcriber: Transcriber
+) -> None:
+    with pytest.raises(ValueError, match=reason):
+        transcriber.codes_of(given)
