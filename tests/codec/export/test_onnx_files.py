@@ -13,10 +13,6 @@ import pytest
 
 from codec import CodecConfig, HHCodec
 from codec.cli.main import main
-<<<<<<< HEAD
-from codec.export.onnx_files import DECODER, ENCODER, META, check_exportable, export_onnx
-from codec.streaming.long_form import FADE, OVERLAP
-=======
 from codec.export.onnx_files import (
     DECODER,
     ENCODER,
@@ -25,7 +21,7 @@ from codec.export.onnx_files import (
     check_folder,
     export_onnx,
 )
->>>>>>> s5-fresh
+from codec.streaming.long_form import FADE, OVERLAP
 
 # What the docstring of `codec.export.onnx_files` promises.
 MOST_OTHER_CODES, LEAST_SNR, LEVEL_DB = 0.01, 40.0, 1e-3

@@ -160,13 +160,6 @@ def test_nothing_is_done_without_a_recording(models: Models) -> None:
 def test_a_language_model_without_its_codec_is_refused() -> None:
     with pytest.raises(ValueError, match="name it by --codec"):
         load_models([], [LM])
-<<<<<<< HEAD
-=======
-
-
-def test_samples_are_clipped() -> None:
-    samples = as_samples(np.array([-2.0, 0.0, 1.0], dtype=np.float32))
-    assert samples.tolist() == [-32767, 0, 32767]
 
 
 @pytest.mark.parametrize("seed", [None, 1 << 64, 0.5, True])
@@ -178,4 +171,3 @@ def test_a_seed_that_is_none_is_refused(models: Models, upload: Upload, seed: ob
         go_on(models.synthesizers[LM], upload, 1.0, seed=seed)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="expected seconds"):
         go_on(models.synthesizers[LM], upload, None)  # type: ignore[arg-type]
->>>>>>> s5-fresh
