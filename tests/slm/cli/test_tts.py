@@ -137,10 +137,10 @@ def test_models_that_come_with_the_packages_speak_where_none_is_named(
 ) -> None:
     """In the default voice of the language model, which here is the only one it has."""
     bundled, voices = tmp_path / "bundled", {"ann": np.arange(10)}
-    for source, name in zip(model_folders, ("hh-mini-24k", "hh-mini-slm"), strict=True):
+    for source, name in zip(model_folders, ("hh-mini-24k-v2", "hh-mini-slm-v2"), strict=True):
         shutil.copytree(source, bundled / name)
     codec = HHCodec.from_pretrained(model_folders[0])
-    save_voices(bundled / "hh-mini-slm", voices, codec.fingerprint, "ann")
+    save_voices(bundled / "hh-mini-slm-v2", voices, codec.fingerprint, "ann")
     monkeypatch.setattr("codec.model.pretrained.BUNDLED", bundled)
     monkeypatch.setattr("slm.model.model_folder.BUNDLED", bundled)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
