@@ -11,6 +11,7 @@ from codec.cli.options import DEFAULT_CODEC as CODEC_OF_CODES
 from recipes.runner.config import load_config
 from slm import SpeechLM
 from slm.cli.options import DEFAULT_CODEC, DEFAULT_LM
+from slm.synthesis.models import SHIPPED_CODECS, shipped_codec_of
 from slm.synthesis.voices import load_voices
 from slm.text.tokenizer import load_tokenizer
 
@@ -107,3 +108,10 @@ def test_a_shipped_language_model_belongs_to_its_shipped_codec(
 def test_the_defaults_of_the_commands_are_one_pair() -> None:
     assert DEFAULT_CODEC == CODEC_OF_CODES == Path(NEXT_CODEC).name
     assert Path(NEXT_LM).name == DEFAULT_LM
+
+
+def test_a_language_model_finds_the_shipped_codec_of_its_codes() -> None:
+    folders = (ROOT / CODEC).parent.iterdir()
+    assert sorted(SHIPPED_CODECS) == sorted(path.name for path in folders if path.is_dir())
+    assert shipped_codec_of(ROOT / LM) == Path(CODEC).name
+    assert shipped_codec_of(ROOT / NEXT_LM) == Path(NEXT_CODEC).name

@@ -54,9 +54,26 @@ def check_folder(path: str) -> None:
 def add_models(command: argparse.ArgumentParser) -> None:
     """Add --codec, --lm and --device."""
     kinds = "model folder, bundled name or hub repository"
-    command.add_argument("--codec", default=DEFAULT_CODEC, help=kinds)
+    command.add_argument(
+        "--codec", help=f"{kinds} (default: the shipped one of the language model's codes)"
+    )
     command.add_argument("--lm", default=DEFAULT_LM, help=kinds)
     command.add_argument("--device", default="cpu", help=DEVICE_HELP)
+
+
+def codec_of(arguments: argparse.Namespace) -> str:
+    """The codec that a call of `add_models` names, else the shipped one of its language model.
+
+    Raises:
+        ValueError: None is named, and no shipped codec has the codes of the language model.
+    """
+    if arguments.codec is not None:
+        return arguments.codec
+    if arguments.lm == DEFAULT_LM:
+        return DEFAULT_CODEC
+    from slm.synthesis.models import shipped_codec_of
+
+    return shipped_codec_of(arguments.lm)
 
 
 def load_synthesizer(arguments: argparse.Namespace) -> Synthesizer:
@@ -69,7 +86,7 @@ def load_synthesizer(arguments: argparse.Namespace) -> Synthesizer:
     device = usable_device(arguments.device)
     from slm.synthesis.synthesizer import Synthesizer
 
-    return Synthesizer.from_pretrained(arguments.codec, arguments.lm).to(device)
+    return Synthesizer.from_pretrained(codec_of(arguments), arguments.lm).to(device)
 
 
 def add_generation(
@@ -101,8 +118,14 @@ def sampling(
     """Settings of the call, else those that suit the model of a config.
 
     Raises:
-        ValueError: A setting is out of range.
+        ValueError: A setting is out of range, or guidance on the text that the model cannot have.
     """
+    if config is not None and config.is_aligned and arguments.guidance != 1:
+        # Told here once, and not by every text of a list.
+        raise ValueError(
+            "expected --guidance 1 for a model of aligned speech, which has --prompt-guidance "
+            f"alone, got {arguments.guidance}"
+        )
     # Temperature and top-p have no default of their own in the parser.
     own = GenerationSettings() if config is None else GenerationSettings.for_model(config)
     return GenerationSettings(

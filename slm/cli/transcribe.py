@@ -16,7 +16,7 @@ from codec.files import write_text
 from codec.json_text import json_text
 from slm.generation.config import ENGINES, WEIGHTS, TranscriptionSettings
 
-from .options import SEEDS, add_models, check_not_read, whole_number
+from .options import SEEDS, add_models, check_not_read, codec_of, whole_number
 
 if TYPE_CHECKING:
     from slm.synthesis.transcriber import Spoken, Transcriber
@@ -147,7 +147,7 @@ def _loaded(arguments: argparse.Namespace, given: Mapping[str, Any]) -> Transcri
     from slm.synthesis.transcriber import Transcriber
 
     has_sound = any(each and each.suffix.lower() != _CODES for each in given.values())
-    codec = arguments.codec if has_sound else None
+    codec = codec_of(arguments) if has_sound else None
     return Transcriber.from_pretrained(arguments.lm, codec).to(device)
 
 

@@ -16,6 +16,7 @@ from codec.audio import read_audio
 from codec.devices import usable_device
 from codec.hub import HubOptions
 from slm.generation.stopping import StopRules, silence_codes
+from slm.model.config import SpeechLMConfig
 from slm.model.speech_lm import SpeechLM, pretrained_folder
 from slm.text.tokenizer import Tokenizer, load_tokenizer
 
@@ -27,6 +28,27 @@ if TYPE_CHECKING:
 
 # Folders of a stored synthesizer.
 CODEC, LM = "codec", "lm"
+# Codecs that come with the packages, the newest first.
+SHIPPED_CODECS = ("hh-mini-24k-v2", "hh-mini-24k")
+
+
+def shipped_codec_of(lm: Path | str) -> str:
+    """Name of the codec that comes with the packages and has the codes of a language model.
+
+    Args:
+        lm: Folder, name or hub repository of the language model.
+
+    Raises:
+        ValueError: No such model, or none of the shipped codecs is that of its codes.
+    """
+    wanted = SpeechLMConfig.load(pretrained_folder(lm) / "config.yaml").codec_fingerprint
+    for name in SHIPPED_CODECS:
+        if wanted in HHCodec.from_pretrained(name).code_fingerprints:
+            return name
+    raise ValueError(
+        f"expected a codec for {lm}, which speaks the codes of codec {wanted}, got none: "
+        f"{' and '.join(SHIPPED_CODECS)} have others"
+    )
 
 
 class SpeechModels:
