@@ -9,8 +9,6 @@ import os
 
 # Before torch is imported: tiny tensors gain nothing from threads, and results stay the same.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# A process of hundreds of tests would keep what each has freed.
-os.environ.setdefault("HH_LARGE_PAGES", "0")
 
 import ctypes
 import functools

@@ -34,7 +34,6 @@ GROUND = {
     "codec.requirements",
     "codec.weights",
     "codec.run_logs",
-    "codec.runtime.large_pages",
     "codec.runtime.run_lock",
     "codec.runtime.run_trainer",
     "codec.version",
@@ -135,7 +134,6 @@ ONLY_IN = {
     "inflect": (),
     "jiwer": ("eval/metrics/wer.py",),
     "lightning": (
-        "codec/runtime/large_pages.py",
         "codec/runtime/run_trainer.py",
         "codec/training/module.py",
         "codec/training/data.py",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning import Callback, Trainer
+from lightning import Trainer
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
@@ -16,23 +16,18 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.strategies import ModelParallelStrategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from .large_pages import LargePages
-
 # Exit status of a process that SIGTERM ended, as a shell gives it.
 TERMINATED = 128 + 15
 
 
-def quiet_trainer(folder: Path, *, callbacks: Sequence[Callback] = (), **options: Any) -> Trainer:
+def quiet_trainer(folder: Path, **options: Any) -> Trainer:
     """Build a trainer that prints nothing, writes nothing and resumes nothing of its own.
-
-    On a CPU it keeps memory in large pages (codec/runtime/large_pages.py).
 
     Under SLURM Lightning would save `hpc_ckpt_1.ckpt` at SIGUSR1 and begin any later training
     from such a file, past the checks of this project's own checkpoints.
 
     Args:
         folder: Of the run.
-        callbacks: Of the run.
         options: Further arguments of `lightning.Trainer`.
 
     Raises:
@@ -53,7 +48,6 @@ def quiet_trainer(folder: Path, *, callbacks: Sequence[Callback] = (), **options
             enable_progress_bar=False,
             enable_model_summary=False,
             use_distributed_sampler=False,
-            callbacks=[*callbacks, LargePages()],
             **options,
         )
     except MisconfigurationException as error:
