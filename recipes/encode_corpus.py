@@ -39,6 +39,7 @@ from recipes.encoding.plan import (
     Batch,
     Clip,
     Coded,
+    Copies,
     Shard,
     plan_batches,
     plan_shards,
@@ -99,14 +100,15 @@ def plan(config: Config, hop_length: int) -> list[Shard]:
     rows = select_rows(load_corpus(config, prepared), config)[0] if settings.recordings else []
     shards: list[Shard] = []
     for split in SPLITS:
-        # Shifted copies are a kind of augmentation: held-out splits have none.
-        shifts = settings.shifts if split == "train" else []
+        # Copies are a kind of augmentation: held-out splits have none.
+        copies = Copies(settings.shifts, settings.speeds, settings.shift_select)
+        copies = copies if split == "train" else Copies()
         clips: list[Clip]
         if settings.recordings:
             own = [row for row in rows if row.split == split]
-            clips = recorded_clips(own, config, hop_length, shifts, settings.shift_select)
+            clips = recorded_clips(own, config, hop_length, copies)
         else:
-            clips = prepared_clips(prepared / split, hop_length, shifts, settings.shift_select)
+            clips = prepared_clips(prepared / split, hop_length, copies)
         if not clips:
             raise ValueError(f"no clip is in split {split!r} of corpus {config.corpus!r}")
         shards += plan_shards(split, clips, settings.shard_codes)

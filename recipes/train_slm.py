@@ -237,17 +237,20 @@ def packed_rows(
 def spoken_rows(config: Config, store: TokenStore, split: str) -> dict[str, Alignment]:
     """Read the units and their counts of the rows of a split that were aligned, by id.
 
-    A row that was encoded from a later sample on has the alignment of the row it is a copy of.
+    A row that was encoded from a later sample on, or played faster or slower, has the alignment of
+    the row it is a copy of.
     """
     units = alignments_of(stage_folder(config, "train_text"), split)
     rate = AudioStore(stage_folder(config, "prepare") / split).sample_rate
-    return {
-        row["id"]: align_codes(
-            found, row["num_codes"], store.frame_rate, row.get("shift", 0) / rate
-        )
-        for row in store.rows
-        if (found := units.get(row.get("base_id", row["id"])))
-    }
+    found = {}
+    for row in store.rows:
+        recorded = row.get("base_id") or row.get("recorded_id") or row["id"]
+        if own := units.get(recorded):
+            # Codes a second of the recording as it was spoken: played faster, it has fewer.
+            of_speech = store.frame_rate / row.get("speed", 1.0)
+            shift = row.get("shift", 0) / rate
+            found[row["id"]] = align_codes(own, row["num_codes"], of_speech, shift)
+    return found
 
 
 def training_settings(config: Config) -> TrainingSettings:

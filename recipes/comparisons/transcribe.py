@@ -123,13 +123,13 @@ def wanted_rows(
 ) -> tuple[list[dict[str, Any]], int]:
     """Select the recordings that have a text and fit the model; and count those too long.
 
-    Texts are references as they are spoken: numbers in words, as the model spells them. Shifted
-    copies of a recording are passed over.
+    Texts are references as they are spoken: numbers in words, as the model spells them. Copies
+    of a recording, shifted or played at another speed, are passed over.
     """
     longest, found, too_long = most_codes(transcriber.lm.config), [], 0
     for index, row in enumerate(store.rows):
         spoken = transcriber.tokenizer.spoken(row.get("text") or "", row.get("lang") or "en")
-        if "base_id" in row or not normalize_text(spoken, normalizer):
+        if {"base_id", "recorded_id"} & row.keys() or not normalize_text(spoken, normalizer):
             continue
         if row["num_codes"] > longest:
             too_long += 1

@@ -97,8 +97,12 @@ class EncodeCorpusConfig:
     # A shard is written, and safe from a crash, once it holds this many codes.
     shard_codes: int = 65536
     # Clips of train are encoded once more from each of these samples on: other codes of the same
-    # sounds, for a language model of little speech. Only where the manifest has these values.
+    # sounds, for a language model of little speech.
     shifts: list[int] = field(default_factory=list)
+    # Clips of train are encoded once more played so many times as fast: other voices, each a
+    # speaker of its own, such as [0.93, 1.07].
+    speeds: list[float] = field(default_factory=list)
+    # Copies are made only where the manifest has these values.
     shift_select: dict[str, Any] = field(default_factory=dict)
     # Read the corpus's own recordings as prepare would have stored them, not what it stored.
     recordings: bool = False
@@ -122,3 +126,6 @@ class EncodeCorpusConfig:
         distinct = len(set(self.shifts)) == len(self.shifts)
         positive = all(shift > 0 for shift in self.shifts)
         require(positive and distinct, "shifts", "samples > 0, each once", self.shifts)
+        distinct = len(set(self.speeds)) == len(self.speeds)
+        known = all(0.5 <= speed <= 2 and speed != 1 for speed in self.speeds)
+        require(known and distinct, "speeds", "0.5 to 2 but not 1, each once", self.speeds)

@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import soxr
 from omegaconf import OmegaConf
 
 import recipes.encode_corpus as stage
 from codec import CodecConfig, HHCodec
+from codec.audio.pcm import as_integers, as_waveform
 from codec.audio.store import AudioStore
 from codec.streaming.long_form import encode_clip
 from recipes.corpora.manifest import read_manifest
@@ -22,9 +24,11 @@ from recipes.encoding.plan import (
     Clip,
     Recording,
     Span,
+    at_speed,
     plan_batches,
     plan_shards,
     read_batch,
+    sped_length,
 )
 from recipes.runner.cli import stage_command
 from recipes.runner.stages import run_stage, run_stages
@@ -174,14 +178,47 @@ def test_a_changed_row_makes_its_shard_again(prepared):
 
 
 def test_recordings_give_the_store_of_prepared_clips(prepared):
-    folder = run_stage(prepared("encode_corpus.shifts=[100]"), "encode_corpus").folder
+    copies = "encode_corpus.shifts=[100]", "encode_corpus.speeds=[1.1]"
+    folder = run_stage(prepared(*copies), "encode_corpus").folder
     expected = files_of(folder)
     rows = TokenStore(folder / "train").rows
-    assert [row["id"] for row in rows[:3]] == ["train_0", "train_0+100", "train_1"]
+    assert [row["id"] for row in rows[:3]] == ["train_0", "train_0+100", "train_0@1.1"]
     assert (rows[1]["base_id"], rows[1]["shift"]) == ("train_0", 100)
     shutil.rmtree(folder)
-    settings = prepared("encode_corpus.shifts=[100]", "encode_corpus.recordings=true")
+    settings = prepared(*copies, "encode_corpus.recordings=true")
     assert files_of(run_stage(settings, "encode_corpus").folder) == expected
+
+
+def test_a_clip_played_faster_is_a_recording_of_another_speaker(prepared):
+    settings = prepared("encode_corpus.shifts=[100]", "encode_corpus.speeds=[0.9,1.25]")
+    folder = run_stage(settings, "encode_corpus").folder
+    codec = HHCodec.from_pretrained(folder.parent / "train_codec/model")
+    clips = AudioStore(folder.parent / "prepare/train")
+    store = TokenStore(folder / "train")
+    names = ["train_0", "train_0+100", "train_0@0.9", "train_0@1.25", "train_1"]
+    assert [row["id"] for row in store.rows[:5]] == names
+    own, fast = store.rows[0], store.rows[3]
+    assert (fast["recorded_id"], fast["speed"]) == ("train_0", 1.25)
+    assert fast["speaker"] == own["speaker"] + "@1.25"
+    assert fast["duration"] == pytest.approx(own["duration"] / 1.25, abs=1e-6)
+    # Played 1.25 times as fast is resampled to a rate of 1 / 1.25.
+    played = soxr.resample(clips.waveform(0), 1.25, 1.0, quality="VHQ")
+    expected = encode_clip(codec, as_waveform(as_integers(played)))
+    np.testing.assert_array_equal(store.codes(3), expected)
+    assert all("speed" not in row for row in TokenStore(folder / "valid").rows)
+
+
+@pytest.mark.parametrize("speed", [0.5, 0.93, 1.07, 1.999, 2.0])
+@pytest.mark.parametrize("count", [1, 2, 7, 1023, 24_001])
+def test_what_is_played_at_a_speed_has_the_planned_length(speed, count):
+    samples = np.full(count, 1000, dtype=np.int16)
+    assert len(at_speed(samples, speed)) == sped_length(count, speed)
+
+
+def test_a_tone_played_faster_is_higher():
+    tone = np.sin(2 * np.pi * 400 * np.arange(24_000) / 24_000)
+    played = at_speed(as_integers(0.5 * tone), 1.25)
+    assert np.abs(np.fft.rfft(played)).argmax() * 24_000 / len(played) == pytest.approx(500, abs=2)
 
 
 def test_recordings_in_a_tar_give_the_store_of_files(prepared, save_records):
@@ -248,7 +285,19 @@ def test_a_shift_beyond_a_recordings_end_is_a_reason(make_corpus, make_config):
         Recording(row, make_config(corpus).prepare, 12_000).read()
 
 
-@pytest.mark.parametrize("wrong", ["engine=spark", "device=tpu", "workers=-1", "batch_seconds=0"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "engine=spark",
+        "device=tpu",
+        "workers=-1",
+        "batch_seconds=0",
+        "speeds=[1]",
+        "speeds=[0.9,0.9]",
+        "speeds=[.nan]",
+        "speeds=[3]",
+    ],
+)
 def test_a_setting_that_does_not_fit_is_named(make_config, wrong):
     with pytest.raises(ValueError, match=f"encode_corpus.{wrong.split('=')[0]}"):
         make_config("corpus", f"encode_corpus.{wrong}")
