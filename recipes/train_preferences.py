@@ -57,7 +57,8 @@ RUNTIME = ("threads", "validate_every", "checkpoint_every")
 class PreferencesConfig:
     """The model, its texts, the verifiers and the training."""
 
-    # Texts to speak: one a line, or .jsonl with text and, as needed, id, voice and seed.
+    # Texts to speak: one a line, .jsonl with text and, as needed, id, seed and voice or prompt, or
+    # a list of seed-tts-eval (.lst), whose prompts give voices that the model has no name for.
     texts: str = MISSING
     run: str = MISSING
     seed: int = 0
@@ -116,8 +117,8 @@ def run(config: PreferencesConfig) -> dict[str, Any]:
         Texts, and pairs trained and validated on.
 
     Raises:
-        ValueError: A folder of other settings, texts with prompts of their own, a verifier that
-            cannot run here, or too few texts whose candidates differ.
+        ValueError: A folder of other settings, a prompt that cannot be read, a verifier that cannot
+            run here, or too few texts whose candidates differ.
     """
     folder = Path(config.run)
     keep_settings(config, folder, RUNTIME)
@@ -144,13 +145,21 @@ def run(config: PreferencesConfig) -> dict[str, Any]:
 
 
 def requests_of(config: PreferencesConfig, synthesizer: Synthesizer) -> dict[str, SpeechRequest]:
-    """Read the texts by id; those that name no voice take the model's in turn."""
+    """Read the texts by id; those with neither a voice nor a prompt take the model's in turn.
+
+    A prompt is encoded at once: a wrong one is told before anything is spoken.
+    """
     found = read_requests(config.texts, SpeechRequest("", seed=config.seed))
     names = sorted(synthesizer.voices)
     for number, (name, request) in enumerate(found.items()):
         if request.prompt is not None:
-            raise ValueError(f"{config.texts}: expected a voice for {name!r}, got a prompt")
-        if request.voice is None and names:
+            try:
+                voice = synthesizer.encode_prompt(request.prompt)
+            except (ValueError, OSError) as error:
+                raise ValueError(f"{config.texts}: {name!r}: {error}") from error
+            # A transcript of the prompt is of no use: the model is to speak as from a voice alone.
+            found[name] = replace(request, prompt=None, prompt_text=None, voice=voice)
+        elif request.voice is None and names:
             found[name] = replace(request, voice=names[number % len(names)])
     return found
 

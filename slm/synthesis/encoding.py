@@ -68,7 +68,7 @@ class RequestEncoder(SpeechModels):
         """
         count, voice = len(waveforms), None
         if prompt is not None:
-            voice = self._encode_prompt(prompt)
+            voice = self.encode_prompt(prompt)
         documents = []
         for waveform, text in zip(
             waveforms, one_each(texts or [None] * count, count, "texts"), strict=True
@@ -107,7 +107,7 @@ class RequestEncoder(SpeechModels):
             )
         text_ids = self.tokenizer.encode(text, request.language)
         if prompt is not None:
-            voice = self._encode_prompt(prompt)
+            voice = self.encode_prompt(prompt)
         # A prompt longer than those of training would be out of distribution.
         codes = NO_CODES if voice is None else voice[: self.lm.config.max_prompt_codes]
         # Aligned models read phones, and draw durations in place of an end.
@@ -146,8 +146,8 @@ class RequestEncoder(SpeechModels):
         self._check_length(resampled_length(*audio_info(prompt), self.codec.sample_rate))
         return self.read(prompt)
 
-    def _encode_prompt(self, prompt: Recording) -> NDArray[np.int64]:
-        """Codes (P,) of the speech in a recording, P <= `max_prompt_codes`.
+    def encode_prompt(self, prompt: Recording) -> NDArray[np.int64]:
+        """Encode the speech in a recording as a voice: codes (P,), P <= `max_prompt_codes`.
 
         What is encoded does not grow with the recording beyond a window of the codec.
         """

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from codec.audio.io import write_audio
 from codec.json_lines import read_json_lines
 from recipes.runner.config import load_settings
 from recipes.train_preferences import PreferencesConfig, main, pair_of, run
@@ -93,6 +95,32 @@ def test_a_run_that_was_cut_off_speaks_the_texts_that_are_left(
     again = read_json_lines(path)
     assert again[0].pop("mark") == 1
     assert again == [json.loads(line) for line in lines if line]
+
+
+@pytest.mark.parametrize("given", ["phones"], indirect=True)
+def test_texts_with_prompts_are_spoken_in_the_voices_of_the_prompts(
+    given: list[str], tmp_path: Path, make_waveform: Callable[[float], np.ndarray]
+) -> None:
+    synthesizer = Synthesizer.from_pretrained(tmp_path / "codec", tmp_path / "lm")
+    waveforms = [0.5 * make_waveform(seconds) for seconds in (1.0, 0.7)]
+    lines = []
+    for number, waveform in enumerate(waveforms * 3):
+        write_audio(tmp_path / f"{number}.wav", waveform, synthesizer.codec.sample_rate)
+        lines.append(f"utt{number}|a dog|{number}.wav|{'lazy ' * number}dog")
+    (tmp_path / "meta.lst").write_text("\n".join(lines))
+    config = load_settings(PreferencesConfig, CONFIG, [*given, f"texts={tmp_path / 'meta.lst'}"])
+    run(config)
+    rows = read_json_lines(tmp_path / "run/pairs.jsonl")
+    assert [row["id"] for row in rows] == [f"utt{number}" for number in range(6)]
+    for number, row in enumerate(rows):
+        prompt = synthesizer.encode_prompt(tmp_path / f"{number}.wav")
+        np.testing.assert_array_equal(row["voice"], prompt)
+
+    (tmp_path / "4.wav").unlink()
+    other = ["run=" + str(tmp_path / "other"), f"texts={tmp_path / 'meta.lst'}"]
+    with pytest.raises(ValueError, match=r"meta.lst: 'utt4': .*4.wav"):
+        run(load_settings(PreferencesConfig, CONFIG, [*given, *other]))
+    assert not (tmp_path / "other/pairs.jsonl").exists()
 
 
 @pytest.mark.parametrize("given", ["phones"], indirect=True)
