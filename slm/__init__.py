@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from slm.data.vocabulary import Vocabulary
     from slm.generation.config import GenerationSettings
     from slm.model.config import SpeechLMConfig
+    from slm.model.gguf_export import export_gguf
     from slm.model.llama_export import export_llama
     from slm.model.speech_lm import SpeechLM
     from slm.synthesis.requests import SpeechRequest
@@ -49,6 +50,7 @@ __all__ = [
     "TokenStoreWriter",
     "TrainingSettings",
     "Vocabulary",
+    "export_gguf",
     "export_llama",
     "fit_speech_lm",
 ]
@@ -68,6 +70,7 @@ _MODULE_OF = {
     "TokenStoreWriter": ".data.token_store",
     "TrainingSettings": ".training.config",
     "Vocabulary": ".data.vocabulary",
+    "export_gguf": ".model.gguf_export",
     "export_llama": ".model.llama_export",
     "fit_speech_lm": ".training.fit",
 }

@@ -74,6 +74,19 @@ def test_the_shipped_models_load_and_work_without_compilers_and_trainers() -> No
     assert loaded(SPEAKING, "torch", *SELDOM, *BROUGHT_ALONG) == ["torch"]
 
 
+def test_a_text_is_spoken_without_what_other_commands_need(tmp_path: Path) -> None:
+    call = ["tts", "Hi.", "--out", str(tmp_path / "hi.wav"), "--json"]
+    code = f"""
+import contextlib, io, slm.cli.main as command
+with contextlib.redirect_stdout(io.StringIO()):
+    assert command.main({call}) == 0
+"""
+    storage = ("fsspec", "filelock", "aiohttp", "requests")
+    others = ("scipy", "pandas", "torchaudio", "fastapi", "onnx", *storage)
+    assert loaded(code, "torch", *SELDOM, *BROUGHT_ALONG, *others) == ["torch"]
+    assert (tmp_path / "hi.wav").stat().st_size > 1000
+
+
 def test_the_codec_works_without_the_packages_that_need_import_shims() -> None:
     code = """
 import torch

@@ -48,17 +48,23 @@ class CodecFingerprint(NamedTuple):
             values: `CodecConfig.fingerprint_values`.
             tensors: The state dict, weight norm not removed.
         """
-        coding_values = {name: values[name] for name in CODING_VALUES}
-        whole, codes = (
-            hashlib.sha256(json.dumps(each, sort_keys=True).encode())
-            for each in (values, coding_values)
-        )
-        for name, tensor in sorted(tensors.items()):
-            data = _bytes(tensor)
-            for digest in (whole, codes) if name.split(".")[0] in CODING_PARTS else (whole,):
-                digest.update(name.encode())
-                digest.update(data)
-        return cls(whole.hexdigest()[:16], codes.hexdigest()[:16])
+        return cls(_digest(values, tensors), code_fingerprint(values, tensors))
+
+
+def code_fingerprint(values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """`CodecFingerprint.codes` alone, which costs the smaller part; arguments as of its `of`."""
+    return _digest(
+        {name: values[name] for name in CODING_VALUES},
+        {name: value for name, value in tensors.items() if name.split(".")[0] in CODING_PARTS},
+    )
+
+
+def _digest(values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(name.encode())
+        digest.update(_bytes(tensor))
+    return digest.hexdigest()[:16]
 
 
 def _bytes(tensor: Tensor) -> Any:

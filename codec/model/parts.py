@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from codec.devices import usable_device
 from codec.hub import HubOptions, upload
 from codec.interface.card import codec_card
-from codec.interface.fingerprint import CODES, SAME_CODES, CodecFingerprint
+from codec.interface.fingerprint import CODES, SAME_CODES, CodecFingerprint, code_fingerprint
 from codec.interface.precision import decoding_dtype
 
 from .config import CodecConfig
@@ -48,6 +48,7 @@ class CodecParts(nn.Module):
         # Weights whose weight norm was removed, by module; empty where there was none.
         self._folded: dict[str, FoldedWeight] = {}
         self._fingerprint: CodecFingerprint | None = None
+        self._code_fingerprint: str | None = None
         # further names of codes, by the code fingerprint that they stand for
         self._aliases: dict[str, tuple[str, ...]] = {}
 
@@ -107,7 +108,12 @@ class CodecParts(nn.Module):
         Tokens belong to it: codecs that share it give the same codes bit for bit, however they
         differ in decoder and vocoder.
         """
-        return self._fingerprints().codes
+        if self._code_fingerprint is not None:
+            return self._code_fingerprint
+        found = code_fingerprint(self.config.fingerprint_values, self._stored_tensors())
+        if not self.training:
+            self._code_fingerprint = found
+        return found
 
     @property
     def code_fingerprints(self) -> tuple[str, ...]:
@@ -118,6 +124,14 @@ class CodecParts(nn.Module):
         """
         now = self._fingerprints()
         return tuple(dict.fromkeys((now.codes, now.whole, *self._aliases.get(now.codes, ()))))
+
+    def has_codes_of(self, fingerprint: str) -> bool:
+        """True if `code_fingerprints` has a name; all of the weights are read only where it must.
+
+        Args:
+            fingerprint: That codes were stored under, 16 hex digits.
+        """
+        return fingerprint == self.code_fingerprint or fingerprint in self.code_fingerprints
 
     def keep_codes_of(self, earlier: CodecParts) -> None:
         """Accept tokens that were stored by an earlier codec with the same codes.
@@ -148,7 +162,7 @@ class CodecParts(nn.Module):
     def weights_changed(self) -> None:
         """Drop what was computed from the weights."""
         self.quantizer.clear_cache()
-        self._fingerprint = None
+        self._fingerprint = self._code_fingerprint = None
 
     def _stored_tensors(self) -> dict[str, Tensor]:
         """The state dict with weight norm, whether it is folded or not."""

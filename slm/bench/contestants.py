@@ -1,4 +1,4 @@
-"""Contestants of the benchmarks: the stock library's, `transformers`' and ours, same weights."""
+"""Contestants of the benchmarks: other decoders and ours, with the same weights."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ from slm.model.speech_lm import SpeechLM
 from slm.model.transformer import library_decoder
 from slm.training.flops import wait_for_device
 
+from . import llama_cpp
+
 # Llama-like proportions, four query heads a key head. Parameters with 512 pieces and 8192 codes.
 SIZES: dict[str, dict[str, Any]] = {
     "1M": {"dim": 64, "num_layers": 2, "num_heads": 4, "dim_head": 16},
@@ -31,7 +33,9 @@ SIZES: dict[str, dict[str, Any]] = {
     "125M": {"dim": 896, "num_layers": 12, "num_heads": 16, "dim_head": 64},
     "350M": {"dim": 1280, "num_layers": 19, "num_heads": 20, "dim_head": 64},
 }
-OTHERS = ("stock", "transformers")
+# Packages that each of the others asks for beyond the core.
+_PACKAGES = {"stock": (), "transformers": ("transformers",), "llama_cpp": llama_cpp.PACKAGES}
+OTHERS = tuple(_PACKAGES)
 _WEIGHTS = ("exact", "bf16", "int8")
 _PROMPT_TOKENS = 32
 _GREEDY = GenerationSettings(temperature=0)
@@ -64,7 +68,9 @@ def engines(device: str = "cpu") -> list[str]:
 
 def names(device: str = "cpu") -> list[str]:
     """Contestants that can run here: others, then ENGINE and ENGINE_WEIGHTS of ours."""
-    found = [name for name in OTHERS if name == "stock" or importlib.util.find_spec(name)]
+    found = [name for name in OTHERS if all(map(importlib.util.find_spec, _PACKAGES[name]))]
+    if torch.device(device).type != "cpu" and "llama_cpp" in found:
+        found.remove("llama_cpp")  # its wheel runs on the CPU
     own = [(engine, weights) for engine in engines(device) for weights in _WEIGHTS]
     return found + [name if kind == "exact" else f"{name}_{kind}" for name, kind in own]
 
@@ -141,6 +147,8 @@ def contestant(lm: SpeechLM, name: str, rows: int, new_tokens: int) -> Callable[
         return lambda: stock.generate(prompts, new_tokens, temperature=0.0, cache_kv=True)
     if name == "transformers":
         return _transformers_run(lm, prompts, new_tokens)
+    if name == "llama_cpp":
+        return llama_cpp.llama_cpp_run(lm, prompts, new_tokens)
     engine, _, weights = name.partition("_")
     if engine not in ENGINES or weights not in ("", *_WEIGHTS):
         raise ValueError(f"expected a contestant of {names()}, got {name!r}")

@@ -84,9 +84,12 @@ def load_synthesizer(arguments: argparse.Namespace) -> Synthesizer:
             missing or do not belong together.
     """
     device = usable_device(arguments.device)
+    from codec.weights import ZerosAsFirstWeights
     from slm.synthesis.synthesizer import Synthesizer
 
-    return Synthesizer.from_pretrained(codec_of(arguments), arguments.lm).to(device)
+    with ZerosAsFirstWeights():
+        synthesizer = Synthesizer.from_pretrained(codec_of(arguments), arguments.lm)
+    return synthesizer.to(device)
 
 
 def add_generation(

@@ -39,10 +39,9 @@ class ConfiguredSynthesizer:
         self.settings = sampling(arguments, self.synthesizer.lm.config)
         self.is_long, self.best_of = arguments.long, arguments.best_of
         self.verifiers, self.max_rows = verifiers, arguments.rows or MAX_ROWS
-        # What decides the speech beside the request.
+        # What decides the speech beside the request and the codec.
         scripts = [each.rsplit(":", 1)[0] for each in arguments.verifier or ()]
         self._origin = [
-            self.synthesizer.codec.fingerprint,
             [file_state(path)[1:] for path in sorted(pretrained_folder(arguments.lm).iterdir())],
             asdict(self.settings),
             [arguments.attempts, self.is_long, self.best_of, arguments.verifier],
@@ -57,7 +56,9 @@ class ConfiguredSynthesizer:
     def digest(self, request: SpeechRequest) -> str:
         """Digest of all that decides the speech of a request, its recording of a voice too."""
         prompt = None if request.prompt is None else file_state(str(request.prompt))[1:]
-        return digest_of(vars(request), prompt, self._origin)
+        # The fingerprint reads all weights, which speech that is not resumed has no need of.
+        origin = [self.synthesizer.codec.fingerprint, *self._origin]
+        return digest_of(vars(request), prompt, origin)
 
     def synthesize_each(
         self, requests: Mapping[str, SpeechRequest]

@@ -19,7 +19,7 @@ from .llama_import import pair_order, qk_gain, renamed_tensors
 from .speech_lm import SpeechLM
 from .transformer import GAIN_OFFSET, layer_names
 
-_SMALLEST_EPS = 1e-12
+SMALLEST_EPS = 1e-12
 
 
 @torch.no_grad()
@@ -38,7 +38,7 @@ def export_llama(lm: SpeechLM, folder: Path | str) -> Path:
             which Qwen3 cannot hold.
     """
     folder = Path(folder)
-    tensors, config = _exported(lm), lm.config
+    tensors, config = exported_tensors(lm), lm.config
     biased = any(name.endswith("gate_proj.bias") for name in tensors)
     if config.qk_norm and biased:
         raise ValueError("expected feed-forward biases of zero to export with QK norm, got others")
@@ -49,7 +49,12 @@ def export_llama(lm: SpeechLM, folder: Path | str) -> Path:
     return folder
 
 
-def _exported(lm: SpeechLM) -> dict[str, Tensor]:
+def exported_tensors(lm: SpeechLM) -> dict[str, Tensor]:
+    """Weights on the CPU by the names and in the order of rows of `transformers`.
+
+    Raises:
+        ValueError: With QK norm, gains that differ between heads.
+    """
     config, state = lm.config, {k: v.detach().cpu() for k, v in lm.state_dict().items()}
     found = {
         # Not out of the state, where code tables have what they are made of.
@@ -104,7 +109,7 @@ def _exported_config(lm: SpeechLM, biased: bool) -> dict[str, Any]:
         "head_dim": config.dim_head,
         "hidden_act": "silu",
         "max_position_embeddings": config.max_seq_len,
-        "rms_norm_eps": config.norm_eps or _SMALLEST_EPS,
+        "rms_norm_eps": config.norm_eps or SMALLEST_EPS,
         "rope_parameters": rope,
         # Readers from before transformers 5 look for these two.
         "rope_theta": config.rotary_theta,

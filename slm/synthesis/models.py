@@ -71,7 +71,7 @@ class SpeechModels:
         tokenizer: Tokenizer,
         voices: Mapping[str, NDArray[np.int64]] | None = None,
     ) -> None:
-        if lm.config.codec_fingerprint not in codec.code_fingerprints:
+        if not codec.has_codes_of(lm.config.codec_fingerprint):
             raise ValueError(
                 f"expected codec {lm.config.codec_fingerprint}, whose codes this language model "
                 f"generates, got codec {codec.code_fingerprint}; load the codec it was trained with"

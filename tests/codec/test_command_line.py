@@ -1,4 +1,5 @@
 import argparse
+import gc
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ from codec.command_line import (
     print_report,
     run_command_line,
     whole_number,
+    without_collection,
 )
 from codec.version import __version__
 
@@ -144,3 +146,11 @@ def test_a_name_that_is_not_utf_8_is_printed_with_escapes(
     assert out.count(r"\udcff.wav") == 2
     print_report({"input": name}, as_json=True)
     assert json.loads(capfd.readouterr().out) == {"input": name}
+
+
+def test_garbage_is_looked_for_again_after_loading_and_nothing_stays_out_of_it() -> None:
+    frozen = gc.get_freeze_count()
+    with without_collection():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == frozen

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 
-import codec
-from codec.weights import bounded_build, check_finite, save_tensors
+import codec as codec_package
+from codec import HHCodec
+from codec.weights import ZerosAsFirstWeights, bounded_build, check_finite, save_tensors
 
 STORED = {"weight": torch.zeros(4, 4)}
 
@@ -67,8 +69,34 @@ def test_a_failed_write_of_weights_is_an_error_of_the_system(tmp_path: Path) -> 
 
 
 def test_no_file_of_weights_is_written_but_by_this_module() -> None:
-    root = Path(codec.__file__).parents[1]
+    root = Path(codec_package.__file__).parents[1]
     for package in ("codec", "slm", "eval", "recipes"):
         for path in (root / package).rglob("*.py"):
             if path != root / "codec" / "weights.py":
                 assert "save_file(" not in path.read_text(encoding="utf-8"), path
+
+
+def test_models_are_built_of_zeros_and_leave_the_random_state_where_weights_are_loaded_next() -> (
+    None
+):
+    before = torch.random.get_rng_state()
+    with ZerosAsFirstWeights():
+        truncated = nn.init.trunc_normal_(torch.empty(3, 5), std=0.02)
+        drawn = [weight_norm(nn.Conv1d(4, 8, 3)), nn.Embedding(5, 4), nn.LSTM(4, 4)]
+        kept = nn.LayerNorm(4)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert not any(value.any() for module in drawn for value in module.parameters())
+    assert not truncated.any()
+    assert kept.weight.all()  # what is not drawn stays
+    assert nn.Linear(4, 4).weight.any()
+
+
+@pytest.mark.parametrize("name", ["hh-mini-24k", "hh-mini-24k-v2"])
+def test_a_codec_loaded_into_zeros_is_the_codec(name: str) -> None:
+    expected = HHCodec.from_pretrained(name, fold=False)
+    with ZerosAsFirstWeights():
+        codec = HHCodec.from_pretrained(name, fold=False)
+    assert codec.fingerprint == expected.fingerprint
+    # buffers that are computed and not stored, too
+    pairs = zip(codec.named_buffers(), expected.named_buffers(), strict=True)
+    assert all(a[0] == b[0] and torch.equal(a[1], b[1]) for a, b in pairs)

@@ -150,3 +150,14 @@ def test_loading_a_state_dict_changes_the_fingerprint():
     assert loaded.fingerprint != codec.fingerprint
     loaded.load_state_dict(codec.state_dict())
     assert loaded.fingerprint == codec.fingerprint
+
+
+def test_codes_are_known_by_each_of_their_names_and_the_first_without_the_whole_codec():
+    codec = make_codec()
+    names = codec.code_fingerprints
+    assert all(map(codec.has_codes_of, names))
+    assert not codec.has_codes_of("0" * 16)
+    codec.weights_changed()
+    codec.vocoder = None  # whose weights do not count for the codes
+    assert codec.code_fingerprint == names[0]
+    assert codec.has_codes_of(names[0])

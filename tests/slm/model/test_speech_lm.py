@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
+from codec.weights import ZerosAsFirstWeights
 from slm.data.documents import build_document
 from slm.data.packed_dataset import PackedDataset
 from slm.data.vocabulary import Vocabulary
@@ -237,3 +238,13 @@ def test_weights_that_are_not_finite_are_refused(lm: SpeechLM, tmp_path: Path) -
     lm.save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=r"finite weights, got .* in head\.weight"):
         SpeechLM.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["hh-mini-slm", "hh-mini-slm-v2"])
+def test_a_model_loaded_into_zeros_is_the_model(name: str) -> None:
+    expected = SpeechLM.from_pretrained(name)
+    with ZerosAsFirstWeights():
+        lm = SpeechLM.from_pretrained(name)
+    for kind in ("named_parameters", "named_buffers"):
+        pairs = zip(getattr(lm, kind)(), getattr(expected, kind)(), strict=True)
+        assert all(a[0] == b[0] and torch.equal(a[1], b[1]) for a, b in pairs)
