@@ -70,12 +70,15 @@ class SimilarityMetric(Metric):
         """The cosine, from -1 to 1; see `Metric`. Keeps the recording's vector for the band."""
         ours = self._voice(item, "estimate")
         theirs = self._voice(item, self.against)
-        packed = base64.b64encode(theirs.astype("<f2").tobytes()).decode()
+        packed = _packed(theirs)
         bands = [self._bandwidth(item, part) for part in ("estimate", self.against)]
         details = {"bandwidth": " of ".join(f"{band / 1000:.1f}" for band in bands) + " kHz"}
         if bands[0] < NARROWER * bands[1]:
             details["narrower band"] = f"similarity is of voices up to {bands[0] / 1000:.1f} kHz"
-        return Score({self._name: float(ours @ theirs)}, details, {"voice": packed})
+        stored = {"voice": packed}
+        if self.against == "prompt":
+            stored["estimate"] = _packed(ours)
+        return Score({self._name: float(ours @ theirs)}, details, stored)
 
     def _bandwidth(self, item: Item, part: Need) -> float:
         """Bandwidth of one waveform of the item, computed once for all encoders."""
@@ -102,13 +105,21 @@ class SimilarityMetric(Metric):
             "equal_error_rate", "threshold"}, numbers None where there is no pair; the threshold
             is the cosine at which as many pairs of one speaker fall below as of two rise above.
             "narrower_band" counts the items whose estimate lacks a quarter or more of the other's
-            band: encoders pay that little heed.
+            band: encoders pay that little heed. Against prompts, "margin" is {"mean", "p5", "p95",
+            "pairs"} of the cosine to the own prompt less the mean cosine to the other voices'
+            prompts, over items: 0 for speech that owes its prompt nothing.
         """
         band = speaker_band(
             [item.score.stored["voice"] for item in items], [item.speaker for item in items]
         )
         narrower = sum("narrower band" in item.score.details for item in items)
-        return {**band, "narrower_band": narrower}
+        found = {**band, "narrower_band": narrower}
+        if self.against == "prompt":
+            # Scores that were kept from an earlier release have no vector of the estimate.
+            whole = [item for item in items if "estimate" in item.score.stored]
+            voices = [[item.score.stored[name] for item in whole] for name in ("estimate", "voice")]
+            found["margin"] = prompt_margin(*voices, [item.speaker for item in whole])
+        return found
 
 
 def bandwidth(waveform: np.ndarray, sample_rate: int) -> float:
@@ -145,9 +156,7 @@ def speaker_band(voices: Sequence[str], speakers: Sequence[str]) -> dict[str, An
     picked = list(known)[:: max(1, -(-len(known) // MOST_CLIPS))]
     same = different = np.zeros(0)
     if picked:
-        decoded = [np.frombuffer(base64.b64decode(voice), "<f2") for voice, _ in picked]
-        vectors = np.stack(decoded).astype(np.float64)
-        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        vectors = _vectors([voice for voice, _ in picked])
         names = np.array([speaker for _, speaker in picked])
         # Every pair once, without a recording beside itself.
         first, second = np.triu_indices(len(picked), k=1)
@@ -162,6 +171,34 @@ def speaker_band(voices: Sequence[str], speakers: Sequence[str]) -> dict[str, An
     }
 
 
+def prompt_margin(
+    estimates: Sequence[str], prompts: Sequence[str], speakers: Sequence[str]
+) -> dict[str, Any]:
+    """Compare generated voices with their own prompts and with others'; see `corpus`.
+
+    Args:
+        estimates: Base64 of float16 vectors (D,), one an item.
+        prompts: The same of their prompts; equal ones are one recording and count once.
+        speakers: Names of the items' voices, "" where unknown: a prompt is another voice's where it
+            is another recording and not of the same name.
+    """
+    if not estimates:
+        return _spread(np.zeros(0))
+    # One column a recording, however many items it prompts.
+    column = {prompt: number for number, prompt in enumerate(dict.fromkeys(prompts))}
+    own = np.array([column[prompt] for prompt in prompts])  # (N,)
+    cosines = _vectors(estimates) @ _vectors(list(column)).T  # (N, P)
+    names, known = np.array(speakers), np.array([bool(name) for name in speakers])
+    margins = []
+    for index in range(len(own)):
+        is_other = np.ones(len(column), dtype=bool)
+        is_other[own[known & (names == names[index])]] = False
+        is_other[own[index]] = False
+        if is_other.any():
+            margins.append(cosines[index, own[index]] - cosines[index, is_other].mean())
+    return _spread(np.array(margins))
+
+
 def equal_error(same: np.ndarray, different: np.ndarray) -> tuple[float, float] | tuple[None, None]:
     """Find the rate and cosine where misses equal false alarms; None without pairs of both."""
     if not same.size or not different.size:
@@ -172,6 +209,18 @@ def equal_error(same: np.ndarray, different: np.ndarray) -> tuple[float, float] 
     alarms = 1.0 - np.searchsorted(different, candidates, side="left") / different.size
     best = int(np.argmin(np.abs(misses - alarms)))
     return round(float(misses[best] + alarms[best]) / 2.0, 4), round(float(candidates[best]), 4)
+
+
+def _packed(voice: np.ndarray) -> str:
+    """Base64 of a vector (D,) in half precision, as scores are stored."""
+    return base64.b64encode(voice.astype("<f2").tobytes()).decode()
+
+
+def _vectors(voices: Sequence[str]) -> np.ndarray:
+    """Vectors of norm 1, float64 (N, D), of `_packed` ones."""
+    decoded = [np.frombuffer(base64.b64decode(voice), "<f2") for voice in voices]
+    vectors = np.stack(decoded).astype(np.float64)
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
 def _spread(cosines: np.ndarray) -> dict[str, float | int | None]:

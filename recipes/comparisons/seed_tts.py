@@ -160,6 +160,8 @@ def _row(name: str, version: str, folder: Path) -> dict[str, Any]:
         figures[f"{family}/wer"] = find_figure(summary, f"{family}/wer")
     for key in SIMILARITIES:
         figures[key] = find_figure(summary, key)
+        if margin := _margin(summary, key):
+            figures[_margin_key(key)] = margin
     figures["runaway"] = find_figure(summary, "delivery/runaway")
     # Lengths are stored beside the figures of delivery.
     delivery = next((each for each in summary["metrics"] if each.startswith("delivery.")), None)
@@ -176,6 +178,20 @@ def _row(name: str, version: str, folder: Path) -> dict[str, Any]:
     }
 
 
+def _margin_key(similarity: str) -> str:
+    return f"{similarity}_margin"
+
+
+def _margin(summary: dict[str, Any], similarity: str) -> dict[str, Any] | None:
+    """Figure of the margin of a similarity over other voices' prompts, None where there is none."""
+    family = similarity.partition("/")[0]
+    for name, metric in summary["metrics"].items():
+        found = (metric.get("corpus") or {}).get("margin") or {}
+        if name.split(".")[0] == family and found.get("mean") is not None:
+            return {"value": found["mean"], "unit": "", "ci95": None, **found}
+    return None
+
+
 def _markdown(figures: dict[str, Any]) -> str:
     """The table, what its figures are, and the provenance."""
     rows = figures["rows"]
@@ -185,7 +201,10 @@ def _markdown(figures: dict[str, Any]) -> str:
         if f"{family}/wer" in present:
             columns.append((f"{family}/wer", "mean", f"WER, mean of utterances ({title}) ↓"))
             columns.append((f"{family}/wer", "value", f"WER, pooled ({title}) ↓"))
-    columns += [(key, "value", f"{SIMILARITIES[key]} ↑") for key in SIMILARITIES if key in present]
+    for key, title in SIMILARITIES.items():
+        columns += [(key, "value", f"{title} ↑")] if key in present else []
+        if _margin_key(key) in present:
+            columns.append((_margin_key(key), "value", "margin over the others' prompts ↑"))
     if "runaway" in present:
         columns.append(("runaway", "value", "ran away ↓"))
     head = [

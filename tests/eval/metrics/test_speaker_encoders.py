@@ -1,6 +1,7 @@
 """Speaker encoders and the similarity they give, with its band."""
 
 import base64
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from eval.metrics.speaker_similarity import (
     SimilarityMetric,
     bandwidth,
     equal_error,
+    prompt_margin,
     speaker_band,
 )
 from eval.protocols import CorpusMetric, Item, MetricError, ScoredItem
@@ -81,6 +83,34 @@ def test_the_prompt_is_compared_with_where_it_was_spoken_in():
     assert metric.info.id == "speaker_sim_prompt.fake1"
     item = Item("a", tone(3000), tone(300), RATE, prompt=tone(300))
     assert metric.score(item).values["speaker_sim_prompt"] == pytest.approx(1.0)
+
+
+def test_the_margin_is_over_the_prompts_of_other_voices():
+    prompts = [packed(1, 0), packed(1, 0), packed(0, 1), packed(0.6, 0.8)]
+    spoken = [packed(1, 0), packed(0.6, 0.8), packed(0.6, 0.8), packed(1, 0)]
+    # The last two prompts are of one voice: the one is no stranger's of the other.
+    found = prompt_margin(spoken, prompts, ["", "", "b", "b"])
+    expected = [1 - 0.3, 0.6 - 0.9, 0.8 - 0.6, 0.6 - 1]
+    assert found["pairs"] == 4
+    assert found["mean"] == pytest.approx(np.mean(expected), abs=1e-3)
+    # With one prompt there is no other voice.
+    assert prompt_margin(spoken[:2], prompts[:2], ["", ""])["mean"] is None
+    assert prompt_margin([], [], [])["pairs"] == 0
+
+
+def test_speech_that_owes_its_prompt_nothing_has_no_margin():
+    metric = SimilarityMetric(FakeEncoder(), "prompt")
+    items = [
+        ScoredItem(str(number), "", metric.score(Item("a", tone(300), tone(300), RATE, prompt=of)))
+        for number, of in enumerate((tone(300), tone(3000)))
+    ]
+    assert metric.corpus(items)["margin"]["mean"] == pytest.approx(0, abs=1e-3)
+    # Scores of before the margin keep no vector of the estimate.
+    old = [
+        replace(item, score=replace(item.score, stored={"voice": item.score.stored["voice"]}))
+        for item in items
+    ]
+    assert metric.corpus(old)["margin"]["mean"] is None
 
 
 @pytest.mark.parametrize("edge", [2000, 4000, 7000])

@@ -23,8 +23,9 @@ def meta(make_waveform: Callable[..., np.ndarray], tmp_path: Path) -> Path:
     for name in ("prompt-wavs", "wavs"):
         (folder / name).mkdir(parents=True)
         soundfile.write(folder / name / "a.wav", make_waveform(1.5), RATE)
+        soundfile.write(folder / name / "b.wav", make_waveform(1.5)[::-1], RATE)
     lines = ["u1|what was said|prompt-wavs/a.wav|A dog.|wavs/a.wav"]
-    lines += ["u2|what was said|prompt-wavs/a.wav|Green hills."]
+    lines += ["u2|what was said|prompt-wavs/b.wav|Green hills."]
     (folder / "meta.lst").write_text("\n".join(lines) + "\n")
     return folder / "meta.lst"
 
@@ -34,7 +35,12 @@ def test_a_list_is_spoken_scored_and_tabulated(
 ) -> None:
     monkeypatch.setenv("HH_WEIGHT_WHISPER", "")
     run = tmp_path / "run"
-    call = [str(CONFIG), f"lists.en={meta}", f"run={run}", "metrics='delivery,wer'"]
+    call = [
+        str(CONFIG),
+        f"lists.en={meta}",
+        f"run={run}",
+        "metrics='delivery,wer,speaker_sim_prompt'",
+    ]
     assert main([*call, "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
     spoken, recorded = figures["rows"]
@@ -45,8 +51,11 @@ def test_a_list_is_spoken_scored_and_tabulated(
     assert word_errors["mean"] is not None
     assert spoken["seconds"] > 0.2
     assert spoken["figures"]["runaway"]["value"] == 0.0
+    margin = spoken["figures"]["speaker_sim_prompt/speaker_sim_prompt_margin"]
+    assert margin["pairs"] == 2
     table = (run / "seed_tts.md").read_text()
     assert "WER, mean of utterances (pocketsphinx)" in table
+    assert "margin over the others' prompts" in table
     assert "| en | recording | 1 |" in table
     # Called again, nothing is spoken or scored anew.
     before = (run / "en" / "spoken" / "u1.wav").stat().st_mtime_ns
