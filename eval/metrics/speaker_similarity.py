@@ -117,8 +117,11 @@ class SimilarityMetric(Metric):
         if self.against == "prompt":
             # Scores that were kept from an earlier release have no vector of the estimate.
             whole = [item for item in items if "estimate" in item.score.stored]
-            voices = [[item.score.stored[name] for item in whole] for name in ("estimate", "voice")]
-            found["margin"] = prompt_margin(*voices, [item.speaker for item in whole])
+            found["margin"] = prompt_margin(
+                [item.score.stored["estimate"] for item in whole],
+                [item.score.stored["voice"] for item in whole],
+                [item.speaker for item in whole],
+            )
         return found
 
 
