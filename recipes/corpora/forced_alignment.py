@@ -83,7 +83,11 @@ class Aligner:
         if not words:
             raise AlignmentError("no word in its text")
         if self._decoder is None:
-            self._decoder = self._module.Decoder(lm=None, loglevel="FATAL", samprate=RATE)
+            # The best path of a lattice may give a word fewer frames than it has states, as to the
+            # one sound of "I": no phones are found in it then.
+            self._decoder = self._module.Decoder(
+                lm=None, loglevel="FATAL", samprate=RATE, bestpath=False
+            )
         # Means and noise of the clips before would be those that this one begins with.
         self._decoder.reinit_feat()
         for word in words:
