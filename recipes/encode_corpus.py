@@ -33,19 +33,10 @@ from eval.tokens.codebook import usage
 from recipes.corpora.load import load_corpus
 from recipes.corpora.manifest import SPLITS
 from recipes.corpora.preparation import select_rows, too_many_unreadable
+from recipes.encoding.clips import Clip, Copies, prepared_clips, recorded_clips
 from recipes.encoding.cluster import encode_on_ray
 from recipes.encoding.local import choose_device, encode_locally
-from recipes.encoding.plan import (
-    Batch,
-    Clip,
-    Coded,
-    Copies,
-    Shard,
-    plan_batches,
-    plan_shards,
-    prepared_clips,
-    recorded_clips,
-)
+from recipes.encoding.plan import Batch, Coded, Shard, plan_batches, plan_shards
 from recipes.runner.config import Config, thread_count
 from recipes.runner.stages import say, stage_folder, write_metrics
 from slm import TokenStore

@@ -1,6 +1,5 @@
 """Shards are a function of the clips: of no order, no engine, no interruption."""
 
-import itertools
 import json
 import random
 import shutil
@@ -18,18 +17,8 @@ from codec import CodecConfig, HHCodec
 from codec.audio.pcm import as_integers, as_waveform
 from codec.audio.store import AudioStore
 from codec.streaming.long_form import encode_clip
-from recipes.corpora.manifest import read_manifest
 from recipes.encoding.local import encode_batch, encode_waveforms
-from recipes.encoding.plan import (
-    Clip,
-    Recording,
-    Span,
-    at_speed,
-    plan_batches,
-    plan_shards,
-    read_batch,
-    sped_length,
-)
+from recipes.encoding.plan import read_batch
 from recipes.runner.cli import stage_command
 from recipes.runner.stages import run_stage, run_stages
 from slm import TokenStore
@@ -71,35 +60,6 @@ def files_of(folder):
         for path in sorted(folder.glob("*/*"))
         if path.is_file()
     }
-
-
-def clips_of(lengths):
-    return [
-        Clip({"id": f"c{n}"}, Span("x", 0, 1024 * count), count) for n, count in enumerate(lengths)
-    ]
-
-
-def test_a_shard_ends_with_the_clip_that_fills_it():
-    shards = plan_shards("train", clips_of([4, 4, 4, 30, 1, 1]), 10)
-    assert [[clip.num_codes for clip in shard.clips] for shard in shards] == [
-        [4, 4, 4],
-        [30],
-        [1, 1],
-    ]
-    assert [shard.index for shard in shards] == [0, 1, 2]
-    assert len({shard.plan for shard in shards}) == 3
-
-
-def test_batches_hold_clips_of_like_length_and_every_clip_once():
-    lengths = [3, 50, 7, 3, 120, 8, 3, 49]
-    (shard,) = plan_shards("train", clips_of(lengths), 10_000)
-    batches = list(plan_batches(shard, 100))
-    assert [[lengths[p] for p in batch.positions] for batch in batches] == [
-        [120],
-        [50, 49],
-        [8, 7, 3, 3, 3],
-    ]
-    assert sorted(itertools.chain(*(batch.positions for batch in batches))) == list(range(8))
 
 
 def test_the_store_holds_what_each_clip_alone_is_encoded_to(prepared):
@@ -208,19 +168,6 @@ def test_a_clip_played_faster_is_a_recording_of_another_speaker(prepared):
     assert all("speed" not in row for row in TokenStore(folder / "valid").rows)
 
 
-@pytest.mark.parametrize("speed", [0.5, 0.93, 1.07, 1.999, 2.0])
-@pytest.mark.parametrize("count", [1, 2, 7, 1023, 24_001])
-def test_what_is_played_at_a_speed_has_the_planned_length(speed, count):
-    samples = np.full(count, 1000, dtype=np.int16)
-    assert len(at_speed(samples, speed)) == sped_length(count, speed)
-
-
-def test_a_tone_played_faster_is_higher():
-    tone = np.sin(2 * np.pi * 400 * np.arange(24_000) / 24_000)
-    played = at_speed(as_integers(0.5 * tone), 1.25)
-    assert np.abs(np.fft.rfft(played)).argmax() * 24_000 / len(played) == pytest.approx(500, abs=2)
-
-
 def test_recordings_in_a_tar_give_the_store_of_files(prepared, save_records):
     settings = prepared("encode_corpus.recordings=true")
     folder = run_stage(settings, "encode_corpus").folder
@@ -276,13 +223,6 @@ def test_too_many_bad_recordings_stop_the_stage(prepared):
     folder = Path(settings.run) / "encode_corpus"
     assert (folder / "bad_files.jsonl").stat().st_size > 0
     assert not (folder / "train/store.json").exists()
-
-
-def test_a_shift_beyond_a_recordings_end_is_a_reason(make_corpus, make_config):
-    corpus, _ = make_corpus((1, 1, 1))
-    row = read_manifest(corpus / "manifest.jsonl")[0]
-    with pytest.raises(ValueError, match="nothing left from sample 12000 on"):
-        Recording(row, make_config(corpus).prepare, 12_000).read()
 
 
 @pytest.mark.parametrize(
