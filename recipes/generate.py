@@ -20,16 +20,12 @@ if __name__ == "__main__":
 
     raise SystemExit(stage_command("generate"))
 
-from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import product
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from codec.audio import write_audio
@@ -45,20 +41,8 @@ from slm import GenerationSettings, SpeechRequest, Synthesis, Synthesizer, Token
 from slm.generation.best_of import Verifier
 from slm.synthesis.long_text import speak_best
 
+from .speech_requests import Request, check_names, choose_texts, names_below
 from .verifiers import make_verifiers
-
-
-@dataclass(frozen=True)
-class Request:
-    """A text (row and index in its split) to speak, and a recording (T,) of its speaker."""
-
-    row: dict[str, Any]
-    index: int
-    prompt: NDArray[np.float32]
-    prompt_id: str
-    known_speaker: bool
-    seed: int
-    language: str = "en"
 
 
 def main(config: Config) -> Path:
@@ -124,7 +108,7 @@ def speak(
     """
     settings = config.generate
     requests = choose_texts(config)
-    _check_names(requests)
+    check_names(requests)
     recordings = AudioStore(stage_folder(config, "prepare") / settings.split)
     rate, frame_rate = recordings.sample_rate, synthesizer.codec.frame_rate
     items: dict[str, list[dict[str, Any]]] = {"spoken": []}
@@ -212,7 +196,7 @@ def continue_clips(config: Config, synthesizer: Synthesizer, folder: Path) -> li
     most = round(settings.continue_seconds * clips.sample_rate)
     chosen = spread(enough, settings.continuations)
     names = [clips.rows[index]["id"] for index in chosen]
-    check_items([*names, *_below(("made", "made/given", "made/recordings"), names)], ".flac")
+    check_items([*names, *names_below(("made", "made/given", "made/recordings"), names)], ".flac")
     for index in tqdm(chosen, desc="continue", unit="clip"):
         result = synthesizer.continue_speech(
             clips.crop(index, 0, given),
@@ -238,67 +222,6 @@ def continue_clips(config: Config, synthesizer: Synthesizer, folder: Path) -> li
     write_json_lines(folder / "items.jsonl", items)
     write_json_lines(folder / "made" / "items.jsonl", alone)
     return items
-
-
-def choose_texts(config: Config) -> list[Request]:
-    """Choose texts of a split whose speaker left another recording, known speakers first.
-
-    The prompt of a known speaker is a training clip, that of another a different clip of the split.
-    A model of phones gets texts of the languages that were aligned alone.
-    """
-    settings, text = config.generate, config.train_text
-    prepared = stage_folder(config, "prepare")
-    stores = {split: AudioStore(prepared / split) for split in ("train", settings.split)}
-    least = settings.min_prompt_seconds
-    prompts = {split: _by_speaker(store, least) for split, store in stores.items()}
-    trained = {row["speaker"] for row in stores["train"].rows}
-    found: dict[bool, list[tuple[int, int]]] = {True: [], False: []}
-    for index, row in enumerate(stores[settings.split].rows):
-        known = row["speaker"] in trained
-        others = prompts["train" if known else settings.split].get(row["speaker"], [])
-        # Among its speaker's clips of the split, the text's own recording is left out.
-        itself = bisect_left(others, index) if not known else len(others)
-        held = itself < len(others) and others[itself] == index
-        readable = text.kind != "phones" or row["lang"] in text.languages
-        if row["text"].strip() and len(others) > held and readable:
-            # The seed and the text choose among the speaker's other recordings.
-            choice = (config.seed + index) % (len(others) - held)
-            found[known].append((index, others[choice + (held and choice >= itself)]))
-    chosen = [
-        *((True, *each) for each in spread(found[True], settings.texts_known)),
-        *((False, *each) for each in spread(found[False], settings.texts_unseen)),
-    ]
-    requests = []
-    for known, index, pick in chosen:
-        source = stores["train" if known else settings.split]
-        prompt, name = source.waveform(pick), source.rows[pick]["id"]
-        row = stores[settings.split].rows[index]
-        # Phones are English, however a manifest spells that.
-        language = "en" if text.kind == "phones" else row["lang"]
-        requests.append(Request(row, index, prompt, name, known, config.seed + index, language))
-    return requests
-
-
-def _check_names(requests: Sequence[Request]) -> None:
-    """Raise `ValueError` for ids of texts and prompts that do not name a file each."""
-    names = [request.row["id"] for request in requests]
-    prompts = dict.fromkeys(request.prompt_id for request in requests)
-    check_items([*names, *_below(("recordings",), names), *_below(("prompts",), prompts)], ".flac")
-
-
-def _below(folders: Iterable[str], names: Iterable[str]) -> list[str]:
-    """Names within folders."""
-    return [f"{folder}/{name}" for folder, name in product(folders, names)]
-
-
-def _by_speaker(store: AudioStore, seconds: float) -> dict[str, list[int]]:
-    """The recordings of each speaker that are long enough for a prompt, ascending."""
-    found: dict[str, list[int]] = {}
-    # Of clips that are only listed there is nothing to prompt with.
-    for index, row in enumerate(() if store.is_listed else store.rows):
-        if row["num_samples"] >= seconds * store.sample_rate:
-            found.setdefault(row["speaker"], []).append(index)
-    return found
 
 
 def continued_sampling(settings: GenerateConfig) -> GenerationSettings:

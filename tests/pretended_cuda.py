@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils._pytree import tree_map
 
 SOURCES = str(Path(__file__).resolve().parent.parent)
 CUDA, CPU = torch.device("cuda", 0), torch.device("cpu")
@@ -80,7 +80,7 @@ class PretendedCuda(TorchFunctionMode):
         target = _target(name, args, kwargs)
         comes = target is not None and target.type == "cuda"
         leaves = name == "cpu" or (target is not None and target.type == "cpu")
-        flat = [each for each in tree_flatten((args, kwargs))[0] if isinstance(each, Tensor)]
+        flat = [each for each in _leaves((args, kwargs)) if isinstance(each, Tensor)]
         on = [each for each in flat if isinstance(each, OnDevice)]
         self._check(name, args, kwargs, flat, on, comes=comes, leaves=leaves)
         # 2. The call itself, on the CPU.
@@ -91,8 +91,8 @@ class PretendedCuda(TorchFunctionMode):
         out = func(*args, **kwargs)
         # 3. Marks on what would be on the device.
         if leaves:
-            return tree_map(_unmarked, out)
-        return tree_map(_marked, out) if comes or (on and name not in _PLAIN) else out
+            return _mapped(_unmarked, out)
+        return _mapped(_marked, out) if comes or (on and name not in _PLAIN) else out
 
     def _check(
         self,
@@ -147,9 +147,7 @@ def _target(name: str, args: Any, kwargs: dict[str, Any]) -> torch.device | None
             return CUDA if isinstance(args[1], OnDevice) else CPU
         given = args[1] if isinstance(args[1], str | torch.device) else None
     if given is None:
-        given = next(
-            (each for each in tree_flatten(args)[0] if isinstance(each, torch.device)), None
-        )
+        given = next((each for each in _leaves(args) if isinstance(each, torch.device)), None)
     return None if given is None else torch.device(given)
 
 
@@ -160,6 +158,19 @@ def _on_cpu(name: str, given: Any) -> Any:
     if name == "to" and isinstance(given[1] if len(given) > 1 else None, str):
         return (given[0], CPU, *given[2:])
     return tree_map(lambda each: CPU if isinstance(each, torch.device) else each, given)
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """What lies in nested sequences and mappings; torch's own walk takes a third of a step."""
+    if isinstance(value, Tensor) or not isinstance(value, tuple | list | dict):
+        yield value
+        return
+    for each in value.values() if isinstance(value, dict) else value:
+        yield from _leaves(each)
+
+
+def _mapped(function: Callable[[Any], Any], value: Any) -> Any:
+    return function(value) if isinstance(value, Tensor) else tree_map(function, value)
 
 
 def _marked(value: Any) -> Any:

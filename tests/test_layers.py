@@ -13,6 +13,7 @@ OURS = ("codec", "slm", "eval", "recipes", "benchmarks")
 # Modules of codec that need nothing of ours and serve every package.
 GROUND = {
     "codec.activity",
+    "codec.runtime.answers",
     "codec.runtime.checkpoint_file",
     "codec.checks",
     "codec.command_line",

@@ -17,7 +17,7 @@ from torch import Tensor
 import slm.engines.engine
 from eval.metrics.speaker_encoders import ResemblyzerEncoder
 from slm.data.documents import build_document
-from slm.data.packed_dataset import PackedBatch, stack_rows
+from slm.data.packed_batch import PackedBatch, stack_rows
 from slm.data.vocabulary import Vocabulary
 from slm.engines.cuda_graphs import GraphEngine
 from slm.generation.aligned import AlignedRequest

@@ -16,7 +16,7 @@ from recipes.planning.calibration import packed_utterances
 from slm.bench.contestants import random_lm, stock_twin, transformers_twin
 from slm.bench.training import utterances
 from slm.data.documents import build_document
-from slm.data.packed_dataset import PackedBatch, stack_rows
+from slm.data.packed_batch import PackedBatch, stack_rows
 from slm.data.vocabulary import Vocabulary
 from slm.model.config import SpeechLMConfig
 from slm.model.speech_lm import SpeechLM

@@ -13,16 +13,15 @@ import pickle
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from types import FrameType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
+
+from .answers import INTERRUPTED, answer_calls, value_of
 
 Result = TypeVar("Result")
-
 # The thread counts that numerical libraries read when they are loaded.
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -30,8 +29,6 @@ THREAD_VARIABLES = (
     "MKL_NUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
-# Exit status of a process that was interrupted, as a shell gives it.
-_INTERRUPTED = 128 + signal.SIGINT
 # Seconds that a process has for ending once it is asked to.
 _PATIENCE = 5.0
 
@@ -94,7 +91,7 @@ class WorkerProcess:
             content = link.recv_bytes()
         except (EOFError, OSError) as error:
             raise self._death() from error
-        return _value(pickle.loads(content))
+        return value_of(pickle.loads(content))
 
     def interrupt(self) -> None:
         """Ask the process to clean up and end, as Ctrl-C does; no other takes its place."""
@@ -134,7 +131,7 @@ class WorkerProcess:
                 raise KeyboardInterrupt
             link, theirs = context.Pipe()
             process = context.Process(
-                target=_answer_calls, args=(theirs, self._setup, self._setup_args)
+                target=answer_calls, args=(theirs, self._setup, self._setup_args)
             )
             with theirs:  # a copy is in the process
                 process.start()
@@ -147,7 +144,7 @@ class WorkerProcess:
                 raise SetupError(death) from error
             raise death from error
         try:
-            _value(pickle.loads(content))
+            value_of(pickle.loads(content))
         except BaseException as error:
             self.stop()
             raise SetupError(error) from error
@@ -160,7 +157,7 @@ class WorkerProcess:
             self.wait()
             status = self._process.exitcode
             self.stop()
-            if self._is_ending or status in (_INTERRUPTED, -signal.SIGINT):
+            if self._is_ending or status in (INTERRUPTED, -signal.SIGINT):
                 return KeyboardInterrupt()
         return WorkerDied(
             f"a worker process died, perhaps for want of memory (exit status {status})"
@@ -216,92 +213,3 @@ def thread_limit(threads: int | None) -> Iterator[None]:
                     os.environ.pop(name, None)
                 else:
                     os.environ[name] = value
-
-
-def leave_with_parent() -> None:
-    """End this worker process when its parent is gone, since a killed one cannot tell it to.
-
-    Does nothing in a process that no other of Python's started.
-    """
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-class _Answer(NamedTuple):
-    """Outcome of a call.
-
-    Attributes:
-        result: What it returned.
-        error: What it raised, or None.
-        traceback: Of that, as text, which is all of a traceback that can be sent.
-    """
-
-    result: Any = None
-    error: BaseException | None = None
-    traceback: str = ""
-
-
-class _RemoteTraceback(Exception):
-    """The traceback of an error in another process."""
-
-
-def _value(answer: _Answer) -> Any:
-    """The result of a call, or its error raised."""
-    if answer.error is None:
-        return answer.result
-    raise answer.error from _RemoteTraceback(f"\n{answer.traceback}")
-
-
-def _answer_calls(
-    link: Connection, setup: Callable[..., object] | None, setup_args: tuple[Any, ...]
-) -> None:
-    """Answer calls until the other end is closed: the body of a worker process."""
-    try:
-        signal.signal(signal.SIGINT, _interrupted)
-        leave_with_parent()
-        link.send_bytes(_sendable(_answer(setup, setup_args) if setup else _Answer()))
-        while True:
-            function, arguments = pickle.loads(link.recv_bytes())
-            link.send_bytes(_sendable(_answer(function, arguments)))
-    except (EOFError, ConnectionError):  # nobody is there to answer
-        return
-    except KeyboardInterrupt:
-        raise SystemExit(_INTERRUPTED) from None
-
-
-def _interrupted(number: int, frame: FrameType | None) -> None:
-    """Raise KeyboardInterrupt once: a second signal must not cut the cleaning up short."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
-def _answer(function: Callable[..., Any], arguments: Sequence[Any]) -> _Answer:
-    try:
-        return _Answer(function(*arguments))
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        return _Answer(None, error, traceback.format_exc())
-
-
-def _sendable(answer: _Answer) -> bytes:
-    """An answer as bytes; what cannot be sent becomes a RuntimeError that says so."""
-    try:
-        content = pickle.dumps(answer)
-        if answer.error is not None:
-            # An error that takes other arguments than its message fails only when it is read.
-            pickle.loads(content)
-        return content
-    except Exception as problem:
-        what = (
-            "result" if answer.error is None else f"{type(answer.error).__name__}: {answer.error}"
-        )
-        error = RuntimeError(f"{what} (which cannot be sent from a worker process: {problem})")
-        return pickle.dumps(_Answer(None, error, answer.traceback or traceback.format_exc()))

@@ -16,7 +16,7 @@ import torch
 
 from codec.checks import require
 from slm.bench.training import utterances
-from slm.data.packed_dataset import PackedBatch, stack_rows
+from slm.data.packed_batch import PackedBatch, stack_rows
 from slm.data.packing import pack_best_fit
 from slm.model.config import SpeechLMConfig
 from slm.model.speech_lm import SpeechLM

@@ -26,7 +26,8 @@ from codec.command_line import DONE, FAILED, exit_status, number, whole_number
 from codec.runtime.processes import run_in_process
 from recipes.runner.cli import plain_parser
 from slm.bench.training import utterances
-from slm.data.packed_dataset import PackedBatch, PackedDataset
+from slm.data.packed_batch import PackedBatch
+from slm.data.packed_dataset import PackedDataset
 from slm.data.token_store import TokenStore, TokenStoreWriter
 from slm.data.vocabulary import Vocabulary
 from slm.model.config import SpeechLMConfig

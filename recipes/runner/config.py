@@ -6,7 +6,9 @@ names the key, before any work is done.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import functools
 import types
 import typing
 from collections.abc import Iterator, Sequence
@@ -57,7 +59,7 @@ def load_settings(
     # None tells `_explain` that the layers could not even be merged.
     merged = None
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(schema), layer)
+        merged = OmegaConf.merge(_defaults(schema), layer)
         _check_kinds("", OmegaConf.to_container(layer), OmegaConf.to_container(merged))
         # Before any dataclass compares its numbers: no comparison with NaN names the right one.
         all_finite("", OmegaConf.to_container(merged, resolve=True), error=ConfigError)
@@ -136,6 +138,12 @@ def thread_count(config: Config) -> int:
     return config.threads or usable_cores()
 
 
+@functools.cache
+def _defaults(schema: type) -> DictConfig:
+    """The settings that a schema gives by itself, built once: to be copied, never changed."""
+    return OmegaConf.structured(schema)
+
+
 def _parse_overrides(schema: type, overrides: Sequence[str]) -> DictConfig:
     """`key=value` arguments as a nested mapping; ConfigError without `=` or without a key."""
     arguments = []
@@ -180,7 +188,7 @@ def _explain(error: Exception, schema: type, layer: DictConfig, merged: Any) -> 
         section = _failing_section(merged)
         return f"{section}.{problem}" if section else problem
     # OmegaConf names no key for a value of the wrong shape: merge one after the other to find it.
-    structured = OmegaConf.structured(schema)
+    structured = copy.deepcopy(_defaults(schema))
     for key, value in _leaves("", OmegaConf.to_container(layer)):
         alone = OmegaConf.create()
         OmegaConf.update(alone, key, value)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from codec.bench.memory import peak_memory
 from slm.data.documents import Document, build_document
-from slm.data.packed_dataset import PackedBatch, stack_rows
+from slm.data.packed_batch import PackedBatch, stack_rows
 from slm.data.packing import pack_best_fit
 from slm.model.speech_lm import SpeechLM
 from slm.training.flops import (

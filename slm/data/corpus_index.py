@@ -7,7 +7,6 @@ stays in the stores.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
@@ -18,10 +17,9 @@ from slm.text.tokenizer import Tokenizer
 
 from .alignment import Alignment
 from .config import DocumentSettings
+from .corpus_fields import NONE, CorpusFields, int32_array
 from .documents import aligned_length, document_length
 from .token_store import TokenStore
-
-NONE = -1  # no text, no alignment, no speaker, no other utterance
 
 
 class CorpusIndex:
@@ -62,13 +60,13 @@ class CorpusIndex:
         self._stores = list(stores)
         self._first = [0, *accumulate(map(len, stores))]
         # 1. One pass over the rows, which stay on disk.
-        found = _Fields(tokenizer, settings, text_size, alignments)
+        found = CorpusFields(tokenizer, settings, text_size, alignments)
         for store in stores:
             for row in store.rows:
                 found.add(row)
         # 2. Keep those whose shortest document fits.
         num_codes = np.concatenate([store.lengths for store in stores])
-        num_text, num_units = _numbers(found.num_text), _numbers(found.num_units)
+        num_text, num_units = int32_array(found.num_text), int32_array(found.num_units)
         lengths = _bare_lengths(num_codes, num_text, num_units, settings.lookahead)
         fits = lengths <= longest
         self._long = np.flatnonzero(~fits), lengths[~fits]
@@ -90,7 +88,7 @@ class CorpusIndex:
         self.shares = self._find_shares(found, settings.shares)
         is_copy = np.zeros(len(fits), dtype=bool)
         is_copy[list(found.base_ids)] = True
-        self._speaker = _numbers(found.speaker)[fits]
+        self._speaker = int32_array(found.speaker)[fits]
         self.copies = self._find_copies(~is_copy[fits], settings.speaker_power)
         self._prompts, self._prompt_keys = self._group(~is_copy[fits], settings.min_prompt_codes)
 
@@ -198,11 +196,11 @@ class CorpusIndex:
                 base[item] = item_of.get((self._locate(row)[0], name), item)
         return base
 
-    def _find_shares(self, found: _Fields, shares: Mapping[str, float]) -> np.ndarray | None:
+    def _find_shares(self, found: CorpusFields, shares: Mapping[str, float]) -> np.ndarray | None:
         if not shares:
             return None
         of_source = np.array([shares.get(name, 1.0) for name in found.sources])
-        taken = of_source[_numbers(found.source)[self._rows]]
+        taken = of_source[int32_array(found.source)[self._rows]]
         # An epoch must not come out empty.
         if taken.max() < 1:
             raise ValueError(
@@ -239,64 +237,6 @@ class CorpusIndex:
         items = np.flatnonzero(allowed)
         keys = np.sort(self._speaker[items].astype(np.int64) * len(self) + items)
         return (keys % len(self)).astype(np.int32), keys
-
-
-class _Fields:
-    """Fields of rows, gathered row by row."""
-
-    def __init__(
-        self,
-        tokenizer: Tokenizer,
-        settings: DocumentSettings,
-        text_size: int,
-        alignments: Mapping[str, Alignment] | None,
-    ) -> None:
-        self._tokenizer, self._alignments = tokenizer, alignments
-        self._count, self._with_sources = 0, bool(settings.shares)
-        self.speakers: dict[str, int] = {}
-        self.sources: dict[str, int] = {}
-        self.base_ids: dict[int, str] = {}
-        self.alignments: dict[int, Alignment] = {}
-        self.num_text, self.num_units = array("i"), array("i")
-        self.speaker, self.source = array("i"), array("i")
-        # Typed arrays grow without a Python object a number.
-        self.text_ids = array("H" if text_size <= 65536 else "i")
-
-    def add(self, row: dict[str, Any]) -> None:
-        """Add the fields of one row."""
-        ids = self._encoded(row) if self._alignments is None else None
-        self.num_text.append(NONE if ids is None else len(ids))
-        self.text_ids.extend(ids or ())
-        if self._alignments is not None:
-            alignment = self._alignments.get(row["id"])
-            self.num_units.append(NONE if alignment is None else len(alignment.units))
-            if alignment is not None:
-                self.alignments[self._count] = alignment
-        speaker = row.get("speaker")
-        number = self.speakers.setdefault(str(speaker), len(self.speakers)) if speaker else NONE
-        self.speaker.append(number)
-        if "base_id" in row:
-            self.base_ids[self._count] = row["base_id"]
-        if self._with_sources:
-            source = str(row.get("source"))
-            self.source.append(self.sources.setdefault(source, len(self.sources)))
-        self._count += 1
-
-    def _encoded(self, row: dict[str, Any]) -> list[int] | None:
-        text, language = row.get("text") or "", row.get("lang") or "en"
-        if not text.strip():
-            return None
-        try:
-            # Tags alone are no text; a second time nothing is left to write out.
-            spoken = self._tokenizer.spoken(text, language).strip()
-            return self._tokenizer.encode(spoken, language) if spoken else None
-        except ValueError as error:
-            raise ValueError(f"row {row['id']!r}: {error}") from error
-
-
-def _numbers(values: array[int]) -> np.ndarray:
-    """An array of ints without a copy, int32."""
-    return np.frombuffer(values, dtype=np.int32)
 
 
 def _bare_lengths(

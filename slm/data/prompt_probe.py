@@ -14,7 +14,8 @@ import numpy as np
 
 from .document_plans import DocumentPlan, plan_documents
 from .documents import Document
-from .packed_dataset import PackedBatch, PackedDataset, stack_rows
+from .packed_batch import PackedBatch, stack_rows
+from .packed_dataset import PackedDataset
 from .packing import pack_best_fit
 
 # Names of the figures that are measured on the batches of a kind.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from .documents import build_transcription
-from .packed_dataset import PackedBatch, PackedDataset
+from .packed_batch import PackedBatch
+from .packed_dataset import PackedDataset
 from .prompt_probe import packed_alone
 
 # Name of the figure that is measured on the batches.

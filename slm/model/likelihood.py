@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from slm.data.documents import Document
-from slm.data.packed_dataset import PackedBatch, stack_rows
+from slm.data.packed_batch import PackedBatch, stack_rows
 
 from .code_embeddings import plain_weight
 from .speech_lm import SpeechLM

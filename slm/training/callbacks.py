@@ -18,7 +18,7 @@ from codec.files import whole_file
 from codec.json_lines import append_json_line
 from codec.run_logs import RunLogs
 from codec.runtime.finite import first_not_finite, optimizer_tensors
-from slm.data.packed_dataset import PackedBatch
+from slm.data.packed_batch import PackedBatch
 from slm.data.transcription_probe import TEXT_NAME
 from slm.model.likelihood import nats_per_code, nats_per_text_token
 

@@ -22,7 +22,8 @@ from codec.distributed import process_rank
 from codec.json_lines import keep_json_lines
 from codec.runtime.run_lock import locked
 from codec.runtime.run_trainer import fit_or_exit, quiet_trainer
-from slm.data.packed_dataset import PackedBatch, PackedDataset
+from slm.data.packed_batch import PackedBatch
+from slm.data.packed_dataset import PackedDataset
 from slm.model.speech_lm import SpeechLM
 
 from .callbacks import VALID_NAME, Monitor, Speak

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-from slm.data.packed_dataset import PackedBatch
+from slm.data.packed_batch import PackedBatch
 from slm.model.config import SpeechLMConfig
 
 # Peak dense bfloat16 rate by a part of CUDA's device name, TFLOP/s, from the vendors' data sheets;

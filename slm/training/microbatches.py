@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from codec.distributed import process_count, process_rank
-from slm.data.packed_dataset import PackedBatch
+from slm.data.packed_batch import PackedBatch
 
 from .flops import BatchCounts, batch_counts
 

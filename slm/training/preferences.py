@@ -19,7 +19,7 @@ from torch import Tensor
 
 from codec.checks import above, all_finite, at_least, one_of
 from slm.data.documents import Document
-from slm.data.packed_dataset import PADDING_ID, PackedBatch
+from slm.data.packed_batch import PADDING_ID, PackedBatch
 from slm.model.code_embeddings import plain_weight
 from slm.model.speech_lm import SpeechLM
 

@@ -13,10 +13,10 @@ import torch
 from codec import CodecConfig, HHCodec
 from codec.audio import write_audio
 from recipes.corpora.espeak import VOICES, Espeak
-from recipes.generate import choose_texts
 from recipes.runner.config import load_config
 from recipes.runner.schema import Config
 from recipes.runner.stages import run_stages
+from recipes.speech_requests import choose_texts
 from recipes.train_codec import take_as_it_is
 from recipes.train_slm import build_lm, spoken_rows
 from slm import SpeechLM, Synthesizer, TextTokenizer, TokenStore

@@ -9,9 +9,10 @@ import torch
 
 import recipes.evaluate
 import recipes.generate
-from recipes.generate import Request, _check_names, continued_sampling, described, synthesize
+from recipes.generate import continued_sampling, described, synthesize
 from recipes.runner.config import ConfigError, load_config
 from recipes.runner.schema import GenerateConfig
+from recipes.speech_requests import Request, check_names
 from slm import SpeechRequest, Synthesis
 
 
@@ -80,8 +81,8 @@ def test_continuations_are_drawn_as_texts_are_unless_asked_for_otherwise() -> No
 @pytest.mark.parametrize("names", [("../../a", "b"), ("a", "A"), ("a", "recordings/a")])
 def test_texts_whose_files_would_meet_are_refused(names: tuple[str, str]) -> None:
     with pytest.raises(ValueError, match=r"an id|ids that name a file each"):
-        _check_names([request(name, 0) for name in names])
-    _check_names([request("a", 0), request("b", 0)])
+        check_names([request(name, 0) for name in names])
+    check_names([request("a", 0), request("b", 0)])
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

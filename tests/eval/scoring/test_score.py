@@ -1,40 +1,24 @@
-"""Scoring of pairs: failures, resuming, worker processes."""
+"""Scoring of pairs: failures, shared work, worker processes."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import soundfile
 
 from eval.metrics.asr_pocketsphinx import DIGITS, PocketSphinxRecognizer
 from eval.metrics.registry import RECONSTRUCTION, make_metrics
 from eval.metrics.stoi import StoiMetric
 from eval.metrics.wer import WerMetric
-from eval.protocols import FigureInfo, Item, Metric, MetricInfo, Score, WeightSpec
+from eval.protocols import FigureInfo, Item, MetricInfo, Score
 from eval.scoring.pair import Pair
-from eval.scoring.score import score_pairs
-from eval.scoring.summary import find_figure, item_rows, read_summary
+from eval.scoring.summary import find_figure, read_summary
 from eval.sound import Sound
-
-RATE = 24000
-STOI = "stoi.pystoi04"
-
-
-@pytest.fixture(scope="module")
-def pairs(
-    make_speech: Callable[..., np.ndarray], add_noise: Callable[..., np.ndarray]
-) -> list[Pair]:
-    clips = [make_speech(1.2, seed=seed) for seed in range(4)]
-    return [
-        Pair(f"clip{n}", Sound(clip, RATE), Sound(add_noise(clip, 10 + n), RATE), "one two")
-        for n, clip in enumerate(clips)
-    ]
+from tests.eval.scoring.scored import RATE, STOI, Counting, run
 
 
 def bad_sounds(good: np.ndarray) -> dict[str, Sound]:
@@ -47,18 +31,6 @@ def bad_sounds(good: np.ndarray) -> dict[str, Sound]:
         "short": Sound(good[: RATE // 10], RATE),
         "integers": Sound(good * 32768, RATE),
     }
-
-
-def run(
-    pairs: Sequence[Pair], metrics: Sequence[Metric], folder: Path, **options: Any
-) -> dict[str, Any]:
-    return score_pairs(pairs, metrics, folder, show_progress=False, **options)
-
-
-def halved(pair: Pair) -> Pair:
-    """A pair whose estimate is half as loud."""
-    assert isinstance(pair.estimate, Sound)
-    return replace(pair, estimate=Sound(0.5 * pair.estimate.waveform, RATE))
 
 
 def test_bad_input_fails_with_a_reason_and_never_a_number(
@@ -109,20 +81,6 @@ def test_a_prompt_is_loaded_where_it_is_needed_and_part_of_the_key(
     assert failed == [{"id": "clip0", "reason": "the item has no prompt"}]
 
 
-def test_a_row_without_a_figure_of_today_is_scored_again(pairs: list[Pair], tmp_path: Path) -> None:
-    """A release that gave no `lag_over_2ms` must not leave the figure undefined."""
-    run(pairs, [StoiMetric()], tmp_path / "whole")
-    run(pairs, [StoiMetric()], tmp_path / "old")
-    scores = tmp_path / "old" / "scores" / f"{STOI}.jsonl"
-    rows = [json.loads(line) for line in scores.read_text().splitlines()]
-    for row in rows:
-        del row["values"]["lag_over_2ms"]
-    scores.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    run(pairs, [StoiMetric()], tmp_path / "old")
-    one, two = ((tmp_path / name / "summary.json").read_bytes() for name in ("whole", "old"))
-    assert one == two
-
-
 def test_the_run_record_says_what_the_figures_rest_on(pairs: list[Pair], tmp_path: Path) -> None:
     run(pairs, make_metrics(["mel_l1"]), tmp_path, record={"codec": "fingerprint"}, seed=3)
     record = json.loads((tmp_path / "run.json").read_text())
@@ -154,104 +112,6 @@ def test_a_failed_item_is_counted_and_kept_out_of_the_mean(
     assert partial is not None
     assert full is not None
     assert partial["mean"] == full["mean"]
-
-
-class Killed(BaseException):
-    """Stands for a kill: nothing that scores catches it."""
-
-
-class DiesAfter(StoiMetric):
-    """STOI that is killed at the third clip."""
-
-    def score(self, item: Item) -> Score:
-        if item.id == "clip2":
-            raise Killed
-        return super().score(item)
-
-
-def test_a_killed_and_resumed_run_gives_the_summary_of_a_whole_one(
-    pairs: list[Pair], tmp_path: Path
-) -> None:
-    run(pairs, [StoiMetric()], tmp_path / "whole")
-    with pytest.raises(Killed):
-        run(pairs, [DiesAfter()], tmp_path / "cut")
-    assert not (tmp_path / "cut" / "summary.json").exists()
-    scores = tmp_path / "cut" / "scores" / f"{STOI}.jsonl"
-    assert len(scores.read_text().splitlines()) == 2
-    with scores.open("a") as stream:
-        stream.write('{"id": "clip2", "status": "o')
-    run(pairs, [StoiMetric()], tmp_path / "cut")
-    assert len(scores.read_text().splitlines()) == 4
-    for name in ("summary.json", "items.jsonl"):
-        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-
-
-class Counting:
-    """A metric that counts its calls; its value is the peak of the estimate."""
-
-    info = MetricInfo("peak.v1", "peak", frozenset({"estimate"}), (FigureInfo("peak"),))
-
-    def __init__(self) -> None:
-        self.calls = []
-
-    def prepare(self) -> None:
-        pass
-
-    def score(self, item: Item) -> Score:
-        self.calls.append(item.id)
-        assert item.estimate is not None
-        return Score({"peak": float(np.abs(item.estimate).max())})
-
-
-def test_done_items_are_kept_and_changed_or_failed_ones_scored_again(
-    pairs: list[Pair], tmp_path: Path
-) -> None:
-    first, again = Counting(), Counting()
-    missing = Pair("late", None, tmp_path / "late.wav")
-    run([*pairs, missing], [first], tmp_path / "scores")
-    assert first.calls == ["clip0", "clip1", "clip2", "clip3"]
-    soundfile.write(tmp_path / "late.wav", 0.25 * np.ones(RATE), RATE)
-    changed = halved(pairs[1])
-    summary = run([pairs[0], changed, *pairs[2:], missing], [again], tmp_path / "scores")
-    assert again.calls == ["clip1", "late"]
-    assert summary["metrics"]["peak.v1"]["n_failed"] == 0
-
-
-class Weighed(Counting):
-    """A metric that loads whatever model it is given."""
-
-    info = MetricInfo(
-        "weighed.v1",
-        "peak",
-        frozenset({"estimate"}),
-        (FigureInfo("peak"),),
-        weights=(WeightSpec("some_model", "MIT", "make one"),),
-    )
-
-
-def test_scores_of_another_model_under_the_same_id_are_not_kept(
-    pairs: list[Pair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls = []
-    for text in ("small", "small", "large"):
-        path = tmp_path / f"{text}.pt"
-        path.write_text(text)
-        monkeypatch.setenv("HH_WEIGHT_SOME_MODEL", str(path))
-        metric = Weighed()
-        run(pairs, [metric], tmp_path / "scores")
-        calls.append(len(metric.calls))
-    assert calls == [4, 0, 4]
-
-
-def test_no_summary_or_row_of_other_audio_lies_beside_the_items_of_a_killed_run(
-    pairs: list[Pair], tmp_path: Path
-) -> None:
-    """The table of the first run was once found beside the items of the second."""
-    run(pairs, [StoiMetric()], tmp_path)
-    with pytest.raises(Killed):
-        run([halved(pair) for pair in pairs], [DiesAfter()], tmp_path)
-    assert not (tmp_path / "summary.json").exists()
-    assert set(item_rows(tmp_path, STOI)) == {"clip0", "clip1"}
 
 
 class NotFinite(Counting):

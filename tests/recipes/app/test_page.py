@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from recipes.app.__main__ import OLDEST, main
-
-ROOT = Path(__file__).resolve().parents[3]
+from tests import forked
 
 
 def gradio_version() -> int:
@@ -24,30 +20,25 @@ def gradio_version() -> int:
         return 0
 
 
-# In a process of its own: what Gradio warns of and leaves open is not ours.
-BUILD = """
-import json, sys
-from pathlib import Path
-from recipes.app.models import load_models
-from recipes.app.page import Page
-from recipes.app.uploads import UploadLimits
-models = load_models(["hh-mini-24k"], ["hh-mini-slm"])
-config = Page(models, UploadLimits(), Path(sys.argv[1])).build().get_config_file()
-print(json.dumps([[each["type"], each["props"]] for each in config["components"]], default=str))
-"""
+def build(folder: Path) -> None:
+    """Write type and properties of every component of the page."""
+    from recipes.app.models import load_models
+    from recipes.app.page import Page
+    from recipes.app.uploads import UploadLimits
+
+    models = load_models(["hh-mini-24k"], ["hh-mini-slm"])
+    config = Page(models, UploadLimits(), folder).build().get_config_file()
+    fields = [[each["type"], each["props"]] for each in config["components"]]
+    (folder / "fields.json").write_text(json.dumps(fields, default=str))
 
 
 @pytest.mark.skipif(gradio_version() < OLDEST, reason=f"no gradio {OLDEST} (extra app)")
 def test_the_page_has_a_tab_for_each_thing_it_does(tmp_path: Path) -> None:
+    # In a process of its own: what Gradio warns of and leaves open is not ours.
     own = {"GRADIO_TEMP_DIR": str(tmp_path), "GRADIO_ANALYTICS_ENABLED": "False"}
-    result = subprocess.run(
-        [sys.executable, "-c", BUILD, str(tmp_path)],
-        cwd=ROOT,
-        env=os.environ | own,
-        stdout=subprocess.PIPE,
-        check=True,
-    )
-    fields = json.loads(result.stdout.splitlines()[-1])
+    output = tmp_path / "printed.txt"
+    assert forked.run(build, tmp_path, output=output, environment=own) == 0, forked.printed(output)
+    fields = json.loads((tmp_path / "fields.json").read_text())
     tabs = [props["label"] for kind, props in fields if kind == "tabitem"]
     assert tabs == ["Codec", "Speak", "Continue", "Compare codecs", "Compare models"]
     buttons = [props.get("value") for kind, props in fields if kind == "button"]

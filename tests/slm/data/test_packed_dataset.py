@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from slm.data.config import DocumentSettings
-from slm.data.packed_dataset import PackedBatch, PackedDataset
+from slm.data.packed_batch import PackedBatch
+from slm.data.packed_dataset import PackedDataset
 from slm.data.token_store import TokenStore, TokenStoreWriter
 from slm.data.vocabulary import Vocabulary
 from slm.text.sentencepiece_tokenizer import TextTokenizer

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import torch
 
-from slm.data.packed_dataset import PackedBatch, PackedDataset
+from slm.data.packed_batch import PackedBatch
+from slm.data.packed_dataset import PackedDataset
 from slm.data.prompt_probe import NONE, OWN, STRANGER, prompt_probe
 from slm.data.vocabulary import Vocabulary
 

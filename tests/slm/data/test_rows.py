@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from slm.data.shards import ShardWriter
-from slm.data.token_store import Rows, TokenStore
+from slm.data.token_rows import Rows
+from slm.data.token_store import TokenStore
 
 SHARDS = (3, 0, 2, 1)  # items of each: one had nothing but bad recordings
 

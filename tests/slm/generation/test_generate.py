@@ -1,3 +1,7 @@
+"""Generation of codes: caches, batches, ends, guidance."""
+
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -7,52 +11,17 @@ import pytest
 import torch
 
 import slm.engines.engine
-from slm.engines.cuda_graphs import GraphEngine
-from slm.engines.merged import MergedDecoder, MergedEngine
+from slm.engines.merged import MergedDecoder
 from slm.engines.merged_weights import Outputs
-from slm.engines.native import NativeDecoder, NativeEngine
+from slm.engines.native import NativeDecoder
 from slm.generation.config import GenerationSettings
 from slm.generation.generate import TokenRequest, generate
 from slm.generation.session import Generation
 from slm.generation.stopping import StopRules
 from slm.model.speech_lm import SpeechLM
+from tests.slm.generation.continued import GREEDY, WARM, continued, prompts_of, tokens_of
 
 pytestmark = pytest.mark.usefixtures("engine")
-
-GREEDY = GenerationSettings(temperature=0)
-WARM = GenerationSettings(temperature=1.0, top_p=1.0)
-
-
-def continued(
-    lm: SpeechLM,
-    prompts: Sequence[torch.Tensor],
-    settings: GenerationSettings | None = None,
-    *,
-    max_new_tokens: int | Sequence[int],
-    min_new_tokens: int | Sequence[int] = 1,
-    seeds: Sequence[int] | None = None,
-    unguided: Sequence[torch.Tensor | None] | None = None,
-    **options: Any,
-) -> list[Generation]:
-    """Generations of prompts; numbers for all of them or for each."""
-    count = len(prompts)
-    most, least = (
-        [value] * count if isinstance(value, int) else value
-        for value in (max_new_tokens, min_new_tokens)
-    )
-    columns = (prompts, most, least, seeds or range(count), unguided or [None] * count)
-    requests = [TokenRequest(*row) for row in zip(*columns, strict=True)]
-    return generate(lm, requests, settings, **options)
-
-
-def prompts_of(lm: SpeechLM, lengths: tuple[int, ...] = (3, 17, 8)) -> list[torch.Tensor]:
-    generator = torch.Generator().manual_seed(5)
-    size = lm.vocabulary.vocab_size
-    return [torch.randint(6, size, (length,), generator=generator) for length in lengths]
-
-
-def tokens_of(results: list[Generation]) -> list[list[int]]:
-    return [result.tokens.tolist() for result in results]
 
 
 def smallest_margin(lm: SpeechLM, prompt: torch.Tensor, made: Generation) -> float:
@@ -142,21 +111,6 @@ def end_logit(value: float) -> Iterator[None]:
 
             patch.setattr(decoder, "logits", changed)
         yield
-
-
-@pytest.fixture
-def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Rows of every step of single tokens that the test makes."""
-    counted: list[int] = []
-    for kind in (MergedEngine, GraphEngine, NativeEngine):
-        read = kind.decode
-
-        def counting(self: Any, tokens: torch.Tensor, read: Any = read) -> torch.Tensor:
-            counted.append(len(tokens))
-            return read(self, tokens)
-
-        monkeypatch.setattr(kind, "decode", counting)
-    return counted
 
 
 def test_the_end_waits_for_the_minimum_and_stops_each_row(lm: SpeechLM) -> None:
@@ -254,55 +208,3 @@ def test_what_cannot_be_generated_is_refused(lm: SpeechLM) -> None:
     with pytest.raises(ValueError, match="eval mode"):
         continued(lm.train(), [good], max_new_tokens=5)
     assert generate(lm.eval(), []) == []
-
-
-@pytest.mark.parametrize("use_cache", [True, False])
-def test_rows_that_wait_their_turn_say_what_they_say_alone(lm: SpeechLM, use_cache: bool) -> None:
-    """Seven prompts through two places, in and out at different times, each with its own seed."""
-    prompts = prompts_of(lm, (3, 17, 8, 5, 11, 2, 9))
-    limits, seeds = [6, 20, 3, 1, 14, 9, 5], [9, 8, 7, 6, 5, 4, 3]
-    settings = replace(WARM, use_cache=use_cache)
-    queued = continued(
-        lm, prompts, settings, max_new_tokens=limits, min_new_tokens=1, seeds=seeds, max_rows=2
-    )
-    for prompt, limit, seed, made in zip(prompts, limits, seeds, queued, strict=True):
-        alone = continued(lm, [prompt], settings, max_new_tokens=limit, seeds=[seed])[0]
-        assert made.tokens.tolist() == alone.tokens.tolist()
-        assert made.log_likelihood == pytest.approx(alone.log_likelihood, abs=1e-3)
-    with pytest.raises(ValueError, match="max_rows >= 1"):
-        continued(lm, prompts, settings, max_new_tokens=3, max_rows=0)
-
-
-def test_guided_rows_wait_their_turn_too(lm: SpeechLM) -> None:
-    prompts = prompts_of(lm, (6, 17, 8, 5))
-    without = [prompt[-2:] for prompt in prompts]
-    strong, limits = replace(WARM, guidance=3.0), [4, 9, 7, 6]
-    queued = continued(
-        lm, prompts, strong, unguided=without, max_new_tokens=limits, seeds=range(4), max_rows=2
-    )
-    for index, (prompt, bare) in enumerate(zip(prompts, without, strict=True)):
-        alone = continued(
-            lm,
-            [prompt],
-            strong,
-            unguided=[bare],
-            max_new_tokens=limits[index],
-            seeds=[index],
-        )
-        assert queued[index].tokens.tolist() == alone[0].tokens.tolist()
-
-
-def test_a_free_place_is_taken_at_once(lm: SpeechLM, sizes: list[int]) -> None:
-    """Two places, rows of 5, 3 and 4 codes: the third begins in the step after the second ends."""
-    limits = [5, 3, 4]
-    continued(lm, prompts_of(lm), GREEDY, max_new_tokens=limits, min_new_tokens=limits, max_rows=2)
-    assert sizes == [2, 2, 1, 2, 1, 1]
-
-
-def test_a_model_of_other_parts_lets_rows_wait_too(
-    lm: SpeechLM, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    together = continued(lm, prompts_of(lm), GREEDY, max_new_tokens=[9, 2, 6])
-    monkeypatch.setattr(slm.engines.engine, "fits", lambda lm: False)
-    queued = continued(lm, prompts_of(lm), GREEDY, max_new_tokens=[9, 2, 6], max_rows=1)
-    assert tokens_of(queued) == tokens_of(together)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from slm.data.documents import build_transcription
-from slm.data.packed_dataset import stack_rows
+from slm.data.packed_batch import stack_rows
 from slm.data.vocabulary import Vocabulary
 from slm.engines.engine import open_engine
 from slm.generation.config import TranscriptionSettings

@@ -1,128 +1,22 @@
-"""A real server in a thread, and OpenAI's client: bytes, limits, errors, clients that leave."""
+"""Answers of a real server to OpenAI's client: bytes, streams, lists, refusals."""
 
 from __future__ import annotations
 
 import base64
 import io
 import json
-import socket
-import threading
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
-import openai
 import pytest
 import soundfile
 
-from slm.serving.application import Limits, make_application
-from slm.serving.server import listen, make_server, url_of
-from slm.serving.speaker import Asked, Speaker
-from slm.serving.worker import Check
 from slm.synthesis.long_stream import stream_long
 from slm.synthesis.long_text import join, sentence_requests, speak_long
 from slm.synthesis.synthesizer import Synthesizer
-
-TEXT = "The quick brown fox. Seven green hills!"
-NAME = "tiny"
-ASKED: dict[str, Any] = {"model": NAME, "input": TEXT, "voice": "ann"}
-
-
-@pytest.fixture(scope="module")
-def synthesizer(model_folders: tuple[Path, Path]) -> Synthesizer:
-    return Synthesizer.from_pretrained(*model_folders)
-
-
-class Held(Speaker):
-    """Begins no answer before `gate` is open, and counts those it has begun and ended."""
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.gate, self.begun, self.ended = threading.Event(), 0, 0
-
-    def answer(self, asked: Asked, check: Check) -> Iterator[bytes]:
-        self.begun += 1
-        try:
-            while not self.gate.wait(0.01):
-                check()
-            for made in super().answer(asked, check):
-                yield made
-                while asked.text.startswith("Never"):
-                    time.sleep(0.01)
-                    check()
-        finally:
-            self.ended += 1
-
-
-@dataclass
-class Served:
-    """A server that runs in a thread, and clients of it."""
-
-    url: str
-    openai: openai.OpenAI
-    http: httpx.Client
-
-    def spoken(self, **fields: Any) -> bytes:
-        extra = {name: fields.pop(name) for name in ("seed",) if name in fields}
-        return self.openai.audio.speech.create(**{**ASKED, **fields}, extra_body=extra).content
-
-    def post(self, **fields: Any) -> httpx.Response:
-        return self.http.post("/v1/audio/speech", json={**ASKED, **fields})
-
-    def refused(self, **fields: Any) -> dict[str, Any]:
-        """The error of a request that must be refused, with its status."""
-        response = self.post(**{"response_format": "wav", **fields})
-        error = response.json()["error"]
-        assert set(error) == {"message", "type", "param", "code"}
-        return {"status": response.status_code, **error}
-
-
-@contextmanager
-def serving(
-    speaker: Speaker, limits: Limits | None = None, key: str | None = None
-) -> Iterator[Served]:
-    server = make_server(make_application(speaker, [NAME, "tts-1"], limits, api_key=key))
-    with listen("127.0.0.1", 0) as listener:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        url = url_of(listener)
-        try:
-            # Loading certificates, which nothing here needs, takes longer than all else.
-            with (
-                openai.OpenAI(
-                    base_url=f"{url}/v1",
-                    api_key=key or "any",
-                    max_retries=0,
-                    http_client=openai.DefaultHttpxClient(verify=False),
-                ) as client,
-                httpx.Client(base_url=url, verify=False, timeout=60) as http,
-            ):
-                yield Served(url, client, http)
-        finally:
-            server.should_exit = True
-            thread.join()
-
-
-@pytest.fixture(scope="module")
-def served(synthesizer: Synthesizer) -> Iterator[Served]:
-    with serving(Speaker(synthesizer, "ann")) as server:
-        yield server
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Wait for what another thread is about to do."""
-    for _ in range(1000):
-        if holds():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it did not come to pass")
+from tests.slm.serving.served import ASKED, NAME, TEXT, Served
 
 
 def test_a_whole_answer_is_what_the_command_writes(
@@ -172,9 +66,11 @@ def test_lossy_formats_are_written_where_they_can_be(served: Served) -> None:
 
 
 def test_models_voices_and_health_are_told(served: Served) -> None:
+    from openai import NotFoundError
+
     assert [model.id for model in served.openai.models.list()] == [NAME, "tts-1"]
     assert served.openai.models.retrieve("tts-1").owned_by == "hh-slm"
-    with pytest.raises(openai.NotFoundError, match="tiny, tts-1"):
+    with pytest.raises(NotFoundError, match="tiny, tts-1"):
         served.openai.models.retrieve("no/such")
     voices = served.http.get("/v1/voices").json()["data"]
     assert voices == [{"id": "ann", "object": "voice", "default": True}]
@@ -225,97 +121,6 @@ def test_a_body_that_is_no_json_is_refused(served: Served) -> None:
 def test_a_voice_may_be_an_object(served: Served) -> None:
     asked: dict[str, Any] = {"input": "a fox", "response_format": "pcm"}
     assert served.spoken(voice={"id": "ann"}, **asked) == served.spoken(**asked)
-
-
-def test_fifty_requests_at_once_lose_none(served: Served, synthesizer: Synthesizer) -> None:
-    """All are answered where all may wait, and each with the speech of its own seed."""
-
-    def ask(server: Served, seed: int) -> bytes:
-        return server.spoken(input="a fox", response_format="pcm", seed=seed)
-
-    with serving(Speaker(synthesizer, "ann"), Limits(waiting=50)) as roomy:
-        with ThreadPoolExecutor(50) as pool:
-            answers = list(pool.map(partial(ask, roomy), range(50)))
-        assert roomy.http.get("/health").json()["unfinished"] == 0
-    assert all(answers)
-    assert [answers[seed] for seed in (0, 49)] == [ask(served, seed) for seed in (0, 49)]
-
-
-def test_who_finds_no_room_to_wait_is_told_when_to_come_again(synthesizer: Synthesizer) -> None:
-    speaker = Held(synthesizer, "ann")
-    with serving(speaker, Limits(waiting=2)) as server, ThreadPoolExecutor(50) as pool:
-        asked = [pool.submit(server.post, input="a fox", response_format="pcm") for _ in range(50)]
-        until(lambda: sum(each.done() for each in asked) == 47)
-        speaker.gate.set()
-        answers = [each.result() for each in asked]
-    assert sorted(each.status_code for each in answers) == [200] * 3 + [429] * 47
-    busy = next(each for each in answers if each.status_code == 429)
-    assert 1 <= int(busy.headers["retry-after"]) <= 60
-    assert busy.json()["error"]["type"] == "rate_limit_error"
-    assert busy.json()["error"]["code"] == "rate_limit_exceeded"
-
-
-@pytest.mark.parametrize("stream_format", [None, "audio"])
-def test_a_client_that_leaves_ends_its_speech_and_makes_room(
-    synthesizer: Synthesizer, stream_format: str | None
-) -> None:
-    speaker = Held(synthesizer, "ann")
-    with serving(speaker, Limits(waiting=1)) as server:
-        body = {**ASKED, "input": "Never a fox.", "response_format": "pcm"}
-        body["stream_format"] = stream_format
-        data = json.dumps(body).encode()
-        head = "POST /v1/audio/speech HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
-        head += f"Content-Length: {len(data)}\r\n\r\n"
-        host, port = server.url.removeprefix("http://").split(":")
-        # 1. Ask, read the headers of an answer that has some, and close the connection.
-        with socket.create_connection((host, int(port))) as connection:
-            connection.sendall(head.encode() + data)
-            until(lambda: speaker.begun == 1)
-            if stream_format is not None:
-                speaker.gate.set()
-                assert connection.recv(12) == b"HTTP/1.1 200"
-        # 2. The speech ends, and the next is spoken.
-        until(lambda: speaker.ended == 1)
-        speaker.gate.set()
-        assert server.spoken(input="a fox", response_format="pcm")
-        assert server.http.get("/health").json()["unfinished"] == 0
-
-
-def test_a_body_that_is_too_large_is_refused_stated_or_not(synthesizer: Synthesizer) -> None:
-    with serving(Speaker(synthesizer, "ann"), Limits(body_bytes=200)) as server:
-        error = server.refused(input="a" * 300)
-        assert (error["status"], error["code"]) == (413, "body_too_large")
-        chunks = (b" " * 100 for _ in range(10))
-        response = server.http.post(
-            "/v1/audio/speech", content=chunks, headers={"Content-Type": "application/json"}
-        )
-        assert response.status_code == 413
-        assert "at most 200 bytes" in response.json()["error"]["message"]
-        assert server.spoken(input="a fox", response_format="pcm")
-
-
-def test_only_the_key_opens_the_server(synthesizer: Synthesizer) -> None:
-    with serving(Speaker(synthesizer, "ann"), key="secret") as server:
-        for key in ("other", "secre"):
-            with pytest.raises(openai.AuthenticationError):
-                server.openai.with_options(api_key=key).models.list()
-        assert len(server.openai.models.list().data) == 2
-        assert server.http.get("/v1/voices").status_code == 401
-        assert server.http.get("/health").status_code == 200
-
-
-def test_a_fault_of_the_server_is_told_without_its_inside(
-    synthesizer: Synthesizer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(self: Speaker, asked: Asked, check: Check) -> Iterator[bytes]:
-        raise RuntimeError("inside")
-
-    monkeypatch.setattr(Speaker, "answer", fail)
-    with serving(Speaker(synthesizer, "ann")) as server:
-        error = server.refused()
-        assert (error["status"], error["type"]) == (500, "server_error")
-        assert "inside" not in error["message"]
-        assert server.http.get("/health").json()["status"] == "ok"
 
 
 def test_a_text_without_a_voice_keeps_the_first_sentences_voice(synthesizer: Synthesizer) -> None:

@@ -21,7 +21,8 @@ from safetensors.torch import save_file
 import slm.training.fit
 from codec.distributed import process_rank
 from slm.data.config import DocumentSettings
-from slm.data.packed_dataset import PackedBatch, PackedDataset
+from slm.data.packed_batch import PackedBatch
+from slm.data.packed_dataset import PackedDataset
 from slm.data.token_store import TokenStore
 from slm.data.vocabulary import Vocabulary
 from slm.model.code_init import init_codes_from_codebook

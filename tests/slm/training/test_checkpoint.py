@@ -11,7 +11,8 @@ import torch
 
 import slm.data.packed_dataset
 from codec.runtime.run_lock import InUseError, locked
-from slm.data.packed_dataset import PackedBatch, PackedDataset
+from slm.data.packed_batch import PackedBatch
+from slm.data.packed_dataset import PackedDataset
 from slm.model.speech_lm import SpeechLM
 from slm.training.fit import fit_speech_lm
 from tests.builders import SETTINGS, fit, metrics_of

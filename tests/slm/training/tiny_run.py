@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 
 from slm.data.config import DocumentSettings
-from slm.data.packed_dataset import PackedBatch, PackedDataset
+from slm.data.packed_batch import PackedBatch
+from slm.data.packed_dataset import PackedDataset
 from slm.data.token_store import TokenStore
 from slm.data.vocabulary import Vocabulary
 from slm.model.config import SpeechLMConfig

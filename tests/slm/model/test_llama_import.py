@@ -1,3 +1,7 @@
+"""Speech models that begin as a text model of transformers."""
+
+from __future__ import annotations
+
 import json
 from pathlib import Path
 from typing import Any
@@ -6,36 +10,11 @@ import pytest
 import torch
 
 from slm.data.vocabulary import Vocabulary
-from slm.model.code_init import init_codes_from_codebook
 from slm.model.config import SpeechLMConfig
-from slm.model.llama_export import export_llama
 from slm.model.llama_import import import_llama, llama_sizes
-from slm.model.speech_lm import SpeechLM
+from tests.slm.model.text_models import DEFAULT, LLAMA3, TEXT_SIZE, speech_lm, text_model
 
 transformers = pytest.importorskip("transformers")
-
-TEXT_SIZE = 40
-SIZES = {
-    "vocab_size": TEXT_SIZE,
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 16,
-    "max_position_embeddings": 64,
-    "rms_norm_eps": 1e-5,
-}
-LLAMA3 = {
-    "rope_type": "llama3",
-    "factor": 8.0,
-    "low_freq_factor": 1.0,
-    "high_freq_factor": 4.0,
-    "original_max_position_embeddings": 16,
-    "rope_theta": 500000.0,
-}
-DEFAULT = {"rope_type": "default", "rope_theta": 10000.0}
-
 # The sizes in the config.json that each of these text models is published with, and their
 # feed-forward width.
 PUBLISHED: dict[str, dict[str, Any]] = {
@@ -126,37 +105,6 @@ OURS = {
 }
 
 
-def text_model(folder: Path, kind: str, rope: dict[str, Any], tied: bool = False) -> Any:
-    """A random text model of `transformers`, saved, its gains away from one."""
-    torch.manual_seed(0)
-    config = getattr(transformers, f"{kind}Config")(
-        **SIZES, rope_parameters=rope, tie_word_embeddings=tied
-    )
-    model = getattr(transformers, f"{kind}ForCausalLM")(config).eval()
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.mul_(3.0) if parameter.ndim > 1 else parameter.add_(
-                0.3 * torch.randn_like(parameter)
-            )
-            assert name
-    model.save_pretrained(folder)
-    return model
-
-
-def speech_lm(text_size: int = TEXT_SIZE, **sizes: Any) -> SpeechLM:
-    torch.manual_seed(1)
-    given = {"dim": 32, "num_layers": 2, "num_heads": 4, "num_kv_heads": 2, "dim_head": 16}
-    return SpeechLM(
-        SpeechLMConfig(
-            vocabulary=Vocabulary(text_size, 24).to_dict(),
-            codec_fingerprint="x",
-            frame_rate=23.4375,
-            max_seq_len=64,
-            **{**given, **sizes},
-        )
-    ).eval()
-
-
 @pytest.mark.parametrize(
     ("kind", "rope", "tied"),
     [
@@ -178,46 +126,6 @@ def test_an_imported_text_model_gives_its_own_logits_on_text(
     expected = theirs(tokens).logits
     assert expected.abs().max() > 1
     torch.testing.assert_close(ours, expected, atol=2e-4, rtol=2e-4)
-
-
-@pytest.mark.parametrize("biased", [False, True])
-@pytest.mark.parametrize("kv_heads", [1, 2, 4])
-@torch.no_grad()
-def test_an_exported_model_gives_the_same_logits_in_transformers(
-    tmp_path: Path, kv_heads: int, biased: bool
-) -> None:
-    lm = speech_lm(num_kv_heads=kv_heads)
-    for name, parameter in lm.named_parameters():
-        if parameter.ndim > 1:
-            parameter.mul_(4)
-        elif biased or "bias" not in name:
-            parameter.add_(0.3 * torch.randn_like(parameter))
-    export_llama(lm, tmp_path)
-    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path).eval()
-    assert type(theirs).__name__ == "LlamaForCausalLM"
-    assert theirs.config.mlp_bias == biased
-    tokens = torch.randint(0, lm.vocabulary.vocab_size, (2, 30))
-    expected = lm(tokens)
-    assert expected.abs().max() > 1
-    torch.testing.assert_close(theirs(tokens).logits, expected, atol=2e-4, rtol=2e-4)
-
-
-@pytest.mark.parametrize(("kind", "rope"), [("Llama", LLAMA3), ("Qwen3", DEFAULT)])
-@torch.no_grad()
-def test_a_model_imported_and_exported_again_is_still_the_same(
-    tmp_path: Path, kind: str, rope: dict[str, Any]
-) -> None:
-    text_model(tmp_path / "text", kind, rope)
-    sizes = llama_sizes(tmp_path / "text")
-    lm = import_llama(speech_lm(**sizes), tmp_path / "text")
-    export_llama(lm, tmp_path / "speech")
-    assert llama_sizes(tmp_path / "speech") == sizes
-    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "speech").eval()
-    assert type(theirs).__name__ == f"{kind}ForCausalLM"
-    tokens = torch.randint(0, lm.vocabulary.vocab_size, (2, 30))
-    torch.testing.assert_close(theirs(tokens).logits, lm(tokens), atol=2e-4, rtol=2e-4)
-    lm.save_pretrained(tmp_path / "own")
-    assert torch.equal(SpeechLM.from_pretrained(tmp_path / "own")(tokens), lm(tokens))
 
 
 @torch.no_grad()
@@ -256,17 +164,6 @@ def test_a_text_model_that_the_blocks_cannot_represent_is_refused(tmp_path: Path
         import_llama(speech_lm(**llama_sizes(tmp_path)), tmp_path)
 
 
-def test_gains_that_heads_do_not_share_cannot_be_exported(tmp_path: Path) -> None:
-    lm = speech_lm(qk_norm=True)
-    with torch.no_grad():
-        for name, parameter in lm.named_parameters():
-            if "q_rmsnorm" in name:
-                parameter[0] += 1
-    with pytest.raises(ValueError, match="that all heads share"):
-        export_llama(lm, tmp_path)
-    assert not list(tmp_path.iterdir())
-
-
 @pytest.mark.parametrize("name", list(PUBLISHED))
 def test_published_text_models_have_the_sizes_their_configs_say(tmp_path: Path, name: str) -> None:
     (tmp_path / "config.json").write_text(json.dumps(PUBLISHED[name]))
@@ -298,23 +195,6 @@ def test_a_layer_of_a_published_text_model_has_the_shapes_of_ours(
     assert tuple(feed[0].proj.weight.shape) == (2 * width, dim)
     assert tuple(feed[2].weight.shape) == shapes["mlp.down_proj.weight"]
     assert (attention.q_rmsnorm is not None) == ("self_attn.q_norm.weight" in shapes)
-
-
-@torch.no_grad()
-def test_a_model_with_code_tables_is_exported_as_the_weights_they_make(tmp_path: Path) -> None:
-    lm = speech_lm(code_table=8, codebook_dim=3)
-    init_codes_from_codebook(lm, torch.randn(24, 3))
-    for parameter in lm.parameters():
-        if parameter.ndim > 1:
-            parameter.mul_(4)
-    names = list(lm.state_dict())
-    export_llama(lm, tmp_path)
-    assert list(lm.state_dict()) == names
-    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path).eval()
-    tokens = torch.randint(0, lm.vocabulary.vocab_size, (2, 30))
-    expected = lm(tokens)
-    assert expected.abs().max() > 1
-    torch.testing.assert_close(theirs(tokens).logits, expected, atol=2e-4, rtol=2e-4)
 
 
 def test_weights_for_a_model_with_code_tables_are_refused(tmp_path: Path) -> None:
