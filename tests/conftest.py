@@ -42,10 +42,12 @@ def pytest_sessionstart() -> None:
 
 @functools.cache
 def load_of(path: Path) -> str:
-    """What a file of tests starts: "cluster", "processes" that fork, or "" for neither."""
+    """What a file starts: "cluster", "processes" that fork, "exports" to ONNX, or "" for none."""
     source = path.read_text(encoding="utf-8")
     if "ray.cluster_utils" in source:
         return "cluster"
+    if "from tests.exported" in source or "exported: tuple[" in source:
+        return "exports"
     return "processes" if "from tests import forked" in source else ""
 
 
@@ -54,13 +56,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Give the files that start a cluster or fork processes to one worker, in turn.
 
     Side by side they would take the most memory; and the server that forks, once for all of them.
+    So are those that read an export, or one worker would wait for it, and both load its packages.
     """
     from xdist.scheduler import LoadFileScheduling
 
     class Files(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = super()._split_scope(nodeid)
-            return "processes" if load_of(config.rootpath / file) else file
+            load = load_of(config.rootpath / file)
+            return {"": file, "exports": load}.get(load, "processes")
 
     return Files(config, log) if config.getoption("dist") == "loadfile" else None
 
