@@ -1,8 +1,10 @@
 """What comes with the packages: small, without any audio, and there without a network."""
 
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -22,6 +24,12 @@ FOLDERS = [ROOT / each for each in (CODEC, LM, NEXT_CODEC, NEXT_LM)]
 SOUNDS = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".aiff", ".au", ".spx", ".c2"}
 # How files of sound begin, whatever they are called.
 BEGINNINGS = (b"RIFF", b"fLaC", b"OggS", b"ID3", b"FORM", b".snd", b"caff")
+
+# Of half a second of a synthetic voice.
+FIRST_CODES = {
+    "hh-mini-24k": [5056, 1785, 5891, 1583, 1631, 1583, 598, 6519, 11, 1592, 1586, 2845],
+    "hh-mini-24k-v2": [3297, 5858, 377, 5827, 3115, 377, 1099, 1099, 5858, 215, 7549, 5744],
+}
 
 
 def own_files() -> list[Path]:
@@ -52,6 +60,13 @@ def test_the_second_codec_is_loaded_by_name_with_codes_of_its_own() -> None:
     decoded, _ = codec.decode(codes, lengths, torch.tensor([waveform.shape[1]]))
     assert codes.shape == (1, 8)
     assert decoded.shape == waveform.shape
+
+
+@pytest.mark.parametrize(("name", "codes"), FIRST_CODES.items())
+def test_a_shipped_codec_codes_a_clip_as_when_it_was_released(
+    name: str, codes: list[int], make_waveform: Callable[..., np.ndarray]
+) -> None:
+    assert HHCodec.from_pretrained(name).encode(make_waveform(0.5))[0].tolist() == [codes]
 
 
 def test_no_recording_is_in_the_repository() -> None:

@@ -14,10 +14,10 @@ DESCRIPTION = """onnx: encoder.onnx, decoder.onnx and meta.json, which run witho
 web: a static page that decodes .hhc files and codes in the browser, with decoder.onnx.
 Needs the packages onnx and onnxscript (docs/guides/onnx.md)."""
 EXAMPLES = """examples:
-  hh-codec export onnx hh-mini-24k exported/
-  hh-codec export onnx hh-mini-24k exported/ --part decoder
+  hh-codec export onnx hh-mini-24k-v2 exported/
+  hh-codec export onnx hh-mini-24k-v2 exported/ --part decoder
   npm pack onnxruntime-web
-  hh-codec export web hh-mini-24k page/ --runtime onnxruntime-web-*.tgz
+  hh-codec export web hh-mini-24k-v2 page/ --runtime onnxruntime-web-*.tgz
 """
 
 

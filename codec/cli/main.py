@@ -18,7 +18,7 @@ EXAMPLES = """examples:
   hh-codec verify recordings/
   hh-codec info --preset hh_24khz --json
   hh-codec bench
-  hh-codec export onnx hh-mini-24k exported/
+  hh-codec export onnx hh-mini-24k-v2 exported/
 """
 
 

@@ -7,14 +7,21 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from codec.model.encoder import MelEncoder
 from codec.model.grid_quantization import GridStage
 from codec.model.hh_codec import DECODED_SILENCE, HHCodec
 from codec.model.mel import band_weights
 from codec.model.weight_norm import remove_weight_norm
+from codec.model.whisper_encoder import at_code_rate
 
 from .activity import dbfs, recording_levels, silence_weights, speech_frames
 from .harmonic import PlainHarmonicGenerator
 from .modules import swap_modules
+
+# Numbers int64 of Whisper's states in the first window (A,) and the second (W,), and places (N,) in
+# both of those that are kept: the number of states is a quotient of that of codes, which the
+# exporter cannot follow.
+Places = tuple[Tensor, Tensor, Tensor]
 
 
 def plain_copy(codec: HHCodec) -> HHCodec:
@@ -48,12 +55,15 @@ class EncoderGraph(nn.Module):
         self.register_buffer("codebook", entries.T.contiguous())
         self.register_buffer("squares", entries.square().sum(1))
 
-    def forward(self, blocks: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, blocks: Tensor, lengths: Tensor, places: Places | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Blocks (B, L, hop_length) of samples, zero past the end, to codes and dBFS.
 
         Args:
             blocks: Of the waveforms.
             lengths: (B, 1) int64 samples.
+            places: Of Whisper's states, for an encoder that takes them.
 
         Returns:
             Codes (B, L) int64 and levels (B,) float32.
@@ -65,8 +75,24 @@ class EncoderGraph(nn.Module):
             inside = torch.arange(waveform.shape[1], device=waveform.device) < lengths
             centred = waveform - offset * inside.to(waveform.dtype)
             waveform = torch.where(rms > 1e-6, centred * gain, centred)
-        latents = self.encoder(waveform)  # (B, D, L)
+        # (B, D, L)
+        latents = self.encoder(waveform) if places is None else self._latents(waveform, places)
         return self._codes(latents), dbfs(rms)[:, 0]
+
+    def _latents(self, waveform: Tensor, places: Places) -> Tensor:
+        """`MelEncoder.forward` with the number of Whisper's states as an input."""
+        encoder = self.encoder
+        assert isinstance(encoder, MelEncoder)
+        assert encoder.speech is not None
+        log_mel = encoder.log_mel(waveform)
+        x = encoder.downsampled(log_mel)  # (B, C, L)
+        whisper, kept = encoder.speech.whisper, places[2]
+        features, _ = encoder.speech.to_input(log_mel, count=2 * kept.shape[0])
+        embedded = whisper.embed(features)  # (B, N, D)
+        windows = [whisper.encode(embedded.index_select(1, window))[-1] for window in places[:2]]
+        states = torch.cat(windows, dim=1).index_select(1, kept)
+        points = at_code_rate(states, x.shape[-1])  # (B, L, 2 * D)
+        return encoder.latents(x + encoder.speech.project(points).transpose(1, 2))
 
     def _codes(self, latents: Tensor) -> Tensor:
         points = self.quantizer.normalize(latents).transpose(1, 2)  # (B, L, D)

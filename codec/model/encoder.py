@@ -143,14 +143,25 @@ class MelEncoder(Float32Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """(B, T) to latents (B, D, T / hop_length); T a multiple of hop_length."""
-        # "center" padding gives one frame more than the codes cover
-        frames = waveform.shape[-1] // self.mel.config.hop_length
-        log_mel = self.mel(waveform)[..., :frames]  # (B, M, 4L)
-        mel = (log_mel - self.MEAN) / self.STD
-        x = self.downsample(self.mel_blocks(self.stem(mel)))  # (B, C, L)
+        log_mel = self.log_mel(waveform)
+        x = self.downsampled(log_mel)
         if self.speech is not None:
             x = x + self.speech(log_mel, x.shape[-1])
-        x = self.attention(self.blocks(x))
+        return self.latents(x)
+
+    def log_mel(self, waveform: Tensor) -> Tensor:
+        """(B, T) to log-mels (B, M, F), F = T / the mel's hop length."""
+        # "center" padding gives one frame more than the codes cover
+        frames = waveform.shape[-1] // self.mel.config.hop_length
+        return self.mel(waveform)[..., :frames]
+
+    def downsampled(self, log_mel: Tensor) -> Tensor:
+        """Log-mels (B, M, 4L) to features at the code rate (B, C, L)."""
+        return self.downsample(self.mel_blocks(self.stem((log_mel - self.MEAN) / self.STD)))
+
+    def latents(self, features: Tensor) -> Tensor:
+        """Features at the code rate (B, C, L) to latents (B, D, L)."""
+        x = self.attention(self.blocks(features))
         return self.project(self.norm(x.transpose(1, 2))).transpose(1, 2)
 
 

@@ -84,6 +84,9 @@ def remove_weight_norm(module: nn.Module) -> int:
     """
     found = weight_normed(module)
     for each in found:
+        # torch takes the weight off the class, which a deep copy shares with its original
+        kind = type(each)
+        each.__class__ = type(kind.__name__, kind.__bases__, dict(vars(kind)))  # type: ignore
         parametrize.remove_parametrizations(each, "weight", leave_parametrized=True)
     return len(found)
 

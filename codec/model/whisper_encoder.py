@@ -75,13 +75,16 @@ class WhisperInput(nn.Module):
         self.register_buffer("bands", bands, persistent=False)
         self.register_buffer("offsets", torch.tensor(_OFFSETS)[:, None], persistent=False)
 
-    def forward(self, log_mel: Tensor, peak: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, log_mel: Tensor, peak: Tensor | None = None, count: int | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Map log-mels to Whisper's input.
 
         Args:
             log_mel: (B, M, F), natural logarithm of magnitudes.
             peak: (B, 1, 1) log10 of the power that values are clamped to 80 dB below; None for the
                 maximum of each row. A decoded mel is given that of its recording.
+            count: N where it is known; None works it out.
 
         Returns:
             Features (B, 80, N) float32, N the even number of frames of 10 ms within the clip, and
@@ -90,15 +93,16 @@ class WhisperInput(nn.Module):
         with torch.autocast(log_mel.device.type, enabled=False):
             # nats of magnitude to log10 of power: a factor of 2 / ln 10
             powers = self.bands @ log_mel.float() * (2 / math.log(10)) + self.offsets
-            powers = self._at_input_rate(powers)
+            powers = self._at_input_rate(powers, count)
             if peak is None:
                 peak = powers.amax((1, 2), keepdim=True).detach()
             return (torch.maximum(powers, peak - 8) + 4) / 4, peak
 
-    def _at_input_rate(self, powers: Tensor) -> Tensor:
+    def _at_input_rate(self, powers: Tensor, count: int | None) -> Tensor:
         """(B, 80, F) to (B, 80, N), values at the centres of frames of 10 ms."""
         frames = powers.shape[-1]
-        count = max(2, int(frames * INPUT_RATE / self.frame_rate) // 2 * 2)
+        if count is None:
+            count = max(2, int(frames * INPUT_RATE / self.frame_rate) // 2 * 2)
         times = (torch.arange(count, device=powers.device) + 0.5) / INPUT_RATE
         places = (times * self.frame_rate - self.first_frame).clamp(0, frames - 1)
         low = places.floor().long().clamp(max=max(0, frames - 2))
@@ -233,20 +237,24 @@ class WhisperEncoder(nn.Module):
 
         States come at 50 Hz; N is even.
         """
-        embedded = F.gelu(self.conv2(F.gelu(self.conv1(features)))).transpose(1, 2)
+        embedded = self.embed(features)
         count = embedded.shape[1]
         if count <= MAX_STATES:
-            return self._encode(embedded)
+            return self.encode(embedded)
         step = MAX_STATES - 2 * MARGIN
         windows = []
         for start in range(0, count, step):
             first = max(0, start - MARGIN)
-            states = self._encode(embedded[:, first : start + step + MARGIN])
+            states = self.encode(embedded[:, first : start + step + MARGIN])
             windows.append([state[:, start - first :][:, :step] for state in states])
         return [torch.cat(parts, dim=1) for parts in zip(*windows, strict=True)]
 
-    def _encode(self, embedded: Tensor) -> list[Tensor]:
-        """(B, N, D), N <= 1500, through the transformer."""
+    def embed(self, features: Tensor) -> Tensor:
+        """Features (B, 80, N) to what the transformer takes without positions, (B, N / 2, D)."""
+        return F.gelu(self.conv2(F.gelu(self.conv1(features)))).transpose(1, 2)
+
+    def encode(self, embedded: Tensor) -> list[Tensor]:
+        """(B, N, D), N <= 1500, to the states of one pass after every layer."""
         x = embedded + self.positions[: embedded.shape[1]]
         states = []
         for layer in self.layers:
@@ -292,11 +300,16 @@ class SpeechFeatures(nn.Module):
         """Log-mel (B, M, F) to (B, D, L), L = num_codes."""
         with torch.no_grad():
             states = self.whisper(self.to_input(log_mel)[0])[-1]  # (B, N, D)
-            times = (torch.arange(2 * num_codes, device=states.device) + 0.5) / (2 * num_codes)
-            places = (times * states.shape[1] - 0.5).clamp(0, states.shape[1] - 1)
-            low = places.floor().long()
-            high = (low + 1).clamp(max=states.shape[1] - 1)
-            share = (places - low)[:, None].to(states.dtype)
-            points = torch.lerp(states[:, low], states[:, high], share)
-            points = points.unflatten(1, (num_codes, 2)).flatten(2)  # (B, L, 2 * D)
+            points = at_code_rate(states, num_codes)
         return self.project(points).transpose(1, 2)
+
+
+def at_code_rate(states: Tensor, num_codes: int) -> Tensor:
+    """States (B, N, D) at a quarter and three quarters of every code's span, (B, L, 2 * D)."""
+    times = (torch.arange(2 * num_codes, device=states.device) + 0.5) / (2 * num_codes)
+    places = (times * states.shape[1] - 0.5).clamp(0, states.shape[1] - 1)
+    low = places.floor().long()
+    high = (low + 1).clamp(max=states.shape[1] - 1)
+    share = (places - low)[:, None].to(states.dtype)
+    points = torch.lerp(states[:, low], states[:, high], share)
+    return points.unflatten(1, (num_codes, 2)).flatten(2)

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 
@@ -43,6 +45,15 @@ def test_a_folded_convolution_gives_the_same_values_with_fewer_parameters():
     assert sorted(conv.state_dict()) == ["conv.bias", "conv.weight"]
     assert sum(p.numel() for p in conv.parameters()) == expected == 5 * 3 * 4 + 5
     assert remove_weight_norm(conv) == 0
+
+
+def test_a_module_keeps_its_weight_norm_while_a_copy_of_it_is_folded():
+    conv, x = CausalConv(2, 4, 3), torch.randn(1, 2, 8)
+    expected = conv(x)
+    assert remove_weight_norm(copy.deepcopy(conv)) == 1
+    assert torch.equal(conv(x), expected)
+    assert remove_weight_norm(conv) == 1
+    assert torch.equal(conv(x), expected)
 
 
 def test_codes_and_fingerprint_of_a_folder_do_not_depend_on_folding(folder, make_waveform):
