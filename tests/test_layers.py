@@ -36,6 +36,7 @@ GROUND = {
     "codec.run_logs",
     "codec.runtime.run_lock",
     "codec.runtime.run_trainer",
+    "codec.signals",
     "codec.version",
     "codec.runtime.workers",
 }
