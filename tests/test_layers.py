@@ -20,6 +20,7 @@ GROUND = {
     "codec.devices",
     "codec.distributed",
     "codec.file_names",
+    "codec.file_reading",
     "codec.files",
     "codec.hub",
     "codec.runtime.finite",

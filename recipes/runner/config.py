@@ -7,6 +7,7 @@ names the key, before any work is done.
 from __future__ import annotations
 
 import dataclasses
+import io
 import types
 import typing
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from codec.checks import all_finite
+from codec.file_reading import read_file
 from codec.files import write_text
 from codec.provenance import usable_cores
 
@@ -79,7 +81,7 @@ def read_yaml(path: Path, seen: tuple[Path, ...] = ()) -> DictConfig:
     if path.resolve() in seen:
         raise ConfigError(f"{path}: base: this file is its own base")
     try:
-        loaded = OmegaConf.load(path)
+        loaded = OmegaConf.load(io.StringIO(read_file(path).decode()))
     except OSError as error:
         raise ConfigError(f"{path}: cannot read this config: {error.strerror or error}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
