@@ -221,6 +221,8 @@ def exit_status(work: Callable[[], int], *, debug: bool = False, again: str = ""
                     sys.stdout.flush()
             except OSError:  # its disk is full
                 _drop_output()
+            if came:  # a command that this one called has told it
+                return 128 + came[0]
             return WRONG_CALL if isinstance(error, ValueError) else FAILED
 
 

@@ -327,3 +327,73 @@ def test_a_text_without_a_voice_keeps_the_first_sentences_voice(synthesizer: Syn
     np.testing.assert_array_equal(
         np.concatenate(rest), np.concatenate(list(synthesizer.stream(**vars(second))))
     )
+
+
+class Failing(Speaker):
+    """Fails after the first bytes."""
+
+    def answer(self, asked: Asked, check: Check) -> Iterator[bytes]:
+        yield next(iter(super().answer(asked, check)))
+        raise RuntimeError("inside")
+
+
+def test_speech_that_breaks_off_is_no_whole_answer(synthesizer: Synthesizer) -> None:
+    with serving(Failing(synthesizer, "ann")) as server:
+        for delivery in ("audio", "sse"):
+            with pytest.raises(httpx.RemoteProtocolError):
+                server.post(response_format="pcm", stream_format=delivery)
+        error = server.refused(response_format="pcm")
+        assert (error["status"], error["type"]) == (500, "server_error")
+        assert "inside" not in error["message"]
+        assert server.http.get("/health").json()["unfinished"] == 0
+
+
+def test_a_route_that_fails_is_told_without_its_inside(
+    synthesizer: Synthesizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Speaker) -> list[str]:
+        raise RuntimeError("inside")
+
+    with serving(Speaker(synthesizer, "ann")) as server:
+        monkeypatch.setattr(Speaker, "voices", property(fail))
+        answer = server.http.get("/v1/voices")
+        assert answer.status_code == 500
+        assert answer.headers["connection"] == "close"  # as it is, lest it be used again
+        assert answer.json()["error"]["type"] == "server_error"
+        assert "inside" not in answer.text
+
+
+def test_other_methods_and_broken_fields_are_refused(served: Served) -> None:
+    answer = served.http.get("/v1/audio/speech")
+    assert answer.status_code == 405
+    assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+    # A number beyond all, and none at all: legal for Python's JSON alone.
+    for field in ('"speed": 1e400', '"speed": NaN', '"seed": 1e400', '"voice": "\\ud800"'):
+        body = '{"model": "tiny", "input": "a fox", "response_format": "wav", ' + field + "}"
+        answer = served.http.post(
+            "/v1/audio/speech", content=body, headers={"Content-Type": "application/json"}
+        )
+        assert (answer.status_code, field) == (400, field)
+        assert answer.json()["error"]["param"] == field.split('"')[1]
+
+
+def test_a_server_stops_while_requests_wait(synthesizer: Synthesizer) -> None:
+    speaker = Held(synthesizer, "ann")
+    with ThreadPoolExecutor(3) as pool:
+        with serving(speaker) as server:
+            asked = [pool.submit(server.post, response_format="pcm") for _ in range(3)]
+            until(lambda: server.http.get("/health").json()["unfinished"] == 3)
+        # All have an answer or a connection that was closed, and none is spoken any more.
+        for each in asked:
+            with pytest.raises(httpx.HTTPError):
+                each.result(timeout=10).raise_for_status()
+    assert (speaker.begun, speaker.ended) == (1, 1)
+
+
+def test_wrong_limits_and_names_build_no_server(synthesizer: Synthesizer) -> None:
+    speaker = Speaker(synthesizer)
+    for names in ([], ["a", ""]):
+        with pytest.raises(ValueError, match="expected a name of the model"):
+            make_application(speaker, names)
+    with pytest.raises(ValueError, match="expected 0 waiting requests or more, got -1"):
+        make_application(speaker, ["a"], Limits(waiting=-1))
