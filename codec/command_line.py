@@ -13,12 +13,14 @@ import atexit
 import gc
 import math
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 from .json_text import json_text
+from .signals import Ended, heeded_signals
 from .version import __version__
 
 # What `ArgumentParser.add_subparsers` returns; argparse has no public name for it.
@@ -197,27 +199,44 @@ def exit_status(work: Callable[[], int], *, debug: bool = False, again: str = ""
         again: command that goes on with the work after an interrupt, for the message.
 
     Returns:
-        The work's status, 2 for a ValueError, 1 for an OSError, 130 for an interrupt, 1 without a
-        word when whoever read stdout has closed it.
+        The work's status, 2 for a ValueError, 1 for an OSError, 130 for an interrupt, 143 after
+        SIGTERM and 129 after SIGHUP, 1 without a word when whoever read stdout has closed it.
     """
-    try:
-        status = work()
-        sys.stdout.flush()
-        return status
-    except BrokenPipeError:
-        # Python flushes stdout once more at its end, which must not fail again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
-    except KeyboardInterrupt as error:
-        # where it was, if that was said
-        where = str(error) or "interrupted"
-        print(f"error: {where}" + (f"; go on with: {again}" if again else ""), file=sys.stderr)
-        return INTERRUPTED
-    except (ValueError, OSError) as error:
-        if debug:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        return WRONG_CALL if isinstance(error, ValueError) else FAILED
+    with heeded_signals() as came:
+        try:
+            status = work()
+            if sys.stdout is not None:  # closed before the start, nothing is printed
+                sys.stdout.flush()
+            if came:  # a library has taken it for a wish to stop
+                raise Ended(f"ended by {signal.Signals(came[0]).name}")
+            return status
+        except BrokenPipeError:
+            _drop_output()
+            return FAILED
+        except KeyboardInterrupt as error:
+            # where it was, if that was said
+            where = str(error) or "interrupted"
+            with suppress(OSError):  # the terminal may be gone
+                message = f"error: {where}" + (f"; go on with: {again}" if again else "")
+                print(message, file=sys.stderr)
+            return 128 + came[0] if came else INTERRUPTED
+        except (ValueError, OSError) as error:
+            if debug:
+                raise
+            print(f"error: {error}", file=sys.stderr)
+            try:
+                if sys.stdout is not None:
+                    sys.stdout.flush()
+            except OSError:  # its disk is full
+                _drop_output()
+            if came:  # a command that this one called has told it
+                return 128 + came[0]
+            return WRONG_CALL if isinstance(error, ValueError) else FAILED
+
+
+def _drop_output() -> None:
+    """Let Python flush stdout once more at its end, which must not fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def print_report(report: Mapping[str, Any], *, as_json: bool) -> None:

@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from typing import IO, Any
 
+from .file_reading import check_replaceable, open_file, read_file
 from .json_text import json_text, json_value
 
 # .NAME.MACHINE-PROCESS-RANDOM.partial
@@ -54,9 +55,11 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         The path of an empty file, to be overwritten.
 
     Raises:
-        OSError: The disk refused. Nothing is left behind, whatever was raised.
+        OSError: The disk refused, or a pipe or device has the name. Nothing is left behind,
+            whatever was raised.
     """
     path = Path(path)
+    check_replaceable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path.parent)
     partial = _partial_of(path)
@@ -190,8 +193,9 @@ def read_json(path: str | os.PathLike[str], *, required: Collection[str] | None 
         ValueError: The file is not JSON, or no object with these keys: names it.
         OSError: It is missing or cannot be opened.
     """
+    content = read_file(path)
     try:
-        value = json_value(Path(path).read_bytes().decode("utf-8-sig"))
+        value = json_value(content.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not valid JSON ({error})") from error
     if required is None or (isinstance(value, dict) and all(key in value for key in required)):
@@ -210,7 +214,7 @@ def sha256_of(source: str | os.PathLike[str] | IO[bytes]) -> str:
         OSError: The file is missing or cannot be read.
     """
     if isinstance(source, str | os.PathLike):
-        with open(source, "rb") as file:
+        with open_file(source) as file:
             return sha256_of(file)
     digest = hashlib.sha256()
     while chunk := source.read(_CHUNK):

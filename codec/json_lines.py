@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+from .file_reading import check_replaceable, open_file
 from .files import whole_file
 from .json_text import json_text, json_value
 
@@ -137,6 +138,7 @@ def appending(path: str | os.PathLike[str]) -> Iterator[Callable[[Mapping[str, A
         OSError: The disk refused.
     """
     path = Path(path)
+    check_replaceable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     cut_torn_line(path)
     with path.open("ab") as file:
@@ -162,6 +164,7 @@ def append_json_line(path: str | os.PathLike[str], row: Mapping[str, Any]) -> No
         OSError: The disk refused.
     """
     line = _encoded(row, str(path))
+    check_replaceable(path)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     # Windows would else translate line ends.
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
@@ -206,7 +209,7 @@ def cut_torn_line(path: str | os.PathLike[str]) -> None:
     """
     if not Path(path).exists():
         return
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         size = end = file.seek(0, os.SEEK_END)
         kept = 0
         # Backwards a block at a time: the file may be large, and the line is at its end.
@@ -224,7 +227,7 @@ def _raw_lines(
     path: str | os.PathLike[str], error: type[ValueError]
 ) -> Iterator[tuple[int, bytes]]:
     r"""Lines with their `\n`, numbered from 1, the first one without a byte order mark."""
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         for number, line in enumerate(file, start=1):
             if number > 1:
                 yield number, line

@@ -19,6 +19,8 @@ from decimal import Decimal
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from codec.file_reading import open_file
+
 # A byte beyond 18 digits is in no file.
 _MEMBER = re.compile(r"(.*?\.tar):(\d{1,18}):([^/\\]+)", re.IGNORECASE | re.DOTALL | re.ASCII)
 _NUMBER = r"\d+(?:\.\d+)?"
@@ -106,7 +108,7 @@ def opened_bytes(path: Path) -> Iterator[IO[bytes]]:
         OSError: The file, or the tar, cannot be read.
     """
     found = _MEMBER.fullmatch(os.fspath(path))
-    with Path(path if found is None else found[1]).open("rb") as file:
+    with open_file(path if found is None else found[1]) as file:
         yield file if found is None else _member(file, path, int(found[2]), found[3])
 
 

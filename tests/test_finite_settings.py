@@ -200,9 +200,6 @@ def test_no_number_of_a_recipe_is_nan_or_infinite(name: str, schema: type) -> No
 
 # Options that are checked where they are used: their tests are those of the commands.
 CHECKED_LATER = {
-    "codec/cli/bench.py": {"--duration", "--repeats", "--threads"},
-    "codec/cli/convert.py": {"--workers", "--batch-size"},
-    "eval/cli/listen.py": {"--clips"},
     "slm/cli/options.py": {
         "--temperature",
         "--top-k",
@@ -240,6 +237,12 @@ def test_every_number_of_a_command_line_has_its_range() -> None:
     "command",
     [
         ("codec.cli.main", "bench", "--duration", "nan"),
+        ("codec.cli.main", "bench", "--duration", "1e400"),
+        ("codec.cli.main", "bench", "--repeats", "0"),
+        ("codec.cli.main", "bench", "--threads", "0"),
+        ("codec.cli.main", "encode", "in", "out", "--workers", "0"),
+        ("codec.cli.main", "decode", "in", "out", "--batch-size", "-1"),
+        ("eval.cli.main", "listen", "a", "b", "--out", "c", "--clips", "0"),
         ("eval.cli.main", "slm", "pairs.jsonl", "--scores", "s.jsonl", "--local-seconds", "nan"),
         ("eval.cli.main", "bench", "--seconds", "nan"),
         ("eval.cli.main", "bench", "--require", "nan"),

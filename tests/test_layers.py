@@ -21,6 +21,7 @@ GROUND = {
     "codec.devices",
     "codec.distributed",
     "codec.file_names",
+    "codec.file_reading",
     "codec.files",
     "codec.hub",
     "codec.runtime.finite",
@@ -37,6 +38,7 @@ GROUND = {
     "codec.run_logs",
     "codec.runtime.run_lock",
     "codec.runtime.run_trainer",
+    "codec.signals",
     "codec.version",
     "codec.runtime.workers",
 }
@@ -161,7 +163,7 @@ ONLY_IN = {
     "torchaudio": (),
     "wandb": ("codec/run_logs.py",),
     "encodec": (),
-    "onnx": ("codec/export/onnx_files.py",),
+    "onnx": ("codec/export/onnx_files.py", "codec/export/graph_inputs.py"),
 }
 
 

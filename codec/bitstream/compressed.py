@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from codec.file_reading import read_file
 from codec.files import write_bytes
 
 from .format import SUFFIX
@@ -147,7 +148,7 @@ class CompressedRecording:
             OSError: It is missing or cannot be opened.
         """
         try:
-            return cls.from_bytes(Path(path).read_bytes())
+            return cls.from_bytes(read_file(path))
         except BitstreamError as error:
             raise BitstreamError(f"{path}: {error}", error.blocks) from error
 

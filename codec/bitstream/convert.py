@@ -23,6 +23,7 @@ from codec.audio.io import (
     resampled_length,
     writing,
 )
+from codec.file_reading import read_file
 from codec.files import whole_file
 from codec.model.hh_codec import HHCodec
 from codec.streaming.long_form import (
@@ -137,7 +138,7 @@ def decode_recording(codec: HHCodec, pair: Pair, *, salvaging: bool = False) -> 
     lost, end_is_lost = (), False
     if salvaging:
         try:
-            found = salvage(pair.source.read_bytes(), stream_header(codec))
+            found = salvage(read_file(pair.source), stream_header(codec))
         except BitstreamError as error:
             raise BitstreamError(f"{pair.source}: {error}", error.blocks) from error
         coded, lost, end_is_lost = found.recording, found.lost, not found.has_end

@@ -12,6 +12,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from codec.file_reading import read_file
 from codec.files import write_bytes
 
 from .records import (
@@ -210,7 +211,7 @@ class CodedRecording:
             OSError: It is missing or cannot be opened.
         """
         try:
-            return cls.from_bytes(Path(path).read_bytes())
+            return cls.from_bytes(read_file(path))
         except BitstreamError as error:
             raise BitstreamError(f"{path}: {error}", error.blocks) from error
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from codec.file_reading import read_file
 from codec.files import write_bytes
 from codec.json_text import json_text, json_value
 
@@ -55,7 +56,7 @@ def load_codes(path: Path, codec: StreamHeader) -> CodedRecording:
         BitstreamError: It is damaged or holds no codes; the message names the file.
         OSError: It is missing or cannot be opened.
     """
-    data = path.read_bytes()
+    data = read_file(path)
     try:
         return read_codes(data, codec)
     except BitstreamError as error:

@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from codec.file_reading import read_file
 from codec.model.hh_codec import HHCodec
 from codec.streaming.long_form import WINDOW, Read, decode_stream, encode_stream
 
@@ -105,7 +106,7 @@ def _survives(stream: CodedRecording) -> bool:
 
 
 def _check_stream_file(codec: HHCodec, path: Path, found: FileChecks) -> None:
-    data = path.read_bytes()
+    data = read_file(path)
     header = _attempt(lambda: StreamHeader.unpack(data[:36]))
     found.check("header", header is not None, "the header is damaged, or it is no .hhc stream")
     try:

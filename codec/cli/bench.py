@@ -6,7 +6,8 @@ import argparse
 import sys
 from typing import Any
 
-from codec.command_line import DONE, Commands, add_command, print_report
+from codec.checks import LARGEST
+from codec.command_line import DONE, Commands, add_command, number, print_report, whole_number
 
 HEADER = ("", "kbit/s", "RTF", "RTF range", "CPU s/s", "params M", "GMAC/s", "peak MiB")
 
@@ -23,9 +24,15 @@ def add(commands: Commands) -> None:
         examples="example:\n  hh-codec bench --systems hh_24khz,mimi --duration 10 --json",
     )
     parser.add_argument("--systems", metavar="A,B", help="which ones (default: all)")
-    parser.add_argument("--duration", type=float, default=10.0, help="of the audio, s")
-    parser.add_argument("--repeats", type=int, default=5, help="passes of each; slow ones 2")
-    parser.add_argument("--threads", type=int, help="of torch (default: its own choice)")
+    parser.add_argument(
+        "--duration", type=number(1, most=LARGEST), default=10.0, help="of the audio, s"
+    )
+    parser.add_argument(
+        "--repeats", type=whole_number(1), default=5, help="passes of each; slow ones 2"
+    )
+    parser.add_argument(
+        "--threads", type=whole_number(1), help="of torch (default: its own choice)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -35,8 +42,6 @@ def run(arguments: argparse.Namespace) -> int:
     from codec.bench.codecs import SYSTEMS, bench
 
     if arguments.threads is not None:
-        if arguments.threads < 1:
-            raise ValueError(f"expected one thread or more, got {arguments.threads}")
         torch.set_num_threads(arguments.threads)
     names = arguments.systems.split(",") if arguments.systems else list(SYSTEMS)
 

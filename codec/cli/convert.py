@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codec.command_line import DONE, FAILED, Commands, add_command, print_report
+from codec.command_line import DONE, FAILED, Commands, add_command, print_report, whole_number
 from codec.derived import LOG_NAME
 
 from .options import add_codec
@@ -82,10 +82,10 @@ def _add_command(
     add_codec(parser)
     where = "OUT is - or a folder"
     parser.add_argument("--format", choices=forms, help=f"of the output, where {where}")
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes")
+    parser.add_argument("--workers", type=whole_number(1), default=1, metavar="N", help="processes")
     parser.add_argument(
         "--batch-size",
-        type=int,
+        type=whole_number(1),
         default=1,
         metavar="N",
         help="recordings with the same number of codes computed together; helps on a GPU",
@@ -206,9 +206,6 @@ def _pairs(
     from codec.bitstream.convert import Pair
 
     source, target = arguments.input, arguments.output
-    for name in ("workers", "batch_size"):
-        if getattr(arguments, name) < 1:
-            raise ValueError(f"expected {name} of 1 or more, got {getattr(arguments, name)}")
     if not source.exists():
         raise ValueError(f"{source}: expected a file or a folder, there is none")
     has_name_of_file = target.suffix.lower() in conversion.outputs

@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from codec.file_reading import read_file
 from codec.runtime.checkpoint_file import read_checkpoint
 
 from .config import BIGVGAN_MEL, CodecConfig, CodecConfigError, MelConfig, VocoderConfig
@@ -151,7 +152,7 @@ def _weight_normed(name: str, value: Tensor) -> dict[str, Tensor]:
 
 def _parsed(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
     try:
-        values = parse(path.read_text(encoding="utf-8"))
+        values = parse(read_file(path).decode())
     except (yaml.YAMLError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise CodecConfigError(f"{path}: cannot be read; {error}") from error
     if not isinstance(values, dict):

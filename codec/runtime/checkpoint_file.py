@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from codec.file_reading import open_file
+
 # Of what every training writes.
 _KINDS: dict[str, type] = {"global_step": int, "state_dict": dict}
 
@@ -38,8 +40,7 @@ def read_checkpoint(
         OSError: It is missing or cannot be opened.
     """
     path = Path(path)
-    with path.open("rb"):
-        pass
+    open_file(path).close()
     try:
         found = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_plain(path))
     except Exception as problem:  # of pickle, zip or torch, by what is damaged

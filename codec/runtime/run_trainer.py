@@ -16,6 +16,8 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.strategies import ModelParallelStrategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from codec.signals import unheeded_signals
+
 # Exit status of a process that SIGTERM ended, as a shell gives it.
 TERMINATED = 128 + 15
 
@@ -95,7 +97,8 @@ def fit_or_exit(trainer: Trainer, fit: Callable[[], None], folder: Path) -> None
     """
     again = f"the same command goes on from the last checkpoint in {folder}"
     try:
-        fit()
+        with unheeded_signals():  # Lightning ends a training between two steps
+            fit()
     except SIGTERMException as error:
         _say(trainer, f"ended by SIGTERM at step {trainer.global_step}; {again}")
         raise SystemExit(TERMINATED) from error

@@ -20,6 +20,7 @@ import torch
 from safetensors.torch import load_file
 
 from codec.checks import all_finite, at_least
+from codec.file_reading import open_file
 from codec.files import read_json, whole_file, write_json
 from codec.weights import save_tensors
 from eval.metrics.mel import FLOOR, log_mel, mel_filters
@@ -150,6 +151,7 @@ class KMeansTokenizer:
             raise ValueError(f"expected a k-means tokenizer with {CONFIG}, got {folder}")
         config = read_json(path)
         name = config.pop("name")
+        open_file(Path(folder) / WEIGHTS).close()  # a named pipe would be waited for
         centroids = load_file(Path(folder) / WEIGHTS)["centroids"]
         return cls(KMeansSettings(**config), centroids, name)
 

@@ -34,7 +34,7 @@ def add(commands: Commands) -> None:
     command.add_argument("runs", nargs="+", metavar="RUN", help="NAME=FOLDER or FOLDER")
     command.add_argument("--reference", type=Path, metavar="FOLDER", help="the recordings")
     command.add_argument("--kind", choices=KINDS, default="ab", help="two at a time, or all scored")
-    command.add_argument("--clips", type=int, default=12, help="at most, evenly spread")
+    command.add_argument("--clips", type=whole_number(1), default=12, help="at most, evenly spread")
     command.add_argument("--seed", type=whole_number(0), default=0, help="of the order")
     command.add_argument("--title", default="Listening test", help="heading of the page")
     command.add_argument("--out", type=Path, required=True, help="folder of the test")

@@ -16,10 +16,12 @@ instead (`eval.likelihood_tests.judge`).
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable
 from pathlib import Path
 
 from codec.file_names import data_files
+from codec.file_reading import open_file
 from eval.sound import SUFFIXES
 
 from .judge import LikelihoodPair
@@ -79,7 +81,7 @@ def _zerospeech(folder: Path, suite: str) -> list[LikelihoodPair]:
 def _gold(table: Path, folder: Path, suite: str) -> list[LikelihoodPair]:
     """Read one gold.csv."""
     try:
-        with table.open(encoding="utf-8-sig", newline="") as lines:
+        with io.TextIOWrapper(open_file(table), "utf-8-sig", newline="") as lines:
             rows = list(csv.DictReader(lines, strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
         raise SuiteError(f"{table}: expected a table in UTF-8: {error}") from error

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from codec.file_names import composed
 from eval.protocols import FigureInfo, Item, Metric, MetricInfo, Score
 from eval.sound import checked_part, resampled
 
@@ -62,8 +63,8 @@ class DeliveryMetric(Metric):
     """Silence, runaway and repetition of generated speech.
 
     Args:
-        records: Records of the generator, by item id. Without one a runaway is found by its
-            length and a loop by its log-mels, under another id.
+        records: Records of the generator, by item id with composed accents. Without one a
+            runaway is found by its length and a loop by its log-mels, under another id.
     """
 
     records: Mapping[str, GenerationRecord] = field(default_factory=dict)
@@ -95,7 +96,7 @@ class DeliveryMetric(Metric):
         `runaway` is None where there is neither a record nor a text.
         """
         samples = checked_part(item, "estimate", min_duration=SHORTEST_SECONDS)
-        record = self.records.get(item.id, GenerationRecord())
+        record = self.records.get(composed(item.id), GenerationRecord())
         silent = silent_frames(samples, item.sample_rate)
         # Codes repeat exactly; audio only nearly, and takes longer to compare.
         if record.codes is not None:

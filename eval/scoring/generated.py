@@ -118,7 +118,7 @@ def _from_json(row: Mapping[str, Any], where: str, folder: Path) -> Pair:
 
 
 def read_records(path: Path | None, folder: Path) -> dict[str, GenerationRecord]:
-    """Read the generator's record of each utterance; {} where there is no such file.
+    """Read the generator's record of each utterance by composed id; {} without such a file.
 
     Args:
         path: JSON lines {"id", "truncated", "codes", "frame_rate"}; None looks for
@@ -139,7 +139,7 @@ def read_records(path: Path | None, folder: Path) -> dict[str, GenerationRecord]
     # A generator that was killed leaves a torn last line.
     for number, row in iter_json_lines(found, torn="drop"):
         if "id" in row and (row.get("codes") is not None or "truncated" in row):
-            records[str(row["id"])] = _record(row, f"{found}:{number}")
+            records[composed(str(row["id"]))] = _record(row, f"{found}:{number}")
     return records
 
 

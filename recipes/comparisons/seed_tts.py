@@ -25,7 +25,7 @@ import slm.cli.main
 from codec.checks import require
 from codec.command_line import DONE, FAILED, WRONG_CALL, exit_status
 from codec.file_names import check_items
-from codec.files import write_json, write_text
+from codec.files import read_json, sha256_of, write_json, write_text
 from codec.json_lines import read_lines
 from codec.provenance import provenance
 from eval.scoring.summary import find_figure, item_values, number_text, read_summary, resampled_over
@@ -34,6 +34,8 @@ from recipes.runner.config import keep_settings, load_settings
 from recipes.runner.markdown import table_lines
 from recipes.runner.stages import say
 
+# What a list held when its folder was begun.
+LIST_NAME = "list.json"
 PROGRAM = "python -m recipes.comparisons.seed_tts"
 # What may differ between calls on one folder: further lists and metrics are added.
 ADDED = ("lists", "metrics", "workers")
@@ -106,11 +108,13 @@ def run_seed_tts(config: SeedTtsConfig, argv: Sequence[str] | None = None) -> Se
         argv: Words of the call, for the provenance; None for the process's.
 
     Raises:
-        ValueError: A list that breaks its format, models or metrics that cannot run, or a folder
-            made with other settings.
+        ValueError: A list that breaks its format or has changed since its folder was made, models
+            or metrics that cannot run, or a folder made with other settings.
     """
     run = Path(config.run)
     keep_settings(config, run, ADDED)
+    for name, meta in config.lists.items():
+        _keep_list(run / name, Path(meta))
     rows: list[dict[str, Any]] = []
     for name, meta in config.lists.items():
         spoken, scores = run / name / "spoken", run / name / "scores"
@@ -134,6 +138,25 @@ def run_seed_tts(config: SeedTtsConfig, argv: Sequence[str] | None = None) -> Se
     markdown = _markdown(figures)
     write_text(run / "seed_tts.md", markdown)
     return SeedTtsTable(markdown, figures)
+
+
+def _keep_list(folder: Path, meta: Path) -> None:
+    """Note what a list holds beside what is made of it, or refuse one that has changed since.
+
+    Raises:
+        ValueError: The folder was made with a list of other contents.
+        OSError: There is no such list.
+    """
+    note, found = folder / LIST_NAME, sha256_of(meta)
+    # A list that was refused has made nothing.
+    is_begun = note.is_file() and (folder / "spoken").is_dir()
+    before = read_json(note, required=("sha256",))["sha256"] if is_begun else found
+    if before != found:
+        raise ValueError(
+            f"{meta}: expected the list of SHA-256 {before} that {folder} was made with, got "
+            f"{found}; give it another name (lists.NAME=...) or delete the folder"
+        )
+    write_json(note, {"file": str(meta), "sha256": found})
 
 
 def _call(command: Callable[[Sequence[str]], int], words: list[str]) -> None:

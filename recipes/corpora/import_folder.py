@@ -7,6 +7,7 @@ or `name|text|normalized`, without a head), or CSV or TSV with a head whose colu
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from codec.audio.io import RECORDINGS
 from codec.file_names import data_files
+from codec.file_reading import open_file, read_file
 
 from .import_kaldi import UNKNOWN_LANGUAGE
 from .importing import Note, Skip, Utterance
@@ -124,7 +126,7 @@ def _with_texts_beside(
         if beside is not None:
             used |= {_beside(audio, end) for end in TEXTS}
             try:
-                text = " ".join(beside.read_text("utf-8-sig").split())
+                text = " ".join(read_file(beside).decode("utf-8-sig").split())
             except (OSError, UnicodeDecodeError) as error:
                 yield Skip(name, f"{beside}: expected a text in UTF-8: {error}", "text")
                 continue
@@ -218,7 +220,7 @@ def read_table(path: Path, columns: Mapping[str, str]) -> list[dict[str, str]]:
         ValueError: It cannot be read, or has no such column; names the file and the line.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with io.TextIOWrapper(open_file(path), "utf-8-sig", newline="") as file:
             first = file.readline()
             file.seek(0)
             delimiter = next((sign for sign in "|\t;" if sign in first), ",")

@@ -175,6 +175,8 @@ def _parts(path: Path) -> dict[str, _Part | Skip]:
         try:
             recording, start, end = words[0], float(words[1]), float(words[2])
             (channel,) = map(int, words[3:] or ["-1"])
+            if channel < -1:  # -1 leaves it open
+                raise ValueError(channel)
         except (IndexError, ValueError):
             expected = "`utterance recording start end [channel]`"
             parts[name] = Skip(name, f"{path}: {name}: expected {expected}, got {rest!r}")

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from codec.derived import digest_of, file_state
 from codec.file_names import data_files, is_hidden, name_problem
+from codec.file_reading import NotAFileError, open_file
 from codec.json_lines import read_json_lines, write_json_lines
 from codec.json_text import json_text, json_value
 from codec.locations import is_plain, member_path
@@ -118,6 +119,8 @@ def index_tar(tar: Path, *, folder: Path) -> tuple[Path, str]:
             problem = _compression(tar) or "expected a name that ends in .tar"
             return index, f"{tar}: {problem}"
         write_json_lines(index, _rows(tar))
+    except NotAFileError as error:
+        return index, str(error)
     except _DAMAGED as error:
         problem = _compression(tar) or f"not a whole tar ({error}); fetch it again"
         return index, f"{tar}: {problem}"
@@ -131,7 +134,7 @@ def index_tar(tar: Path, *, folder: Path) -> tuple[Path, str]:
 
 def _compression(tar: Path) -> str:
     """The reason why a compressed tar is refused, '' for one that is not."""
-    with tar.open("rb") as file:
+    with open_file(tar) as file:
         head = file.read(8)
     for magic, (kind, command) in _COMPRESSED.items():
         if head.startswith(magic):
@@ -162,7 +165,7 @@ def _rows(tar: Path) -> list[dict[str, Any]]:
     records: dict[str, Any] = {}
     audio: dict[str, dict[str, Any]] = {}
     rows: list[dict[str, Any]] = []
-    with tarfile.open(tar, "r:") as archive:
+    with open_file(tar) as file, tarfile.open(fileobj=file, mode="r:") as archive:
         for member in _members(archive, tar.stat().st_size):
             path = PurePosixPath(member.name)
             is_audio = path.suffix.lower() in RECORDINGS
@@ -182,8 +185,8 @@ def _rows(tar: Path) -> list[dict[str, Any]]:
             elif is_audio:
                 audio[key] = {"offset": member.offset, "name": path.name}
             else:
-                file = archive.extractfile(member)
-                records[key] = _parsed(file.read() if file is not None else b"")
+                record = archive.extractfile(member)
+                records[key] = _parsed(record.read() if record is not None else b"")
     _join_by_name(audio, records)
     rows += [{"key": key, "record": records.pop(key, None), **audio[key]} for key in audio]
     return rows + [{"key": key, "error": "has no recording"} for key in records]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from codec.audio.io import AudioError, audio_info
 from codec.file_names import is_hidden
+from codec.file_reading import read_file
 from codec.json_lines import read_lines
 from recipes.runner.schema import CorporaConfig
 
@@ -163,7 +164,7 @@ def _subset_utterances(folder: Path, split: str) -> Iterator[Utterance | Skip]:
             # Each transcript is a file of one line beside the recording.
             for kind in ("original", "normalized"):
                 path = audio.with_name(f"{audio.stem}.{kind}.txt")
-                texts.append(path.read_text(encoding="utf-8-sig").strip())
+                texts.append(read_file(path).decode("utf-8-sig").strip())
         except (OSError, UnicodeDecodeError) as error:
             said = error.strerror if isinstance(error, OSError) else error
             reason = f"{path}: cannot read this transcript: {said}"

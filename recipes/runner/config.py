@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
+import io
 import types
 import typing
 from collections.abc import Iterator, Sequence
@@ -20,9 +21,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from codec.checks import all_finite
+from codec.file_reading import read_file
 from codec.files import write_text
 from codec.provenance import usable_cores
 
+from .literals import literal_overrides, literal_values, with_literals
 from .schema import Config
 
 Settings = TypeVar("Settings")
@@ -54,13 +57,18 @@ def load_settings(
         ConfigError: A key that the schema does not have, a value of the wrong type or out of range,
             a value that is missing, or a file that cannot be read. The message names the key.
     """
-    layer = OmegaConf.merge(read_yaml(Path(path)), _parse_overrides(schema, overrides))
+    words = _override_words(schema, overrides)
+    layer = OmegaConf.merge(read_yaml(Path(path)), _parse_overrides(words))
     assert isinstance(layer, DictConfig)
     # None tells `_explain` that the layers could not even be merged.
     merged = None
     try:
         merged = OmegaConf.merge(_defaults(schema), layer)
         _check_kinds("", OmegaConf.to_container(layer), OmegaConf.to_container(merged))
+        written = OmegaConf.merge(_written(Path(path)), literal_overrides(words))
+        views = [OmegaConf.to_container(each) for each in (layer, written, merged)]
+        if (literal := with_literals(*views)) != views[0]:
+            merged = OmegaConf.merge(_defaults(schema), literal)
         # Before any dataclass compares its numbers: no comparison with NaN names the right one.
         all_finite("", OmegaConf.to_container(merged, resolve=True), error=ConfigError)
         settings = OmegaConf.to_object(merged)
@@ -81,7 +89,7 @@ def read_yaml(path: Path, seen: tuple[Path, ...] = ()) -> DictConfig:
     if path.resolve() in seen:
         raise ConfigError(f"{path}: base: this file is its own base")
     try:
-        loaded = OmegaConf.load(path)
+        loaded = OmegaConf.load(io.StringIO(read_file(path).decode()))
     except OSError as error:
         raise ConfigError(f"{path}: cannot read this config: {error.strerror or error}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -98,6 +106,14 @@ def read_yaml(path: Path, seen: tuple[Path, ...] = ()) -> DictConfig:
     merged = OmegaConf.merge(read_yaml(path.parent / base, (*seen, path.resolve())), loaded)
     assert isinstance(merged, DictConfig)
     return merged
+
+
+def _written(path: Path) -> DictConfig:
+    """Read a file that `read_yaml` has read, and its base, with every value as it is written."""
+    values = literal_values(read_file(path).decode()) or {}
+    base = values.pop("base", None)
+    found = OmegaConf.create(values)
+    return found if base is None else OmegaConf.merge(_written(path.parent / base), found)  # type: ignore[return-value]
 
 
 def save_config(settings: Any, path: Path) -> None:
@@ -144,8 +160,8 @@ def _defaults(schema: type) -> DictConfig:
     return OmegaConf.structured(schema)
 
 
-def _parse_overrides(schema: type, overrides: Sequence[str]) -> DictConfig:
-    """`key=value` arguments as a nested mapping; ConfigError without `=` or without a key."""
+def _override_words(schema: type, overrides: Sequence[str]) -> list[str]:
+    """`key=value` arguments with lists in brackets; ConfigError without `=` or without a key."""
     arguments = []
     for override in overrides:
         key, separator, value = override.partition("=")
@@ -155,12 +171,15 @@ def _parse_overrides(schema: type, overrides: Sequence[str]) -> DictConfig:
         if _is_list(schema, key.strip()) and value != "null" and not value.startswith("["):
             value = f"[{value}]"
         arguments.append(f"{key.strip()}={value}")
+    return arguments
+
+
+def _parse_overrides(words: Sequence[str]) -> DictConfig:
+    """Read `key=value` words as a nested mapping."""
     try:
-        return OmegaConf.from_dotlist(arguments)
+        return OmegaConf.from_dotlist(list(words))
     except yaml.YAMLError as error:
-        raise ConfigError(
-            f"overrides {list(overrides)}: a value is not valid YAML: {error}"
-        ) from error
+        raise ConfigError(f"overrides {list(words)}: a value is not valid YAML: {error}") from error
 
 
 def _is_list(schema: type, dotted: str) -> bool:

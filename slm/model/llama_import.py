@@ -19,6 +19,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from codec.file_names import is_hidden
+from codec.file_reading import open_file
 from codec.files import read_json, sha256_of
 from slm.data.vocabulary import Vocabulary
 from slm.text.sentencepiece_tokenizer import TextTokenizer
@@ -170,6 +171,7 @@ def _reader(folder: Path) -> Callable[..., Tensor]:
     for path in sorted(folder.glob("*.safetensors")):
         if is_hidden(path.name):
             continue
+        open_file(path).close()  # a named pipe would be waited for
         with safe_open(path, framework="pt") as file:
             file_of |= dict.fromkeys(file.keys(), path)
 

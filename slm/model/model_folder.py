@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from codec.file_reading import read_file
 from codec.files import whole_file, write_bytes
 from codec.hub import HubOptions, card_text, model_folder
 from codec.weights import bounded_build, check_finite, save_tensors
@@ -88,7 +89,7 @@ def write_model(folder: Path, model: StoredLM) -> None:
 def read_companions(folder: Path) -> dict[str, bytes]:
     """Read what of a folder belongs to other parts than the model, by file name."""
     paths = [folder / name for name in COMPANIONS]
-    return {path.name: path.read_bytes() for path in paths if os.path.lexists(path)}
+    return {path.name: read_file(path) for path in paths if os.path.lexists(path)}
 
 
 def write_companions(

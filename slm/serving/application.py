@@ -129,6 +129,8 @@ class _Service:
         try:
             # What is wrong with a text shows before the first bytes.
             first = await _unless_gone(job.next(), request)
+            if first is not None and asked.delivery == "whole":
+                await job.next()  # its end, so that whoever has the answer finds room for the next
         except ValueError as error:
             raise ApiError(400, str(error), param="input") from error
         except Exception as error:
@@ -144,7 +146,6 @@ class _Service:
         kind = "text/event-stream" if asked.delivery == "sse" else MEDIA_TYPES[asked.format]
         headers = {"X-Sample-Rate": str(self.speaker.sample_rate)}
         if asked.delivery == "whole":
-            await job.next()  # its end, so that whoever has the answer finds room for the next
             return Response(first, media_type=kind, headers=headers)
         return _Streamed(job, first, kind, headers)
 
@@ -271,7 +272,8 @@ def _answer_errors(app: FastAPI) -> None:
         return ApiError(error.status_code, str(error.detail), headers=headers).response()
 
     async def failed(_: Request, error: Exception) -> JSONResponse:
-        return ApiError(500, _FAILED).response()
+        # uvicorn closes the connection, on which a client would else ask again.
+        return ApiError(500, _FAILED, headers={"Connection": "close"}).response()
 
     handlers: dict[type[Exception], Callable[[Request, Exception], Any]] = {
         ApiError: refused,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from codec.file_reading import open_file
 from codec.files import write_bytes
 from codec.requirements import install_command
 
@@ -113,7 +114,12 @@ class RemoteFolder:
 
     def get(self, name: str, target: IO[bytes]) -> str:
         """Read an object into a file; the SHA-256 of what came, 64 hex digits."""
-        with self._reporting(name), self._files.open(f"{self._root}/{name}", "rb") as source:
+        path = f"{self._root}/{name}"
+        with (
+            self._reporting(name),
+            # a named pipe would be waited for
+            open_file(path) if self._is_local else self._files.open(path, "rb") as source,
+        ):
             return _copy(source, target)[1]
 
     def remove(self, names: Iterable[str]) -> None:

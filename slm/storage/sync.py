@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 from tqdm.contrib.concurrent import thread_map
 
+from codec.file_reading import open_file
 from codec.files import read_json, sha256_of, whole_file, write_json
 
 from .remote_folder import INDEX, Entry, RemoteFolder, StorageError
@@ -200,7 +201,7 @@ def _send(
 ) -> tuple[Entry, bool]:
     """Put a file unless the index has it; the bytes sent are the bytes that were hashed."""
     # One open file: a writer that renames another over it changes nothing for us.
-    with open(source, "rb") as file:
+    with open_file(source) as file:
         size = os.fstat(file.fileno()).st_size
         for _ in range(3):
             file.seek(0)

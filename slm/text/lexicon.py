@@ -10,6 +10,7 @@ import lzma
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from codec.file_reading import read_file
 from codec.files import write_bytes
 
 from .letter_to_sound import apply_rules, learn_rules
@@ -183,7 +184,7 @@ def read_dictionary(lines: Iterable[str]) -> dict[str, tuple[str, ...]]:
 def _unpacked(path: Path) -> bytes:
     """Contents of an .xz file; ValueError where it is cut, or far larger than any lexicon."""
     unpacking = lzma.LZMADecompressor()
-    content = unpacking.decompress(path.read_bytes(), max_length=_MOST_BYTES)
+    content = unpacking.decompress(read_file(path), max_length=_MOST_BYTES)
     if not unpacking.eof:
         what = "cut short" if unpacking.needs_input else f"larger than {_MOST_BYTES} bytes"
         raise ValueError(f"{what} when unpacked")

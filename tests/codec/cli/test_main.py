@@ -174,7 +174,6 @@ def test_figures_of_a_trained_codec(codec, call):
     [
         (("encode", "a.wav", "a.bin"), "ending in .hhc"),
         (("encode", "none.wav", "a.hhc"), "there is none"),
-        (("encode", "a.wav", "a.hhc", "--workers", "0"), "workers of 1 or more, got 0"),
         (("encode", "a.wav", "a.hhc", "--device", "abacus"), "device 'abacus'"),
         (("decode", "a.wav", "b.mp3"), ".wav or .flac"),
         (("decode", ".", "../decoded"), "expected files of .hhc"),

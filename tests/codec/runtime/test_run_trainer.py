@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from codec.command_line import exit_status
 from codec.runtime.run_trainer import PlainCheckpointIO, fit_or_exit, quiet_trainer
 
 SLURM = {
@@ -88,6 +89,27 @@ def test_sigterm_ends_a_training_with_143_and_a_line(
         trained(tmp_path, signal_at=step)
     assert caught.value.code == 143
     assert "ended by SIGTERM" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_command_leaves_the_signal_to_its_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    heeded = []
+
+    def work() -> int:
+        heeded.append(signal.getsignal(signal.SIGTERM))
+        try:
+            trained(tmp_path, signal_at=1)
+        finally:
+            heeded.append(signal.getsignal(signal.SIGTERM))
+        return 0
+
+    with pytest.raises(SystemExit) as caught:
+        exit_status(work)
+    assert caught.value.code == 143
+    assert "ended by SIGTERM at step" in capsys.readouterr().err
+    assert heeded[0] is heeded[1] is not signal.SIG_DFL
 
 
 @pytest.mark.filterwarnings("ignore")

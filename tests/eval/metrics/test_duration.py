@@ -1,5 +1,8 @@
 """Length, silence, runaways and loops of generated speech."""
 
+import unicodedata
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -30,6 +33,11 @@ def test_a_runaway_is_found_by_the_record_else_by_its_length(make_speech):
     recorded = DeliveryMetric({"a": GenerationRecord(truncated=False)})
     assert recorded.score(item(speech, "hi")).values["runaway"] == 0.0
     assert recorded.info.id != DeliveryMetric().info.id
+    for form in ("NFC", "NFD"):
+        name = unicodedata.normalize(form, "caf\u00e9")
+        record = {unicodedata.normalize("NFC", name): GenerationRecord(truncated=False)}
+        found = DeliveryMetric(record).score(replace(item(speech, "hi"), id=name))
+        assert found.values["runaway"] == 0.0
 
 
 def test_loops_go_by_the_codes_where_there_are_some(make_speech):

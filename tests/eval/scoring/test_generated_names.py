@@ -8,7 +8,8 @@ from typing import Literal
 
 import pytest
 
-from eval.scoring.generated import ManifestError, read_generation
+from codec.json_lines import write_json_lines
+from eval.scoring.generated import ManifestError, read_generation, read_records
 
 
 def test_a_suffix_of_any_case_is_found(tmp_path: Path) -> None:
@@ -27,6 +28,12 @@ def test_a_name_is_found_in_either_form_of_its_accents(
     (tmp_path / "meta.lst").write_text(f"{listed}|x|p.wav|text\n")
     (pair,) = read_generation(tmp_path / "meta.lst", tmp_path)
     assert (pair.id, pair.estimate) == (listed, tmp_path / f"{kept}.flac")
+
+
+def test_a_record_is_found_in_either_form_of_its_accents(tmp_path: Path) -> None:
+    record = {"id": unicodedata.normalize("NFD", "caf\u00e9"), "truncated": True}
+    write_json_lines(tmp_path / "generation.jsonl", [record])
+    assert read_records(None, tmp_path)["caf\u00e9"].truncated is True
 
 
 @pytest.mark.parametrize("name", ["../a", "/etc/a", "x" * 300])

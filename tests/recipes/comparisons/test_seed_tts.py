@@ -99,3 +99,22 @@ def test_a_list_stays_in_the_folder_of_its_run(
     assert main([str(CONFIG), f"run={tmp_path / 'run'}", *words, setting]) == 2
     assert reason in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_list_that_has_changed_under_its_name_is_refused(
+    meta: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = [str(CONFIG), f"lists.en={meta}", f"run={tmp_path / 'run'}", "metrics=delivery"]
+    before = meta.read_text()
+    meta.write_text("no fields\n")
+    # What broke its format has made nothing, and binds nothing.
+    assert main(call) == 2
+    meta.write_text(before)
+    assert main(call) == 0
+    made = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    capsys.readouterr()
+    meta.write_text(before.replace("A dog.", "A cat."))
+    assert main(call) == 2
+    assert "expected the list of SHA-256" in capsys.readouterr().err
+    assert made == {path: path.read_bytes() for path in made}
+    assert main([str(CONFIG), f"lists.other={meta}", *call[2:]]) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 
@@ -9,8 +10,11 @@ import numpy as np
 import pytest
 
 from codec.audio.store import AudioStore, AudioStoreWriter
+from codec.json_lines import read_json_lines
+from codec.runtime.workers import DEADLY
 from recipes.corpora.aligned_splits import align_split, alignments_of
 from recipes.corpora.forced_alignment import Aligner
+from slm.data.alignment import Unit
 from tests.builders import SPOKEN
 
 pytest.importorskip("pocketsphinx")
@@ -71,3 +75,34 @@ def test_a_run_that_was_cut_off_keeps_what_it_has(
     assert alignments_of(tmp_path, "train")["good"][-1].unit == 7  # not aligned again
     assert not (tmp_path / ".train.aligning.jsonl").exists()
     assert whole != (tmp_path / "train.alignment.jsonl").read_bytes()
+
+
+DEADLY_ALIGNER = '''
+import os
+from slm.data.alignment import Unit
+
+class DeadlyAligner:
+    """Ends its process at some texts."""
+
+    def align(self, waveform, sample_rate, text):
+        if "deadly" in text:
+            os._exit(9)
+        return [Unit(3, 0.0, 0.5)], 0.75
+'''
+
+
+def test_a_clip_that_ends_its_workers_is_listed_and_costs_no_other(
+    tmp_path: Path, waveform: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("codec.runtime.workers.IN_FLIGHT", 2)
+    (tmp_path / "deadly_aligner.py").write_text(DEADLY_ALIGNER)
+    monkeypatch.syspath_prepend(tmp_path)
+    with AudioStoreWriter(tmp_path / "train", RATE) as writer:
+        for name, text in (("a", "one"), ("b", "a deadly one"), ("c", "two")):
+            writer.add(waveform.astype(np.float32), {"id": name, "text": text, "lang": "en"})
+    aligner = importlib.import_module("deadly_aligner").DeadlyAligner()
+    folder = tmp_path / "made"
+    figures = align_split(AudioStore(tmp_path / "train"), folder, aligner, ["en"], workers=1)
+    assert figures == {"aligned": 2, "failed": 1, "without": 0}
+    assert alignments_of(folder, "train") == {"a": [Unit(3, 0.0, 0.5)], "c": [Unit(3, 0.0, 0.5)]}
+    assert read_json_lines(folder / "train.unaligned.jsonl") == [{"id": "b", "reason": DEADLY}]

@@ -54,10 +54,13 @@ def test_kaldi_texts_without_a_recording_are_listed(
     rows, skipped, _ = run_import("kaldi", folder)
     assert [row.id for row in rows] == ["one"]
     assert [(each["id"], each["kind"]) for each in skipped] == [("ghost", "no_recording")]
-    # A field too many is no channel.
-    write_kaldi(folder, text="u hello\nw again\n", segments="u one 0 0.2 0 1\nw one 0 0.2\n")
-    rows, skipped, _ = run_import("kaldi", folder)
-    assert ([row.id for row in rows], [each["id"] for each in skipped]) == (["w"], ["u"])
+    # A field too many is no channel, and neither is a number below -1, which leaves it open.
+    for wrong in ("0 1", "-2", "one", "0.0"):
+        segments = f"u one 0 0.2 {wrong}\nw one 0 0.2 -1\n"
+        write_kaldi(folder, text="u hello\nw again\n", segments=segments)
+        rows, skipped, _ = run_import("kaldi", folder)
+        assert ([row.id for row in rows], [each["id"] for each in skipped]) == (["w"], ["u"])
+        assert f"0 0.2 {wrong}" in skipped[0]["reason"]
 
 
 def test_kaldi_segments_are_cut_once(tmp_path: Path, write_tone: Any, run_import: Any) -> None:

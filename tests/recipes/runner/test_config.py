@@ -247,3 +247,20 @@ def test_no_truth_value_becomes_a_text_and_no_number_a_truth_value(
     (tmp_path / "a.yaml").write_text(f"run: r\n{text}\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=reason):
         load_config(tmp_path / "a.yaml")
+
+
+@pytest.mark.parametrize("word", ["007", "1e3", "12:30", "1_000", "0x10", "-0.50", "1.10", ".inf"])
+def test_a_text_is_what_is_written_and_not_the_number_that_yaml_reads(
+    word: str, tmp_path: Path
+) -> None:
+    (tmp_path / "base.yaml").write_text(f"corpus: {word}\n", encoding="utf-8")
+    (tmp_path / "a.yaml").write_text(
+        f"base: base.yaml\nrun: {word}\ntrain_text: {{languages: [en, {word}]}}\n", encoding="utf-8"
+    )
+    config = load_config(tmp_path / "a.yaml")
+    assert (config.corpus, config.run, config.train_text.languages[1]) == (word,) * 3
+    words = [f"run={word}0", f"train_text.languages={word},de"]
+    config = load_config(tmp_path / "a.yaml", words)
+    assert (config.run, config.train_text.languages) == (f"{word}0", [word, "de"])
+    save_config(config, tmp_path / "saved.yaml")
+    assert load_config(tmp_path / "saved.yaml") == config

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from slm.cli.main import main
+from slm.serving.server import is_loopback, listen, url_of
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -36,6 +37,27 @@ def test_the_command_serves_until_it_is_ended(model_folders: tuple[Path, Path]) 
             assert response.read(4) == b"RIFF"
         process.terminate()
         assert process.stdout.read() == ""
+    assert process.returncode == 143
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("localhost", True), ("127.9.8.7", True), ("::1", True), ("0.0.0.0", False),
+     ("::", False), ("192.168.0.2", False), ("a.host", False), ("", False)],
+)  # fmt: skip
+def test_only_this_machine_reaches_a_loopback_address(host: str, expected: bool) -> None:
+    assert is_loopback(host) is expected
+
+
+def test_an_address_is_one_for_a_browser() -> None:
+    with listen("127.0.0.1", 0) as listener:
+        assert url_of(listener) == f"http://127.0.0.1:{listener.getsockname()[1]}"
+    try:
+        listener = listen("::1", 0)
+    except OSError:
+        pytest.skip("needs IPv6")
+    with listener:
+        assert url_of(listener) == f"http://[::1]:{listener.getsockname()[1]}"
 
 
 def test_a_port_that_is_taken_is_told_before_models_are_read(
@@ -53,3 +75,26 @@ def test_an_empty_key_is_refused(
     monkeypatch.setenv("HH_SLM_API_KEY", "")
     assert main(["serve", "--port", "0", "--lm", "no such model"]) == 2
     assert "expected a key" in capsys.readouterr().err
+
+
+def test_an_empty_name_is_refused(
+    model_folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    codec, lm = map(str, model_folders)
+    assert main(["serve", "--codec", codec, "--lm", lm, "--port", "0", "--name", ""]) == 2
+    assert "expected a name of the model, got an empty one" in capsys.readouterr().err
+
+
+def test_a_server_without_a_key_that_others_reach_says_so(
+    model_folders: tuple[Path, Path],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("uvicorn.Server.run", lambda self, sockets: None)
+    codec, lm = map(str, model_folders)
+    call = ["serve", "--codec", codec, "--lm", lm, "--port", "0", "--json"]
+    assert main([*call, "--host", "0.0.0.0"]) == 0
+    assert "warning: everyone who reaches this host may use it" in capsys.readouterr().err
+    assert main([*call, "--host", "0.0.0.0", "--api-key", "secret"]) == 0
+    assert main([*call, "--host", "127.0.0.1"]) == 0
+    assert "warning" not in capsys.readouterr().err

@@ -132,3 +132,17 @@ def test_a_text_without_a_voice_keeps_the_first_sentences_voice(synthesizer: Syn
     np.testing.assert_array_equal(
         np.concatenate(rest), np.concatenate(list(synthesizer.stream(**vars(second))))
     )
+
+
+def test_other_methods_and_broken_fields_are_refused(served: Served) -> None:
+    answer = served.http.get("/v1/audio/speech")
+    assert answer.status_code == 405
+    assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+    # A number beyond all, and none at all: legal for Python's JSON alone.
+    for field in ('"speed": 1e400', '"speed": NaN', '"seed": 1e400', '"voice": "\\ud800"'):
+        body = '{"model": "tiny", "input": "a fox", "response_format": "wav", ' + field + "}"
+        answer = served.http.post(
+            "/v1/audio/speech", content=body, headers={"Content-Type": "application/json"}
+        )
+        assert (answer.status_code, field) == (400, field)
+        assert answer.json()["error"]["param"] == field.split('"')[1]
