@@ -42,18 +42,20 @@ def pytest_sessionstart() -> None:
 
 @functools.cache
 def load_of(path: Path) -> str:
-    """What a file starts: "cluster", "processes" that fork, "exports" to ONNX, or "" for none."""
+    """What a file starts: "cluster", large "processes", "exports" to ONNX, or "" for none."""
     source = path.read_text(encoding="utf-8")
     if "ray.cluster_utils" in source:
         return "cluster"
     if "from tests.exported" in source or "exported: tuple[" in source:
         return "exports"
-    return "processes" if "from tests import forked" in source else ""
+    # Forks of a server that has loaded torch, and the kernel of a notebook.
+    is_large = "from tests import forked" in source or "nbclient" in source
+    return "processes" if is_large else ""
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Give the files that start a cluster or fork processes to one worker, in turn.
+    """Give the files that start a cluster or large processes to one worker, in turn.
 
     Side by side they would take the most memory; and the server that forks, once for all of them.
     So are those that read an export, or one worker would wait for it, and both load its packages.
@@ -73,15 +75,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest where several workers share all, so that it is not last.
 
     First of all comes the Ray cluster, which takes most memory, while the workers are small; then
-    the files that fork processes, by the same worker. Beside the cluster run short tests.
+    the files that start large processes, by the same worker, the largest first. Beside the cluster
+    run short tests.
     """
     if "PYTEST_XDIST_WORKER" in os.environ:
-        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        slow, large = (
+            {item.path for item in items if item.get_closest_marker(name)}
+            for name in ("slow", "large")
+        )
         first = {"cluster": 0, "processes": 1}
 
-        def place(item: pytest.Item) -> tuple[int, bool]:
+        def place(item: pytest.Item) -> tuple[int, bool, bool]:
             short = item.path.is_relative_to(ROOT / "tests/codec") and item.path not in slow
-            return first.get(load_of(item.path), 2 if short else 3), item.path not in slow
+            kind = first.get(load_of(item.path), 2 if short else 3)
+            return kind, item.path not in large, item.path not in slow
 
         items.sort(key=place)
 

@@ -183,6 +183,8 @@ PHASES = {
         "train": ("vocoder",),
         "vocoder_input": "target",
         "weights": LossWeights(waveform_mel=1, adversarial=1),
+        # "all" has those of periods, too, which are large whatever their sizes.
+        "discriminators": DiscriminatorConfig((), (256,), 2, (256,), 2),
     },
     "decoder": {"train": ("decoder",), "weights": LossWeights(mel=1)},
 }
@@ -200,8 +202,7 @@ def test_a_phase_of_the_codec_trains_on_its_device(
         warmup_steps=1,
         quantize_from=1,
         ema_decay=0.9,
-        discriminators=DiscriminatorConfig((2,), (256,), 2, (256,), 2),
-        **PHASES[name],
+        **{"discriminators": DiscriminatorConfig((2,), (256,), 2, (256,), 2), **PHASES[name]},
     )
     codec = codec_of() if name in ("vocoder", "decoder") else HHCodec(CodecConfig.preset("tiny"))
     with pretended_cuda() as gpu:

@@ -2,32 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
-
-nbformat = pytest.importorskip("nbformat")
-nbclient = pytest.importorskip("nbclient")
-pytest.importorskip("ipykernel")
-pytest.importorskip("matplotlib")
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
+NEEDED = ("nbformat", "nbclient", "ipykernel", "matplotlib")
+pytestmark = [
+    pytest.mark.skipif(not all(map(find_spec, NEEDED)), reason=f"needs {', '.join(NEEDED)}"),
+    # jupyter_client and zmq warn of event loops and of folders to come
+    pytest.mark.filterwarnings("default"),
+]
+
+
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A kernel for all notebooks in turn: a new one would load torch and Lightning once more."""
+    import nbclient
+    import nbformat
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MPLBACKEND", "agg")
+        patch.setenv("MPLCONFIGDIR", str(tmp_path_factory.mktemp("matplotlib")))
+        patch.setenv("PYTHONPATH", str(ROOT))
+        empty = nbformat.v4.new_notebook()
+        client = nbclient.NotebookClient(empty, timeout=600, kernel_name="python3")
+        with client.setup_kernel():
+            yield client
+
+
 @pytest.mark.slow
-# jupyter_client and zmq warn of event loops and of folders to come
-@pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MPLBACKEND", "agg")
-    monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path))
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+def test_a_notebook_runs(path: Path, tmp_path: Path, kernel: Any) -> None:
+    import nbclient
+    import nbformat
+
     notebook = nbformat.read(path, as_version=4)
-    kernel = nbclient.NotebookClient(
-        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
-    )
-    kernel.execute()
+    # Nothing that another notebook defined or imported is there, by name.
+    fresh = nbformat.v4.new_code_cell(f"%reset -f\n%cd -q {tmp_path}")
+    notebook.cells.insert(0, fresh)
+    client = nbclient.NotebookClient(notebook, timeout=600, km=kernel.km)
+    client.kc = kernel.kc
+    client.execute()
     shown = [
         output
         for cell in notebook.cells
@@ -44,6 +66,8 @@ def test_there_are_notebooks() -> None:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_is_kept_without_its_outputs(path: Path) -> None:
+    import nbformat
+
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from codec.model.vector_quantization import SimVQStage
 from codec.training.config import PARTS, FitConfig, LossWeights
 from codec.training.data import CropBatches
 from codec.training.fit import fit_codec_phase, load_phase_codec
-from codec.training.module import DivergedError
+from codec.training.module import CodecTraining, DivergedError
 from tests import forked
 from tests.builders import (
     DISCRIMINATORS,
@@ -51,10 +52,20 @@ def test_only_the_parts_of_a_phase_change(store: AudioStore, tmp_path: Path) -> 
         assert same == (part != "vocoder"), part
 
 
-def test_the_step_count_is_the_generators(store: AudioStore, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def joint(
+    tmp_path_factory: pytest.TempPathFactory, make_store: Callable[[Path], AudioStore]
+) -> tuple[CodecTraining, Path]:
+    """A training of all kinds of steps, and its folder."""
+    folder = tmp_path_factory.mktemp("joint")
+    clips = make_store(folder / "audio")
+    with few_latents():
+        return fit_codec_phase(new_codec(), JOINT, clips, clips, folder, config=FIT), folder
+
+
+def test_the_step_count_is_the_generators(joint: tuple[CodecTraining, Path]) -> None:
     """Lightning counts the steps of every optimizer; max_steps must mean generator steps."""
-    fit_codec_phase(new_codec(), JOINT, store, store, tmp_path / "run", config=FIT)
-    lines = metrics_of(tmp_path / "run")
+    lines = metrics_of(joint[1])
     train = [line for line in lines if line["split"] == "train"]
     assert [line["step"] for line in train] == list(range(1, JOINT.steps + 1))
     assert "discriminator" in train[-1]
@@ -74,9 +85,8 @@ def test_training_overfits_a_few_crops(store: AudioStore, tmp_path: Path) -> Non
     assert sum(mel[-5:]) / 5 < 0.65 * mel[0]
 
 
-def test_a_step_leaves_no_gradients_behind(store: AudioStore, tmp_path: Path) -> None:
-    module = fit_codec_phase(new_codec(), JOINT, store, store, tmp_path / "run", config=FIT)
-    assert all(parameter.grad is None for parameter in module.parameters())
+def test_a_step_leaves_no_gradients_behind(joint: tuple[CodecTraining, Path]) -> None:
+    assert all(parameter.grad is None for parameter in joint[0].parameters())
 
 
 def test_filling_the_codebook_under_autocast_leaves_the_encoder_its_gradient(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from codec import CodecConfig, HHCodec
-from codec.audio.store import AudioStore, AudioStoreWriter
+from codec.audio.store import AudioStore
 from codec.training.config import PARTS, FitConfig, LossWeights, PhaseConfig
 from codec.training.data import CropBatches
 from codec.training.fit import fit_codec_phase, load_phase_codec
@@ -100,13 +100,12 @@ def test_statistics_are_those_of_the_averaged_weights(store: AudioStore, tmp_pat
 
 
 @pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory, make_waveform: Callable[..., Any]) -> Path:
+def filled(
+    tmp_path_factory: pytest.TempPathFactory, make_store: Callable[[Path], AudioStore]
+) -> Path:
     """A folder with clips in `audio` and a phase in `first`, a step after the codebook's fill."""
     folder = tmp_path_factory.mktemp("filled")
-    with AudioStoreWriter(folder / "audio", 24_000) as writer:
-        for seed in range(6):
-            writer.add(make_waveform(1.0, pitch=90 + 30 * seed, seed=seed), {"id": str(seed)})
-    clips = AudioStore(folder / "audio")
+    clips = make_store(folder / "audio")
     fit_codec_phase(codec_of("seanet"), SHORT, clips, clips, folder / "first", config=FIT)
     return folder
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,11 @@ from eval.metrics.registry import make_metrics, obstacles, status, with_whisper
 from eval.protocols import Item
 from tests.builders import write_whisper
 
-pytest.importorskip("transformers")
-converters = pytest.importorskip("ctranslate2.converters")
+# Loading it takes two seconds and 150 MB, which only the process that runs these tests needs.
+pytestmark = pytest.mark.skipif(
+    find_spec("ctranslate2") is None or find_spec("transformers") is None,
+    reason="ctranslate2 or transformers is not installed",
+)
 RATE = 16000
 
 
@@ -28,6 +32,8 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def converted(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same model as faster-whisper keeps it."""
+    from ctranslate2 import converters
+
     folder = tmp_path_factory.mktemp("converted") / "model"
     converter = converters.TransformersConverter(str(published), copy_files=["tokenizer.json"])
     converter.convert(str(folder))

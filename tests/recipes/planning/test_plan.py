@@ -105,6 +105,7 @@ def check_the_codec_at_scale() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.large
 def test_the_codec_at_scale_fits_its_gpus(tmp_path: Path) -> None:
     """In a process of its own, with which the memory of models of full size goes."""
     status = forked.run(check_the_codec_at_scale, output=tmp_path / "printed.txt")

@@ -3,27 +3,41 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
-import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
+from runpy import run_module
 
 import pytest
 
 from slm.cli.main import main
 from slm.serving.server import is_loopback, listen, url_of
+from tests import forked
 
-ROOT = Path(__file__).resolve().parents[3]
+
+def serve(printed: Path, *arguments: str) -> None:
+    """What `python -m slm serve` does, with its standard output in a file."""
+    os.dup2(os.open(printed, os.O_WRONLY | os.O_CREAT), 1)
+    sys.argv = ["slm", "serve", *arguments]
+    run_module("slm", run_name="__main__", alter_sys=True)
 
 
-def test_the_command_serves_until_it_is_ended(model_folders: tuple[Path, Path]) -> None:
+def test_the_command_serves_until_it_is_ended(
+    model_folders: tuple[Path, Path], tmp_path: Path
+) -> None:
     codec, lm = map(str, model_folders)
-    command = [sys.executable, "-m", "slm", "serve", "--codec", codec, "--lm", lm]
-    command += ["--port", "0", "--threads", "1", "--json"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        report = json.loads(process.stdout.readline())
+    arguments = ["--codec", codec, "--lm", lm, "--port", "0", "--threads", "1", "--json"]
+    printed, errors = tmp_path / "printed.txt", tmp_path / "errors.txt"
+    process = forked.start(serve, printed, *arguments, output=errors)
+    try:
+        while not (printed.exists() and printed.read_text().endswith("\n")):
+            assert process.is_alive(), forked.printed(errors)
+            time.sleep(0.05)
+        line = printed.read_text()
+        report = json.loads(line)
         assert report["url"].startswith("http://127.0.0.1:")
         assert (report["model"], report["voices"]) == ("lm", 1)
         body = {"model": "lm", "input": "a fox", "response_format": "wav"}
@@ -35,9 +49,11 @@ def test_the_command_serves_until_it_is_ended(model_folders: tuple[Path, Path]) 
         with urllib.request.urlopen(request, timeout=60) as response:
             assert response.headers["Content-Type"] == "audio/wav"
             assert response.read(4) == b"RIFF"
+    finally:
         process.terminate()
-        assert process.stdout.read() == ""
-    assert process.returncode == 143
+        process.join()
+    assert printed.read_text() == line
+    assert process.exitcode == 143
 
 
 @pytest.mark.parametrize(
