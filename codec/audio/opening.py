@@ -137,11 +137,16 @@ def _recording(path: Path, whole: bool) -> Iterator[soundfile.SoundFile]:
         ) from error
 
 
+def native_path(path: Path) -> str | bytes:
+    """Give a path as libsndfile opens it: names of POSIX are bytes, which need not be UTF-8."""
+    return os.fsencode(path) if os.name == "posix" else str(path)
+
+
 @contextmanager
 def _source(path: Path) -> Iterator[Any]:
     """What libsndfile opens: the path of a file, or a member of a tar as an open binary file."""
     if not is_member(path):
-        yield path
+        yield native_path(path)
         return
     with ExitStack() as stack:
         try:

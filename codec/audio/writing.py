@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from codec.files import whole_file
 
-from .opening import AudioError
+from .opening import AudioError, native_path
 
 FORMATS = {".wav": "WAV", ".flac": "FLAC"}
 # A WAV file counts its bytes in 32 bits; what is longer becomes RF64, its 64-bit form.
@@ -42,7 +42,7 @@ def write_audio(
         raise AudioError(f"{path}: expected finite samples (T,), got shape {waveform.shape}")
     with whole_file(path) as partial, writing(path):
         soundfile.write(
-            partial,
+            native_path(partial),
             np.clip(waveform, -1.0, 1.0),
             sample_rate,
             subtype="PCM_16",

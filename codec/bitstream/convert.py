@@ -23,6 +23,7 @@ from codec.audio.io import (
     resampled_length,
     writing,
 )
+from codec.audio.opening import native_path
 from codec.file_reading import read_file
 from codec.files import whole_file
 from codec.model.hh_codec import HHCodec
@@ -199,7 +200,9 @@ def write_pieces(
     with (
         whole_file(path) as partial_file,
         writing(path),
-        soundfile.SoundFile(partial_file, "w", sample_rate, 1, "PCM_16", format=kind) as file,
+        soundfile.SoundFile(
+            native_path(partial_file), "w", sample_rate, 1, "PCM_16", format=kind
+        ) as file,
     ):
         for piece in pieces:
             file.write(np.clip(piece, -1.0, 1.0))

@@ -1,4 +1,6 @@
 import errno
+import os
+import sys
 
 import numpy as np
 import pytest
@@ -197,3 +199,14 @@ def test_a_part_beyond_its_recording_is_refused(tmp_path, make_waveform):
             info(*part)
     with pytest.raises(AudioError, match="expected a channel of its 1, from 0 on, got 1"):
         info(0.0, 1.0, 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a disk with names of any bytes")
+def test_names_that_are_not_utf_8_are_read_and_written(tmp_path, make_waveform):
+    folder = tmp_path / os.fsdecode(b"\xe9t\xe9")
+    for suffix in (".wav", ".flac"):
+        path = folder / os.fsdecode(b"\xff" + suffix.encode())
+        write_audio(path, make_waveform(0.1))
+        assert len(read_audio(path)) == 2400
+        assert audio_info(path) == (2400, 24_000)
+    assert len(list(folder.iterdir())) == 2
