@@ -9,8 +9,11 @@ there, sounds shorter than 80 ms that stand out of everything else, such as clic
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import wraps
+from typing import TypeVar
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -33,6 +36,21 @@ NOISY_SHARE = 6.0  # of loud frames over the floor: with less, speech and noise 
 EDGE_SECONDS = 0.1  # of silence that is kept on either side of speech that is cut out
 LONGEST_EDGE_SECONDS = 0.3  # of silence that is left as it is
 SILENT_RMS, SILENT_DBFS = 1e-6, -120.0
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+def _untraced(function: Function) -> Function:
+    """Keep torch.compile out of a function: it would trace NumPy, of which it has only a part."""
+
+    @wraps(function)
+    def run(*values: object) -> object:
+        # To say so takes a second of imports, which are there once something is compiled.
+        if "torch._dynamo" not in sys.modules:
+            return function(*values)
+        return sys.modules["torch"].compiler.disable(function)(*values)
+
+    return run  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
@@ -129,6 +147,7 @@ class FramePowers:
         return squares, sums, counts
 
 
+@_untraced
 def measure_level(pieces: Iterable[NDArray[np.floating]], sample_rate: int) -> Level:
     """Measure the level of a recording.
 
@@ -162,6 +181,7 @@ def without_clicks(
     return np.where(clicks, longer, powers) if loudest > 0 and clicks.any() else powers
 
 
+@_untraced
 def silence_weights(active: NDArray[np.bool_], most_silence: float) -> NDArray[np.float32] | None:
     """Weights of frames under which silence counts as much as in an ordinary clip.
 
@@ -180,6 +200,7 @@ def silence_weights(active: NDArray[np.bool_], most_silence: float) -> NDArray[n
     return np.where(active, 1.0, weight).astype(np.float32)
 
 
+@_untraced
 def speech_frames(
     powers: NDArray[np.float64], frame_rate: float = 1 / FRAME_SECONDS
 ) -> NDArray[np.bool_]:

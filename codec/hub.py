@@ -61,7 +61,8 @@ def model_folder(
                     f"got the folder {folder}"
                 )
             return folder
-    return download(str(source), what, files=files, hub=options, error=error)
+    known = sorted(each.name for each in bundled.glob("*") if each.is_dir())
+    return download(str(source), what, files=files, hub=options, error=error, bundled=known)
 
 
 def download(
@@ -71,6 +72,7 @@ def download(
     files: Sequence[str] | None = None,
     hub: HubOptions | None = None,
     error: type[ValueError] = ValueError,
+    bundled: Sequence[str] = (),
 ) -> Path:
     """Download those of `files` that a hub repository has, unless the cache has them.
 
@@ -80,6 +82,7 @@ def download(
         files: As of `model_folder`.
         hub: Of the download.
         error: Class of the error.
+        bundled: Names of the models that come with the package, for the message.
 
     Raises:
         ValueError: Naming the repository and how to go without a hub.
@@ -95,9 +98,10 @@ def download(
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as problem:
         at = f" at revision {options.revision!r}" if options.revision else ""
         of = f" with {' + '.join(files)}" if files else ""
+        names = f" or one of {', '.join(bundled)}" if bundled else ""
         raise error(
             f"{repository!r} is neither a {what} folder nor a hub repository that can be "
-            f"reached{at}; where there is no network, give the path of a folder{of}"
+            f"reached{at}; where there is no network, give the path of a folder{of}{names}"
         ) from problem
 
 

@@ -23,6 +23,7 @@ class HHCodecConfig(PreTrainedConfig):
         codebook_size: Number of different codes.
         num_quantizers: 1, the size K of codes (B, K, L).
         audio_channels: 1.
+        frame_rate: Codes a second.
 
     Raises:
         ValueError: Sections that are no codec's, or an attribute that these do not give.
@@ -46,6 +47,11 @@ class HHCodecConfig(PreTrainedConfig):
                 raise ValueError(f"{name}: expected {value}, which the codec has, got {given}")
             setattr(self, name, value)
         super().__init__(**kwargs)
+
+    @property
+    def frame_rate(self) -> float:
+        """Codes a second."""
+        return self.sampling_rate / self.hop_length
 
     def to_diff_dict(self) -> dict[str, Any]:
         """All fields: defaults of a later version may be others."""

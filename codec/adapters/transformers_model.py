@@ -113,6 +113,11 @@ class HHCodecModel(PreTrainedModel):
         model.training = codec.training  # of the shell alone: parts stay as they are
         return model
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of decoding; see `HHCodec.dtype`."""
+        return self.codec.dtype
+
     def _init_weights(self, module: nn.Module) -> None:
         """Leave weights as the codec initialises them."""
 

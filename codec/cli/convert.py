@@ -139,6 +139,7 @@ def run(arguments: argparse.Namespace) -> int:
         "seconds": seconds,
         "real_time_factor": seconds / duration if duration else None,
         "codec_fingerprint": codec.fingerprint,
+        "code_fingerprint": codec.code_fingerprint,
     }
     if kind == "salvage":
         report["lost_blocks"] = totals.lost_blocks
@@ -186,6 +187,7 @@ def _run_piped(arguments: argparse.Namespace, kind: str) -> int:
         "num_samples": result.num_samples,
         "num_codes": result.num_codes,
         "codec_fingerprint": codec.fingerprint,
+        "code_fingerprint": codec.code_fingerprint,
     }
     if result.lost_blocks or result.end_is_lost:
         report |= {"lost_blocks": list(result.lost_blocks), "lost_end": result.end_is_lost}

@@ -59,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
             "num_files": len(files),
             "num_failed": num_failed,
             "codec_fingerprint": codec.fingerprint,
+            "code_fingerprint": codec.code_fingerprint,
             "files": {p: {**asdict(each), "is_sound": each.is_sound} for p, each in files.items()},
         }
         print_report(report, as_json=True)

@@ -87,7 +87,7 @@ class UtmosNetwork(nn.Module):
         renamed.pop("wav2vec2.mask_emb", None)
         own = self.state_dict()
         # Names of one side alone, then shapes.
-        wrong = sorted(own.keys() ^ renamed.keys() - {"wav2vec2.masked_spec_embed"})
+        wrong = sorted(own.keys() ^ renamed.keys())
         wrong += [
             f"{name} {tuple(renamed[name].shape)} for {tuple(own[name].shape)}"
             for name in own.keys() & renamed.keys()
@@ -95,7 +95,7 @@ class UtmosNetwork(nn.Module):
         ]
         if wrong:
             raise ValueError(f"expected the weights of UTMOS22 strong, got others: {wrong[:5]}")
-        self.load_state_dict(renamed, strict=False)
+        self.load_state_dict(renamed)
 
 
 def published_to_ours(name: str) -> str:

@@ -31,16 +31,23 @@ def _is_of_recordings(metric_id: str) -> bool:
 
 @dataclass(frozen=True)
 class RatedSystem:
-    """A codec with its bit rate and its figures."""
+    """A codec with its bit rate and its figures.
 
-    name: str  # as shown; what comes before the last "_" is its family, joined by a line
-    bitrate: float | None  # bit/s; None for a system without a code (the original, a filter)
-    values: Mapping[str, Value]  # (mean, low, high) by figure; the ends None without an interval
-    is_ours: bool = False  # drawn first, by itself, with its name
+    Attributes:
+        name: As shown; see `family`.
+        bitrate: Bit/s; None for a system without a code (the original, a filter).
+        values: (mean, low, high) by figure; the ends None without an interval.
+        is_ours: Whether it is drawn first, by itself, with its name.
+    """
+
+    name: str
+    bitrate: float | None
+    values: Mapping[str, Value]
+    is_ours: bool = False
 
     @property
     def family(self) -> str:
-        """Name without the last part, where that holds a digit: "codec2" of "codec2_1200"."""
+        """What a line joins: "codec2" of "codec2_1200", where the last part holds a digit."""
         head, _, tail = self.name.rpartition("_")
         return head if head and any(c.isdigit() for c in tail) and not self.is_ours else self.name
 

@@ -257,9 +257,13 @@ _DECODERS: WeakKeyDictionary[nn.Module, _Cached] = WeakKeyDictionary()
 
 def cached_decoder(lm: SpeechLM, weights: str, kind: Callable[[SpeechLM, str], Decoder]) -> Decoder:
     """The model's decoder of a kind and precision, kept until the model's weights change."""
-    # Weights changed in place keep their address but not their version.
+    # Weights changed in place keep their address but not their version, which tensors that were
+    # made in inference mode do not have.
     tensors = [*lm.parameters(), *lm.buffers()]
-    stamp = tuple((each.device, each.data_ptr(), each._version) for each in tensors)
+    stamp = tuple(
+        (each.device, each.data_ptr(), None if each.is_inference() else each._version)
+        for each in tensors
+    )
     cached = _DECODERS.setdefault(lm, {})
     if (kind, weights) not in cached or cached[kind, weights][0] != stamp:
         cached.pop((kind, weights), None)  # before another takes its memory

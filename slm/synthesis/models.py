@@ -32,16 +32,17 @@ CODEC, LM = "codec", "lm"
 SHIPPED_CODECS = ("hh-mini-24k-v2", "hh-mini-24k")
 
 
-def shipped_codec_of(lm: Path | str) -> str:
+def shipped_codec_of(lm: Path | str, hub: HubOptions | None = None) -> str:
     """Name of the codec that comes with the packages and has the codes of a language model.
 
     Args:
         lm: Folder, name or hub repository of the language model.
+        hub: Of a download.
 
     Raises:
         ValueError: No such model, or none of the shipped codecs is that of its codes.
     """
-    wanted = SpeechLMConfig.load(pretrained_folder(lm) / "config.yaml").codec_fingerprint
+    wanted = SpeechLMConfig.load(pretrained_folder(lm, hub) / "config.yaml").codec_fingerprint
     for name in SHIPPED_CODECS:
         if wanted in HHCodec.from_pretrained(name).code_fingerprints:
             return name
@@ -87,7 +88,7 @@ class SpeechModels:
     @classmethod
     def from_pretrained(
         cls,
-        codec: Path | str,
+        codec: Path | str | None = None,
         lm: Path | str | None = None,
         *,
         device: torch.device | str | None = None,
@@ -97,8 +98,8 @@ class SpeechModels:
         """Load a codec and a language model, with the text model and voices of that.
 
         Args:
-            codec: Folder, name or hub repository of the codec; with no `lm`, a folder of
-                `save_pretrained`.
+            codec: Folder, name or hub repository of the codec; None takes the shipped one of the
+                language model's codes. With no `lm`, a folder of `save_pretrained`.
             lm: Folder, name or hub repository of the language model.
             device: Such as "cuda"; "auto" is a GPU where there is one; None is the CPU.
             dtype: Of the language model's weights and of decoding.
@@ -109,12 +110,15 @@ class SpeechModels:
             ValueError: A model is missing, or the two do not belong together.
         """
         if lm is None:
+            if codec is None:
+                raise ValueError("expected a codec and a language model, got neither")
             codec, lm = Path(codec) / CODEC, Path(codec) / LM
             if not (codec.is_dir() and lm.is_dir()):
                 raise ValueError(
                     f"expected a folder of Synthesizer.save_pretrained at {codec.parent}, found no "
                     f"{CODEC} and {LM} in it; give codec and language model"
                 )
+        codec = shipped_codec_of(lm, HubOptions(**hub)) if codec is None else codec
         options: dict[str, Any] = {"device": device, "dtype": dtype, **hub}
         model = SpeechLM.from_pretrained(lm, **options)
         folder = pretrained_folder(lm, HubOptions(**hub))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Samples = NDArray[Any] | Tensor | Sequence[float]
-# A file; samples at the codec's rate; or samples with their rate in Hz, in either order.
-Recording = Path | str | Samples | tuple[Samples, int] | tuple[int, Samples]
+# A file; samples at the codec's rate; samples with their rate in Hz, in either order; or the
+# `array` and `sampling_rate` that `datasets` has a recording in.
+Recording = Path | str | Samples | tuple[Samples, int] | tuple[int, Samples] | Mapping[str, Any]
 _EXPECTED = "a path, samples (T,), or a pair of samples and their rate in Hz"
+_COLUMNS = "array", "sampling_rate"
 _FULL_SCALE = {"int16": float(1 << 15), "int32": float(1 << 31)}
 
 
@@ -28,6 +30,7 @@ def with_rate(recording: Recording | None, rate: int | None) -> Recording | None
     """
     if rate is None:
         return recording
+    recording = _pair(recording)
     if recording is None or isinstance(recording, str | os.PathLike) or _rate_of(recording):
         got = "nothing" if recording is None else type(recording).__name__
         raise ValueError(f"expected samples for prompt_rate {rate}, got {got}; leave the rate out")
@@ -39,7 +42,8 @@ def as_recording(given: Recording, sample_rate: int) -> Path | NDArray[np.float3
 
     Args:
         given: A path; samples (T,) at `sample_rate`, floats in [-1, 1] or int16 or int32; or a pair
-            of such samples and their rate. Channels, (C, T) or (T, C), are averaged.
+            of such samples and their rate, also as `{"array": ..., "sampling_rate": ...}`.
+            Channels, (C, T) or (T, C), are averaged.
         sample_rate: Of the codec, Hz.
 
     Returns:
@@ -50,6 +54,7 @@ def as_recording(given: Recording, sample_rate: int) -> Path | NDArray[np.float3
     """
     if isinstance(given, str | os.PathLike):
         return Path(given)
+    given = _pair(given)
     rate = _rate_of(given)
     samples: Any = given
     if rate is not None:
@@ -60,6 +65,12 @@ def as_recording(given: Recording, sample_rate: int) -> Path | NDArray[np.float3
     if rate in (None, sample_rate):
         return waveform
     return soxr.resample(waveform, rate, sample_rate, quality="VHQ").astype(np.float32)
+
+
+def _pair(given: Any) -> Any:
+    """Samples and rate of a mapping that has both; anything else as it is."""
+    is_row = isinstance(given, Mapping) and all(name in given for name in _COLUMNS)
+    return tuple(given[name] for name in _COLUMNS) if is_row else given
 
 
 def _rate_of(given: Any) -> int | None:

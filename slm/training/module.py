@@ -72,7 +72,7 @@ class SpeechLMTraining(lightning.LightningModule):
             register_fsdp_forward_method(self.lm, name)
 
     def training_step(self, batch: MicroBatch, batch_idx: int) -> Tensor:
-        """Loss of one micro-batch, nats a token, float32."""
+        """Loss of one micro-batch, float32: nats a token, or that of its pairs of preferences."""
         # Dropout depends on the batch's number alone, so a resumed run draws the same; processes
         # that share its rows draw masks of their own.
         seed = self.settings.seed * 1_000_003 + batch.number + batch.part * _BETWEEN_PARTS

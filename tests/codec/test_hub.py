@@ -116,6 +116,13 @@ def test_a_name_that_no_repository_can_have_is_named() -> None:
         download("a/b/c", "model")
 
 
+def test_a_mistyped_name_is_told_which_models_come_along(tmp_path: Path) -> None:
+    for name in ("large", "mini"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(ValueError, match=r"'a/b/c' is neither .* or one of large, mini$"):
+        model_folder("a/b/c", "codec", bundled=tmp_path)
+
+
 def test_a_card_without_facts_has_no_table() -> None:
     card = card_text("name", "Words.", "code()", pipeline_tag="audio-to-audio", tags=["audio"])
     assert "|" not in card

@@ -48,6 +48,7 @@ def test_the_auto_classes_load_a_folder_that_the_codec_loads_too(
     config = AutoConfig.from_pretrained(folder)
     assert isinstance(config, HHCodecConfig)
     assert (config.sampling_rate, config.hop_length, config.num_quantizers) == (24_000, 1024, 1)
+    assert config.frame_rate == codec.frame_rate
     assert CodecConfig.from_dict(config.codec) == codec.config
     extractor = AutoFeatureExtractor.from_pretrained(folder)
     assert isinstance(extractor, HHCodecFeatureExtractor)
@@ -119,7 +120,7 @@ def test_weights_of_a_trainer_are_saved(codec: HHCodec, tmp_path: Path) -> None:
 
 def test_bundled_names_and_precisions_load() -> None:
     model = HHCodecModel.from_pretrained("hh-mini-24k", torch_dtype=torch.bfloat16)
-    assert model.codec.dtype == torch.bfloat16
+    assert model.codec.dtype == model.dtype == torch.bfloat16
     assert model.config.codec["name"] == "hh-mini-24k"
 
 

@@ -26,6 +26,7 @@ def test_a_recording_becomes_codes_and_comes_back_at_its_own_length(
     assert report["num_codes"] == 17
     assert report["duration"] == pytest.approx(0.7)
     assert report["codec_fingerprint"] == model.fingerprint
+    assert report["code_fingerprint"] == model.code_fingerprint
     waveform = torch.from_numpy(read_audio(tmp_path / "in.wav"))[None]
     codes, _ = model.encode(waveform)
     stored = CodedRecording.load(tmp_path / "in.hhc")

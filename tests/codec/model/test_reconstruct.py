@@ -153,6 +153,25 @@ def test_speech_amid_silence_goes_through_in_any_precision():
     assert torch.isfinite(codec.decode(codes)[0]).all()
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of torch.compile, on what it does not follow
+def test_a_compiled_codec_gives_the_same_codes_samples_and_gradients(clip):
+    codec = make_codec()
+    quiet = torch.cat([torch.zeros(24_000), clip])
+    compiled = torch.compile(codec, backend="eager")
+    codes, lengths = codec.encode(quiet)
+    assert torch.compile(codec.encode, backend="eager")(quiet)[0].equal(codes)
+    decoded = torch.compile(codec.decode, backend="eager")(codes, lengths)[0]
+    assert decoded.equal(codec.decode(codes, lengths)[0])
+    gradients = []
+    for model in (codec, compiled):
+        given = quiet.clone().requires_grad_()
+        model(given).square().sum().backward()
+        assert given.grad is not None
+        gradients.append(given.grad)
+    torch.testing.assert_close(gradients[1], gradients[0])
+
+
 @pytest.mark.parametrize("wanted", ["float64", torch.float64, "int8", "half"])
 def test_another_precision_is_refused_before_anything_is_loaded(wanted):
     with pytest.raises(ValueError, match="float32, float16, bfloat16, got"):

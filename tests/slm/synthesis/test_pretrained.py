@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from codec import HHCodec
-from slm import SpeechLM, Synthesizer
+from slm import GenerationSettings, SpeechLM, Synthesizer
 from slm.model.model_folder import COMPANIONS
 from slm.synthesis.voices import VOICES_NAME, default_voice
 from slm.text.sentencepiece_tokenizer import TextTokenizer
@@ -75,6 +75,26 @@ def test_a_folder_without_both_models_is_refused(model_folders: tuple[Path, Path
         ValueError, match=r"Synthesizer\.save_pretrained at .* found no codec and lm"
     ):
         Synthesizer.from_pretrained(model_folders[0])
+
+
+def test_a_language_model_alone_gets_the_shipped_codec_of_its_codes() -> None:
+    made = Synthesizer.from_pretrained(lm=LM)
+    assert made.codec.fingerprint == HHCodec.from_pretrained(CODEC).fingerprint
+    with pytest.raises(ValueError, match="a codec and a language model, got neither"):
+        Synthesizer.from_pretrained()
+
+
+def test_models_that_were_loaded_in_inference_mode_speak(
+    model_folders: tuple[Path, Path],
+) -> None:
+    settings = GenerationSettings(temperature=0)
+    expected = Synthesizer.from_pretrained(*model_folders).tts("the fox", settings=settings)
+    with torch.inference_mode():
+        made = Synthesizer.from_pretrained(*model_folders)
+        inside = made.tts("the fox", settings=settings)
+    outside = made.tts("the fox", settings=settings)
+    for speech in (inside, outside):
+        np.testing.assert_array_equal(speech.waveform, expected.waveform)
 
 
 def test_models_are_loaded_in_the_precision_and_on_the_device_asked_for(

@@ -37,6 +37,7 @@ def test_samples_are_taken_however_they_are_held(clip: np.ndarray) -> None:
         (clip, RATE),
         (RATE, clip),
         (torch.from_numpy(stereo), RATE),
+        {"path": "a.wav", "array": clip, "sampling_rate": RATE},
     ]
     for given in forms:
         found = as_recording(given, RATE)
@@ -68,6 +69,7 @@ def test_a_pair_is_resampled_as_a_file_is(tmp_path: Path, make_waveform: Wavefor
         (np.zeros((2, 2, 5)), r"shape \(2, 2, 5\)"),
         (np.array([1, 2]), "ndarray of int64"),
         ({"array": 1}, "dict"),
+        ({"array": np.zeros(5), "sampling_rate": None}, "got tuple"),
         (np.array([np.nan]), "finite samples"),
         ((np.zeros(5), 0), r"a rate in 1\.\.768000 Hz, got 0"),
         ((16_000, 24_000), "tuple of int64"),
@@ -79,7 +81,13 @@ def test_what_is_no_recording_is_refused(given: Any, message: str) -> None:
         as_recording(given, RATE)
 
 
-@pytest.mark.parametrize("given", [None, "a.wav", Path("a.wav"), (np.zeros(3), RATE)])
+@pytest.mark.parametrize(
+    "given",
+    [
+        *(None, "a.wav", Path("a.wav"), (np.zeros(3), RATE)),
+        {"array": np.zeros(3), "sampling_rate": RATE},
+    ],
+)
 def test_a_rate_belongs_to_samples_alone(given: Any) -> None:
     with pytest.raises(ValueError, match="expected samples for prompt_rate 16000"):
         with_rate(given, 16_000)
