@@ -11,13 +11,14 @@ from codec.command_line import DONE, Commands, add_command, print_report
 from .options import CODEC_HELP
 
 DESCRIPTION = """onnx: encoder.onnx, decoder.onnx and meta.json, which run without torch.
-web: a static page that decodes .hhc files and codes in the browser, with decoder.onnx.
+web: a static page that decodes .hhc files and codes in the browser, with decoder.onnx, and with
+--encoder encodes recordings.
 Needs the packages onnx and onnxscript (docs/guides/onnx.md)."""
 EXAMPLES = """examples:
   hh-codec export onnx hh-mini-24k-v2 exported/
   hh-codec export onnx hh-mini-24k-v2 exported/ --part decoder
   npm pack onnxruntime-web
-  hh-codec export web hh-mini-24k-v2 page/ --runtime onnxruntime-web-*.tgz
+  hh-codec export web hh-mini-24k-v2 page/ --runtime onnxruntime-web-*.tgz --encoder
 """
 
 
@@ -35,6 +36,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("codec", metavar="CODEC", help=CODEC_HELP)
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="to write to; made if missing")
     parser.add_argument("--part", choices=("encoder", "decoder"), help="of onnx this part alone")
+    parser.add_argument("--encoder", action="store_true", help="of web: take recordings, too")
     parser.add_argument(
         "--runtime", metavar="PACKAGE", help="of web: onnxruntime-web, a .tgz of npm or its folder"
     )
@@ -54,9 +56,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError(f"expected --part with onnx alone, got it with {arguments.form}")
     if arguments.runtime and arguments.form != "web":
         raise ValueError(f"expected --runtime with web alone, got it with {arguments.form}")
+    if arguments.encoder and arguments.form != "web":
+        raise ValueError(f"expected --encoder with web alone, got it with {arguments.form}")
     codec = HHCodec.from_pretrained(arguments.codec)
     if arguments.form == "web":
-        meta = export_web(codec, arguments.folder, arguments.runtime)
+        meta = export_web(codec, arguments.folder, arguments.runtime, encoder=arguments.encoder)
     else:
         parts = [arguments.part] if arguments.part else PARTS
         meta = export_onnx(codec, arguments.folder, parts)

@@ -1,4 +1,4 @@
-"""A static page that decodes `.hhc` files and codes in the browser, by `onnxruntime-web`."""
+"""A static page that decodes codes, and encodes recordings, by `onnxruntime-web`."""
 
 from __future__ import annotations
 
@@ -13,15 +13,19 @@ from typing import Any
 from codec.files import write_bytes
 from codec.model.hh_codec import HHCodec
 
-from .onnx_files import META, export_onnx
+from .onnx_files import META, PARTS, export_onnx
 
-PAGE = ("index.html", "style.css", "page.js", "decoder.js", "hhc.js")
+PAGE = ("index.html", "style.css", "page.js", "worker.js", "hhc.js", "sound.js")
 RUNTIME = "onnxruntime"  # folder beside the page
 RUNTIME_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")  # of the package's dist/
 
 
 def export_web(
-    codec: HHCodec, folder: str | Path, runtime: str | Path | None = None
+    codec: HHCodec,
+    folder: str | Path,
+    runtime: str | Path | None = None,
+    *,
+    encoder: bool = False,
 ) -> dict[str, Any]:
     """Write the page, the codec's `decoder.onnx` and `meta.json`, and two files of the runtime.
 
@@ -30,6 +34,8 @@ def export_web(
         folder: To write to; made if missing. Any server of files can serve it.
         runtime: Package `onnxruntime-web` as npm packs it (.tgz) or unpacked; None leaves its
             files out, without which the page decodes nothing.
+        encoder: Write `encoder.onnx`, too, so that the page takes recordings; one that an earlier
+            export left there is used.
 
     Returns:
         What `meta.json` holds.
@@ -42,7 +48,7 @@ def export_web(
     check_page_folder(Path(folder))
     # read first: without them the minute of the export would be lost
     files = {} if runtime is None else runtime_files(Path(runtime))
-    meta = export_onnx(codec, folder, ["decoder"])
+    meta = export_onnx(codec, folder, PARTS if encoder else ["decoder"])
     write_page(Path(folder), files)
     return meta
 

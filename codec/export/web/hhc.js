@@ -1,7 +1,8 @@
-// The plain .hhc file and pasted codes, checked; and samples as a WAV file.
+// The plain .hhc file and pasted codes, checked; and codes as such a file, samples as a WAV file.
 
 const MAGIC = [0x89, 0x48, 0x48, 0x43, 0x0d, 0x0a, 0x1a, 0x0a];
 const HEADER = 36, BLOCK = 6, TRAILER = 18, CRC = 4, END = 0xffffffff;
+const BLOCK_CODES = 512, LOWEST_LEVEL = -120, HIGHEST_LEVEL = 7; // as the toolkit writes
 
 const TABLE = Uint32Array.from({length: 256}, (_, value) => {
   for (let bit = 0; bit < 8; bit++) value = value & 1 ? (value >>> 1) ^ 0xedb88320 : value >>> 1;
@@ -36,6 +37,31 @@ function unpacked(bytes, count, bits) {
     filled -= bits;
   }
   return codes;
+}
+
+/** Codes to `bits` bits each, the inverse of `unpacked`. */
+function packed(codes, bits) {
+  const bytes = new Uint8Array(Math.ceil(codes.length * bits / 8));
+  let held = 0, filled = 0, place = 0;
+  for (const code of codes) {
+    held |= code << filled;
+    filled += bits;
+    while (filled >= 8) {
+      bytes[place++] = held & 0xff;
+      held >>>= 8;
+      filled -= 8;
+    }
+  }
+  if (filled) bytes[place] = held;
+  return bytes;
+}
+
+/** A record of `size` bytes: filled in by `fill`, its CRC at the end. */
+function sealed(size, fill) {
+  const bytes = new Uint8Array(size), view = new DataView(bytes.buffer);
+  fill(bytes, view);
+  view.setUint32(size - CRC, crc32(bytes.subarray(0, size - CRC)), true);
+  return bytes;
 }
 
 function readHeader(bytes, meta) {
@@ -130,6 +156,44 @@ export function readCodes(text, meta) {
   }
   const codes = Uint16Array.from(words, Number);
   return {codes, numSamples: codes.length * meta.hop_length, level: null};
+}
+
+/** A level in dBFS as files state it: in halves of a dB. */
+export function statedLevel(level) {
+  return Math.min(Math.max(Math.round(2 * level) / 2, LOWEST_LEVEL), HIGHEST_LEVEL);
+}
+
+/**
+ * Write a .hhc file: of version 2, or 1 where no level is stated.
+ *
+ * @param {{codes: Uint16Array, numSamples: number, level: ?number}} coded As of `readHhc`.
+ * @param {object} meta Of meta.json.
+ * @returns {Blob}
+ */
+export function hhcOf({codes, numSamples, level}, meta) {
+  const bits = 32 - Math.clz32(meta.codebook_size - 1);
+  const records = [sealed(HEADER, (bytes, view) => {
+    bytes.set(MAGIC);
+    bytes[8] = level === null ? 1 : 2;
+    bytes[9] = level === null ? 0 : 1 + 2 * (level - LOWEST_LEVEL);
+    view.setUint16(10, BLOCK_CODES, true);
+    const sizes = [meta.codebook_size, meta.sample_rate, meta.hop_length];
+    sizes.forEach((size, i) => view.setUint32(12 + 4 * i, size, true));
+    bytes.set(meta.code_fingerprints[0].match(/../g).map((digits) => parseInt(digits, 16)), 24);
+  })];
+  for (let start = 0; start < codes.length; start += BLOCK_CODES) {
+    const part = codes.subarray(start, start + BLOCK_CODES), payload = packed(part, bits);
+    records.push(sealed(BLOCK + payload.length + CRC, (bytes, view) => {
+      view.setUint32(0, start / BLOCK_CODES, true);
+      view.setUint16(4, part.length, true);
+      bytes.set(payload, BLOCK);
+    }));
+  }
+  records.push(sealed(TRAILER, (bytes, view) => {
+    view.setUint32(0, END, true);
+    view.setBigUint64(BLOCK, BigInt(numSamples), true);
+  }));
+  return new Blob(records);
 }
 
 /** Samples in [-1, 1], limited to it, as a WAV file of one channel and 16 bits. */

@@ -6,7 +6,7 @@ import os
 import shutil
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,9 +18,9 @@ import soundfile
 import torch
 
 from codec import HHCodec
-from codec.bitstream.format import CodedRecording, StreamHeader
+from codec.bitstream.format import CodedRecording, StreamHeader, stated_level
 from codec.cli.main import main
-from codec.export.onnx_files import DECODER, META
+from codec.export.onnx_files import DECODER, ENCODER, META
 from codec.export.web_page import PAGE, RUNTIME, RUNTIME_FILES, runtime_files, write_page
 from codec.streaming.long_form import windows
 
@@ -95,6 +95,8 @@ def test_options_of_the_other_form_are_refused(capsys: pytest.CaptureFixture[str
     assert "expected --part with onnx alone" in capsys.readouterr().err
     assert main(["export", "onnx", "hh-mini-24k", "files", "--runtime", "package"]) == 2
     assert "expected --runtime with web alone" in capsys.readouterr().err
+    assert main(["export", "onnx", "hh-mini-24k", "files", "--encoder"]) == 2
+    assert "expected --encoder with web alone" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
@@ -114,13 +116,13 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def page_folder(exported: tuple[HHCodec, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page with the tiny codec's decoder."""
+    """The page with the tiny codec's encoder and decoder."""
     named = os.environ.get("HH_ONNXRUNTIME_WEB", str(ROOT / "node_modules/onnxruntime-web"))
     if not Path(named).exists():
         pytest.skip("no onnxruntime-web: npm pack it and name the .tgz in HH_ONNXRUNTIME_WEB")
     folder = tmp_path_factory.mktemp("page")
     write_page(folder, runtime_files(Path(named)))
-    for name in (DECODER, META):
+    for name in (ENCODER, DECODER, META):
         shutil.copy(exported[1] / name, folder)
     return folder
 
@@ -237,3 +239,54 @@ def test_long_recordings_are_decoded_in_windows_in_a_browser(
     assert loudness is not None
     gain = 10 ** ((-30.0 - loudness) / 20)
     assert snr(np.clip(gain * expected, -1, 1), samples) >= LEAST_SNR
+
+
+@pytest.mark.slow
+def test_the_page_encodes_a_recording_in_a_browser(
+    browser: Any,
+    address: str,
+    exported: tuple[HHCodec, Path],
+    page_folder: Path,
+    make_waveform: Callable[..., np.ndarray],
+    tmp_path: Path,
+) -> None:
+    codec, _ = exported
+    waveform = np.round(make_waveform(1.7) * 2**15).clip(-(2**15), 2**15 - 1) / 2**15
+    stereo = np.stack([waveform, np.zeros_like(waveform)], axis=1)
+    soundfile.write(tmp_path / "a voice.wav", stereo, 24_000)
+    soundfile.write(tmp_path / "out of phase.wav", np.stack([waveform, -waveform], 1), 24_000)
+    page = browser.new_page()
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.goto(address)
+    page.wait_for_selector("#sound:enabled", timeout=LONG)
+    # 1. The average of the channels is encoded, and the codes are decoded at its level.
+    page.set_input_files("#sound", tmp_path / "a voice.wav")
+    samples = saved(page, tmp_path)
+    mono = (0.5 * waveform[None]).astype(np.float32)
+    codes, level = codec.encode(mono)[0], float(codec.levels(mono)[0])
+    assert list(map(int, page.input_value("#codes").split())) == codes[0].tolist()
+    with page.expect_download() as download:
+        page.click("#coded")
+    assert download.value.suggested_filename == "a_voice.hhc"
+    download.value.save_as(tmp_path / "a voice.hhc")
+    kept = CodedRecording.from_bytes((tmp_path / "a voice.hhc").read_bytes())
+    assert kept.header.codec_fingerprint == codec.code_fingerprint
+    assert (kept.header.level_dbfs, kept.num_samples) == (stated_level(level), 40_800)
+    np.testing.assert_array_equal(kept.codes, codes[0].numpy())
+    decoded = codec.decode(codes, levels=[stated_level(level)])[0][0, :40_800].numpy()
+    assert snr(np.clip(decoded, -1, 1), samples) >= LEAST_SNR
+    # 2. What is no recording, or would be silence or too long, is named.
+    (tmp_path / "text.wav").write_text("no sound")
+    page.set_input_files("#sound", tmp_path / "text.wav")
+    page.wait_for_selector("#status.bad:text('text.wav: expected a recording')", timeout=LONG)
+    page.set_input_files("#sound", tmp_path / "out of phase.wav")
+    page.wait_for_selector("#status.bad:text('cancel each other')", timeout=LONG)
+    meta = json.loads((page_folder / META).read_text()) | {"longest_encoded": 30}
+    page.route("**/meta.json", lambda route: route.fulfill(json=meta))
+    page.goto(address)
+    page.wait_for_selector("#sound:enabled", timeout=LONG)
+    page.set_input_files("#sound", tmp_path / "a voice.wav")
+    page.wait_for_selector("#status.bad:text('at most 1.28 s, got 1.70 s')", timeout=LONG)
+    page.close()
+    assert problems == []

@@ -1,9 +1,10 @@
-// The worker that runs decoder.onnx: {codes} in; {ready}, {share}, {waveform} or {error} out.
+// The worker that runs the codec: {codes} or {recording} in; {ready}, {coded}, {share}, {waveform} or
+// {error} out. A recording is encoded, and its codes decoded.
 
 const RUNTIME = "onnxruntime/ort.wasm.bundle.min.mjs";
 const WASM = "onnxruntime/ort-wasm-simd-threaded.wasm";
 
-let ort, meta, session;
+let ort, meta, decoder, encoder;
 
 async function load() {
   meta = await (await fetch("meta.json")).json();
@@ -16,7 +17,20 @@ async function load() {
   // one thread: more need a server that isolates the page
   ort.env.wasm.numThreads = 1;
   ort.env.wasm.wasmPaths = {wasm: new URL(WASM, self.location.href).href};
-  session = await ort.InferenceSession.create("decoder.onnx", {executionProviders: ["wasm"]});
+  decoder = await opened("decoder.onnx");
+}
+
+const opened = (name) => ort.InferenceSession.create(name, {executionProviders: ["wasm"]});
+
+/** Codes, and the level in dBFS, of samples (T,), up to `longest_encoded` codes of them. */
+async function encoded(recording) {
+  // loaded when first asked for: most visitors only listen
+  encoder ??= await opened("encoder.onnx");
+  const began = performance.now();
+  const input = new ort.Tensor("float32", recording, [1, recording.length]);
+  const {codes, level_dbfs: level} = await encoder.run({waveform: input});
+  const seconds = (performance.now() - began) / 1000;
+  return {codes: Uint16Array.from(codes.data, Number), level: level.data[0], seconds};
 }
 
 /** Windows of codes as of codec/streaming/long_form.py: computed [start, stop), kept [first, last). */
@@ -39,7 +53,7 @@ async function decoded(codes) {
   for (const [number, {start, stop, first, last}] of cuts.entries()) {
     const numbers = BigInt64Array.from(codes.subarray(start, stop), BigInt);
     const input = new ort.Tensor("int64", numbers, [1, stop - start]);
-    const {waveform} = await session.run({codes: input});
+    const {waveform} = await decoder.run({codes: input});
     const from = first ? first - fade : 0, to = last < codes.length ? last + fade : last;
     const ramp = 2 * fade * hop;
     for (let i = from * hop; i < to * hop; i++) {
@@ -60,8 +74,14 @@ loaded.then(() => self.postMessage({ready: true}),
 self.onmessage = async ({data}) => {
   try {
     await loaded;
+    let codes = data.codes;
+    if (data.recording) {
+      const coded = await encoded(data.recording);
+      codes = coded.codes;
+      self.postMessage({coded});
+    }
     const began = performance.now();
-    const waveform = await decoded(data.codes);
+    const waveform = await decoded(codes);
     const seconds = (performance.now() - began) / 1000;
     self.postMessage({waveform, seconds}, [waveform.buffer]);
   } catch (error) {
