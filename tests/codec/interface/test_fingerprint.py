@@ -158,6 +158,6 @@ def test_codes_are_known_by_each_of_their_names_and_the_first_without_the_whole_
     assert all(map(codec.has_codes_of, names))
     assert not codec.has_codes_of("0" * 16)
     codec.weights_changed()
-    codec.vocoder = None  # whose weights do not count for the codes
+    del codec.vocoder  # whose weights do not count for the codes
     assert codec.code_fingerprint == names[0]
     assert codec.has_codes_of(names[0])
