@@ -47,7 +47,7 @@ OWN = {
     "recipes/release/model_cards.py",
     "recipes/release/site_pages.py",
     "recipes/release/tables.py",
-    "slm/data/token_store.py",
+    "slm/data/token_rows.py",
     "slm/engines/native_build.py",
     "slm/storage/remote_folder.py",
     "slm/text/sentencepiece_tokenizer.py",
