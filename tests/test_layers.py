@@ -160,7 +160,7 @@ ONLY_IN = {
     "torchaudio": (),
     "wandb": ("codec/run_logs.py",),
     "encodec": (),
-    "onnx": ("codec/export/onnx_files.py",),
+    "onnx": ("codec/export/onnx_files.py", "codec/export/graph_inputs.py"),
 }
 
 
