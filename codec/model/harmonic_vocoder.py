@@ -102,7 +102,9 @@ class HarmonicGenerator(nn.Module):
         The noise is the same for every row and in every call.
         """
         pulses = pulse_train(pitch, voiced, self.hop_length, self.sample_rate)
-        noise = torch.randn(1, pulses.shape[-1], generator=noise_generator()).to(pulses)
+        noise = torch.randn(
+            1, pulses.shape[-1], dtype=torch.float32, generator=noise_generator()
+        ).to(pulses)
         return pulses, noise.expand_as(pulses)
 
     def _spectrum(self, waveform: Tensor) -> Tensor:

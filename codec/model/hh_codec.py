@@ -193,7 +193,9 @@ class HHCodec(CodecParts):
         codes, code_lengths = code_batch(codes, code_lengths, self.device)
         lengths = self._wanted_samples(lengths, code_lengths)
         gains = decoding_gains(self.config, levels, len(codes))
-        waveform = torch.zeros(len(codes), int(lengths.max()), device=codes.device)
+        waveform = torch.zeros(
+            len(codes), int(lengths.max()), dtype=torch.float32, device=codes.device
+        )
         with inference(self):
             for rows in self._groups(code_lengths, codes.device):
                 valid = codes[rows, : int(code_lengths[rows[0]])]

@@ -92,7 +92,9 @@ class LogMel(Float32Module):
         super().__init__()
         self.config = config
         filters = mel_filterbank(config.sample_rate, config.n_fft, config.n_mels, config.filters)
-        self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
+        self.register_buffer(
+            "window", torch.hann_window(config.n_fft, dtype=torch.float32), persistent=False
+        )
         self.register_buffer("filterbank", filters, persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:

@@ -59,7 +59,8 @@ def read_codec(folder: Path, build: type[nn.Module]) -> tuple[nn.Module, dict[st
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         check_finite(path, tensors, error=CodecConfigError)
         with bounded_build(folder, tensors, error=CodecConfigError):
-            codec = build(config)
+            # Float32 whatever torch's default type is, so that weights come as they are stored.
+            codec = build(config).float()
         # A transform that the stages share is stored once, so one name of it is missing.
         missing, unexpected = codec.load_state_dict(tensors, strict=False)
     except (SafetensorError, RuntimeError) as error:

@@ -96,7 +96,7 @@ class InverseSTFT(Float32Module):
         if not 0 < hop_length < n_fft:
             raise ValueError(f"expected 0 < hop_length < n_fft, got {hop_length} and {n_fft}")
         self.n_fft, self.hop_length, self.padding = n_fft, hop_length, padding
-        self.register_buffer("window", torch.hann_window(n_fft))
+        self.register_buffer("window", torch.hann_window(n_fft, dtype=torch.float32))
 
     def forward(self, spectrum: Tensor) -> Tensor:
         """Complex (B, n_fft / 2 + 1, F) to a waveform (B, T).

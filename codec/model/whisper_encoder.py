@@ -73,7 +73,9 @@ class WhisperInput(nn.Module):
         self.first_frame = 0.5 if mel.padding == "same" else 0.0  # its centre, in frames
         bands = _interpolation(mel.n_mels, mel.sample_rate / 2)
         self.register_buffer("bands", bands, persistent=False)
-        self.register_buffer("offsets", torch.tensor(_OFFSETS)[:, None], persistent=False)
+        self.register_buffer(
+            "offsets", torch.tensor(_OFFSETS, dtype=torch.float32)[:, None], persistent=False
+        )
 
     def forward(
         self, log_mel: Tensor, peak: Tensor | None = None, count: int | None = None
@@ -103,7 +105,7 @@ class WhisperInput(nn.Module):
         frames = powers.shape[-1]
         if count is None:
             count = max(2, int(frames * INPUT_RATE / self.frame_rate) // 2 * 2)
-        times = (torch.arange(count, device=powers.device) + 0.5) / INPUT_RATE
+        times = (torch.arange(count, dtype=torch.float32, device=powers.device) + 0.5) / INPUT_RATE
         places = (times * self.frame_rate - self.first_frame).clamp(0, frames - 1)
         low = places.floor().long().clamp(max=max(0, frames - 2))
         high = (low + 1).clamp(max=frames - 1)
@@ -114,7 +116,7 @@ def _interpolation(num_mels: int, highest: float) -> Tensor:
     """(80, M) weights that read the codec's HTK bands off at the centres of Whisper's bands."""
     htk_top = 2595 * math.log10(1 + highest / 700)
     slaney_top = 15 + 27 / math.log(6.4) * math.log(8.0)  # of 8 kHz
-    weights = torch.zeros(NUM_BANDS, num_mels)
+    weights = torch.zeros(NUM_BANDS, num_mels, dtype=torch.float32)
     for band in range(NUM_BANDS):
         mel = (band + 1) * slaney_top / (NUM_BANDS + 1)
         # Slaney's scale is linear up to 1 kHz (15 mels), logarithmic above
@@ -266,7 +268,9 @@ class WhisperEncoder(nn.Module):
 
 def _sinusoids(length: int, dim: int) -> Tensor:
     """(length, D) positions of Whisper: sines beside cosines, wavelengths up to 10,000."""
-    rates = torch.exp(-math.log(10_000) / (dim // 2 - 1) * torch.arange(dim // 2))
+    rates = torch.exp(
+        -math.log(10_000) / (dim // 2 - 1) * torch.arange(dim // 2, dtype=torch.float32)
+    )
     angles = torch.arange(length)[:, None] * rates
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
@@ -306,7 +310,8 @@ class SpeechFeatures(nn.Module):
 
 def at_code_rate(states: Tensor, num_codes: int) -> Tensor:
     """States (B, N, D) at a quarter and three quarters of every code's span, (B, L, 2 * D)."""
-    times = (torch.arange(2 * num_codes, device=states.device) + 0.5) / (2 * num_codes)
+    times = torch.arange(2 * num_codes, dtype=torch.float32, device=states.device)
+    times = (times + 0.5) / (2 * num_codes)
     places = (times * states.shape[1] - 0.5).clamp(0, states.shape[1] - 1)
     low = places.floor().long()
     high = (low + 1).clamp(max=states.shape[1] - 1)

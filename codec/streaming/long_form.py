@@ -228,7 +228,9 @@ def _mels(codec: HHCodec, codes: NDArray[np.integer], cuts: list[Window]) -> Ite
     """Consecutive pieces (1, M, n) of the decoder's log-mel, mixed where windows meet."""
     factor, device = codec.config.upsampling, next(codec.parameters()).device
     # weights of the later window over FADE codes on both sides of a seam, without 0 and 1
-    rising = torch.linspace(0.0, 1.0, 2 * FADE * factor + 2, device=device)[1:-1]
+    rising = torch.linspace(0.0, 1.0, 2 * FADE * factor + 2, dtype=torch.float32, device=device)[
+        1:-1
+    ]
     tail: Tensor | None = None
     for cut in cuts:
         part = torch.from_numpy(np.asarray(codes[cut.start : cut.stop], dtype=np.int64))

@@ -72,7 +72,9 @@ class StreamingVocoder:
             return samples
         count = min(len(self._overlap), len(samples))
         before = self._overlap[:count]
-        rising = torch.linspace(0.0, 1.0, count + 2, device=samples.device)[1:-1]
+        rising = torch.linspace(0.0, 1.0, count + 2, dtype=torch.float32, device=samples.device)[
+            1:-1
+        ]
         return torch.cat([before + rising * (samples[:count] - before), samples[count:]])
 
 
@@ -82,10 +84,10 @@ class _Source:
     def __init__(self, generator: HarmonicGenerator) -> None:
         self._generator = generator
         self._random = noise_generator()
-        self._noise = torch.zeros(1, 0)
+        self._noise = torch.zeros(1, 0, dtype=torch.float32)
         # (1, K) or (1, K + 1): the first frame of the lookahead is settled too
         self._pitch: Tensor | None = None
-        self._voiced = self._pulses = self._phase = torch.zeros(0)
+        self._voiced = self._pulses = self._phase = torch.zeros(0, dtype=torch.float32)
 
     def waveform(self, mel: Tensor, start: int, stop: int, keep: int) -> Tensor:
         """Waveform (F * hop_length,) of a mel (1, M, F) whose frames before `start` were emitted.
@@ -108,7 +110,7 @@ class _Source:
         # Noise is drawn once for each sample, as for the whole waveform.
         missing = pulses.shape[-1] - self._noise.shape[-1]
         if missing > 0:
-            drawn = torch.randn(1, missing, generator=self._random)
+            drawn = torch.randn(1, missing, dtype=torch.float32, generator=self._random)
             self._noise = torch.cat([self._noise, drawn], dim=-1)
         noise = self._noise[:, : pulses.shape[-1]].to(pulses)
         # Pitch runs from centre to centre, so a frame's last half depends on the next frame's.

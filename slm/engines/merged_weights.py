@@ -67,7 +67,7 @@ def fits(lm: SpeechLM) -> bool:
             expected |= {f"{attention}.1.{part}_rmsnorm.{gain}" for part in "qk"}
     if config.norm_eps:
         expected |= {f"{name[:-2]}.eps" for name in expected if name.endswith(".g")}
-    eps = float(torch.tensor(config.norm_eps))  # as rounded to float32
+    eps = float(torch.tensor(config.norm_eps, dtype=torch.float32))  # as rounded to float32
     same = (float(value) == eps for name, value in state.items() if name.endswith(".eps"))
     return set(state) == expected and all(same)
 

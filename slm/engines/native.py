@@ -104,7 +104,7 @@ class NativeEngine:
         positions = -(-longest // BLOCK) * BLOCK
         # Zeros, not empty: an unseen slot times a zero attention weight must not be NaN.
         shape = (2, config.num_layers, rows, config.kv_heads, positions, config.dim_head)
-        self._cache = torch.zeros(shape)
+        self._cache = torch.zeros(shape, dtype=torch.float32)
         self._layers = (LayerStruct * config.num_layers)(
             *(
                 layer.struct(keys, values)
@@ -123,7 +123,7 @@ class NativeEngine:
             positions,
             config.norm_eps,
         )
-        self._scratch = torch.empty(0)
+        self._scratch = torch.empty(0, dtype=torch.float32)
         self._free = list(reversed(range(rows)))
         self._slots: list[int] = []  # of each row in the cache: a row that leaves moves no other
         self._lengths: list[int] = []
@@ -184,7 +184,7 @@ class NativeEngine:
         # The code allocates nothing: it is lent a scratch that grows as needed.
         size = library().scratch_floats(model, ctypes.c_int64(len(x)), ctypes.c_int64(threads))
         if size > len(self._scratch):
-            self._scratch = torch.empty(size)
+            self._scratch = torch.empty(size, dtype=torch.float32)
         indices = torch.tensor([positions, slots])  # named, so that it outlives the call
         step = StepStruct(
             indices[0].data_ptr(),

@@ -69,7 +69,8 @@ def read_model(folder: Path, build: type[Model]) -> Model:
         stored = load_file(path)
         check_finite(path, stored)
         with bounded_build(folder, stored):
-            model = build(config)
+            # Float32 whatever torch's default type is, so that weights come as they are stored.
+            model = build(config).float()
         model.load_state_dict(expanded_weights(stored))
     except (SafetensorError, RuntimeError) as error:
         message = f"{path} does not fit its config: {error}"

@@ -47,7 +47,7 @@ class EpsilonNorm(nn.Module):
         super().__init__()
         self.g = nn.Parameter(torch.zeros(shape))
         # In the stored tensors, so that code that knows only plain norms refuses them.
-        self.register_buffer("eps", torch.tensor(eps))
+        self.register_buffer("eps", torch.tensor(eps, dtype=torch.float32))
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., D) in the precision of `x`; the mean square is float32."""

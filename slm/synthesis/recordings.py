@@ -54,11 +54,10 @@ def as_recording(given: Recording, sample_rate: int) -> Path | NDArray[np.float3
     """
     if isinstance(given, str | os.PathLike):
         return Path(given)
-    given = _pair(given)
-    rate = _rate_of(given)
-    samples: Any = given
+    samples: Any = _pair(given)
+    rate = _rate_of(samples)
     if rate is not None:
-        samples = next(each for each in given if not isinstance(each, Integral))
+        samples = next(each for each in samples if not isinstance(each, Integral))
         if not 1 <= rate <= 768_000:
             raise ValueError(f"expected a rate in 1..768000 Hz, got {rate}")
     waveform = _mono(samples)

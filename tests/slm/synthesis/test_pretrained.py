@@ -97,6 +97,23 @@ def test_models_that_were_loaded_in_inference_mode_speak(
         np.testing.assert_array_equal(speech.waveform, expected.waveform)
 
 
+@pytest.mark.parametrize("default", [torch.bfloat16, torch.float64])
+def test_the_default_type_of_torch_changes_nothing(default: torch.dtype) -> None:
+    names = "hh-mini-24k-v2", "hh-mini-slm-v2"
+    first = Synthesizer.from_pretrained(*names)
+    expected = first.tts("Good morning.", seed=1)
+    codes = first.encode(expected.waveform)
+    torch.set_default_dtype(default)
+    try:
+        for synthesizer in (first, Synthesizer.from_pretrained(*names)):
+            made = synthesizer.tts("Good morning.", seed=1)
+            np.testing.assert_array_equal(made.codes, expected.codes)
+            np.testing.assert_array_equal(made.waveform, expected.waveform)
+            np.testing.assert_array_equal(synthesizer.encode(expected.waveform), codes)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_models_are_loaded_in_the_precision_and_on_the_device_asked_for(
     model_folders: tuple[Path, Path], make_waveform: Callable[..., np.ndarray]
 ) -> None:
