@@ -137,7 +137,7 @@ def _recording(path: Path, whole: bool) -> Iterator[soundfile.SoundFile]:
         ) from error
 
 
-def native_path(path: Path) -> str | bytes:
+def native_path(path: Path) -> Any:  # soundfile takes bytes, of which its annotations know nothing
     """Give a path as libsndfile opens it: names of POSIX are bytes, which need not be UTF-8."""
     return os.fsencode(path) if os.name == "posix" else str(path)
 
