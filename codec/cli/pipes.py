@@ -36,7 +36,7 @@ def convert_piped(codec: HHCodec, kind: str, source: Path, target: Path, suffix:
         pair = Pair(source, target)
         if source == PIPE:
             pair = Pair(Path(folder) / "input", pair.target)
-            pair.source.write_bytes(_binary(sys.stdin).read())
+            pair.source.write_bytes(_binary(sys.stdin, "input").read())
         if target == PIPE:
             pair = Pair(pair.source, Path(folder) / f"output{suffix}")
         result = CONVERSIONS[kind](codec, [pair])[0]
@@ -47,13 +47,15 @@ def convert_piped(codec: HHCodec, kind: str, source: Path, target: Path, suffix:
 
 def _send(pair: Pair) -> None:
     """Write what was made to standard output."""
-    out = _binary(sys.stdout)
+    out = _binary(sys.stdout, "output")
     out.write(pair.target.read_bytes())
     out.flush()
 
 
-def _binary(stream: Any) -> IO[bytes]:
-    """The bytes below a stream of text."""
+def _binary(stream: Any, name: str) -> IO[bytes]:
+    """The bytes below a stream of text, which Python does not have where it was started closed."""
+    if stream is None:
+        raise OSError(f"expected an open standard {name}, got a closed one")
     return stream.buffer
 
 

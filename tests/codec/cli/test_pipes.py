@@ -141,3 +141,21 @@ def test_wrong_pipes_are_told_in_a_line(
     got, out, told = call(*argv, stdin=stdin)
     assert (got, out) == (status, b"")
     assert message in told
+
+
+@pytest.mark.parametrize(
+    ("stream", "argv", "name"), [("stdin", "- o.hhc", "input"), ("stdout", "in.wav -", "output")]
+)
+def test_a_pipe_that_is_closed_is_told_in_a_line(
+    model: str,
+    recording: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    stream: str,
+    argv: str,
+    name: str,
+) -> None:
+    monkeypatch.chdir(recording.parent)
+    monkeypatch.setattr(sys, stream, None)
+    assert main(["encode", *argv.split(), "--codec", model]) == 1
+    assert f"expected an open standard {name}, got a closed one" in capfd.readouterr().err
