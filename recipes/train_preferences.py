@@ -77,6 +77,8 @@ class PreferencesConfig:
     # Share of the pairs that are validated on instead.
     held_out: float = 0.1
     preferences: PreferenceSettings = field(default_factory=PreferenceSettings)
+    # Compare how long phones last, too: what is understood better is often slower.
+    durations: bool = False
     # Pairs of a batch, batches of a step.
     batch_size: int = 4
     accumulate: int = 2
@@ -126,7 +128,8 @@ def run(config: PreferencesConfig) -> dict[str, Any]:
     synthesizer = Synthesizer.from_pretrained(config.codec, config.lm)
     requests = requests_of(config, synthesizer)
     rows = make_pairs(config, synthesizer, requests, folder / PAIRS_NAME)
-    pairs = [pair_of(synthesizer, row) for row in rows if row["chosen"] is not None]
+    spoken = [row for row in rows if row["chosen"] is not None]
+    pairs = [pair_of(synthesizer, row, durations=config.durations) for row in spoken]
     held = round(config.held_out * len(pairs))
     if len(pairs) - held < config.batch_size:
         raise ValueError(
@@ -223,11 +226,18 @@ def ranked(
     }
 
 
-def pair_of(synthesizer: Synthesizer, row: Mapping[str, Any]) -> PreferencePair:
-    """Build the documents of a row."""
-    return PreferencePair(
-        *(_document(synthesizer, row, row[side]) for side in PreferencePair._fields)
-    )
+def pair_of(
+    synthesizer: Synthesizer, row: Mapping[str, Any], *, durations: bool = True
+) -> PreferencePair:
+    """Build the documents of a row, in which durations are compared or the codes alone."""
+    documents = [_document(synthesizer, row, row[side]) for side in PreferencePair._fields]
+    if not durations and synthesizer.lm.config.is_aligned:
+        first = synthesizer.lm.vocabulary.code_start
+        documents = [
+            each._replace(loss_weights=np.where(each.tokens >= first, each.loss_weights, 0))
+            for each in documents
+        ]
+    return PreferencePair(*documents)
 
 
 def starting_lm(config: PreferencesConfig) -> SpeechLM:

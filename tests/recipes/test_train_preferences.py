@@ -81,6 +81,24 @@ def test_documents_of_a_pair_are_what_was_said_in_the_voice(
             assert vocabulary.token_to_code(codes).tolist() == said
 
 
+@pytest.mark.parametrize("given", ["phones"], indirect=True)
+def test_durations_are_compared_where_asked_for_alone(given: list[str], tmp_path: Path) -> None:
+    run(load_settings(PreferencesConfig, CONFIG, given))
+    synthesizer = Synthesizer.from_pretrained(tmp_path / "codec", tmp_path / "lm")
+    row = read_json_lines(tmp_path / "run/pairs.jsonl")[0]
+    for side in ("chosen", "rejected"):
+        both, codes = (
+            getattr(pair_of(synthesizer, row, durations=durations), side)
+            for durations in (True, False)
+        )
+        np.testing.assert_array_equal(both.tokens, codes.tokens)
+        compared = codes.tokens[codes.loss_weights > 0]
+        assert len(compared) == len(row[side]["codes"])
+        assert (compared >= synthesizer.lm.vocabulary.code_start).all()
+        # One duration a phone beside.
+        assert (both.loss_weights > 0).sum() >= len(compared) + len(row[side]["counts"])
+
+
 def test_a_run_that_was_cut_off_speaks_the_texts_that_are_left(
     given: list[str], tmp_path: Path
 ) -> None:
