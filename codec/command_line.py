@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 import atexit
 import gc
+import io
+import json
 import math
 import os
 import signal
@@ -202,6 +204,9 @@ def exit_status(work: Callable[[], int], *, debug: bool = False, again: str = ""
         The work's status, 2 for a ValueError, 1 for an OSError, 130 for an interrupt, 143 after
         SIGTERM and 129 after SIGHUP, 1 without a word when whoever read stdout has closed it.
     """
+    # In the locale C, and in terminals of few letters, names of files are no end of the work.
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
     with heeded_signals() as came:
         try:
             status = work()
@@ -242,7 +247,12 @@ def _drop_output() -> None:
 def print_report(report: Mapping[str, Any], *, as_json: bool) -> None:
     """Print figures on stdout, as one JSON object or as a table of names and values."""
     if as_json:
-        print(json_text(report, indent=None), end="")
+        text = json_text(report, indent=None)
+        try:
+            text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+        except UnicodeEncodeError:  # JSON has escapes of its own
+            text = json.dumps(json.loads(text)) + "\n"
+        print(text, end="")
     else:
         _print_table(report)
 

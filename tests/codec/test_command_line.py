@@ -1,5 +1,6 @@
 import argparse
 import gc
+import io
 import json
 import os
 import signal
@@ -148,6 +149,25 @@ def test_a_name_that_is_not_utf_8_is_printed_with_escapes(
     assert out.count(r"\udcff.wav") == 2
     print_report({"input": name}, as_json=True)
     assert json.loads(capfd.readouterr().out) == {"input": name}
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_name_that_the_terminal_has_no_letters_for_is_escaped(
+    as_json: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "ascii"))
+
+    def work() -> int:
+        print_report({"input": "ü.wav", "n": 3}, as_json=as_json)
+        return 0
+
+    assert exit_status(work) == 0
+    text = written.getvalue().decode("ascii")
+    if as_json:
+        assert json.loads(text) == {"input": "ü.wav", "n": 3}
+    else:
+        assert r"\xfc.wav" in text
 
 
 def test_garbage_is_looked_for_again_after_loading_and_nothing_stays_out_of_it() -> None:
