@@ -204,9 +204,7 @@ def exit_status(work: Callable[[], int], *, debug: bool = False, again: str = ""
         The work's status, 2 for a ValueError, 1 for an OSError, 130 for an interrupt, 143 after
         SIGTERM and 129 after SIGHUP, 1 without a word when whoever read stdout has closed it.
     """
-    # In the locale C, and in terminals of few letters, names of files are no end of the work.
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="backslashreplace")
+    _escape_in_output()
     with heeded_signals() as came:
         try:
             status = work()
@@ -237,6 +235,12 @@ def exit_status(work: Callable[[], int], *, debug: bool = False, again: str = ""
             if came:  # a command that this one called has told it
                 return 128 + came[0]
             return WRONG_CALL if isinstance(error, ValueError) else FAILED
+
+
+def _escape_in_output() -> None:
+    """Let no name that stdout's encoding has no letters for end a work that is done."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _drop_output() -> None:
