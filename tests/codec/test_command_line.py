@@ -179,8 +179,10 @@ def test_garbage_is_looked_for_again_after_loading_and_nothing_stays_out_of_it()
 
 
 WAITING = """
-import sys, tempfile, time
+import signal, sys, tempfile, time
 from pathlib import Path
+# under nohup the parent ignores it, and so would its child
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 from codec.command_line import exit_status
 from codec.files import whole_file
 
