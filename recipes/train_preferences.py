@@ -77,8 +77,9 @@ class PreferencesConfig:
     # Share of the pairs that are validated on instead.
     held_out: float = 0.1
     preferences: PreferenceSettings = field(default_factory=PreferenceSettings)
-    # Compare how long phones last, too: what is understood better is often slower.
-    durations: bool = False
+    # Compare how long phones last, too, and not the codes alone: most of what there is to gain, and
+    # speech becomes slower.
+    durations: bool = True
     # Pairs of a batch, batches of a step.
     batch_size: int = 4
     accumulate: int = 2
