@@ -2,9 +2,9 @@
 
     python -m recipes.train_preferences recipes/configs/preferences.yaml texts=<file> run=runs/mine
 
-Each text is spoken several times; of the best and the worst by the verifiers a pair is made
-(`pairs.jsonl`), and the model is trained on the pairs (slm/training/preferences.py). A run that was
-cut off goes on where it was. Measure the outcome by another verifier than the one that taught.
+Each text is spoken several times; the best and the worst by the verifiers are a pair
+(`pairs.jsonl`) to train on (slm/training/preferences.py). A run that was cut off goes on where it
+was. Measure the outcome by another verifier than the one that taught.
 """
 
 from __future__ import annotations
@@ -207,9 +207,8 @@ def ranked(
     made = synthesizer.synthesize(
         [replace(request, seed=seed) for seed in seeds], settings=settings, max_attempts=1
     )
-    voice, prompt = _codes_of(synthesizer, request.voice), None
-    if voice is not None:
-        prompt = synthesizer.decode(voice)
+    voice = _codes_of(synthesizer, request.voice)
+    prompt = None if voice is None else synthesizer.decode(voice)
     ranking = rank(made, verifiers, request.text, prompt)
     # Speech that ran away comes last, then by the verifiers in order.
     scores = list(zip(*ranking.scores.values(), strict=True))
@@ -230,7 +229,7 @@ def ranked(
 def pair_of(
     synthesizer: Synthesizer, row: Mapping[str, Any], *, durations: bool = True
 ) -> PreferencePair:
-    """Build the documents of a row, in which durations are compared or the codes alone."""
+    """Build the documents of a row, whose durations are compared too, or the codes alone."""
     documents = [_document(synthesizer, row, row[side]) for side in PreferencePair._fields]
     if not durations and synthesizer.lm.config.is_aligned:
         first = synthesizer.lm.vocabulary.code_start

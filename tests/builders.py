@@ -51,6 +51,14 @@ SENTENCE = "the quick brown fox jumps over a lazy dog while rain falls on seven 
 # What eSpeak NG speaks for tests of alignments.
 SPOKEN = "The old man found a red boat."
 CODEBOOK_SIZE = 64
+# How Llama 3.1 slows its rotary pairs down, at a length of tests.
+LLAMA3_SCALING = {
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 16,
+}
 FINGERPRINT = "codec-of-the-tests"
 # Has a process die of opening a recording named `poison...`.
 STAND_IN = """

@@ -20,8 +20,8 @@ from slm.data.alignment import Unit, read_alignments, write_alignments
 from slm.data.token_store import TokenStore, TokenStoreWriter
 from slm.synthesis.requests import SpeechRequest
 from slm.text.lexicon import Lexicon
+from tests.sources import modules
 
-ROOT = Path(__file__).resolve().parent.parent
 # Lines of messages, of the system's own files and of one program's output.
 ALLOWED = {
     "codec/bench/memory.py",
@@ -36,16 +36,8 @@ MARK = "\ufeff"
 
 
 def test_no_data_is_cut_at_what_unicode_calls_a_line() -> None:
-    paths = [
-        path
-        for package in ("codec", "slm", "eval", "recipes", "benchmarks")
-        for path in sorted((ROOT / package).rglob("*.py"))
-    ]
-    found = {
-        path.relative_to(ROOT).as_posix()
-        for path in paths
-        if ".splitlines(" in path.read_text("utf-8")
-    }
+    packages = "codec", "slm", "eval", "recipes", "benchmarks"
+    found = {name for name, path in modules(*packages) if ".splitlines(" in path.read_text("utf-8")}
     # The module that reads lines names the method it replaces.
     assert found - ALLOWED == set()
 

@@ -23,9 +23,9 @@ from recipes.runner.config import read_yaml
 from slm.cli.batch_file import read_requests
 from slm.model.model_folder import COMPANIONS, read_companions
 from slm.synthesis.requests import SpeechRequest
+from tests.sources import modules
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes of POSIX")
-ROOT = Path(__file__).resolve().parent.parent
 # Modules that open what they have written, what Python or the system brings, or what they have
 # looked at by `is_file`; all others open files by `codec.file_reading`.
 OWN = {
@@ -70,12 +70,7 @@ def opens(path: Path) -> bool:
 
 
 def test_files_that_are_given_are_opened_by_one_function() -> None:
-    found = {
-        path.relative_to(ROOT).as_posix()
-        for package in ("codec", "slm", "eval", "recipes")
-        for path in sorted((ROOT / package).rglob("*.py"))
-        if opens(path)
-    }
+    found = {name for name, path in modules("codec", "slm", "eval", "recipes") if opens(path)}
     assert found == OWN
 
 

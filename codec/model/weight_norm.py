@@ -84,10 +84,11 @@ def remove_weight_norm(module: nn.Module) -> int:
     """
     found = weight_normed(module)
     for each in found:
-        # torch takes the weight off the class, which a deep copy shares with its original
         kind = type(each)
-        each.__class__ = type(kind.__name__, kind.__bases__, dict(vars(kind)))  # type: ignore
+        computed = vars(kind)["weight"]  # a property
         parametrize.remove_parametrizations(each, "weight", leave_parametrized=True)
+        # torch has taken it off the class, which deep copies share with their original.
+        kind.weight = computed
     return len(found)
 
 

@@ -17,7 +17,22 @@ NONE = -1  # no text, no alignment, no speaker, no other utterance
 
 
 class CorpusFields:
-    """Fields of rows, gathered row by row."""
+    """Fields of rows, gathered row by row: lists with an entry a row, mappings by its number.
+
+    Args:
+        tokenizer: Encodes the rows' `text`.
+        settings: Whether sources are wanted, which shares are given by.
+        text_size: Ids that the tokenizer gives lie in [0, text_size).
+        alignments: By id; when given, no row has text of its own.
+
+    Attributes:
+        num_text: Text tokens, `NONE` without text; `text_ids` has them end to end.
+        num_units: Units of the alignment, `NONE` without; empty where there are no alignments.
+        speaker: Numbers by `speakers`, `NONE` without.
+        source: Numbers by `sources`; empty where no shares are given.
+        base_ids: Ids of the rows that shifted copies are of.
+        alignments: Of the rows that have one.
+    """
 
     def __init__(
         self,

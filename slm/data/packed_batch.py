@@ -9,9 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .documents import (
-    Document,
-)
+from .documents import Document
 
 PADDING_ID = -1  # document id of padding
 

@@ -13,10 +13,7 @@ import numpy as np
 
 from codec.json_lines import iter_json_lines
 
-from .shards import (
-    ROWS,
-    shard_path,
-)
+from .shards import ROWS, shard_path
 
 _NEWLINE = 10
 

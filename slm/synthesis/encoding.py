@@ -147,9 +147,19 @@ class RequestEncoder(SpeechModels):
         return self.read(prompt)
 
     def encode_prompt(self, prompt: Recording) -> NDArray[np.int64]:
-        """Encode the speech in a recording as a voice: codes (P,), P <= `max_prompt_codes`.
+        """Encode the speech in a recording as a voice, what prompts and named voices are.
 
         What is encoded does not grow with the recording beyond a window of the codec.
+
+        Args:
+            prompt: As of `SpeechRequest`.
+
+        Returns:
+            Codes (P,) int64, 1 <= P <= `max_prompt_codes`.
+
+        Raises:
+            ValueError: Samples of no such form, digital silence, or a file that is no audio.
+            OSError: The file is missing or cannot be opened.
         """
         rate, hop, count = (
             self.codec.sample_rate,

@@ -7,19 +7,12 @@ from slm.bench.contestants import prompt_tokens, random_lm
 from slm.data.vocabulary import Vocabulary
 from slm.model.config import SpeechLMConfig
 from slm.model.speech_lm import SpeechLM
+from tests.builders import LLAMA3_SCALING
 
 pytest.importorskip("gguf", reason="it writes what llama.cpp reads")
 pytest.importorskip("xllamacpp", reason="it is llama.cpp")
 
 from slm.bench.llama_cpp import LlamaCpp, llama_cpp_run
-
-LLAMA3 = {
-    "rope_type": "llama3",
-    "factor": 8.0,
-    "low_freq_factor": 1.0,
-    "high_freq_factor": 4.0,
-    "original_max_position_embeddings": 16,
-}
 
 
 def decided_lm(biased: bool = False, **sizes: Any) -> SpeechLM:
@@ -43,7 +36,7 @@ def decided_lm(biased: bool = False, **sizes: Any) -> SpeechLM:
     [
         {"num_kv_heads": 1},
         {"num_kv_heads": 4, "biased": True},
-        {"rotary_scaling": LLAMA3, "rotary_theta": 500000.0, "norm_eps": 1e-5},
+        {"rotary_scaling": LLAMA3_SCALING, "rotary_theta": 500000.0, "norm_eps": 1e-5},
         {"qk_norm": True, "norm_eps": 1e-5},
         {"qk_norm": True},
     ],

@@ -11,6 +11,7 @@ import torch
 from slm.data.vocabulary import Vocabulary
 from slm.model.config import SpeechLMConfig
 from slm.model.speech_lm import SpeechLM
+from tests.builders import LLAMA3_SCALING
 
 transformers = pytest.importorskip("transformers")
 TEXT_SIZE = 40
@@ -25,14 +26,7 @@ SIZES = {
     "max_position_embeddings": 64,
     "rms_norm_eps": 1e-5,
 }
-LLAMA3 = {
-    "rope_type": "llama3",
-    "factor": 8.0,
-    "low_freq_factor": 1.0,
-    "high_freq_factor": 4.0,
-    "original_max_position_embeddings": 16,
-    "rope_theta": 500000.0,
-}
+LLAMA3 = {**LLAMA3_SCALING, "rope_theta": 500000.0}
 DEFAULT = {"rope_type": "default", "rope_theta": 10000.0}
 
 
