@@ -84,7 +84,7 @@ def remove_weight_norm(module: nn.Module) -> int:
     """
     found = weight_normed(module)
     for each in found:
-        kind = type(each)
+        kind: Any = type(each)
         computed = vars(kind)["weight"]  # a property
         parametrize.remove_parametrizations(each, "weight", leave_parametrized=True)
         # torch has taken it off the class, which deep copies share with their original.
