@@ -209,8 +209,10 @@ def _compile(compiler: list[str], aim: str, target: Path) -> None:
 
 def cache_folder() -> Path:
     """Folder of what is made once for a user and a machine: `HH_SLM_CACHE` or ~/.cache/hh-slm."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("HH_SLM_CACHE") or Path(base) / "hh-slm")
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if not base.is_absolute():  # the XDG specification has relative ones ignored
+        base = Path.home() / ".cache"
+    return Path(os.environ.get("HH_SLM_CACHE") or base / "hh-slm")
 
 
 @lru_cache(maxsize=1)
