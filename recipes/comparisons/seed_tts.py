@@ -26,7 +26,7 @@ from codec.checks import require
 from codec.command_line import DONE, FAILED, WRONG_CALL, exit_status
 from codec.file_names import check_items
 from codec.files import read_json, sha256_of, write_json, write_text
-from codec.json_lines import read_lines
+from codec.json_lines import read_json_lines, read_lines
 from codec.provenance import provenance
 from eval.scoring.summary import find_figure, item_values, number_text, read_summary, resampled_over
 from recipes.runner.cli import make_parser
@@ -53,7 +53,7 @@ SIMILARITIES = {
 class SeedTtsConfig:
     """The lists, the models that speak and how they are scored."""
 
-    # meta.lst files by the name of their row.
+    # meta.lst files, or .jsonl of `recipes.comparisons.prompt_lists`, by the name of their row.
     lists: dict[str, str] = field(default_factory=dict)
     run: str = MISSING
     # Bundled name, model folder or hub repository of each.
@@ -170,7 +170,9 @@ def _call(command: Callable[[Sequence[str]], int], words: list[str]) -> None:
 
 
 def _has_references(meta: Path) -> bool:
-    """True if a list has a fifth column."""
+    """True if a list names recordings of its texts: a fifth column, or "reference"."""
+    if meta.suffix == ".jsonl":
+        return any(row.get("reference") for row in read_json_lines(meta))
     rows = (line.split("|") for _, line in read_lines(meta))
     return any(len(fields) > 4 and fields[4].strip() for fields in rows)
 

@@ -1,7 +1,8 @@
 """Files of texts: one a line, JSON lines with the voice and the seed of each, or a meta.lst.
 
 A `meta.lst` is a list of seed-tts-eval, `utt|prompt_text|prompt_wav|text[|reference_wav]` a line,
-its paths from its own folder on (https://github.com/BytedanceSpeech/seed-tts-eval).
+its paths from its own folder on (https://github.com/BytedanceSpeech/seed-tts-eval). JSON lines may
+hold the `reference` and `speaker` by which `hh-eval tts` judges the same rows.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from slm.synthesis.requests import SpeechRequest
 from .options import SEEDS
 
 _TEXTS = ("text", "prompt", "prompt_text", "voice", "language")
-_KEYS = {"id", "seed", *_TEXTS}
+# What judges of the speech read of the same rows.
+_JUDGED = ("reference", "speaker")
+_KEYS = {"id", "seed", *_TEXTS, *_JUDGED}
 META_SUFFIX = ".lst"
 _META = "utt|prompt_text|prompt_wav|text[|reference_wav]"
 
@@ -106,7 +109,7 @@ def _parsed(
     if not row["text"].strip():
         raise ValueError(f"{place}: expected a text with words, got {row['text']!r}")
     name = str(row.pop("id", f"{number:05d}"))
-    given = {key: value for key, value in row.items() if value is not None}
+    given = {key: value for key, value in row.items() if value is not None and key not in _JUDGED}
     if "prompt" not in given and "voice" not in given and "prompt_text" not in given:
         return name, replace(default, **given)
     try:
@@ -117,7 +120,7 @@ def _parsed(
 
 def _check_value(key: str, value: Any, place: str) -> None:
     """Raise `ValueError` for a value of the wrong type; null is allowed where a key may be left."""
-    if key in _TEXTS:
+    if key in (*_TEXTS, *_JUDGED):
         fits = isinstance(value, str) or (value is None and key != "text")
         expected = "a string"
     elif key == "seed":
