@@ -22,8 +22,8 @@ from recipes.comparisons.anchors_config import AnchorsConfig
 from recipes.comparisons.likelihood_tests import LikelihoodConfig
 from recipes.comparisons.reconstruction import ReconstructionConfig
 from recipes.comparisons.seed_tts import SeedTtsConfig
+from recipes.preference_config import PreferencesConfig
 from recipes.runner.config import Config, ConfigError, load_settings, read_yaml
-from recipes.train_preferences import PreferencesConfig
 from slm.data.vocabulary import Vocabulary
 from slm.model.config import SpeechLMConfig
 

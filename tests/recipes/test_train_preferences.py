@@ -12,8 +12,10 @@ import torch
 
 from codec.audio.io import write_audio
 from codec.json_lines import read_json_lines
+from recipes.preference_config import PreferencesConfig
+from recipes.preference_pairs import pair_of, widest_pair
 from recipes.runner.config import load_settings
-from recipes.train_preferences import PreferencesConfig, main, pair_of, run
+from recipes.train_preferences import main, run
 from slm import SpeechLM, Synthesizer, TextTokenizer
 from slm.synthesis.voices import default_voice, load_voices, save_voices
 from slm.text.lexicon import Lexicon
@@ -146,3 +148,25 @@ def test_texts_that_make_no_pairs_are_told(given: list[str]) -> None:
     config = load_settings(PreferencesConfig, CONFIG, [*given, "least_gap=1e6"])
     with pytest.raises(ValueError, match=r"at least 2 pairs to train on, got 0 of 6 texts"):
         run(config)
+
+
+def test_the_two_that_differ_most_are_a_pair_within_the_tolerance_of_their_lengths() -> None:
+    keys = [(1.0, -0.5), (1.0, -0.2), (1.0, 0.0), (1.0, -0.4)]
+    lengths = [100, 104, 130, 127]
+    assert widest_pair(keys, lengths) == (2, 0)
+    assert widest_pair(keys, lengths, 0.04) == (2, 3)
+    assert widest_pair(keys, [100, 102, 130, 150], 0.04) == (1, 0)
+    assert widest_pair(keys, [100, 150, 200, 300], 0.05) == (0, 0)
+    # What ran away is worse than any that ended, whatever the words.
+    assert widest_pair([(0.0, 0.0), (1.0, -1.0)], [10, 10]) == (1, 0)
+    assert widest_pair([(1.0, 0.0), (1.0, 0.0)], [0, 0], 0.0) == (0, 0)
+
+
+@pytest.mark.parametrize("given", ["phones"], indirect=True)
+def test_pairs_are_of_like_length_where_asked_for(given: list[str], tmp_path: Path) -> None:
+    run(load_settings(PreferencesConfig, CONFIG, [*given, "length_tolerance=0.1", "candidates=6"]))
+    rows = [row for row in read_json_lines(tmp_path / "run/pairs.jsonl") if row["chosen"]]
+    assert rows
+    for row in rows:
+        short, long = sorted(len(row[side]["codes"]) for side in ("chosen", "rejected"))
+        assert long <= 1.1 * short
