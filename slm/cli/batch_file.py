@@ -21,7 +21,9 @@ from .options import SEEDS
 _TEXTS = ("text", "prompt", "prompt_text", "voice", "language")
 # What judges of the speech read of the same rows.
 _JUDGED = ("reference", "speaker")
-_KEYS = {"id", "seed", *_TEXTS, *_JUDGED}
+_KEYS = {"id", "seed", "speed", *_TEXTS, *_JUDGED}
+# What a row without it takes from the call.
+_COMMON = ("seed", "language", "speed")
 META_SUFFIX = ".lst"
 _META = "utt|prompt_text|prompt_wav|text[|reference_wav]"
 
@@ -31,8 +33,8 @@ def read_requests(path: Path | str, default: SpeechRequest) -> dict[str, SpeechR
 
     Args:
         path: Of the file.
-        default: Gives its seed to rows without one, and its voice to rows with neither a prompt
-            nor a voice.
+        default: Gives its seed, language and speed to rows without, and its voice to rows with
+            neither a prompt nor a voice.
 
     Raises:
         ValueError: The file is not UTF-8, has no text or is a table of another suffix; or a row is
@@ -91,8 +93,8 @@ def _from_meta(
     name = name.removesuffix(".wav")
     if not prompt:
         return name, replace(default, text=text)
-    request = SpeechRequest(text, str(folder / prompt), prompt_text or None, seed=default.seed)
-    return name, request
+    common = {key: getattr(default, key) for key in _COMMON}
+    return name, SpeechRequest(text, str(folder / prompt), prompt_text or None, **common)
 
 
 def _parsed(
@@ -112,8 +114,9 @@ def _parsed(
     given = {key: value for key, value in row.items() if value is not None and key not in _JUDGED}
     if "prompt" not in given and "voice" not in given and "prompt_text" not in given:
         return name, replace(default, **given)
+    common = {key: getattr(default, key) for key in _COMMON}
     try:
-        return name, SpeechRequest(**{"seed": default.seed, "language": default.language, **given})
+        return name, SpeechRequest(**{**common, **given})
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from error
 
@@ -126,6 +129,9 @@ def _check_value(key: str, value: Any, place: str) -> None:
     elif key == "seed":
         fits = value is None or (type(value) is int and 0 <= value < SEEDS)
         expected = f"a whole number in [0, {SEEDS})"
+    elif key == "speed":
+        fits = value is None or type(value) in (int, float)
+        expected = "a number"
     else:
         fits, expected = type(value) in (str, int), "a string or a whole number"
     if not fits:

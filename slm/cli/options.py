@@ -121,8 +121,14 @@ def sampling(
     """Settings of the call, else those that suit the model of a config.
 
     Raises:
-        ValueError: A setting is out of range, or guidance on the text that the model cannot have.
+        ValueError: A setting is out of range, or one that the model cannot have.
     """
+    speed = getattr(arguments, "speed", 1)
+    if config is not None and not config.is_aligned and speed != 1:
+        raise ValueError(
+            "expected --speed 1 for a model that draws no durations, which those of aligned speech "
+            f"do, got {speed:g}"
+        )
     if config is not None and config.is_aligned and arguments.guidance != 1:
         # Told here once, and not by every text of a list.
         raise ValueError(

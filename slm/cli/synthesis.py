@@ -102,7 +102,7 @@ class ConfiguredSynthesizer:
             self._warn_of_unknown(request)
         request, options = requests[0], self.options
         voice = {"prompt": request.prompt, "voice": request.voice, "seed": request.seed}
-        voice["language"] = request.language
+        voice |= {"language": request.language, "speed": request.speed}
         if self.is_long:
             options = {**options, **voice}
             with closing(tqdm(unit="sentence", disable=None, file=sys.stderr)) as bar:

@@ -15,6 +15,7 @@ from codec.command_line import (
     FAILED,
     Commands,
     add_command,
+    number,
     print_report,
     without_collection,
 )
@@ -60,6 +61,7 @@ def add(commands: Commands) -> None:
     add("--stream", action="store_true", help="with -o -: raw 16-bit samples as they come")
     add("--long", action="store_true", help="sentence by sentence, in one voice")
     add("--language", default="en", help="of the texts, as manifests spell it (en)")
+    add("--speed", type=number(0.25, most=4), default=1.0, help="times as fast as the model speaks")
     add("--normalize", action="store_true", help="for text models of before: write numbers out")
     add("--resume", action="store_true", help="leave alone what is there of the same call")
     add("--format", choices=["wav", "flac"], default="wav", help="with --file")
@@ -147,6 +149,7 @@ def _requests(arguments: argparse.Namespace) -> dict[str, SpeechRequest]:
         arguments.voice,
         arguments.seed,
         arguments.language,
+        arguments.speed,
     )
     requests = {"": default}
     if arguments.file is not None:

@@ -7,6 +7,7 @@ the durations add up to. Rows of a batch are at different units; each has tokens
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -42,11 +43,13 @@ class AlignedRequest:
         units: (N,) int64 ids as in `PhoneTokenizer`, at least one.
         prompt: (P,) codes of another utterance of the speaker; None for a voice of the model's.
         seed: Of the draws of durations and codes.
+        speed: Durations are divided by it; see `SpeechRequest`.
     """
 
     units: np.ndarray
     prompt: np.ndarray | None = None
     seed: int = 0
+    speed: float = 1.0
 
 
 @dataclass(kw_only=True)
@@ -62,6 +65,8 @@ class AlignedRow(Row):
         length: Tokens read so far.
         left: Codes of the current unit that are still to be drawn.
         counts: Codes of each unit so far.
+        scale: Of durations as they are drawn.
+        owed: Codes that rounding has left out so far, in [-0.5, 0.5].
     """
 
     units: list[int]
@@ -72,6 +77,8 @@ class AlignedRow(Row):
     length: int
     left: int = 0
     counts: list[int] = field(default_factory=list)
+    scale: float = 1.0
+    owed: float = 0.0
 
     def generation(self) -> Generation:
         """The codes so far, and how many each unit has."""
@@ -86,6 +93,20 @@ class AlignedRow(Row):
         ends_word = not following or following[0] == PAUSE_ID or is_word_start(following[0])
         fewest = int(ends_word and not self._word_codes())
         return fewest, max(fewest, self._room(LONGEST_PHONE))
+
+    def scaled(self, count: int) -> int:
+        """Scale a duration as drawn to the codes of the next unit.
+
+        What rounding leaves out of one unit goes to the next, so that all together are scaled.
+        """
+        if self.scale == 1:
+            return count
+        fewest, most = self.bounds()
+        exact = count * self.scale + self.owed
+        taken = min(max(math.floor(exact + 0.5), fewest), most)
+        # What a bound takes away is lost: no other phone is to be drawn out for it.
+        self.owed = min(max(exact - taken, -0.5), 0.5)
+        return taken
 
     def begin_unit(self, count: int, token: int) -> None:
         """Take the number of codes of the next unit, and its token."""
@@ -190,6 +211,7 @@ class DurationsThenCodes:
             context_size=config.max_seq_len,
             generator=torch.Generator().manual_seed(request.seed),
             length=len(prompt),
+            scale=config.duration_scale / request.speed,
         )
 
     def advance(self, engine: Engine, rows: Sequence[AlignedRow]) -> Tensor:
@@ -220,7 +242,8 @@ class DurationsThenCodes:
             if rows[n].left:
                 rows[n].add_code(self._codes.start + value, gain)
             else:
-                rows[n].begin_unit(value, self._durations.start + value)
+                count = rows[n].scaled(value)
+                rows[n].begin_unit(count, self._durations.start + count)
 
     def _draw_durations(
         self, engine: Engine, rows: Sequence[AlignedRow], hidden: Tensor, uniforms: Tensor

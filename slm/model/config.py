@@ -14,6 +14,8 @@ from codec.checks import above, all_finite, at_least, in_range, one_of, require
 from slm.data.vocabulary import Vocabulary
 
 _SIZES = ("dim", "num_layers", "num_heads", "num_kv_heads", "dim_head", "ff_mult", "max_seq_len")
+# Least and most factor of durations.
+DURATION_SCALES = (0.25, 4.0)
 # Parameters with 8192 codes and 512 text pieces; a test counts them.
 _PRESETS = {
     # 0.1 M beside the embeddings: tests and smoke runs.
@@ -75,6 +77,8 @@ class SpeechLMConfig:
         duration_temperature: Default for the durations of aligned speech; None draws them as the
             codes.
         duration_top_p: The same.
+        duration_scale: Durations of aligned speech, as drawn, are multiplied by it, in
+            `DURATION_SCALES`: set where they add up to less or more than people's.
         interleave_text: Text tokens of a turn of the interleaved documents that the model was
             trained on; 0 for none.
         interleave_codes: Codes of such a turn; 0 for none.
@@ -110,6 +114,7 @@ class SpeechLMConfig:
     top_p: float = 0.95
     duration_temperature: float | None = None
     duration_top_p: float | None = None
+    duration_scale: float = 1.0
     interleave_text: int = 0
     interleave_codes: int = 0
     transcribes: bool = False
@@ -139,6 +144,7 @@ class SpeechLMConfig:
         in_range("top_p", self.top_p, 0, 1, ends="(]")
         if self.duration_top_p is not None:
             in_range("duration_top_p", self.duration_top_p, 0, 1, ends="(]")
+        in_range("duration_scale", self.duration_scale, *DURATION_SCALES)
         turns = self.interleave_text, self.interleave_codes
         both = turns == (0, 0) or min(turns) >= 1
         require(both, "interleave_text, interleave_codes", "both 0 or both >= 1", turns)

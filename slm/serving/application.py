@@ -17,6 +17,8 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import Receive, Scope, Send
 
+from slm.synthesis.requests import SPEEDS
+
 from .formats import MEDIA_TYPES, writable_formats
 from .guard import HEALTH, Guard
 from .messages import DEFAULT_VOICE, ApiError, SpeechBody
@@ -176,7 +178,15 @@ class _Service:
                 raise ApiError(400, f"expected a voice of: {known}; got {named!r}", param="voice")
             voice = self.speaker.default_voice
         delivery = body.stream_format or "whole"
-        return Asked(body.input, voice, body.seed, body.language, body.response_format, delivery)
+        return Asked(
+            body.input,
+            voice,
+            body.seed,
+            body.language,
+            body.response_format,
+            delivery,
+            body.speed,
+        )
 
     def _check_model(self, name: str) -> None:
         if name not in self.names:
@@ -196,9 +206,12 @@ class _Service:
                 f"{body.response_format!r}, which this server cannot write",
                 param="response_format",
             )
-        if body.speed != 1.0:
+        least, most = SPEEDS if self.speaker.has_speeds else (1.0, 1.0)
+        if not least <= body.speed <= most:
             raise ApiError(
-                400, f"expected speed 1: there is no other, got {body.speed:g}", param="speed"
+                400,
+                f"expected a speed in [{least:g}, {most:g}], got {body.speed:g}",
+                param="speed",
             )
         if body.instructions:
             raise ApiError(

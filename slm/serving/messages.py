@@ -26,7 +26,8 @@ class SpeechBody(BaseModel):
         input: The text.
         voice: Name of a voice; "default" leaves it to the server.
         response_format: Of the audio.
-        speed: 1; the models have no other.
+        speed: Times as fast as the model speaks by itself; another than 1 needs a model of aligned
+            speech.
         instructions: None or empty; the models take none.
         stream_format: None for speech that is sent when it is whole; "audio" sends bytes while it
             is spoken, "sse" events.

@@ -30,6 +30,7 @@ class Asked:
         seed: Of the draws.
         language: Of the text.
         format: One of `writable_formats`.
+        speed: Times as fast as the model speaks by itself.
         delivery: "whole", or while it is being spoken as "audio", raw bytes, or "sse", events.
     """
 
@@ -39,6 +40,7 @@ class Asked:
     language: str = "en"
     format: str = "wav"
     delivery: str = "whole"
+    speed: float = 1.0
 
     @property
     def is_streamed(self) -> bool:
@@ -62,6 +64,11 @@ class Speaker:
     def sample_rate(self) -> int:
         """Of all speech, Hz."""
         return self.synthesizer.codec.sample_rate
+
+    @property
+    def has_speeds(self) -> bool:
+        """True if the model draws durations, which can be scaled."""
+        return self.synthesizer.lm.config.is_aligned
 
     @property
     def voices(self) -> list[str]:
@@ -111,6 +118,7 @@ class Speaker:
             voice=asked.voice,
             seed=asked.seed,
             language=asked.language,
+            speed=asked.speed,
             on_progress=lambda done, total: check(),
         )
         yield join(parts, seed=asked.seed).waveform
@@ -123,6 +131,7 @@ class Speaker:
             voice=asked.voice,
             seed=asked.seed,
             language=asked.language,
+            speed=asked.speed,
         )
         for piece in pieces:
             check()

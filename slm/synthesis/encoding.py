@@ -91,6 +91,11 @@ class RequestEncoder(SpeechModels):
                 "expected no transcript of the prompt where text and speech take turns, got "
                 f"{request.prompt_text!r}"
             )
+        if request.speed != 1 and not self.lm.config.is_aligned:
+            raise ValueError(
+                "expected speed 1 for a model that draws no durations, which those of aligned "
+                f"speech do, got {request.speed:g}"
+            )
         is_given = request.prompt_text is not None and not self.lm.config.is_aligned
         if isinstance(voice, str):
             if voice not in self.voices:
@@ -112,7 +117,7 @@ class RequestEncoder(SpeechModels):
         codes = NO_CODES if voice is None else voice[: self.lm.config.max_prompt_codes]
         # Aligned models read phones, and draw durations in place of an end.
         if self.lm.config.is_aligned:
-            return AlignedRequest(np.array(text_ids), codes, request.seed)
+            return AlignedRequest(np.array(text_ids), codes, request.seed, request.speed)
         # As many codes as its spoken characters let expect.
         spoken = self.tokenizer.spoken(text, request.language)
         if settings.interleaved:

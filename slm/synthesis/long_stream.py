@@ -22,6 +22,7 @@ def stream_long(
     voice: str | None = None,
     seed: int = 0,
     language: str = "en",
+    speed: float = 1.0,
     settings: GenerationSettings | None = None,
     window: StreamWindow | None = None,
 ) -> Iterator[NDArray[np.float32]]:
@@ -37,6 +38,7 @@ def stream_long(
         voice: A named voice.
         seed: Of the first sentence; the others' are derived from it.
         language: Of the text, see `SpeechRequest`.
+        speed: See there.
         settings: How codes are drawn; as suits the model when None.
         window: Sizes of the stream.
 
@@ -46,7 +48,7 @@ def stream_long(
     Raises:
         ValueError: As `speak_long`.
     """
-    requests = sentence_requests(synthesizer, text, None, voice, seed, language)
+    requests = sentence_requests(synthesizer, text, None, voice, seed, language, speed)
     gap = np.zeros(round(PAUSE * synthesizer.codec.sample_rate), dtype=np.float32)
     if voice is None and len(requests) > 1:
         first = synthesizer.synthesize(requests[:1], settings=settings)[0]

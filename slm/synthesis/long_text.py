@@ -41,6 +41,7 @@ def speak_best(
     voice: str | None = None,
     seed: int = 0,
     language: str = "en",
+    speed: float = 1.0,
     **options: Any,
 ) -> BestOf:
     """Speak a text `count` times in one batch and rank the results.
@@ -55,6 +56,7 @@ def speak_best(
         voice: A named voice instead.
         seed: Every candidate's seed is derived from it; the first is the one `tts` would use.
         language: Of the text, see `SpeechRequest`.
+        speed: See there.
         options: `settings`, `max_attempts` and `max_rows` of `Synthesizer.synthesize`.
 
     Raises:
@@ -64,7 +66,7 @@ def speak_best(
         raise ValueError(f"expected at least one candidate, got {count}")
     if prompt is not None:
         prompt = synthesizer.waveform(prompt)
-    request = SpeechRequest(text, prompt, prompt_text, voice, seed, language)
+    request = SpeechRequest(text, prompt, prompt_text, voice, seed, language, speed)
     candidates = synthesizer.synthesize(_seeded([request] * count, seed), **options)
     ranking = rank(candidates, verifiers or {"likelihood": likelihood}, text, prompt)
     return BestOf(candidates[ranking.choice], candidates, ranking)
@@ -78,6 +80,7 @@ def speak_long(
     voice: str | None = None,
     seed: int = 0,
     language: str = "en",
+    speed: float = 1.0,
     on_progress: Callable[[int, int], None] | None = None,
     **options: Any,
 ) -> list[Synthesis]:
@@ -92,6 +95,7 @@ def speak_long(
         voice: A named voice instead.
         seed: Of the first sentence; the others' are derived from it.
         language: Of the text, see `SpeechRequest`.
+        speed: See there.
         on_progress: Called, at least once a token, with the number of sentences whose codes are
             drawn and that of all.
         options: `settings`, `max_attempts` and `max_rows` of `Synthesizer.synthesize`.
@@ -99,7 +103,7 @@ def speak_long(
     Returns:
         One result a sentence, in order; see `join`.
     """
-    requests = sentence_requests(synthesizer, text, prompt, voice, seed, language)
+    requests = sentence_requests(synthesizer, text, prompt, voice, seed, language, speed)
 
     def speak(waiting: Sequence[SpeechRequest], done: int = 0) -> list[Synthesis]:
         if on_progress is None:
@@ -122,6 +126,7 @@ def sentence_requests(
     voice: str | None = None,
     seed: int = 0,
     language: str = "en",
+    speed: float = 1.0,
 ) -> list[SpeechRequest]:
     """Split a text into requests of a sentence each; arguments as of `speak_long`.
 
@@ -130,7 +135,8 @@ def sentence_requests(
     """
     # Split as it is spoken: no full stops of abbreviations, numbers as long as their words.
     parts = sentences(synthesizer.tokenizer.spoken(text, language))
-    requests = [SpeechRequest(each, prompt, None, voice, language=language) for each in parts]
+    common = {"language": language, "speed": speed}
+    requests = [SpeechRequest(each, prompt, None, voice, **common) for each in parts]
     check_seed(seed)
     return _seeded(requests, seed)
 

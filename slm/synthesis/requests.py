@@ -22,6 +22,8 @@ from slm.model.speech_lm import SpeechLM
 from .recordings import Recording
 
 Each = TypeVar("Each")
+# Of speech beside the pace that the model has by itself.
+SPEEDS = (0.25, 4.0)
 NO_CODES: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
 
 
@@ -41,10 +43,12 @@ class SpeechRequest:
         voice: Name of a voice instead, or the (L,) codes of one.
         seed: Of the draws, in [-2 ** 63, 2 ** 64).
         language: Of the text and the transcript, as manifests spell it; English is written out.
+        speed: Times as fast as the model speaks by itself, in `SPEEDS`; another than 1 needs a
+            model of aligned speech.
 
     Raises:
         ValueError: A text that is no string, a prompt and a voice at once, a transcript without its
-            prompt, or a seed that does not fit 64 bits.
+            prompt, a seed that does not fit 64 bits, or a speed out of range.
     """
 
     text: str
@@ -53,6 +57,7 @@ class SpeechRequest:
     voice: NDArray[np.int64] | str | None = None
     seed: int = 0
     language: str = "en"
+    speed: float = 1.0
 
     def __post_init__(self) -> None:
         if not isinstance(self.text, str):
@@ -64,6 +69,7 @@ class SpeechRequest:
                 f"expected a prompt with its transcript, got no prompt for {self.prompt_text!r}"
             )
         check_seed(self.seed)
+        check_speed(self.speed)
 
 
 def text_request(
@@ -171,6 +177,13 @@ def check_seed(seed: int) -> None:
     is_whole = isinstance(seed, Integral) and not isinstance(seed, bool)
     if not (is_whole and -(1 << 63) <= seed < 1 << 64):
         raise ValueError(f"expected seeds in [-2 ** 63, 2 ** 64), got {seed!r}")
+
+
+def check_speed(speed: float) -> None:
+    """Raise `ValueError` for a speed that is no number in `SPEEDS`."""
+    is_number = isinstance(speed, Real) and not isinstance(speed, bool)
+    if not (is_number and SPEEDS[0] <= speed <= SPEEDS[1]):
+        raise ValueError(f"expected a speed in [{SPEEDS[0]:g}, {SPEEDS[1]:g}], got {speed!r}")
 
 
 def check_seconds(seconds: float) -> None:

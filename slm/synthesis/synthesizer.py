@@ -57,6 +57,7 @@ class Synthesizer(RequestEncoder):
         voice: str | None = None,
         seed: int = 0,
         language: str = "en",
+        speed: float = 1.0,
         settings: GenerationSettings | None = None,
         max_attempts: int = 3,
     ) -> Synthesis:
@@ -66,7 +67,7 @@ class Synthesizer(RequestEncoder):
         given, or a pair of samples and their rate.
         """
         given = with_rate(prompt, prompt_rate)
-        request = SpeechRequest(text, given, prompt_text, voice, seed, language)
+        request = SpeechRequest(text, given, prompt_text, voice, seed, language, speed)
         return self.synthesize([request], settings=settings, max_attempts=max_attempts)[0]
 
     def tts_batch(
@@ -164,6 +165,7 @@ class Synthesizer(RequestEncoder):
         voice: str | None = None,
         seed: int = 0,
         language: str = "en",
+        speed: float = 1.0,
         settings: GenerationSettings | None = None,
         window: StreamWindow | None = None,
     ) -> Iterator[NDArray[np.float32]]:
@@ -177,7 +179,7 @@ class Synthesizer(RequestEncoder):
         """
         settings = settings or GenerationSettings.for_model(self.lm.config)
         given = with_rate(prompt, prompt_rate)
-        asked = SpeechRequest(text, given, prompt_text, voice, seed, language)
+        asked = SpeechRequest(text, given, prompt_text, voice, seed, language, speed)
         request = self._token_request(asked, settings)
         session = open_session(
             self.lm,

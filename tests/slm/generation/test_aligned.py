@@ -15,7 +15,13 @@ from slm.generation.aligned import (
 from slm.generation.config import GenerationSettings
 from slm.generation.generate import generate, open_session
 from slm.model.speech_lm import SpeechLM
-from slm.text.phone_tokenizer import DURATION_START, PAUSE_ID, PhoneTokenizer, word_units
+from slm.text.phone_tokenizer import (
+    DURATION_START,
+    MAX_DURATION,
+    PAUSE_ID,
+    PhoneTokenizer,
+    word_units,
+)
 
 pytestmark = pytest.mark.usefixtures("engine")
 
@@ -82,6 +88,43 @@ def test_a_row_depends_on_its_seed_and_not_on_its_batch(lm: SpeechLM) -> None:
     assert first.tokens.tolist() == again.tokens.tolist()
     assert first.tokens.tolist() != other.tokens.tolist()
     assert generate(lm, requests[1:2])[0].tokens.tolist() == other.tokens.tolist()
+
+
+def total_codes(lm: SpeechLM, speed: float, rows: int = 24) -> int:
+    requests = [AlignedRequest(A, None, seed, speed) for seed in range(rows)]
+    return sum(len(each.tokens) for each in generate(lm, requests))
+
+
+def test_speech_lasts_as_long_as_its_speed_says(
+    make_lm: Callable[..., SpeechLM],
+) -> None:
+    vocabulary = Vocabulary(PhoneTokenizer.vocab_size, 64)
+    options = {"vocabulary": vocabulary.to_dict(), "lookahead": 2, "max_seq_len": 400}
+    lm = make_lm(**options)
+    with torch.no_grad():
+        # Durations of 1 to 6 alone: no bound takes anything away.
+        start = lm.vocabulary.text_start + DURATION_START
+        lm.head.weight[start] *= 0
+        lm.head.weight[start + 7 :][: MAX_DURATION - 6] *= 0
+        lm.head.weight[start + 1 : start + 7] *= 4
+    plain = total_codes(lm, 1.0)
+    assert total_codes(lm, 0.8) / plain == pytest.approx(1.25, abs=0.12)
+    assert total_codes(lm, 1.25) / plain == pytest.approx(0.8, abs=0.12)
+    slow = make_lm(**options, duration_scale=1.25)
+    slow.load_state_dict(lm.state_dict())
+    assert total_codes(slow, 1.0) == total_codes(lm, 0.8)
+    assert total_codes(slow, 1.25) == plain
+
+
+def test_what_rounding_leaves_out_of_a_phone_goes_to_the_next(lm: SpeechLM) -> None:
+    units = np.array([*word_units(["K", "AE", "T"]) * 8])
+    session = open_session(lm, [AlignedRequest(units, None, 0, 1 / 1.3)])
+    row = session.rows[0]
+    for _ in range(len(units)):
+        count = row.scaled(3)
+        assert count in (3, 4)
+        row.counts.append(count)
+    assert sum(row.counts) == pytest.approx(3 * 1.3 * len(units), abs=0.51)
 
 
 def test_every_unit_gets_its_turn_and_none_lasts_too_long(lm: SpeechLM) -> None:

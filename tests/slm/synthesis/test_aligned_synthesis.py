@@ -5,13 +5,14 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from codec import HHCodec
-from codec.audio import write_audio
+from codec.audio import read_audio, write_audio
 from slm.cli.main import main
 from slm.generation.config import GenerationSettings
 from slm.model.code_init import init_codes_from_codebook
@@ -211,3 +212,34 @@ def test_a_long_text_shows_its_progress_on_a_terminal(
     out = str(tmp_path / "out.wav")
     assert main(["tts", "A dog. Lazy!", "--long", *models, "--out", out]) == 0
     assert "| 2/2 [" in terminal.getvalue()
+
+
+def test_every_way_of_speaking_takes_the_speed(
+    synthesizer: Synthesizer, folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    whole = synthesizer.tts(TEXT, voice="ann", speed=0.5, settings=GREEDY)
+    plain = synthesizer.tts(TEXT, voice="ann", settings=GREEDY)
+    assert len(whole.codes) > 1.2 * len(plain.codes)
+    options = {"voice": "ann", "speed": 0.5, "settings": GREEDY}
+    np.testing.assert_array_equal(speak_long(synthesizer, TEXT, **options)[0].codes, whole.codes)
+    best = speak_best(synthesizer, TEXT, 1, **options).best
+    np.testing.assert_array_equal(best.codes, whole.codes)
+    streamed = np.concatenate(list(synthesizer.stream(TEXT, **options)))
+    assert len(streamed) == len(whole.waveform)
+    call = ["--codec", str(folders[0]), "--lm", str(folders[1]), "--temperature", "0"]
+    target = tmp_path / "slow.wav"
+    assert main(["tts", TEXT, "--voice", "ann", "--speed", "0.5", "-o", str(target), *call]) == 0
+    rows = [{"id": "slow", "text": TEXT, "voice": "ann", "speed": 0.5}, {"text": TEXT}]
+    (tmp_path / "jobs.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    out = tmp_path / "spoken"
+    words = ["tts", "--file", str(tmp_path / "jobs.jsonl"), "--voice", "ann", "-o", str(out)]
+    assert main([*words, *call]) == 0
+    slow, fast = (read_audio(out / name, 24000) for name in ("slow.wav", "00002.wav"))
+    np.testing.assert_array_equal(slow, read_audio(target, 24000))
+    assert len(slow) > 1.2 * len(fast)
+
+
+@pytest.mark.parametrize("speed", [0, 0.2, 5, float("nan"), float("inf"), True, "1"])
+def test_a_speed_that_is_none_is_refused(synthesizer: Synthesizer, speed: Any) -> None:
+    with pytest.raises(ValueError, match=r"expected a speed in \[0\.25, 4\]"):
+        synthesizer.tts(TEXT, speed=speed)

@@ -288,3 +288,8 @@ def test_a_recording_beyond_the_context_is_refused_before_it_is_encoded(
     for prompt in (long, tmp_path / "long.wav"):
         with pytest.raises(ValueError, match=expected):
             synthesizer.tts(TEXT, prompt=prompt, prompt_text="long")
+
+
+def test_a_model_that_draws_no_durations_has_no_other_speed(synthesizer: Synthesizer) -> None:
+    with pytest.raises(ValueError, match="expected speed 1 for a model that draws no durations"):
+        synthesizer.tts("a fox", speed=1.1)
