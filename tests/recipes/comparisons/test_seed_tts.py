@@ -63,6 +63,39 @@ def test_a_list_is_spoken_scored_and_tabulated(
     assert (run / "en" / "spoken" / "u1.wav").stat().st_mtime_ns == before
 
 
+def test_several_draws_of_a_list_have_a_mean(
+    meta: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By JSON lines, where every text has a recording."""
+    folder = meta.parent.absolute()
+    rows = [
+        {"id": name, "text": "A dog.", "prompt": str(folder / f"prompt-wavs/{sound}.wav")}
+        | {"reference": str(folder / f"wavs/{sound}.wav"), "speaker": sound}
+        for name, sound in (("u1", "a"), ("u2", "b"))
+    ]
+    path = tmp_path / "list.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    call = [str(CONFIG), f"lists.own={path}", f"run={tmp_path / 'run'}"]
+    call += ["metrics='delivery,speaker_sim_prompt'", "--json"]
+    assert main(call) == 0
+    capsys.readouterr()
+    assert main([*call, "draws=2", "seed=0"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    first, second, mean, recorded = figures["rows"]
+    assert [row["seed"] for row in (first, second, mean)] == [0, 1, None]
+    assert (mean["version"], recorded["version"]) == ("spoken, mean of 2 draws", "recording")
+    key = "speaker_sim_prompt/speaker_sim_prompt"
+    values = [row["figures"][key]["value"] for row in (first, second)]
+    assert values[0] != values[1]
+    assert mean["figures"][key]["value"] == pytest.approx(sum(values) / 2)
+    assert mean["figures"][key]["each"] == values
+    ratio = first["figures"]["duration_ratio"]["value"]
+    assert ratio == pytest.approx(first["seconds"] / recorded["seconds"])
+    table = (tmp_path / "run" / "seed_tts.md").read_text()
+    assert "| own | spoken, seed 1 | 2 |" in table
+    assert "seconds over those recorded" in table
+
+
 def test_a_prompt_that_is_missing_fails_its_own_text_alone(
     meta: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -92,6 +92,7 @@ sources:
   test: {file: anchors.json, command: "python -m make {runs} {corpus}"}
   spoken: {file: metrics.json, command: python -m speak}
   page: {file: page.md, command: python -m page}
+  speech: {file: seed_tts.json, command: python -m speak_lists}
 tables:
   - document: doc.md
     table: test
@@ -106,6 +107,10 @@ tables:
     kind: words
     rows: {recording: [spoken, original], Opus: [test, opus_6]}
   - {document: doc.md, table: codebook, kind: codebook, source: spoken}
+  - document: doc.md
+    table: speech
+    kind: speech
+    rows: {"ann, recordings": [speech, ann, recording], ann: [speech, ann]}
   - {document: other.md, table: page, kind: markdown, source: page}
 """
 
@@ -117,7 +122,8 @@ def folder(tmp_path: Path) -> Path:
     runs.mkdir()
     (tmp_path / "tables.yaml").write_text(TABLES)
     marks = [
-        f"<!-- table {name} -->\nold\n<!-- end -->\n" for name in ("test", "words", "codebook")
+        f"<!-- table {name} -->\nold\n<!-- end -->\n"
+        for name in ("test", "words", "codebook", "speech")
     ]
     (tmp_path / "doc.md").write_text("Before.\n\n" + "\n".join(marks))
     (tmp_path / "other.md").write_text("<!-- table page -->\nold\n<!-- end -->\n")
@@ -134,6 +140,21 @@ def folder(tmp_path: Path) -> Path:
         "codebook": {"train": use | {"codebook_size": 64}, "test": use | {"codebook_size": 64}},
     }
     (runs / "metrics.json").write_text(json.dumps(metrics))
+    similarity = "speaker_sim_prompt/speaker_sim_prompt"
+    plain = {"unit": "%", "ci95": None, "value": 0.2}
+    rows = [
+        {"list": "ann", "version": "spoken", "figures": {"wer_whisper/wer": plain}},
+        {
+            "list": "ann",
+            "version": "spoken, mean of 2 draws",
+            "figures": {
+                "wer_whisper/wer": plain | {"value": 0.1, "each": [0.08, 0.12]},
+                similarity: figure(0.75),
+            },
+        },
+        {"list": "ann", "version": "recording", "figures": {"wer_whisper/wer": figure(0.04, "%")}},
+    ]
+    (runs / "seed_tts.json").write_text(json.dumps({"rows": rows}))
     return tmp_path
 
 
@@ -159,6 +180,9 @@ def test_each_kind_of_table_is_written_from_its_figures(
         "| recording | 2.0 % | 21.6 % (15.5 to 28.2) |",
         "| Opus | - | 50.0 % (49.0 to 51.0) |",
         "| codes seen | 21,240 | 21,240 |",
+        "| speech | WER, Whisper ↓ | similarity to the prompt ↑ |",
+        "| ann, recordings | 4.0 % (3.0 to 5.0) | - |",
+        "| ann | 10.0 % (8.0, 12.0) | 0.750 (0.740 to 0.760) |",
     ):
         assert line in text
     # Written again, nothing changes.
@@ -174,7 +198,11 @@ def test_figures_that_are_not_there_leave_their_table_and_name_the_command(
     assert "old" in (folder / "other.md").read_text()
     assert call(folder, "--commands", "doc.md", "corpus=speech") == 0
     printed = capsys.readouterr().out.splitlines()
-    assert printed == [f"python -m make {folder / 'runs'} speech", "python -m speak"]
+    assert printed == [
+        f"python -m make {folder / 'runs'} speech",
+        "python -m speak",
+        "python -m speak_lists",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,201 @@
+"""Kinds of tables of the documents, each written from files of figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from codec.checks import one_of, require
+from codec.files import read_json
+from eval.scoring.summary import number_text
+from recipes.runner.markdown import table_lines
+
+from .model_cards import anchors_table, figure_text
+
+# Rates of words by the keys of the evaluate stage and of anchors, as columns.
+WORDS = {
+    "wer_whisper": ("WER, Whisper ↓", "wer_whisper/wer"),
+    "cer_whisper": ("CER, Whisper ↓", "wer_whisper/cer"),
+    "wer": ("WER, pocketsphinx ↓", "wer/wer"),
+    "cer": ("CER, pocketsphinx ↓", "wer/cer"),
+}
+SPEECH = {
+    "wer_whisper/wer": "WER, Whisper ↓",
+    "wer/wer": "WER, pocketsphinx ↓",
+    "speaker_sim_prompt/speaker_sim_prompt": "similarity to the prompt ↑",
+    "speaker_sim_prompt/speaker_sim_prompt_margin": "its margin over other voices ↑",
+    "duration_ratio": "seconds over those recorded",
+    "runaway": "ran away ↓",
+}
+USE = {
+    "num_tokens": "codes seen",
+    "used": "used",
+    "perplexity": "perplexity",
+    "effective_bitrate": "rate times entropy, bit/s",
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file of figures, and the command that makes it."""
+
+    file: Path
+    command: str
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """A table: its document, name and kind, and what its kind needs."""
+
+    document: str
+    table: str
+    kind: str
+    options: Mapping[str, Any]
+
+    @property
+    def sources(self) -> list[str]:
+        """Names of the sources it is made of."""
+        rows = self.options.get("rows", {}).values()
+        # What must be there first: lists that a source's command reads.
+        inputs = self.options.get("inputs", [])
+        return list(
+            dict.fromkeys(
+                filter(None, [*inputs, self.options.get("source"), *(r[0] for r in rows)])
+            )
+        )
+
+
+def render(spec: TableSpec, sources: Mapping[str, Source]) -> str:
+    """The Markdown of a table.
+
+    Raises:
+        ValueError: The figures lack a system, a column or a group that the table names.
+        OSError: A file of figures is missing.
+    """
+    return KINDS[spec.kind](spec, sources)
+
+
+def _anchors(spec: TableSpec, sources: Mapping[str, Source]) -> str:
+    """Systems by figures, and in which of them the compared one is better or worse."""
+    figures = read_json(sources[spec.options["source"]].file)
+    systems = spec.options.get("systems")
+    text = anchors_table(
+        figures,
+        columns=spec.options.get("columns"),
+        systems=systems,
+        intervals=spec.options.get("intervals", True),
+    )
+    if not spec.options.get("outcomes", False):
+        return text
+    return "\n".join([text, "", *_outcomes(figures, systems or {})])
+
+
+def _outcomes(figures: Mapping[str, Any], titles: Mapping[str, str]) -> list[str]:
+    """Sentences on the paired differences: better, worse, and not told apart."""
+    lines = []
+    words = {"A better": "better in", "B better": "worse in"}
+    for part in figures["differences"].values():
+        for name, found in part.items():
+            groups: dict[str, list[str]] = {}
+            for each in found["figures"]:
+                if each["higher_is_better"] is not None:
+                    kind = words.get(each["verdict"], "not told apart in")
+                    groups.setdefault(kind, []).append(each["figure"])
+            said = "; ".join(f"{kind} {', '.join(names)}" for kind, names in groups.items())
+            lines.append(f"- {found['ours']} beside {titles.get(name, name)}: {said}.")
+    return lines
+
+
+def _words(spec: TableSpec, sources: Mapping[str, Source]) -> str:
+    """Rates of words: rows by their title, [source, group of words or system]."""
+    rows: dict[str, dict[str, dict[str, Any] | None]] = {}
+    for title, (source, group) in spec.options["rows"].items():
+        figures = read_json(sources[source].file)
+        if "systems" in figures:
+            one_of(f"{title}: system", group, figures["systems"])
+            found = figures["systems"][group]["figures"]
+            by_family = {f"{k.split('.')[0]}/{k.rpartition('/')[2]}": v for k, v in found.items()}
+            rows[title] = {key: by_family.get(name) for key, (_, name) in WORDS.items()}
+        else:
+            one_of(f"{title}: group", group, figures["words"])
+            found = figures["words"][group]
+            rows[title] = {
+                key: {"value": found[key], "ci95": found[f"{key}_ci95"], "unit": "%"}
+                for key in WORDS
+                if key in found
+            }
+    # Rates that no row has are left out, and those that the table does not want.
+    wanted = spec.options.get("columns", WORDS)
+    shown = [key for key in wanted if any(row.get(key) for row in rows.values())]
+    intervals = spec.options.get("intervals", True)
+    lines = [
+        [title, *(figure_text(row.get(key), intervals=intervals) for key in shown)]
+        for title, row in rows.items()
+    ]
+    head = [spec.options.get("head", "speech"), *(WORDS[key][0] for key in shown)]
+    return "\n".join([*table_lines(head, lines), "", _origin(spec, sources)])
+
+
+def _speech(spec: TableSpec, sources: Mapping[str, Source]) -> str:
+    """Speech from text: rows by their title, [source, list, and recording for the recordings]."""
+    rows = {}
+    for title, (source, name, *version) in spec.options["rows"].items():
+        found = read_json(sources[source].file)["rows"]
+        one_of(f"{title}: list", name, {row["list"] for row in found})
+        kind = version[0] if version else "spoken"
+        # The last of the draws' rows is their mean.
+        of_list = [row for row in found if row["list"] == name]
+        of_kind = [row for row in of_list if row["version"].startswith(kind)]
+        require(bool(of_kind), f"{title}: version", "one of the list's rows", kind)
+        rows[title] = of_kind[-1]["figures"]
+    shown = [key for key in SPEECH if any(key in row for row in rows.values())]
+    intervals = spec.options.get("intervals", True)
+    lines = [
+        [title, *(_drawn_text(row.get(key), intervals=intervals) for key in shown)]
+        for title, row in rows.items()
+    ]
+    head = [spec.options.get("head", "speech"), *(SPEECH[key] for key in shown)]
+    return "\n".join([*table_lines(head, lines), "", _origin(spec, sources)])
+
+
+def _drawn_text(figure: Mapping[str, Any] | None, *, intervals: bool) -> str:
+    """`9.6 % (7.8, 12.0, 9.0)` of a mean of draws, as any figure otherwise."""
+    text = figure_text(figure, intervals=intervals)
+    if figure is None or not (intervals and figure.get("each")):
+        return text
+    unit = "%" if figure["unit"] == "%" else ""
+    each = (number_text(value, unit=unit).removesuffix("%").strip() for value in figure["each"])
+    return f"{text} ({', '.join(each)})"
+
+
+def _codebook(spec: TableSpec, sources: Mapping[str, Source]) -> str:
+    """Use of the codebook by split."""
+    figures = read_json(sources[spec.options["source"]].file)["codebook"]
+    size = next(iter(figures.values()))["codebook_size"]
+    lines = [
+        [title, *(number_text(round(split[key])).replace(" ", ",") for split in figures.values())]
+        for key, title in USE.items()
+    ]
+    table = table_lines([f"codebook ({size} codes)", *figures], lines)
+    return "\n".join([*table, "", _origin(spec, sources)])
+
+
+def _markdown(spec: TableSpec, sources: Mapping[str, Source]) -> str:
+    """A file that a recipe wrote, as it is."""
+    return sources[spec.options["source"]].file.read_text(encoding="utf-8")
+
+
+def _origin(spec: TableSpec, sources: Mapping[str, Source]) -> str:
+    """The commands behind a table."""
+    return "; ".join(f"`{sources[name].command}`" for name in spec.sources) + "."
+
+
+KINDS: dict[str, Callable[[TableSpec, Mapping[str, Source]], str]] = {
+    "anchors": _anchors,
+    "words": _words,
+    "speech": _speech,
+    "codebook": _codebook,
+    "markdown": _markdown,
+}
