@@ -23,7 +23,7 @@ _UTF16_MARKS = b"\xff\xfe", b"\xfe\xff"
 _CHUNK = 1 << 16
 
 Row = dict[str, Any]
-Torn = Literal["error", "drop"]
+Torn = Literal["error", "drop", "keep whole"]
 
 
 def read_json_lines(
@@ -67,8 +67,9 @@ def iter_json_lines(
     Args:
         path: Of the file.
         torn: "drop" leaves out what stands after the last `\n`, which a killed writer was at, even
-            where it happens to be an object, since `appending` cuts it. "error" takes it as a line
-            like any other, as in a file written by hand.
+            where it happens to be an object, since `appending` cuts it. "keep whole" leaves it out
+            unless it is an object, of a file that another program may have written. "error" takes
+            it as a line like any other, as in a file written by hand.
         required: Keys that every object must have.
         error: Class of the errors.
 
@@ -79,6 +80,8 @@ def iter_json_lines(
     """
     for number, line in _raw_lines(path, error):
         if torn == "drop" and not line.endswith(b"\n"):
+            return
+        if torn == "keep whole" and not line.endswith(b"\n") and not _is_object(line):
             return
         place = f"{path}:{number}"
         text = _decoded(line, place, error)
@@ -262,6 +265,14 @@ def _object(text: str, place: str, required: Collection[str], error: type[ValueE
             f"{', '.join(lacking)}"
         )
     return row
+
+
+def _is_object(line: bytes) -> bool:
+    """True if a line is a whole object; no beginning of one is."""
+    try:
+        return isinstance(json_value(line.decode()), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _encoded(row: Mapping[str, Any], place: str) -> bytes:

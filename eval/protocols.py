@@ -136,6 +136,18 @@ class CorpusMetric(Metric, Protocol):
 
 
 @runtime_checkable
+class RecordMetric(Metric, Protocol):
+    """A metric that reads more of an item than its waveforms and its text."""
+
+    def record_digest(self, item_id: str) -> str:
+        """Hash what it reads beside the item, as hex digits; "" for nothing.
+
+        A row of another digest is scored again.
+        """
+        ...
+
+
+@runtime_checkable
 class Recognizer(Protocol):
     """Speech recogniser: waveform to words."""
 

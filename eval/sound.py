@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import soxr
 
 from codec.audio.io import AudioError, read_whole
+from codec.file_names import composed, data_files
 from codec.files import sha256_of
 
 from .protocols import Item, MetricError, Need
@@ -57,6 +59,26 @@ def load_sound(source: AudioSource) -> Sound:
     except AudioError as error:
         reason = str(error).removeprefix(f"{path}: ")
         raise MetricError(f"cannot read {path.name} as audio: {reason}") from error
+
+
+def sound_files(folder: Path) -> dict[str, list[Path]]:
+    """Find the audio files below a folder by path without suffix, accents composed; sorted."""
+    found: dict[str, list[Path]] = {}
+    for path in data_files(folder, SUFFIXES):
+        name = composed(path.relative_to(folder).with_suffix("").as_posix())
+        found.setdefault(name, []).append(path)
+    return found
+
+
+def the_only_file(name: str, paths: Sequence[Path]) -> Path:
+    """Return the file of a name.
+
+    Raises:
+        ValueError: There are several, of which one would be scored by chance.
+    """
+    if len(paths) > 1:
+        raise ValueError(f"expected one file for {name!r}, got {' and '.join(map(str, paths))}")
+    return paths[0]
 
 
 def sound_digest(source: AudioSource | None) -> str:

@@ -26,13 +26,15 @@ def parse_weights(options: Iterable[str]) -> dict[str, Path]:
     """Parse `name=path` options into paths by weight name.
 
     Raises:
-        ValueError: No "=" in an option, or nothing at a path.
+        ValueError: No "=" in an option, nothing at a path, or a name twice.
     """
-    found = {}
+    found: dict[str, Path] = {}
     for option in options:
         name, sign, path = option.partition("=")
         if not sign or not name or not path:
             raise ValueError(f"expected --weight NAME=PATH, got {option!r}")
+        if name in found:
+            raise ValueError(f"expected the weight {name!r} once, got {found[name]} and {path}")
         if not Path(path).exists():
             raise ValueError(f"expected a file or folder for the weight {name!r}, got {path}")
         found[name] = Path(path)
@@ -59,6 +61,11 @@ def metric_device() -> torch.device:
     import torch
 
     return torch.device(os.environ.get(DEVICE, "cpu"))
+
+
+def is_named(spec: WeightSpec) -> bool:
+    """Tell whether an option or the environment names the path of a weight."""
+    return bool(os.environ.get(spec.variable))
 
 
 def find_weight(spec: WeightSpec) -> Path | None:

@@ -15,6 +15,7 @@ GROUND = {
     "codec.activity",
     "codec.runtime.answers",
     "codec.runtime.checkpoint_file",
+    "codec.cache_folder",
     "codec.checks",
     "codec.command_line",
     "codec.derived",

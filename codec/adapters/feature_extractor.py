@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ from transformers.feature_extraction_sequence_utils import SequenceFeatureExtrac
 from transformers.feature_extraction_utils import BatchFeature
 
 from codec.interface.inputs import waveform_batch
+
+from .transformers_config import bare_codec
 
 
 class HHCodecFeatureExtractor(SequenceFeatureExtractor):
@@ -34,6 +37,21 @@ class HHCodecFeatureExtractor(SequenceFeatureExtractor):
     ) -> None:
         super().__init__(feature_size, sampling_rate, padding_value, **kwargs)
         self.hop_length = hop_length
+
+    @classmethod
+    def get_feature_extractor_dict(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Read the dict of an extractor: of a codec of ours, too, that has no file of it.
+
+        Args:
+            pretrained_model_name_or_path: Folder, bundled name or hub repository.
+            kwargs: Of `FeatureExtractionMixin.get_feature_extractor_dict`.
+        """
+        config = bare_codec(pretrained_model_name_or_path)
+        if config is None:
+            return super().get_feature_extractor_dict(pretrained_model_name_or_path, **kwargs)
+        return {"sampling_rate": config.mel.sample_rate, "hop_length": config.hop_length}, kwargs
 
     def __call__(
         self,

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from transformers.configuration_utils import PreTrainedConfig
 
+from codec.model import pretrained
 from codec.model.config import CodecConfig
+from codec.model.model_folder import CONFIG
+
+
+def bare_codec(source: str | os.PathLike[str]) -> CodecConfig | None:
+    """Read the config of a bundled codec, or of a folder without the files of transformers.
+
+    Args:
+        source: Folder, bundled name or hub repository.
+
+    Returns:
+        None where there is no such folder.
+    """
+    for folder in (Path(source), pretrained.BUNDLED / source):
+        if (folder / CONFIG).is_file() and not (folder / "config.json").is_file():
+            return CodecConfig.load(folder / CONFIG)
+    return None
 
 
 class HHCodecConfig(PreTrainedConfig):
@@ -47,6 +66,21 @@ class HHCodecConfig(PreTrainedConfig):
                 raise ValueError(f"{name}: expected {value}, which the codec has, got {given}")
             setattr(self, name, value)
         super().__init__(**kwargs)
+
+    @classmethod
+    def get_config_dict(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Read the dict of a config: of a codec of ours, too, that has no `config.json`.
+
+        Args:
+            pretrained_model_name_or_path: Folder, bundled name or hub repository.
+            kwargs: Of `PreTrainedConfig.get_config_dict`.
+        """
+        config = bare_codec(pretrained_model_name_or_path)
+        if config is None:
+            return super().get_config_dict(pretrained_model_name_or_path, **kwargs)
+        return {"codec": config.to_dict(), "model_type": cls.model_type}, kwargs
 
     @property
     def frame_rate(self) -> float:

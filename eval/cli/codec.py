@@ -7,11 +7,16 @@ from pathlib import Path
 
 from codec.command_line import Commands, add_command
 from codec.provenance import provenance
-from eval.metrics.registry import INTELLIGIBILITY, RECONSTRUCTION, WHERE_READY, with_whisper
+from eval.metrics.registry import (
+    INTELLIGIBILITY,
+    RECONSTRUCTION,
+    WHERE_READY,
+    use_named_weights,
+    with_whisper,
+)
 from eval.reporting.report import write_report
 from eval.reporting.sections import folder_report, worst_clips
 from eval.scoring.score import require_parts, score_pairs
-from eval.weights import parse_weights, use_weights
 
 from .options import (
     add_metric_options,
@@ -21,7 +26,7 @@ from .options import (
     print_summary,
     read_texts,
     selected_metrics,
-    with_recognizer,
+    with_recognizers,
 )
 
 EXAMPLES = """examples:
@@ -58,11 +63,11 @@ def run(arguments: argparse.Namespace) -> int:
     texts = read_texts(arguments.texts)
     # Recognition has something to compare with only where there are texts.
     default = (*RECONSTRUCTION, *(INTELLIGIBILITY if texts else ()))
-    use_weights(parse_weights(arguments.weight))
+    use_named_weights(arguments.weight)
     whisper = with_whisper(INTELLIGIBILITY)[len(INTELLIGIBILITY) :] if texts else []
     selection = selected_metrics(arguments, default, (*WHERE_READY, *whisper))
     pairs = folder_pairs(arguments.ref_dir, arguments.hyp_dir, texts)
-    metrics = [with_recognizer(metric, arguments) for metric in selection.metrics]
+    metrics = with_recognizers(selection.metrics, arguments)
     if not texts and any("text" in metric.info.needs for metric in metrics):
         raise ValueError("expected --texts FILE for word error rates, got none")
     require_parts(pairs, metrics)

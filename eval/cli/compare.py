@@ -7,6 +7,7 @@ from pathlib import Path
 
 from codec.command_line import Commands, add_command, print_report, whole_number
 from codec.files import write_text
+from eval.metrics.registry import split_names
 from eval.scoring.compare import compare_folders
 
 EXAMPLES = """examples:
@@ -35,7 +36,7 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table of differences."""
-    wanted = arguments.metrics.split(",") if arguments.metrics else None
+    wanted = None if arguments.metrics is None else split_names(arguments.metrics)
     result = compare_folders(arguments.ours, arguments.theirs, metrics=wanted, seed=arguments.seed)
     if arguments.out:
         write_text(arguments.out, result.to_markdown())

@@ -6,8 +6,14 @@ import argparse
 from typing import Any
 
 from codec.command_line import Commands, add_command, print_report
-from eval.metrics.registry import all_metrics, installed_packages, obstacles, status, used_weights
-from eval.weights import parse_weights, use_weights
+from eval.metrics.registry import (
+    all_metrics,
+    installed_packages,
+    obstacles,
+    status,
+    use_named_weights,
+    used_weights,
+)
 
 
 def add(commands: Commands) -> None:
@@ -27,7 +33,7 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """List metrics with their back ends, a broken one of another package included."""
-    use_weights(parse_weights(arguments.weight))
+    use_named_weights(arguments.weight)
     rows: dict[str, dict[str, Any]] = {}
     for name, factory in all_metrics().items():
         try:

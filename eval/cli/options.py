@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,17 +12,17 @@ from typing import Any
 
 from codec.command_line import print_report, whole_number
 from codec.devices import DEVICE_HELP
-from codec.file_names import composed, data_files
+from codec.file_names import composed
 from codec.json_lines import iter_json_lines
 from eval.metrics.asr_pocketsphinx import DIGITS, PocketSphinxRecognizer
-from eval.metrics.registry import Selection, select_metrics
+from eval.metrics.registry import Selection, select_metrics, use_named_weights
 from eval.metrics.wer import NORMALIZERS, WerMetric
 from eval.protocols import Metric
 from eval.scoring.pair import Pair
-from eval.scoring.score import require_kept
+from eval.scoring.score_folder import require_kept
 from eval.scoring.summary import number_text, resampled_over
-from eval.sound import SUFFIXES
-from eval.weights import parse_weights, use_device, use_weights
+from eval.sound import SUFFIXES, sound_files, the_only_file
+from eval.weights import use_device
 
 SHOWN_REASONS = 5
 
@@ -74,7 +75,7 @@ def selected_metrics(
     Raises:
         ValueError: No such metric or device, or one that cannot run.
     """
-    use_weights(parse_weights(arguments.weight))
+    use_named_weights(arguments.weight)
     use_device(arguments.device)
     selection = select_metrics(
         arguments.metrics,
@@ -87,8 +88,7 @@ def selected_metrics(
     return selection
 
 
-def with_recognizer(metric: Metric, arguments: argparse.Namespace) -> Metric:
-    """Give a WER the normaliser and the words of `add_scoring_options`; others stay as they are."""
+def _with_recognizer(metric: Metric, arguments: argparse.Namespace) -> Metric:
     if not isinstance(metric, WerMetric):
         return metric
     recognizer = metric.recognizer
@@ -97,6 +97,22 @@ def with_recognizer(metric: Metric, arguments: argparse.Namespace) -> Metric:
         words = DIGITS if arguments.words == "digits" else arguments.words.split(",")
         recognizer = PocketSphinxRecognizer(words)
     return replace(metric, recognizer=recognizer, normalizer=arguments.normalizer)
+
+
+def with_recognizers(metrics: Sequence[Metric], arguments: argparse.Namespace) -> list[Metric]:
+    """Give every WER the normaliser and the words of `add_scoring_options`.
+
+    Raises:
+        ValueError: --words, and no recogniser that can be limited to them.
+    """
+    limited = any(
+        isinstance(metric, WerMetric) and isinstance(metric.recognizer, PocketSphinxRecognizer)
+        for metric in metrics
+    )
+    if arguments.words is not None and not limited:
+        names = ", ".join(metric.info.id.split(".")[0] for metric in metrics)
+        raise ValueError(f"expected wer or wer_original among the metrics for --words, got {names}")
+    return [_with_recognizer(metric, arguments) for metric in metrics]
 
 
 def folder_pairs(ref_dir: Path, hyp_dir: Path, texts: dict[str, str]) -> list[Pair]:
@@ -138,15 +154,10 @@ def audio_files(folder: Path) -> dict[str, Path]:
     """
     if not folder.is_dir():
         raise ValueError(f"expected a folder with audio files, got {folder}")
-    found: dict[str, Path] = {}
-    for path in data_files(folder, SUFFIXES):
-        name = composed(path.relative_to(folder).with_suffix("").as_posix())
-        if name in found:
-            raise ValueError(f"expected one file for {name!r}, got {found[name]} and {path}")
-        found[name] = path
+    found = sound_files(folder)
     if not found:
         raise ValueError(f"expected audio files ({', '.join(SUFFIXES)}) in {folder}, got none")
-    return found
+    return {name: the_only_file(name, paths) for name, paths in found.items()}
 
 
 def read_texts(path: Path | None) -> dict[str, str]:
@@ -179,11 +190,16 @@ def output_folder(named: Path | None, scored: Path, metrics: Sequence[Metric]) -
     """Choose the folder of the results: the one named, else `scored` with .eval added.
 
     Raises:
-        ValueError: The latter holds the summary of metrics that are not among these.
+        ValueError: The latter holds the summary of metrics that are not among these, or cannot be
+            named.
     """
     if named is not None:
         return named
-    folder = scored.with_name(scored.name + ".eval")
+    # "." has no name, and ".." one that would make a folder of this one.
+    whole = scored if scored.name not in ("", "..") else Path(os.path.abspath(scored))
+    if not whole.name:
+        raise ValueError(f"expected --out FOLDER for the results of {scored}, got none")
+    folder = whole.with_name(whole.name + ".eval")
     require_kept(folder, metrics)
     return folder
 

@@ -148,7 +148,7 @@ def _rank_chart(path: Path, codebook_size: int | None) -> LineChart:
     """
     if not path.is_file() or codebook_size is None:
         raise ValueError(f"expected --codes FILE with --codebook-size, got {path}, {codebook_size}")
-    rows = read_json_lines(path, torn="drop")
+    rows = read_json_lines(path, torn="keep whole")
     clips = [np.asarray(row["codes"]) for row in rows if row.get("codes")]
     if not clips:
         raise ValueError(f'{path}: expected JSON lines with "codes", got none')

@@ -9,15 +9,10 @@ from typing import Any
 from codec.command_line import Commands, add_command, number, print_report
 from codec.files import write_json
 from codec.provenance import provenance
-from eval.likelihood_tests.judge import (
-    LOCAL_SECONDS,
-    LikelihoodPair,
-    pair_accuracies,
-    read_pairs,
-    read_scores,
-    write_pairs,
-)
+from eval.likelihood_tests.judge import LOCAL_SECONDS, pair_accuracies
+from eval.likelihood_tests.pairs import LikelihoodPair, read_pairs, write_pairs
 from eval.likelihood_tests.published import SUITES
+from eval.likelihood_tests.score_file import read_scores
 from eval.reporting.generation import likelihood_report
 from eval.reporting.report import write_report
 from eval.scoring.summary import number_text

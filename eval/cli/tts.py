@@ -15,12 +15,18 @@ from codec.files import write_json
 from codec.json_lines import read_lines
 from codec.provenance import provenance
 from eval.metrics.duration import DeliveryMetric
-from eval.metrics.registry import Selection, make_metrics, obstacles, with_whisper
+from eval.metrics.registry import (
+    Selection,
+    is_asked_for,
+    use_named_weights,
+    with_whisper,
+)
 from eval.metrics.wer import WerMetric
 from eval.protocols import Metric
 from eval.reporting.generation import generation_report
 from eval.reporting.report import write_report
 from eval.scoring.generated import (
+    WordModel,
     read_generation,
     read_records,
     recordings_as_estimates,
@@ -30,7 +36,6 @@ from eval.scoring.generated import (
 )
 from eval.scoring.pair import Pair
 from eval.scoring.score import require_parts, score_pairs
-from eval.weights import parse_weights, use_weights
 
 from .options import (
     add_metric_options,
@@ -38,7 +43,7 @@ from .options import (
     output_folder,
     print_summary,
     selected_metrics,
-    with_recognizer,
+    with_recognizers,
 )
 
 EXAMPLES = """examples:
@@ -86,6 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Score WAV_DIR and write the report."""
     pairs = read_generation(arguments.meta, arguments.wav_dir)
     chosen = _chosen(arguments, pairs)
+    model = _text_model(arguments.text_model)
     require_parts(pairs, chosen.metrics)
     out = output_folder(arguments.out, arguments.wav_dir, chosen.metrics)
     versions = {"generated": (pairs, out, chosen.metrics)}
@@ -112,7 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
         for name, (items, folder, metrics) in versions.items()
     }
     # Figures of all transcripts together, by version, beside those of each clip.
-    texts = _texts(arguments, {name: (f, m) for name, (_, f, m) in versions.items()})
+    texts = _texts(model, {name: (f, m) for name, (_, f, m) in versions.items()})
     write_json(out / "text.json", texts)
     report = generation_report(out, pairs, summaries, texts, provenance=provenance("hh-eval"))
     page = write_report(report, out / "report.html")
@@ -126,39 +132,43 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _chosen(arguments: argparse.Namespace, pairs: Sequence[Pair]) -> Selection:
     """Select the metrics of --metrics, else all that the list has the parts for."""
-    use_weights(parse_weights(arguments.weight))
+    use_named_weights(arguments.weight)
     # Silence and runaway need nothing but the speech itself.
     default, where_ready = ["delivery"], ["dnsmos", "distillmos"]
     if any(pair.reference is not None for pair in pairs):
         default += ["duration", "prosody"]
     if any(pair.prompt is not None for pair in pairs):
         where_ready.insert(0, "speaker_sim_prompt")
-        if not obstacles(make_metrics(["wavlm_sim_prompt"])[0]):
+        if is_asked_for("wavlm_sim_prompt"):
             where_ready.insert(1, "wavlm_sim_prompt")
     if any(pair.text for pair in pairs):
         where_ready = [*with_whisper(["wer"]), *where_ready]
     chosen = selected_metrics(arguments, default, where_ready)
-    records = read_records(arguments.record, arguments.wav_dir)
+    if arguments.text_model is not None and not any(
+        isinstance(metric, WerMetric) for metric in chosen.metrics
+    ):
+        raise ValueError("expected wer among the metrics for --text-model, got none")
+    records = read_records(arguments.record, arguments.wav_dir, [pair.id for pair in pairs])
+    metrics = with_recognizers(chosen.metrics, arguments)
     return replace(
         chosen,
-        metrics=[
-            DeliveryMetric(records)
-            if isinstance(m, DeliveryMetric)
-            else with_recognizer(m, arguments)
-            for m in chosen.metrics
-        ],
+        metrics=[DeliveryMetric(records) if isinstance(m, DeliveryMetric) else m for m in metrics],
     )
 
 
+def _text_model(path: Path | None) -> WordModel | None:
+    """Train the model of --text-model, before any audio is read."""
+    if path is None:
+        return None
+    if not path.is_file():
+        raise ValueError(f"expected a file of text, got {path}")
+    return train_word_model([line for _, line in read_lines(path)])
+
+
 def _texts(
-    arguments: argparse.Namespace, versions: dict[str, tuple[Path, Sequence[Metric]]]
+    model: WordModel | None, versions: dict[str, tuple[Path, Sequence[Metric]]]
 ) -> dict[str, Any]:
     """Compute diversity of the transcripts, and perplexity given a text model, by version."""
-    model = None
-    if arguments.text_model is not None:
-        if not arguments.text_model.is_file():
-            raise ValueError(f"expected a file of text, got {arguments.text_model}")
-        model = train_word_model([line for _, line in read_lines(arguments.text_model)])
     texts = {}
     for name, (folder, metrics) in versions.items():
         metric_id = next((m.info.id for m in metrics if isinstance(m, WerMetric)), None)

@@ -29,7 +29,7 @@ from codec.files import whole_file
 from eval.protocols import MetricError
 from eval.sound import load_sound, resampled
 
-from .judge import LikelihoodPair, write_pairs
+from .pairs import LikelihoodPair, write_pairs
 
 KINDS = (
     "speaker_switch",

@@ -2,7 +2,7 @@
 
 The layouts are those of the data's own descriptions and were never tried on an archive; a folder
 that is laid out otherwise is refused by name. Where a release differs, write a pair manifest
-instead (`eval.likelihood_tests.judge`).
+instead (`eval.likelihood_tests.pairs`).
 
 - `swuggy`, `sblimp` (ZeroSpeech 2021, `lexical` and `syntactic`): `<split>/gold.csv` beside
   `<split>/*.wav`. Columns `id` (pairs what belongs together), `filename`, `voice`, `correct` (1
@@ -24,7 +24,7 @@ from codec.file_names import data_files
 from codec.file_reading import open_file
 from eval.sound import SUFFIXES
 
-from .judge import LikelihoodPair
+from .pairs import LikelihoodPair
 
 
 class SuiteError(ValueError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -89,6 +90,16 @@ class DeliveryMetric(Metric):
                 FigureInfo("looped_share", "%", False),
             ),
         )
+
+    def record_digest(self, item_id: str) -> str:
+        """Hash the generator's record of an item, 8 hex digits; "" without one."""
+        record = self.records.get(composed(item_id))
+        if record is None:
+            return ""
+        codes = b"" if record.codes is None else np.ascontiguousarray(record.codes).tobytes()
+        shape = np.shape(record.codes) if record.codes is not None else None
+        head = f"{record.truncated} {record.frame_rate} {shape} ".encode()
+        return hashlib.sha256(head + codes).hexdigest()[:8]
 
     def score(self, item: Item) -> Score:
         """The shares (0 to 1), 1.0 or 0.0 for runaway and repeated; see `Metric`.

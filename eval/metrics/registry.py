@@ -12,8 +12,15 @@ from importlib.metadata import entry_points
 
 from codec.provenance import package_versions
 from codec.requirements import install_command
-from eval.protocols import Metric
-from eval.weights import find_weight, weight_digest, weight_obstacle
+from eval.protocols import Metric, WeightSpec
+from eval.weights import (
+    find_weight,
+    is_named,
+    parse_weights,
+    use_weights,
+    weight_digest,
+    weight_obstacle,
+)
 
 from .asr_ctranslate2 import CTranslate2WhisperRecognizer, whisper_recognizer
 from .asr_pocketsphinx import PocketSphinxRecognizer
@@ -128,14 +135,48 @@ def make_metrics(names: Iterable[str]) -> list[Metric]:
 
 
 def with_whisper(names: Sequence[str]) -> list[str]:
-    """Add the word error rates by Whisper beside those of the offline recogniser, where ready.
+    """Add the word error rates by Whisper beside those of the offline recogniser, where asked for.
 
     Args:
         names: Family names or full ids; those of `wer` and `wer_original` have one beside them.
     """
     others = [_BY_WHISPER.get(name.split(".")[0], "") for name in names]
     added = [name for name in dict.fromkeys(others) if name and name not in names]
-    return [*names, *(name for name in added if not obstacles(METRICS[name]()))]
+    return [*names, *(name for name in added if is_asked_for(name))]
+
+
+def is_asked_for(name: str) -> bool:
+    """Tell whether a metric is ready, or the path of its model is named.
+
+    One whose path is wrong is to be refused or named by whoever scores, not passed over.
+    """
+    metric = METRICS[name]()
+    return not obstacles(metric) or any(map(is_named, metric.info.weights))
+
+
+def use_named_weights(options: Iterable[str]) -> None:
+    """Set the paths of `name=path` options for this process and its workers.
+
+    Raises:
+        ValueError: As `parse_weights`; a name that no metric has a weight of.
+    """
+    paths = parse_weights(options)
+    own = [factory() for factory in (*METRICS.values(), *BY_ID)]
+    # Those of other packages are loaded only for a name that is none of ours.
+    if not paths.keys() <= {spec.name for spec in _weights(own)}:
+        every = [factory() for factory in all_metrics().values()]
+        known = sorted({spec.name for spec in _weights([*own, *every])})
+        unknown = sorted(paths.keys() - set(known))
+        if unknown:
+            raise ValueError(
+                f"expected --weight NAME=PATH with a name of {', '.join(known)}, "
+                f"got {', '.join(unknown)}"
+            )
+    use_weights(paths)
+
+
+def _weights(metrics: Iterable[Metric]) -> list[WeightSpec]:
+    return [spec for metric in metrics for spec in metric.info.weights]
 
 
 def select_metrics(
@@ -155,9 +196,9 @@ def select_metrics(
         skip_unavailable: Leave out whatever cannot run, not only those.
 
     Raises:
-        ValueError: An unknown name, a metric asked for that cannot run, or none left.
+        ValueError: No or an unknown name, a metric asked for that cannot run, or none left.
     """
-    parts = [part.strip() for part in (text or "default").split(",") if part.strip()]
+    parts = split_names("default" if text is None else text)
     dropped = {part[1:] for part in parts if part.startswith("-")}
     named = [part for part in parts if not part.startswith("-")] or ["default"]
     # Names in order, each with whether it must be able to run.
@@ -181,6 +222,18 @@ def select_metrics(
             metrics.append(metric)
     require_ready(metrics)
     return Selection(metrics, skipped)
+
+
+def split_names(text: str) -> list[str]:
+    """Split names of metrics at commas.
+
+    Raises:
+        ValueError: There is none, as where a shell's variable is empty.
+    """
+    names = [part.strip() for part in text.split(",") if part.strip()]
+    if not names:
+        raise ValueError(f"expected names of metrics, parted by commas, got {text!r}")
+    return names
 
 
 def installed_packages(metric: Metric) -> dict[str, str | None]:

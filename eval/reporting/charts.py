@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from codec.files import read_json
+from eval.scoring.same_items import require_same_content, require_same_weights, values_by_name
 from eval.scoring.summary import item_values, read_summary
 
 from .line_chart import LineChart, Series
@@ -174,7 +175,8 @@ def clip_charts(ours: Path, theirs: Path, *, names: tuple[str, str] = ("", "")) 
         names: Of both; "" for that of the folder.
 
     Raises:
-        ValueError: A folder that is not scored, or no metric in both.
+        ValueError: A folder that is not scored, no metric in both, other recordings under the same
+            ids, or other weights behind a metric.
     """
     summaries = [read_summary(folder) for folder in (ours, theirs)]
     labels = [
@@ -183,10 +185,12 @@ def clip_charts(ours: Path, theirs: Path, *, names: tuple[str, str] = ("", "")) 
     both = [name for name in summaries[0]["metrics"] if name in summaries[1]["metrics"]]
     if not both:
         raise ValueError(f"expected metrics in both {ours} and {theirs}, got none")
+    require_same_content(ours, theirs)
     both = [name for name in both if not _is_of_recordings(name)]
+    require_same_weights(summaries, both)
     charts = []
     for metric_id in both:
-        rows = [item_values(folder, metric_id) for folder in (ours, theirs)]
+        rows = [values_by_name(folder, metric_id) for folder in (ours, theirs)]
         for figure, head in summaries[0]["metrics"][metric_id]["figures"].items():
             if not _is_drawn(figure, head):
                 continue

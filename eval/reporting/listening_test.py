@@ -14,7 +14,7 @@ import numpy as np
 from codec.checks import at_least, one_of
 from codec.files import write_json, write_text
 from eval.protocols import MetricError
-from eval.sound import load_sound
+from eval.sound import load_sound, sound_digest
 
 from .listening_page import listening_page
 from .media import audio_uri
@@ -72,7 +72,9 @@ def write_listening_test(
         raise ValueError(f"expected clips that {', '.join(sources)} all have, got none")
     count = min(clips, len(shared))
     chosen = [shared[len(shared) * k // count] for k in range(count)]
-    test_id = _digest(seed, kind, *sources, *chosen)
+    # Answers to other sounds of the same names are answers to another test.
+    sounds = [sound_digest(files[clip]) for files in sources.values() for clip in chosen]
+    test_id = _digest(seed, kind, *sources, *chosen, *sounds)
     trials = _trials(kind, list(systems), chosen, test_id, has_reference=reference is not None)
     audio, stimuli = {}, {}
     for trial in trials:

@@ -13,12 +13,17 @@ from typing import Any
 
 import numpy as np
 
+from codec.file_names import composed
+
 from .bootstrap import group_count, paired_rates
-from .summary import item_speakers, item_values, number_text, read_items, read_summary, units_text
-
-
-class ComparisonError(ValueError):
-    """Two scored folders that cannot be compared, with the difference."""
+from .same_items import (
+    ComparisonError,
+    items_by_name,
+    require_same_content,
+    require_same_weights,
+    values_by_name,
+)
+from .summary import item_speakers, number_text, read_summary, units_text
 
 
 @dataclass(frozen=True)
@@ -131,10 +136,11 @@ def compare_folders(
     summaries = [read_summary(folder) for folder in folders]
     is_verified = _same_items(*folders)
     chosen = _same_metrics(*(list(s["metrics"]) for s in summaries), wanted=metrics)
-    _same_weights(summaries, chosen)
-    speakers, figures = item_speakers(folders[0]), []
+    require_same_weights(summaries, chosen)
+    speakers = {composed(item): name for item, name in item_speakers(folders[0]).items()}
+    figures = []
     for metric in chosen:
-        rows = [item_values(folder, metric) for folder in folders]
+        rows = [values_by_name(folder, metric) for folder in folders]
         for name, head in summaries[0]["metrics"][metric]["figures"].items():
             figures.append(_difference(metric, name, head, rows, speakers, seed))
     a, b = names or _names(*folders)
@@ -147,23 +153,14 @@ def _same_items(ours: Path, theirs: Path) -> bool:
     Raises:
         ComparisonError: They differ.
     """
-    a, b = ({row["id"]: row for row in read_items(folder)} for folder in (ours, theirs))
+    a, b = items_by_name(ours), items_by_name(theirs)
     if not a or a.keys() != b.keys():
         alone = sorted(a.keys() ^ b.keys())
         raise ComparisonError(
             f"expected the same items in {ours} and {theirs}, got {len(a)} and {len(b)}, of which "
             f"{len(alone)} are in one only: {', '.join(alone[:5])}"
         )
-    # Equal ids may still name other recordings, for instance of another split.
-    for key in ("reference", "text", "prompt"):
-        # Items without a prompt have no such key; the other two are absent from older folders.
-        both = [n for n in a if key == "prompt" or (key in a[n] and key in b[n])]
-        other = [n for n in both if a[n].get(key) != b[n].get(key)]
-        if other:
-            raise ComparisonError(
-                f"expected the same {key} for every item of {ours} and {theirs}, got another for "
-                f"{len(other)}: {', '.join(other[:5])}"
-            )
+    require_same_content(ours, theirs)
     return all("reference" in row for rows in (a, b) for row in rows.values())
 
 
@@ -193,18 +190,6 @@ def _same_metrics(
             "Score both alike, or name what both have"
         )
     return list(ours)
-
-
-def _same_weights(summaries: Sequence[dict[str, Any]], metrics: Sequence[str]) -> None:
-    """Refuse scores of one id by two models, such as two sizes of a recogniser.
-
-    Raises:
-        ComparisonError: A metric loaded other weights in A than in B.
-    """
-    for metric in metrics:
-        a, b = (s["metrics"][metric].get("backend", {}).get("weights") or {} for s in summaries)
-        if a != b:
-            raise ComparisonError(f"expected the same weights behind {metric}, got {a} and {b}")
 
 
 def _difference(

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import math
 import os
-import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,15 +21,13 @@ from codec.file_names import composed, name_problem
 from codec.json_lines import iter_json_lines, read_lines
 from eval.metrics.duration import GenerationRecord
 from eval.metrics.wer import normalize_text
-from eval.sound import SUFFIXES
+from eval.sound import sound_files, the_only_file
 from eval.tokens.diversity import diversity
 from eval.tokens.ngrams import NgramModel
 
 from .pair import Pair
 from .summary import item_rows, read_items
 
-# As files are found by `hh-eval codec`.
-_ANY_CASE = (*SUFFIXES, *(suffix.upper() for suffix in SUFFIXES))
 RECORD_NAMES = ("generation.jsonl", "items.jsonl", "report.jsonl")
 
 
@@ -50,13 +47,14 @@ def read_generation(manifest: Path, folder: Path) -> list[Pair]:
     Raises:
         ManifestError: No such file, a line of another form, no utterance, one twice, or an id that
             cannot name a file.
-        ValueError: No such folder.
+        ValueError: No such folder, or several files for an utterance.
     """
     if not manifest.is_file():
         raise ManifestError(f"expected a meta.lst or a JSONL manifest, got {manifest}")
     if not folder.is_dir():
         raise ValueError(f"expected a folder with generated speech, got {folder}")
     pairs: dict[str, Pair] = {}
+    found = sound_files(folder)
     taken: set[str] = set()
     for number, pair in _utterances(manifest):
         # In either form of its accents an id names the same file.
@@ -66,11 +64,9 @@ def read_generation(manifest: Path, folder: Path) -> list[Pair]:
         problem = name_problem(pair.id, ".flac")
         if problem:
             raise ManifestError(f"{manifest}:{number}: expected {problem}, got {pair.id[:80]!r}")
-        # The disk may keep accents in another form than the list.
-        names = dict.fromkeys(unicodedata.normalize(f, pair.id) for f in ("NFC", "NFD"))
-        paths = [folder / f"{name}{suffix}" for name in (pair.id, *names) for suffix in _ANY_CASE]
-        estimate = next((path for path in paths if path.is_file()), paths[0])
-        pairs[pair.id] = replace(pair, estimate=estimate)
+        # As files are found by `hh-eval codec`, one that is missing under the usual name.
+        paths = found.get(composed(pair.id), [folder / f"{pair.id}.wav"])
+        pairs[pair.id] = replace(pair, estimate=the_only_file(pair.id, paths))
     if not pairs:
         raise ManifestError(f"{manifest}: expected at least one utterance, got none")
     return list(pairs.values())
@@ -117,17 +113,20 @@ def _from_json(row: Mapping[str, Any], where: str, folder: Path) -> Pair:
     return Pair(row["id"], paths[0], None, text, speaker, paths[1])
 
 
-def read_records(path: Path | None, folder: Path) -> dict[str, GenerationRecord]:
+def read_records(
+    path: Path | None, folder: Path, names: Iterable[str]
+) -> dict[str, GenerationRecord]:
     """Read the generator's record of each utterance by composed id; {} without such a file.
 
     Args:
         path: JSON lines {"id", "truncated", "codes", "frame_rate"}; None looks for
             generation.jsonl, items.jsonl and the report.jsonl of `hh-slm tts` in `folder`.
         folder: Of the generated files.
+        names: Ids of the utterances.
 
     Raises:
-        ManifestError: A named file that is missing, codes without a frame rate, or a value of the
-            wrong type; names the line.
+        ManifestError: A named file that is missing or records none of the utterances, codes
+            without a frame rate, or a value of the wrong type; names the line.
     """
     if path is not None and not path.is_file():
         raise ManifestError(f"expected a generation record (JSON lines), got {path}")
@@ -137,10 +136,16 @@ def read_records(path: Path | None, folder: Path) -> dict[str, GenerationRecord]
         return {}
     records = {}
     # A generator that was killed leaves a torn last line.
-    for number, row in iter_json_lines(found, torn="drop"):
+    for number, row in iter_json_lines(found, torn="keep whole"):
         if "id" in row and (row.get("codes") is not None or "truncated" in row):
             records[composed(str(row["id"]))] = _record(row, f"{found}:{number}")
-    return records
+    wanted = {composed(name) for name in names}
+    if path is not None and not wanted & records.keys():
+        raise ManifestError(
+            f"{path}: expected records of the utterances, such as {min(wanted)!r}, got "
+            f"{len(records)} of others{f', such as {min(records)!r}' if records else ''}"
+        )
+    return {name: record for name, record in records.items() if name in wanted}
 
 
 def _record(row: Mapping[str, Any], where: str) -> GenerationRecord:

@@ -20,13 +20,15 @@ from tqdm import tqdm
 from codec.checks import at_least
 from codec.files import write_json, write_text
 from codec.json_lines import appending, read_json_lines
+from codec.runtime.run_lock import locked
 from codec.runtime.workers import Workers
 from eval.metrics.registry import require_ready, used_packages, used_weights
-from eval.protocols import Item, Metric, Need
+from eval.protocols import Item, Metric, Need, RecordMetric
 from eval.sound import sound_digest
 
 from .pair import Pair, Row, score_pair
-from .summary import read_summary, summarize
+from .score_folder import LOCK, require_own
+from .summary import summarize
 
 
 def score_pairs(
@@ -60,7 +62,8 @@ def score_pairs(
         The summary, see `summarize`.
 
     Raises:
-        ValueError: Before any audio is scored: no pairs, an id twice, a metric that cannot run.
+        ValueError: Before any audio is scored: no pairs, an id twice, a metric that cannot run, a
+            folder that another process scores in, or with files of these names by another program.
         WorkerDied: A worker process died twice on the same item.
     """
     ids = [pair.id for pair in pairs]
@@ -70,6 +73,32 @@ def score_pairs(
     at_least("num_workers", num_workers, 0)
     require_ready(metrics)
     folder = Path(folder)
+    require_own(folder)
+    # Two at once would leave the items of one beside the summary of the other.
+    with locked(folder, LOCK):
+        return _score_all(
+            pairs,
+            metrics,
+            folder,
+            num_workers=num_workers,
+            show_progress=show_progress,
+            seed=seed,
+            record=record or {},
+        )
+
+
+def _score_all(
+    pairs: Sequence[Pair],
+    metrics: Sequence[Metric],
+    folder: Path,
+    *,
+    num_workers: int,
+    show_progress: bool,
+    seed: int,
+    record: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Score pairs in a folder that is locked, as `score_pairs`."""
+    ids = [pair.id for pair in pairs]
     keys = {pair.id: pair.key for pair in pairs}
     items = [
         {
@@ -86,7 +115,7 @@ def score_pairs(
     # A summary of other items must not lie beside these while they are scored.
     (folder / "summary.json").unlink(missing_ok=True)
     write_text(folder / "items.jsonl", lines)
-    write_json(folder / "run.json", _run_record(metrics, lines, seed, record or {}))
+    write_json(folder / "run.json", _run_record(metrics, lines, seed, record))
     rows: dict[str, dict[str, Row]] = {}
     for group in passes(metrics):
         rows |= _score_group(
@@ -181,32 +210,16 @@ def require_parts(pairs: Sequence[Pair], metrics: Sequence[Metric]) -> None:
                 )
 
 
-def require_kept(folder: Path, metrics: Sequence[Metric]) -> None:
-    """Refuse to replace a summary by one without some of its metrics.
-
-    Rows are kept in any case, so that naming the earlier metrics again costs nothing.
-
-    Raises:
-        ValueError: The folder's summary has metrics that are not among `metrics`.
-    """
-    if not (folder / "summary.json").is_file():
-        return
-    before, now = list(read_summary(folder)["metrics"]), {metric.info.id for metric in metrics}
-    lost = [name for name in before if name not in now]
-    if lost:
-        raise ValueError(
-            f"expected a folder without other scores, got {folder} with {', '.join(lost)}, which "
-            "its summary and report would lose: name another folder by --out (or this one, to "
-            "replace them), or add them to --metrics (what is scored is not scored again)"
-        )
-
-
 def row_keys(metric: Metric, keys: dict[str, str]) -> dict[str, str]:
-    """Keys of a metric's rows by item: the item's key and, after a dot, a hash of the weights.
+    """Keys of a metric's rows by item: the item's key and, after a dot, a hash of what else counts.
 
-    Weights of one known digest are part of the metric's id and leave the key as it is; any other
-    model under the same id gives other scores, which must not be taken for those of this one.
+    That is the record a `RecordMetric` reads, or the weights. Weights of one known digest are part
+    of the metric's id and leave the key as it is; any other model under the same id gives other
+    scores, which must not be taken for those of this one.
     """
+    if isinstance(metric, RecordMetric):
+        records = {name: metric.record_digest(name) for name in keys}
+        return {name: f"{key}.{records[name]}".rstrip(".") for name, key in keys.items()}
     free = [spec.name for spec in metric.info.weights if spec.sha256 is None]
     if not free:
         return keys

@@ -8,6 +8,7 @@ from typing import Any
 
 from eval.protocols import FigureInfo
 
+from .same_items import require_same_content
 from .summary import item_speakers, item_values, read_summary, summarize_figure
 
 Figures = dict[str, dict[str, dict[str, Any]]]
@@ -22,10 +23,16 @@ def shared_figures(folders: Mapping[str, Path]) -> dict[str, Figures]:
     Args:
         folders: Scored folder of each system, of the same items.
 
+    Raises:
+        ComparisonError: An id stands for another recording, text or prompt in one of the folders.
+
     Returns:
         For each system {metric id: {figure name: figure}}, as in its summary; `n_failed` counts
         the items outside the shared ones.
     """
+    first, *others = folders.values()
+    for folder in others:
+        require_same_content(first, folder)
     summaries = {name: read_summary(folder) for name, folder in folders.items()}
     found: dict[str, Figures] = {
         name: {key: dict(metric["figures"]) for key, metric in summary["metrics"].items()}

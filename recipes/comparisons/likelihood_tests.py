@@ -25,13 +25,9 @@ from codec.derived import digest_of, file_state
 from codec.files import read_json, write_json
 from codec.provenance import NO_COMMIT, git_commit
 from eval.likelihood_tests.build import KINDS, PairSettings, Recording, build_pairs
-from eval.likelihood_tests.judge import (
-    LikelihoodPair,
-    pair_accuracies,
-    read_pairs,
-    read_scores,
-    score_recordings,
-)
+from eval.likelihood_tests.judge import pair_accuracies
+from eval.likelihood_tests.pairs import LikelihoodPair, read_pairs
+from eval.likelihood_tests.score_file import read_scores, score_recordings
 from eval.reporting.generation import likelihood_report
 from eval.reporting.report import write_report
 from eval.sound import resampled
@@ -63,7 +59,7 @@ class LikelihoodConfig:
 
 
 class SpeechScorer:
-    """`eval.likelihood_tests.judge.Scorer` of a codec and a language model of its codes."""
+    """`eval.likelihood_tests.score_file.Scorer` of a codec and a language model of its codes."""
 
     def __init__(self, synthesizer: Synthesizer) -> None:
         self.synthesizer = synthesizer

@@ -27,10 +27,11 @@ from codec.json_lines import write_json_lines
 from codec.provenance import provenance
 from eval.metrics.asr_ctranslate2 import whisper_recognizer
 from eval.metrics.asr_whisper import WHISPER
+from eval.metrics.registry import use_named_weights
 from eval.metrics.wer import NORMALIZERS, character_edits, normalize_text, word_edits
 from eval.scoring.bootstrap import Interval, group_count, paired_rates, pooled_rate
 from eval.scoring.summary import number_text
-from eval.weights import find_weight, parse_weights, use_weights
+from eval.weights import find_weight
 from recipes.corpora.manifest import SPLITS
 from recipes.runner.cli import make_parser
 from recipes.runner.config import Config, load_config, thread_count
@@ -244,7 +245,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_intermixed_args(argv)
 
     def work() -> int:
-        use_weights(parse_weights(arguments.weight))
+        use_named_weights(arguments.weight)
         figures = run_transcribe(
             load_config(arguments.config, arguments.overrides),
             split=arguments.split,

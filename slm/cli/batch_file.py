@@ -15,6 +15,7 @@ from typing import Any
 from codec.file_names import folded, name_problem
 from codec.json_lines import iter_json_lines, read_lines
 from slm.synthesis.requests import SpeechRequest
+from slm.text.languages import language_code
 
 from .options import SEEDS
 
@@ -136,3 +137,8 @@ def _check_value(key: str, value: Any, place: str) -> None:
         fits, expected = type(value) in (str, int), "a string or a whole number"
     if not fits:
         raise ValueError(f"{place}: expected {expected} as {key}, got {json.dumps(value)[:40]}")
+    if key == "language" and value is not None:
+        try:
+            language_code(value)
+        except ValueError as error:
+            raise ValueError(f"{place}: {error}") from error

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from codec.command_line import DONE, Commands, add_command, print_report
 from codec.json_lines import read_lines
 from slm.text.characters import unspoken
+from slm.text.languages import language_code
 from slm.text.normalization import normalize_text
 
 
@@ -27,10 +28,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Print each text as it is spoken, one a line; what is left out is named on stderr.
 
     Raises:
-        ValueError: Texts and a file at once.
+        ValueError: Texts and a file at once, or no code of a language.
     """
     if arguments.file is not None and arguments.text:
         raise ValueError("expected texts or --file, got both")
+    language_code(arguments.language)
     rows = []
     for text in _texts(arguments):
         spoken, left_out = normalize_text(text, arguments.language), unspoken(text)

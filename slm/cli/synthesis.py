@@ -169,7 +169,7 @@ class ConfiguredSynthesizer:
         from slm.text.characters import unspoken
 
         tokenizer = self.synthesizer.tokenizer
-        unknown = tokenizer.unknown_characters(tokenizer.spoken(request.text, request.language))
+        unknown = tokenizer.unknown_characters(request.text, request.language)
         if unknown:
             print(f"warning: the text model was trained without {unknown!r}", file=sys.stderr)
         if left_out := unspoken(request.text):

@@ -136,12 +136,14 @@ def _is_kept(origins: Origins, path: Path, digest: str) -> bool:
 def _requests(arguments: argparse.Namespace) -> dict[str, SpeechRequest]:
     """The texts of the call or of the file by id, numbers written out where asked for."""
     from slm.synthesis.requests import SpeechRequest
+    from slm.text.languages import language_code
     from slm.text.normalization import normalize_text
 
     from .batch_file import read_requests
 
     if (arguments.text is None) == (arguments.file is None):
         raise ValueError("expected a text or --file, got both or neither")
+    language_code(arguments.language)
     default = SpeechRequest(
         arguments.text or "",
         arguments.prompt,
@@ -171,10 +173,22 @@ def _check(arguments: argparse.Namespace, requests: Mapping[str, SpeechRequest])
         (check_sound if arguments.file is None else check_folder)(arguments.out)
         prompts = [None if each.prompt is None else str(each.prompt) for each in requests.values()]
         check_not_read(_outputs(arguments, requests), [arguments.file, *prompts])
+    _check_words(requests)
     if arguments.long and arguments.best_of > 1:
         raise ValueError("expected --long or --best-of, got both")
     if arguments.long and any(request.prompt_text for request in requests.values()):
         raise ValueError("expected --long without a transcript of the prompt, got one")
+
+
+def _check_words(requests: Mapping[str, SpeechRequest]) -> None:
+    """Raise `ValueError` where no text has a word, so that nothing could be spoken."""
+    from slm.text.normalization import normalize_text
+
+    # Of a list those that have none are named as they come, and the others spoken.
+    spoken = (normalize_text(each.text, each.language) for each in requests.values())
+    if not any(character.isalnum() for text in spoken for character in text):
+        text = next(iter(requests.values())).text
+        raise ValueError(f"expected text with at least one word, got {text!r:.80}")
 
 
 def _outputs(arguments: argparse.Namespace, requests: Mapping[str, SpeechRequest]) -> list[Path]:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from codec.cache_folder import cache_folder
 from codec.files import read_json, write_json
 from codec.provenance import cpu_model
 from slm.model.config import SpeechLMConfig
@@ -24,7 +25,7 @@ from slm.model.speech_lm import SpeechLM
 from .merged import MergedDecoder, MergedEngine
 from .merged_weights import speech_outputs
 from .native import NativeDecoder, NativeEngine
-from .native_build import build_digest, cache_folder
+from .native_build import build_digest
 
 # The results of a row of compiled steps do not depend on its batch: torch has to be faster by more
 # than the fastest of some steps is off.

@@ -25,6 +25,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from codec.cache_folder import cache_folder
 from codec.files import sha256_of, whole_file, write_text
 
 _SOURCE = Path(__file__).with_name("native_decoder.cpp")
@@ -58,6 +59,10 @@ _LOGGER = logging.getLogger(__name__)
 
 class UntrustedFolderError(ValueError):
     """A folder that others than the user can write to, from which no code is loaded."""
+
+
+class NoFolderError(ValueError):
+    """There is no folder to keep the library in."""
 
 
 class UnknownTargetError(ValueError):
@@ -114,10 +119,10 @@ def is_available() -> bool:
     """
     try:
         library()
-    except (UntrustedFolderError, UnknownTargetError) as error:
+    except (OSError, UntrustedFolderError, NoFolderError, UnknownTargetError) as error:
         _LOGGER.warning("the native engine is not available, generation is slower: %s", error)
         return False
-    except (OSError, RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError) as error:
         _LOGGER.info("the native engine is not available: %s", error)
         return False
     return True
@@ -130,6 +135,7 @@ def library() -> ctypes.CDLL:
     Raises:
         UntrustedFolderError: Others than the user can write to the folder.
         UnknownTargetError: `HH_NATIVE_TARGET` names what this processor does not have.
+        NoFolderError: There is no folder to keep it in.
         ValueError: There is no compiler.
         RuntimeError: It does not compile the code.
         OSError: The library cannot be written or loaded.
@@ -139,7 +145,11 @@ def library() -> ctypes.CDLL:
         raise ValueError(
             "expected a C++ compiler (g++, clang++ or what CXX names) for engine native, found none"
         )
-    aim, folder = chosen_target(), cache_folder()
+    aim = chosen_target()
+    try:
+        folder = cache_folder()
+    except ValueError as error:
+        raise NoFolderError(str(error)) from error
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     others = _others_than_the_user(folder.stat())
     if others:
@@ -205,14 +215,6 @@ def _compile(compiler: list[str], aim: str, target: Path) -> None:
         raise RuntimeError(
             f"expected {shlex.join(compiler)} to compile {_SOURCE.name}, got: {errors[-2000:]}"
         )
-
-
-def cache_folder() -> Path:
-    """Folder of what is made once for a user and a machine: `HH_SLM_CACHE` or ~/.cache/hh-slm."""
-    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if not base.is_absolute():  # the XDG specification has relative ones ignored
-        base = Path.home() / ".cache"
-    return Path(os.environ.get("HH_SLM_CACHE") or base / "hh-slm")
 
 
 @lru_cache(maxsize=1)

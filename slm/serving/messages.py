@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from slm.text.languages import language_code
 
 DEFAULT_VOICE = "default"
 
@@ -46,7 +48,7 @@ class SpeechBody(BaseModel):
     instructions: str | None = None
     stream_format: Literal["audio", "sse"] | None = None
     seed: int = Field(default=0, ge=0, lt=1 << 63, strict=True)
-    language: str = "en"
+    language: Annotated[str, AfterValidator(language_code)] = "en"
 
 
 class ApiError(Exception):

@@ -21,8 +21,9 @@ from typing import Any, TypeVar
 
 from tqdm.contrib.concurrent import thread_map
 
+from codec.cache_folder import cache_folder
 from codec.file_reading import open_file
-from codec.files import read_json, sha256_of, whole_file, write_json
+from codec.files import files_below, read_json, sha256_of, whole_file, write_json
 
 from .remote_folder import INDEX, Entry, RemoteFolder, StorageError
 
@@ -56,9 +57,10 @@ def local_copy(folder: Path | str, cache: Path | None = None) -> Path:
 
     Args:
         folder: Its path or URL.
-        cache: Folder of the copies; None is $HH_SLM_CACHE or ~/.cache/hh-slm.
+        cache: Folder of the copies; None is `codec.cache_folder`.
 
     Raises:
+        ValueError: There is no such folder.
         StorageError: The URL cannot be reached, has no index, or a file is not what it lists.
     """
     if not is_url(folder):
@@ -66,7 +68,7 @@ def local_copy(folder: Path | str, cache: Path | None = None) -> Path:
     from filelock import FileLock
 
     url = str(folder).rstrip("/")
-    root = cache or Path(os.environ.get("HH_SLM_CACHE") or Path.home() / ".cache" / "hh-slm")
+    root = cache or cache_folder()
     # Readable, and another one for a folder of the same name elsewhere.
     name = f"{PurePosixPath(url).name}-{hashlib.sha256(url.encode()).hexdigest()[:16]}"
     root.mkdir(parents=True, exist_ok=True)
@@ -86,7 +88,7 @@ def push(
     """Put the files of `folder` to `url`; readers see the old or the new ones, never a mixture.
 
     Files that are only there stay there; unfinished ones are left out: those that begin with a dot
-    or end in .partial, .tmp or .part.
+    or end in .partial, .tmp or .part. Linked folders are sent as what they hold.
 
     Args:
         folder: Its files at any depth.
@@ -98,6 +100,7 @@ def push(
 
     Raises:
         StorageError: The URL cannot be reached, or a large file changes while it is sent.
+        OSError: A file cannot be read, a link leads nowhere, or a pipe lies among the files.
     """
     known = {} if known is None else known
     remote = RemoteFolder(url)
@@ -161,14 +164,17 @@ def has_index(url: str) -> bool:
 
 
 def _finished(folder: Path, skip: Sequence[str]) -> Iterator[str]:
-    """Paths of the files of a folder that are finished, from the folder on, sorted."""
+    """Paths of the files of a folder that are finished, from the folder on, sorted.
+
+    Those of linked folders are among them, and whatever is no file, for sending to refuse by name.
+    """
     if not folder.is_dir():
         raise StorageError(f"{folder}: expected a folder, found none")
-    for path in sorted(folder.rglob("*")):
+    for path in files_below(folder):
         name = path.relative_to(folder)
         unfinished = any(fnmatch.fnmatch(part, p) for part in name.parts for p in _UNFINISHED)
         skipped = any(fnmatch.fnmatch(name.as_posix(), pattern) for pattern in skip)
-        if path.is_file() and not unfinished and not skipped and name.as_posix() != INDEX:
+        if not unfinished and not skipped and name.as_posix() != INDEX:
             yield name.as_posix()
 
 

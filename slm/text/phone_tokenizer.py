@@ -101,9 +101,11 @@ class PhoneTokenizer:
             raise ValueError(f"expected text with at least one word, got {text!r}")
         return units if units[-1] == PAUSE_ID else [*units, PAUSE_ID]
 
-    def unknown_characters(self, text: str) -> str:
-        """The letters of `text` other than a to z, in order, each once."""
-        found = (c for c in normalize_text(text).lower() if c.isalpha() and not "a" <= c <= "z")
+    def unknown_characters(self, text: str, language: str = "en") -> str:
+        """The letters of `text` other than a to z, in order, each once; raises as `spoken`."""
+        found = (
+            c for c in self.spoken(text, language).lower() if c.isalpha() and not "a" <= c <= "z"
+        )
         return "".join(dict.fromkeys(found))
 
     def decode(self, ids: Iterable[int]) -> str:

@@ -176,9 +176,9 @@ class TextTokenizer:
         """The normalised text of `ids`."""
         return self._processor.DecodeIds(list(ids))
 
-    def unknown_characters(self, text: str) -> str:
+    def unknown_characters(self, text: str, language: str = "en") -> str:
         """The characters of `text` that the training texts lacked, in order, each once."""
-        text = self.spoken(text)
+        text = self.spoken(text, language)
         # Unknown characters are the pieces of the unknown id, spelt as in the text.
         ids, names = self._processor.EncodeAsIds(text), self._processor.EncodeAsPieces(text)
         unknown = self._processor.unk_id()

@@ -161,3 +161,13 @@ def test_a_line_of_a_table_that_is_not_utf_8_is_named(tmp_path):
     path.write_bytes(b"a\nb \xe9\n")
     with pytest.raises(ManifestError, match="text:2: expected UTF-8"):
         list(read_lines(path, error=ManifestError))
+
+
+@pytest.mark.parametrize("last", [b'{"id": 2}', b'{"id": 2}\r', b'{"id": 2}\n'])
+def test_a_last_line_without_its_end_is_kept_where_it_is_whole(tmp_path, last):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"id": 1}\n' + last)
+    assert read_json_lines(path, torn="keep whole") == [{"id": 1}, {"id": 2}]
+    for torn in (b'{"id": {"a": 2}', b'{"id": "\xc3', b"2"):
+        path.write_bytes(b'{"id": 1}\n' + torn)
+        assert read_json_lines(path, torn="keep whole") == [{"id": 1}]

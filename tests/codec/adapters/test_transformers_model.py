@@ -139,3 +139,17 @@ def test_what_does_not_fit_is_refused(codec: HHCodec, folder: Path) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             call()
+
+
+def test_bundled_names_load_the_model_its_config_and_its_extractor(
+    folder: Path, codec: HHCodec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundled = tmp_path / "bundled"
+    codec.save_pretrained(bundled / "shipped")  # without the files of transformers
+    monkeypatch.setattr("codec.model.pretrained.BUNDLED", bundled)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert HHCodecModel.from_pretrained("shipped").codec.fingerprint == codec.fingerprint
+    config = HHCodecConfig.from_pretrained("shipped")
+    assert CodecConfig.from_dict(config.codec) == codec.config
+    extractor = HHCodecFeatureExtractor.from_pretrained("shipped")
+    assert (extractor.sampling_rate, extractor.hop_length) == (24_000, 1024)

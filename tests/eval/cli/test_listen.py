@@ -177,3 +177,23 @@ def test_a_trial_that_is_answered_twice_is_refused(
     answer(folders, test, "ann", [row, {**row, "stimuli": row["stimuli"][::-1]}])
     assert main(["report", str(folders / "out")]) == 2
     assert "answers[1]: expected each trial once" in capsys.readouterr().err
+
+
+def test_answers_to_other_sounds_of_the_same_names_are_refused(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    test, _ = made(folders)
+    stimuli = test["trials"][0]["stimuli"]
+    given = {
+        "test": test["id"],
+        "listener": "a",
+        "answers": [{"stimuli": stimuli, "choice": None}],
+    }
+    (folders / "out" / "a.json").write_text(json.dumps(given))
+    assert main(["report", str(folders / "out")]) == 0
+    # Decoded anew by another model.
+    speech, rate = soundfile.read(folders / "ours" / "clip0.wav")
+    soundfile.write(folders / "ours" / "clip0.wav", speech[::-1], rate)
+    made(folders)
+    assert main(["report", str(folders / "out")]) == 2
+    assert "expected answers to test" in capsys.readouterr().err

@@ -229,3 +229,63 @@ def test_the_commands_are_named_in_the_examples() -> None:
     """Each is shown by the help of the whole, reports and comparisons included."""
     for name in ("doctor", "codec", "tts", "slm", "compare", "adapt", "report"):
         assert f"hh-eval {name} " in EXAMPLES or f"hh-eval {name}\n" in EXAMPLES
+
+
+def test_a_weight_that_no_metric_has_is_refused(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = ["codec", str(folders / "ref"), str(folders / "hyp"), "--metrics", "mel_l1"]
+    wrong = ["--weight", f"utmos={folders}"]
+    assert main([*call, *wrong]) == 2
+    assert "utmos22_strong, wavlm_sv, whisper, got utmos" in capsys.readouterr().err
+    assert main(["doctor", *wrong]) == 2
+    twice = ["--weight", f"whisper={folders}", "--weight", f"whisper={ROOT}"]
+    assert main([*call, *twice]) == 2
+    assert "expected the weight 'whisper' once" in capsys.readouterr().err
+    assert not (folders / "hyp.eval").exists()
+
+
+def test_a_model_that_is_named_and_cannot_be_used_is_told(
+    folders: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HH_WEIGHT_WHISPER", str(folders / "gone"))
+    (folders / "texts.jsonl").write_text('{"id": "speaker/0", "text": "one two"}\n')
+    call = ["codec", str(folders / "ref"), str(folders / "hyp")]
+    options = ["--metrics", "default,-stoi,-estoi,-mcd_mel,-pitch,-wer,-wer_original"]
+    assert main([*call, *options, "--texts", str(folders / "texts.jsonl")]) == 0
+    errors = capsys.readouterr().err
+    assert "left out wer_whisper: weight folder 'whisper'" in errors
+    assert str(folders / "gone") in errors
+
+
+def test_what_limits_words_needs_a_recogniser_that_can_be_limited(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = ["codec", str(folders / "ref"), str(folders / "hyp"), "--metrics"]
+    assert main([*call, "mel_l1", "--words", "digits"]) == 2
+    assert "among the metrics for --words, got mel_l1" in capsys.readouterr().err
+    for nothing in ("", " , "):
+        assert main([*call, nothing]) == 2
+        assert "expected names of metrics" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("inside", "named"), [("hyp", "."), ("hyp/speaker", "..")])
+def test_results_of_a_folder_without_a_name_lie_beside_it(
+    folders: Path, inside: str, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folders / inside)
+    assert main(["codec", str(folders / "ref"), named, "--metrics", "mel_l1"]) == 0
+    assert (folders / "hyp.eval" / "summary.json").is_file()
+
+
+def test_a_speed_is_not_reached_by_clips_that_fail(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = ["bench", str(folders / "ref"), str(folders / "hyp"), "--metrics", "mel_l1"]
+    call += ["--workers", "0"]
+    assert main([*call, "--require", "0.01"]) == 0
+    for path in (folders / "hyp" / "speaker").iterdir():
+        soundfile.write(path, np.zeros(100), 24000)
+    assert main([*call, "--require", "0.01"]) == 1
+    assert main(call) == 0
+    capsys.readouterr()

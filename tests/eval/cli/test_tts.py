@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from eval.cli.main import main
-from eval.likelihood_tests.judge import LikelihoodPair, write_pairs
+from eval.likelihood_tests.pairs import LikelihoodPair, write_pairs
 
 RATE = 16000
 
@@ -52,7 +52,8 @@ def test_a_perplexity_brings_that_of_the_recordings_with_it(
     spoken: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (spoken / "corpus.txt").write_text("some words here\n")
-    assert call(spoken, "--text-model", str(spoken / "corpus.txt")) == 0
+    options = ["--metrics", "wer", "--text-model", str(spoken / "corpus.txt")]
+    assert call(spoken, *options) == 0
     assert (spoken / "out" / "recording" / "summary.json").is_file()
     capsys.readouterr()
 
@@ -160,3 +161,15 @@ def test_a_page_shows_ladder_baseline_and_worst_clips(
     assert "mel_l1, clip by clip" in page
     assert "2 of 4 used in 3 codes" in page
     assert page.count("<audio") == 4
+
+
+def test_a_text_model_needs_words_and_is_read_before_any_audio(
+    spoken: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (spoken / "corpus.txt").write_text("some words here\n")
+    assert call(spoken, "--text-model", str(spoken / "corpus.txt")) == 2
+    assert "expected wer among the metrics for --text-model" in capsys.readouterr().err
+    names = [str(spoken / "meta.lst"), str(spoken / "spoken"), "--metrics", "wer"]
+    assert main(["tts", *names, "--text-model", str(spoken / "none.txt")]) == 2
+    assert "expected a file of text" in capsys.readouterr().err
+    assert not (spoken / "spoken.eval").exists()

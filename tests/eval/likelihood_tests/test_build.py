@@ -13,7 +13,7 @@ from eval.likelihood_tests.build import (
     levelled,
     splice,
 )
-from eval.likelihood_tests.judge import read_pairs
+from eval.likelihood_tests.pairs import read_pairs
 from eval.protocols import MetricError
 
 RATE = 16000

@@ -1,23 +1,24 @@
 """Likelihood tests with scorers whose answers are known."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import soundfile
 
 from eval.likelihood_tests.judge import (
-    LikelihoodPair,
-    Scorer,
-    TokenScores,
     accuracy,
     margins_of,
     pair_accuracies,
-    read_pairs,
+    wilson_interval,
+)
+from eval.likelihood_tests.pairs import LikelihoodPair, read_pairs, write_pairs
+from eval.likelihood_tests.score_file import (
+    Scorer,
+    TokenScores,
     read_scores,
     score_recordings,
-    wilson_interval,
-    write_pairs,
 )
 
 RATE = 1000
@@ -156,3 +157,49 @@ def test_wrong_manifests_are_refused(tmp_path, lines, match):
 def test_scores_that_cannot_be_compared_are_refused(values):
     with pytest.raises(ValueError, match="expected finite"):
         TokenScores(np.array(values), 1.0)
+
+
+def test_a_change_after_the_end_of_a_recording_fails_with_the_reason(pairs, tmp_path):
+    """One in milliseconds was taken for the last token."""
+    path = score_recordings(pairs, LoudScorer(), tmp_path / "s.jsonl", read=read)
+    late = [replace(pair, change_pos=0.5, change_neg=500.0) for pair in pairs]
+    result = pair_accuracies(late, *read_scores(path))
+    assert (result["n_ok"], len(result["failures"])) == (0, 3)
+    assert "a change within it, got one at 500 s, it is 1 s long" in result["failures"][0]["reason"]
+
+
+@pytest.mark.parametrize(
+    "row", [{"change_pos": -1}, {"change_pos": "0.5"}, {"change_neg": True}, {"part": 3}]
+)
+def test_a_pair_of_another_type_is_refused(tmp_path, row):
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(json.dumps({"id": "a", "suite": "s", "pos": "p", "neg": "n", **row}) + "\n")
+    with pytest.raises(ValueError, match=r"pairs\.jsonl:1: expected"):
+        read_pairs(path)
+
+
+def test_a_pair_without_a_part_has_none(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    path.write_text('{"id": "a", "suite": "s", "pos": "p", "neg": "n", "part": null}\n')
+    assert read_pairs(path)[0].part == ""
+
+
+def test_a_recording_that_was_replaced_has_no_score(pairs, tmp_path):
+    path = score_recordings(pairs, LoudScorer(), tmp_path / "s.jsonl", read=read)
+    soundfile.write(pairs[0].pos, np.full(RATE, 0.1, np.float32), RATE, subtype="FLOAT")
+    scores, reasons = read_scores(path)
+    assert set(reasons) == {str(pairs[0].pos)}
+    assert str(pairs[0].pos) not in scores
+    pairs[1].pos.unlink()
+    assert str(pairs[1].pos) in read_scores(path)[0]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [{"path": "a", "log_likelihoods": [-1.0]}, {"path": "a", "log_likelihoods": [], "seconds": 1}],
+)
+def test_a_wrong_score_names_its_line(tmp_path, row):
+    path = tmp_path / "s.jsonl"
+    path.write_text(json.dumps(row) + "\n")
+    with pytest.raises(ValueError, match=r"s\.jsonl:1: expected"):
+        read_scores(path)

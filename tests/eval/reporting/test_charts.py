@@ -141,3 +141,12 @@ def test_scores_of_the_recordings_are_not_those_of_a_codec() -> None:
     assert ours.values == {"wer": (0.4, None, None)}
     others = [RatedSystem("opus_6", 6000.0, {"wer": (0.3, None, None)})]
     assert [curve.title for curve in rate_charts([ours, *others], summary)] == ["wer by bit rate"]
+
+
+def test_a_baseline_of_other_recordings_is_refused(scored: list[Path], tmp_path: Path) -> None:
+    """Clips of another split with the same names were set against each other."""
+    noise = np.random.default_rng(0).standard_normal(24000).astype(np.float32) / 9
+    pairs = [Pair(str(n), Sound(noise, 24000), Sound(noise, 24000)) for n in range(3)]
+    score_pairs(pairs, [MelDistanceMetric()], tmp_path, show_progress=False)
+    with pytest.raises(ValueError, match="same reference for every item"):
+        clip_charts(scored[0], tmp_path)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -198,3 +199,31 @@ def test_folders_of_one_name_are_told_apart_by_where_they_lie(
 ) -> None:
     result = compare_folders(scored("x/scored", [1, 2, 2, 2]), scored("y/scored", [1, 2, 2, 2]))
     assert (result.ours, result.theirs) == ("x/scored", "y/scored")
+
+
+def test_ids_and_texts_meet_in_either_form_of_their_accents(tmp_path: Path) -> None:
+    folders = []
+    for form in ("NFC", "NFD"):
+        text = unicodedata.normalize(form, "caf\u00e9")  # type: ignore[arg-type]
+        pair = Pair(text, Sound(np.zeros(3), 8), Sound(np.array([1.0, 4.0]), 8), text)
+        score_pairs([pair], [Level()], tmp_path / form, show_progress=False)  # type: ignore[list-item]
+        folders.append(tmp_path / form)
+    result = compare_folders(*folders)
+    assert (result.missing, [figure.n_paired for figure in result.figures]) == ((), [1, 1])
+
+
+def test_figures_over_other_recordings_of_the_same_names_are_not_shared(
+    scored: Callable[..., Path],
+) -> None:
+    folders = {"a": scored("a", [3, 2, 5, 1]), "b": scored("b", [1, 2, 2, 2], recording=0.5)}
+    with pytest.raises(ComparisonError, match="same reference for every item"):
+        shared_figures(folders)
+
+
+def test_names_of_metrics_may_stand_apart_and_may_not_be_empty(
+    scored: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    a = str(scored("a", [3, 2, 5, 1]))
+    assert main(["compare", a, a, "--metrics", "level, level.v1"]) == 0
+    assert main(["compare", a, a, "--metrics", ""]) == 2
+    assert "expected names of metrics" in capsys.readouterr().err

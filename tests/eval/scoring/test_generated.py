@@ -73,19 +73,19 @@ def test_missing_lists_and_folders_are_refused(folder: Path) -> None:
 
 
 def test_records_are_found_beside_the_files(folder: Path) -> None:
-    assert read_records(None, folder / "spoken") == {}
+    assert read_records(None, folder / "spoken", ["u1"]) == {}
     rows = [{"id": "u1", "truncated": True, "codes": [1, 2], "frame_rate": 20.0}, {"id": "u2"}]
     path = folder / "spoken" / "generation.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    records = read_records(None, folder / "spoken")
+    records = read_records(None, folder / "spoken", ["u1"])
     assert list(records) == ["u1"]
     assert (records["u1"].truncated, records["u1"].frame_rate) == (True, 20.0)
     np.testing.assert_array_equal(records["u1"].codes, [1, 2])
     path.write_text('{"id": "u1", "codes": [1]}\n')
     with pytest.raises(ManifestError, match="frame_rate"):
-        read_records(path, folder)
+        read_records(path, folder, ["u1"])
     with pytest.raises(ManifestError, match="generation record"):
-        read_records(folder / "none.jsonl", folder)
+        read_records(folder / "none.jsonl", folder, ["u1"])
 
 
 @pytest.mark.parametrize(
@@ -107,13 +107,13 @@ def test_a_record_of_another_type_is_refused(
     path = folder / "generation.jsonl"
     path.write_text(json.dumps({"id": "u1", **row}) + "\n")
     with pytest.raises(ManifestError, match=f":1: expected .*{match}"):
-        read_records(path, folder)
+        read_records(path, folder, ["u1"])
 
 
 def test_a_record_whose_link_leads_nowhere_is_an_error(folder: Path) -> None:
     (folder / "spoken" / "generation.jsonl").symlink_to(folder / "gone.jsonl")
     with pytest.raises(FileNotFoundError, match=r"generation\.jsonl"):
-        read_records(None, folder / "spoken")
+        read_records(None, folder / "spoken", ["u1"])
 
 
 def test_an_utterance_stands_once_in_either_form_of_its_accents(folder: Path) -> None:
@@ -138,3 +138,18 @@ def test_clips_without_words_and_unknown_words_are_counted() -> None:
     assert (figures["empty"], figures["unknown_words"]) == (1, 0.5)
     assert "perplexity" not in text_figures([""], model)
     assert "perplexity" not in text_figures(["a"], None)
+
+
+def test_a_record_of_other_utterances_is_refused_where_it_is_named(folder: Path) -> None:
+    path = folder / "spoken" / "generation.jsonl"
+    path.write_text('{"id": "0001", "truncated": true}\n')
+    with pytest.raises(ManifestError, match=r"such as 'u1', got 1 of others, such as '0001'"):
+        read_records(path, folder, ["u1"])
+    # What lies beside the files by chance is no record of them.
+    assert read_records(None, folder / "spoken", ["u1"]) == {}
+
+
+def test_the_last_record_counts_without_an_end_of_its_line(folder: Path) -> None:
+    path = folder / "generation.jsonl"
+    path.write_text('{"id": "u0", "truncated": true}\n{"id": "u1", "truncated": true}')
+    assert read_records(path, folder, ["u0", "u1"]).keys() == {"u0", "u1"}

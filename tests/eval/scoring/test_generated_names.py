@@ -19,6 +19,16 @@ def test_a_suffix_of_any_case_is_found(tmp_path: Path) -> None:
     assert pair.estimate == tmp_path / "b.WAV"
 
 
+@pytest.mark.parametrize("other", ["b.flac", "b.Wav"])
+def test_two_files_of_an_utterance_are_refused(tmp_path: Path, other: str) -> None:
+    """The one left by an earlier run was scored in the place of the other."""
+    for name in ("b.wav", other):
+        (tmp_path / name).touch()
+    (tmp_path / "meta.lst").write_text("b|x|p.wav|text\n")
+    with pytest.raises(ValueError, match=r"expected one file for 'b', got .* and "):
+        read_generation(tmp_path / "meta.lst", tmp_path)
+
+
 @pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
 def test_a_name_is_found_in_either_form_of_its_accents(
     tmp_path: Path, forms: tuple[Literal["NFC", "NFD"], Literal["NFC", "NFD"]]
@@ -33,7 +43,8 @@ def test_a_name_is_found_in_either_form_of_its_accents(
 def test_a_record_is_found_in_either_form_of_its_accents(tmp_path: Path) -> None:
     record = {"id": unicodedata.normalize("NFD", "caf\u00e9"), "truncated": True}
     write_json_lines(tmp_path / "generation.jsonl", [record])
-    assert read_records(None, tmp_path)["caf\u00e9"].truncated is True
+    found = read_records(None, tmp_path, ["caf\u00e9"])
+    assert found["caf\u00e9"].truncated is True
 
 
 @pytest.mark.parametrize("name", ["../a", "/etc/a", "x" * 300])

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 import soundfile
 
+from codec.runtime.run_lock import InUseError, locked
+from eval.metrics.duration import DeliveryMetric, GenerationRecord
 from eval.metrics.stoi import StoiMetric
 from eval.protocols import FigureInfo, Item, MetricInfo, Score, WeightSpec
 from eval.scoring.pair import Pair
-from eval.scoring.summary import item_rows
+from eval.scoring.score_folder import LOCK
+from eval.scoring.summary import find_figure, item_rows, item_values
 from tests.eval.scoring.scored import RATE, STOI, Counting, halved, run
 
 
@@ -109,3 +112,33 @@ def test_no_summary_or_row_of_other_audio_lies_beside_the_items_of_a_killed_run(
         run([halved(pair) for pair in pairs], [DiesAfter()], tmp_path)
     assert not (tmp_path / "summary.json").exists()
     assert set(item_rows(tmp_path, STOI)) == {"clip0", "clip1"}
+
+
+def test_another_record_of_the_generator_is_scored_anew(pairs: list[Pair], tmp_path: Path) -> None:
+    """The rows of the record before were kept, as audio and text were the same."""
+    for truncated, share in ((True, 1.0), (False, 0.0)):
+        records = {pair.id: GenerationRecord(truncated) for pair in pairs}
+        figure = find_figure(run(pairs, [DeliveryMetric(records)], tmp_path), "runaway")
+        assert figure is not None
+        assert figure["value"] == share
+    values = item_values(tmp_path, "delivery.record1")
+    assert [row["runaway"] for row in values.values()] == [0.0] * len(pairs)
+
+
+def test_files_of_another_program_are_not_replaced(pairs: list[Pair], tmp_path: Path) -> None:
+    """Scores beside generated speech took the place of its codes."""
+    for name, text in (("items.jsonl", '{"id": "a", "codes": [1]}\n'), ("run.json", "{}")):
+        path = tmp_path / name.partition(".")[0] / name
+        path.parent.mkdir()
+        path.write_text(text)
+        with pytest.raises(ValueError, match=f"with {name} of another program"):
+            run(pairs, [Counting()], path.parent)
+        assert path.read_text() == text
+
+
+def test_a_folder_is_scored_by_one_process(pairs: list[Pair], tmp_path: Path) -> None:
+    with locked(tmp_path, LOCK), pytest.raises(InUseError, match="that no other process works in"):
+        run(pairs, [Counting()], tmp_path)
+    assert not (tmp_path / "items.jsonl").exists()
+    run(pairs, [Counting()], tmp_path)
+    assert not list(tmp_path.glob(".*"))

@@ -285,3 +285,28 @@ def test_a_file_that_cannot_be_written_does_not_end_the_others(
     assert main(["tts", "--file", str(texts), *models, "--out", str(out), "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
     assert (list(report["failed"]), list(report["items"])) == (["a"], ["b"])
+
+
+def test_a_text_without_words_is_refused_before_a_model_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = tmp_path / "texts.txt"
+    texts.write_text("?!\n...\n")
+    models = ["--lm", str(tmp_path / "gone"), "--codec", str(tmp_path / "gone")]
+    for given in (["\u2026 ?!"], ["\U0001f600"], ["--file", str(texts)]):
+        out = str(tmp_path / ("out" if "--file" in given else "a.wav"))
+        assert main(["tts", *given, *models, "-o", out]) == 2
+        assert "expected text with at least one word" in capsys.readouterr().err
+
+
+def test_a_language_that_is_none_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ["-o", str(tmp_path / "a.wav")]
+    assert main(["tts", "5 dogs", "--language", "Deutsch", *out]) == 2
+    assert "expected the code of a language" in capsys.readouterr().err
+    texts = tmp_path / "texts.jsonl"
+    texts.write_text('{"text": "5 dogs", "language": "xx"}\n')
+    assert main(["tts", "--file", str(texts), "-o", str(tmp_path / "out")]) == 2
+    assert "texts.jsonl:1: expected the code of a language" in capsys.readouterr().err
+    assert main(["normalize", "5 dogs", "--language", "xx"]) == 2

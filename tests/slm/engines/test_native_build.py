@@ -186,3 +186,20 @@ def test_a_compiler_may_have_words_behind_its_name(
         monkeypatch.setenv("CXX", given)
         assert native_build.compile_command() == [str(script), *words]
         assert native_build.compiler() == str(script)
+
+
+@needs_compiler
+def test_without_a_home_folder_the_reason_is_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As in a container with an unknown user: speech was slow, and nothing said why."""
+
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("HH_SLM_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    assert not native_build.is_available()
+    assert "name a folder by HH_SLM_CACHE" in caplog.text
+    assert not folder.exists()

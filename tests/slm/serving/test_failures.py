@@ -12,7 +12,7 @@ from slm.serving.application import Limits, make_application
 from slm.serving.speaker import Asked, Speaker
 from slm.serving.worker import Check
 from slm.synthesis.synthesizer import Synthesizer
-from tests.slm.serving.served import Held, serving, until
+from tests.slm.serving.served import Held, Served, serving, until
 
 
 class Failing(Speaker):
@@ -69,3 +69,12 @@ def test_wrong_limits_and_names_build_no_server(synthesizer: Synthesizer) -> Non
             make_application(speaker, names)
     with pytest.raises(ValueError, match="expected 0 waiting requests or more, got -1"):
         make_application(speaker, ["a"], Limits(waiting=-1))
+
+
+def test_a_language_that_is_none_is_refused_by_its_field(served: Served) -> None:
+    """Its numbers were left as they are, as those of a language that is not written out."""
+    answer = served.post(language="klingon")
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert error["param"] == "language"
+    assert "expected the code of a language" in error["message"]

@@ -297,3 +297,28 @@ def test_no_object_outside_of_the_folder_is_read_or_deleted(tmp_path: Path, name
     with pytest.raises(StorageError, match="expected 'hh-slm files 1'"):
         push(tmp_path / "here", url, progress=False)
     assert outside.is_file()
+
+
+def test_files_of_linked_folders_are_pushed(tmp_path: Path) -> None:
+    """A corpus whose recordings lay on another disk arrived without them, and nothing was said."""
+    url = f"memory://{tmp_path.name}"
+    make_folder(tmp_path / "elsewhere")
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "linked").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (tmp_path / "s" / "itself").symlink_to(tmp_path / "s", target_is_directory=True)
+    assert push(tmp_path / "s", url, progress=False).moved == 2
+    pull(url, tmp_path / "copy", progress=False)
+    assert sorted(contents(tmp_path / "copy")) == ["linked/a.txt", "linked/part/b.bin"]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+def test_what_is_no_file_is_refused_by_its_name(tmp_path: Path, kind: str) -> None:
+    folder = make_folder(tmp_path / "s")
+    if kind == "pipe":
+        os.mkfifo(folder / "wrong")
+    else:
+        (folder / "wrong").symlink_to(tmp_path / "gone")
+    with pytest.raises(OSError, match="wrong"):
+        push(folder, f"memory://{tmp_path.name}", progress=False)
+    # What is left out by its name may be anything.
+    assert push(folder, f"memory://{tmp_path.name}", skip=["wrong"], progress=False).moved == 2

@@ -87,3 +87,11 @@ def test_no_text_is_left_out_of_training(text: str, tmp_path: Path) -> None:
     assert tokenizer.unknown_characters(text) in ("", "\u2585")
     # Alone, too: a corpus of long texts is no error.
     TextTokenizer.train([text] * 2, tmp_path, vocab_size=128)
+
+
+def test_unknown_characters_are_those_of_a_text_in_its_own_language(tmp_path: Path) -> None:
+    """Numbers of German were written out in English first, and never told."""
+    texts = ["the quick brown fox five dogs"] * 20
+    tokenizer = TextTokenizer.train(texts, tmp_path, languages=["de"] * 20)
+    assert tokenizer.unknown_characters("5 dogs", "de") == "5"
+    assert tokenizer.unknown_characters("5 dogs") == ""
