@@ -23,7 +23,7 @@ from tqdm import tqdm
 from codec.checks import at_least, in_range, require
 from codec.command_line import DONE, exit_status
 from codec.files import write_json
-from codec.json_lines import appending, read_json_lines
+from codec.files.json_lines import appending, read_json_lines
 from recipes.runner.cli import make_parser
 from recipes.runner.config import keep_settings, load_settings
 from recipes.runner.schema import VERIFIERS

@@ -67,7 +67,7 @@ def read_audio(
 
     Args:
         path: Any file that libsndfile reads (WAV, FLAC, Ogg Vorbis and Opus, MP3 ...), a member of
-            a tar, or a part of either (`codec.locations`).
+            a tar, or a part of either (`codec.files.locations`).
         sample_rate: Wanted rate, Hz.
         start: First moment to read, s.
         duration: How much to read, s; None reads to the end.

@@ -11,10 +11,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from codec.audio.io import FORMATS, audio_info, resampled_length
-from codec.derived import Origins, digest_of, file_state, is_younger
 from codec.devices import usable_device
-from codec.file_names import data_files, folded
 from codec.files import files_below
+from codec.files.derived import Origins, digest_of, file_state, is_younger
+from codec.files.names import data_files, folded
 from codec.model.hh_codec import HHCodec
 from codec.provenance import usable_cores
 from codec.runtime.workers import Workers

@@ -26,8 +26,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.file_reading import read_file
 from codec.files import write_bytes
+from codec.files.reading import read_file
 
 from .format import SUFFIX
 from .records import (

@@ -24,8 +24,8 @@ from codec.audio.io import (
     writing,
 )
 from codec.audio.opening import native_path
-from codec.file_reading import read_file
 from codec.files import whole_file
+from codec.files.reading import read_file
 from codec.model.hh_codec import HHCodec
 from codec.streaming.long_form import (
     WINDOW,

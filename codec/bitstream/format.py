@@ -12,8 +12,8 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.file_reading import read_file
 from codec.files import write_bytes
+from codec.files.reading import read_file
 
 from .records import (
     BLOCK,

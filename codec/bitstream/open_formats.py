@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from codec.file_reading import read_file
 from codec.files import write_bytes
-from codec.json_text import json_text, json_value
+from codec.files.json_text import json_text, json_value
+from codec.files.reading import read_file
 
 from .format import SUFFIX, CodedRecording
 from .records import MAGIC, BitstreamError, StreamHeader, stated_level

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codec.command_line import DONE, FAILED, Commands, add_command, print_report, whole_number
-from codec.derived import LOG_NAME
+from codec.files.derived import LOG_NAME
 
 from .options import add_codec
 from .pipes import PIPE, convert_piped, reporting_beside

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from codec.file_reading import open_file
+from codec.files.reading import open_file
 
 # Of what every training writes.
 _KINDS: dict[str, type] = {"global_step": int, "state_dict": dict}

@@ -14,7 +14,7 @@ from codec.audio.sources import AudioSource
 from codec.audio.store import AudioStore
 from codec.checks import require
 from codec.files import read_json, write_json
-from codec.json_lines import read_json_lines
+from codec.files.json_lines import read_json_lines
 from codec.runtime.checkpoint_file import read_checkpoint
 from codec.runtime.finite import first_not_finite
 

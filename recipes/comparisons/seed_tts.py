@@ -24,9 +24,9 @@ import eval.cli.main
 import slm.cli.main
 from codec.checks import require
 from codec.command_line import DONE, FAILED, WRONG_CALL, exit_status
-from codec.file_names import check_items
 from codec.files import read_json, sha256_of, write_json, write_text
-from codec.json_lines import read_json_lines, read_lines
+from codec.files.json_lines import read_json_lines, read_lines
+from codec.files.names import check_items
 from codec.provenance import provenance
 from eval.scoring.summary import find_figure, item_values, number_text, read_summary, resampled_over
 from recipes.runner.cli import make_parser

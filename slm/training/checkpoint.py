@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
-from codec.json_lines import read_json_lines
+from codec.files.json_lines import read_json_lines
 from codec.runtime.checkpoint_file import read_checkpoint
 from codec.runtime.finite import first_not_finite
 from slm.data.config import DocumentSettings

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from codec.audio.io import write_audio
-from codec.json_lines import read_json_lines
+from codec.files.json_lines import read_json_lines
 from recipes.runner.config import load_settings
 from recipes.train_preferences import PreferencesConfig, main, pair_of, run
 from slm import SpeechLM, Synthesizer, TextTokenizer
