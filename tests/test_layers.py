@@ -42,6 +42,7 @@ GROUND = {
     "codec.runtime.run_trainer",
     "codec.runtime.workers",
     "codec.signals",
+    "codec.speech_level",
     "codec.version",
     "codec.weights",
 }

@@ -19,7 +19,8 @@ from codec.model.hh_codec import HHCodec
 from codec.provenance import usable_cores
 from codec.runtime.workers import Workers
 
-from .convert import CONVERSIONS, Conversion, Converted, Pair, check_stream, stream_header
+from .conversions import CONVERSIONS, Conversion
+from .convert import Converted, Pair, check_stream, stream_header
 from .format import SUFFIX
 from .open_formats import CODE_SUFFIXES, load_codes
 
