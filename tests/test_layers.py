@@ -144,6 +144,7 @@ ONLY_IN = {
     "lightning": (
         "codec/runtime/run_trainer.py",
         "codec/training/module.py",
+        "codec/training/objective.py",
         "codec/training/data.py",
         "codec/training/fit.py",
         "codec/training/callbacks.py",
