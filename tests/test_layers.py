@@ -66,7 +66,7 @@ ROOMS = {
     "codec.adapters": {"codec.model", "codec.interface"},
     "codec.audio": set(),
     "codec.streaming": {"codec.model"},
-    "codec.distillation": {"codec.audio", "codec.model"},
+    "codec.distillation": {"codec.audio", "codec.model", "codec.interface"},
     "codec.training": {"codec.distillation", "codec.audio", "codec.model"},
     "codec.bitstream": {"codec.streaming", "codec.audio", "codec.model"},
     "codec.bench": {"codec.model"},

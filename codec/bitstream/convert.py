@@ -31,7 +31,7 @@ from codec.streaming.long_form import (
 
 from .format import SUFFIX, CodedRecording, StreamWriter
 from .open_formats import load_codes, save_codes
-from .records import BitstreamError, StreamHeader, stated_level
+from .records import BitstreamError, StreamHeader, file_named, stated_level
 from .salvage import salvage
 
 
@@ -132,10 +132,8 @@ def decode_recording(codec: HHCodec, pair: Pair, *, salvaging: bool = False) -> 
     """
     lost, end_is_lost = (), False
     if salvaging:
-        try:
+        with file_named(pair.source):
             found = salvage(read_file(pair.source), stream_header(codec))
-        except BitstreamError as error:
-            raise BitstreamError(f"{pair.source}: {error}", error.blocks) from error
         coded, lost, end_is_lost = found.recording, found.lost, not found.has_end
     else:
         coded = load_codes(pair.source, stream_header(codec))

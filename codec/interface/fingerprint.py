@@ -98,7 +98,12 @@ def code_fingerprint(values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -
 
 
 def _digest(values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
+    return weights_digest(json.dumps(values, sort_keys=True), tensors)
+
+
+def weights_digest(about: str, tensors: Mapping[str, Tensor]) -> str:
+    """Hash weights by name, and what else is to be told apart: 16 hex digits."""
+    digest = hashlib.sha256(about.encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(name.encode())
         digest.update(_bytes(tensor))
