@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import slm
 from codec.audio import read_audio
-from codec.json_lines import write_json_lines
+from codec.files.json_lines import write_json_lines
 
 SAMPLE_RATE = 24_000
 SPLITS = ("train",) * 6 + ("valid",) * 2 + ("test",) * 2  # of the ten clips

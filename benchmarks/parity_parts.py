@@ -26,7 +26,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from codec import HHCodec
 from codec.files import read_json
-from codec.json_lines import read_json_lines
+from codec.files.json_lines import read_json_lines
 from recipes.run_all import main as run_all
 from slm import GenerationSettings, Synthesis, Synthesizer
 from slm.synthesis.long_text import join, speak_long

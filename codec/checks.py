@@ -112,6 +112,16 @@ def in_range(
     require(fits, field, f"a number in {ends[0]}{low}, {high}{ends[1]}", value, error=error)
 
 
+def check_shares(name: str, batch_size: int, processes: int) -> None:
+    """Refuse a batch that does not divide into equal shares; `name` is for the message.
+
+    Raises:
+        ValueError: Names `name` and both numbers.
+    """
+    expected = f"a multiple of {processes} processes (devices x num_nodes)"
+    require(batch_size % processes == 0, f"{name}: batch_size", expected, batch_size)
+
+
 def all_finite(field: str, value: object, *, error: type[ValueError] = ValueError) -> None:
     """Refuse NaN and infinity in a number, or in any number that settings hold, however deep.
 

@@ -21,7 +21,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
-from .json_text import json_text
+from codec.files.json_text import json_text
+
 from .signals import Ended, heeded_signals
 from .version import __version__
 

@@ -99,6 +99,14 @@ def process_sum(value: Tensor) -> Tensor:
     return total
 
 
+def channel_statistics(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute mean and variance (D,) of (B, D, L), over the rows of all processes."""
+    # total variance: the mean of the variances and the variance of the means
+    own, var = rows.mean(dim=(0, 2)), rows.var(dim=(0, 2), unbiased=False)
+    mean = process_mean(own)
+    return (own, var) if mean is own else (mean, process_mean(var + (own - mean).square()))
+
+
 @torch.no_grad()
 def broadcast_from_first(tensors: Iterable[Tensor]) -> None:
     """Overwrite tensors by those of the first process."""

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from .files import write_text
+from codec.files import write_text
+
 from .requirements import install_command
 
 TENSORBOARD, WANDB = "tensorboard", "wandb"

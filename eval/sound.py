@@ -11,8 +11,8 @@ import numpy as np
 import soxr
 
 from codec.audio.io import AudioError, read_whole
-from codec.file_names import composed, data_files
 from codec.files import sha256_of
+from codec.files.names import composed, data_files
 
 from .protocols import Item, MetricError, Need
 

@@ -16,8 +16,8 @@ from typing import Any
 
 from codec.audio import write_audio
 from codec.command_line import DONE, exit_status, whole_number
-from codec.file_names import check_items, item_path
 from codec.files import write_json
+from codec.files.names import check_items, item_path
 from codec.provenance import provenance
 from recipes.release.demo_recordings import find_recordings
 from recipes.release.demo_report import Demo, measure, write_demo_report

@@ -28,7 +28,7 @@ import torch
 from tqdm import tqdm
 
 from codec import HHCodec
-from codec.json_lines import write_json_lines
+from codec.files.json_lines import write_json_lines
 from eval.tokens.codebook import usage
 from recipes.corpora.load import load_corpus
 from recipes.corpora.manifest import SPLITS

@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 
 from codec.audio.store import AudioStore
-from codec.file_names import item_path
 from codec.files import read_json
-from codec.json_lines import read_json_lines
+from codec.files.json_lines import read_json_lines
+from codec.files.names import item_path
 from eval.metrics.asr_pocketsphinx import PocketSphinxRecognizer
 from eval.metrics.registry import (
     RECONSTRUCTION,

@@ -11,9 +11,9 @@ import numpy as np
 
 from codec.audio import read_audio
 from codec.audio.store import AudioStore
-from codec.file_names import is_hidden, item_path
 from codec.files import read_json
-from codec.json_lines import read_json_lines
+from codec.files.json_lines import read_json_lines
+from codec.files.names import is_hidden, item_path
 from codec.provenance import provenance
 from eval.reporting.line_chart import LineChart, Series, codebook_rank_chart
 from eval.reporting.report import Clip, Report, Table, write_report

@@ -31,8 +31,8 @@ from tqdm import tqdm
 from codec.audio import write_audio
 from codec.audio.store import AudioStore
 from codec.devices import usable_device
-from codec.file_names import check_items, item_path
-from codec.json_lines import write_json_lines
+from codec.files.json_lines import write_json_lines
+from codec.files.names import check_items, item_path
 from recipes.corpora.preparation import spread
 from recipes.runner.config import Config, thread_count
 from recipes.runner.schema import GenerateConfig

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from codec.checks import require
-from codec.json_lines import appending, read_json_lines
+from codec.files.json_lines import appending, read_json_lines
 from slm import GenerationSettings, SpeechRequest, Synthesis, Synthesizer
 from slm.data.alignment import Alignment
 from slm.data.documents import Document, build_aligned, build_document

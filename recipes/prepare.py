@@ -27,9 +27,9 @@ from typing import Any
 from tqdm import tqdm
 
 from codec.audio.store import AudioStore, AudioStoreWriter, list_clips
-from codec.derived import digest_of
 from codec.files import read_json, whole_folder, write_json
-from codec.json_lines import read_json_lines, write_json_lines
+from codec.files.derived import digest_of
+from codec.files.json_lines import read_json_lines, write_json_lines
 from codec.runtime.workers import DEADLY, Workers
 from recipes.corpora.load import load_corpus
 from recipes.corpora.manifest import SPLITS, CorpusRow

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec.audio.store import AudioStore
-from codec.file_names import check_items
+from codec.files.names import check_items
 from recipes.corpora.preparation import spread
 from recipes.runner.config import Config
 from recipes.runner.stages import stage_folder

@@ -12,7 +12,7 @@ from torch import Tensor
 from codec import HHCodec
 from codec.audio import write_audio
 from codec.devices import usable_device
-from codec.json_lines import write_json_lines
+from codec.files.json_lines import write_json_lines
 from codec.model.mel import LogMel
 from recipes.corpora.preparation import spread
 from recipes.runner.config import Config

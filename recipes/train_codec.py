@@ -28,7 +28,7 @@ from codec import CodecConfig, HHCodec
 from codec.audio.sources import FolderSource
 from codec.audio.store import AudioStore
 from codec.distributed import leave_group, process_rank
-from codec.json_lines import read_json_lines
+from codec.files.json_lines import read_json_lines
 from codec.model.vocoder import Vocoder
 from codec.model.whisper_encoder import WhisperEncoder
 from codec.runtime.checkpoint_file import read_checkpoint

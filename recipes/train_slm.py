@@ -25,7 +25,7 @@ from codec import HHCodec
 from codec.audio.store import AudioStore
 from codec.checks import require
 from codec.distributed import process_rank
-from codec.json_lines import write_json_lines
+from codec.files.json_lines import write_json_lines
 from recipes.corpora.aligned_splits import alignments_of
 from recipes.corpora.manifest import SPLITS
 from recipes.runner.config import Config, thread_count

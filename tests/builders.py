@@ -200,3 +200,12 @@ def write_whisper(path: Path) -> Path:
     )
     model.save_pretrained(path)
     return path
+
+
+def store_files(folder: Path) -> dict[str, bytes]:
+    """Every file of the token stores of a folder, by name."""
+    return {
+        f"{path.parent.name}/{path.name}": path.read_bytes()
+        for path in sorted(folder.glob("*/*"))
+        if path.is_file()
+    }

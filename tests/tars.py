@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from codec.locations import member_path
+from codec.files.locations import member_path
 
 
 def write_tar(

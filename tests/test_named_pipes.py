@@ -27,12 +27,12 @@ from tests.sources import modules
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes of POSIX")
 # Modules that open what they have written, what Python or the system brings, or what they have
-# looked at by `is_file`; all others open files by `codec.file_reading`.
+# looked at by `is_file`; all others open files by `codec.files.reading`.
 OWN = {
     "codec/bench/memory.py",
     "codec/cli/pipes.py",
     "codec/export/web_page.py",
-    "codec/file_reading.py",
+    "codec/files/reading.py",
     "codec/model/whisper_encoder.py",
     "codec/provenance.py",
     "codec/requirements.py",

@@ -16,7 +16,7 @@ from benchmarks.harness.benchmark import Benchmark, Call, Contestant, CostCurve,
 from benchmarks.harness.reference_work import hum
 from codec import HHCodec
 from codec.bench.peers import SAMPLE_RATE, mimi
-from codec.json_lines import write_json_lines
+from codec.files.json_lines import write_json_lines
 from recipes import encode_corpus
 from recipes.corpora.manifest import SPLITS
 from recipes.runner.config import load_config

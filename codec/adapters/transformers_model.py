@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,10 @@ from codec.requirements import install_command
 
 try:
     from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, PreTrainedModel
-    from transformers.utils.generic import ModelOutput
 
     from .feature_extractor import HHCodecFeatureExtractor
     from .transformers_config import HHCodecConfig
+    from .transformers_outputs import HHCodecDecoderOutput, HHCodecEncoderOutput, HHCodecOutput
 except ImportError as error:
     raise ImportError(
         f"HHCodecModel needs the package transformers: {install_command('transformers')} ({error})"
@@ -46,43 +45,6 @@ _HUB = "revision", "token", "cache_dir", "local_files_only"
 _IDLE = frozenset(
     ["trust_remote_code", "use_safetensors", "low_cpu_mem_usage", "code_revision", "adapter_kwargs"]
 )
-
-
-@dataclass
-class HHCodecEncoderOutput(ModelOutput):
-    """Codes of a batch.
-
-    Attributes:
-        audio_codes: (B, 1, L) int64.
-        audio_codes_mask: (B, L) int64, 1 for codes and 0 for what stands behind a clip's end.
-    """
-
-    audio_codes: Tensor | None = None
-    audio_codes_mask: Tensor | None = None
-
-
-@dataclass
-class HHCodecDecoderOutput(ModelOutput):
-    """Waveforms of a batch.
-
-    Attributes:
-        audio_values: (B, 1, T) float32.
-    """
-
-    audio_values: Tensor | None = None
-
-
-@dataclass
-class HHCodecOutput(ModelOutput):
-    """Codes and waveforms of a batch.
-
-    Attributes:
-        audio_codes: (B, 1, L) int64.
-        audio_values: (B, 1, T) float32.
-    """
-
-    audio_codes: Tensor | None = None
-    audio_values: Tensor | None = None
 
 
 class HHCodecModel(PreTrainedModel):

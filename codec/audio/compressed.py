@@ -13,7 +13,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from codec.locations import opened_bytes, read_bytes
+from codec.files.locations import opened_bytes, read_bytes
 
 _RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
 # kbit/s of layer III by index, MPEG 1 and MPEG 2 and 2.5

@@ -11,7 +11,7 @@ import struct
 from pathlib import Path
 from typing import IO
 
-from codec.locations import opened_bytes
+from codec.files.locations import opened_bytes
 
 # Lengths that programs write that cannot go back to the header of a stream; the data then reaches
 # to the end of the file. The values vary by the size of the header.

@@ -13,8 +13,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from codec.json_lines import appending, cut_torn_line, read_lines
-from codec.locations import file_of
+from codec.files.json_lines import appending, cut_torn_line, read_lines
+from codec.files.locations import file_of
 
 from .io import AudioError, audio_info, audio_level
 

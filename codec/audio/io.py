@@ -11,7 +11,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from codec.activity import FramePowers
+from codec.speech_level import FramePowers
 
 from .loudness import loudness_gain, normalize_loudness
 from .opening import RATES, AudioError, Opened, PartOfFile, opened
@@ -67,7 +67,7 @@ def read_audio(
 
     Args:
         path: Any file that libsndfile reads (WAV, FLAC, Ogg Vorbis and Opus, MP3 ...), a member of
-            a tar, or a part of either (`codec.locations`).
+            a tar, or a part of either (`codec.files.locations`).
         sample_rate: Wanted rate, Hz.
         start: First moment to read, s.
         duration: How much to read, s; None reads to the end.
@@ -184,7 +184,8 @@ def audio_channels(path: str | os.PathLike[str]) -> int:
 def audio_level(path: str | os.PathLike[str]) -> tuple[float, float]:
     """Measure level and peak of a whole recording as mono, full scale = 1, in bounded memory.
 
-    The level is the RMS; where more than half is silence, that of its speech (`codec.activity`).
+    The level is the RMS; where more than half is silence, that of its speech
+    (`codec.speech_level`).
 
     Raises:
         AudioError: As `read_audio`.

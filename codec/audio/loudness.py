@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.activity import measure_level
+from codec.speech_level import measure_level
 
 
 def normalize_loudness(
@@ -13,7 +13,7 @@ def normalize_loudness(
 ) -> NDArray[np.float32]:
     """Scale to an RMS level, or as near to it as a peak of 1 allows.
 
-    Of a clip that is mostly silence it is the level of its speech (`codec.activity`).
+    Of a clip that is mostly silence it is the level of its speech (`codec.speech_level`).
 
     Args:
         waveform: (T,).

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import soundfile
 
-from codec.locations import Part, TarMemberError, file_of, is_member, opened_bytes, split_part
+from codec.files.locations import Part, TarMemberError, file_of, is_member, opened_bytes, split_part
 
 from .compressed import DECODER_DELAY, Mp3Frames, flac_fault, mp3_frames, ogg_fault, with_length
 from .containers import container_fault
@@ -89,7 +89,7 @@ def opened(path: Path, *, whole: bool = False) -> Iterator[Opened]:
     """An open recording; what libsndfile objects to, then or later, becomes an `AudioError`.
 
     Args:
-        path: Of a file, of a member of a tar, or of a part of either (`codec.locations`).
+        path: Of a file, of a member of a tar, or of a part of either (`codec.files.locations`).
         whole: Whether all of it is going to be read.
     """
     recording, part = split_part(path)

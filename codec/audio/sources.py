@@ -11,13 +11,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.file_names import data_files
-from codec.json_lines import (
+from codec.files.json_lines import (
     append_json_line,
     iter_json_lines,
     keep_json_lines,
     read_json_lines,
 )
+from codec.files.names import data_files
 
 from .index import Measurement, measure_files
 from .io import RECORDINGS, AudioError, loudness_gain, read_samples, resampled_length

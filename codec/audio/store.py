@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec.files import read_json, write_json
-from codec.json_lines import read_json_lines, write_json_lines
-from codec.json_text import json_text
+from codec.files.json_lines import read_json_lines, write_json_lines
+from codec.files.json_text import json_text
 
 from .pcm import as_integers, as_waveform
 

@@ -11,15 +11,16 @@ from pathlib import Path
 from tqdm import tqdm
 
 from codec.audio.io import FORMATS, audio_info, resampled_length
-from codec.derived import Origins, digest_of, file_state, is_younger
 from codec.devices import usable_device
-from codec.file_names import data_files, folded
 from codec.files import files_below
+from codec.files.derived import Origins, digest_of, file_state, is_younger
+from codec.files.names import data_files, folded
 from codec.model.hh_codec import HHCodec
 from codec.provenance import usable_cores
 from codec.runtime.workers import Workers
 
-from .convert import CONVERSIONS, Conversion, Converted, Pair, check_stream, stream_header
+from .conversions import CONVERSIONS, Conversion
+from .convert import Converted, Pair, check_stream, stream_header
 from .format import SUFFIX
 from .open_formats import CODE_SUFFIXES, load_codes
 

@@ -21,15 +21,13 @@ import struct
 import zlib
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.file_reading import read_file
-from codec.files import write_bytes
+from codec.files.reading import read_file
 
-from .format import SUFFIX
+from .format import write_stream
 from .records import (
     CRC,
     END,
@@ -39,6 +37,7 @@ from .records import (
     VERSION_COMPRESSED,
     BitstreamError,
     StreamHeader,
+    file_named,
     is_sound,
     level_of_byte,
     sealed,
@@ -134,10 +133,7 @@ class CompressedRecording:
             BitstreamError: Another suffix.
             OSError: The disk refused; no file is left behind.
         """
-        path = Path(path)
-        if path.suffix.lower() != SUFFIX:
-            raise BitstreamError(f"{path}: expected a name ending in {SUFFIX}")
-        write_bytes(path, self.to_bytes())
+        write_stream(path, self.to_bytes)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> CompressedRecording:
@@ -147,10 +143,8 @@ class CompressedRecording:
             BitstreamError: It is damaged or not compressed; the message names the file.
             OSError: It is missing or cannot be opened.
         """
-        try:
+        with file_named(path):
             return cls.from_bytes(read_file(path))
-        except BitstreamError as error:
-            raise BitstreamError(f"{path}: {error}", error.blocks) from error
 
 
 def is_compressed(data: bytes) -> bool:

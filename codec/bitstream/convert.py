@@ -1,34 +1,28 @@
-"""Recordings to files of codes, back, and both at once: one file, or several of equal length."""
+"""A recording of any length to a file of codes, back, and both at once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import soundfile
-import torch
 from numpy.typing import NDArray
 
 from codec.audio.io import (
-    FORMATS,
-    RECORDINGS,
     AudioError,
     audio_info,
     format_of,
-    read_audio,
     read_samples,
     resampled_length,
     writing,
 )
 from codec.audio.opening import native_path
-from codec.file_reading import read_file
 from codec.files import whole_file
+from codec.files.reading import read_file
 from codec.model.hh_codec import HHCodec
 from codec.streaming.long_form import (
-    WINDOW,
     Read,
     decode_stream,
     encode_stream,
@@ -36,8 +30,8 @@ from codec.streaming.long_form import (
 )
 
 from .format import SUFFIX, CodedRecording, StreamWriter
-from .open_formats import CODE_SUFFIXES, load_codes, save_codes
-from .records import BitstreamError, StreamHeader, stated_level
+from .open_formats import load_codes, save_codes
+from .records import BitstreamError, StreamHeader, file_named, stated_level
 from .salvage import salvage
 
 
@@ -138,10 +132,8 @@ def decode_recording(codec: HHCodec, pair: Pair, *, salvaging: bool = False) -> 
     """
     lost, end_is_lost = (), False
     if salvaging:
-        try:
+        with file_named(pair.source):
             found = salvage(read_file(pair.source), stream_header(codec))
-        except BitstreamError as error:
-            raise BitstreamError(f"{pair.source}: {error}", error.blocks) from error
         coded, lost, end_is_lost = found.recording, found.lost, not found.has_end
     else:
         coded = load_codes(pair.source, stream_header(codec))
@@ -206,128 +198,3 @@ def write_pieces(
     ):
         for piece in pieces:
             file.write(np.clip(piece, -1.0, 1.0))
-
-
-def _encode_batch(codec: HHCodec, pairs: Sequence[Pair]) -> list[Converted]:
-    """Encode recordings that are no longer than a window, in one batch."""
-    codes, results, levels = _encoded(codec, pairs)
-    rows = codes.cpu().numpy().astype(np.uint16)
-    for pair, row, result, level in zip(pairs, rows, results, levels.tolist(), strict=True):
-        header = stream_header(codec, level)
-        coded = CodedRecording(header, row[: result.num_codes], result.num_samples)
-        save_codes(pair.target, coded)
-    return results
-
-
-def _decode_batch(codec: HHCodec, pairs: Sequence[Pair]) -> list[Converted]:
-    """Decode streams that are no longer than a window, in one batch."""
-    streams = [load_codes(pair.source, stream_header(codec)) for pair in pairs]
-    for stream in streams:
-        check_stream(codec, stream.header)
-    results = [Converted(stream.num_samples, len(stream.codes)) for stream in streams]
-    codes = torch.zeros(len(streams), _longest(results), dtype=torch.int64)
-    for row, stream in enumerate(streams):
-        codes[row, : len(stream.codes)] = torch.from_numpy(stream.codes.astype(np.int64))
-    # without a stated level, the codec's own
-    own = codec.config.loudness_dbfs or 0.0
-    stated = (stream.header.level_dbfs for stream in streams)
-    levels = torch.tensor([own if level is None else level for level in stated])
-    _write_decoded(codec, pairs, codes.to(next(codec.parameters()).device), results, levels)
-    return results
-
-
-def _reconstruct_batch(codec: HHCodec, pairs: Sequence[Pair]) -> list[Converted]:
-    """Encode and decode recordings that are no longer than a window, in one batch."""
-    codes, results, levels = _encoded(codec, pairs)
-    _write_decoded(codec, pairs, codes, results, levels)
-    return results
-
-
-def _encoded(
-    codec: HHCodec, pairs: Sequence[Pair]
-) -> tuple[torch.Tensor, list[Converted], torch.Tensor]:
-    """Codes (B, L) of recordings, their lengths, and their levels (B,) in dBFS."""
-    waveforms = [read_audio(pair.source, codec.sample_rate) for pair in pairs]
-    hop = codec.hop_length
-    results = [Converted(len(each), -(-len(each) // hop)) for each in waveforms]
-    batch = torch.zeros(len(pairs), _longest(results) * hop)
-    # zeros behind each clip, which do not change its codes
-    for row, waveform in enumerate(waveforms):
-        batch[row, : len(waveform)] = torch.from_numpy(waveform)
-    lengths = torch.tensor([result.num_samples for result in results])
-    codes, _ = codec.encode(batch.to(next(codec.parameters()).device), lengths)
-    levels = [stated_level(level) for level in codec.levels(batch, lengths).tolist()]
-    return codes, results, torch.tensor(levels)
-
-
-def _longest(results: Sequence[Converted]) -> int:
-    """Most codes of a recording, refused where it would have to be cut into windows."""
-    longest = max(result.num_codes for result in results)
-    if longest > WINDOW:
-        raise ValueError(f"expected recordings of up to {WINDOW} codes, got {longest}")
-    return longest
-
-
-def _write_decoded(
-    codec: HHCodec,
-    pairs: Sequence[Pair],
-    codes: torch.Tensor,
-    results: Sequence[Converted],
-    levels: torch.Tensor,
-) -> None:
-    """Decode rows of codes (B, L) together and write each at its own length and level (dBFS)."""
-    code_lengths = torch.tensor([result.num_codes for result in results])
-    lengths = torch.tensor([result.num_samples for result in results])
-    decoded = codec.decode(codes, code_lengths, lengths, levels=levels)[0].cpu().numpy()
-    for pair, row, result in zip(pairs, decoded, results, strict=True):
-        whole = [row[: result.num_samples]]
-        write_pieces(pair.target, whole, codec.sample_rate, result.num_samples)
-
-
-@dataclass(frozen=True)
-class Conversion:
-    """A way to convert files.
-
-    Attributes:
-        inputs: Suffixes of the files that it reads.
-        outputs: Suffixes of the files that it can write.
-        suffix: Of outputs in a folder; None keeps what can be written (FLAC) and makes WAV of
-            everything else.
-        one: Converts one file.
-        batch: Converts several recordings of one number of codes, up to a window, at once.
-    """
-
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    suffix: str | None
-    one: Callable[[HHCodec, Pair], Converted]
-    batch: Callable[[HHCodec, Sequence[Pair]], list[Converted]] | None
-
-    def __call__(self, codec: HHCodec, pairs: Sequence[Pair]) -> list[Converted]:
-        """Convert files; the error of one is stated in its result and spares the others.
-
-        Args:
-            codec: In eval mode.
-            pairs: Of recordings with one number of codes, where there are several.
-        """
-        if len(pairs) > 1 and self.batch is not None:
-            try:
-                return self.batch(codec, pairs)
-            except (ValueError, OSError):
-                pass  # one of them; find out which
-        results = []
-        for pair in pairs:
-            try:
-                results.append(self.one(codec, pair))
-            except (ValueError, OSError) as error:
-                results.append(Converted(error=str(error).removeprefix(f"{pair.source}: ")))
-        return results
-
-
-_AUDIO, _CODES = tuple(FORMATS), (SUFFIX,)
-CONVERSIONS = {
-    "encode": Conversion(RECORDINGS, CODE_SUFFIXES, SUFFIX, encode_recording, _encode_batch),
-    "decode": Conversion(CODE_SUFFIXES, _AUDIO, ".wav", decode_recording, _decode_batch),
-    "salvage": Conversion(_CODES, _AUDIO, ".wav", partial(decode_recording, salvaging=True), None),
-    "reconstruct": Conversion(RECORDINGS, _AUDIO, None, reconstruct_recording, _reconstruct_batch),
-}

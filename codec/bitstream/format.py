@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -12,8 +12,8 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.file_reading import read_file
 from codec.files import write_bytes
+from codec.files.reading import read_file
 
 from .records import (
     BLOCK,
@@ -23,6 +23,7 @@ from .records import (
     TRAILER,
     BitstreamError,
     StreamHeader,
+    file_named,
     pack_codes,
     sealed,
     stated_level,
@@ -197,10 +198,7 @@ class CodedRecording:
             BitstreamError: Another suffix, or codes and lengths that do not fit together.
             OSError: The disk refused; no file is left behind.
         """
-        path = Path(path)
-        if path.suffix.lower() != SUFFIX:
-            raise BitstreamError(f"{path}: expected a name ending in {SUFFIX}")
-        write_bytes(path, self.to_bytes())
+        write_stream(path, self.to_bytes)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> CodedRecording:
@@ -210,10 +208,24 @@ class CodedRecording:
             BitstreamError: It is damaged; the message names the file.
             OSError: It is missing or cannot be opened.
         """
-        try:
+        with file_named(path):
             return cls.from_bytes(read_file(path))
-        except BitstreamError as error:
-            raise BitstreamError(f"{path}: {error}", error.blocks) from error
+
+
+def write_stream(path: str | os.PathLike[str], to_bytes: Callable[[], bytes]) -> None:
+    """Write a `.hhc` file, whole or not at all.
+
+    Args:
+        path: Of the file.
+        to_bytes: Makes its content, once its name is found to be right.
+
+    Raises:
+        BitstreamError: Another suffix.
+        OSError: The disk refused.
+    """
+    if Path(path).suffix.lower() != SUFFIX:
+        raise BitstreamError(f"{path}: expected a name ending in {SUFFIX}")
+    write_bytes(path, to_bytes())
 
 
 def _check_length(num_codes: int, num_samples: int, header: StreamHeader) -> None:

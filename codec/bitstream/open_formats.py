@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from codec.file_reading import read_file
 from codec.files import write_bytes
-from codec.json_text import json_text, json_value
+from codec.files.json_text import json_text, json_value
+from codec.files.reading import read_file
 
 from .format import SUFFIX, CodedRecording
-from .records import MAGIC, BitstreamError, StreamHeader, stated_level
+from .records import MAGIC, BitstreamError, StreamHeader, file_named, stated_level
 
 _FIELDS = "codec_fingerprint", "sample_rate", "hop_length", "codebook_size"
 # No recording is louder or softer by far.
@@ -56,11 +56,8 @@ def load_codes(path: Path, codec: StreamHeader) -> CodedRecording:
         BitstreamError: It is damaged or holds no codes; the message names the file.
         OSError: It is missing or cannot be opened.
     """
-    data = read_file(path)
-    try:
-        return read_codes(data, codec)
-    except BitstreamError as error:
-        raise BitstreamError(f"{path}: {error}", error.blocks) from error
+    with file_named(path):
+        return read_codes(read_file(path), codec)
 
 
 def read_codes(data: bytes, codec: StreamHeader) -> CodedRecording:

@@ -23,9 +23,11 @@ With 512 codes (21.8 s) a block, an hour of speech is 84,375 codes in 138,814 by
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isfinite
 
@@ -56,6 +58,19 @@ class BitstreamError(ValueError):
     def __init__(self, message: str, blocks: tuple[int, ...] = ()) -> None:
         super().__init__(message)
         self.blocks = blocks
+
+
+@contextmanager
+def file_named(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Name a file in the errors of what is read from it.
+
+    Raises:
+        BitstreamError: One was raised within; its message begins with the path.
+    """
+    try:
+        yield
+    except BitstreamError as error:
+        raise BitstreamError(f"{path}: {error}", error.blocks) from error
 
 
 @dataclass(frozen=True)

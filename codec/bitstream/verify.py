@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from codec.file_reading import read_file
+from codec.files.reading import read_file
 from codec.model.hh_codec import HHCodec
 from codec.streaming.long_form import WINDOW, Read, decode_stream, encode_stream
 

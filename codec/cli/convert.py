@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codec.command_line import DONE, FAILED, Commands, add_command, print_report, whole_number
-from codec.derived import LOG_NAME
+from codec.files.derived import LOG_NAME
 
 from .options import add_codec
 from .pipes import PIPE, convert_piped, reporting_beside
 
 if TYPE_CHECKING:
-    from codec.bitstream.convert import Conversion, Pair
+    from codec.bitstream.conversions import Conversion
+    from codec.bitstream.convert import Pair
 
 TREES = (
     "\n- is standard input or output; formats are told by the data and by --format.\n"
@@ -103,7 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
     from functools import partial
 
     from codec.bitstream.batch import convert_all, load_codec
-    from codec.bitstream.convert import CONVERSIONS
+    from codec.bitstream.conversions import CONVERSIONS
 
     source, target = arguments.input, arguments.output
     kind = "salvage" if getattr(arguments, "salvage", False) else arguments.command
@@ -160,7 +161,7 @@ def _run_piped(arguments: argparse.Namespace, kind: str) -> int:
         ValueError: The call is wrong.
     """
     from codec.bitstream.batch import load_codec
-    from codec.bitstream.convert import CONVERSIONS
+    from codec.bitstream.conversions import CONVERSIONS
 
     source, target, conversion = arguments.input, arguments.output, CONVERSIONS[kind]
     form = f".{arguments.format}" if arguments.format else conversion.suffix or ".wav"

@@ -21,7 +21,7 @@ def convert_piped(codec: HHCodec, kind: str, source: Path, target: Path, suffix:
 
     Args:
         codec: In eval mode.
-        kind: Key of `codec.bitstream.convert.CONVERSIONS`.
+        kind: Key of `codec.bitstream.conversions.CONVERSIONS`.
         source: Of the input, `PIPE` for standard input.
         target: Of the output, `PIPE` for standard output.
         suffix: Of the form in which standard output gets it.
@@ -29,7 +29,8 @@ def convert_piped(codec: HHCodec, kind: str, source: Path, target: Path, suffix:
     Returns:
         The result; of a failure nothing is written.
     """
-    from codec.bitstream.convert import CONVERSIONS, Pair
+    from codec.bitstream.conversions import CONVERSIONS
+    from codec.bitstream.convert import Pair
 
     with TemporaryDirectory() as folder:
         # Both sides as files: formats are told by what a file holds, and sizes stand at its front.

@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     from codec.bitstream.batch import load_codec
     from codec.bitstream.format import SUFFIX
     from codec.bitstream.verify import verify_file
-    from codec.file_names import data_files
+    from codec.files.names import data_files
 
     source: Path = arguments.input
     if not source.exists():

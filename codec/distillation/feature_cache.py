@@ -15,9 +15,9 @@ from codec.audio.io import AudioError
 from codec.audio.resample import Resampler
 from codec.audio.sources import AudioSource
 from codec.audio.store import AudioStore
-from codec.derived import digest_of, file_state
 from codec.distributed import process_count, process_rank
 from codec.files import read_json, whole_file, write_json
+from codec.files.derived import digest_of, file_state
 from codec.weights import save_tensors
 
 from .frame_grid import FrameGrid, features_at

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 from contextlib import suppress
@@ -15,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from codec.files import read_json
+from codec.interface.fingerprint import weights_digest
 from codec.model.config import MelConfig
 from codec.model.mel import LogMel
 from codec.requirements import install_command
@@ -96,11 +96,8 @@ class HubertTeacher:
     def fingerprint(self) -> str:
         """16 hex digits of the weights and of the normalisation of their input."""
         if not self._fingerprint:
-            digest = hashlib.sha256(f"mean of states {self.normalizes}".encode())
-            for name, tensor in sorted(self.model.state_dict().items()):
-                digest.update(name.encode())
-                digest.update(tensor.cpu().contiguous().numpy())
-            self._fingerprint = digest.hexdigest()[:16]
+            about = f"mean of states {self.normalizes}"
+            self._fingerprint = weights_digest(about, self.model.state_dict())
         return self._fingerprint
 
     def num_frames(self, lengths: Tensor) -> Tensor:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from codec.interface.fingerprint import weights_digest
 from codec.model.mel import mel_filterbank
 from codec.model.whisper_encoder import INPUT_RATE, NUM_BANDS, WhisperEncoder
 
@@ -47,11 +47,8 @@ class WhisperTeacher:
     def fingerprint(self) -> str:
         """16 hex digits of the weights and of what is made of their states."""
         if not self._fingerprint:
-            digest = hashlib.sha256(b"whisper, mean of normalised layers")
-            for name, tensor in sorted(self.model.state_dict().items()):
-                digest.update(name.encode())
-                digest.update(tensor.cpu().contiguous().numpy())
-            self._fingerprint = digest.hexdigest()[:16]
+            about = "whisper, mean of normalised layers"
+            self._fingerprint = weights_digest(about, self.model.state_dict())
         return self._fingerprint
 
     def num_frames(self, lengths: Tensor) -> Tensor:

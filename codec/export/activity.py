@@ -12,22 +12,18 @@ from codec.activity import (
     COUNTED_SILENCE,
     FRAME_SECONDS,
     HANGOVER_SECONDS,
-    LEVEL_SILENCE,
     MARGIN_DB,
     NOISY_SHARE,
-    OFFSET_SHARE,
-    SHORTEST_OFFSET,
-    SILENT_DBFS,
-    SILENT_RMS,
     STEADY_SECONDS,
     frame_length,
 )
+from codec.speech_level import LEVEL_SILENCE, OFFSET_SHARE, SHORTEST_OFFSET, SILENT_DBFS, SILENT_RMS
 
 RATE = 1 / FRAME_SECONDS  # frames a second, of levels
 
 
 def recording_levels(waveform: Tensor, lengths: Tensor, sample_rate: int) -> tuple[Tensor, Tensor]:
-    """Levels and constant offsets of recordings, as `codec.activity.measure_level` finds them.
+    """Levels and constant offsets of recordings, as `codec.speech_level.measure_level` finds them.
 
     Args:
         waveform: (B, T), zero past a recording's end.

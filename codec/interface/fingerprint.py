@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:  # configs are read without torch
@@ -51,6 +51,44 @@ class CodecFingerprint(NamedTuple):
         return cls(_digest(values, tensors), code_fingerprint(values, tensors))
 
 
+@dataclass(frozen=True)
+class CodeNames:
+    """Further names under which the codes of a codec may have been stored.
+
+    Attributes:
+        codes: Code fingerprint that they stand for, without which they mean nothing.
+        others: The names.
+    """
+
+    codes: str = ""
+    others: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, now: CodecFingerprint, names: Iterable[str]) -> CodeNames:
+        """Take names for those of the codes of a codec, but for its own fingerprints."""
+        return cls(now.codes, tuple(name for name in dict.fromkeys(names) if name not in now))
+
+    @classmethod
+    def from_header(cls, header: Mapping[str, str]) -> CodeNames:
+        """Read what `header` gave a weights file."""
+        return (
+            cls(header[CODES], tuple(header[SAME_CODES].split())) if SAME_CODES in header else cls()
+        )
+
+    def header(self) -> dict[str, str] | None:
+        """Build entries for the header of a weights file, None where there are no names.
+
+        They stand under the codes they are of: weights in half precision have other bytes, and are
+        compared when they are loaded, in fp32.
+        """
+        return {CODES: self.codes, SAME_CODES: " ".join(self.others)} if self.others else None
+
+    def all_of(self, now: CodecFingerprint) -> tuple[str, ...]:
+        """Every name of a codec's codes: its fingerprints, and the others if they are its own."""
+        others = self.others if now.codes == self.codes else ()
+        return tuple(dict.fromkeys((now.codes, now.whole, *others)))
+
+
 def code_fingerprint(values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
     """`CodecFingerprint.codes` alone, which costs the smaller part; arguments as of its `of`."""
     return _digest(
@@ -60,7 +98,12 @@ def code_fingerprint(values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -
 
 
 def _digest(values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
+    return weights_digest(json.dumps(values, sort_keys=True), tensors)
+
+
+def weights_digest(about: str, tensors: Mapping[str, Tensor]) -> str:
+    """Hash weights by name, and what else is to be told apart: 16 hex digits."""
+    digest = hashlib.sha256(about.encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(name.encode())
         digest.update(_bytes(tensor))

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from codec.activity import SILENT_DBFS, Level, measure_level
+from codec.speech_level import SILENT_DBFS, Level, measure_level
 
 
 def clip_level(waveform: Tensor, sample_rate: int) -> Level:

@@ -11,9 +11,9 @@ from codec.interface.precision import Float32Module
 
 from .attention import rotary_blocks
 from .blocks import AttentionBlock, ConvNeXtBlock
-from .config import CodecConfig, EncoderConfig
+from .config import CodecConfig, EncoderConfig, MelConfig
 from .mel import LogMel
-from .whisper_encoder import SpeechFeatures
+from .whisper_encoder import WhisperEncoder, WhisperInput
 
 
 class CausalConv(nn.Module):
@@ -91,6 +91,51 @@ class SEANetEncoder(Float32Module):
             x = x.to(next(self.lstm.parameters()).dtype)
             x = self.lstm(x)[0] + x.repeat(1, 1, 2)  # (B, L, 2C)
         return self.project(F.elu(x.transpose(1, 2)))
+
+
+class SpeechFeatures(nn.Module):
+    """States of a frozen Whisper encoder at the code rate, added to an encoder's own features.
+
+    Each code gets the last layer's states at a quarter and at three quarters of its span, through
+    one linear map that is zero at the start: an encoder that takes it in makes the same latents as
+    before until it trains.
+
+    Args:
+        mel: Convention of the log-mels.
+        dim: Width of the features that it is added to.
+        speech_dim: Width of the Whisper encoder.
+        num_layers: Of the Whisper encoder.
+        num_heads: Of the Whisper encoder.
+    """
+
+    def __init__(
+        self, mel: MelConfig, dim: int, *, speech_dim: int, num_layers: int, num_heads: int
+    ) -> None:
+        super().__init__()
+        self.to_input = WhisperInput(mel)
+        self.whisper = WhisperEncoder(speech_dim, num_layers, num_heads)
+        self.project = nn.Linear(2 * speech_dim, dim)
+        nn.init.zeros_(self.project.weight)
+        nn.init.zeros_(self.project.bias)
+
+    def forward(self, log_mel: Tensor, num_codes: int) -> Tensor:
+        """Log-mel (B, M, F) to (B, D, L), L = num_codes."""
+        with torch.no_grad():
+            states = self.whisper(self.to_input(log_mel)[0])[-1]  # (B, N, D)
+            points = at_code_rate(states, num_codes)
+        return self.project(points).transpose(1, 2)
+
+
+def at_code_rate(states: Tensor, num_codes: int) -> Tensor:
+    """States (B, N, D) at a quarter and three quarters of every code's span, (B, L, 2 * D)."""
+    times = torch.arange(2 * num_codes, dtype=torch.float32, device=states.device)
+    times = (times + 0.5) / (2 * num_codes)
+    places = (times * states.shape[1] - 0.5).clamp(0, states.shape[1] - 1)
+    low = places.floor().long()
+    high = (low + 1).clamp(max=states.shape[1] - 1)
+    share = (places - low)[:, None].to(states.dtype)
+    points = torch.lerp(states[:, low], states[:, high], share)
+    return points.unflatten(1, (num_codes, 2)).flatten(2)
 
 
 class MelEncoder(Float32Module):

@@ -233,7 +233,7 @@ class HHCodec(CodecParts):
         return mel
 
     def levels(self, waveform: Any, lengths: Any = None) -> Tensor:
-        """Levels at which clips were recorded, of their speech alone (`codec.activity.Level`).
+        """Levels at which clips were recorded, of their speech alone (`codec.speech_level.Level`).
 
         Args:
             waveform: As of `encode`.

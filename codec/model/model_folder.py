@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
@@ -16,6 +17,8 @@ from .config import CodecConfig, CodecConfigError
 FILES = CONFIG, WEIGHTS = "config.yaml", "model.safetensors"
 # The second stage's names for a transform that it shares with the first.
 SHARED_COPY = "quantizer.stages.1.code_transform."
+
+Codec = TypeVar("Codec", bound=nn.Module)
 
 
 def write_codec(
@@ -40,7 +43,7 @@ def write_codec(
         config.save(text)
 
 
-def read_codec(folder: Path, build: type[nn.Module]) -> tuple[nn.Module, dict[str, str]]:
+def read_codec(folder: Path, build: Callable[[CodecConfig], Codec]) -> tuple[Codec, dict[str, str]]:
     """Build a codec with the weights of a folder, and read the header of those.
 
     Args:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from codec.devices import usable_device
 from codec.hub import HubOptions, upload
 from codec.interface.card import codec_card
-from codec.interface.fingerprint import CODES, SAME_CODES, CodecFingerprint, code_fingerprint
+from codec.interface.fingerprint import CodecFingerprint, CodeNames, code_fingerprint
 from codec.interface.precision import decoding_dtype
 
 from .config import CodecConfig
@@ -49,8 +49,7 @@ class CodecParts(nn.Module):
         self._folded: dict[str, FoldedWeight] = {}
         self._fingerprint: CodecFingerprint | None = None
         self._code_fingerprint: str | None = None
-        # further names of codes, by the code fingerprint that they stand for
-        self._aliases: dict[str, tuple[str, ...]] = {}
+        self._code_names = CodeNames()
 
     @property
     def device(self) -> torch.device:
@@ -122,8 +121,7 @@ class CodecParts(nn.Module):
         They are `code_fingerprint`; `fingerprint`, which the oldest stores and language models
         hold; and the names of the codecs that were given to `keep_codes_of`.
         """
-        now = self._fingerprints()
-        return tuple(dict.fromkeys((now.codes, now.whole, *self._aliases.get(now.codes, ()))))
+        return self._code_names.all_of(self._fingerprints())
 
     def has_codes_of(self, fingerprint: str) -> bool:
         """True if `code_fingerprints` has a name; all of the weights are read only where it must.
@@ -147,8 +145,8 @@ class CodecParts(nn.Module):
                 f"expected a codec of the same encoder and quantizer ({self.code_fingerprint}), "
                 f"got {earlier.code_fingerprint}, whose codes are others"
             )
-        now, names = self._fingerprints(), (*self.code_fingerprints, *earlier.code_fingerprints)
-        self._aliases = {now.codes: tuple(n for n in dict.fromkeys(names) if n not in now)}
+        names = *self.code_fingerprints, *earlier.code_fingerprints
+        self._code_names = CodeNames.of(self._fingerprints(), names)
 
     def _fingerprints(self) -> CodecFingerprint:
         """The fingerprints, which a codec in training computes at every call."""
@@ -203,8 +201,7 @@ class CodecParts(nn.Module):
     def replace_vocoder(self, vocoder: Vocoder) -> None:
         """Take another vocoder of the same mel convention, such as published weights.
 
-        Codes and their fingerprint stay as they are; `fingerprint`, which covers decoding too,
-        changes.
+        Codes and their fingerprint stay as they are; `fingerprint` changes.
 
         Raises:
             ValueError: It expects mels of another convention, or one of the two is folded.
@@ -226,11 +223,7 @@ class CodecParts(nn.Module):
 
         Weights are stored in the precision that they have, with weight norm where there was any.
         """
-        # Under the codes they are of: weights in half precision have other bytes, and are compared
-        # when they are loaded, in fp32.
-        names = next((each for each in self._aliases.items() if each[1]), None)
-        header = {CODES: names[0], SAME_CODES: " ".join(names[1])} if names else None
-        write_codec(Path(folder), self.config, self._stored_tensors(), header)
+        write_codec(Path(folder), self.config, self._stored_tensors(), self._code_names.header())
 
     @classmethod
     def from_pretrained(
@@ -267,16 +260,13 @@ class CodecParts(nn.Module):
         place = None if device is None else usable_device(str(device))
         hub = HubOptions(revision, token, cache_dir, local_files_only)
         codec, header = read_codec(find_model(source, FILES, "model", hub), cls)
-        assert isinstance(codec, cls)
-        if SAME_CODES in header:
-            codec._aliases = {header[CODES]: tuple(header[SAME_CODES].split())}
+        codec._code_names = CodeNames.from_header(header)
         codec = codec.remove_weight_norm() if fold else codec.eval()
         if precision in (None, torch.float32):
             return codec.to(place)
         # Codes stay, and so do their names, one of which covers the parts that are rounded now.
         names = codec.code_fingerprints
-        now = codec.to(place, precision)._fingerprints()
-        codec._aliases = {now.codes: tuple(name for name in names if name not in now)}
+        codec._code_names = CodeNames.of(codec.to(place, precision)._fingerprints(), names)
         return codec
 
     def push_to_hub(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from codec.distributed import drawn_like, process_mean
+from codec.distributed import channel_statistics, drawn_like
 from codec.interface.precision import Float32Module
 
 from .config import GRIDS, QuantizerConfig
@@ -17,10 +17,12 @@ from .grid_quantization import GridStage
 from .vector_quantization import (
     EMAStage,
     SimVQStage,
+    clustering_error,
     code_transform,
     kmeans,
     lloyd,
     nearest_entries,
+    nearest_of_many,
 )
 
 if TYPE_CHECKING:
@@ -131,7 +133,7 @@ class SLMVQ(Float32Module):
         # Stored statistics leave a channel's mean free to move: where it is large beside the
         # deviation, one step of an encoder's optimizer moves all latents off the codebook.
         if self.training and (self.batch_statistics or not self.quantizes):
-            mean, var = _statistics(latents)
+            mean, var = channel_statistics(latents)
             std = _deviation(var)
             if not self.quantizes:
                 with torch.no_grad():
@@ -223,8 +225,7 @@ class SLMVQ(Float32Module):
                 continue
             centres = kmeans(points, self.config.codebook_size, iterations, generator, progress)
             stage.fill(centres)
-            nearest = torch.cat([nearest_entries(chunk, centres) for chunk in points.split(4096)])
-            points = points - centres[nearest]
+            points = points - centres[nearest_of_many(points, centres)]
         # 3. Quantise.
         self.enable()
 
@@ -255,7 +256,7 @@ class SLMVQ(Float32Module):
         refined = lloyd(points, entries, iterations)
         stage.fill(refined)
         self._cache = None
-        return _error(points, entries), _error(points, refined)
+        return clustering_error(points, entries), clustering_error(points, refined)
 
     @torch.no_grad()
     def set_statistics(self, mean: Tensor, var: Tensor) -> None:
@@ -283,25 +284,8 @@ def _relative_error(latents: Tensor, quantized: Tensor) -> Tensor:
 
     Its mean over the processes is that of the whole batch.
     """
-    variance = _statistics(latents)[1].mean()
+    variance = channel_statistics(latents)[1].mean()
     return (quantized - latents).square().mean() / variance.clamp(min=1e-12)
-
-
-def _error(points: Tensor, entries: Tensor) -> float:
-    """Squared distance of points (N, D) from their nearest entries over the points' variance."""
-    chunks = points.split(4096)
-    squares = [
-        float((chunk - entries[nearest_entries(chunk, entries)]).square().sum()) for chunk in chunks
-    ]
-    return sum(squares) / points.numel() / float(points.var(0, unbiased=False).mean())
-
-
-def _statistics(latents: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance (D,) of (B, D, L) latents, over the rows of all processes."""
-    # total variance: the mean of the variances and the variance of the means
-    own, var = latents.mean(dim=(0, 2)), latents.var(dim=(0, 2), unbiased=False)
-    mean = process_mean(own)
-    return (own, var) if mean is own else (mean, process_mean(var + (own - mean).square()))
 
 
 def _make_stages(config: QuantizerConfig) -> list[Stage]:
@@ -311,7 +295,4 @@ def _make_stages(config: QuantizerConfig) -> list[Stage]:
     if config.kind == "ema":
         return [EMAStage(config) for _ in range(config.num_stages)]
     shared = code_transform(config) if config.shared_transform else None
-    return [
-        SimVQStage(config, code_transform(config) if shared is None else shared)
-        for _ in range(config.num_stages)
-    ]
+    return [SimVQStage(config, shared or code_transform(config)) for _ in range(config.num_stages)]

@@ -187,6 +187,11 @@ def nearest_entries(points: Tensor, entries: Tensor) -> Tensor:
     return torch.addmm(entries.square().sum(1), points, entries.T, alpha=-2.0).argmin(1)
 
 
+def nearest_of_many(points: Tensor, entries: Tensor) -> Tensor:
+    """Compute `nearest_entries` in chunks: all distances at once would fill the memory."""
+    return torch.cat([nearest_entries(chunk, entries) for chunk in points.split(4096)])
+
+
 @torch.no_grad()
 def kmeans(
     points: Tensor,
@@ -237,8 +242,7 @@ def lloyd(
     time.
     """
     for _ in range(iterations):
-        # in chunks: all distances at once would fill the memory
-        nearest = torch.cat([nearest_entries(chunk, centres) for chunk in points.split(4096)])
+        nearest = nearest_of_many(points, centres)
         counts = torch.bincount(nearest, minlength=len(centres))
         sums = torch.zeros_like(centres).index_add_(0, nearest, points)
         centres = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], centres)
@@ -253,3 +257,12 @@ def _repeats(rows: Tensor) -> Tensor:
     order = torch.arange(len(rows), device=rows.device)
     first = torch.full_like(order, len(rows)).scatter_reduce_(0, number, order, "amin")
     return first[number] < order
+
+
+def clustering_error(points: Tensor, entries: Tensor) -> float:
+    """Compute the squared distance of points (N, D) from their entries over their variance."""
+    chunks = points.split(4096)
+    squares = [
+        float((chunk - entries[nearest_entries(chunk, entries)]).square().sum()) for chunk in chunks
+    ]
+    return sum(squares) / points.numel() / float(points.var(0, unbiased=False).mean())

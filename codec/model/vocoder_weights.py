@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from codec.file_reading import read_file
+from codec.files.reading import read_file
 from codec.runtime.checkpoint_file import read_checkpoint
 
 from .config import BIGVGAN_MEL, CodecConfig, CodecConfigError, MelConfig, VocoderConfig

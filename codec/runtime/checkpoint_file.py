@@ -6,14 +6,15 @@ A damaged one is an error that names it, whatever the library that reads it rais
 from __future__ import annotations
 
 import os
+import warnings
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from codec.file_reading import open_file
+from codec.files.reading import open_file
 
 # Of what every training writes.
 _KINDS: dict[str, type] = {"global_step": int, "state_dict": dict}
@@ -60,6 +61,47 @@ def read_checkpoint(
                 f"got {type(found[key]).__name__}"
             )
     return found
+
+
+def check_described(
+    path: Path,
+    saved: Mapping[str, Any] | None,
+    expected: Mapping[str, Any],
+    *,
+    what: str,
+    parts: str,
+) -> None:
+    """Compare the data of a run with those of the checkpoint that it continues.
+
+    A checkpoint older than such descriptions has none: then a warning is all.
+
+    Args:
+        path: Of the checkpoint.
+        saved: Its description of the data, values by name.
+        expected: That of the run.
+        what: Is described, for messages: "data".
+        parts: What the description consists of, for the warning.
+
+    Raises:
+        ValueError: They differ; every difference is named.
+    """
+    if saved is None:
+        warnings.warn(
+            f"{path} is of an earlier version and does not hold the description of its {what}: "
+            f"whether {parts} are those of before is not checked",
+            stacklevel=3,
+        )
+        return
+    differences = [
+        f"{name} {saved.get(name)}, got {value}"
+        for name, value in expected.items()
+        if saved.get(name) != value
+    ]
+    if differences:
+        raise ValueError(
+            f"{path} was trained on other {what}: expected {'; '.join(differences)}; set them "
+            "back, or train in another folder"
+        )
 
 
 def _is_plain(path: Path) -> bool:

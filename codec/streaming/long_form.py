@@ -35,8 +35,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from codec.activity import FramePowers, Level
 from codec.model.hh_codec import HHCodec
+from codec.speech_level import FramePowers, Level
 
 from .stream_decoder import CONTEXT, StreamingVocoder
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .discriminators import Discriminators
+from .discriminators import Ensemble
 from .forward import ForwardPass
 from .losses import (
     discriminator_hinge,
@@ -17,9 +17,9 @@ from .losses import (
     generator_hinge,
     generator_least_squares,
 )
-from .mel_discriminators import MelDiscriminators
 
-Ensemble = Discriminators | MelDiscriminators
+# Before the names of an ensemble's losses, by the output that it sees.
+PREFIXES = {"waveform": "", "mel": "mel_"}
 
 
 @dataclass(frozen=True)

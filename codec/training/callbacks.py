@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from codec.files import whole_file
-from codec.json_lines import append_json_line, keep_json_lines
+from codec.files.json_lines import append_json_line, keep_json_lines
 
 from .checkpoint import CHECKPOINT, METRICS, note_checkpoint
 from .config import FitConfig

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,8 +13,8 @@ from codec.audio.sources import AudioSource
 from codec.audio.store import AudioStore
 from codec.checks import require
 from codec.files import read_json, write_json
-from codec.json_lines import read_json_lines
-from codec.runtime.checkpoint_file import read_checkpoint
+from codec.files.json_lines import read_json_lines
+from codec.runtime.checkpoint_file import check_described, read_checkpoint
 from codec.runtime.finite import first_not_finite
 
 from .config import PerturbationConfig
@@ -82,7 +81,8 @@ def checkpoint_to_resume(folder: Path, described: dict[str, Any]) -> Path | None
         check_not_lost(folder)
         return None
     checkpoint = read_checkpoint(path, required=("state_dict", "global_step"))
-    _check_data(path, checkpoint.get(DATA), described)
+    parts = "clips, seed and batches"
+    check_described(path, checkpoint.get(DATA), described, what="data", parts=parts)
     wrong = first_not_finite(checkpoint["state_dict"].items())
     require(wrong is None, str(path), "finite weights; train in another folder", wrong)
     return path
@@ -135,28 +135,3 @@ def note_checkpoint(folder: Path, described: dict[str, Any] | None) -> None:
     note = folder / NOTE
     if not note.is_file() or read_json(note) != {DATA: described}:
         write_json(note, {DATA: described})
-
-
-def _check_data(path: Path, saved: dict[str, Any] | None, expected: dict[str, Any]) -> None:
-    """Compare the data of a run with those of the checkpoint that it continues.
-
-    Raises:
-        ValueError: They differ; every difference is named.
-    """
-    if saved is None:
-        warnings.warn(
-            f"{path} is of an earlier version and does not hold the description of its data: "
-            "whether clips, seed and batches are those of before is not checked",
-            stacklevel=3,
-        )
-        return
-    differences = [
-        f"{name} {saved.get(name)}, got {value}"
-        for name, value in expected.items()
-        if saved.get(name) != value
-    ]
-    if differences:
-        raise ValueError(
-            f"{path} was trained on other data: expected {'; '.join(differences)}; set them back, "
-            "or train in another folder"
-        )

@@ -292,13 +292,3 @@ class FitConfig:
             count(name, getattr(self, name), 1)
         for name in ("seed", "num_workers", "balance_every"):
             count(name, getattr(self, name))
-
-
-def check_shares(name: str, batch_size: int, processes: int) -> None:
-    """Refuse a batch that does not divide into equal shares; `name` is for the message.
-
-    Raises:
-        ValueError: Names `name` and both numbers.
-    """
-    expected = f"a multiple of {processes} processes (devices x num_nodes)"
-    require(batch_size % processes == 0, f"{name}: batch_size", expected, batch_size)

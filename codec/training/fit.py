@@ -12,7 +12,7 @@ from pathlib import Path
 from lightning import Callback, Trainer
 from lightning.pytorch.strategies import DDPStrategy
 
-from codec.checks import require
+from codec.checks import check_shares, require
 from codec.devices import training_precision
 from codec.distributed import broadcast_from_first, process_rank, wait_for_all
 from codec.model.hh_codec import HHCodec
@@ -30,7 +30,7 @@ from .checkpoint import (
     checkpoint_to_resume,
     describe_batches,
 )
-from .config import FitConfig, PhaseConfig, check_shares
+from .config import FitConfig, PhaseConfig
 from .dashboard import Dashboard
 from .data import CodecData, CropBatches, Sources, source_shares
 from .ema import load_averages

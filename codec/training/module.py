@@ -1,66 +1,39 @@
-"""The training of a codec as a LightningModule: optimizers, the training step, checkpoints."""
+"""The training of a codec as a LightningModule: the training step, optimizers, checkpoints."""
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 
-from codec.audio.sources import CropPlace
-from codec.distillation.loss import Distillation
-from codec.distillation.perceptual import PerceptualLoss
-from codec.distillation.recognition import RecognitionLoss, whole_texts
 from codec.distributed import average_gradients, mean_of_scalars
 from codec.model.hh_codec import HHCodec
-from codec.model.whisper_encoder import WhisperEncoder
 from codec.runtime.finite import optimizer_tensors
 
-from .adversarial import (
-    AdversarialLosses,
-    Ensemble,
-    adversarial_losses,
-    backward_generator_and_discriminators,
-)
+from .adversarial import PREFIXES, AdversarialLosses, backward_generator_and_discriminators
 from .checkpoint import DATA, PRECISION
-from .codebook import CodebookUsage, estimate_statistics, initialize_codebook
-from .config import PARTS, PhaseConfig
-from .data import Batch, CodecData
+from .codebook import CodebookUsage, initialize_codebook
+from .config import PhaseConfig
+from .data import Batch
 from .diagnostics import DivergedError, check_finite, check_state, gradient_norms
-from .discriminators import Discriminators
-from .ema import WeightAverage
-from .forward import (
-    ForwardPass,
-    check_phase,
-    forward_pass,
-    perceptual_losses,
-    supervised_losses,
-)
-from .losses import MultiScaleMel
-from .mel_discriminators import MelDiscriminators
+from .forward import ForwardPass
+from .objective import CodecObjective
 from .optimizers import build_optimizers, clip_gradients, learning_rate_factor, set_rates
-from .validation import Validation, validate
 
 __all__ = ["CodecTraining", "DivergedError"]
 
-# Of the names of an ensemble's losses, by the output that it sees.
-_PREFIXES = {"waveform": "", "mel": "mel_"}
 
-
-class CodecTraining(LightningModule):
+class CodecTraining(CodecObjective):
     """Training of the parts of a codec that a phase names.
 
     Optimisation is manual because generator and discriminators alternate. Only the generator's
     optimizer is stepped through Lightning, so `global_step` counts generator steps. Each
     discriminator sees real and generated audio once a step: the generator's gradient and the
     discriminators' own come from the same pass. Noise, dropout and the data depend on seed and
-    step alone, so that a checkpoint needs no random state. Quantizer, transforms and losses are
-    computed in fp32 whatever the autocast; a test holds a step under bf16 to the losses of fp32
-    within 2 % and to its gradients within a cosine of 0.98.
+    step alone, so that a checkpoint needs no random state.
 
     Several processes that train together each make the step for their rows of the batch; gradients
     are averaged before they are clipped, and so are the metrics (`codec.distributed`).
@@ -86,40 +59,9 @@ class CodecTraining(LightningModule):
         folder: Path | None = None,
         balance_every: int = 0,
     ) -> None:
-        super().__init__()
-        check_phase(codec, phase)
+        super().__init__(codec, phase, seed)
         self.automatic_optimization = False
-        self.codec, self.phase, self.seed = codec, phase, seed
         self.folder, self.balance_every = folder, balance_every
-        for part in PARTS:
-            codec.get_submodule(part).requires_grad_(part in phase.train)
-        # A published recogniser inside the encoder stays as it is.
-        for module in codec.modules():
-            if isinstance(module, WhisperEncoder):
-                module.requires_grad_(False)
-        self.waveform_loss = MultiScaleMel(codec.sample_rate) if phase.uses_waveform else None
-        self.discriminators: Discriminators | None = None
-        self.mel_discriminators: MelDiscriminators | None = None
-        self.distillation: Distillation | None = None
-        self.perceptual: PerceptualLoss | None = None
-        self.recognition: RecognitionLoss | None = None
-        # Weights that only training has are drawn from the seed, whatever was drawn before.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            if phase.uses_discriminators:
-                self.discriminators = Discriminators(phase.discriminators)
-            if phase.weights.semantic > 0:
-                latent_dim = codec.config.quantizer.dim
-                rates = codec.frame_rate, codec.sample_rate
-                self.distillation = Distillation(phase.semantic, latent_dim, *rates)
-            if phase.uses_mel_discriminators:
-                bands = codec.config.mel.n_mels
-                self.mel_discriminators = MelDiscriminators(bands, phase.discriminators)
-        if phase.uses_perceptual:
-            self.perceptual = PerceptualLoss(phase.perceptual, codec.config.mel)
-        if phase.weights.recognition > 0:
-            self.recognition = RecognitionLoss(phase.perceptual.model)
-        self.average = WeightAverage(codec, phase.ema_decay) if phase.ema_decay > 0 else None
         self.codebook_use = CodebookUsage(codec.codebook_size)  # checkpoints hold this name
         self.last_metrics: dict[str, Tensor | float] = {}
         self.last_gradient_norms: dict[str, float] = {}
@@ -130,31 +72,9 @@ class CodecTraining(LightningModule):
         head = [] if self.distillation is None else list(self.distillation.parameters())
         return build_optimizers(self.codec, self.phase, head, self.ensembles)
 
-    @property
-    def ensembles(self) -> dict[str, Ensemble]:
-        """The discriminators by the output that they see, in the order of their optimizers."""
-        found = {"waveform": self.discriminators, "mel": self.mel_discriminators}
-        return {name: ensemble for name, ensemble in found.items() if ensemble is not None}
-
-    def on_fit_start(self) -> None:
-        """Move the frozen models to the device, and fill the cache of a teacher's features."""
-        if self.perceptual is not None:
-            self.perceptual.to(self.device)
-        if self.recognition is not None:
-            self.recognition.to(self.device)
-        if self.distillation is not None:
-            self.distillation.prepare(self._data.batches.sources, self.device)
-
     def on_train_start(self) -> None:
         """Keep restored counts of codes in one process: every process restored those of all."""
         self.codebook_use.keep_first()
-
-    def set_modes(self) -> None:
-        """Train mode for the parts that train, eval mode for the frozen ones."""
-        for part in PARTS:
-            self.codec.get_submodule(part).train(part in self.phase.train)
-        # Latents of an encoder that stands still keep the statistics that are stored.
-        self.codec.quantizer.batch_statistics = self._moves_latents
 
     def training_step(self, batch: Batch, batch_index: int) -> None:
         """Make one generator step and, from `adversarial_from` on, one discriminator step."""
@@ -216,83 +136,6 @@ class CodecTraining(LightningModule):
         if self.average is not None:
             self.average.restart(self.codec, "quantizer.")
 
-    def forward_pass(
-        self, waveform: Tensor, step: int, encoder_input: Tensor | None = None
-    ) -> ForwardPass:
-        """Run the codec on (B, T); the noise on unquantised latents grows with `step`.
-
-        `encoder_input` (B, T) is the encoder's where that differs from the recordings.
-        """
-        share = min(1.0, step / max(1, self.phase.quantize_from))
-        noise = self.phase.noise * share
-        return forward_pass(self.codec, self.phase, waveform, noise, encoder_input)
-
-    def losses(
-        self, outputs: ForwardPass, waveform: Tensor, positions: list[CropPlace] | None = None
-    ) -> dict[str, Tensor]:
-        """Compute the unweighted losses of a pass over (B, T), but for the adversarial ones."""
-        losses = supervised_losses(self.phase, outputs, waveform, self.waveform_loss)
-        if self.distillation is not None:
-            assert outputs.quantized is not None
-            with torch.autocast(self.device.type, enabled=False):
-                losses["semantic"] = self.distillation.loss(
-                    outputs.quantized.float(), waveform, positions=positions
-                )
-        if self.perceptual is not None:
-            losses |= perceptual_losses(
-                self.codec,
-                self.phase,
-                outputs,
-                self.perceptual,
-                recognition=self.recognition,
-                texts=whole_texts(self._data.batches.sources, positions) if positions else None,
-            )
-        return losses
-
-    def adversarial_losses(
-        self, outputs: ForwardPass, waveform: Tensor, step: int
-    ) -> dict[str, AdversarialLosses]:
-        """Compute the losses of generator and discriminators, by the output that these see.
-
-        Those that begin later are left out.
-        """
-        phase, found = self.phase, {}
-        by_kind = phase.feature_matching_average == "kind"
-        if self.discriminators is not None and step >= phase.adversarial_from:
-            fake = outputs.generated("waveform")
-            found["waveform"] = adversarial_losses(
-                self.discriminators, waveform, fake, by_kind=by_kind
-            )
-        if self.mel_discriminators is not None and step >= phase.mel_adversarial_from:
-            found["mel"] = adversarial_losses(
-                self.mel_discriminators,
-                outputs.target,
-                outputs.generated("mel"),
-                loss=phase.mel_adversarial_loss,
-                prefix=_PREFIXES["mel"],
-            )
-        return found
-
-    def validate(self, waveform: Tensor, lengths: Tensor | None = None) -> Validation:
-        """Validate on crops (B, T), everything in eval mode and with averaged weights if any.
-
-        Where training moves the latents, their statistics are estimated first, for the weights
-        that are validated, and stay in the codec for its checkpoints and its export.
-        `lengths` (B,) are the samples of each that are no padding; None means T.
-        """
-        with nullcontext() if self.average is None else self.average.applied(self.codec):
-            self.codec.eval()
-            if self._moves_latents:
-                estimate_statistics(self.codec, self._data.batches, self.device)
-            parts = self.codec, self.phase, waveform, self.waveform_loss, self.distillation
-            return validate(
-                *parts,
-                perceptual=self.perceptual,
-                recognition=self.recognition,
-                texts=self._valid_texts(),
-                lengths=lengths,
-            )
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the averaged weights, the precision, and the description of the data."""
         checkpoint[PRECISION] = str(self.trainer.precision)
@@ -318,30 +161,6 @@ class CodecTraining(LightningModule):
         if self.average is not None:
             self.average.load_state_dict(checkpoint["average"])
 
-    @property
-    def _moves_latents(self) -> bool:
-        """True if the statistics of the latents are this phase's to find."""
-        normalized = self.codec.config.quantizer.normalize_latents
-        return normalized and {"encoder", "quantizer"} <= set(self.phase.train)
-
-    @property
-    def _data(self) -> CodecData:
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        assert isinstance(data, CodecData)
-        return data
-
-    def _valid_texts(self) -> list[str | None] | None:
-        """Transcripts of the validation crops, where a loss reads them."""
-        if self.recognition is None:
-            return None
-        crops = self._data.valid_batches
-        return whole_texts(crops.sources, crops.positions(0))
-
-    def _crop_positions(self, step: int) -> list[CropPlace] | None:
-        """The clips and offsets of a step's crops, for features or transcripts of whole clips."""
-        needed = self.distillation is not None or self.recognition is not None
-        return self._data.batches.positions(step) if needed else None
-
     def _scheduled_optimizers(self, step: int) -> list[LightningOptimizer]:
         """The optimizers of generator and discriminators, at the learning rates of a step."""
         optimizers = self.optimizers()
@@ -366,7 +185,7 @@ class CodecTraining(LightningModule):
         for name, optimizer in zip(self.ensembles, optimizers[1:], strict=True):
             if name in adversarial:
                 norm = self._clip(optimizer.optimizer, limit)
-                norms[_PREFIXES[name] + "discriminator_gradient_norm"] = norm
+                norms[PREFIXES[name] + "discriminator_gradient_norm"] = norm
                 stepping.append(optimizer.optimizer)
         return norms, stepping
 
@@ -390,5 +209,5 @@ def _mean_losses(
     if outputs.relative_error is not None:
         named["relative_error"] = outputs.relative_error
     for name, found in adversarial.items():
-        named |= {**found.loss_gen, _PREFIXES[name] + "discriminator": found.loss_disc}
+        named |= {**found.loss_gen, PREFIXES[name] + "discriminator": found.loss_disc}
     return mean_of_scalars(named)

@@ -20,8 +20,8 @@ import torch
 from safetensors.torch import load_file
 
 from codec.checks import all_finite, at_least
-from codec.file_reading import open_file
 from codec.files import read_json, whole_file, write_json
+from codec.files.reading import open_file
 from codec.weights import save_tensors
 from eval.metrics.mel import FLOOR, log_mel, mel_filters
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from codec.command_line import print_report, whole_number
 from codec.devices import DEVICE_HELP
-from codec.file_names import composed
-from codec.json_lines import iter_json_lines
+from codec.files.json_lines import iter_json_lines
+from codec.files.names import composed
 from eval.metrics.asr_pocketsphinx import DIGITS, PocketSphinxRecognizer
 from eval.metrics.registry import Selection, select_metrics, use_named_weights
 from eval.metrics.wer import NORMALIZERS, WerMetric

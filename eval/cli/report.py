@@ -10,7 +10,7 @@ import numpy as np
 
 from codec.command_line import Commands, add_command, number, print_report, whole_number
 from codec.files import write_json
-from codec.json_lines import read_json_lines
+from codec.files.json_lines import read_json_lines
 from codec.provenance import provenance
 from eval.reporting.charts import clip_charts, rate_charts, read_ladder, summary_system
 from eval.reporting.line_chart import LineChart, codebook_rank_chart

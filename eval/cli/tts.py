@@ -12,7 +12,7 @@ from typing import Any
 
 from codec.command_line import Commands, add_command
 from codec.files import write_json
-from codec.json_lines import read_lines
+from codec.files.json_lines import read_lines
 from codec.provenance import provenance
 from eval.metrics.duration import DeliveryMetric
 from eval.metrics.registry import (

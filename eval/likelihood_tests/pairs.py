@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from codec.json_lines import iter_json_lines, write_json_lines
+from codec.files.json_lines import iter_json_lines, write_json_lines
 
 
 @dataclass(frozen=True)

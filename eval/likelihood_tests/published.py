@@ -20,8 +20,8 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
-from codec.file_names import data_files
-from codec.file_reading import open_file
+from codec.files.names import data_files
+from codec.files.reading import open_file
 from eval.sound import SUFFIXES
 
 from .pairs import LikelihoodPair

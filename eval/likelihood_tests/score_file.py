@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from codec.json_lines import appending, iter_json_lines, read_json_lines
+from codec.files.json_lines import appending, iter_json_lines, read_json_lines
 from eval.sound import sound_digest
 
 from .pairs import LikelihoodPair

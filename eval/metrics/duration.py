@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from codec.file_names import composed
+from codec.files.names import composed
 from eval.protocols import FigureInfo, Item, Metric, MetricInfo, Score
 from eval.sound import checked_part, resampled
 

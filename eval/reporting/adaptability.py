@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codec.file_names import is_hidden
 from codec.files import read_json, write_json, write_text
-from codec.json_lines import read_json_lines
+from codec.files.json_lines import read_json_lines
+from codec.files.names import is_hidden
 from eval.scoring.summary import number_text
 
 from .line_chart import LineChart, Series, save_line_charts

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from codec.checks import in_range, one_of, require
-from codec.file_names import is_hidden
 from codec.files import read_json
+from codec.files.names import is_hidden
 from eval.scoring.bootstrap import Interval, bootstrap_mean
 
 from .listening_test import KEY_NAME, REFERENCE

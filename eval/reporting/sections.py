@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from codec.file_names import is_hidden
-from codec.json_lines import read_json_lines
+from codec.files.json_lines import read_json_lines
+from codec.files.names import is_hidden
 from eval.protocols import MetricError
 from eval.scoring.summary import item_rows, item_values, number_text, read_summary, resampled_over
 from eval.sound import AudioSource, load_sound

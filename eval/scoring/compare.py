@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from codec.file_names import composed
+from codec.files.names import composed
 
 from .bootstrap import group_count, paired_rates
 from .same_items import (

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from codec.file_names import composed, name_problem
-from codec.json_lines import iter_json_lines, read_lines
+from codec.files.json_lines import iter_json_lines, read_lines
+from codec.files.names import composed, name_problem
 from eval.metrics.duration import GenerationRecord
 from eval.metrics.wer import normalize_text
 from eval.sound import sound_files, the_only_file

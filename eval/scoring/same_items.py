@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from codec.file_names import composed
+from codec.files.names import composed
 
 from .summary import item_values, read_items
 

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from codec.checks import at_least
 from codec.files import write_json, write_text
-from codec.json_lines import appending, read_json_lines
+from codec.files.json_lines import appending, read_json_lines
 from codec.runtime.run_lock import locked
 from codec.runtime.workers import Workers
 from eval.metrics.registry import require_ready, used_packages, used_weights

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from codec.files import read_json
-from codec.json_lines import read_json_lines
+from codec.files.json_lines import read_json_lines
 from eval.metrics.registry import installed_packages, used_weights
 from eval.protocols import CorpusMetric, FigureInfo, Metric, Score, ScoredItem
 

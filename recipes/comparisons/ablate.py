@@ -26,9 +26,9 @@ from codec import HHCodec
 from codec.audio import write_audio
 from codec.audio.store import AudioStore
 from codec.command_line import DONE, exit_status, whole_number
-from codec.derived import digest_of
-from codec.file_names import check_items, is_hidden, item_path
 from codec.files import read_json, write_json
+from codec.files.derived import digest_of
+from codec.files.names import check_items, is_hidden, item_path
 from codec.training.checkpoint import source_digest
 from eval.metrics.registry import make_metrics, obstacles
 from eval.protocols import Metric

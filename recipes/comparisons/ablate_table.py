@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from codec.files import read_json, write_json, write_text
-from codec.json_lines import read_json_lines
+from codec.files.json_lines import read_json_lines
 from codec.provenance import provenance
 from eval.scoring.bootstrap import paired_difference
 from eval.scoring.shared import shared_figures

@@ -20,9 +20,9 @@ import torch
 
 from codec.audio.store import AudioStore
 from codec.command_line import DONE, exit_status
-from codec.file_names import check_items
 from codec.files import read_json, write_json
-from codec.json_lines import write_json_lines
+from codec.files.json_lines import write_json_lines
+from codec.files.names import check_items
 from codec.provenance import provenance
 from eval.metrics.registry import make_metrics, require_ready
 from eval.reporting.adaptability import CURVE, RESULT, RUN, Rendered, render

@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from codec.audio import write_audio
 from codec.audio.store import AudioStore
-from codec.file_names import check_items, item_path
-from codec.json_lines import write_json_lines
+from codec.files.json_lines import write_json_lines
+from codec.files.names import check_items, item_path
 from eval.baselines.token_streams import fit_length, unflatten_codes
 from eval.metrics.asr_pocketsphinx import DIGITS, PocketSphinxRecognizer
 from eval.metrics.registry import make_metrics, with_whisper

@@ -12,7 +12,7 @@ import numpy as np
 
 from codec.devices import usable_device
 from codec.files import read_json, write_json
-from codec.json_lines import read_json_lines
+from codec.files.json_lines import read_json_lines
 from eval.tokens.likelihood import bits_per_second
 from recipes.runner.language_model import new_speech_lm
 from recipes.runner.schema import shared_fields

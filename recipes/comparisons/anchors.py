@@ -22,10 +22,10 @@ from tqdm import tqdm
 
 from codec.audio.io import normalize_loudness, read_audio, write_audio
 from codec.command_line import DONE, FAILED, exit_status
-from codec.derived import digest_of, file_state
-from codec.file_names import check_items, item_path
 from codec.files import read_json, write_json
-from codec.json_lines import appending, keep_json_lines, read_json_lines
+from codec.files.derived import digest_of, file_state
+from codec.files.json_lines import appending, keep_json_lines, read_json_lines
+from codec.files.names import check_items, item_path
 from eval.baselines.classical_codecs import make_recoder
 from eval.baselines.token_streams import TokenizerRecoder
 from eval.metrics.registry import make_metrics, require_ready, with_whisper

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from codec.files import write_json, write_text
-from codec.json_lines import read_json_lines
+from codec.files.json_lines import read_json_lines
 from codec.provenance import provenance
 from eval.scoring.compare import Comparison, FigureDifference, compare_folders
 from eval.scoring.shared import shared_figures

@@ -21,8 +21,8 @@ from tqdm import tqdm
 
 from codec.audio import read_audio
 from codec.command_line import DONE, FAILED, exit_status
-from codec.derived import digest_of, file_state
 from codec.files import read_json, write_json
+from codec.files.derived import digest_of, file_state
 from codec.provenance import NO_COMMIT, git_commit
 from eval.likelihood_tests.build import KINDS, PairSettings, Recording, build_pairs
 from eval.likelihood_tests.judge import pair_accuracies

@@ -22,7 +22,7 @@ import numpy as np
 
 from codec.checks import require
 from codec.command_line import DONE, exit_status, number, print_report, whole_number
-from codec.json_lines import write_json_lines
+from codec.files.json_lines import write_json_lines
 from eval.metrics.wer import normalize_text
 from recipes.corpora.manifest import MANIFEST_NAME, SPLITS, CorpusRow, read_manifest
 from recipes.runner.cli import plain_parser

@@ -24,9 +24,9 @@ from omegaconf import MISSING
 from codec.audio.io import AudioError, audio_info
 from codec.checks import at_least, one_of, require
 from codec.command_line import DONE, FAILED, exit_status
-from codec.file_names import check_items
 from codec.files import write_json, write_text
-from codec.json_lines import read_lines
+from codec.files.json_lines import read_lines
+from codec.files.names import check_items
 from codec.provenance import provenance
 from eval.metrics.registry import make_metrics, obstacles
 from recipes.corpora.manifest import MANIFEST_NAME, CorpusRow, read_manifest

@@ -25,9 +25,9 @@ import eval.cli.main
 import slm.cli.main
 from codec.checks import at_least, require
 from codec.command_line import DONE, FAILED, WRONG_CALL, exit_status
-from codec.file_names import check_items
 from codec.files import read_json, sha256_of, write_json, write_text
-from codec.json_lines import read_json_lines, read_lines
+from codec.files.json_lines import read_json_lines, read_lines
+from codec.files.names import check_items
 from codec.provenance import provenance
 from recipes.runner.cli import make_parser
 from recipes.runner.config import keep_settings, load_settings

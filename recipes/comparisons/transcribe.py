@@ -23,7 +23,7 @@ from tqdm import tqdm
 from codec.audio.store import AudioStore
 from codec.command_line import DONE, exit_status, print_report, whole_number
 from codec.files import write_json, write_text
-from codec.json_lines import write_json_lines
+from codec.files.json_lines import write_json_lines
 from codec.provenance import provenance
 from eval.metrics.asr_ctranslate2 import whisper_recognizer
 from eval.metrics.asr_whisper import WHISPER

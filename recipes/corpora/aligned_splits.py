@@ -13,7 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from codec.audio.store import AudioStore
-from codec.json_lines import appending, read_json_lines, write_json_lines
+from codec.files.json_lines import appending, read_json_lines, write_json_lines
 from codec.runtime.workers import DEADLY, Workers
 from slm.data.alignment import Unit, read_alignments, write_alignments
 

@@ -13,9 +13,9 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from codec.audio.io import read_whole, write_audio
-from codec.derived import Origins, digest_of, file_state
-from codec.file_names import item_path
-from codec.locations import Part, part_path
+from codec.files.derived import Origins, digest_of, file_state
+from codec.files.locations import Part, part_path
+from codec.files.names import item_path
 from codec.runtime.workers import DEADLY, Workers
 
 # Folder below the manifest for recordings that were cut out.

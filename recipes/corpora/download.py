@@ -12,8 +12,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from codec.derived import digest_of, file_state
 from codec.files import flush, read_json, sha256_of, write_json
+from codec.files.derived import digest_of, file_state
 
 CHUNK_BYTES = 1 << 20
 TIMEOUT_SECONDS = 60

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from codec.audio.io import RECORDINGS
-from codec.file_names import data_files
-from codec.file_reading import open_file, read_file
+from codec.files.names import data_files
+from codec.files.reading import open_file, read_file
 
 from .import_kaldi import UNKNOWN_LANGUAGE
 from .importing import Note, Skip, Utterance

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from codec.audio.io import AudioError, audio_channels
-from codec.json_lines import read_lines
+from codec.files.json_lines import read_lines
 
 from .importing import Skip, Utterance
 

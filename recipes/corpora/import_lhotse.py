@@ -13,8 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from codec.file_names import data_files, is_hidden
-from codec.json_lines import iter_json_lines
+from codec.files.json_lines import iter_json_lines
+from codec.files.names import data_files, is_hidden
 from codec.requirements import install_command
 
 from .import_kaldi import UNKNOWN_LANGUAGE

@@ -12,8 +12,8 @@ import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from codec.file_names import data_files
 from codec.files import read_json
+from codec.files.names import data_files
 
 from .importing import Skip, Utterance
 

@@ -2,7 +2,7 @@
 
 A .json has text, speaker, language and whatever else; Emilia's also id, duration and dnsmos
 (https://arxiv.org/abs/2407.05361). Nothing is unpacked: rows name members of the tars
-(`codec.locations`). A tar is looked through once, and again when it has changed.
+(`codec.files.locations`). A tar is looked through once, and again when it has changed.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-from codec.derived import digest_of, file_state
-from codec.file_names import data_files, is_hidden, name_problem
-from codec.file_reading import NotAFileError, open_file
-from codec.json_lines import read_json_lines, write_json_lines
-from codec.json_text import json_text, json_value
-from codec.locations import is_plain, member_path
+from codec.files.derived import digest_of, file_state
+from codec.files.json_lines import read_json_lines, write_json_lines
+from codec.files.json_text import json_text, json_value
+from codec.files.locations import is_plain, member_path
+from codec.files.names import data_files, is_hidden, name_problem
+from codec.files.reading import NotAFileError, open_file
 from codec.runtime.workers import Workers
 
 from .import_kaldi import UNKNOWN_LANGUAGE

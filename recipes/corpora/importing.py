@@ -21,11 +21,11 @@ from tqdm import tqdm
 from codec.audio.index import Measurement, measure_files
 from codec.audio.io import AudioError
 from codec.checks import at_least
-from codec.file_names import folded, name_problem
 from codec.files import write_json
-from codec.json_lines import write_json_lines
-from codec.json_text import json_text
-from codec.locations import Part
+from codec.files.json_lines import write_json_lines
+from codec.files.json_text import json_text
+from codec.files.locations import Part
+from codec.files.names import folded, name_problem
 
 from .cutting import ClipFiles, ClipSource, cut_parts, name_parts
 from .manifest import MANIFEST_NAME, SPLITS, CorpusRow, text_problem, write_manifest
@@ -123,7 +123,7 @@ def import_utterances(
         checked: Read every recording through; those too short, silent, or equal to an earlier one
             become none, splits are made, and `report.md` and `notes.jsonl` are written, too. None
             reads headers alone.
-        in_place: Name parts of recordings in the manifest (`codec.locations`) and cut none.
+        in_place: Name parts of recordings in the manifest (`codec.files.locations`) and cut none.
 
     Returns:
         `clips`, `hours`, `speakers`, `splits` (clips of each) and `skipped` (count of each kind);

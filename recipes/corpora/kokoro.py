@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from codec.audio import audio_info, write_audio
 from codec.checks import require
-from codec.derived import Origins, digest_of, file_state
+from codec.files.derived import Origins, digest_of, file_state
 from codec.runtime.workers import Workers
 from recipes.runner.schema import KokoroConfig
 

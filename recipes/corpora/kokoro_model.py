@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.json_lines import iter_json_lines, read_lines
+from codec.files.json_lines import iter_json_lines, read_lines
 from codec.requirements import install_command
 
 from .espeak import Espeak

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from codec.file_names import folded
+from codec.files.names import folded
 from recipes.runner.config import Config
 from recipes.runner.stages import say
 from slm.storage.sync import local_copy

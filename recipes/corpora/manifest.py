@@ -16,8 +16,8 @@ from typing import Any
 
 from codec.audio.index import Measurement, measure_files
 from codec.checks import all_finite
-from codec.file_names import folded, name_problem
-from codec.json_lines import iter_json_lines, write_json_lines
+from codec.files.json_lines import iter_json_lines, write_json_lines
+from codec.files.names import folded, name_problem
 
 SPLITS = ("train", "valid", "test")
 MANIFEST_NAME = "manifest.jsonl"

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codec.audio.io import AudioError, audio_info
-from codec.file_names import is_hidden
-from codec.file_reading import read_file
-from codec.json_lines import read_lines
+from codec.files.json_lines import read_lines
+from codec.files.names import is_hidden
+from codec.files.reading import read_file
 from recipes.runner.schema import CorporaConfig
 
 from .download import download, unpack

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec.audio import read_audio, write_audio
-from codec.derived import Origins, digest_of, file_state
+from codec.files.derived import Origins, digest_of, file_state
 from recipes.runner.schema import StringsConfig
 
 from .manifest import MANIFEST_NAME, SPLITS, CorpusRow, read_manifest, write_manifest

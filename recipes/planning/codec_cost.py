@@ -35,8 +35,9 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.flop_counter import FlopCounterMode
 
 from codec import CodecConfig, HHCodec
+from codec.checks import check_shares
 from codec.training.adversarial import adversarial_losses
-from codec.training.config import DiscriminatorConfig, LossWeights, PhaseConfig, check_shares
+from codec.training.config import DiscriminatorConfig, LossWeights, PhaseConfig
 from codec.training.discriminators import Discriminators
 from codec.training.forward import forward_pass, supervised_losses
 from codec.training.losses import MultiScaleMel

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from codec.checks import require
+from codec.checks import check_shares, require
 from codec.command_line import (
     DONE,
     HelpFormatter,
@@ -31,7 +31,7 @@ from codec.command_line import (
     number,
     whole_number,
 )
-from codec.training.config import DiscriminatorConfig, check_shares
+from codec.training.config import DiscriminatorConfig
 from slm.data.vocabulary import Vocabulary
 from slm.model.config import SpeechLMConfig
 

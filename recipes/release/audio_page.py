@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 
 from codec.audio import read_audio
 from codec.command_line import DONE, exit_status
-from codec.file_names import item_path
 from codec.files import whole_file, write_text
-from codec.locations import file_of
+from codec.files.locations import file_of
+from codec.files.names import item_path
 from codec.provenance import provenance
 from recipes.corpora.manifest import MANIFEST_NAME, CorpusRow, read_manifest
 from recipes.runner.cli import plain_parser

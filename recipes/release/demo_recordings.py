@@ -15,7 +15,7 @@ import soxr
 from numpy.typing import NDArray
 
 from codec.audio import read_audio
-from codec.locations import file_of
+from codec.files.locations import file_of
 from recipes.corpora.espeak import VOICES, Espeak
 from recipes.corpora.espeak_sentences import make_sentences
 from recipes.corpora.manifest import MANIFEST_NAME, read_manifest

@@ -28,7 +28,7 @@ from codec.audio import read_audio
 from codec.checks import one_of
 from codec.command_line import DONE, HelpFormatter, ShowVersion, exit_status, whole_number
 from codec.files import read_json, write_text
-from codec.json_lines import read_json_lines
+from codec.files.json_lines import read_json_lines
 from eval.metrics.mel import FLOOR, N_MELS, SAMPLE_RATE, hz_to_mel, log_mel
 from eval.reporting.line_chart import LineChart, Series, save_line_charts
 from eval.reporting.media import TICKS_HZ, mel_peak, save_png

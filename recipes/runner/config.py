@@ -21,8 +21,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from codec.checks import all_finite
-from codec.file_reading import read_file
 from codec.files import write_text
+from codec.files.reading import read_file
 from codec.provenance import usable_cores
 
 from .literals import literal_overrides, literal_values, with_literals

@@ -7,8 +7,8 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from codec.checks import at_least, one_of, require
-from codec.training.config import PARTS, FitConfig, PhaseConfig, check_shares
+from codec.checks import at_least, check_shares, one_of, require
+from codec.training.config import PARTS, FitConfig, PhaseConfig
 
 from .fields import runtime, shared_fields, some_of
 

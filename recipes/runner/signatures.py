@@ -12,8 +12,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from codec.derived import digest_of
 from codec.files import read_json, sha256_of
+from codec.files.derived import digest_of
 from codec.runtime.run_lock import LOCK, holder_of
 
 from .config import Config

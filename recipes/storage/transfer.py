@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from codec.command_line import DONE, exit_status
-from codec.json_lines import iter_json_lines
+from codec.files.json_lines import iter_json_lines
 from recipes.corpora.manifest import MANIFEST_NAME
 from recipes.runner.cli import plain_parser
 from slm.storage.sync import Transfer, is_url, pull, push

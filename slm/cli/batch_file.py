@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from codec.file_names import folded, name_problem
-from codec.json_lines import iter_json_lines, read_lines
+from codec.files.json_lines import iter_json_lines, read_lines
+from codec.files.names import folded, name_problem
 from slm.synthesis.requests import SpeechRequest
 from slm.text.languages import language_code
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codec.command_line import DONE, FAILED, Commands, add_command, print_report
-from codec.derived import LOG_NAME, Origins, digest_of, file_state, is_younger
-from codec.file_names import data_files
+from codec.files.derived import LOG_NAME, Origins, digest_of, file_state, is_younger
+from codec.files.names import data_files
 
 from .options import DEFAULT_LM
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 
 from codec.command_line import DONE, Commands, add_command, print_report
-from codec.json_lines import read_lines
+from codec.files.json_lines import read_lines
 from slm.text.characters import unspoken
 from slm.text.languages import language_code
 from slm.text.normalization import normalize_text

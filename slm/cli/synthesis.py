@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from codec.derived import digest_of, file_state
+from codec.files.derived import digest_of, file_state
 
 from .options import load_synthesizer, sampling
 

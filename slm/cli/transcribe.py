@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from codec.command_line import DONE, FAILED, Commands, add_command, printable
 from codec.devices import usable_device
 from codec.files import write_text
-from codec.json_text import json_text
+from codec.files.json_text import json_text
 from slm.generation.config import ENGINES, WEIGHTS, TranscriptionSettings
 
 from .options import SEEDS, add_models, check_not_read, codec_of, whole_number
@@ -101,7 +101,7 @@ def _sources(paths: Iterable[str]) -> dict[str, Any]:
         ValueError: Nothing of that name, or a folder without recordings.
     """
     from codec.audio.io import RECORDINGS
-    from codec.file_names import data_files
+    from codec.files.names import data_files
     from slm.data.shards import HEADER
 
     found: dict[str, Any] = {}

@@ -19,9 +19,9 @@ from codec.command_line import (
     print_report,
     without_collection,
 )
-from codec.derived import LOG_NAME, Origins
-from codec.file_names import item_path
-from codec.json_lines import appending
+from codec.files.derived import LOG_NAME, Origins
+from codec.files.json_lines import appending
+from codec.files.names import item_path
 
 from .options import (
     add_generation,

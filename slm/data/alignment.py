@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from codec.json_lines import read_json_lines, write_json_lines
+from codec.files.json_lines import read_json_lines, write_json_lines
 from slm.text.phone_tokenizer import (
     MAX_DURATION,
     PAUSE,

@@ -17,8 +17,8 @@ import numpy as np
 
 from codec.checks import count
 from codec.files import whole_file
-from codec.json_lines import iter_json_lines
-from codec.json_text import json_text, json_value
+from codec.files.json_lines import iter_json_lines
+from codec.files.json_text import json_text, json_value
 from codec.requirements import install_command
 
 from .shards import CODES, ROWS, shard_path

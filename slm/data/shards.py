@@ -16,7 +16,7 @@ import numpy as np
 
 from codec.checks import LARGEST, count, in_range, require
 from codec.files import read_json, sha256_of, whole_file, write_json
-from codec.json_lines import write_json_lines
+from codec.files.json_lines import write_json_lines
 
 FORMAT = "hh-slm token store 1"
 HEADER = "store.json"

@@ -11,7 +11,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from codec.json_lines import iter_json_lines
+from codec.files.json_lines import iter_json_lines
 
 from .shards import ROWS, shard_path
 

@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from codec.json_lines import read_json_lines
-from codec.json_text import json_text
+from codec.files.json_lines import read_json_lines
+from codec.files.json_text import json_text
 from slm.storage.sync import local_copy
 
 from .shards import (

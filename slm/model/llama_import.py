@@ -18,9 +18,9 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from codec.file_names import is_hidden
-from codec.file_reading import open_file
 from codec.files import read_json, sha256_of
+from codec.files.names import is_hidden
+from codec.files.reading import open_file
 from slm.data.vocabulary import Vocabulary
 from slm.text.sentencepiece_tokenizer import TextTokenizer
 

@@ -11,8 +11,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from codec.file_reading import read_file
 from codec.files import whole_file, write_bytes
+from codec.files.reading import read_file
 from codec.hub import HubOptions, card_text, model_folder
 from codec.weights import bounded_build, check_finite, save_tensors
 from slm.text.lexicon import LEXICON_NAME

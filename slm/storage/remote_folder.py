@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from codec.file_reading import open_file
 from codec.files import write_bytes
+from codec.files.reading import open_file
 from codec.requirements import install_command
 
 INDEX = "files.json"

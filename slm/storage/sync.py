@@ -22,8 +22,8 @@ from typing import Any, TypeVar
 from tqdm.contrib.concurrent import thread_map
 
 from codec.cache_folder import cache_folder
-from codec.file_reading import open_file
 from codec.files import files_below, read_json, sha256_of, whole_file, write_json
+from codec.files.reading import open_file
 
 from .remote_folder import INDEX, Entry, RemoteFolder, StorageError
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.activity import FramePowers, speech_stretch
+from codec.activity import speech_stretch
+from codec.speech_level import FramePowers
 
 # Of a prompt's wanted samples; a stretch with less is taken only where there is no better one.
 _ENOUGH_SPEECH = 0.6

@@ -10,8 +10,8 @@ import lzma
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from codec.file_reading import read_file
 from codec.files import write_bytes
+from codec.files.reading import read_file
 
 from .letter_to_sound import apply_rules, learn_rules
 

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from codec.distributed import process_rank
 from codec.files import whole_file
-from codec.json_lines import append_json_line
+from codec.files.json_lines import append_json_line
 from codec.run_logs import RunLogs
 from codec.runtime.finite import first_not_finite, optimizer_tensors
 from slm.data.packed_batch import PackedBatch

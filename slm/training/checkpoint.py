@@ -6,7 +6,6 @@ packed by the same settings and counted by the same steps: its "stream".
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -14,8 +13,8 @@ from typing import Any
 
 from torch import Tensor
 
-from codec.json_lines import read_json_lines
-from codec.runtime.checkpoint_file import read_checkpoint
+from codec.files.json_lines import read_json_lines
+from codec.runtime.checkpoint_file import check_described, read_checkpoint
 from codec.runtime.finite import first_not_finite
 from slm.data.config import DocumentSettings
 from slm.model.config import SpeechLMConfig
@@ -48,25 +47,12 @@ def check_stream(path: Path, saved: dict[str, Any] | None, expected: dict[str, A
     Raises:
         ValueError: They differ; every difference is named.
     """
-    if saved is None:
-        warnings.warn(
-            f"{path} is of an earlier version and does not hold the description of its batches: "
-            "whether seeds, sizes, settings and token stores are those of before is not checked",
-            stacklevel=2,
-        )
-        return
-    # A setting that came later was its default before.
-    before = {f"documents.{n}": value for n, value in asdict(DocumentSettings()).items()} | saved
-    differences = [
-        f"{name} {before.get(name)}, got {value}"
-        for name, value in expected.items()
-        if before.get(name) != value
-    ]
-    if differences:
-        raise ValueError(
-            f"{path} was trained on other batches: expected {'; '.join(differences)}; set them "
-            "back, or train in another folder"
-        )
+    if saved is not None:
+        # A setting that came later was its default before.
+        documents = asdict(DocumentSettings())
+        saved = {f"documents.{name}": value for name, value in documents.items()} | saved
+    parts = "seeds, sizes, settings and token stores"
+    check_described(path, saved, expected, what="batches", parts=parts)
 
 
 def number_by_module(

@@ -19,7 +19,7 @@ from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Str
 from codec.checks import require
 from codec.devices import FULL, MIXED, training_precision
 from codec.distributed import process_rank
-from codec.json_lines import keep_json_lines
+from codec.files.json_lines import keep_json_lines
 from codec.runtime.run_lock import locked
 from codec.runtime.run_trainer import fit_or_exit, quiet_trainer
 from slm.data.packed_batch import PackedBatch

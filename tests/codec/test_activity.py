@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from codec.activity import (
-    FramePowers,
-    measure_level,
     silence_weights,
     speech_frames,
     speech_stretch,
 )
+from codec.speech_level import FramePowers, measure_level
 
 RATE = 24_000
 Waveforms = Callable[..., np.ndarray]

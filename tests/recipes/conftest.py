@@ -11,12 +11,16 @@ import numpy as np
 import pytest
 import soundfile
 
+from codec import CodecConfig, HHCodec
 from recipes.corpora.manifest import CorpusRow, read_manifest
 from recipes.import_corpus import main as import_corpus
 from recipes.runner.config import Config, load_config
+from recipes.runner.stages import run_stages
 from tests.builders import STAND_IN
 
 SPLITS = ("train", "valid", "test")
+# Encoding in several small shards and batches.
+SMALL = ("encode_corpus.shard_codes=40", "encode_corpus.batch_seconds=1")
 
 
 @pytest.fixture
@@ -79,6 +83,34 @@ def make_config(tmp_path: Path) -> Callable[..., Config]:
         return load_config(path, [f"corpus={corpus}", f"run={tmp_path / 'run'}", *overrides])
 
     return make
+
+
+@pytest.fixture
+def tiny_codec(tmp_path: Path) -> Path:
+    """The folder of a codec with a codebook of random latents."""
+    import torch
+
+    codec = HHCodec(CodecConfig.preset("tiny")).eval()
+    codec.quantizer.initialize(torch.randn(400, 8), seed=0)
+    codec.save_pretrained(tmp_path / "codec")
+    return tmp_path / "codec"
+
+
+@pytest.fixture
+def prepared(
+    make_corpus: Callable[..., tuple[Path, list[dict[str, Any]]]],
+    make_config: Callable[..., Config],
+    tiny_codec: Path,
+) -> Callable[..., Config]:
+    """`prepared("key=value", ...)`: settings of a run whose clips and codec are there."""
+    corpus, _ = make_corpus((9, 2, 2))
+    start = f"codec.start={tiny_codec}"
+    run_stages(make_config(corpus, start), ["prepare", "train_codec"])
+
+    def settings(*overrides: str) -> Config:
+        return make_config(corpus, start, *SMALL, *overrides)
+
+    return settings
 
 
 @pytest.fixture(scope="session")

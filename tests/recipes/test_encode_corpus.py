@@ -10,56 +10,19 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
-from omegaconf import OmegaConf
 
 import recipes.encode_corpus as stage
-from codec import CodecConfig, HHCodec
+from codec import HHCodec
 from codec.audio.pcm import as_integers, as_waveform
 from codec.audio.store import AudioStore
 from codec.streaming.long_form import encode_clip
 from recipes.encoding.local import encode_batch, encode_waveforms
 from recipes.encoding.plan import read_batch
-from recipes.runner.cli import stage_command
-from recipes.runner.stages import run_stage, run_stages
+from recipes.runner.stages import run_stage
 from slm import TokenStore
 from slm.data.shards import check_store
-from tests import forked
-from tests.builders import STAND_IN
+from tests.builders import store_files
 from tests.tars import pack
-
-SMALL = ("encode_corpus.shard_codes=40", "encode_corpus.batch_seconds=1")
-
-
-@pytest.fixture
-def tiny_codec(tmp_path):
-    import torch
-
-    codec = HHCodec(CodecConfig.preset("tiny")).eval()
-    codec.quantizer.initialize(torch.randn(400, 8), seed=0)
-    codec.save_pretrained(tmp_path / "codec")
-    return tmp_path / "codec"
-
-
-@pytest.fixture
-def prepared(make_corpus, make_config, tiny_codec):
-    """`prepared("key=value", ...)`: settings of a run whose clips and codec are there."""
-    corpus, _ = make_corpus((9, 2, 2))
-    start = f"codec.start={tiny_codec}"
-    run_stages(make_config(corpus, start), ["prepare", "train_codec"])
-
-    def settings(*overrides):
-        return make_config(corpus, start, *SMALL, *overrides)
-
-    return settings
-
-
-def files_of(folder):
-    """Every file of the three stores, by name."""
-    return {
-        f"{path.parent.name}/{path.name}": path.read_bytes()
-        for path in sorted(folder.glob("*/*"))
-        if path.is_file()
-    }
 
 
 def test_the_store_holds_what_each_clip_alone_is_encoded_to(prepared):
@@ -92,7 +55,7 @@ def test_codes_of_several_clips_at_once_are_those_of_each_alone(tiny_codec, make
 
 def test_neither_the_order_of_results_nor_the_size_of_batches_changes_a_byte(prepared, monkeypatch):
     folder = run_stage(prepared(), "encode_corpus").folder
-    expected = files_of(folder)
+    expected = store_files(folder)
     shutil.rmtree(folder)
 
     codec = HHCodec.from_pretrained(folder.parent / "train_codec/model")
@@ -107,13 +70,13 @@ def test_neither_the_order_of_results_nor_the_size_of_batches_changes_a_byte(pre
         folder = run_stage(
             prepared(f"encode_corpus.batch_seconds={seconds}"), "encode_corpus"
         ).folder
-        assert files_of(folder) == expected
+        assert store_files(folder) == expected
         shutil.rmtree(folder)
 
 
 def test_a_rerun_makes_the_missing_and_the_damaged_shards_and_no_other(prepared):
     folder = run_stage(prepared(), "encode_corpus").folder
-    expected = files_of(folder)
+    expected = store_files(folder)
     times = {path: path.stat().st_mtime_ns for path in folder.glob("*/codes-*")}
     (folder / "done.json").unlink()
     (folder / "train/codes-00001.done.json").unlink()
@@ -122,7 +85,7 @@ def test_a_rerun_makes_the_missing_and_the_damaged_shards_and_no_other(prepared)
     with pytest.raises(ValueError, match=r"codes-00002\.u16|codes-00001"):
         check_store(folder / "train")
     assert run_stage(prepared(), "encode_corpus").status == "done"
-    assert files_of(folder) == expected
+    assert store_files(folder) == expected
     made = {path.name for path, time in times.items() if path.stat().st_mtime_ns != time}
     assert {name.split(".")[0] for name in made} == {"codes-00001", "codes-00002"}
 
@@ -140,13 +103,13 @@ def test_a_changed_row_makes_its_shard_again(prepared):
 def test_recordings_give_the_store_of_prepared_clips(prepared):
     copies = "encode_corpus.shifts=[100]", "encode_corpus.speeds=[1.1]"
     folder = run_stage(prepared(*copies), "encode_corpus").folder
-    expected = files_of(folder)
+    expected = store_files(folder)
     rows = TokenStore(folder / "train").rows
     assert [row["id"] for row in rows[:3]] == ["train_0", "train_0+100", "train_0@1.1"]
     assert (rows[1]["base_id"], rows[1]["shift"]) == ("train_0", 100)
     shutil.rmtree(folder)
     settings = prepared(*copies, "encode_corpus.recordings=true")
-    assert files_of(run_stage(settings, "encode_corpus").folder) == expected
+    assert store_files(run_stage(settings, "encode_corpus").folder) == expected
 
 
 def test_a_clip_played_faster_is_a_recording_of_another_speaker(prepared):
@@ -171,7 +134,7 @@ def test_a_clip_played_faster_is_a_recording_of_another_speaker(prepared):
 def test_recordings_in_a_tar_give_the_store_of_files(prepared, save_records):
     settings = prepared("encode_corpus.recordings=true")
     folder = run_stage(settings, "encode_corpus").folder
-    expected = files_of(folder)
+    expected = store_files(folder)
     shutil.rmtree(folder)
     corpus = Path(settings.corpus)
     lines = (corpus / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
@@ -181,7 +144,7 @@ def test_recordings_in_a_tar_give_the_store_of_files(prepared, save_records):
         record["audio"] = found[Path(record["audio"]).name].name
     save_records(corpus, records)
     settings = prepared("encode_corpus.recordings=true", "encode_corpus.workers=2")
-    assert files_of(run_stage(settings, "encode_corpus").folder) == expected
+    assert store_files(run_stage(settings, "encode_corpus").folder) == expected
 
 
 def test_bad_recordings_are_listed_and_tried_again(prepared):
@@ -253,72 +216,7 @@ def test_without_ray_the_error_says_how_to_install_it(prepared, monkeypatch):
 def test_several_processes_give_the_bytes_of_one(prepared):
     many = ("encode_corpus.batch_seconds=1", "encode_corpus.shifts=[100,200]")
     folder = run_stage(prepared(*many), "encode_corpus").folder
-    expected = files_of(folder)
+    expected = store_files(folder)
     shutil.rmtree(folder)
     settings = prepared(*many, "encode_corpus.workers=2")
-    assert files_of(run_stage(settings, "encode_corpus").folder) == expected
-
-
-@pytest.fixture
-def poisoned(prepared, save_records):
-    """`poisoned(*settings)`: settings of a run with a deadly recording, and all else it makes."""
-
-    def settings_of(*overrides):
-        settings = prepared(
-            "encode_corpus.recordings=true", "prepare.max_unreadable=0.4", *overrides
-        )
-        corpus = Path(settings.corpus)
-        lines = (corpus / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
-        records = [json.loads(line) for line in lines]
-        records[4]["audio"] = "audio/poison.wav"
-        save_records(corpus, records)
-        (corpus / "audio/poison.wav").write_bytes(b"RIFF")  # here it is just unreadable
-        folder = run_stage(settings, "encode_corpus").folder
-        made = files_of(folder)
-        shutil.rmtree(folder)
-        return settings, {name: made[name] for name in made if "done.json" not in name}
-
-    return settings_of
-
-
-def bad_ids(folder):
-    lines = (folder / "bad_files.jsonl").read_text(encoding="utf-8").splitlines()
-    records = [json.loads(line) for line in lines]
-    assert all("died" in record["reason"] for record in records)
-    return [record["id"] for record in records]
-
-
-@pytest.mark.slow
-def test_a_recording_that_kills_workers_is_listed_and_the_rest_encoded(
-    poisoned, poison, monkeypatch
-):
-    settings, expected = poisoned()
-    settings.encode_corpus.workers = 2
-    monkeypatch.setattr("codec.runtime.workers.IN_FLIGHT", 2)
-    monkeypatch.setenv("PYTHONPATH", poison)
-    folder = run_stage(settings, "encode_corpus").folder
-    assert bad_ids(folder) == ["train_4"]
-    assert expected.items() <= files_of(folder).items()
-
-
-def encode_or_die(arguments):
-    """The stage in a process that dies of opening a recording named `poison...`."""
-    exec(STAND_IN, {})
-    return stage_command("encode_corpus", arguments)
-
-
-@pytest.mark.slow
-def test_a_recording_that_kills_the_command_is_listed_by_the_next_one(
-    poisoned, poison, monkeypatch, tmp_path
-):
-    settings, expected = poisoned()
-    monkeypatch.setenv("PYTHONPATH", poison)
-    config = ["corpus", "run", "codec.start", *(key.split("=")[0] for key in SMALL)]
-    config += ["encode_corpus.recordings", "prepare.max_unreadable"]
-    overrides = [f"{key}={OmegaConf.select(OmegaConf.structured(settings), key)}" for key in config]
-    arguments = [str(tmp_path / "settings.yaml"), *overrides]
-    assert forked.run(encode_or_die, arguments, output=tmp_path / "printed.txt") == 9
-    folder = run_stage(settings, "encode_corpus").folder
-    assert bad_ids(folder) == ["train_4"]
-    assert expected.items() <= files_of(folder).items()
-    assert not list(folder.glob(".working_on"))
+    assert store_files(run_stage(settings, "encode_corpus").folder) == expected

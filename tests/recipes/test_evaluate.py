@@ -11,7 +11,7 @@ import pytest
 
 from codec.audio import write_audio
 from codec.audio.store import AudioStoreWriter
-from codec.json_lines import write_json_lines
+from codec.files.json_lines import write_json_lines
 from recipes.evaluate import generation_figures, word_scores, words
 from recipes.evaluate_report import Scored
 from recipes.runner.config import Config

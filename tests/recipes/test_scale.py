@@ -11,7 +11,7 @@ import torch
 
 from codec import CodecConfig, HHCodec
 from codec.audio.store import AudioStore, AudioStoreError
-from codec.json_lines import read_json_lines
+from codec.files.json_lines import read_json_lines
 from recipes.run_all import main
 from recipes.runner.config import load_config
 from recipes.runner.inputs import missing_inputs

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from codec.audio.io import write_audio
-from codec.json_lines import read_json_lines
+from codec.files.json_lines import read_json_lines
 from recipes.preference_config import PreferencesConfig
 from recipes.preference_pairs import pair_of, widest_pair
 from recipes.runner.config import load_settings

@@ -17,7 +17,7 @@ from codec.audio.io import (
     read_whole,
     write_audio,
 )
-from codec.locations import Part, part_path
+from codec.files.locations import Part, part_path
 from tests.tars import locations, pack, write_tar
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from codec.bitstream.batch import tree_pairs
-from codec.bitstream.convert import CONVERSIONS
+from codec.bitstream.conversions import CONVERSIONS
 
 
 def touch(folder: Path, *names: str) -> None:

@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from codec import HHCodec
-from codec.activity import measure_level
 from codec.audio.io import read_audio, write_audio
-from codec.bitstream.convert import CONVERSIONS, Pair
+from codec.bitstream.conversions import CONVERSIONS
+from codec.bitstream.convert import Pair
 from codec.bitstream.format import CodedRecording
+from codec.speech_level import measure_level
 
 RATE = 24_000
 Waveforms = Callable[..., np.ndarray]

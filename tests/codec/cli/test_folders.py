@@ -12,7 +12,7 @@ import torch
 
 from codec import HHCodec
 from codec.audio.io import read_audio, write_audio
-from codec.derived import LOG_NAME
+from codec.files.derived import LOG_NAME
 
 
 def test_a_folder_becomes_a_tree_of_the_same_shape_and_the_unreadable_are_listed(

@@ -6,8 +6,9 @@ import torch
 from safetensors.torch import save_file
 
 from codec.model.config import MelConfig
+from codec.model.encoder import SpeechFeatures
 from codec.model.mel import LogMel, mel_filterbank
-from codec.model.whisper_encoder import MAX_STATES, SpeechFeatures, WhisperEncoder, WhisperInput
+from codec.model.whisper_encoder import MAX_STATES, WhisperEncoder, WhisperInput
 
 MEL = MelConfig(floor=1e-2)
 

@@ -9,9 +9,9 @@ import torch
 from codec.audio.store import AudioStore
 from codec.training.adversarial import adversarial_losses, backward_generator_and_discriminators
 from codec.training.config import DiscriminatorConfig, FitConfig, LossWeights, PhaseConfig
+from codec.training.discriminators import MelDiscriminators
 from codec.training.fit import fit_codec_phase
 from codec.training.losses import discriminator_least_squares, generator_least_squares
-from codec.training.mel_discriminators import MelDiscriminators
 from codec.training.module import CodecTraining
 from tests.builders import JOINT, metrics_of, new_codec
 

@@ -12,6 +12,7 @@ import torch
 
 from eval.baselines.neural_codecs import PEERS, TransformersTokenizer
 from eval.protocols import Tokenizer
+from tests.peers import tiny_mimi
 
 transformers = pytest.importorskip("transformers")
 
@@ -40,25 +41,6 @@ def tiny_dac() -> Any:
         sampling_rate=16000,
     )
     return transformers.DacModel(config)
-
-
-def tiny_mimi() -> Any:
-    config = transformers.MimiConfig(
-        hidden_size=16,
-        num_filters=4,
-        upsampling_ratios=[4, 4, 4, 2],
-        codebook_size=32,
-        codebook_dim=8,
-        vector_quantization_hidden_dimension=8,
-        num_quantizers=4,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        head_dim=8,
-        intermediate_size=16,
-        upsample_groups=16,
-    )
-    return transformers.MimiModel(config)
 
 
 def tiny_xcodec2() -> Any:

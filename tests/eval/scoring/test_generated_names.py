@@ -8,7 +8,7 @@ from typing import Literal
 
 import pytest
 
-from codec.json_lines import write_json_lines
+from codec.files.json_lines import write_json_lines
 from eval.scoring.generated import ManifestError, read_generation, read_records
 
 

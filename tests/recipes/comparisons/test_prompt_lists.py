@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from codec.json_lines import read_json_lines, write_json_lines
+from codec.files.json_lines import read_json_lines, write_json_lines
 from eval.scoring.generated import read_generation
 from recipes.comparisons.prompt_lists import main
 from slm.cli.batch_file import read_requests

@@ -14,6 +14,7 @@ import torch
 
 from codec import CodecConfig, HHCodec
 from recipes.comparisons.reconstruction import main
+from tests.peers import tiny_mimi
 
 CONFIG = Path(__file__).resolve().parents[3] / "recipes" / "configs" / "reconstruction.yaml"
 RATE = 24000
@@ -49,33 +50,13 @@ def call(folder: Path, *words: str) -> list[str]:
     return [str(CONFIG), *sets, *own, "where_ready=[utmos22]", *words]
 
 
-def tiny_mimi(folder: Path) -> Path:
-    """A Mimi of random weights, as transformers saves it."""
-    transformers = pytest.importorskip("transformers")
-    config = transformers.MimiConfig(
-        hidden_size=16,
-        num_filters=4,
-        upsampling_ratios=[4, 4, 4, 2],
-        codebook_size=32,
-        codebook_dim=8,
-        vector_quantization_hidden_dimension=8,
-        num_quantizers=4,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        head_dim=8,
-        intermediate_size=16,
-        upsample_groups=16,
-    )
-    transformers.MimiModel(config).save_pretrained(folder)
-    return folder
-
-
 def test_every_layout_is_recoded_scored_and_tabulated(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HH_WEIGHT_UTMOS22_STRONG", "")
-    peers = [f"{{mimi_2: {{kind: mimi, source: {tiny_mimi(folder / 'mimi')}, num_codebooks: 2}}"]
+    pytest.importorskip("transformers")
+    tiny_mimi().save_pretrained(folder / "mimi")
+    peers = [f"{{mimi_2: {{kind: mimi, source: {folder / 'mimi'}, num_codebooks: 2}}"]
     peers += [f"gone: {{kind: dac, source: {folder / 'none'}}}}}"]
     words = call(folder, f"tokenizers={','.join(peers)}", "--json")
     config = folder / "own.yaml"

@@ -10,7 +10,7 @@ import torch
 
 from codec import HHCodec
 from codec.audio.store import AudioStoreWriter
-from codec.json_lines import read_json_lines
+from codec.files.json_lines import read_json_lines
 from recipes.comparisons.transcribe import compared, main
 from recipes.runner.config import ConfigError, load_config
 from slm import TextTokenizer, TokenStoreWriter

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from codec.audio.store import AudioStore, AudioStoreWriter
-from codec.json_lines import read_json_lines
+from codec.files.json_lines import read_json_lines
 from codec.runtime.workers import DEADLY
 from recipes.corpora.aligned_splits import align_split, alignments_of
 from recipes.corpora.forced_alignment import Aligner

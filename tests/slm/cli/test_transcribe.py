@@ -11,7 +11,7 @@ import pytest
 from codec import HHCodec
 from codec.audio import write_audio
 from codec.bitstream.format import CodedRecording, StreamHeader
-from codec.json_lines import read_json_lines
+from codec.files.json_lines import read_json_lines
 from slm.cli.main import main
 from slm.data.token_store import TokenStoreWriter
 from slm.text.sentencepiece_tokenizer import TextTokenizer

@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from codec import HHCodec
-from codec.derived import LOG_NAME
+from codec.files.derived import LOG_NAME
 from slm.cli.main import main
 from slm.generation.retries import derived_seed
 from slm.synthesis.requests import SpeechRequest

@@ -100,7 +100,7 @@ def test_a_full_disk_leaves_no_half_file(
             yield partial
 
     writer = open_writer(tmp_path)
-    for module in ("slm.data.shards", "codec.json_lines"):
+    for module in ("slm.data.shards", "codec.files.json_lines"):
         monkeypatch.setattr(f"{module}.whole_file", until_full)
     writer.add(codes_of(0), {"id": "u0"})
     writer.add(codes_of(1), {"id": "u1"})

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from .file_reading import check_replaceable, open_file
-from .files import whole_file
+from .atomic import whole_file
 from .json_text import json_text, json_value
+from .reading import check_replaceable, open_file
 
 _MARK = b"\xef\xbb\xbf"
 _UTF16_MARKS = b"\xff\xfe", b"\xfe\xff"

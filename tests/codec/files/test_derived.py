@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from codec.derived import Origins, digest_of, file_state, is_younger
+from codec.files.derived import Origins, digest_of, file_state, is_younger
 
 
 def test_a_file_is_current_until_what_it_was_made_from_changes(tmp_path: Path) -> None:

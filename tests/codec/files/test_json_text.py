@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from codec.files import write_json
-from codec.json_text import json_text
+from codec.files.json_text import json_text
 
 
 @pytest.mark.parametrize(

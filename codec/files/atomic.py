@@ -1,4 +1,4 @@
-"""Files and folders that appear only when whole, JSON files, and SHA-256 sums.
+"""Atomic writes: files and folders that appear only when they are whole.
 
 A file is written under a temporary name beside its own, `.NAME.OWNER.partial`, and takes its name
 in one step when everything is on the disk. A killed process leaves its partial file behind; the
@@ -16,13 +16,11 @@ import shutil
 import stat
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
-from typing import IO, Any
 
-from .file_reading import check_replaceable, open_file, read_file
-from .json_text import json_text, json_value
+from .reading import check_replaceable
 
 # .NAME.MACHINE-PROCESS-RANDOM.partial
 _PARTIAL = re.compile(r"\..*\.([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.partial")
@@ -34,7 +32,6 @@ _NAME_BYTES = 80
 _SWEEP_EVERY = 60.0
 # Seconds without a change after which a partial file of another machine counts as left behind.
 _ABANDONED = 24 * 3600.0
-_CHUNK = 1 << 20
 
 _swept: dict[str, float] = {}
 
@@ -112,32 +109,6 @@ def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def files_below(folder: str | os.PathLike[str]) -> list[Path]:
-    """List the files below a folder, sorted, those of linked folders too.
-
-    A link to a folder that it lies in is not followed. A link to a file that is not there is
-    listed, for a reader to refuse it by name.
-
-    Raises:
-        OSError: A folder cannot be read.
-    """
-
-    def fail(error: OSError) -> None:
-        raise error
-
-    found: list[Path] = []
-    # real paths of each folder and of those above it
-    above = {os.path.abspath(folder): frozenset({os.path.realpath(folder)})}
-    for place, folders, names in os.walk(folder, followlinks=True, onerror=fail):
-        found += [Path(place, name) for name in names]
-        seen = above.pop(os.path.abspath(place))
-        inside = {name: os.path.realpath(os.path.join(place, name)) for name in folders}
-        folders[:] = [name for name in folders if inside[name] not in seen]
-        for name in folders:
-            above[os.path.abspath(os.path.join(place, name))] = seen | {inside[name]}
-    return sorted(found)
-
-
 def is_partial(path: str | os.PathLike[str]) -> bool:
     """Tell whether a path is a temporary one of `whole_file` or `whole_folder`, or lies in one."""
     return any(part.startswith(".") and part.endswith(".partial") for part in PurePath(path).parts)
@@ -161,65 +132,6 @@ def write_text(path: str | os.PathLike[str], text: str) -> Path:
         OSError: The disk refused.
     """
     return write_bytes(path, text.encode())
-
-
-def write_json(path: str | os.PathLike[str], value: Any, *, indent: int | None = 2) -> Path:
-    """Write one JSON document, whole or not at all, and return its path.
-
-    Args:
-        path: Of the file.
-        value: Nested plain containers.
-        indent: Spaces a level; None for one line.
-
-    Raises:
-        ValueError: JSON cannot hold the value: names the file, and the key within.
-        OSError: The disk refused.
-    """
-    try:
-        text = json_text(value, indent=indent)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    return write_text(path, text)
-
-
-def read_json(path: str | os.PathLike[str], *, required: Collection[str] | None = None) -> Any:
-    """Read one JSON document in UTF-8, with or without a byte order mark.
-
-    Args:
-        path: Of the file.
-        required: Keys of the object that it must hold; None allows any value.
-
-    Raises:
-        ValueError: The file is not JSON, or no object with these keys: names it.
-        OSError: It is missing or cannot be opened.
-    """
-    content = read_file(path)
-    try:
-        value = json_value(content.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not valid JSON ({error})") from error
-    if required is None or (isinstance(value, dict) and all(key in value for key in required)):
-        return value
-    wanted = f" with {', '.join(required)}" if required else ""
-    raise ValueError(f"{path}: expected a JSON object{wanted}, got {repr(value)[:80]}")
-
-
-def sha256_of(source: str | os.PathLike[str] | IO[bytes]) -> str:
-    """Compute the SHA-256 of a file, 64 hex digits.
-
-    Args:
-        source: A path, or an open file, which is read from where it stands to its end.
-
-    Raises:
-        OSError: The file is missing or cannot be read.
-    """
-    if isinstance(source, str | os.PathLike):
-        with open_file(source) as file:
-            return sha256_of(file)
-    digest = hashlib.sha256()
-    while chunk := source.read(_CHUNK):
-        digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _partial_of(path: Path) -> Path:

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from codec.json_lines import (
+from codec.files.json_lines import (
     append_json_line,
     appending,
     cut_torn_line,

@@ -11,8 +11,6 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path, PurePath, PureWindowsPath
 
-from codec.files import files_below
-
 # Bytes that file systems allow a name, and a path below a folder that is long itself.
 _NAME_BYTES, _PATH_BYTES = 255, 2048
 
@@ -95,6 +93,32 @@ def is_hidden(path: str | os.PathLike[str], folder: str | os.PathLike[str] = "")
     """
     below = PurePath(path).relative_to(folder) if os.fspath(folder) else PurePath(path)
     return any(part.startswith(".") and part != ".." for part in below.parts)
+
+
+def files_below(folder: str | os.PathLike[str]) -> list[Path]:
+    """List the files below a folder, sorted, those of linked folders too.
+
+    A link to a folder that it lies in is not followed. A link to a file that is not there is
+    listed, for a reader to refuse it by name.
+
+    Raises:
+        OSError: A folder cannot be read.
+    """
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    found: list[Path] = []
+    # real paths of each folder and of those above it
+    above = {os.path.abspath(folder): frozenset({os.path.realpath(folder)})}
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=fail):
+        found += [Path(place, name) for name in names]
+        seen = above.pop(os.path.abspath(place))
+        inside = {name: os.path.realpath(os.path.join(place, name)) for name in folders}
+        folders[:] = [name for name in folders if inside[name] not in seen]
+        for name in folders:
+            above[os.path.abspath(os.path.join(place, name))] = seen | {inside[name]}
+    return sorted(found)
 
 
 def data_files(folder: str | os.PathLike[str], suffixes: Iterable[str] = ()) -> list[Path]:

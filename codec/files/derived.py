@@ -31,7 +31,7 @@ def file_state(path: str | os.PathLike[str]) -> list[Any]:
     """Describe a file without reading it: absolute path, bytes, and time of its last change, ns.
 
     A file that is not there has its path alone, and so another state than before or after. A member
-    of a tar (`codec.locations`) changes with its tar.
+    of a tar (`codec.files.locations`) changes with its tar.
     """
     name = os.path.abspath(path)
     try:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from codec.file_names import check_items, data_files, is_hidden, item_path, name_problem
+from codec.files import files_below
+from codec.files.names import check_items, data_files, is_hidden, item_path, name_problem
 
 
 @pytest.mark.parametrize(
@@ -62,3 +63,20 @@ def test_a_folder_that_is_named_may_be_hidden(tmp_path: Path) -> None:
     assert data_files(folder) == [folder / "a.wav"]
     assert is_hidden(folder / "a.wav", tmp_path)
     assert not is_hidden(Path("../a.wav"))
+
+
+def test_files_of_linked_folders_are_found_once_a_way(tmp_path: Path) -> None:
+    inside = tmp_path / "corpus" / "a"
+    outside = tmp_path / "disk" / "b"
+    for folder in (inside, outside):
+        folder.mkdir(parents=True)
+        (folder / "x.wav").touch()
+    (tmp_path / "corpus" / "b").symlink_to(outside)
+    (inside / "up").symlink_to(tmp_path / "corpus")
+    (outside / "round").symlink_to(outside)
+    (inside / "gone.wav").symlink_to(tmp_path / "nothing.wav")
+    found = [
+        path.relative_to(tmp_path / "corpus").as_posix()
+        for path in files_below(tmp_path / "corpus")
+    ]
+    assert found == ["a/gone.wav", "a/x.wav", "b/x.wav"]

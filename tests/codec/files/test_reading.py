@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from codec.file_reading import NotAFileError, open_file, read_file
 from codec.files import read_json, sha256_of, whole_file, write_text
-from codec.json_lines import append_json_line, appending, read_json_lines
+from codec.files.json_lines import append_json_line, appending, read_json_lines
+from codec.files.reading import NotAFileError, open_file, read_file
 
 pytestmark = pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="needs pipes of POSIX")
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_a_socket_and_a_device_without_an_end_are_refused(
 
 def test_what_the_process_was_given_open_is_read_once() -> None:
     code = (
-        "import sys\nfrom codec.file_reading import read_file\n"
+        "import sys\nfrom codec.files.reading import read_file\n"
         "for path in sys.argv[1:]:\n"
         "    try:\n        print(read_file(path))\n    except ValueError as error:\n"
         "        print(error)\n"

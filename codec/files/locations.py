@@ -19,7 +19,7 @@ from decimal import Decimal
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from codec.file_reading import open_file
+from .reading import open_file
 
 # A byte beyond 18 digits is in no file.
 _MEMBER = re.compile(r"(.*?\.tar):(\d{1,18}):([^/\\]+)", re.IGNORECASE | re.DOTALL | re.ASCII)

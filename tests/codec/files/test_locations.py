@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from codec.derived import file_state
-from codec.locations import (
+from codec.files.derived import file_state
+from codec.files.locations import (
     Part,
     TarMemberError,
     file_of,

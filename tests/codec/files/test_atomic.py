@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -11,21 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from codec import files
 from codec.files import (
-    files_below,
+    atomic,
     is_partial,
-    read_json,
-    sha256_of,
     whole_file,
     whole_folder,
     write_bytes,
-    write_json,
     write_text,
 )
-from codec.json_lines import read_json_lines
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def names(folder: Path) -> list[str]:
@@ -77,7 +71,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch)
     def full_disk(descriptor):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("codec.files.os.fsync", full_disk)
+    monkeypatch.setattr("codec.files.atomic.os.fsync", full_disk)
     with pytest.raises(OSError, match="No space"):
         write_text(path, "new")
     assert path.read_text() == "old"
@@ -124,16 +118,16 @@ def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path):
     litter = leave_litter(tmp_path)
     assert len(litter) == 2
     assert all(map(is_partial, litter))
-    files._swept.clear()  # as in a new process
+    atomic._swept.clear()  # as in a new process
     write_text(tmp_path / "a.txt", "whole")
     assert names(tmp_path) == ["a.txt"]
 
 
 def test_what_others_are_writing_is_left_alone(tmp_path):
-    files._swept.clear()
+    atomic._swept.clear()
     with whole_file(tmp_path / "a.txt") as first:
         first.write_text("first")
-        files._swept.clear()
+        atomic._swept.clear()
         write_text(tmp_path / "a.txt", "second")
         assert first.exists()
     assert (tmp_path / "a.txt").read_text() == "first"
@@ -147,7 +141,7 @@ def test_what_another_machine_left_is_removed_when_it_was_long_untouched(tmp_pat
     os.utime(old, (yesterday, yesterday))
     foreign = tmp_path / ".notes.partial"
     foreign.write_text("somebody else's name")
-    files._swept.clear()
+    atomic._swept.clear()
     write_text(tmp_path / "b.txt", "whole")
     assert names(tmp_path) == sorted([new.name, foreign.name, "b.txt"])
 
@@ -187,80 +181,3 @@ def test_a_folder_that_is_there_is_not_replaced(tmp_path):
 def test_text_is_written_as_it_is(tmp_path):
     assert write_text(tmp_path / "a.txt", "ä\n\u2028\r\n").read_bytes() == "ä\n\u2028\r\n".encode()
     assert write_bytes(tmp_path / "b", b"\0\n").read_bytes() == b"\0\n"
-
-
-def test_json_comes_back(tmp_path):
-    value = {"name": "ü\u2028", "list": [1, 2.5, None, True], "empty": {}}
-    path = write_json(tmp_path / "a.json", value)
-    assert read_json(path) == value
-    assert path.read_text(encoding="utf-8").startswith('{\n  "name": "ü\u2028"')
-    assert path.read_bytes().endswith(b"}\n")
-    assert write_json(path, [1, {}], indent=None).read_text() == "[1, {}]\n"
-
-
-def test_a_name_that_is_not_utf_8_survives(tmp_path):
-    path = write_json(tmp_path / "a.json", {"audio": "\udcff.wav"})
-    assert read_json(path) == {"audio": "\udcff.wav"}
-
-
-def test_json_with_a_byte_order_mark_is_read(tmp_path):
-    assert read_json(write_bytes(tmp_path / "a.json", b"\xef\xbb\xbf{}")) == {}
-
-
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe{\0}\0", b"[" * 100_000])
-def test_what_is_not_json_is_named(tmp_path, content):
-    path = write_bytes(tmp_path / "a.json", content)
-    with pytest.raises(ValueError, match=r"a\.json: not valid JSON"):
-        read_json(path)
-
-
-def test_a_missing_file_is_told_from_a_broken_one(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        read_json(tmp_path / "none.json")
-
-
-def test_sums_are_those_of_hashlib(tmp_path):
-    content = os.urandom(3_000_000)
-    path = write_bytes(tmp_path / "a.bin", content)
-    assert sha256_of(path) == sha256_of(str(path)) == hashlib.sha256(content).hexdigest()
-    with path.open("rb") as file:
-        file.seek(10)
-        assert sha256_of(file) == hashlib.sha256(content[10:]).hexdigest()
-    with pytest.raises(FileNotFoundError):
-        sha256_of(tmp_path / "none")
-
-
-def test_a_document_of_another_kind_is_named(tmp_path):
-    path = write_bytes(tmp_path / "a.json", b'{"seconds": 1}')
-    assert read_json(path, required=("seconds",)) == {"seconds": 1}
-    with pytest.raises(ValueError, match=r"a\.json: expected a JSON object with seconds, metrics"):
-        read_json(path, required=("seconds", "metrics"))
-    with pytest.raises(ValueError, match=r"a\.json: expected a JSON object, got \[\]"):
-        read_json(write_bytes(path, b"[]"), required=())
-
-
-def test_files_of_linked_folders_are_found_once_a_way(tmp_path: Path) -> None:
-    inside = tmp_path / "corpus" / "a"
-    outside = tmp_path / "disk" / "b"
-    for folder in (inside, outside):
-        folder.mkdir(parents=True)
-        (folder / "x.wav").touch()
-    (tmp_path / "corpus" / "b").symlink_to(outside)
-    (inside / "up").symlink_to(tmp_path / "corpus")
-    (outside / "round").symlink_to(outside)
-    (inside / "gone.wav").symlink_to(tmp_path / "nothing.wav")
-    found = [
-        path.relative_to(tmp_path / "corpus").as_posix()
-        for path in files_below(tmp_path / "corpus")
-    ]
-    assert found == ["a/gone.wav", "a/x.wav", "b/x.wav"]
-
-
-@pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', '{"b": [{"a": 1, "c": 2, "a": 1}]}'])
-def test_an_object_with_a_key_twice_is_refused(tmp_path, text):
-    (tmp_path / "a.json").write_text(text)
-    with pytest.raises(ValueError, match=r"a\.json: .*expected each key once, got 'a' again"):
-        read_json(tmp_path / "a.json")
-    (tmp_path / "a.jsonl").write_text("{}\n" + text + "\n")
-    with pytest.raises(ValueError, match=r"a\.jsonl:2: .*expected each key once, got 'a' again"):
-        read_json_lines(tmp_path / "a.jsonl")
