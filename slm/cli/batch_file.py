@@ -113,10 +113,10 @@ def _parsed(
         raise ValueError(f"{place}: expected a text with words, got {row['text']!r}")
     name = str(row.pop("id", f"{number:05d}"))
     given = {key: value for key, value in row.items() if value is not None and key not in _JUDGED}
-    if "prompt" not in given and "voice" not in given and "prompt_text" not in given:
-        return name, replace(default, **given)
     common = {key: getattr(default, key) for key in _COMMON}
     try:
+        if not {"prompt", "voice", "prompt_text"} & set(given):
+            return name, replace(default, **given)
         return name, SpeechRequest(**{**common, **given})
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from error
@@ -137,7 +137,7 @@ def _check_value(key: str, value: Any, place: str) -> None:
         fits, expected = type(value) in (str, int), "a string or a whole number"
     if not fits:
         raise ValueError(f"{place}: expected {expected} as {key}, got {json.dumps(value)[:40]}")
-    if key == "language" and value is not None:
+    if key == "language" and isinstance(value, str):
         try:
             language_code(value)
         except ValueError as error:

@@ -121,3 +121,21 @@ def test_a_table_is_not_read_aloud(tmp_path: Path) -> None:
         read_requests(path, SpeechRequest(""))
     path.write_text("Either|or.\nA text.\n")
     assert len(read_requests(path, SpeechRequest(""))) == 2
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"speed": 9}, "expected a speed in"),
+        ({"speed": 9, "voice": "ann"}, "expected a speed in"),
+        ({"speed": "fast"}, "expected a number as speed"),
+        ({"speed": True}, "expected a number as speed"),
+    ],
+)
+def test_a_speed_that_is_none_is_told_with_its_line(
+    row: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "jobs.jsonl"
+    path.write_text(json.dumps({"text": "A dog."}) + "\n" + json.dumps({"text": "b"} | row))
+    with pytest.raises(ValueError, match=rf"jobs\.jsonl:2: {message}"):
+        read_requests(path, DEFAULT)
