@@ -40,6 +40,7 @@ GROUND = {
     "codec.runtime.run_lock",
     "codec.runtime.run_trainer",
     "codec.signals",
+    "codec.standard_streams",
     "codec.version",
     "codec.runtime.workers",
 }
