@@ -30,8 +30,9 @@ from codec.json_lines import read_json_lines, read_lines
 from codec.provenance import provenance
 from eval.scoring.summary import find_figure, item_values, number_text, read_summary, resampled_over
 from recipes.runner.cli import make_parser
-from recipes.runner.config import keep_settings, load_settings
+from recipes.runner.config import load_settings
 from recipes.runner.markdown import table_lines
+from recipes.runner.run_folder import own_folder
 from recipes.runner.stages import say
 
 # What a list held when its folder was begun.
@@ -112,7 +113,12 @@ def run_seed_tts(config: SeedTtsConfig, argv: Sequence[str] | None = None) -> Se
             or metrics that cannot run, or a folder made with other settings.
     """
     run = Path(config.run)
-    keep_settings(config, run, ADDED)
+    with own_folder(config, run, ADDED, before_work=[LIST_NAME]):
+        return _speak_and_score(config, run, argv)
+
+
+def _speak_and_score(config: SeedTtsConfig, run: Path, argv: Sequence[str] | None) -> SeedTtsTable:
+    """Do the work of `run_seed_tts` in a folder that no other process works in."""
     for name, meta in config.lists.items():
         _keep_list(run / name, Path(meta))
     rows: list[dict[str, Any]] = []
@@ -125,7 +131,7 @@ def run_seed_tts(config: SeedTtsConfig, argv: Sequence[str] | None = None) -> Se
         say("seed_tts", f"{name}: score")
         words = ["tts", meta, str(spoken), "--out", str(scores), "--normalizer", "seedtts"]
         words += ["--workers", str(config.workers), "--seed", str(config.seed)]
-        words += ["--metrics", config.metrics] if config.metrics else []
+        words += [] if config.metrics is None else ["--metrics", config.metrics]
         # Recordings of the same texts are the ceiling, where the list has them.
         has_references = _has_references(Path(meta))
         _call(eval.cli.main.main, [*words, *(["--recordings"] if has_references else [])])
