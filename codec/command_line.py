@@ -11,10 +11,8 @@ from __future__ import annotations
 import argparse
 import atexit
 import gc
-import io
 import json
 import math
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +22,7 @@ from typing import Any, Protocol
 from codec.files.json_text import json_text
 
 from .signals import Ended, heeded_signals
+from .standard_streams import drop_output, escape_in_output, open_streams
 from .version import __version__
 
 # What `ArgumentParser.add_subparsers` returns; argparse has no public name for it.
@@ -106,6 +105,14 @@ def number(
         return value
 
     return parsed
+
+
+def name_list(text: str) -> list[str]:
+    """A type for `add_argument`: names, parted by commas; an empty text names nothing."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise argparse.ArgumentTypeError(f"expected names, parted by commas, got {text!r}")
+    return names
 
 
 def add_command(
@@ -205,17 +212,17 @@ def exit_status(work: Callable[[], int], *, debug: bool = False, again: str = ""
         The work's status, 2 for a ValueError, 1 for an OSError, 130 for an interrupt, 143 after
         SIGTERM and 129 after SIGHUP, 1 without a word when whoever read stdout has closed it.
     """
-    _escape_in_output()
+    open_streams()
+    escape_in_output()
     with heeded_signals() as came:
         try:
             status = work()
-            if sys.stdout is not None:  # closed before the start, nothing is printed
-                sys.stdout.flush()
+            sys.stdout.flush()
             if came:  # a library has taken it for a wish to stop
                 raise Ended(f"ended by {signal.Signals(came[0]).name}")
             return status
         except BrokenPipeError:
-            _drop_output()
+            drop_output()
             return FAILED
         except KeyboardInterrupt as error:
             # where it was, if that was said
@@ -229,24 +236,12 @@ def exit_status(work: Callable[[], int], *, debug: bool = False, again: str = ""
                 raise
             print(f"error: {error}", file=sys.stderr)
             try:
-                if sys.stdout is not None:
-                    sys.stdout.flush()
+                sys.stdout.flush()
             except OSError:  # its disk is full
-                _drop_output()
+                drop_output()
             if came:  # a command that this one called has told it
                 return 128 + came[0]
             return WRONG_CALL if isinstance(error, ValueError) else FAILED
-
-
-def _escape_in_output() -> None:
-    """Let no name that stdout's encoding has no letters for end a work that is done."""
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="backslashreplace")
-
-
-def _drop_output() -> None:
-    """Let Python flush stdout once more at its end, which must not fail again."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def print_report(report: Mapping[str, Any], *, as_json: bool) -> None:

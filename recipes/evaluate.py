@@ -50,7 +50,7 @@ from eval.tokens.ngrams import NgramModel
 from eval.weights import use_device
 from recipes.corpora.manifest import SPLITS
 from recipes.runner.config import Config
-from recipes.runner.stages import stage_folder, write_metrics
+from recipes.runner.stages import say, stage_folder, write_metrics
 from slm import TokenStore
 
 from .evaluate_report import Scored, write_results
@@ -123,6 +123,8 @@ def word_scores(config: Config, folder: Path) -> dict[str, Scored]:
             for kind, sound in sounds.items():
                 pair = Pair(row["id"], None, sound, row["text"], row["speaker"])
                 versions.setdefault(kind + group, []).append(pair)
+    if not versions:
+        say("evaluate", "no text is of a clip that was reconstructed: no word errors")
     metrics: list[Metric] = [WerMetric(PocketSphinxRecognizer(config.evaluate.words))]
     # A second recogniser wherever the folder of its weights is named.
     metrics += make_metrics(with_whisper(["wer"])[1:])

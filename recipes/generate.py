@@ -215,6 +215,8 @@ def continue_clips(config: Config, synthesizer: Synthesizer, folder: Path) -> li
         # Where the model ended at once there is no file, which counts as failed.
         if len(made):
             write_audio(folder / "made" / name, made, rate)
+        else:
+            (folder / "made" / name).unlink(missing_ok=True)
         write_audio(folder / "made" / parts["prompt"], clips.crop(index, 0, given), rate)
         write_audio(folder / "made" / parts["reference"], rest, rate)
         kept = {"id": row["id"], "speaker": row["speaker"]}

@@ -61,3 +61,5 @@ class PreferencesConfig:
         in_range("held_out", self.held_out, 0, 1, ends="[)")
         known = set(self.verifiers) <= set(VERIFIERS) and bool(self.verifiers)
         require(known, "verifiers", f"some of {', '.join(VERIFIERS)}", self.verifiers)
+        heard = self.verifier_words is None or "words" in self.verifiers
+        require(heard, "verifier_words", "none without the verifier words", self.verifier_words)

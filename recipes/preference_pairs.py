@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from codec.checks import require
-from codec.files.json_lines import appending, read_json_lines
+from codec.files.json_lines import appending, keep_json_lines, read_json_lines
 from slm import GenerationSettings, SpeechRequest, Synthesis, Synthesizer
 from slm.data.alignment import Alignment
 from slm.data.documents import Document, build_aligned, build_document
@@ -32,8 +32,17 @@ def make_pairs(
 ) -> list[dict[str, Any]]:
     """Speak and rank the texts that have no row yet; returns the rows of all.
 
-    A row without `chosen` is of a text whose candidates did not differ enough.
+    A row without `chosen` is of a text whose candidates did not differ enough. Rows of texts that
+    have changed, or are not among these any more, are dropped.
     """
+    asked = {name: _asked(synthesizer, request) for name, request in requests.items()}
+
+    def is_current(row: dict[str, Any]) -> bool:
+        # Rows of 0.1 hold neither language nor seed.
+        now = asked.get(row["id"])
+        return now is not None and all(row.get(key, now[key]) == now[key] for key in now)
+
+    keep_json_lines(path, is_current)
     rows = read_json_lines(path, torn="drop", missing_ok=True)
     done = {row["id"] for row in rows}
     waiting = [name for name in requests if name not in done]
@@ -63,8 +72,8 @@ def ranked(
     made = synthesizer.synthesize(
         [replace(request, seed=seed) for seed in seeds], settings=settings, max_attempts=1
     )
-    voice = _codes_of(synthesizer, request.voice)
-    prompt = None if voice is None else synthesizer.decode(voice)
+    asked = _asked(synthesizer, request)
+    prompt = None if asked["voice"] is None else synthesizer.decode(np.array(asked["voice"]))
     ranking = rank(made, verifiers, request.text, prompt)
     # Speech that ran away comes last, then by the verifiers in order.
     scores = list(zip(*ranking.scores.values(), strict=True))
@@ -74,8 +83,7 @@ def ranked(
     gaps = np.subtract(keys[best], keys[worst])
     differs = gaps[0] > 0 or gaps[1] >= max(config.least_gap, 1e-9)
     return {
-        "text": request.text,
-        "voice": None if voice is None else voice.tolist(),
+        **asked,
         "scores": {name: list(given) for name, given in ranking.scores.items()},
         "chosen": _kept(made[best]) if differs else None,
         "rejected": _kept(made[worst]) if differs else None,
@@ -120,6 +128,17 @@ def pair_of(
     return PreferencePair(*documents)
 
 
+def _asked(synthesizer: Synthesizer, request: SpeechRequest) -> dict[str, Any]:
+    """What a text is spoken from, as a row holds it."""
+    voice = _codes_of(synthesizer, request.voice)
+    return {
+        "text": request.text,
+        "voice": None if voice is None else voice.tolist(),
+        "language": request.language,
+        "seed": request.seed,
+    }
+
+
 def _codes_of(synthesizer: Synthesizer, voice: Any) -> np.ndarray | None:
     """Codes of a voice as the model takes them, None for none."""
     if voice is None:
@@ -140,7 +159,7 @@ def _document(
 ) -> Document:
     """The document of a text and one way of saying it."""
     lm, codes = synthesizer.lm, np.array(said["codes"], dtype=np.int64)
-    text_ids = synthesizer.tokenizer.encode(row["text"])
+    text_ids = synthesizer.tokenizer.encode(row["text"], row.get("language", "en"))
     prompt = None if row["voice"] is None else np.array(row["voice"])
     if not lm.config.is_aligned:
         return build_document(lm.vocabulary, codes, text_ids=text_ids, prompt=prompt)

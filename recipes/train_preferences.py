@@ -10,6 +10,8 @@ was. Measure the outcome by another verifier than the one that taught.
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +22,8 @@ import torch
 from codec.command_line import DONE, exit_status
 from codec.files import write_json
 from recipes.runner.cli import make_parser
-from recipes.runner.config import keep_settings, load_settings
+from recipes.runner.config import load_settings
+from recipes.runner.run_folder import own_folder
 from slm import SpeechLM, SpeechRequest, Synthesizer, TrainingSettings, fit_speech_lm
 from slm.cli.batch_file import read_requests
 from slm.model.speech_lm import pretrained_folder
@@ -29,24 +32,32 @@ from slm.training.preferences import PreferenceRows
 
 from .preference_config import PreferencesConfig
 from .preference_pairs import make_pairs, pair_of
+from .preference_plan import PAIRS_NAME, RUNTIME, show_plan
 
 PROGRAM = "python -m recipes.train_preferences"
-PAIRS_NAME = "pairs.jsonl"
-# Settings that change no result.
-RUNTIME = ("threads", "validate_every", "checkpoint_every")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Speak, rank, train and save; returns the exit status."""
     parser = make_parser(PROGRAM, __doc__, schema=PreferencesConfig)
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the merged settings, what is done and what is missing; start nothing",
+    )
     arguments = parser.parse_intermixed_args(argv)
 
     def work() -> int:
-        figures = run(load_settings(PreferencesConfig, arguments.config, arguments.overrides))
+        config = load_settings(PreferencesConfig, arguments.config, arguments.overrides)
+        if arguments.dry_run:
+            return show_plan(config, as_json=arguments.json)
+        figures = run(config)
         print(json.dumps(figures) if arguments.json else figures)
         return DONE
 
-    return exit_status(work, debug=arguments.debug)
+    # Whatever was interrupted, the same command goes on with it.
+    words = sys.argv[1:] if argv is None else argv
+    return exit_status(work, debug=arguments.debug, again=f"{PROGRAM} {shlex.join(words)}")
 
 
 def run(config: PreferencesConfig) -> dict[str, Any]:
@@ -60,7 +71,12 @@ def run(config: PreferencesConfig) -> dict[str, Any]:
             run here, or too few texts whose candidates differ.
     """
     folder = Path(config.run)
-    keep_settings(config, folder, RUNTIME)
+    with own_folder(config, folder, RUNTIME):
+        return _run(config, folder)
+
+
+def _run(config: PreferencesConfig, folder: Path) -> dict[str, Any]:
+    """Do the work of `run` in a folder that no other process works in."""
     torch.set_num_threads(max(1, config.threads))
     synthesizer = Synthesizer.from_pretrained(config.codec, config.lm)
     requests = requests_of(config, synthesizer)

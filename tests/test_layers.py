@@ -27,6 +27,7 @@ GROUND = {
     "codec.runtime",
     "codec.signals",
     "codec.speech_level",
+    "codec.standard_streams",
     "codec.version",
     "codec.weights",
 }

@@ -7,7 +7,15 @@ import sys
 from typing import Any
 
 from codec.checks import LARGEST
-from codec.command_line import DONE, Commands, add_command, number, print_report, whole_number
+from codec.command_line import (
+    DONE,
+    Commands,
+    add_command,
+    name_list,
+    number,
+    print_report,
+    whole_number,
+)
 
 HEADER = ("", "kbit/s", "RTF", "RTF range", "CPU s/s", "params M", "GMAC/s", "peak MiB")
 
@@ -23,7 +31,9 @@ def add(commands: Commands) -> None:
         "weights, in one run of some minutes; the other codecs need the extra `peers`.",
         examples="example:\n  hh-codec bench --systems hh_24khz,mimi --duration 10 --json",
     )
-    parser.add_argument("--systems", metavar="A,B", help="which ones (default: all)")
+    parser.add_argument(
+        "--systems", type=name_list, metavar="A,B", help="which ones (default: all)"
+    )
     parser.add_argument(
         "--duration", type=number(1, most=LARGEST), default=10.0, help="of the audio, s"
     )
@@ -43,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)
-    names = arguments.systems.split(",") if arguments.systems else list(SYSTEMS)
+    names = list(SYSTEMS) if arguments.systems is None else arguments.systems
 
     def progress(text: str) -> None:
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)

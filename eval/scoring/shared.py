@@ -30,9 +30,9 @@ def shared_figures(folders: Mapping[str, Path]) -> dict[str, Figures]:
         For each system {metric id: {figure name: figure}}, as in its summary; `n_failed` counts
         the items outside the shared ones.
     """
-    first, *others = folders.values()
-    for folder in others:
-        require_same_content(first, folder)
+    all_folders = list(folders.values())
+    for folder in all_folders[1:]:
+        require_same_content(all_folders[0], folder)
     summaries = {name: read_summary(folder) for name, folder in folders.items()}
     found: dict[str, Figures] = {
         name: {key: dict(metric["figures"]) for key, metric in summary["metrics"].items()}

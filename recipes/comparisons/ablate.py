@@ -25,12 +25,12 @@ from tqdm import tqdm
 from codec import HHCodec
 from codec.audio import write_audio
 from codec.audio.store import AudioStore
-from codec.command_line import DONE, exit_status, whole_number
+from codec.command_line import DONE, exit_status, name_list, whole_number
 from codec.files import read_json, write_json
 from codec.files.derived import digest_of
 from codec.files.names import check_items, is_hidden, item_path
 from codec.training.checkpoint import source_digest
-from eval.metrics.registry import make_metrics, obstacles
+from eval.metrics.registry import make_metrics, obstacles, split_names
 from eval.protocols import Metric
 from eval.scoring.pair import Pair
 from eval.scoring.score import score_pairs
@@ -52,7 +52,9 @@ WHERE_READY = ("utmos22", "speaker_sim")
 def main(argv: Sequence[str] | None = None) -> int:
     """Train and measure the variants; returns the exit status."""
     parser = make_parser(PROGRAM, __doc__ or "", schema=Config)
-    parser.add_argument("--only", help="names of variants, by commas (default: all)")
+    parser.add_argument(
+        "--only", type=name_list, help="names of variants, by commas (default: all)"
+    )
     parser.add_argument("--split", default="valid", choices=("valid", "test"))
     parser.add_argument(
         "--clips", type=whole_number(1), default=None, help="clips measured (default: all)"
@@ -66,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def work() -> int:
         variants = read_variants(Path(arguments.config), arguments.overrides)
-        wanted = arguments.only.split(",") if arguments.only else list(variants)
+        wanted = list(variants) if arguments.only is None else arguments.only
         unknown = [name for name in wanted if name not in variants]
         if unknown:
             raise StageError(f"--only: expected some of {list(variants)}, got {unknown}")
@@ -163,8 +165,8 @@ def measure(variant: Variant, arguments: argparse.Namespace) -> None:
 
 def measured_metrics(names: str | None) -> list[Metric]:
     """Make the metrics named, else the default ones and those that are ready beside them."""
-    if names:
-        return make_metrics(names.split(","))
+    if names is not None:
+        return make_metrics(split_names(names))
     ready = [metric for metric in make_metrics(WHERE_READY) if not obstacles(metric)]
     return [*make_metrics(METRICS), *ready]
 

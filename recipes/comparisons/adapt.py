@@ -19,17 +19,19 @@ import numpy as np
 import torch
 
 from codec.audio.store import AudioStore
-from codec.command_line import DONE, exit_status
+from codec.command_line import DONE, exit_status, name_list
 from codec.files import read_json, write_json
 from codec.files.json_lines import write_json_lines
 from codec.files.names import check_items
 from codec.provenance import provenance
+from codec.runtime.run_lock import locked
 from eval.metrics.registry import make_metrics, require_ready
 from eval.reporting.adaptability import CURVE, RESULT, RUN, Rendered, render
 from eval.weights import use_device
 from recipes.corpora.preparation import spread
 from recipes.runner.cli import make_parser
-from recipes.runner.config import Config, keep_settings, load_settings
+from recipes.runner.config import Config, load_settings
+from recipes.runner.run_folder import keep_settings
 from recipes.runner.schema import PrepareConfig
 from recipes.runner.stages import run_stage, say, stage_folder
 
@@ -47,13 +49,14 @@ RUNTIME = ("threads", "workers", "tokenizers", "device")
 def main(argv: Sequence[str] | None = None) -> int:
     """Train and measure on every tokenizer; returns the exit status."""
     parser = make_parser(PROGRAM, __doc__ or "", schema=AdaptConfig)
-    parser.add_argument("--only", help="names of tokenizers, by commas (default: all)")
+    parser.add_argument(
+        "--only", type=name_list, help="names of tokenizers, by commas (default: all)"
+    )
     arguments = parser.parse_intermixed_args(argv)
 
     def work() -> int:
         config = load_settings(AdaptConfig, arguments.config, arguments.overrides)
-        only = arguments.only.split(",") if arguments.only else None
-        rendered = run_adapt(config, argv, only=only)
+        rendered = run_adapt(config, argv, only=arguments.only)
         page = rendered.page.with_suffix(".json")
         print(page.read_text(encoding="utf-8") if arguments.json else rendered.markdown)
         return DONE
@@ -92,10 +95,12 @@ def run_adapt(
     # Before any result, so that tables can be made of those that are there.
     write_json(run / RUN, about(config, audio, argv))
     for name in wanted:
-        if is_done(config.tokenizers[name], run / name):
-            say("adapt", f"{name}: done already")
-            continue
-        compare_one(config, name, audio, run / name)
+        # Processes may share a run, not a tokenizer.
+        with locked(run / name):
+            if is_done(config.tokenizers[name], run / name):
+                say("adapt", f"{name}: done already")
+                continue
+            compare_one(config, name, audio, run / name)
         render(run)  # after each, as the whole takes hours
     return render(run)
 

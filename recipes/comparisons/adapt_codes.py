@@ -64,7 +64,8 @@ def encode_splits(tokenizer: Tokenizer, audio: dict[str, AudioStore], folder: Pa
                 waveform = clips.waveform(index)
                 own = resampled(waveform, clips.sample_rate, tokenizer.sample_rate)
                 codes = tokenizer.encode(np.asarray(own, dtype=np.float32))  # (K, L)
-                kept = {key: row[key] for key in ("id", "text", "speaker", "num_samples")}
+                names = ("id", "text", "speaker", "lang", "num_samples")
+                kept = {key: row[key] for key in names if key in row}
                 writer.add(flatten_codes(codes, tokenizer.codebook_size), kept)
                 encoded += len(waveform) / clips.sample_rate
         writer.close()

@@ -92,6 +92,8 @@ def generate_clips(
             path = item_path(folder / "audio", row["id"], ".flac")
             if len(waveform):
                 write_audio(path, waveform, rate)
+            else:
+                path.unlink(missing_ok=True)  # of an earlier model
             made += len(waveform) / rate
             items.append(
                 {
@@ -133,7 +135,8 @@ def _generated(
     requests = []
     for number, (row, prompt) in enumerate(batch):
         given = train.codes(prompt)[:longest].astype(np.int64)  # first seconds of the prompt
-        tokens = prefix_tokens(lm.vocabulary, text.encode(row["text"]), given)
+        text_ids = text.encode(row["text"], row.get("lang") or "en")
+        tokens = prefix_tokens(lm.vocabulary, text_ids, given)
         room = lm.config.max_seq_len - len(tokens)
         fewest, most = length_bounds(
             row["text"], lm.config.codes_per_character, encoded.rate("train"), room

@@ -106,7 +106,9 @@ def row_tokens(config: AdaptConfig, encoded: Encoded, text: TextTokenizer | None
     lengths = []
     for store in encoded.stores.values():
         for row in store.rows:
-            pieces = len(text.encode(row["text"])) if text and row["text"].strip() else None
+            pieces = None
+            if text and row["text"].strip():
+                pieces = len(text.encode(row["text"], row.get("lang") or "en"))
             lengths.append(document_length(row["num_codes"], pieces, 0))
     prompt = config.prompt_seconds[1] * encoded.rate("train")
     mean_prompt = 0.5 * sum(config.prompt_seconds) * encoded.rate("train")

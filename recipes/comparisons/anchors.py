@@ -35,7 +35,8 @@ from eval.scoring.score import score_pairs
 from recipes.corpora.manifest import MANIFEST_NAME, CorpusRow, read_manifest
 from recipes.corpora.preparation import spread
 from recipes.runner.cli import make_parser
-from recipes.runner.config import keep_settings, load_settings
+from recipes.runner.config import load_settings
+from recipes.runner.run_folder import own_folder
 
 from .anchors_config import AnchorsConfig, system_name
 from .anchors_table import PARTS, PROGRAM, RECODED, AnchorsTable, AnchorSystem, write_anchors
@@ -99,21 +100,23 @@ def run_anchors(
     for name in config.classical:
         make_recoder(name)  # an unknown coder is refused before any clip is read
     rows = chosen_rows(config) if rows is None else rows
+    # Those of a list are named by their files, which may lie in several folders.
+    check_items((row.id for row in rows), ".flac")
     run = Path(config.run)
-    keep_settings(config, run, ADDED)
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    systems = []
-    for name in [*ours, *config.classical]:
-        folder = run / system_name(name)
-        recoder = make_system(config, name)
-        bind_folder(folder, recoder)
-        recode_clips(config, recoder, rows, folder)
-        score_system(config, rows, folder, metrics, word_metrics)
-        # Ours come first in the table, and are set in bold type.
-        system = AnchorSystem(system_name(name), folder, recoder.bitrate, is_ours=name in ours)
-        systems.append(system)
-    return write_anchors(systems, run, subject(config, rows), argv)
+    with own_folder(config, run, ADDED):
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        systems = []
+        for name in [*ours, *config.classical]:
+            folder = run / system_name(name)
+            recoder = make_system(config, name)
+            bind_folder(folder, recoder)
+            recode_clips(config, recoder, rows, folder)
+            score_system(config, rows, folder, metrics, word_metrics)
+            # Ours come first in the table, and are set in bold type.
+            system = AnchorSystem(system_name(name), folder, recoder.bitrate, is_ours=name in ours)
+            systems.append(system)
+        return write_anchors(systems, run, subject(config, rows), argv)
 
 
 def chosen_rows(config: AnchorsConfig) -> list[CorpusRow]:

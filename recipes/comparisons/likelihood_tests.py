@@ -33,7 +33,8 @@ from eval.reporting.report import write_report
 from eval.sound import resampled
 from recipes.corpora.manifest import MANIFEST_NAME, read_manifest
 from recipes.runner.cli import make_parser
-from recipes.runner.config import keep_settings, load_settings
+from recipes.runner.config import load_settings
+from recipes.runner.run_folder import own_folder
 from recipes.runner.stages import say
 from slm.synthesis.synthesizer import Synthesizer
 
@@ -79,7 +80,12 @@ def main(config: LikelihoodConfig) -> Path:
             do not belong together.
     """
     run = Path(config.run)
-    keep_settings(config, run, ("local_seconds",))
+    with own_folder(config, run, ("local_seconds",)):
+        return _compare(config, run)
+
+
+def _compare(config: LikelihoodConfig, run: Path) -> Path:
+    """Do the work of `main` in a folder that no other process works in."""
     synthesizer = Synthesizer.from_pretrained(config.codec, config.lm)
     bind_folder(run, synthesizer)
     pairs = wanted_pairs(config)

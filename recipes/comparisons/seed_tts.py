@@ -30,7 +30,8 @@ from codec.files.json_lines import read_json_lines, read_lines
 from codec.files.names import check_items
 from codec.provenance import provenance
 from recipes.runner.cli import make_parser
-from recipes.runner.config import keep_settings, load_settings
+from recipes.runner.config import load_settings
+from recipes.runner.run_folder import own_folder
 from recipes.runner.stages import say
 
 from .seed_tts_table import row_of, rows_of_draws, seed_tts_table
@@ -110,7 +111,12 @@ def run_seed_tts(config: SeedTtsConfig, argv: Sequence[str] | None = None) -> Se
             or metrics that cannot run, or a folder made with other settings.
     """
     run = Path(config.run)
-    keep_settings(config, run, ADDED)
+    with own_folder(config, run, ADDED, before_work=[LIST_NAME]):
+        return _speak_and_score(config, run, argv)
+
+
+def _speak_and_score(config: SeedTtsConfig, run: Path, argv: Sequence[str] | None) -> SeedTtsTable:
+    """Do the work of `run_seed_tts` in a folder that no other process works in."""
     for name, meta in config.lists.items():
         _keep_list(run / name, Path(meta))
     rows: list[dict[str, Any]] = []
@@ -141,7 +147,7 @@ def _speak(config: SeedTtsConfig, name: str, meta: str, number: int) -> dict[str
     say("seed_tts", f"{name}: score")
     words = ["tts", meta, str(spoken), "--out", str(scores), "--normalizer", "seedtts"]
     words += ["--workers", str(config.workers), "--seed", str(config.seed)]
-    words += ["--metrics", config.metrics] if config.metrics else []
+    words += [] if config.metrics is None else ["--metrics", config.metrics]
     with_recordings = ["--recordings"] if not number and _has_references(Path(meta)) else []
     _call(eval.cli.main.main, [*words, *with_recordings])
     return {**row_of(name, "spoken", scores), "seed": seed}

@@ -31,7 +31,7 @@ from eval.metrics.registry import use_named_weights
 from eval.metrics.wer import NORMALIZERS, character_edits, normalize_text, word_edits
 from eval.scoring.bootstrap import Interval, group_count, paired_rates, pooled_rate
 from eval.scoring.summary import number_text
-from eval.weights import find_weight
+from eval.weights import is_named, require_weight
 from recipes.corpora.manifest import SPLITS
 from recipes.runner.cli import make_parser
 from recipes.runner.config import Config, load_config, thread_count
@@ -71,9 +71,13 @@ def run_transcribe(
         The figures.
 
     Raises:
-        ValueError: A model that was not trained to transcribe, codes of another codec, or no
-            recording with a text.
+        ValueError: A model that was not trained to transcribe, codes of another codec, no
+            recording with a text, or a folder of Whisper that is named and not there.
     """
+    # Before anything is transcribed: a wrong path must not leave out Whisper without a word.
+    by_whisper = is_named(WHISPER)
+    if by_whisper:
+        require_weight(WHISPER)
     torch.set_num_threads(thread_count(config))
     transcriber = Transcriber.from_pretrained(stage_folder(config, "train_slm") / "model")
     names = transcriber.lm.config.codec_fingerprint
@@ -93,7 +97,7 @@ def run_transcribe(
 
         made = transcriber.transcribe(codes, settings, on_progress=notify)
     texts = {OWN: [each.text for each in made]}
-    if find_weight(WHISPER) is not None:
+    if by_whisper:
         say("transcribe", "the same recordings by Whisper")
         texts[WHISPER_NAME] = whisper_texts(config, split, rows, transcriber.tokenizer)
     # 2. Figures, pooled over recordings.
@@ -214,7 +218,8 @@ def markdown(figures: dict[str, Any]) -> str:
     about = (
         f"{figures['recordings']} recordings of {figures['split']}, "
         f"{figures['speakers']} speakers; 95 % intervals over {over}. Texts are compared as they "
-        f"are spoken, normaliser {figures['normalizer']}."
+        f"are spoken, normaliser {figures['normalizer']}. Left out as too long for the model: "
+        f"{figures['left_out']}."
     )
     origin = [f"{key}: {value}" for key, value in figures["provenance"].items()]
     return "\n".join([*lines, "", about, "", *origin]) + "\n"

@@ -25,7 +25,8 @@ import torch
 from numpy.typing import NDArray
 
 from codec.audio import read_audio
-from codec.command_line import DONE, exit_status
+from codec.checks import require
+from codec.command_line import DONE, exit_status, name_list
 from codec.files import whole_file, write_text
 from codec.files.locations import file_of
 from codec.files.names import item_path
@@ -46,6 +47,7 @@ SENTENCES = (
 SHORTEST, LONGEST = 3.0, 8.0
 # Beginnings of licences under which a clip may be passed on, and words that take that back.
 FREE = ("cc0", "cc by", "cc-by", "apache", "mit", "public domain")
+CLIP = re.compile(r"(recording|reconstructed|spoken)_\d+\.ogg")
 UNFREE = re.compile(r"\b(nc|nd|noncommercial|non-commercial|research)\b", re.IGNORECASE)
 
 TEMPLATE = """# Listen
@@ -131,11 +133,16 @@ def choose_clips(
 
     Returns:
         The clips, and why the other sources have none.
+
+    Raises:
+        ValueError: A source that the manifest does not have.
     """
     by_source: dict[str, list[CorpusRow]] = {}
     for row in read_manifest(folder / MANIFEST_NAME):
         source = str(row.extra.get("source", folder.resolve().name))
         by_source.setdefault(source, []).append(row)
+    unknown = sorted(set(sources) - by_source.keys())
+    require(not unknown, "sources", f"some of {sorted(by_source)}", unknown)
     chosen: dict[str, CorpusRow] = {}
     left_out: dict[str, str] = {}
     for source, rows in sorted(by_source.items()):
@@ -220,6 +227,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         date=origin["date"],
     )
     write_text(folder / "index.md", page)
+    _remove_earlier(folder, page)
     size = sum(path.stat().st_size for path in folder.glob("*.ogg"))
     return {"page": str(folder / "index.md"), "bytes": size, "left_out": left_out}
 
@@ -252,6 +260,13 @@ def _licence_list(chosen: Iterable[str], licences: Mapping[str, Licence]) -> str
     return "\n".join(lines if len(lines) > 1 else ["There are none."])
 
 
+def _remove_earlier(folder: Path, page: str) -> None:
+    """Remove the clips of an earlier page, which it may no longer be allowed to pass on."""
+    for path in folder.glob("*.ogg"):
+        if CLIP.fullmatch(path.name) and f'src="{path.name}"' not in page:
+            path.unlink()
+
+
 def _player(name: str) -> str:
     return f'<audio controls preload="none" src="{name}.ogg"></audio>'
 
@@ -281,9 +296,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--licences", type=Path, help="Markdown with a table of them (default: its LICENSES.md)"
     )
-    parser.add_argument(
-        "--sources", type=lambda text: text.split(","), default=[], help="these alone, by commas"
-    )
+    parser.add_argument("--sources", type=name_list, default=[], help="these alone, by commas")
     parser.add_argument("--sentence", action="append", help="to speak; again for more")
     parser.add_argument("--voice", help="named voice of the language model")
     parser.add_argument("--codec", default=CODEC, help="folder, bundled name or hub")

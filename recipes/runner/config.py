@@ -121,34 +121,6 @@ def save_config(settings: Any, path: Path) -> None:
     write_text(path, OmegaConf.to_yaml(OmegaConf.structured(settings)))
 
 
-def keep_settings(settings: Any, folder: Path, runtime: Sequence[str] = ()) -> None:
-    """Write config.yaml into a run's folder, or refuse a folder made with other settings.
-
-    Args:
-        settings: A dataclass.
-        folder: Of the run; made when missing.
-        runtime: Fields that change no result and may differ.
-
-    Raises:
-        ValueError: The folder was made with other settings; names them.
-    """
-    now = OmegaConf.to_container(OmegaConf.structured(settings))
-    assert isinstance(now, dict)
-    path = folder / "config.yaml"
-    if path.is_file():
-        before = OmegaConf.to_container(OmegaConf.load(path))
-        assert isinstance(before, dict)
-        keys = [key for key in now | before if key not in runtime]
-        changed = [key for key in keys if now.get(key) != before.get(key)]
-        if changed:
-            shown = "; ".join(f"{k}: {before.get(k)!r} -> {now.get(k)!r}" for k in changed[:6])
-            raise ValueError(
-                f"{folder} was made with other settings ({shown}). Choose another run=..., set "
-                "them back, or delete it"
-            )
-    save_config(settings, path)
-
-
 def thread_count(config: Config) -> int:
     """Count the threads or workers to use: `config.threads`, or what the process may use."""
     return config.threads or usable_cores()

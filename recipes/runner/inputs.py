@@ -107,7 +107,7 @@ def _of_train_codec(config: Config) -> Iterator[str]:
         wanted = ["valid"] if training.sources is not None else ["train", "valid"]
         advice = "or train_codec.sources in place of train"
         yield from _stored(config, "train_codec", wanted, advice)
-    yield from _model("codec.start", codec.start, "codec")
+    yield from missing_model("codec.start", codec.start, "codec")
     for name, source in (training.sources or {}).items():
         if not Path(source.corpus).exists():
             yield (
@@ -142,18 +142,18 @@ def _of_train_text(config: Config) -> Iterator[str]:
     if config.train_text.kind == "phones":
         advice = "or train_text.kind=pieces"
         yield from _stored(config, "train_text", ("train", "valid", "test"), advice)
-    yield from _model("train_text.start", config.train_text.start, "slm")
+    yield from missing_model("train_text.start", config.train_text.start, "slm")
 
 
 def _of_train_slm(config: Config) -> Iterator[str]:
-    yield from _model("train_slm.start", config.train_slm.start, "slm")
+    yield from missing_model("train_slm.start", config.train_slm.start, "slm")
     begun = config.train_slm.resume_from
     if begun is not None and not Path(begun).is_file():
         yield f"train_slm.resume_from: expected a checkpoint, found none at {begun}"
 
 
-def _model(key: str, source: str | None, package: str) -> Iterator[str]:
-    """A model to start from: a folder, one that comes with the package, or a hub's name."""
+def missing_model(key: str, source: str | None, package: str) -> Iterator[str]:
+    """Yield what is wrong with a name that is no folder, bundled model or hub repository."""
     if source is None or Path(source).is_dir():
         return
     models = [each.name for each in files(package).joinpath("pretrained").iterdir()]

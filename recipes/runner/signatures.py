@@ -17,24 +17,11 @@ from codec.files.derived import digest_of
 from codec.runtime.run_lock import LOCK, holder_of
 
 from .config import Config
+from .run_folder import ORIGIN_NAME, has_work
 from .stage_list import STAGES, StageError, stage_folder
 
 # Suffix of the keys in settings.json that say when a stage before this one finished.
 _FINISHED = ".finished"
-# In the folder of `prepare`: digest of the corpus's manifest, as it was read.
-ORIGIN_NAME = "origin.json"
-# Files of a stage that a change of its settings does not make wrong: they are written anew.
-_BEFORE_WORK = (
-    *(
-        ORIGIN_NAME,
-        "settings.json",
-        "config.yaml",
-        "too_long.jsonl",
-        "bad_files.jsonl",
-        "index_*.jsonl",
-    ),
-    ".*",
-)
 
 
 def settings_of(config: Config, name: str, *, defaults: bool = False) -> dict[str, Any]:
@@ -109,16 +96,6 @@ def _advice(config: Config, name: str, folder: Path) -> str:
 def lock_name(name: str) -> str:
     """Name the lock of a stage in the folder of a run."""
     return f".{name}.lock"
-
-
-def has_work(folder: Path) -> bool:
-    """Whether a stage's folder holds more than what a stage writes before its work."""
-    if not folder.is_dir():
-        return False
-    return any(
-        path.is_file() and not any(path.match(each) for each in _BEFORE_WORK)
-        for path in folder.rglob("*")
-    )
 
 
 def signature(settings: dict[str, Any]) -> str:

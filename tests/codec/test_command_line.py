@@ -13,6 +13,7 @@ import pytest
 from codec.command_line import (
     add_command,
     exit_status,
+    name_list,
     number,
     print_report,
     run_command_line,
@@ -271,3 +272,29 @@ def test_an_output_that_is_full_is_an_error_and_one_that_is_closed_is_none() -> 
 
     assert run("> /dev/full") == (1, "error: [Errno 28] No space left on device\n")
     assert run(">&-") == (0, "")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a shell of POSIX")
+def test_a_process_without_streams_writes_into_no_file_of_its_own(tmp_path: Path) -> None:
+    """A file took the number of stderr, and what was said there; errors went to stdout."""
+    code = (
+        "import os, sys\nfrom codec.command_line import exit_status\n"
+        "def work():\n"
+        "    with open(sys.argv[1], 'w') as file:\n"
+        "        os.write(2, b'of a library')\n"
+        "        file.write('data')\n"
+        "    assert sys.stdin.read() == ''\n"
+        "    raise ValueError('wrong')\n"
+        "sys.exit(exit_status(work))"
+    )
+    path = tmp_path / "data"
+    words = ["sh", "-c", 'exec "$0" -c "$1" "$2" <&- 2>&-', sys.executable, code, str(path)]
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stdout, path.read_text()) == (2, "", "data")
+
+
+def test_an_empty_list_of_names_is_refused() -> None:
+    assert name_list("a, b,") == ["a", "b"]
+    for text in ("", " ", ","):
+        with pytest.raises(argparse.ArgumentTypeError, match="expected names"):
+            name_list(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,9 @@ import torch
 from codec.audio.io import write_audio
 from codec.files.json_lines import read_json_lines
 from recipes.preference_config import PreferencesConfig
-from recipes.preference_pairs import pair_of, widest_pair
-from recipes.runner.config import load_settings
-from recipes.train_preferences import main, run
+from recipes.preference_pairs import make_pairs, pair_of, widest_pair
+from recipes.runner.config import ConfigError, load_settings
+from recipes.train_preferences import main, requests_of, run
 from slm import SpeechLM, Synthesizer, TextTokenizer
 from slm.synthesis.voices import default_voice, load_voices, save_voices
 from slm.text.lexicon import Lexicon
@@ -170,3 +171,56 @@ def test_pairs_are_of_like_length_where_asked_for(given: list[str], tmp_path: Pa
     for row in rows:
         short, long = sorted(len(row[side]["codes"]) for side in ("chosen", "rejected"))
         assert long <= 1.1 * short
+
+
+@pytest.mark.parametrize("given", ["phones"], indirect=True)
+def test_texts_that_have_changed_are_spoken_anew(given: list[str], tmp_path: Path) -> None:
+    """Pairs of the texts of before were trained on, those of removed ones too."""
+    synthesizer = Synthesizer.from_pretrained(tmp_path / "codec", tmp_path / "lm")
+    config, path = load_settings(PreferencesConfig, CONFIG, given), tmp_path / "pairs.jsonl"
+    requests = dict(list(requests_of(config, synthesizer).items())[:3])
+    before = make_pairs(config, synthesizer, requests, path)
+    first, second, third = requests
+    del requests[third]
+    requests[first] = replace(requests[first], text="a lazy lazy lazy dog")
+    now = make_pairs(config, synthesizer, requests, path)
+    assert {row["id"]: row["text"] for row in now} == {
+        second: before[1]["text"],
+        first: "a lazy lazy lazy dog",
+    }
+    assert now[0] == before[1]
+    assert read_json_lines(path) == now
+
+
+@pytest.mark.parametrize("given", ["pieces"], indirect=True)
+def test_a_text_of_another_language_is_trained_as_it_was_spoken(
+    given: list[str], tmp_path: Path
+) -> None:
+    synthesizer = Synthesizer.from_pretrained(tmp_path / "codec", tmp_path / "lm")
+
+    def tokens(text: str, language: str) -> list[int]:
+        said = {"codes": [1, 2, 3], "counts": [], "truncated": False}
+        row = {"text": text, "voice": None, "chosen": said, "rejected": said}
+        return pair_of(synthesizer, {**row, "language": language}).chosen.tokens.tolist()
+
+    assert tokens("dog 5", "en") == tokens("dog five", "en") != tokens("dog 5", "de")
+
+
+@pytest.mark.parametrize("given", ["phones"], indirect=True)
+def test_a_dry_run_names_what_is_missing_and_writes_nothing(
+    given: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(CONFIG), *given, "--dry-run", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert (plan["status"], plan["texts"], plan["spoken"]) == ("to do", 6, 0)
+    wrong = [f"texts={tmp_path / 'gone.txt'}", "lm=gone", "verifiers=[words_whisper]"]
+    assert main([str(CONFIG), *given, *wrong, "--dry-run"]) == 2
+    printed = capsys.readouterr().out
+    for part in ("- texts: ", "- lm: expected", "- verifiers: ", "# nothing was started"):
+        assert part in printed
+    assert not (tmp_path / "run").exists()
+
+
+def test_words_of_a_recogniser_need_the_verifier_of_words(given: list[str]) -> None:
+    with pytest.raises(ConfigError, match="verifier_words: expected none without"):
+        load_settings(PreferencesConfig, CONFIG, [*given, "verifier_words=[one,two]"])

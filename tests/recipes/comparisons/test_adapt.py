@@ -139,3 +139,15 @@ def test_a_constant_tokenizer_costs_next_to_nothing(tmp_path: Path) -> None:
     # The unigram spends a bit on the codebook of a token, which the bigram predicts.
     assert figures["unigram_bits_per_second"] == pytest.approx(20.0, rel=0.02)
     assert figures["bigram_bits_per_second"] < 1.0
+
+
+def test_texts_of_other_languages_are_spoken_in_their_own(tmp_path: Path) -> None:
+    """Their numbers were written out in English, in training and in generation."""
+    audio = {}
+    for split in ("train", "valid"):
+        with AudioStoreWriter(tmp_path / split, 24_000) as writer:
+            row = {"id": split, "text": "5 Hunde", "speaker": "a", "lang": "de", "duration": 0.5}
+            writer.add(np.zeros(12_000, dtype=np.float32), row)
+        audio[split] = AudioStore(tmp_path / split)
+    encoded = encode_splits(Constant(), audio, tmp_path / "codes")
+    assert [row["lang"] for row in encoded.stores["train"].rows] == ["de"]

@@ -95,3 +95,14 @@ def test_neither_corpus_nor_pairs_is_refused(
     call = [config, f"codec={models / 'codec'}", f"lm={models / 'lm'}", f"run={tmp_path / 'r'}"]
     assert command(call) == 2
     assert "corpus=FOLDER or pairs=FILE" in capsys.readouterr().err
+
+
+def test_a_mistyped_model_does_not_bind_the_folder(
+    models: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = [str(ROOT / "recipes" / "configs" / "likelihood_tests.yaml")]
+    call += [f"corpus={corpus}", f"codec={models / 'codec'}", f"run={tmp_path / 'run'}"]
+    call += ["per_kind=1", "half_seconds=0.4", "kinds=gender_switch", "--json"]
+    assert command([*call, f"lm={tmp_path / 'lm'}"]) == 2
+    assert command([*call, f"lm={models / 'lm'}"]) == 0
+    capsys.readouterr()

@@ -108,3 +108,13 @@ def test_a_model_that_was_not_trained_to_transcribe_is_refused_in_a_line(
 def test_phones_are_refused_before_any_work() -> None:
     with pytest.raises(ConfigError, match="kind = phones, which spell no words"):
         load_config(CONFIG, ["train_text.kind=phones"])
+
+
+def test_a_folder_of_whisper_that_is_not_there_is_refused(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The table was written without Whisper, and nothing said why."""
+    monkeypatch.setenv("HH_WEIGHT_WHISPER", str(run / "gone"))
+    assert main(call(run)) == 2
+    assert "there is no such folder" in capsys.readouterr().err
+    assert not (run / "transcribe").exists()

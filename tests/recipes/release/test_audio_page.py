@@ -51,3 +51,18 @@ def test_a_page_holds_players_of_what_was_written(corpus: Path, tmp_path: Path) 
     assert all(f'src="{name}"' in page for name in names)
     assert all((out / name).read_bytes()[:4] == b"OggS" for name in names)
     assert "CC0 1.0" in page
+
+
+def test_clips_of_an_earlier_page_are_removed(corpus: Path, tmp_path: Path) -> None:
+    """One whose licence no longer allows it stayed in the folder that is published."""
+    out = tmp_path / "listen"
+    out.mkdir()
+    for name in ("recording_1.ogg", "reconstructed_2.ogg", "spoken_9.ogg", "mine.ogg"):
+        (out / name).write_bytes(b"before")
+    assert main(["--out", str(out), "--sentence", "Yes."]) == 0
+    assert {path.name for path in out.glob("*.ogg")} == {"spoken_1.ogg", "mine.ogg"}
+
+
+def test_a_mistyped_source_is_refused(corpus: Path) -> None:
+    with pytest.raises(ValueError, match=r"expected some of \['bound', 'free', 'unnamed'\]"):
+        choose_clips(corpus, read_licences(corpus / "LICENSES.md"), ["fre"])

@@ -9,7 +9,6 @@ from recipes.comparisons.anchors_config import AnchorsConfig
 from recipes.runner.config import (
     Config,
     ConfigError,
-    keep_settings,
     load_config,
     load_settings,
     save_config,
@@ -202,20 +201,6 @@ def test_a_wrong_setting_of_adapt_is_named(override: str, reason: str) -> None:
         load_settings(
             AdaptConfig, ROOT / "recipes/configs" / "adapt.yaml", ["corpus=c", "run=r", override]
         )
-
-
-def test_a_folder_made_with_other_settings_is_refused(tmp_path: Path) -> None:
-    def settings(*overrides: str) -> AnchorsConfig:
-        return load_settings(
-            AnchorsConfig,
-            ROOT / "recipes/configs" / "anchors.yaml",
-            ["corpus=c", f"run={tmp_path}", *overrides],
-        )
-
-    keep_settings(settings(), tmp_path, ("workers",))
-    keep_settings(settings("workers=3"), tmp_path, ("workers",))
-    with pytest.raises(ValueError, match=r"made with other settings \(clips: None -> 4"):
-        keep_settings(settings("clips=4"), tmp_path, ("workers",))
 
 
 @pytest.mark.parametrize("value", ["auto", "true", "false"])
