@@ -145,7 +145,7 @@ def upload(
     with TemporaryDirectory() as folder:
         save(Path(folder))
         if not (Path(folder) / CARD).exists():
-            (Path(folder) / CARD).write_text(card, encoding="utf-8")
+            (Path(folder) / CARD).write_text(card, encoding="utf-8", newline="\n")
         try:
             name = api.create_repo(repository, private=private, exist_ok=True).repo_id
             made = api.upload_folder(

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from codec.bench.memory import resident_mib
+from codec.bench.memory import required_resident_mib
 from codec.command_line import DONE, exit_status
 from codec.runtime.processes import run_in_process
 from recipes.runner.cli import plain_parser
@@ -113,13 +113,13 @@ def measure(folder: Path) -> dict[str, Any]:
         held.append(step())
         found[f"{name}_seconds"] = time.perf_counter() - start
         found[f"{name}_bytes_a_row"] = (_private_bytes() - before) / len(held[0])
-    return found | {"peak_bytes": resident_mib("VmHWM") * 2**20}
+    return found | {"peak_bytes": required_resident_mib("VmHWM") * 2**20}
 
 
 def _private_bytes() -> float:
     """Anonymous resident memory once garbage is gone."""
     gc.collect()
-    return resident_mib("RssAnon") * 2**20
+    return required_resident_mib("RssAnon") * 2**20
 
 
 def _line(found: dict[str, Any]) -> str:

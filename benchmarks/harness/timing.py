@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import resource
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -33,6 +32,10 @@ def processor_seconds() -> float:
 
     Other load on the machine changes them less than wall time; waiting for a disk is not counted.
     """
+    try:
+        import resource  # of POSIX alone: elsewhere the processes that were started are left out
+    except ImportError:
+        return time.process_time()
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime
 

@@ -92,8 +92,9 @@ def bench(
         `systems` by name, with `encode` and `decode` of each: `real_time_factor` (median over
         the rounds of wall time over duration), its range, `cpu_factor` (the same of processor
         time over all threads, which other work on the machine disturbs less), `parameters` used,
-        `gmac_per_s` of audio, `peak_memory_mib`; `ratios` of medians with their bars; `skipped`
-        systems with the reason; the settings, the machine and the date.
+        `gmac_per_s` of audio, `peak_memory_mib` (None where it cannot be measured); `ratios` of
+        medians with their bars; `skipped` systems with the reason; the settings, the machine
+        and the date.
 
     Raises:
         ValueError: An unknown name, a duration under a second or no repeats.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +15,8 @@ if TYPE_CHECKING:
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
-def resident_mib(field: str) -> float:
-    """Read the resident memory of this process, MiB.
+def resident_mib(field: str) -> float | None:
+    """Read the resident memory of this process, MiB; None where it cannot be asked, as on Windows.
 
     Args:
         field: `VmRSS` for now, `RssAnon` for now without mapped files, `VmHWM` for the highest
@@ -26,8 +25,27 @@ def resident_mib(field: str) -> float:
     if STATUS.is_file():
         lines = STATUS.read_text(encoding="utf-8").splitlines()
         return int(next(line for line in lines if line.startswith(field)).split()[1]) / 1024
+    try:
+        import resource  # of POSIX alone
+    except ImportError:
+        return None
     per_mib = 1024**2 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / per_mib
+
+
+def required_resident_mib(field: str) -> float:
+    """Read the resident memory of this process, MiB, for a measurement that is nothing without it.
+
+    Args:
+        field: As of `resident_mib`.
+
+    Raises:
+        ValueError: It cannot be asked here.
+    """
+    found = resident_mib(field)
+    if found is None:
+        raise ValueError(f"expected a system that tells a process's memory, got {sys.platform}")
+    return found
 
 
 def reset_peak() -> None:
@@ -55,7 +73,8 @@ def peak_memory(run: Callable[[], object], device: torch.device) -> int | None:
     reset_peak()
     before = resident_mib("VmRSS")
     run()
-    return round((resident_mib("VmHWM") - before) * 2**20)
+    highest = resident_mib("VmHWM")
+    return None if before is None or highest is None else round((highest - before) * 2**20)
 
 
 def process_peak_memory() -> int | None:
@@ -63,10 +82,11 @@ def process_peak_memory() -> int | None:
 
     Not `getrusage`'s figure, which a process takes over from the one that started it.
     """
-    return round(resident_mib("VmHWM") * 2**20) if STATUS.is_file() else None
+    highest = resident_mib("VmHWM") if STATUS.is_file() else None
+    return None if highest is None else round(highest * 2**20)
 
 
-def measure_peaks(name: str, duration: float) -> dict[str, float]:
+def measure_peaks(name: str, duration: float) -> dict[str, float | None]:
     """Measure the peak memory of a system; call it in a fresh process.
 
     Args:
@@ -76,21 +96,26 @@ def measure_peaks(name: str, duration: float) -> dict[str, float]:
     Returns:
         MiB by direction: the highest resident memory while encoding or decoding, less that of the
         process with torch and the package loaded, so weights and everything in between are counted
-        and the libraries are not.
+        and the libraries are not. None where it cannot be measured.
     """
     import torch
 
     from .codecs import SAMPLE_RATE, SYSTEMS
 
     loaded = resident_mib("VmRSS")  # libraries, no weights yet
+
+    def beyond() -> float | None:
+        highest = resident_mib("VmHWM")
+        return None if highest is None or loaded is None else highest - loaded
+
     subject = SYSTEMS[name]()
     gc.collect()  # what only building needed
     waveform = 0.1 * torch.randn(1, round(duration * SAMPLE_RATE))
     with torch.inference_mode():
         reset_peak()
         codes = subject.encode(waveform)
-        peaks = {"encode": resident_mib("VmHWM") - loaded}
+        peaks = {"encode": beyond()}
         reset_peak()
         subject.decode(codes)
-        peaks["decode"] = resident_mib("VmHWM") - loaded
+        peaks["decode"] = beyond()
     return peaks

@@ -84,7 +84,7 @@ def as_text(report: dict[str, Any]) -> str:
                     f"{part['cpu_factor']:.4f}",
                     f"{part['parameters'] / 1e6:.2f}",
                     f"{part['gmac_per_s']:.2f}",
-                    f"{part['peak_memory_mib']:.0f}",
+                    "-" if part["peak_memory_mib"] is None else f"{part['peak_memory_mib']:.0f}",
                 )
             )
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]

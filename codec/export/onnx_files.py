@@ -1,9 +1,8 @@
 """A codec as two ONNX files, `encoder.onnx` and `decoder.onnx`, and their sizes in `meta.json`.
 
 Beside torch, onnxruntime gives at most one other code in a thousand, levels within 0.001 dB, and
-waveforms of the same codes with an SNR of at least 40 dB. Measured on 12 recordings of 37 s,
-hh-mini-24k: no other code of 865, 2e-6 dB, 49 dB at least and 66 dB in the median; on 18 pieces of
-speech from one sample to 43 s, hh-mini-24k-v2: no other code of 4,282.
+waveforms of the same codes with an SNR of at least 40 dB; `comparison` measures it, and
+docs/guides/onnx.md has the figures of the shipped codecs.
 """
 
 from __future__ import annotations

@@ -107,7 +107,8 @@ class CodecConfig:
 
     def save(self, path: Path) -> None:
         """Write the config as YAML."""
-        path.write_text(OmegaConf.to_yaml(OmegaConf.create(self.to_dict())), encoding="utf-8")
+        text = OmegaConf.to_yaml(OmegaConf.create(self.to_dict()))
+        path.write_text(text, encoding="utf-8", newline="\n")
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> CodecConfig:

@@ -229,15 +229,17 @@ class Page:
 def _sides(
     button: str, label: str, names: list[str], *, with_picture: bool
 ) -> tuple[gr.Button, list[gr.Dropdown], list[Any]]:
-    """A button over two columns: a choice, what is said of it, its sound and its picture."""
-    start = gr.Button(button, variant="primary")
+    """Two choices, a button, and what is said of each, its sound and its picture side by side."""
     choices, shown = [], []
     if len(names) < 2:
         gr.Markdown(f"Name a second one at the start, by `--{'codec' if with_picture else 'lm'}`.")
     with gr.Row():
         for side, name in (("A", names[0]), ("B", names[-1])):
+            choices.append(choice(f"{label} {side}", names, name))
+    start = gr.Button(button, variant="primary")
+    with gr.Row():
+        for side in ("A", "B"):
             with gr.Column(min_width=300):
-                choices.append(choice(f"{label} {side}", names, name))
-                shown += [gr.Markdown(), player(f"{side}")]
+                shown += [gr.Markdown(), player(side)]
                 shown += [gr.HTML()] if with_picture else []
     return start, choices, shown

@@ -114,9 +114,12 @@ def _forwarded(process: subprocess.Popen[bytes]) -> Iterator[None]:
     """Forward SIGTERM and SIGINT to the command, so that the last push follows its end."""
 
     def forward(number: int, frame: Any) -> None:
-        # To the whole group: torchrun and its workers.
-        if process.poll() is None:
+        if process.poll() is not None:
+            return
+        if hasattr(os, "killpg"):  # to the whole group: torchrun and its workers
             os.killpg(process.pid, number)
+        elif number != signal.SIGINT:  # Ctrl-C of Windows reaches all programs of a console
+            process.terminate()
 
     before = {each: signal.signal(each, forward) for each in (signal.SIGTERM, signal.SIGINT)}
     try:

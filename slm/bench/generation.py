@@ -80,10 +80,12 @@ def bench_generation(
         read = 4 * _weights_read(lm)  # bytes of float32
         report["ceiling_bytes_per_second"] = read * report["ceiling_tokens_per_second"]
     if memory:
-        report["peak_memory_bytes"] = {
+        peaks = {
             name: run_in_process(_peak_alone, size, name, new_tokens, torch.get_num_threads())
             for name in chosen
         }
+        if None not in peaks.values():
+            report["peak_memory_bytes"] = peaks
     report["process_peak_memory_bytes"] = process_peak_memory()
     return report
 

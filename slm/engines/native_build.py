@@ -245,6 +245,6 @@ def _processor() -> str:
 def _cpuinfo() -> list[str]:
     """Lines of Linux's description of the processor, none elsewhere."""
     try:
-        return Path("/proc/cpuinfo").read_text().splitlines()
+        return Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return []

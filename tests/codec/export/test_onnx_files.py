@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from codec import CodecConfig, HHCodec
@@ -126,14 +127,19 @@ def test_a_shipped_codec_computes_the_same_without_torch(
 ) -> None:
     pytest.importorskip("onnxscript", reason="torch's exporter needs it")
     codec = HHCodec.from_pretrained(name)
-    assert main(["export", "onnx", name, str(tmp_path), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["fingerprint"] == codec.fingerprint
+    soundfile.write(tmp_path / "clip.flac", make_waveform(3.0, seed=1), 24_000)
+    files, clip = str(tmp_path / "files"), str(tmp_path / "clip.flac")
+    assert main(["export", "onnx", name, files, "--compare", clip, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["fingerprint"] == codec.fingerprint
+    assert report["beside_torch"]["num_codes"] == 71
+    assert report["beside_torch"]["least_snr"] >= LEAST_SNR
     waveform = make_waveform(2.1)[None].astype(np.float32)
     expected, _ = codec.encode(waveform)
-    codes, levels = session(tmp_path / ENCODER).run(None, {"waveform": waveform})
+    codes, levels = session(Path(files) / ENCODER).run(None, {"waveform": waveform})
     assert (codes != expected.numpy()).mean() <= MOST_OTHER_CODES
     np.testing.assert_allclose(levels, codec.levels(waveform).numpy(), atol=LEVEL_DB, rtol=0)
-    (decoded,) = session(tmp_path / DECODER).run(None, {"codes": expected.numpy()})
+    (decoded,) = session(Path(files) / DECODER).run(None, {"codes": expected.numpy()})
     assert snr(codec.decode(expected)[0].numpy(), decoded) >= LEAST_SNR
 
 

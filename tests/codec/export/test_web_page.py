@@ -97,6 +97,8 @@ def test_options_of_the_other_form_are_refused(capsys: pytest.CaptureFixture[str
     assert "expected --runtime with web alone" in capsys.readouterr().err
     assert main(["export", "onnx", "hh-mini-24k", "files", "--encoder"]) == 2
     assert "expected --encoder with web alone" in capsys.readouterr().err
+    assert main(["export", "web", "hh-mini-24k", "page", "--compare", "in.wav"]) == 2
+    assert "expected --compare with onnx alone" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from recipes.storage.backup import main, restore
+from recipes.storage.backup import _forwarded, main, restore
 from recipes.storage.transfer import main as transfer_main
 from slm.storage.sync import push
 from slm.text.sentencepiece_tokenizer import TextTokenizer
@@ -156,3 +157,16 @@ def test_transfer_moves_a_corpus_there_and_back(
     assert transfer_main([str(corpus), url]) == 2
     assert "expected recordings below the manifest's folder" in capsys.readouterr().err
     assert transfer_main([str(corpus), str(corpus)]) == 2
+
+
+def test_without_groups_of_processes_the_command_itself_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows, where there is no killpg, and Ctrl-C reaches the command by itself."""
+    monkeypatch.delattr(os, "killpg")
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    with _forwarded(process):
+        os.kill(os.getpid(), signal.SIGINT)
+        assert process.poll() is None
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert process.wait(20) == -signal.SIGTERM
