@@ -95,7 +95,7 @@ def check_form(arguments: argparse.Namespace) -> None:
 def _recordings(source: Path) -> list[Path]:
     """The recording, or those of the folder."""
     from codec.audio.io import RECORDINGS
-    from codec.file_names import data_files
+    from codec.files.names import data_files
 
     if not source.is_dir():
         if not source.exists():
