@@ -33,8 +33,8 @@ LACKING = {
 }
 # Where the code has asked beforehand whether it is there, and does without it otherwise.
 ASKED = {
-    ("codec/files.py", "os.uname"),
-    ("codec/file_reading.py", "os.O_ACCMODE"),  # of the folder /dev/fd, which Windows has not
+    ("codec/files/atomic.py", "os.uname"),
+    ("codec/files/reading.py", "os.O_ACCMODE"),  # of the folder /dev/fd, which Windows has not
     ("codec/provenance.py", "os.sched_getaffinity"),
     ("slm/engines/native_build.py", "os.geteuid"),
     ("recipes/storage/backup.py", "os.killpg"),

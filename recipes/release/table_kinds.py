@@ -9,6 +9,7 @@ from typing import Any
 
 from codec.checks import one_of, require
 from codec.files import read_json
+from codec.files.reading import read_file
 from eval.scoring.summary import number_text
 from recipes.runner.markdown import table_lines
 
@@ -184,7 +185,7 @@ def _codebook(spec: TableSpec, sources: Mapping[str, Source]) -> str:
 
 def _markdown(spec: TableSpec, sources: Mapping[str, Source]) -> str:
     """A file that a recipe wrote, as it is."""
-    return sources[spec.options["source"]].file.read_text(encoding="utf-8")
+    return read_file(sources[spec.options["source"]].file).decode("utf-8")
 
 
 def _origin(spec: TableSpec, sources: Mapping[str, Source]) -> str:
