@@ -136,7 +136,7 @@ def _words(spec: TableSpec, sources: Mapping[str, Source]) -> str:
         for title, row in rows.items()
     ]
     head = [spec.options.get("head", "speech"), *(WORDS[key][0] for key in shown)]
-    return "\n".join([*table_lines(head, lines), "", _origin(spec, sources)])
+    return "\n".join([*table_lines(head, lines), *_origin(spec, sources)])
 
 
 def _speech(spec: TableSpec, sources: Mapping[str, Source]) -> str:
@@ -151,14 +151,15 @@ def _speech(spec: TableSpec, sources: Mapping[str, Source]) -> str:
         of_kind = [row for row in of_list if row["version"].startswith(kind)]
         require(bool(of_kind), f"{title}: version", "one of the list's rows", kind)
         rows[title] = of_kind[-1]["figures"]
-    shown = [key for key in SPEECH if any(key in row for row in rows.values())]
+    wanted = spec.options.get("columns", SPEECH)
+    shown = [key for key in wanted if any(key in row for row in rows.values())]
     intervals = spec.options.get("intervals", True)
     lines = [
         [title, *(_drawn_text(row.get(key), intervals=intervals) for key in shown)]
         for title, row in rows.items()
     ]
     head = [spec.options.get("head", "speech"), *(SPEECH[key] for key in shown)]
-    return "\n".join([*table_lines(head, lines), "", _origin(spec, sources)])
+    return "\n".join([*table_lines(head, lines), *_origin(spec, sources)])
 
 
 def _drawn_text(figure: Mapping[str, Any] | None, *, intervals: bool) -> str:
@@ -180,7 +181,7 @@ def _codebook(spec: TableSpec, sources: Mapping[str, Source]) -> str:
         for key, title in USE.items()
     ]
     table = table_lines([f"codebook ({size} codes)", *figures], lines)
-    return "\n".join([*table, "", _origin(spec, sources)])
+    return "\n".join([*table, *_origin(spec, sources)])
 
 
 def _markdown(spec: TableSpec, sources: Mapping[str, Source]) -> str:
@@ -188,9 +189,11 @@ def _markdown(spec: TableSpec, sources: Mapping[str, Source]) -> str:
     return read_file(sources[spec.options["source"]].file).decode("utf-8")
 
 
-def _origin(spec: TableSpec, sources: Mapping[str, Source]) -> str:
-    """The commands behind a table."""
-    return "; ".join(f"`{sources[name].command}`" for name in spec.sources) + "."
+def _origin(spec: TableSpec, sources: Mapping[str, Source]) -> list[str]:
+    """The commands behind a table; none where it has `origin: false`."""
+    if not spec.options.get("origin", True):
+        return []
+    return ["", "; ".join(f"`{sources[name].command}`" for name in spec.sources) + "."]
 
 
 KINDS: dict[str, Callable[[TableSpec, Mapping[str, Source]], str]] = {
