@@ -94,7 +94,7 @@ ROOMS = {
     "slm.generation": {"slm.engines", "slm.model", "slm.data", "slm.text"},
     "slm.compression": {"slm.engines", "slm.model"},
     "slm.synthesis": {"slm.generation", "slm.model", "slm.data", "slm.text", "codec.audio"},
-    "slm.serving": {"slm.synthesis"},
+    "slm.serving": {"slm.synthesis", "slm.text"},
     "slm.training": {"slm.model", "slm.data"},
     "eval": set(),
     "eval.metrics": {"eval"},
