@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from eval.reporting.charts import clip_charts, rate_charts, read_ladder, summary
 from eval.reporting.line_chart import LineChart, codebook_rank_chart
 from eval.reporting.listening_results import listening_figures, listening_report, read_answers
 from eval.reporting.listening_test import KEY_NAME
-from eval.reporting.report import write_report
+from eval.reporting.report import Clip, write_report
 from eval.reporting.sections import folder_report, worst_clips
-from eval.scoring.summary import read_summary
+from eval.scoring.pair import Pair
+from eval.scoring.summary import read_items, read_summary
 from eval.tokens.codebook import count_codes
 
 from .options import audio_files
@@ -84,14 +86,16 @@ def run(arguments: argparse.Namespace) -> int:
     if (folder / KEY_NAME).is_file():
         return _report_listening(folder, as_json=arguments.json)
     summary = read_summary(folder)
-    sources = {}
+    clips: list[Clip] = []
     if arguments.audio:
         original, reconstructed = map(audio_files, arguments.audio)
         sources = {"original": original, "reconstructed": reconstructed}
+        clips = worst_clips(folder, summary, sources)
+        _check_shown(folder, [clip.id for clip in clips], original, reconstructed)
     report = folder_report(
         folder,
         title=arguments.title,
-        clips=worst_clips(folder, summary, sources) if sources else (),
+        clips=clips,
         provenance=provenance("hh-eval"),
         charts=_charts(arguments, summary),
     )
@@ -101,6 +105,32 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         print(page)
     return 0
+
+
+def _check_shown(
+    folder: Path,
+    names: Sequence[str],
+    original: Mapping[str, Path],
+    reconstructed: Mapping[str, Path],
+) -> None:
+    """Refuse sounds that are others than those whose scores stand beside them.
+
+    Raises:
+        ValueError: A clip has changed since it was scored, or is of another folder.
+    """
+    items = {item["id"]: item for item in read_items(folder)}
+    other = []
+    for name in names:
+        item, sounds = items.get(name, {}), (original.get(name), reconstructed.get(name))
+        # A clip with a prompt has a key of that, too.
+        if None not in sounds and "key" in item and "prompt" not in item:
+            now = Pair(name, *sounds, item.get("text", "")).key
+            other += [name] if now != item["key"] else []
+    if other:
+        raise ValueError(
+            f"expected with --audio the sounds that {folder} holds scores of, got others for "
+            f"{', '.join(other)}; score them again"
+        )
 
 
 def _report_listening(folder: Path, *, as_json: bool) -> int:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from codec.files import read_json
+from codec.files.json_lines import iter_json_lines
 from eval.protocols import Metric
 
-from .summary import read_items, read_summary
+from .summary import read_summary
 
 # Held while the items of a folder are scored.
 LOCK = ".scores.lock"
@@ -21,7 +22,8 @@ def require_own(folder: Path) -> None:
         ValueError: items.jsonl or run.json in the folder is not that of scores.
     """
     items, run = folder / "items.jsonl", folder / "run.json"
-    first = next(iter(read_items(folder)), {"key": ""})
+    rows = iter_json_lines(items, torn="keep whole") if items.is_file() else iter(())
+    _, first = next(rows, (1, {"key": ""}))
     foreign = [items] if "key" not in first else []
     if run.is_file() and "manifest_sha256" not in read_json(run, required=()):
         foreign.append(run)

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from codec.files import read_json, write_json, write_text
-from codec.files.json_lines import read_json_lines
 from codec.provenance import provenance
 from eval.scoring.bootstrap import paired_difference
 from eval.scoring.shared import shared_figures
-from eval.scoring.summary import item_speakers, units_text
+from eval.scoring.summary import item_speakers, item_values, units_text
 from recipes.runner.config import Config
 from recipes.runner.markdown import table_lines
 
@@ -106,11 +105,12 @@ def _difference(folder: Path, full: Path, metric_id: str, name: str) -> dict[str
 
     Intervals are over the clips' speakers, then their clips, where there are two or more.
     """
+    # Files of scores are only appended to: rows of other sounds or clips than now do not count.
     ours, theirs = (
         {
-            row["id"]: row["values"][name]
-            for row in read_json_lines(where / "scores" / f"{metric_id}.jsonl")
-            if row["status"] == "ok" and row["values"].get(name) is not None
+            item: value
+            for item, values in item_values(where, metric_id).items()
+            if (value := values.get(name)) is not None
         }
         for where in (folder, full)
     )

@@ -114,8 +114,9 @@ def run_anchors(
             recode_clips(config, recoder, rows, folder)
             score_system(config, rows, folder, metrics, word_metrics)
             # Ours come first in the table, and are set in bold type.
-            system = AnchorSystem(system_name(name), folder, recoder.bitrate, is_ours=name in ours)
-            systems.append(system)
+            clips = frozenset(row.id for row in rows)
+            title, is_ours = system_name(name), name in ours
+            systems.append(AnchorSystem(title, folder, recoder.bitrate, is_ours, clips))
         return write_anchors(systems, run, subject(config, rows), argv)
 
 

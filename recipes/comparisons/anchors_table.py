@@ -25,12 +25,21 @@ PARTS = ("scored", "words")
 
 @dataclass(frozen=True)
 class AnchorSystem:
-    """A row of the table: name, folder, nominal bit/s (None without a coded form)."""
+    """A row of the table.
+
+    Attributes:
+        name: As the table shows it.
+        folder: With what was recoded and scored.
+        bitrate: Nominal bit/s; None without a coded form.
+        is_ours: Whether it is set in bold type.
+        clips: Ids of those that the table is of; empty for all that were recoded.
+    """
 
     name: str
     folder: Path
     bitrate: float | None
     is_ours: bool
+    clips: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -84,7 +93,10 @@ def write_anchors(
 
 def system_row(system: AnchorSystem) -> dict[str, Any]:
     """Collect the bit rates and figures of one system."""
-    recoded = read_json_lines(system.folder / RECODED, torn="drop", missing_ok=True)
+    found = read_json_lines(system.folder / RECODED, torn="drop", missing_ok=True)
+    # Lines of clips that the corpus had before stay, and the last one of a clip counts.
+    by_clip = {row["id"]: row for row in found if not system.clips or row["id"] in system.clips}
+    recoded = list(by_clip.values())
     bits = [row["bits"] for row in recoded]
     seconds = sum(row["seconds"] for row in recoded)
     figures, failed = {}, 0

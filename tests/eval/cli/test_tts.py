@@ -161,6 +161,10 @@ def test_a_page_shows_ladder_baseline_and_worst_clips(
     assert "mel_l1, clip by clip" in page
     assert "2 of 4 used in 3 codes" in page
     assert page.count("<audio") == 4
+    # Sounds of another model of the same names are not shown beside these scores.
+    soundfile.write(spoken / "spoken" / "0.wav", np.full(RATE, 0.1), RATE)
+    assert main(["report", str(spoken / "a"), "--audio", *pairs[:2]]) == 2
+    assert "got others for 0; score them again" in capsys.readouterr().err
 
 
 def test_a_text_model_needs_words_and_is_read_before_any_audio(

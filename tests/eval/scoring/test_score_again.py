@@ -127,7 +127,7 @@ def test_another_record_of_the_generator_is_scored_anew(pairs: list[Pair], tmp_p
 
 def test_files_of_another_program_are_not_replaced(pairs: list[Pair], tmp_path: Path) -> None:
     """Scores beside generated speech took the place of its codes."""
-    for name, text in (("items.jsonl", '{"id": "a", "codes": [1]}\n'), ("run.json", "{}")):
+    for name, text in (("items.jsonl", '{"id": "a", "codes": [1]}'), ("run.json", "{}")):
         path = tmp_path / name.partition(".")[0] / name
         path.parent.mkdir()
         path.write_text(text)

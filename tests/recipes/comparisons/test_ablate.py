@@ -2,9 +2,16 @@
 
 import json
 
+import numpy as np
 import pytest
 
+from codec.files import write_json
+from eval.metrics.registry import make_metrics
+from eval.scoring.pair import Pair
+from eval.scoring.score import score_pairs
+from eval.sound import Sound
 from recipes.comparisons.ablate import main, read_variants
+from recipes.comparisons.ablate_table import _row
 
 BASE = """
 # Everything on.
@@ -94,3 +101,17 @@ def test_an_unknown_variant_is_refused_before_any_work(folder, tmp_path, capsys)
         "expected some of ['full', 'no_second_stage'], got ['no_such']" in capsys.readouterr().err
     )
     assert not (tmp_path / "runs").exists()
+
+
+def test_differences_are_of_the_clips_and_sounds_that_were_measured_last(tmp_path):
+    """Rows of earlier sounds and of more clips stay in the files of scores."""
+    clip = np.random.default_rng(0).standard_normal(24000) / 9
+    for name, levels in (("full", (0.5, 0.5)), ("variant", (1.0, 0.5)), ("variant", (0.5,))):
+        pairs = [
+            Pair(str(n), Sound(clip, 24000), Sound(level * clip, 24000))
+            for n, level in enumerate(levels)
+        ]
+        score_pairs(pairs, make_metrics(["mel_l1"]), tmp_path / name, show_progress=False)
+        write_json(tmp_path / name / "codebook.json", {})
+    row = _row(tmp_path / "variant", tmp_path / "full")
+    assert row["mel_l1"]["difference"] == {**row["mel_l1"]["difference"], "value": 0.0, "n": 1}

@@ -150,3 +150,27 @@ def test_a_clip_that_has_changed_is_recoded_and_the_others_kept(
     assert (run / "ours/audio/test_1.flac").stat().st_mtime_ns == kept
     lines = (run / "ours/recoded.jsonl").read_text().splitlines()
     assert sorted(json.loads(line)["id"] for line in lines) == ["test_0", "test_1"]
+
+
+def test_rates_are_of_the_clips_that_the_table_is_of(
+    make_corpus: Callable[..., tuple[Path, Any]], codec_folder: Path, tmp_path: Path
+) -> None:
+    """Lines of a clip that the corpus no longer has counted in bit rate and use of the codebook."""
+    corpus, records = make_corpus(counts=(1, 1, 2))
+    run = tmp_path / "run"
+    call = [str(CONFIG), f"corpus={corpus}", f"run={run}", f"codec={codec_folder}"]
+    call += ["classical=", "metrics=mel_l1", "threads=1"]
+    assert main(call) == 0
+    path = run / "ours" / "recoded.jsonl"
+    lines = path.read_text().splitlines()
+    gone = json.loads(lines[0]) | {"id": "gone", "bits": 10**6}
+    path.write_text("".join(line + "\n" for line in [json.dumps(gone), *lines]))
+    before = json.loads((run / "anchors.json").read_text())["systems"]["ours"]
+    assert main(call) == 0
+    after = json.loads((run / "anchors.json").read_text())["systems"]["ours"]
+    for key in ("measured_bitrate", "codebooks"):
+        assert after[key] == before[key]
+    write_records(corpus, [record for record in records if record["id"] != "test_1"])
+    assert main(call) == 0
+    (book,) = json.loads((run / "anchors.json").read_text())["systems"]["ours"]["codebooks"]
+    assert book["num_tokens"] == before["codebooks"][0]["num_tokens"] / 2
