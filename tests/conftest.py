@@ -15,6 +15,7 @@ import functools
 import gc
 import importlib.util
 import random
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -42,15 +43,19 @@ def pytest_sessionstart() -> None:
 
 @functools.cache
 def load_of(path: Path) -> str:
-    """What a file starts: "cluster", large "processes", "exports" to ONNX, or "" for none."""
+    """What a file starts or loads, "" for neither.
+
+    "cluster", large "processes", "exports" to ONNX, or models of "transformers".
+    """
     source = path.read_text(encoding="utf-8")
     if "ray.cluster_utils" in source:
         return "cluster"
     if "from tests.exported" in source or "exported: tuple[" in source:
         return "exports"
     # Forks of a server that has loaded torch, and the kernel of a notebook.
-    is_large = "from tests import forked" in source or "nbclient" in source
-    return "processes" if is_large else ""
+    if "from tests import forked" in source or "nbclient" in source:
+        return "processes"
+    return "transformers" if re.search(r"\btransformers\b", source) else ""
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -58,7 +63,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Give the files that start a cluster or large processes to one worker, in turn.
 
     Side by side they would take the most memory; and the server that forks, once for all of them.
-    So are those that read an export, or one worker would wait for it, and both load its packages.
+    So are those that read an export, or one worker would wait for it, and both load its packages,
+    and those that load models of transformers, which takes 200 MB for the rest of a worker's life.
     """
     from xdist.scheduler import LoadFileScheduling
 
@@ -66,7 +72,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         def _split_scope(self, nodeid: str) -> str:
             file = super()._split_scope(nodeid)
             load = load_of(config.rootpath / file)
-            return {"": file, "exports": load}.get(load, "processes")
+            return {"": file, "cluster": "processes"}.get(load, load)
 
     return Files(config, log) if config.getoption("dist") == "loadfile" else None
 
@@ -100,11 +106,23 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """End the server that forks behind the last file that needs it: it holds 300 MB."""
+    if "PYTEST_XDIST_WORKER" not in os.environ or load_of(item.path) != "processes":
+        return
+    if nextitem is None or load_of(nextitem.path) != "processes":
+        from tests import forked
+
+        forked.stop()
+
+
 @pytest.fixture(autouse=True, scope="module")
 def memory_is_given_back() -> Iterator[None]:
     """Free what nothing refers to, and have the C library keep none of it for itself."""
     yield
     gc.collect()
+    # What is left are imports and what the session shares: no file has to look through them again.
+    gc.freeze()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

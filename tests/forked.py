@@ -96,6 +96,11 @@ def run_ranks(
     return [_status(rank) for rank in ranks]
 
 
+def stop() -> None:
+    """End the server, once no process of it runs; another is started when it is needed."""
+    forkserver._forkserver._stop()  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def command(module: str, arguments: Sequence[str]) -> int | None:
     """Call a module's `main` as `python -m` would, for one that starts its like.
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from x_transformers import AutoregressiveWrapper, TransformerWrapper
 
+from codec.import_shims import without_einx
 from slm.data.vocabulary import Vocabulary
 from slm.engines.native_build import is_available
 from slm.generation.config import ENGINES, GenerationSettings
@@ -24,6 +24,9 @@ from slm.model.transformer import library_decoder
 from slm.training.flops import wait_for_device
 
 from . import llama_cpp
+
+with without_einx():
+    from x_transformers import AutoregressiveWrapper, TransformerWrapper
 
 # Llama-like proportions, four query heads a key head. Parameters with 512 pieces and 8192 codes.
 SIZES: dict[str, dict[str, Any]] = {
