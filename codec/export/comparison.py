@@ -111,7 +111,9 @@ def _session(path: Path) -> Any:
     except ImportError as error:
         command = install_command("onnxruntime")
         raise ImportError(f"the comparison needs a package: {command} ({error})") from error
-    return onnxruntime.InferenceSession(path)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()  # what is asked of torch holds for both
+    return onnxruntime.InferenceSession(path, options)
 
 
 def _snr(reference: NDArray[np.float32], got: NDArray[np.float32]) -> float:

@@ -18,6 +18,8 @@ from .actions import Coded, described
 from .models import Models
 
 DRAWN = "drawn by the model"
+# Pixels that a field takes at least: on a telephone each has a row of its own.
+FIELD_WIDTH = 240
 # One generation at a time, whatever button it was asked by.
 ONE: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "models"}
 CSS = """
@@ -46,7 +48,13 @@ def recording_field(label: str) -> tuple[gr.Audio, gr.State]:
 
 def choice(label: str, names: Sequence[str], value: str | None = None) -> gr.Dropdown:
     """One of some names, the first unless another is given."""
-    return gr.Dropdown(list(names), value=value or names[0], label=label, interactive=True)
+    return gr.Dropdown(
+        list(names),
+        value=value or names[0],
+        label=label,
+        interactive=True,
+        min_width=FIELD_WIDTH,
+    )
 
 
 def player(label: str) -> gr.Audio:
@@ -58,8 +66,23 @@ def player(label: str) -> gr.Audio:
 
 def seed_and_temperature(value: float) -> tuple[gr.Number, gr.Slider]:
     """How speech is drawn."""
-    seed = gr.Number(0, label="Seed", info="The same seed speaks the same.", precision=0, minimum=0)
-    temperature = gr.Slider(0, 1.5, value, step=0.05, label="Temperature", info="0: the likeliest.")
+    seed = gr.Number(
+        0,
+        label="Seed",
+        info="The same seed speaks the same.",
+        precision=0,
+        minimum=0,
+        min_width=FIELD_WIDTH,
+    )
+    temperature = gr.Slider(
+        0,
+        1.5,
+        value,
+        step=0.05,
+        label="Temperature",
+        info="0: the likeliest.",
+        min_width=FIELD_WIDTH,
+    )
     return seed, temperature
 
 

@@ -12,6 +12,7 @@ import gradio as gr
 from .actions import go_on, reconstruct, speak
 from .fields import (
     DRAWN,
+    FIELD_WIDTH,
     ONE,
     best_temperature,
     choice,
@@ -112,7 +113,8 @@ class Page:
         text = gr.Textbox(EXAMPLE, label="Text", lines=3, max_length=CHARACTERS)
         with gr.Row():
             lm = choice("Language model", self._lms)
-            voice = gr.Dropdown(label="Voice", **voices_of(self._models, self._lms[0]))
+            voices = voices_of(self._models, self._lms[0])
+            voice = gr.Dropdown(label="Voice", min_width=FIELD_WIDTH, **voices)
         with gr.Accordion("A voice of your own", open=False):
             prompt, kept = recording_field("A few seconds of speech, in place of the voice above")
         with gr.Row():
@@ -167,7 +169,8 @@ class Page:
         source, kept = recording_field("Recording")
         lm = choice("Language model", self._lms)
         with gr.Row():
-            seconds = gr.Slider(0.5, 20, 3, step=0.5, label="Seconds to add, at most")
+            label = "Seconds to add, at most"
+            seconds = gr.Slider(0.5, 20, 3, step=0.5, label=label, min_width=FIELD_WIDTH)
             seed, temperature = seed_and_temperature(0.8)
         start = gr.Button("Continue", variant="primary")
         state, made = gr.Markdown(), player("Recording, as it is coded, and continuation")
