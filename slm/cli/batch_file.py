@@ -131,7 +131,7 @@ def _check_value(key: str, value: Any, place: str) -> None:
         fits, expected = type(value) in (str, int), "a string or a whole number"
     if not fits:
         raise ValueError(f"{place}: expected {expected} as {key}, got {json.dumps(value)[:40]}")
-    if key == "language" and value is not None:
+    if key == "language" and isinstance(value, str):
         try:
             language_code(value)
         except ValueError as error:
