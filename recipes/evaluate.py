@@ -31,6 +31,7 @@ from eval.metrics.registry import (
     RECONSTRUCTION,
     WORDS_WHERE_READY,
     make_metrics,
+    require_ready,
     with_whisper,
 )
 from eval.metrics.wer import WerMetric
@@ -64,6 +65,10 @@ def main(config: Config) -> Path:
     """
     folder = stage_folder(config, "evaluate")
     use_device(config.evaluate.device)
+    # A second recogniser wherever the folder of its weights is named; a wrong one is told first.
+    whisper = make_metrics(with_whisper(["wer"])[1:])
+    if whisper:
+        require_ready(whisper)
     scored = reconstruction_scores(config, folder) | word_scores(config, folder)
     figures = {
         # Names of groups of reconstructions and of groups of words are distinct.
@@ -126,7 +131,6 @@ def word_scores(config: Config, folder: Path) -> dict[str, Scored]:
     if not versions:
         say("evaluate", "no text is of a clip that was reconstructed: no word errors")
     metrics: list[Metric] = [WerMetric(PocketSphinxRecognizer(config.evaluate.words))]
-    # A second recogniser wherever the folder of its weights is named.
     metrics += make_metrics(with_whisper(["wer"])[1:])
     scored = {}
     for version, pairs in versions.items():

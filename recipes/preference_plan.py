@@ -21,7 +21,7 @@ from .verifiers import make_verifiers
 PAIRS_NAME = "pairs.jsonl"
 # Settings that change no result.
 RUNTIME = ("threads", "validate_every", "checkpoint_every")
-WRITES = ("config.yaml", PAIRS_NAME, "training/", "model/", "metrics.json")
+WRITES = ("config.yaml", "models.json", PAIRS_NAME, "training/", "model/", "metrics.json")
 
 
 def plan(config: PreferencesConfig) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from codec.command_line import DONE, exit_status
 from codec.files import write_json
 from recipes.runner.cli import make_parser
 from recipes.runner.config import load_settings
+from recipes.runner.language_model import bind_models
 from recipes.runner.run_folder import own_folder
 from slm import SpeechLM, SpeechRequest, Synthesizer, TrainingSettings, fit_speech_lm
 from slm.cli.batch_file import read_requests
@@ -80,6 +81,8 @@ def _run(config: PreferencesConfig, folder: Path) -> dict[str, Any]:
     torch.set_num_threads(max(1, config.threads))
     synthesizer = Synthesizer.from_pretrained(config.codec, config.lm)
     requests = requests_of(config, synthesizer)
+    # Pairs of the model as it is, not of one that had its name before.
+    bind_models(folder, synthesizer)
     rows = make_pairs(config, synthesizer, requests, folder / PAIRS_NAME)
     spoken = [row for row in rows if row["chosen"] is not None]
     pairs = [pair_of(synthesizer, row, durations=config.durations) for row in spoken]

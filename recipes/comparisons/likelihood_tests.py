@@ -34,6 +34,7 @@ from eval.sound import resampled
 from recipes.corpora.manifest import MANIFEST_NAME, read_manifest
 from recipes.runner.cli import make_parser
 from recipes.runner.config import load_settings
+from recipes.runner.language_model import bind_models
 from recipes.runner.run_folder import own_folder
 from recipes.runner.stages import say
 from slm.synthesis.synthesizer import Synthesizer
@@ -87,7 +88,7 @@ def main(config: LikelihoodConfig) -> Path:
 def _compare(config: LikelihoodConfig, run: Path) -> Path:
     """Do the work of `main` in a folder that no other process works in."""
     synthesizer = Synthesizer.from_pretrained(config.codec, config.lm)
-    bind_folder(run, synthesizer)
+    bind_models(run, synthesizer)
     pairs = wanted_pairs(config)
     # Kinds for which there were too few speakers or genders; a manifest given has its own.
     built = {pair.suite for pair in pairs}
@@ -120,22 +121,6 @@ def _compare(config: LikelihoodConfig, run: Path) -> Path:
     }
     write_report(likelihood_report(result, provenance=provenance), run / "report.html")
     return run
-
-
-def bind_folder(run: Path, synthesizer: Synthesizer) -> None:
-    """Bind the folder to its models: scores of others must not be mixed in.
-
-    Raises:
-        ValueError: The folder holds scores of another codec or language model.
-    """
-    # A language model has no fingerprint of its weights: their absolute sum tells them apart.
-    weights = sum(p.detach().double().abs().sum().item() for p in synthesizer.lm.parameters())
-    own = {"codec": synthesizer.codec.fingerprint, "lm_weights_abs_sum": f"{weights:.9g}"}
-    path = run / "models.json"
-    if not path.is_file():
-        write_json(path, own)
-    elif (before := read_json(path)) != own:
-        raise ValueError(f"{run}: expected scores of {own}, got those of {before}; delete it")
 
 
 def wanted_pairs(config: LikelihoodConfig) -> list[LikelihoodPair]:

@@ -1,12 +1,14 @@
-"""New language models for the codes of a token store, as trainings begin with them."""
+"""Language models of a run: new ones for the codes of a token store, and those it is bound to."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from slm import SpeechLM, SpeechLMConfig, TokenStore, Vocabulary
+from codec.files import read_json, write_json
+from slm import SpeechLM, SpeechLMConfig, Synthesizer, TokenStore, Vocabulary
 from slm.text.tokenizer import Tokenizer
 
 
@@ -39,3 +41,19 @@ def new_speech_lm(
     )
     torch.manual_seed(seed)
     return SpeechLM(config)
+
+
+def bind_models(run: Path, synthesizer: Synthesizer) -> None:
+    """Bind a folder to its models: what others made must not be mixed in.
+
+    Raises:
+        ValueError: The folder is of another codec or language model, whatever their names.
+    """
+    # A language model has no fingerprint of its weights: their absolute sum tells them apart.
+    weights = sum(p.detach().double().abs().sum().item() for p in synthesizer.lm.parameters())
+    own = {"codec": synthesizer.codec.fingerprint, "lm_weights_abs_sum": f"{weights:.9g}"}
+    path = run / "models.json"
+    if not path.is_file():
+        write_json(path, own)
+    elif (before := read_json(path)) != own:
+        raise ValueError(f"{run}: expected what models {own} make, got that of {before}; delete it")

@@ -12,7 +12,7 @@ import pytest
 from codec.audio import write_audio
 from codec.audio.store import AudioStoreWriter
 from codec.files.json_lines import write_json_lines
-from recipes.evaluate import generation_figures, word_scores, words
+from recipes.evaluate import generation_figures, main, word_scores, words
 from recipes.evaluate_report import Scored
 from recipes.runner.config import Config
 
@@ -89,3 +89,13 @@ def test_words_of_a_second_recogniser_stand_beside_those_of_the_first(tmp_path: 
     assert (figures["clips"], figures["speakers"], figures["failed"]) == (3, 2, 0)
     del metrics["wer_whisper.any.basic"]
     assert "wer_whisper" not in words(Scored(tmp_path, summary))
+
+
+def test_a_folder_of_whisper_that_is_not_there_is_refused_before_any_work(
+    spoken_run: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stage was done without its rates, and nothing said why."""
+    monkeypatch.setenv("HH_WEIGHT_WHISPER", str(tmp_path / "gone"))
+    with pytest.raises(ValueError, match=r"wer_whisper.* cannot run: .*there is no such folder"):
+        main(spoken_run)
+    assert not (Path(spoken_run.run) / "evaluate").exists()

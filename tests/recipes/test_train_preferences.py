@@ -224,3 +224,20 @@ def test_a_dry_run_names_what_is_missing_and_writes_nothing(
 def test_words_of_a_recogniser_need_the_verifier_of_words(given: list[str]) -> None:
     with pytest.raises(ConfigError, match="verifier_words: expected none without"):
         load_settings(PreferencesConfig, CONFIG, [*given, "verifier_words=[one,two]"])
+
+
+@pytest.mark.parametrize("given", ["phones"], indirect=True)
+def test_pairs_of_another_model_of_the_same_name_are_not_gone_on_with(
+    given: list[str], tmp_path: Path
+) -> None:
+    config = load_settings(PreferencesConfig, CONFIG, [*given, "least_gap=1e6"])
+    with pytest.raises(ValueError, match="at least 2 pairs"):
+        run(config)
+    codec = new_codec().eval()
+    tokenizer = PhoneTokenizer(Lexicon(WORDS))
+    lm = new_lm(codec, tokenizer, max_seq_len=200, max_prompt_codes=6, lookahead=1)
+    with torch.no_grad():
+        next(lm.parameters()).mul_(2)
+    lm.save_pretrained(tmp_path / "lm", tokenizer)
+    with pytest.raises(ValueError, match=r"expected what models .* make"):
+        run(config)
