@@ -64,7 +64,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     Side by side they would take the most memory; and the server that forks, once for all of them.
     So are those that read an export, or one worker would wait for it, and both load its packages,
-    and those that load models of transformers, which takes 200 MB for the rest of a worker's life.
+    and those that load models of transformers, which stay in the worker that has loaded them.
     """
     from xdist.scheduler import LoadFileScheduling
 
