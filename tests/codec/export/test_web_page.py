@@ -7,6 +7,7 @@ import shutil
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,6 +19,7 @@ import soundfile
 import torch
 
 from codec import HHCodec
+from codec.audio.io import read_audio
 from codec.bitstream.format import CodedRecording, StreamHeader, stated_level
 from codec.cli.main import main
 from codec.export.onnx_files import DECODER, ENCODER, META
@@ -117,30 +119,43 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def page_folder(exported: tuple[HHCodec, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page with the tiny codec's encoder and decoder."""
+def runtime() -> Path:
+    """The npm package, where it is."""
     named = os.environ.get("HH_ONNXRUNTIME_WEB", str(ROOT / "node_modules/onnxruntime-web"))
     if not Path(named).exists():
         pytest.skip("no onnxruntime-web: npm pack it and name the .tgz in HH_ONNXRUNTIME_WEB")
+    return Path(named)
+
+
+@pytest.fixture(scope="module")
+def page_folder(
+    runtime: Path, exported: tuple[HHCodec, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The page with the tiny codec's encoder and decoder."""
     folder = tmp_path_factory.mktemp("page")
-    write_page(folder, runtime_files(Path(named)))
+    write_page(folder, runtime_files(runtime))
     for name in (ENCODER, DECODER, META):
         shutil.copy(exported[1] / name, folder)
     return folder
 
 
-@pytest.fixture(scope="module")
-def address(page_folder: Path) -> Iterator[str]:
-    """Where the page is served from, on this machine alone."""
-    server = ThreadingHTTPServer(
-        ("127.0.0.1", 0), partial(QuietHandler, directory=str(page_folder))
-    )
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The address of a folder, on this machine alone."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+@pytest.fixture(scope="module")
+def address(page_folder: Path) -> Iterator[str]:
+    """Where the page is served from."""
+    with served(page_folder) as found:
+        yield found
 
 
 def coded(codec: HHCodec, path: Path, count: int, num_samples: int) -> np.ndarray:
@@ -292,3 +307,37 @@ def test_the_page_encodes_a_recording_in_a_browser(
     page.wait_for_selector("#status.bad:text('at most 1.28 s, got 1.70 s')", timeout=LONG)
     page.close()
     assert problems == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("HH_SLM_EXPORTS" not in os.environ, reason="a minute; set HH_SLM_EXPORTS=1")
+@pytest.mark.parametrize("name", ["hh-mini-24k", "hh-mini-24k-v2"])
+def test_a_shipped_codec_encodes_and_decodes_in_a_browser_as_with_torch(
+    name: str,
+    browser: Any,
+    runtime: Path,
+    make_waveform: Callable[..., np.ndarray],
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("onnxscript", reason="torch's exporter needs it")
+    folder = tmp_path / "page"
+    call = ["export", "web", name, str(folder), "--runtime", str(runtime), "--encoder"]
+    assert main(call) == 0
+    codec = HHCodec.from_pretrained(name)
+    # A recording of one's own, else a generated voice.
+    given = os.environ.get("HH_RECORDING")
+    waveform = read_audio(given, 24_000) if given else make_waveform(2.1)
+    soundfile.write(tmp_path / "voice.wav", waveform, 24_000, "PCM_16")
+    waveform = read_audio(tmp_path / "voice.wav", 24_000)
+    codes, level = codec.encode(waveform)[0], float(codec.levels(waveform)[0])
+    decoded = codec.decode(codes, levels=[stated_level(level)])[0][0, : len(waveform)].numpy()
+    with served(folder) as address:
+        page = browser.new_page()
+        page.goto(address)
+        page.wait_for_selector("#sound:enabled", timeout=LONG)
+        page.set_input_files("#sound", tmp_path / "voice.wav")
+        samples = saved(page, tmp_path)
+        got = list(map(int, page.input_value("#codes").split()))
+        page.close()
+    assert got == codes[0].tolist()
+    assert snr(np.clip(decoded, -1, 1), samples) >= LEAST_SNR

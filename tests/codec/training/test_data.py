@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from codec.audio.store import AudioStore, AudioStoreWriter
+from codec.training.config import PerturbationConfig
 from codec.training.data import CodecData, CropBatches
 
 
@@ -96,6 +98,18 @@ def test_batches_do_not_depend_on_the_number_of_workers(
 
 def trainer_at(step: int, rank: int, processes: int = 1) -> Any:
     return SimpleNamespace(global_step=step, global_rank=rank, world_size=processes)
+
+
+def test_batches_come_to_spawned_workers_without_the_samples(store: AudioStore) -> None:
+    """As macOS, Windows and Python 3.14 start them: pickled."""
+    perturbation = PerturbationConfig(gain=6.0, noise=0.5)
+    batches = CropBatches(store, 4, 2048, seed=3, speed=0.1, perturbation=perturbation)
+    sent = pickle.dumps(batches)
+    assert len(sent) < (store.folder / "audio.i16").stat().st_size
+    received = pickle.loads(sent)
+    for number in range(3):
+        torch.testing.assert_close(received.batch(number), batches.batch(number), rtol=0, atol=0)
+        torch.testing.assert_close(received.inputs(number), batches.inputs(number), rtol=0, atol=0)
 
 
 def test_training_resumes_at_its_step_with_workers(store: AudioStore) -> None:
