@@ -217,7 +217,8 @@ def exit_status(work: Callable[[], int], *, debug: bool = False, again: str = ""
     with heeded_signals() as came:
         try:
             status = work()
-            sys.stdout.flush()
+            if sys.stdout is not None:  # closed before the start, nothing is printed
+                sys.stdout.flush()
             if came:  # a library has taken it for a wish to stop
                 raise Ended(f"ended by {signal.Signals(came[0]).name}")
             return status
@@ -236,7 +237,8 @@ def exit_status(work: Callable[[], int], *, debug: bool = False, again: str = ""
                 raise
             print(f"error: {error}", file=sys.stderr)
             try:
-                sys.stdout.flush()
+                if sys.stdout is not None:
+                    sys.stdout.flush()
             except OSError:  # its disk is full
                 drop_output()
             if came:  # a command that this one called has told it

@@ -8,12 +8,13 @@ import sys
 
 
 def open_streams() -> None:
-    """Give a process that was started without stdin, stdout or stderr an empty one each.
+    """Keep the numbers of streams that a process was started without from the files it opens.
 
-    A file that is opened would else get its number, and what libraries write to stderr end in that
-    file; and what is printed to a stderr that is None goes to stdout.
+    What libraries write to stderr would else end in one of them. `sys.stdin` and `sys.stdout` stay
+    None, for a command that needs one to say so; what is said on stderr is said to nobody, where
+    print would take None for stdout.
     """
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
+    for number in range(3):
         try:
             os.fstat(number)
         except OSError:
@@ -21,9 +22,8 @@ def open_streams() -> None:
             if opened != number:  # that of a lower one was free, too
                 os.dup2(opened, number)
                 os.close(opened)
-        if getattr(sys, name) is None:
-            opened = os.open(os.devnull, os.O_RDWR)
-            setattr(sys, name, os.fdopen(opened, "r" if name == "stdin" else "w"))
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
 
 
 def escape_in_output() -> None:

@@ -50,5 +50,7 @@ def _texts(arguments: argparse.Namespace) -> Iterable[str]:
     if arguments.file is not None:
         return [line for _, line in read_lines(arguments.file)]
     if arguments.text in ([], ["-"]):
+        if sys.stdin is None:
+            raise OSError("expected an open standard input, got a closed one")
         return (line.rstrip("\n") for line in sys.stdin)
     return arguments.text

@@ -169,6 +169,8 @@ def _check(arguments: argparse.Namespace, requests: Mapping[str, SpeechRequest])
     if arguments.stream:
         if arguments.out != "-" or arguments.file or arguments.long or arguments.best_of > 1:
             raise ValueError("expected --stream with -o - and one text, got more or another --out")
+        if sys.stdout is None:
+            raise OSError("expected an open standard output, got a closed one")
     else:
         (check_sound if arguments.file is None else check_folder)(arguments.out)
         prompts = [None if each.prompt is None else str(each.prompt) for each in requests.values()]

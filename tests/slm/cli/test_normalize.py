@@ -44,3 +44,11 @@ def test_what_is_left_out_is_named(capsys: pytest.CaptureFixture[str]) -> None:
 def test_texts_and_a_file_at_once_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["normalize", "a", "--file", "b.txt"]) == 2
     assert "texts or --file" in capsys.readouterr().err
+
+
+def test_a_closed_input_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    assert main(["normalize"]) == 1
+    assert "expected an open standard input, got a closed one" in capsys.readouterr().err

@@ -310,3 +310,12 @@ def test_a_language_that_is_none_is_refused(
     assert main(["tts", "--file", str(texts), "-o", str(tmp_path / "out")]) == 2
     assert "texts.jsonl:1: expected the code of a language" in capsys.readouterr().err
     assert main(["normalize", "5 dogs", "--language", "xx"]) == 2
+
+
+def test_a_closed_output_is_told_before_a_model_is_read(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout", None)
+    models = ["--lm", str(tmp_path / "gone"), "--codec", str(tmp_path / "gone")]
+    assert main(["tts", "a dog", *models, "--stream", "-o", "-"]) == 1
+    assert "expected an open standard output, got a closed one" in capfd.readouterr().err
