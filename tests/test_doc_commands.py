@@ -6,15 +6,17 @@ import importlib.util
 import re
 import shlex
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from functools import cache
+from io import StringIO
 from pathlib import Path
 
 import pytest
 
-import codec.cli.main
-import eval.cli.main
-import slm.cli.main
+from codec.cli.main import main as hh_codec
+from eval.cli.main import main as hh_eval
 from recipes.runner.config import load_config
+from slm.cli.main import main as hh_slm
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
@@ -23,11 +25,7 @@ PAGES = [
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted(ROOT.glob("*/pretrained/*/README.md")),
 ]
-PROGRAMS = {
-    "hh-codec": codec.cli.main.main,
-    "hh-slm": slm.cli.main.main,
-    "hh-eval": eval.cli.main.main,
-}
+PROGRAMS = {"hh-codec": hh_codec, "hh-slm": hh_slm, "hh-eval": hh_eval}
 # Commands that take a recipe and the settings of `recipes.runner.schema`.
 STAGES = ("prepare", "train_codec", "encode_corpus", "train_text", "train_slm", "generate")
 OF_RECIPES = {f"recipes.{name}" for name in ("run_all", *STAGES, "evaluate")}
@@ -68,9 +66,6 @@ CALLS = sorted(
 @cache
 def help_of(program: str, command: str, part: str = "") -> str:
     """The help of a command; '' where there is none of that name."""
-    from contextlib import redirect_stderr, redirect_stdout
-    from io import StringIO
-
     printed = StringIO()
     with redirect_stdout(printed), redirect_stderr(StringIO()):
         try:
