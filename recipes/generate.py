@@ -151,6 +151,7 @@ def synthesize(
         top_p=settings.top_p,
         duration_temperature=settings.duration_temperature,
         duration_top_p=settings.duration_top_p,
+        guidance=settings.guidance,
         prompt_guidance=settings.prompt_guidance,
     )
     if verifiers:

@@ -85,7 +85,8 @@ class GenerateConfig:
     # Of the durations that a model of aligned speech draws (null = as the model's config says).
     duration_temperature: float | None = None
     duration_top_p: float | None = None
-    # Guidance on the prompt of texts, for more of its voice; 1 = none.
+    # Guidance on the text, for its words, and on the prompt, for more of its voice; 1 = none.
+    guidance: float = 1.0
     prompt_guidance: float = 1.0
     # Times each text is spoken; what the verifiers find best is kept, and the first beside it.
     # 1 = the first, unranked.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,6 +93,17 @@ def load_synthesizer(arguments: argparse.Namespace) -> Synthesizer:
     return synthesizer.to(device)
 
 
+# Settings that are as suits the model where the call does not name them.
+_MODEL_SETTINGS = (
+    "temperature",
+    "top_p",
+    "guidance",
+    "prompt_guidance",
+    "duration_temperature",
+    "duration_top_p",
+)
+
+
 def add_generation(
     command: argparse.ArgumentParser, *, out: str = ".wav or .flac to write"
 ) -> None:
@@ -106,8 +118,8 @@ def add_generation(
     add("--top-p", type=float, help="1 keeps all; default: as suits the model")
     add("--min-p", type=float, default=own.min_p, help="0 keeps all")
     add("--repetition-window", type=int, default=0, help="codes looked back over; 0 is off")
-    add("--guidance", type=float, default=1.0, help="on the text; 1 is none")
-    add("--prompt-guidance", type=float, default=1.0, help="on the prompt's voice; 1 is none")
+    add("--guidance", type=float, help="on the text; 1 is none; default: as suits the model")
+    add("--prompt-guidance", type=float, help="the same, on the prompt's voice")
     add("--duration-temperature", type=float, help="of phones' lengths; default: the model's")
     add("--duration-top-p", type=float, help="the same for top-p")
     add("--interleaved", action="store_true", help="read the text in turns with the speech")
@@ -129,30 +141,17 @@ def sampling(
             "expected --speed 1 for a model that draws no durations, which those of aligned speech "
             f"do, got {speed:g}"
         )
-    if config is not None and config.is_aligned and arguments.guidance != 1:
-        # Told here once, and not by every text of a list.
-        raise ValueError(
-            "expected --guidance 1 for a model of aligned speech, which has --prompt-guidance "
-            f"alone, got {arguments.guidance}"
-        )
-    # Temperature and top-p have no default of their own in the parser.
+    # Some settings have no default of their own in the parser: they are as suits the model.
     own = GenerationSettings() if config is None else GenerationSettings.for_model(config)
-    return GenerationSettings(
-        temperature=own.temperature if arguments.temperature is None else arguments.temperature,
+    if arguments.interleaved:
+        own = replace(own, guidance=1.0)  # which text in turns does not have
+    asked = {name: getattr(arguments, name) for name in _MODEL_SETTINGS}
+    return replace(
+        own,
+        **{name: value for name, value in asked.items() if value is not None},
         top_k=arguments.top_k,
-        top_p=own.top_p if arguments.top_p is None else arguments.top_p,
         min_p=arguments.min_p,
         repetition_window=arguments.repetition_window,
-        guidance=arguments.guidance,
-        prompt_guidance=arguments.prompt_guidance,
-        duration_temperature=(
-            own.duration_temperature
-            if arguments.duration_temperature is None
-            else arguments.duration_temperature
-        ),
-        duration_top_p=(
-            own.duration_top_p if arguments.duration_top_p is None else arguments.duration_top_p
-        ),
         interleaved=arguments.interleaved,
         weights=arguments.weights,
         engine=arguments.engine,

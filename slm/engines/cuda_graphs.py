@@ -186,15 +186,20 @@ class GraphEngine(MergedEngine):
             self._place_rows()
             return hidden
         # One copy to the device holds all of a step.
-        rows = [[len(new), *new, *[new[-1]] * (width - len(new))] for new in pending]
+        # A row that reads none leaves a slot beyond its length to be overwritten; see `ragged`.
+        rows = [[len(new), *new, *[new[-1] if new else 0] * (width - len(new))] for new in pending]
         self._memory.inputs[: len(rows), : 1 + width] = torch.tensor(rows, device=self._device)
         lengths = [n + len(new) for n, new in zip(self._lengths, pending, strict=True)]
-        return self._step(lengths, width)
+        return self._step(lengths, width, any(not new for new in pending))
 
-    def _step(self, lengths: list[int], width: int) -> Tensor:
-        """Read the inputs, after which the rows have these lengths; (B, D)."""
+    def _step(self, lengths: list[int], width: int, idle: bool = False) -> Tensor:
+        """Read the inputs, after which the rows have these lengths; (B, D).
+
+        With `idle` rows, the slot beyond the longest is within reach, too.
+        """
         count = len(lengths)
-        rows, keys = _power_of_two(count), _rounded(max(lengths))
+        rows = _power_of_two(count)
+        keys = min(_rounded(max(lengths) + idle), self._memory.longest)
         hidden = self._memory.step(rows, keys, width, self._record)[:count].clone()
         self._lengths = lengths
         return hidden

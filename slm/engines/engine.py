@@ -34,7 +34,10 @@ class Engine(Protocol):
         ...
 
     def extend(self, pending: Sequence[Sequence[int]]) -> Tensor:
-        """Read one or more tokens of every row; hidden states."""
+        """Read tokens of every row; hidden states, which mean nothing for a row that reads none.
+
+        At least one row reads one.
+        """
         ...
 
     def select(self, rows: Sequence[int]) -> None:

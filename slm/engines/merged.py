@@ -178,7 +178,7 @@ class MergedEngine:
     ) -> None:
         self._decoder, self._device = decoder, decoder.device
         self._cache = decoder.new_cache(rows, longest) if cache is None else cache
-        self._lengths: list[int] = []
+        self._longest, self._lengths = longest, list[int]()
 
     def prefill(self, prompts: Sequence[Tensor]) -> Tensor:
         """See `Engine`."""
@@ -209,9 +209,10 @@ class MergedEngine:
 
     def extend(self, pending: Sequence[Sequence[int]]) -> Tensor:
         """See `Engine`."""
-        tokens, positions = ragged(pending, self._lengths, self._device)
+        tokens, positions = ragged(pending, self._lengths, self._longest, self._device)
         self._lengths = [n + len(new) for n, new in zip(self._lengths, pending, strict=True)]
-        return self._read(tokens, positions, max(self._lengths))
+        idle = any(not new for new in pending)  # and writes a slot beyond its length
+        return self._read(tokens, positions, min(max(self._lengths) + idle, self._longest))
 
     def select(self, rows: Sequence[int]) -> None:
         """See `Engine`."""
@@ -235,18 +236,22 @@ class MergedEngine:
 
 
 def ragged(
-    pending: Sequence[Sequence[int]], lengths: Sequence[int], device: torch.device
+    pending: Sequence[Sequence[int]], lengths: Sequence[int], longest: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """Tokens and their positions (B, S) of rows that have read `lengths` before.
 
-    A row with less to read than another reads its last token again, at the same position.
+    A row with less to read than another reads its last token again, at the same position; one with
+    nothing to read some token at the position after its last, which its next token overwrites
+    before anything is allowed to see it. A row of `longest` tokens reads nothing any more, so its
+    last position serves as well.
     """
     width = max(len(new) for new in pending)
     tokens, positions = [], []
     for new, length in zip(pending, lengths, strict=True):
         again = width - len(new)
-        tokens.append([*new, *[new[-1]] * again])
-        positions.append([*range(length, length + len(new)), *[length + len(new) - 1] * again])
+        token, last = (new[-1], length + len(new) - 1) if new else (0, min(length, longest - 1))
+        tokens.append([*new, *[token] * again])
+        positions.append([*range(length, length + len(new)), *[last] * again])
     return torch.tensor(tokens, device=device), torch.tensor(positions, device=device)
 
 

@@ -176,7 +176,9 @@ class NativeEngine:
         for first in range(0, len(tokens), _MOST_TOKENS):
             part = slice(first, first + _MOST_TOKENS)
             self._run(hidden[part], positions[part], slots[part])
-        return hidden if len(last) == len(tokens) else hidden[last]
+        # A row that reads nothing gets the state of another: nobody may look at it.
+        each_one = all(len(new) == 1 for new in pending)
+        return hidden if each_one else hidden[last]
 
     def _run(self, x: Tensor, positions: list[int], slots: list[int]) -> None:
         """Replace embeddings (B, D) of tokens by their final unit vectors, through all layers."""

@@ -49,8 +49,8 @@ class CachedEngine:
 
     def extend(self, pending: Sequence[Sequence[int]]) -> Tensor:
         """See `Engine`."""
-        tokens, positions = ragged(pending, self._lengths.tolist(), self._device)
-        self._lengths = positions[:, -1] + 1
+        tokens, positions = ragged(pending, self._lengths.tolist(), self._longest, self._device)
+        self._lengths = self._lengths + torch.tensor(list(map(len, pending)), device=self._device)
         return self._lm.step(tokens, positions, self._cache)[:, -1]
 
     def select(self, rows: Sequence[int]) -> None:

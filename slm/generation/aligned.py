@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slm.data.documents import aligned_prefix, unit_tokens
+from slm.data.documents import aligned_prefix, prefix_tokens, unit_tokens
 from slm.engines.engine import Engine
 from slm.model.speech_lm import SpeechLM
 from slm.text.phone_tokenizer import (
@@ -27,7 +27,7 @@ from slm.text.phone_tokenizer import (
 )
 
 from .config import GenerationSettings
-from .sampling import choose, guide
+from .sampling import choose, guided_logits
 from .session import Generation, Row
 
 # Codes: no phone lasts longer than half a second, no pause within a sentence longer than a second.
@@ -67,6 +67,8 @@ class AlignedRow(Row):
         counts: Codes of each unit so far.
         scale: Of durations as they are drawn.
         owed: Codes that rounding has left out so far, in [-0.5, 0.5].
+        textless: (D,) state of the context without the text, under guidance on it, after the last
+            code that it read; None until it has read its prefix.
     """
 
     units: list[int]
@@ -79,6 +81,7 @@ class AlignedRow(Row):
     counts: list[int] = field(default_factory=list)
     scale: float = 1.0
     owed: float = 0.0
+    textless: Tensor | None = None
 
     def generation(self) -> Generation:
         """The codes so far, and how many each unit has."""
@@ -152,30 +155,26 @@ class AlignedRow(Row):
 class DurationsThenCodes:
     """The strategy of `AlignedRequest`: a unit's number of codes, then so many codes.
 
-    The log-likelihood of a row is that of the codes alone, given their durations. Under guidance on
-    the prompt a second context of a row is without it, and reads what was drawn; durations are
-    drawn from the prompted context alone.
+    The log-likelihood of a row is that of the codes alone, given their durations. Under guidance a
+    row has further contexts: one without the prompt reads all that is drawn, one without the text
+    is a document of speech alone and reads nothing but codes. Durations are drawn from the whole
+    context, without guidance.
 
     Args:
         lm: A model of aligned speech.
-        settings: How codes are drawn; guidance on the text is not available, since units and
-            durations stand between the codes.
+        settings: How codes are drawn.
 
     Raises:
-        ValueError: Another kind of model, or guidance on the text.
+        ValueError: Another kind of model.
     """
 
     def __init__(self, lm: SpeechLM, settings: GenerationSettings) -> None:
         self._settings = settings
         if not lm.config.is_aligned:
             raise ValueError("expected a model of aligned speech, got one with lookahead 0")
-        if settings.guidance != 1:
-            raise ValueError(
-                "expected guidance 1 for a model of aligned speech, which has prompt_guidance "
-                f"alone, got {settings.guidance}"
-            )
         self._duration_settings = settings.for_durations(lm.config)
-        self.num_contexts = 1 if settings.prompt_guidance == 1 else 2
+        self._left_out = settings.left_out
+        self.num_contexts = 1 + len(self._left_out)
         self._config, self._vocabulary = lm.config, lm.vocabulary
         start = lm.vocabulary.text_start + DURATION_START
         self._durations = range(start, start + MAX_DURATION + 1)
@@ -200,7 +199,9 @@ class DurationsThenCodes:
         pauses = int((units == PAUSE_ID).sum())
         most_codes = LONGEST_PAUSE * pauses + LONGEST_PHONE * (len(units) - pauses)
         contexts = [prompt]
-        if self.num_contexts == 2:
+        if "text" in self._left_out:
+            contexts.append(prefix_tokens(self._vocabulary, None, voice))
+        if "prompt" in self._left_out:
             contexts.append(aligned_prefix(self._vocabulary, units, config.lookahead))
         return AlignedRow(
             contexts=[torch.from_numpy(each) for each in contexts],
@@ -216,11 +217,28 @@ class DurationsThenCodes:
 
     def advance(self, engine: Engine, rows: Sequence[AlignedRow]) -> Tensor:
         """See `Strategy`."""
-        pending = [row.pending for row in rows for _ in range(self.num_contexts)]
+        pending = []
         for row in rows:
-            row.length += len(row.pending)
-            row.pending = []
-        return engine.extend(pending)
+            drawn, row.pending = row.pending, []
+            row.length += len(drawn)
+            pending.append(drawn)
+            if "text" in self._left_out:
+                pending.append([token for token in drawn if token in self._codes])
+            if "prompt" in self._left_out:
+                pending.append(drawn)
+        hidden = engine.extend(pending)
+        if "text" in self._left_out:
+            # A context that read nothing still stands where it did.
+            places = range(1, len(pending), self.num_contexts)
+            idle = [
+                (place, row.textless)
+                for place, row in zip(places, rows, strict=True)
+                if not pending[place] and row.textless is not None
+            ]
+            if idle:
+                at, states = zip(*idle, strict=True)
+                hidden[list(at)] = torch.stack(states)
+        return hidden
 
     def draw(self, engine: Engine, rows: Sequence[AlignedRow], hidden: Tensor) -> None:
         """See `Strategy`."""
@@ -228,6 +246,9 @@ class DurationsThenCodes:
             [torch.rand(2, generator=row.generator, dtype=torch.float64) for row in rows]
         ).to(hidden.device)
         contexts = hidden.unflatten(0, (-1, self.num_contexts))  # (B, contexts, D)
+        if "text" in self._left_out:
+            for row, state in zip(rows, contexts[:, 1], strict=True):
+                row.textless = state
         # A row is within a unit, and draws a code, or between units, and draws a duration.
         within = [n for n, row in enumerate(rows) if row.left]
         between = [n for n, row in enumerate(rows) if not row.left]
@@ -263,14 +284,11 @@ class DurationsThenCodes:
     ) -> Tensor:
         """Codes and their log-likelihoods, (2, B) float64."""
         start, window = self._codes.start, self._settings.repetition_window
-        logits = guided = engine.logits(hidden.flatten(0, 1), (self._codes,))
-        if self.num_contexts == 2:
-            # (2 B, codes): with and without the prompt in turn.
-            logits, without = logits.unflatten(0, (-1, 2)).unbind(1)
-            guided = guide(logits, without, self._settings.prompt_guidance)
+        logits = engine.logits(hidden.flatten(0, 1), (self._codes,))  # (B * contexts, codes)
+        plain, guided = guided_logits(logits.unflatten(0, (-1, self.num_contexts)), self._settings)
         recent = None
         if window:
             recent = torch.tensor([row.recent(window, start) for row in rows]).to(hidden.device)
         codes = choose(guided, uniforms, self._settings, recent)
-        gains = logits.log_softmax(dim=-1).gather(1, codes[:, None])[:, 0]
+        gains = plain.log_softmax(dim=-1).gather(1, codes[:, None])[:, 0]
         return torch.stack([codes.double(), gains.double()])

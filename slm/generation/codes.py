@@ -13,12 +13,12 @@ from slm.engines.merged_weights import speech_outputs
 from slm.model.speech_lm import SpeechLM
 
 from .config import GenerationSettings
-from .sampling import choose, guide, guide_both
+from .sampling import choose, guided_logits
 from .session import Row
 from .stopping import StopRules
 
-# What contexts of a request for guidance are without.
-_LEFT_OUT = {"unguided": "text", "unprompted": "the speaker's"}
+# The field of a request that leaves a part out, and that part in words.
+_LEFT_OUT = {"text": ("unguided", "text"), "prompt": ("unprompted", "the speaker's")}
 
 
 @dataclass(frozen=True)
@@ -86,15 +86,7 @@ class CodesUntilEnd:
         self._device = lm.head.weight.device
         self._settings, self._rules = settings, rules
         self._outputs = speech_outputs(lm)
-        # What a row's further contexts leave out, in their order.
-        self._left_out = [
-            name
-            for name, scale in (
-                ("unguided", settings.guidance),
-                ("unprompted", settings.prompt_guidance),
-            )
-            if scale != 1
-        ]
+        self._left_out = settings.left_out
         self.num_contexts = 1 + len(self._left_out)
 
     def open(self, request: TokenRequest) -> CodeRow:
@@ -120,8 +112,9 @@ class CodesUntilEnd:
                 "tokens; shorten the text or the prompt"
             )
         most, contexts = min(most, room), [prompt]
-        for name in self._left_out:
-            without, part = getattr(request, name), _LEFT_OUT[name]
+        for left_out in self._left_out:
+            name, part = _LEFT_OUT[left_out]
+            without = getattr(request, name)
             if without is None:
                 raise ValueError(f"expected a prompt without {part} under guidance, got none")
             contexts.append(without)
@@ -151,14 +144,8 @@ class CodesUntilEnd:
         """See `Strategy`."""
         settings = self._settings
         # Columns are those of `speech_outputs`: 0 for the end, then the codes.
-        plain = guided = engine.logits(hidden, self._outputs)  # (B, 1 + codes)
-        if self.num_contexts > 1:
-            plain, *without = plain.unflatten(0, (-1, self.num_contexts)).unbind(1)
-            scales = settings.guidance, settings.prompt_guidance
-            if len(without) == 2:
-                guided = guide_both(plain, without[0], without[1], scales)
-            else:
-                guided = guide(plain, without[0], scales[scales[0] == 1])
+        logits = engine.logits(hidden, self._outputs)  # (B * contexts, 1 + codes)
+        plain, guided = guided_logits(logits.unflatten(0, (-1, self.num_contexts)), settings)
         # The end is ruled out in rows that have not reached their minimum.
         early = [index for index, row in enumerate(rows) if not row.may_end()]
         if early:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from codec.checks import all_finite, count, in_range, one_of, require
-from slm.model.config import SpeechLMConfig, check_temperature
+from slm.model.config import MOST_GUIDANCE, SpeechLMConfig, check_temperature
 
 # What computes the steps of generation; see `GenerationSettings`.
 ENGINES = ("auto", "native", "graphs", "torch")
@@ -24,11 +24,12 @@ class GenerationSettings:
             all.
         repetition_window: Codes looked back over for repetition-aware sampling; 0 switches it off.
         repetition_ratio: Share of the window a token may fill before it is drawn anew, in (0, 1].
-        guidance: Classifier-free guidance on the text; 1 is none. Costs a second row a request, and
-            needs a model that was trained with text dropped now and then, of whole texts.
+        guidance: Classifier-free guidance on the text; 1 is none. Costs a row a request, and needs
+            a model that was trained with text dropped now and then. Of models of aligned speech it
+            guides codes alone, not durations.
         prompt_guidance: Classifier-free guidance on the prompt, which keeps its voice better; 1 is
             none. Costs a row a request too, and needs a model that was trained with prompts on some
-            documents and none on others. Of models of aligned speech it guides codes alone.
+            documents and none on others. Of models of aligned speech, as above.
         duration_temperature: Of the durations that a model of aligned speech draws before the codes
             of each unit; None takes the model's own, else that of the codes, and the likeliest
             where the codes are the likeliest. Drawn cold, durations shrink to the commonest, and
@@ -75,10 +76,16 @@ class GenerationSettings:
         in_range("min_p", self.min_p, 0, 1)
         count("repetition_window", self.repetition_window)
         in_range("repetition_ratio", self.repetition_ratio, 0, 1, ends="(]")
-        in_range("guidance", self.guidance, 0, 100)
-        in_range("prompt_guidance", self.prompt_guidance, 0, 100)
+        in_range("guidance", self.guidance, 0, MOST_GUIDANCE)
+        in_range("prompt_guidance", self.prompt_guidance, 0, MOST_GUIDANCE)
         one_of("weights", self.weights, WEIGHTS)
         one_of("engine", self.engine, ENGINES)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What contexts for guidance are without, in their order: of "text" and "prompt"."""
+        scales = {"text": self.guidance, "prompt": self.prompt_guidance}
+        return tuple(part for part, scale in scales.items() if scale != 1)
 
     @classmethod
     def for_model(cls, config: SpeechLMConfig) -> GenerationSettings:
@@ -86,6 +93,8 @@ class GenerationSettings:
         return cls(
             temperature=config.temperature,
             top_p=config.top_p,
+            guidance=config.guidance,
+            prompt_guidance=config.prompt_guidance,
             duration_temperature=config.duration_temperature,
             duration_top_p=config.duration_top_p,
         )

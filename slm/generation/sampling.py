@@ -88,6 +88,26 @@ def guide_both(
     return given + (scales[0] - 1) * gains[0] + (scales[1] - 1) * gains[1]
 
 
+def guided_logits(contexts: Tensor, settings: GenerationSettings) -> tuple[Tensor, Tensor]:
+    """Logits of rows as they are, and under the guidance of some settings.
+
+    Args:
+        contexts: (B, C, V) logits given all, then without the text where there is guidance on it,
+            then without the prompt where there is guidance on that; see `left_out`.
+        settings: Of them `guidance` and `prompt_guidance`.
+
+    Returns:
+        (B, V) logits given all, and (B, V) what codes are drawn from.
+    """
+    plain, *without = contexts.unbind(1)
+    scales = settings.guidance, settings.prompt_guidance
+    if not without:
+        return plain, plain
+    if len(without) == 2:
+        return plain, guide_both(plain, without[0], without[1], scales)
+    return plain, guide(plain, without[0], scales[scales[0] == 1])
+
+
 def draw(logits: Tensor, uniforms: Tensor) -> Tensor:
     """Draw a token a row by inverting the cumulative distribution.
 

@@ -16,6 +16,8 @@ from slm.data.vocabulary import Vocabulary
 _SIZES = ("dim", "num_layers", "num_heads", "num_kv_heads", "dim_head", "ff_mult", "max_seq_len")
 # Least and most factor of durations.
 DURATION_SCALES = (0.25, 4.0)
+# Largest scale of classifier-free guidance.
+MOST_GUIDANCE = 100
 # Parameters with 8192 codes and 512 text pieces; a test counts them.
 _PRESETS = {
     # 0.1 M beside the embeddings: tests and smoke runs.
@@ -77,6 +79,8 @@ class SpeechLMConfig:
         duration_temperature: Default for the durations of aligned speech; None draws them as the
             codes.
         duration_top_p: The same.
+        guidance: Default guidance on the text, for synthesis of texts; see `GenerationSettings`.
+        prompt_guidance: The same, on the prompt.
         duration_scale: Durations of aligned speech, as drawn, are multiplied by it, in
             `DURATION_SCALES`: set where they add up to less or more than people's.
         interleave_text: Text tokens of a turn of the interleaved documents that the model was
@@ -114,6 +118,8 @@ class SpeechLMConfig:
     top_p: float = 0.95
     duration_temperature: float | None = None
     duration_top_p: float | None = None
+    guidance: float = 1.0
+    prompt_guidance: float = 1.0
     duration_scale: float = 1.0
     interleave_text: int = 0
     interleave_codes: int = 0
@@ -144,6 +150,8 @@ class SpeechLMConfig:
         in_range("top_p", self.top_p, 0, 1, ends="(]")
         if self.duration_top_p is not None:
             in_range("duration_top_p", self.duration_top_p, 0, 1, ends="(]")
+        for name in ("guidance", "prompt_guidance"):
+            in_range(name, getattr(self, name), 0, MOST_GUIDANCE)
         in_range("duration_scale", self.duration_scale, *DURATION_SCALES)
         turns = self.interleave_text, self.interleave_codes
         both = turns == (0, 0) or min(turns) >= 1

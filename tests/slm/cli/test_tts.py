@@ -162,18 +162,6 @@ def test_a_language_model_of_unknown_codes_wants_its_codec_named(
     assert not out.exists()
 
 
-def test_guidance_that_a_model_cannot_have_is_refused_once(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    texts, out = tmp_path / "texts.txt", tmp_path / "out"
-    texts.write_text("green hills\na dog\n")
-    # The first release: a model of aligned speech, whose codec nobody names.
-    command = ["tts", "--file", str(texts), "--lm", "hh-mini-slm", "-o", str(out)]
-    assert main([*command, "--guidance", "1.5"]) == 2
-    assert capsys.readouterr().err.count("expected --guidance 1 ") == 1
-    assert not out.exists()
-
-
 def test_a_row_that_cannot_be_spoken_spares_the_others_and_is_listed(
     models: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -174,6 +174,4 @@ def test_what_cannot_be_spoken_is_refused_before_any_work(
         generate(lm, [AlignedRequest(np.tile(CAT, 30))])
     with pytest.raises(ValueError, match="units"):
         generate(lm, [AlignedRequest(np.array([500]))])
-    with pytest.raises(ValueError, match="guidance"):
-        generate(lm, [AlignedRequest(CAT)], GenerationSettings(guidance=2.0))
     assert generate(lm, []) == []

@@ -1,6 +1,7 @@
 """Guidance on text and prompt apart, and durations drawn by settings of their own."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from slm.text.phone_tokenizer import PAUSE_ID, PhoneTokenizer, word_units
 
 CAT = np.array([PAUSE_ID, *word_units(["K", "AE", "T"]), PAUSE_ID])
 PROMPT = np.array([3, 1, 4, 1, 5])
+GREEDY = GenerationSettings(temperature=0)
 
 
 @pytest.fixture
@@ -94,8 +96,28 @@ def test_guidance_on_the_prompt_of_an_aligned_model_leads_away_from_no_prompt(
 
 
 @pytest.mark.usefixtures("engine")
-def test_a_guided_batch_gives_each_text_what_it_gets_alone(aligned_lm: SpeechLM) -> None:
-    settings = GenerationSettings(temperature=0, prompt_guidance=2.0)
+@pytest.mark.parametrize("prompt", [None, PROMPT])
+def test_guidance_on_the_text_of_an_aligned_model_leads_away_from_speech_alone(
+    aligned_lm: SpeechLM, prompt: np.ndarray | None
+) -> None:
+    """At scale 0 codes are those of a document without units and durations."""
+    guided = GenerationSettings(temperature=0, guidance=0.0)
+    made = generate(aligned_lm, [AlignedRequest(np.tile(CAT, 3), prompt)], guided)[0]
+    assert len(made.tokens) > 3
+    prefix = torch.from_numpy(prefix_tokens(aligned_lm.vocabulary, None, prompt))
+    alone = TokenRequest(prefix, len(made.tokens), len(made.tokens))
+    assert made.tokens.tolist() == tokens(aligned_lm, alone, GenerationSettings(temperature=0))
+    # Durations are drawn from the text: the first one, which no code precedes.
+    given = generate(aligned_lm, [AlignedRequest(np.tile(CAT, 3), prompt)], GREEDY)[0]
+    assert made.counts[0] == given.counts[0]
+
+
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize(("text_scale", "prompt_scale"), [(1.0, 2.0), (3.0, 1.0), (3.0, 2.0)])
+def test_a_guided_batch_gives_each_text_what_it_gets_alone(
+    aligned_lm: SpeechLM, text_scale: float, prompt_scale: float
+) -> None:
+    settings = replace(GREEDY, guidance=text_scale, prompt_guidance=prompt_scale)
     requests = [AlignedRequest(CAT, PROMPT), AlignedRequest(CAT[1:], PROMPT[:2], 4)]
     together = [row.tokens.tolist() for row in generate(aligned_lm, requests, settings)]
     assert together == [tokens(aligned_lm, request, settings) for request in requests]
@@ -144,6 +166,8 @@ def test_durations_follow_the_call_then_the_model_then_the_codes(
     assert (drawn.temperature, drawn.top_p) == (0.5, 0.6)
     assert GenerationSettings(temperature=0).for_durations(own).temperature == 0
     assert GenerationSettings.for_model(own).duration_temperature == 0.9
+    led = GenerationSettings.for_model(make_lm(guidance=2.0, prompt_guidance=1.5).config)
+    assert (led.guidance, led.prompt_guidance) == (2.0, 1.5)
     with pytest.raises(ValueError, match="duration_temperature"):
         GenerationSettings(duration_temperature=-1.0)
     with pytest.raises(ValueError, match="duration_top_p"):

@@ -148,8 +148,6 @@ def test_what_such_a_model_cannot_know_is_refused(
         synthesizer.tts(TEXT, voice="bob")
     with pytest.raises(ValueError, match="max_attempts >= 1"):
         synthesizer.tts(TEXT, max_attempts=0)
-    with pytest.raises(ValueError, match="guidance"):
-        synthesizer.tts(TEXT, settings=GenerationSettings(guidance=2.0))
 
 
 def test_the_command_line_is_the_same(
@@ -167,7 +165,7 @@ def test_the_command_line_is_the_same(
     report = json.loads(capsys.readouterr().out)
     assert out.is_file()
     assert report["stopped"] == "end"
-    assert main([*command[:2], *command[2:], "--guidance", "2"]) == 2
+    assert main([*command, "--guidance", "2", "--prompt-guidance", "1.5"]) == 0
 
 
 def test_a_transcript_that_such_a_model_does_not_read_is_told_once(
