@@ -30,7 +30,8 @@ from codec.files import read_json, write_json
 from codec.files.derived import digest_of
 from codec.files.names import check_items, is_hidden, item_path
 from codec.training.checkpoint import source_digest
-from eval.metrics.registry import make_metrics, obstacles, split_names
+from eval.metrics.readiness import obstacles
+from eval.metrics.registry import make_metrics, split_names
 from eval.protocols import Metric
 from eval.scoring.pair import Pair
 from eval.scoring.score import score_pairs

@@ -28,7 +28,8 @@ from codec.files.json_lines import appending, keep_json_lines, read_json_lines
 from codec.files.names import check_items, item_path
 from eval.baselines.classical_codecs import make_recoder
 from eval.baselines.token_streams import TokenizerRecoder
-from eval.metrics.registry import make_metrics, require_ready, with_whisper
+from eval.metrics.readiness import require_ready
+from eval.metrics.registry import make_metrics, with_whisper
 from eval.protocols import Metric, Recoder
 from eval.scoring.pair import Pair
 from eval.scoring.score import score_pairs

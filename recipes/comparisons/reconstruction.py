@@ -28,7 +28,8 @@ from codec.files import write_json, write_text
 from codec.files.json_lines import read_lines
 from codec.files.names import check_items
 from codec.provenance import provenance
-from eval.metrics.registry import make_metrics, obstacles
+from eval.metrics.readiness import obstacles
+from eval.metrics.registry import make_metrics
 from recipes.corpora.manifest import MANIFEST_NAME, CorpusRow, read_manifest
 from recipes.corpora.preparation import spread
 from recipes.corpora.published import libritts_subset_rows

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eval.metrics.registry import status
+from eval.metrics.readiness import status
 from eval.metrics.speaker_encoders import (
     ResemblyzerEncoder,
     WavLMSpeakerEncoder,
