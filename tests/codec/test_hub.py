@@ -10,7 +10,7 @@ import yaml
 from codec import CodecConfig, HHCodec
 from codec.hub import HubOptions, card_text, download, model_folder
 from codec.model.config import CodecConfigError
-from tests.fake_hub import TOKEN, FakeHub, fake_hub
+from tests.support.fake_hub import TOKEN, FakeHub, fake_hub
 
 
 @pytest.fixture

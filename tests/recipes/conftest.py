@@ -16,7 +16,7 @@ from recipes.corpora.manifest import CorpusRow, read_manifest
 from recipes.import_corpus import main as import_corpus
 from recipes.runner.config import Config, load_config
 from recipes.runner.stages import run_stages
-from tests.builders import STAND_IN
+from tests.support.builders import STAND_IN
 
 SPLITS = ("train", "valid", "test")
 # Encoding in several small shards and batches.

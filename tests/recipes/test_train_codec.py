@@ -13,7 +13,7 @@ from recipes.runner.schema import shared_fields
 from recipes.runner.schema_corpora import PrepareConfig
 from recipes.runner.stages import StageError, run_stages, settings_of
 from recipes.train_codec import build_codec, take_as_it_is
-from tests import forked
+from tests.support import forked
 
 CONFIGS = Path(__file__).parents[2] / "recipes" / "configs"
 STARTING = ["continue_mini.yaml", "harmonic_mini.yaml", "digits.yaml", "ablations/base.yaml"]

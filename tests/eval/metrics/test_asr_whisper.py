@@ -16,7 +16,7 @@ from eval.metrics.readiness import obstacles, status
 from eval.metrics.registry import make_metrics
 from eval.metrics.wer import WerMetric
 from eval.protocols import Item
-from tests.builders import write_whisper
+from tests.support.builders import write_whisper
 
 transformers = pytest.importorskip("transformers")
 

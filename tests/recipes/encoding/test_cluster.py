@@ -24,7 +24,7 @@ from codec import CodecConfig, HHCodec
 from recipes.run_all import main as run_all
 from recipes.runner.cli import stage_command
 from slm.data.shards import check_store
-from tests.tars import pack
+from tests.support.tars import pack
 
 KILLS = int(os.environ.get("HH_SLM_KILLS", "1"))
 LIMIT = 600  # seconds for the nodes to start on a machine with other work; it takes a few

@@ -15,7 +15,7 @@ from codec.files.json_lines import read_json_lines
 from slm.cli.main import main
 from slm.data.token_store import TokenStoreWriter
 from slm.text.sentencepiece_tokenizer import TextTokenizer
-from tests.builders import new_lm
+from tests.support.builders import new_lm
 
 CODES = np.arange(12)
 

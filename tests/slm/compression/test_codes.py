@@ -17,7 +17,7 @@ from slm.compression.code_model import CodeModel, CodePredictor, model_fingerpri
 from slm.compression.codes import code_entropy, compress, decompress
 from slm.engines.native_build import is_available
 from slm.model.speech_lm import SpeechLM
-from tests.builders import CODEBOOK_SIZE
+from tests.support.builders import CODEBOOK_SIZE
 
 CODEC = "0123456789abcdef"
 HEADER = StreamHeader(CODEC, 24_000, 1024, CODEBOOK_SIZE, block_codes=16)

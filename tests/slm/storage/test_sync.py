@@ -17,7 +17,7 @@ import pytest
 
 from slm.data.token_store import TokenStore, TokenStoreWriter
 from slm.storage.sync import StorageError, local_copy, pull, push
-from tests.builders import free_port
+from tests.support.builders import free_port
 
 
 @pytest.fixture(scope="session")

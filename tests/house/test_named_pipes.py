@@ -25,7 +25,7 @@ from recipes.runner.config import read_yaml
 from slm.cli.batch_file import read_requests
 from slm.model.model_folder import COMPANIONS, read_companions
 from slm.synthesis.requests import SpeechRequest
-from tests.sources import modules
+from tests.support.sources import modules
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes of POSIX")
 # Modules that open what they have written, what Python or the system brings, or what they have

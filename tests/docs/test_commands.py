@@ -17,8 +17,8 @@ from codec.cli.main import main as hh_codec
 from eval.cli.main import main as hh_eval
 from recipes.runner.config import load_config
 from slm.cli.main import main as hh_slm
+from tests.support.sources import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
