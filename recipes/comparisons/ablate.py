@@ -14,7 +14,6 @@ the published vocoder and HuBERT that it names, HH_WEIGHT_UTMOS22_STRONG, and a 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -79,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             measure(variants[name], arguments)
         run = Path(variants[FULL].config.run).parent
         table = write_table(list(variants.values()), run, argv)
-        print(json.dumps(table.figures) if arguments.json else table.markdown)
+        table.print(as_json=arguments.json)
         return DONE
 
     return exit_status(work, debug=arguments.debug)

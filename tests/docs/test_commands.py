@@ -40,9 +40,7 @@ def commands(page: Path) -> Iterator[list[str]]:
     for line in text.split("\n"):
         if not line.startswith("    ") or "..." in line:
             continue
-        found = re.search(
-            r"(hh-(?:codec|slm|eval) |python -m (?:recipes|benchmarks|codec)\b)", line
-        )
+        found = CALL.search(line)
         if found is None:
             continue
         try:
