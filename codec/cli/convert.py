@@ -166,7 +166,7 @@ def _run_piped(arguments: argparse.Namespace, kind: str) -> int:
     source, target, conversion = arguments.input, arguments.output, CONVERSIONS[kind]
     form = f".{arguments.format}" if arguments.format else conversion.suffix or ".wav"
     if source != PIPE and not source.is_file():
-        raise ValueError(f"{source}: expected a file to write to a pipe, there is none")
+        raise ValueError(f"{source}: expected a file to write to a pipe, got none")
     if target != PIPE and (target.is_dir() or target.suffix.lower() not in conversion.outputs):
         raise ValueError(
             f"{target}: expected a name ending in {' or '.join(conversion.outputs)} for a pipe"
@@ -207,10 +207,10 @@ def _pairs(
     """
     from codec.bitstream.batch import tree_pairs
     from codec.bitstream.convert import Pair
+    from codec.files.names import check_exists
 
     source, target = arguments.input, arguments.output
-    if not source.exists():
-        raise ValueError(f"{source}: expected a file or a folder, there is none")
+    check_exists(source)
     has_name_of_file = target.suffix.lower() in conversion.outputs
     if source.is_dir():
         if has_name_of_file and not target.is_dir():

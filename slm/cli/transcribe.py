@@ -101,22 +101,15 @@ def _sources(paths: Iterable[str]) -> dict[str, Any]:
         ValueError: Nothing of that name, or a folder without recordings.
     """
     from codec.audio.io import RECORDINGS
-    from codec.files.names import data_files
+    from codec.files.names import given_files
     from slm.data.shards import HEADER
 
     found: dict[str, Any] = {}
     for path in map(Path, paths):
         if (path / HEADER).is_file():
             found[str(path)] = None
-        elif path.is_dir():
-            files = data_files(path, (*RECORDINGS, _CODES))
-            if not files:
-                raise ValueError(f"{path}: expected recordings or {_CODES} files, got none")
-            found |= {str(file): file for file in files}
-        elif path.is_file():
-            found[str(path)] = path
         else:
-            raise ValueError(f"{path}: expected a file or a folder, there is none")
+            found |= {str(file): file for file in given_files(path, (*RECORDINGS, _CODES))}
     return found
 
 
