@@ -221,7 +221,7 @@ def _pairs(
         raise ValueError(f"{target}: expected a name ending in {' or '.join(conversion.outputs)}")
     if arguments.format and target.suffix.lower() != f".{arguments.format}":
         raise ValueError(
-            f"{target}: expected a name ending in .{arguments.format}, as --format says"
+            f"{target}: expected a name ending in .{arguments.format}, as --format asks for"
         )
     if target.resolve() == source.resolve():
         raise ValueError(f"{target}: expected another file than the input itself")

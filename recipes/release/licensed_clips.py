@@ -28,7 +28,7 @@ class Licence:
 
     @property
     def is_free(self) -> bool:
-        """Whether a clip may be passed on under it."""
+        """True if a clip may be passed on under it."""
         return self.name.lower().startswith(FREE) and not UNFREE.search(self.name)
 
 
