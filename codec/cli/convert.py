@@ -108,6 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     source, target = arguments.input, arguments.output
     kind = "salvage" if getattr(arguments, "salvage", False) else arguments.command
+    # A pipe has no name to take up again, and no batch: one recording at a time.
     if PIPE in (source, target):
         return _run_piped(arguments, kind)
     pairs, others, log = _pairs(arguments, CONVERSIONS[kind])
@@ -147,6 +148,7 @@ def run(arguments: argparse.Namespace) -> int:
         report["lost_ends"] = totals.lost_ends
     lines = [f"salvaged: {path}: its end is lost" for path in totals.lost_ends]
     lines += [f"failed: {path}: {reason}" for path, reason in totals.failed.items()]
+    # On stderr, so that stdout holds the report alone.
     sys.stderr.writelines(f"{line}\n" for line in lines)
     if arguments.json:
         report["failed"] = totals.failed
@@ -211,6 +213,7 @@ def _pairs(
 
     source, target = arguments.input, arguments.output
     check_exists(source)
+    # A name with such a suffix is a file's; a folder of that name may be there already.
     has_name_of_file = target.suffix.lower() in conversion.outputs
     if source.is_dir():
         if has_name_of_file and not target.is_dir():

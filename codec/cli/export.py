@@ -68,6 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     from codec.model.hh_codec import HHCodec
 
     check_form(arguments)
+    # Before the export, which takes half a minute.
     paths = [] if arguments.compare is None else _recordings(arguments.compare)
     codec = HHCodec.from_pretrained(arguments.codec)
     if arguments.form == "web":
