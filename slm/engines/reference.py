@@ -52,7 +52,6 @@ class CachedEngine:
     def extend(self, pending: Sequence[Sequence[int]]) -> Tensor:
         """See `Engine`."""
         tokens, positions = ragged(pending, self._lengths.tolist(), self._device)
-        # The last column holds the last token of every row, however many are new.
         self._lengths = positions[:, -1] + 1
         return self._lm.step(tokens, positions, self._cache)[:, -1]
 
