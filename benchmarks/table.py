@@ -44,6 +44,7 @@ def markdown(record: Record, changed: Mapping[str, float] | None = None) -> str:
         rows = []
         for key, figure in found:
             now = record.figures[key]
+            # Medians of paired runs and their quartiles.
             row = [figure.ours, figure.other, f"**{_short(now.ratio)}**"]
             row.append(f"{_short(now.low)} to {_short(now.high)}")
             row.append(f"{_short(now.ours_rate)}, {_short(now.other_rate)}")
@@ -70,6 +71,7 @@ def page_section(folder: Path = RESULTS) -> str:
     files = {path: read_records(path) for path in sorted(folder.glob("*.json"))}
     if not files:
         raise ValueError(f"expected benchmark results in {folder}, found none")
+    # By the newest of its suites: a file holds those of one processor.
     latest = max(files, key=lambda path: max(each.date for each in files[path].values()))
     parts = []
     for suite in reversed(SUITES):
@@ -129,6 +131,7 @@ def draw_latest(folder: Path, path: Path) -> Path:
     ]
     if not found:
         raise ValueError(f"expected results with cost curves in {folder}, found none")
+    # The largest suite first, then the latest date.
     return draw_curves(max(found, key=lambda each: each[:2])[2], path)
 
 
@@ -143,7 +146,9 @@ def draw_curves(curves: Mapping[str, CurveResult], path: Path) -> Path:
     """
     charts = []
     for name, curve in curves.items():
+        # The second colour of the palette, orange.
         color = 1 if curve.worse_than_linear else 0
+        # Through the last point, where the measurement is the surest.
         linear = [curve.seconds[-1] * size / curve.sizes[-1] for size in curve.sizes]
         charts.append(
             LineChart(

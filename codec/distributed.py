@@ -23,7 +23,7 @@ def process_count() -> int:
 
 
 def process_rank() -> int:
-    """This process's number in the group, or among those its launcher started; 0 for one alone.
+    """Find this process's number in its group, or among those of its launcher; 0 for one alone.
 
     Before there is a group, exactly one process of a launch has 0. The other numbers are those
     that the group will have where the launcher tells them, and above 0 in any case.
@@ -43,7 +43,7 @@ def process_rank() -> int:
 
 
 def _launcher_rank() -> int | None:
-    """This process's number among all, where torchrun, Slurm's srun or LSF's jsrun tells it."""
+    """Find this process's number in the variables of torchrun, Slurm's srun or LSF's jsrun."""
     names = ["RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK"]
     # A batch script and an interactive shell have number 0 too, which all that they start takes
     # over; Lightning tells them from what srun starts by this.

@@ -61,6 +61,7 @@ def model_folder(
                     f"got the folder {folder}"
                 )
             return folder
+    # A mistyped name ends in an error that lists the bundled ones.
     known = sorted(each.name for each in bundled.glob("*") if each.is_dir())
     return download(str(source), what, files=files, hub=options, error=error, bundled=known)
 

@@ -193,10 +193,14 @@ def _cpuinfo(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     found: dict[str, str] = {}
-    for line in path.read_text("utf-8", errors="replace").splitlines():
-        key, separator, value = line.partition(":")
-        if separator:
-            found.setdefault(key.strip(), value.strip())
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            key, separator, value = line.partition(":")
+            if separator:
+                found.setdefault(key.strip(), value.strip())
+            elif found:
+                # An empty line ends the first core; the kernel makes the others' as they are read.
+                break
     return found
 
 

@@ -27,13 +27,8 @@ from codec.files import read_json
 from codec.files.json_lines import read_json_lines
 from codec.files.names import item_path
 from eval.metrics.asr_pocketsphinx import PocketSphinxRecognizer
-from eval.metrics.registry import (
-    RECONSTRUCTION,
-    WORDS_WHERE_READY,
-    make_metrics,
-    require_ready,
-    with_whisper,
-)
+from eval.metrics.readiness import require_ready
+from eval.metrics.registry import RECONSTRUCTION, WORDS_WHERE_READY, make_metrics, with_whisper
 from eval.metrics.wer import WerMetric
 from eval.protocols import Metric
 from eval.scoring.pair import Pair

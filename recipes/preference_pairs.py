@@ -129,7 +129,7 @@ def pair_of(
 
 
 def _asked(synthesizer: Synthesizer, request: SpeechRequest) -> dict[str, Any]:
-    """What a text is spoken from, as a row holds it."""
+    """Describe what a text is synthesized from, as a row holds it."""
     voice = _codes_of(synthesizer, request.voice)
     return {
         "text": request.text,

@@ -16,7 +16,7 @@ import numpy as np
 
 from eval.metrics.asr_ctranslate2 import whisper_recognizer
 from eval.metrics.asr_pocketsphinx import PocketSphinxRecognizer
-from eval.metrics.registry import require_ready
+from eval.metrics.readiness import require_ready
 from eval.metrics.speaker_encoders import RATE, ResemblyzerEncoder, SpeakerEncoder
 from eval.metrics.speaker_similarity import SimilarityMetric
 from eval.metrics.wer import WerMetric, normalize_text, word_edits

@@ -50,10 +50,10 @@ def load_of(path: Path) -> str:
     source = path.read_text(encoding="utf-8")
     if "ray.cluster_utils" in source:
         return "cluster"
-    if "from tests.exported" in source or "exported: tuple[" in source:
+    if "from tests.support.exported" in source or "exported: tuple[" in source:
         return "exports"
     # Forks of a server that has loaded torch, and the kernel of a notebook.
-    if "from tests import forked" in source or "nbclient" in source:
+    if "from tests.support import forked" in source or "nbclient" in source:
         return "processes"
     return "transformers" if re.search(r"\btransformers\b", source) else ""
 
@@ -111,7 +111,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     if "PYTEST_XDIST_WORKER" not in os.environ or load_of(item.path) != "processes":
         return
     if nextitem is None or load_of(nextitem.path) != "processes":
-        from tests import forked
+        from tests.support import forked
 
         forked.stop()
 
@@ -145,7 +145,7 @@ def few_latents() -> Iterator[None]:
     if "codec.training.codebook" not in sys.modules:
         yield
         return
-    from tests import builders
+    from tests.support import builders
 
     with builders.few_latents():
         yield

@@ -49,6 +49,7 @@ def recipe(folder: Path, corpus: Path, codec: HHCodec) -> Call:
     run = folder / "run"
     codec.save_pretrained(run / "train_codec" / "model")
     settings = folder / "settings.yaml"
+    # As all contestants: the machine's cores would else be compared.
     settings.write_text("threads: 1\n", encoding="utf-8")
     overrides = ["encode_corpus.recordings=true", "encode_corpus.workers=1"]
     overrides += ["encode_corpus.device=cpu", f"corpus={corpus}", f"run={run}"]
@@ -67,6 +68,7 @@ def build(size: str, folder: Path) -> dict[str, Contestant]:
     """Build the encoding of files; work is seconds of audio."""
     paths = make_corpus(folder / "corpus", CLIPS[size], CLIP_SECONDS[size])
     seconds = CLIP_SECONDS[size] * len(paths)
+    # Made when a contestant that needs it is chosen, and once for both.
     codec = cache(lambda: codec_for(size))
     return {
         "recipe": Contestant(lambda: recipe(folder, folder / "corpus", codec()), seconds),

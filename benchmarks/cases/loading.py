@@ -69,6 +69,7 @@ _TOKENS = float(BATCH * SEQ_LEN)
 
 def _row_batches(rows: PackedDataset) -> Call:
     """A call that makes the next batch of an epoch, over and over."""
+    # Within one epoch: the plan of the next is not the time of a batch.
     numbers = itertools.cycle(range(max(1, rows.rows_in_epoch(0) // BATCH)))
     return lambda: rows.batch(next(numbers))
 
@@ -76,6 +77,7 @@ def _row_batches(rows: PackedDataset) -> Call:
 def _flat_batches(store: TokenStore) -> Call:
     """A call that cuts inputs and targets at random from one mapped file, as nanoGPT does."""
     path = next(iter(sorted(store.folder.glob("*.u16"))))
+    # One open map: nanoGPT opens it anew for each batch, which would flatter ours.
     flat = np.memmap(path, dtype="<u2", mode="r")
 
     def call() -> tuple[torch.Tensor, torch.Tensor]:
@@ -122,6 +124,7 @@ def _crops(store: AudioStore, speed: float) -> Call:
 def _read_crops(paths: list[Path]) -> Call:
     """A call that reads as many crops from random places of WAV files."""
     draw = np.random.default_rng(0)
+    # The last sample at which a crop of a recording of 6 s can begin.
     most = 6 * RATE - CROP_SAMPLES
 
     def call() -> torch.Tensor:
@@ -141,6 +144,7 @@ def _read_crops(paths: list[Path]) -> Call:
 
 def _resampled_crops() -> Call:
     """A call of the resampling alone, of as many crops in memory."""
+    # 5 % faster: half of the range that the crops' speeds are drawn from.
     crop = hum(1.05)
 
     def call() -> list[object]:

@@ -10,7 +10,8 @@ import numpy as np
 
 from benchmarks.harness.benchmark import Benchmark, Call, Contestant, CostCurve, Figure
 from benchmarks.harness.reference_work import spectra
-from eval.metrics.registry import RECONSTRUCTION, make_metrics, require_ready
+from eval.metrics.readiness import require_ready
+from eval.metrics.registry import RECONSTRUCTION, make_metrics
 from eval.scoring.pair import Pair, score_pair
 from eval.scoring.speed import RATE, synthetic_pairs
 from eval.sound import load_sound

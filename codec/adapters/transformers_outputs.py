@@ -1,4 +1,4 @@
-"""What `HHCodecModel` returns, by the names of codecs in transformers."""
+"""Outputs of `HHCodecModel`, by the names of codecs in transformers."""
 
 from __future__ import annotations
 

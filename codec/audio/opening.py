@@ -133,7 +133,7 @@ def _recording(path: Path, whole: bool) -> Iterator[soundfile.SoundFile]:
     except soundfile.LibsndfileError as error:
         raise AudioError(
             f"{path}: cannot be read as audio ({error.error_string}); expected an intact file "
-            "that libsndfile knows, such as WAV, FLAC or Ogg"
+            "that libsndfile reads, such as WAV, FLAC or Ogg"
         ) from error
 
 
@@ -144,7 +144,7 @@ def native_path(path: Path) -> Any:  # soundfile takes bytes, of which its annot
 
 @contextmanager
 def _source(path: Path) -> Iterator[Any]:
-    """What libsndfile opens: the path of a file, or a member of a tar as an open binary file."""
+    """Give libsndfile what it opens: a path, or a member of a tar as an open binary file."""
     if not is_member(path):
         yield native_path(path)
         return

@@ -66,7 +66,7 @@ class AudioStoreWriter:
 
     def close(self) -> None:
         """Finish: after this the store can be read."""
-        # On the disk before the header, which vouches for them.
+        # On the disk before the header, which states that they are whole.
         for file in (self._samples, self._items):
             file.flush()
             os.fsync(file.fileno())

@@ -164,7 +164,7 @@ def _count(system: Running, waveform: Tensor) -> None:
         "decode": lambda: subject.decode(codes),
     }
     for direction, call in calls.items():
-        subject.module.eval()  # what was cached is forgotten, and so counted
+        subject.module.eval()  # clears the caches, so that filling them is counted
         parameters = used_parameters(subject.module, call)
         seconds = waveform.shape[-1] / SAMPLE_RATE
         system.figures[direction] = {

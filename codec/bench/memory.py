@@ -44,7 +44,7 @@ def required_resident_mib(field: str) -> float:
     """
     found = resident_mib(field)
     if found is None:
-        raise ValueError(f"expected a system that tells a process's memory, got {sys.platform}")
+        raise ValueError(f"expected a system that reports a process's memory, got {sys.platform}")
     return found
 
 

@@ -46,6 +46,7 @@ from .records import (
 ENGINES = {"torch": 1, "native": 2}
 FINGERPRINT_BYTES = 8
 
+# Number, codes, bytes of payload, checksum of the codes.
 _BLOCK = struct.Struct("<IHII")
 _HEADER_SIZE = HEADER.size + FINGERPRINT_BYTES + 1 + CRC.size
 
@@ -93,6 +94,7 @@ class CompressedRecording:
         header = self.header
         fields = (header.block_codes, header.codebook_size, header.sample_rate, header.hop_length)
         made_by = bytes.fromhex(header.codec_fingerprint)
+        # The byte of the level holds the engine; the level comes behind the model.
         packed = HEADER.pack(MAGIC, VERSION_COMPRESSED, ENGINES[self.engine], *fields, made_by)
         model = bytes.fromhex(self.model_fingerprint)
         parts = [sealed(packed + model + bytes([header.level_byte]))]

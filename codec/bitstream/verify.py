@@ -58,6 +58,7 @@ def verify_file(codec: HHCodec, path: Path) -> FileChecks:
     and the decoded recording has the length of the original. Of a stream: header, CRCs, codec.
     """
     found = FileChecks()
+    # What is no stream is taken for a recording.
     check = _check_stream_file if path.suffix.lower() == SUFFIX else _check_recording
     try:
         check(codec, path, found)
@@ -68,6 +69,7 @@ def verify_file(codec: HHCodec, path: Path) -> FileChecks:
 
 def _check_recording(codec: HHCodec, path: Path, found: FileChecks) -> None:
     num_samples, read = recording(path, codec.sample_rate)
+    # As `hh-codec encode` does it, windows of long recordings included.
     codes = np.concatenate(list(encode_stream(codec, read, num_samples)))
     found.duration, found.num_codes = num_samples / codec.sample_rate, len(codes)
     _compare_batched(codec, read, num_samples, found)
@@ -92,6 +94,7 @@ def _compare_batched(codec: HHCodec, read: Read, num_samples: int, found: FileCh
     batch[0, :count] = clip
     alone, lengths = codec.encode(clip[None])
     together, _ = codec.encode(batch, torch.tensor([count, batch.shape[1]]))
+    # To the bit: a code that depends on its batch is another code on another machine.
     same = torch.equal(alone[0], together[0, : int(lengths[0])])
     found.check("batched", same, "the codes change in a batch or with padding")
 

@@ -58,6 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     def progress(text: str) -> None:
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
+    # A log would hold every line of it.
     show = progress if sys.stderr.isatty() else lambda text: None
     report = bench(names, duration=arguments.duration, repeats=arguments.repeats, progress=show)
     show("")

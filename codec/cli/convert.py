@@ -108,6 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     source, target = arguments.input, arguments.output
     kind = "salvage" if getattr(arguments, "salvage", False) else arguments.command
+    # A pipe has no name to take up again, and no batch: one recording at a time.
     if PIPE in (source, target):
         return _run_piped(arguments, kind)
     pairs, others, log = _pairs(arguments, CONVERSIONS[kind])
@@ -147,6 +148,7 @@ def run(arguments: argparse.Namespace) -> int:
         report["lost_ends"] = totals.lost_ends
     lines = [f"salvaged: {path}: its end is lost" for path in totals.lost_ends]
     lines += [f"failed: {path}: {reason}" for path, reason in totals.failed.items()]
+    # On stderr, so that stdout holds the report alone.
     sys.stderr.writelines(f"{line}\n" for line in lines)
     if arguments.json:
         report["failed"] = totals.failed
@@ -166,7 +168,7 @@ def _run_piped(arguments: argparse.Namespace, kind: str) -> int:
     source, target, conversion = arguments.input, arguments.output, CONVERSIONS[kind]
     form = f".{arguments.format}" if arguments.format else conversion.suffix or ".wav"
     if source != PIPE and not source.is_file():
-        raise ValueError(f"{source}: expected a file to write to a pipe, there is none")
+        raise ValueError(f"{source}: expected a file to write to a pipe, got none")
     if target != PIPE and (target.is_dir() or target.suffix.lower() not in conversion.outputs):
         raise ValueError(
             f"{target}: expected a name ending in {' or '.join(conversion.outputs)} for a pipe"
@@ -207,10 +209,11 @@ def _pairs(
     """
     from codec.bitstream.batch import tree_pairs
     from codec.bitstream.convert import Pair
+    from codec.files.names import check_exists
 
     source, target = arguments.input, arguments.output
-    if not source.exists():
-        raise ValueError(f"{source}: expected a file or a folder, there is none")
+    check_exists(source)
+    # A name with such a suffix is a file's; a folder of that name may be there already.
     has_name_of_file = target.suffix.lower() in conversion.outputs
     if source.is_dir():
         if has_name_of_file and not target.is_dir():
@@ -221,7 +224,7 @@ def _pairs(
         raise ValueError(f"{target}: expected a name ending in {' or '.join(conversion.outputs)}")
     if arguments.format and target.suffix.lower() != f".{arguments.format}":
         raise ValueError(
-            f"{target}: expected a name ending in .{arguments.format}, as --format says"
+            f"{target}: expected a name ending in .{arguments.format}, as --format asks for"
         )
     if target.resolve() == source.resolve():
         raise ValueError(f"{target}: expected another file than the input itself")

@@ -68,6 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     from codec.model.hh_codec import HHCodec
 
     check_form(arguments)
+    # Before the export, which takes half a minute.
     paths = [] if arguments.compare is None else _recordings(arguments.compare)
     codec = HHCodec.from_pretrained(arguments.codec)
     if arguments.form == "web":
@@ -95,16 +96,9 @@ def check_form(arguments: argparse.Namespace) -> None:
 def _recordings(source: Path) -> list[Path]:
     """The recording, or those of the folder."""
     from codec.audio.io import RECORDINGS
-    from codec.files.names import data_files
+    from codec.files.names import given_files
 
-    if not source.is_dir():
-        if not source.exists():
-            raise ValueError(f"{source}: expected a file or a folder, there is none")
-        return [source]
-    paths = data_files(source, RECORDINGS)
-    if not paths:
-        raise ValueError(f"{source}: expected files of {' '.join(RECORDINGS)}, got none")
-    return paths
+    return given_files(source, RECORDINGS)
 
 
 def _compared(codec: HHCodec, folder: Path, paths: list[Path]) -> OnnxComparison:

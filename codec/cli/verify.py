@@ -39,17 +39,9 @@ def run(arguments: argparse.Namespace) -> int:
     from codec.bitstream.batch import load_codec
     from codec.bitstream.format import SUFFIX
     from codec.bitstream.verify import verify_file
-    from codec.files.names import data_files
+    from codec.files.names import given_files
 
-    source: Path = arguments.input
-    if not source.exists():
-        raise ValueError(f"{source}: expected a file or a folder, there is none")
-    paths = [source]
-    if source.is_dir():
-        kinds = (*RECORDINGS, SUFFIX)
-        paths = data_files(source, kinds)
-        if not paths:
-            raise ValueError(f"{source}: expected files of {' '.join(kinds)}, got none")
+    paths = given_files(arguments.input, (*RECORDINGS, SUFFIX))
     codec = load_codec(arguments.codec, arguments.device)
     bar = tqdm(paths, desc="verify", unit="file", file=sys.stderr)
     files = {str(path): verify_file(codec, path) for path in bar}

@@ -1,4 +1,4 @@
-"""How near a codec's ONNX files come to torch, on given recordings."""
+"""Distance of a codec's ONNX files from torch, on given recordings."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MOST_SNR = 200.0  # dB, of waveforms that are the same
 
 @dataclass(frozen=True)
 class OnnxComparison:
-    """What onnxruntime computed beside torch; None where a file is missing.
+    """Results of onnxruntime beside those of torch; None where a file is missing.
 
     Attributes:
         num_recordings: Recordings compared.
@@ -48,7 +48,7 @@ class OnnxComparison:
 
     @property
     def is_near(self) -> bool:
-        """Whether all that was compared lies within the stated tolerances."""
+        """True if all that was compared lies within the stated tolerances."""
         if self.other_codes is not None and self.other_codes > MOST_OTHER_CODES * self.num_codes:
             return False
         if self.level_db is not None and self.level_db > MOST_LEVEL_DB:

@@ -173,6 +173,7 @@ def append_json_line(path: str | os.PathLike[str], row: Mapping[str, Any]) -> No
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags, 0o666)
     try:
+        # A short write is a full disk: another write would mix with other processes' lines.
         if os.write(descriptor, line) < len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
     finally:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath, PureWindowsPath
 
 # Bytes that file systems allow a name, and a path below a folder that is long itself.
@@ -137,3 +137,28 @@ def data_files(folder: str | os.PathLike[str], suffixes: Iterable[str] = ()) -> 
         for path in files_below(folder)
         if (not wanted or path.suffix.lower() in wanted) and not is_hidden(path, folder)
     ]
+
+
+def check_exists(path: Path) -> None:
+    """Refuse a path where neither a file nor a folder lies."""
+    if not path.exists():
+        raise ValueError(f"{path}: expected a file or a folder, got neither")
+
+
+def given_files(path: Path, suffixes: Sequence[str]) -> list[Path]:
+    """List what the argument of a command names: a file, or the data files of a folder.
+
+    Args:
+        path: A file of any suffix, or a folder.
+        suffixes: Of the files of a folder; see `data_files`.
+
+    Raises:
+        ValueError: Nothing lies there, or the folder has no such file.
+    """
+    check_exists(path)
+    if not path.is_dir():
+        return [path]
+    found = data_files(path, suffixes)
+    if not found:
+        raise ValueError(f"{path}: expected files of {' '.join(suffixes)}, got none")
+    return found

@@ -1,4 +1,4 @@
-"""What a worker process does: answer calls until nobody asks, and end with its parent."""
+"""Loop of a worker process: it answers calls until its pipe is closed, and ends with its parent."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def check_not_lost(folder: Path) -> None:
         return
     steps = [row["step"] for row in read_json_lines(folder / METRICS, torn="drop", missing_ok=True)]
     raise ValueError(
-        f"expected {path}, as {note.name} tells of one and {METRICS} has {max(steps, default=0)} "
+        f"expected {path}, as {note.name} states one and {METRICS} has {max(steps, default=0)} "
         f"steps, got no such file; put it back, or remove {note} to begin at step 0"
     )
 

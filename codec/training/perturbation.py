@@ -125,7 +125,7 @@ def random_noise(num_samples: int, sample_rate: int, draw: np.random.Generator) 
 def reverberated(
     crop: Samples, sample_rate: int, seconds: tuple[float, float], draw: np.random.Generator
 ) -> Samples:
-    """Convolve a crop with a room's response: the direct sound, and noise that dies away.
+    """Convolve a crop with a room's response: the direct sound, and noise that decays.
 
     The direct sound stays at its place, so that codes and target agree in time.
 

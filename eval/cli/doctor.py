@@ -6,14 +6,8 @@ import argparse
 from typing import Any
 
 from codec.command_line import Commands, add_command, print_report
-from eval.metrics.registry import (
-    all_metrics,
-    installed_packages,
-    obstacles,
-    status,
-    use_named_weights,
-    used_weights,
-)
+from eval.metrics.readiness import installed_packages, obstacles, status, used_weights
+from eval.metrics.registry import all_metrics, use_named_weights
 
 
 def add(commands: Commands) -> None:

@@ -48,7 +48,7 @@ class RatedSystem:
 
     @property
     def family(self) -> str:
-        """What a line joins: "codec2" of "codec2_1200", where the last part holds a digit."""
+        """Systems that a line joins: "codec2" of "codec2_1200", by a last part with a digit."""
         head, _, tail = self.name.rpartition("_")
         return head if head and any(c.isdigit() for c in tail) and not self.is_ours else self.name
 

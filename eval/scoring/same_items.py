@@ -1,4 +1,4 @@
-"""What two scored folders must share before their figures are set side by side."""
+"""Checks that two scored folders hold the same items before their figures are set side by side."""
 
 from __future__ import annotations
 

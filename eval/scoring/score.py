@@ -22,7 +22,7 @@ from codec.files import write_json, write_text
 from codec.files.json_lines import appending, read_json_lines
 from codec.runtime.run_lock import locked
 from codec.runtime.workers import Workers
-from eval.metrics.registry import require_ready, used_packages, used_weights
+from eval.metrics.readiness import require_ready, used_packages, used_weights
 from eval.protocols import Item, Metric, Need, RecordMetric
 from eval.sound import sound_digest
 

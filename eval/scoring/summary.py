@@ -10,7 +10,7 @@ import numpy as np
 
 from codec.files import read_json
 from codec.files.json_lines import read_json_lines
-from eval.metrics.registry import installed_packages, used_weights
+from eval.metrics.readiness import installed_packages, used_weights
 from eval.protocols import CorpusMetric, FigureInfo, Metric, Score, ScoredItem
 
 from .bootstrap import Interval, bootstrap_mean, group_count, pooled_rate

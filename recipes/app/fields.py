@@ -65,7 +65,7 @@ def player(label: str) -> gr.Audio:
 
 
 def seed_and_temperature(value: float) -> tuple[gr.Number, gr.Slider]:
-    """How speech is drawn."""
+    """Make the fields of how speech is drawn."""
     seed = gr.Number(
         0,
         label="Seed",
@@ -103,7 +103,7 @@ def sound(waveform: np.ndarray, sample_rate: int) -> tuple[int, np.ndarray]:
 
 
 def spoken(speech: Synthesis, frame_rate: float) -> tuple[str, tuple[int, np.ndarray]]:
-    """What is said of speech, and its sound."""
+    """Make the fields of a note on speech, and of its sound."""
     return described(speech, frame_rate), sound(speech.waveform, speech.sample_rate)
 
 

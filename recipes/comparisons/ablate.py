@@ -14,7 +14,6 @@ the published vocoder and HuBERT that it names, HH_WEIGHT_UTMOS22_STRONG, and a 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,7 +29,8 @@ from codec.files import read_json, write_json
 from codec.files.derived import digest_of
 from codec.files.names import check_items, is_hidden, item_path
 from codec.training.checkpoint import source_digest
-from eval.metrics.registry import make_metrics, obstacles, split_names
+from eval.metrics.readiness import obstacles
+from eval.metrics.registry import make_metrics, split_names
 from eval.protocols import Metric
 from eval.scoring.pair import Pair
 from eval.scoring.score import score_pairs
@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             measure(variants[name], arguments)
         run = Path(variants[FULL].config.run).parent
         table = write_table(list(variants.values()), run, argv)
-        print(json.dumps(table.figures) if arguments.json else table.markdown)
+        table.print(as_json=arguments.json)
         return DONE
 
     return exit_status(work, debug=arguments.debug)

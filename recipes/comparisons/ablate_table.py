@@ -15,6 +15,8 @@ from eval.scoring.summary import item_speakers, item_values, units_text
 from recipes.runner.config import Config
 from recipes.runner.markdown import table_lines
 
+from .comparison_table import ComparisonTable
+
 PROGRAM = "python -m recipes.comparisons.ablate"
 FULL = "full"
 # In the JSON only: they describe the alignment of signals, not the variants.
@@ -30,17 +32,9 @@ class Variant:
     config: Config
 
 
-@dataclass(frozen=True)
-class AblationTable:
-    """The table as Markdown and as plain figures."""
-
-    markdown: str
-    figures: dict[str, Any]
-
-
 def write_table(
     variants: Sequence[Variant], run: Path, argv: Sequence[str] | None = None
-) -> AblationTable:
+) -> ComparisonTable:
     """Write ablation.md and ablation.json from the folders of the variants that are measured.
 
     Args:
@@ -80,7 +74,7 @@ def write_table(
     write_json(run / "ablation.json", figures)
     markdown = _markdown(rows, notes, origin)
     write_text(run / "ablation.md", markdown)
-    return AblationTable(markdown, figures)
+    return ComparisonTable(markdown, figures)
 
 
 def _row(folder: Path, full: Path | None) -> dict[str, Any]:

@@ -25,7 +25,8 @@ from codec.files.json_lines import write_json_lines
 from codec.files.names import check_items
 from codec.provenance import provenance
 from codec.runtime.run_lock import locked
-from eval.metrics.registry import make_metrics, require_ready
+from eval.metrics.readiness import require_ready
+from eval.metrics.registry import make_metrics
 from eval.reporting.adaptability import CURVE, RESULT, RUN, Rendered, render
 from eval.weights import use_device
 from recipes.corpora.preparation import spread

@@ -10,7 +10,6 @@ the first codec from each classical coder. What is done is kept: a run that was 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,25 +20,24 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from codec.audio.io import normalize_loudness, read_audio, write_audio
-from codec.command_line import DONE, FAILED, exit_status
 from codec.files import read_json, write_json
 from codec.files.derived import digest_of, file_state
 from codec.files.json_lines import appending, keep_json_lines, read_json_lines
 from codec.files.names import check_items, item_path
 from eval.baselines.classical_codecs import make_recoder
 from eval.baselines.token_streams import TokenizerRecoder
-from eval.metrics.registry import make_metrics, require_ready, with_whisper
+from eval.metrics.readiness import require_ready
+from eval.metrics.registry import make_metrics, with_whisper
 from eval.protocols import Metric, Recoder
 from eval.scoring.pair import Pair
 from eval.scoring.score import score_pairs
 from recipes.corpora.manifest import MANIFEST_NAME, CorpusRow, read_manifest
 from recipes.corpora.preparation import spread
-from recipes.runner.cli import make_parser
-from recipes.runner.config import load_settings
 from recipes.runner.run_folder import own_folder
 
 from .anchors_config import AnchorsConfig, system_name
-from .anchors_table import PARTS, PROGRAM, RECODED, AnchorsTable, AnchorSystem, write_anchors
+from .anchors_table import PARTS, PROGRAM, RECODED, AnchorSystem, write_anchors
+from .comparison_table import ComparisonTable, comparison_command
 from .tokenizers import HHTokenizer, make_tokenizer
 
 # What may differ between calls on one folder: what is done already is kept, what is new is added.
@@ -60,16 +58,7 @@ RECORDINGS = "recordings"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Recode, score, compare; returns the exit status, 1 when a clip failed."""
-    parser = make_parser(PROGRAM, __doc__ or "", schema=AnchorsConfig)
-    arguments = parser.parse_intermixed_args(argv)
-
-    def work() -> int:
-        config = load_settings(AnchorsConfig, arguments.config, arguments.overrides)
-        table = run_anchors(config, argv)
-        print(json.dumps(table.figures) if arguments.json else table.markdown)
-        return FAILED if table.figures["failed"] else DONE
-
-    return exit_status(work, debug=arguments.debug)
+    return comparison_command(PROGRAM, __doc__ or "", AnchorsConfig, run_anchors, argv)
 
 
 def run_anchors(
@@ -77,7 +66,7 @@ def run_anchors(
     argv: Sequence[str] | None = None,
     *,
     rows: Sequence[CorpusRow] | None = None,
-) -> AnchorsTable:
+) -> ComparisonTable:
     """Recode and score by every system, then write the table.
 
     Args:

@@ -18,6 +18,8 @@ from eval.scoring.summary import number_text, read_summary, units_text
 from eval.tokens.codebook import count_codes, usage_from_counts
 from recipes.runner.markdown import table_lines
 
+from .comparison_table import ComparisonTable
+
 PROGRAM = "python -m recipes.comparisons.anchors"
 RECODED = "recoded.jsonl"
 PARTS = ("scored", "words")
@@ -42,20 +44,12 @@ class AnchorSystem:
     clips: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True)
-class AnchorsTable:
-    """The table as Markdown and as plain figures."""
-
-    markdown: str
-    figures: dict[str, Any]
-
-
 def write_anchors(
     systems: Sequence[AnchorSystem],
     run: Path,
     subject: dict[str, Any],
     argv: Sequence[str] | None = None,
-) -> AnchorsTable:
+) -> ComparisonTable:
     """Write anchors.md and anchors.json from the scored folders of the systems."""
     rows = {system.name: system_row(system) for system in systems}
     for part in PARTS:
@@ -88,7 +82,7 @@ def write_anchors(
     write_json(run / "anchors.json", figures)
     text = _markdown(figures, differences)
     write_text(run / "anchors.md", text)
-    return AnchorsTable(text, figures)
+    return ComparisonTable(text, figures)
 
 
 def system_row(system: AnchorSystem) -> dict[str, Any]:

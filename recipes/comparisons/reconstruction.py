@@ -13,31 +13,28 @@ its codebooks. Metrics and peers whose weights are not there are left out and na
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from omegaconf import MISSING
 
 from codec.audio.io import AudioError, audio_info
 from codec.checks import at_least, one_of, require
-from codec.command_line import DONE, FAILED, exit_status
 from codec.files import write_json, write_text
 from codec.files.json_lines import read_lines
 from codec.files.names import check_items
 from codec.provenance import provenance
-from eval.metrics.registry import make_metrics, obstacles
+from eval.metrics.readiness import obstacles
+from eval.metrics.registry import make_metrics
 from recipes.corpora.manifest import MANIFEST_NAME, CorpusRow, read_manifest
 from recipes.corpora.preparation import spread
 from recipes.corpora.published import libritts_subset_rows
-from recipes.runner.cli import make_parser
-from recipes.runner.config import load_settings
 from recipes.runner.stages import say
 
 from .anchors import run_anchors
 from .anchors_config import ORIGINAL, AnchorsConfig
+from .comparison_table import ComparisonTable, comparison_command
 from .reconstruction_table import PROGRAM, reconstruction_markdown
 from .tokenizers import TokenizerConfig, make_tokenizer
 
@@ -88,31 +85,16 @@ class ReconstructionConfig:
             at_least("clips", self.clips, 1)
 
 
-@dataclass(frozen=True)
-class ReconstructionTable:
-    """The tables as Markdown and as plain figures."""
-
-    markdown: str
-    figures: dict[str, Any]
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Recode, score, tabulate; returns the exit status, 1 when a clip failed."""
-    parser = make_parser(PROGRAM, __doc__ or "", schema=ReconstructionConfig)
-    arguments = parser.parse_intermixed_args(argv)
-
-    def work() -> int:
-        config = load_settings(ReconstructionConfig, arguments.config, arguments.overrides)
-        table = run_reconstruction(config, argv)
-        print(json.dumps(table.figures) if arguments.json else table.markdown)
-        return FAILED if table.figures["failed"] else DONE
-
-    return exit_status(work, debug=arguments.debug)
+    return comparison_command(
+        PROGRAM, __doc__ or "", ReconstructionConfig, run_reconstruction, argv
+    )
 
 
 def run_reconstruction(
     config: ReconstructionConfig, argv: Sequence[str] | None = None
-) -> ReconstructionTable:
+) -> ComparisonTable:
     """Recode and score every set by every system that is there, then write the tables.
 
     Args:
@@ -159,7 +141,7 @@ def run_reconstruction(
     write_json(Path(config.run) / "reconstruction.json", figures)
     markdown = reconstruction_markdown(figures)
     write_text(Path(config.run) / "reconstruction.md", markdown)
-    return ReconstructionTable(markdown, figures)
+    return ComparisonTable(markdown, figures)
 
 
 def set_rows(test_set: TestSet) -> list[CorpusRow]:

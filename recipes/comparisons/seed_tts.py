@@ -11,7 +11,6 @@ The same command goes on with a run that was cut off.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
@@ -24,16 +23,15 @@ from omegaconf import MISSING
 import eval.cli.main
 import slm.cli.main
 from codec.checks import at_least, require
-from codec.command_line import DONE, FAILED, WRONG_CALL, exit_status
+from codec.command_line import DONE, FAILED, WRONG_CALL
 from codec.files import read_json, sha256_of, write_json, write_text
 from codec.files.json_lines import read_json_lines, read_lines
 from codec.files.names import check_items
 from codec.provenance import provenance
-from recipes.runner.cli import make_parser
-from recipes.runner.config import load_settings
 from recipes.runner.run_folder import own_folder
 from recipes.runner.stages import say
 
+from .comparison_table import ComparisonTable, comparison_command
 from .seed_tts_table import row_of, rows_of_draws, seed_tts_table
 
 # What a list held when its folder was begun.
@@ -77,29 +75,12 @@ class SeedTtsConfig:
         require(not own, "options", f"none of {', '.join(_GIVEN)}", own)
 
 
-@dataclass(frozen=True)
-class SeedTtsTable:
-    """The table as Markdown and as plain figures."""
-
-    markdown: str
-    figures: dict[str, Any]
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Speak, score, tabulate; returns the exit status, 1 when a text failed."""
-    parser = make_parser(PROGRAM, __doc__ or "", schema=SeedTtsConfig)
-    arguments = parser.parse_intermixed_args(argv)
-
-    def work() -> int:
-        config = load_settings(SeedTtsConfig, arguments.config, arguments.overrides)
-        table = run_seed_tts(config, argv)
-        print(json.dumps(table.figures) if arguments.json else table.markdown)
-        return FAILED if table.figures["failed"] else DONE
-
-    return exit_status(work, debug=arguments.debug)
+    return comparison_command(PROGRAM, __doc__ or "", SeedTtsConfig, run_seed_tts, argv)
 
 
-def run_seed_tts(config: SeedTtsConfig, argv: Sequence[str] | None = None) -> SeedTtsTable:
+def run_seed_tts(config: SeedTtsConfig, argv: Sequence[str] | None = None) -> ComparisonTable:
     """Speak and score every list, then write the table.
 
     Args:
@@ -115,7 +96,9 @@ def run_seed_tts(config: SeedTtsConfig, argv: Sequence[str] | None = None) -> Se
         return _speak_and_score(config, run, argv)
 
 
-def _speak_and_score(config: SeedTtsConfig, run: Path, argv: Sequence[str] | None) -> SeedTtsTable:
+def _speak_and_score(
+    config: SeedTtsConfig, run: Path, argv: Sequence[str] | None
+) -> ComparisonTable:
     """Do the work of `run_seed_tts` in a folder that no other process works in."""
     for name, meta in config.lists.items():
         _keep_list(run / name, Path(meta))
@@ -132,7 +115,7 @@ def _speak_and_score(config: SeedTtsConfig, run: Path, argv: Sequence[str] | Non
     write_json(run / "seed_tts.json", figures)
     markdown = seed_tts_table(figures)
     write_text(run / "seed_tts.md", markdown)
-    return SeedTtsTable(markdown, figures)
+    return ComparisonTable(markdown, figures)
 
 
 def _speak(config: SeedTtsConfig, name: str, meta: str, number: int) -> dict[str, Any]:

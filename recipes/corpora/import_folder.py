@@ -37,7 +37,7 @@ BY_FOLDER = "folder"
 
 @dataclass(frozen=True)
 class FolderSettings:
-    """What a folder does not tell by itself.
+    """Facts that a folder does not hold.
 
     Attributes:
         table: Of texts; None for `metadata.csv` in the folder where there is one.

@@ -92,7 +92,7 @@ class Note(Skip):
 
 @dataclass(frozen=True)
 class RecordingSettings:
-    """What recordings of unknown origin are checked for, and how they are divided.
+    """Checks of recordings of unknown origin, and their division into splits.
 
     Attributes:
         shortest: Seconds below which a recording is left out.

@@ -24,7 +24,7 @@ _SHOWN = 20
 
 @dataclass(frozen=True)
 class SplitSettings:
-    """How a corpus without splits gets them.
+    """Division of a corpus without splits.
 
     Attributes:
         by: "clips", "speakers" (no speaker is in two splits), or "none".

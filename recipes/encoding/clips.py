@@ -24,7 +24,7 @@ from recipes.runner.schema import PrepareConfig
 
 @dataclass(frozen=True, slots=True)
 class Copies:
-    """How often clips are encoded once more, and which.
+    """Number of times that clips are encoded once more, and which clips.
 
     Attributes:
         shifts: Samples; clips are encoded again from each of them on, as `<id>+<shift>` with the

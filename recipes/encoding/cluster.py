@@ -117,7 +117,7 @@ def encode_on_ray(
                 yield from _one_round(ray, chunk, (shipped, device, attempts), workers)
         except ray.exceptions.RayError as error:
             raise OSError(
-                f"the cluster did not encode a batch; the same command goes on after the finished "
+                f"the cluster did not encode a batch; the same command resumes after the finished "
                 f"shards: {error}"
             ) from error
 

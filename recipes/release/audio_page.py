@@ -15,7 +15,6 @@ import argparse
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +24,15 @@ import torch
 from numpy.typing import NDArray
 
 from codec.audio import read_audio
-from codec.checks import require
 from codec.command_line import DONE, exit_status, name_list
 from codec.files import whole_file, write_text
-from codec.files.locations import file_of
 from codec.files.names import item_path
 from codec.provenance import provenance
-from recipes.corpora.manifest import MANIFEST_NAME, CorpusRow, read_manifest
+from recipes.corpora.manifest import CorpusRow
 from recipes.runner.cli import plain_parser
 from slm import SpeechRequest, Synthesizer
+
+from .licensed_clips import LONGEST, SHORTEST, Licence, choose_clips, read_licences
 
 PROGRAM = "python -m recipes.release.audio_page"
 CODEC, LM = "hh-mini-24k-v2", "hh-mini-slm-v2"
@@ -43,12 +42,7 @@ SENTENCES = (
     "This voice was never recorded saying these words.",
     "The ship left the harbor at seven in the morning.",
 )
-# Seconds of a clip: long enough to be judged, short enough to load.
-SHORTEST, LONGEST = 3.0, 8.0
-# Beginnings of licences under which a clip may be passed on, and words that take that back.
-FREE = ("cc0", "cc by", "cc-by", "apache", "mit", "public domain")
 CLIP = re.compile(r"(recording|reconstructed|spoken)_\d+\.ogg")
-UNFREE = re.compile(r"\b(nc|nd|noncommercial|non-commercial|research)\b", re.IGNORECASE)
 
 TEMPLATE = """# Listen
 
@@ -78,94 +72,6 @@ and `test`.
 | --- | --- | --- |
 {rows}
 """
-
-
-@dataclass(frozen=True)
-class Licence:
-    """Licence of a source, as a table names it."""
-
-    name: str
-    attribution: str  # the other cells of its line
-
-    @property
-    def is_free(self) -> bool:
-        """Whether a clip may be passed on under it."""
-        return self.name.lower().startswith(FREE) and not UNFREE.search(self.name)
-
-
-def read_licences(path: Path) -> dict[str, Licence]:
-    """Read the licences of sources from the first table in a Markdown file that holds them.
-
-    Args:
-        path: Holds a table with the columns "source" and "licence" (or "license").
-
-    Raises:
-        ValueError: No such table.
-    """
-    columns: list[str] = []
-    found: dict[str, Licence] = {}
-    for line in path.read_text("utf-8").split("\n"):
-        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
-        names = [cell.lower().replace("license", "licence") for cell in cells]
-        if not columns and {"source", "licence"} <= set(names):
-            columns = names
-        elif columns and line.startswith("|") and len(cells) == len(columns):
-            row = dict(zip(columns, cells, strict=True))
-            if set(row["source"]) - set("-: "):
-                rest = (text for name, text in row.items() if name not in ("source", "licence"))
-                found[row["source"]] = Licence(row["licence"], "; ".join(filter(None, rest)))
-        elif columns:
-            break
-    if not found:
-        raise ValueError(f'{path}: expected a table with the columns "source" and "licence"')
-    return found
-
-
-def choose_clips(
-    folder: Path, licences: Mapping[str, Licence], sources: Sequence[str] = ()
-) -> tuple[dict[str, CorpusRow], dict[str, str]]:
-    """Choose a clip of each source that may be passed on.
-
-    Args:
-        folder: Holds a manifest.
-        licences: By source.
-        sources: To choose from; empty for all.
-
-    Returns:
-        The clips, and why the other sources have none.
-
-    Raises:
-        ValueError: A source that the manifest does not have.
-    """
-    by_source: dict[str, list[CorpusRow]] = {}
-    for row in read_manifest(folder / MANIFEST_NAME):
-        source = str(row.extra.get("source", folder.resolve().name))
-        by_source.setdefault(source, []).append(row)
-    unknown = sorted(set(sources) - by_source.keys())
-    require(not unknown, "sources", f"some of {sorted(by_source)}", unknown)
-    chosen: dict[str, CorpusRow] = {}
-    left_out: dict[str, str] = {}
-    for source, rows in sorted(by_source.items()):
-        if sources and source not in sources:
-            continue
-        licence = licences.get(source)
-        clips = [
-            row
-            for row in rows
-            if row.split != "train"
-            and SHORTEST <= row.duration <= LONGEST
-            and file_of(row.audio).is_file()
-        ]
-        if licence is None:
-            left_out[source] = "no licence is named"
-        elif not licence.is_free:
-            left_out[source] = f"its licence ({licence.name}) does not plainly allow it"
-        elif not clips:
-            left_out[source] = f"no clip of {SHORTEST:g} to {LONGEST:g} s in valid and test"
-        else:
-            clips.sort(key=lambda row: (row.duration, row.id))
-            chosen[source] = clips[len(clips) // 2]
-    return chosen, left_out
 
 
 def write_opus(path: Path, waveform: NDArray[np.floating], sample_rate: int) -> None:

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eval.metrics.readiness import obstacles
 from eval.metrics.registry import (
     INTELLIGIBILITY,
     RECONSTRUCTION,
     WHERE_READY,
     make_metrics,
-    obstacles,
     with_whisper,
 )
 from eval.reporting.report import Clip, Report, Table, write_report

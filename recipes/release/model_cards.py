@@ -29,6 +29,7 @@ from codec.checks import one_of
 from codec.command_line import DONE, HelpFormatter, ShowVersion, exit_status, whole_number
 from codec.files import read_json, write_text
 from codec.files.json_lines import read_json_lines
+from codec.files.reading import read_file
 from eval.metrics.mel import FLOOR, N_MELS, SAMPLE_RATE, hz_to_mel, log_mel
 from eval.reporting.line_chart import LineChart, Series, save_line_charts
 from eval.reporting.media import TICKS_HZ, mel_peak, save_png
@@ -133,8 +134,8 @@ def table(arguments: argparse.Namespace) -> Path:
     """Put the figures of anchors.json, or Markdown as it is, between a card's markers."""
     source, card = arguments.figures, arguments.card
     is_markdown = source.suffix != ".json"
-    text = source.read_text(encoding="utf-8") if is_markdown else anchors_table(read_json(source))
-    return write_text(card, filled(card.read_text(encoding="utf-8"), arguments.name, text))
+    text = read_file(source).decode("utf-8") if is_markdown else anchors_table(read_json(source))
+    return write_text(card, filled(read_file(card).decode("utf-8"), arguments.name, text))
 
 
 def filled(card: str, name: str, text: str) -> str:

@@ -35,8 +35,8 @@ MODULES = {
     "evaluation": (
         "Metrics, scores and reports",
         (
-            *("eval.protocols", "eval.metrics.registry", "eval.scoring.pair"),
-            *("eval.scoring.score", "eval.reporting.report"),
+            *("eval.protocols", "eval.metrics.registry", "eval.metrics.readiness"),
+            *("eval.scoring.pair", "eval.scoring.score", "eval.reporting.report"),
         ),
     ),
 }

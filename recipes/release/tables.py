@@ -21,6 +21,7 @@ import yaml
 from codec.checks import one_of, require
 from codec.command_line import DONE, FAILED, exit_status
 from codec.files import write_text
+from codec.files.reading import read_file
 from recipes.runner.cli import plain_parser
 
 from .model_cards import filled
@@ -48,7 +49,7 @@ def read_plan(path: Path, settings: Mapping[str, str]) -> Plan:
     Raises:
         ValueError: A table of an unknown kind or source, or the same one twice.
     """
-    found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    found = yaml.safe_load(read_file(path).decode("utf-8"))
     sources = {
         name: Source(
             Path(settings["runs"]) / each["file"],
@@ -96,7 +97,7 @@ def write_tables(plan: Plan, documents: Sequence[str], root: Path) -> dict[str, 
             report["missing"] += [f"{name}: {source.command}" for source in absent]
             continue
         path = root / spec.document
-        text = filled(path.read_text(encoding="utf-8"), spec.table, render(spec, plan.sources))
+        text = filled(read_file(path).decode("utf-8"), spec.table, render(spec, plan.sources))
         write_text(path, text)
         report["written"].append(name)
     return report

@@ -30,7 +30,7 @@ _BEFORE_WORK = (
 
 
 def has_work(folder: Path, before_work: Sequence[str] = ()) -> bool:
-    """Whether a folder holds more than what a stage or a recipe writes before its work.
+    """Tell whether a folder holds more than a stage or a recipe writes before its work.
 
     Args:
         folder: Of the stage or of the run.

@@ -1,4 +1,4 @@
-"""What the folder of a stage was made with, and whether it may be gone on with or read.
+"""Signature of a stage's folder: the settings it was made with, and whether they still hold.
 
 The settings that a stage's results depend on are those of its sections and of the stages before
 it, but for fields marked `runtime` and sections of corpora that the run does not read.
@@ -83,7 +83,7 @@ def check_settings(config: Config, name: str, settings: dict[str, Any]) -> None:
 
 
 def _advice(config: Config, name: str, folder: Path) -> str:
-    """What else than another run folder can be done, unless a process works in this one."""
+    """Advise what else than another run folder helps, unless a process works in this one."""
     locks = [(Path(config.run), lock_name(name))]
     # Phases of a codec may be trained by processes of their own, each with a lock.
     locks += [(path.parent, LOCK) for path in folder.glob(f"*/{LOCK}")]
@@ -131,7 +131,7 @@ def check_manifest(config: Config, folder: Path) -> None:
 
 
 def upstream_times(config: Config, name: str) -> dict[str, Any]:
-    """When each stage before this one finished: a stage run again invalidates what follows it."""
+    """List when each stage before this one finished: a new run of one invalidates what follows."""
     times = {}
     for upstream in STAGES[name].upstream:
         marker = stage_folder(config, upstream) / "done.json"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from codec.command_line import DONE, FAILED, Commands, add_command, print_report
 from codec.files.derived import LOG_NAME, Origins, digest_of, file_state, is_younger
-from codec.files.names import data_files
+from codec.files.names import given_files
 
 from .options import DEFAULT_LM
 
@@ -117,16 +117,13 @@ def _pairs(arguments: argparse.Namespace) -> dict[Path, Path]:
             its input.
     """
     source, target = arguments.input, arguments.output
-    if not source.exists():
-        raise ValueError(f"{source}: expected a file or a folder, there is none")
+    found = given_files(source, (SUFFIX,))
     if source.is_dir():
         if target.resolve().is_relative_to(source.resolve()):
             raise ValueError(f"expected an output folder outside {source}, got {target}")
         if target.suffix.lower() == SUFFIX and not target.is_dir():
             raise ValueError(f"{target}: expected the name of a folder for a folder, got a file's")
-        pairs = {path: target / path.relative_to(source) for path in data_files(source, (SUFFIX,))}
-        if not pairs:
-            raise ValueError(f"{source}: expected files of {SUFFIX}, got none")
+        pairs = {path: target / path.relative_to(source) for path in found}
     else:
         if target.suffix.lower() != SUFFIX or target.resolve() == source.resolve():
             raise ValueError(f"expected another file ending in {SUFFIX} as OUT, got {target}")

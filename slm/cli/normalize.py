@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         if not arguments.json:
             print(spoken)
         if left_out:
-            print(f"warning: nothing is said for {left_out!r} of {text!r:.80}", file=sys.stderr)
+            print(f"warning: no words for {left_out!r} of {text!r:.80}", file=sys.stderr)
     if arguments.json:
         print_report({"texts": rows}, as_json=True)
     return DONE

@@ -76,6 +76,7 @@ def run_score(arguments: argparse.Namespace) -> int:
     from slm.synthesis.synthesizer import MAX_ROWS
 
     synthesizer = load_synthesizer(arguments)
+    # Read once for all recordings.
     prompt = None if arguments.prompt is None else synthesizer.read(arguments.prompt)
     report: dict[str, Any] = {}
     total = len(arguments.audio)
@@ -98,6 +99,7 @@ def _scored(
         waveforms = [synthesizer.read(path) for path in paths]
         return list(synthesizer.score_batch(waveforms, texts=[text] * len(paths), prompt=prompt))
     except (ValueError, OSError) as error:
+        # Nothing is left to try: the error is this recording's own.
         if len(paths) == 1:
             return [str(error)]
     # One of them fails: score each alone.

@@ -173,4 +173,4 @@ class ConfiguredSynthesizer:
         if unknown:
             print(f"warning: the text model was trained without {unknown!r}", file=sys.stderr)
         if left_out := unspoken(request.text):
-            print(f"warning: nothing is said for {left_out!r}", file=sys.stderr)
+            print(f"warning: no words for {left_out!r}", file=sys.stderr)

@@ -46,6 +46,7 @@ def run_export(arguments: argparse.Namespace) -> int:
     if not arguments.output.lower().endswith(".parquet"):
         raise ValueError(f"{arguments.output}: expected a name ending in .parquet")
     store = TokenStore(arguments.store)
+    # Damage is found before a file is written from it.
     store.check()
     count = export_parquet(store, arguments.output)
     _report(arguments, arguments.output, count, store.num_codes, store.codec_fingerprint)

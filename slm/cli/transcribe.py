@@ -67,6 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
         weights=arguments.weights,
         engine=arguments.engine,
     )
+    # All that can be wrong with the call, before a model is loaded.
     _check_out(arguments.out)
     given = _sources(arguments.audio)
     check_not_read([arguments.out] if arguments.out else [], map(str, given.values()))
@@ -75,6 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     names = [name for name, each in given.items() if each is not None]
     report: dict[str, dict[str, Any]] = {}
     with closing(tqdm(total=len(names), unit="recording", disable=None, file=sys.stderr)) as bar:
+        # Recordings of a batch share the steps of the model.
         for first in range(0, len(names), arguments.rows):
             part = names[first : first + arguments.rows]
             found = _transcribed(
@@ -101,22 +103,16 @@ def _sources(paths: Iterable[str]) -> dict[str, Any]:
         ValueError: Nothing of that name, or a folder without recordings.
     """
     from codec.audio.io import RECORDINGS
-    from codec.files.names import data_files
+    from codec.files.names import given_files
     from slm.data.shards import HEADER
 
     found: dict[str, Any] = {}
     for path in map(Path, paths):
+        # Its rows are read later, when the model's codec is known.
         if (path / HEADER).is_file():
             found[str(path)] = None
-        elif path.is_dir():
-            files = data_files(path, (*RECORDINGS, _CODES))
-            if not files:
-                raise ValueError(f"{path}: expected recordings or {_CODES} files, got none")
-            found |= {str(file): file for file in files}
-        elif path.is_file():
-            found[str(path)] = path
         else:
-            raise ValueError(f"{path}: expected a file or a folder, there is none")
+            found |= {str(file): file for file in given_files(path, (*RECORDINGS, _CODES))}
     return found
 
 
@@ -146,6 +142,7 @@ def _loaded(arguments: argparse.Namespace, given: Mapping[str, Any]) -> Transcri
     device = usable_device(arguments.device)
     from slm.synthesis.transcriber import Transcriber
 
+    # Codes alone need no codec, which takes a second to load.
     has_sound = any(each and each.suffix.lower() != _CODES for each in given.values())
     codec = codec_of(arguments) if has_sound else None
     return Transcriber.from_pretrained(arguments.lm, codec).to(device)
@@ -165,6 +162,7 @@ def _transcribed(
             codes[number] = transcriber.codes_of(recording)
         except (ValueError, OSError) as error:
             found[number] = {"error": str(error).removeprefix(f"{recording}: ")}
+    # The same for each: a text does not depend on the recordings beside it.
     seeds = [seed] * len(codes)
     made = transcriber.transcribe(list(codes.values()), settings, seeds=seeds)
     found |= {number: asdict(each) for number, each in zip(codes, made, strict=True)}
@@ -180,6 +178,7 @@ def _show(report: Mapping[str, dict[str, Any]], arguments: argparse.Namespace) -
         is_json = arguments.out.suffix.lower() == ".jsonl"
         write_text(arguments.out, as_json if is_json else "".join(as_text))
         _print_failures(report)
+    # stdout has one form: JSON where asked for, else the texts that no file takes.
     if arguments.json:
         print(json_text(report, indent=None), end="")
     elif arguments.out is None:

@@ -76,6 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
         ValueError: The call is wrong; found before any speech is generated, but for the rows of a
             file.
     """
+    # Importing and loading make no garbage worth a search.
     with without_collection():
         synthesizer, requests = _loaded(arguments)
     synthesizer.warn_of_transcripts(requests.values())
@@ -87,6 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
         return DONE
     if not alone:
         return _speak_file(synthesizer, requests, arguments)
+    # One text to one file.
     (request,), out = requests.values(), Path(arguments.out)
     # Without --resume no file is left beside the speech.
     origins = Origins(out.parent / LOG_NAME) if arguments.resume else None
@@ -141,6 +143,7 @@ def _requests(arguments: argparse.Namespace) -> dict[str, SpeechRequest]:
 
     from .batch_file import read_requests
 
+    # Exactly one of the two.
     if (arguments.text is None) == (arguments.file is None):
         raise ValueError("expected a text or --file, got both or neither")
     language_code(arguments.language)
@@ -223,6 +226,7 @@ def _speak_file(
     targets = {name: item_path(folder, name, f".{arguments.format}") for name in requests}
     origins = Origins(folder / LOG_NAME)
     digests = {name: synthesizer.digest(request) for name, request in requests.items()}
+    # What an earlier call made by the same settings is kept, with --resume.
     waiting = {
         name: request
         for name, request in requests.items()
@@ -240,6 +244,7 @@ def _speak_file(
         closing(tqdm(total=len(waiting), unit="text", disable=None, file=sys.stderr)) as bar,
     ):
         for name, spoken in synthesizer.synthesize_each(waiting):
+            # A text that could not be spoken, or speech that could not be written.
             problem = spoken if isinstance(spoken, str) else _saved(spoken[0], targets[name])
             if isinstance(spoken, str) or problem:
                 failed[name], line = problem, {"error": problem}

@@ -30,6 +30,7 @@ def compress(
     """
     check_codec(model, recording)
     name = engine or model.best_engine
+    # A predictor reads what it has coded: the next block is predicted from those before it.
     predictor, blocks = model.predictor(name), []
     for codes in _parts(recording.codes, recording.header.block_codes):
         payload = _encoded(predictor, codes)
@@ -37,6 +38,7 @@ def compress(
     made = CompressedRecording(
         recording.header, model.fingerprint, name, tuple(blocks), recording.num_samples
     )
+    # Before anything is written: a lossless file that cannot be read back would lose speech.
     back = decompress(model, made)
     if not np.array_equal(back.codes, recording.codes):
         raise ValueError("expected codes that come back, got others: nothing was written")
@@ -60,6 +62,7 @@ def decompress(model: CodeModel, recording: CompressedRecording) -> CodedRecordi
     parts = [np.zeros(0, dtype=np.uint16)]
     for number, block in enumerate(recording.blocks):
         codes = _decoded(predictor, block)
+        # Probabilities that differ in one bit between machines derail all codes that follow.
         if codes_checksum(codes) != block.checksum:
             raise BitstreamError(
                 f"block {number} does not come back: this kind of machine computes other "
@@ -88,6 +91,7 @@ def code_entropy(recordings: Sequence[NDArray[np.integer]]) -> float:
     """Entropy of the codes' own frequencies, bits a code: what no code-by-code coder beats."""
     _, counts = np.unique(np.concatenate(list(recordings)), return_counts=True)
     shares = counts / counts.sum()
+    # + 0.0 makes of -0.0, the entropy of a single code, a plain 0.
     return float(-(shares * np.log2(shares)).sum()) + 0.0
 
 

@@ -68,6 +68,7 @@ class DocumentSettings:
     transcribe_code_loss_weight: float = 0.0
 
     def __post_init__(self) -> None:
+        # NaN fails no comparison, so it is looked for by itself.
         all_finite("", self)
         for name in ("prompt", "text_drop", "prompt_text", "interleave", "transcribe"):
             in_range(f"{name}_probability", getattr(self, f"{name}_probability"), 0, 1)
@@ -79,6 +80,7 @@ class DocumentSettings:
         in_range("speaker_power", self.speaker_power, 0, 1)
         for source, share in self.shares.items():
             in_range(f"shares.{source}", share, 0, 1)
+        # Without bounds in order no length could be drawn.
         most = self.max_prompt_codes
         fits = 1 <= self.min_prompt_codes <= most
         expected = f"a count from 1 to max_prompt_codes = {most}"

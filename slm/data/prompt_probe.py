@@ -66,6 +66,7 @@ def _prompted(dataset: PackedDataset) -> list[DocumentPlan]:
         own_recording_prompts=True,
     )
     items = np.arange(len(index), dtype=np.int32)
+    # A stream of its own (4): the probe changes no draw of an epoch.
     draws = np.random.default_rng([dataset.seed, 0, 4]).random((len(index), 7))
     planned = plan_documents(index, settings, items, draws, dataset.seq_len)
     columns = [planned[name].tolist() for name in DocumentPlan._fields]
@@ -77,6 +78,7 @@ def _prompted(dataset: PackedDataset) -> list[DocumentPlan]:
         if plan.prompt_item >= 0 and speaker >= 0:
             seen[speaker] = seen.get(speaker, 0) + 1
             turns.append((seen[speaker], plan))
+    # A stable sort: so that `most` utterances are of as many speakers as there are.
     return [plan for _, plan in sorted(turns, key=lambda each: each[0])]
 
 

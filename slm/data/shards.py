@@ -68,6 +68,7 @@ def read_header(path: Path) -> dict[str, Any]:
     fields = (header.get(name) for name in ("codec_fingerprint", "codebook_size", "frame_rate"))
     check_codec(*fields, where=f"{path}: ")
     shards = header.get("shards")
+    # A header is of a finished store: it has at least one shard.
     require(isinstance(shards, list) and bool(shards), f"{path}: shards", "a list", shards)
     for index, about in enumerate(shards):
         fits = isinstance(about, dict) and {"items", "codes"} <= set(about)
@@ -149,6 +150,7 @@ class ShardWriter:
         """True if a shard is there, of this plan, whole by its checksums and without bad files."""
         # Bad recordings may have been mended since, so their shard is made again.
         marker = read_marker(self.folder, index)
+        # Another plan gave the shard other items: it is made again, too.
         if marker is None or marker.get("plan") != plan or marker.get("bad"):
             return False
         return not damaged_parts(self.folder, index, marker)

@@ -54,6 +54,7 @@ class Rows(Sequence[dict[str, Any]]):
         shard, within = self.locate(index)
         starts = self._starts_of(shard)
         with open(shard_path(self._folder, shard, ROWS), "rb") as file:
+            # One line of a shard, however long the shard is.
             file.seek(starts[within])
             line = file.read(starts[within + 1] - starts[within])
         try:

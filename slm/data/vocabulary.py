@@ -136,6 +136,7 @@ class Vocabulary:
             raise ValueError(
                 f"expected {name} in [0, {size}), got values in [{array.min()}, {array.max()}]"
             )
+        # Kinds lie one after the other: a kind's value is its token less the start.
         return array + start
 
     def _unshift(self, tokens: Iterable[int], kind: str) -> np.ndarray:

@@ -81,6 +81,7 @@ def open_engine(
                 f"slm.model's, got {weights!r} and {engine!r}"
             )
         return CachedEngine(lm, longest)
+    # By the device, and where two engines could run, by what was timed.
     if engine == "auto":
         engine = best_engine(lm, rows, weights)
     if engine == "native":
@@ -93,6 +94,7 @@ def best_engine(lm: SpeechLM, rows: int = 1, weights: str = "exact") -> str:
     """Name the fastest engine that a model has on this machine for so many rows at a time."""
     if lm.head.weight.device.type == "cuda":
         return "graphs"
+    # No compiler, or a model with parts that the compiled decoder lacks.
     if not (can_run(lm) and is_available()):
         return "torch"
     return faster_engine(lm.config, rows, weights)

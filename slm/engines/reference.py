@@ -31,11 +31,13 @@ class CachedEngine:
 
     def prefill(self, prompts: Sequence[Tensor]) -> Tensor:
         """See `Engine`."""
+        # Padding on the right changes no row: causal attention never reads it.
         tokens = pad_sequence(list(prompts), batch_first=True).to(self._device)
         lengths = torch.tensor([len(prompt) for prompt in prompts], device=self._device)
         positions = torch.arange(tokens.shape[1], device=self._device).expand_as(tokens)
         cache = self._lm.new_cache(len(prompts), self._longest)
         hidden = self._lm.step(tokens, positions, cache)
+        # Rows may be admitted while others are in the middle of theirs.
         self._cache.join(cache)
         self._lengths = torch.cat([self._lengths, lengths])
         # (B, S, D) at the last token of each row: (B, D)

@@ -192,7 +192,7 @@ class DurationsThenCodes:
         if shortest > config.max_seq_len:
             raise ValueError(
                 f"expected a text of at most {config.max_seq_len} tokens with its speech, got "
-                f"{shortest} or more; speak it sentence by sentence (--long, speak_long)"
+                f"{shortest} or more; synthesize it sentence by sentence (--long, speak_long)"
             )
         ahead = unit_tokens(self._vocabulary, units, config.lookahead)[config.lookahead + 1 :]
         # The engine holds the longest speech that the bounds allow.

@@ -76,6 +76,7 @@ def rank(
         )
     scores: dict[str, tuple[float, ...]] = {}
     for name, verifier in verifiers.items():
+        # Tensors and numpy's numbers too: verifiers are others' code.
         given = tuple(float(score) for score in verifier(candidates, text, prompt))
         if len(given) != len(candidates) or not np.isfinite(given).all():
             raise ValueError(
@@ -117,6 +118,7 @@ def load_verifier(description: str) -> tuple[str, Verifier]:
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
+    # By its path, without a package or a change of sys.path.
     spec.loader.exec_module(module)
     return name, _checked(getattr(module, name, None), name, path)
 

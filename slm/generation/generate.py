@@ -42,6 +42,7 @@ def generate(
     Returns:
         One `Generation` a request, in order.
     """
+    # A model in training mode is refused even where there is nothing to generate.
     if not requests and not lm.training:
         return []
     session = open_session(lm, requests, settings, rules=rules, max_rows=max_rows)
@@ -78,6 +79,7 @@ def generate_from(
     rows = list(prompts) if isinstance(prompts, Sequence) else prompts
     if isinstance(rows, list) and rows and isinstance(rows[0], Request):
         return generate(lm, rows, settings, **options)
+    # One row may be a list of numbers, or an array or tensor of one dimension.
     is_one = isinstance(rows, list) and all(isinstance(each, int) for each in rows)
     single = is_one or getattr(rows, "ndim", 2) == 1
     requests = []
@@ -90,6 +92,7 @@ def generate_from(
         size = lm.vocabulary.vocab_size
         if not 0 <= int(tokens.min()) <= int(tokens.max()) < size:
             raise ValueError(f"expected tokens in 0..{size - 1}, got {tokens.tolist()[:8]}")
+        # On the host, whatever device they came from; reaching the count is not running away.
         requests.append(
             TokenRequest(tokens.long().cpu(), max_new_tokens, seed=seed + number, open_end=True)
         )
@@ -118,6 +121,7 @@ def open_session(
         ValueError: The model is in training mode, or a request or a setting does not fit.
     """
     settings = settings or GenerationSettings()
+    # Requests of one session are of one kind, that of the first.
     if requests and isinstance(requests[0], AlignedRequest):
         return GenerationSession(lm, DurationsThenCodes(lm, settings), requests, settings, max_rows)
     in_turns = requests and isinstance(requests[0], InterleavedRequest)

@@ -95,12 +95,14 @@ class TurnsOfTextAndCodes(CodesUntilEnd):
             raise ValueError(f"expected text ids (T,), T >= 1, got shape {text.shape}")
         size = config.interleave_text
         pieces = [text[start : start + size] for start in range(0, len(text), size)]
+        # [TEXT] piece [SPEECH]: what the model reads between two turns of codes.
         ahead = [
             [vocabulary.text_id, *vocabulary.text_to_token(piece).tolist(), vocabulary.speech_id]
             for piece in pieces[1:]
         ]
         # The turns to come take room in the context as well.
         later = sum(map(len, ahead))
+        # With the prompt and without it, for guidance on the prompt.
         opened = (prefix_tokens(vocabulary, pieces[0], each) for each in (request.prompt, None))
         whole, alone = map(torch.from_numpy, opened)
         room = config.max_seq_len - len(whole) - later
@@ -118,6 +120,7 @@ class TurnsOfTextAndCodes(CodesUntilEnd):
                 unprompted=alone,
             )
         )
+        # The row's bound counts every token, those of the later turns too.
         fields: dict[str, Any] = vars(row) | {"longest": row.longest + later}
         return InterleavedRow(**fields, ahead=ahead, left=config.interleave_codes)
 
@@ -126,6 +129,7 @@ class TurnsOfTextAndCodes(CodesUntilEnd):
         pending: list[list[int]] = []
         for row in rows:
             assert isinstance(row, InterleavedRow)
+            # Each context of guidance reads the same tokens.
             pending += [row.pending] * self.num_contexts
             row.pending = []
         return engine.extend(pending)

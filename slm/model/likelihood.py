@@ -73,6 +73,7 @@ def log_likelihood(
     with _evaluating(lm):
         for group in _groups(order, documents, batch_tokens):
             rows = [[documents[index]] for index in group]
+            # The last of a group is the longest.
             batch = stack_rows(rows, len(rows[-1][0].tokens), lm.vocabulary.pad_id)
             counts = scored_positions(lm, batch).sum(dim=1).tolist()
             parts = _nll(lm, batch).cpu().split(counts)
@@ -119,6 +120,7 @@ def _mean_nll(
     with _evaluating(lm):
         for batch in batches:
             nll = _nll(lm, batch, positions)
+            # A mean over tokens, not over batches, whatever their sizes.
             total += nll.double().sum().item()
             count += len(nll)
     if count == 0:

@@ -106,16 +106,19 @@ def import_llama(
         for ours, theirs, order, dim in renamed_tensors(config, layer):
             value = read(theirs) if order is None else read(theirs).index_select(dim, order)
             _set(state, ours, value - GAIN_OFFSET if ours.endswith(".g") else value)
+        # Ours computes both halves of the gated feed-forward in one product.
         attention, feed = layer_names(layer)
         block = f"model.layers.{layer}"
         up_gate = [read(f"{block}.mlp.{name}_proj.weight") for name in ("up", "gate")]
         _set(state, f"{feed}.1.ff.0.proj.weight", torch.cat(up_gate))
         state[f"{feed}.1.ff.0.proj.bias"].zero_()  # they have none
+        # Qwen3: one gain for all heads there, one a head here.
         parts = (("q", config.num_heads), ("k", config.kv_heads)) if config.qk_norm else ()
         for part, heads in parts:
             gain = read(f"{block}.self_attn.{part}_norm.weight")[pair_order(config.dim_head)]
             own = (gain - GAIN_OFFSET).expand(heads, 1, -1)
             _set(state, qk_gain(config, attention, part), own)
+    # Gains are kept as their difference from GAIN_OFFSET.
     _set(state, "decoder.final_norm.g", read("model.norm.weight") - GAIN_OFFSET)
     # Embedding and head of a text LM may be one matrix; ours are two.
     embeddings = read("model.embed_tokens.weight")
@@ -140,6 +143,7 @@ def rows_of_pieces(tokenizer: TextTokenizer, folder: Path | str) -> list[list[in
     """
     path = Path(folder) / "tokenizer.model"
     if path.is_file():
+        # The same file: ids agree piece by piece.
         if sha256_of(path)[:16] == tokenizer.fingerprint:
             return None
         theirs = TextTokenizer.load(path)
@@ -173,6 +177,7 @@ def _reader(folder: Path) -> Callable[..., Tensor]:
             continue
         open_file(path).close()  # a named pipe would be waited for
         with safe_open(path, framework="pt") as file:
+            # Headers alone: weights of several gigabytes are read a tensor at a time.
             file_of |= dict.fromkeys(file.keys(), path)
 
     def read(name: str, otherwise: Tensor | None = None) -> Tensor:
@@ -266,6 +271,7 @@ def _extended(
                 f"expected ids of the text LM for each of {vocabulary.text_size} pieces, got "
                 f"{sum(map(bool, text_rows))}"
             )
+        # A piece that is several tokens there starts as their mean.
         text = torch.stack([source[list(ids)].mean(0) for ids in text_rows])
     noise = torch.randn(vocabulary.vocab_size, source.shape[1], generator=generator)
     rows = source.mean(0) + 0.1 * source.std(0) * noise

@@ -75,6 +75,7 @@ class SpeechLM(StoredLM):
     ) -> Tensor:
         """Final hidden states (B, S, D); arguments as in `forward`."""
         if positions is None:
+            # One document a row: positions from 0.
             positions = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
         # Compiled code is made for training's shapes alone.
         run = self.compiled if self.compiled is not None and self.training else None
@@ -97,6 +98,7 @@ class SpeechLM(StoredLM):
             cache: Of batch size B.
         """
         cache.at(positions)
+        # (B, 1, S, keys): a row sees its own keys up to each token's position.
         mask = cached_mask(positions, cache.num_keys)
         return self._decode(tokens, positions, AttentionContext(mask=mask, cache=cache))
 
@@ -152,7 +154,9 @@ class SpeechLM(StoredLM):
                 batch; the sum of their own weights when None.
         """
         hidden = self.hidden(tokens, positions, document_ids)[:, :-1]
+        # The state after token i predicts token i + 1; its weight is that of the predicted token.
         weights, targets = loss_weights[:, 1:].float(), tokens[:, 1:]
+        # Only rows of the head's product that count are computed: prompts and padding are most.
         index = _indices(weights > 0)
         weights = weights[index]
         total = weights.sum() if total_weight is None else total_weight
@@ -206,6 +210,7 @@ class SpeechLM(StoredLM):
                 nn.init.normal_(module.weight, std=_INIT_STD)
                 if isinstance(module, nn.Linear) and module.bias is not None:
                     nn.init.zeros_(module.bias)
+        # As in GPT-2: the variance of the residual stream stays that of one branch.
         scale = (2 * self.config.num_layers) ** -0.5
         for block in self.blocks:
             # The branch's last linear layer writes to the residual stream.

@@ -44,6 +44,7 @@ class SpeechBody(BaseModel):
     input: str
     voice: str | VoiceId = DEFAULT_VOICE
     response_format: Literal["mp3", "opus", "aac", "flac", "wav", "pcm"] = "mp3"
+    # Strict: a speed of "1" in quotes is refused, not read as a number.
     speed: float = Field(default=1.0, strict=True)
     instructions: str | None = None
     stream_format: Literal["audio", "sse"] | None = None

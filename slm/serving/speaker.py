@@ -100,6 +100,7 @@ class Speaker:
         num_samples, as_events = 0, asked.delivery == "sse"
         for waveform in (self._pieces if asked.is_streamed else self._whole)(asked, check):
             if asked.is_streamed:
+                # The header of a WAV of unknown length, before the first samples.
                 is_headed = asked.format == "wav" and num_samples == 0
                 header = wav_header(self.sample_rate) if is_headed else b""
                 data = header + pcm_bytes(waveform)
@@ -119,6 +120,7 @@ class Speaker:
             seed=asked.seed,
             language=asked.language,
             speed=asked.speed,
+            # A client that has left ends the work between two tokens.
             on_progress=lambda done, total: check(),
         )
         yield join(parts, seed=asked.seed).waveform
@@ -141,6 +143,7 @@ class Speaker:
         """The last event, with tokens of the text and codes of the speech."""
         given = len(self.synthesizer.tokenizer.encode(asked.text, asked.language))
         # Pauses between sentences are counted as if they had codes.
+        # ceil(T / hop_length)
         made = -(-num_samples // self.synthesizer.codec.hop_length)
         usage = {"input_tokens": given, "output_tokens": made, "total_tokens": given + made}
         return _event({"type": "speech.audio.done", "usage": usage})

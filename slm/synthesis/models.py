@@ -47,7 +47,7 @@ def shipped_codec_of(lm: Path | str, hub: HubOptions | None = None) -> str:
         if wanted in HHCodec.from_pretrained(name).code_fingerprints:
             return name
     raise ValueError(
-        f"expected a codec for {lm}, which speaks the codes of codec {wanted}, got none: "
+        f"expected a codec for {lm}, which generates the codes of codec {wanted}, got none: "
         f"{' and '.join(SHIPPED_CODECS)} have others"
     )
 

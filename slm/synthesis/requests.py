@@ -104,7 +104,7 @@ def text_request(
     if len(tokens) > room:
         raise ValueError(
             f"expected a text and a prompt of at most {room} tokens in the model's context, "
-            f"got {len(tokens)}; shorten the text or the prompt, or speak it sentence by sentence "
+            f"got {len(tokens)}; shorten the text or the prompt, or synthesize each sentence alone "
             "(--long, speak_long)"
         )
     # Guidance leads away from the same voice without the text.

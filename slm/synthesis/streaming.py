@@ -59,7 +59,7 @@ def stream_waveform(
         decoder: Of this speech alone.
         to_codes: Code tokens to codes.
         given: (G,) codes that the speech begins with; the decoder needs them as context.
-        silence: (1,) code that follows the speech, so that its last sound dies away; it is not
+        silence: (1,) code that follows the speech, so that its last sound decays; it is not
             among what is yielded.
         hop_length: Samples a code.
         sample_rate: Hz.

@@ -254,7 +254,7 @@ class Synthesizer(RequestEncoder):
         given = self._given_codes(request)
         new = self.lm.vocabulary.token_to_code(generation.tokens.numpy())
         codes = np.concatenate([given, new])
-        # Before silence the last sound dies away, where it would else be cut within a vowel.
+        # Before silence the last sound decays, where it would else be cut within a vowel.
         waveform = self.decode(np.concatenate([codes, self.silence_code]))
         waveform, count = waveform[: -self.codec.hop_length], len(given)
         # What was given is cut off after decoding: the decoder needs it as context.

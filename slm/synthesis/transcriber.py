@@ -74,6 +74,7 @@ class Transcriber:
     """
 
     def __init__(self, lm: SpeechLM, tokenizer: Tokenizer, codec: HHCodec | None = None) -> None:
+        # A model without such documents in training would generate any text.
         check_transcribes(lm.config)
         check_text_model(lm, tokenizer)
         expected = lm.config.codec_fingerprint
@@ -152,6 +153,7 @@ class Transcriber:
                 recording.dtype,
             )
             return self._encoded(recording)
+        # Codes go in as they are, of whatever codec of the same codes.
         if Path(recording).suffix.lower() == SUFFIX:
             coded = CodedRecording.load(recording)
             coded.header.check_codec(self.codec_names)
@@ -163,6 +165,7 @@ class Transcriber:
 
     def _encoded(self, waveform: NDArray[np.float32]) -> NDArray[np.int64]:
         codec = self._needed_codec()
+        # Encoding hours that fit no context would be work lost.
         self._check_length(len(waveform) / codec.sample_rate)
         codes, _ = codec.encode(np.asarray(waveform, dtype=np.float32)[None])  # (1, L)
         return codes[0].cpu().numpy()

@@ -163,7 +163,7 @@ class TextTokenizer:
         names = (self._processor.IdToPiece(t) for t in ids if t != self._processor.unk_id())
         if all(name == _WORD_MARK for name in names):
             raise ValueError(
-                f"expected text with at least one piece the text model knows, got {text!r}; "
+                f"expected text with at least one piece of the text model, got {text!r}; "
                 "write it in the script and language the model was trained on"
             )
         return ids

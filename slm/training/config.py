@@ -70,6 +70,7 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         all_finite("", self)
+        # 1 and 0, which YAML may hold, are equal to true and false.
         require(self.bf16 in (True, False, "auto"), "bf16", "true, false or auto", self.bf16)
         one_of("optimizer", self.optimizer, ("adamw", "muon"))
         one_of("schedule", self.schedule, ("cosine", "wsd"))
@@ -88,6 +89,7 @@ class TrainingSettings:
         for beta in self.betas:
             in_range("betas", beta, 0, 1, ends="[)")
         count("warmup_steps", self.warmup_steps)
+        # A warm-up to the last step would never reach the learning rate.
         fits = self.warmup_steps < self.max_steps
         expected = f"a count in [0, max_steps = {self.max_steps})"
         require(fits, "warmup_steps", expected, self.warmup_steps)

@@ -75,6 +75,7 @@ class Curves:
             self._logs.text(step, f"spoken/{each.name}/text", each.text)
             if each.mel is not None:
                 self._logs.picture(step, f"spoken/{each.name}/mel", mel_picture(each.mel))
+                # No sound where there is no mel: the model ended at once.
                 waveform = torch.from_numpy(each.waveform)
                 self._logs.audio(step, f"spoken/{each.name}", waveform, each.sample_rate)
 

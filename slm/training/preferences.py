@@ -77,11 +77,14 @@ def preference_loss(
     """
     if settings.kind == "dpo":
         # -log sigmoid(beta ((log p - log p_ref)(chosen) - the same of the rejected))
+        # How far training has moved each document from the reference, (B, 2).
         moved = settings.beta * (sums - reference)
         lead = moved[:, 0] - moved[:, 1]
     else:
+        # SimPO: no reference, but means, so that length alone is no preference, and a margin.
         means = settings.beta * sums / counts
         lead = means[:, 0] - means[:, 1] - settings.beta * settings.margin
+    # Against both likelihoods falling while their difference grows.
     chosen = sums[:, 0] / counts[:, 0]
     return -F.logsigmoid(lead) - settings.likelihood_weight * chosen
 
@@ -120,6 +123,7 @@ class PreferenceRows:
         self.vocabulary, self.codec_fingerprint = lm.vocabulary, lm.config.codec_fingerprint
         self.batch_size, self.seed, self.loss_settings = batch_size, seed, settings
         self.seq_len = max(len(each.tokens) for pair in self._pairs for each in pair)
+        # Rows of one width, padded: a compiled step sees one shape.
         self._width = max(sum(len(each.tokens) for each in pair) for pair in self._pairs)
         self._reference = torch.zeros(len(self._pairs), 2)
         if settings.kind == "dpo":
@@ -174,6 +178,7 @@ class PreferenceRows:
         found: dict[str, list[PackedBatch]] = {}
         for name, kept in (("valid_nats_chosen", 0), ("valid_nats_rejected", 1)):
             found[name] = [
+                # Both documents stay in the row; the loss weights leave one out.
                 batch._replace(
                     loss_weights=batch.loss_weights * (batch.document_ids % 2 == kept).float()
                 )
@@ -183,6 +188,7 @@ class PreferenceRows:
 
     def _number(self, position: int) -> int:
         epoch, within = divmod(position, len(self._pairs))
+        # A function of seed and position alone: a resumed run needs no state of a generator.
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self._pairs))
         return int(order[within])
 
@@ -204,6 +210,7 @@ class PreferenceRows:
                 stop = start + len(document.tokens)
                 tokens[row, start:stop] = document.tokens
                 positions[row, start:stop] = np.arange(stop - start)
+                # Log-likelihoods are compared unweighted: a token counts or does not.
                 weights[row, start:stop] = document.loss_weights > 0
                 document_ids[row, start:stop] = 2 * number + side
                 start = stop
@@ -231,6 +238,7 @@ def pair_sums(lm: SpeechLM, batch: PackedBatch) -> tuple[Tensor, Tensor]:
     selected = weights > 0
     nll = lm.token_nll(tokens, selected, positions=positions, document_ids=document_ids)
     rows, columns = selected.nonzero(as_tuple=True)
+    # (N,) 0 for the chosen, 1 for the rejected: sums are scattered by row and side.
     side = document_ids[rows, columns] % 2
     sums = nll.new_zeros(len(tokens), 2).index_put((rows, side), -nll, accumulate=True)
     counts = nll.new_zeros(len(tokens), 2).index_put(

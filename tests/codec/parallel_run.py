@@ -21,7 +21,7 @@ from codec.training.config import DiscriminatorConfig, FitConfig, LossWeights, P
 from codec.training.data import CropBatches
 from codec.training.fit import fit_codec_phase
 from codec.training.module import CodecTraining
-from tests.builders import few_latents
+from tests.support.builders import few_latents
 
 FIT = FitConfig(seed=1, log_every=2, validate_every=6, checkpoint_every=3, balance_every=3)
 # Every kind of step: noise on unquantised latents, discriminators and codes from step 2.

@@ -14,9 +14,9 @@ from codec.audio.store import AudioStoreWriter
 from codec.training.config import FitConfig
 from codec.training.fit import fit_codec_phase
 from codec.training.module import CodecTraining
-from tests import forked
-from tests.builders import metrics_of
 from tests.codec import parallel_run
+from tests.support import forked
+from tests.support.builders import metrics_of
 
 # Sums round in another order; Adam makes more of that the smaller a gradient is, so weights are
 # compared by how far apart they are, as a share of how far training moved them.

@@ -7,10 +7,11 @@ import pytest
 import torch
 import yaml
 
-from codec import CodecConfig, HHCodec
+from codec import HHCodec
 from codec.hub import HubOptions, card_text, download, model_folder
 from codec.model.config import CodecConfigError
-from tests.fake_hub import TOKEN, FakeHub, fake_hub
+from tests.support.codecs import tiny_codec
+from tests.support.fake_hub import TOKEN, FakeHub, fake_hub
 
 
 @pytest.fixture
@@ -31,10 +32,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeHub]:
 
 @pytest.fixture
 def codec() -> HHCodec:
-    torch.manual_seed(0)
-    codec = HHCodec(CodecConfig.preset("tiny"))
-    codec.quantizer.initialize(torch.randn(400, 8), seed=0)
-    return codec.eval()
+    return tiny_codec()
 
 
 def header_of(card: str) -> dict[str, object]:

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from codec import CodecConfig, HHCodec
 from recipes.corpora.manifest import CorpusRow, read_manifest
 from recipes.import_corpus import main as import_corpus
 from recipes.runner.config import Config, load_config
 from recipes.runner.stages import run_stages
-from tests.builders import STAND_IN
+from tests.support import codecs
+from tests.support.builders import STAND_IN
 
 SPLITS = ("train", "valid", "test")
 # Encoding in several small shards and batches.
@@ -88,11 +88,7 @@ def make_config(tmp_path: Path) -> Callable[..., Config]:
 @pytest.fixture
 def tiny_codec(tmp_path: Path) -> Path:
     """The folder of a codec with a codebook of random latents."""
-    import torch
-
-    codec = HHCodec(CodecConfig.preset("tiny")).eval()
-    codec.quantizer.initialize(torch.randn(400, 8), seed=0)
-    codec.save_pretrained(tmp_path / "codec")
+    codecs.tiny_codec().save_pretrained(tmp_path / "codec")
     return tmp_path / "codec"
 
 

@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
-from codec import CodecConfig, HHCodec
 from codec.audio import read_audio, write_audio
 from recipes.demo import main
 from recipes.release.demo_recordings import find_recordings
 from slm import SpeechLM, SpeechLMConfig, TextTokenizer, Vocabulary
 from slm.synthesis.voices import save_voices
+from tests.support.codecs import tiny_codec
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 Corpus = Callable[..., tuple[Path, list[dict[str, Any]]]]
@@ -25,8 +24,7 @@ Corpus = Callable[..., tuple[Path, list[dict[str, Any]]]]
 
 @pytest.fixture
 def models(tmp_path: Path) -> list[str]:
-    codec = HHCodec(CodecConfig.preset("tiny")).eval()
-    codec.quantizer.initialize(torch.randn(400, 8), seed=0)
+    codec = tiny_codec()
     codec.save_pretrained(tmp_path / "codec")
     texts = ["a small dog", "two small dogs"]
     tokenizer = TextTokenizer.train(texts, tmp_path / "text", vocab_size=16)

@@ -21,8 +21,8 @@ from recipes.encoding.plan import read_batch
 from recipes.runner.stages import run_stage
 from slm import TokenStore
 from slm.data.shards import check_store
-from tests.builders import store_files
-from tests.tars import pack
+from tests.support.builders import store_files
+from tests.support.tars import pack
 
 
 def test_the_store_holds_what_each_clip_alone_is_encoded_to(prepared):

@@ -23,7 +23,7 @@ from slm.synthesis.voices import default_voice, load_voices, save_voices
 from slm.text.lexicon import Lexicon
 from slm.text.phone_tokenizer import PhoneTokenizer
 from slm.text.tokenizer import load_tokenizer
-from tests.builders import SENTENCE, new_codec, new_lm
+from tests.support.builders import SENTENCE, new_codec, new_lm
 
 SMOKE = Path(__file__).resolve().parents[2] / "recipes/configs/smoke.yaml"
 TEXTS = ["seven green hills", "the quick brown fox"]

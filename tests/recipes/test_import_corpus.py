@@ -13,7 +13,7 @@ from codec.audio import read_audio
 from recipes.corpora.import_librilight import speech_pieces
 from recipes.corpora.manifest import CorpusRow
 from recipes.import_corpus import main
-from tests.kaldi import write_kaldi
+from tests.recipes.corpora.kaldi import write_kaldi
 
 
 def by_id(rows: list[CorpusRow]) -> dict[str, CorpusRow]:

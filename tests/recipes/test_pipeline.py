@@ -17,7 +17,7 @@ from recipes.run_all import main
 from recipes.runner.config import load_config
 from recipes.runner.schema import STAGE_NAMES
 from slm import SpeechLM, TokenStore
-from tests import forked
+from tests.support import forked
 
 ROOT = Path(__file__).resolve().parents[2]
 SMOKE = str(ROOT / "recipes/configs/smoke.yaml")

@@ -20,7 +20,7 @@ from recipes import prepare
 from recipes.runner.cli import stage_command
 from recipes.runner.config import Config
 from recipes.runner.stages import run_stage
-from tests import forked
+from tests.support import forked
 
 MakeCorpus = Callable[..., tuple[Path, list[dict[str, Any]]]]
 MakeConfig = Callable[..., Config]

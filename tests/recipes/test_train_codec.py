@@ -13,7 +13,8 @@ from recipes.runner.schema import shared_fields
 from recipes.runner.schema_corpora import PrepareConfig
 from recipes.runner.stages import StageError, run_stages, settings_of
 from recipes.train_codec import build_codec, take_as_it_is
-from tests import forked
+from tests.support import forked
+from tests.support.codecs import tiny_codec
 
 CONFIGS = Path(__file__).parents[2] / "recipes" / "configs"
 STARTING = ["continue_mini.yaml", "harmonic_mini.yaml", "digits.yaml", "ablations/base.yaml"]
@@ -33,10 +34,8 @@ def test_parts_that_a_start_lacks_begin_as_nothing(tmp_path):
         "codec.preset=tiny",
         "codec.overrides={encoder: {attention_layers: 1}, decoder: {attention_layers: 2}}",
     ]
-    torch.manual_seed(0)
-    start = HHCodec(CodecConfig.preset("tiny"))
-    start.quantizer.initialize(torch.randn(400, 8), seed=0)
-    start.eval().save_pretrained(tmp_path / "start")
+    start = tiny_codec()
+    start.save_pretrained(tmp_path / "start")
     config = load_config(CONFIGS / "smoke.yaml", [*overrides, f"codec.start={tmp_path / 'start'}"])
     codec = build_codec(config).eval()
     assert len(codec.decoder.attention) == 2

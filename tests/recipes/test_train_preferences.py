@@ -22,7 +22,7 @@ from slm.synthesis.voices import default_voice, load_voices, save_voices
 from slm.text.lexicon import Lexicon
 from slm.text.phone_tokenizer import PhoneTokenizer
 from slm.text.tokenizer import Tokenizer, load_tokenizer
-from tests.builders import SENTENCE, new_codec, new_lm
+from tests.support.builders import SENTENCE, new_codec, new_lm
 
 CONFIG = Path(__file__).resolve().parents[2] / "recipes/configs/preferences.yaml"
 WORDS = {"a": ("AH",), "lazy": ("L", "EY", "Z", "IY"), "dog": ("D", "AO", "G")}

@@ -89,7 +89,7 @@ def test_unknown_and_missing_verifiers_are_refused_before_anything_is_spoken(
 ) -> None:
     with pytest.raises(ValueError, match=r"expected verifiers of .*got \['mos'\]"):
         make_verifiers(["mos"])
-    versions = "eval.metrics.registry.package_versions"
+    versions = "eval.metrics.readiness.package_versions"
     monkeypatch.setattr(versions, lambda names: dict.fromkeys(names, "0.0"))
     with pytest.raises(ValueError, match="pocketsphinx"):
         make_verifiers(["words"])

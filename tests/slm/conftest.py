@@ -21,7 +21,7 @@ from slm.model.config import SpeechLMConfig
 from slm.model.speech_lm import SpeechLM
 from slm.synthesis.voices import save_voices
 from slm.text.sentencepiece_tokenizer import TextTokenizer
-from tests.builders import CODEBOOK_SIZE, FINGERPRINT, SENTENCE, new_lm, write_corpus
+from tests.support.builders import CODEBOOK_SIZE, FINGERPRINT, SENTENCE, new_lm, write_corpus
 
 
 @pytest.fixture(scope="session")

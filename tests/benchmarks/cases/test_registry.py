@@ -7,7 +7,7 @@ from benchmarks.cases.registry import BENCHMARKS, CURVES, chosen
 from benchmarks.harness.benchmark import SIZES
 from benchmarks.harness.measure import Bench, measure, measure_curve
 from benchmarks.harness.timing import processor_seconds
-from tests.exported import exported as exported
+from tests.support.exported import exported as exported
 
 # Processes that load torch, and an export.
 SLOW = {"startup.import", "codec.onnx"}

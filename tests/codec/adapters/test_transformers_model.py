@@ -14,14 +14,12 @@ pytest.importorskip("transformers", reason="the adapter is for its users")
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 
 from codec.adapters.transformers_model import HHCodecConfig, HHCodecFeatureExtractor, HHCodecModel
+from tests.support.codecs import tiny_codec
 
 
 @pytest.fixture(scope="module")
 def codec() -> HHCodec:
-    torch.manual_seed(0)
-    codec = HHCodec(CodecConfig.preset("tiny"))
-    codec.quantizer.initialize(torch.randn(400, 8), seed=0)
-    return codec.eval()
+    return tiny_codec()
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from codec.audio.io import (
     write_audio,
 )
 from codec.files.locations import Part, part_path
-from tests.tars import locations, pack, write_tar
+from tests.support.tars import locations, pack, write_tar
 
 
 def test_a_written_file_reads_back(tmp_path, make_waveform):

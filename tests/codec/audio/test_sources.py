@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from codec.audio.io import AudioError, read_audio
 from codec.audio.sources import FolderSource, SourceError
 from codec.training.data import CropBatches
-from tests.tars import locations, pack, write_tar
+from tests.support.tars import locations, pack, write_tar
 
 RATE = 24_000
 

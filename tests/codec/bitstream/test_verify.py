@@ -7,14 +7,12 @@ from codec import CodecConfig, HHCodec
 from codec.audio.io import write_audio
 from codec.bitstream.convert import Pair, encode_recording
 from codec.bitstream.verify import verify_file
+from tests.support.codecs import tiny_codec
 
 
 @pytest.fixture(scope="module")
 def codec() -> HHCodec:
-    torch.manual_seed(0)
-    codec = HHCodec(CodecConfig.preset("tiny")).eval()
-    codec.quantizer.initialize(torch.randn(400, 8), seed=0)
-    return codec
+    return tiny_codec()
 
 
 @pytest.fixture

@@ -8,17 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import torch
 
-from codec import CodecConfig, HHCodec
+from codec import HHCodec
 from codec.audio.io import write_audio
 from codec.cli.main import main
+from tests.support.codecs import tiny_codec
 
 
 def _saved(folder: Path, seed: int = 0) -> HHCodec:
-    torch.manual_seed(seed)
-    codec = HHCodec(CodecConfig.preset("tiny")).eval()
-    codec.quantizer.initialize(torch.randn(400, 8), seed=0)
+    codec = tiny_codec(seed=seed)
     codec.save_pretrained(folder)
     return codec
 

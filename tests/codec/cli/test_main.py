@@ -174,17 +174,17 @@ def test_figures_of_a_trained_codec(codec, call):
     ("argv", "message"),
     [
         (("encode", "a.wav", "a.bin"), "ending in .hhc"),
-        (("encode", "none.wav", "a.hhc"), "there is none"),
+        (("encode", "none.wav", "a.hhc"), "got neither"),
         (("encode", "a.wav", "a.hhc", "--device", "abacus"), "device 'abacus'"),
         (("decode", "a.wav", "b.mp3"), ".wav or .flac"),
         (("decode", ".", "../decoded"), "expected files of .hhc"),
-        (("verify", "none"), "there is none"),
+        (("verify", "none"), "got neither"),
         (("verify", "deep/empty"), "expected files of"),
         (("reconstruct", "a.wav", "a.ogg"), ".wav or .flac"),
         (("reconstruct", "a.wav", "a.wav"), "another file"),
         (("reconstruct", ".", "decoded"), "outside"),
         (("reconstruct", "deep/empty", "decoded"), "expected files of"),
-        (("reconstruct", "none", "decoded"), "there is none"),
+        (("reconstruct", "none", "decoded"), "got neither"),
     ],
 )
 def test_a_wrong_call_says_what_was_expected(codec, call, recordings, monkeypatch, argv, message):

@@ -10,22 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from codec import CodecConfig, HHCodec
 from codec.audio.io import read_audio, write_audio
 from codec.bitstream.format import CodedRecording
 from codec.cli.main import main
+from tests.support.codecs import tiny_codec
 
 FORMS = ("hhc", "npy", "pt", "json")
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    torch.manual_seed(0)
-    codec = HHCodec(CodecConfig.preset("tiny")).eval()
-    codec.quantizer.initialize(torch.randn(400, 8), seed=0)
-    codec.save_pretrained(folder := tmp_path_factory.mktemp("codec"))
+    tiny_codec().save_pretrained(folder := tmp_path_factory.mktemp("codec"))
     return str(folder)
 
 

@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-from tests.exported import exported as exported
+from tests.support.exported import exported as exported

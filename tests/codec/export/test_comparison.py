@@ -78,7 +78,7 @@ def test_what_cannot_be_compared_is_named_before_anything_is_written(
         compare_with_torch(codec, folder, [])
     call = ["export", "onnx", "hh-mini-24k", str(tmp_path / "files"), "--compare"]
     assert main([*call, str(tmp_path / "absent")]) == 2
-    assert "expected a file or a folder, there is none" in capsys.readouterr().err
+    assert "expected a file or a folder, got neither" in capsys.readouterr().err
     (tmp_path / "empty").mkdir()
     assert main([*call, str(tmp_path / "empty")]) == 2
     assert "expected files of .wav" in capsys.readouterr().err

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-import torch
 
 from codec import CodecConfig, HHCodec
 from codec.cli.main import main
@@ -25,6 +24,7 @@ from codec.export.onnx_files import (
     export_onnx,
 )
 from codec.streaming.long_form import FADE, OVERLAP
+from tests.support.codecs import tiny_codec
 
 # What the docstring of `codec.export.onnx_files` promises.
 MOST_OTHER_CODES, LEAST_SNR, LEVEL_DB = 1e-3, 40.0, 1e-3
@@ -106,9 +106,7 @@ def test_an_encoder_of_strided_convolutions_computes_the_same(
     pytest.importorskip("onnxscript", reason="torch's exporter needs it")
     config = CodecConfig.preset("tiny")
     size = replace(config.encoder, kind="seanet", channels=2, num_lstm_layers=1)
-    torch.manual_seed(0)
-    codec = HHCodec(replace(config, encoder=size)).eval()
-    codec.quantizer.initialize(torch.randn(400, config.quantizer.dim), seed=0)
+    codec = tiny_codec(replace(config, encoder=size))
     export_onnx(codec, tmp_path, ["encoder"])
     waveform = make_waveform(1.3)[None].astype(np.float32)
     codes, levels = session(tmp_path / ENCODER).run(None, {"waveform": waveform})

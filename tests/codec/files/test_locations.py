@@ -21,7 +21,7 @@ from codec.files.locations import (
     read_bytes,
     split_part,
 )
-from tests.tars import locations, write_tar
+from tests.support.tars import locations, write_tar
 
 CONTENTS = {"a.bin": b"first" * 300, "x/b.bin": b"second", f"long/{'n' * 200}.bin": b"third"}
 

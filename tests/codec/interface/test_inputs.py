@@ -6,15 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from codec import CodecConfig, HHCodec
+from codec import HHCodec
+from tests.support.codecs import tiny_codec
 
 
 @pytest.fixture(scope="module")
 def codec() -> HHCodec:
-    torch.manual_seed(0)
-    codec = HHCodec(CodecConfig.preset("tiny"))
-    codec.quantizer.initialize(torch.randn(400, 8), seed=0)
-    return codec.eval()
+    return tiny_codec()
 
 
 @pytest.fixture(scope="module")

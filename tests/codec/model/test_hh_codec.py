@@ -5,16 +5,14 @@ import pytest
 import torch
 
 from codec import CodecConfig, HHCodec
+from tests.support.codecs import tiny_codec
 
 LENGTHS = (1, 1023, 1024, 1025, 240_000)
 
 
 @pytest.fixture(scope="module")
 def codec():
-    torch.manual_seed(0)
-    codec = HHCodec(CodecConfig.preset("tiny"))
-    codec.quantizer.initialize(torch.randn(400, 8), seed=0)
-    return codec.eval()
+    return tiny_codec()
 
 
 @pytest.fixture(scope="module")

@@ -14,16 +14,14 @@ from codec.streaming.long_form import (
     recording_level,
     windows,
 )
+from tests.support.codecs import tiny_codec
 
 
 def tiny(**encoder) -> HHCodec:
-    torch.manual_seed(0)
     values = CodecConfig.preset("tiny").to_dict()
     values["loudness_dbfs"] = -23.0
     values["encoder"] |= encoder
-    codec = HHCodec(CodecConfig.from_dict(values))
-    codec.quantizer.initialize(torch.randn(400, 8), seed=0)
-    return codec.eval()
+    return tiny_codec(CodecConfig.from_dict(values))
 
 
 @pytest.fixture(scope="module")

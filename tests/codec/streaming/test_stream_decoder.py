@@ -9,6 +9,7 @@ from codec.model.config import VocoderConfig
 from codec.model.harmonic_vocoder import CENTRE_OCTAVE, HarmonicGenerator
 from codec.streaming.long_form import decode_stream
 from codec.streaming.stream_decoder import CONTEXT, StreamingVocoder
+from tests.support.codecs import tiny_codec
 
 TINY = CodecConfig.preset("tiny")
 HARMONIC = VocoderConfig(
@@ -17,10 +18,7 @@ HARMONIC = VocoderConfig(
 
 
 def made(vocoder: VocoderConfig) -> HHCodec:
-    torch.manual_seed(0)
-    codec = HHCodec(replace(TINY, vocoder=vocoder))
-    codec.quantizer.initialize(torch.randn(400, 8), seed=0)
-    return codec.eval()
+    return tiny_codec(replace(TINY, vocoder=vocoder))
 
 
 def pitch_of(codec: HHCodec) -> tuple[torch.Tensor, torch.Tensor]:

@@ -8,8 +8,8 @@ import torch
 from codec.model.config import QuantizerConfig
 from codec.model.quantizer import SLMVQ
 from codec.training.codebook import CodebookUsage, usage_statistics
-from tests import forked
 from tests.codec.parallel_run import count_and_average
+from tests.support import forked
 
 
 def test_statistics_of_hand_made_counts() -> None:

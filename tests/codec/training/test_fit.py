@@ -17,8 +17,8 @@ from codec.training.config import PARTS, FitConfig, LossWeights
 from codec.training.data import CropBatches
 from codec.training.fit import fit_codec_phase, load_phase_codec
 from codec.training.module import CodecTraining, DivergedError
-from tests import forked
-from tests.builders import (
+from tests.support import forked
+from tests.support.builders import (
     DISCRIMINATORS,
     JOINT,
     discriminators_of,

@@ -13,7 +13,7 @@ from codec.training.discriminators import MelDiscriminators
 from codec.training.fit import fit_codec_phase
 from codec.training.losses import discriminator_least_squares, generator_least_squares
 from codec.training.module import CodecTraining
-from tests.builders import JOINT, metrics_of, new_codec
+from tests.support.builders import JOINT, metrics_of, new_codec
 
 SIZES = DiscriminatorConfig((), (), mel_bands=5, mel_channels=4)
 # The decoder's log-mel alone: no vocoder runs.

@@ -13,7 +13,7 @@ from codec.training.adversarial import AdversarialLosses, backward_generator_and
 from codec.training.config import PARTS, DiscriminatorConfig, LossWeights, PhaseConfig
 from codec.training.forward import ForwardPass
 from codec.training.module import CodecTraining
-from tests.builders import JOINT, discriminators_of, new_codec
+from tests.support.builders import JOINT, discriminators_of, new_codec
 
 
 def crops(store: AudioStore, codes: int = 4) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from codec.audio.store import AudioStore
 from codec.training.config import FitConfig
 from codec.training.fit import CHECKPOINT, fit_codec_phase
-from tests.builders import JOINT, new_codec
+from tests.support.builders import JOINT, new_codec
 
 AUTO = FitConfig(precision="auto", validate_every=2, checkpoint_every=2)
 NATIVE = "codec.devices.native_bf16"

@@ -12,7 +12,7 @@ import torch
 
 from eval.baselines.neural_codecs import PEERS, TransformersTokenizer
 from eval.protocols import Tokenizer
-from tests.peers import tiny_mimi
+from tests.support.peers import tiny_mimi
 
 transformers = pytest.importorskip("transformers")
 

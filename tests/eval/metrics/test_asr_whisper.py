@@ -12,10 +12,11 @@ from eval.metrics.asr_whisper import (
     compression_ratio,
 )
 from eval.metrics.asr_windows import cut_windows
-from eval.metrics.registry import make_metrics, obstacles, status
+from eval.metrics.readiness import obstacles, status
+from eval.metrics.registry import make_metrics
 from eval.metrics.wer import WerMetric
 from eval.protocols import Item
-from tests.builders import write_whisper
+from tests.support.builders import write_whisper
 
 transformers = pytest.importorskip("transformers")
 

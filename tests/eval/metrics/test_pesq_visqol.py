@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from eval.metrics.pesq_visqol import PesqMetric, VisqolMetric, pesq_wideband
-from eval.metrics.registry import status
+from eval.metrics.readiness import status
 from eval.protocols import Item, MetricError
 
 RATE = 16000

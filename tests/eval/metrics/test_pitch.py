@@ -10,7 +10,7 @@ from eval.metrics.pitch import (
     track_crepe,
     track_pitch,
 )
-from eval.metrics.registry import status
+from eval.metrics.readiness import status
 from eval.protocols import Item, MetricError
 
 RATE = 24000

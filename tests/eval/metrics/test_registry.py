@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from eval.metrics.readiness import obstacles, require_ready, status, used_packages
 from eval.metrics.registry import (
     INTELLIGIBILITY,
     METRICS,
@@ -11,11 +12,7 @@ from eval.metrics.registry import (
     WHERE_READY,
     all_metrics,
     make_metrics,
-    obstacles,
-    require_ready,
     select_metrics,
-    status,
-    used_packages,
 )
 from eval.metrics.stoi import StoiMetric
 from eval.protocols import Metric, MetricInfo, Score, WeightSpec

@@ -1,13 +1,16 @@
 """Speaker encoders and the similarity they give, with its band."""
 
 import base64
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from eval.metrics.registry import status
+from eval.metrics.readiness import status
 from eval.metrics.speaker_encoders import (
     ResemblyzerEncoder,
     WavLMSpeakerEncoder,
@@ -25,6 +28,7 @@ from eval.protocols import CorpusMetric, Item, MetricError, ScoredItem
 from eval.scoring.pair import Pair
 from eval.scoring.score import score_pairs
 from eval.sound import Sound
+from tests.support.pretended_cuda import moved, pretended_cuda, unknown
 
 RATE = 16000
 
@@ -220,3 +224,24 @@ def test_wavlm_loads_a_folder_by_path(monkeypatch, tmp_path, make_speech):
     assert metric.encoder.embed(speech).shape == (12,)
     values = metric.score(Item("a", speech, speech, RATE)).values
     assert values["wavlm_sim"] == pytest.approx(1.0, abs=1e-6)
+
+
+def test_a_network_of_a_metric_works_on_its_device(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, make_waveform: Callable[..., np.ndarray]
+) -> None:
+    lstm, linear = torch.nn.LSTM(40, 256, 3, batch_first=True), torch.nn.Linear(256, 256)
+    state = {f"lstm.{k}": v for k, v in lstm.state_dict().items()}
+    state |= {f"linear.{k}": v for k, v in linear.state_dict().items()}
+    torch.save({"model_state": state}, tmp_path / "weights.pt")
+    monkeypatch.setattr(
+        "eval.metrics.speaker_encoders.require_weight", lambda spec: tmp_path / "weights.pt"
+    )
+    waveform = make_waveform(2.0, sample_rate=16_000)
+    expected = ResemblyzerEncoder().embed(waveform)
+    monkeypatch.setenv("HH_EVAL_DEVICE", "cuda")
+    encoder = ResemblyzerEncoder()
+    with pretended_cuda() as gpu:
+        monkeypatch.setattr(encoder, "_model", tuple(moved(each) for each in encoder._load()))
+        found = encoder.embed(waveform)
+    assert unknown(gpu, {"eval/metrics/speaker_encoders.py::embed": 1}) == {}
+    np.testing.assert_allclose(found, expected)

@@ -6,7 +6,7 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 from eval.metrics.mos import UTMOS22, UtmosMetric  # noqa: E402
-from eval.metrics.registry import status  # noqa: E402
+from eval.metrics.readiness import status  # noqa: E402
 from eval.metrics.utmos import UtmosNetwork, published_to_ours  # noqa: E402
 
 

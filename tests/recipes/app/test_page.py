@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from recipes.app.__main__ import OLDEST, main
-from tests import forked
+from tests.support import forked
 
 
 def gradio_version() -> int:

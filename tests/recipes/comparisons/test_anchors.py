@@ -14,8 +14,8 @@ from codec import CodecConfig, HHCodec
 from eval.baselines.token_streams import TokenizerRecoder
 from recipes.comparisons.anchors import main
 from recipes.comparisons.tokenizers import HHTokenizer
-from tests.builders import write_whisper
 from tests.recipes.conftest import write_records
+from tests.support.builders import write_whisper
 
 CONFIG = Path(__file__).resolve().parents[3] / "recipes" / "configs" / "anchors.yaml"
 

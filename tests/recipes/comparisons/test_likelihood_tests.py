@@ -13,7 +13,7 @@ import torch
 from codec import CodecConfig, HHCodec
 from recipes.comparisons.likelihood_tests import command
 from slm import TextTokenizer
-from tests.builders import new_lm
+from tests.support.builders import new_lm
 
 ROOT = Path(__file__).parents[3]
 

@@ -14,7 +14,7 @@ import torch
 
 from codec import CodecConfig, HHCodec
 from recipes.comparisons.reconstruction import main
-from tests.peers import tiny_mimi
+from tests.support.peers import tiny_mimi
 
 CONFIG = Path(__file__).resolve().parents[3] / "recipes" / "configs" / "reconstruction.yaml"
 RATE = 24000

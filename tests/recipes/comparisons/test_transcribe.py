@@ -14,7 +14,7 @@ from codec.files.json_lines import read_json_lines
 from recipes.comparisons.transcribe import compared, main
 from recipes.runner.config import ConfigError, load_config
 from slm import TextTokenizer, TokenStoreWriter
-from tests.builders import new_codec, new_lm, write_whisper
+from tests.support.builders import new_codec, new_lm, write_whisper
 
 ROOT = Path(__file__).resolve().parents[3]
 CONFIG = ROOT / "recipes/configs/transcribe_mini.yaml"

@@ -8,7 +8,7 @@ import pytest
 from recipes.corpora.espeak import VOICES, Espeak
 from recipes.corpora.forced_alignment import Aligner
 from slm.text.lexicon import Lexicon
-from tests.builders import SPOKEN
+from tests.support.builders import SPOKEN
 
 
 @pytest.fixture(scope="module")

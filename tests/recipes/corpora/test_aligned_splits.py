@@ -15,7 +15,7 @@ from codec.runtime.workers import DEADLY
 from recipes.corpora.aligned_splits import align_split, alignments_of
 from recipes.corpora.forced_alignment import Aligner
 from slm.data.alignment import Unit
-from tests.builders import SPOKEN
+from tests.support.builders import SPOKEN
 
 pytest.importorskip("pocketsphinx")
 pytest.importorskip("espeakng_loader")

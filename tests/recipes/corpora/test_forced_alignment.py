@@ -17,7 +17,7 @@ from recipes.corpora.forced_alignment import (
 )
 from slm.text.lexicon import Lexicon
 from slm.text.phone_tokenizer import PAUSE_ID, is_word_start, word_units
-from tests.builders import SPOKEN
+from tests.support.builders import SPOKEN
 
 pytest.importorskip("pocketsphinx")
 pytest.importorskip("espeakng_loader")

@@ -10,7 +10,7 @@ import pytest
 
 from codec.audio import read_audio
 from recipes.import_corpus import main
-from tests.kaldi import write_kaldi
+from tests.recipes.corpora.kaldi import write_kaldi
 
 
 def test_kaldi_whole_recordings(tmp_path: Path, write_tone: Any, run_import: Any) -> None:

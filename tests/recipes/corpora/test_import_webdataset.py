@@ -14,7 +14,7 @@ import soundfile
 
 from codec.audio import read_audio
 from recipes.corpora.manifest import read_manifest
-from tests.tars import write_tar
+from tests.support.tars import write_tar
 
 
 @pytest.fixture

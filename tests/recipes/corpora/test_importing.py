@@ -16,7 +16,7 @@ from codec.audio import read_audio
 from recipes.corpora.importing import Skip, Utterance, import_utterances
 from recipes.corpora.manifest import CorpusRow, read_manifest
 from recipes.import_corpus import main
-from tests.tars import write_tar
+from tests.support.tars import write_tar
 
 Imported = tuple[list[CorpusRow], dict[str, str]]
 

@@ -18,13 +18,12 @@ from typing import Any
 
 import pytest
 import soundfile
-import torch
 
-from codec import CodecConfig, HHCodec
 from recipes.run_all import main as run_all
 from recipes.runner.cli import stage_command
 from slm.data.shards import check_store
-from tests.tars import pack
+from tests.support.codecs import tiny_codec
+from tests.support.tars import pack
 
 KILLS = int(os.environ.get("HH_SLM_KILLS", "1"))
 LIMIT = 600  # seconds for the nodes to start on a machine with other work; it takes a few
@@ -92,9 +91,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory, make_waveform: Callable[.
         "".join(json.dumps(row) + "\n" for row in lines), encoding="utf-8"
     )
     # A small codec: what is tried is who encodes what, and whether it is the same.
-    codec = HHCodec(CodecConfig.preset("tiny")).eval()
-    codec.quantizer.initialize(torch.randn(400, codec.config.quantizer.dim), seed=0)
-    codec.save_pretrained(folder / "codec")
+    tiny_codec().save_pretrained(folder / "codec")
     path = folder / "settings.yaml"
     path.write_text(
         f"corpus: {folder / 'corpus'}\nrun: {folder / 'run'}\nthreads: 1\n"

@@ -9,8 +9,8 @@ from omegaconf import OmegaConf
 
 from recipes.runner.cli import stage_command
 from recipes.runner.stages import run_stage
-from tests import forked
-from tests.builders import STAND_IN, store_files
+from tests.support import forked
+from tests.support.builders import STAND_IN, store_files
 
 
 @pytest.fixture

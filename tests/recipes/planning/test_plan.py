@@ -22,7 +22,7 @@ from recipes.planning.codec_cost import (
 )
 from recipes.planning.plan import main
 from recipes.runner.config import load_config
-from tests import forked
+from tests.support import forked
 
 CONFIGS = Path(__file__).resolve().parents[3] / "recipes" / "configs"
 

@@ -10,7 +10,8 @@ import pytest
 
 from codec.audio import write_audio
 from recipes.corpora.manifest import MANIFEST_NAME, CorpusRow, write_manifest
-from recipes.release.audio_page import Licence, choose_clips, main, read_licences
+from recipes.release.audio_page import main
+from recipes.release.licensed_clips import Licence, choose_clips, read_licences
 
 TABLE = "| source | licence |\n| --- | --- |\n| free | CC0 1.0 |\n| bound | CC BY-NC 4.0 |\n\nend\n"
 

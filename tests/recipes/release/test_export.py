@@ -15,13 +15,12 @@ from codec.model.vocoder import Vocoder
 from recipes.release.export import main
 from slm import SpeechLM, SpeechLMConfig, Synthesizer, TextTokenizer, Vocabulary
 from slm.synthesis.voices import load_voices, save_voices
+from tests.support.codecs import tiny_codec
 
 
 @pytest.fixture
 def codec_folder(tmp_path: Path) -> Path:
-    codec = HHCodec(CodecConfig.preset("tiny"))
-    codec.quantizer.initialize(torch.randn(400, 8), seed=0)
-    codec.eval().save_pretrained(tmp_path / "codec")
+    tiny_codec().save_pretrained(tmp_path / "codec")
     return tmp_path / "codec"
 
 

@@ -13,9 +13,9 @@ from recipes.storage.backup import _forwarded, main, restore
 from recipes.storage.transfer import main as transfer_main
 from slm.storage.sync import push
 from slm.text.sentencepiece_tokenizer import TextTokenizer
-from tests import forked
-from tests.builders import SENTENCE, metrics_of, write_corpus
 from tests.slm.training import tiny_run
+from tests.support import forked
+from tests.support.builders import SENTENCE, metrics_of, write_corpus
 
 # Counts to 6 from where count.txt stands, a file a count, and dies at 3 when it is told to.
 COUNTER = """

@@ -7,7 +7,7 @@ from slm.bench.contestants import prompt_tokens, random_lm
 from slm.data.vocabulary import Vocabulary
 from slm.model.config import SpeechLMConfig
 from slm.model.speech_lm import SpeechLM
-from tests.builders import LLAMA3_SCALING
+from tests.support.builders import LLAMA3_SCALING
 
 pytest.importorskip("gguf", reason="it writes what llama.cpp reads")
 pytest.importorskip("xllamacpp", reason="it is llama.cpp")

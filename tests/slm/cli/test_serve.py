@@ -15,7 +15,7 @@ import pytest
 
 from slm.cli.main import main
 from slm.serving.server import is_loopback, listen, url_of
-from tests import forked
+from tests.support import forked
 
 
 def serve(printed: Path, *arguments: str) -> None:

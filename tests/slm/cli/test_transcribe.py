@@ -15,7 +15,7 @@ from codec.files.json_lines import read_json_lines
 from slm.cli.main import main
 from slm.data.token_store import TokenStoreWriter
 from slm.text.sentencepiece_tokenizer import TextTokenizer
-from tests.builders import new_lm
+from tests.support.builders import new_lm
 
 CODES = np.arange(12)
 
@@ -117,8 +117,8 @@ def test_a_wrong_call_is_one_line_on_stderr(
         ([coded, "--lm", plain], "trained to transcribe"),
         ([coded, *models, "-o", "a.wav"], "--out to end in .jsonl or .txt"),
         ([coded, *models, "--temperature", "1"], "beam: expected 1 where tokens are drawn"),
-        ([str(tmp_path / "none"), *models], "there is none"),
-        ([str(tmp_path / "empty"), *models], "expected recordings or .hhc files"),
+        ([str(tmp_path / "none"), *models], "got neither"),
+        ([str(tmp_path / "empty"), *models], "expected files of .wav"),
         ([coded, *models, "-o", str(tmp_path / "a.txt")], "got the folder"),
         ([str(mine), *models, "-o", str(mine)], "expected --out to name another file"),
     ):

@@ -16,7 +16,7 @@ from slm.generation.transcription import transcribe_codes
 from slm.model.config import SpeechLMConfig
 from slm.model.speech_lm import SpeechLM
 from slm.text.sentencepiece_tokenizer import TextTokenizer
-from tests.builders import CODEBOOK_SIZE, FINGERPRINT, SENTENCE
+from tests.support.builders import CODEBOOK_SIZE, FINGERPRINT, SENTENCE
 
 GREEDY = TranscriptionSettings(beam=1)
 Items = list[tuple[np.ndarray, list[int]]]

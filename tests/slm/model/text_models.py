@@ -11,7 +11,7 @@ import torch
 from slm.data.vocabulary import Vocabulary
 from slm.model.config import SpeechLMConfig
 from slm.model.speech_lm import SpeechLM
-from tests.builders import LLAMA3_SCALING
+from tests.support.builders import LLAMA3_SCALING
 
 transformers = pytest.importorskip("transformers")
 TEXT_SIZE = 40

@@ -49,7 +49,11 @@ def test_a_route_that_fails_is_told_without_its_inside(
         assert "inside" not in answer.text
 
 
-def test_a_server_stops_while_requests_wait(synthesizer: Synthesizer) -> None:
+def test_a_server_stops_while_requests_wait(
+    synthesizer: Synthesizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Seconds that the requests are given to end, which these never do.
+    monkeypatch.setattr("slm.serving.server._GRACE", 1)
     speaker = Held(synthesizer, "ann")
     with ThreadPoolExecutor(3) as pool:
         with serving(speaker) as server:

@@ -9,7 +9,7 @@ from slm.serving.speaker import Asked, Speaker
 from slm.synthesis.synthesizer import Synthesizer
 from slm.text.lexicon import Lexicon
 from slm.text.phone_tokenizer import PhoneTokenizer
-from tests.builders import new_lm
+from tests.support.builders import new_lm
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import subprocess
 import sys
@@ -18,7 +17,7 @@ import pytest
 
 from slm.data.token_store import TokenStore, TokenStoreWriter
 from slm.storage.sync import StorageError, local_copy, pull, push
-from tests.builders import free_port
+from tests.support.builders import free_port
 
 
 @pytest.fixture(scope="session")
@@ -172,23 +171,6 @@ def test_a_local_file_that_was_changed_is_fetched_again(tmp_path: Path) -> None:
     assert contents(tmp_path / "copy")["a.txt"] == b"first"
 
 
-def assert_refused_as(path: str, url: str, copy: Path) -> None:
-    """An index that calls the pushed `a.txt` by another path is not pulled."""
-    files, root = fsspec.core.url_to_fs(url)
-    index = json.loads(files.cat_file(f"{root}/files.json"))
-    index["files"][path] = index["files"].pop("a.txt")
-    files.pipe_file(f"{root}/files.json", json.dumps(index).encode())
-    with pytest.raises(StorageError, match="expected paths of files below the folder"):
-        pull(url, copy, progress=False)
-
-
-@pytest.mark.parametrize("path", ["../a.txt", "/tmp/a.txt"])
-def test_an_index_cannot_write_outside_the_folder(tmp_path: Path, path: str) -> None:
-    url = f"memory://{tmp_path.name}"
-    push(make_folder(tmp_path / "source"), url, progress=False)
-    assert_refused_as(path, url, tmp_path / "copy")
-
-
 @pytest.mark.parametrize(
     ("url", "part"),
     [
@@ -230,73 +212,6 @@ def test_a_folder_is_its_own_local_copy(tmp_path: Path) -> None:
     assert local_copy(tmp_path) == tmp_path
     assert local_copy(str(tmp_path)) == tmp_path
     assert os.listdir(tmp_path) == []
-
-
-@pytest.mark.parametrize(
-    "path", ["", ".", "a//b", "a/.", "deep/", "a\\b", "/etc/a", "../a", ".files.json"]
-)
-def test_a_path_that_names_no_file_of_the_folder_is_refused(
-    url: str, tmp_path: Path, path: str
-) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "a.txt").write_text("a")
-    push(tmp_path / "a", url, progress=False)
-    assert_refused_as(path, url, tmp_path / "copy")
-
-
-@pytest.mark.parametrize(
-    "files", [[], None, {"a": 1}, {"a": {"object": "a", "bytes": "1", "sha256": "0"}}]
-)
-def test_an_index_of_another_form_is_refused(url: str, tmp_path: Path, files: object) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "a.txt").write_text("a")
-    push(tmp_path / "a", url, progress=False)
-    storage, root = fsspec.core.url_to_fs(url)
-    content = json.dumps({"format": "hh-slm files 1", "files": files}).encode()
-    storage.pipe_file(f"{root}/files.json", content)
-    with pytest.raises(StorageError, match="expected 'hh-slm files 1'"):
-        pull(url, tmp_path / "copy", progress=False)
-
-
-def test_nothing_is_written_through_a_link_that_lies_in_the_copy(url: str, tmp_path: Path) -> None:
-    (tmp_path / "a" / "deep").mkdir(parents=True)
-    (tmp_path / "a" / "deep" / "a.txt").write_text("a")
-    push(tmp_path / "a", url, progress=False)
-    (tmp_path / "copy").mkdir()
-    (tmp_path / "outside").mkdir()
-    (tmp_path / "copy" / "deep").symlink_to(tmp_path / "outside", target_is_directory=True)
-    with pytest.raises(StorageError, match="got a link"):
-        pull(url, tmp_path / "copy", progress=False)
-    assert list((tmp_path / "outside").iterdir()) == []
-
-
-def test_a_file_that_the_disk_refuses_is_named(url: str, tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "a.txt").write_text("a")
-    push(tmp_path / "a", url, progress=False)
-    files, root = fsspec.core.url_to_fs(url)
-    index = json.loads(files.cat_file(f"{root}/files.json"))
-    index["files"]["x" * 300] = index["files"].pop("a.txt")
-    files.pipe_file(f"{root}/files.json", json.dumps(index).encode())
-    with pytest.raises(StorageError, match="cannot be written"):
-        pull(url, tmp_path / "copy", progress=False)
-
-
-@pytest.mark.parametrize("name", ["../outside", "a/../../outside", "/outside", ""])
-def test_no_object_outside_of_the_folder_is_read_or_deleted(tmp_path: Path, name: str) -> None:
-    url, remote, outside = f"file://{tmp_path}/remote", tmp_path / "remote", tmp_path / "outside"
-    push(make_folder(tmp_path / "here"), url, progress=False)
-    outside.write_text("first")
-    index = json.loads((remote / "files.json").read_text())
-    index["files"]["a.txt"]["object"] = name
-    (remote / "files.json").write_text(json.dumps(index))
-    with pytest.raises(StorageError, match="expected 'hh-slm files 1'"):
-        pull(url, tmp_path / "there", progress=False)
-    # A push deletes what the index before it named and its own does not.
-    (tmp_path / "here" / "a.txt").write_text("second")
-    with pytest.raises(StorageError, match="expected 'hh-slm files 1'"):
-        push(tmp_path / "here", url, progress=False)
-    assert outside.is_file()
 
 
 def test_files_of_linked_folders_are_pushed(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from slm.synthesis.voices import save_voices
 from slm.text.lexicon import Lexicon
 from slm.text.phone_tokenizer import PhoneTokenizer
 from slm.text.tokenizer import load_tokenizer
-from tests.builders import new_lm
+from tests.support.builders import new_lm
 
 TEXT = "a lazy dog"
 GREEDY = GenerationSettings(temperature=0)

@@ -11,7 +11,7 @@ from slm.cli.main import main
 from slm.generation.config import GenerationSettings
 from slm.synthesis.synthesizer import Synthesizer
 from slm.text.sentencepiece_tokenizer import TextTokenizer
-from tests.builders import new_lm
+from tests.support.builders import new_lm
 
 TEXT = "the quick brown fox jumps"
 TURNS = GenerationSettings(temperature=0, interleaved=True)

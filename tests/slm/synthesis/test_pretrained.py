@@ -16,7 +16,7 @@ from slm.synthesis.voices import VOICES_NAME, default_voice
 from slm.text.sentencepiece_tokenizer import TextTokenizer
 from slm.text.tokenizer import load_tokenizer
 from tests.codec.test_hub import header_of, hub  # noqa: F401 - a fixture
-from tests.fake_hub import TOKEN, FakeHub
+from tests.support.fake_hub import TOKEN, FakeHub
 
 CODEC, LM = "hh-mini-24k", "hh-mini-slm"
 

@@ -14,7 +14,7 @@ from slm.generation.config import TranscriptionSettings
 from slm.synthesis.synthesizer import Synthesizer
 from slm.synthesis.transcriber import Transcriber
 from slm.text.sentencepiece_tokenizer import TextTokenizer
-from tests.builders import SENTENCE, new_lm
+from tests.support.builders import SENTENCE, new_lm
 
 SHORT = TranscriptionSettings(beam=2, max_text_tokens=5)
 

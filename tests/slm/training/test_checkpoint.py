@@ -15,7 +15,7 @@ from slm.data.packed_batch import PackedBatch
 from slm.data.packed_dataset import PackedDataset
 from slm.model.speech_lm import SpeechLM
 from slm.training.fit import fit_speech_lm
-from tests.builders import SETTINGS, fit, metrics_of
+from tests.support.builders import SETTINGS, fit, metrics_of
 
 
 def test_a_checkpoint_that_does_not_fit_is_refused(

@@ -11,7 +11,7 @@ from slm.data.prompt_probe import NONE, OWN, STRANGER, prompt_probe
 from slm.model.likelihood import nats_per_code
 from slm.model.speech_lm import SpeechLM
 from slm.training.fit import fit_speech_lm
-from tests.builders import SETTINGS, metrics_of
+from tests.support.builders import SETTINGS, metrics_of
 
 
 def test_what_prompts_tell_is_validated_under_its_names(

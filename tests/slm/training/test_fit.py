@@ -19,9 +19,9 @@ from slm.text.sentencepiece_tokenizer import TextTokenizer
 from slm.training.config import Machines
 from slm.training.fit import fit_speech_lm
 from slm.training.microbatches import MicroBatches
-from tests import forked
-from tests.builders import SETTINGS, fit, metrics_of
 from tests.slm.training import tiny_run
+from tests.support import forked
+from tests.support.builders import SETTINGS, fit, metrics_of
 
 
 def test_a_killed_run_resumed_equals_one_that_was_not_bit_for_bit(

@@ -12,7 +12,7 @@ from slm.data.packed_dataset import PackedDataset
 from slm.model.speech_lm import SpeechLM
 from slm.training.config import LoraSettings, TrainingSettings
 from slm.training.lora import add_lora, merge_lora
-from tests.builders import fit
+from tests.support.builders import fit
 
 
 def changed(before: dict[str, torch.Tensor], lm: SpeechLM) -> set[str]:

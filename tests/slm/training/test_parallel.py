@@ -11,9 +11,9 @@ from safetensors.torch import load_file
 from slm.data.token_store import TokenStore
 from slm.model.speech_lm import SpeechLM
 from slm.text.sentencepiece_tokenizer import TextTokenizer
-from tests import forked
-from tests.builders import metrics_of
 from tests.slm.training import parallel_run
+from tests.support import forked
+from tests.support.builders import metrics_of
 
 
 @pytest.fixture(scope="module")

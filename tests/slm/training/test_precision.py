@@ -12,7 +12,7 @@ from slm.training.checkpoint import BF16, CHECKPOINT_NAME
 from slm.training.config import TrainingSettings
 from slm.training.microbatches import micro_batch
 from slm.training.module import SpeechLMTraining
-from tests.builders import fit
+from tests.support.builders import fit
 
 NATIVE = "codec.devices.native_bf16"
 

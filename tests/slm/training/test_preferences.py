@@ -20,7 +20,7 @@ from slm.training.preferences import (
     pair_sums,
     preference_loss,
 )
-from tests.builders import SETTINGS, metrics_of
+from tests.support.builders import SETTINGS, metrics_of
 
 DPO, SIMPO = PreferenceSettings(), PreferenceSettings("simpo", beta=2.0, margin=0.5)
 

@@ -20,9 +20,9 @@ from typing import Any
 
 import pytest
 
-from tests.builders import free_port
+from tests.support.builders import free_port
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["codec.training.fit", "recipes.run_all", "slm.training.fit"])
 # What launchers tell the processes that they start.

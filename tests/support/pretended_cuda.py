@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
-SOURCES = str(Path(__file__).resolve().parent.parent)
+SOURCES = str(Path(__file__).resolve().parents[2])
 CUDA, CPU = torch.device("cuda", 0), torch.device("cpu")
 # Calls after which the host has waited for the device.
 WAITS = {

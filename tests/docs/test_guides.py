@@ -11,8 +11,7 @@ import pytest
 
 from codec.audio import write_audio
 from codec.bitstream.format import CodedRecording, StreamHeader
-
-ROOT = Path(__file__).resolve().parent.parent
+from tests.support.sources import ROOT
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from codec.cli.main import main as hh_codec
 from eval.cli.main import main as hh_eval
 from recipes.runner.config import load_config
 from slm.cli.main import main as hh_slm
+from tests.support.sources import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
@@ -40,9 +40,7 @@ def commands(page: Path) -> Iterator[list[str]]:
     for line in text.split("\n"):
         if not line.startswith("    ") or "..." in line:
             continue
-        found = re.search(
-            r"(hh-(?:codec|slm|eval) |python -m (?:recipes|benchmarks|codec)\b)", line
-        )
+        found = CALL.search(line)
         if found is None:
             continue
         try:

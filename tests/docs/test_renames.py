@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.support.sources import ROOT
+
 PAGE = ROOT / "docs" / "reference" / "renames.md"
 OURS = ("codec", "slm", "eval", "recipes", "benchmarks")
 # Code spans, arrows and what ends a target or its parenthesis, in the order of the page.

@@ -20,7 +20,7 @@ from codec.training.config import DiscriminatorConfig, LossWeights, PhaseConfig
 from codec.training.data import CodecData, CropBatches
 from codec.training.module import CodecTraining
 from recipes.encoding.local import encode_waveforms
-from tests.pretended_cuda import moved, pretended_cuda, unknown
+from tests.support.pretended_cuda import moved, pretended_cuda, unknown
 
 HOP = 1024
 

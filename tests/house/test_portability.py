@@ -9,11 +9,11 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.support.sources import ROOT, modules
+
 PACKAGES = ("codec", "slm", "eval", "recipes", "benchmarks")
 # Modules that Windows has not.
 OF_POSIX = {"fcntl", "grp", "posix", "pty", "pwd", "resource", "syslog", "termios", "tty"}
@@ -43,9 +43,8 @@ ASKED = {
 
 def trees() -> Iterator[tuple[str, ast.Module]]:
     """Every module of ours, by its path from the root."""
-    for package in PACKAGES:
-        for path in sorted((ROOT / package).rglob("*.py")):
-            yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
+    for name, path in modules(*PACKAGES):
+        yield name, ast.parse(path.read_text(encoding="utf-8"))
 
 
 def imported_at_once(tree: ast.Module) -> set[str]:

@@ -19,11 +19,13 @@ from recipes.corpora.import_folder import read_table
 from recipes.corpora.import_kaldi import kaldi_utterances
 from recipes.corpora.import_webdataset import index_tar
 from recipes.corpora.manifest import read_manifest
+from recipes.release.licensed_clips import read_licences
+from recipes.release.tables import read_plan
 from recipes.runner.config import read_yaml
 from slm.cli.batch_file import read_requests
 from slm.model.model_folder import COMPANIONS, read_companions
 from slm.synthesis.requests import SpeechRequest
-from tests.sources import modules
+from tests.support.sources import modules
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes of POSIX")
 # Modules that open what they have written, what Python or the system brings, or what they have
@@ -43,10 +45,7 @@ OWN = {
     "recipes/corpora/kokoro_model.py",
     "recipes/encoding/cluster.py",
     "recipes/encoding/local.py",
-    "recipes/release/audio_page.py",
-    "recipes/release/model_cards.py",
     "recipes/release/site_pages.py",
-    "recipes/release/tables.py",
     "slm/data/token_rows.py",
     "slm/engines/native_build.py",
     "slm/storage/remote_folder.py",
@@ -106,7 +105,9 @@ READERS: dict[str, Callable[[Path], object]] = {
     "table": lambda path: read_table(path, {}),
     "manifest": read_manifest,
     "settings": read_yaml,
+    "licences": read_licences,
     "requests": lambda path: read_requests(path, SpeechRequest("", seed=1)),
+    "plan of tables": lambda path: read_plan(path, {}),
     "swuggy": swuggy,
     "kaldi": kaldi,
     "companion": companion,

@@ -26,8 +26,8 @@ from recipes.preference_config import PreferencesConfig
 from recipes.runner.config import Config, ConfigError, load_settings, read_yaml
 from slm.data.vocabulary import Vocabulary
 from slm.model.config import SpeechLMConfig
+from tests.support.sources import ROOT, modules
 
-ROOT = Path(__file__).resolve().parent.parent
 MODULES = (
     "codec.distillation.config",
     "codec.model.config",
@@ -42,6 +42,7 @@ MODULES = (
     "slm.training.config",
     "slm.training.preferences",
 )
+
 # Fields that a class must be given.
 GIVEN: dict[str, dict[str, Any]] = {
     "SpeechLMConfig": {
@@ -217,19 +218,15 @@ CHECKED_LATER = {
 
 def test_every_number_of_a_command_line_has_its_range() -> None:
     found: dict[str, set[str]] = {}
-    for package in ("codec", "slm", "eval", "recipes"):
-        for path in (ROOT / package).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                if not (isinstance(node, ast.Call) and node.args):
-                    continue
-                kinds = [each.value for each in node.keywords if each.arg == "type"]
-                # A plain float takes NaN, for which every comparison is false.
-                if any(
-                    isinstance(kind, ast.Name) and kind.id in ("int", "float") for kind in kinds
-                ):
-                    options = [arg.value for arg in node.args if isinstance(arg, ast.Constant)]
-                    name = path.relative_to(ROOT).as_posix()
-                    found.setdefault(name, set()).update(map(str, options))
+    for name, path in modules("codec", "slm", "eval", "recipes"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.Call) and node.args):
+                continue
+            kinds = [each.value for each in node.keywords if each.arg == "type"]
+            # A plain float takes NaN, for which every comparison is false.
+            if any(isinstance(kind, ast.Name) and kind.id in ("int", "float") for kind in kinds):
+                options = [arg.value for arg in node.args if isinstance(arg, ast.Constant)]
+                found.setdefault(name, set()).update(map(str, options))
     assert found == CHECKED_LATER
 
 

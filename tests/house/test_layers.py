@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sources import OURS, ROOT, dotted, imports_of, sources
+from tests.support.sources import OURS, ROOT, dotted, imports_of, sources
 
 # Modules and rooms of codec that need nothing of ours but one another and serve every package.
 GROUND = {

@@ -20,7 +20,7 @@ from slm.data.alignment import Unit, read_alignments, write_alignments
 from slm.data.token_store import TokenStore, TokenStoreWriter
 from slm.synthesis.requests import SpeechRequest
 from slm.text.lexicon import Lexicon
-from tests.sources import modules
+from tests.support.sources import modules
 
 # Lines of messages, of the system's own files and of one program's output.
 ALLOWED = {

@@ -16,8 +16,8 @@ from slm.cli.options import DEFAULT_CODEC, DEFAULT_LM
 from slm.synthesis.models import SHIPPED_CODECS, shipped_codec_of
 from slm.synthesis.voices import load_voices
 from slm.text.tokenizer import load_tokenizer
+from tests.support.sources import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 CODEC, LM = "codec/pretrained/hh-mini-24k", "slm/pretrained/hh-mini-slm"
 NEXT_CODEC, NEXT_LM = "codec/pretrained/hh-mini-24k-v2", "slm/pretrained/hh-mini-slm-v2"
 FOLDERS = [ROOT / each for each in (CODEC, LM, NEXT_CODEC, NEXT_LM)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -13,13 +12,9 @@ import eval as evaluation
 import slm
 from codec.requirements import WITHOUT_DEPENDENCIES, canonical_name
 from codec.version import __version__
+from tests.support.sources import ROOT, modules
 
-ROOT = Path(__file__).resolve().parent.parent
-SOURCES = [
-    path
-    for package in ("codec", "slm", "eval", "recipes")
-    for path in sorted((ROOT / package).rglob("*.py"))
-]
+SOURCES = list(modules("codec", "slm", "eval", "recipes"))
 
 
 def strings(tree: ast.AST) -> Iterator[str]:
@@ -31,8 +26,8 @@ def strings(tree: ast.AST) -> Iterator[str]:
 
 def test_one_place_builds_the_commands_that_install_packages() -> None:
     by_hand = {
-        path.relative_to(ROOT).as_posix()
-        for path in SOURCES
+        name
+        for name, path in SOURCES
         if any("pip install" in text for text in strings(ast.parse(path.read_text("utf-8"))))
     }
     # use codec.requirements.install_command
@@ -46,7 +41,7 @@ def test_packages_that_messages_ask_for_are_in_an_extra() -> None:
     known = {canonical_name(line) for lines in extras for line in lines} | set(WITHOUT_DEPENDENCIES)
     asked = {
         str(argument.value)
-        for path in SOURCES
+        for _, path in SOURCES
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
@@ -61,7 +56,7 @@ def test_packages_that_messages_ask_for_are_in_an_extra() -> None:
 def test_no_message_asks_for_a_package_that_no_index_has() -> None:
     wrong = [
         path.name
-        for path in SOURCES
+        for _, path in SOURCES
         if path.name != "requirements.py" and "hh-slm[" in path.read_text("utf-8")
     ]
     assert wrong == []

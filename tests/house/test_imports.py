@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-
+from tests.support.sources import ROOT
 
 # Heavy packages that are for some of what can be done.
 SELDOM = ("lightning", "transformers", "matplotlib", "tensorboard", "ray", "lhotse", "scipy.signal")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sources import OURS, imports_of, sources
+from tests.support.sources import OURS, imports_of, sources
 
 # Third-party packages that only the named modules may import; the rest of the code stays free of
 # them. A pattern is matched against the path from the root.

@@ -1,11 +1,10 @@
-"""Paths of a GPU on machines without one: the language model, synthesis and metrics."""
+"""Paths of a GPU on machines without one: the language model and synthesis."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import slm.engines.engine
-from eval.metrics.speaker_encoders import ResemblyzerEncoder
 from slm.data.documents import build_document
 from slm.data.packed_batch import PackedBatch, stack_rows
 from slm.data.vocabulary import Vocabulary
@@ -30,7 +28,7 @@ from slm.synthesis.synthesizer import Synthesizer
 from slm.text.phone_tokenizer import PAUSE_ID, PhoneTokenizer, word_units
 from slm.training.config import TrainingSettings
 from slm.training.optimizers import gradient_norm, new_optimizer
-from tests.pretended_cuda import moved, pretended_cuda, unknown
+from tests.support.pretended_cuda import moved, pretended_cuda, unknown
 
 VOCABULARY = Vocabulary(50, 64)
 
@@ -192,24 +190,3 @@ def test_a_synthesizer_works_on_its_device(make_waveform: Callable[..., np.ndarr
     assert sum(map(len, streamed)) == len(made.waveform)
     assert score.num_codes == 12
     assert longer.num_given_codes == 11
-
-
-def test_a_network_of_a_metric_works_on_its_device(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, make_waveform: Callable[..., np.ndarray]
-) -> None:
-    lstm, linear = torch.nn.LSTM(40, 256, 3, batch_first=True), torch.nn.Linear(256, 256)
-    state = {f"lstm.{k}": v for k, v in lstm.state_dict().items()}
-    state |= {f"linear.{k}": v for k, v in linear.state_dict().items()}
-    torch.save({"model_state": state}, tmp_path / "weights.pt")
-    monkeypatch.setattr(
-        "eval.metrics.speaker_encoders.require_weight", lambda spec: tmp_path / "weights.pt"
-    )
-    waveform = make_waveform(2.0, sample_rate=16_000)
-    expected = ResemblyzerEncoder().embed(waveform)
-    monkeypatch.setenv("HH_EVAL_DEVICE", "cuda")
-    encoder = ResemblyzerEncoder()
-    with pretended_cuda() as gpu:
-        monkeypatch.setattr(encoder, "_model", tuple(moved(each) for each in encoder._load()))
-        found = encoder.embed(waveform)
-    assert unknown(gpu, {"eval/metrics/speaker_encoders.py::embed": 1}) == {}
-    np.testing.assert_allclose(found, expected)
