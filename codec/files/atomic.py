@@ -136,7 +136,7 @@ def replaced_files(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     _sweep(folder)
-    partial = _partial_of(folder / last)
+    partial = _partial_of(folder / Path(last).name)
     try:
         partial.mkdir()
         yield partial
