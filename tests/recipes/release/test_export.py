@@ -16,6 +16,7 @@ from codec.model.vocoder import Vocoder
 from recipes.release.export import main
 from slm import SpeechLM, SpeechLMConfig, Synthesizer, TextTokenizer, Vocabulary
 from slm.synthesis.voices import load_voices, save_voices
+from tests.refusing_disks import full_disk, needs_limits, read_only
 
 
 @pytest.fixture
@@ -186,3 +187,36 @@ def test_an_export_that_is_cut_off_leaves_no_voices_beside_other_weights(
     assert outcomes[-1] == 0
     assert set(outcomes[:-1]) == {130}
     assert len(outcomes) > 3
+
+
+@needs_limits
+@pytest.mark.parametrize("kind", ["codec", "slm"])
+def test_a_disk_that_refuses_leaves_the_earlier_model(
+    kind: str,
+    codec_folder: Path,
+    lm_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    target = tmp_path / "shipped"
+    source = codec_folder if kind == "codec" else lm_folder
+    options = [] if kind == "codec" else ["--codec", str(codec_folder), "--voice", "ann"]
+    command = [kind, str(source), str(target), *options]
+    assert main(command) == 0
+    before = {path.name: path.read_bytes() for path in target.iterdir()}
+    other = [*command[:-1], "bob"] if kind == "slm" else command
+    capsys.readouterr()
+    for disk, expected in (
+        (full_disk(2000), "too large"),
+        (read_only(target), "Permission denied"),
+    ):
+        with disk:
+            assert main(other) == 1
+        told = capsys.readouterr().err
+        assert expected in told
+        assert "Traceback" not in told
+        assert {path.name: path.read_bytes() for path in target.iterdir()} == before
+    assert main(other) == 0
+    assert ({path.name: path.read_bytes() for path in target.iterdir()} == before) == (
+        kind == "codec"
+    )
