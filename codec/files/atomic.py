@@ -66,7 +66,8 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         descriptor = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
         mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
         os.close(descriptor)
-        yield partial
+        with naming(path):
+            yield partial
         # safetensors puts a private file of its own in the place of this one.
         partial.chmod(mode)
         flush(partial)
@@ -98,7 +99,8 @@ def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     partial = _partial_of(path)
     try:
         partial.mkdir()
-        yield partial
+        with naming(path):
+            yield partial
         for folder, _, names in os.walk(partial):
             for name in names:
                 if not os.path.islink(os.path.join(folder, name)):
@@ -139,7 +141,8 @@ def replaced_files(
     partial = _partial_of(folder / Path(last).name)
     try:
         partial.mkdir()
-        yield partial
+        with naming(folder):
+            yield partial
         made = [path.relative_to(partial) for path in partial.rglob("*") if path.is_file()]
         assert Path(last) in made, f"expected {last} among {[str(path) for path in made]}"
         for path in made:
@@ -160,6 +163,22 @@ def replaced_files(
         _flush_folder((folder / last).parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Give an error of the system the name of what was written, where it has none.
+
+    Raises:
+        OSError: As it came, with a name.
+    """
+    try:
+        yield
+    except OSError as error:
+        # A write into an open file tells no name. Errors of other classes have words of their own.
+        if type(error) is OSError and error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+        raise
 
 
 def is_partial(path: str | os.PathLike[str]) -> bool:

@@ -24,6 +24,11 @@ pytestmark = [needs_limits, pytest.mark.slow]
 KINDS = {".safetensors", ".i16", ".u16", ".npy", ".flac", ".model"}
 
 
+@pytest.fixture(autouse=True)
+def few_latents() -> None:
+    """In place of that of all tests: every process here reads as many crops."""
+
+
 @pytest.fixture(scope="module")
 def settings(
     tmp_path_factory: pytest.TempPathFactory, make_waveform: Callable[..., np.ndarray]
@@ -70,6 +75,12 @@ def outcome(run: Path) -> dict[str, object]:
     return found | {name: read_json(path)["metrics"] for name, path in scores.items()}
 
 
+def differing(run: Path, whole: dict[str, object]) -> list[str]:
+    """Names of what is not as in the run that nothing has disturbed."""
+    found = outcome(run)
+    return sorted(name for name in found.keys() | whole if found.get(name) != whole.get(name))
+
+
 def main_until_killed(arguments: list[str], moves: int) -> int:
     """The command, which is killed where so many files have taken their names."""
     replace = os.replace
@@ -98,7 +109,7 @@ def test_a_run_that_is_killed_at_any_of_its_files_is_finished_by_the_same_comman
         stages |= begun - done
     assert status == 0
     assert len(stages) >= 4, stages
-    assert outcome(tmp_path / "run") == whole
+    assert not differing(tmp_path / "run", whole)
 
 
 def test_a_run_goes_on_to_the_bit_after_a_disk_that_was_full_at_any_of_its_files(
@@ -124,7 +135,8 @@ def test_a_run_goes_on_to_the_bit_after_a_disk_that_was_full_at_any_of_its_files
         told.append(line)
     assert status == 0
     assert len(told) >= 4, told
-    assert outcome(run) == whole
+
+    assert not differing(run, whole), told
 
 
 def test_a_run_in_a_folder_that_cannot_be_written_says_so_and_leaves_nothing(

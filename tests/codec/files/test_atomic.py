@@ -19,6 +19,7 @@ from codec.files import (
     write_bytes,
     write_text,
 )
+from tests.refusing_disks import full_disk, needs_limits
 
 ROOT = Path(__file__).parents[3]
 
@@ -255,3 +256,14 @@ def test_a_kill_at_any_moment_mixes_no_files_of_two_makings(tmp_path):
         pytest.fail("the writer never came to its end")
     assert seen == {"old", "none", "new"}
     assert found == {"config": "new", "lexicon": "new", "weights": "new"}
+
+
+@needs_limits
+def test_a_write_that_is_refused_names_the_file(tmp_path):
+    def written() -> None:
+        with whole_file(tmp_path / "a.bin") as partial, partial.open("wb") as file:
+            file.write(bytes(10_000))
+
+    with full_disk(1000), pytest.raises(OSError, match=r"too large: '.*a\.bin'"):
+        written()
+    assert not names(tmp_path)
