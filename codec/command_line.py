@@ -235,7 +235,8 @@ def exit_status(work: Callable[[], int], *, debug: bool = False, again: str = ""
         except (ValueError, OSError) as error:
             if debug:
                 raise
-            print(f"error: {error}", file=sys.stderr)
+            with suppress(OSError):  # what stderr goes to may be full, too
+                print(f"error: {error}", file=sys.stderr)
             try:
                 if sys.stdout is not None:
                     sys.stdout.flush()

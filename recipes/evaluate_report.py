@@ -116,7 +116,8 @@ def codec_curves(config: Config) -> list[LineChart]:
     names = ("mel", "waveform_mel", "vq", "perplexity", "discriminator")
     curves = []
     for phase in config.train_codec.phases:
-        rows = read_json_lines(stage_folder(config, "train_codec") / phase / "metrics.jsonl")
+        path = stage_folder(config, "train_codec") / phase / "metrics.jsonl"
+        rows = read_json_lines(path, torn="drop")
         for name in names:
             series = [
                 line(split, [r for r in rows if r["split"] == split], name)
@@ -131,7 +132,7 @@ def codec_curves(config: Config) -> list[LineChart]:
 
 def slm_curves(config: Config, figures: dict[str, Any]) -> list[LineChart]:
     """Draw the loss of the language model beside the entropy of the codes."""
-    rows = read_json_lines(stage_folder(config, "train_slm") / "metrics.jsonl")
+    rows = read_json_lines(stage_folder(config, "train_slm") / "metrics.jsonl", torn="drop")
     series = [line("train", rows, "loss"), line("valid", rows, "valid_nats_per_code")]
     valid = figures["language_model"]["valid"]
     levels = {

@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from codec.audio import write_audio
+from codec.audio import AudioError, read_audio, write_audio
 from codec.audio.store import AudioStore
 from codec.devices import usable_device
 from codec.files.json_lines import write_json_lines
@@ -88,15 +88,25 @@ def reconstruct(config: Config, synthesizer: Synthesizer, split: str, folder: Pa
     check_items((store.rows[index]["id"] for index in chosen), ".flac")
     for index in tqdm(chosen, desc=f"reconstruct {split}", unit="clip"):
         row = store.rows[index]
-        # A run that was cut off keeps the files it has.
+        # A run that was cut off keeps the files it has, where they are whole.
         path = item_path(folder, row["id"], ".flac")
-        if not path.is_file():
+        wanted = samples[row["id"]], synthesizer.codec.sample_rate
+        if not has_length(path, *wanted):
             waveform = synthesizer.decode(store.codes(index).astype(np.int64))
             # The last code may reach past the clip's end.
-            write_audio(path, waveform[: samples[row["id"]]], synthesizer.codec.sample_rate)
+            write_audio(path, waveform[: wanted[0]], wanted[1])
     rows = [store.rows[index] | {"codes": store.codes(index).tolist()} for index in chosen]
     write_json_lines(folder / "items.jsonl", rows)
     return len(rows)
+
+
+def has_length(path: Path, num_samples: int, sample_rate: int) -> bool:
+    """Whether a file is a whole recording of this length; False where there is none."""
+    try:
+        # All of it is read: the header of a FLAC file says nothing of a cut within a frame.
+        return path.is_file() and len(read_audio(path, sample_rate)) == num_samples
+    except AudioError:  # somebody has cut it, or written something else
+        return False
 
 
 def speak(

@@ -277,7 +277,7 @@ def figures(codec: HHCodec, folder: Path, names: list[str]) -> dict[str, Any]:
     }
     phases = {}
     for name in names:
-        rows = read_json_lines(folder / name / METRICS)
+        rows = read_json_lines(folder / name / METRICS, torn="drop")
         last = [row for row in rows if row["split"] == "valid"][-1]
         phases[name] = {key: value for key, value in last.items() if key != "split"}
     return {"fingerprint": codec.fingerprint, "parameters": parts, "phases": phases}

@@ -20,13 +20,14 @@ from typing import Any
 import torch
 
 from codec.command_line import DONE, exit_status
-from codec.files import write_json
+from codec.files import replaced_files, write_json
 from recipes.runner.cli import make_parser
 from recipes.runner.config import load_settings
 from recipes.runner.language_model import bind_models
 from recipes.runner.run_folder import own_folder
 from slm import SpeechLM, SpeechRequest, Synthesizer, TrainingSettings, fit_speech_lm
 from slm.cli.batch_file import read_requests
+from slm.model.model_folder import WEIGHTS
 from slm.model.speech_lm import pretrained_folder
 from slm.synthesis.voices import default_voice, save_voices
 from slm.training.preferences import PreferenceRows
@@ -145,9 +146,10 @@ def save(config: PreferencesConfig, lm: SpeechLM, synthesizer: Synthesizer, fold
     source = pretrained_folder(config.lm)
     own = SpeechLM.from_pretrained(source).config
     lm.config = replace(lm.config, dropout=own.dropout, code_dropout=own.code_dropout)
-    lm.save_pretrained(folder, synthesizer.tokenizer)
     fingerprint = lm.config.codec_fingerprint
-    save_voices(folder, synthesizer.voices, fingerprint, default_voice(source))
+    with replaced_files(folder, WEIGHTS) as partial:
+        lm.save_pretrained(partial, synthesizer.tokenizer)
+        save_voices(partial, synthesizer.voices, fingerprint, default_voice(source))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from codec import HHCodec
 from codec.audio.store import AudioStore
 from codec.checks import require
 from codec.distributed import process_rank
+from codec.files import replaced_files
 from codec.files.json_lines import write_json_lines
 from recipes.corpora.aligned_splits import alignments_of
 from recipes.corpora.manifest import SPLITS
@@ -50,6 +51,7 @@ from slm.model.code_init import init_codes_from_codebook
 from slm.model.going_on import speech_lm_folder, started_from
 from slm.model.likelihood import nats_per_code
 from slm.model.llama_import import import_llama, llama_sizes, rows_of_pieces
+from slm.model.model_folder import WEIGHTS
 from slm.synthesis.voices import choose_voices, default_voice, load_voices, save_voices
 from slm.text.tokenizer import Tokenizer, load_tokenizer
 from slm.training.callbacks import VALID_NAME
@@ -106,8 +108,9 @@ def main(config: Config) -> Path:
     }
     for name, nats in figures.items():
         require(math.isfinite(nats), name, "a finite likelihood; lower learning_rate", nats)
-    lm.save_pretrained(folder / "model", tokenizer)
-    save_model_voices(config, stores["train"], folder / "model")
+    with replaced_files(folder / "model", WEIGHTS) as partial:
+        lm.save_pretrained(partial, tokenizer)
+        save_model_voices(config, stores["train"], partial)
     figures |= {
         "parameters": lm.num_parameters,
         "train_padding": rows["train"].padding_fraction(),

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from codec.files import replaced_files
 from codec.model.config import CodecConfig
 from codec.model.hh_codec import HHCodec
-from codec.model.model_folder import write_codec
+from codec.model.model_folder import WEIGHTS, write_codec
 from codec.requirements import install_command
 
 try:
@@ -192,16 +192,17 @@ class HHCodecModel(PreTrainedModel):
         """
         if push_to_hub:
             raise ValueError("expected push_to_hub to be called, got it as an argument of saving")
-        folder = Path(save_directory)
-        if state_dict is None:
-            self.codec.save_pretrained(folder)
-        else:
-            own = {name.removeprefix("codec."): value for name, value in state_dict.items()}
-            write_codec(folder, self.codec.config, own)
         self.config.architectures = [type(self).__name__]
-        self.config.save_pretrained(folder)
         rate, hop = self.codec.sample_rate, self.codec.hop_length
-        HHCodecFeatureExtractor(sampling_rate=rate, hop_length=hop).save_pretrained(folder)
+        extractor = HHCodecFeatureExtractor(sampling_rate=rate, hop_length=hop)
+        with replaced_files(save_directory, WEIGHTS) as partial:
+            if state_dict is None:
+                self.codec.save_pretrained(partial)
+            else:
+                own = {name.removeprefix("codec."): value for name, value in state_dict.items()}
+                write_codec(partial, self.codec.config, own)
+            self.config.save_pretrained(partial)
+            extractor.save_pretrained(partial)
 
     @classmethod
     def from_pretrained(

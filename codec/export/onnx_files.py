@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from codec.checks import require
-from codec.files import read_json, whole_file, write_json
+from codec.files import read_json, replaced_files, write_json
 from codec.model.config import CodecConfig
 from codec.model.hh_codec import HHCodec
 from codec.model.whisper_encoder import INPUT_RATE, MAX_STATES
@@ -80,7 +80,7 @@ def check_exportable(config: CodecConfig, parts: Sequence[str] = PARTS) -> None:
 
 
 def export_onnx(codec: HHCodec, folder: str | Path, parts: Sequence[str] = PARTS) -> dict[str, Any]:
-    """Write a codec's ONNX files and `meta.json`; each file appears only when whole.
+    """Write a codec's ONNX files and `meta.json`, which appear together.
 
     Args:
         codec: In eval mode, on the CPU.
@@ -124,12 +124,12 @@ def export_onnx(codec: HHCodec, folder: str | Path, parts: Sequence[str] = PARTS
         "fade": FADE,
         "rules": RULES,
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, model in models.items():
+    for model in models.values():
         onnx.checker.check_model(model)
-        with whole_file(folder / name) as path:
-            onnx.save(model, str(path))
-    write_json(folder / META, meta)
+    with replaced_files(folder, META) as partial:
+        for name, model in models.items():
+            onnx.save(model, str(partial / name))
+        write_json(partial / META, meta)
     return meta
 
 

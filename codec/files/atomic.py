@@ -7,6 +7,7 @@ next process that writes into the folder removes it. `is_partial` tells such nam
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
 import os
@@ -16,7 +17,7 @@ import shutil
 import stat
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 
@@ -65,7 +66,8 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         descriptor = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
         mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
         os.close(descriptor)
-        yield partial
+        with naming(path):
+            yield partial
         # safetensors puts a private file of its own in the place of this one.
         partial.chmod(mode)
         flush(partial)
@@ -97,7 +99,8 @@ def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     partial = _partial_of(path)
     try:
         partial.mkdir()
-        yield partial
+        with naming(path):
+            yield partial
         for folder, _, names in os.walk(partial):
             for name in names:
                 if not os.path.islink(os.path.join(folder, name)):
@@ -107,6 +110,75 @@ def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         _flush_folder(path.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def replaced_files(
+    folder: str | os.PathLike[str], last: str, *, without: Iterable[str] = ()
+) -> Iterator[Path]:
+    """Give a folder to write files to that belong together, such as those of a model.
+
+    They are moved to `folder` when all of them are whole: first `last` is removed from there, then
+    the others are replaced, and the new `last` comes last. So whoever finds it finds no file of an
+    earlier making beside it, and a process that was killed leaves a folder without it, or the files
+    as they were.
+
+    Args:
+        folder: Where the files go; made when needed. Its other files stay.
+        last: Name of the file without which readers refuse the folder. It has to be written.
+        without: Names of files that do not stay where none of them was written.
+
+    Yields:
+        The path of an empty folder.
+
+    Raises:
+        OSError: The disk refused, or a folder, a pipe or a device has the name of a file. Nothing
+            of the new files is left behind, whatever was raised.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    _sweep(folder)
+    partial = _partial_of(folder / Path(last).name)
+    try:
+        partial.mkdir()
+        with naming(folder):
+            yield partial
+        made = [path.relative_to(partial) for path in partial.rglob("*") if path.is_file()]
+        assert Path(last) in made, f"expected {last} among {[str(path) for path in made]}"
+        for path in made:
+            flush(partial / path)
+            check_replaceable(folder / path)
+            if (folder / path).is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), folder / path)
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / last).unlink(missing_ok=True)
+        _flush_folder((folder / last).parent)
+        for name in {*without} - {path.as_posix() for path in made}:
+            (folder / name).unlink(missing_ok=True)
+        for path in sorted(made, key=Path(last).__eq__):
+            if path == Path(last):  # the names of the others are on the disk before it
+                for parent in {folder / each.parent for each in made}:
+                    _flush_folder(parent)
+            os.replace(partial / path, folder / path)
+        _flush_folder((folder / last).parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Give an error of the system the name of what was written, where it has none.
+
+    Raises:
+        OSError: As it came, with a name.
+    """
+    try:
+        yield
+    except OSError as error:
+        # A write into an open file tells no name. Errors of other classes have words of their own.
+        if type(error) is OSError and error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+        raise
 
 
 def is_partial(path: str | os.PathLike[str]) -> bool:

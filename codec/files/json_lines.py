@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from .atomic import whole_file
+from .atomic import naming, whole_file
 from .json_text import json_text, json_value
 from .reading import check_replaceable, open_file
 
@@ -147,8 +147,9 @@ def appending(path: str | os.PathLike[str]) -> Iterator[Callable[[Mapping[str, A
     with path.open("ab") as file:
 
         def append(row: Mapping[str, Any]) -> None:
-            file.write(_encoded(row, str(path)))
-            file.flush()
+            with naming(path):
+                file.write(_encoded(row, str(path)))
+                file.flush()
 
         yield append
 
@@ -156,7 +157,8 @@ def appending(path: str | os.PathLike[str]) -> Iterator[Callable[[Mapping[str, A
 def append_json_line(path: str | os.PathLike[str], row: Mapping[str, Any]) -> None:
     """Append one row in one write, so that the lines of several processes do not mix.
 
-    What is torn is not cut, since it may be a line that another process is writing.
+    What is torn is not cut, since it may be a line that another process is writing. What a full
+    disk takes of this row alone is taken back.
 
     Args:
         path: Of the file; it and its folder are made when needed.
@@ -173,8 +175,13 @@ def append_json_line(path: str | os.PathLike[str], row: Mapping[str, Any]) -> No
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags, 0o666)
     try:
-        # A short write is a full disk: another write would mix with other processes' lines.
-        if os.write(descriptor, line) < len(line):
+        with naming(path):
+            written = os.write(descriptor, line)
+        if written < len(line):
+            # A later row would else become part of this one, and the file could not be read.
+            end = os.lseek(descriptor, 0, os.SEEK_CUR)
+            if os.fstat(descriptor).st_size == end:  # nothing of another process is behind it
+                os.ftruncate(descriptor, end - written)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
     finally:
         os.close(descriptor)

@@ -134,6 +134,9 @@ def _batch(
 def _rows(given: Any, expected: str) -> Tensor | list[Tensor]:
     """A tensor of what has one shape, a list of tensors of a list of clips."""
     if isinstance(given, Tensor):
+        if given.layout != torch.strided or given.is_meta:
+            kind = "a meta tensor" if given.is_meta else f"a {given.layout} tensor"
+            raise ValueError(f"expected {expected}, got {kind}, which has no values in a row")
         return given
     if isinstance(given, np.ndarray) and given.dtype != object:
         return _tensor(given, expected)

@@ -9,7 +9,7 @@ from typing import TypeVar
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from codec.files import whole_file
+from codec.files import replaced_files
 from codec.weights import bounded_build, check_finite, save_tensors
 
 from .config import CodecConfig, CodecConfigError
@@ -27,7 +27,7 @@ def write_codec(
     tensors: Mapping[str, Tensor],
     header: Mapping[str, str] | None = None,
 ) -> None:
-    """Write config and weights; each file appears only when whole.
+    """Write config and weights, which appear together.
 
     Args:
         folder: Of the codec.
@@ -38,9 +38,10 @@ def write_codec(
     stored = {name: value.contiguous() for name, value in tensors.items()}
     if config.quantizer.shared_transform:
         stored = {k: v for k, v in stored.items() if not k.startswith(SHARED_COPY)}
-    with whole_file(folder / CONFIG) as text, whole_file(folder / WEIGHTS) as weights:
-        save_tensors(stored, weights, metadata=None if header is None else dict(header))
-        config.save(text)
+    with replaced_files(folder, WEIGHTS) as partial:
+        config.save(partial / CONFIG)
+        words = None if header is None else dict(header)
+        save_tensors(stored, partial / WEIGHTS, metadata=words)
 
 
 def read_codec(folder: Path, build: Callable[[CodecConfig], Codec]) -> tuple[Codec, dict[str, str]]:

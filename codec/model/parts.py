@@ -219,7 +219,7 @@ class CodecParts(nn.Module):
             raise ValueError(f"a folded codec cannot be {what}: load it with fold=False")
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Write `config.yaml` and `model.safetensors`; each file appears only when whole.
+        """Write `config.yaml` and `model.safetensors`, which appear together.
 
         Weights are stored in the precision that they have, with weight norm where there was any.
         """

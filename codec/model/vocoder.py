@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 from torch import Tensor, nn
 
-from codec.files import whole_file, write_text
+from codec.files import replaced_files, write_text
 from codec.import_shims import import_bigvgan
 from codec.weights import bounded_build, check_finite, save_tensors
 
@@ -112,7 +111,7 @@ class Vocoder(nn.Module):
         return self.generator.pitch(mel)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Write `config.yaml` and `model.safetensors`; each file appears only when whole.
+        """Write `config.yaml` and `model.safetensors`, which appear together.
 
         Raises:
             ValueError: The vocoder is folded.
@@ -120,13 +119,12 @@ class Vocoder(nn.Module):
         if self.is_folded:
             raise ValueError("expected a vocoder with weight norm, got a folded one: load it "
                              "with fold=False to save it")  # fmt: skip
-        folder = Path(folder)
         values = {"mel": asdict(self.mel_config), "vocoder": asdict(self.config)}
         text = yaml.safe_dump(json.loads(json.dumps(values)), sort_keys=False)
         tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
-        with whole_file(folder / "model.safetensors") as weights:
-            save_tensors(tensors, weights)
-        write_text(folder / "config.yaml", text)
+        with replaced_files(folder, "model.safetensors") as partial:
+            write_text(partial / "config.yaml", text)
+            save_tensors(tensors, partial / "model.safetensors")
 
     @classmethod
     def from_pretrained(cls, source: str | os.PathLike[str], *, fold: bool = True) -> Vocoder:

@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file
 
 from codec.checks import all_finite, at_least
-from codec.files import read_json, whole_file, write_json
+from codec.files import read_json, replaced_files, write_json
 from codec.files.reading import open_file
 from codec.weights import save_tensors
 from eval.metrics.mel import FLOOR, log_mel, mel_filters
@@ -132,12 +132,11 @@ class KMeansTokenizer:
         return fit_length(waveform.clamp(-1.0, 1.0).numpy(), num_samples)
 
     def save(self, folder: Path | str) -> Path:
-        """Write config.json and centroids.safetensors; the config, last, makes it loadable."""
-        folder = Path(folder)
-        with whole_file(folder / WEIGHTS) as partial:
-            save_tensors({"centroids": self.centroids.contiguous()}, partial)
-        write_json(folder / CONFIG, {"name": self.name, **asdict(self.settings)})
-        return folder
+        """Write config.json and centroids.safetensors, which appear together."""
+        with replaced_files(folder, CONFIG) as partial:
+            save_tensors({"centroids": self.centroids.contiguous()}, partial / WEIGHTS)
+            write_json(partial / CONFIG, {"name": self.name, **asdict(self.settings)})
+        return Path(folder)
 
     @classmethod
     def load(cls, folder: Path | str) -> KMeansTokenizer:

@@ -14,7 +14,7 @@ the published vocoder and HuBERT that it names, HH_WEIGHT_UTMOS22_STRONG, and a 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +44,8 @@ from recipes.runner.stages import StageError, run_stage, say, stage_folder
 from .ablate_table import FULL, PROGRAM, Variant, write_table
 
 BASE = "base.yaml"
+# Beside the figures of a split: what they were measured from.
+ORIGIN = "origin.json"
 METRICS = ("stoi", "estoi", "mel_l1", "pitch")
 # Of the papers' tables, where their weights are at hand.
 WHERE_READY = ("utmos22", "speaker_sim")
@@ -77,7 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             train(variants[name], variants[FULL])
             measure(variants[name], arguments)
         run = Path(variants[FULL].config.run).parent
-        table = write_table(list(variants.values()), run, argv)
+        measured = {key: path for each in variants.values() for key, path in measurements(each)}
+        table = write_table(list(variants.values()), measured, run, argv)
         table.print(as_json=arguments.json)
         return DONE
 
@@ -129,10 +132,10 @@ def measure(variant: Variant, arguments: argparse.Namespace) -> None:
     codec = HHCodec.from_pretrained(stage_folder(config, "train_codec") / "model")
     clips = AudioStore(stage_folder(config, "prepare") / split)
     # What the figures are of: another codec, other clips or metrics are measured again.
-    origin = digest_of(
-        codec.fingerprint, source_digest(clips), arguments.clips, arguments.metrics, config.seed
-    )
-    note = folder / "origin.json"
+    origin = measured_from(codec, clips) | {
+        "settings": digest_of(arguments.clips, arguments.metrics, config.seed)
+    }
+    note = folder / ORIGIN
     if (folder / "summary.json").is_file() and note.is_file() and read_json(note) == origin:
         return
     note.unlink(missing_ok=True)
@@ -161,6 +164,39 @@ def measure(variant: Variant, arguments: argparse.Namespace) -> None:
     write_json(folder / "codebook.json", usage.to_dict())
     # Written last: together with summary.json it marks the variant as measured.
     write_json(note, origin)
+
+
+def measured_from(codec: HHCodec, clips: AudioStore) -> dict[str, str]:
+    """Name the codec and the clips that figures are of."""
+    return {"codec": codec.fingerprint, "clips": source_digest(clips)}
+
+
+def measurements(variant: Variant) -> Iterator[tuple[tuple[str, str], Path]]:
+    """Find the splits of a variant whose figures are of its codec and clips as they are now.
+
+    Others, as of a codec that was trained anew since, are named on stderr.
+
+    Yields:
+        Name of the variant and the split, and the folder of the figures.
+    """
+    folders = [path.parent for path in (Path(variant.config.run) / "measure").glob("*/*.json")]
+    model = stage_folder(variant.config, "train_codec") / "model"
+    codec = HHCodec.from_pretrained(model) if folders and model.is_dir() else None
+    for folder in sorted(set(folders)):
+        split, note = folder.name, folder / ORIGIN
+        store = stage_folder(variant.config, "prepare") / split
+        # A note is missing where measuring was cut off, and was plain text in earlier releases.
+        before = read_json(note) if note.is_file() else None
+        if codec is not None and store.is_dir() and isinstance(before, dict):
+            now = measured_from(codec, AudioStore(store))
+            if all(before.get(name) == value for name, value in now.items()):
+                yield (variant.name, split), folder
+                continue
+        say(
+            "ablate",
+            f"{variant.name}: figures of {split} are left out, which are of another codec or of "
+            f"other clips; measure it again with --split {split}",
+        )
 
 
 def measured_metrics(names: str | None) -> list[Metric]:

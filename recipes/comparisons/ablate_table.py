@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,20 +33,19 @@ class Variant:
 
 
 def write_table(
-    variants: Sequence[Variant], run: Path, argv: Sequence[str] | None = None
+    variants: Sequence[Variant],
+    measured: Mapping[tuple[str, str], Path],
+    run: Path,
+    argv: Sequence[str] | None = None,
 ) -> ComparisonTable:
-    """Write ablation.md and ablation.json from the folders of the variants that are measured.
+    """Write ablation.md and ablation.json from the figures of the variants that are measured.
 
     Args:
         variants: In the order of the rows.
-        run: Folder with a folder for each of them.
+        measured: Folders of figures by the variant's name and the split, in that order.
+        run: Folder with a folder for each variant.
         argv: Words of the call, for the command line in the table; None for the process's.
     """
-    measured = {
-        (variant.name, path.parent.name): path.parent
-        for variant in variants
-        for path in sorted((run / variant.name / "measure").glob("*/codebook.json"))
-    }
     notes = {variant.name: variant.note for variant in variants}
     # Rows by split and variant; `full` itself has no difference.
     rows: dict[str, dict[str, Any]] = {}

@@ -98,7 +98,7 @@ def run_adapt(
     for name in wanted:
         # Processes may share a run, not a tokenizer.
         with locked(run / name):
-            if is_done(config.tokenizers[name], run / name):
+            if is_done(config.tokenizers[name], name, run / name):
                 say("adapt", f"{name}: done already")
                 continue
             compare_one(config, name, audio, run / name)
@@ -106,20 +106,29 @@ def run_adapt(
     return render(run)
 
 
-def is_done(config: TokenizerConfig, folder: Path) -> bool:
+def is_done(config: TokenizerConfig, name: str, folder: Path) -> bool:
     """Tell whether a tokenizer's result is there.
 
     Raises:
-        ValueError: It is of other settings.
+        ValueError: It is of other settings, or of the weights that a codec of ours had before it
+            was trained anew.
     """
     path = folder / RESULT
     if not path.is_file():
         return False
-    before = read_json(path, required=("settings",))["settings"]
-    if before != vars(config):
+    before = read_json(path, required=("settings",))
+    remedy = "give the tokenizer another name, or delete the folder"
+    if before["settings"] != vars(config):
         raise ValueError(
-            f"{folder}: expected a result of {vars(config)}, got one of {before}; give the "
-            "tokenizer another name, or delete the folder"
+            f"{folder}: expected a result of {vars(config)}, got one of {before['settings']}; "
+            f"{remedy}"
+        )
+    now = make_tokenizer(name, config).fingerprint if config.kind == "hh" else None
+    # Results of earlier releases do not all name it.
+    if now is not None and before.get("fingerprint", now) != now:
+        raise ValueError(
+            f"{folder}: expected a result of codec {now}, got one of {before['fingerprint']}; "
+            f"{remedy}"
         )
     return True
 

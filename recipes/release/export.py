@@ -30,7 +30,7 @@ from codec import HHCodec
 from codec.audio.sources import FolderSource
 from codec.checks import require
 from codec.command_line import DONE, HelpFormatter, ShowVersion, exit_status, whole_number
-from codec.files import whole_file
+from codec.files import replaced_files
 from codec.weights import save_tensors
 from recipes.corpora.preparation import spread
 from slm import SpeechLM
@@ -158,17 +158,15 @@ def export_slm(
     require(not unknown, "voices", f"some of {sorted(known)}", unknown)
     tensors = compact_weights(lm, precision)
     config = replace(lm.config, codec_fingerprint=names[0])
-    target.mkdir(parents=True, exist_ok=True)
-    written = {CONFIG, WEIGHTS, load_tokenizer(source).save(target).name}
-    if voices:
-        chosen = {name: known[name] for name in voices}
-        written.add(save_voices(target, chosen, names[0], voices[0]).name)
+    tokenizer = load_tokenizer(source)
     # Files of an earlier model in the same folder would be loaded with this one.
-    for name in MODEL_FILES - written:
-        (target / name).unlink(missing_ok=True)
-    with whole_file(target / CONFIG) as about, whole_file(target / WEIGHTS) as weights:
-        save_tensors(tensors, weights)
-        config.save(about)
+    with replaced_files(target, WEIGHTS, without=MODEL_FILES) as partial:
+        tokenizer.save(partial)
+        if voices:
+            chosen = {name: known[name] for name in voices}
+            save_voices(partial, chosen, names[0], voices[0])
+        config.save(partial / CONFIG)
+        save_tensors(tensors, partial / WEIGHTS)
     before, after = lm.state_dict(), expanded_weights(tensors)
     lost = [(after[name].float() - value).abs().max() for name, value in before.items()]
     return {

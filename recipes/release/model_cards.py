@@ -120,7 +120,9 @@ def curves(arguments: argparse.Namespace) -> Path:
         if match is None:
             raise ValueError(f"expected TITLE=FILE:SPLIT:KEY, SPLIT may be empty, got {each!r}")
         title, path, split, key = match.groups()
-        rows = [row for row in read_json_lines(path) if not split or row.get("split") == split]
+        # The last line of a training that was cut off may be torn.
+        every = read_json_lines(path, torn="drop")
+        rows = [row for row in every if not split or row.get("split") == split]
         points = [(row["step"], row[key]) for row in rows if row.get(key) is not None]
         if not points:
             raise ValueError(f"{path}: expected rows of split {split!r} with {key!r}, found none")

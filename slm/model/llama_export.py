@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from codec.files import whole_file, write_json
+from codec.files import replaced_files, write_json
 from codec.weights import save_tensors
 
 from .config import SpeechLMConfig
@@ -31,7 +31,7 @@ def export_llama(lm: SpeechLM, folder: Path | str) -> Path:
 
     Args:
         lm: The model, which stays as it is.
-        folder: Gets config.json, vocabulary.json and, last, model.safetensors; returned.
+        folder: Gets config.json, vocabulary.json and model.safetensors, together; returned.
 
     Raises:
         ValueError: With QK norm, gains that differ between heads or biases that are not zero,
@@ -42,10 +42,10 @@ def export_llama(lm: SpeechLM, folder: Path | str) -> Path:
     biased = any(name.endswith("gate_proj.bias") for name in tensors)
     if config.qk_norm and biased:
         raise ValueError("expected feed-forward biases of zero to export with QK norm, got others")
-    write_json(folder / "config.json", _exported_config(lm, biased), indent=1)
-    write_json(folder / "vocabulary.json", config.vocabulary, indent=1)
-    with whole_file(folder / "model.safetensors") as partial:
-        save_tensors(tensors, partial, metadata={"format": "pt"})
+    with replaced_files(folder, "model.safetensors") as partial:
+        write_json(partial / "config.json", _exported_config(lm, biased), indent=1)
+        write_json(partial / "vocabulary.json", config.vocabulary, indent=1)
+        save_tensors(tensors, partial / "model.safetensors", metadata={"format": "pt"})
     return folder
 
 

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from codec.files import whole_file, write_bytes
+from codec.files import write_bytes
 from codec.files.reading import read_file
 from codec.hub import HubOptions, card_text, model_folder
 from codec.weights import bounded_build, check_finite, save_tensors
@@ -79,12 +79,10 @@ def read_model(folder: Path, build: type[Model]) -> Model:
 
 
 def write_model(folder: Path, model: StoredLM) -> None:
-    """Write config and weights, the last one last; each file appears only when whole."""
+    """Write config and weights into a folder that is new, or that of `replaced_files`."""
     tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
-    with whole_file(folder / CONFIG) as partial:
-        model.config.save(partial)
-    with whole_file(folder / WEIGHTS) as partial:
-        save_tensors(tensors, partial)
+    model.config.save(folder / CONFIG)
+    save_tensors(tensors, folder / WEIGHTS)
 
 
 def read_companions(folder: Path) -> dict[str, bytes]:

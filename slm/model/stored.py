@@ -11,12 +11,15 @@ import torch
 from torch import nn
 
 from codec.devices import usable_device
+from codec.files import replaced_files
 from codec.hub import HubOptions, upload
 from slm.text.tokenizer import Tokenizer
 
 from .code_embeddings import fold_code_tables
 from .config import SpeechLMConfig
 from .model_folder import (
+    TEXT_MODELS,
+    WEIGHTS,
     lm_card,
     pretrained_folder,
     read_companions,
@@ -42,17 +45,20 @@ class StoredLM(nn.Module):
         self._companions: dict[str, bytes] = {}
 
     def save_pretrained(self, folder: Path | str, tokenizer: Tokenizer | None = None) -> None:
-        """Write config.yaml, text model and voices, and model.safetensors, the last one last.
+        """Write config.yaml, text model, voices and model.safetensors, which appear together.
 
         Args:
             folder: Of the model.
             tokenizer: Its text model; None keeps that of the folder it was loaded from, if any.
         """
-        folder = Path(folder)
-        write_companions(folder, self._companions, text_model=tokenizer is None)
-        if tokenizer is not None:
-            tokenizer.save(folder)
-        write_model(folder, self)
+        # A text model of the other kind would be loaded in the place of this one.
+        own = [name for name in self._companions if name in TEXT_MODELS]
+        others = TEXT_MODELS if tokenizer is not None or own else ()
+        with replaced_files(folder, WEIGHTS, without=others) as partial:
+            write_companions(partial, self._companions, text_model=tokenizer is None)
+            if tokenizer is not None:
+                tokenizer.save(partial)
+            write_model(partial, self)
 
     @classmethod
     def from_pretrained(

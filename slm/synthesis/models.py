@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from codec import HHCodec
 from codec.audio import read_audio
 from codec.devices import usable_device
+from codec.files import replaced_files
 from codec.hub import HubOptions
 from slm.generation.stopping import StopRules, silence_codes
 from slm.model.config import SpeechLMConfig
+from slm.model.model_folder import WEIGHTS
 from slm.model.speech_lm import SpeechLM, pretrained_folder
 from slm.text.tokenizer import Tokenizer, load_tokenizer
 
@@ -130,11 +132,12 @@ class SpeechModels:
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Write codec, language model, text model and voices, for `from_pretrained(folder)`."""
-        folder = Path(folder)
-        self.codec.save_pretrained(folder / CODEC)
-        self.lm.save_pretrained(folder / LM, self.tokenizer)
         default = self._default_voice if self._default_voice in self.voices else None
-        save_voices(folder / LM, self.voices, self.lm.config.codec_fingerprint, default)
+        # A language model without weights is refused, so that no two savings are mixed.
+        with replaced_files(folder, f"{LM}/{WEIGHTS}") as partial:
+            self.codec.save_pretrained(partial / CODEC)
+            self.lm.save_pretrained(partial / LM, self.tokenizer)
+            save_voices(partial / LM, self.voices, self.lm.config.codec_fingerprint, default)
 
     def to(self, device: torch.device | str) -> Self:
         """Move codec and language model to a device, such as "cuda", and return self.

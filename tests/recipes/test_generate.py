@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,14 @@ import torch
 
 import recipes.evaluate
 import recipes.generate
+from codec import HHCodec
 from recipes.generate import continued_sampling, described, synthesize
-from recipes.runner.config import ConfigError, load_config
+from recipes.runner.config import Config, ConfigError, load_config
 from recipes.runner.schema import GenerateConfig
+from recipes.runner.stages import run_stages
 from recipes.speech_requests import Request, check_names
-from slm import SpeechRequest, Synthesis
+from slm import SpeechRequest, Synthesis, Synthesizer, TextTokenizer
+from tests.support.builders import new_lm
 
 
 class Speaker:
@@ -93,3 +98,24 @@ def test_a_device_that_is_not_here_is_refused_before_any_work(stage: str, tmp_pa
     with pytest.raises(ValueError, match=r"device 'cuda:7' cannot be used: [^\n]+$"):
         {"generate": recipes.generate.main, "evaluate": recipes.evaluate.main}[stage](config)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_recording_that_was_cut_is_decoded_again(
+    prepared: Callable[..., Config], tmp_path: Path
+) -> None:
+    """Where reconstruction goes on it keeps files that are whole, and no others."""
+    config = prepared("train_text.vocab_size=24", "generate.reconstruct=2")
+    run_stages(config, ["encode_corpus", "train_text"])
+    run = Path(config.run)
+    codec = HHCodec.from_pretrained(run / "train_codec" / "model")
+    tokenizer = TextTokenizer.load(run / "train_text")
+    synthesizer = Synthesizer(codec, new_lm(codec, tokenizer), tokenizer)
+    folder = tmp_path / "reconstructed"
+    assert recipes.generate.reconstruct(config, synthesizer, "valid", folder) == 2
+    whole = {path.name: path.read_bytes() for path in folder.iterdir()}
+    cut, kept = sorted(folder.glob("*.flac"))
+    os.truncate(cut, 300)
+    stamp = kept.stat().st_mtime_ns
+    recipes.generate.reconstruct(config, synthesizer, "valid", folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == whole
+    assert kept.stat().st_mtime_ns == stamp

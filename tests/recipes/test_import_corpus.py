@@ -11,9 +11,10 @@ import pytest
 
 from codec.audio import read_audio
 from recipes.corpora.import_librilight import speech_pieces
-from recipes.corpora.manifest import CorpusRow
+from recipes.corpora.manifest import CorpusRow, read_manifest
 from recipes.import_corpus import main
 from tests.recipes.corpora.kaldi import write_kaldi
+from tests.support.refusing_disks import full_disk, needs_limits, read_only
 
 
 def by_id(rows: list[CorpusRow]) -> dict[str, CorpusRow]:
@@ -239,3 +240,26 @@ def test_vctk_lists_what_the_second_microphone_lacks(
         ("p280_001_mic2", "microphone"),
         ("p315_001_mic2", "microphone"),
     ]
+
+
+@needs_limits
+@pytest.mark.parametrize("refused", ["full", "read-only"])
+def test_a_disk_that_refuses_leaves_no_manifest(
+    refused: str, tmp_path: Path, write_tone: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And once there is room the same command makes it."""
+    for number in range(3):
+        path = write_tone(tmp_path / "corpus" / f"{number}.wav", pitch=100 + 20 * number)
+        path.with_suffix(".txt").write_text("a text of some words", encoding="utf-8")
+    output = tmp_path / "imported"
+    output.mkdir()
+    command = ["folder", str(tmp_path / "corpus"), "-o", str(output), "--lang", "en"]
+    with full_disk(100) if refused == "full" else read_only(output):
+        status = main(command)
+    told = capsys.readouterr().err
+    assert status == 1, told
+    assert ("too large" if refused == "full" else "Permission denied") in told
+    assert "Traceback" not in told
+    assert not (output / "manifest.jsonl").exists()
+    assert main(command) == 0
+    assert len(read_manifest(output / "manifest.jsonl")) == 3

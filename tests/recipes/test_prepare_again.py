@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,28 +19,11 @@ from recipes.runner.cli import stage_command
 from recipes.runner.config import Config
 from recipes.runner.stages import run_stage
 from tests.support import forked
+from tests.support.refusing_disks import full_disk, needs_limits
 
 MakeCorpus = Callable[..., tuple[Path, list[dict[str, Any]]]]
 MakeConfig = Callable[..., Config]
 Save = Callable[[Path, list[dict[str, Any]]], None]
-
-
-@pytest.fixture
-def file_limit() -> Callable[[int], AbstractContextManager[None]]:
-    """Makes every file end at so many bytes, as a disk does that is full: writes fail for real."""
-
-    @contextmanager
-    def limit(size: int) -> Iterator[None]:
-        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-        handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-        try:
-            yield
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-            signal.signal(signal.SIGXFSZ, handler)
-
-    return limit
 
 
 def test_finished_splits_are_kept_and_an_unfinished_one_is_made_anew(
@@ -146,15 +127,12 @@ def test_a_killed_stage_is_finished_by_the_same_command(
     assert not partial.exists()
 
 
-def test_a_full_disk_leaves_no_store(
-    make_corpus: MakeCorpus,
-    make_config: MakeConfig,
-    file_limit: Callable[[int], AbstractContextManager[None]],
-) -> None:
+@needs_limits
+def test_a_full_disk_leaves_no_store(make_corpus: MakeCorpus, make_config: MakeConfig) -> None:
     corpus, _ = make_corpus((8, 1, 1))
     config = make_config(corpus)
     # Smaller than the samples of train (8 * 12,000 * 2 bytes), larger than everything else.
-    with file_limit(100_000), pytest.raises(OSError, match="too large"):
+    with full_disk(100_000), pytest.raises(OSError, match="too large"):
         run_stage(config, "prepare")
     left = {path.name for path in (Path(config.run) / "prepare").iterdir()}
     assert left == {"settings.json", "config.yaml"}

@@ -12,7 +12,7 @@ from recipes.runner.config import ConfigError, load_config
 from recipes.runner.schema import shared_fields
 from recipes.runner.schema_corpora import PrepareConfig
 from recipes.runner.stages import StageError, run_stages, settings_of
-from recipes.train_codec import build_codec, take_as_it_is
+from recipes.train_codec import build_codec, figures, take_as_it_is
 from tests.support import forked
 from tests.support.codecs import tiny_codec
 
@@ -152,3 +152,14 @@ def test_the_papers_codec_trains_by_the_settings_its_comments_name(tmp_path):
     assert learning_rate_factor(joint, joint.steps) == pytest.approx(0.01)
     assert frozen.learning_rate == joint.learning_rate
     assert discriminator_rate_factor(frozen, frozen.adversarial_from) < 0.01
+
+
+def test_figures_are_read_though_the_last_line_of_metrics_is_torn(tmp_path):
+    """As a machine leaves it that lost its power, behind a phase that is finished."""
+    torch.manual_seed(0)
+    codec = HHCodec(CodecConfig.preset("tiny"))
+    lines = [{"step": step, "split": "valid", "mel": mel} for step, mel in ((2, 2.0), (4, 1.0))]
+    path = tmp_path / "codec" / "metrics.jsonl"
+    path.parent.mkdir()
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"step": 4, "spl')
+    assert figures(codec, tmp_path, ["codec"])["phases"]["codec"] == {"step": 4, "mel": 1.0}

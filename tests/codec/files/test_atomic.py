@@ -13,11 +13,13 @@ import pytest
 from codec.files import (
     atomic,
     is_partial,
+    replaced_files,
     whole_file,
     whole_folder,
     write_bytes,
     write_text,
 )
+from tests.support.refusing_disks import full_disk, needs_limits
 
 ROOT = Path(__file__).parents[3]
 
@@ -181,3 +183,87 @@ def test_a_folder_that_is_there_is_not_replaced(tmp_path):
 def test_text_is_written_as_it_is(tmp_path):
     assert write_text(tmp_path / "a.txt", "ä\n\u2028\r\n").read_bytes() == "ä\n\u2028\r\n".encode()
     assert write_bytes(tmp_path / "b", b"\0\n").read_bytes() == b"\0\n"
+
+
+def test_files_that_belong_together_replace_an_earlier_making_at_once(tmp_path):
+    for name in ("config", "weights", "voices", "card"):
+        write_text(tmp_path / name, "old")
+
+    def save(content, fail=None):
+        with replaced_files(tmp_path, "weights", without=["voices"]) as partial:
+            write_text(partial / "config", content)
+            write_text(partial / "deeper" / "lexicon", content)
+            assert (tmp_path / "config").read_text() == "old"
+            if fail is not None:
+                raise fail
+            write_text(partial / "weights", content)
+
+    with pytest.raises(OSError, match="full"):
+        save("new", fail=OSError("full"))
+    assert names(tmp_path) == ["card", "config", "voices", "weights"]
+    assert {path.read_text() for path in tmp_path.iterdir()} == {"old"}
+
+    save("new")
+    found = {name: (tmp_path / name).read_text() for name in names(tmp_path) if name != "deeper"}
+    assert found == {"card": "old", "config": "new", "weights": "new"}
+    assert (tmp_path / "deeper" / "lexicon").read_text() == "new"
+
+
+_KILLED_AT = """
+import os, signal, sys
+from pathlib import Path
+from codec.files import replaced_files, write_text
+
+folder, steps = Path(sys.argv[1]), int(sys.argv[2])
+
+def counted(call):
+    def stopped(*arguments, **options):
+        global steps
+        if steps == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        steps -= 1
+        return call(*arguments, **options)
+    return stopped
+
+os.replace = counted(os.replace)
+os.unlink = counted(os.unlink)
+os.rename = counted(os.rename)
+Path.unlink = counted(Path.unlink)
+with replaced_files(folder, "weights", without=["voices"]) as partial:
+    for name in ("config", "lexicon", "weights"):
+        write_text(partial / name, "new")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
+def test_a_kill_at_any_moment_mixes_no_files_of_two_makings(tmp_path):
+    seen = set()
+    for steps in range(30):
+        folder = tmp_path / str(steps)
+        folder.mkdir()
+        for name in ("config", "lexicon", "voices", "weights"):
+            write_text(folder / name, "old")
+        command = [sys.executable, "-c", _KILLED_AT, str(folder), str(steps)]
+        status = subprocess.run(command, cwd=ROOT, check=False).returncode
+        found = {p.name: p.read_text() for p in folder.iterdir() if p.is_file()}
+        # With the weights there, all is of one making.
+        if "weights" in found:
+            assert len(set(found.values())) == 1, (steps, found)
+        seen.add(found.get("weights", "none"))
+        if status == 0:
+            break
+    else:
+        pytest.fail("the writer never came to its end")
+    assert seen == {"old", "none", "new"}
+    assert found == {"config": "new", "lexicon": "new", "weights": "new"}
+
+
+@needs_limits
+def test_a_write_that_is_refused_names_the_file(tmp_path):
+    def written() -> None:
+        with whole_file(tmp_path / "a.bin") as partial, partial.open("wb") as file:
+            file.write(bytes(10_000))
+
+    with full_disk(1000), pytest.raises(OSError, match=r"too large: '.*a\.bin'"):
+        written()
+    assert not names(tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,7 @@ from codec.files.json_lines import (
     read_lines,
     write_json_lines,
 )
+from tests.support.refusing_disks import full_disk, needs_limits
 
 ROWS = [{"id": 1, "text": "a\u2028b\u2029c\u0085d\x0b\x0c"}, {"id": 2, "text": 'ü "\n"'}]
 
@@ -171,3 +173,16 @@ def test_a_last_line_without_its_end_is_kept_where_it_is_whole(tmp_path, last):
     for torn in (b'{"id": {"a": 2}', b'{"id": "\xc3', b"2"):
         path.write_bytes(b'{"id": 1}\n' + torn)
         assert read_json_lines(path, torn="keep whole") == [{"id": 1}]
+
+
+@needs_limits
+def test_a_row_that_a_full_disk_cuts_is_no_part_of_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    append_json_line(path, {"id": "a"})
+    size = path.stat().st_size
+    for room in (1, 5, 0):
+        with full_disk(size + room), pytest.raises(OSError, match=r"No space|too large"):
+            append_json_line(path, {"id": "b", "text": "of some length"})
+        assert path.stat().st_size == size
+    append_json_line(path, {"id": "c"})
+    assert [row["id"] for row in read_json_lines(path)] == ["a", "c"]

@@ -114,6 +114,9 @@ def test_ragged_codes_decode_each_alone(codec):
         ([np.zeros(4, np.float32), []], "empty list"),
         (["a", "b"], "got str"),
         ({"a": 1}, "got dict"),
+        (torch.zeros(1, 5).to_sparse(), "sparse_coo tensor"),
+        (torch.zeros(1, 5, device="meta"), "a meta tensor"),
+        ([torch.zeros(5, device="meta")], "a meta tensor"),
     ],
 )
 def test_other_waveforms_are_refused_in_a_line(codec, given, message):

@@ -4,13 +4,16 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
+from codec import CodecConfig, HHCodec
+from codec.audio.store import AudioStore, AudioStoreWriter
 from codec.files import write_json
 from eval.metrics.registry import make_metrics
 from eval.scoring.pair import Pair
 from eval.scoring.score import score_pairs
 from eval.sound import Sound
-from recipes.comparisons.ablate import main, read_variants
+from recipes.comparisons.ablate import main, measured_from, measurements, read_variants
 from recipes.comparisons.ablate_table import _row
 
 BASE = """
@@ -115,3 +118,37 @@ def test_differences_are_of_the_clips_and_sounds_that_were_measured_last(tmp_pat
         write_json(tmp_path / name / "codebook.json", {})
     row = _row(tmp_path / "variant", tmp_path / "full")
     assert row["mel_l1"]["difference"] == {**row["mel_l1"]["difference"], "value": 0.0, "n": 1}
+
+
+def test_figures_of_a_codec_that_was_trained_anew_are_left_out(folder, tmp_path, capsys):
+    """Of the split, too, that the call which trained it did not measure."""
+    variant = read_variants(folder, [f"corpus={tmp_path}", f"run={tmp_path / 'runs'}"])["full"]
+    run = tmp_path / "runs" / "full"
+
+    def trained(seed):
+        torch.manual_seed(seed)
+        codec = HHCodec(CodecConfig.preset("tiny"))
+        codec.quantizer.initialize(torch.randn(400, 8), seed=0)
+        codec.eval().save_pretrained(run / "train_codec" / "model")
+        return HHCodec.from_pretrained(run / "train_codec" / "model")
+
+    codec = trained(0)
+    for split in ("test", "valid"):
+        with AudioStoreWriter(run / "prepare" / split, 24000) as writer:
+            writer.add(np.full(2400, 0.1, np.float32), {"id": split, "speaker": "s"})
+        origin = measured_from(codec, AudioStore(run / "prepare" / split)) | {"settings": ""}
+        write_json(run / "measure" / split / "origin.json", origin)
+    assert [key for key, _ in measurements(variant)] == [("full", "test"), ("full", "valid")]
+    assert not capsys.readouterr().err
+
+    codec = trained(1)
+    origin = measured_from(codec, AudioStore(run / "prepare" / "valid")) | {"settings": ""}
+    write_json(run / "measure" / "valid" / "origin.json", origin)
+    assert [key for key, _ in measurements(variant)] == [("full", "valid")]
+    assert "full: figures of test are left out" in capsys.readouterr().err
+
+    # Measuring that was cut off left figures without a note of what they are of.
+    (run / "measure" / "valid" / "origin.json").unlink()
+    write_json(run / "measure" / "valid" / "summary.json", {})
+    assert not list(measurements(variant))
+    assert "full: figures of valid are left out" in capsys.readouterr().err

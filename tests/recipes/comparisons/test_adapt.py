@@ -11,8 +11,10 @@ import torch
 
 from codec import CodecConfig, HHCodec
 from codec.audio.store import AudioStore, AudioStoreWriter
-from recipes.comparisons.adapt import main
+from codec.files import write_json
+from recipes.comparisons.adapt import is_done, main
 from recipes.comparisons.adapt_codes import encode_splits, ngram_figures
+from recipes.comparisons.tokenizers import TokenizerConfig
 
 YAML = """
 tokenizers:
@@ -151,3 +153,23 @@ def test_texts_of_other_languages_are_spoken_in_their_own(tmp_path: Path) -> Non
         audio[split] = AudioStore(tmp_path / split)
     encoded = encode_splits(Constant(), audio, tmp_path / "codes")
     assert [row["lang"] for row in encoded.stores["train"].rows] == ["de"]
+
+
+def test_a_result_of_a_codec_that_was_trained_anew_since_is_refused(tmp_path: Path) -> None:
+    def saved(seed: int) -> str:
+        torch.manual_seed(seed)
+        codec = HHCodec(CodecConfig.preset("tiny")).eval()
+        codec.save_pretrained(tmp_path / "codec")
+        return codec.fingerprint
+
+    settings = TokenizerConfig(kind="hh", source=str(tmp_path / "codec"))
+    folder = tmp_path / "ours"
+    assert not is_done(settings, "ours", folder)
+    first = saved(1)
+    write_json(folder / "result.json", {"settings": vars(settings), "fingerprint": first})
+    assert is_done(settings, "ours", folder)
+    second = saved(2)
+    with pytest.raises(
+        ValueError, match=f"expected a result of codec {second}, got one of {first}"
+    ):
+        is_done(settings, "ours", folder)

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from recipes.release.export import main
 from slm import SpeechLM, SpeechLMConfig, Synthesizer, TextTokenizer, Vocabulary
 from slm.synthesis.voices import load_voices, save_voices
 from tests.support.codecs import tiny_codec
+from tests.support.refusing_disks import full_disk, needs_limits, read_only
 
 
 @pytest.fixture
@@ -142,3 +144,78 @@ def test_codes_cannot_both_stay_and_be_refined(
     arguments = ["codec", str(codec_folder), str(tmp_path / "refined"), "--refine", str(tmp_path)]
     assert main([*arguments, "--same-codes-as", str(codec_folder)]) != 0
     assert "same_codes_as: expected none" in capsys.readouterr().err
+
+
+def test_an_export_that_is_cut_off_leaves_no_voices_beside_other_weights(
+    codec_folder: Path, lm_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At whatever file it ends, what can be loaded is of one export."""
+    target = tmp_path / "hh-small"
+    command = ["slm", str(lm_folder), str(target), "--codec", str(codec_folder)]
+    assert main([*command, "--voice", "ann"]) == 0
+    first = {path.name: path.read_bytes() for path in target.iterdir()}
+    lm = SpeechLM.from_pretrained(lm_folder, fold=False)
+    with torch.no_grad():
+        lm.embedding.weight.mul_(2)
+    lm.save_pretrained(lm_folder)
+
+    replace, outcomes = os.replace, []
+    for moves in range(30):
+        left = iter(range(moves))
+
+        def stopped(source: Path, place: Path, left: Iterator[int] = left) -> None:
+            if Path(place).parent == target and next(left, None) is None:
+                raise KeyboardInterrupt
+            replace(source, place)
+
+        monkeypatch.setattr("codec.files.atomic.os.replace", stopped)
+        status = main([*command, "--voice", "bob"])
+        monkeypatch.setattr("codec.files.atomic.os.replace", replace)
+        assert not [path for path in target.iterdir() if path.name.startswith(".")]
+        if (target / "model.safetensors").is_file():
+            weights = (target / "model.safetensors").read_bytes()
+            is_old = weights == first["model.safetensors"]
+            voices = load_voices(target, SpeechLM.from_pretrained(target).config.codec_fingerprint)
+            assert list(voices) == (["ann"] if is_old else ["bob"])
+        else:
+            with pytest.raises(ValueError, match="without it"):
+                SpeechLM.from_pretrained(target)
+        outcomes.append(status)
+        if status == 0:
+            break
+    assert outcomes[-1] == 0
+    assert set(outcomes[:-1]) == {130}
+    assert len(outcomes) > 3
+
+
+@needs_limits
+@pytest.mark.parametrize("kind", ["codec", "slm"])
+def test_a_disk_that_refuses_leaves_the_earlier_model(
+    kind: str,
+    codec_folder: Path,
+    lm_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    target = tmp_path / "shipped"
+    source = codec_folder if kind == "codec" else lm_folder
+    options = [] if kind == "codec" else ["--codec", str(codec_folder), "--voice", "ann"]
+    command = [kind, str(source), str(target), *options]
+    assert main(command) == 0
+    before = {path.name: path.read_bytes() for path in target.iterdir()}
+    other = [*command[:-1], "bob"] if kind == "slm" else command
+    capsys.readouterr()
+    for disk, expected in (
+        (full_disk(2000), "too large"),
+        (read_only(target), "Permission denied"),
+    ):
+        with disk:
+            assert main(other) == 1
+        told = capsys.readouterr().err
+        assert expected in told
+        assert "Traceback" not in told
+        assert {path.name: path.read_bytes() for path in target.iterdir()} == before
+    assert main(other) == 0
+    assert ({path.name: path.read_bytes() for path in target.iterdir()} == before) == (
+        kind == "codec"
+    )
