@@ -163,6 +163,7 @@ def synthesize(
                 prompt=request.prompt,
                 seed=request.seed,
                 language=request.language,
+                speed=settings.speed,
                 settings=drawn,
             )
             for request in batch
@@ -174,6 +175,7 @@ def synthesize(
             request.prompt,
             seed=request.seed,
             language=request.language,
+            speed=settings.speed,
         )
         for request in batch
     ]
