@@ -80,7 +80,8 @@ def test_a_model_without_durations_has_no_speed_to_set(tmp_path: Path) -> None:
     output = tmp_path / "printed.txt"
     assert forked.run(build_two, tmp_path, output=output) == 0, forked.printed(output)
     aligned, other = json.loads((tmp_path / "speeds.json").read_text())
-    assert aligned["interactive"] and not other["interactive"]
+    assert aligned["interactive"]
+    assert not other["interactive"]
     assert aligned["value"] == other["value"] == 1
 
 
