@@ -44,7 +44,9 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefau
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         # a switch has no default worth a line, and some options describe theirs in words
-        silent = action.default in (None, False, "") or action.default == []
+        given = action.default
+        # 0 equals False, and is a default like any other
+        silent = given is None or given is False or given in ("", [])
         if silent or "default" in (action.help or ""):
             return action.help
         return super()._get_help_string(action)

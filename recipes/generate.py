@@ -174,6 +174,7 @@ def synthesize(
                 prompt=request.prompt,
                 seed=request.seed,
                 language=request.language,
+                speed=settings.speed,
                 settings=drawn,
             )
             for request in batch
@@ -185,6 +186,7 @@ def synthesize(
             request.prompt,
             seed=request.seed,
             language=request.language,
+            speed=settings.speed,
         )
         for request in batch
     ]

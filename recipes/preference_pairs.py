@@ -38,7 +38,7 @@ def make_pairs(
     asked = {name: _asked(synthesizer, request) for name, request in requests.items()}
 
     def is_current(row: dict[str, Any]) -> bool:
-        # Rows of 0.1 hold neither language nor seed.
+        # Rows of 0.1 hold neither language nor seed, those of 0.2.0 no speed.
         now = asked.get(row["id"])
         return now is not None and all(row.get(key, now[key]) == now[key] for key in now)
 
@@ -136,6 +136,7 @@ def _asked(synthesizer: Synthesizer, request: SpeechRequest) -> dict[str, Any]:
         "voice": None if voice is None else voice.tolist(),
         "language": request.language,
         "seed": request.seed,
+        "speed": request.speed,
     }
 
 

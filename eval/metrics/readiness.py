@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from codec.provenance import package_versions
 from codec.requirements import install_command
@@ -31,22 +31,11 @@ def used_weights(metric: Metric) -> dict[str, str | None]:
 
 def obstacles(metric: Metric) -> list[str]:
     """List why a metric cannot run here, each with its remedy; empty when it can."""
-    found = installed_packages(metric)
     reasons = []
-    missing = [each for each in metric.info.packages if found[each[0]] is None]
-    if missing:
-        # a version for those that no extra asks for, such as a metric's of another package
-        wanted = (f"{name}=={prefix}*" if prefix else name for name, prefix in missing)
-        note = f" ({metric.info.install_note})" if metric.info.install_note else ""
-        names = ", ".join(name for name, _ in missing)
-        kind = "package" if len(missing) == 1 else "packages"
-        reasons.append(f"missing {kind} {names}: {install_command(*wanted)}{note}")
-    for package, prefix in metric.info.packages:
-        installed = found[package]
-        if installed is not None and not installed.startswith(prefix):
-            reasons.append(f"expected {package} {prefix}x, got {installed}: the id names {prefix}x")
-    weights = [weight_obstacle(spec) for spec in metric.info.weights]
-    return [*reasons, *(reason for reason in weights if reason)]
+    wanted = _wanted(metric)
+    if wanted:
+        reasons.append(f"{_named(wanted)}: {install_command(*wanted.values())}{_note(metric)}")
+    return [*reasons, *_other_obstacles(metric)]
 
 
 def status(metric: Metric) -> str:
@@ -60,21 +49,73 @@ def status(metric: Metric) -> str:
 
 
 def require_ready(metrics: Sequence[Metric]) -> None:
-    """Refuse metrics that cannot run, before any audio is read.
+    """Refuse metrics that cannot run, all in one message, before any audio is read.
 
     Raises:
-        ValueError: No metric, an id twice, or a metric that is not ready.
+        ValueError: No metric, an id twice, or metrics that are not ready.
     """
     ids = [metric.info.id for metric in metrics]
     if not ids or len(set(ids)) != len(ids):
         raise ValueError(f"expected at least one metric and every id once, got {ids}")
-    for metric in metrics:
-        reasons = obstacles(metric)
-        if reasons:
-            family, other = metric.info.id.split(".")[0], metric.info.alternative
-            ways = f"leave it out of --metrics (the default set without it: --metrics=-{family})"
-            ways += ", or leave out all such: --skip-unavailable"
-            instead = f"; it runs offline instead: {other}" if other else ""
-            raise ValueError(
-                f"metric {metric.info.id} cannot run: {'; '.join(reasons)}. Or {ways}{instead}"
-            )
+    refused = [metric for metric in metrics if obstacles(metric)]
+    if not refused:
+        return
+    families = ",".join(f"-{_family(metric)}" for metric in refused)
+    is_one = len(refused) == 1
+    each = "it" if is_one else "them"
+    ways = f"leave {each} out of --metrics (the default set without {each}: --metrics={families})"
+    ways += ", or leave out all such: --skip-unavailable"
+    for metric in refused:
+        if metric.info.alternative:
+            place = "it runs offline instead" if is_one else f"offline instead of {_family(metric)}"
+            ways += f"; {place}: {metric.info.alternative}"
+    raise ValueError(f"{_told(refused)}. Or {ways}")
+
+
+def _told(refused: Sequence[Metric]) -> str:
+    """What keeps metrics from running; of several, one command for the packages of all."""
+    if len(refused) == 1:
+        return f"metric {refused[0].info.id} cannot run: {'; '.join(obstacles(refused[0]))}"
+    parts, wanted = [], dict[str, str]()
+    for metric in refused:
+        own = _wanted(metric)
+        wanted |= own
+        reasons = [f"{_named(own)}{_note(metric)}"] if own else []
+        parts.append(f"{metric.info.id}: {'; '.join([*reasons, *_other_obstacles(metric)])}")
+    packages = f"; packages of all: {install_command(*wanted.values())}" if wanted else ""
+    return f"{len(refused)} metrics cannot run: {'; '.join(parts)}{packages}"
+
+
+def _family(metric: Metric) -> str:
+    return metric.info.id.split(".")[0]
+
+
+def _wanted(metric: Metric) -> dict[str, str]:
+    """Packages of a metric that are not installed, and what pip is asked for."""
+    found = installed_packages(metric)
+    # A version for those that no extra asks for, such as a metric's of another package.
+    return {
+        name: f"{name}=={prefix}*" if prefix else name
+        for name, prefix in metric.info.packages
+        if found[name] is None
+    }
+
+
+def _named(wanted: Iterable[str]) -> str:
+    names = list(wanted)
+    return f"missing {'package' if len(names) == 1 else 'packages'} {', '.join(names)}"
+
+
+def _note(metric: Metric) -> str:
+    return f" ({metric.info.install_note})" if metric.info.install_note else ""
+
+
+def _other_obstacles(metric: Metric) -> list[str]:
+    """Packages of another version than the id names, and weights that are missing."""
+    found, reasons = installed_packages(metric), []
+    for package, prefix in metric.info.packages:
+        installed = found[package]
+        if installed is not None and not installed.startswith(prefix):
+            reasons.append(f"expected {package} {prefix}x, got {installed}: the id names {prefix}x")
+    weights = [weight_obstacle(spec) for spec in metric.info.weights]
+    return [*reasons, *(reason for reason in weights if reason)]

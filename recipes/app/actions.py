@@ -117,6 +117,7 @@ def speak(
     prompt: Upload | None = None,
     seed: int = 0,
     temperature: float | None = None,
+    speed: float = 1.0,
     most_characters: int = 2000,
 ) -> Iterator[Progress]:
     """Speak a text sentence by sentence; whoever takes no more results has cancelled it.
@@ -128,13 +129,15 @@ def speak(
         prompt: Recording of a voice, which takes the place of the named one.
         seed: Of the first sentence; the others' are derived from it.
         temperature: Of the draws; None for the model's own.
+        speed: Times as fast as the model speaks by itself; see `SpeechRequest`.
         most_characters: Of the text.
 
     Yields:
         The state after each sentence.
 
     Raises:
-        ValueError: A text that is empty, too long or cannot be spoken.
+        ValueError: A text that is empty, too long or cannot be spoken, or a speed that the model
+            cannot have.
     """
     if not text.strip():
         raise ValueError("expected a text, got none: write a sentence")
@@ -144,7 +147,7 @@ def speak(
     settings = own if temperature is None else replace(own, temperature=temperature)
     recording = None if prompt is None else prompt.at(synthesizer.codec.sample_rate)
     named = None if prompt is not None else voice
-    requests = sentence_requests(synthesizer, text, recording, named, seed)
+    requests = sentence_requests(synthesizer, text, recording, named, seed, speed=speed)
     parts: list[Synthesis] = []
     for request in requests:
         # A voice that the model drew is kept: its codes are the prompt of what follows.

@@ -13,6 +13,7 @@ import numpy as np
 from codec.audio.pcm import as_integers
 from slm import Synthesis, Synthesizer
 from slm.generation.config import GenerationSettings
+from slm.synthesis.requests import SPEEDS
 
 from .actions import Coded, described
 from .models import Models
@@ -84,6 +85,23 @@ def seed_and_temperature(value: float) -> tuple[gr.Number, gr.Slider]:
         min_width=FIELD_WIDTH,
     )
     return seed, temperature
+
+
+def speed_of(synthesizer: Synthesizer) -> dict[str, Any]:
+    """Value and state of the speed of a model: 1, and only one that draws durations has others."""
+    return {"value": 1, "interactive": synthesizer.lm.config.is_aligned}
+
+
+def speed_field(synthesizer: Synthesizer) -> gr.Slider:
+    """How fast a model is to speak."""
+    return gr.Slider(
+        *SPEEDS,
+        step=0.05,
+        label="Speed",
+        info="1: as fast as the model speaks by itself.",
+        min_width=FIELD_WIDTH,
+        **speed_of(synthesizer),
+    )
 
 
 def best_temperature(synthesizer: Synthesizer) -> float:

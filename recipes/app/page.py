@@ -21,6 +21,8 @@ from .fields import (
     recording_field,
     seed_and_temperature,
     sound,
+    speed_field,
+    speed_of,
     spoken,
     told,
     voices_of,
@@ -119,6 +121,7 @@ class Page:
             prompt, kept = recording_field("A few seconds of speech, in place of the voice above")
         with gr.Row():
             seed, temperature = seed_and_temperature(self._temperature)
+            speed = speed_field(self._models.synthesizers[self._lms[0]])
         with gr.Row():
             start = gr.Button("Speak", variant="primary")
             stop = gr.Button("Cancel")
@@ -132,6 +135,7 @@ class Page:
             kept: Upload | None,
             seed: int,
             temperature: float,
+            speed: float,
         ) -> Iterator[tuple[Any, ...]]:
             with told():
                 upload = self._take(path, kept)
@@ -144,6 +148,7 @@ class Page:
                     prompt=upload,
                     seed=seed,
                     temperature=temperature,
+                    speed=speed,
                     most_characters=CHARACTERS,
                 )
                 for each in states:
@@ -152,16 +157,17 @@ class Page:
                     else:
                         yield upload, *spoken(each.speech, synthesizer.codec.frame_rate)
 
-        inputs = [text, lm, voice, prompt, kept, seed, temperature]
+        inputs = [text, lm, voice, prompt, kept, seed, temperature, speed]
         event = start.click(run, inputs, [kept, state, made], show_progress_on=state, **ONE)
         stop.click(lambda: "Cancelled.", None, state, cancels=[event], queue=False)
         lm.change(
             lambda name: (
                 gr.Dropdown(**voices_of(self._models, name)),
                 best_temperature(self._models.synthesizers[name]),
+                gr.Slider(**speed_of(self._models.synthesizers[name])),
             ),
             lm,
-            [voice, temperature],
+            [voice, temperature, speed],
             queue=False,
         )
 

@@ -85,6 +85,8 @@ class GenerateConfig:
     # Of the durations that a model of aligned speech draws (null = as the model's config says).
     duration_temperature: float | None = None
     duration_top_p: float | None = None
+    # Of texts: times as fast as a model of aligned speech speaks by itself, 0.25 to 4.
+    speed: float = 1.0
     # Guidance on the text, for its words, and on the prompt, for more of its voice; 1 = none.
     guidance: float = 1.0
     prompt_guidance: float = 1.0
@@ -106,6 +108,7 @@ class GenerateConfig:
         above("continue_seconds", self.continue_seconds, 0)
         one_of("split", self.split, ("valid", "test"))
         at_least("best_of", self.best_of, 1)
+        require(0.25 <= self.speed <= 4, "speed", "0.25 to 4", self.speed)
         known = set(self.verifiers) <= set(VERIFIERS) and bool(self.verifiers)
         require(known, "verifiers", f"some of {', '.join(VERIFIERS)}", self.verifiers)
 
@@ -164,3 +167,6 @@ class Config:
         spells = self.train_text.kind == "pieces" or share == 0
         expected = "0 with train_text.kind = phones, which spell no words"
         require(spells, "train_slm.documents.transcribe_probability", expected, share)
+        draws_durations = self.train_text.kind == "phones" or self.generate.speed == 1
+        expected = "1 with train_text.kind = pieces, whose models draw no durations"
+        require(draws_durations, "generate.speed", expected, self.generate.speed)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from codec.command_line import (
+    HelpFormatter,
     add_command,
     exit_status,
     name_list,
@@ -59,6 +60,19 @@ def test_statuses_tell_success_failed_work_and_wrong_calls_apart(capsys):
     with pytest.raises(SystemExit) as wrong:
         call("count")
     assert wrong.value.code == 2
+
+
+def test_help_shows_a_default_of_0_and_none_of_a_switch():
+    parser = argparse.ArgumentParser(formatter_class=HelpFormatter)
+    parser.add_argument("--seed", type=int, default=0, help="of the draws")
+    parser.add_argument("--share", type=float, default=0.0, help="of all")
+    parser.add_argument("--quiet", action="store_true", help="print nothing")
+    parser.add_argument("--name", default="", help="of the run")
+    shown = parser.format_help()
+    assert "of the draws (default: 0)" in shown
+    assert "of all (default: 0.0)" in shown
+    assert "print nothing\n" in shown
+    assert shown.rstrip().endswith("of the run")
 
 
 def test_help_shows_defaults_and_examples(capsys):

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from codec.audio import write_audio
 from tests.support.sources import ROOT
@@ -68,3 +69,11 @@ def test_every_room_is_named() -> None:
         named = set(re.findall(r"\b(\w+)/", section))
         rooms = {path.parent.name for path in (ROOT / package).glob("*/__init__.py")}
         assert rooms <= named, f"{package}: not in the rooms: {sorted(rooms - named)}"
+
+
+def test_the_guide_of_ones_own_voice_names_the_models_of_its_recipe() -> None:
+    config = OmegaConf.load(ROOT / "recipes/configs/own_voice.yaml")
+    text = (ROOT / "docs/guides/own_voice.md").read_text(encoding="utf-8")
+    for key in ("codec.start", "train_text.start", "train_slm.start"):
+        named = re.findall(rf"`{key}=([\w-]+)`", text)
+        assert named == [OmegaConf.select(config, key)], key

@@ -26,6 +26,7 @@ class Speaker:
 
     def __init__(self) -> None:
         self.asked: list[tuple[list[str], list[int]]] = []
+        self.speeds: set[float] = set()
 
     def waveform(self, prompt: np.ndarray) -> np.ndarray:
         """A recording of the voice, which is samples already."""
@@ -33,6 +34,7 @@ class Speaker:
 
     def synthesize(self, requests: list[SpeechRequest], **options: Any) -> list[Synthesis]:
         seeds = [request.seed for request in requests]
+        self.speeds |= {request.speed for request in requests}
         self.asked.append(([request.text for request in requests], seeds))
         return [
             Synthesis(np.zeros(8, np.float32), np.arange(n + 1), 8, 0, False, -float(n), seed)
@@ -62,6 +64,14 @@ def test_the_best_of_several_is_the_one_with_the_best_score() -> None:
     assert (len(best.codes), len(first.codes)) == (3, 1)
 
 
+@pytest.mark.parametrize("verifiers", [{}, {"length": lambda candidates, *_: [0] * 2}])
+def test_texts_are_spoken_at_the_speed_of_the_settings(verifiers: dict[str, Any]) -> None:
+    speaker = Speaker()
+    settings = GenerateConfig(best_of=2, speed=0.9)
+    synthesize(speaker, [request("a", 5)], settings, verifiers)  # type: ignore[arg-type]
+    assert speaker.speeds == {0.9}
+
+
 def test_a_record_holds_the_codes_that_were_made() -> None:
     result = Synthesis(np.zeros(32, np.float32), np.array([7, 8, 9]), 8, 1, True, -1.0, 0)
     about = described(result, 23.4)
@@ -69,7 +79,8 @@ def test_a_record_holds_the_codes_that_were_made() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", ["generate.best_of=0", "generate.verifiers=[mos]", "generate.split=train"]
+    "wrong",
+    ["generate.best_of=0", "generate.verifiers=[mos]", "generate.split=train", "generate.speed=9"],
 )
 def test_settings_that_cannot_be_are_refused(wrong: str) -> None:
     with pytest.raises(ConfigError, match=wrong.split("=", maxsplit=1)[0]):
@@ -81,6 +92,13 @@ def test_continuations_are_drawn_as_texts_are_unless_asked_for_otherwise() -> No
     assert (alike.temperature, alike.top_p) == (0.4, 0.8)
     other = continued_sampling(GenerateConfig(temperature=0.4, continue_temperature=0.9))
     assert other.temperature == 0.9
+
+
+def test_a_speed_of_a_model_without_durations_is_refused_before_any_stage() -> None:
+    given = ["corpus=x", "run=y", "generate.speed=0.9"]
+    assert load_config("recipes/configs/slm_mini.yaml", given).generate.speed == 0.9
+    with pytest.raises(ConfigError, match=r"generate.speed: expected 1 with train_text.kind"):
+        load_config("recipes/configs/smoke.yaml", [*given, "train_text.kind=pieces"])
 
 
 @pytest.mark.parametrize("names", [("../../a", "b"), ("a", "A"), ("a", "recordings/a")])

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -116,6 +117,25 @@ def test_a_run_that_was_cut_off_speaks_the_texts_that_are_left(
     again = read_json_lines(path)
     assert again[0].pop("mark") == 1
     assert again == [json.loads(line) for line in lines if line]
+
+
+@pytest.mark.parametrize("given", ["phones"], indirect=True)
+def test_a_text_whose_speed_has_changed_is_spoken_anew(given: list[str], tmp_path: Path) -> None:
+    texts = tmp_path / "texts.jsonl"
+
+    synthesizer = Synthesizer.from_pretrained(tmp_path / "codec", tmp_path / "lm")
+    config = load_settings(PreferencesConfig, CONFIG, [*given, f"texts={texts}"])
+
+    def rows_at(*speeds: float) -> list[dict[str, Any]]:
+        rows = [{"id": str(n), "text": "a dog", "speed": speed} for n, speed in enumerate(speeds)]
+        texts.write_text("\n".join(map(json.dumps, rows)))
+        requests = requests_of(config, synthesizer)
+        return make_pairs(config, synthesizer, requests, tmp_path / "pairs.jsonl")
+
+    before, after = rows_at(1, 1), rows_at(1, 0.5)
+    assert after[0] == before[0]
+    assert after[1]["speed"] == 0.5
+    assert len(after[1]["chosen"]["codes"]) > len(before[1]["chosen"]["codes"])
 
 
 @pytest.mark.parametrize("given", ["phones"], indirect=True)

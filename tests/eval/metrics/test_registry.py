@@ -21,9 +21,9 @@ from eval.protocols import Metric, MetricInfo, Score, WeightSpec
 class Fake:
     """A metric that must not be reached."""
 
-    def __init__(self, packages=(), weights=(), alternative=""):
+    def __init__(self, packages=(), weights=(), alternative="", name="fake"):
         self.info = MetricInfo(
-            "fake.v1",
+            f"{name}.v1",
             "none",
             frozenset(),
             (),
@@ -88,6 +88,26 @@ def test_a_missing_weight_is_refused_with_licence_flag_and_alternative():
         require_ready([fake])
     for part in ("CC0", "--weight no_such_weight=PATH", "--metrics=-fake", "offline instead: stoi"):
         assert part in str(refused.value)
+
+
+def test_all_metrics_that_cannot_run_are_told_at_once_with_one_command():
+    first, second = (
+        Fake(name=name, packages=((f"no-such-{name}", "1."),)) for name in ("first", "second")
+    )
+    third = Fake(name="third", weights=(MISSING,), alternative="stoi")
+    with pytest.raises(ValueError, match="3 metrics cannot run: ") as refused:
+        require_ready([first, StoiMetric(), second, third])
+    for part in (
+        "first.v1: missing package no-such-first; ",
+        "second.v1: missing package no-such-second; ",
+        'packages of all: pip install "no-such-first==1.*" "no-such-second==1.*"',
+        "--weight no_such_weight=PATH",
+        "--metrics=-first,-second,-third",
+        "--skip-unavailable",
+        "offline instead of third: stoi",
+    ):
+        assert part in str(refused.value)
+    assert str(refused.value).count("pip install") == 1
 
 
 def test_an_id_twice_or_no_metric_is_refused():

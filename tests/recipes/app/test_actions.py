@@ -112,6 +112,22 @@ def test_a_text_is_spoken_sentence_by_sentence_as_by_the_command(models: Models)
     assert described(whole, 23.4375).startswith(f"{whole.duration:.2f} s")
 
 
+def test_a_text_is_spoken_at_a_speed_as_by_the_command(models: Models) -> None:
+    synthesizer, voice = models.synthesizers[LM], models.default_voices[LM]
+    *_, own = speak(synthesizer, TEXT, voice=voice, seed=1)
+    *_, slow = speak(synthesizer, TEXT, voice=voice, seed=1, speed=0.5)
+    whole = join(speak_long(synthesizer, TEXT, voice=voice, seed=1, speed=0.5), seed=1)
+    np.testing.assert_array_equal(slow.speech.codes, whole.codes)
+    assert len(slow.speech.codes) > 1.5 * len(own.speech.codes)
+
+
+@pytest.mark.parametrize("speed", [None, 0, 5, "fast"])
+def test_a_speed_that_is_none_is_refused(models: Models, speed: object) -> None:
+    # A visitor may empty the field.
+    with pytest.raises(ValueError, match="expected a speed in"):
+        next(speak(models.synthesizers[LM], TEXT, speed=speed))  # type: ignore[arg-type]
+
+
 def test_speech_ends_where_nobody_takes_it(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
     synthesizer, spoken = models.synthesizers[LM], []
     synthesize = type(synthesizer).synthesize

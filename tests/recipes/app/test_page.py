@@ -45,6 +45,46 @@ def test_the_page_has_a_tab_for_each_thing_it_does(tmp_path: Path) -> None:
     assert buttons == ["Reconstruct", "Speak", "Cancel", "Continue", "Compare", "Compare"]
 
 
+def build_two(folder: Path) -> None:
+    """Write the speed field of a model that draws durations, and of one that does not."""
+    from types import SimpleNamespace
+    from typing import Any
+
+    from recipes.app.fields import speed_of
+
+    kept = []
+    for is_aligned in (True, False):
+        config = SimpleNamespace(is_aligned=is_aligned)
+        synthesizer: Any = SimpleNamespace(lm=SimpleNamespace(config=config))
+        kept.append(speed_of(synthesizer))
+    (folder / "speeds.json").write_text(json.dumps(kept))
+
+
+@pytest.mark.skipif(gradio_version() < OLDEST, reason=f"no gradio {OLDEST} (extra app)")
+def test_whoever_sets_a_temperature_of_texts_can_set_a_speed(tmp_path: Path) -> None:
+    own = {"GRADIO_TEMP_DIR": str(tmp_path), "GRADIO_ANALYTICS_ENABLED": "False"}
+    output = tmp_path / "printed.txt"
+    assert forked.run(build, tmp_path, output=output, environment=own) == 0, forked.printed(output)
+    fields = json.loads((tmp_path / "fields.json").read_text())
+    sliders = [props for kind, props in fields if kind == "slider"]
+    labels = [props["label"] for props in sliders]
+    # A continuation has no text, and so no durations.
+    assert labels == ["Temperature", "Speed", "Seconds to add, at most", "Temperature"]
+    speed = sliders[1]
+    assert (speed["minimum"], speed["maximum"], speed["value"]) == (0.25, 4, 1)
+    assert speed["interactive"]
+
+
+@pytest.mark.skipif(gradio_version() < OLDEST, reason=f"no gradio {OLDEST} (extra app)")
+def test_a_model_without_durations_has_no_speed_to_set(tmp_path: Path) -> None:
+    output = tmp_path / "printed.txt"
+    assert forked.run(build_two, tmp_path, output=output) == 0, forked.printed(output)
+    aligned, other = json.loads((tmp_path / "speeds.json").read_text())
+    assert aligned["interactive"]
+    assert not other["interactive"]
+    assert aligned["value"] == other["value"] == 1
+
+
 def test_a_wrong_call_is_refused_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["--max-seconds", "0"])
