@@ -288,20 +288,6 @@ def test_an_output_that_is_full_is_an_error_and_one_that_is_closed_is_none() -> 
     assert run(">&-") == (0, "")
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is full")
-def test_a_full_stderr_leaves_the_status_of_an_error() -> None:
-    """Its message cannot be told, which is no error of its own."""
-    code = (
-        "import sys\nfrom codec.command_line import exit_status\n"
-        "def work():\n    raise ValueError('wrong')\n"
-        "sys.exit(exit_status(work))"
-    )
-    with open("/dev/full", "w") as full:
-        assert (
-            subprocess.run([sys.executable, "-c", code], stderr=full, check=False).returncode == 2
-        )
-
-
 @pytest.mark.skipif(os.name == "nt", reason="needs a shell of POSIX")
 def test_a_process_without_streams_writes_into_no_file_of_its_own(tmp_path: Path) -> None:
     """A file took the number of stderr, and what was said there; errors went to stdout."""
