@@ -64,23 +64,20 @@ def write_anchors(
             for metric_id, each in found.items():
                 for key, figure in each.items():
                     rows[name]["figures"][f"{metric_id}/{key}"] = figure
-    ours = next((system for system in systems if system.name == subject["compared"]), None)
     differences = {
-        part: {
-            other.name: compare_folders(
-                ours.folder / part, other.folder / part, names=(ours.name, other.name)
-            )
-            for other in systems
-            if ours is not None and other is not ours and _is_scored(part, ours, other)
-        }
-        for part in PARTS
+        ours.name: {part: _differences(part, ours, systems) for part in PARTS}
+        for ours in systems
+        if ours.is_ours
     }
     figures = {
         "subject": subject,
         "systems": rows,
         "differences": {
-            part: {name: each.to_dict() for name, each in found.items()}
-            for part, found in differences.items()
+            ours: {
+                part: {name: each.to_dict() for name, each in found.items()}
+                for part, found in parts.items()
+            }
+            for ours, parts in differences.items()
         },
         "failed": sum(row["failed"] for row in rows.values()),
         "provenance": provenance(PROGRAM, argv),
@@ -89,6 +86,19 @@ def write_anchors(
     text = _markdown(figures, differences)
     write_text(run / "anchors.md", text)
     return AnchorsTable(text, figures)
+
+
+def _differences(
+    part: str, ours: AnchorSystem, systems: Sequence[AnchorSystem]
+) -> dict[str, Comparison]:
+    """Compare one of our systems with every other one that a part is scored for."""
+    return {
+        other.name: compare_folders(
+            ours.folder / part, other.folder / part, names=(ours.name, other.name)
+        )
+        for other in systems
+        if other is not ours and _is_scored(part, ours, other)
+    }
 
 
 def system_row(system: AnchorSystem) -> dict[str, Any]:
@@ -139,7 +149,9 @@ def _is_scored(part: str, *systems: AnchorSystem) -> bool:
     return all((system.folder / part / "summary.json").is_file() for system in systems)
 
 
-def _markdown(figures: dict[str, Any], differences: dict[str, dict[str, Comparison]]) -> str:
+def _markdown(
+    figures: dict[str, Any], differences: dict[str, dict[str, dict[str, Comparison]]]
+) -> str:
     """Figures, then the differences, then the provenance."""
     subject, rows = figures["subject"], figures["systems"]
     names = list(dict.fromkeys(key for row in rows.values() for key in row["figures"]))
@@ -162,9 +174,10 @@ def _markdown(figures: dict[str, Any], differences: dict[str, dict[str, Comparis
         "",
         *table_lines(head, lines),
     ]
-    for part, found in differences.items():
-        if found:
-            parts += ["", *_difference_lines(part, subject["compared"], found)]
+    for ours, of_parts in differences.items():
+        for part, found in of_parts.items():
+            if found:
+                parts += ["", *_difference_lines(part, ours, found)]
     parts += ["", *(f"{key}: {value}" for key, value in figures["provenance"].items())]
     return "\n".join(parts) + "\n"
 
@@ -190,9 +203,10 @@ def _difference_lines(part: str, ours: str, found: dict[str, Comparison]) -> lis
         for name, each in found.items()
     ]
     what = "all clips" if part == "scored" else "clips with a transcript by the chosen voices"
+    units = units_text(max((f.n_speakers for f in first.figures), default=0))
     return [
-        f"Paired differences on {what}: mean and 95 % interval, wins/losses/ties. ▲ ours is "
-        "better, ▼ worse; no mark: the interval holds 0.",
+        f"Paired differences on {what}: mean and 95 % interval over {units}, wins/losses/ties. "
+        "▲ ours is better, ▼ worse; no mark: the interval holds 0.",
         "",
         *table_lines(head, rows),
     ]

@@ -60,12 +60,15 @@ def anchors() -> dict[str, Any]:
     """Figures of two systems, and their differences."""
     compared = {"ours": "mini", "theirs": "opus_6"}
     rows = [
-        {"figure": name, "higher_is_better": better, "verdict": verdict}
-        for name, better, verdict in (
-            ("stoi", True, "A better"),
-            ("wer", False, "B better"),
-            ("vuv_f1", True, "no difference resolved"),
-            ("lag_ms", None, "A better"),
+        {"metric": metric, "figure": name, "higher_is_better": better, "verdict": verdict}
+        for metric, name, better, verdict in (
+            ("stoi.pystoi04", "stoi", True, "A better"),
+            ("stoi.pystoi04", "stoi_raw", True, "A better"),
+            ("stoi.pystoi04", "lag_ms", None, "A better"),
+            ("wer.pocketsphinx51.basic", "wer", False, "B better"),
+            ("wer_original.pocketsphinx51.basic", "wer", False, "not resolved"),
+            ("wer_whisper.whisper_ct2.basic", "cer", False, "B better"),
+            ("pitch.swift03", "vuv_f1", True, "not resolved"),
         )
     ]
     return {
@@ -81,7 +84,7 @@ def anchors() -> dict[str, Any]:
             }
             for name in ("mini", "opus_6")
         },
-        "differences": {"scored": {"opus_6": {**compared, "figures": rows}}},
+        "differences": {"mini": {"scored": {"opus_6": {**compared, "figures": rows}}}},
         "subject": {"split": "test", "clips": 3, "speakers": 2, "speakers_elsewhere": 0},
         "provenance": {"command": "c", "hardware": "h", "date": "d", "commit": "0123456789"},
     }
@@ -175,7 +178,8 @@ def test_each_kind_of_table_is_written_from_its_figures(
         "| system | kbit/s | STOI ↑ |",
         "| **mini** | 0.30 | 0.750 |",
         "2 speakers, none of them in another split; mean.",
-        "- mini beside Opus 6 kbit/s: better in stoi; worse in wer; not told apart in vuv_f1.",
+        "- mini beside Opus 6 kbit/s: better in STOI; worse in word error rate, wer_whisper cer; "
+        "not told apart in V/UV F1.",
         "| speech | WER, Whisper ↓ | WER, pocketsphinx ↓ |",
         "| recording | 2.0 % | 21.6 % (15.5 to 28.2) |",
         "| Opus | - | 50.0 % (49.0 to 51.0) |",
