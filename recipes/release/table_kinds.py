@@ -187,14 +187,24 @@ def _drawn_text(figure: Mapping[str, Any] | None, *, intervals: bool) -> str:
 
 
 def _codebook(spec: TableSpec, sources: Mapping[str, Source]) -> str:
-    """Use of the codebook by split."""
-    figures = read_json(sources[spec.options["source"]].file)["codebook"]
-    size = next(iter(figures.values()))["codebook_size"]
+    """Use of the codebook: columns by their title, [source, split or system]."""
+    columns: dict[str, Mapping[str, Any]] = {}
+    for title, (source, name) in spec.options["rows"].items():
+        figures = read_json(sources[source].file)
+        if "systems" in figures:
+            one_of(f"{title}: system", name, figures["systems"])
+            found = figures["systems"][name]["codebooks"]
+            require(len(found) == 1, f"{title}: codebooks", "one", len(found))
+            columns[title] = found[0]
+        else:
+            one_of(f"{title}: split", name, figures["codebook"])
+            columns[title] = figures["codebook"][name]
+    size = next(iter(columns.values()))["codebook_size"]
     lines = [
-        [title, *(number_text(round(split[key])).replace(" ", ",") for split in figures.values())]
+        [title, *(number_text(round(each[key])).replace(" ", ",") for each in columns.values())]
         for key, title in USE.items()
     ]
-    table = table_lines([f"codebook ({size} codes)", *figures], lines)
+    table = table_lines([f"codebook ({size} codes)", *columns], lines)
     return "\n".join([*table, *_origin(spec, sources)])
 
 
