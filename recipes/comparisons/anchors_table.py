@@ -109,11 +109,13 @@ def system_row(system: AnchorSystem) -> dict[str, Any]:
     recoded = list(by_clip.values())
     bits = [row["bits"] for row in recoded]
     seconds = sum(row["seconds"] for row in recoded)
-    figures, failed = {}, 0
+    figures, bands, failed = {}, {}, 0
     for part in PARTS:
         if (system.folder / part / "summary.json").is_file():
             for metric_id, metric in read_summary(system.folder / part)["metrics"].items():
                 failed += metric["n_failed"]
+                # Of recordings of one speaker and of two, such as a similarity is read within.
+                bands |= {metric_id: metric["corpus"]} if "corpus" in metric else {}
                 for name, figure in metric["figures"].items():
                     figures[f"{metric_id}/{name}"] = figure
     # A coder without a coded form, such as the band limit, has no bits.
@@ -123,6 +125,7 @@ def system_row(system: AnchorSystem) -> dict[str, Any]:
         "measured_bitrate": None if None in bits else sum(bits) / seconds,
         "failed": failed,
         "figures": figures,
+        "corpus": bands,
         "codebooks": codebook_use(recoded),
     }
 
