@@ -96,6 +96,7 @@ def _anchors(spec: TableSpec, sources: Mapping[str, Source]) -> str:
 def _outcomes(figures: Mapping[str, Any], titles: Mapping[str, str]) -> list[str]:
     """Sentences on the paired differences of the systems shown: better, worse, not told apart."""
     lines, shown = [], titles or dict.fromkeys(figures["systems"])
+    said_of: set[frozenset[str]] = set()
     words = {"A better": "better in", "B better": "worse in"}
     for ours, parts in figures["differences"].items():
         for name in shown:
@@ -105,7 +106,9 @@ def _outcomes(figures: Mapping[str, Any], titles: Mapping[str, str]) -> list[str
                     if label := _ranking(each):
                         kind = words.get(each["verdict"], "not told apart in")
                         groups.setdefault(kind, []).append(label)
-            if groups:
+            # Two codecs of ours are compared once, not from either side.
+            if groups and frozenset((ours, name)) not in said_of:
+                said_of.add(frozenset((ours, name)))
                 said = "; ".join(f"{kind} {', '.join(found)}" for kind, found in groups.items())
                 lines.append(f"- {titles.get(ours, ours)} beside {titles.get(name, name)}: {said}.")
     return lines
@@ -120,7 +123,8 @@ def _ranking(difference: Mapping[str, Any]) -> str:
     is_lag = figure.endswith("_raw") or figure.startswith("lag")
     if difference["higher_is_better"] is None or is_lag or family.endswith("_original"):
         return ""
-    return COLUMNS.get(f"{family}/{figure}", figure if family in figure else f"{family} {figure}")
+    title = COLUMNS.get(f"{family}/{figure}", figure if family in figure else f"{family} {figure}")
+    return title.split(",")[0]  # without its unit
 
 
 def _words(spec: TableSpec, sources: Mapping[str, Source]) -> str:
