@@ -14,7 +14,7 @@ from typing import Any
 from codec.files import read_json, write_json, write_text
 from codec.files.json_lines import read_json_lines
 from codec.files.names import is_hidden
-from eval.scoring.summary import number_text
+from eval.scoring.summary import number_text, resampled_over
 
 from .line_chart import LineChart, Series, save_line_charts
 
@@ -34,14 +34,20 @@ COSTS = (
     ("removed by the LM", "share_removed", None),
     ("beyond the bigram", "share_beyond_bigram", None),
 )
+# A model of phones is given how long each lasts, too.
+PHONE_COSTS = tuple(
+    ("given phones and durations" if key == "bits_per_second_given_text" else title, key, digits)
+    for title, key, digits in COSTS
+)
 SPEEDS = (
+    ("tokens for 10 s", "tokens_of_ten_seconds", 0),
+    ("s to speak 10 s", "seconds_of_ten_seconds", 1),
     ("parameters", "parameters", 0),
     ("tokens trained", "tokens_trained", 0),
     ("s of speech trained", "audio_seconds_trained", 0),
     ("s of training", "train_seconds", 0),
     ("RTF encode", "rtf_encode", 3),
     ("RTF decode", "rtf_decode", 3),
-    ("RTF generate", "rtf_generate", 3),
 )
 
 # Figures to show against bits a second, and whether higher is better; the first that was measured
@@ -112,14 +118,17 @@ def render(run: Path | str) -> Rendered:
 
 def to_markdown(results: Sequence[Result], about: dict[str, Any], picture: Path | None) -> str:
     """Format tables of likelihood, quality and cost, with notes and provenance."""
-    parts = [about["title"], "", *table(COSTS, results), ""]
+    by_phones = about.get("text") == "phones"
+    parts = [about["title"], "", *table(PHONE_COSTS if by_phones else COSTS, results), ""]
     for part, title in (
-        ("resynthesis", "Resynthesis of valid clips from their codes, no language model:"),
-        ("generation", "Speech of valid texts by the language model:"),
+        ("resynthesis", "Resynthesis of valid clips from their codes, no language model"),
+        ("generation", "Speech of valid texts by the language model"),
     ):
         lines = figure_table(part, results)
         if lines:
-            parts += [title, "", *lines, ""]
+            parts += [f"{title}{_sampled(part, results)}:", "", *lines, ""]
+    for name, reason in (about.get("left_out") or {}).items():
+        parts += [f"Left out: {name}: {reason}", ""]
     parts += ["Cost:", "", *table(SPEEDS, results), ""]
     if picture is not None:
         parts += [f"![bits a second of speech against speech trained on]({picture.name})", ""]
@@ -151,6 +160,16 @@ def figure_table(part: str, results: Sequence[Result]) -> list[str]:
         for result in results
     ]
     return _markdown(["tokenizer", *heads], rows)
+
+
+def _sampled(part: str, results: Sequence[Result]) -> str:
+    """Count the clips of a table, and say what its intervals are over."""
+    figures = [figure for result in results for figure in (result.get(part) or {}).values()]
+    sampled = [figure for figure in figures if figure.get("ci95")]
+    if not sampled:
+        return ""
+    clips = max(figure["n_ok"] for figure in sampled)
+    return f", {clips} clips, 95 % intervals over {resampled_over(sampled)}"
 
 
 def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

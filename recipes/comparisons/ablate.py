@@ -42,6 +42,7 @@ from recipes.runner.config import Config, load_config, thread_count
 from recipes.runner.stages import StageError, run_stage, say, stage_folder
 
 from .ablate_table import FULL, PROGRAM, Variant, write_table
+from .adapt_corpus import share_corpus
 
 BASE = "base.yaml"
 # Beside the figures of a split: what they were measured from.
@@ -115,11 +116,7 @@ def train(variant: Variant, full: Variant) -> None:
     shared = stage_folder(full.config, "prepare")
     if not (shared / "done.json").is_file():
         run_stage(full.config, "prepare")
-    own = stage_folder(variant.config, "prepare")
-    # A link to the one prepared corpus, so that the stages of every variant find it as their own.
-    if not own.exists():
-        own.parent.mkdir(parents=True, exist_ok=True)
-        own.symlink_to(shared.resolve(), target_is_directory=True)
+    share_corpus(variant.config, shared)
     say("ablate", f"{variant.name}: {variant.note}")
     run_stage(variant.config, "train_codec")
 

@@ -6,11 +6,17 @@
 For each tokenizer: encode the corpus, train the LM for the same steps on the same seconds of
 speech, measure the cost of valid codes in bits a second of speech, resynthesise valid clips from
 their codes, synthesize valid texts by the LM, measure both. run/adapt.md holds tables and curves.
-Finished tokenizers are skipped, a training that was cut off is resumed.
+Finished tokenizers are skipped, a training that was cut off is resumed. `budget=0.1` takes a tenth
+of all steps, those of codecs that are trained for the comparison included; `--dry-run` says what
+would be done and what is missing.
+
+A full run on speech: recipes/configs/adapt_speech.yaml budget=10 corpus=FOLDER, with hours of
+transcribed English by hundreds of speakers, HH_WEIGHT_WHISPER, and a GPU (device=cuda).
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,25 +25,27 @@ import numpy as np
 import torch
 
 from codec.audio.store import AudioStore
-from codec.command_line import DONE, exit_status, name_list
+from codec.command_line import DONE, WRONG_CALL, exit_status, name_list
 from codec.files import read_json, write_json
 from codec.files.json_lines import write_json_lines
-from codec.files.names import check_items
 from codec.provenance import provenance
 from codec.runtime.run_lock import locked
 from eval.metrics.readiness import require_ready
 from eval.metrics.registry import make_metrics
+from eval.protocols import Tokenizer
 from eval.reporting.adaptability import CURVE, RESULT, RUN, Rendered, render
 from eval.weights import use_device
 from recipes.corpora.preparation import spread
 from recipes.runner.cli import make_parser
-from recipes.runner.config import Config, load_settings
+from recipes.runner.config import load_settings
 from recipes.runner.run_folder import keep_settings
-from recipes.runner.schema import PrepareConfig
-from recipes.runner.stages import run_stage, say, stage_folder
+from recipes.runner.stages import say
 
+from .adapt_codecs import train_codec
 from .adapt_codes import encode_splits, ngram_figures
 from .adapt_config import AdaptConfig
+from .adapt_corpus import Phones, check_rate, prepare_corpus, prepare_phones
+from .adapt_plan import missing_tokenizers, plan_adapt, plan_text, wanted_names
 from .adapt_speech import generate_clips, resynthesize_clips
 from .adapt_training import train_lm
 from .tokenizers import TokenizerConfig, make_tokenizer
@@ -53,10 +61,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--only", type=name_list, help="names of tokenizers, by commas (default: all)"
     )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print what would be done and what is missing"
+    )
     arguments = parser.parse_intermixed_args(argv)
 
     def work() -> int:
         config = load_settings(AdaptConfig, arguments.config, arguments.overrides)
+        if arguments.dry_run:
+            plan = plan_adapt(config, only=arguments.only)
+            print(json.dumps(plan, ensure_ascii=False) if arguments.json else plan_text(plan))
+            return WRONG_CALL if plan["missing"] else DONE
         rendered = run_adapt(config, argv, only=arguments.only)
         page = rendered.page.with_suffix(".json")
         print(page.read_text(encoding="utf-8") if arguments.json else rendered.markdown)
@@ -79,29 +94,31 @@ def run_adapt(
         ValueError: Before any work: an unknown tokenizer, a metric that is missing, a folder
             made with other settings; later: a clip that does not fit a row.
     """
-    check_items(config.tokenizers)
-    wanted = list(config.tokenizers) if only is None else list(only)
-    unknown = [name for name in wanted if name not in config.tokenizers]
-    if unknown:
-        raise ValueError(f"--only: expected some of {list(config.tokenizers)}, got {unknown}")
+    wanted = wanted_names(config, only)
     # Everything that can be refused is refused before hours of work.
     use_device(config.device)
     for names in (config.resynthesis_metrics, config.generation_metrics):
         if names:
             require_ready(make_metrics(names))
     run = Path(config.run)
+    left_out = missing_tokenizers(config, wanted)
+    for name, reason in left_out.items():
+        if not config.tokenizers[name].optional:
+            raise ValueError(f"{name}: {reason}")
+        say("adapt", f"left out {name}: {reason}")
     keep_settings(config, run, RUNTIME)
     torch.set_num_threads(max(1, config.threads))
     audio = prepare_corpus(config)
+    phones = prepare_phones(config)
     # Before any result, so that tables can be made of those that are there.
-    write_json(run / RUN, about(config, audio, argv))
-    for name in wanted:
+    write_json(run / RUN, about(config, audio, argv) | {"left_out": left_out})
+    for name in (each for each in wanted if each not in left_out):
         # Processes may share a run, not a tokenizer.
         with locked(run / name):
             if is_done(config.tokenizers[name], name, run / name):
                 say("adapt", f"{name}: done already")
                 continue
-            compare_one(config, name, audio, run / name)
+            compare_one(config, name, audio, run / name, phones)
         render(run)  # after each, as the whole takes hours
     return render(run)
 
@@ -116,61 +133,39 @@ def is_done(config: TokenizerConfig, name: str, folder: Path) -> bool:
     path = folder / RESULT
     if not path.is_file():
         return False
-    before = read_json(path, required=("settings",))
+    result = read_json(path, required=("settings",))
+    # A result of an earlier release lacks the settings that have come since, at their defaults.
+    before = vars(TokenizerConfig()) | result["settings"]
     remedy = "give the tokenizer another name, or delete the folder"
-    if before["settings"] != vars(config):
+    if before != vars(config):
         raise ValueError(
-            f"{folder}: expected a result of {vars(config)}, got one of {before['settings']}; "
-            f"{remedy}"
+            f"{folder}: expected a result of {vars(config)}, got one of {before}; {remedy}"
         )
     now = make_tokenizer(name, config).fingerprint if config.kind == "hh" else None
     # Results of earlier releases do not all name it.
-    if now is not None and before.get("fingerprint", now) != now:
+    if now is not None and result.get("fingerprint", now) != now:
         raise ValueError(
-            f"{folder}: expected a result of codec {now}, got one of {before['fingerprint']}; "
+            f"{folder}: expected a result of codec {now}, got one of {result['fingerprint']}; "
             f"{remedy}"
         )
     return True
 
 
-def prepare_corpus(config: AdaptConfig) -> dict[str, AudioStore]:
-    """Prepare the corpus as stores of equal loudness, by split."""
-    # A run folder of its own for the stage, whose other settings keep their defaults.
-    settings = Config(
-        corpus=config.corpus,
-        run=str(Path(config.run) / "corpus"),
-        seed=config.seed,
-        threads=config.threads,
-        prepare=PrepareConfig(limit=config.clips, loudness_dbfs=config.loudness_dbfs),
-    )
-    run_stage(settings, "prepare")
-    folder = stage_folder(settings, "prepare")
-    return {split: AudioStore(folder / split) for split in ("train", "valid")}
-
-
-def compare_one(config: AdaptConfig, name: str, audio: dict[str, AudioStore], folder: Path) -> None:
+def compare_one(
+    config: AdaptConfig,
+    name: str,
+    audio: dict[str, AudioStore],
+    folder: Path,
+    phones: Phones | None = None,
+) -> None:
     """Encode, train and measure one tokenizer, then write result.json."""
+    tokenizer = made_tokenizer(config, name, audio, folder)
+    if phones is not None:
+        check_rate(tokenizer)
     say("adapt", f"{name}: encoding")
-
-    def recordings(rate: int) -> Iterator[np.ndarray]:
-        store = audio["train"]
-        if rate != store.sample_rate:
-            raise ValueError(f"expected k-means at {store.sample_rate} Hz, got {rate}")
-        chosen = spread(range(len(store)), config.kmeans_clips)
-        return (store.waveform(index) for index in chosen)
-
-    # Read only where k-means has to be trained.
-    tokenizer = make_tokenizer(
-        name,
-        config.tokenizers[name],
-        folder=folder / "tokenizer",
-        waveforms=recordings,
-        seed=config.seed,
-        device=config.device,
-    )
     encoded = encode_splits(tokenizer, audio, folder / "codes")
     say("adapt", f"{name}: training")
-    trained = train_lm(config, encoded, folder / "lm")
+    trained = train_lm(config, encoded, folder / "lm", phones)
     result: dict[str, Any] = {
         "name": name,
         "settings": vars(config.tokenizers[name]),
@@ -190,6 +185,34 @@ def compare_one(config: AdaptConfig, name: str, audio: dict[str, AudioStore], fo
     write_json(folder / RESULT, result)
 
 
+def made_tokenizer(
+    config: AdaptConfig, name: str, audio: dict[str, AudioStore], folder: Path
+) -> Tokenizer:
+    """Load a tokenizer, or train it on the clips of train."""
+    settings = config.tokenizers[name]
+    if settings.kind == "trained":
+        assert settings.source is not None
+        say("adapt", f"{name}: training the codec of {settings.source}")
+        return train_codec(config, name, settings.source, folder / "codec")
+
+    def recordings(rate: int) -> Iterator[np.ndarray]:
+        store = audio["train"]
+        if rate != store.sample_rate:
+            raise ValueError(f"expected k-means at {store.sample_rate} Hz, got {rate}")
+        chosen = spread(range(len(store)), config.kmeans_clips)
+        return (store.waveform(index) for index in chosen)
+
+    # Read only where k-means has to be trained.
+    return make_tokenizer(
+        name,
+        settings,
+        folder=folder / "tokenizer",
+        waveforms=recordings,
+        seed=config.seed,
+        device=config.device,
+    )
+
+
 def about(
     config: AdaptConfig, audio: dict[str, AudioStore], argv: Sequence[str] | None
 ) -> dict[str, Any]:
@@ -199,13 +222,19 @@ def about(
         for split, store in audio.items()
     }
     title = (
-        f"The same language model ({config.preset}, {config.steps} steps of "
-        f"{config.batch_size} x {config.row_seconds:g} s of speech, {config.threads} CPU threads) "
+        f"The same language model ({config.preset}, {config.within_budget(config.steps)} steps of "
+        f"{config.batch_size} x {config.row_seconds:g} s of speech, {config.threads} CPU threads, "
+        f"budget {config.budget:g}) "
         f"on the codes of several tokenizers of {Path(config.corpus).name}: "
         f"{len(audio['train'])} training clips ({seconds['train'] / 60:.1f} min), "
         f"{len(audio['valid'])} valid clips ({seconds['valid'] / 60:.1f} min)."
     )
-    return {"title": title, "seconds": seconds, "provenance": provenance(PROGRAM, argv)}
+    return {
+        "title": title,
+        "seconds": seconds,
+        "text": config.text,
+        "provenance": provenance(PROGRAM, argv),
+    }
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from codec.checks import above, one_of, require
+from codec.checks import above, at_least, one_of, require
 
 from .tokenizers import TokenizerConfig
 
@@ -18,8 +18,13 @@ class AdaptConfig:
 
     # Folder that holds manifest.jsonl.
     corpus: str = MISSING
+    # Only clips of these sources, as the manifest spells them; null = all.
+    sources: list[str] | None = None
     run: str = MISSING
     seed: int = 0
+    # Share of every number of steps below and in the recipes of codecs that are trained on the
+    # spot: 0.1 is a tenth of the training, of the language model and of the codecs alike.
+    budget: float = 1.0
     # By name. A codec's codes, k-means on mels, codecs of transformers:
     # recipes/comparisons/tokenizers.py.
     tokenizers: dict[str, TokenizerConfig] = field(default_factory=dict)
@@ -32,8 +37,15 @@ class AdaptConfig:
     # tokenizer.
     preset: str = "mini"
     overrides: dict[str, Any] = field(default_factory=dict)
-    # Pieces of the text model, and share of clips whose text is dropped.
+    # How the model reads texts: `pieces` before all codes, of a text model with text_vocab of them;
+    # or `phones`, each before its own codes, found by forced alignment (English alone), with which
+    # a small model says words after minutes of training. Of the phones the next `lookahead` are
+    # read ahead, and text_start names a language model whose dictionary is taken (null = learn it).
+    text: str = "pieces"
     text_vocab: int = 64
+    text_start: str | None = None
+    lookahead: int = 1
+    # Share of clips whose text is dropped.
     text_drop_probability: float = 0.5
     # Share of documents that open with another clip of the speaker, and its length in seconds.
     prompt_probability: float = 0.5
@@ -42,6 +54,7 @@ class AdaptConfig:
     row_seconds: float = 12.0
     batch_size: int = 2
     steps: int = 600
+    optimizer: str = "adamw"
     learning_rate: float = 1e-3
     min_learning_rate: float = 2e-5
     warmup_steps: int = 50
@@ -70,9 +83,17 @@ class AdaptConfig:
     def __post_init__(self) -> None:
         require(bool(self.tokenizers), "tokenizers", "at least one", self.tokenizers)
         one_of("device", self.device, ("auto", "cpu", "cuda"))
+        one_of("text", self.text, ("pieces", "phones"))
+        at_least("lookahead", self.lookahead, 1)
+        above("budget", self.budget, 0)
+        require(self.sources != [], "sources", "null or at least one", self.sources)
         ends = self.prompt_seconds
         require(
             len(ends) == 2 and 0 < ends[0] <= ends[1], "prompt_seconds", "[shortest, longest]", ends
         )
         for name in ("row_seconds", "batch_size", "steps", "validate_every", "generate_batch"):
             above(name, getattr(self, name), 0)
+
+    def within_budget(self, count: int) -> int:
+        """Scale a number of steps by the budget, to at least 1."""
+        return max(1, round(self.budget * count))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,22 @@ from eval.sound import Sound, resampled
 from recipes.corpora.preparation import spread
 from slm import GenerationSettings
 from slm.data.documents import prefix_tokens
+from slm.generation.aligned import AlignedRequest
 from slm.generation.duration_prior import length_bounds
-from slm.generation.generate import TokenRequest, generate
+from slm.generation.generate import Request, TokenRequest, generate
 
 from .adapt_codes import Encoded
 from .adapt_config import AdaptConfig
 from .adapt_training import Trained
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Speech of a text: its codes (L,), the tokens that were spent on it, whether it was cut."""
+
+    codes: np.ndarray
+    tokens: int
+    truncated: bool
 
 
 def resynthesize_clips(
@@ -83,9 +94,9 @@ def generate_clips(
         batch = chosen[start : start + config.generate_batch]
         began = time.perf_counter()
         streams = _generated(config, encoded, trained, batch, start)
-        for (row, prompt), (tokens, truncated) in zip(batch, streams, strict=True):
+        for (row, prompt), drawn in zip(batch, streams, strict=True):
             codes, misplaced = unflatten_codes(
-                tokens, tokenizer.num_codebooks, tokenizer.codebook_size
+                drawn.codes, tokenizer.num_codebooks, tokenizer.codebook_size
             )
             # Fewer tokens than a frame decode to nothing: without a file the clip counts as failed.
             waveform = _decoded(tokenizer, codes, rate) if codes.shape[1] else np.zeros(0)
@@ -101,8 +112,9 @@ def generate_clips(
                     "text": row["text"],
                     "speaker": row["speaker"],
                     "prompt": encoded.stores["train"].rows[prompt]["id"],
-                    "truncated": truncated,
-                    "misplaced": misplaced / max(1, len(tokens)),
+                    "truncated": drawn.truncated,
+                    "tokens": drawn.tokens,
+                    "misplaced": misplaced / max(1, len(drawn.codes)),
                     "seconds": len(waveform) / rate,
                     "recorded_seconds": row["num_samples"] / rate,
                 }
@@ -111,13 +123,18 @@ def generate_clips(
             pairs.append(Pair(row["id"], None, path, row["text"], row["speaker"], prompt=sound))
         spent += time.perf_counter() - began
     if not items:
-        return {"generation": None, "rtf_generate": None}
+        names = ("generation", "rtf_generate", "seconds_of_ten_seconds", "tokens_of_ten_seconds")
+        return dict.fromkeys(names)
+    tokens = sum(item["tokens"] for item in items)
     write_json_lines(folder / "items.jsonl", items)
     # Generated speech has no recording beside it, so the metric of the recordings is left out.
     metrics = make_metrics(config.generation_metrics) + _word_metrics(config, recorded=False)
     return {
         "generation": _scores(config, pairs, metrics, folder) | _endings(items),
         "rtf_generate": spent / made if made else None,
+        "seconds_of_ten_seconds": 10 * spent / made if made else None,
+        # Steps of the model, which aligned speech spends on phones and their durations, too.
+        "tokens_of_ten_seconds": 10 * tokens / made if made else None,
     }
 
 
@@ -127,15 +144,19 @@ def _generated(
     trained: Trained,
     batch: list[tuple[dict[str, Any], int]],
     start: int,
-) -> list[tuple[np.ndarray, bool]]:
-    """Generated tokens (L,) for texts after prompts, and whether they were cut off."""
+) -> list[Drawn]:
+    """Speech of texts after prompts."""
     lm, text, train = trained.lm, trained.text, encoded.stores["train"]
     assert text is not None
     longest = max(1, round(config.prompt_seconds[1] * encoded.rate("train")))
-    requests = []
+    requests: list[Request] = []
     for number, (row, prompt) in enumerate(batch):
         given = train.codes(prompt)[:longest].astype(np.int64)  # first seconds of the prompt
         text_ids = text.encode(row["text"], row.get("lang") or "en")
+        if lm.config.is_aligned:
+            seed = config.seed + start + number
+            requests.append(AlignedRequest(np.array(text_ids), given, seed))
+            continue
         tokens = prefix_tokens(lm.vocabulary, text_ids, given)
         room = lm.config.max_seq_len - len(tokens)
         fewest, most = length_bounds(
@@ -144,8 +165,15 @@ def _generated(
         seed = config.seed + start + number
         requests.append(TokenRequest(torch.from_numpy(tokens), most, fewest, seed))
     settings = GenerationSettings(temperature=config.temperature, top_p=config.top_p)
-    made = generate(lm, requests, settings)
-    return [(lm.vocabulary.token_to_code(one.tokens.numpy()), one.truncated) for one in made]
+    return [
+        Drawn(
+            lm.vocabulary.token_to_code(one.tokens.numpy()),
+            # A unit of aligned speech is read and its duration drawn.
+            len(one.tokens) + 2 * len(one.counts),
+            one.truncated,
+        )
+        for one in generate(lm, requests, settings)
+    ]
 
 
 def _texts(config: AdaptConfig, encoded: Encoded) -> list[tuple[dict[str, Any], int]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,15 @@ from slm import (
     TrainingSettings,
     fit_speech_lm,
 )
-from slm.data.documents import document_length
-from slm.generation.duration_prior import codes_per_character
+from slm.data.alignment import Alignment
+from slm.data.documents import aligned_length, document_length
+from slm.generation.duration_prior import codes_per_character, duration_spread
 from slm.model.likelihood import nats_per_code
+from slm.text.tokenizer import Tokenizer
 
 from .adapt_codes import Encoded
 from .adapt_config import AdaptConfig
+from .adapt_corpus import Phones
 
 
 @dataclass(frozen=True)
@@ -38,37 +42,56 @@ class Trained:
     """A language model of codes, in eval mode, with its text model, curve and figures."""
 
     lm: SpeechLM
-    text: TextTokenizer | None
+    text: Tokenizer | None
     curve: list[dict[str, float]]
     figures: dict[str, Any]
 
 
-def train_lm(config: AdaptConfig, encoded: Encoded, folder: Path) -> Trained:
+def train_lm(
+    config: AdaptConfig, encoded: Encoded, folder: Path, phones: Phones | None = None
+) -> Trained:
     """Train the language model, or finish the training; measure it on valid.
+
+    Args:
+        config: Settings of the comparison.
+        encoded: The codes.
+        folder: Of the training.
+        phones: Of the clips, for a model of aligned phones.
 
     Raises:
         ValueError: A clip that is longer than a row.
     """
     train, rate = encoded.stores["train"], encoded.rate("valid")
-    text = _text_model(config, train, folder)
-    seq_len = row_tokens(config, encoded, text)
+    text = phones.tokenizer if phones else _text_model(config, train, folder)
+    aligned = _alignments(encoded, phones)
+    seq_len = row_tokens(config, encoded, text, aligned)
     sizes: dict[str, Any] = {"codes_per_character": codes_per_character([train])}
+    if phones:
+        # Durations at their own spread, as recipes.train_slm has them.
+        spread = {"duration_spread": duration_spread([train]), "lookahead": config.lookahead}
+        sizes |= spread | {"duration_temperature": 1.0, "duration_top_p": 1.0}
+        sizes["max_prompt_codes"] = _documents(config, encoded).max_prompt_codes
     sizes |= {"max_seq_len": seq_len} | config.overrides
     lm = new_speech_lm(config.preset, train, text, config.seed, **sizes)
-    rows = _rows(config, encoded, "train", text, lm, _documents(config, encoded))
+
+    def rows_of(split: str, documents: DocumentSettings) -> PackedDataset:
+        return _rows(config, encoded.stores[split], text, lm, documents, aligned.get(split))
+
+    rows = rows_of("train", _documents(config, encoded))
     # Valid is measured without prompts: the codes alone, and the codes given their text.
+    plain = replace(_documents(config, encoded), prompt_probability=0.0)
     alone, given = (
-        list(_rows(config, encoded, "valid", text, lm, documents).epoch_batches())
-        for documents in (
-            DocumentSettings(prompt_probability=0.0, text_drop_probability=1.0),
-            DocumentSettings(prompt_probability=0.0, text_drop_probability=0.0),
-        )
+        list(rows_of("valid", replace(plain, text_drop_probability=drop)).epoch_batches())
+        for drop in (1.0, 0.0)
     )
+    steps = config.within_budget(config.steps)
+    every = min(config.validate_every, steps)
     own: dict[str, Any] = shared_fields(config, TrainingSettings) | {
-        "max_steps": config.steps,
+        "max_steps": steps,
         # A warmup must be shorter than the training.
-        "warmup_steps": min(config.warmup_steps, config.steps - 1),
-        "checkpoint_every": config.validate_every,
+        "warmup_steps": min(config.within_budget(config.warmup_steps), steps - 1),
+        "validate_every": every,
+        "checkpoint_every": every,
     }
     settings = TrainingSettings(**own)
     start = time.perf_counter()
@@ -77,7 +100,7 @@ def train_lm(config: AdaptConfig, encoded: Encoded, folder: Path) -> Trained:
     lm.to(device)
     spent = time.perf_counter() - start
     # Axis of the curve: tokens so far, as seconds of speech, which tokenizers have in common.
-    counted = _trained_tokens(rows, config.steps, lm.vocabulary.code_start)
+    counted = _trained_tokens(rows, steps, lm.vocabulary.code_start)
     seconds = counted / encoded.rate("train")
     nats = nats_per_code(lm, alone)
     bits, raw = bits_per_second(nats, rate), encoded.figures["raw_bitrate"]
@@ -96,7 +119,12 @@ def train_lm(config: AdaptConfig, encoded: Encoded, folder: Path) -> Trained:
     return Trained(lm, text, _curve(folder, seconds, rate), figures)
 
 
-def row_tokens(config: AdaptConfig, encoded: Encoded, text: TextTokenizer | None) -> int:
+def row_tokens(
+    config: AdaptConfig,
+    encoded: Encoded,
+    text: Tokenizer | None,
+    aligned: Mapping[str, Mapping[str, Alignment]],
+) -> int:
     """Compute S, tokens of a row that holds `row_seconds` of this tokenizer's speech on average.
 
     Raises:
@@ -104,12 +132,16 @@ def row_tokens(config: AdaptConfig, encoded: Encoded, text: TextTokenizer | None
     """
     # Every document with its text, and the part of them that opens with a prompt of mean length.
     lengths = []
-    for store in encoded.stores.values():
+    for split, store in encoded.stores.items():
         for row in store.rows:
-            pieces = None
-            if text and row["text"].strip():
-                pieces = len(text.encode(row["text"], row.get("lang") or "en"))
-            lengths.append(document_length(row["num_codes"], pieces, 0))
+            if aligned:
+                units = aligned[split].get(row["id"])
+                count = None if units is None else len(units.units)
+            else:
+                has_text = text is not None and row["text"].strip()
+                lang = row.get("lang") or "en"
+                count = len(text.encode(row["text"], lang)) if text and has_text else None
+            lengths.append(_length(config, row["num_codes"], count, bool(aligned)))
     prompt = config.prompt_seconds[1] * encoded.rate("train")
     mean_prompt = 0.5 * sum(config.prompt_seconds) * encoded.rate("train")
     total = sum(lengths) + config.prompt_probability * mean_prompt * len(lengths)
@@ -122,6 +154,20 @@ def row_tokens(config: AdaptConfig, encoded: Encoded, text: TextTokenizer | None
             f"{config.row_seconds * longest / seq_len:.1f}"
         )
     return seq_len
+
+
+def _length(config: AdaptConfig, codes: int, text: int | None, aligned: bool) -> int:
+    """Tokens of a document without a prompt; `text` pieces or units, None for speech alone."""
+    if aligned and text is not None:
+        return aligned_length(codes, text, config.lookahead, 0)
+    return document_length(codes, text, 0)
+
+
+def _alignments(encoded: Encoded, phones: Phones | None) -> dict[str, dict[str, Alignment]]:
+    """Units and their counts of codes, by split and id; {} without phones."""
+    if phones is None:
+        return {}
+    return {split: phones.of_codes(split, store) for split, store in encoded.stores.items()}
 
 
 def _text_model(config: AdaptConfig, train: TokenStore, folder: Path) -> TextTokenizer | None:
@@ -148,26 +194,28 @@ def _documents(config: AdaptConfig, encoded: Encoded) -> DocumentSettings:
         min_prompt_codes=shortest,
         max_prompt_codes=longest,
         text_drop_probability=config.text_drop_probability,
+        lookahead=config.lookahead if config.text == "phones" else 0,
     )
 
 
 def _rows(
     config: AdaptConfig,
-    encoded: Encoded,
-    split: str,
-    text: TextTokenizer | None,
+    store: TokenStore,
+    text: Tokenizer | None,
     lm: SpeechLM,
     documents: DocumentSettings,
+    alignments: Mapping[str, Alignment] | None,
 ) -> PackedDataset:
     """The documents of a split in rows as long as the model allows."""
     return PackedDataset(
-        [encoded.stores[split]],
+        [store],
         text,  # type: ignore[arg-type] - rows without text never ask for it
         lm.vocabulary,
         seq_len=lm.config.max_seq_len,
         batch_size=config.batch_size,
         settings=documents,
         seed=config.seed,
+        alignments=alignments,
     )
 
 

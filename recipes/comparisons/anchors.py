@@ -5,7 +5,7 @@
 
 Every system recodes the clips of a split (run/<system>/audio), every metric scores them, and
 run/anchors.md and run/anchors.json hold figures, measured bit rates and the paired differences of
-the first codec from each classical coder. What is done is kept: a run that was cut off resumes.
+each of our codecs from every other system. What is done is kept: a run that was cut off resumes.
 """
 
 from __future__ import annotations
@@ -243,7 +243,7 @@ def score_system(
 
 
 def subject(config: AnchorsConfig, rows: Sequence[CorpusRow]) -> dict[str, Any]:
-    """Describe the clips and name the codec that differences are taken from."""
+    """Describe the clips."""
     return {
         "corpus": Path(config.corpus).name,
         "split": config.split,
@@ -251,7 +251,6 @@ def subject(config: AnchorsConfig, rows: Sequence[CorpusRow]) -> dict[str, Any]:
         "seconds": round(sum(row.duration for row in rows), 1),
         "speakers": len({row.speaker for row in rows}),
         "speakers_elsewhere": speakers_elsewhere(config, rows),
-        "compared": system_name(config.codec[0]) if config.codec else None,
     }
 
 

@@ -26,7 +26,7 @@ class AnchorsConfig:
     sources: list[str] | None = None
     # Clips at most, evenly spread over the split; null = all.
     clips: int | None = None
-    # Our codecs: bundled names or model folders, by commas. The first is the one compared.
+    # Our codecs: bundled names or model folders, by commas. Each is compared with all others.
     codec: list[str] = field(default_factory=lambda: ["hh-mini-24k-v2"])
     # Other tokenizers by name, as in adapt.yaml.
     tokenizers: dict[str, TokenizerConfig] = field(default_factory=dict)

@@ -58,23 +58,20 @@ def write_anchors(
             for metric_id, each in found.items():
                 for key, figure in each.items():
                     rows[name]["figures"][f"{metric_id}/{key}"] = figure
-    ours = next((system for system in systems if system.name == subject["compared"]), None)
     differences = {
-        part: {
-            other.name: compare_folders(
-                ours.folder / part, other.folder / part, names=(ours.name, other.name)
-            )
-            for other in systems
-            if ours is not None and other is not ours and _is_scored(part, ours, other)
-        }
-        for part in PARTS
+        ours.name: {part: _differences(part, ours, systems) for part in PARTS}
+        for ours in systems
+        if ours.is_ours
     }
     figures = {
         "subject": subject,
         "systems": rows,
         "differences": {
-            part: {name: each.to_dict() for name, each in found.items()}
-            for part, found in differences.items()
+            ours: {
+                part: {name: each.to_dict() for name, each in found.items()}
+                for part, found in parts.items()
+            }
+            for ours, parts in differences.items()
         },
         "failed": sum(row["failed"] for row in rows.values()),
         "provenance": provenance(PROGRAM, argv),
@@ -85,6 +82,19 @@ def write_anchors(
     return ComparisonTable(text, figures)
 
 
+def _differences(
+    part: str, ours: AnchorSystem, systems: Sequence[AnchorSystem]
+) -> dict[str, Comparison]:
+    """Compare one of our systems with every other one that a part is scored for."""
+    return {
+        other.name: compare_folders(
+            ours.folder / part, other.folder / part, names=(ours.name, other.name)
+        )
+        for other in systems
+        if other is not ours and _is_scored(part, ours, other)
+    }
+
+
 def system_row(system: AnchorSystem) -> dict[str, Any]:
     """Collect the bit rates and figures of one system."""
     found = read_json_lines(system.folder / RECODED, torn="drop", missing_ok=True)
@@ -93,11 +103,13 @@ def system_row(system: AnchorSystem) -> dict[str, Any]:
     recoded = list(by_clip.values())
     bits = [row["bits"] for row in recoded]
     seconds = sum(row["seconds"] for row in recoded)
-    figures, failed = {}, 0
+    figures, bands, failed = {}, {}, 0
     for part in PARTS:
         if (system.folder / part / "summary.json").is_file():
             for metric_id, metric in read_summary(system.folder / part)["metrics"].items():
                 failed += metric["n_failed"]
+                # Of recordings of one speaker and of two, such as a similarity is read within.
+                bands |= {metric_id: metric["corpus"]} if "corpus" in metric else {}
                 for name, figure in metric["figures"].items():
                     figures[f"{metric_id}/{name}"] = figure
     # A coder without a coded form, such as the band limit, has no bits.
@@ -107,6 +119,7 @@ def system_row(system: AnchorSystem) -> dict[str, Any]:
         "measured_bitrate": None if None in bits else sum(bits) / seconds,
         "failed": failed,
         "figures": figures,
+        "corpus": bands,
         "codebooks": codebook_use(recoded),
     }
 
@@ -133,7 +146,9 @@ def _is_scored(part: str, *systems: AnchorSystem) -> bool:
     return all((system.folder / part / "summary.json").is_file() for system in systems)
 
 
-def _markdown(figures: dict[str, Any], differences: dict[str, dict[str, Comparison]]) -> str:
+def _markdown(
+    figures: dict[str, Any], differences: dict[str, dict[str, dict[str, Comparison]]]
+) -> str:
     """Figures, then the differences, then the provenance."""
     subject, rows = figures["subject"], figures["systems"]
     names = list(dict.fromkeys(key for row in rows.values() for key in row["figures"]))
@@ -156,9 +171,10 @@ def _markdown(figures: dict[str, Any], differences: dict[str, dict[str, Comparis
         "",
         *table_lines(head, lines),
     ]
-    for part, found in differences.items():
-        if found:
-            parts += ["", *_difference_lines(part, subject["compared"], found)]
+    for ours, of_parts in differences.items():
+        for part, found in of_parts.items():
+            if found:
+                parts += ["", *_difference_lines(part, ours, found)]
     parts += ["", *(f"{key}: {value}" for key, value in figures["provenance"].items())]
     return "\n".join(parts) + "\n"
 
@@ -184,9 +200,10 @@ def _difference_lines(part: str, ours: str, found: dict[str, Comparison]) -> lis
         for name, each in found.items()
     ]
     what = "all clips" if part == "scored" else "clips with a transcript by the chosen voices"
+    units = units_text(max((f.n_speakers for f in first.figures), default=0))
     return [
-        f"Paired differences on {what}: mean and 95 % interval, wins/losses/ties. ▲ ours is "
-        "better, ▼ worse; no mark: the interval holds 0.",
+        f"Paired differences on {what}: mean and 95 % interval over {units}, wins/losses/ties. "
+        "▲ ours is better, ▼ worse; no mark: the interval holds 0.",
         "",
         *table_lines(head, rows),
     ]

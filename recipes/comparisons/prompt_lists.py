@@ -8,20 +8,21 @@ Every text of a split is spoken in the voice of another recording of its speaker
 speaker's own recording of the text as reference. With `--one-a-speaker` each speaker is a prompt
 once, and speaks a text that the speaker never read. JSON lines of id, text, prompt, reference and
 speaker, which `hh-slm tts --file` and `hh-eval tts` read alike; the same corpus and seed give the
-same list.
+same list. A name that ends in .lst gives a meta.lst of seed-tts-eval, which names no speakers.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from codec.checks import require
 from codec.command_line import DONE, exit_status, number, print_report, whole_number
+from codec.files import write_text
 from codec.files.json_lines import write_json_lines
 from eval.metrics.wer import normalize_text
 from recipes.corpora.manifest import MANIFEST_NAME, SPLITS, CorpusRow, read_manifest
@@ -106,11 +107,32 @@ def _record(
     return record | {"speaker": prompt.speaker}
 
 
+def meta_lines(listed: Sequence[dict[str, str]], said: Mapping[str, str]) -> list[str]:
+    """Lines utt|prompt_text|prompt_wav|text[|reference_wav] of a list, as seed-tts-eval has them.
+
+    Args:
+        listed: Rows of the list.
+        said: Text of every prompt by its path.
+
+    Raises:
+        ValueError: A field with a "|" or the end of a line in it.
+    """
+    lines = []
+    for row in listed:
+        fields = [row["id"], said[row["prompt"]], row["prompt"], row["text"]]
+        fields += [row["reference"]] if "reference" in row else []
+        fields = [" ".join(field.split()) for field in fields]
+        has_bar = [field for field in fields if "|" in field]
+        require(not has_bar, f"{row['id']}: fields of a meta.lst", "none with a |", has_bar)
+        lines.append("|".join(fields))
+    return lines
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the list; returns the exit status."""
     parser = plain_parser(PROGRAM, __doc__)
     parser.add_argument("corpus", type=Path, help="folder with a manifest.jsonl")
-    parser.add_argument("list", type=Path, help="the list to write, .jsonl")
+    parser.add_argument("list", type=Path, help="the list to write, .jsonl or .lst")
     parser.add_argument("--split", choices=SPLITS, default="valid", help="of the prompts")
     parser.add_argument("--lang", default="en", help="language of prompts and texts")
     parser.add_argument("--speaker", action="append", help="of these alone; may be repeated")
@@ -128,7 +150,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _write(asked: argparse.Namespace) -> int:
-    require(asked.list.suffix == ".jsonl", "list", "a file .jsonl", str(asked.list))
+    is_meta = asked.list.suffix == ".lst"
+    known = is_meta or asked.list.suffix == ".jsonl"
+    require(known, "list", "a file .jsonl or .lst", str(asked.list))
     is_other = asked.texts is not None and not asked.one_a_speaker
     require(not is_other, "--texts", "--one-a-speaker beside it", str(asked.texts))
     rows = _rows(asked.corpus, asked.split, asked.lang, asked.speaker)
@@ -140,7 +164,11 @@ def _write(asked: argparse.Namespace) -> int:
         listed = same_speaker_list(rows, **options)
     listed = listed[: asked.count]
     require(bool(listed), "corpus", "texts with a prompt each", f"none in {asked.corpus}")
-    write_json_lines(asked.list, listed)
+    if is_meta:
+        said = {str(row.audio.absolute()): row.text for row in rows}
+        write_text(asked.list, "".join(f"{line}\n" for line in meta_lines(listed, said)))
+    else:
+        write_json_lines(asked.list, listed)
     speakers = len({each["speaker"] for each in listed})
     report = {"list": str(asked.list), "texts": len(listed), "speakers": speakers}
     print_report(report, as_json=asked.json)

@@ -36,7 +36,7 @@ from .anchors import run_anchors
 from .anchors_config import ORIGINAL, AnchorsConfig
 from .comparison_table import ComparisonTable, comparison_command
 from .reconstruction_table import PROGRAM, reconstruction_markdown
-from .tokenizers import TokenizerConfig, make_tokenizer
+from .tokenizers import TokenizerConfig, missing_weights
 
 LAYOUTS = ("libritts", "seed_tts", "manifest")
 
@@ -196,13 +196,8 @@ def missing_metrics(names: Sequence[str]) -> dict[str, str]:
 
 def missing_tokenizers(config: ReconstructionConfig) -> dict[str, str]:
     """Say why some of the tokenizers cannot be loaded here, by name."""
-    reasons = {}
-    for name, settings in config.tokenizers.items():
-        try:
-            make_tokenizer(name, settings)
-        except ValueError as error:
-            reasons[name] = " ".join(str(error).split())
-    return reasons
+    reasons = {name: missing_weights(name, each) for name, each in config.tokenizers.items()}
+    return {name: reason for name, reason in reasons.items() if reason}
 
 
 if __name__ == "__main__":

@@ -10,24 +10,29 @@ import numpy as np
 import torch
 
 from codec import HHCodec
-from codec.checks import one_of
+from codec.checks import one_of, require
 from codec.devices import usable_device
 from eval.baselines.kmeans import CONFIG, KMeansSettings, KMeansTokenizer, train_kmeans
 from eval.baselines.neural_codecs import PEERS, TransformersTokenizer
 from eval.protocols import Tokenizer
 
-KINDS = ("hh", "kmeans", *PEERS)
+# `trained`: a codec that a recipe trains for the comparison, see recipes/comparisons/adapt.py.
+KINDS = ("hh", "trained", "kmeans", *PEERS)
 
 
 @dataclass
 class TokenizerConfig:
     """One tokenizer of a comparison."""
 
-    # hh: a codec of this repository; kmeans: trained on the spot; else a codec of transformers.
+    # hh: a codec of this repository; trained: one that a recipe trains on the comparison's own
+    # clips; kmeans: trained on the spot; else a codec of transformers.
     kind: str = "hh"
-    # hh: name of a bundled codec, folder or hub repository; of transformers: hub name or folder
-    # (null = the published weights); kmeans: folder of a saved one (null = train it).
+    # hh: name of a bundled codec, folder or hub repository; trained: YAML file of the recipe; of
+    # transformers: hub name or folder (null = the published weights); kmeans: folder of a saved
+    # one (null = train it).
     source: str | None = None
+    # Left out, and named, where its weights are not there; else they are asked for.
+    optional: bool = False
     # First K codebooks of a residual codec; null = that of eval/baselines/neural_codecs.py.
     num_codebooks: int | None = None
     # kmeans: centroids, and mel frames (93.75 Hz) a code.
@@ -36,6 +41,8 @@ class TokenizerConfig:
 
     def __post_init__(self) -> None:
         one_of("kind", self.kind, KINDS)
+        if self.kind == "trained":
+            require(self.source is not None, "source", "the YAML file of a recipe", self.source)
 
 
 class HHTokenizer:
@@ -98,6 +105,11 @@ def make_tokenizer(
         ValueError: Weights or a device that are not there, k-means without recordings, or a folder
             with a tokenizer of other settings.
     """
+    if config.kind == "trained":
+        raise ValueError(
+            f"{name}: expected a codec that is there, got the recipe {config.source}, which "
+            "recipes.comparisons.adapt trains; give kind: hh and its model folder"
+        )
     if config.kind == "hh":
         return HHTokenizer(config.source or name, name, device)
     if config.kind != "kmeans":
@@ -125,3 +137,12 @@ def make_tokenizer(
     if folder is not None:
         made.save(folder)
     return made
+
+
+def missing_weights(name: str, config: TokenizerConfig) -> str:
+    """Say why a tokenizer cannot be loaded here, "" where it can."""
+    try:
+        make_tokenizer(name, config)
+    except ValueError as error:
+        return " ".join(str(error).split())
+    return ""

@@ -38,6 +38,7 @@ from eval.sound import resampled
 from recipes.runner.markdown import table_lines
 from slm import Synthesizer
 
+DIFFERENT = "different_speaker"
 CODEC, LM = "hh-mini-24k-v2", "hh-mini-slm-v2"
 # Columns of a card's table, as far as a system has them, by metric family and figure.
 COLUMNS = {
@@ -201,10 +202,27 @@ def anchors_table(
     over = units_text(max(counts, default=0))
     rest = (
         f"{about['split']}: {about['clips']} clips, {speakers_text(about)}; mean"
-        f"{f' and 95 % bootstrap interval over {over}' if intervals else ''}. "
+        f"{f' and 95 % bootstrap interval over {over}' if intervals else ''}."
+        f"{band_text(systems, shown)} "
         f"`{made['command']}`, {made['hardware']}, {made['date']}, commit `{made['commit'][:7]}`."
     )
     return "\n".join([*table_lines(head, lines), "", rest])
+
+
+def band_text(systems: Mapping[str, Any], columns: Sequence[str]) -> str:
+    """Say within what band similarities of the corpus are to be read, "" without a band."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for row in systems.values():
+        for metric_id, corpus in row.get("corpus", {}).items():
+            ends = [corpus.get(name, {}).get("mean") for name in ("same_speaker", DIFFERENT)]
+            family = metric_id.split(".")[0]
+            if None not in ends and any(key.startswith(f"{family}/") for key in columns):
+                found.setdefault(family, corpus)
+    return "".join(
+        f" Recordings of one speaker have a similarity of {each['same_speaker']['mean']:.2f}, "
+        f"of two {each[DIFFERENT]['mean']:.2f}."
+        for each in found.values()
+    )
 
 
 def speakers_text(subject: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from codec.files.reading import read_file
 from eval.scoring.summary import number_text
 from recipes.runner.markdown import table_lines
 
-from .model_cards import anchors_table, figure_text
+from .model_cards import COLUMNS, anchors_table, figure_text
 
 # Rates of words by the keys of the evaluate stage and of anchors, as columns.
 WORDS = {
@@ -94,19 +94,37 @@ def _anchors(spec: TableSpec, sources: Mapping[str, Source]) -> str:
 
 
 def _outcomes(figures: Mapping[str, Any], titles: Mapping[str, str]) -> list[str]:
-    """Sentences on the paired differences: better, worse, and not told apart."""
-    lines = []
+    """Sentences on the paired differences of the systems shown: better, worse, not told apart."""
+    lines, shown = [], titles or dict.fromkeys(figures["systems"])
+    said_of: set[frozenset[str]] = set()
     words = {"A better": "better in", "B better": "worse in"}
-    for part in figures["differences"].values():
-        for name, found in part.items():
+    for ours, parts in figures["differences"].items():
+        for name in shown:
             groups: dict[str, list[str]] = {}
-            for each in found["figures"]:
-                if each["higher_is_better"] is not None:
-                    kind = words.get(each["verdict"], "not told apart in")
-                    groups.setdefault(kind, []).append(each["figure"])
-            said = "; ".join(f"{kind} {', '.join(names)}" for kind, names in groups.items())
-            lines.append(f"- {found['ours']} beside {titles.get(name, name)}: {said}.")
+            for part in parts.values() if ours in shown else ():
+                for each in part.get(name, {"figures": ()})["figures"]:
+                    if label := _ranking(each):
+                        kind = words.get(each["verdict"], "not told apart in")
+                        groups.setdefault(kind, []).append(label)
+            # Two codecs of ours are compared once, not from either side.
+            if groups and frozenset((ours, name)) not in said_of:
+                said_of.add(frozenset((ours, name)))
+                said = "; ".join(f"{kind} {', '.join(found)}" for kind, found in groups.items())
+                lines.append(f"- {titles.get(ours, ours)} beside {titles.get(name, name)}: {said}.")
     return lines
+
+
+def _ranking(difference: Mapping[str, Any]) -> str:
+    """Name of a difference that ranks systems, "" of any other.
+
+    Word errors of the recordings are the same for all; a raw figure is one of the lag, too.
+    """
+    family, figure = difference["metric"].split(".")[0], difference["figure"]
+    is_lag = figure.endswith("_raw") or figure.startswith("lag")
+    if difference["higher_is_better"] is None or is_lag or family.endswith("_original"):
+        return ""
+    title = COLUMNS.get(f"{family}/{figure}", figure if family in figure else f"{family} {figure}")
+    return title.split(",")[0]  # without its unit
 
 
 def _words(spec: TableSpec, sources: Mapping[str, Source]) -> str:
@@ -173,14 +191,24 @@ def _drawn_text(figure: Mapping[str, Any] | None, *, intervals: bool) -> str:
 
 
 def _codebook(spec: TableSpec, sources: Mapping[str, Source]) -> str:
-    """Use of the codebook by split."""
-    figures = read_json(sources[spec.options["source"]].file)["codebook"]
-    size = next(iter(figures.values()))["codebook_size"]
+    """Use of the codebook: columns by their title, [source, split or system]."""
+    columns: dict[str, Mapping[str, Any]] = {}
+    for title, (source, name) in spec.options["rows"].items():
+        figures = read_json(sources[source].file)
+        if "systems" in figures:
+            one_of(f"{title}: system", name, figures["systems"])
+            found = figures["systems"][name]["codebooks"]
+            require(len(found) == 1, f"{title}: codebooks", "one", len(found))
+            columns[title] = found[0]
+        else:
+            one_of(f"{title}: split", name, figures["codebook"])
+            columns[title] = figures["codebook"][name]
+    size = next(iter(columns.values()))["codebook_size"]
     lines = [
-        [title, *(number_text(round(split[key])).replace(" ", ",") for split in figures.values())]
+        [title, *(number_text(round(each[key])).replace(" ", ",") for each in columns.values())]
         for key, title in USE.items()
     ]
-    table = table_lines([f"codebook ({size} codes)", *figures], lines)
+    table = table_lines([f"codebook ({size} codes)", *columns], lines)
     return "\n".join([*table, *_origin(spec, sources)])
 
 

@@ -52,8 +52,11 @@ def test_our_codec_and_the_ladder_stand_in_one_table(
     assert row["measured_bitrate"] == pytest.approx(row["nominal_bitrate"] * 12 / 11.71875)
     assert figures["systems"]["original"]["measured_bitrate"] is None
     assert figures["systems"]["original"]["figures"]["mel_l1.v1/mel_l1"]["value"] == 0.0
-    assert set(figures["differences"]["scored"]) == {"original", "band_limit_8k"}
-    assert "| **ours** | 0." in (run / "anchors.md").read_text()
+    assert set(figures["differences"]["ours"]["scored"]) == {"original", "band_limit_8k"}
+    page = (run / "anchors.md").read_text()
+    assert "| **ours** | 0." in page
+    # Differences name their unit as means do.
+    assert "95 % interval over 2 speakers, then their clips, wins/losses/ties" in page
     # Called again, nothing is recoded, and word scores that were cut off are no obstacle.
     (run / "ours" / "words").mkdir()
     monkeypatch.setattr(
@@ -174,3 +177,24 @@ def test_rates_are_of_the_clips_that_the_table_is_of(
     assert main(call) == 0
     (book,) = json.loads((run / "anchors.json").read_text())["systems"]["ours"]["codebooks"]
     assert book["num_tokens"] == before["codebooks"][0]["num_tokens"] / 2
+
+
+def test_each_of_our_codecs_is_compared_with_every_other_system(
+    make_corpus: Callable[..., tuple[Path, Any]], codec_folder: Path, tmp_path: Path
+) -> None:
+    corpus, _ = make_corpus(counts=(2, 1, 3))
+    torch.manual_seed(1)
+    HHCodec(CodecConfig.preset("tiny")).eval().save_pretrained(tmp_path / "second")
+    run = tmp_path / "anchors"
+    codecs = f"codec={tmp_path / 'second'},{codec_folder}"
+    call = [str(CONFIG), f"corpus={corpus}", f"run={run}", codecs, "classical=original"]
+    assert main([*call, "metrics=mel_l1", "threads=1"]) == 0
+    differences = json.loads((run / "anchors.json").read_text())["differences"]
+    assert set(differences) == {"second", "ours"}
+    assert set(differences["second"]["scored"]) == {"ours", "original"}
+    assert set(differences["ours"]["scored"]) == {"second", "original"}
+    own, other = (
+        differences[a]["scored"][b]["figures"][0]["difference"]
+        for a, b in (("second", "ours"), ("ours", "second"))
+    )
+    assert own == pytest.approx(-other)

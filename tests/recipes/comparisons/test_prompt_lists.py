@@ -55,6 +55,28 @@ def test_each_text_has_another_recording_of_its_speaker_as_prompt(
     assert again.read_bytes() == target.read_bytes()
 
 
+def test_a_list_of_seed_tts_eval_says_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = corpus(tmp_path, {"ann": ["One\nmore.", "Two.", "Three."]})
+    for name in ("list.jsonl", "meta.lst"):
+        assert made(capsys, folder, tmp_path / name)[0] == 0
+    texts = {str(folder / f"ann-{n}.flac"): text for n, text in enumerate(("One more.", "Two."))}
+    rows = list(read_json_lines(tmp_path / "list.jsonl"))
+    for line, row in zip((tmp_path / "meta.lst").read_text().splitlines(), rows, strict=True):
+        name, prompt_text, prompt, text, reference = line.split("|")
+        assert (name, prompt, reference) == (row["id"], row["prompt"], row["reference"])
+        assert text == " ".join(row["text"].split())
+        assert prompt_text == texts.get(prompt, "Three.")
+    requests = read_requests(tmp_path / "meta.lst", SpeechRequest(""))
+    assert [each.text for each in requests.values()] == ["One more.", "Two.", "Three."]
+    barred = corpus(tmp_path, {"ann": ["One | two.", "Three."]})
+    status, said = made(capsys, barred, tmp_path / "other.lst")
+    assert status == 2
+    assert "none with a |" in said
+    assert not (tmp_path / "other.lst").exists()
+
+
 def test_a_speaker_of_one_recording_and_a_text_without_words_are_left_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

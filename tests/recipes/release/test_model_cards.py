@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recipes.release.model_cards import anchors_table, draw_mels, filled, main
+from recipes.release.model_cards import anchors_table, band_text, draw_mels, filled, main
 
 CARD = "# A card\n\n<!-- table test -->\nold\n<!-- end -->\n\nrest <!-- end -->\n"
 
@@ -92,3 +92,15 @@ def test_a_card_shows_its_columns_of_every_system() -> None:
         "test: 3 clips, 2 speakers; mean and 95 % bootstrap interval over 2 speakers, then "
         "their clips. `c`, h, d, commit `0123456`.",
     ]
+
+
+def test_similarities_are_given_with_the_band_of_their_corpus() -> None:
+    """0.8 is a voice that is kept where recordings of one speaker have 0.82, and of two 0.52."""
+    bands = {"same_speaker": {"mean": 0.823}, "different_speaker": {"mean": 0.518}}
+    systems = {"mini": {"corpus": {"speaker_sim.resemblyzer01": bands}}, "opus_6": {}}
+    said = " Recordings of one speaker have a similarity of 0.82, of two 0.52."
+    assert band_text(systems, ["stoi/stoi", "speaker_sim/speaker_sim"]) == said
+    assert band_text(systems, ["stoi/stoi"]) == ""
+    # One speaker has no pair of two.
+    alone = {"same_speaker": {"mean": 0.9}, "different_speaker": {"mean": None}}
+    assert band_text({"mini": {"corpus": {"speaker_sim.x": alone}}}, ["speaker_sim/a"]) == ""
