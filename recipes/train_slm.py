@@ -24,6 +24,7 @@ import torch
 from codec import HHCodec
 from codec.audio.store import AudioStore
 from codec.checks import require
+from codec.devices import trained_on
 from codec.distributed import process_rank
 from codec.files.json_lines import write_json_lines
 from recipes.corpora.aligned_splits import alignments_of
@@ -100,12 +101,14 @@ def main(config: Config) -> Path:
     if settings.lora.rank:
         merge_lora(lm)
     say("train_slm", "measuring the likelihood of valid and test")
+    lm.to(trained_on(settings.accelerator))  # a CPU would take hours for a model of a GPU's size
     figures: dict[str, Any] = {
         f"{split}_nats_per_code": nats_per_code(lm, rows[split].epoch_batches())
         for split in ("valid", "test")
     }
     for name, nats in figures.items():
         require(math.isfinite(nats), name, "a finite likelihood; lower learning_rate", nats)
+    lm.to("cpu")
     lm.save_pretrained(folder / "model", tokenizer)
     save_model_voices(config, stores["train"], folder / "model")
     figures |= {
