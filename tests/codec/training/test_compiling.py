@@ -41,12 +41,19 @@ def test_compiled_networks_have_the_gradients_of_those_that_are_not() -> None:
     other, names = copy.deepcopy(module), list(module.state_dict())
     waveform = 0.1 * torch.randn(2, 4 * codec.hop_length)
     expected = gradients(module, waveform)
-    with compiled(other.networks, "aot_eager"):
+    # What inductor is given, without its minute of C++; "aot_eager" of torch 2.13, which leaves
+    # operations whole, gets the decoder's gradients wrong.
+    with compiled(other.networks, "aot_eager_decomp_partition"):
         found = gradients(other, waveform)
         assert list(other.state_dict()) == names
         assert all(each._compiled_call_impl is not None for each in other.networks)
     assert found.keys() == expected.keys()
+    # A bias of keys has no gradient but rounding: compared with the largest of its network.
+    most = {part: 0.0 for part in {name.split(".")[1] for name in expected}}
     for name, gradient in expected.items():
-        scale = gradient.abs().max()
-        torch.testing.assert_close(found[name], gradient, rtol=1e-3, atol=1e-4 * float(scale))
+        part = name.split(".")[1]
+        most[part] = max(most[part], float(gradient.abs().max()))
+    for name, gradient in expected.items():
+        atol = 1e-4 * most[name.split(".")[1]]
+        torch.testing.assert_close(found[name], gradient, rtol=1e-3, atol=atol)
     assert all(each._compiled_call_impl is None for each in other.networks)
