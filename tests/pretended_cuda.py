@@ -193,7 +193,7 @@ class PretendedCuda(TorchFunctionMode):
 
             return call
 
-        store = distributed.HashStore()
+        store = distributed.HashStore()  # pyright: ignore[reportPrivateImportUsage]
         distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
         try:
             for name in COLLECTIVES:

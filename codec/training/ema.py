@@ -41,7 +41,8 @@ class WeightAverage:
             # a restored average is on the CPU
             self._averages[name] = self._averages[name].to(value.device)
         # In few launches: a GPU would wait for one a parameter.
-        torch._foreach_lerp_(list(self._averages.values()), list(weights.values()), 1.0 - decay)
+        lerp = torch._foreach_lerp_  # pyright: ignore[reportPrivateImportUsage]
+        lerp(list(self._averages.values()), list(weights.values()), 1.0 - decay)
 
     def restart(self, codec: HHCodec, prefix: str) -> None:
         """Set averages below `prefix` to the weights: those were set anew, not trained."""
