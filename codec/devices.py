@@ -91,6 +91,14 @@ def exact_float32(device: torch.device) -> Iterator[None]:
             setattr(place, field, value)
 
 
+def trained_on(accelerator: str) -> torch.device:
+    """Find the device on which the first process of a training by Lightning's accelerator was."""
+    import torch
+
+    wants = accelerator in ("auto", "gpu", "cuda")
+    return torch.device("cuda" if wants and torch.cuda.is_available() else "cpu")
+
+
 def training_precision(
     wanted: str, accelerator: str = "auto", *, cpuinfo: Path = CPUINFO
 ) -> Precision:

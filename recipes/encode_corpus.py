@@ -167,8 +167,9 @@ def computed(config: Config, batches: Sequence[Batch]) -> Generator[Coded, None,
             workers=settings.workers,
             cores=thread_count(config),
         )
-    device = choose_device(settings.device, torch.cuda.device_count())
-    workers = settings.workers or (1 if device == "cuda" else thread_count(config))
+    gpus = torch.cuda.device_count()
+    device = choose_device(settings.device, gpus)
+    workers = settings.workers or (gpus if device == "cuda" else thread_count(config))
     note = stage_folder(config, "encode_corpus") / ".working_on"
     return encode_locally(batches, str(source), device, workers, note)
 

@@ -24,6 +24,7 @@ import torch
 from codec import HHCodec
 from codec.audio.store import AudioStore
 from codec.checks import require
+from codec.devices import trained_on
 from codec.distributed import process_rank
 from codec.files import replaced_files
 from codec.files.json_lines import write_json_lines
@@ -102,12 +103,14 @@ def main(config: Config) -> Path:
     if settings.lora.rank:
         merge_lora(lm)
     say("train_slm", "measuring the likelihood of valid and test")
+    lm.to(trained_on(settings.accelerator))  # a CPU would take hours for a model of a GPU's size
     figures: dict[str, Any] = {
         f"{split}_nats_per_code": nats_per_code(lm, rows[split].epoch_batches())
         for split in ("valid", "test")
     }
     for name, nats in figures.items():
         require(math.isfinite(nats), name, "a finite likelihood; lower learning_rate", nats)
+    lm.to("cpu")
     with replaced_files(folder / "model", WEIGHTS) as partial:
         lm.save_pretrained(partial, tokenizer)
         save_model_voices(config, stores["train"], partial)

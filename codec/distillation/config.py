@@ -29,6 +29,9 @@ class SemanticConfig:
     # Folder in which the teacher's features of whole clips are kept between runs; empty computes
     # them on every crop.
     cache: str = ""
+    # On a CUDA device a HuBERT or Whisper multiplies in bfloat16, as its students do there; its
+    # cached features are others then. Elsewhere it is computed in float32.
+    bf16: bool = False
 
     def __post_init__(self) -> None:
         one_of("semantic.axis", self.axis, AXES)

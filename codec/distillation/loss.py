@@ -54,7 +54,9 @@ class Distillation(nn.Module):
         self.config = config
         self.grid = FrameGrid(codec_frame_rate, 0.5 / codec_frame_rate)
         self.sample_rate = sample_rate
-        self.teacher = load_teacher(config.teacher) if teacher is None else teacher
+        self.teacher = (
+            load_teacher(config.teacher, bf16=config.bf16) if teacher is None else teacher
+        )
         self.resample = Resampler(sample_rate, self.teacher.sample_rate)
         self.head = nn.Linear(latent_dim, self.teacher.dim)
         self.caches: list[SemanticCache] = []

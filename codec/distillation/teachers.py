@@ -20,7 +20,7 @@ from codec.model.mel import LogMel
 from codec.requirements import install_command
 
 from .frame_grid import FrameGrid, receptive_field
-from .whisper_teacher import WhisperTeacher
+from .whisper_teacher import WhisperTeacher, teacher_precision
 
 DEFAULT_TEACHER = "facebook/hubert-base-ls960"
 HUB_FILES = ["config.json", "preprocessor_config.json", "model.safetensors", "pytorch_model.bin"]
@@ -71,14 +71,17 @@ class HubertTeacher:
     Args:
         source: A folder in the transformers layout, or a name on the hub, whose files are taken
             from the local cache when they are there and fetched when not.
+        bf16: Multiply in bfloat16 on a CUDA device.
 
     Raises:
         TeacherError: Transformers is not installed, the weights are neither here nor within
             reach, or they are not a HuBERT.
     """
 
-    def __init__(self, source: str | os.PathLike[str] = DEFAULT_TEACHER) -> None:
-        self.name = str(source)
+    def __init__(
+        self, source: str | os.PathLike[str] = DEFAULT_TEACHER, *, bf16: bool = False
+    ) -> None:
+        self.name, self.bf16 = str(source), bf16
         folder = Path(source) if Path(source).is_dir() else _from_hub(self.name)
         self.model = _load_hubert(folder, self.name)
         settings = folder / "preprocessor_config.json"
@@ -96,7 +99,7 @@ class HubertTeacher:
     def fingerprint(self) -> str:
         """16 hex digits of the weights and of the normalisation of their input."""
         if not self._fingerprint:
-            about = f"mean of states {self.normalizes}"
+            about = f"mean of states {self.normalizes}" + (" in bfloat16" if self.bf16 else "")
             self._fingerprint = weights_digest(about, self.model.state_dict())
         return self._fingerprint
 
@@ -112,10 +115,10 @@ class HubertTeacher:
         features = _zeros(waveform, counts, self.dim)
         for length in lengths[counts > 0].unique().tolist():
             rows = (lengths == length).nonzero()[:, 0]
-            with torch.autocast(waveform.device.type, enabled=False):
+            with teacher_precision(waveform.device, bf16=self.bf16):
                 valid = self._normalized(waveform[rows, :length].float())
                 states = self.model(valid, output_hidden_states=True).hidden_states
-            mean = torch.stack(states).mean(dim=0)  # (R, frames, dim)
+            mean = torch.stack([state.float() for state in states]).mean(dim=0)  # (R, frames, dim)
             features[rows, : mean.shape[1]] = mean
         return features
 
@@ -179,8 +182,8 @@ def _zeros(waveform: Tensor, counts: Tensor, dim: int) -> Tensor:
     return waveform.new_zeros(len(waveform), frames, dim, dtype=torch.float32)
 
 
-def load_teacher(name: str) -> Teacher:
-    """Load the teacher that `SemanticConfig.teacher` names.
+def load_teacher(name: str, *, bf16: bool = False) -> Teacher:
+    """Load the teacher that `SemanticConfig.teacher` names, with `SemanticConfig.bf16`.
 
     Raises:
         TeacherError: None is named, it is not there, or it cannot be used.
@@ -194,9 +197,9 @@ def load_teacher(name: str) -> Teacher:
         return MfccTeacher()
     folder = Path(name) if Path(name).is_dir() else _from_hub(name)
     if _kind_of(folder) != "whisper":
-        return HubertTeacher(name)
+        return HubertTeacher(name, bf16=bf16)
     try:
-        return WhisperTeacher(folder)
+        return WhisperTeacher(folder, bf16=bf16)
     except ValueError as error:
         raise TeacherError(str(error)) from error
 

@@ -19,6 +19,11 @@ HOP = SAMPLE_RATE // INPUT_RATE  # samples a frame of its input; two make a stat
 SHORTEST = 5  # states, 0.1 s
 
 
+def teacher_precision(device: torch.device, *, bf16: bool) -> torch.autocast:
+    """Autocast of a teacher, whatever the training's: none, or bfloat16 on a CUDA device."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=bf16 and device.type == "cuda")
+
+
 class WhisperTeacher:
     """Mean of the layers of a Whisper encoder, each state normalised to unit variance first.
 
@@ -27,6 +32,7 @@ class WhisperTeacher:
 
     Args:
         folder: Whisper in the transformers layout, such as whisper-tiny.en.
+        bf16: Multiply in bfloat16 on a CUDA device.
 
     Raises:
         ValueError: No Whisper of 80 bands is there.
@@ -34,8 +40,8 @@ class WhisperTeacher:
 
     sample_rate = SAMPLE_RATE
 
-    def __init__(self, folder: Path) -> None:
-        self.name = str(folder)
+    def __init__(self, folder: Path, *, bf16: bool = False) -> None:
+        self.name, self.bf16 = str(folder), bf16
         self.model = WhisperEncoder.from_pretrained(folder)
         self.dim = self.model.dim
         # Frame n of the input is centred on sample n x HOP, state n on frame 2 n.
@@ -47,7 +53,7 @@ class WhisperTeacher:
     def fingerprint(self) -> str:
         """16 hex digits of the weights and of what is made of their states."""
         if not self._fingerprint:
-            about = "whisper, mean of normalised layers"
+            about = "whisper, mean of normalised layers" + (" in bfloat16" if self.bf16 else "")
             self._fingerprint = weights_digest(about, self.model.state_dict())
         return self._fingerprint
 
@@ -65,9 +71,11 @@ class WhisperTeacher:
         features = waveform.new_zeros(len(waveform), frames, self.dim, dtype=torch.float32)
         for count in counts[counts > 0].unique().tolist():
             rows = (counts == count).nonzero()[:, 0]
-            with torch.autocast(waveform.device.type, enabled=False):
-                states = self.model(self._input(waveform[rows, : 2 * HOP * count].float()))
-            normed = [F.layer_norm(layer, layer.shape[-1:]) for layer in states]
+            with teacher_precision(waveform.device, bf16=False):  # spectra have no 16 bits
+                mels = self._input(waveform[rows, : 2 * HOP * count].float())
+            with teacher_precision(waveform.device, bf16=self.bf16):
+                states = self.model(mels)
+            normed = [F.layer_norm(layer.float(), layer.shape[-1:]) for layer in states]
             features[rows, :count] = torch.stack(normed).mean(dim=0)
         return features
 

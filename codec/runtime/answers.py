@@ -58,10 +58,23 @@ def value_of(answer: Answer) -> Any:
     raise answer.error from _RemoteTraceback(f"\n{answer.traceback}")
 
 
+_number = 0  # of this process among the workers of its pool
+
+
+def worker_number() -> int:
+    """This process's number among those of its pool, such as to choose a GPU by; 0 elsewhere."""
+    return _number
+
+
 def answer_calls(
-    link: Connection, setup: Callable[..., object] | None, setup_args: tuple[Any, ...]
+    link: Connection,
+    setup: Callable[..., object] | None,
+    setup_args: tuple[Any, ...],
+    number: int = 0,
 ) -> None:
     """Answer calls until the other end is closed: the body of a worker process."""
+    global _number
+    _number = number
     try:
         signal.signal(signal.SIGINT, _interrupted)
         leave_with_parent()

@@ -56,6 +56,7 @@ class WorkerProcess:
         setup: What is called in it before all else, such as to load a model into a global.
         setup_args: Its picklable arguments.
         threads: Threads of numerical libraries in it; None leaves them alone.
+        number: Of it in its pool, which `worker_number` of `codec.runtime.answers` gives there.
     """
 
     def __init__(
@@ -63,8 +64,10 @@ class WorkerProcess:
         setup: Callable[..., object] | None = None,
         setup_args: Sequence[Any] = (),
         threads: int | None = None,
+        number: int = 0,
     ) -> None:
         self._setup, self._setup_args, self._threads = setup, tuple(setup_args), threads
+        self._number = number
         self._process: BaseProcess | None = None
         self._link: Connection | None = None
         self._is_ending = False
@@ -131,7 +134,7 @@ class WorkerProcess:
                 raise KeyboardInterrupt
             link, theirs = context.Pipe()
             process = context.Process(
-                target=answer_calls, args=(theirs, self._setup, self._setup_args)
+                target=answer_calls, args=(theirs, self._setup, self._setup_args, self._number)
             )
             with theirs:  # a copy is in the process
                 process.start()

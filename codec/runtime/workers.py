@@ -86,11 +86,13 @@ class Workers:
         self.spare_few = spare_few
         self._setup, self._setup_args = setup, tuple(setup_args)
         self._is_set_up_here = False
-        self._processes = [WorkerProcess(setup, setup_args, threads) for _ in range(count)]
+        self._processes = [
+            WorkerProcess(setup, setup_args, threads, number) for number in range(count)
+        ]
         self._single = WorkerProcess(setup, setup_args, threads)
         # The last one that was at work is taken first, so that few items start few processes.
         self._idle: queue.LifoQueue[WorkerProcess] = queue.LifoQueue()
-        for process in self._processes:
+        for process in reversed(self._processes):
             self._idle.put(process)
         self._threads: ThreadPoolExecutor | None = None
         self._trying_again = threading.Lock()

@@ -276,6 +276,7 @@ class FitConfig:
     # Processes that read crops ahead; 0 reads when a step asks. They change no batch.
     num_workers: int = 0
     balance_every: int = 0  # steps between reports of every loss's gradient; 0 for none
+    compile: bool = False  # networks by torch.compile, for each shape of a batch
     tensorboard: bool = False  # also curves, mel pictures and audio for it (extra `train`)
     wandb: str = ""  # project of Weights & Biases they are written for, too; empty for none
     # Folder with the training.safetensors of a release, whose discriminators a phase begins with;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import soxr
@@ -19,10 +20,22 @@ from codec.checks import count, in_range, require
 
 from .config import PerturbationConfig
 from .perturbation import Perturbation
+from .pitch_targets import track_pitch
 
 Sources = AudioSource | Sequence[tuple[AudioSource, float | None]]
-# Number and crops; where the encoder's input is perturbed by itself, that input too.
-Batch = tuple[int, Tensor] | tuple[int, Tensor, Tensor]
+
+
+class Batch(NamedTuple):
+    """A process's rows of a batch."""
+
+    number: int  # of the batch
+    crops: Tensor  # (B, T) float32
+    inputs: Tensor | None = None  # (B, T) of the encoder, where it is perturbed by itself
+    # Pitch and voicing (B, F) of the crops as of `track_pitch`, where a loss needs them.
+    pitch: Tensor | None = None
+    voiced: Tensor | None = None
+
+
 # Keeps what perturbs a crop apart from what chooses it.
 _CHANGED, _DEGRADED = 0xC4A, 0xDE6
 
@@ -43,6 +56,7 @@ class CropBatches(IterableDataset[Batch]):
         speed: Crops are played up to this share faster or slower, log-uniformly; it moves pitch
             and formants too, so that few speakers act as many. 0 leaves them alone.
         perturbation: Further changes of a crop, drawn for seed, batch and row; None for none.
+        pitch_hop: Samples a frame of the pitch that is tracked in the crops; 0 tracks none.
 
     Raises:
         ValueError: Sizes below 1, a speed outside [0, 0.5), a source without clips, sources of
@@ -59,6 +73,7 @@ class CropBatches(IterableDataset[Batch]):
         start: int = 0,
         speed: float = 0.0,
         perturbation: PerturbationConfig | None = None,
+        pitch_hop: int = 0,
     ) -> None:
         count("batch_size", batch_size, 1)
         count("crop_samples", crop_samples, 1)
@@ -72,6 +87,7 @@ class CropBatches(IterableDataset[Batch]):
         self.seed = seed
         self.start = start
         self.speed = speed
+        self.pitch_hop = pitch_hop
         self.perturbation = perturbation or PerturbationConfig()
         self._perturb = Perturbation(self.perturbation, self.sources[0].sample_rate)
         # Set by `CodecData`: each process that trains has its rows of a batch.
@@ -151,10 +167,11 @@ class CropBatches(IterableDataset[Batch]):
         first, step = (0, 1) if worker is None else (worker.id, worker.num_workers)
         for number in itertools.count(self.start + first, step):
             crops = self.batch(number)
-            if self.perturbation.changes_inputs:
-                yield number, crops, self.inputs(number, crops)
-            else:
-                yield number, crops
+            inputs = self.inputs(number, crops) if self.perturbation.changes_inputs else None
+            # Here, in a worker, it is ready when the step begins; a device would wait for it.
+            rate, hop = self.sources[0].sample_rate, self.pitch_hop
+            tracked = track_pitch(crops, rate, hop) if hop else ()
+            yield Batch(number, crops, inputs, *tracked)
 
 
 def source_shares(sources: Sources) -> list[tuple[AudioSource, float | None]]:

@@ -36,9 +36,13 @@ class WeightAverage:
         """Average the weights after a step."""
         self.steps += 1
         decay = min(self.decay, self.steps / (9.0 + self.steps))  # 0.1 at the first step
-        for name, value in self._tracked(codec).items():
+        weights = self._tracked(codec)
+        for name, value in weights.items():
             # a restored average is on the CPU
-            self._averages[name] = self._averages[name].to(value.device).lerp_(value, 1.0 - decay)
+            self._averages[name] = self._averages[name].to(value.device)
+        # In few launches: a GPU would wait for one a parameter.
+        lerp = torch._foreach_lerp_  # pyright: ignore[reportPrivateImportUsage]
+        lerp(list(self._averages.values()), list(weights.values()), 1.0 - decay)
 
     def restart(self, codec: HHCodec, prefix: str) -> None:
         """Set averages below `prefix` to the weights: those were set anew, not trained."""

@@ -30,6 +30,7 @@ from .checkpoint import (
     checkpoint_to_resume,
     describe_batches,
 )
+from .compiling import compiled
 from .config import FitConfig, PhaseConfig
 from .dashboard import Dashboard
 from .data import CodecData, CropBatches, Sources, source_shares
@@ -117,7 +118,12 @@ def _fit(
     )
     crops = phase.batch_size, phase.crop_codes * codec.hop_length
     batches = CropBatches(
-        train, *crops, seed=config.seed, speed=phase.speed, perturbation=phase.perturbation
+        train,
+        *crops,
+        seed=config.seed,
+        speed=phase.speed,
+        perturbation=phase.perturbation,
+        pitch_hop=codec.config.mel.hop_length if phase.weights.pitch > 0 else 0,
     )
     data = CodecData(batches, valid, num_workers=config.num_workers)
     logs = RunLogs(folder, tensorboard=config.tensorboard, wandb=config.wandb)
@@ -143,7 +149,8 @@ def _fit(
     def fit() -> None:
         trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=True)
 
-    with warnings.catch_warnings():
+    networks = compiled(module.networks) if config.compile else nullcontext()
+    with networks, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Lightning's advice on loggers and worker counts
         fit_or_exit(trainer, fit, folder)
     if dashboard is not None:
@@ -183,6 +190,7 @@ def _trainer(
         strategy="auto" if alone else AveragedGradients(),
         precision=config.precision,
         callbacks=callbacks,
+        benchmark=True,  # shapes of a step are fixed: cuDNN takes its fastest convolutions
     )
 
 

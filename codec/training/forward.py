@@ -77,6 +77,7 @@ def forward_pass(
     waveform: Tensor,
     noise: float,
     encoder_input: Tensor | None = None,
+    pitch_target: tuple[Tensor, Tensor] | None = None,
 ) -> ForwardPass:
     """Run the parts that a phase uses.
 
@@ -86,6 +87,7 @@ def forward_pass(
         waveform: (B, T) recordings, T a multiple of the codec's hop length.
         noise: Standard deviation of the noise on latents that are not quantised yet.
         encoder_input: (B, T) for the encoder where it is not the recordings.
+        pitch_target: As of `track_pitch`, of the recordings; None tracks it where a loss needs it.
     """
     encoder_input = waveform if encoder_input is None else encoder_input
     frames = waveform.shape[-1] // codec.config.mel.hop_length
@@ -107,14 +109,16 @@ def forward_pass(
                 codes = codec.quantizer.encode(latents)
                 quantized = codec.quantizer.vectors(codes)
         mel = codec.decoder(quantized)
-    fake = pitch = pitch_target = None
+    fake = pitch = None
     if phase.uses_waveform:
         vocoder_input = target if phase.vocoder_input == "target" else mel
         assert vocoder_input is not None
         fake = codec.vocoder(vocoder_input)
         if phase.weights.pitch > 0:
             pitch = codec.vocoder.pitch(vocoder_input)
-            pitch_target = track_pitch(waveform, codec.sample_rate, codec.config.mel.hop_length)
+            if pitch_target is None:
+                hop = codec.config.mel.hop_length
+                pitch_target = track_pitch(waveform, codec.sample_rate, hop)
     return ForwardPass(
         target,
         latents=latents,

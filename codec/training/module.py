@@ -78,8 +78,10 @@ class CodecTraining(CodecObjective):
 
     def training_step(self, batch: Batch, batch_index: int) -> None:
         """Make one generator step and, from `adversarial_from` on, one discriminator step."""
-        step, waveform = int(batch[0]), batch[1]
-        encoder_input = batch[2] if len(batch) == 3 else None
+        number, waveform, encoder_input, pitch, voiced = Batch(*batch)
+        step, tracked = int(number), None
+        if pitch is not None and voiced is not None:
+            tracked = pitch, voiced
         weights = self.phase.weights.by_name()
         # The random state of a resumed step is that of an uninterrupted run.
         torch.manual_seed(self.seed * 1_000_003 + step)
@@ -88,7 +90,7 @@ class CodecTraining(CodecObjective):
         optimizers = self._scheduled_optimizers(step)
 
         # Forward pass of the codec, from the recordings to its waveform.
-        outputs = self.forward_pass(waveform, step, encoder_input)
+        outputs = self.forward_pass(waveform, step, encoder_input, tracked)
 
         # Losses of the generator against recordings and teachers; then, of one pass of each
         # ensemble of discriminators over real and generated output, loss_gen and loss_disc.

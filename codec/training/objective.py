@@ -6,7 +6,7 @@ from contextlib import nullcontext
 
 import torch
 from lightning import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 
 from codec.audio.sources import CropPlace
 from codec.distillation.loss import Distillation
@@ -93,6 +93,12 @@ class CodecObjective(LightningModule):
         found = {"waveform": self.discriminators, "mel": self.mel_discriminators}
         return {name: ensemble for name, ensemble in found.items() if ensemble is not None}
 
+    @property
+    def networks(self) -> list[nn.Module]:
+        """What is worth compiling: the parts that train but the quantizer, and discriminators."""
+        parts = [self.codec.get_submodule(part) for part in self.phase.train if part != "quantizer"]
+        return parts + [each for ensemble in self.ensembles.values() for each in ensemble.members]
+
     def on_fit_start(self) -> None:
         """Move the frozen models to the device, and fill the cache of a teacher's features."""
         if self.perceptual is not None:
@@ -110,15 +116,21 @@ class CodecObjective(LightningModule):
         self.codec.quantizer.batch_statistics = self._moves_latents
 
     def forward_pass(
-        self, waveform: Tensor, step: int, encoder_input: Tensor | None = None
+        self,
+        waveform: Tensor,
+        step: int,
+        encoder_input: Tensor | None = None,
+        pitch_target: tuple[Tensor, Tensor] | None = None,
     ) -> ForwardPass:
         """Run the codec on (B, T); the noise on unquantised latents grows with `step`.
 
-        `encoder_input` (B, T) is the encoder's where that differs from the recordings.
+        `encoder_input` (B, T) is the encoder's where that differs from the recordings, and
+        `pitch_target` the pitch of the recordings where it was tracked before.
         """
         share = min(1.0, step / max(1, self.phase.quantize_from))
         noise = self.phase.noise * share
-        return forward_pass(self.codec, self.phase, waveform, noise, encoder_input)
+        inputs = waveform, noise, encoder_input, pitch_target
+        return forward_pass(self.codec, self.phase, *inputs)
 
     def losses(
         self, outputs: ForwardPass, waveform: Tensor, positions: list[CropPlace] | None = None

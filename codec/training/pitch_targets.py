@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from typing import Any
 
@@ -18,12 +19,13 @@ VOICED_CONFIDENCE = 0.5
 
 
 @lru_cache(maxsize=1)
-def _tracker() -> Any:
-    """The tracker, built once in a process.
+def _tracker(process: int) -> Any:
+    """The tracker, built once in a process, and in each that is forked from it.
 
     Raises:
         ImportError: swift-f0 is not installed.
     """
+    del process  # a part of the key alone
     try:
         from swift_f0 import SwiftF0
     except ImportError as error:
@@ -54,7 +56,7 @@ def track_pitch(waveform: Tensor, sample_rate: int, hop_length: int) -> tuple[Te
     resampled = Resampler(sample_rate, TRACKER_RATE)(waveform.detach().float().cpu()).numpy()
     octaves, confidences = [], []
     for row in resampled:
-        tracked = _tracker().detect(row, TRACKER_RATE, LOWEST_HZ, HIGHEST_HZ)
+        tracked = _tracker(os.getpid()).detect(row, TRACKER_RATE, LOWEST_HZ, HIGHEST_HZ)
         # interpolated in octaves, in which a glide is a line
         octaves.append(np.interp(times, tracked.timestamps, np.log2(tracked.pitch_hz)))
         confidences.append(np.interp(times, tracked.timestamps, tracked.confidence))

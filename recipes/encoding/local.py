@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from codec import HHCodec
 from codec.audio.pcm import as_waveform
+from codec.runtime.answers import worker_number
 from codec.runtime.workers import DEADLY, WorkerDied, Workers
 from codec.streaming.long_form import WINDOW, encode_clip
 
@@ -94,6 +95,11 @@ def choose_device(wanted: str, gpus: float) -> str:
     return ("cuda" if gpus else "cpu") if wanted == "auto" else wanted
 
 
+def own_device(device: str, number: int, gpus: int) -> str:
+    """The device of worker `number`: of `cuda` each worker has one of the GPUs, in turns."""
+    return f"cuda:{number % gpus}" if device == "cuda" and gpus else device
+
+
 def move_codec(codec: HHCodec, device: str) -> HHCodec:
     """Move a codec to its device, in a process of one thread."""
     torch.set_num_threads(1)
@@ -111,7 +117,7 @@ def encode_locally(
     Args:
         batches: To encode.
         source: Folder of the codec.
-        device: `cpu` or `cuda`.
+        device: `cpu`, or `cuda` for the GPUs of this machine, which the workers share out.
         workers: Processes; 1 works in this one.
         note: File for the name of the batch that this process works on, while it does.
     """
@@ -155,4 +161,5 @@ def _work(batch: Batch, source: str, device: str) -> Coded:
 @functools.lru_cache(maxsize=1)
 def _loaded(source: str, device: str) -> HHCodec:
     """The codec of a process, loaded once."""
+    device = own_device(device, worker_number(), torch.cuda.device_count())
     return move_codec(HHCodec.from_pretrained(source), device)

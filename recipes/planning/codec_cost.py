@@ -21,12 +21,14 @@ Time of a step = operations x crops / (R x peak x `efficiency`), plus, through m
 bytes a parameter and 12 a weight that is averaged, plus with R > 1 the copies of gradients into the
 flat buffer and back, 16 bytes a parameter, and a ring's 2 (R - 1) / R x 4 (G + C) bytes over the
 link. The exchange is added whole: it follows the backward passes (`codec.distributed`) and does not
-overlap them. Reading, validation and checkpoints are not counted. Between nodes the link is
+overlap them. Validation and checkpoints are not counted; reading goes on beside it, in as many
+processes as `loader_workers` says. Between nodes the link is
 `node_gbs` of a device.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -206,6 +208,19 @@ def codec_step_seconds(
         through += COPIED_BYTES * both
     moved = 2 * (devices - 1) / devices * GRADIENT * both
     return compute + through / (device.bandwidth_gbs * 1e9) + moved / (link_gbs * 1e9)
+
+
+def loader_workers(work: CodecWork, crops: int, devices: int, seconds: float, rate: float) -> int:
+    """Count the processes that read ahead for a device so that it never waits, with half to spare.
+
+    Args:
+        work: Of one crop.
+        crops: Of a step, over all devices.
+        devices: R.
+        seconds: Of a step.
+        rate: Seconds of audio that a process makes a second.
+    """
+    return math.ceil(1.5 * crops * work.seconds / devices / seconds / rate)
 
 
 def kept_bytes(codec: HHCodec, networks: Discriminators, *, bf16: bool) -> tuple[float, float]:

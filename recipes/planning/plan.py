@@ -44,6 +44,7 @@ from .codec_cost import (
     codec_step_seconds,
     codec_work,
     kept_bytes,
+    loader_workers,
     planned_networks,
 )
 from .lm_cost import (
@@ -165,6 +166,8 @@ def plan_codec(arguments: argparse.Namespace) -> dict[str, Any]:
     plan["fits"] = _fits(needed.total, device)
     plan["efficiency"] = arguments.efficiency
     plan["step_seconds"] = seconds
+    rate = arguments.loader_rate
+    plan["loader_workers_a_gpu"] = loader_workers(work, crops, gpus, seconds, rate)
     return plan | _time_and_cost(seconds * arguments.steps, gpus, arguments.price)
 
 
@@ -273,6 +276,9 @@ def _parser() -> argparse.ArgumentParser:
     codec.add_argument("--steps", type=whole_number(1), default=155_000, help="of all phases")
     codec.add_argument("--batch-size", type=whole_number(1), default=48, help="crops a step")
     codec.add_argument("--crop-codes", type=whole_number(1), default=64)
+    text = "seconds of audio a second of a process that reads: 20,000 from a store, 2,000 at drawn "
+    text += "speeds or from files, 200 with the pitch that a harmonic vocoder is taught"
+    codec.add_argument("--loader-rate", type=number(above=0), default=2000.0, help=text)
     for each, gpus, efficiency in ((slm, 8, 0.4), (codec, 1, 0.2)):
         each.add_argument("--gpu", default="H100", help=", ".join(ACCELERATORS))
         each.add_argument("--gpus", type=whole_number(1), default=gpus, help="over all nodes")

@@ -75,6 +75,9 @@ class TrainCodecConfig:
     checkpoint_every: int = runtime(250)
     # Processes that read training crops ahead; 0 = read when a step asks.
     num_workers: int = runtime(0)
+    # Compile the networks for the shapes of a batch (torch.compile): minutes at the start, and
+    # fewer kernels a step; not run on a GPU yet.
+    compile: bool = runtime(False)
     # Steps between reports of every loss term's gradient at the decoder's output; 0 = none.
     balance_every: int = runtime(0)
     # Also write curves, mel pictures and audio for TensorBoard (extra `train`), and for the project

@@ -1,8 +1,9 @@
 """Generation speed beside other decoders' own, at the same weights, in one run.
 
 Every figure is the best of a few rounds in which all contestants take turns, so that a busy
-machine slows them alike. The ceiling is what reading every weight once a token allows: the fastest
-of a sum over so many numbers and of a matrix of that size times a vector.
+machine slows them alike; one thread is timed by the seconds of processor it uses. The ceiling is
+what reading every weight once a token allows: the fastest of a sum over so many numbers and of a
+matrix of that size times a vector.
 """
 
 from __future__ import annotations
@@ -19,7 +20,16 @@ from slm.engines.engine import Engine, open_engine
 from slm.engines.merged_weights import Outputs, speech_outputs
 from slm.model.speech_lm import SpeechLM
 
-from .contestants import OTHERS, contestant, engines, fastest, names, prompt_tokens, random_lm
+from .contestants import (
+    OTHERS,
+    clock_name,
+    contestant,
+    engines,
+    fastest,
+    names,
+    prompt_tokens,
+    random_lm,
+)
 
 _NEAR, _FAR = 100, 2000
 _STEPS = 32  # timed together where single steps are
@@ -67,11 +77,13 @@ def bench_generation(
     probes = {f"{name}/{n}": run for name in own for n, run in _places(lm, name, rounds).items()}
     if own:
         probes |= _reads(lm)
-    seconds = fastest(runs | probes, rounds)
+    clock = clock_name(device)
+    seconds = fastest(runs | probes, rounds, clock)
     report: dict[str, Any] = {
         "size": size,
         "parameters": lm.num_parameters,
         "threads": torch.get_num_threads(),
+        "clock": clock,
         "new_tokens": new_tokens,
     }
     report |= _rates({name: seconds[name] for name in runs}, new_tokens)

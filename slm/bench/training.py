@@ -25,7 +25,7 @@ from slm.training.flops import (
     training_flops,
 )
 
-from .contestants import fastest, names, random_lm, stock_twin, transformers_twin
+from .contestants import clock_name, fastest, names, random_lm, stock_twin, transformers_twin
 
 _SECONDS = (8.0, 12.0)  # of the utterances, ten on average
 _PIECES_PER_SECOND = 5.0  # of English read aloud, in pieces of a small text model
@@ -80,7 +80,7 @@ def bench_training(
     if "transformers" in names():
         contestants["transformers_full"] = (_transformers_step(lm, device, bf16, compile), full)
     runs = {name: partial(step, batch) for name, (step, batch) in contestants.items()}
-    seconds = fastest(runs, rounds)
+    seconds = fastest(runs, rounds, clock_name(device))
     # Padding is no work: only tokens of documents count.
     useful = {
         name: int((batch.document_ids >= 0).sum()) for name, (_, batch) in contestants.items()

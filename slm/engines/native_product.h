@@ -47,14 +47,15 @@ void add_places(const W* weight, const float* x, int64_t depth, int64_t stride, 
         constexpr int apart = 64 / sizeof(W);  // weights a line of memory
 #pragma GCC unroll 8
         for (int n = 0; n < V * LANES; n += apart) __builtin_prefetch(weight + AHEAD + n);
-        Floats value[R];
+        // One input at a time, so that sums, weights and it have room in registers.
+        Floats wide[V];
 #pragma GCC unroll 8
-        for (int r = 0; r < R; ++r) value[r] = filled(x[r * stride + d]);
+        for (int v = 0; v < V; ++v) wide[v] = widened(weight + v * LANES);
 #pragma GCC unroll 8
-        for (int v = 0; v < V; ++v) {
-            const Floats wide = widened(weight + v * LANES);
+        for (int r = 0; r < R; ++r) {
+            const Floats value = filled(x[r * stride + d]);
 #pragma GCC unroll 8
-            for (int r = 0; r < R; ++r) held[r][v] += wide * value[r];
+            for (int v = 0; v < V; ++v) held[r][v] += wide[v] * value;
         }
     }
 #pragma GCC unroll 8

@@ -17,6 +17,7 @@ from .speech_lm import SpeechLM
 
 # (B, S) bool of a batch: the tokens that are counted.
 Positions = Callable[[SpeechLM, PackedBatch], Tensor]
+CODE, TEXT_TOKEN = "speech code", "text token with a loss"
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,24 @@ def log_likelihood(
     return [scores[index] for index in range(len(documents))]
 
 
+@dataclass(frozen=True)
+class NatsTotal:
+    """Negative log-likelihood of some tokens: totals of parts add up to those of the whole."""
+
+    nats: float
+    tokens: int
+
+    def mean(self, what: str) -> float:
+        """Nats a token.
+
+        Raises:
+            ValueError: There is none; `what` names the kind.
+        """
+        if self.tokens == 0:
+            raise ValueError(f"expected batches with at least one {what}, got none")
+        return self.nats / self.tokens
+
+
 def nats_per_code(lm: SpeechLM, batches: Iterable[PackedBatch]) -> float:
     """Mean negative log-likelihood of a code, nats; lower is better.
 
@@ -91,7 +110,7 @@ def nats_per_code(lm: SpeechLM, batches: Iterable[PackedBatch]) -> float:
     Raises:
         ValueError: The batches hold no speech code.
     """
-    return _mean_nll(lm, batches, scored_positions, "speech code")
+    return code_nats(lm, batches).mean(CODE)
 
 
 def nats_per_text_token(lm: SpeechLM, batches: Iterable[PackedBatch]) -> float:
@@ -102,7 +121,17 @@ def nats_per_text_token(lm: SpeechLM, batches: Iterable[PackedBatch]) -> float:
     Raises:
         ValueError: The batches hold no such token.
     """
-    return _mean_nll(lm, batches, _text_positions, "text token with a loss")
+    return text_nats(lm, batches).mean(TEXT_TOKEN)
+
+
+def code_nats(lm: SpeechLM, batches: Iterable[PackedBatch]) -> NatsTotal:
+    """Sum what `nats_per_code` is the mean of."""
+    return _total(lm, batches, scored_positions)
+
+
+def text_nats(lm: SpeechLM, batches: Iterable[PackedBatch]) -> NatsTotal:
+    """Sum what `nats_per_text_token` is the mean of."""
+    return _total(lm, batches, _text_positions)
 
 
 def _text_positions(lm: SpeechLM, batch: PackedBatch) -> Tensor:
@@ -112,10 +141,8 @@ def _text_positions(lm: SpeechLM, batch: PackedBatch) -> Tensor:
 
 
 @torch.no_grad()
-def _mean_nll(
-    lm: SpeechLM, batches: Iterable[PackedBatch], positions: Positions, what: str
-) -> float:
-    """Mean nats of the tokens of batches at some positions."""
+def _total(lm: SpeechLM, batches: Iterable[PackedBatch], positions: Positions) -> NatsTotal:
+    """Nats of the tokens of batches at some positions."""
     total, count = 0.0, 0
     with _evaluating(lm):
         for batch in batches:
@@ -123,9 +150,7 @@ def _mean_nll(
             # A mean over tokens, not over batches, whatever their sizes.
             total += nll.double().sum().item()
             count += len(nll)
-    if count == 0:
-        raise ValueError(f"expected batches with at least one {what}, got none")
-    return total / count
+    return NatsTotal(total, count)
 
 
 @contextmanager

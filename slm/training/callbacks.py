@@ -20,7 +20,7 @@ from codec.run_logs import RunLogs
 from codec.runtime.finite import first_not_finite, optimizer_tensors
 from slm.data.packed_batch import PackedBatch
 from slm.data.transcription_probe import TEXT_NAME
-from slm.model.likelihood import nats_per_code, nats_per_text_token
+from slm.model.likelihood import CODE, TEXT_TOKEN, NatsTotal, code_nats, text_nats
 
 from .checkpoint import CHECKPOINT_NAME, METRICS_NAME
 from .config import TrainingSettings
@@ -44,7 +44,7 @@ class Monitor(Callback):
         settings: With the steps between validations and between checkpoints.
         folder: Of the files, which the first process writes.
         start_step: Steps made before.
-        validation: Batches that every process validates on, by the name of their figure.
+        validation: Batches to validate on, by the name of their figure.
         progress: Show a bar on stderr.
         speak: Called by the first process at every validation; None for no samples.
 
@@ -116,7 +116,9 @@ class Monitor(Callback):
         if saves or validates:
             self._check_state(trainer, pl_module)
         if self._validation and validates:
-            metrics |= {name: self._validated(lm, name) for name in self._validation}
+            metrics |= {
+                name: self._validated(trainer, pl_module, name) for name in self._validation
+            }
         if validates and self._speak is not None and trainer.is_global_zero:
             metrics |= self._spoken(lm, self._speak)
         if validates:
@@ -212,14 +214,30 @@ class Monitor(Callback):
                 "and start again from the last checkpoint"
             )
 
-    def _validated(self, lm: Any, name: str) -> float:
+    def _validated(self, trainer: Trainer, module: LightningModule, name: str) -> float:
         """Likelihood of the validation batches of a figure, nats a code or text token.
+
+        Processes with the whole model each measure some batches. A GPU multiplies in the precision
+        of the training, since validation in float32 would take many times as long as its steps.
 
         Raises:
             ValueError: It is not finite.
         """
-        measure = nats_per_text_token if name == TEXT_NAME else nats_per_code
-        nats = measure(lm, self._validation[name])
+        lm: Any = module.lm
+        of_text = name == TEXT_NAME
+        batches, device = self._validation[name], module.device
+        shares = not module.sharded  # every process of sharded weights has to take part in each
+        if shares:
+            batches = batches[trainer.global_rank :: trainer.world_size]
+        bf16 = bool(self._settings.bf16) and device.type == "cuda"
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            total = (text_nats if of_text else code_nats)(lm, batches)
+        if shares:
+            parts = torch.tensor([total.nats, total.tokens], dtype=torch.float64, device=device)
+            parts = trainer.strategy.reduce(parts, reduce_op="sum")
+            assert isinstance(parts, Tensor)
+            total = NatsTotal(float(parts[0]), int(parts[1]))
+        nats = total.mean(TEXT_TOKEN if of_text else CODE)
         if not math.isfinite(nats):
             raise ValueError(
                 f"expected a finite {name}, got {nats} of finite weights at step "

@@ -35,6 +35,7 @@ class SpeechLMTraining(lightning.LightningModule):
 
     Attributes:
         gradient_norm: Of the last optimizer step, before clipping; float32 scalar.
+        sharded: As given.
     """
 
     def __init__(
@@ -53,13 +54,13 @@ class SpeechLMTraining(lightning.LightningModule):
         self.gradient_norm = torch.zeros(())
         self._dataset, self._stream = dataset, stream
         self._micro_batches = micro_batches
-        self._sharded = sharded
+        self.sharded = sharded
 
     def configure_model(self) -> None:
         """Spread every block, and what is left as one more unit, over the processes."""
         from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 
-        if not self._sharded or isinstance(self.lm, FSDPModule):
+        if not self.sharded or isinstance(self.lm, FSDPModule):
             return
         assert self.device_mesh is not None
         mesh = self.device_mesh["data_parallel"]
@@ -110,7 +111,7 @@ class SpeechLMTraining(lightning.LightningModule):
         if self._dataset is not None:
             checkpoint[STREAM] = self._stream
             checkpoint[ROW_COUNTS] = self._dataset.row_counts
-        if self._sharded:  # numbered by module already
+        if self.sharded:  # numbered by module already
             return
         checkpoint["optimizer_states"] = [
             number_by_module(state, optimizer.param_groups, self.lm.parameters())

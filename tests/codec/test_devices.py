@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from codec.devices import native_bf16, training_precision, usable_device
+from codec.devices import native_bf16, trained_on, training_precision, usable_device
 
 XEON = "flags\t\t: fpu avx2 avx512f avx512_bf16 amx_tile amx_bf16\n"
 EPYC = "flags\t\t: fpu sse4_2 avx avx2 fma\n"
@@ -70,3 +70,10 @@ def test_names_that_are_no_device_are_refused(name: str) -> None:
 def test_a_gpu_that_is_not_here_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=r"expected a CUDA device, found none$"):
         usable_device(name)
+
+
+def test_a_training_was_on_the_gpu_that_lightning_chose(monkeypatch):
+    for there in (False, True):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        found = [trained_on(name).type for name in ("auto", "gpu", "cpu")]
+        assert found == (["cuda", "cuda", "cpu"] if there else ["cpu"] * 3)

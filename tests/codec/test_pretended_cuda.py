@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,11 @@ from codec import CodecConfig, HHCodec, StreamDecoder
 from codec.audio.store import AudioStore, AudioStoreWriter
 from codec.devices import exact_float32
 from codec.distillation.config import SemanticConfig
+from codec.distributed import broadcast_from_first
 from codec.model.encoder import SEANetEncoder
 from codec.streaming.long_form import encode_clip
 from codec.training.config import DiscriminatorConfig, LossWeights, PhaseConfig
-from codec.training.data import CodecData, CropBatches
+from codec.training.data import Batch, CodecData, CropBatches
 from codec.training.module import CodecTraining
 from recipes.encoding.local import encode_waveforms
 from tests.support.pretended_cuda import moved, pretended_cuda, unknown
@@ -66,6 +68,36 @@ def test_where_the_host_waits_is_seen() -> None:
         assert there[there > 2].tolist() == [3]
         assert there.cpu().device.type == "cpu"
     assert sum(gpu.waits.values()) == 4  # float, index of bools, tolist, cpu
+
+
+def test_operations_that_cuda_computes_in_float32_are() -> None:
+    with pretended_cuda() as gpu, torch.autocast("cuda", dtype=torch.bfloat16):
+        there = torch.ones(3, 4, device="cuda", dtype=torch.bfloat16)
+        assert there.softmax(-1).dtype == there.square().dtype == torch.float32
+        assert (there @ there.T).dtype == there.sigmoid().dtype == torch.bfloat16
+        torch.fft.rfft(there)
+    assert [each.split("tests ")[1] for each in gpu.errors] == ["fft_rfft: a spectrum of 16 bits"]
+
+
+def test_what_a_graph_cannot_record_is_seen() -> None:
+    with pretended_cuda() as gpu:
+        there = torch.ones(3, device="cuda")
+        with gpu.recording():
+            _ = there + torch.arange(3, device="cuda")
+            _ = there + torch.tensor([1, 2, 3], device="cuda")
+            float(there[0])
+    kinds = [each.split("tests ")[1] for each in gpu.errors]
+    assert kinds == ["tensor: a copy from the host in a graph", "__float__: a wait in a graph"]
+
+
+def test_what_nccl_refuses_is_seen() -> None:
+    with pretended_cuda() as gpu, gpu.nccl():
+        there = torch.ones(3, 2, device="cuda")
+        torch.distributed.all_reduce(there)
+        torch.distributed.broadcast(torch.ones(3), 0)
+        torch.distributed.broadcast(there.T, 0)
+    kinds = [each.split("tests ")[1] for each in gpu.errors]
+    assert kinds == ["broadcast: a tensor of the CPU", "broadcast: a tensor in pieces"]
 
 
 # The codec.
@@ -213,9 +245,15 @@ def test_a_phase_of_the_codec_trains_on_its_device(
             crops = module.data.batches.batch(step).to("cuda")
             if step == 2:  # the first two read whether latents are quantised, and fill the codebook
                 gpu.waits.clear()
-            with torch.autocast("cuda", dtype=torch.bfloat16, enabled=bf16):
-                module.training_step((step, crops), step)
+            # Where products are of 16 bits also in a group of processes.
+            with (
+                gpu.nccl() if bf16 else nullcontext(),
+                torch.autocast("cuda", dtype=torch.bfloat16, enabled=bf16),
+            ):
+                module.training_step(Batch(step, crops), step)
         stepped = gpu.waiting()
+        with gpu.nccl() if bf16 else nullcontext():
+            broadcast_from_first(module.state_dict().values())
         valid = module.data.valid_batch(), module.data.valid_lengths()
         module.validate(*(each.to("cuda") for each in valid if each is not None))
     assert dict(gpu.errors) == {}

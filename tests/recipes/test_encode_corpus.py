@@ -16,7 +16,7 @@ from codec import HHCodec
 from codec.audio.pcm import as_integers, as_waveform
 from codec.audio.store import AudioStore
 from codec.streaming.long_form import encode_clip
-from recipes.encoding.local import encode_batch, encode_waveforms
+from recipes.encoding.local import encode_batch, encode_waveforms, own_device
 from recipes.encoding.plan import read_batch
 from recipes.runner.stages import run_stage
 from slm import TokenStore
@@ -43,6 +43,23 @@ def test_the_store_holds_what_each_clip_alone_is_encoded_to(prepared):
     figures = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["encoding"]
     assert figures["hours"] == pytest.approx(13 * 0.5 / 3600, abs=1e-4)
     assert figures["bad_files"] == 0
+
+
+def test_the_gpus_of_a_machine_are_shared_out_to_as_many_workers(prepared, monkeypatch):
+    """All eight of them on the first GPU would be no faster than one."""
+    seen = {}
+
+    def encode_locally(batches, source, device, workers, note):
+        seen.update(device=device, workers=workers)
+        yield from ()
+
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 8)
+    monkeypatch.setattr(stage, "encode_locally", encode_locally)
+    list(stage.computed(prepared("encode_corpus.device=auto"), []))
+    assert seen == {"device": "cuda", "workers": 8}
+    devices = [own_device("cuda", number, 3) for number in range(4)]
+    assert devices == ["cuda:0", "cuda:1", "cuda:2", "cuda:0"]
+    assert own_device("cpu", 5, 0) == "cpu"
 
 
 def test_codes_of_several_clips_at_once_are_those_of_each_alone(tiny_codec, make_waveform):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,13 +24,14 @@ from slm.generation.aligned import AlignedRequest
 from slm.generation.config import GenerationSettings
 from slm.generation.generate import TokenRequest, generate
 from slm.model.config import SpeechLMConfig
-from slm.model.likelihood import log_likelihood
+from slm.model.likelihood import log_likelihood, nats_per_code
 from slm.model.speech_lm import SpeechLM
 from slm.synthesis.synthesizer import Synthesizer
 from slm.text.phone_tokenizer import PAUSE_ID, PhoneTokenizer, word_units
+from slm.training.callbacks import VALID_NAME, Monitor
 from slm.training.config import TrainingSettings
 from slm.training.optimizers import gradient_norm, new_optimizer
-from tests.support.pretended_cuda import moved, pretended_cuda, unknown
+from tests.support.pretended_cuda import PretendedCuda, moved, pretended_cuda, unknown
 
 VOCABULARY = Vocabulary(50, 64)
 
@@ -122,8 +125,12 @@ def test_half_precision_chooses_the_kernel_for_unequal_lengths(
 
 
 def recorded(run: Callable[[], Tensor]) -> Callable[[], Tensor]:
-    """In place of a CUDA graph: warms up as one, then runs anew."""
+    """In place of a CUDA graph: warms up and is recorded as one, then runs anew."""
+    gpu = PretendedCuda.current
+    assert gpu is not None
     run()
+    with gpu.recording():
+        run()
     return run
 
 
@@ -172,6 +179,31 @@ def test_likelihoods_are_computed_on_the_device() -> None:
         (score,) = log_likelihood(moved(lm_of()), [document])
     assert score.log_likelihood == pytest.approx(expected.log_likelihood, rel=1e-5)
     assert dict(gpu.errors) == {}
+
+
+def test_validation_of_a_training_in_bfloat16_is_in_it_on_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, batch: PackedBatch, tmp_path: Path
+) -> None:
+    """In float32 it would take many times as long as the steps."""
+    kernels = []
+
+    def kernel(q: Tensor, *rest: Any, **options: Any) -> Tensor:
+        kernels.append(q.dtype)
+        return varlen(q, *rest, **options)
+
+    monkeypatch.setattr("slm.model.packed_attention.varlen_kernel", lambda: kernel)
+    settings = TrainingSettings(max_steps=1, warmup_steps=0, bf16=True)
+    monitor = Monitor(settings, tmp_path, 0, {VALID_NAME: [batch]}, progress=False)
+    alone = SimpleNamespace(reduce=lambda tensor, reduce_op: tensor)
+    trainer: Any = SimpleNamespace(global_rank=0, world_size=1, strategy=alone)
+    expected = nats_per_code(lm_of(), [batch])
+    with pretended_cuda() as gpu:
+        module: Any = SimpleNamespace(lm=moved(lm_of()), sharded=False)
+        module.device = torch.device("cuda", 0)
+        found = monitor._validated(trainer, module, VALID_NAME)
+    assert dict(gpu.errors) == {}
+    assert set(kernels) == {torch.bfloat16}
+    assert found == pytest.approx(expected, rel=1e-2)
 
 
 def test_a_synthesizer_works_on_its_device(make_waveform: Callable[..., np.ndarray]) -> None:

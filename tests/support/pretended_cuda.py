@@ -4,8 +4,12 @@ On a machine without a GPU it finds what would break or wait on one: tensors of 
 call, generators of the CPU, `.numpy()` of a tensor on the device, and every place where the host
 waits. Values are real, so that shapes may follow from them, and autograd works.
 
-Not seen: kernels, cuDNN, CUDA's lists of autocast, recorded graphs, streams, and what runs inside
-C++.
+Under autocast the operations that CUDA computes in float32 are computed in it, which a CPU would do
+in bfloat16; spectra of 16 bits, which cuFFT does not have, are errors. While a graph is recorded
+(`recording`), so are waits and copies from the host. In a process group (`nccl`) tensors that NCCL
+refuses are errors.
+
+Not seen: kernels, cuDNN, streams, and what runs inside C++.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+import torch.distributed as distributed
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
@@ -33,6 +38,22 @@ WAITS = {
 MIXED = {
     *("__get__", "__set__", "_has_compatible_shallow_copy_type", "copy_", "data_ptr", "set_", "to"),
 }
+# Operations that autocast computes in float32 on CUDA, and on the CPU as they come
+# (https://docs.pytorch.org/docs/stable/amp.html); `square` is a power.
+IN_FLOAT32 = {
+    *("__pow__", "__rpow__", "__rtruediv__", "acos", "asin", "binary_cross_entropy_with_logits"),
+    *("cdist", "cosh", "cosine_embedding_loss", "cosine_similarity", "cross_entropy", "cumprod"),
+    *("cumsum", "dist", "erfinv", "exp", "expm1", "group_norm", "hinge_embedding_loss", "kl_div"),
+    *("l1_loss", "layer_norm", "log", "log10", "log1p", "log2", "log_softmax", "mse_loss"),
+    *("margin_ranking_loss", "multi_margin_loss", "multilabel_margin_loss", "nll_loss", "norm"),
+    *("normalize", "pdist", "poisson_nll_loss", "pow", "prod", "reciprocal", "renorm", "rsqrt"),
+    *("sinh", "smooth_l1_loss", "soft_margin_loss", "softmax", "softmin", "softplus", "square"),
+    *("sum", "tan", "triplet_margin_loss"),
+}
+# Calls that make tensors from values of the host.
+FROM_HOST = {"as_tensor", "cuda", "new_tensor", "tensor", "to"}
+# What NCCL takes: tensors of the device, in one piece.
+COLLECTIVES = ("all_gather", "all_reduce", "broadcast")
 Module = TypeVar("Module", bound=nn.Module)
 
 
@@ -50,10 +71,13 @@ class PretendedCuda(TorchFunctionMode):
         waits: Where the host would wait for it, likewise.
     """
 
+    current: PretendedCuda | None = None  # the one that is on
+
     def __init__(self) -> None:
         super().__init__()
         self.errors: Counter[str] = Counter()
         self.waits: Counter[str] = Counter()
+        self.records = False  # a graph
 
     def waiting(self) -> Counter[str]:
         """Waits by function of the sources, lines and kinds of calls left out."""
@@ -84,6 +108,8 @@ class PretendedCuda(TorchFunctionMode):
         on = [each for each in flat if isinstance(each, OnDevice)]
         self._check(name, args, kwargs, flat, on, comes=comes, leaves=leaves)
         # 2. The call itself, on the CPU.
+        if on and name in IN_FLOAT32 and torch.is_autocast_enabled("cuda"):
+            args, kwargs = tree_map(_widened, args), tree_map(_widened, kwargs)
         if name == "cuda":
             func, args, kwargs = Tensor.clone, args[:1], {}
         elif target is not None:
@@ -107,12 +133,18 @@ class PretendedCuda(TorchFunctionMode):
     ) -> None:
         if kwargs.get("generator") is not None and (comes or on) and not leaves:
             self.errors[f"{_place()} {name}: a generator of the CPU"] += 1
+        if self.records and comes and name in FROM_HOST and not on:
+            self.errors[f"{_place()} {name}: a copy from the host in a graph"] += 1
         if not on:
             return
+        if _is_spectrum(name) and any(_is_short(each) for each in on):
+            self.errors[f"{_place()} {name}: a spectrum of 16 bits"] += 1
         if name in _PLAIN:
             self.errors[f"{_place()} {name} of a tensor on the device"] += 1
         if name in WAITS or (name == "to" and leaves):
             self.waits[f"{_place()} {name}"] += 1
+            if self.records:
+                self.errors[f"{_place()} {name}: a wait in a graph"] += 1
         off = [each for each in flat if not isinstance(each, OnDevice) and each.dim() > 0]
         if name in ("__getitem__", "__setitem__"):
             self._check_index(args)
@@ -131,6 +163,46 @@ class PretendedCuda(TorchFunctionMode):
         index = args[1] if isinstance(args[1], tuple) else (args[1],)
         if any(isinstance(each, OnDevice) and each.dtype == torch.bool for each in index):
             self.waits[f"{_place()} index of bools"] += 1
+            if self.records:
+                self.errors[f"{_place()} index of bools: a wait in a graph"] += 1
+
+    @contextlib.contextmanager
+    def recording(self) -> Iterator[None]:
+        """What is called within is recorded as a graph: it may not wait nor read the host."""
+        self.records = True
+        try:
+            yield
+        finally:
+            self.records = False
+
+    @contextlib.contextmanager
+    def nccl(self) -> Iterator[None]:
+        """A group of this process alone, whose collectives are as strict as those of NCCL."""
+        plain = {name: getattr(distributed, name) for name in COLLECTIVES}
+
+        def checked(name: str) -> Callable[..., Any]:
+            def call(*args: Any, **kwargs: Any) -> Any:
+                for each in _leaves((args, kwargs)):
+                    if not isinstance(each, Tensor):
+                        continue
+                    if not isinstance(each, OnDevice) and not _in_backward():
+                        self.errors[f"{_place()} {name}: a tensor of the CPU"] += 1
+                    elif not each.is_contiguous():
+                        self.errors[f"{_place()} {name}: a tensor in pieces"] += 1
+                return plain[name](*args, **kwargs)
+
+            return call
+
+        store = distributed.HashStore()  # pyright: ignore[reportPrivateImportUsage]
+        distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+        try:
+            for name in COLLECTIVES:
+                setattr(distributed, name, checked(name))
+            yield
+        finally:
+            for name, call in plain.items():
+                setattr(distributed, name, call)
+            distributed.destroy_process_group()
 
 
 # Calls that give no tensor of the device.
@@ -169,6 +241,18 @@ def _leaves(value: Any) -> Iterator[Any]:
         yield from _leaves(each)
 
 
+def _is_short(tensor: Tensor) -> bool:
+    return tensor.dtype in (torch.float16, torch.bfloat16)
+
+
+def _widened(value: Any) -> Any:
+    return value.float() if isinstance(value, OnDevice) and _is_short(value) else value
+
+
+def _is_spectrum(name: str) -> bool:
+    return name in ("stft", "istft") or name.startswith("fft_")
+
+
 def _mapped(function: Callable[[Any], Any], value: Any) -> Any:
     return function(value) if isinstance(value, Tensor) else tree_map(function, value)
 
@@ -180,6 +264,17 @@ def _marked(value: Any) -> Any:
 
 def _unmarked(value: Any) -> Any:
     return value.as_subclass(Tensor) if isinstance(value, OnDevice) else value
+
+
+def _in_backward() -> bool:
+    """True in a backward pass of the sources' own, to which autograd hands unmarked tensors."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        if code.co_name == "backward" and code.co_filename.startswith(SOURCES):
+            return "/.venv/" not in code.co_filename
+        frame = frame.f_back
+    return False
 
 
 def _place() -> str:
@@ -227,8 +322,10 @@ def pretended_cuda() -> Iterator[PretendedCuda]:
     torch.__future__.set_overwrite_module_params_on_conversion(True)  # keeps the marks
     try:
         with PretendedCuda() as mode:
+            PretendedCuda.current = mode
             yield mode
     finally:
+        PretendedCuda.current = None
         clip._group_tensors_by_device_and_dtype = group
         torch.backends.cudnn.is_acceptable = acceptable
         torch.autocast = plain  # type: ignore[misc]

@@ -12,6 +12,7 @@ import torch
 from codec.distillation.config import SemanticConfig
 from codec.distillation.loss import Distillation
 from codec.distillation.teachers import HubertTeacher, MfccTeacher, TeacherError, load_teacher
+from tests.support.pretended_cuda import pretended_cuda
 
 RATE, HOP = 24_000, 1024
 
@@ -115,6 +116,19 @@ def test_the_fingerprint_is_that_of_the_weights(hubert_folder: Path, tmp_path: P
     settings["do_normalize"] = False
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
     assert HubertTeacher(tmp_path).fingerprint != teacher.fingerprint
+
+
+def test_a_teacher_multiplies_in_bfloat16_on_a_gpu_alone(hubert_folder: Path) -> None:
+    plain, short = HubertTeacher(hubert_folder), HubertTeacher(hubert_folder, bf16=True)
+    waveform, lengths = 0.1 * torch.randn(2, 8000), torch.tensor([8000, 6000])
+    expected = plain.features(waveform, lengths)
+    assert torch.equal(short.features(waveform, lengths), expected)
+    with pretended_cuda() as gpu:
+        found = short.features(waveform.to("cuda"), lengths).cpu()
+    assert found.dtype == torch.float32
+    assert dict(gpu.errors) == {}
+    assert 0 < (found - expected).abs().max() < 0.05 * expected.abs().max()
+    assert short.fingerprint != plain.fingerprint  # of cached features
 
 
 def test_a_missing_teacher_names_the_weights_and_a_way_to_give_them(

@@ -92,6 +92,15 @@ print(os.environ.get("OMP_NUM_THREADS"))
     ]
 
 
+def test_each_worker_has_a_number_to_choose_a_device_by(tmp_path):
+    main = """
+with Workers(2) as workers:
+    print(worker_number(), *sorted(set(workers.map(numbered, [sys.argv[1]] * 8))))
+"""
+    (tmp_path / "numbers").mkdir()
+    assert printed(tmp_path, main, str(tmp_path / "numbers")) == "0 0 1"
+
+
 @pytest.mark.parametrize(
     ("name", "error"), [("wrong", "ValueError: no such model"), ("deadly", "(exit status 7)")]
 )

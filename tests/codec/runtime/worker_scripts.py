@@ -16,6 +16,7 @@ import os, sys, time
 from pathlib import Path
 from typing import Any
 from codec.files import whole_file
+from codec.runtime.answers import worker_number
 from codec.runtime.processes import WorkerDied, run_in_process
 from codec.runtime.workers import Workers
 
@@ -34,6 +35,12 @@ def load(name):
 
 def use(item):
     return f"{MODEL} {item} {os.environ.get('OMP_NUM_THREADS')}"
+
+def numbered(folder):
+    Path(folder, str(worker_number())).touch()
+    while len(list(Path(folder).iterdir())) < 2:  # until the other one has answered, too
+        time.sleep(0.01)
+    return worker_number()
 
 def square(item):
     return item * item

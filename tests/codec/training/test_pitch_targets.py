@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +10,8 @@ from torch import Tensor
 
 pytest.importorskip("swift_f0")
 
+from codec.audio.store import AudioStore, AudioStoreWriter
+from codec.training.data import CodecData, CropBatches
 from codec.training.pitch_targets import track_pitch
 
 RATE, HOP = 24_000, 256
@@ -46,3 +51,17 @@ def test_silence_is_unvoiced_and_rows_are_tracked_alone() -> None:
     alone = track_pitch(tone[None], RATE, HOP)
     torch.testing.assert_close(pitch[:1], alone[0])
     assert torch.equal(voiced[:1], alone[1])
+
+
+def test_workers_track_the_pitch_of_crops_ahead_of_the_step(tmp_path: Path) -> None:
+    """In the step itself a device would wait for a tracker that runs on the CPU."""
+    with AudioStoreWriter(tmp_path, RATE) as writer:
+        for number, frequency in enumerate((120.0, 240.0)):
+            writer.add(voice(np.full(RATE, frequency)).numpy(), {"id": str(number)})
+    store = AudioStore(tmp_path)
+    data = CodecData(CropBatches(store, 2, 40 * HOP, seed=1, pitch_hop=HOP), store, num_workers=1)
+    data.trainer = SimpleNamespace(global_step=3, global_rank=0, world_size=1)  # type: ignore
+    track_pitch(torch.zeros(1, 40 * HOP), RATE, HOP)  # a tracker that the worker must not take over
+    batch = next(iter(data.train_dataloader()))
+    expected = track_pitch(data.batches.batch(3), RATE, HOP)
+    torch.testing.assert_close((batch.pitch, batch.voiced), expected, rtol=0, atol=0)

@@ -13,11 +13,13 @@ import recipes.planning.plan
 from codec.training.config import DiscriminatorConfig
 from recipes.planning.accelerators import accelerator
 from recipes.planning.codec_cost import (
+    CodecWork,
     codec_memory,
     codec_step_seconds,
     codec_work,
     count_kept,
     kept_bytes,
+    loader_workers,
     planned_networks,
 )
 from recipes.planning.plan import main
@@ -86,6 +88,13 @@ def test_a_plan_of_a_codec_adds_up(
     assert found["cost"] == pytest.approx(16 * found["hours"])
 
 
+def test_as_many_processes_read_ahead_as_keep_a_device_busy() -> None:
+    work = CodecWork(0.0, 0.0, 0.0, 0, 0, seconds=2.0)
+    # 48 crops of 2 s in 8 parts every 0.1 s are 120 s of audio a second, and half as much to spare.
+    assert loader_workers(work, 48, 8, 0.1, 2000.0) == 1
+    assert loader_workers(work, 48, 8, 0.1, 50.0) == 4
+
+
 def check_the_codec_at_scale() -> None:
     path = CONFIGS / "scale" / "hh_24khz_8gpu.yaml"
     about = yaml.safe_load(path.read_text().split("plan: ")[1].splitlines()[0])
@@ -102,6 +111,7 @@ def check_the_codec_at_scale() -> None:
         assert (found["steps"], steps) == (300_000, 300_000)
         assert found["fits"].startswith("yes")
         assert found["audio_seconds_a_step"] == pytest.approx(524, abs=2)
+        assert found["loader_workers_a_gpu"] <= settings.train_codec.num_workers
 
 
 @pytest.mark.slow

@@ -1,7 +1,17 @@
+import time
+
 import pytest
 import torch
 
-from slm.bench.contestants import names, prompt_tokens, random_lm, stock_twin, transformers_twin
+from slm.bench.contestants import (
+    clock_name,
+    fastest,
+    names,
+    prompt_tokens,
+    random_lm,
+    stock_twin,
+    transformers_twin,
+)
 
 
 def test_the_twins_are_the_same_model() -> None:
@@ -18,3 +28,13 @@ def test_the_twins_are_the_same_model() -> None:
 def test_a_size_that_is_not_known_is_refused() -> None:
     with pytest.raises(ValueError, match="expected a size"):
         random_lm("7B")
+
+
+def test_one_thread_is_timed_by_its_own_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside other work the wall clock counts the turns of others, too."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    assert (clock_name(), clock_name("cuda")) == ("processor", "wall")
+    waiting = {"waits": lambda: time.sleep(0.05)}
+    assert fastest(waiting, 1, "processor")["waits"] < 0.05 <= fastest(waiting, 1)["waits"]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert clock_name() == "wall"
