@@ -12,6 +12,8 @@ from codec.speech_level import FramePowers
 
 # Of a prompt's wanted samples; a stretch with less is taken only where there is no better one.
 _ENOUGH_SPEECH = 0.6
+# Mean square of a frame, at most: -100 dB, below what 16 bits hold.
+_DIGITAL_SILENCE = 1e-10
 
 # Samples [first, first + count) of a recording, (count,) float32 at the codec's rate.
 Read = Callable[[int, int], NDArray[np.float32]]
@@ -50,7 +52,9 @@ def voice_samples(
         start, stop, share = speech_stretch(powers, max(1, wanted // meter.frame))
         if share > best:
             ends_early = stop < min(start + wanted // meter.frame, len(powers))
-            begin = first + start * meter.frame
+            # Digital silence, which no room has, is no context of speech.
+            sounding = int((powers[start:stop] > _DIGITAL_SILENCE).argmax())
+            begin = first + (start + sounding) * meter.frame
             end = first + stop * meter.frame if ends_early else begin + most
             best, chosen = share, (begin, min(end, num_samples))
         if best >= _ENOUGH_SPEECH:

@@ -65,8 +65,21 @@ def test_what_stands_before_the_speech_is_passed_over(
 def test_a_prompt_that_begins_with_speech_is_taken_from_its_start(
     make_waveform: Waveforms,
 ) -> None:
-    speech = np.concatenate([silence(0.2), make_waveform(3.0)])
+    speech = np.concatenate([noise(0.2, -60.0), make_waveform(3.0)])
     np.testing.assert_array_equal(taken(speech), speech)
+
+
+@pytest.mark.parametrize("seconds", [0.2, 3.0, 50.0])
+def test_digital_silence_before_a_prompt_changes_nothing(
+    make_waveform: Waveforms, seconds: float
+) -> None:
+    """As editors and decoders of files leave it; to the model it is no beginning of speech."""
+    speech = np.concatenate([noise(0.2, -60.0), make_waveform(3.0)])
+    found = taken(np.concatenate([silence(seconds), speech]))
+    # A frame lasts 20 ms: what is before the speech is less than one.
+    before = len(found) - len(speech)
+    assert abs(before) <= 0.02 * RATE
+    np.testing.assert_array_equal(found[-3 * RATE :], speech[-3 * RATE :])
 
 
 def test_digital_silence_is_refused_as_a_prompt(synthesizer: Synthesizer) -> None:
