@@ -13,7 +13,6 @@ import atexit
 import gc
 import json
 import math
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from typing import Any, Protocol
 
 from codec.files.json_text import json_text
 
+from .runtime.openmp import sleep_while_waiting
 from .signals import Ended, heeded_signals
 from .standard_streams import drop_output, escape_in_output, open_streams
 from .version import __version__
@@ -179,18 +179,6 @@ def run_command_line(
     arguments = parser.parse_args(argv)
     sleep_while_waiting()  # before a command loads torch
     return exit_status(lambda: arguments.run(arguments))
-
-
-def sleep_while_waiting() -> None:
-    """Let OpenMP's threads sleep soon where one waits for another, unless the user chose.
-
-    By default they spin for milliseconds, which on a busy machine takes the processor from the very
-    thread that they wait for: a step of generation by two threads took 63 ms in place of 8, beside
-    eight other processes on two cores; on idle cores it takes some hundredths longer so. GNU's
-    OpenMP, which torch's builds for Linux have, reads it when it is loaded.
-    """
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 @contextmanager

@@ -19,9 +19,9 @@ from codec.files.json_lines import append_json_line, keep_json_lines
 
 from .checkpoint import CHECKPOINT, METRICS, note_checkpoint
 from .config import FitConfig
-from .dashboard import Dashboard
 from .diagnostics import DivergedError
 from .module import CodecTraining
+from .validation import Dashboard
 
 
 class MetricsFile(Callback):

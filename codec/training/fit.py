@@ -18,6 +18,7 @@ from codec.distributed import broadcast_from_first, process_rank, wait_for_all
 from codec.model.hh_codec import HHCodec
 from codec.run_logs import RunLogs
 from codec.runtime.checkpoint_file import read_checkpoint
+from codec.runtime.compiling import compiled
 from codec.runtime.run_lock import locked
 from codec.runtime.run_trainer import fit_or_exit, quiet_trainer
 
@@ -30,12 +31,11 @@ from .checkpoint import (
     checkpoint_to_resume,
     describe_batches,
 )
-from .compiling import compiled
 from .config import FitConfig, PhaseConfig
-from .dashboard import Dashboard
 from .data import CodecData, CropBatches, Sources, source_shares
 from .ema import load_averages
 from .module import CodecTraining
+from .validation import Dashboard
 
 __all__ = ["CHECKPOINT", "METRICS", "fit_codec_phase", "load_phase_codec"]
 

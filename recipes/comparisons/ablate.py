@@ -36,13 +36,13 @@ from eval.scoring.pair import Pair
 from eval.scoring.score import score_pairs
 from eval.sound import Sound
 from eval.tokens.codebook import count_codes, usage_from_counts
+from recipes.adaptability.corpus import share_corpus
 from recipes.corpora.preparation import spread
 from recipes.runner.cli import make_parser
 from recipes.runner.config import Config, load_config, thread_count
 from recipes.runner.stages import StageError, run_stage, say, stage_folder
 
 from .ablate_table import FULL, PROGRAM, Variant, write_table
-from .adapt_corpus import share_corpus
 
 BASE = "base.yaml"
 # Beside the figures of a split: what they were measured from.

@@ -35,20 +35,19 @@ from eval.metrics.registry import make_metrics
 from eval.protocols import Tokenizer
 from eval.reporting.adaptability import CURVE, RESULT, RUN, Rendered, render
 from eval.weights import use_device
+from recipes.adaptability.codecs import train_codec
+from recipes.adaptability.codes import encode_splits, ngram_figures
+from recipes.adaptability.config import AdaptConfig
+from recipes.adaptability.corpus import Phones, check_rate, prepare_corpus, prepare_phones
+from recipes.adaptability.plan import missing_tokenizers, plan_adapt, plan_text, wanted_names
+from recipes.adaptability.speech import generate_clips, resynthesize_clips
+from recipes.adaptability.tokenizers import TokenizerConfig, make_tokenizer
+from recipes.adaptability.training import train_lm
 from recipes.corpora.preparation import spread
 from recipes.runner.cli import make_parser
 from recipes.runner.config import load_settings
 from recipes.runner.run_folder import keep_settings
 from recipes.runner.stages import say
-
-from .adapt_codecs import train_codec
-from .adapt_codes import encode_splits, ngram_figures
-from .adapt_config import AdaptConfig
-from .adapt_corpus import Phones, check_rate, prepare_corpus, prepare_phones
-from .adapt_plan import missing_tokenizers, plan_adapt, plan_text, wanted_names
-from .adapt_speech import generate_clips, resynthesize_clips
-from .adapt_training import train_lm
-from .tokenizers import TokenizerConfig, make_tokenizer
 
 PROGRAM = "python -m recipes.comparisons.adapt"
 # Settings that change no result, or add to what is done.

@@ -31,6 +31,7 @@ from eval.metrics.registry import make_metrics, with_whisper
 from eval.protocols import Metric, Recoder
 from eval.scoring.pair import Pair
 from eval.scoring.score import score_pairs
+from recipes.adaptability.tokenizers import HHTokenizer, make_tokenizer
 from recipes.corpora.manifest import MANIFEST_NAME, CorpusRow, read_manifest
 from recipes.corpora.preparation import spread
 from recipes.runner.run_folder import own_folder
@@ -38,7 +39,6 @@ from recipes.runner.run_folder import own_folder
 from .anchors_config import AnchorsConfig, system_name
 from .anchors_table import PARTS, PROGRAM, RECODED, AnchorSystem, write_anchors
 from .comparison_table import ComparisonTable, comparison_command
-from .tokenizers import HHTokenizer, make_tokenizer
 
 # What may differ between calls on one folder: what is done already is kept, what is new is added.
 ADDED = (

@@ -8,8 +8,7 @@ from pathlib import Path
 from omegaconf import MISSING
 
 from codec.checks import at_least, require
-
-from .tokenizers import TokenizerConfig
+from recipes.adaptability.tokenizers import TokenizerConfig
 
 ORIGINAL = "original"
 

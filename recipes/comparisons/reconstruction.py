@@ -27,6 +27,7 @@ from codec.files.names import check_items
 from codec.provenance import provenance
 from eval.metrics.readiness import obstacles
 from eval.metrics.registry import make_metrics
+from recipes.adaptability.tokenizers import TokenizerConfig, missing_weights
 from recipes.corpora.manifest import MANIFEST_NAME, CorpusRow, read_manifest
 from recipes.corpora.preparation import spread
 from recipes.corpora.published import libritts_subset_rows
@@ -36,7 +37,6 @@ from .anchors import run_anchors
 from .anchors_config import ORIGINAL, AnchorsConfig
 from .comparison_table import ComparisonTable, comparison_command
 from .reconstruction_table import PROGRAM, reconstruction_markdown
-from .tokenizers import TokenizerConfig, missing_weights
 
 LAYOUTS = ("libritts", "seed_tts", "manifest")
 

@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 
 from codec.checks import all_finite
 from codec.model.config import CodecConfig, CodecConfigError
-from recipes.comparisons.adapt_config import AdaptConfig
+from recipes.adaptability.config import AdaptConfig
 from recipes.comparisons.anchors_config import AnchorsConfig
 from recipes.comparisons.likelihood_tests import LikelihoodConfig
 from recipes.comparisons.reconstruction import ReconstructionConfig

@@ -12,9 +12,9 @@ import torch
 from codec import CodecConfig, HHCodec
 from codec.audio.store import AudioStore, AudioStoreWriter
 from codec.files import write_json
+from recipes.adaptability.codes import encode_splits, ngram_figures
+from recipes.adaptability.tokenizers import TokenizerConfig
 from recipes.comparisons.adapt import is_done, main
-from recipes.comparisons.adapt_codes import encode_splits, ngram_figures
-from recipes.comparisons.tokenizers import TokenizerConfig
 
 YAML = """
 tokenizers:

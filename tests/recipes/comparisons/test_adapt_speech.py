@@ -13,11 +13,11 @@ import torch
 
 from codec import CodecConfig, HHCodec
 from codec.audio import write_audio
+from recipes.adaptability.codecs import recipe_of
+from recipes.adaptability.config import AdaptConfig
+from recipes.adaptability.corpus import check_rate
+from recipes.adaptability.tokenizers import TokenizerConfig
 from recipes.comparisons.adapt import main
-from recipes.comparisons.adapt_codecs import recipe_of
-from recipes.comparisons.adapt_config import AdaptConfig
-from recipes.comparisons.adapt_corpus import check_rate
-from recipes.comparisons.tokenizers import TokenizerConfig
 from recipes.corpora.espeak import VOICES, Espeak
 from recipes.runner.config import load_settings
 

@@ -12,8 +12,8 @@ import torch
 
 from codec import CodecConfig, HHCodec
 from eval.baselines.token_streams import TokenizerRecoder
+from recipes.adaptability.tokenizers import HHTokenizer
 from recipes.comparisons.anchors import main
-from recipes.comparisons.tokenizers import HHTokenizer
 from tests.recipes.conftest import write_records
 from tests.support.builders import write_whisper
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from recipes.comparisons.adapt_config import AdaptConfig
+from recipes.adaptability.config import AdaptConfig
 from recipes.comparisons.anchors_config import AnchorsConfig
 from recipes.runner.config import (
     Config,

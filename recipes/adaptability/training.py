@@ -32,9 +32,9 @@ from slm.generation.duration_prior import codes_per_character, duration_spread
 from slm.model.likelihood import nats_per_code
 from slm.text.tokenizer import Tokenizer
 
-from .adapt_codes import Encoded
-from .adapt_config import AdaptConfig
-from .adapt_corpus import Phones
+from .codes import Encoded
+from .config import AdaptConfig
+from .corpus import Phones
 
 
 @dataclass(frozen=True)

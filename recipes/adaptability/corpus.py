@@ -17,7 +17,7 @@ from slm import TokenStore
 from slm.data.alignment import Alignment, Unit, align_codes
 from slm.text.tokenizer import Tokenizer, load_tokenizer
 
-from .adapt_config import AdaptConfig
+from .config import AdaptConfig
 
 # Tokens a second above which generation's bounds, counted in codes, would cut phones short: at
 # 60 a second the longest phone lasts 0.2 s.

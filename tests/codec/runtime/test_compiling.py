@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from codec import CodecConfig, HHCodec
+from codec.runtime.compiling import compiled
 from codec.training.adversarial import backward_generator_and_discriminators
-from codec.training.compiling import compiled
 from codec.training.config import DiscriminatorConfig, LossWeights, PhaseConfig
 from codec.training.module import CodecTraining
 

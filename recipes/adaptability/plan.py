@@ -13,8 +13,8 @@ from eval.metrics.registry import make_metrics, obstacles
 from eval.reporting.adaptability import RESULT
 from recipes.corpora.manifest import MANIFEST_NAME
 
-from .adapt_codecs import recipe_of
-from .adapt_config import AdaptConfig
+from .codecs import recipe_of
+from .config import AdaptConfig
 from .tokenizers import missing_weights
 
 

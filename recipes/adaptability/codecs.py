@@ -10,8 +10,8 @@ from codec.training.config import PhaseConfig
 from recipes.runner.config import Config, load_config
 from recipes.runner.stages import run_stage, stage_folder
 
-from .adapt_config import AdaptConfig
-from .adapt_corpus import corpus_run, of_corpus, share_corpus
+from .config import AdaptConfig
+from .corpus import corpus_run, of_corpus, share_corpus
 from .tokenizers import HHTokenizer
 
 

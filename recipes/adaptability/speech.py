@@ -31,9 +31,9 @@ from slm.generation.aligned import AlignedRequest
 from slm.generation.duration_prior import length_bounds
 from slm.generation.generate import Request, TokenRequest, generate
 
-from .adapt_codes import Encoded
-from .adapt_config import AdaptConfig
-from .adapt_training import Trained
+from .codes import Encoded
+from .config import AdaptConfig
+from .training import Trained
 
 
 @dataclass(frozen=True)
