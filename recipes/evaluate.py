@@ -26,11 +26,11 @@ from codec.audio.store import AudioStore
 from codec.files import read_json
 from codec.files.json_lines import read_json_lines
 from codec.files.names import item_path
-from eval.metrics.asr_pocketsphinx import PocketSphinxRecognizer
 from eval.metrics.readiness import require_ready
 from eval.metrics.registry import RECONSTRUCTION, WORDS_WHERE_READY, make_metrics, with_whisper
 from eval.metrics.wer import WerMetric
 from eval.protocols import Metric
+from eval.recognition.pocketsphinx import PocketSphinxRecognizer
 from eval.scoring.pair import Pair
 from eval.scoring.score import score_pairs
 from eval.scoring.summary import find_figure

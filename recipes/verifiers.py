@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from eval.metrics.asr_ctranslate2 import whisper_recognizer
-from eval.metrics.asr_pocketsphinx import PocketSphinxRecognizer
 from eval.metrics.readiness import require_ready
 from eval.metrics.speaker_encoders import RATE, ResemblyzerEncoder, SpeakerEncoder
 from eval.metrics.speaker_similarity import SimilarityMetric
 from eval.metrics.wer import WerMetric, normalize_text, word_edits
 from eval.protocols import MetricError, Recognizer
+from eval.recognition.pocketsphinx import PocketSphinxRecognizer
+from eval.recognition.whisper_ctranslate2 import whisper_recognizer
 from eval.sound import checked, resampled
 from slm.generation.best_of import Verifier, likelihood
 from slm.text.normalization import normalize_text as spoken_form

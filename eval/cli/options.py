@@ -14,10 +14,10 @@ from codec.command_line import print_report, whole_number
 from codec.devices import DEVICE_HELP
 from codec.files.json_lines import iter_json_lines
 from codec.files.names import composed
-from eval.metrics.asr_pocketsphinx import DIGITS, PocketSphinxRecognizer
 from eval.metrics.registry import Selection, select_metrics, use_named_weights
 from eval.metrics.wer import NORMALIZERS, WerMetric
 from eval.protocols import Metric
+from eval.recognition.pocketsphinx import DIGITS, PocketSphinxRecognizer
 from eval.scoring.pair import Pair
 from eval.scoring.score_folder import require_kept
 from eval.scoring.summary import number_text, resampled_over

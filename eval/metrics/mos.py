@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from codec.requirements import install_command
+from eval.loading import LoadedMetric
 from eval.protocols import FigureInfo, Item, Metric, MetricInfo, Part, Score, WeightSpec
 from eval.sound import checked_part, resampled
 from eval.weights import metric_device, require_weight
 
-from .loading import LoadedMetric
 from .mel import slaney_mel
 
 RATE = 16000

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from eval.loading import LoadedMetric
 from eval.protocols import FigureInfo, Item, Metric, MetricError, MetricInfo, Score
 
 from .lag import aligned_pair
-from .loading import LoadedMetric
 
 RATE = 16000
 # P.862.2 maps onto this range; anything else is an error code or a bug, never a quality.

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 
 from eval.protocols import Metric, WeightSpec
+from eval.recognition.pocketsphinx import PocketSphinxRecognizer
+from eval.recognition.whisper import GreedyWhisperRecognizer, WhisperRecognizer
+from eval.recognition.whisper_ctranslate2 import CTranslate2WhisperRecognizer, whisper_recognizer
 from eval.weights import is_named, parse_weights, use_weights
 
-from .asr_ctranslate2 import CTranslate2WhisperRecognizer, whisper_recognizer
-from .asr_pocketsphinx import PocketSphinxRecognizer
-from .asr_whisper import GreedyWhisperRecognizer, WhisperRecognizer
 from .duration import DeliveryMetric, DurationMetric
 from .mel_distance import MelCepstralMetric, MelDistanceMetric
 from .mos import DistillMosMetric, DnsMosMetric, UtmosMetric

@@ -10,10 +10,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from codec.requirements import install_command
+from eval.loading import LoadedMetric, load_hf_model
 from eval.protocols import MetricError, WeightSpec
 from eval.weights import metric_device, require_weight
 
-from .loading import LoadedMetric, load_hf_model
 from .mel import slaney_mel
 
 RATE = 16000

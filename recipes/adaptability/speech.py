@@ -17,10 +17,10 @@ from codec.audio.store import AudioStore
 from codec.files.json_lines import write_json_lines
 from codec.files.names import check_items, item_path
 from eval.baselines.token_streams import fit_length, unflatten_codes
-from eval.metrics.asr_pocketsphinx import DIGITS, PocketSphinxRecognizer
 from eval.metrics.registry import make_metrics, with_whisper
 from eval.metrics.wer import WerMetric
 from eval.protocols import Metric, Tokenizer
+from eval.recognition.pocketsphinx import DIGITS, PocketSphinxRecognizer
 from eval.scoring.pair import Pair
 from eval.scoring.score import score_pairs
 from eval.sound import Sound, resampled

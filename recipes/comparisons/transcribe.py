@@ -25,10 +25,10 @@ from codec.command_line import DONE, exit_status, print_report, whole_number
 from codec.files import write_json, write_text
 from codec.files.json_lines import write_json_lines
 from codec.provenance import provenance
-from eval.metrics.asr_ctranslate2 import whisper_recognizer
-from eval.metrics.asr_whisper import WHISPER
 from eval.metrics.registry import use_named_weights
 from eval.metrics.wer import NORMALIZERS, character_edits, normalize_text, word_edits
+from eval.recognition.whisper import WHISPER
+from eval.recognition.whisper_ctranslate2 import whisper_recognizer
 from eval.scoring.bootstrap import Interval, group_count, paired_rates, pooled_rate
 from eval.scoring.summary import number_text
 from eval.weights import is_named, require_weight

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eval.metrics.asr_pocketsphinx import DIGITS, PocketSphinxRecognizer
 from eval.metrics.registry import RECONSTRUCTION, make_metrics
 from eval.metrics.stoi import StoiMetric
 from eval.metrics.wer import WerMetric
 from eval.protocols import FigureInfo, Item, MetricInfo, Score
+from eval.recognition.pocketsphinx import DIGITS, PocketSphinxRecognizer
 from eval.scoring.pair import Pair
 from eval.scoring.summary import find_figure, read_summary
 from eval.sound import Sound

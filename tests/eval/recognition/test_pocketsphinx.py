@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eval.metrics.asr_pocketsphinx import DIGITS, PocketSphinxRecognizer
 from eval.metrics.wer import word_edits
+from eval.recognition.pocketsphinx import DIGITS, PocketSphinxRecognizer
 from eval.sound import load_sound
 
 DIGIT_CLIPS = Path(__file__).parents[4] / "shared" / "digits"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from eval.metrics.loading import LoadedMetric, load_hf_model
+from eval.loading import LoadedMetric, load_hf_model
 from eval.protocols import WeightSpec
 
 

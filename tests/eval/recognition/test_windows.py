@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from eval.metrics.asr_windows import Window, cut_windows, joined_transcripts
+from eval.recognition.windows import Window, cut_windows, joined_transcripts
 
 RATE = 1000
 

@@ -5,17 +5,17 @@ import pickle
 import numpy as np
 import pytest
 
-from eval.metrics.asr_whisper import (
+from eval.metrics.readiness import obstacles, status
+from eval.metrics.registry import make_metrics
+from eval.metrics.wer import WerMetric
+from eval.protocols import Item
+from eval.recognition.whisper import (
     WHISPER,
     GreedyWhisperRecognizer,
     WhisperRecognizer,
     compression_ratio,
 )
-from eval.metrics.asr_windows import cut_windows
-from eval.metrics.readiness import obstacles, status
-from eval.metrics.registry import make_metrics
-from eval.metrics.wer import WerMetric
-from eval.protocols import Item
+from eval.recognition.windows import cut_windows
 from tests.support.builders import write_whisper
 
 transformers = pytest.importorskip("transformers")

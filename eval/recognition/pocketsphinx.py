@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from codec.audio.pcm import as_integers
+from eval.loading import LoadedMetric
 from eval.sound import resampled
-
-from .loading import LoadedMetric
 
 RATE = 16000
 PADDING_SECONDS = 0.2

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from codec.checks import at_least
+from eval.loading import LoadedMetric, load_hf_model
 from eval.protocols import Transcript, WeightSpec
 from eval.sound import resampled
 
-from .asr_windows import Window, cut_windows, joined_transcripts
-from .loading import LoadedMetric, load_hf_model
+from .windows import Window, cut_windows, joined_transcripts
 
 RATE = 16000
 WHISPER = WeightSpec(
