@@ -33,7 +33,7 @@ def wanted_names(config: AdaptConfig, only: Sequence[str] | None) -> list[str]:
 
 
 def missing_tokenizers(config: AdaptConfig, names: Sequence[str]) -> dict[str, str]:
-    """Say why some of the tokenizers cannot be made here, by name; nothing is trained."""
+    """List why some of the tokenizers cannot be made here, by name; nothing is trained."""
     reasons = {}
     for name in names:
         settings, folder = config.tokenizers[name], Path(config.run) / name

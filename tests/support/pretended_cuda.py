@@ -15,10 +15,8 @@ Not seen: kernels, cuDNN, streams, and what runs inside C++.
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -27,7 +25,19 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
-SOURCES = str(Path(__file__).resolve().parents[2])
+from tests.support.device_tensors import (
+    OnDevice,
+    in_backward,
+    is_short,
+    is_spectrum,
+    leaves_of,
+    mapped,
+    marked_on_device,
+    source_place,
+    unmarked,
+    widened,
+)
+
 CUDA, CPU = torch.device("cuda", 0), torch.device("cpu")
 # Calls after which the host has waited for the device.
 WAITS = {
@@ -55,12 +65,6 @@ FROM_HOST = {"as_tensor", "cuda", "new_tensor", "tensor", "to"}
 # What NCCL takes: tensors of the device, in one piece.
 COLLECTIVES = ("all_gather", "all_reduce", "broadcast")
 Module = TypeVar("Module", bound=nn.Module)
-
-
-class OnDevice(Tensor):
-    """Marks a tensor; the mode alone decides what its calls do."""
-
-    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
 
 class PretendedCuda(TorchFunctionMode):
@@ -104,12 +108,12 @@ class PretendedCuda(TorchFunctionMode):
         target = _target(name, args, kwargs)
         comes = target is not None and target.type == "cuda"
         leaves = name == "cpu" or (target is not None and target.type == "cpu")
-        flat = [each for each in _leaves((args, kwargs)) if isinstance(each, Tensor)]
+        flat = [each for each in leaves_of((args, kwargs)) if isinstance(each, Tensor)]
         on = [each for each in flat if isinstance(each, OnDevice)]
         self._check(name, args, kwargs, flat, on, comes=comes, leaves=leaves)
         # 2. The call itself, on the CPU.
         if on and name in IN_FLOAT32 and torch.is_autocast_enabled("cuda"):
-            args, kwargs = tree_map(_widened, args), tree_map(_widened, kwargs)
+            args, kwargs = tree_map(widened, args), tree_map(widened, kwargs)
         if name == "cuda":
             func, args, kwargs = Tensor.clone, args[:1], {}
         elif target is not None:
@@ -117,8 +121,8 @@ class PretendedCuda(TorchFunctionMode):
         out = func(*args, **kwargs)
         # 3. Marks on what would be on the device.
         if leaves:
-            return _mapped(_unmarked, out)
-        return _mapped(_marked, out) if comes or (on and name not in _PLAIN) else out
+            return mapped(unmarked, out)
+        return mapped(marked_on_device, out) if comes or (on and name not in _PLAIN) else out
 
     def _check(
         self,
@@ -132,19 +136,19 @@ class PretendedCuda(TorchFunctionMode):
         leaves: bool,
     ) -> None:
         if kwargs.get("generator") is not None and (comes or on) and not leaves:
-            self.errors[f"{_place()} {name}: a generator of the CPU"] += 1
+            self.errors[f"{source_place()} {name}: a generator of the CPU"] += 1
         if self.records and comes and name in FROM_HOST and not on:
-            self.errors[f"{_place()} {name}: a copy from the host in a graph"] += 1
+            self.errors[f"{source_place()} {name}: a copy from the host in a graph"] += 1
         if not on:
             return
-        if _is_spectrum(name) and any(_is_short(each) for each in on):
-            self.errors[f"{_place()} {name}: a spectrum of 16 bits"] += 1
+        if is_spectrum(name) and any(is_short(each) for each in on):
+            self.errors[f"{source_place()} {name}: a spectrum of 16 bits"] += 1
         if name in _PLAIN:
-            self.errors[f"{_place()} {name} of a tensor on the device"] += 1
+            self.errors[f"{source_place()} {name} of a tensor on the device"] += 1
         if name in WAITS or (name == "to" and leaves):
-            self.waits[f"{_place()} {name}"] += 1
+            self.waits[f"{source_place()} {name}"] += 1
             if self.records:
-                self.errors[f"{_place()} {name}: a wait in a graph"] += 1
+                self.errors[f"{source_place()} {name}: a wait in a graph"] += 1
         off = [each for each in flat if not isinstance(each, OnDevice) and each.dim() > 0]
         if name in ("__getitem__", "__setitem__"):
             self._check_index(args)
@@ -156,15 +160,15 @@ class PretendedCuda(TorchFunctionMode):
             off = off if isinstance(own, OnDevice) else list(on)
         if off and name not in MIXED:
             self.errors[
-                f"{_place()} {name}: tensors of two devices, one {tuple(off[0].shape)}"
+                f"{source_place()} {name}: tensors of two devices, one {tuple(off[0].shape)}"
             ] += 1
 
     def _check_index(self, args: Any) -> None:
         index = args[1] if isinstance(args[1], tuple) else (args[1],)
         if any(isinstance(each, OnDevice) and each.dtype == torch.bool for each in index):
-            self.waits[f"{_place()} index of bools"] += 1
+            self.waits[f"{source_place()} index of bools"] += 1
             if self.records:
-                self.errors[f"{_place()} index of bools: a wait in a graph"] += 1
+                self.errors[f"{source_place()} index of bools: a wait in a graph"] += 1
 
     @contextlib.contextmanager
     def recording(self) -> Iterator[None]:
@@ -182,13 +186,13 @@ class PretendedCuda(TorchFunctionMode):
 
         def checked(name: str) -> Callable[..., Any]:
             def call(*args: Any, **kwargs: Any) -> Any:
-                for each in _leaves((args, kwargs)):
+                for each in leaves_of((args, kwargs)):
                     if not isinstance(each, Tensor):
                         continue
-                    if not isinstance(each, OnDevice) and not _in_backward():
-                        self.errors[f"{_place()} {name}: a tensor of the CPU"] += 1
+                    if not isinstance(each, OnDevice) and not in_backward():
+                        self.errors[f"{source_place()} {name}: a tensor of the CPU"] += 1
                     elif not each.is_contiguous():
-                        self.errors[f"{_place()} {name}: a tensor in pieces"] += 1
+                        self.errors[f"{source_place()} {name}: a tensor in pieces"] += 1
                 return plain[name](*args, **kwargs)
 
             return call
@@ -219,7 +223,7 @@ def _target(name: str, args: Any, kwargs: dict[str, Any]) -> torch.device | None
             return CUDA if isinstance(args[1], OnDevice) else CPU
         given = args[1] if isinstance(args[1], str | torch.device) else None
     if given is None:
-        given = next((each for each in _leaves(args) if isinstance(each, torch.device)), None)
+        given = next((each for each in leaves_of(args) if isinstance(each, torch.device)), None)
     return None if given is None else torch.device(given)
 
 
@@ -230,63 +234,6 @@ def _on_cpu(name: str, given: Any) -> Any:
     if name == "to" and isinstance(given[1] if len(given) > 1 else None, str):
         return (given[0], CPU, *given[2:])
     return tree_map(lambda each: CPU if isinstance(each, torch.device) else each, given)
-
-
-def _leaves(value: Any) -> Iterator[Any]:
-    """What lies in nested sequences and mappings; torch's own walk takes a third of a step."""
-    if isinstance(value, Tensor) or not isinstance(value, tuple | list | dict):
-        yield value
-        return
-    for each in value.values() if isinstance(value, dict) else value:
-        yield from _leaves(each)
-
-
-def _is_short(tensor: Tensor) -> bool:
-    return tensor.dtype in (torch.float16, torch.bfloat16)
-
-
-def _widened(value: Any) -> Any:
-    return value.float() if isinstance(value, OnDevice) and _is_short(value) else value
-
-
-def _is_spectrum(name: str) -> bool:
-    return name in ("stft", "istft") or name.startswith("fft_")
-
-
-def _mapped(function: Callable[[Any], Any], value: Any) -> Any:
-    return function(value) if isinstance(value, Tensor) else tree_map(function, value)
-
-
-def _marked(value: Any) -> Any:
-    plain = isinstance(value, Tensor) and not isinstance(value, OnDevice)
-    return value.as_subclass(OnDevice) if plain else value
-
-
-def _unmarked(value: Any) -> Any:
-    return value.as_subclass(Tensor) if isinstance(value, OnDevice) else value
-
-
-def _in_backward() -> bool:
-    """True in a backward pass of the sources' own, to which autograd hands unmarked tensors."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        code = frame.f_code
-        if code.co_name == "backward" and code.co_filename.startswith(SOURCES):
-            return "/.venv/" not in code.co_filename
-        frame = frame.f_back
-    return False
-
-
-def _place() -> str:
-    """The function of the sources that is at work, as path::name, and its line."""
-    frame, own = sys._getframe(1), f"{SOURCES}/tests/"
-    while frame is not None:
-        path = frame.f_code.co_filename
-        if path.startswith(SOURCES) and not path.startswith(own) and "/.venv/" not in path:
-            where = path.removeprefix(f"{SOURCES}/")
-            return f"{where}::{frame.f_code.co_name} {frame.f_lineno}"
-        frame = frame.f_back
-    return "tests"
 
 
 @contextlib.contextmanager
