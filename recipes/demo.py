@@ -22,15 +22,18 @@ from codec.provenance import provenance
 from recipes.release.demo_recordings import find_recordings
 from recipes.release.demo_report import Demo, measure, write_demo_report
 from recipes.runner.cli import plain_parser
-from slm import SpeechRequest, Synthesizer
+from slm import SpeechRequest, Synthesis, Synthesizer
 from slm.text.sentences import sentences
 
 CODEC, LM = "hh-mini-24k-v2", "hh-mini-slm-v2"
+NAMED_VOICES = 2
 TEXT = (
     "Good morning, and welcome. This voice was never recorded saying these words. "
     "Every second of it is twenty four small numbers."
 )
 PROMPT_SECONDS, CONTINUED_SECONDS = 3.0, 3.0
+# A continuation shorter than this is drawn anew, so many times in all.
+LEAST_CONTINUED_SECONDS, MOST_CONTINUATIONS = 1.0, 5
 ORIGINAL, RECONSTRUCTED = "_original.flac", "_reconstructed.flac"
 
 
@@ -47,9 +50,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     rate = synthesizer.codec.sample_rate
     demo.recordings, origin = find_recordings(arguments.recording, arguments.corpus, rate)
     check_items((each.id for each in demo.recordings), RECONSTRUCTED)
-    # Without a wish the first voice of the model speaks, where it has any.
-    voice = arguments.voice or next(iter(synthesizer.voices), None)
-    speak(demo, synthesizer, arguments.text, voice, arguments.seed)
+    speak(demo, synthesizer, arguments.text, arguments.voice, arguments.seed)
     reconstruct(demo, synthesizer)
     continue_first(demo, synthesizer, arguments.seed)
     save(demo, folder, rate)
@@ -58,7 +59,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     origins = {
         "codec": f"{arguments.codec} {synthesizer.codec.fingerprint}",
         "language model": f"{arguments.lm}, {synthesizer.lm.num_parameters:,} parameters",
-        "voice": voice or "drawn by the model",
+        "voices": ", ".join(dict.fromkeys(demo.voices)),
         "recordings": origin,
     }
     origins = provenance("python -m recipes.demo") | origins
@@ -75,15 +76,25 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def speak(demo: Demo, synthesizer: Synthesizer, text: str, voice: str | None, seed: int) -> None:
-    """Speak every sentence of a text, in one batch."""
+    """Speak every sentence of a text, in one batch.
+
+    Without a wish for a voice, two of the model's speak in turn with the speaker of the last
+    recording, whom the model knows from that alone.
+    """
     demo.texts = sentences(text)
+    named = [voice] if voice else list(synthesizer.voices)[:NAMED_VOICES]
+    prompts = [] if voice else [each for each in demo.recordings[-1:] if not each.is_synthetic]
+    speakers = [(name, None) for name in named]
+    speakers += [(f"the speaker of {each.id}", each.waveform) for each in prompts]
+    speakers = speakers or [("drawn by the model", None)]
+    requests = []
+    for index, each in enumerate(demo.texts):
+        name, prompt = speakers[index % len(speakers)]
+        own = name if prompt is None and named else None
+        requests.append(SpeechRequest(each, prompt, voice=own, seed=seed + index))
+        demo.voices.append(name)
     with demo.timed("speak"):
-        demo.spoken = synthesizer.synthesize(
-            [
-                SpeechRequest(each, voice=voice, seed=seed + index)
-                for index, each in enumerate(demo.texts)
-            ]
-        )
+        demo.spoken = synthesizer.synthesize(requests)
     demo.made("speak", sum(made.duration for made in demo.spoken))
 
 
@@ -99,13 +110,22 @@ def reconstruct(demo: Demo, synthesizer: Synthesizer) -> None:
 
 
 def continue_first(demo: Demo, synthesizer: Synthesizer, seed: int) -> None:
-    """Continue the beginning of the first recording, at most half of it."""
+    """Continue the beginning of the first recording, at most half of it.
+
+    The model may end the speech where the beginning could be all of it: what is shorter than a
+    second is drawn anew, and the longest is kept.
+    """
     whole, rate = demo.recordings[0].waveform, synthesizer.codec.sample_rate
     # At least half of the recording is left out, so that the true continuation can be compared.
     demo.prompt = whole[: min(round(PROMPT_SECONDS * rate), max(1, len(whole) // 2))]
     with demo.timed("continue"):
-        demo.continued = synthesizer.continue_speech(demo.prompt, CONTINUED_SECONDS, seed=seed)
-    demo.made("continue", demo.continued.duration - len(demo.prompt) / rate)
+        made, least = list[Synthesis](), len(demo.prompt) / rate + LEAST_CONTINUED_SECONDS
+        while len(made) < MOST_CONTINUATIONS and not any(each.duration >= least for each in made):
+            draw = seed + len(made)
+            made.append(synthesizer.continue_speech(demo.prompt, CONTINUED_SECONDS, seed=draw))
+    demo.continued, demo.continuations = max(made, key=lambda each: each.duration), len(made)
+    seconds = sum(each.duration - len(demo.prompt) / rate for each in made)
+    demo.made("continue", seconds)
 
 
 def save(demo: Demo, folder: Path, rate: int) -> None:
@@ -154,7 +174,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--corpus", type=Path, default=Path("../shared/speech"), help="corpus to take one from"
     )
-    parser.add_argument("--voice", help="named voice of the language model")
+    parser.add_argument("--voice", help="named voice; default: two of the model and a recording's")
     parser.add_argument(
         "--seed", type=whole_number(0), default=0, help="the same seed gives the same speech"
     )

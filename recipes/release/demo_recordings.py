@@ -37,6 +37,7 @@ class Recording:
     # Whether the speaker is in no training clip of the corpus. The recogniser errs on some of their
     # accents, so their word errors are not counted.
     is_stranger: bool = False
+    is_synthetic: bool = False  # made by eSpeak NG, which no model was made for
 
 
 def find_recordings(
@@ -98,4 +99,6 @@ def _synthetic(sample_rate: int) -> Recording:
     with Espeak() as espeak:
         made = espeak.speak(text, VOICES[0])
         waveform = soxr.resample(made, espeak.sample_rate, sample_rate, quality="HQ")
-    return Recording("espeak", waveform.astype(np.float32), text, "SYNTHETIC, eSpeak NG")
+    return Recording(
+        "espeak", waveform.astype(np.float32), text, "SYNTHETIC, eSpeak NG", is_synthetic=True
+    )

@@ -42,12 +42,14 @@ class Demo:
     """Everything that the demo makes, and the time of each part."""
 
     texts: list[str] = field(default_factory=list)  # sentences
+    voices: list[str] = field(default_factory=list)  # who speaks each sentence, in words
     spoken: list[Synthesis] = field(default_factory=list)  # synthesized speech, one a sentence
     recordings: list[Recording] = field(default_factory=list)  # inputs of the codec
     # (T,) waveforms, one a recording.
     reconstructed: list[NDArray[np.float32]] = field(default_factory=list)
     prompt: NDArray[np.float32] | None = None  # (T,) beginning of the first recording
     continued: Synthesis | None = None  # the prompt, reconstructed, and its continuation
+    continuations: int = 1  # draws, of which the longest is `continued`
     # (of work, of audio) by part; no audio where a part makes none.
     seconds: dict[str, tuple[float, float | None]] = field(default_factory=dict)
 
@@ -195,7 +197,8 @@ def _clips(demo: Demo, scores: Scores, rate: int) -> list[Clip]:
     """All clips with their notes: synthesized, reconstructed, continued."""
     clips = []
     for number, (text, made) in enumerate(zip(demo.texts, demo.spoken, strict=True), start=1):
-        notes = scores.notes("words spoken", f"sentence {number}")
+        voice = demo.voices[number - 1]
+        notes = {"voice": voice, **scores.notes("words spoken", f"sentence {number}")}
         if made.truncated:
             notes["stopped"] = f"{made.stopped}, not by itself"
         audio = {"spoken from text": (made.waveform, rate)}
@@ -212,5 +215,7 @@ def _clips(demo: Demo, scores: Scores, rate: int) -> list[Clip]:
         audio = {"beginning": (demo.prompt, rate), "continued": (demo.continued.waveform, rate)}
         notes = scores.notes("continued", first)
         notes["given"] = "the codes of the beginning; the rest is the language model's"
+        if demo.continuations > 1:
+            notes["draws"] = f"{demo.continuations}, of which this is the longest"
         clips.append(Clip(f"{first} continued", "", notes, audio))
     return clips

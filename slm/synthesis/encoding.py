@@ -86,6 +86,11 @@ class RequestEncoder(SpeechModels):
     def _token_request(self, request: SpeechRequest, settings: GenerationSettings) -> Request:
         """Check a text and its voice against the models, and encode them."""
         text, prompt, voice = request.text, request.prompt, request.voice
+        if settings.interleaved and not self.lm.config.is_interleaved:
+            raise ValueError(
+                "expected a model of interleaved text and speech for interleaved, got one with "
+                "interleave_text 0"
+            )
         if settings.interleaved and request.prompt_text is not None:
             raise ValueError(
                 "expected no transcript of the prompt where text and speech take turns, got "

@@ -67,6 +67,9 @@ def test_the_demo_speaks_reconstructs_continues_measures_and_reports(
     page = (out / "report.html").read_text(encoding="utf-8")
     assert page.count("<audio") == 2 + 2 + 2
     assert "A dog &amp; two $5 dogs." in page
+    # A named voice and the recording's in turn.
+    assert ">ann<" in page
+    assert ">the speaker of mine<" in page
     assert not re.search(r'(src|href)="(?!data:)', page)
 
 

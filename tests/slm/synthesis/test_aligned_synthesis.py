@@ -166,6 +166,8 @@ def test_the_command_line_is_the_same(
     assert out.is_file()
     assert report["stopped"] == "end"
     assert main([*command, "--guidance", "2", "--prompt-guidance", "1.5"]) == 0
+    assert main([*command, "--interleaved"]) == 2
+    assert "a model of interleaved text and speech" in capsys.readouterr().err
 
 
 def test_a_transcript_that_such_a_model_does_not_read_is_told_once(
