@@ -25,10 +25,11 @@ from codec.cli.main import main
 from codec.export.onnx_files import DECODER, ENCODER, META
 from codec.export.web_page import runtime_files, write_page
 from codec.streaming.long_form import windows
+from tests.support.chromium import browser as browser
+from tests.support.chromium import needs_chromium
 
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGE = Path(os.environ.get("HH_ONNXRUNTIME_WEB", ROOT / "node_modules/onnxruntime-web"))
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 # Marks, not fixtures, skip: neither an export nor a browser is started for nothing.
 pytestmark = [
     pytest.mark.slow,
@@ -36,7 +37,7 @@ pytestmark = [
         not PACKAGE.exists(),
         reason="no onnxruntime-web: npm pack it and name the .tgz in HH_ONNXRUNTIME_WEB",
     ),
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the path"),
+    needs_chromium,
 ]
 LEAST_SNR = 40.0  # beside torch, 16 bits included
 LONG = 120_000  # ms that a page on a busy machine may take
@@ -47,18 +48,6 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
     def log_message(self, *arguments: Any) -> None:
         """Drop the line."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium."""
-    driver = pytest.importorskip("playwright.sync_api", reason="it drives the browser")
-    quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", *quiet]
-    with driver.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

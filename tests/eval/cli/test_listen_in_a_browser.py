@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +12,15 @@ import pytest
 import soundfile
 
 from eval.cli.main import main
+from tests.support.chromium import browser as browser
+from tests.support.chromium import needs_chromium
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the path"),
+    needs_chromium,
 ]
 RATE = 16000
 LONG = 60_000  # ms that a page on a busy machine may take
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium, which may play sounds without a click."""
-    driver = pytest.importorskip("playwright.sync_api", reason="it drives the browser")
-    arguments = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--mute-audio"]
-    with driver.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -13,16 +12,17 @@ import pytest
 
 from tests.support import forked
 from tests.support.builders import free_port
+from tests.support.chromium import browser as browser
+from tests.support.chromium import needs_chromium
 
 from .test_page import OLDEST, gradio_version
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 LONG = 240_000  # ms that a page on a busy machine may take
 # Marks, not fixtures, skip: neither models nor a browser are loaded for nothing.
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(gradio_version() < OLDEST, reason=f"no gradio {OLDEST} (extra app)"),
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the path"),
+    needs_chromium,
 ]
 
 
@@ -52,18 +52,6 @@ def answers(address: str) -> bool:
             return response.status == 200
     except OSError:
         return False
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium."""
-    driver = pytest.importorskip("playwright.sync_api", reason="it drives the browser")
-    quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", *quiet]
-    with driver.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield browser
-        browser.close()
 
 
 def opened(browser: Any, address: str, width: int) -> Any:
