@@ -23,7 +23,7 @@ namespace {
 
 constexpr int STRIP = 2 * BLOCK;   // output rows that lie side by side in a packed matrix
 constexpr int AHEAD = 64 * STRIP;  // weights that are fetched early
-constexpr int DEPTH = 128;         // places whose weights stay in the nearest cache between rows
+constexpr int DEPTH = 64;          // places whose weights stay in the nearest cache between rows
 // Rows whose sums are taken together, and vectors of sums that fit beside weights and inputs.
 constexpr int MOST_ROWS = LANES == 16 ? 8 : 6;
 constexpr int HELD = REGISTERS * 3 / 4;
