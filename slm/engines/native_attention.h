@@ -2,6 +2,8 @@
 
 #pragma once
 
+#include <type_traits>
+
 #include "native_product.h"
 
 extern "C" {
@@ -50,25 +52,39 @@ void rotate(const float* head, const float* gain, const float* rotations, int64_
     }
 }
 
-// Scores of 16 keys, (D, 16), for G queries, (G, D); products of even and odd places are summed apart.
+// A sum waits some cycles for its last part, and two parts are begun in each: of one query, blocks of
+// keys and vectors of values are taken together, so that enough sums are under way at once.
 template <int G>
+constexpr int SIDE_BY_SIDE = G == 1 ? std::clamp(REGISTERS / 4 / PARTS, 1, 4) : 1;
+template <int G>
+constexpr int MOST_VALUES = std::min(LANES == 8 ? 8 : 4, REGISTERS / 2 / G);
+
+// Scores of K blocks of 16 keys, (K, D, 16), for G queries, (G, D); products of even and odd places
+// are summed apart.
+template <int G, int K>
 void scores_of(const float* queries, const float* keys, int64_t width, float* scores) {
-    // Vectors of keys side by side, so that enough sums are under way at once.
+    // Vectors of a block at once: all, unless so many sums have no room.
     constexpr int V = std::min(PARTS, std::max(1, REGISTERS / 4 / G));
     for (int n = 0; n < BLOCK; n += V * LANES) {
-        Floats sums[2][G][V] = {};
+        Floats sums[2][K][G][V] = {};
         for (int64_t d = 0; d < width; d += 2)
 #pragma GCC unroll 8
             for (int i = 0; i < 2; ++i)
 #pragma GCC unroll 8
-                for (int g = 0; g < G; ++g)
+                for (int k = 0; k < K; ++k)
 #pragma GCC unroll 8
-                    for (int v = 0; v < V; ++v)
-                        sums[i][g][v] += load(keys + (d + i) * BLOCK + n + v * LANES) * queries[g * width + d + i];
+                    for (int g = 0; g < G; ++g)
 #pragma GCC unroll 8
-        for (int g = 0; g < G; ++g)
+                        for (int v = 0; v < V; ++v)
+                            sums[i][k][g][v] += load(keys + (k * width + d + i) * BLOCK + n + v * LANES) *
+                                                queries[g * width + d + i];
 #pragma GCC unroll 8
-            for (int v = 0; v < V; ++v) store(scores + g * CHUNK + n + v * LANES, sums[0][g][v] + sums[1][g][v]);
+        for (int k = 0; k < K; ++k)
+#pragma GCC unroll 8
+            for (int g = 0; g < G; ++g)
+#pragma GCC unroll 8
+                for (int v = 0; v < V; ++v)
+                    store(scores + g * CHUNK + k * BLOCK + n + v * LANES, sums[0][k][g][v] + sums[1][k][g][v]);
     }
 }
 
@@ -148,19 +164,29 @@ struct Attention {
                  model.rotations + position * width, width, model.eps, 1 / std::sqrt(float(width)),
                  queries + g * width);
         }
-        for (int64_t slot = 0; slot < last - first; slot += BLOCK) {
-            for (int64_t line = 0; line < width; ++line) __builtin_prefetch(values + slot * width + line * LINE);
-            scores_of<G>(queries, keys + slot * width, width, scores + slot);
-        }
+        const auto score = [&](int64_t slot, auto blocks) {
+            constexpr int K = decltype(blocks)::value;
+            for (int64_t line = 0; line < K * width; ++line)
+                __builtin_prefetch(values + slot * width + line * LINE);
+            scores_of<G, K>(queries, keys + slot * width, width, scores + slot);
+        };
+        constexpr int K = SIDE_BY_SIDE<G>;
+        int64_t slot = 0;
+        for (; slot + (K - 1) * BLOCK < last - first; slot += K * BLOCK)
+            score(slot, std::integral_constant<int, K>());
+        for (; slot < last - first; slot += BLOCK) score(slot, std::integral_constant<int, 1>());
         float* result = part(row, head, chunk) + group * stride;
         for (int g = 0; g < G; ++g) soften(scores + g * CHUNK, last - first, result + g * stride);
         const float* next = keys + (last - first) * width;
         int64_t d = 0;
-        constexpr int V = std::min(4, REGISTERS / 2 / G);
-        for (; d + V * LANES <= width; d += V * LANES)
-            weighted<G, V>(values + d, scores, last - first, width, next + d, result + 2 + d, stride);
-        for (; d < width; d += LANES)
-            weighted<G, 1>(values + d, scores, last - first, width, next + d, result + 2 + d, stride);
+        const auto weigh = [&](auto vectors) {
+            constexpr int V = decltype(vectors)::value;
+            for (; d + V * LANES <= width; d += V * LANES)
+                weighted<G, V>(values + d, scores, last - first, width, next + d, result + 2 + d, stride);
+        };
+        weigh(std::integral_constant<int, MOST_VALUES<G>>());
+        weigh(std::integral_constant<int, std::min(4, MOST_VALUES<G>)>());
+        weigh(std::integral_constant<int, 1>());
     }
 
     // Scores become weights relative to the largest, which comes to lie before their sum.
