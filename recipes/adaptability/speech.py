@@ -126,7 +126,8 @@ def generate_clips(
         names = ("generation", "rtf_generate", "seconds_of_ten_seconds", "tokens_of_ten_seconds")
         return dict.fromkeys(names)
     tokens = sum(item["tokens"] for item in items)
-    write_json_lines(folder / "items.jsonl", items)
+    # Not items.jsonl: those are the scores of what was generated.
+    write_json_lines(folder / "generation.jsonl", items)
     # Generated speech has no recording beside it, so the metric of the recordings is left out.
     metrics = make_metrics(config.generation_metrics) + _word_metrics(config, recorded=False)
     return {

@@ -32,6 +32,7 @@ validate_every: 3
 resynthesize: 2
 generate: 2
 resynthesis_metrics: [mel_l1]
+words: [digits]
 """
 
 
@@ -72,6 +73,9 @@ def test_two_tokenizers_are_trained_on_the_same_speech_and_compared(
         assert last["audio_seconds"] == pytest.approx(result["audio_seconds_trained"])
         assert result["resynthesis"]["mel_l1"]["value"] > 0
         assert 0 <= result["generation"]["runaway"]["value"] <= 1
+        assert result["generation"]["wer"]["value"] >= 0
+        record = run / result["name"] / "generation/generation.jsonl"
+        assert len(record.read_text(encoding="utf-8").splitlines()) == 2
         assert result["share_removed"] == pytest.approx(
             1 - result["bits_per_second"] / result["raw_bitrate"]
         )
