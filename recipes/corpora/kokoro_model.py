@@ -95,13 +95,24 @@ class Kokoro:
         Raises:
             ValueError: A voice that the model lacks, or a text without a sound.
         """
-        missing = sorted(set(shares) - set(self.voices))
-        if missing:
-            raise ValueError(f"Kokoro has no voice {missing[0]!r}")
+        self._require(shares)
         phones = self.phones(text, next(iter(shares)))
-        tokens = [self.letters[each] for each in phones if each in self.letters][:MOST_LETTERS]
-        if not tokens:
+        if not self.spoken(phones):
             raise ValueError(f"expected a text with sounds, got {text!r}")
+        return self.speak_phones(phones, shares, speed)
+
+    def speak_phones(
+        self, phones: str, shares: Mapping[str, float], speed: float
+    ) -> NDArray[np.float32]:
+        """Synthesize phones, as `phones` gives them; see `speak`.
+
+        Raises:
+            ValueError: A voice that the model lacks, or no letter that it knows.
+        """
+        self._require(shares)
+        tokens = [self.letters[each] for each in self.spoken(phones)][:MOST_LETTERS]
+        if not tokens:
+            raise ValueError(f"expected phones in the letters of Kokoro, got {phones!r}")
         style = sum(share * self.voices[name][len(tokens)] for name, share in shares.items())
         inputs = {
             "tokens": np.array([[0, *tokens, 0]], dtype=np.int64),
@@ -110,6 +121,15 @@ class Kokoro:
         }
         waveform = np.asarray(self._session.run(None, inputs)[0], dtype=np.float32).ravel()
         return _trimmed(waveform)
+
+    def spoken(self, phones: str) -> str:
+        """The letters among phones and marks that the model knows; it passes over others."""
+        return "".join(each for each in phones if each in self.letters)
+
+    def _require(self, shares: Mapping[str, float]) -> None:
+        missing = sorted(set(shares) - set(self.voices))
+        if missing:
+            raise ValueError(f"Kokoro has no voice {missing[0]!r}")
 
     def phones(self, text: str, voice: str) -> str:
         """A text's phones in the letters of Kokoro, with its marks, in the accent of a voice."""

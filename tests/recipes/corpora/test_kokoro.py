@@ -1,18 +1,15 @@
 # ruff: noqa: RUF001 - letters of phones
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
-from numpy.typing import NDArray
 
 from recipes.corpora.kokoro import kokoro_rows, plan_clips, plan_speakers
 from recipes.corpora.kokoro_model import Kokoro, read_sentences
@@ -21,52 +18,23 @@ from recipes.corpora.manifest import read_manifest
 from recipes.runner.config import Config
 from recipes.runner.schema_corpora import KokoroConfig
 from recipes.runner.stages import settings_of
+from tests.support.kokoro import VOICE_NAMES, Session, onnx_runtime, write_model
 
 pytest.importorskip("espeakng_loader")
-NAMES = ("af_one", "af_two", "am_three", "bf_four", "bm_five", "zf_six")
 SENTENCES = [f"Sentence number {word} is here." for word in ("one", "two", "three", "four", "five")]
-
-
-class Session:
-    """In place of ONNX Runtime's: a tone as long as the tokens, as high as the style."""
-
-    calls: list[dict[str, Any]]
-
-    def __init__(self, path: str, options: Any, providers: list[str]) -> None:
-        del path, options, providers
-
-    def run(self, names: None, inputs: dict[str, NDArray[Any]]) -> list[NDArray[np.float32]]:
-        del names
-        Session.calls.append(inputs)
-        count = round(inputs["tokens"].size * 1_200 / float(inputs["speed"][0]))
-        hz = 100.0 + 100.0 * float(inputs["style"][0, 0])
-        tone = 1.5 * np.sin(2 * np.pi * hz * np.arange(count) / 24_000)
-        silence = np.zeros(12_000)
-        return [np.concatenate([silence, tone, silence]).astype(np.float32)]
 
 
 @pytest.fixture(autouse=True)
 def session(monkeypatch: pytest.MonkeyPatch) -> type[Session]:
-    runtime = SimpleNamespace(
-        InferenceSession=Session, SessionOptions=SimpleNamespace, __spec__=SimpleNamespace()
-    )
-    monkeypatch.setitem(sys.modules, "onnxruntime", runtime)
-    Session.calls = []
+    monkeypatch.setitem(sys.modules, "onnxruntime", onnx_runtime())
     return Session
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> KokoroConfig:
-    model = tmp_path / "model"
-    model.mkdir()
-    (model / "tiny.onnx").write_bytes(b"of another runtime")
-    letters = ';:,.!?"()ˈˌːabcdefhijklmnopqrstuvwxyzæðŋɑɔəɛɜɡɪɹʃʊʌʒɾθɐʧʤAIOQTWY '
-    (model / "vocab.json").write_text(json.dumps({each: n + 1 for n, each in enumerate(letters)}))
-    styles = {n: np.full((510, 256), k, np.float32) for k, n in enumerate(NAMES)}
-    np.savez(model / "voices.npz", **styles)  # type: ignore[arg-type]
     (tmp_path / "sentences.txt").write_text("\n".join([*SENTENCES, "", SENTENCES[0]]))
     return KokoroConfig(
-        model=str(model),
+        model=str(write_model(tmp_path / "model")),
         sentences=str(tmp_path / "sentences.txt"),
         held_out_sentences=2,
         hours=20 / 3600,
@@ -100,7 +68,7 @@ def test_a_corpus_is_spoken_and_its_manifest_says_by_whom(
 
 
 def test_splits_share_neither_sentence_nor_voice(settings: KokoroConfig, tmp_path: Path) -> None:
-    clips = plan_clips(settings, tmp_path, NAMES, "tiny.onnx", 3)
+    clips = plan_clips(settings, tmp_path, VOICE_NAMES, "tiny.onnx", 3)
     texts, voices = {}, {}
     for clip in clips:
         texts.setdefault(clip.row.split, set()).add(clip.row.text)
@@ -213,8 +181,8 @@ def test_a_voice_that_the_model_lacks_and_a_text_without_sound_are_named(
 
 
 def test_blends_are_fixed_by_the_seed(settings: KokoroConfig) -> None:
-    assert plan_speakers(settings, NAMES, 1) == plan_speakers(settings, NAMES, 1)
-    assert plan_speakers(settings, NAMES, 1) != plan_speakers(settings, NAMES, 2)
+    assert plan_speakers(settings, VOICE_NAMES, 1) == plan_speakers(settings, VOICE_NAMES, 1)
+    assert plan_speakers(settings, VOICE_NAMES, 1) != plan_speakers(settings, VOICE_NAMES, 2)
 
 
 def test_a_run_names_the_corpus_and_others_do_not_depend_on_its_settings(

@@ -27,6 +27,7 @@ COMPARISONS = (
     "reconstruction.yaml",
     "seed_tts.yaml",
     "tables.yaml",
+    "word_pairs.yaml",
 )
 YAML_FILES = sorted(
     path
