@@ -33,7 +33,10 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         patch.setenv("MPLCONFIGDIR", str(tmp_path_factory.mktemp("matplotlib")))
         patch.setenv("PYTHONPATH", str(ROOT))
         empty = nbformat.v4.new_notebook()
-        client = nbclient.NotebookClient(empty, timeout=600, kernel_name="python3")
+        # Beside other work a kernel may be long in coming.
+        client = nbclient.NotebookClient(
+            empty, timeout=600, startup_timeout=600, kernel_name="python3"
+        )
         with client.setup_kernel():
             yield client
 
