@@ -38,6 +38,7 @@ from recipes.runner.run_folder import own_folder
 
 from .anchors_config import AnchorsConfig, system_name
 from .anchors_table import PARTS, PROGRAM, RECODED, AnchorSystem, write_anchors
+from .codec_stages import StageRecoder
 from .comparison_table import ComparisonTable, comparison_command
 
 # What may differ between calls on one folder: what is done already is kept, what is new is added.
@@ -49,6 +50,7 @@ ADDED = (
     "word_sources",
     "classical",
     "codec",
+    "stages",
     "tokenizers",
 )
 KMEANS_CLIPS = 400
@@ -80,7 +82,8 @@ def run_anchors(
     """
     ours = [*config.codec, *config.tokenizers]
     # Folders of one run, beside that of the recordings: two of one name would share a row.
-    check_items([RECORDINGS, *map(system_name, (*ours, *config.classical))])
+    others = [*config.cut_short, *config.classical]
+    check_items([RECORDINGS, *map(system_name, (*ours, *others))])
     metrics = make_metrics(config.metrics)
     word_metrics = make_metrics(with_whisper(config.word_metrics))
     for chosen in (metrics, word_metrics):
@@ -96,7 +99,7 @@ def run_anchors(
         if config.threads:
             torch.set_num_threads(config.threads)
         systems = []
-        for name in [*ours, *config.classical]:
+        for name in [*ours, *others]:
             folder = run / system_name(name)
             recoder = make_system(config, name)
             bind_folder(folder, recoder)
@@ -129,6 +132,8 @@ def make_system(config: AnchorsConfig, name: str) -> Recoder:
     """Make a recoder by its name in the settings; k-means is trained on clips of train."""
     if name in config.codec:
         return TokenizerRecoder(HHTokenizer(name))
+    if name in config.cut_short:
+        return StageRecoder(*config.cut_short[name])
     if name not in config.tokenizers:
         return make_recoder(name)
     tokenizer = make_tokenizer(
@@ -155,8 +160,8 @@ def bind_folder(folder: Path, recoder: Recoder) -> None:
     Raises:
         ValueError: It holds clips of another codec.
     """
-    is_ours = isinstance(recoder, TokenizerRecoder)
-    own = {"fingerprint": recoder.tokenizer.fingerprint if is_ours else recoder.name}
+    of = recoder.tokenizer if isinstance(recoder, TokenizerRecoder) else recoder
+    own = {"fingerprint": getattr(of, "fingerprint", recoder.name)}
     path = folder / "system.json"
     if not path.is_file():
         write_json(path, own)

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from omegaconf import MISSING
 
-from codec.checks import at_least, require
+from codec.checks import at_least, one_of, require
 from recipes.adaptability.tokenizers import TokenizerConfig
+
+from .codec_stages import STAGES, stage_name
 
 ORIGINAL = "original"
 
@@ -27,6 +29,9 @@ class AnchorsConfig:
     clips: int | None = None
     # Our codecs: bundled names or model folders, by commas. Each is compared with all others.
     codec: list[str] = field(default_factory=lambda: ["hh-mini-24k-v2"])
+    # Parts of our codecs as systems of their own, which tell where what is lost is lost: "mel", the
+    # vocoder on the recording's own mel; "latents", all but the codebook.
+    stages: list[str] = field(default_factory=list)
     # Other tokenizers by name, as in adapt.yaml.
     tokenizers: dict[str, TokenizerConfig] = field(default_factory=dict)
     # Coders of eval/baselines/classical_codecs.py; `original` is the best that a metric can reach.
@@ -56,12 +61,19 @@ class AnchorsConfig:
     threads: int = 0
 
     def __post_init__(self) -> None:
-        names = [*self.codec, *self.tokenizers, *self.classical]
+        for stage in self.stages:
+            one_of("stages", stage, STAGES)
+        names = [*self.codec, *self.cut_short, *self.tokenizers, *self.classical]
         distinct = {system_name(name) for name in names}
         is_right = bool(names) and len(distinct) == len(names)
-        require(is_right, "codec, tokenizers, classical", "distinct names", names)
+        require(is_right, "codec, stages, tokenizers, classical", "distinct names", names)
         if self.clips is not None:
             at_least("clips", self.clips, 1)
+
+    @property
+    def cut_short(self) -> dict[str, tuple[str, str]]:
+        """Our codecs and their stages by the names of the systems that they make."""
+        return {stage_name(c, s): (c, s) for c in self.codec for s in dict.fromkeys(self.stages)}
 
 
 def system_name(name: str) -> str:
