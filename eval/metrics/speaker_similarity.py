@@ -78,7 +78,9 @@ class SimilarityMetric(Metric):
         stored = {"voice": packed}
         if self.against == "prompt":
             stored["estimate"] = _packed(ours)
-        return Score({self._name: float(ours @ theirs)}, details, stored)
+        # Rounding takes a voice beside itself above 1.
+        cosine = float(np.clip(ours @ theirs, -1.0, 1.0))
+        return Score({self._name: cosine}, details, stored)
 
     def _bandwidth(self, item: Item, part: Need) -> float:
         """Bandwidth of one waveform of the item, computed once for all encoders."""

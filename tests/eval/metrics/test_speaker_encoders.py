@@ -245,3 +245,16 @@ def test_a_network_of_a_metric_works_on_its_device(
         found = encoder.embed(waveform)
     assert unknown(gpu, {"eval/metrics/speaker_encoders.py::embed": 1}) == {}
     np.testing.assert_allclose(found, expected)
+
+
+def test_no_cosine_is_above_one(make_speech):
+    """Vectors are rounded: a voice beside itself came to 1.00000001."""
+    encoder = ResemblyzerEncoder()
+    if status(SimilarityMetric(encoder)) != "ready":
+        pytest.skip("Resemblyzer is not installed")
+    for seed in range(8):
+        speech = make_speech(1.0, seed=seed, sample_rate=16000)
+        (value,) = SimilarityMetric(encoder).score(Item("a", speech, speech, 16000)).values.values()
+        assert value is not None
+        assert value == pytest.approx(1.0)
+        assert value <= 1.0
