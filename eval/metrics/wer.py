@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import string
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from typing import Any
+
+import numpy as np
 
 from codec.checks import one_of
 from eval.protocols import (
@@ -21,6 +23,7 @@ from eval.protocols import (
     Part,
     Recognizer,
     Score,
+    Transcript,
 )
 from eval.sound import checked_part
 
@@ -240,21 +243,48 @@ class WerMetric(Metric):
         """Load the recogniser where it has something to load."""
         getattr(self.recognizer, "prepare", lambda: None)()
 
+    @property
+    def batch_size(self) -> int:
+        """Items that the recogniser takes at once; see `BatchMetric`."""
+        has_batches = hasattr(self.recognizer, "transcribe_many")
+        return getattr(self.recognizer, "batch_size", 1) if has_batches else 1
+
     def score(self, item: Item) -> Score:
         """Rates, the edit counts behind them, and the transcript; see `Metric`."""
-        # Cheap refusals first: recognition takes seconds.
+        samples = self._samples(item)
+        in_detail = getattr(self.recognizer, "transcribe_in_detail", None)
+        if in_detail is None:
+            return self._scored(
+                item, Transcript(self.recognizer.transcribe(samples, item.sample_rate))
+            )
+        return self._scored(item, in_detail(samples, item.sample_rate))
+
+    def score_many(self, items: Sequence[Item]) -> list[Score | MetricError]:
+        """Score items together, those of one sample rate at once; see `BatchMetric`."""
+        found: dict[int, Score | MetricError] = {}
+        by_rate: dict[int, list[tuple[int, np.ndarray]]] = {}
+        for place, item in enumerate(items):
+            try:
+                by_rate.setdefault(item.sample_rate, []).append((place, self._samples(item)))
+            except MetricError as error:
+                found[place] = error
+        for rate, placed in by_rate.items():
+            recognizer: Any = self.recognizer
+            transcripts = recognizer.transcribe_many([samples for _, samples in placed], rate)
+            for (place, _), transcript in zip(placed, transcripts, strict=True):
+                found[place] = self._scored(items[place], transcript)
+        return [found[place] for place in range(len(items))]
+
+    def _samples(self, item: Item) -> np.ndarray:
+        """The waveform to recognise; refuses an item without a text, as recognition takes long."""
         if not normalize_text(item.text, self.normalizer):
             raise MetricError("the item has no reference text")
-        samples = checked_part(item, self.part, min_duration=SHORTEST_WORD)
-        in_detail = getattr(self.recognizer, "transcribe_in_detail", None)
-        details: dict[str, str] = {}
-        if in_detail is None:
-            transcript = self.recognizer.transcribe(samples, item.sample_rate)
-        else:
-            found = in_detail(samples, item.sample_rate)
-            transcript, details = found.text, found.details
-        words = word_edits(item.text, transcript, normalizer=self.normalizer)
-        characters = character_edits(item.text, transcript, normalizer=self.normalizer)
+        return checked_part(item, self.part, min_duration=SHORTEST_WORD)
+
+    def _scored(self, item: Item, found: Transcript) -> Score:
+        """Score of an item's transcript."""
+        words = word_edits(item.text, found.text, normalizer=self.normalizer)
+        characters = character_edits(item.text, found.text, normalizer=self.normalizer)
         values: dict[str, float | None] = {
             "wer": words.rate,
             "cer": characters.rate,
@@ -266,4 +296,4 @@ class WerMetric(Metric):
             "character_errors": characters.errors,
             "reference_characters": characters.reference_length,
         }
-        return Score(values, {"heard": transcript, **details})
+        return Score(values, {"heard": found.text, **found.details})
