@@ -25,8 +25,7 @@ class CTranslate2WhisperRecognizer(WhisperRecognizer):
         language: As `WhisperRecognizer`.
         max_new_tokens: As there.
         beams: As there.
-        batch_size: As there. One window at a time is the fastest: eight take as long as one after
-            the other, their search waiting for the longest.
+        batch_size: As there; it works on the CPU, where one after the other is the fastest.
         compute_type: "int8" rounds weights and activations, "float32" rounds nothing. It is part
             of the id: transcripts differ.
 
@@ -42,7 +41,7 @@ class CTranslate2WhisperRecognizer(WhisperRecognizer):
         *,
         max_new_tokens: int = 224,
         beams: int = BEAMS,
-        batch_size: int = 1,
+        batch_size: int | None = 1,
         compute_type: str = "int8",
     ) -> None:
         super().__init__(

@@ -188,14 +188,14 @@ def resampled_over(summaries: Iterable[dict[str, Any]]) -> str:
     """
     counts = sorted({summary.get("n_speakers") or 0 for summary in summaries}, reverse=True)
     texts = [units_text(count) for count in counts]
-    return " or ".join(dict.fromkeys(texts)) or "clips"
+    return " or ".join(dict.fromkeys(texts)) or units_text(0)
 
 
 def units_text(n_speakers: int) -> str:
     """Name the unit that was resampled where the items name that many speakers."""
     if n_speakers > 1:
         return f"{n_speakers} speakers, then their clips"
-    return "clips of one speaker" if n_speakers else "clips"
+    return "clips of one speaker" if n_speakers else "clips, whose speakers are not named"
 
 
 def find_figure(summary: dict[str, Any], name: str) -> dict[str, Any] | None:
