@@ -62,7 +62,10 @@ def row_of(name: str, version: str, folder: Path) -> dict[str, Any]:
         "speakers": summary.get("n_speakers") or 0,
         "figures": {key: figure for key, figure in figures.items() if figure is not None},
         "intervals": resampled_over([summary]),
-        "failed": max(metric["n_failed"] for metric in summary["metrics"].values()),
+        # Texts that some metric could not score, each once.
+        "failed": len(
+            {each["id"] for metric in summary["metrics"].values() for each in metric["failures"]}
+        ),
     }
 
 
@@ -152,7 +155,7 @@ def seed_tts_table(figures: dict[str, Any]) -> str:
         "texts",
         *(title for *_, title in columns),
         "seconds a text",
-        "failed",
+        "texts failed",
     ]
     lines = [
         [

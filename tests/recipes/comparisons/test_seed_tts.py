@@ -172,7 +172,7 @@ def test_a_list_that_names_its_speakers_has_a_margin_over_other_voices(tmp_path:
     summary = {
         "n_expected": 3,
         "n_speakers": 3,
-        "metrics": {"speaker_sim_prompt.x": {"figures": {}, "n_failed": 0, "corpus": corpus}},
+        "metrics": {"speaker_sim_prompt.x": {"figures": {}, "failures": [], "corpus": corpus}},
     }
     (tmp_path / "summary.json").write_text(json.dumps(summary))
     (row,) = rows_of_draws([row_of("en", "spoken", tmp_path)], None)
