@@ -37,7 +37,7 @@ def summarize(
         "backend", "n_expected", "n_ok", "n_failed", "failures": [{"id", "reason"}], "figures":
         {name: figure}}}}, a figure being as `summarize_figure` returns it and a back end
         {"packages": {name: version}, "weights": {name: SHA-256}}; a `CorpusMetric` has "corpus"
-        beside its figures.
+        beside its figures, where it gives some.
     """
     named, metrics = speakers or {}, {}
     for measure in measures:
@@ -72,7 +72,8 @@ def summarize(
                 )
                 for name, row in good.items()
             ]
-            metrics[info.id]["corpus"] = measure.corpus(whole)
+            corpus = measure.corpus(whole)
+            metrics[info.id] |= {"corpus": corpus} if corpus else {}
     count = group_count([named.get(name, "") for name in ids])
     return {"seed": seed, "n_expected": len(ids), "n_speakers": count, "metrics": metrics}
 
