@@ -113,6 +113,20 @@ class Metric(Protocol):
         ...
 
 
+@runtime_checkable
+class BatchMetric(Metric, Protocol):
+    """A metric that may score several items at once, with the scores that each has alone."""
+
+    @property
+    def batch_size(self) -> int:
+        """Items at once, at most; 1 where several are not faster."""
+        ...
+
+    def score_many(self, items: Sequence[Item]) -> list[Score | MetricError]:
+        """Score items in their order; an error stands for one that cannot be scored."""
+        ...
+
+
 @dataclass(frozen=True)
 class ScoredItem:
     """An item that a metric has scored, as an input of a `CorpusMetric`."""
@@ -166,7 +180,8 @@ class Transcript:
     """Words of a waveform, with what a recogniser tells beside them.
 
     A `Recognizer` that has a method `transcribe_in_detail` returns it there, from the arguments of
-    `transcribe`; the details are shown beside the words.
+    `transcribe`; the details are shown beside the words. One that has `transcribe_many` takes
+    several waveforms there and returns a transcript of each, `batch_size` windows at once.
     """
 
     text: str

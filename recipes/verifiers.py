@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from eval.metrics.normalizers import normalize_text
 from eval.metrics.readiness import require_ready
 from eval.metrics.speaker_encoders import RATE, ResemblyzerEncoder, SpeakerEncoder
 from eval.metrics.speaker_similarity import SimilarityMetric
-from eval.metrics.wer import WerMetric, normalize_text, word_edits
+from eval.metrics.wer import WerMetric, word_edits
 from eval.protocols import MetricError, Recognizer
 from eval.recognition.pocketsphinx import PocketSphinxRecognizer
 from eval.recognition.whisper_ctranslate2 import whisper_recognizer

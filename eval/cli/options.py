@@ -14,8 +14,9 @@ from codec.command_line import print_report, whole_number
 from codec.devices import DEVICE_HELP
 from codec.files.json_lines import iter_json_lines
 from codec.files.names import composed
+from eval.metrics.normalizers import NORMALIZERS
 from eval.metrics.registry import Selection, select_metrics, use_named_weights
-from eval.metrics.wer import NORMALIZERS, WerMetric
+from eval.metrics.wer import WerMetric
 from eval.protocols import Metric
 from eval.recognition.pocketsphinx import DIGITS, PocketSphinxRecognizer
 from eval.scoring.pair import Pair
@@ -118,7 +119,7 @@ def with_recognizers(metrics: Sequence[Metric], arguments: argparse.Namespace) -
 def folder_pairs(ref_dir: Path, hyp_dir: Path, texts: dict[str, str]) -> list[Pair]:
     """Match the files of two folders; a recording without a decoded file is counted as failed.
 
-    The folder of a recording, below REF_DIR, is the name of its speaker.
+    The folder of a recording, below REF_DIR, is the name of its speaker, see `speaker_of`.
 
     Raises:
         ValueError: No such folder, no audio in it, or two files of one name.
@@ -138,10 +139,23 @@ def folder_pairs(ref_dir: Path, hyp_dir: Path, texts: dict[str, str]) -> list[Pa
             # A path where no file is, so that scoring fails for this item and names it.
             estimates.get(name, hyp_dir / f"{name}.wav"),
             texts.get(name, ""),
-            Path(name).parent.name,
+            speaker_of(name),
         )
         for name, path in references.items()
     ]
+
+
+def speaker_of(name: str) -> str:
+    """Name the speaker of a recording by its path below the folder; "" where it lies in none.
+
+    It is the folder that the recording lies in, but in the layout of LibriSpeech and LibriTTS,
+    speaker/chapter/speaker-chapter-number, the one above: a speaker has several chapters.
+    """
+    path = Path(name)
+    chapter, speaker = path.parent.name, path.parent.parent.name
+    if speaker and path.name.startswith((f"{speaker}-{chapter}-", f"{speaker}_{chapter}_")):
+        return speaker
+    return chapter
 
 
 def audio_files(folder: Path) -> dict[str, Path]:

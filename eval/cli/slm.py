@@ -94,7 +94,7 @@ def _print(result: dict[str, Any], page: Path, *, as_json: bool) -> None:
             for rule, found in rules.items():
                 ends = ", ".join(number_text(found[end], unit="%") for end in ("low", "high"))
                 share = number_text(found["share"], unit="%")
-                counts = f"{found['pairs']} pairs, {found['ties']} ties"
+                counts = f"{found['pairs']} pairs of {found['groups']} groups, {found['ties']} ties"
                 print(f"{suite:22} {part:18} {rule:7} {share:>8} [{ends}] {counts}")
     if result["failures"]:
         print(f"{len(result['failures'])} of {result['n_expected']} pairs failed")

@@ -99,7 +99,7 @@ def build_pairs(
                 break
             waves = _waves(kind, first, order, settings, rng)
             if waves is not None:
-                pairs.append(_written(waves, folder, kind, made, settings))
+                pairs.append(_written(waves, folder, kind, made, settings, first.speaker))
                 made += 1
     if not pairs:
         raise ValueError(
@@ -271,9 +271,9 @@ NOISES: dict[str, Callable[[np.random.Generator, int, int], np.ndarray]] = {
 
 
 def _written(
-    waves: Waves, folder: Path, kind: str, number: int, settings: PairSettings
+    waves: Waves, folder: Path, kind: str, number: int, settings: PairSettings, speaker: str
 ) -> LikelihoodPair:
-    """Write both recordings of a pair at one gain."""
+    """Write both recordings of a pair at one gain; pairs of one speaker resemble each other."""
     pos, neg, change = waves
     peak = max(np.abs(pos).max(), np.abs(neg).max())
     gain = min(1.0, PEAK / peak)
@@ -284,4 +284,5 @@ def _written(
             samples = (gain * waveform).astype(np.float32)
             soundfile.write(partial, samples, settings.sample_rate, format="WAV")
         paths.append(path)
-    return LikelihoodPair(f"{number:04d}", kind, "", paths[0], paths[1], change, change)
+    group = speaker or None
+    return LikelihoodPair(f"{number:04d}", kind, "", *paths, change, change, group)

@@ -17,8 +17,8 @@ LOCAL_SECONDS = 1.0
 Z95 = 1.959963984540054
 
 
-def wilson_interval(wins: float, count: int) -> tuple[float, float]:
-    """Compute the 95 % Wilson interval of a share of wins out of `count` > 0; ties count half.
+def wilson_interval(wins: float, count: float) -> tuple[float, float]:
+    """Compute the 95 % Wilson interval of a share of wins out of `count` >= 1; ties count half.
 
     Unlike the normal one it does not shrink to nothing at 0 and 1
     (https://doi.org/10.1080/01621459.1927.10502953).
@@ -37,19 +37,51 @@ class Accuracy:
     """Share of pairs whose better recording is found likelier; None without a pair."""
 
     share: float | None  # wins and half the ties over pairs; chance is 0.5
-    low: float | None  # lower end of its Wilson interval
+    low: float | None  # lower end of its Wilson interval, wider where pairs share a group
     high: float | None
     pairs: int
     ties: int  # pairs of equal score
+    groups: int = 0  # groups of pairs that resemble each other, each lone pair one of them
 
 
-def accuracy(margins: Sequence[float]) -> Accuracy:
-    """Compute the accuracy of margins, score of pos minus that of neg."""
+def accuracy(margins: Sequence[float], groups: Sequence[str | None] | None = None) -> Accuracy:
+    """Compute the accuracy of margins, score of pos minus that of neg.
+
+    Args:
+        margins: One a pair.
+        groups: Name of what a pair shares with others, None where it is by itself. The interval is
+            then that of as many independent pairs as would vary as much as the groups do.
+    """
     count, ties = len(margins), sum(margin == 0 for margin in margins)
     if not count:
         return Accuracy(None, None, None, 0, 0)
-    wins = sum(margin > 0 for margin in margins) + 0.5 * ties
-    return Accuracy(wins / count, *wilson_interval(wins, count), count, ties)
+    won = np.array([0.5 if margin == 0 else float(margin > 0) for margin in margins])
+    share = float(won.mean())
+    sums: dict[Any, float] = {}
+    for number, (value, group) in enumerate(zip(won, groups or [None] * count, strict=True)):
+        key = number if group is None else group
+        sums[key] = sums.get(key, 0.0) + float(value) - share
+    independent = _independent(count, share, list(sums.values()))
+    ends = wilson_interval(share * independent, independent)
+    return Accuracy(share, *ends, count, ties, len(sums))
+
+
+def _independent(count: int, share: float, sums: Sequence[float]) -> float:
+    """Number of independent pairs that tell as much as `count` in groups, by the design effect.
+
+    Args:
+        count: Pairs.
+        share: Of wins.
+        sums: Of wins less the share over the pairs of each group.
+    """
+    # A lone group has nothing to be compared with.
+    if not 1 < len(sums) < count:
+        return float(count)
+    plain = count * share * (1.0 - share)
+    if plain <= 0:
+        return float(len(sums))  # all alike: no more is known than of one pair a group
+    grouped = len(sums) / (len(sums) - 1) * sum(each**2 for each in sums)
+    return max(1.0, count / max(1.0, grouped / plain))
 
 
 def margins_of(
@@ -105,7 +137,7 @@ def pair_accuracies(
     margins: dict[str, dict[str, float]] = {}
     failures = []
     # Margins by suite, then by part, every pair also under "all".
-    groups: dict[str, dict[str, list[dict[str, float]]]] = {}
+    groups: dict[str, dict[str, list[tuple[dict[str, float], str | None]]]] = {}
     for pair in pairs:
         name = f"{pair.suite}/{pair.id}"
         pos, neg = scores.get(str(pair.pos)), scores.get(str(pair.neg))
@@ -120,9 +152,9 @@ def pair_accuracies(
             continue
         margins[name] = margins_of(pos, neg, pair, local_seconds=local_seconds)
         suite = groups.setdefault(pair.suite, {"all": []})
-        suite["all"].append(margins[name])
+        suite["all"].append((margins[name], pair.group))
         if pair.part:
-            suite.setdefault(pair.part, []).append(margins[name])
+            suite.setdefault(pair.part, []).append((margins[name], pair.group))
     return {
         "n_expected": len(pairs),
         "n_ok": len(margins),
@@ -147,7 +179,11 @@ def _change_beyond_end(pair: LikelihoodPair, pos: TokenScores, neg: TokenScores)
     return ""
 
 
-def _accuracies(rows: Sequence[dict[str, float]]) -> dict[str, dict[str, Any]]:
+def _accuracies(rows: Sequence[tuple[dict[str, float], str | None]]) -> dict[str, dict[str, Any]]:
     """Accuracy by rule over those pairs that have its margin."""
-    rules = dict.fromkeys(rule for row in rows for rule in row)
-    return {rule: asdict(accuracy([row[rule] for row in rows if rule in row])) for rule in rules}
+    rules = dict.fromkeys(rule for row, _ in rows for rule in row)
+    found = {}
+    for rule in rules:
+        having = [(row[rule], group) for row, group in rows if rule in row]
+        found[rule] = asdict(accuracy([m for m, _ in having], [group for _, group in having]))
+    return found

@@ -2,7 +2,7 @@
 
 A pair manifest holds one JSON object a line: {"id", "suite", "part", "pos", "neg"}, `pos` and
 `neg` being paths below its folder; "change_pos" and "change_neg" (s), where they are, are the times
-from which on the two differ.
+from which on the two differ, "group" names what a pair shares with others that resemble it.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ class LikelihoodPair:
     neg: Path
     change_pos: float | None = None  # seconds from which on `pos` differs; None where unknown
     change_neg: float | None = None  # likewise in `neg`
+    # What the pair shares with others that resemble it, such as a speaker, or an item that several
+    # voices speak; None where it is by itself.
+    group: str | None = None
 
 
 def write_pairs(path: Path, pairs: Iterable[LikelihoodPair]) -> Path:
@@ -74,8 +77,9 @@ def _pair(row: dict[str, Any], where: str, folder: Path) -> LikelihoodPair:
     ]
     if wrong:
         raise ValueError(f"{where}: expected changes in seconds >= 0, got {wrong}")
-    part = row.get("part")
-    if not isinstance(part, str | None):
-        raise ValueError(f"{where}: expected a text under 'part', got {part!r:.40}")
+    for key in ("part", "group"):
+        if not isinstance(row.get(key), str | None):
+            raise ValueError(f"{where}: expected a text under {key!r}, got {row[key]!r:.40}")
     sides = (folder / row["pos"], folder / row["neg"])
-    return LikelihoodPair(row["id"], row["suite"], part or "", *sides, *changes)
+    part, group = row.get("part") or "", row.get("group")
+    return LikelihoodPair(row["id"], row["suite"], part, *sides, *changes, group)

@@ -117,7 +117,11 @@ def _gold(table: Path, folder: Path, suite: str) -> list[LikelihoodPair]:
         # Some tables leave the suffix out.
         good, bad = (f if f.suffix in SUFFIXES else f.with_name(f"{f.name}.wav") for f in files)
         name = f"{prefix}{number}" + (f"/{voice}" if voice else "")
-        pairs.append(LikelihoodPair(name, suite, f"{prefix}{part}".strip("/"), good, bad))
+        # Spoken by several voices, an item is one item.
+        shared = f"{prefix}{number}"
+        pairs.append(
+            LikelihoodPair(name, suite, f"{prefix}{part}".strip("/"), good, bad, group=shared)
+        )
     return pairs
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from codec.files.names import composed
-from eval.protocols import FigureInfo, Item, Metric, MetricInfo, Score
+from eval.protocols import FigureInfo, Item, Metric, MetricError, MetricInfo, Score
 from eval.sound import checked_part, resampled
 
 from .lag import shared
@@ -154,6 +154,11 @@ class DurationMetric(Metric):
         for part in ("estimate", "reference"):
             samples = checked_part(item, part, min_duration=SHORTEST_SECONDS)
             loud = np.flatnonzero(~silent_frames(samples, item.sample_rate))
+            if not loud.size:
+                raise MetricError(
+                    f"{part} is silent: no frame of {FRAME_SECONDS:g} s is above "
+                    f"{SILENCE_FLOOR_DB:g} dB"
+                )
             lengths.append(float(loud[-1] - loud[0] + 1))
             wholes.append(float(samples.size))
         return Score(

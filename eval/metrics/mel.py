@@ -6,6 +6,7 @@ codec changed its features.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -18,6 +19,8 @@ HOP_LENGTH = 256
 N_MELS = 100
 # Magnitude that 16-bit rounding noise reaches in a band; what lies below it is not speech.
 FLOOR = 1e-3
+# Frames transformed at once.
+BLOCK = 16384
 # Slaney's Auditory Toolbox: linear below 1 kHz, 27 logarithmic steps a factor of 6.4 above.
 _LINEAR_HZ = 200.0 / 3.0
 _BREAK_HZ = 1000.0
@@ -61,8 +64,9 @@ def log_mel(
     """
     if waveform.ndim != 1 or waveform.size == 0:
         raise ValueError(f"expected a waveform (T,) with T > 0, got shape {waveform.shape}")
-    magnitude = _spectrogram(waveform, n_fft, hop_length, np.float64)
-    return np.log(np.maximum(mel_filters(sample_rate, n_fft, n_mels) @ magnitude, floor))
+    filters = mel_filters(sample_rate, n_fft, n_mels)
+    mel = [filters @ part for part in _spectrogram(waveform, n_fft, hop_length, np.float64)]
+    return np.log(np.maximum(np.concatenate(mel, axis=1), floor))
 
 
 @lru_cache(maxsize=8)
@@ -85,16 +89,22 @@ def slaney_mel(
         (M, L) with L = T // hop_length + 1 for a waveform (T,).
     """
     # In float32, as the front ends that those networks were trained with.
-    power = _spectrogram(waveform, n_fft, hop_length, np.float32) ** 2
-    return slaney_filters(sample_rate, n_fft, n_mels) @ power
+    filters = slaney_filters(sample_rate, n_fft, n_mels)
+    parts = _spectrogram(waveform, n_fft, hop_length, np.float32)
+    return np.concatenate([filters @ part**2 for part in parts], axis=1)
 
 
 def _spectrogram(
     waveform: np.ndarray, n_fft: int, hop_length: int, dtype: type[np.floating]
-) -> np.ndarray:
-    """Magnitudes (n_fft // 2 + 1, L) under a periodic Hann window, frames centred on the hops."""
+) -> Iterator[np.ndarray]:
+    """Magnitudes (n_fft // 2 + 1, L) under a periodic Hann window, frames centred on the hops.
+
+    They come in blocks of frames: at a hop of 1 ms those of ten minutes at once would take 6 GB.
+    """
     padded = np.pad(np.asarray(waveform, dtype=dtype), n_fft // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop_length]
     window = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(n_fft) / n_fft)
-    # (L, F) to (F, L), the filters being applied from the left
-    return np.abs(np.fft.rfft(frames * window.astype(dtype), axis=1)).T
+    for start in range(0, len(frames), BLOCK):
+        # (L, F) to (F, L), the filters being applied from the left
+        part = frames[start : start + BLOCK] * window.astype(dtype)
+        yield np.abs(np.fft.rfft(part, axis=1)).T

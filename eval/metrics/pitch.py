@@ -11,6 +11,7 @@ import numpy as np
 
 from eval.protocols import FigureInfo, Item, Metric, MetricError, MetricInfo, Score
 
+from .global_random import seeded_globally
 from .lag import aligned_pair, common_part
 
 RATE = 16000
@@ -64,19 +65,13 @@ def track_crepe(waveform: np.ndarray) -> Track:
 
     crepe = _crepe()
     audio = torch.from_numpy(np.asarray(waveform, dtype=np.float32))[None]
-    # The package dithers pitch by numpy's global generator, which is seeded here, so that a file
-    # scores the same twice, and set back.
-    before = np.random.get_state()  # noqa: NPY002
-    np.random.seed(0)  # noqa: NPY002
-    try:
+    with seeded_globally():
         pitch, periodicity = crepe.predict(
             *(audio, RATE, CREPE_HOP, 50.0, 550.0),
             model="full",
             return_periodicity=True,
             batch_size=512,
         )
-    finally:
-        np.random.set_state(before)  # noqa: NPY002
     silence = crepe.threshold.Silence(CREPE_SILENCE_DB)
     periodicity = silence(periodicity, audio, RATE, CREPE_HOP)
     voiced = periodicity[0].numpy() >= CREPE_PERIODICITY

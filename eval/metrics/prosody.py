@@ -26,7 +26,7 @@ def prosody(waveform: np.ndarray, sample_rate: int) -> ProsodyStatistics:
     """Compute the statistics of a waveform (T,).
 
     Raises:
-        MetricError: No frame is voiced.
+        MetricError: No frame is voiced, or every one is silent.
     """
     signal = resampled(np.asarray(waveform, dtype=np.float64), sample_rate, RATE)
     f0, voiced = track_pitch(signal, RATE)
@@ -36,6 +36,8 @@ def prosody(waveform: np.ndarray, sample_rate: int) -> ProsodyStatistics:
     size = round(FRAME_SECONDS * RATE)
     frames = signal[: signal.size // size * size].reshape(-1, size)
     power = (frames**2).mean(axis=1)[~silent_frames(signal, RATE)]
+    if not power.size:
+        raise MetricError("every frame is silent")
     return ProsodyStatistics(
         12.0 * np.log2(f0[voiced] / 55.0), 10.0 * np.log10(np.maximum(power, 1e-12))
     )

@@ -78,7 +78,9 @@ class SimilarityMetric(Metric):
         stored = {"voice": packed}
         if self.against == "prompt":
             stored["estimate"] = _packed(ours)
-        return Score({self._name: float(ours @ theirs)}, details, stored)
+        # Rounding takes a voice beside itself above 1.
+        cosine = float(np.clip(ours @ theirs, -1.0, 1.0))
+        return Score({self._name: cosine}, details, stored)
 
     def _bandwidth(self, item: Item, part: Need) -> float:
         """Bandwidth of one waveform of the item, computed once for all encoders."""
@@ -107,7 +109,9 @@ class SimilarityMetric(Metric):
             "narrower_band" counts the items whose estimate lacks a quarter or more of the other's
             band: encoders pay that little heed. Against prompts, "margin" is {"mean", "p5", "p95",
             "pairs"} of the cosine to the own prompt less the mean cosine to the other voices'
-            prompts, over items: 0 for speech that owes its prompt nothing.
+            prompts, over items: 0 for speech that owes its prompt nothing. Where an item names no
+            speaker it is "margin_unnamed": other prompts may be of the same voice, which makes it
+            too small, down to 0 for a list of one voice.
         """
         band = speaker_band(
             [item.score.stored["voice"] for item in items], [item.speaker for item in items]
@@ -117,10 +121,11 @@ class SimilarityMetric(Metric):
         if self.against == "prompt":
             # Scores that were kept from an earlier release have no vector of the estimate.
             whole = [item for item in items if "estimate" in item.score.stored]
-            found["margin"] = prompt_margin(
+            speakers = [item.speaker for item in whole]
+            found["margin" if all(speakers) else "margin_unnamed"] = prompt_margin(
                 [item.score.stored["estimate"] for item in whole],
                 [item.score.stored["voice"] for item in whole],
-                [item.speaker for item in whole],
+                speakers,
             )
         return found
 

@@ -12,6 +12,7 @@ import numpy as np
 from codec.provenance import package_versions
 from eval.protocols import FigureInfo, Item, Metric, MetricError, MetricInfo, Score
 
+from .global_random import seeded_globally
 from .lag import NOTABLE_LAG_MS, aligned_pair
 
 RATE = 16000
@@ -34,7 +35,7 @@ def stoi(
     """
     from pystoi import stoi as pystoi_stoi
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), seeded_globally():
         # The package only warns of what it returns 1e-5 for.
         warnings.simplefilter("error", RuntimeWarning)
         try:

@@ -10,7 +10,7 @@ from eval.scoring.pair import Pair
 
 from .charts import similarity_charts
 from .report import Cell, Estimate, Failure, Report, Table
-from .sections import summary_failures, summary_table, worst_clips
+from .sections import corpus_tables, summary_failures, summary_table, worst_clips
 
 RULES = {
     "sum": "log-likelihood of all tokens",
@@ -20,7 +20,7 @@ RULES = {
     "after": "all tokens after the change",
 }
 # Clips are ranked by the first of these that was scored.
-RANKED_BY = ("wer", "speaker_sim_prompt", "delivery", "prosody")
+RANKED_BY = ("wer_whisper", "wer", "speaker_sim_prompt", "delivery", "prosody")
 _TEXT_ROWS = {
     "perplexity": ("generative perplexity", ""),
     "perplexity_median": ("median of clips", ""),
@@ -69,6 +69,7 @@ def generation_report(
         failures=failures,
         tables=[
             summary_table("Figures", summaries, note=note),
+            *corpus_tables(summaries),
             _text_table(texts),
             Table("Definitions", ("metric", "what is computed"), definitions),
         ],
@@ -81,6 +82,7 @@ def generation_report(
 def _text_table(texts: Mapping[str, dict[str, Any]]) -> Table:
     """Tabulate perplexity and diversity by version."""
     rows: list[list[Cell]] = []
+    heard = dict.fromkeys(str(each.get("recognizer", "")) for each in texts.values())
     for key, (label, unit) in _TEXT_ROWS.items():
         found = [figures.get(key) for figures in texts.values()]
         if any(value is not None for value in found):
@@ -89,8 +91,8 @@ def _text_table(texts: Mapping[str, dict[str, Any]]) -> Table:
         "Transcripts",
         ["figure", *texts],
         rows,
-        "Perplexity alone rewards speech that a recogniser turns into fluent words: compare the "
-        "diversity as well, and both with the recordings.",
+        f"Words of {', '.join(heard)}. Perplexity alone rewards speech that a recogniser turns "
+        "into fluent words: compare the diversity as well, and both with the recordings.",
     )
 
 
@@ -116,7 +118,8 @@ def likelihood_report(
                 "Better recording found likelier",
                 ["test", *rules],
                 rows,
-                f"Chance is 50 %; a tie counts half; small print: 95 % Wilson interval. {note}.",
+                f"Chance is 50 %; a tie counts half; small print: 95 % Wilson interval, wider "
+                f"where pairs of one speaker or of one item (a group) resemble each other. {note}.",
             )
         ],
         provenance=provenance or {},
@@ -128,6 +131,8 @@ def _accuracy_cell(found: dict[str, Any] | None) -> Cell:
     if found is None:
         return None
     ties = f", {found['ties']} ties" if found["ties"] else ""
-    return Estimate(
-        found["share"], found["low"], found["high"], "%", note=f"{found['pairs']} pairs{ties}"
-    )
+    # Absent from figures of earlier releases.
+    groups = found.get("groups") or found["pairs"]
+    of = f" of {groups} groups" if groups < found["pairs"] else ""
+    note = f"{found['pairs']} pairs{of}{ties}"
+    return Estimate(found["share"], found["low"], found["high"], "%", note=note)

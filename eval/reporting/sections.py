@@ -63,6 +63,43 @@ def summary_table(title: str, summaries: dict[str, dict[str, Any]], *, note: str
     return Table(title, ["figure", *summaries], rows, f"{note} {intervals}".strip())
 
 
+# What the keys of a metric's figures of the whole corpus stand for; others as they are.
+_CORPUS_ROWS = {
+    "same_speaker": "two recordings of one speaker",
+    "different_speaker": "recordings of two speakers",
+    "equal_error_rate": "equal error rate of the two, as a fraction",
+    "threshold": "cosine of the equal error rate",
+    "narrower_band": "clips of a narrower band",
+    "margin": "margin over other voices' prompts",
+    "margin_unnamed": "margin over other prompts, voices not named",
+    "possibly_invented": "clips with words that may be invented",
+}
+
+
+def corpus_tables(summaries: dict[str, dict[str, Any]]) -> list[Table]:
+    """Tabulate figures of all clips together, systems or splits as columns; [] without any."""
+    found: dict[tuple[str, str], list[Cell]] = {}
+    for place, summary in enumerate(summaries.values()):
+        for metric_id, metric in summary["metrics"].items():
+            for key, value in (metric.get("corpus") or {}).items():
+                row = found.setdefault((metric_id, key), [None] * len(summaries))
+                row[place] = _corpus_cell(value)
+    rows: list[list[Cell]] = [
+        [f"{metric_id.split('.')[0]}: {_CORPUS_ROWS.get(key, key)}", *cells]
+        for (metric_id, key), cells in found.items()
+    ]
+    note = "Small print: 5th to 95th percentile, and how many there are."
+    return [Table("Of all clips together", ["figure", *summaries], rows, note)] if rows else []
+
+
+def _corpus_cell(value: Any) -> Cell:
+    """Format a figure of a corpus: a number, or a spread of several."""
+    if isinstance(value, dict):
+        count = f"{value.get('pairs', 0)}"
+        return Estimate(value.get("mean"), value.get("p5"), value.get("p95"), note=count)
+    return value if isinstance(value, int | float) or value is None else str(value)
+
+
 def _family_label(metric_id: str, name: str) -> str:
     """Name of a figure in a table; "(original)" marks one of the recordings."""
     return f"{name} (original)" if metric_id.split(".")[0].endswith("_original") else name
@@ -192,6 +229,7 @@ def folder_report(
         failures=summary_failures(summary),
         tables=[
             summary_table("Figures", {items: summary}),
+            *corpus_tables({items: summary}),
             Table("Definitions", ("metric", "what is computed"), definitions),
         ],
         charts=[

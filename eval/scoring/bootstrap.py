@@ -216,9 +216,13 @@ def _drawn_sums(
         return [row[picks].sum(axis=1) for row in rows]
     sums = [np.zeros(draws) for _ in rows]
     chosen = rng.integers(0, len(members), (draws, len(members)))
-    for index, items in enumerate(members):
+    # Draws of each group one after the other: comparing all draws with every group would take time
+    # with the square of the speakers.
+    by_group = np.argsort(chosen, axis=None, kind="stable")
+    ends = np.cumsum(np.bincount(chosen.ravel(), minlength=len(members)))
+    for items, places in zip(members, np.split(by_group, ends[:-1]), strict=True):
         # A group that was drawn twice in one draw is resampled twice, each time anew.
-        draw, _ = np.nonzero(chosen == index)
+        draw = places // len(members)
         picks = items[rng.integers(0, items.size, (draw.size, items.size))]
         for total, row in zip(sums, rows, strict=True):
             np.add.at(total, draw, row[picks].sum(axis=1))

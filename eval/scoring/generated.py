@@ -20,7 +20,7 @@ import numpy as np
 from codec.files.json_lines import iter_json_lines, read_lines
 from codec.files.names import composed, name_problem
 from eval.metrics.duration import GenerationRecord
-from eval.metrics.wer import normalize_text
+from eval.metrics.normalizers import normalize_text
 from eval.sound import sound_files, the_only_file
 from eval.tokens.diversity import diversity
 from eval.tokens.ngrams import NgramModel

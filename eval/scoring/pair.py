@@ -5,13 +5,18 @@ from __future__ import annotations
 import hashlib
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eval.protocols import Item, Metric, MetricError, Need
+from eval.protocols import BatchMetric, Item, Metric, MetricError, Need, Score
 from eval.sound import AudioSource, Sound, load_sound, resampled, sound_digest
 
 Row = dict[str, Any]
+# What an item may cause; anything else is a fault of the program.
+FAILURES = (ValueError, ArithmeticError, RuntimeError, OSError)
+# Of audio in memory that is scored together, a batch of Whisper's windows.
+MOST_SECONDS = 240.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,27 +52,81 @@ def score_pair(
         loaded: Items of the pair that other metrics loaded, by what they need; added to.
     """
     start = time.perf_counter()
-    row: Row = {"id": pair.id, "status": "ok", "values": {}, "reason": None, "details": {}}
     try:
         needs = metric.info.needs
         loaded = {} if loaded is None else loaded
         if needs not in loaded:
             loaded[needs] = load_item(pair, needs)
-        score = metric.score(loaded[needs])
-        broken = [k for k, v in score.values.items() if v is not None and not math.isfinite(v)]
-        if broken:
-            raise MetricError(f"not a finite number: {', '.join(broken)}")
-        # Sums over threads differ in the last bits from run to run; a resumed run must not.
-        values = {
-            name: float(f"{value:.9g}") if isinstance(value, float) else value
-            for name, value in score.values.items()
-        }
-        row.update(values=values, details=score.details)
-        if score.stored:
-            row["stored"] = score.stored
-    except (ValueError, ArithmeticError, RuntimeError, OSError) as error:
-        row.update(status="failed", reason=str(error) or type(error).__name__)
+        row = _row(pair, metric.score(loaded[needs]))
+    except FAILURES as error:
+        row = _row(pair, error)
     row["seconds"] = round(time.perf_counter() - start, 4)
+    return row
+
+
+def score_together(metric: BatchMetric, pairs: Sequence[Pair]) -> list[Row]:
+    """Score pairs by a metric that takes several at once: the rows that `score_pair` gives.
+
+    No more than `MOST_SECONDS` of audio are in memory, but for a longer recording alone.
+    """
+    rows: dict[str, Row] = {}
+    waiting: list[tuple[Pair, Item]] = []
+    seconds = 0.0
+    for pair in pairs:
+        try:
+            item = load_item(pair, metric.info.needs)
+        except FAILURES as error:
+            rows[pair.id] = {**_row(pair, error), "seconds": 0.0}
+            continue
+        length = _seconds(item)
+        if waiting and seconds + length > MOST_SECONDS:
+            rows |= _flushed(metric, waiting)
+            waiting, seconds = [], 0.0
+        waiting.append((pair, item))
+        seconds += length
+    rows |= _flushed(metric, waiting)
+    return [rows[pair.id] for pair in pairs]
+
+
+def _flushed(metric: BatchMetric, waiting: Sequence[tuple[Pair, Item]]) -> dict[str, Row]:
+    """Rows of loaded pairs by id; each has an even share of the time."""
+    start = time.perf_counter()
+    try:
+        found: Sequence[Score | Exception] = metric.score_many([item for _, item in waiting])
+    except FAILURES:
+        # What one of them causes must not be counted against the others.
+        return {
+            pair.id: score_pair(metric, pair, {metric.info.needs: item}) for pair, item in waiting
+        }
+    rows = {pair.id: _row(pair, each) for (pair, _), each in zip(waiting, found, strict=True)}
+    for row in rows.values():
+        row["seconds"] = round((time.perf_counter() - start) / len(rows), 4)
+    return rows
+
+
+def _seconds(item: Item) -> float:
+    """Length of the waveforms of an item together, s."""
+    sizes = [each.size for each in (item.reference, item.estimate, item.prompt) if each is not None]
+    return sum(sizes) / item.sample_rate if sizes else 0.0
+
+
+def _row(pair: Pair, found: Score | Exception) -> Row:
+    """Row of a score or of a failure, without the time it took."""
+    row: Row = {"id": pair.id, "status": "ok", "values": {}, "reason": None, "details": {}}
+    if isinstance(found, Score):
+        broken = [k for k, v in found.values.items() if v is not None and not math.isfinite(v)]
+        if not broken:
+            # Sums over threads differ in the last bits from run to run; a resumed run must not.
+            values = {
+                name: float(f"{value:.9g}") if isinstance(value, float) else value
+                for name, value in found.values.items()
+            }
+            row.update(values=values, details=found.details)
+            if found.stored:
+                row["stored"] = found.stored
+            return row
+        found = MetricError(f"not a finite number: {', '.join(broken)}")
+    row.update(status="failed", reason=str(found) or type(found).__name__)
     return row
 
 

@@ -37,7 +37,7 @@ def summarize(
         "backend", "n_expected", "n_ok", "n_failed", "failures": [{"id", "reason"}], "figures":
         {name: figure}}}}, a figure being as `summarize_figure` returns it and a back end
         {"packages": {name: version}, "weights": {name: SHA-256}}; a `CorpusMetric` has "corpus"
-        beside its figures.
+        beside its figures, where it gives some.
     """
     named, metrics = speakers or {}, {}
     for measure in measures:
@@ -72,7 +72,8 @@ def summarize(
                 )
                 for name, row in good.items()
             ]
-            metrics[info.id]["corpus"] = measure.corpus(whole)
+            corpus = measure.corpus(whole)
+            metrics[info.id] |= {"corpus": corpus} if corpus else {}
     count = group_count([named.get(name, "") for name in ids])
     return {"seed": seed, "n_expected": len(ids), "n_speakers": count, "metrics": metrics}
 
@@ -188,14 +189,14 @@ def resampled_over(summaries: Iterable[dict[str, Any]]) -> str:
     """
     counts = sorted({summary.get("n_speakers") or 0 for summary in summaries}, reverse=True)
     texts = [units_text(count) for count in counts]
-    return " or ".join(dict.fromkeys(texts)) or "clips"
+    return " or ".join(dict.fromkeys(texts)) or units_text(0)
 
 
 def units_text(n_speakers: int) -> str:
     """Name the unit that was resampled where the items name that many speakers."""
     if n_speakers > 1:
         return f"{n_speakers} speakers, then their clips"
-    return "clips of one speaker" if n_speakers else "clips"
+    return "clips of one speaker" if n_speakers else "clips, whose speakers are not named"
 
 
 def find_figure(summary: dict[str, Any], name: str) -> dict[str, Any] | None:

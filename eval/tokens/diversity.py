@@ -68,11 +68,8 @@ def bleu(candidate: Units, references: Sequence[Units], n: int = 2) -> float:
         for reference in references:
             most |= ngram_counts(reference, order)
         precisions.append((counts & most).total() / counts.total())
-    # Too short a text is penalised against the reference of the nearest length.
-    length = len(candidate)
-    closest = min((len(r) for r in references), key=lambda size: (abs(size - length), size))
-    brevity = 1.0 if length >= closest else math.exp(1.0 - closest / length)
-    return brevity * _geometric_mean(precisions)
+    # Too short a text is penalised.
+    return _brevity(len(candidate), [len(r) for r in references]) * _geometric_mean(precisions)
 
 
 def self_bleu(texts: Sequence[Units], n: int = 2) -> float | None:
@@ -83,10 +80,51 @@ def self_bleu(texts: Sequence[Units], n: int = 2) -> float | None:
     at_least("n", n, 1)
     if len(texts) < 2:
         return None
-    scores = [
-        bleu(text, [*texts[:index], *texts[index + 1 :]], n) for index, text in enumerate(texts)
-    ]
+    orders = [_Order([ngram_counts(text, order) for text in texts]) for order in range(1, n + 1)]
+    lengths = Counter(map(len, texts))
+    scores = []
+    for index, text in enumerate(texts):
+        if len(text) < n:
+            scores.append(0.0)
+            continue
+        # Its own length counts where another text has it, too.
+        others = [size for size, count in lengths.items() if count > (size == len(text))]
+        precisions = [order.precision(index) for order in orders]
+        scores.append(_brevity(len(text), others) * _geometric_mean(precisions))
     return sum(scores) / len(scores)
+
+
+class _Order:
+    """N-grams of one order in texts, of which each is compared with all others.
+
+    Comparing every two texts would take time with the square of their number.
+    """
+
+    def __init__(self, counts: Sequence[Counter[tuple[Hashable, ...]]]) -> None:
+        self.counts = counts
+        # The two highest counts of an n-gram within a text, and the text of the highest.
+        self.most: dict[tuple[Hashable, ...], tuple[int, int, int]] = {}
+        for index, found in enumerate(counts):
+            for ngram, count in found.items():
+                first, second, owner = self.most.get(ngram, (0, 0, -1))
+                if count > first:
+                    self.most[ngram] = count, first, index
+                else:
+                    self.most[ngram] = first, max(second, count), owner
+
+    def precision(self, index: int) -> float:
+        """Clipped precision of a text against all others."""
+        shared = 0
+        for ngram, count in self.counts[index].items():
+            first, second, owner = self.most[ngram]
+            shared += min(count, second if owner == index else first)
+        return shared / self.counts[index].total()
+
+
+def _brevity(length: int, references: Sequence[int]) -> float:
+    """Penalty of a text against the reference of the nearest length, the shorter of two."""
+    closest = min(references, key=lambda size: (abs(size - length), size))
+    return 1.0 if length >= closest else math.exp(1.0 - closest / length)
 
 
 def diversity(texts: Sequence[Units], n: int = 2) -> dict[str, float | int | None]:

@@ -90,8 +90,9 @@ def run_adapt(
         only: Names of tokenizers; None for all.
 
     Raises:
-        ValueError: Before any work: an unknown tokenizer, a metric that is missing, a folder
-            made with other settings; later: a clip that does not fit a row.
+        ValueError: Before any work: an unknown tokenizer, a metric that is missing, a folder or a
+            result made with other settings; after the others are compared: a tokenizer that
+            failed, such as by a clip that does not fit a row.
     """
     wanted = wanted_names(config, only)
     # Everything that can be refused is refused before hours of work.
@@ -111,14 +112,27 @@ def run_adapt(
     phones = prepare_phones(config)
     # Before any result, so that tables can be made of those that are there.
     write_json(run / RUN, about(config, audio, argv) | {"left_out": left_out})
-    for name in (each for each in wanted if each not in left_out):
+    names = [name for name in wanted if name not in left_out]
+    for name in names:
+        # A result of other settings is refused before hours of work on the others.
+        is_done(config.tokenizers[name], name, run / name)
+    failures: list[Exception] = []
+    for name in names:
         # Processes may share a run, not a tokenizer.
         with locked(run / name):
             if is_done(config.tokenizers[name], name, run / name):
                 say("adapt", f"{name}: done already")
                 continue
-            compare_one(config, name, audio, run / name, phones)
-        render(run)  # after each, as the whole takes hours
+            try:
+                compare_one(config, name, audio, run / name, phones)
+            except (ValueError, RuntimeError, OSError) as error:
+                # The others are compared all the same: the whole takes hours.
+                say("adapt", f"{name}: failed: {error}")
+                failures.append(error)
+                continue
+        render(run)  # after each
+    if failures:
+        raise failures[0]
     return render(run)
 
 

@@ -29,12 +29,14 @@ from eval.baselines.token_streams import TokenizerRecoder
 from eval.metrics.readiness import require_ready
 from eval.metrics.registry import make_metrics, with_whisper
 from eval.protocols import Metric, Recoder
+from eval.scoring.bootstrap import group_count
 from eval.scoring.pair import Pair
 from eval.scoring.score import score_pairs
 from recipes.adaptability.tokenizers import HHTokenizer, make_tokenizer
 from recipes.corpora.manifest import MANIFEST_NAME, CorpusRow, read_manifest
 from recipes.corpora.preparation import spread
 from recipes.runner.run_folder import own_folder
+from recipes.runner.stages import say
 
 from .anchors_config import AnchorsConfig, system_name
 from .anchors_table import PARTS, PROGRAM, RECODED, AnchorSystem, write_anchors
@@ -213,8 +215,14 @@ def recode_clips(
             if row.id in done:
                 continue
             waveform = read_audio(recording(config, row), config.sample_rate)
-            recoded = recoder.recode(waveform, config.sample_rate)
             coded = item_path(folder / "audio", row.id, ".flac")
+            # A clip that is not there is counted as failed, and tried again by the next call.
+            coded.unlink(missing_ok=True)
+            try:
+                recoded = recoder.recode(waveform, config.sample_rate)
+            except (ValueError, RuntimeError) as error:
+                say("anchors", f"{recoder.name} cannot recode {row.id}: {error}")
+                continue
             write_audio(coded, recoded.waveform, config.sample_rate)
             seconds = len(waveform) / config.sample_rate
             # After the clip: a line stands for a file that is whole.
@@ -254,7 +262,7 @@ def subject(config: AnchorsConfig, rows: Sequence[CorpusRow]) -> dict[str, Any]:
         "split": config.split,
         "clips": len(rows),
         "seconds": round(sum(row.duration for row in rows), 1),
-        "speakers": len({row.speaker for row in rows}),
+        "speakers": group_count([row.speaker for row in rows]),
         "speakers_elsewhere": speakers_elsewhere(config, rows),
     }
 
@@ -265,7 +273,7 @@ def speakers_elsewhere(config: AnchorsConfig, rows: Sequence[CorpusRow]) -> int 
     if not manifest.is_file():
         return None
     others = {row.speaker for row in read_manifest(manifest) if row.split != config.split}
-    return len({row.speaker for row in rows} & others)
+    return group_count(list({row.speaker for row in rows} & others))
 
 
 if __name__ == "__main__":

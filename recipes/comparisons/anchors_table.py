@@ -103,11 +103,11 @@ def system_row(system: AnchorSystem) -> dict[str, Any]:
     recoded = list(by_clip.values())
     bits = [row["bits"] for row in recoded]
     seconds = sum(row["seconds"] for row in recoded)
-    figures, bands, failed = {}, {}, 0
+    figures, bands, failed = {}, {}, set[str]()
     for part in PARTS:
         if (system.folder / part / "summary.json").is_file():
             for metric_id, metric in read_summary(system.folder / part)["metrics"].items():
-                failed += metric["n_failed"]
+                failed |= {each["id"] for each in metric["failures"]}
                 # Of recordings of one speaker and of two, such as a similarity is read within.
                 bands |= {metric_id: metric["corpus"]} if "corpus" in metric else {}
                 for name, figure in metric["figures"].items():
@@ -116,8 +116,9 @@ def system_row(system: AnchorSystem) -> dict[str, Any]:
     return {
         "is_ours": system.is_ours,
         "nominal_bitrate": system.bitrate,
-        "measured_bitrate": None if None in bits else sum(bits) / seconds,
-        "failed": failed,
+        "measured_bitrate": None if None in bits or not bits else sum(bits) / seconds,
+        # Clips that some metric could not score, each once.
+        "failed": len(failed),
         "figures": figures,
         "corpus": bands,
         "codebooks": codebook_use(recoded),
@@ -152,7 +153,7 @@ def _markdown(
     """Figures, then the differences, then the provenance."""
     subject, rows = figures["subject"], figures["systems"]
     names = list(dict.fromkeys(key for row in rows.values() for key in row["figures"]))
-    head = ["system", "kb/s", *(_heading(rows, key) for key in names), "failed"]
+    head = ["system", "kb/s", *(_heading(rows, key) for key in names), "clips failed"]
     lines = []
     for name, row in rows.items():
         shown, rate = f"**{name}**" if row["is_ours"] else name, row["measured_bitrate"]
@@ -164,7 +165,7 @@ def _markdown(
     }
     parts = [
         f"{subject['corpus']}, split {subject['split']}: {subject['clips']} clips, "
-        f"{subject['seconds']:.0f} s, {subject['speakers']} speakers. Mean and 95 % interval over "
+        f"{subject['seconds']:.0f} s, {_speakers(subject)}. Mean and 95 % interval over "
         f"{units_text(max(counts, default=0))} (pooled where a rate is), of the clips that every "
         'system has the figure for ("on N" where not all); intrusive figures after removing a '
         f"constant lag. kb/s is what the files take, without containers.{_coder_notes(rows)}",
@@ -177,6 +178,10 @@ def _markdown(
                 parts += ["", *_difference_lines(part, ours, found)]
     parts += ["", *(f"{key}: {value}" for key, value in figures["provenance"].items())]
     return "\n".join(parts) + "\n"
+
+
+def _speakers(subject: dict[str, Any]) -> str:
+    return f"{subject['speakers']} speakers" if subject["speakers"] else "speakers not named"
 
 
 def _coder_notes(names: Iterable[str]) -> str:

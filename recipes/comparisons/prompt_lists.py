@@ -24,7 +24,7 @@ from codec.checks import require
 from codec.command_line import DONE, exit_status, number, print_report, whole_number
 from codec.files import write_text
 from codec.files.json_lines import write_json_lines
-from eval.metrics.wer import normalize_text
+from eval.metrics.normalizers import normalize_text
 from recipes.corpora.manifest import MANIFEST_NAME, SPLITS, CorpusRow, read_manifest
 from recipes.runner.cli import plain_parser
 

@@ -36,7 +36,7 @@ def _set_lines(name: str, found: Mapping[str, Any]) -> list[str]:
     by_family = {system: _by_family(row["figures"]) for system, row in systems.items()}
     shown = [key for key in COLUMNS if any(key in row for row in by_family.values())]
     head = ["system", "codebooks", "codes/s", "kbit/s", *(f"{COLUMNS[key]} ↑" for key in shown)]
-    head += ["entries used", "perplexity", "failed"]
+    head += ["entries used", "perplexity", "clips failed"]
     lines = []
     for system, row in systems.items():
         cells = [_cell(by_family[system].get(key)) for key in shown]

@@ -17,6 +17,17 @@ SIMILARITIES = {
     "speaker_sim_prompt/speaker_sim_prompt": "similarity to the prompt (Resemblyzer)",
     "wavlm_sim_prompt/wavlm_sim_prompt": "similarity to the prompt (WavLM x-vectors)",
 }
+# Of a similarity, where the list names the speakers and where it does not.
+MARGINS = {
+    "margin": "margin over other voices' prompts ↑",
+    "margin_unnamed": "margin over other prompts, voices not named ↑",
+}
+# Said below a table of such lists.
+UNNAMED = (
+    " Where a list names no speakers, as a meta.lst does not, clips of one voice are drawn as if "
+    "each were a stranger's, which makes intervals too narrow; a margin over other prompts is too "
+    "small by those of the same voice, and 0 means nothing for a list of one voice."
+)
 # Key of the figure of lengths.
 DURATION = "duration_ratio"
 
@@ -35,21 +46,26 @@ def row_of(name: str, version: str, folder: Path) -> dict[str, Any]:
         figures[f"{family}/wer"] = find_figure(summary, f"{family}/wer")
     for key in SIMILARITIES:
         figures[key] = find_figure(summary, key)
-        if margin := _margin(summary, key):
-            figures[_margin_key(key)] = margin
+        figures |= {_margin_key(key, of): _margin(summary, key, of) for of in MARGINS}
     figures["runaway"] = find_figure(summary, "delivery/runaway")
     # Lengths are stored beside the figures of delivery.
     delivery = next((each for each in summary["metrics"] if each.startswith("delivery.")), None)
-    values = item_values(folder, delivery).values() if delivery else ()
-    seconds = [length for row in values if (length := row.get("num_seconds")) is not None]
+    values = item_values(folder, delivery) if delivery else {}
+    lengths = {item: row.get("num_seconds") for item, row in values.items()}
+    seconds = {item: length for item, length in lengths.items() if length is not None}
     return {
         "list": name,
         "version": version,
         "texts": summary["n_expected"],
-        "seconds": sum(seconds) / len(seconds) if seconds else None,
+        "seconds": sum(seconds.values()) / len(seconds) if seconds else None,
+        "lengths": seconds,
+        "speakers": summary.get("n_speakers") or 0,
         "figures": {key: figure for key, figure in figures.items() if figure is not None},
         "intervals": resampled_over([summary]),
-        "failed": max(metric["n_failed"] for metric in summary["metrics"].values()),
+        # Texts that some metric could not score, each once.
+        "failed": len(
+            {each["id"] for metric in summary["metrics"].values() for each in metric["failures"]}
+        ),
     }
 
 
@@ -59,12 +75,15 @@ def rows_of_draws(
     """The rows of a list: each draw, their mean where there are several, and the recordings.
 
     Where the list has a recording of every text, draws have `DURATION` too: seconds of the speech
-    over seconds of the recordings.
+    over seconds of the recordings, of the texts that both could be measured for.
     """
+    of_recorded = recorded.pop("lengths") if recorded else {}
     for row in drawn:
-        lengths = row["seconds"], recorded and recorded["seconds"]
-        if recorded and all(lengths) and row["texts"] == recorded["texts"]:
-            row["figures"][DURATION] = _plain(row["seconds"] / recorded["seconds"])
+        lengths = row.pop("lengths")
+        shared = [item for item in lengths if item in of_recorded]
+        if recorded and shared and row["texts"] == recorded["texts"]:
+            ours, theirs = (sum(each[item] for item in shared) for each in (lengths, of_recorded))
+            row["figures"][DURATION] = _plain(ours / theirs)
     rows = list(drawn)
     if len(drawn) > 1:
         rows.append(_mean_of(drawn))
@@ -99,15 +118,15 @@ def _plain(value: float, mean: float | None = None, unit: str = "") -> dict[str,
     return {"value": value, "mean": mean, "unit": unit, "ci95": None, "mean_ci95": None}
 
 
-def _margin_key(similarity: str) -> str:
-    return f"{similarity}_margin"
+def _margin_key(similarity: str, of: str) -> str:
+    return f"{similarity}_{of}"
 
 
-def _margin(summary: dict[str, Any], similarity: str) -> dict[str, Any] | None:
-    """Figure of the margin of a similarity over other voices' prompts, None where there is none."""
+def _margin(summary: dict[str, Any], similarity: str, of: str) -> dict[str, Any] | None:
+    """Figure of a margin of a similarity, see `MARGINS`; None where there is none."""
     family = similarity.partition("/")[0]
     for name, metric in summary["metrics"].items():
-        found = (metric.get("corpus") or {}).get("margin") or {}
+        found = (metric.get("corpus") or {}).get(of) or {}
         if name.split(".")[0] == family and found.get("mean") is not None:
             return {"value": found["mean"], "unit": "", "ci95": None, **found}
     return None
@@ -124,8 +143,8 @@ def seed_tts_table(figures: dict[str, Any]) -> str:
             columns.append((f"{family}/wer", "value", f"WER, pooled ({title}) ↓"))
     for key, title in SIMILARITIES.items():
         columns += [(key, "value", f"{title} ↑")] if key in present else []
-        if _margin_key(key) in present:
-            columns.append((_margin_key(key), "value", "margin over the others' prompts ↑"))
+        named = [(_margin_key(key, of), "value", heading) for of, heading in MARGINS.items()]
+        columns += [column for column in named if column[0] in present]
     if DURATION in present:
         columns.append((DURATION, "value", "seconds over those recorded"))
     if "runaway" in present:
@@ -136,7 +155,7 @@ def seed_tts_table(figures: dict[str, Any]) -> str:
         "texts",
         *(title for *_, title in columns),
         "seconds a text",
-        "failed",
+        "texts failed",
     ]
     lines = [
         [
@@ -155,6 +174,8 @@ def seed_tts_table(figures: dict[str, Any]) -> str:
         "English; its published word errors are means of utterances by Whisper-large-v3, its "
         "similarities those of a WavLM-large fine-tuned on speakers: other models give others."
     )
+    if any(row["speakers"] < 2 for row in rows):
+        about += UNNAMED
     origin = [f"{key}: {value}" for key, value in figures["provenance"].items()]
     return "\n".join([*table_lines(head, lines), "", about, "", *origin]) + "\n"
 

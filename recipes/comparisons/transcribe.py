@@ -25,8 +25,9 @@ from codec.command_line import DONE, exit_status, print_report, whole_number
 from codec.files import write_json, write_text
 from codec.files.json_lines import write_json_lines
 from codec.provenance import provenance
+from eval.metrics.normalizers import NORMALIZERS, normalize_text
 from eval.metrics.registry import use_named_weights
-from eval.metrics.wer import NORMALIZERS, character_edits, normalize_text, word_edits
+from eval.metrics.wer import character_edits, word_edits
 from eval.recognition.whisper import WHISPER
 from eval.recognition.whisper_ctranslate2 import whisper_recognizer
 from eval.scoring.bootstrap import Interval, group_count, paired_rates, pooled_rate
@@ -64,7 +65,7 @@ def run_transcribe(
         split: One of `SPLITS`.
         settings: Of the search.
         limit: Recordings, at most; None for all.
-        normalizer: Of references and texts, see `eval.metrics.wer.normalize_text`.
+        normalizer: Of references and texts, see `eval.metrics.normalizers.normalize_text`.
         argv: Words of the call, for the provenance; None for the process's.
 
     Returns:
@@ -96,15 +97,17 @@ def run_transcribe(
             bar.update(done - bar.n)
 
         made = transcriber.transcribe(codes, settings, on_progress=notify)
-    texts = {OWN: [each.text for each in made]}
+    texts, suspect = {OWN: [each.text for each in made]}, None
     if by_whisper:
         say("transcribe", "the same recordings by Whisper")
-        texts[WHISPER_NAME] = whisper_texts(config, split, rows, transcriber.tokenizer)
+        texts[WHISPER_NAME], suspect = whisper_texts(config, split, rows, transcriber.tokenizer)
     # 2. Figures, pooled over recordings.
     figures = {
         "split": split,
         "left_out": left_out,
         "truncated": sum(each.truncated for each in made),
+        # Recordings of which Whisper may have invented words; None without Whisper.
+        "possibly_invented": suspect,
         "settings": asdict(settings or TranscriptionSettings()),
         **compared(rows, texts, normalizer),
         "provenance": provenance(PROGRAM, argv),
@@ -146,16 +149,27 @@ def wanted_rows(
 
 def whisper_texts(
     config: Config, split: str, rows: Sequence[dict[str, Any]], tokenizer: Tokenizer
-) -> list[str]:
-    """Transcribe the prepared recordings of some rows by Whisper, numbers written out as spoken."""
+) -> tuple[list[str], int]:
+    """Transcribe the prepared recordings of some rows by Whisper, numbers written out as spoken.
+
+    Returns:
+        Texts, and of how many recordings Whisper may have invented words.
+    """
     store = AudioStore(stage_folder(config, "prepare") / split)
     index = {row["id"]: number for number, row in enumerate(store.rows)}
     recognizer = whisper_recognizer()
-    texts = []
-    for row in tqdm(rows, unit="recording", disable=None, file=sys.stderr):
-        found = recognizer.transcribe(store.waveform(index[row["id"]]), store.sample_rate)
-        texts.append(tokenizer.spoken(found, row["lang"]))
-    return texts
+    texts, suspect = [], 0
+    with tqdm(total=len(rows), unit="recording", disable=None, file=sys.stderr) as bar:
+        for start in range(0, len(rows), recognizer.batch_size):
+            batch = rows[start : start + recognizer.batch_size]
+            waveforms = [store.waveform(index[row["id"]]) for row in batch]
+            for row, found in zip(
+                batch, recognizer.transcribe_many(waveforms, store.sample_rate), strict=True
+            ):
+                texts.append(tokenizer.spoken(found.text, row["lang"]))
+                suspect += "possibly invented" in found.details
+            bar.update(len(batch))
+    return texts, suspect
 
 
 def compared(
@@ -221,6 +235,9 @@ def markdown(figures: dict[str, Any]) -> str:
         f"are spoken, normaliser {figures['normalizer']}. Left out as too long for the model: "
         f"{figures['left_out']}."
     )
+    if figures["possibly_invented"] is not None:
+        about += " Recordings with words that Whisper may have invented, counted all the same: "
+        about += f"{figures['possibly_invented']}."
     origin = [f"{key}: {value}" for key, value in figures["provenance"].items()]
     return "\n".join([*lines, "", about, "", *origin]) + "\n"
 

@@ -51,3 +51,20 @@ def test_a_recording_without_a_transcript_has_no_text(tmp_path: Path) -> None:
     path = tmp_path / "texts.jsonl"
     path.write_text('{"id": "a", "text": null}\n{"id": 7, "text": "seven"}\n')
     assert read_texts(path) == {"7": "seven"}
+
+
+def test_the_speaker_of_a_chapter_is_the_folder_above_it(tmp_path: Path) -> None:
+    """Chapters counted as speakers in LibriSpeech and LibriTTS, which made intervals too narrow."""
+    files = {
+        "1089/134686/1089-134686-0000.flac": "1089",
+        "1089/134691/1089_134691_000003_000001.wav": "1089",
+        "audio/ls_84/ls_84-121123-0001.flac": "ls_84",
+        "p225/p225_001.wav": "p225",
+        "alone.wav": "",
+    }
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    pairs = folder_pairs(tmp_path, tmp_path, {})
+    named = {str(Path(str(pair.reference)).relative_to(tmp_path)): pair.speaker for pair in pairs}
+    assert named == files

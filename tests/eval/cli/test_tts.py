@@ -11,7 +11,11 @@ import pytest
 import soundfile
 
 from eval.cli.main import main
+from eval.cli.tts import _heard_by
 from eval.likelihood_tests.pairs import LikelihoodPair, write_pairs
+from eval.metrics.wer import WerMetric
+from eval.recognition.pocketsphinx import PocketSphinxRecognizer
+from eval.recognition.whisper import WhisperRecognizer
 
 RATE = 16000
 
@@ -177,3 +181,21 @@ def test_a_text_model_needs_words_and_is_read_before_any_audio(
     assert main(["tts", *names, "--text-model", str(spoken / "none.txt")]) == 2
     assert "expected a file of text" in capsys.readouterr().err
     assert not (spoken / "spoken.eval").exists()
+
+
+def test_transcripts_are_those_of_the_speech_by_the_best_recogniser(
+    spoken: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first of --metrics counted: words of recordings stood for those of the speech."""
+    assert call(spoken, "--metrics", "wer_original,wer") == 0
+    texts = json.loads((spoken / "out" / "text.json").read_text())
+    assert texts["generated"]["recognizer"] == "wer.pocketsphinx51.seedtts2"
+    page = (spoken / "out" / "report.html").read_text(encoding="utf-8")
+    assert "Words of wer.pocketsphinx51.seedtts2." in page
+    capsys.readouterr()
+    assert call(spoken, "--metrics", "wer_original") == 0
+    assert json.loads((spoken / "out" / "text.json").read_text()) == {}
+    whisper = WerMetric(WhisperRecognizer(), family="wer_whisper")
+    plain = WerMetric(PocketSphinxRecognizer())
+    original = WerMetric(PocketSphinxRecognizer(), part="reference")
+    assert _heard_by([original, plain, whisper]) == whisper.info.id

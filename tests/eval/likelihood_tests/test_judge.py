@@ -203,3 +203,33 @@ def test_a_wrong_score_names_its_line(tmp_path, row):
     path.write_text(json.dumps(row) + "\n")
     with pytest.raises(ValueError, match=r"s\.jsonl:1: expected"):
         read_scores(path)
+
+
+def test_pairs_that_resemble_each_other_widen_the_interval():
+    """An item spoken by four voices counted as four independent pairs."""
+    draw = np.random.default_rng(0)
+    items = draw.random(50) < 0.7
+    margins = [1.0 if won else -1.0 for won in items for _ in range(4)]
+    groups = [str(number) for number in range(50) for _ in range(4)]
+    alone, grouped = accuracy(margins), accuracy(margins, groups)
+    once = accuracy([1.0 if won else -1.0 for won in items])
+    assert (grouped.share, grouped.pairs, grouped.groups) == (alone.share, 200, 50)
+    # Four copies of an item tell as much as one of them.
+    assert grouped.low == pytest.approx(once.low, abs=0.01)
+    assert grouped.high == pytest.approx(once.high, abs=0.01)
+    # Pairs that do not resemble each other keep about their interval, lone ones theirs.
+    apart = [1.0 if won else -1.0 for won in draw.random(200) < 0.7]
+    assert accuracy(apart, groups).low == pytest.approx(accuracy(apart).low, abs=0.03)
+    assert accuracy(apart, [None] * 200) == accuracy(apart)
+    # All won: no more is known than of one pair a group.
+    assert accuracy([1.0] * 200, groups).low == pytest.approx(wilson_interval(50, 50)[0])
+
+
+def test_a_manifest_keeps_the_groups_of_its_pairs(tmp_path):
+    pair = LikelihoodPair("a", "s", "", tmp_path / "p.wav", tmp_path / "n.wav", group="ann")
+    assert read_pairs(write_pairs(tmp_path / "pairs.jsonl", [pair])) == [pair]
+    (tmp_path / "pairs.jsonl").write_text(
+        '{"id": "a", "suite": "s", "pos": "p", "neg": "n", "group": 1}'
+    )
+    with pytest.raises(ValueError, match="a text under 'group'"):
+        read_pairs(tmp_path / "pairs.jsonl")

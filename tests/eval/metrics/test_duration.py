@@ -61,3 +61,13 @@ def test_what_cannot_be_measured_is_refused(bad):
     for metric in (DeliveryMetric(), DurationMetric()):
         with pytest.raises(MetricError):
             metric.score(item(bad, reference=0.1 * np.sin(np.arange(RATE))))
+
+
+def test_speech_too_faint_for_any_frame_is_refused_with_a_reason(make_speech):
+    """Its peak is above -60 dB and no frame is; it ended the whole run with an IndexError."""
+    faint = np.random.default_rng(0).standard_normal(2 * RATE)
+    faint *= 1.3e-3 / np.abs(faint).max()
+    loud = make_speech(2.0, sample_rate=RATE)
+    for reference, estimate, part in ((loud, faint, "estimate"), (faint, loud, "reference")):
+        with pytest.raises(MetricError, match=f"{part} is silent"):
+            DurationMetric().score(Item("a", reference, estimate, RATE))

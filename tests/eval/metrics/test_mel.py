@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from eval.metrics import mel
 from eval.metrics.mel import (
     FLOOR,
     hz_to_mel,
@@ -69,3 +70,15 @@ def test_librosa_gives_the_same_slaney_mel(make_speech):
     theirs = feature.melspectrogram(y=speech, sr=16000, n_fft=321, hop_length=160, n_mels=120)
     ours = slaney_mel(speech, 16000, n_fft=321, hop_length=160, n_mels=120)
     np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5 * theirs.max())
+
+
+def test_long_waveforms_are_transformed_in_blocks_that_change_nothing(monkeypatch):
+    waveform = np.random.default_rng(0).standard_normal(24000)
+    whole, slaney = (
+        log_mel(waveform),
+        slaney_mel(waveform, 16000, n_fft=400, hop_length=160, n_mels=40),
+    )
+    monkeypatch.setattr(mel, "BLOCK", 10)
+    np.testing.assert_allclose(log_mel(waveform), whole, rtol=0, atol=1e-12)
+    blocks = slaney_mel(waveform, 16000, n_fft=400, hop_length=160, n_mels=40)
+    np.testing.assert_allclose(blocks, slaney, rtol=1e-5)

@@ -24,7 +24,7 @@ from eval.metrics.speaker_similarity import (
     prompt_margin,
     speaker_band,
 )
-from eval.protocols import CorpusMetric, Item, MetricError, ScoredItem
+from eval.protocols import CorpusMetric, Item, MetricError, Score, ScoredItem
 from eval.scoring.pair import Pair
 from eval.scoring.score import score_pairs
 from eval.sound import Sound
@@ -108,7 +108,7 @@ def test_speech_that_owes_its_prompt_nothing_has_no_margin():
         ScoredItem(str(number), "", metric.score(Item("a", tone(300), tone(300), RATE, prompt=of)))
         for number, of in enumerate((tone(300), tone(3000)))
     ]
-    assert metric.corpus(items)["margin"]["mean"] == pytest.approx(0, abs=1e-3)
+    assert metric.corpus(items)["margin_unnamed"]["mean"] == pytest.approx(0, abs=1e-3)
     # Scores of before the margin keep no vector of the estimate.
     old = [
         replace(item, score=replace(item.score, stored={"voice": item.score.stored["voice"]}))
@@ -245,3 +245,29 @@ def test_a_network_of_a_metric_works_on_its_device(
         found = encoder.embed(waveform)
     assert unknown(gpu, {"eval/metrics/speaker_encoders.py::embed": 1}) == {}
     np.testing.assert_allclose(found, expected)
+
+
+def test_no_cosine_is_above_one(make_speech):
+    """Vectors are rounded: a voice beside itself came to 1.00000001."""
+    encoder = ResemblyzerEncoder()
+    if status(SimilarityMetric(encoder)) != "ready":
+        pytest.skip("Resemblyzer is not installed")
+    for seed in range(8):
+        speech = make_speech(1.0, seed=seed, sample_rate=16000)
+        (value,) = SimilarityMetric(encoder).score(Item("a", speech, speech, 16000)).values.values()
+        assert value is not None
+        assert value == pytest.approx(1.0)
+        assert value <= 1.0
+
+
+def test_a_margin_says_whether_the_voices_are_named():
+    """Over prompts of one voice it is 0 for the best of speech, and nothing said whose they are."""
+    scored = [
+        ScoredItem(name, speaker, Score({}, {}, {"voice": packed(1, n), "estimate": packed(1, n)}))
+        for n, (name, speaker) in enumerate((("a", "ann"), ("b", "bob")))
+    ]
+    metric = SimilarityMetric(FakeEncoder(), "prompt")
+    assert metric.corpus(scored)["margin"]["pairs"] == 2
+    unnamed = metric.corpus([replace(item, speaker="") for item in scored])
+    assert "margin" not in unnamed
+    assert unnamed["margin_unnamed"]["pairs"] == 2

@@ -77,3 +77,18 @@ def test_too_little_speech_is_an_error_and_no_number():
     burst[:2400] = 0.1 * np.random.default_rng(0).standard_normal(2400)
     with pytest.raises(MetricError, match="too little"):
         stoi(burst, burst, RATE)
+
+
+def test_a_copy_that_is_digitally_silent_in_part_scores_the_same_twice(make_speech):
+    """pystoi adds noise of 1e-16, which alone is left of a silent segment: ESTOI was a draw."""
+    speech = make_speech(3.0).astype(np.float64)
+    cut = speech.copy()
+    cut[RATE : 2 * RATE] = 0.0
+    np.random.seed(1)  # noqa: NPY002
+    first = stoi(speech, cut, RATE, extended=True)
+    drawn = np.random.standard_normal()  # noqa: NPY002
+    np.random.seed(1)  # noqa: NPY002
+    assert stoi(speech, cut, RATE, extended=True) == first
+    # The global generator is left as it was.
+    assert np.random.standard_normal() == drawn  # noqa: NPY002
+    assert stoi(speech, cut, RATE, extended=True) == first

@@ -5,8 +5,9 @@ import unicodedata
 import numpy as np
 import pytest
 
-from eval.metrics.wer import WerMetric, character_edits, normalize_text, word_edits
-from eval.protocols import Item, MetricError, Recognizer
+from eval.metrics.normalizers import normalize_text
+from eval.metrics.wer import WerMetric, character_edits, word_edits
+from eval.protocols import Item, MetricError, Recognizer, Score, ScoredItem
 
 RATE = 24000
 
@@ -169,3 +170,23 @@ def test_an_item_without_text_is_an_error(make_speech, text):
 def test_silence_is_not_recognised():
     with pytest.raises(MetricError, match="silent"):
         WerMetric(Echo("one")).score(Item("a", None, np.zeros(RATE), RATE, "one"))
+
+
+def test_words_that_may_be_invented_are_counted_in_the_summary():
+    """They were told beside each clip alone, of which a report shows five."""
+
+    class Told:
+        id = "told"
+
+        def transcribe(self, waveform, sample_rate):
+            raise AssertionError
+
+    metric = WerMetric(Told())
+    sure = ScoredItem("a", "", Score({}, {"windows": "1"}))
+    invented = ScoredItem(
+        "b", "", Score({}, {"windows": "2", "possibly invented": "1 of 2 windows"})
+    )
+    assert metric.corpus([sure, invented]) == {"possibly_invented": 1}
+    assert metric.corpus([sure]) == {"possibly_invented": 0}
+    # A recogniser without such guards has no count, not a count of 0.
+    assert metric.corpus([ScoredItem("a", "", Score({}, {"heard": "x"}))]) == {}

@@ -14,6 +14,7 @@ from eval.metrics.mel_distance import MelDistanceMetric
 from eval.metrics.stoi import StoiMetric
 from eval.reporting.report import Estimate
 from eval.reporting.sections import (
+    corpus_tables,
     figure_cell,
     folder_report,
     item_notes,
@@ -116,3 +117,21 @@ def test_folder_report_holds_figures_failures_and_definitions(
 def test_a_folder_without_a_summary_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"summary\.json"):
         folder_report(tmp_path)
+
+
+def test_figures_of_all_clips_together_are_in_a_table() -> None:
+    """The floor and ceiling of a similarity were in a picture and on the terminal alone."""
+    spread = {"mean": 0.5, "p5": 0.4, "p95": 0.6, "pairs": 9}
+    metrics = {
+        "speaker_sim.x1": {"corpus": {"same_speaker": spread, "threshold": None}},
+        "wer_whisper.y": {"corpus": {"possibly_invented": 2}},
+        "stoi.z": {},
+    }
+    (table,) = corpus_tables({"spoken": {"metrics": metrics}, "recording": {"metrics": {}}})
+    assert table.columns == ["figure", "spoken", "recording"]
+    assert table.rows == [
+        ["speaker_sim: two recordings of one speaker", Estimate(0.5, 0.4, 0.6, note="9"), None],
+        ["speaker_sim: cosine of the equal error rate", None, None],
+        ["wer_whisper: clips with words that may be invented", 2, None],
+    ]
+    assert corpus_tables({"spoken": {"metrics": {"stoi.z": {}}}}) == []

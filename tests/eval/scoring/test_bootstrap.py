@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -125,3 +126,32 @@ def test_intervals_over_speakers_widen_as_their_variance_says() -> None:
 def test_what_cannot_be_resampled_is_refused(call: Callable[[], object]) -> None:
     with pytest.raises(ValueError, match="expected"):
         call()
+
+
+def test_intervals_over_thousands_of_speakers_take_seconds() -> None:
+    """Every draw was compared with every speaker: a minute a figure for a corpus of strangers."""
+    rng = np.random.default_rng(0)
+    values, names = rng.random(4000), [f"speaker{n}" for n in rng.integers(0, 2000, 4000)]
+    start = time.process_time()
+    found = bootstrap_mean(values, groups=names)
+    assert time.process_time() - start < 5.0
+    assert found.groups > 1500
+    assert found.low is not None
+    assert found.low < found.value
+
+
+def test_draws_of_speakers_are_those_of_a_plain_loop() -> None:
+    rng = np.random.default_rng(0)
+    values, groups = rng.random(40), np.array([f"s{n}" for n in rng.integers(0, 7, 40)])
+    members = [np.flatnonzero(groups == name) for name in dict.fromkeys(groups)]
+    draws = np.random.default_rng(3)
+    chosen = draws.integers(0, 7, (50, 7))
+    sums, counts = np.zeros(50), np.zeros(50)
+    for index, items in enumerate(members):
+        draw, _ = np.nonzero(chosen == index)
+        picks = items[draws.integers(0, items.size, (draw.size, items.size))]
+        np.add.at(sums, draw, values[picks].sum(axis=1))
+        np.add.at(counts, draw, items.size)
+    low, high = np.quantile(sums / counts, [0.025, 0.975])
+    found = bootstrap_mean(values, groups=list(groups), seed=3, resamples=50)
+    assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))

@@ -1,5 +1,8 @@
 """Diversity of texts and codes."""
 
+import random
+import time
+
 import pytest
 
 from eval.tokens.diversity import auto_bleu, bleu, distinct_n, diversity, self_bleu
@@ -44,3 +47,21 @@ def test_short_texts_are_counted_not_scored():
 def test_wrong_calls_are_refused(call):
     with pytest.raises(ValueError, match="expected"):
         call()
+
+
+def test_self_bleu_is_the_mean_bleu_against_all_others():
+    draw = random.Random(0)
+    texts = [[draw.choice("abcdef") for _ in range(draw.randrange(8))] for _ in range(30)]
+    texts += [list("abc"), list("abc")]
+    for n in (1, 2, 3):
+        each = [bleu(text, [*texts[:i], *texts[i + 1 :]], n) for i, text in enumerate(texts)]
+        assert self_bleu(texts, n) == pytest.approx(sum(each) / len(each))
+
+
+def test_the_likeness_of_thousands_of_texts_takes_seconds():
+    """Every text was compared with every other: minutes for a list of seed-tts-eval."""
+    draw = random.Random(0)
+    texts = [[draw.randrange(2000) for _ in range(12)] for _ in range(4000)]
+    start = time.process_time()
+    assert self_bleu(texts) is not None
+    assert time.process_time() - start < 5.0

@@ -13,8 +13,11 @@ from codec import CodecConfig, HHCodec
 from codec.audio.store import AudioStore, AudioStoreWriter
 from codec.files import write_json
 from recipes.adaptability.codes import encode_splits, ngram_figures
+from recipes.adaptability.config import AdaptConfig
 from recipes.adaptability.tokenizers import TokenizerConfig
+from recipes.comparisons import adapt
 from recipes.comparisons.adapt import is_done, main
+from recipes.runner.config import load_settings
 
 YAML = """
 tokenizers:
@@ -177,3 +180,28 @@ def test_a_result_of_a_codec_that_was_trained_anew_since_is_refused(tmp_path: Pa
         ValueError, match=f"expected a result of codec {second}, got one of {first}"
     ):
         is_done(settings, "ours", folder)
+
+
+def test_a_tokenizer_that_fails_does_not_keep_the_others_from_being_compared(
+    config: Path,
+    make_corpus: Callable[..., tuple[Path, Any]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    corpus, _ = make_corpus(counts=(8, 4, 1))
+    run = tmp_path / "adapt"
+    compare = adapt.compare_one
+
+    def failing(config: Any, name: str, *rest: Any) -> None:
+        if name == "ours":
+            raise RuntimeError("out of memory")
+        compare(config, name, *rest)
+
+    monkeypatch.setattr(adapt, "compare_one", failing)
+    settings = load_settings(AdaptConfig, str(config), [f"corpus={corpus}", f"run={run}"])
+    with pytest.raises(RuntimeError, match="out of memory"):
+        adapt.run_adapt(settings)
+    assert "ours: failed: out of memory" in capsys.readouterr().err
+    assert (run / "km8" / "result.json").is_file()
+    assert "| km8 |" in (run / "adapt.md").read_text()

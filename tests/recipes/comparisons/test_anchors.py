@@ -6,14 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import soundfile
 import torch
 
 from codec import CodecConfig, HHCodec
 from eval.baselines.token_streams import TokenizerRecoder
+from eval.protocols import Recoded
 from recipes.adaptability.tokenizers import HHTokenizer
-from recipes.comparisons.anchors import main
+from recipes.comparisons import anchors
+from recipes.comparisons.anchors import main, run_anchors
+from recipes.comparisons.anchors_config import AnchorsConfig
+from recipes.corpora.manifest import CorpusRow
 from tests.recipes.conftest import write_records
 from tests.support.builders import write_whisper
 
@@ -200,37 +205,73 @@ def test_each_of_our_codecs_is_compared_with_every_other_system(
     assert own == pytest.approx(-other)
 
 
-def test_a_codec_is_cut_short_to_tell_what_its_parts_cost(
-    make_corpus: Callable[..., tuple[Path, Any]],
+def test_a_clip_that_several_metrics_cannot_score_has_failed_once(
+    codec_folder: Path, tmp_path: Path
+) -> None:
+    """Every metric counted it again, and the speakers of a list that names none were one."""
+    rows = []
+    for name, waveform in (("loud", np.sin(np.arange(24000) / 20)), ("silent", np.zeros(24000))):
+        soundfile.write(tmp_path / f"{name}.wav", 0.3 * waveform, 24000)
+        rows.append(CorpusRow(name, tmp_path / f"{name}.wav", 1.0, "", "", "", "test"))
+    config = AnchorsConfig(
+        corpus="list",
+        run=str(tmp_path / "run"),
+        codec=[str(codec_folder)],
+        classical=["original"],
+        metrics=["mel_l1", "mcd_mel", "si_sdr"],
+        loudness_dbfs=None,
+        threads=1,
+    )
+    found = run_anchors(config, rows=rows)
+    assert found.figures["systems"]["original"]["failed"] == 1
+    assert found.figures["subject"]["speakers"] == 0
+    assert "speakers not named. Mean and 95 % interval over clips, whose" in found.markdown
+    assert "| clips failed |" in found.markdown
+
+
+class ShortOnly:
+    """Recoder that takes no clip of a second or more."""
+
+    name, bitrate = "original", None
+
+    def recode(self, waveform: np.ndarray, sample_rate: int) -> Recoded:
+        if len(waveform) >= sample_rate:
+            raise RuntimeError("too long")
+        return Recoded(waveform, None)
+
+
+def test_a_clip_that_one_system_cannot_recode_is_its_own_failure(
     codec_folder: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    codec = HHCodec.from_pretrained(codec_folder)
-    codec.quantizer.initialize(torch.randn(400, codec.config.quantizer.dim), seed=0)
-    codec.save_pretrained(codec_folder)
-    corpus, _ = make_corpus(counts=(2, 1, 2))
-    run = tmp_path / "anchors"
-    call = [str(CONFIG), f"corpus={corpus}", f"run={run}", f"codec={codec_folder}"]
-    call += ["classical=original", "metrics=mel_l1", "threads=1", "loudness_dbfs=null"]
-    assert main([*call, "--json"]) == 0
-    assert main([*call, "stages=[mel,latents]", "--json"]) == 0
-    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert list(figures["systems"]) == ["ours", "ours_mel", "ours_latents", "original"]
-    assert figures["systems"]["ours_mel"]["measured_bitrate"] is None
-    clip = sorted((run / "recordings").glob("*.flac"))[0].name
-    whole, mel, latents = (
-        soundfile.read(run / name / "audio" / clip, dtype="float32")[0]
-        for name in ("ours", "ours_mel", "ours_latents")
+    """It ended the comparison of every system, and again each time that it was resumed."""
+    rows = []
+    for name, seconds in (("short", 0.6), ("long", 1.2)):
+        waveform = 0.3 * np.sin(np.arange(round(24000 * seconds)) / 20)
+        soundfile.write(tmp_path / f"{name}.wav", waveform, 24000)
+        rows.append(CorpusRow(name, tmp_path / f"{name}.wav", seconds, "", "ann", "", "test"))
+    config = AnchorsConfig(
+        corpus="list",
+        run=str(tmp_path / "run"),
+        codec=[str(codec_folder)],
+        classical=["original"],
+        metrics=["mel_l1"],
+        loudness_dbfs=None,
+        threads=1,
     )
-    assert len(whole) == len(mel) == len(latents)
-    assert not (whole == latents).all()
-    # The latents that the codebook would choose of are those that come through.
-    recording = torch.from_numpy(soundfile.read(run / "recordings" / clip, dtype="float32")[0])
-    codec.quantizer.initialized.fill_(False)
-    codec.quantizer.clear_cache()
-    with torch.inference_mode():
-        expected = codec.eval().reconstruct(recording).waveform[0]
-    assert torch.from_numpy(latents) == pytest.approx(expected.clamp(-1, 1), abs=2e-4)
-    assert main([*call, "stages=[vocoder]"]) == 2
-    assert "stages: expected mel or latents" in capsys.readouterr().err
+    with monkeypatch.context() as patch:
+        made = anchors.make_system
+        patch.setattr(
+            anchors, "make_system", lambda c, n: ShortOnly() if n == "original" else made(c, n)
+        )
+        found = run_anchors(config, rows=rows).figures
+    assert {name: row["failed"] for name, row in found["systems"].items()} == {
+        "ours": 0,
+        "original": 1,
+    }
+    assert found["failed"] == 1
+    assert "original cannot recode long: too long" in capsys.readouterr().err
+    # What failed is tried again.
+    assert run_anchors(config, rows=rows).figures["failed"] == 0

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 from recipes.comparisons.seed_tts import main
+from recipes.comparisons.seed_tts_table import row_of, rows_of_draws, seed_tts_table
 
 CONFIG = Path(__file__).resolve().parents[3] / "recipes" / "configs" / "seed_tts.yaml"
 RATE = 24000
@@ -51,11 +52,15 @@ def test_a_list_is_spoken_scored_and_tabulated(
     assert word_errors["mean"] is not None
     assert spoken["seconds"] > 0.2
     assert spoken["figures"]["runaway"]["value"] == 0.0
-    margin = spoken["figures"]["speaker_sim_prompt/speaker_sim_prompt_margin"]
+    # A meta.lst names no speakers: whose the other prompts are is not known, and is said.
+    assert "speaker_sim_prompt/speaker_sim_prompt_margin" not in spoken["figures"]
+    margin = spoken["figures"]["speaker_sim_prompt/speaker_sim_prompt_margin_unnamed"]
     assert margin["pairs"] == 2
     table = (run / "seed_tts.md").read_text()
     assert "WER, mean of utterances (pocketsphinx)" in table
-    assert "margin over the others' prompts" in table
+    assert "margin over other prompts, voices not named" in table
+    assert "over clips, whose speakers are not named" in table
+    assert "clips of one voice are drawn as if each were a stranger's" in table
     assert "| en | recording | 1 |" in table
     # Called again, nothing is spoken or scored anew.
     before = (run / "en" / "spoken" / "u1.wav").stat().st_mtime_ns
@@ -151,3 +156,26 @@ def test_a_list_that_has_changed_under_its_name_is_refused(
     assert "expected the list of SHA-256" in capsys.readouterr().err
     assert made == {path: path.read_bytes() for path in made}
     assert main([str(CONFIG), f"lists.other={meta}", *call[2:]]) == 0
+
+
+def test_lengths_are_compared_over_texts_that_both_have_one_for() -> None:
+    """A recording of 9 s that could not be measured made the speech of it look 10 times as long."""
+    row = {"texts": 2, "figures": {}, "seconds": 5.5}
+    drawn = {**row, "figures": {}, "lengths": {"a": 1.0, "b": 10.0}}
+    recorded = {**row, "figures": {}, "seconds": 1.1, "lengths": {"a": 1.1}}
+    spoken, _ = rows_of_draws([drawn], recorded)
+    assert spoken["figures"]["duration_ratio"]["value"] == pytest.approx(1 / 1.1)
+
+
+def test_a_list_that_names_its_speakers_has_a_margin_over_other_voices(tmp_path: Path) -> None:
+    corpus = {"margin": {"mean": 0.2, "pairs": 3}}
+    summary = {
+        "n_expected": 3,
+        "n_speakers": 3,
+        "metrics": {"speaker_sim_prompt.x": {"figures": {}, "failures": [], "corpus": corpus}},
+    }
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    (row,) = rows_of_draws([row_of("en", "spoken", tmp_path)], None)
+    table = seed_tts_table({"rows": [row], "provenance": {}})
+    assert "margin over other voices' prompts" in table
+    assert "stranger" not in table

@@ -1,0 +1,54 @@
+"""A codec beside itself, cut short."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+import torch
+
+from codec import CodecConfig, HHCodec
+from recipes.comparisons.anchors import main
+
+CONFIG = Path(__file__).resolve().parents[3] / "recipes" / "configs" / "anchors.yaml"
+
+
+def test_a_codec_is_cut_short_to_tell_what_its_parts_cost(
+    make_corpus: Callable[..., tuple[Path, Any]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    torch.manual_seed(0)
+    codec = HHCodec(CodecConfig.preset("tiny")).eval()
+    codec_folder = tmp_path / "ours"
+    codec.quantizer.initialize(torch.randn(400, codec.config.quantizer.dim), seed=0)
+    codec.save_pretrained(codec_folder)
+    corpus, _ = make_corpus(counts=(2, 1, 2))
+    run = tmp_path / "anchors"
+    call = [str(CONFIG), f"corpus={corpus}", f"run={run}", f"codec={codec_folder}"]
+    call += ["classical=original", "metrics=mel_l1", "threads=1", "loudness_dbfs=null"]
+    assert main([*call, "--json"]) == 0
+    assert main([*call, "stages=[mel,latents]", "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert list(figures["systems"]) == ["ours", "ours_mel", "ours_latents", "original"]
+    assert figures["systems"]["ours_mel"]["measured_bitrate"] is None
+    clip = sorted((run / "recordings").glob("*.flac"))[0].name
+    whole, mel, latents = (
+        soundfile.read(run / name / "audio" / clip, dtype="float32")[0]
+        for name in ("ours", "ours_mel", "ours_latents")
+    )
+    assert len(whole) == len(mel) == len(latents)
+    assert not (whole == latents).all()
+    # The latents that the codebook would choose of are those that come through.
+    recording = torch.from_numpy(soundfile.read(run / "recordings" / clip, dtype="float32")[0])
+    codec.quantizer.initialized.fill_(False)
+    codec.quantizer.clear_cache()
+    with torch.inference_mode():
+        expected = codec.eval().reconstruct(recording).waveform[0]
+    assert torch.from_numpy(latents) == pytest.approx(expected.clamp(-1, 1), abs=2e-4)
+    assert main([*call, "stages=[vocoder]"]) == 2
+    assert "stages: expected mel or latents" in capsys.readouterr().err
