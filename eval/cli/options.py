@@ -21,7 +21,7 @@ from eval.protocols import Metric
 from eval.recognition.pocketsphinx import DIGITS, PocketSphinxRecognizer
 from eval.scoring.pair import Pair
 from eval.scoring.score_folder import require_kept
-from eval.scoring.summary import number_text, resampled_over
+from eval.scoring.summary import number_text, units_note
 from eval.sound import SUFFIXES, sound_files, the_only_file
 from eval.weights import use_device
 
@@ -228,7 +228,8 @@ def print_summary(summary: dict[str, Any], page: Path, *, as_json: bool) -> None
             unit = figure["unit"]
             ends = figure["ci95"] or ()
             value = "-" if figure["value"] is None else number_text(figure["value"], unit=unit)
-            interval = f"[{', '.join(number_text(end, unit=unit) for end in ends)}]"
+            interval = ", ".join(number_text(end, unit=unit) for end in ends)
+            interval = f"[{interval}]" if ends else "-"
             done = f"{figure['n_ok']}/{figure['n_expected']}"
             print(f"{metric_id:34} {name:18} {value:>12} {interval:>26} {done:>9}")
             # Of a pooled rate published figures are often the mean over utterances.
@@ -241,7 +242,7 @@ def print_summary(summary: dict[str, Any], page: Path, *, as_json: bool) -> None
             print(f"{metric_id:34} {name:18} {_corpus_text(value)}")
         for line in failure_lines(metric["failures"]):
             print(f"{metric_id:34} {line}")
-    print(f"intervals: 95 %, over {resampled_over([summary])}")
+    print(f"intervals: 95 %, over {units_note([summary])}")
     print(page)
 
 

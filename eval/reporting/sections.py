@@ -12,7 +12,7 @@ import numpy as np
 from codec.files.json_lines import read_json_lines
 from codec.files.names import is_hidden
 from eval.protocols import MetricError
-from eval.scoring.summary import item_rows, item_values, number_text, read_summary, resampled_over
+from eval.scoring.summary import item_rows, item_values, number_text, read_summary, units_note
 from eval.sound import AudioSource, load_sound
 
 from .charts import similarity_charts
@@ -58,7 +58,7 @@ def summary_table(title: str, summaries: dict[str, dict[str, Any]], *, note: str
             for summary in summaries.values()
         ]
         rows.append([label, *(figure_cell(figure) for figure in found)])
-    over = resampled_over(summaries.values())
+    over = units_note(summaries.values())
     intervals = f"Small print: 95 % bootstrap interval over {over}; ↑ higher is better, ↓ lower."
     return Table(title, ["figure", *summaries], rows, f"{note} {intervals}".strip())
 

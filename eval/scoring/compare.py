@@ -101,8 +101,8 @@ class Comparison:
         units = units_text(max((row.n_speakers for row in self.figures), default=0))
         notes = [
             f"A = {self.ours}, B = {self.theirs}; difference = A - B on the same clips, "
-            f"bootstrap over {units}. Each row is its own test: of twenty rows of equal systems "
-            "one is expected to look resolved.",
+            f"bootstrap over {units}; of figures in %, in percentage points. Each row is its own "
+            "test: of twenty rows of equal systems one is expected to look resolved.",
         ]
         if not self.is_verified:
             notes.append("The folders hold no hashes of their recordings: not verified.")

@@ -192,6 +192,24 @@ def resampled_over(summaries: Iterable[dict[str, Any]]) -> str:
     return " or ".join(dict.fromkeys(texts)) or units_text(0)
 
 
+def units_note(summaries: Iterable[dict[str, Any]]) -> str:
+    """Say what intervals are over, and which figures have clips of fewer speakers than that.
+
+    A figure may exist for clips of one speaker alone, as where only those have a text.
+    """
+    found = list(summaries)
+    fewer: dict[str, dict[str, None]] = {}
+    for summary in found:
+        for metric_id, metric in summary["metrics"].items():
+            for name, figure in metric["figures"].items():
+                count, family = figure.get("n_speakers"), metric_id.split(".")[0]
+                if count is not None and figure["ci95"] and count != summary.get("n_speakers"):
+                    label = name if name.startswith(family) else f"{family}/{name}"
+                    fewer.setdefault(units_text(count), {})[label] = None
+    parts = [f"{', '.join(names)}: over {units}" for units, names in fewer.items()]
+    return "; ".join([resampled_over(found), *parts])
+
+
 def units_text(n_speakers: int) -> str:
     """Name the unit that was resampled where the items name that many speakers."""
     if n_speakers > 1:

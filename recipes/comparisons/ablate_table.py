@@ -19,6 +19,8 @@ from .comparison_table import ComparisonTable
 
 PROGRAM = "python -m recipes.comparisons.ablate"
 FULL = "full"
+# Better directions in headings.
+ARROWS = {True: " ↑", False: " ↓", None: ""}
 # In the JSON only: they describe the alignment of signals, not the variants.
 HIDDEN = ("stoi_raw", "estoi_raw", "lag_ms", "lag_over_2ms")
 
@@ -87,6 +89,7 @@ def _row(folder: Path, full: Path | None) -> dict[str, Any]:
     for metric_id, metric in summary["metrics"].items():
         for name, figure in metric["figures"].items():
             entry = {"value": figure["value"], "ci95": figure["ci95"], "failed": figure["n_failed"]}
+            entry |= {key: figure[key] for key in ("unit", "higher_is_better")}
             if full is not None:
                 entry["difference"] = _difference(folder, full, metric_id, name)
             row[name] = entry
@@ -142,6 +145,7 @@ def _markdown(
         first = next(iter(table.values()))
         hidden = ("clips", "speakers", "codebook", *HIDDEN)
         names = [key for key in first if key not in hidden]
+        heads = [_heading(key, first[key]) for key in names]
         lines = []
         for name, row in table.items():
             codebook = row["codebook"]
@@ -154,7 +158,7 @@ def _markdown(
             'from `full` on the same clips; "without": clips that some variant has no such figure '
             "for, left out of every mean.",
             "",
-            *table_lines(["variant", *names, "codes used", "perplexity"], lines),
+            *table_lines(["variant", *heads, "codes used", "perplexity"], lines),
             "",
         ]
     parts += [f"- `{name}`: {note}" for name, note in notes.items()]
@@ -162,18 +166,27 @@ def _markdown(
     return "\n".join(parts) + "\n"
 
 
+def _heading(name: str, figure: dict[str, Any]) -> str:
+    """Name of a figure with its unit and its better direction, such as `mel_l1, nats ↓`."""
+    unit = f", {figure['unit']}" if figure["unit"] else ""
+    return f"{name}{unit}{ARROWS[figure['higher_is_better']]}"
+
+
 def _cell(figure: dict[str, Any] | None) -> str:
     """`0.82 (0.81 to 0.83)<br>-0.02 (-0.03 to -0.01)`, or a dash."""
     if figure is None or figure["value"] is None:
         return "-"
-    text = f"{figure['value']:.3g}"
+    # Shares are shown in per cent, as the heading says.
+    scale = 100.0 if figure["unit"] == "%" else 1.0
+    text = f"{scale * figure['value']:.3g}"
     if figure["ci95"]:
-        low, high = figure["ci95"]
+        low, high = (scale * end for end in figure["ci95"])
         text += f" ({low:.3g} to {high:.3g})"
     without = figure.get("without", figure["failed"])
     if without:
         text += f", {without} without"
     change = figure.get("difference")
     if change is not None and change["low"] is not None:
-        text += f"<br>{change['value']:+.2g} ({change['low']:+.2g} to {change['high']:+.2g})"
+        value, low, high = (scale * change[key] for key in ("value", "low", "high"))
+        text += f"<br>{value:+.2g} ({low:+.2g} to {high:+.2g})"
     return text

@@ -14,7 +14,7 @@ from eval.scoring.pair import Pair
 from eval.scoring.score import score_pairs
 from eval.sound import Sound
 from recipes.comparisons.ablate import main, measured_from, measurements, read_variants
-from recipes.comparisons.ablate_table import _row
+from recipes.comparisons.ablate_table import _cell, _heading, _row
 
 BASE = """
 # Everything on.
@@ -152,3 +152,12 @@ def test_figures_of_a_codec_that_was_trained_anew_are_left_out(folder, tmp_path,
     write_json(run / "measure" / "valid" / "summary.json", {})
     assert not list(measurements(variant))
     assert "full: figures of valid are left out" in capsys.readouterr().err
+
+
+def test_headings_name_units_and_better_directions() -> None:
+    """A share of 0.02 stood under a name alone, in fractions where other tables have per cents."""
+    figure = {"value": 0.024, "ci95": None, "failed": 0, "unit": "%", "higher_is_better": False}
+    change = {"value": 0.01, "low": -0.001, "high": 0.02}
+    assert _heading("gross_error_rate", figure) == "gross_error_rate, % ↓"
+    assert _cell({**figure, "difference": change}) == "2.4<br>+1 (-0.1 to +2)"
+    assert _heading("stoi", {**figure, "unit": "", "higher_is_better": True}) == "stoi ↑"
