@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import entry_points
 
-from eval.protocols import Metric, WeightSpec
+from eval.protocols import Metric, Part, WeightSpec
 from eval.recognition.pocketsphinx import PocketSphinxRecognizer
 from eval.recognition.whisper import GreedyWhisperRecognizer, WhisperRecognizer
 from eval.recognition.whisper_ctranslate2 import CTranslate2WhisperRecognizer, whisper_recognizer
@@ -66,13 +67,23 @@ METRICS: dict[str, Factory] = {
 }
 # Made by their full ids alone: those of earlier releases, and either back end of Whisper, of which
 # the family names the one that the folder is for.
-BY_ID: tuple[Factory, ...] = (
-    lambda: WerMetric(WhisperRecognizer(), family="wer_whisper"),
-    lambda: WerMetric(WhisperRecognizer(), part="reference", family="wer_whisper"),
-    lambda: WerMetric(CTranslate2WhisperRecognizer(), family="wer_whisper"),
-    lambda: WerMetric(CTranslate2WhisperRecognizer(), part="reference", family="wer_whisper"),
-    lambda: WerMetric(GreedyWhisperRecognizer(), family="wer_whisper"),
-    lambda: WerMetric(GreedyWhisperRecognizer(), part="reference", family="wer_whisper"),
+_BACK_ENDS: tuple[Callable[[], WhisperRecognizer], ...] = (
+    WhisperRecognizer,
+    lambda: WhisperRecognizer(search_loops_again=False),
+    CTranslate2WhisperRecognizer,
+    lambda: CTranslate2WhisperRecognizer(search_loops_again=False),
+    GreedyWhisperRecognizer,
+)
+_PARTS: tuple[Part, ...] = ("estimate", "reference")
+
+
+def _words_by(make: Callable[[], WhisperRecognizer], part: Part) -> Metric:
+    """Word errors by a recogniser that is made now: it names the model's folder of the moment."""
+    return WerMetric(make(), part=part, family="wer_whisper")
+
+
+BY_ID: tuple[Factory, ...] = tuple(
+    partial(_words_by, make, part) for make in _BACK_ENDS for part in _PARTS
 )
 # The default for reconstructions: needs the packages of the extra `eval` and no weights.
 RECONSTRUCTION = ("stoi", "estoi", "mel_l1", "mcd_mel", "pitch")

@@ -11,7 +11,7 @@ import numpy as np
 from codec.checks import one_of
 from eval.weights import find_weight, require_weight
 
-from .whisper import BEAMS, RATE, WHISPER, WhisperRecognizer
+from .whisper import BEAMS, RATE, WHISPER, RecognizedWindow, WhisperRecognizer
 
 MODEL_FILE = "model.bin"
 COMPUTE_TYPES = ("int8", "float32")
@@ -26,6 +26,7 @@ class CTranslate2WhisperRecognizer(WhisperRecognizer):
         max_new_tokens: As there.
         beams: As there.
         batch_size: As there; it works on the CPU, where one after the other is the fastest.
+        search_loops_again: As there.
         compute_type: "int8" rounds weights and activations, "float32" rounds nothing. It is part
             of the id: transcripts differ.
 
@@ -42,10 +43,15 @@ class CTranslate2WhisperRecognizer(WhisperRecognizer):
         max_new_tokens: int = 224,
         beams: int = BEAMS,
         batch_size: int | None = 1,
+        search_loops_again: bool = True,
         compute_type: str = "int8",
     ) -> None:
         super().__init__(
-            language, max_new_tokens=max_new_tokens, beams=beams, batch_size=batch_size
+            language,
+            max_new_tokens=max_new_tokens,
+            beams=beams,
+            batch_size=batch_size,
+            search_loops_again=search_loops_again,
         )
         one_of("compute_type", compute_type, COMPUTE_TYPES)
         self.compute_type = compute_type
@@ -54,7 +60,7 @@ class CTranslate2WhisperRecognizer(WhisperRecognizer):
     def id(self) -> str:
         """Back end, precision, search, version; the model itself is in the run, by its digest."""
         name = self.language or "en_only"
-        return f"whisper_ct2_4-{self.compute_type}-beam{self.beams}-v1-{name}"
+        return f"whisper_ct2_4-{self.compute_type}-beam{self.beams}-v{self.version}-{name}"
 
     def _load(self) -> tuple[Any, Any]:
         """Load the model, its features and its tokens from their folder.
@@ -86,8 +92,8 @@ class CTranslate2WhisperRecognizer(WhisperRecognizer):
         features = WhisperFeatureExtractor(feature_size=model.n_mels)
         return model, (features, Tokenizer.from_file(str(folder / "tokenizer.json")))
 
-    def _recognize(self, parts: Sequence[np.ndarray]) -> list[tuple[str, float | None, str]]:
-        """Words, probability of no speech and language of each window (T,) of one batch."""
+    def _recognize(self, parts: Sequence[np.ndarray], distinct: int = 0) -> list[RecognizedWindow]:
+        """Recognise the windows (T,) of one batch; see `WhisperRecognizer`."""
         import ctranslate2
 
         model, (extractor, tokenizer) = self._model
@@ -102,11 +108,12 @@ class CTranslate2WhisperRecognizer(WhisperRecognizer):
             prompts,
             beam_size=self.beams,
             max_length=2 * self.max_new_tokens,  # the half of it are new tokens
+            no_repeat_ngram_size=distinct,
             return_no_speech_prob=True,
         )
         texts = [tokenizer.decode(each.sequences_ids[0]).strip() for each in results]
         silent = [each.no_speech_prob for each in results]
-        return list(zip(texts, silent, languages, strict=True))
+        return [RecognizedWindow(*row) for row in zip(texts, silent, languages, strict=True)]
 
     def _languages(self, encoded: Any) -> list[str]:
         """Language of each window; [] for a model of English alone.

@@ -10,10 +10,13 @@ from eval.metrics.registry import make_metrics
 from eval.metrics.wer import WerMetric
 from eval.protocols import Item
 from eval.recognition.whisper import (
+    DISTINCT,
     WHISPER,
     GreedyWhisperRecognizer,
+    RecognizedWindow,
     WhisperRecognizer,
     compression_ratio,
+    is_loop,
 )
 from eval.recognition.windows import cut_windows
 from tests.support.builders import write_whisper
@@ -105,8 +108,12 @@ def test_long_recordings_are_recognised_window_by_window(folder, recognizer, mak
 
 
 def test_the_id_names_beam_and_version_and_the_earlier_one_stays():
-    assert WhisperRecognizer().id == "whisper_hf5-beam5-v1-english"
-    assert WhisperRecognizer("auto", beams=2).id == "whisper_hf5-beam2-v1-auto"
+    assert WhisperRecognizer().id == "whisper_hf5-beam5-v2-english"
+    assert WhisperRecognizer("auto", beams=2).id == "whisper_hf5-beam2-v2-auto"
+    (first,) = make_metrics(["wer_whisper.whisper_hf5-beam5-v1-english.basic"])
+    assert isinstance(first, WerMetric)
+    assert isinstance(first.recognizer, WhisperRecognizer)
+    assert not first.recognizer.search_loops_again
     assert GreedyWhisperRecognizer().id == "whisper_hf-greedy-english"
     (metric,) = make_metrics(["wer_whisper.whisper_hf-greedy-english.basic"])
     assert isinstance(metric, WerMetric)
@@ -120,14 +127,55 @@ def test_greedy_windows_are_those_of_earlier_releases():
 
 def test_words_that_the_model_may_have_invented_are_kept_and_told(recognizer, monkeypatch):
     made = recognizer()
-    monkeypatch.setattr(
-        made, "_recognize", lambda parts: [("thank you " * 30, 0.9, "english") for _ in parts]
-    )
+    silence = RecognizedWindow("thank you", 0.9, "english")
+    monkeypatch.setattr(made, "_recognize", lambda parts, distinct: [silence for _ in parts])
     found = made.transcribe_in_detail(np.zeros(16000), 16000)
-    assert found.text == " ".join(["thank you"] * 30)
+    assert found.text == "thank you"
     assert found.details["possibly invented"] == "1 of 1 windows"
-    assert float(found.details["compression ratio"]) > 2.4
+    assert "loops searched again" not in found.details
+
+
+def test_loops_of_words_are_searched_again_and_told(recognizer, monkeypatch):
+    rows = {0: "thank you " * 30, DISTINCT: "thank you and good night"}
+    for again in (True, False):
+        made = recognizer(search_loops_again=again, batch_size=2)
+        asked = []
+
+        def recognize(parts, distinct, asked=asked):
+            asked.append((len(parts), distinct))
+            loop = RecognizedWindow(rows[distinct], 0.1, "english")
+            return [loop if part[0] else RecognizedWindow("yes", 0.1, "english") for part in parts]
+
+        monkeypatch.setattr(made, "_recognize", recognize)
+        clips = [np.full(16000, value) for value in (1.0, 0.0, 1.0)]
+        found = made.transcribe_many(clips, 16000)
+        assert asked == [(2, 0), (1, 0), *([(2, DISTINCT)] if again else [])]
+        assert found[1].text == "yes"
+        assert "possibly invented" not in found[1].details
+        for looped in (found[0], found[2]):
+            assert looped.text == " ".join(rows[DISTINCT if again else 0].split())
+            assert looped.details["possibly invented"] == "1 of 1 windows"
+            assert ("loops searched again" in looped.details) == again
     assert compression_ratio("some words that differ") < 2.4
+    assert is_loop(rows[0])
+    assert not is_loop("")
+
+
+def test_the_second_search_says_no_three_tokens_twice(folder, recognizer, make_speech):
+    made = recognizer(beams=2)
+    made.max_new_tokens = 40
+    made.prepare()
+    tokenizer = made._model[1].tokenizer
+    speech = [make_speech(2.0, seed=n, sample_rate=16000) for n in range(3)]
+    repeated = 0
+    for distinct in (0, DISTINCT):
+        for row in made._recognize(speech, distinct):
+            ids = tokenizer(row.words, add_special_tokens=False).input_ids
+            triples = list(zip(ids, ids[1:], ids[2:], strict=False))
+            if distinct:
+                assert len(set(triples)) == len(triples)
+            repeated += len(triples) - len(set(triples))
+    assert repeated  # an untrained model repeats itself where it may
 
 
 def test_a_model_of_english_alone_refuses_other_languages(folder, monkeypatch):

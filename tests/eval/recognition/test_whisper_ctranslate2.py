@@ -13,7 +13,7 @@ import pytest
 from eval.metrics.readiness import obstacles, status
 from eval.metrics.registry import make_metrics, with_whisper
 from eval.protocols import Item
-from eval.recognition.whisper import WHISPER, WhisperRecognizer
+from eval.recognition.whisper import DISTINCT, WHISPER, WhisperRecognizer
 from eval.recognition.whisper_ctranslate2 import CTranslate2WhisperRecognizer, whisper_recognizer
 from tests.support.builders import write_whisper
 
@@ -55,15 +55,23 @@ def test_both_forms_of_a_model_recognise_the_same(
     found = exact.transcribe_many(speech, RATE)
     assert [each.text for each in found] == [each.text for each in expected]
     assert any(each.text for each in found)
+    for distinct in (0, DISTINCT):
+        long = exact._recognize(speech, distinct)
+        monkeypatch.setenv(WHISPER.variable, str(published))
+        other = WhisperRecognizer("", max_new_tokens=12)
+        other.prepare()
+        assert [row.words for row in long] == [
+            row.words for row in other._recognize(speech, distinct)
+        ]
 
 
 def test_the_folder_chooses_the_back_end_and_the_id_names_it(
     published: Path, converted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(WHISPER.variable, str(published))
-    assert whisper_recognizer().id == "whisper_hf5-beam5-v1-english"
+    assert whisper_recognizer().id == "whisper_hf5-beam5-v2-english"
     monkeypatch.setenv(WHISPER.variable, str(converted))
-    assert whisper_recognizer().id == "whisper_ct2_4-int8-beam5-v1-english"
+    assert whisper_recognizer().id == "whisper_ct2_4-int8-beam5-v2-english"
     (metric,) = make_metrics(["wer_whisper"])
     assert status(metric) == "ready"
     # By its full id the other back end is asked for, whatever the folder holds.
