@@ -177,7 +177,9 @@ def headline(scored: Scored) -> dict[str, Any]:
         for name, figure in metric["figures"].items():
             figures[name] = figure["value"]
             figures[f"{name}_ci95"] = figure["ci95"]
-        figures["failed"] = max(figures.get("failed", 0), metric["n_failed"])
+    # Clips that some metric could not score, each once.
+    metrics = scored.summary["metrics"].values()
+    figures["failed"] = len({each["id"] for metric in metrics for each in metric["failures"]})
     return figures
 
 

@@ -284,5 +284,5 @@ def _written(
             samples = (gain * waveform).astype(np.float32)
             soundfile.write(partial, samples, settings.sample_rate, format="WAV")
         paths.append(path)
-    group = speaker or None
-    return LikelihoodPair(f"{number:04d}", kind, "", *paths, change, change, group)
+    name, group = f"{number:04d}", speaker or None
+    return LikelihoodPair(name, kind, "", paths[0], paths[1], change, change, group)

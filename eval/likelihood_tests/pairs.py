@@ -82,4 +82,4 @@ def _pair(row: dict[str, Any], where: str, folder: Path) -> LikelihoodPair:
             raise ValueError(f"{where}: expected a text under {key!r}, got {row[key]!r:.40}")
     sides = (folder / row["pos"], folder / row["neg"])
     part, group = row.get("part") or "", row.get("group")
-    return LikelihoodPair(row["id"], row["suite"], part, *sides, *changes, group)
+    return LikelihoodPair(row["id"], row["suite"], part, *sides, *changes, group=group)

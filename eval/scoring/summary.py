@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -230,16 +231,29 @@ def find_figure(summary: dict[str, Any], name: str) -> dict[str, Any] | None:
     return None
 
 
+# What lies below is the rounding of arithmetic, such as of a mean of differences.
+_NOISE = 1e-9
+
+
 def number_text(value: float, *, unit: str = "", digits: int | None = None) -> str:
-    """Format a number for people: three or four significant digits; "%" shows a fraction."""
-    if unit == "%":
-        return f"{100.0 * value:.{1 if digits is None else digits}f} %"
+    """Format a number for people: three or four significant digits; "%" shows a fraction.
+
+    A number that so many digits would show as 0 has as many as its first one takes, so that a
+    difference that is told from 0 does not read as 0.
+    """
+    shown = 100.0 * value if unit == "%" else value
+    size = abs(shown)
+    if size < _NOISE:
+        shown = size = 0.0
     if digits is None:
-        size = abs(value)
-        if value == int(value) and size < 1e6:
+        if unit != "%" and shown == int(shown) and size < 1e6:
             digits = 0
+        elif unit == "%":
+            digits = 1
         else:
             digits = 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 10 else 3
+        if 0.0 < size < 0.5 * 10.0**-digits:
+            digits = -math.floor(math.log10(size))
     # Thousands are set apart by a space.
-    text = f"{value:,.{digits}f}" if abs(value) < 1e9 else f"{value:.3g}"
+    text = f"{shown:,.{digits}f}" if size < 1e9 else f"{shown:.3g}"
     return f"{text.replace(',', ' ')} {unit}".rstrip()

@@ -18,6 +18,13 @@ from eval.scoring.summary import number_text, units_note
         (12345.6, "", "12 346"),
         (0.1534, "%", "15.3 %"),
         (3.0, "ms", "3 ms"),
+        # What is told from 0 does not read as 0, rounding noise does, and has no sign.
+        (0.00034, "", "0.0003"),
+        (-0.00004, "nats", "-0.00004 nats"),
+        (0.0002, "%", "0.02 %"),
+        (0.0006, "", "0.001"),
+        (-1e-17, "", "0"),
+        (-1e-17, "%", "0.0 %"),
     ],
 )
 def test_numbers_read_well(value: float, unit: str, text: str) -> None:
