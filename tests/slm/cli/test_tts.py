@@ -203,3 +203,19 @@ def test_a_format_that_is_not_that_of_the_name_is_refused(
     for more in (["--format", "wav"], ["--resume"]):
         assert main(["tts", "a fox", *gone, "--stream", "-o", "-", *more]) == 2
         assert "--stream without --format and --resume" in capsys.readouterr().err
+
+
+def test_a_file_on_the_way_to_the_output_is_told_before_a_model_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("a fox\n")
+    gone = ["--lm", str(tmp_path / "gone"), "--codec", str(tmp_path / "gone")]
+    texts, out = ["--file", str(tmp_path / "file")], str(tmp_path / "file" / "a.wav")
+    for call in (
+        ["tts", "a fox", "-o", out],
+        ["tts", *texts, "-o", out],
+        ["continue", "in.wav", "-o", out],
+        ["transcribe", str(tmp_path / "file"), "-o", f"{out}.txt"],
+    ):
+        assert main([*call, *gone]) == 2
+        assert f"got the file {tmp_path / 'file'}" in capsys.readouterr().err
