@@ -13,6 +13,7 @@ import atexit
 import gc
 import json
 import math
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -240,7 +241,7 @@ def exit_status(work: Callable[[], int], *, debug: bool = False, again: str = ""
             if debug:
                 raise
             with suppress(OSError):  # what stderr goes to may be full, too
-                print(f"error: {error}", file=sys.stderr)
+                print(f"error: {_told(error)}", file=sys.stderr)
             try:
                 if sys.stdout is not None:
                     sys.stdout.flush()
@@ -249,6 +250,14 @@ def exit_status(work: Callable[[], int], *, debug: bool = False, again: str = ""
             if came:  # a command that this one called has told it
                 return 128 + came[0]
             return WRONG_CALL if isinstance(error, ValueError) else FAILED
+
+
+def _told(error: ValueError | OSError) -> str:
+    """The message of an error; the system's own with the file first, and without its number."""
+    if not (isinstance(error, OSError) and error.strerror):
+        return str(error)
+    files = [printable(os.fsdecode(each)) for each in (error.filename, error.filename2) if each]
+    return ": ".join([*map(str, files), error.strerror])
 
 
 def print_report(report: Mapping[str, Any], *, as_json: bool) -> None:

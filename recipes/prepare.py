@@ -74,7 +74,9 @@ def main(config: Config) -> Path:
         if not any(row.split == split for row in kept):
             raise ValueError(
                 f"no clip is left in split {split!r} of corpus {config.corpus!r}: check languages, "
-                "prepare.min_duration, prepare.max_duration and the manifest's splits"
+                "prepare.min_duration, prepare.max_duration and the manifest's splits, or where it "
+                "has none, prepare.valid_fraction and prepare.test_fraction, which of a few rows "
+                "may leave none"
             )
     allowed = math.floor(config.prepare.max_unreadable * len(kept))
     unreadable: list[dict[str, Any]] = []

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codec.command_line import DONE, FAILED, Commands, add_command, print_report
+from codec.files.names import check_place
 
 from .options import CODEC_HELP
 
@@ -61,13 +62,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the files and print what `meta.json` holds; status 1 where they are far from torch.
 
     Raises:
-        ValueError: An option of the other form, or nothing to compare on.
+        ValueError: An option of the other form, nothing to compare on, or a file in the folder's
+            way.
     """
     from codec.export.onnx_files import PARTS, export_onnx
     from codec.export.web_page import export_web
     from codec.model.hh_codec import HHCodec
 
     check_form(arguments)
+    check_place(arguments.folder, is_folder=True)
     # Before the export, which takes half a minute.
     paths = [] if arguments.compare is None else _recordings(arguments.compare)
     codec = HHCodec.from_pretrained(arguments.codec)

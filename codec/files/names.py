@@ -6,6 +6,7 @@ file, and `check_items` finds ids that would share a file before any work is don
 
 from __future__ import annotations
 
+import errno
 import os
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -143,6 +144,29 @@ def check_exists(path: Path) -> None:
     """Refuse a path where neither a file nor a folder lies."""
     if not path.exists():
         raise ValueError(f"{path}: expected a file or a folder, got neither")
+
+
+def check_place(path: str | os.PathLike[str], *, is_folder: bool = False) -> None:
+    """Refuse a path where nothing can be written, which would show after the work alone.
+
+    Args:
+        path: Of a file to write, or of a folder to write files to; folders on the way are made.
+        is_folder: Which of the two.
+
+    Raises:
+        ValueError: A file lies where a folder would have to be.
+        PermissionError: The folder takes no files.
+    """
+    path = Path(path)
+    on_the_way = [*([path] if is_folder else []), *path.parents]
+    # The first that is there holds all that has to be made.
+    there = next((place for place in on_the_way if place.exists()), None)
+    if there is None:
+        return
+    if not there.is_dir():
+        raise ValueError(f"{path}: expected folders on the way to it, got the file {there}")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(there))
 
 
 def given_files(path: Path, suffixes: Sequence[str]) -> list[Path]:

@@ -82,6 +82,11 @@ def code_batch(
     Raises:
         ValueError: Another shape or type, no codes, or lengths outside 1..L.
     """
+    if _is_encoded(given):
+        raise ValueError(
+            f"expected {_CODES}, got the pair of codes and lengths that encode returns; "
+            "decode(*pair) takes them one by one"
+        )
     codes, counts = _batch(given, _CODES, _whole_numbers, device)
     if code_lengths is None:
         return codes, counts
@@ -90,6 +95,14 @@ def code_batch(
         most = int(counts.max()) if len(counts.unique()) == 1 else counts.tolist()
         raise ValueError(f"expected code_lengths in 1..{most}, got {code_lengths.tolist()}")
     return codes, code_lengths
+
+
+def _is_encoded(given: Any) -> bool:
+    """True of codes (B, L) and code_lengths (B,) in one tuple, which would pass for two clips."""
+    if not (isinstance(given, tuple) and len(given) == 2):
+        return False
+    shapes = [tuple(getattr(each, "shape", ())) for each in given]
+    return len(shapes[0]) == 2 and shapes[1] == shapes[0][:1]
 
 
 def length_column(lengths: Any, rows: int, name: str) -> Tensor:

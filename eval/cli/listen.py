@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from codec.command_line import Commands, add_command, print_report, whole_number
+from codec.files.names import check_place
 from eval.reporting.listening_test import KEY_NAME, KINDS, write_listening_test
 
 from .options import audio_files
@@ -42,6 +43,7 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the page and its key."""
+    check_place(arguments.out, is_folder=True)
     systems: dict[str, dict[str, Path]] = {}
     for text in arguments.runs:
         name, sign, path = text.partition("=")

@@ -13,7 +13,7 @@ from typing import Any
 from codec.command_line import print_report, whole_number
 from codec.devices import DEVICE_HELP
 from codec.files.json_lines import iter_json_lines
-from codec.files.names import composed
+from codec.files.names import check_place, composed
 from eval.metrics.normalizers import NORMALIZERS
 from eval.metrics.registry import Selection, select_metrics, use_named_weights
 from eval.metrics.wer import WerMetric
@@ -205,9 +205,11 @@ def output_folder(named: Path | None, scored: Path, metrics: Sequence[Metric]) -
 
     Raises:
         ValueError: The latter holds the summary of metrics that are not among these, or cannot be
-            named.
+            named; or a file is in its way.
+        PermissionError: The folder takes no files.
     """
     if named is not None:
+        check_place(named, is_folder=True)
         return named
     # "." has no name, and ".." one that would make a folder of this one.
     whole = scored if scored.name not in ("", "..") else Path(os.path.abspath(scored))
@@ -215,6 +217,7 @@ def output_folder(named: Path | None, scored: Path, metrics: Sequence[Metric]) -
         raise ValueError(f"expected --out FOLDER for the results of {scored}, got none")
     folder = whole.with_name(whole.name + ".eval")
     require_kept(folder, metrics)
+    check_place(folder, is_folder=True)
     return folder
 
 

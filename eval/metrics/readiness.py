@@ -48,8 +48,12 @@ def status(metric: Metric) -> str:
     return "weight missing" if missing and whole else "package missing"
 
 
-def require_ready(metrics: Sequence[Metric]) -> None:
+def require_ready(metrics: Sequence[Metric], *, setting: str | None = None) -> None:
     """Refuse metrics that cannot run, all in one message, before any audio is read.
+
+    Args:
+        metrics: To run.
+        setting: Key of a recipe that names them; None for --metrics of `hh-eval`.
 
     Raises:
         ValueError: No metric, an id twice, or metrics that are not ready.
@@ -63,8 +67,13 @@ def require_ready(metrics: Sequence[Metric]) -> None:
     families = ",".join(f"-{_family(metric)}" for metric in refused)
     is_one = len(refused) == 1
     each = "it" if is_one else "them"
-    ways = f"leave {each} out of --metrics (the default set without {each}: --metrics={families})"
-    ways += ", or leave out all such: --skip-unavailable"
+    if setting is None:
+        each_out = f"leave {each} out of --metrics (the default set without {each}: "
+        ways = f"{each_out}--metrics={families}), or leave out all such: --skip-unavailable"
+    else:
+        # A recipe has no such options.
+        left = [metric.info.id.split(".")[0] for metric in metrics if metric not in refused]
+        ways = f"leave {each} out: {setting}=[{','.join(left)}]"
     for metric in refused:
         if metric.info.alternative:
             place = "it runs offline instead" if is_one else f"offline instead of {_family(metric)}"

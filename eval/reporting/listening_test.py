@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from codec.checks import at_least, one_of
-from codec.files import write_json, write_text
+from codec.files import read_json, write_json, write_text
 from eval.protocols import MetricError
 from eval.sound import load_sound, sound_digest
 
@@ -54,8 +54,8 @@ def write_listening_test(
         The page.
 
     Raises:
-        ValueError: Fewer systems than there must be, no clip that all have, or a file that cannot
-            be read.
+        ValueError: Fewer systems than there must be, no clip that all have, a file that cannot be
+            read, or a folder with the key of another test.
     """
     one_of("kind", kind, KINDS)
     at_least("clips", clips, 1)
@@ -75,6 +75,7 @@ def write_listening_test(
     # Answers to other sounds of the same names are answers to another test.
     sounds = [sound_digest(files[clip]) for files in sources.values() for clip in chosen]
     test_id = _digest(seed, kind, *sources, *chosen, *sounds)
+    _require_no_other(folder / KEY_NAME, test_id)
     trials = _trials(kind, list(systems), chosen, test_id, has_reference=reference is not None)
     audio, stimuli = {}, {}
     for trial in trials:
@@ -97,6 +98,15 @@ def write_listening_test(
     }
     write_json(folder / KEY_NAME, key)
     return write_text(folder / PAGE_NAME, listening_page(test, title))
+
+
+def _require_no_other(key: Path, test_id: str) -> None:
+    """Raise `ValueError` where a key lies that would be lost, and with it what its answers mean."""
+    if key.exists() and read_json(key, required=("test",))["test"] != test_id:
+        raise ValueError(
+            f"expected a folder for this test, got one with the key of another ({key}), without "
+            "which its answers mean nothing: name another folder, or delete that one"
+        )
 
 
 def _trials(

@@ -97,9 +97,9 @@ def run_adapt(
     wanted = wanted_names(config, only)
     # Everything that can be refused is refused before hours of work.
     use_device(config.device)
-    for names in (config.resynthesis_metrics, config.generation_metrics):
-        if names:
-            require_ready(make_metrics(names))
+    for setting in ("resynthesis_metrics", "generation_metrics"):
+        if names := getattr(config, setting):
+            require_ready(make_metrics(names), setting=setting)
     run = Path(config.run)
     left_out = missing_tokenizers(config, wanted)
     for name, reason in left_out.items():

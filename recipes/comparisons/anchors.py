@@ -88,9 +88,9 @@ def run_anchors(
     check_items([RECORDINGS, *map(system_name, (*ours, *others))])
     metrics = make_metrics(config.metrics)
     word_metrics = make_metrics(with_whisper(config.word_metrics))
-    for chosen in (metrics, word_metrics):
+    for setting, chosen in (("metrics", metrics), ("word_metrics", word_metrics)):
         if chosen:
-            require_ready(chosen)
+            require_ready(chosen, setting=setting)
     for name in config.classical:
         make_recoder(name)  # an unknown coder is refused before any clip is read
     rows = chosen_rows(config) if rows is None else rows

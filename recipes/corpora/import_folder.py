@@ -79,6 +79,8 @@ def folder_utterances(
     table = settings.table
     if table is None and os.path.lexists(folder / TABLE):
         table = folder / TABLE
+    if table is not None and not os.path.lexists(table):
+        raise ValueError(f"--table: expected a file at {table}, found none")
     table = None if table is None else table.absolute()
     several = len({path.parent for path in recordings}) > 1
     speakers = _Speakers(folder, settings.speaker, by_folder=several)

@@ -55,7 +55,9 @@ def with_splits(rows: Sequence[CorpusRow], settings: SplitSettings) -> list[Corp
     by_clip = settings.by == "clips"
     names = sorted({row.id if by_clip else row.speaker for row in rows})
     if len(names) < 3:
-        advice = "" if by_clip else "; --split clips divides those of one speaker, too"
+        advice = "; --split none leaves them undivided"
+        if not by_clip:
+            advice = "; --split clips divides those of one speaker, too"
         raise ValueError(f"--split: expected at least 3 {settings.by}, got {len(names)}{advice}")
     # In an order that seed and name alone decide.
     names.sort(key=lambda name: hashlib.sha256(f"{settings.seed}/{name}".encode()).digest())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from codec.command_line import DONE, FAILED, Commands, add_command, print_report
 from codec.files.derived import LOG_NAME, Origins, digest_of, file_state, is_younger
-from codec.files.names import given_files
+from codec.files.names import check_place, given_files
 
 from .options import DEFAULT_LM
 
@@ -128,6 +128,7 @@ def _pairs(arguments: argparse.Namespace) -> dict[Path, Path]:
         if target.suffix.lower() != SUFFIX or target.resolve() == source.resolve():
             raise ValueError(f"expected another file ending in {SUFFIX} as OUT, got {target}")
         pairs = {source: target}
+    check_place(target, is_folder=source.is_dir())
     return pairs
 
 

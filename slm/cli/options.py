@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from codec.command_line import number, whole_number
 from codec.devices import DEVICE_HELP, usable_device
+from codec.files.names import check_place
 from slm.generation.config import ENGINES, WEIGHTS, GenerationSettings
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def check_sound(path: str) -> None:
         raise ValueError(f"expected --out to end in {' or '.join(SOUNDS)}, got {path!r}")
     if Path(path).is_dir():
         raise ValueError(f"expected --out to name a file, got the folder {path!r}")
+    check_place(path)
 
 
 def check_not_read(outputs: Iterable[Path], inputs: Iterable[str | None]) -> None:
@@ -50,6 +52,7 @@ def check_folder(path: str) -> None:
     """Raise `ValueError` for a path that cannot be a folder to write to."""
     if Path(path).exists() and not Path(path).is_dir():
         raise ValueError(f"expected --out to name a folder with --file, got the file {path!r}")
+    check_place(path, is_folder=True)
 
 
 def add_models(command: argparse.ArgumentParser) -> None:

@@ -14,6 +14,7 @@ from codec.command_line import DONE, FAILED, Commands, add_command, printable
 from codec.devices import usable_device
 from codec.files import write_text
 from codec.files.json_text import json_text
+from codec.files.names import check_place
 from slm.generation.config import ENGINES, WEIGHTS, TranscriptionSettings
 
 from .options import SEEDS, add_models, check_not_read, codec_of, whole_number
@@ -94,6 +95,8 @@ def _check_out(path: Path | None) -> None:
         raise ValueError(f"expected --out to end in .jsonl or .txt, got {str(path)!r}")
     if path is not None and path.is_dir():
         raise ValueError(f"expected --out to name a file, got the folder {str(path)!r}")
+    if path is not None:
+        check_place(path)
 
 
 def _sources(paths: Iterable[str]) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def add(commands: Commands) -> None:
     """Add the command."""
     command = add_command(commands, "tts", run, summary="speak a text")
     add = command.add_argument
-    add("text", nargs="?", help="the text")
+    add("text", nargs="?", help="the text; - reads it from stdin")
     add("--file", help="texts: one a line, .jsonl (id, text, prompt, voice ...) or meta.lst")
     add("--prompt", help="recording of the voice")
     add("--prompt-text", help="its transcript: speak on from it, as one utterance")
@@ -64,7 +64,7 @@ def add(commands: Commands) -> None:
     add("--speed", type=number(0.25, most=4), default=1.0, help="times as fast as the model speaks")
     add("--normalize", action="store_true", help="for text models of before: write numbers out")
     add("--resume", action="store_true", help="leave alone what is there of the same call")
-    add("--format", choices=["wav", "flac"], default="wav", help="with --file")
+    add("--format", choices=["wav", "flac"], help="with --file (wav)")
     add_models(command)
     add_generation(command, out=".wav or .flac to write; a folder with --file")
 
@@ -145,10 +145,12 @@ def _requests(arguments: argparse.Namespace) -> dict[str, SpeechRequest]:
 
     # Exactly one of the two.
     if (arguments.text is None) == (arguments.file is None):
-        raise ValueError("expected a text or --file, got both or neither")
+        got = "neither" if arguments.text is None else "both"
+        raise ValueError(f"expected a text (- reads it from standard input) or --file, got {got}")
     language_code(arguments.language)
+    text = _piped_text() if arguments.text == "-" else arguments.text or ""
     default = SpeechRequest(
-        arguments.text or "",
+        text,
         arguments.prompt,
         arguments.prompt_text,
         arguments.voice,
@@ -167,16 +169,40 @@ def _requests(arguments: argparse.Namespace) -> dict[str, SpeechRequest]:
     return requests
 
 
+def _piped_text() -> str:
+    """The text on standard input, lines and all.
+
+    Raises:
+        ValueError: It is not UTF-8.
+        OSError: Standard input is closed.
+    """
+    if sys.stdin is None:
+        raise OSError("expected an open standard input, got a closed one")
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig").strip()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"expected text in UTF-8 on standard input: {error}") from error
+
+
 def _check(arguments: argparse.Namespace, requests: Mapping[str, SpeechRequest]) -> None:
     """Raise `ValueError` for options that exclude one another."""
     if arguments.stream:
         if arguments.out != "-" or arguments.file or arguments.long or arguments.best_of > 1:
             raise ValueError("expected --stream with -o - and one text, got more or another --out")
+        if arguments.format or arguments.resume:
+            raise ValueError("expected --stream without --format and --resume, got one of them")
         if sys.stdout is None:
             raise OSError("expected an open standard output, got a closed one")
     else:
         (check_sound if arguments.file is None else check_folder)(arguments.out)
         prompts = [None if each.prompt is None else str(each.prompt) for each in requests.values()]
+        # One file has the format of its name.
+        suffix = Path(arguments.out).suffix.lower()
+        if arguments.file is None and arguments.format and suffix != _suffix(arguments):
+            raise ValueError(
+                f"expected --out to end in {_suffix(arguments)}, as --format asks for, got "
+                f"{arguments.out!r}"
+            )
         check_not_read(_outputs(arguments, requests), [arguments.file, *prompts])
     _check_words(requests)
     if arguments.long and arguments.best_of > 1:
@@ -200,8 +226,13 @@ def _outputs(arguments: argparse.Namespace, requests: Mapping[str, SpeechRequest
     """Files that the call writes."""
     if arguments.file is None:
         return [Path(arguments.out)]
-    named = [item_path(arguments.out, name, f".{arguments.format}") for name in requests]
+    named = [item_path(arguments.out, name, _suffix(arguments)) for name in requests]
     return [Path(arguments.out) / REPORT_NAME, *named]
+
+
+def _suffix(arguments: argparse.Namespace) -> str:
+    """Of the files of a folder."""
+    return f".{arguments.format or 'wav'}"
 
 
 def _saved(result: Synthesis, path: Path) -> str:
@@ -223,7 +254,7 @@ def _speak_file(
 
     folder = Path(arguments.out)
     folder.mkdir(parents=True, exist_ok=True)
-    targets = {name: item_path(folder, name, f".{arguments.format}") for name in requests}
+    targets = {name: item_path(folder, name, _suffix(arguments)) for name in requests}
     origins = Origins(folder / LOG_NAME)
     digests = {name: synthesizer.digest(request) for name, request in requests.items()}
     # What an earlier call made by the same settings is kept, with --resume.

@@ -5,20 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, StreamingResponse
-from starlette.exceptions import HTTPException as StarletteHTTPException
+from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from slm.synthesis.requests import SPEEDS
 
+from .errors import FAILED, answer_errors
 from .formats import MEDIA_TYPES, writable_formats
 from .guard import HEALTH, Guard
 from .messages import DEFAULT_VOICE, ApiError, SpeechBody
@@ -26,7 +25,6 @@ from .speaker import Asked, Speaker
 from .worker import Busy, Job, Worker
 
 _GONE = 499  # nobody reads it: the client has left
-_FAILED = "the server failed to answer; see its log"
 _LOG = logging.getLogger("uvicorn.error")
 
 
@@ -76,7 +74,7 @@ def make_application(
     # Pages that show the interface would load scripts of other hosts.
     app = FastAPI(title="hh-slm", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(Guard, api_key=api_key, body_bytes=limits.body_bytes)
-    _answer_errors(app)
+    answer_errors(app)
     app.get(HEALTH)(service.health)
     app.get("/v1/models")(service.models)
     app.get("/v1/models/{name:path}")(service.model)
@@ -138,7 +136,7 @@ class _Service:
         except Exception as error:
             # The log has the traceback; the client gets none of it.
             _LOG.exception("a text could not be spoken")
-            raise ApiError(500, _FAILED) from error
+            raise ApiError(500, FAILED) from error
         except BaseException:
             job.cancel()
             raise
@@ -262,37 +260,3 @@ async def _disconnected(request: Request) -> None:
     """Wait until the client has left."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-def _answer_errors(app: FastAPI) -> None:
-    """Have every error answered in the form of `ApiError`."""
-
-    async def refused(_: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, ApiError)
-        return error.response()
-
-    async def invalid(_: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, RequestValidationError)
-        first = error.errors()[0]
-        # A place is "body", a field, and which of its forms was tried; or where JSON is broken.
-        named = [part for part in first["loc"][1:2] if isinstance(part, str)]
-        place = named[0] if named else None
-        return ApiError(400, f"{place or 'body'}: {first['msg']}", param=place).response()
-
-    async def http(_: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, StarletteHTTPException)
-        headers = dict(error.headers or {})
-        return ApiError(error.status_code, str(error.detail), headers=headers).response()
-
-    async def failed(_: Request, error: Exception) -> JSONResponse:
-        # uvicorn closes the connection, on which a client would else ask again.
-        return ApiError(500, _FAILED, headers={"Connection": "close"}).response()
-
-    handlers: dict[type[Exception], Callable[[Request, Exception], Any]] = {
-        ApiError: refused,
-        RequestValidationError: invalid,
-        StarletteHTTPException: http,
-        Exception: failed,
-    }
-    for kind, handler in handlers.items():
-        app.add_exception_handler(kind, handler)

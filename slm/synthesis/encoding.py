@@ -24,6 +24,7 @@ from .requests import (
     SpeechRequest,
     check_no_text,
     interleaved_request,
+    not_one,
     one_each,
     text_request,
 )
@@ -64,8 +65,9 @@ class RequestEncoder(SpeechModels):
             One score a recording, in order.
 
         Raises:
-            ValueError: A text for a model of aligned speech.
+            ValueError: A text for a model of aligned speech, or a single path.
         """
+        not_one(waveforms, "recordings")
         count, voice = len(waveforms), None
         if prompt is not None:
             voice = self.encode_prompt(prompt)

@@ -131,10 +131,14 @@ def sentence_requests(
     """Split a text into requests of a sentence each; arguments as of `speak_long`.
 
     Raises:
-        ValueError: The text has no letter and no digit.
+        ValueError: The text has no word.
     """
     # Split as it is spoken: no full stops of abbreviations, numbers as long as their words.
-    parts = sentences(synthesizer.tokenizer.spoken(text, language))
+    spoken = synthesizer.tokenizer.spoken(text, language)
+    if not any(each.isalnum() or each in "&%" for each in spoken):
+        # In the words of the text that was given: of an emoji nothing is left to speak.
+        raise ValueError(f"expected text with at least one word, got {text!r:.80}")
+    parts = sentences(spoken)
     common = {"language": language, "speed": speed}
     requests = [SpeechRequest(each, prompt, None, voice, **common) for each in parts]
     check_seed(seed)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -201,8 +202,15 @@ def check_no_text(config: SpeechLMConfig, text: str | None) -> None:
         )
 
 
+def not_one(values: Sequence[Any], name: str) -> None:
+    """Raise `ValueError` for a single text or path in place of several, a sequence of letters."""
+    if isinstance(values, str | bytes | os.PathLike):
+        raise ValueError(f"expected a list of {name}, got the single {values!r:.80}")
+
+
 def one_each(values: Sequence[Each], count: int, name: str) -> Sequence[Each]:
     """The values; raises `ValueError` where they are not one for each of `count` texts."""
+    not_one(values, name)
     if len(values) != count:
         raise ValueError(f"expected {name} for {count} texts, got {len(values)}")
     return values

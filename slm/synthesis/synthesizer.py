@@ -21,6 +21,7 @@ from .requests import (
     check_seconds,
     check_seed,
     continuation_request,
+    not_one,
     one_each,
 )
 from .result import Synthesis, faded_out
@@ -95,8 +96,9 @@ class Synthesizer(RequestEncoder):
             max_rows: See there.
 
         Raises:
-            ValueError: As `synthesize`, or a column that has not one value a text.
+            ValueError: As `synthesize`, a single text, or a column that has not one value a text.
         """
+        not_one(texts, "texts")
         count = len(texts)
         columns = (
             texts,

@@ -28,6 +28,7 @@ from slm.model.speech_lm import SpeechLM, pretrained_folder
 from slm.text.tokenizer import Tokenizer, load_tokenizer
 
 from .models import check_text_model
+from .requests import not_one
 
 # A file (sound, or codes as .hhc), a waveform (T,) of floats at the codec's rate, or codes (L,) of
 # integers.
@@ -131,6 +132,7 @@ class Transcriber:
         Raises:
             ValueError: As `codes_of` and `transcribe_codes`.
         """
+        not_one(recordings, "recordings")
         codes = [self.codes_of(each) for each in recordings]
         options: dict[str, Any] = {"max_rows": max_rows, "on_progress": on_progress}
         found = transcribe_codes(self.lm, codes, settings, seeds=seeds, **options)

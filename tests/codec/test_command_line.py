@@ -205,7 +205,7 @@ def test_an_output_that_is_full_is_an_error_and_one_that_is_closed_is_none() -> 
         done = subprocess.run(words, stderr=subprocess.PIPE, text=True, check=False)
         return done.returncode, done.stderr
 
-    assert run("> /dev/full") == (1, "error: [Errno 28] No space left on device\n")
+    assert run("> /dev/full") == (1, "error: No space left on device\n")
     assert run(">&-") == (0, "")
 
 
@@ -232,3 +232,24 @@ def test_an_empty_list_of_names_is_refused() -> None:
     for text in ("", " ", ","):
         with pytest.raises(argparse.ArgumentTypeError, match="expected names"):
             name_list(text)
+
+
+def test_errors_of_the_system_name_the_file_and_no_number(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    (tmp_path / "two words").mkdir()
+
+    def refused(work):
+        assert exit_status(work) == 1
+        return capsys.readouterr().err
+
+    missing = tmp_path / "gone"
+    assert refused(missing.read_bytes) == f"error: {missing}: No such file or directory\n"
+    assert refused((tmp_path / "file").mkdir) == f"error: {tmp_path / 'file'}: File exists\n"
+    other = tmp_path / "other"
+    both = f"error: {missing}: {other}: No such file or directory\n"
+    assert refused(lambda: missing.rename(other)) == both
+
+    def refuse():
+        raise OSError("expected an open standard input, got a closed one")
+
+    assert refused(refuse) == "error: expected an open standard input, got a closed one\n"

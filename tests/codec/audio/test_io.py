@@ -210,3 +210,14 @@ def test_names_that_are_not_utf_8_are_read_and_written(tmp_path, make_waveform):
         assert len(read_audio(path)) == 2400
         assert audio_info(path) == (2400, 24_000)
     assert len(list(folder.iterdir())) == 2
+
+
+def test_whole_numbers_are_written_over_their_full_scale(tmp_path, make_waveform):
+    waveform = make_waveform(2400)
+    for kind, scale in (("int16", 1 << 15), ("int32", 1 << 31)):
+        write_audio(tmp_path / "out.wav", (waveform.astype(np.float64) * (scale - 1)).astype(kind))
+        np.testing.assert_allclose(read_audio(tmp_path / "out.wav"), waveform, atol=1e-4)
+    for other in ("int64", "uint8", "bool", "complex64"):
+        with pytest.raises(AudioError, match=f"expected float samples .* got {other}"):
+            write_audio(tmp_path / "other.wav", np.ones(9, other))
+    assert not (tmp_path / "other.wav").exists()

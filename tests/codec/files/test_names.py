@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
 import pytest
 
 from codec.files import files_below
-from codec.files.names import check_items, data_files, is_hidden, item_path, name_problem
+from codec.files.names import (
+    check_items,
+    check_place,
+    data_files,
+    is_hidden,
+    item_path,
+    name_problem,
+)
 
 
 @pytest.mark.parametrize(
@@ -80,3 +89,23 @@ def test_files_of_linked_folders_are_found_once_a_way(tmp_path: Path) -> None:
         for path in files_below(tmp_path / "corpus")
     ]
     assert found == ["a/gone.wav", "a/x.wav", "b/x.wav"]
+
+
+def test_a_place_that_takes_no_files_is_found_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    check_place(tmp_path / "new" / "folder" / "a.wav")
+    check_place(tmp_path / "new", is_folder=True)
+    check_place(tmp_path / "file")
+    check_place("a.wav")
+    for path, is_folder in (("file/a.wav", False), ("file/b/a.wav", False), ("file", True)):
+        with pytest.raises(ValueError, match=r"folders on the way to it, got the file .*file$"):
+            check_place(tmp_path / path, is_folder=is_folder)
+
+
+def test_a_folder_without_the_right_to_write_is_found_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Root may write anywhere.
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
+    with pytest.raises(PermissionError, match=re.escape(str(tmp_path))):
+        check_place(tmp_path / "new" / "a.wav")

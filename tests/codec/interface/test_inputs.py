@@ -138,3 +138,10 @@ def test_other_waveforms_are_refused_in_a_line(codec, given, message):
 def test_other_codes_are_refused_in_a_line(codec, given, message):
     with pytest.raises(ValueError, match=message):
         codec.decode(given)
+
+
+def test_what_encode_returns_is_not_taken_for_two_clips(codec, clip):
+    pair = codec.encode(clip)
+    with pytest.raises(ValueError, match=r"pair of codes and lengths .* decode\(\*pair\)"):
+        codec.decode(pair)
+    assert codec.decode(*pair)[0].shape[0] == 1

@@ -31,6 +31,8 @@ def folders(make_speech: Callable[..., np.ndarray], tmp_path: Path) -> Path:
 def made(folders: Path, *words: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """The data of the page and the key of a test."""
     out = str(folders / "out")
+    # The key of another test would be lost.
+    (folders / "out" / "listen.key.json").unlink(missing_ok=True)
     runs = [f"ours={folders / 'ours'}", str(folders / "opus"), "--out", out]
     assert main(["listen", *runs, "--reference", str(folders / "recordings"), *words]) == 0
     page = (folders / "out" / "listen.html").read_text(encoding="utf-8")
@@ -197,3 +199,18 @@ def test_answers_to_other_sounds_of_the_same_names_are_refused(
     made(folders)
     assert main(["report", str(folders / "out")]) == 2
     assert "expected answers to test" in capsys.readouterr().err
+
+
+def test_the_key_of_another_test_is_not_lost(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, key = made(folders)
+    call = ["listen", str(folders / "ours"), str(folders / "opus"), "--out", str(folders / "out")]
+    assert main(call) == 2
+    assert "the key of another" in capsys.readouterr().err
+    assert json.loads((folders / "out" / "listen.key.json").read_text()) == key
+    # The same test is written again, as to give it another heading.
+    call = [f"ours={folders / 'ours'}", *call[2:]]
+    again = ["--reference", str(folders / "recordings"), "--title", "Once more"]
+    assert main(["listen", *call, *again]) == 0
+    assert json.loads((folders / "out" / "listen.key.json").read_text()) == key

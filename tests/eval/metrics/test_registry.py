@@ -110,6 +110,14 @@ def test_all_metrics_that_cannot_run_are_told_at_once_with_one_command():
     assert str(refused.value).count("pip install") == 1
 
 
+def test_of_a_recipe_its_own_setting_is_told_in_place_of_options_that_it_has_not():
+    fake = Fake(weights=(MISSING,))
+    with pytest.raises(ValueError, match=r"Or leave it out: metrics=\[stoi\]") as refused:
+        require_ready([fake, StoiMetric()], setting="metrics")
+    assert "--metrics" not in str(refused.value)
+    assert "--skip-unavailable" not in str(refused.value)
+
+
 def test_an_id_twice_or_no_metric_is_refused():
     for metrics in ([], [StoiMetric(), StoiMetric()]):
         with pytest.raises(ValueError, match="every id once"):

@@ -225,6 +225,8 @@ def test_splits_by_speaker_share_no_speaker_and_follow_the_seed() -> None:
 def test_a_small_corpus_gets_a_clip_of_every_split() -> None:
     found = with_splits(rows_of("s", "s", "s"), SplitSettings())
     assert sorted(row.split for row in found) == ["test", "train", "valid"]
+    with pytest.raises(ValueError, match=r"at least 3 clips, got 2; --split none"):
+        with_splits(rows_of("s", "s"), SplitSettings())
     with pytest.raises(ValueError, match=r"at least 3 speakers, got 1; --split clips"):
         with_splits(rows_of("s", "s", "s"), SplitSettings("speakers"))
 
@@ -257,3 +259,12 @@ def test_a_table_whose_link_leads_nowhere_is_an_error(
     (tmp_path / "in" / "metadata.csv").symlink_to(tmp_path / "gone.csv")
     assert main(["folder", str(tmp_path / "in"), "-o", str(tmp_path / "out")]) == 2
     assert "metadata.csv: expected a table" in capsys.readouterr().err
+
+
+def test_a_table_that_is_not_there_is_told_as_such(
+    tmp_path: Path, tone: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    tone(tmp_path / "in" / "a.wav")
+    call = ["folder", str(tmp_path / "in"), "-o", str(tmp_path / "out")]
+    assert main([*call, "--table", str(tmp_path / "gone.csv")]) == 2
+    assert f"--table: expected a file at {tmp_path / 'gone.csv'}, found" in capsys.readouterr().err

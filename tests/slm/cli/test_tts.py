@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -169,3 +170,52 @@ def test_a_closed_output_is_told_before_a_model_is_read(
     models = ["--lm", str(tmp_path / "gone"), "--codec", str(tmp_path / "gone")]
     assert main(["tts", "a dog", *models, "--stream", "-o", "-"]) == 1
     assert "expected an open standard output, got a closed one" in capfd.readouterr().err
+
+
+def test_a_text_is_read_from_standard_input_where_it_is_asked_for(
+    models: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def piped(text: bytes, out: str) -> int:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text), "ascii"))
+        return main(["tts", "-", *models, "-o", str(tmp_path / out)])
+
+    assert piped(b"\xef\xbb\xbfgreen hills\n", "piped.wav") == 0
+    assert main(["tts", "green hills", *models, "-o", str(tmp_path / "named.wav")]) == 0
+    assert (tmp_path / "piped.wav").read_bytes() == (tmp_path / "named.wav").read_bytes()
+    capsys.readouterr()
+    for text, said in ((b"\n", "at least one word"), (b"caf\xe9", "UTF-8 on standard input")):
+        assert piped(text, "none.wav") == 2
+        assert said in capsys.readouterr().err
+    assert main(["tts", *models, "-o", str(tmp_path / "none.wav")]) == 2
+    assert "- reads it from standard input" in capsys.readouterr().err
+
+
+def test_a_format_that_is_not_that_of_the_name_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = ["--lm", str(tmp_path / "gone"), "--codec", str(tmp_path / "gone")]
+    call = ["tts", "a fox", *gone, "--format", "flac"]
+    assert main([*call, "-o", str(tmp_path / "a.wav")]) == 2
+    assert "expected --out to end in .flac" in capsys.readouterr().err
+    for more in (["--format", "wav"], ["--resume"]):
+        assert main(["tts", "a fox", *gone, "--stream", "-o", "-", *more]) == 2
+        assert "--stream without --format and --resume" in capsys.readouterr().err
+
+
+def test_a_file_on_the_way_to_the_output_is_told_before_a_model_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("a fox\n")
+    gone = ["--lm", str(tmp_path / "gone"), "--codec", str(tmp_path / "gone")]
+    texts, out = ["--file", str(tmp_path / "file")], str(tmp_path / "file" / "a.wav")
+    for call in (
+        ["tts", "a fox", "-o", out],
+        ["tts", *texts, "-o", out],
+        ["continue", "in.wav", "-o", out],
+        ["transcribe", str(tmp_path / "file"), "-o", f"{out}.txt"],
+    ):
+        assert main([*call, *gone]) == 2
+        assert f"got the file {tmp_path / 'file'}" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,20 @@ def test_models_voices_and_health_are_told(served: Served) -> None:
     assert voices == [{"id": "ann", "object": "voice", "default": True}]
     health = {"status": "ok", "model": NAME, "unfinished": 0}
     assert served.http.get("/health").json() == health
-    assert served.http.get("/nothing").json()["error"]["message"] == "Not Found"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/", 404), ("POST", "/audio/speech", 404), ("GET", "/v1/audio/speech", 405)],
+)
+def test_a_path_that_is_not_there_is_told_which_are(
+    served: Served, method: str, path: str, status: int
+) -> None:
+    answer = served.http.request(method, path)
+    message = answer.json()["error"]["message"]
+    assert answer.status_code == status
+    assert "expected one of POST /v1/audio/speech, GET /v1/models" in message
+    assert message.endswith(f"got {method} {path}")
 
 
 @pytest.mark.parametrize(
@@ -110,12 +124,29 @@ def test_what_cannot_be_done_is_refused_by_name(
 
 
 def test_a_body_that_is_no_json_is_refused(served: Served) -> None:
-    for kind in ("application/json", "text/plain"):
-        response = served.http.post(
-            "/v1/audio/speech", content=b"{not", headers={"Content-Type": kind}
-        )
+    valid, form = json.dumps(ASKED).encode(), "application/x-www-form-urlencoded"
+    for kind, content, said in (
+        ("application/json", b"{not", "expected JSON, got text that is none: "),
+        ("application/json", b"[1]", "expected a JSON object as the body"),
+        ("application/json", b"", "expected a JSON object as the body"),
+        # As curl's -d sends it alone.
+        (form, valid, f"expected JSON with the header Content-Type: application/json, got {form}"),
+        ("", valid, "expected JSON with the header Content-Type: application/json, got none"),
+    ):
+        headers = {"Content-Type": kind} if kind else {}
+        response = served.http.post("/v1/audio/speech", content=content, headers=headers)
         assert response.status_code == 400
         assert response.json()["error"]["param"] is None
+        assert response.json()["error"]["message"].startswith(said)
+
+
+def test_a_refusal_says_what_was_expected_in_words_of_the_request(served: Served) -> None:
+    for fields, said in (
+        ({"sed": 7}, "expected fields of: model, input, voice, .*; got 'sed'"),
+        ({"language": "xx"}, "^language: expected the code of a language"),
+        ({"input": "\U0001f600"}, "at least one word, got '\U0001f600'"),
+    ):
+        assert re.search(said, served.refused(**fields)["message"])
 
 
 def test_a_voice_may_be_an_object(served: Served) -> None:

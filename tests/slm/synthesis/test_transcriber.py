@@ -102,3 +102,8 @@ def test_other_arrays_are_refused_in_a_line(
 ) -> None:
     with pytest.raises(ValueError, match=reason):
         transcriber.codes_of(given)
+
+
+def test_a_single_path_is_not_taken_for_a_list_of_letters(transcriber: Transcriber) -> None:
+    with pytest.raises(ValueError, match=r"expected a list of recordings, got the single 'a.wav'"):
+        transcriber.transcribe("a.wav")
