@@ -82,7 +82,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     First of all comes the Ray cluster, which takes most memory, while the workers are small; then
     the files that start large processes, by the same worker, the largest first. Beside the cluster
-    run short tests.
+    run short tests that load little; then what takes most memory, before the workers have grown.
     """
     if "PYTEST_XDIST_WORKER" in os.environ:
         slow, large = (
@@ -92,9 +92,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         first = {"cluster": 0, "processes": 1}
 
         def place(item: pytest.Item) -> tuple[int, bool, bool]:
-            short = item.path.is_relative_to(ROOT / "tests/codec") and item.path not in slow
-            kind = first.get(load_of(item.path), 2 if short else 3)
-            return kind, item.path not in large, item.path not in slow
+            load = load_of(item.path)
+            is_light = not load and item.path not in slow | large
+            short = is_light and item.path.is_relative_to(ROOT / "tests/codec")
+            return first.get(load, 2 if short else 3), item.path not in large, item.path not in slow
 
         items.sort(key=place)
 
