@@ -131,13 +131,15 @@ def memory_is_given_back() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:
-    """Every test starts from the same random state."""
+    """Every test starts from the same random state, and with one thread."""
     # Here, so that a process which only hands out the tests loads no torch.
     import torch
 
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002 - libraries under test may draw from the global state
     torch.manual_seed(0)
+    # A stage that the test before has run takes every core, which two processes would share.
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
