@@ -82,7 +82,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     First of all comes the Ray cluster, which takes most memory, while the workers are small; then
     the files that start large processes, by the same worker, the largest first. Beside the cluster
-    run short tests.
+    run short tests that load little; then what takes most memory, before the workers have grown.
     """
     if "PYTEST_XDIST_WORKER" in os.environ:
         slow, large = (
@@ -92,9 +92,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         first = {"cluster": 0, "processes": 1}
 
         def place(item: pytest.Item) -> tuple[int, bool, bool]:
-            short = item.path.is_relative_to(ROOT / "tests/codec") and item.path not in slow
-            kind = first.get(load_of(item.path), 2 if short else 3)
-            return kind, item.path not in large, item.path not in slow
+            load = load_of(item.path)
+            is_light = not load and item.path not in slow | large
+            short = is_light and item.path.is_relative_to(ROOT / "tests/codec")
+            return first.get(load, 2 if short else 3), item.path not in large, item.path not in slow
 
         items.sort(key=place)
 
@@ -130,13 +131,15 @@ def memory_is_given_back() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:
-    """Every test starts from the same random state."""
+    """Every test starts from the same random state, and with one thread."""
     # Here, so that a process which only hands out the tests loads no torch.
     import torch
 
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002 - libraries under test may draw from the global state
     torch.manual_seed(0)
+    # A stage that the test before has run takes every core, which two processes would share.
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

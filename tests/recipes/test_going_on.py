@@ -62,9 +62,10 @@ def write_store(folder: Path, codec: HHCodec) -> None:
 
 
 def config_of(run: Path, *overrides: str) -> Config:
-    given = [f"run={run}", "corpus=x", "train_slm.seq_len=128", "train_slm.steps=2"]
-    given += ["train_slm.warmup_steps=1", f"train_slm.start={run.parent / 'model'}"]
-    given += [f"train_text.start={run.parent / 'model'}", "train_slm.preset=base", *overrides]
+    given = [f"run={run}", "corpus=x", "threads=1", "train_slm.seq_len=128"]
+    given += ["train_slm.steps=2", "train_slm.warmup_steps=1"]
+    given += [f"{stage}.start={run.parent / 'model'}" for stage in ("train_slm", "train_text")]
+    given += ["train_slm.preset=base", *overrides]
     return load_config(SMOKE, given)
 
 

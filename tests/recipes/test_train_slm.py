@@ -137,7 +137,7 @@ def encoded(tmp_path: Path) -> tuple[Config, HHCodec]:
     for split in ("train", "valid", "test"):
         write_store(tmp_path / "run/encode_corpus" / split, codec, codec.code_fingerprint)
     TextTokenizer.train(["seven green hills"] * 2, tmp_path / "run/train_text", vocab_size=24)
-    return load_config(SMOKE, ["corpus=x", f"run={tmp_path / 'run'}"]), codec
+    return load_config(SMOKE, ["corpus=x", "threads=1", f"run={tmp_path / 'run'}"]), codec
 
 
 def write_store(folder: Path, codec: HHCodec, fingerprint: str) -> None:

@@ -143,6 +143,7 @@ def test_one_file_is_reconstructed_as_by_encode_and_decode(tmp_path, codec, call
     assert call("reconstruct", recordings / "empty.wav", tmp_path / "none.wav", *last)[0] == 1
 
 
+@pytest.mark.large
 def test_figures_of_the_papers_codec(call):
     status, out, _ = call("info", "--preset", "hh_24khz", "--json")
     assert status == 0

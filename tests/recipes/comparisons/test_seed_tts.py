@@ -31,6 +31,7 @@ def meta(make_waveform: Callable[..., np.ndarray], tmp_path: Path) -> Path:
     return folder / "meta.lst"
 
 
+@pytest.mark.large
 def test_a_list_is_spoken_scored_and_tabulated(
     meta: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,6 +43,7 @@ def test_licences(name: str, free: bool) -> None:
     assert Licence(name, "").is_free is free
 
 
+@pytest.mark.large
 def test_a_page_holds_players_of_what_was_written(corpus: Path, tmp_path: Path) -> None:
     out = tmp_path / "listen"
     assert main([str(corpus), "--out", str(out), "--sentence", "Yes."]) == 0

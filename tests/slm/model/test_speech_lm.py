@@ -207,6 +207,7 @@ def test_presets_have_the_parameters_they_are_named_for(preset: str, millions: f
     assert lm.num_parameters / 1e6 == pytest.approx(millions, abs=0.1)
 
 
+@pytest.mark.large
 @pytest.mark.parametrize(
     ("field", "value"),
     [

@@ -25,6 +25,7 @@ def test_the_files_beside_a_model_are_known() -> None:
     assert VOICES_NAME in COMPANIONS
 
 
+@pytest.mark.large
 def test_a_shipped_synthesizer_is_the_same_after_saving(tmp_path: Path) -> None:
     first = Synthesizer.from_pretrained(CODEC, LM)
     said = first.tts("Good morning.", voice="kathleen", seed=1)
@@ -32,11 +33,8 @@ def test_a_shipped_synthesizer_is_the_same_after_saving(tmp_path: Path) -> None:
     SpeechLM.from_pretrained(LM).save_pretrained(tmp_path / "alone")
     HHCodec.from_pretrained(CODEC).save_pretrained(tmp_path / "codec alone")
     first.save_pretrained(tmp_path / "both")
-    for loaded in (
-        Synthesizer.from_pretrained(tmp_path / "codec alone", tmp_path / "alone"),
-        Synthesizer.from_pretrained(tmp_path / "both"),
-    ):
-        again = loaded.tts("Good morning.", voice="kathleen", seed=1)
+    for folders in ((tmp_path / "codec alone", tmp_path / "alone"), (tmp_path / "both",)):
+        again = Synthesizer.from_pretrained(*folders).tts("Good morning.", voice="kathleen", seed=1)
         np.testing.assert_array_equal(again.codes, said.codes)
         np.testing.assert_array_equal(again.waveform, said.waveform)
     for folder in (tmp_path / "alone", tmp_path / "both" / "lm"):
@@ -97,21 +95,25 @@ def test_models_that_were_loaded_in_inference_mode_speak(
         np.testing.assert_array_equal(speech.waveform, expected.waveform)
 
 
-@pytest.mark.parametrize("default", [torch.bfloat16, torch.float64])
-def test_the_default_type_of_torch_changes_nothing(default: torch.dtype) -> None:
+def test_the_default_type_of_torch_changes_nothing() -> None:
     names = "hh-mini-24k-v2", "hh-mini-slm-v2"
     first = Synthesizer.from_pretrained(*names)
     expected = first.tts("Good morning.", seed=1)
     codes = first.encode(expected.waveform)
-    torch.set_default_dtype(default)
-    try:
-        for synthesizer in (first, Synthesizer.from_pretrained(*names)):
-            made = synthesizer.tts("Good morning.", seed=1)
-            np.testing.assert_array_equal(made.codes, expected.codes)
-            np.testing.assert_array_equal(made.waveform, expected.waveform)
-            np.testing.assert_array_equal(synthesizer.encode(expected.waveform), codes)
-    finally:
-        torch.set_default_dtype(torch.float32)
+
+    def check(synthesizer: Synthesizer) -> None:
+        made = synthesizer.tts("Good morning.", seed=1)
+        np.testing.assert_array_equal(made.codes, expected.codes)
+        np.testing.assert_array_equal(made.waveform, expected.waveform)
+        np.testing.assert_array_equal(synthesizer.encode(expected.waveform), codes)
+
+    for default in (torch.bfloat16, torch.float64):
+        torch.set_default_dtype(default)
+        try:
+            check(first)
+            check(Synthesizer.from_pretrained(*names))
+        finally:
+            torch.set_default_dtype(torch.float32)
 
 
 def test_models_are_loaded_in_the_precision_and_on_the_device_asked_for(
