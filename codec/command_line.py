@@ -13,18 +13,18 @@ import atexit
 import gc
 import json
 import math
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Protocol
+from difflib import get_close_matches
+from typing import Any, NoReturn, Protocol
 
 from codec.files.json_text import json_text
 
 from .runtime.openmp import sleep_while_waiting
 from .signals import Ended, heeded_signals
-from .standard_streams import drop_output, escape_in_output, open_streams
+from .standard_streams import drop_output, escape_in_output, open_streams, printable, told
 from .version import __version__
 
 # What `ArgumentParser.add_subparsers` returns; argparse has no public name for it.
@@ -177,9 +177,21 @@ def run_command_line(
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     for command in commands:
         command.add(subparsers)
-    arguments = parser.parse_args(argv)
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown:
+        _refuse_unknown(subparsers.choices[arguments.command], unknown)
     sleep_while_waiting()  # before a command loads torch
     return exit_status(lambda: arguments.run(arguments))
+
+
+def _refuse_unknown(command: argparse.ArgumentParser, unknown: Sequence[str]) -> NoReturn:
+    """End the process with the usage of the command, and the options that may have been meant."""
+    known = [text for action in command._actions for text in action.option_strings]
+    options = [word.split("=")[0] for word in unknown if word.startswith("--")]
+    meant = [get_close_matches(option, known, 1) for option in options]
+    hint = " ".join(name for names in meant for name in names)
+    asked = f" (did you mean {hint}?)" if hint else ""
+    command.error(f"unrecognized arguments: {' '.join(unknown)}{asked}")
 
 
 @contextmanager
@@ -241,7 +253,7 @@ def exit_status(work: Callable[[], int], *, debug: bool = False, again: str = ""
             if debug:
                 raise
             with suppress(OSError):  # what stderr goes to may be full, too
-                print(f"error: {_told(error)}", file=sys.stderr)
+                print(f"error: {told(error)}", file=sys.stderr)
             try:
                 if sys.stdout is not None:
                     sys.stdout.flush()
@@ -250,14 +262,6 @@ def exit_status(work: Callable[[], int], *, debug: bool = False, again: str = ""
             if came:  # a command that this one called has told it
                 return 128 + came[0]
             return WRONG_CALL if isinstance(error, ValueError) else FAILED
-
-
-def _told(error: ValueError | OSError) -> str:
-    """The message of an error; the system's own with the file first, and without its number."""
-    if not (isinstance(error, OSError) and error.strerror):
-        return str(error)
-    files = [printable(os.fsdecode(each)) for each in (error.filename, error.filename2) if each]
-    return ": ".join([*map(str, files), error.strerror])
 
 
 def print_report(report: Mapping[str, Any], *, as_json: bool) -> None:
@@ -271,11 +275,6 @@ def print_report(report: Mapping[str, Any], *, as_json: bool) -> None:
         print(text, end="")
     else:
         _print_table(report)
-
-
-def printable(text: str) -> str:
-    """Escape what UTF-8 cannot hold: bytes of a file's name that are none."""
-    return text.encode(errors="backslashreplace").decode()
 
 
 def _print_table(report: Mapping[str, Any], indent: str = "") -> None:

@@ -108,9 +108,11 @@ def weight_obstacle(spec: WeightSpec) -> str | None:
     if path is None:
         named = os.environ.get(spec.variable)
         where = f" ({spec.variable} names {named}, where there is no such {kind})" if named else ""
+        # One inside a package is found by itself, unless another is named.
+        then = "then" if spec.bundled is None else "that is all, or"
         return (
             f"weight {kind} '{spec.name}' ({spec.licence}) is missing{where}: nothing is downloaded"
-            f" here; {spec.how_to_get}; then --weight {spec.name}=PATH or {spec.variable}=PATH"
+            f" here; {spec.how_to_get}; {then} --weight {spec.name}=PATH or {spec.variable}=PATH"
         )
     if spec.sha256 is not None and weight_digest(path) != spec.sha256:
         return f"expected {spec.name} with sha256 {spec.sha256}, got {weight_digest(path)}: {path}"

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -24,7 +25,7 @@ LARGEST_WAV = (1 << 32) - 1024
 
 def write_audio(
     path: str | os.PathLike[str],
-    waveform: NDArray[np.floating | np.int16 | np.int32],
+    waveform: NDArray[Any],
     sample_rate: int = 24_000,
 ) -> None:
     """Write a mono 16-bit WAV or FLAC file, which appears only when it is whole.

@@ -13,7 +13,11 @@ from .options import whole_number
 def add(commands: Commands) -> None:
     """Add the command."""
     command = add_command(
-        commands, "bench", run, summary="speed beside the stock decoder, same weights"
+        commands,
+        "bench",
+        run,
+        summary="speed beside the stock decoder, same weights",
+        examples="example:\n  hh-slm bench generate --size 10M --only stock --only native",
     )
     add, count = command.add_argument, whole_number(1)
     add("what", choices=["generate", "train"])

@@ -16,7 +16,11 @@ from slm.text.normalization import normalize_text
 def add(commands: Commands) -> None:
     """Add the command."""
     command = add_command(
-        commands, "normalize", run, summary="show texts as they are spoken: numbers, signs in words"
+        commands,
+        "normalize",
+        run,
+        summary="show texts as they are spoken: numbers, signs in words",
+        examples='example:\n  hh-slm normalize "Dr. Smith paid $5.20 at 3:45 p.m."',
     )
     add = command.add_argument
     add("text", nargs="*", help="texts; - or none reads lines from stdin")

@@ -29,7 +29,13 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """Add both commands."""
-    command = add_command(commands, "continue", run_continue, summary="continue a recording")
+    command = add_command(
+        commands,
+        "continue",
+        run_continue,
+        summary="continue a recording",
+        examples="example:\n  hh-slm continue start.wav --seconds 5 -o longer.wav",
+    )
     command.add_argument("audio", help="recording to continue")
     command.add_argument("--seconds", type=seconds, default=3.0, help="longest continuation, s")
     command.add_argument("--text", help="transcript of the recording and of what is to follow")
@@ -43,6 +49,7 @@ def add(commands: Commands) -> None:
         summary="log-likelihood of recordings, nats a code",
         description="Log-likelihood of recordings, nats a code. A recording that cannot be scored "
         "is reported with its error, and the exit status is 1.",
+        examples="example:\n  hh-slm score one.wav other.wav --json",
     )
     command.add_argument("audio", nargs="+", help="recordings")
     command.add_argument("--text", help="transcript, the same for all")

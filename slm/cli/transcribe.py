@@ -10,11 +10,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codec.command_line import DONE, FAILED, Commands, add_command, printable
+from codec.command_line import DONE, FAILED, Commands, add_command
 from codec.devices import usable_device
 from codec.files import write_text
 from codec.files.json_text import json_text
 from codec.files.names import check_place
+from codec.standard_streams import printable
 from slm.generation.config import ENGINES, WEIGHTS, TranscriptionSettings
 
 from .options import SEEDS, add_models, check_not_read, codec_of, whole_number

@@ -40,11 +40,16 @@ if TYPE_CHECKING:
     from slm.synthesis.result import Synthesis
 
 REPORT_NAME = "report.jsonl"
+EXAMPLES = """examples:
+  hh-slm tts "Good morning." -o morning.wav
+  hh-slm tts "Good morning." --stream -o - | aplay -t raw -f S16_LE -r 24000
+  hh-slm tts - --long -o story.wav < story.txt
+"""
 
 
 def add(commands: Commands) -> None:
     """Add the command."""
-    command = add_command(commands, "tts", run, summary="speak a text")
+    command = add_command(commands, "tts", run, summary="speak a text", examples=EXAMPLES)
     add = command.add_argument
     add("text", nargs="?", help="the text; - reads it from stdin")
     add("--file", help="texts: one a line, .jsonl (id, text, prompt, voice ...) or meta.lst")
@@ -174,7 +179,6 @@ def _piped_text() -> str:
 
     Raises:
         ValueError: It is not UTF-8.
-        OSError: Standard input is closed.
     """
     if sys.stdin is None:
         raise OSError("expected an open standard input, got a closed one")
@@ -196,9 +200,8 @@ def _check(arguments: argparse.Namespace, requests: Mapping[str, SpeechRequest])
     else:
         (check_sound if arguments.file is None else check_folder)(arguments.out)
         prompts = [None if each.prompt is None else str(each.prompt) for each in requests.values()]
-        # One file has the format of its name.
-        suffix = Path(arguments.out).suffix.lower()
-        if arguments.file is None and arguments.format and suffix != _suffix(arguments):
+        named = arguments.file is None and arguments.format
+        if named and Path(arguments.out).suffix.lower() != _suffix(arguments):
             raise ValueError(
                 f"expected --out to end in {_suffix(arguments)}, as --format asks for, got "
                 f"{arguments.out!r}"

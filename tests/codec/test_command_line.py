@@ -253,3 +253,23 @@ def test_errors_of_the_system_name_the_file_and_no_number(tmp_path, capsys):
         raise OSError("expected an open standard input, got a closed one")
 
     assert refused(refuse) == "error: expected an open standard input, got a closed one\n"
+
+
+def test_an_option_that_is_misspelt_is_told_with_the_one_that_is_meant(capsys):
+    class Spoken:
+        def add(self, commands):
+            add_command(commands, "speak", lambda _: 0, summary="speak").add_argument("--seed")
+
+    call = {"description": "", "examples": ""}
+    for words, said in (
+        (["--sed", "1"], "unrecognized arguments: --sed 1 (did you mean --seed?)"),
+        (["--sead=1"], "unrecognized arguments: --sead=1 (did you mean --seed?)"),
+        (["--zzz"], "unrecognized arguments: --zzz\n"),
+        (["more"], "unrecognized arguments: more\n"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            run_command_line("program", [Spoken()], ["speak", *words], **call)
+        assert ended.value.code == 2
+        error = capsys.readouterr().err
+        assert said in error
+        assert "usage: program speak" in error

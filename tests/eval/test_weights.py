@@ -68,3 +68,8 @@ def test_a_weight_inside_a_package_is_found_without_import():
 def test_a_wrong_option_is_refused(option):
     with pytest.raises(ValueError, match="expected"):
         parse_weights([option])
+
+
+def test_a_weight_that_a_package_brings_asks_for_that_package_alone():
+    spec = WeightSpec("w", "MIT", "pip install it", bundled=("no_such_package", "a.pt"))
+    assert "; pip install it; that is all, or --weight w=PATH" in (weight_obstacle(spec) or "")

@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -53,6 +54,19 @@ def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert stopped.value.code == 0
     assert 'hh-slm tts "Good morning."' in capsys.readouterr().out
+
+
+def test_help_of_every_command_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    listed = re.search(r"COMMAND\n(.*?)\n\n", capsys.readouterr().out, re.S)
+    assert listed is not None
+    names = re.findall(r"^    (\S+)", listed[1], re.M)
+    assert {"tts", "continue", "score", "bench", "serve"} <= set(names)
+    for name in names:
+        with pytest.raises(SystemExit):
+            main([name, "--help"])
+        assert f"  hh-slm {name} " in capsys.readouterr().out
 
 
 def test_what_cannot_be_is_said_before_anything_is_loaded(

@@ -298,11 +298,12 @@ def test_a_model_that_draws_no_durations_has_no_other_speed(synthesizer: Synthes
 def test_a_single_text_or_path_is_not_taken_for_a_list_of_letters(
     synthesizer: Synthesizer,
 ) -> None:
+    path: Any = Path("in.wav")
     for call in (
         lambda: synthesizer.tts_batch("abc"),
         lambda: synthesizer.tts_batch(["abc"], voices="a"),
         lambda: synthesizer.score_batch("in.wav"),
-        lambda: synthesizer.score_batch(Path("in.wav")),
+        lambda: synthesizer.score_batch(path),
     ):
         with pytest.raises(ValueError, match=r"expected a list of .*, got the single"):
             call()
