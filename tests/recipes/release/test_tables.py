@@ -29,7 +29,12 @@ KEPT = sorted(
 OTHER_TABLES = {
     "codec/pretrained/hh-mini-24k/README.md": ("| part | settings |",),
     "codec/pretrained/hh-mini-24k-v2/README.md": ("| what | losses ",),
-    "docs/reports/perceptual.md": ("| state |", "| | second |", "| step | hours seen |"),
+    "docs/reports/perceptual.md": (
+        "| state |",
+        "| what the vocoder gets |",
+        "| | second |",
+        "| step | hours seen |",
+    ),
 }
 
 
