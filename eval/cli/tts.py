@@ -144,7 +144,7 @@ def _chosen(arguments: argparse.Namespace, pairs: Sequence[Pair]) -> Selection:
     if any(pair.text for pair in pairs):
         where_ready = [*with_whisper(["wer"]), *where_ready]
     chosen = selected_metrics(arguments, default, where_ready)
-    if arguments.text_model is not None and _heard_by(chosen.metrics) is None:
+    if arguments.text_model is not None and _transcribing_metric(chosen.metrics) is None:
         raise ValueError("expected wer among the metrics for --text-model, got none")
     records = read_records(arguments.record, arguments.wav_dir, [pair.id for pair in pairs])
     metrics = with_recognizers(chosen.metrics, arguments)
@@ -169,15 +169,15 @@ def _texts(
     """Compute diversity of the transcripts, and perplexity given a text model, by version."""
     texts = {}
     for name, (folder, metrics) in versions.items():
-        metric_id = _heard_by(metrics)
+        metric_id = _transcribing_metric(metrics)
         if metric_id is not None:
             found = text_figures(transcripts_of(folder, metric_id), model)
             texts[name] = {"recognizer": metric_id, **found}
     return texts
 
 
-def _heard_by(metrics: Sequence[Metric]) -> str | None:
+def _transcribing_metric(metrics: Sequence[Metric]) -> str | None:
     """Id of the metric whose transcripts of the speech count: the best recogniser's."""
-    heard = [m for m in metrics if isinstance(m, WerMetric) and m.part == "estimate"]
-    ranked = sorted(heard, key=lambda metric: metric.family != "wer_whisper")
+    of_speech = [m for m in metrics if isinstance(m, WerMetric) and m.part == "estimate"]
+    ranked = sorted(of_speech, key=lambda metric: metric.family != "wer_whisper")
     return ranked[0].info.id if ranked else None

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import zlib
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +14,8 @@ from eval.protocols import Transcript, WeightSpec
 from eval.sound import resampled
 from eval.weights import metric_device
 
-from .windows import Window, cut_windows, joined_transcripts
+from .guards import RecognizedWindow, is_loop, joined_windows
+from .windows import Window, cut_windows
 
 RATE = 16000
 WHISPER = WeightSpec(
@@ -30,22 +29,9 @@ WHISPER = WeightSpec(
 BEAMS = 5
 # Windows at once on a device of its own.
 DEVICE_BATCH = 8
-# Published thresholds: beyond them a window's words may be the model's own.
-NO_SPEECH = 0.6
-COMPRESSION = 2.4
 # Tokens in succession that the second search of a window of loops says once.
 DISTINCT = 3
 _ENGLISH = ("", "english", "en")
-
-
-@dataclass(frozen=True)
-class RecognizedWindow:
-    """What was found in a window."""
-
-    words: str
-    no_speech: float | None  # probability; None from a model without the token
-    language: str
-    looped: bool = False  # whether the words are those of a second search
 
 
 class WhisperRecognizer(LoadedMetric):
@@ -147,7 +133,7 @@ class WhisperRecognizer(LoadedMetric):
             for n, row in zip(looped, again, strict=True):
                 found[n] = replace(row, looped=True)
         rows = iter(found)
-        return [_transcript(windows, [next(rows) for _ in windows]) for windows in cut]
+        return [joined_windows(windows, [next(rows) for _ in windows]) for windows in cut]
 
     def _in_batches(self, parts: Sequence[np.ndarray], distinct: int = 0) -> list[RecognizedWindow]:
         """Recognise windows (T,), as many at once as `batch_size` says."""
@@ -275,38 +261,3 @@ class GreedyWhisperRecognizer(WhisperRecognizer):
             Window(start, min(start + size, signal.size), False)
             for start in range(0, signal.size, size)
         ]
-
-
-def compression_ratio(text: str) -> float:
-    """Bytes of a text over those of its zlib form; repeated words compress well."""
-    data = text.encode()
-    return len(data) / len(zlib.compress(data))
-
-
-def is_loop(text: str) -> bool:
-    """Tell whether a transcript compresses beyond the published threshold."""
-    return bool(text) and compression_ratio(text) > COMPRESSION
-
-
-def _transcript(windows: Sequence[Window], found: Sequence[RecognizedWindow]) -> Transcript:
-    """Join the windows of one waveform, with their guards as text."""
-    text, unjoined = joined_transcripts(windows, [row.words for row in found])
-    details = {"windows": str(len(windows))}
-    silent = [row.no_speech for row in found if row.no_speech is not None]
-    suspect = sum(
-        row.looped or is_loop(row.words) or (bool(row.words) and (row.no_speech or 0.0) > NO_SPEECH)
-        for row in found
-    )
-    if silent:
-        details["no-speech probability"] = f"{max(silent):.3f}"
-    if found:
-        details["compression ratio"] = f"{max(compression_ratio(row.words) for row in found):.2f}"
-    if looped := sum(row.looped for row in found):
-        details["loops searched again"] = f"{looped} of {len(windows)} windows"
-    if suspect:
-        details["possibly invented"] = f"{suspect} of {len(windows)} windows"
-    if unjoined:
-        details["joins without shared words"] = str(unjoined)
-    if found:
-        details["language"] = ", ".join(Counter(row.language for row in found))
-    return Transcript(text, details)

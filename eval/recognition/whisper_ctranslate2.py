@@ -11,7 +11,8 @@ import numpy as np
 from codec.checks import one_of
 from eval.weights import find_weight, require_weight
 
-from .whisper import BEAMS, RATE, WHISPER, RecognizedWindow, WhisperRecognizer
+from .guards import RecognizedWindow
+from .whisper import BEAMS, RATE, WHISPER, WhisperRecognizer
 
 MODEL_FILE = "model.bin"
 COMPUTE_TYPES = ("int8", "float32")

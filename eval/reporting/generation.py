@@ -82,7 +82,7 @@ def generation_report(
 def _text_table(texts: Mapping[str, dict[str, Any]]) -> Table:
     """Tabulate perplexity and diversity by version."""
     rows: list[list[Cell]] = []
-    heard = dict.fromkeys(str(each.get("recognizer", "")) for each in texts.values())
+    recognizers = dict.fromkeys(str(each.get("recognizer", "")) for each in texts.values())
     for key, (label, unit) in _TEXT_ROWS.items():
         found = [figures.get(key) for figures in texts.values()]
         if any(value is not None for value in found):
@@ -91,8 +91,8 @@ def _text_table(texts: Mapping[str, dict[str, Any]]) -> Table:
         "Transcripts",
         ["figure", *texts],
         rows,
-        f"Words of {', '.join(heard)}. Perplexity alone rewards speech that a recogniser turns "
-        "into fluent words: compare the diversity as well, and both with the recordings.",
+        f"Words of {', '.join(recognizers)}. Perplexity alone rewards speech that a recogniser "
+        "turns into fluent words: compare the diversity as well, and both with the recordings.",
     )
 
 

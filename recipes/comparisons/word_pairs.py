@@ -158,7 +158,7 @@ def _spoken(
         if not path.is_file():
             write_audio(path, kokoro.speak_phones(letters, {voice: 1.0}, speed), SAMPLE_RATE)
         paths.append(path)
-    return LikelihoodPair(f"{voice}_{word}", SUITE, voice, *paths)
+    return LikelihoodPair(f"{voice}_{word}", SUITE, voice, *paths, group=word)
 
 
 def command(argv: Sequence[str] | None = None) -> int:

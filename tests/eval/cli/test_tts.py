@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from eval.cli.main import main
-from eval.cli.tts import _heard_by
+from eval.cli.tts import _transcribing_metric
 from eval.likelihood_tests.pairs import LikelihoodPair, write_pairs
 from eval.metrics.wer import WerMetric
 from eval.recognition.pocketsphinx import PocketSphinxRecognizer
@@ -198,4 +198,4 @@ def test_transcripts_are_those_of_the_speech_by_the_best_recogniser(
     whisper = WerMetric(WhisperRecognizer(), family="wer_whisper")
     plain = WerMetric(PocketSphinxRecognizer())
     original = WerMetric(PocketSphinxRecognizer(), part="reference")
-    assert _heard_by([original, plain, whisper]) == whisper.info.id
+    assert _transcribing_metric([original, plain, whisper]) == whisper.info.id

@@ -9,15 +9,8 @@ from eval.metrics.readiness import obstacles, status
 from eval.metrics.registry import make_metrics
 from eval.metrics.wer import WerMetric
 from eval.protocols import Item
-from eval.recognition.whisper import (
-    DISTINCT,
-    WHISPER,
-    GreedyWhisperRecognizer,
-    RecognizedWindow,
-    WhisperRecognizer,
-    compression_ratio,
-    is_loop,
-)
+from eval.recognition.guards import RecognizedWindow, compression_ratio, is_loop
+from eval.recognition.whisper import DISTINCT, WHISPER, GreedyWhisperRecognizer, WhisperRecognizer
 from eval.recognition.windows import cut_windows
 from tests.support.builders import write_whisper
 

@@ -293,17 +293,3 @@ def test_a_recording_beyond_the_context_is_refused_before_it_is_encoded(
 def test_a_model_that_draws_no_durations_has_no_other_speed(synthesizer: Synthesizer) -> None:
     with pytest.raises(ValueError, match="expected speed 1 for a model that draws no durations"):
         synthesizer.tts("a fox", speed=1.1)
-
-
-def test_a_single_text_or_path_is_not_taken_for_a_list_of_letters(
-    synthesizer: Synthesizer,
-) -> None:
-    path: Any = Path("in.wav")
-    for call in (
-        lambda: synthesizer.tts_batch("abc"),
-        lambda: synthesizer.tts_batch(["abc"], voices="a"),
-        lambda: synthesizer.score_batch("in.wav"),
-        lambda: synthesizer.score_batch(path),
-    ):
-        with pytest.raises(ValueError, match=r"expected a list of .*, got the single"):
-            call()

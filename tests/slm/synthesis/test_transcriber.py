@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -107,3 +108,18 @@ def test_other_arrays_are_refused_in_a_line(
 def test_a_single_path_is_not_taken_for_a_list_of_letters(transcriber: Transcriber) -> None:
     with pytest.raises(ValueError, match=r"expected a list of recordings, got the single 'a.wav'"):
         transcriber.transcribe("a.wav")
+
+
+def test_a_single_text_or_path_is_not_taken_for_those_of_a_batch(
+    model_folders: tuple[Path, Path],
+) -> None:
+    synthesizer = Synthesizer.from_pretrained(*model_folders)
+    path: Any = Path("in.wav")
+    for call in (
+        lambda: synthesizer.tts_batch("abc"),
+        lambda: synthesizer.tts_batch(["abc"], voices="a"),
+        lambda: synthesizer.score_batch("in.wav"),
+        lambda: synthesizer.score_batch(path),
+    ):
+        with pytest.raises(ValueError, match=r"expected a list of .*, got the single"):
+            call()
