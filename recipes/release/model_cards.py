@@ -130,7 +130,7 @@ def curves(arguments: argparse.Namespace) -> Path:
         steps, values = zip(*points, strict=True)
         charts.setdefault(title, []).append(Series(split or key, steps, values))
     drawn = [LineChart(title, "step", "", series) for title, series in charts.items()]
-    return save_line_charts(drawn, arguments.picture)
+    return save_line_charts(drawn, arguments.picture, columns=arguments.columns)
 
 
 def table(arguments: argparse.Namespace) -> Path:
@@ -271,6 +271,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     each = add(curves, "charts of metrics.jsonl files")
     each.add_argument("picture", type=Path, help="PNG to write")
     each.add_argument("lines", nargs="+", metavar="TITLE=FILE:SPLIT:KEY")
+    each.add_argument("--columns", type=whole_number(1), default=3, help="charts in a row")
     each = add(table, "figures of anchors.json into a card")
     each.add_argument("card", type=Path, help="README.md with markers")
     each.add_argument("name", help="of the table")
