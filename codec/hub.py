@@ -9,6 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from codec.error_text import message_of
+
 CARD = "README.md"
 LIBRARY = "hh-slm"
 
@@ -153,7 +155,7 @@ def upload(
                 repo_id=name, folder_path=folder, revision=revision, commit_message=message
             )
         except (HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, OSError) as problem:
-            reason = str(problem).partition("\n")[0]
+            reason = message_of(problem).partition("\n")[0]
             raise ValueError(f"{repository!r} was not uploaded to the hub: {reason}") from problem
     return str(made.commit_url)
 

@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from codec.error_text import message_of
 from codec.files.json_lines import iter_json_lines
 from codec.files.names import data_files, is_hidden
 from codec.requirements import install_command
@@ -260,7 +261,7 @@ def _prepared(prepare: Any) -> Any:
     try:
         return prepare()
     except (AssertionError, KeyError, OSError) as error:
-        raise ValueError(f"lhotse could not read this corpus: {error!r}") from error
+        raise ValueError(f"lhotse could not read this corpus: {message_of(error)}") from error
 
 
 def _lhotse(module: str) -> Any:
