@@ -18,7 +18,7 @@ from codec.files import replaced_files
 from codec.hub import HubOptions
 from slm.generation.stopping import StopRules, silence_codes
 from slm.model.config import SpeechLMConfig
-from slm.model.model_folder import WEIGHTS
+from slm.model.model_folder import BUNDLED, CONFIG, WEIGHTS
 from slm.model.speech_lm import SpeechLM, pretrained_folder
 from slm.text.tokenizer import Tokenizer, load_tokenizer
 
@@ -30,8 +30,12 @@ if TYPE_CHECKING:
 
 # Folders of a stored synthesizer.
 CODEC, LM = "codec", "lm"
-# Codecs that come with the packages, the newest first.
-SHIPPED_CODECS = ("hh-mini-24k-v2", "hh-mini-24k")
+# Codecs that come with the packages, the newest first, with the names of their codes: which is a
+# language model's is known without loading one.
+SHIPPED_CODECS = {
+    "hh-mini-24k-v2": ("fd39266381d100fb", "dd7ba297620260cd"),
+    "hh-mini-24k": ("943b47e472360fab", "b16fb863be999b85", "648bddcc4cecf0c9"),
+}
 
 
 def shipped_codec_of(lm: Path | str, hub: HubOptions | None = None) -> str:
@@ -44,9 +48,9 @@ def shipped_codec_of(lm: Path | str, hub: HubOptions | None = None) -> str:
     Raises:
         ValueError: No such model, or none of the shipped codecs is that of its codes.
     """
-    wanted = SpeechLMConfig.load(pretrained_folder(lm, hub) / "config.yaml").codec_fingerprint
-    for name in SHIPPED_CODECS:
-        if wanted in HHCodec.from_pretrained(name).code_fingerprints:
+    wanted = SpeechLMConfig.load(pretrained_folder(lm, hub) / CONFIG).codec_fingerprint
+    for name, names_of_codes in SHIPPED_CODECS.items():
+        if wanted in names_of_codes:
             return name
     raise ValueError(
         f"expected a codec for {lm}, which generates the codes of codec {wanted}, got none: "
