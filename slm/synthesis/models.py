@@ -118,12 +118,13 @@ class SpeechModels:
         if lm is None:
             if codec is None:
                 raise ValueError("expected a codec and a language model, got neither")
-            codec, lm = Path(codec) / CODEC, Path(codec) / LM
+            given, codec, lm = codec, Path(codec) / CODEC, Path(codec) / LM
             if not (codec.is_dir() and lm.is_dir()):
                 raise ValueError(
-                    f"expected a folder of Synthesizer.save_pretrained at {codec.parent}, found no "
-                    f"{CODEC} and {LM} in it; give codec and language model"
+                    f"expected a folder of Synthesizer.save_pretrained, got {_described(given)}"
                 )
+        if str(lm) in SHIPPED_CODECS and not Path(lm).is_dir():
+            raise ValueError(f"expected a language model, got the codec {str(lm)!r}")
         codec = shipped_codec_of(lm, HubOptions(**hub)) if codec is None else codec
         options: dict[str, Any] = {"device": device, "dtype": dtype, **hub}
         model = SpeechLM.from_pretrained(lm, **options)
@@ -185,6 +186,24 @@ class SpeechModels:
         """(1,) the code of lasting digital silence."""
         codes = self.encode(np.zeros(self.codec.sample_rate, dtype=np.float32))
         return codes[len(codes) // 2 :][:1]
+
+
+def _described(given: Path | str) -> str:
+    """What was given in place of a stored synthesizer, and the call that takes it."""
+    name, call = str(given), "Synthesizer.from_pretrained"
+    if name in SHIPPED_CODECS:
+        return f"the codec {name!r} alone; {call}({name!r}, lm), with a language model of its codes"
+    for folder in (Path(given), BUNDLED / given):
+        try:
+            wanted = SpeechLMConfig.load(folder / CONFIG).codec_fingerprint
+        except ValueError:  # no language model
+            continue
+        alone = f"the language model {name!r} alone; {call}"
+        for codec, names_of_codes in SHIPPED_CODECS.items():
+            if wanted in names_of_codes:
+                return f"{alone}(lm={name!r}) takes its codec, {codec}"
+        return f"{alone}(codec, {name!r}), with the codec of codes {wanted}"
+    return f"{name!r} without {CODEC} and {LM} in it; give codec and language model"
 
 
 def check_text_model(lm: SpeechLM, tokenizer: Tokenizer) -> None:
