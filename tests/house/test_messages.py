@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -97,3 +98,15 @@ def test_errors_of_the_system_are_made_text_of_in_one_place() -> None:
     ]
     # their own text is "[Errno 17] File exists: 'in.wav'"; use codec.error_text.message_of
     assert by_hand == []
+
+
+def test_commands_in_docstrings_are_shown_as_they_are_typed() -> None:
+    # A backslash at the end of a line joins it to the next one unless the docstring is raw.
+    joined = [
+        f"{name}: {line.strip()}"
+        for name, path in modules("codec", "slm", "eval", "recipes", "benchmarks")
+        for text in strings(ast.parse(path.read_text("utf-8")))
+        for line in text.split("\n")
+        if re.search(r"^    .*[\w/] {4,}--\w", line)
+    ]
+    assert joined == []
