@@ -48,6 +48,7 @@ def shipped_codec_of(lm: Path | str, hub: HubOptions | None = None) -> str:
     Raises:
         ValueError: No such model, or none of the shipped codecs is that of its codes.
     """
+    _check_no_codec(lm)
     wanted = SpeechLMConfig.load(pretrained_folder(lm, hub) / CONFIG).codec_fingerprint
     for name, names_of_codes in SHIPPED_CODECS.items():
         if wanted in names_of_codes:
@@ -123,8 +124,7 @@ class SpeechModels:
                 raise ValueError(
                     f"expected a folder of Synthesizer.save_pretrained, got {_described(given)}"
                 )
-        if str(lm) in SHIPPED_CODECS and not Path(lm).is_dir():
-            raise ValueError(f"expected a language model, got the codec {str(lm)!r}")
+        _check_no_codec(lm)
         codec = shipped_codec_of(lm, HubOptions(**hub)) if codec is None else codec
         options: dict[str, Any] = {"device": device, "dtype": dtype, **hub}
         model = SpeechLM.from_pretrained(lm, **options)
@@ -188,6 +188,12 @@ class SpeechModels:
         return codes[len(codes) // 2 :][:1]
 
 
+def _check_no_codec(lm: Path | str) -> None:
+    """Raise `ValueError` for a shipped codec in place of a language model."""
+    if str(lm) in SHIPPED_CODECS and not Path(lm).is_dir():
+        raise ValueError(f"expected a language model, got the codec {str(lm)!r}")
+
+
 def _described(given: Path | str) -> str:
     """What was given in place of a stored synthesizer, and the call that takes it."""
     name, call = str(given), "Synthesizer.from_pretrained"
@@ -203,7 +209,7 @@ def _described(given: Path | str) -> str:
             if wanted in names_of_codes:
                 return f"{alone}(lm={name!r}) takes its codec, {codec}"
         return f"{alone}(codec, {name!r}), with the codec of codes {wanted}"
-    return f"{name!r} without {CODEC} and {LM} in it; give codec and language model"
+    return f"{name!r} without {CODEC} and {LM} in it; give codec and language model, or lm= alone"
 
 
 def check_text_model(lm: SpeechLM, tokenizer: Tokenizer) -> None:

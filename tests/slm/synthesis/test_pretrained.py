@@ -12,6 +12,7 @@ import torch
 from codec import HHCodec
 from slm import GenerationSettings, SpeechLM, Synthesizer
 from slm.model.model_folder import COMPANIONS
+from slm.synthesis.models import shipped_codec_of
 from slm.synthesis.voices import VOICES_NAME, default_voice
 from slm.text.sentencepiece_tokenizer import TextTokenizer
 from slm.text.tokenizer import load_tokenizer
@@ -91,6 +92,8 @@ def test_one_model_alone_is_refused_with_the_call_that_works(
     for codec_name in (CODEC, None):
         with pytest.raises(ValueError, match=rf"a language model, got the codec '{CODEC}'"):
             Synthesizer.from_pretrained(codec_name, CODEC)
+    with pytest.raises(ValueError, match=rf"a language model, got the codec '{CODEC}'"):
+        shipped_codec_of(CODEC)
 
 
 def test_a_language_model_alone_gets_the_shipped_codec_of_its_codes(
