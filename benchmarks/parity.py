@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from codec.command_line import DONE, FAILED, HelpFormatter, exit_status
+from codec.error_text import message_of, reason_of
 from codec.files import read_json, write_json
 from codec.provenance import cpu_model, git_commit, package_versions, utc_time
 from codec.runtime.processes import THREAD_VARIABLES
@@ -116,7 +117,7 @@ def report(name: str, expected: Results, make: Callable[[], Results]) -> PartRep
         differences = compare(expected, make())
     except Exception as error:  # of whatever kind: the other parts are still to be compared
         traceback.print_exc()
-        what = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        what = f"{type(error).__name__}: {' '.join(message_of(error).split())}"
         differences = (f"all of it: expected {len(expected)} values, got {what}",)
     return PartReport(name, len(expected), differences, time.perf_counter() - begun)
 
@@ -138,7 +139,9 @@ def read_record(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
             raise ValueError(f"format {record['format']!r}")
         return record["about"], record["parts"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"expected a record of format {FORMAT!r} at {path}: {error}") from error
+        raise ValueError(
+            f"expected a record of format {FORMAT!r} at {path}: {reason_of(error, path)}"
+        ) from error
 
 
 def notices(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

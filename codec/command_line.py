@@ -22,9 +22,10 @@ from typing import Any, NoReturn, Protocol
 
 from codec.files.json_text import json_text
 
+from .error_text import message_of, printable
 from .runtime.openmp import sleep_while_waiting
 from .signals import Ended, heeded_signals
-from .standard_streams import drop_output, escape_in_output, open_streams, printable, told
+from .standard_streams import drop_output, escape_in_output, open_streams
 from .version import __version__
 
 # What `ArgumentParser.add_subparsers` returns; argparse has no public name for it.
@@ -253,7 +254,7 @@ def exit_status(work: Callable[[], int], *, debug: bool = False, again: str = ""
             if debug:
                 raise
             with suppress(OSError):  # what stderr goes to may be full, too
-                print(f"error: {told(error)}", file=sys.stderr)
+                print(f"error: {message_of(error)}", file=sys.stderr)
             try:
                 if sys.stdout is not None:
                     sys.stdout.flush()

@@ -9,6 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from codec.error_text import message_of
+
 CARD = "README.md"
 LIBRARY = "hh-slm"
 
@@ -90,7 +92,13 @@ def download(
     """
     # loaded here alone: most runs need no hub
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     options = hub or HubOptions()
     wanted = {} if files is None else {"allow_patterns": list(files)}
@@ -99,10 +107,15 @@ def download(
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as problem:
         at = f" at revision {options.revision!r}" if options.revision else ""
         of = f" with {' + '.join(files)}" if files else ""
+        because = ""
+        if isinstance(problem, RevisionNotFoundError):
+            because = " (it has no such revision)"
+        elif isinstance(problem, RepositoryNotFoundError):
+            because = " (the hub shows none to this caller; a private one needs token=)"
         names = f" or one of {', '.join(bundled)}" if bundled else ""
         raise error(
             f"{repository!r} is neither a {what} folder nor a hub repository that can be "
-            f"reached{at}; where there is no network, give the path of a folder{of}{names}"
+            f"reached{at}{because}; where there is no network, give the path of a folder{of}{names}"
         ) from problem
 
 
@@ -153,7 +166,7 @@ def upload(
                 repo_id=name, folder_path=folder, revision=revision, commit_message=message
             )
         except (HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, OSError) as problem:
-            reason = str(problem).partition("\n")[0]
+            reason = message_of(problem).partition("\n")[0]
             raise ValueError(f"{repository!r} was not uploaded to the hub: {reason}") from problem
     return str(made.commit_url)
 

@@ -35,16 +35,3 @@ def escape_in_output() -> None:
 def drop_output() -> None:
     """Let Python flush stdout once more at its end, which must not fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def printable(text: str) -> str:
-    """Escape what UTF-8 cannot hold: bytes of a file's name that are none."""
-    return text.encode(errors="backslashreplace").decode()
-
-
-def told(error: ValueError | OSError) -> str:
-    """The message of an error; the system's own with the file first, and without its number."""
-    if not (isinstance(error, OSError) and error.strerror):
-        return str(error)
-    files = [printable(os.fsdecode(each)) for each in (error.filename, error.filename2) if each]
-    return ": ".join([*map(str, files), error.strerror])

@@ -6,6 +6,7 @@ size, so the file of weights, which is as large as it is, bounds what is built.
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,8 @@ from torch.nn.modules.module import (
     register_module_parameter_registration_hook,
 )
 from torch.overrides import TorchFunctionMode
+
+from codec.error_text import message_of
 
 # Of a model over its file. A weight is registered up to three times on its way (with weight norm,
 # in a table of codes), and one that parts share is stored once.
@@ -54,7 +57,7 @@ def save_tensors(
         found = re.search(r"os error (\d+)", str(error))
         if found is None:
             raise
-        raise OSError(int(found[1]), str(error), str(path)) from error
+        raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from error
 
 
 class ZerosAsFirstWeights(TorchFunctionMode):
@@ -116,7 +119,7 @@ def bounded_build(
         except Exception as problem:  # whatever sizes without sense lead to
             raise error(
                 f"{what}: expected a config of its weights' sizes, got one that no model can be "
-                f"built from ({type(problem).__name__}: {problem})"
+                f"built from ({type(problem).__name__}: {message_of(problem)})"
             ) from problem
 
 

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from codec.devices import exact_float32
+from codec.error_text import message_of
 from eval.protocols import WeightSpec
 from eval.weights import metric_device, require_weight
 
@@ -76,5 +77,5 @@ def load_hf_model(weight: WeightSpec, model: str, processor: str) -> tuple[Any, 
             use_safetensors=True,  # nothing is unpickled
         )
     except OSError as error:
-        raise ValueError(f"expected a {model} in {folder}: {error}") from error
+        raise ValueError(f"expected a {model} in {folder}: {message_of(error)}") from error
     return loaded.eval().to(metric_device()), loaded_processor

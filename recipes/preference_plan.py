@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from codec.command_line import DONE, WRONG_CALL
+from codec.error_text import message_of
 from codec.files.json_lines import read_json_lines
 from recipes.runner.inputs import missing_model
 from recipes.runner.run_folder import check_kept, has_work
@@ -45,7 +46,7 @@ def plan(config: PreferencesConfig) -> dict[str, Any]:
         gone = sorted(path for path in prompts if not Path(path).is_file())
         missing += [f"texts: expected a recording at {path}, found none" for path in gone]
     except (ValueError, OSError) as error:
-        missing.append(f"texts: {error}")
+        missing.append(f"texts: {message_of(error)}")
     try:
         make_verifiers(config.verifiers, config.verifier_words)
     except ValueError as error:

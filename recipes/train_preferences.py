@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from codec.command_line import DONE, exit_status
+from codec.error_text import message_of
 from codec.files import replaced_files, write_json
 from recipes.runner.cli import make_parser
 from recipes.runner.config import load_settings
@@ -116,7 +117,7 @@ def requests_of(config: PreferencesConfig, synthesizer: Synthesizer) -> dict[str
             try:
                 voice = synthesizer.encode_prompt(request.prompt)
             except (ValueError, OSError) as error:
-                raise ValueError(f"{config.texts}: {name!r}: {error}") from error
+                raise ValueError(f"{config.texts}: {name!r}: {message_of(error)}") from error
             # A transcript of the prompt is of no use: the model is to speak as from a voice alone.
             found[name] = replace(request, prompt=None, prompt_text=None, voice=voice)
         elif request.voice is None and names:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from codec.error_text import message_of
 from codec.files import read_json, write_json
 
 FORMAT = "hh-slm benchmarks 1"
@@ -74,7 +75,9 @@ def read_records(path: Path) -> dict[str, Record]:
             raise ValueError(f"format {stored['format']!r}")
         return {name: _record(suite) for name, suite in stored["suites"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"expected benchmark results ({FORMAT}) at {path}: {error!r}") from error
+        raise ValueError(
+            f"expected benchmark results ({FORMAT}) at {path}: {message_of(error)}"
+        ) from error
 
 
 def write_records(path: Path, records: Mapping[str, Record]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from codec.error_text import reason_of
 from codec.files.json_lines import appending, cut_torn_line, read_lines
 from codec.files.locations import file_of
 
@@ -62,8 +63,10 @@ def measure_files(
     def measured(path: Path) -> Measurement | AudioError:
         try:
             return _measure(path, levels, known.get(os.path.abspath(path)))
-        except (AudioError, OSError) as error:
-            return error if isinstance(error, AudioError) else AudioError(f"{path}: {error}")
+        except AudioError as error:
+            return error
+        except OSError as error:
+            return AudioError(f"{path}: {reason_of(error, path)}")
 
     found: list[Measurement | AudioError] = []
     with nullcontext() if index is None else appending(index) as append:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import soundfile
 
+from codec.error_text import reason_of
 from codec.files.locations import Part, TarMemberError, file_of, is_member, opened_bytes, split_part
 
 from .compressed import DECODER_DELAY, Mp3Frames, flac_fault, mp3_frames, ogg_fault, with_length
@@ -152,7 +153,7 @@ def _source(path: Path) -> Iterator[Any]:
         try:
             file = stack.enter_context(opened_bytes(path))
         except OSError as error:
-            raise AudioError(f"{path}: cannot be opened ({error.strerror})") from error
+            raise AudioError(f"{path}: cannot be opened ({reason_of(error, path)})") from error
         if file.seek(0, os.SEEK_END) == 0:
             raise AudioError(_EMPTY.format(path))
         file.seek(0)

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from codec.error_text import message_of
 from codec.files.json_lines import (
     append_json_line,
     iter_json_lines,
@@ -158,7 +159,7 @@ class FolderSource:
             try:
                 return self._read(index, start, num_samples)
             except (AudioError, OSError) as error:
-                self._note_bad(self.rows[index]["audio"], str(error))
+                self._note_bad(self.rows[index]["audio"], message_of(error))
             # Another clip, drawn from the wanted crop alone: every worker takes the same.
             draw = np.random.default_rng((SUBSTITUTE, index, start, attempt))
             index = int(np.searchsorted(self._ends, draw.random() * self._ends[-1], "right"))

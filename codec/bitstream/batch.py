@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from codec.audio.io import FORMATS, audio_info, resampled_length
 from codec.devices import usable_device
+from codec.error_text import message_of
 from codec.files import files_below
 from codec.files.derived import Origins, digest_of, file_state, is_younger
 from codec.files.names import data_files, folded
@@ -146,10 +147,12 @@ def _results(
     threads = max(1, usable_cores() // workers)
     with Workers(workers, setup=_start_worker, setup_args=(load,), threads=threads) as pool:
         for outcome in pool.outcomes(partial(_convert, kind), batches, in_order=False):
+            if outcome.error is None:
+                yield outcome.item, outcome.value()
+                continue
             # of a process that died twice, perhaps for want of memory
-            error = f"{outcome.error}; use fewer --workers and go on with --resume"
-            lost = [Converted(error=error)] * len(outcome.item)
-            yield outcome.item, lost if outcome.result is None else outcome.result
+            error = f"{message_of(outcome.error)}; use fewer --workers and go on with --resume"
+            yield outcome.item, [Converted(error=error)] * len(outcome.item)
 
 
 _CODEC: list[HHCodec] = []  # of a worker process

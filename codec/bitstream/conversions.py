@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from codec.audio.io import FORMATS, RECORDINGS
+from codec.error_text import reason_of
 from codec.model.hh_codec import HHCodec
 
 from .convert import Converted, Pair, decode_recording, encode_recording, reconstruct_recording
@@ -51,7 +52,7 @@ class Conversion:
             try:
                 results.append(self.one(codec, pair))
             except (ValueError, OSError) as error:
-                results.append(Converted(error=str(error).removeprefix(f"{pair.source}: ")))
+                results.append(Converted(error=reason_of(error, pair.source)))
         return results
 
 

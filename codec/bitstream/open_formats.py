@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from codec.error_text import message_of
 from codec.files import write_bytes
 from codec.files.json_text import json_text, json_value
 from codec.files.reading import read_file
@@ -121,7 +122,7 @@ def _from_npy(data: bytes, codec: StreamHeader) -> CodedRecording:
     try:
         codes = np.load(BytesIO(data), allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
-        raise BitstreamError(f"the .npy file is damaged: {error}") from error
+        raise BitstreamError(f"the .npy file is damaged: {message_of(error)}") from error
     codes = codes[0] if codes.ndim == 2 and len(codes) == 1 else codes
     return _recording(codes, codec, len(codes) * codec.hop_length if codes.ndim else 0)
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from codec.error_text import reason_of
 from codec.files.reading import read_file
 from codec.model.hh_codec import HHCodec
 from codec.streaming.long_form import WINDOW, Read, decode_stream, encode_stream
@@ -63,7 +64,7 @@ def verify_file(codec: HHCodec, path: Path) -> FileChecks:
     try:
         check(codec, path, found)
     except (ValueError, OSError) as error:
-        found.check("readable", False, str(error).removeprefix(f"{path}: "))
+        found.check("readable", False, reason_of(error, path))
     return found
 
 

@@ -75,10 +75,13 @@ def run(arguments: argparse.Namespace) -> int:
     paths = [] if arguments.compare is None else _recordings(arguments.compare)
     codec = HHCodec.from_pretrained(arguments.codec)
     if arguments.form == "web":
-        meta = export_web(codec, arguments.folder, arguments.runtime, encoder=arguments.encoder)
+        encoder = arguments.encoder
+        meta = export_web(
+            codec, arguments.folder, arguments.runtime, encoder=encoder, on_progress=_show
+        )
     else:
         parts = [arguments.part] if arguments.part else PARTS
-        meta = export_onnx(codec, arguments.folder, parts)
+        meta = export_onnx(codec, arguments.folder, parts, on_progress=_show)
     report = {key: value for key, value in meta.items() if key != "rules"}
     found = _compared(codec, arguments.folder, paths) if paths else None
     beside = {} if found is None else {"beside_torch": asdict(found)}
@@ -86,6 +89,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.form == "web" and not arguments.runtime:
         print("the page needs: npm pack onnxruntime-web, then --runtime", file=sys.stderr)
     return DONE if found is None or found.is_near else FAILED
+
+
+def _show(step: str) -> None:
+    """Print a step of the export, which takes a minute in all, as it begins."""
+    print(f"export: {step}", file=sys.stderr, flush=True)
 
 
 def check_form(arguments: argparse.Namespace) -> None:

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from codec.audio.sources import AudioSource, CropPlace
+from codec.error_text import message_of
 from codec.requirements import install_command
 
 LANGUAGE = "en"  # of the transcripts that are compared
@@ -51,7 +52,7 @@ class RecognitionLoss:
         except (OSError, ValueError) as error:
             raise ValueError(
                 f"{folder}: expected a Whisper with its tokenizer in the transformers layout, "
-                f"got none: {error}"
+                f"got none: {message_of(error)}"
             ) from error
         self.decoder: nn.Module = model.get_decoder().eval().requires_grad_(False)
         self.to_words: nn.Module = model.proj_out.requires_grad_(False)

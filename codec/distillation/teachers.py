@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from codec.error_text import message_of
 from codec.files import read_json
 from codec.interface.fingerprint import weights_digest
 from codec.model.config import MelConfig
@@ -247,5 +248,7 @@ def _load_hubert(folder: Path, name: str) -> Any:
     try:
         model = HubertModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
     except (OSError, RuntimeError) as error:
-        raise TeacherError(f"{folder}: no HuBERT weights that can be loaded; {error}") from error
+        raise TeacherError(
+            f"{folder}: no HuBERT weights that can be loaded; {message_of(error)}"
+        ) from error
     return model.eval().requires_grad_(False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,13 +79,20 @@ def check_exportable(config: CodecConfig, parts: Sequence[str] = PARTS) -> None:
         )
 
 
-def export_onnx(codec: HHCodec, folder: str | Path, parts: Sequence[str] = PARTS) -> dict[str, Any]:
+def export_onnx(
+    codec: HHCodec,
+    folder: str | Path,
+    parts: Sequence[str] = PARTS,
+    *,
+    on_progress: Callable[[str], object] | None = None,
+) -> dict[str, Any]:
     """Write a codec's ONNX files and `meta.json`, which appear together.
 
     Args:
         codec: In eval mode, on the CPU.
         folder: To write to; made if missing.
         parts: Files to write, of `PARTS`.
+        on_progress: Called with each step as it begins, such as "making encoder.onnx".
 
     Returns:
         What `meta.json` holds.
@@ -104,10 +111,13 @@ def export_onnx(codec: HHCodec, folder: str | Path, parts: Sequence[str] = PARTS
         raise ImportError(f"the export needs packages: {command} ({error})") from error
     folder = Path(folder)
     check_folder(folder, codec.fingerprint, parts)
+    begin = on_progress or (lambda step: None)
     plain, models = plain_copy(codec), {}
     if "encoder" in parts:
+        begin(f"making {ENCODER}")
         models[ENCODER] = _encoder_model(plain)
     if "decoder" in parts:
+        begin(f"making {DECODER}")
         models[DECODER] = _decoder_model(plain)
     meta = {
         "name": codec.config.name,
@@ -124,8 +134,10 @@ def export_onnx(codec: HHCodec, folder: str | Path, parts: Sequence[str] = PARTS
         "fade": FADE,
         "rules": RULES,
     }
-    for model in models.values():
+    for name, model in models.items():
+        begin(f"checking {name}")
         onnx.checker.check_model(model)
+    begin(f"writing {folder}")
     with replaced_files(folder, META) as partial:
         for name, model in models.items():
             onnx.save(model, str(partial / name))

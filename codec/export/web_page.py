@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import tarfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ def export_web(
     runtime: str | Path | None = None,
     *,
     encoder: bool = False,
+    on_progress: Callable[[str], object] | None = None,
 ) -> dict[str, Any]:
     """Write the page, the codec's `decoder.onnx` and `meta.json`, and two files of the runtime.
 
@@ -36,6 +37,7 @@ def export_web(
             files out, without which the page decodes nothing.
         encoder: Write `encoder.onnx`, too, so that the page takes recordings; one that an earlier
             export left there is used.
+        on_progress: Called with each step as it begins, as by `export_onnx`.
 
     Returns:
         What `meta.json` holds.
@@ -48,7 +50,8 @@ def export_web(
     check_page_folder(Path(folder))
     # read first: without them the minute of the export would be lost
     files = {} if runtime is None else runtime_files(Path(runtime))
-    meta = export_onnx(codec, folder, PARTS if encoder else ["decoder"])
+    parts = PARTS if encoder else ["decoder"]
+    meta = export_onnx(codec, folder, parts, on_progress=on_progress)
     write_page(Path(folder), files)
     return meta
 

@@ -62,16 +62,16 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     _sweep(path.parent)
     partial = _partial_of(path)
     try:
-        # Opened, not made by `tempfile`, so that the mode is that of any new file.
-        descriptor = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-        mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
-        os.close(descriptor)
-        with naming(path):
+        with naming(path, partial):
+            # Opened, not made by `tempfile`, so that the mode is that of any new file.
+            descriptor = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+            mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+            os.close(descriptor)
             yield partial
-        # safetensors puts a private file of its own in the place of this one.
-        partial.chmod(mode)
-        flush(partial)
-        os.replace(partial, path)
+            # safetensors puts a private file of its own in the place of this one.
+            partial.chmod(mode)
+            flush(partial)
+            os.replace(partial, path)
         _flush_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
@@ -98,15 +98,15 @@ def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     _sweep(path.parent)
     partial = _partial_of(path)
     try:
-        partial.mkdir()
-        with naming(path):
+        with naming(path, partial):
+            partial.mkdir()
             yield partial
-        for folder, _, names in os.walk(partial):
-            for name in names:
-                if not os.path.islink(os.path.join(folder, name)):
-                    flush(Path(folder, name))
-            _flush_folder(Path(folder))
-        partial.rename(path)
+            for folder, _, names in os.walk(partial):
+                for name in names:
+                    if not os.path.islink(os.path.join(folder, name)):
+                        flush(Path(folder, name))
+                _flush_folder(Path(folder))
+            partial.rename(path)
         _flush_folder(path.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -140,8 +140,8 @@ def replaced_files(
     _sweep(folder)
     partial = _partial_of(folder / Path(last).name)
     try:
-        partial.mkdir()
-        with naming(folder):
+        with naming(folder, partial):
+            partial.mkdir()
             yield partial
         made = [path.relative_to(partial) for path in partial.rglob("*") if path.is_file()]
         assert Path(last) in made, f"expected {last} among {[str(path) for path in made]}"
@@ -159,15 +159,20 @@ def replaced_files(
             if path == Path(last):  # the names of the others are on the disk before it
                 for parent in {folder / each.parent for each in made}:
                     _flush_folder(parent)
-            os.replace(partial / path, folder / path)
+            with naming(folder, partial):
+                os.replace(partial / path, folder / path)
         _flush_folder((folder / last).parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextmanager
-def naming(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Give an error of the system the name of what was written, where it has none.
+def naming(path: Path, partial: Path | None = None) -> Iterator[None]:
+    """Give an error of the system the name of what was to be written.
+
+    Args:
+        path: For errors without a name.
+        partial: Temporary name of `path`, which no reader knows, or of files that go below it.
 
     Raises:
         OSError: As it came, with a name.
@@ -175,10 +180,17 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        # A write into an open file tells no name. Errors of other classes have words of their own.
-        if type(error) is OSError and error.filename is None and error.errno is not None:
-            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
-        raise
+        name, wanted = error.filename, None
+        # Errors of other classes than the system's have words of their own.
+        if error.errno is None or type(error) is not type(OSError(error.errno, "")):
+            raise
+        if name is None and type(error) is OSError:  # of a write into an open file
+            wanted = os.fspath(path)
+        elif partial is not None and isinstance(name, str) and Path(name).is_relative_to(partial):
+            wanted = os.fspath(path / Path(name).relative_to(partial))
+        if wanted is None:
+            raise
+        raise OSError(error.errno, error.strerror, wanted) from error
 
 
 def is_partial(path: str | os.PathLike[str]) -> bool:

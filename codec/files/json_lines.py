@@ -175,7 +175,7 @@ def append_json_line(path: str | os.PathLike[str], row: Mapping[str, Any]) -> No
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags, 0o666)
     try:
-        with naming(path):
+        with naming(Path(path)):
             written = os.write(descriptor, line)
         if written < len(line):
             # A later row would else become part of this one, and the file could not be read.

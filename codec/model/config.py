@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from codec.error_text import reason_of
 from codec.interface.fingerprint import FIRST_FIELDS, identifying_fields
 
 from .part_configs import (
@@ -147,7 +148,7 @@ class CodecConfig:
             *(OmegaConfBaseException, YAMLError, ValueError, TypeError, RecursionError),
             OSError,  # a number or a text in place of a mapping
         ) as error:
-            reason = " ".join(str(error).split())
+            reason = " ".join(reason_of(error, path).split())
             raise CodecConfigError(f"{path}: expected YAML that can be read; {reason}") from error
         if not isinstance(values, dict):
             raise CodecConfigError(f"{path}: expected a mapping, got {type(values).__name__}")

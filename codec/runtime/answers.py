@@ -13,6 +13,8 @@ from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any, NamedTuple
 
+from codec.error_text import message_of
+
 # Exit status of a process that was interrupted, as a shell gives it.
 INTERRUPTED = 128 + signal.SIGINT
 
@@ -113,7 +115,11 @@ def _sendable(answer: Answer) -> bytes:
         return content
     except Exception as problem:
         what = (
-            "result" if answer.error is None else f"{type(answer.error).__name__}: {answer.error}"
+            "result"
+            if answer.error is None
+            else f"{type(answer.error).__name__}: {message_of(answer.error)}"
         )
-        error = RuntimeError(f"{what} (which cannot be sent from a worker process: {problem})")
+        error = RuntimeError(
+            f"{what} (which cannot be sent from a worker process: {message_of(problem)})"
+        )
         return pickle.dumps(Answer(None, error, answer.traceback or traceback.format_exc()))

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from codec.error_text import message_of
 from codec.files.reading import open_file
 
 # Of what every training writes.
@@ -45,7 +46,7 @@ def read_checkpoint(
     try:
         found = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_plain(path))
     except Exception as problem:  # of pickle, zip or torch, by what is damaged
-        reason = str(problem).split("\n", maxsplit=1)[0][:200]
+        reason = message_of(problem).split("\n", maxsplit=1)[0][:200]
         raise error(
             f"{path}: expected an intact torch file of tensors, got one that cannot be read "
             f"({type(problem).__name__}: {reason}); put back a copy, or remove it"

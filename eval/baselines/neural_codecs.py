@@ -21,6 +21,7 @@ import torch.nn.functional as F
 
 from codec.checks import one_of
 from codec.devices import usable_device
+from codec.error_text import message_of
 from codec.requirements import install_command
 
 from .token_streams import fit_length
@@ -145,7 +146,7 @@ def _load(kind: str, source: str) -> Any:
     except (OSError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"expected {kind} weights ({PEERS[kind].licence}) at {source!r}: a hub name such as "
-            f"{PEERS[kind].weights} or a folder that transformers saved; {error}"
+            f"{PEERS[kind].weights} or a folder that transformers saved; {message_of(error)}"
         ) from error
 
 

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from codec.command_line import Commands, add_command, print_report
+from codec.error_text import message_of
 from eval.metrics.readiness import installed_packages, obstacles, status, used_weights
 from eval.metrics.registry import all_metrics, use_named_weights
 
@@ -34,7 +35,11 @@ def run(arguments: argparse.Namespace) -> int:
             metric = factory()
         except Exception as error:
             # Whatever another package raises, the others are listed all the same.
-            rows[name] = {"id": name, "status": "broken", "obstacles": [repr(error)]}
+            rows[name] = {
+                "id": name,
+                "status": "broken",
+                "obstacles": [f"{type(error).__name__}: {message_of(error)}"],
+            }
             continue
         rows[name] = {
             "id": metric.info.id,

@@ -12,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from codec.error_text import message_of
 from codec.files.json_lines import appending, iter_json_lines, read_json_lines
 from eval.sound import sound_digest
 
@@ -87,7 +88,7 @@ def _scored(
         waveform, rate = read(audio)
         scores = TokenScores(scorer.log_likelihoods(waveform, rate), len(waveform) / rate)
     except (ValueError, OSError, RuntimeError) as error:
-        return {"path": str(audio), "reason": str(error) or type(error).__name__}
+        return {"path": str(audio), "reason": message_of(error)}
     values = [float(f"{value:.9g}") for value in scores.log_likelihoods]
     return {"path": str(audio), "log_likelihoods": values, "seconds": scores.seconds}
 

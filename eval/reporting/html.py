@@ -62,8 +62,9 @@ code { font-size: .9em; }
 figcaption { font-weight: 600; font-size: .9rem; }
 img { display: block; width: 100%; height: auto; }
 audio { display: block; width: 100%; height: 2.4rem; margin-top: .3rem; }
-@media (max-width: 30rem) { table { font-size: .92rem; } th, td { padding: .35rem .5rem; }
-  td { min-width: 0; } th:first-child { min-width: 5rem; } dl { grid-template-columns: 1fr; } }
+@media (max-width: 30rem) { table { font-size: .92rem; } th, td { padding: .35rem; }
+  thead th, td small { font-size: .75rem; } td { min-width: 0; }
+  th:first-child { min-width: 3.2rem; } dl { grid-template-columns: 1fr; } }
 """.strip()
 
 

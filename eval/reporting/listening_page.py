@@ -24,7 +24,7 @@ _SCRIPT = r"""
 "use strict";
 const test = JSON.parse(document.getElementById("test").textContent);
 const root = document.getElementById("root");
-const state = {listener: "", started: "", place: 0, order: [], answers: []};
+const state = {listener: "", started: "", place: 0, order: [], answers: [], isSaved: false};
 const player = new Audio();
 let trial = null, heard = new Set(), answer = null, plays = {}, began = 0;
 
@@ -167,6 +167,7 @@ function finish() {
   const link = make("a", "Download the answers", {id: "download",
     href: URL.createObjectURL(new Blob([text], {type: "application/json"})),
     download: `answers-${test.id}-${state.listener.replace(/[^\p{L}\p{N}_-]+/gu, "_")}.json`});
+  link.onclick = () => { state.isSaved = true; };
   root.append(make("h2", "Thank you"), make("p", "Send this file to whoever asked you:"), link);
   link.focus();
 }
@@ -178,6 +179,10 @@ document.addEventListener("keydown", event => {
   else if (/^[1-9]$/.test(key) && trial.stimuli[key - 1]) play(trial.stimuli[key - 1]);
   else if (test.kind === "ab" && "abn".includes(key))
     choose({a: trial.stimuli[0], b: trial.stimuli[1], n: "none"}[key]);
+});
+// Answers are in this page alone until they are downloaded.
+window.addEventListener("beforeunload", event => {
+  if (state.started && !state.isSaved) event.preventDefault();
 });
 const form = document.getElementById("start");
 form.onsubmit = event => { event.preventDefault(); start(form.elements.listener.value); };
@@ -207,7 +212,8 @@ def listening_page(test: dict[str, Any], title: str) -> str:
         f"<title>{escape(title)}</title>\n<style>\n{STYLE}\n{_STYLE}\n</style>\n</head>\n<body>\n"
         f"<main><header><h1>{escape(title)}</h1><p>{escape(_ASKED[test['kind']])}</p></header>\n"
         '<div id="root"><form id="start"><div class="row"><label>Your name or number '
-        '<input name="listener" required autofocus></label><button>Start</button></div></form>'
+        '<input name="listener" required autofocus pattern=".*\\S.*" title="more than spaces">'
+        "</label><button>Start</button></div></form>"
         "</div></main>\n"
         f'<script type="application/json" id="test">{data}</script>\n'
         f"<script>\n{_SCRIPT}\n</script>\n</body>\n</html>\n"

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from codec.error_text import message_of
 from eval.protocols import BatchMetric, Item, Metric, MetricError, Need, Score
 from eval.sound import AudioSource, Sound, load_sound, resampled, sound_digest
 
@@ -126,7 +127,7 @@ def _row(pair: Pair, found: Score | Exception) -> Row:
                 row["stored"] = found.stored
             return row
         found = MetricError(f"not a finite number: {', '.join(broken)}")
-    row.update(status="failed", reason=str(found) or type(found).__name__)
+    row.update(status="failed", reason=message_of(found))
     return row
 
 

@@ -11,6 +11,7 @@ import gradio as gr
 import numpy as np
 
 from codec.audio.pcm import as_integers
+from codec.error_text import message_of
 from slm import Synthesis, Synthesizer
 from slm.generation.config import GenerationSettings
 from slm.synthesis.requests import SPEEDS
@@ -37,7 +38,7 @@ def told() -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError) as error:
-        message = html.escape(str(error))
+        message = html.escape(message_of(error))
         raise gr.Error(message, duration=15, print_exception=False) from error
 
 

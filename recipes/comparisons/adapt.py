@@ -26,6 +26,7 @@ import torch
 
 from codec.audio.store import AudioStore
 from codec.command_line import DONE, WRONG_CALL, exit_status, name_list
+from codec.error_text import message_of
 from codec.files import read_json, write_json
 from codec.files.json_lines import write_json_lines
 from codec.provenance import provenance
@@ -127,7 +128,7 @@ def run_adapt(
                 compare_one(config, name, audio, run / name, phones)
             except (ValueError, RuntimeError, OSError) as error:
                 # The others are compared all the same: the whole takes hours.
-                say("adapt", f"{name}: failed: {error}")
+                say("adapt", f"{name}: failed: {message_of(error)}")
                 failures.append(error)
                 continue
         render(run)  # after each

@@ -21,6 +21,7 @@ from omegaconf import MISSING
 
 from codec.audio.io import AudioError, audio_info
 from codec.checks import at_least, one_of, require
+from codec.error_text import message_of
 from codec.files import write_json, write_text
 from codec.files.json_lines import read_lines
 from codec.files.names import check_items
@@ -180,7 +181,7 @@ def seed_tts_rows(meta: Path) -> list[CorpusRow]:
         try:
             num_samples, sample_rate = audio_info(audio)
         except (AudioError, OSError) as error:
-            raise ValueError(f"{meta}:{number}: {error}") from error
+            raise ValueError(f"{meta}:{number}: {message_of(error)}") from error
         said = text if has_reference else prompt_text
         # The list names no speakers.
         rows[audio] = CorpusRow(audio.stem, audio, num_samples / sample_rate, said, "", "", "test")

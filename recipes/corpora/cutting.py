@@ -13,6 +13,7 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from codec.audio.io import read_whole, write_audio
+from codec.error_text import message_of
 from codec.files.derived import Origins, digest_of, file_state
 from codec.files.locations import Part, part_path
 from codec.files.names import item_path
@@ -139,7 +140,7 @@ def _cut_recording(job: _Cut) -> list[str]:
         try:
             waveform, rate = read_whole(part_path(job.audio, part))
         except (ValueError, OSError) as error:
-            reasons.append(str(error))
+            reasons.append(message_of(error))
             continue
         try:
             write_audio(path, waveform, rate)
@@ -149,5 +150,5 @@ def _cut_recording(job: _Cut) -> list[str]:
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG:
                 raise
-            reasons.append(str(error))
+            reasons.append(message_of(error))
     return reasons

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from codec.error_text import message_of
 from codec.files import flush, read_json, sha256_of, write_json
 from codec.files.derived import digest_of, file_state
 
@@ -56,8 +57,8 @@ def download(url: str, path: Path, sha256: str, *, attempts: int = 5) -> Path:
             have = part.stat().st_size if part.exists() else 0
             if attempt == attempts or refused:
                 raise DownloadError(
-                    f"{url}: broke off after {have} bytes ({error}); run the same command again, "
-                    f"it goes on from {part}"
+                    f"{url}: broke off after {have} bytes ({message_of(error)}); run the same "
+                    f"command again, it goes on from {part}"
                 ) from error
     found = sha256_of(part)
     if found != sha256:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from codec.audio.io import RECORDINGS
+from codec.error_text import reason_of
 from codec.files.names import data_files
 from codec.files.reading import open_file, read_file
 
@@ -130,7 +131,9 @@ def _with_texts_beside(
             try:
                 text = " ".join(read_file(beside).decode("utf-8-sig").split())
             except (OSError, UnicodeDecodeError) as error:
-                yield Skip(name, f"{beside}: expected a text in UTF-8: {error}", "text")
+                yield Skip(
+                    name, f"{beside}: expected a text in UTF-8: {reason_of(error, beside)}", "text"
+                )
                 continue
         if texts and not text:
             yield Note(name, f"{audio}: has no text; kept without one", "no_text")
@@ -232,7 +235,7 @@ def read_table(path: Path, columns: Mapping[str, str]) -> list[dict[str, str]]:
             reader = csv.reader(file, delimiter=delimiter, quoting=quoting, strict=True)
             lines = [(reader.line_num, each) for each in reader if any(each)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: expected a table in UTF-8: {error}") from error
+        raise ValueError(f"{path}: expected a table in UTF-8: {reason_of(error, path)}") from error
     if not lines:
         raise ValueError(f"{path}: expected a line for every recording, got none")
     head = [name.strip() for name in lines[0][1]]

@@ -7,12 +7,14 @@ VCTK and their addresses; recordings that it leaves out are found again and list
 from __future__ import annotations
 
 import logging
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from codec.error_text import message_of
 from codec.files.json_lines import iter_json_lines
 from codec.files.names import data_files, is_hidden
 from codec.requirements import install_command
@@ -36,6 +38,9 @@ SPLITS = {"train": "train", "dev": "valid", "test": "test"}
 _SAME = 1e-3
 # A supervision may pass the bounds of its cut by so much, s; times are rounded.
 _INSIDE = 0.025
+# What lhotse raises for a file that is torn or damaged, or that holds lines of another kind.
+_DAMAGED = (OSError, EOFError, zlib.error, ValueError)
+_UNREADABLE = (*_DAMAGED, KeyError, TypeError, AttributeError, AssertionError, RecursionError)
 
 
 def librispeech_utterances(
@@ -117,18 +122,17 @@ def cutset_utterances(
         lang: Language of cuts that state none.
 
     Raises:
-        ValueError: lhotse is not installed, or the file is no CutSet.
+        ValueError: lhotse is not installed, or the file is no CutSet, or not a whole one.
     """
     if not path.is_file():
         raise ValueError(f"{path}: expected a CutSet file such as cuts.jsonl.gz, found none")
-    cuts = _prepared(lambda: _lhotse("cut").CutSet.from_file(path))
-    root = path.parent if audio_root is None else audio_root
+    kind, root = _lhotse("cut").CutSet, path.parent if audio_root is None else audio_root
+    extra = {"source": path.parent.name}
     try:
-        yield from cut_utterances(cuts, root=root, lang=lang, extra={"source": path.parent.name})
-    except (KeyError, TypeError, AssertionError, RecursionError) as error:
-        raise ValueError(f"{path}: expected a CutSet, got lines of another kind: {error!r}") from (
-            error
-        )
+        yield from cut_utterances(kind.from_file(path), root=root, lang=lang, extra=extra)
+    except _UNREADABLE as error:
+        got = message_of(error)
+        raise ValueError(f"{path}: expected a CutSet that can be read, got {got}") from error
 
 
 def is_cutset(path: Path) -> bool:
@@ -260,7 +264,7 @@ def _prepared(prepare: Any) -> Any:
     try:
         return prepare()
     except (AssertionError, KeyError, OSError) as error:
-        raise ValueError(f"lhotse could not read this corpus: {error!r}") from error
+        raise ValueError(f"lhotse could not read this corpus: {message_of(error)}") from error
 
 
 def _lhotse(module: str) -> Any:

@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from codec.error_text import message_of
 from codec.files import read_json
 from codec.files.names import data_files
 
@@ -44,7 +45,9 @@ def librilight_utterances(folder: Path, *, longest: float = 20.0) -> Iterator[Ut
             if not all(0 <= start <= end < math.inf for start, end in spans):
                 raise ValueError(f"expected spans of seconds, got {spans}"[:200])
         except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
-            yield Skip(name, f"expected its .json with speaker and voice_activity: {error!r}")
+            yield Skip(
+                name, f"expected its .json with speaker and voice_activity: {message_of(error)}"
+            )
             continue
         extra = {"source": "librilight"}
         extra |= {"snr": about["snr"]} if isinstance(about.get("snr"), int | float) else {}

@@ -20,6 +20,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from codec.error_text import reason_of
 from codec.files.derived import digest_of, file_state
 from codec.files.json_lines import read_json_lines, write_json_lines
 from codec.files.json_text import json_text, json_value
@@ -128,7 +129,7 @@ def index_tar(tar: Path, *, folder: Path) -> tuple[Path, str]:
         # A full disk is not the tar's fault, and would fail for every other, too.
         if error.errno in _OF_THE_DISK:
             raise
-        return index, f"{tar}: cannot be read ({error}); fetch it again"
+        return index, f"{tar}: cannot be read ({reason_of(error, tar)}); fetch it again"
     return index, ""
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from codec.audio.index import Measurement, measure_files
 from codec.checks import all_finite
+from codec.error_text import reason_of
 from codec.files.json_lines import iter_json_lines, write_json_lines
 from codec.files.names import folded, name_problem
 
@@ -81,7 +82,9 @@ def read_manifest(path: Path) -> list[CorpusRow]:
                 )
             rows.append(row)
     except OSError as error:
-        raise ManifestError(f"{path}: cannot read this manifest: {error}") from error
+        raise ManifestError(
+            f"{path}: cannot read this manifest: {reason_of(error, path)}"
+        ) from error
     if not rows:
         raise ManifestError(f"{path}: expected one JSON object a line, got an empty manifest")
     without = next((row for row in rows if not row.split), None)

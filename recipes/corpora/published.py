@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codec.audio.io import AudioError, audio_info
+from codec.error_text import reason_of
 from codec.files.json_lines import read_lines
 from codec.files.names import is_hidden
 from codec.files.reading import read_file
@@ -166,8 +167,7 @@ def _subset_utterances(folder: Path, split: str) -> Iterator[Utterance | Skip]:
                 path = audio.with_name(f"{audio.stem}.{kind}.txt")
                 texts.append(read_file(path).decode("utf-8-sig").strip())
         except (OSError, UnicodeDecodeError) as error:
-            said = error.strerror if isinstance(error, OSError) else error
-            reason = f"{path}: cannot read this transcript: {said}"
+            reason = f"{path}: cannot read this transcript: {reason_of(error, path)}"
             yield Skip(audio.stem, reason, "transcript")
             continue
         original, normalized = texts
@@ -184,7 +184,8 @@ def _row(found: Utterance | Skip) -> CorpusRow:
         num_samples, sample_rate = audio_info(found.audio)
     except (AudioError, OSError) as error:
         raise ValueError(
-            f"{found.audio}: missing or unreadable ({error}); unpack the corpus again"
+            f"{found.audio}: missing or unreadable ({reason_of(error, found.audio)}); "
+            "unpack the corpus again"
         ) from error
     duration = num_samples / sample_rate
     row = (found.id, found.audio, duration, found.text, found.speaker, found.lang)

@@ -19,6 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
+from codec.error_text import message_of
 from codec.requirements import install_command
 
 from .plan import Batch, Coded, Sound, read_batch
@@ -231,7 +232,7 @@ def _cluster(address: str | None, cores: int) -> Iterator[Any]:
             ray.init(address=address, **quiet)
         except (OSError, ValueError) as error:
             raise ValueError(
-                f"encode_corpus.address: no Ray cluster at {address!r}: {error}"
+                f"encode_corpus.address: no Ray cluster at {address!r}: {message_of(error)}"
             ) from error
     try:
         settings = ray.data.DataContext.get_current()

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from codec.error_text import message_of
 from codec.runtime.workers import DEADLY
 
 from .clips import Clip, Recording, Span
@@ -136,7 +137,7 @@ def read_batch(batch: Batch, may_try: Callable[[int], bool] | None = None) -> So
             reasons.append("")
         except (ValueError, OSError) as error:
             samples.append(None)
-            reasons.append(str(error))
+            reasons.append(message_of(error))
     # Sources are not sent on: a recording's holds its whole row.
     return Sound(replace(batch, sources=()), tuple(samples), tuple(reasons))
 

@@ -1,4 +1,4 @@
-"""A trained codec or language model -> the small folder that is part of the package.
+r"""A trained codec or language model -> the small folder that is part of the package.
 
     python -m recipes.release.export codec runs/new/train_codec/model codec/pretrained/hh-mini-24k \
         --same-codes-as hh-mini-24k

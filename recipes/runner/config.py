@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from codec.checks import all_finite
+from codec.error_text import reason_of
 from codec.files import write_text
 from codec.files.reading import read_file
 from codec.provenance import usable_cores
@@ -91,7 +92,7 @@ def read_yaml(path: Path, seen: tuple[Path, ...] = ()) -> DictConfig:
     try:
         loaded = OmegaConf.load(io.StringIO(read_file(path).decode()))
     except OSError as error:
-        raise ConfigError(f"{path}: cannot read this config: {error.strerror or error}") from error
+        raise ConfigError(f"{path}: cannot read this config: {reason_of(error, path)}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(loaded, DictConfig):

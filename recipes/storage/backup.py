@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from codec.command_line import WRONG_CALL, HelpFormatter, number
+from codec.error_text import message_of
 from recipes.runner.stages import say
 from slm.storage.sync import StorageError, Transfer, has_index, pull, push
 
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         say("backup", restore(arguments.folder, arguments.url))
         return run(arguments)
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {message_of(error)}", file=sys.stderr)
         return WRONG_CALL
 
 
@@ -102,7 +103,7 @@ def _try(save: Callable[[], Transfer]) -> bool:
     try:
         done = save()
     except (StorageError, OSError) as error:
-        say("backup", f"not saved, will be tried again: {error}")
+        say("backup", f"not saved, will be tried again: {message_of(error)}")
         return False
     if done.moved:
         say("backup", f"saved {done.moved} files ({done.bytes} bytes)")

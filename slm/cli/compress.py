@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codec.command_line import DONE, FAILED, Commands, add_command, print_report
+from codec.error_text import reason_of
 from codec.files.derived import LOG_NAME, Origins, digest_of, file_state, is_younger
 from codec.files.names import check_place, given_files
 
@@ -153,7 +154,7 @@ def _convert_all(
             one(source, target)
             log.note(target, digest)
         except (ValueError, OSError) as error:
-            failed[str(source)] = str(error).removeprefix(f"{source}: ")
+            failed[str(source)] = reason_of(error, source)
     return failed
 
 

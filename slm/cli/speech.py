@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codec.command_line import DONE, FAILED, Commands, add_command, print_report
+from codec.error_text import message_of
 
 from .options import (
     add_generation,
@@ -108,7 +109,7 @@ def _scored(
     except (ValueError, OSError) as error:
         # Nothing is left to try: the error is this recording's own.
         if len(paths) == 1:
-            return [str(error)]
+            return [message_of(error)]
     # One of them fails: score each alone.
     return [_scored(synthesizer, [path], text, prompt)[0] for path in paths]
 

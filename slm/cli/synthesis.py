@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from codec.error_text import message_of
 from codec.files.derived import digest_of, file_state
 
 from .options import load_synthesizer, sampling
@@ -79,7 +80,7 @@ class ConfiguredSynthesizer:
                 yield from zip(group, made, strict=True)
             except (ValueError, OSError) as error:
                 if len(group) == 1:
-                    yield group[0], str(error)
+                    yield group[0], message_of(error)
                     continue
                 # One of them fails: speak each alone.
                 for name in group:

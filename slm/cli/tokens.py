@@ -26,7 +26,8 @@ def add(commands: Commands) -> None:
         run_import,
         summary="a Parquet file as a token store",
         description="The columns id, codes, codec_fingerprint, codebook_size and frame_rate are "
-        "needed; text and speaker are used by the language model, others are kept.",
+        "needed; text and speaker are used by the language model, others are kept.\n"
+        "A store that is there already is not replaced: another file needs another folder.",
         examples="example:\n  hh-slm import-tokens train.parquet tokens/train",
     )
     importing.add_argument("input", metavar="IN", help=".parquet file")

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from codec.command_line import DONE, FAILED, Commands, add_command
 from codec.devices import usable_device
+from codec.error_text import printable, reason_of
 from codec.files import write_text
 from codec.files.json_text import json_text
 from codec.files.names import check_place
-from codec.standard_streams import printable
 from slm.generation.config import ENGINES, WEIGHTS, TranscriptionSettings
 
 from .options import SEEDS, add_models, check_not_read, codec_of, whole_number
@@ -165,7 +165,7 @@ def _transcribed(
         try:
             codes[number] = transcriber.codes_of(recording)
         except (ValueError, OSError) as error:
-            found[number] = {"error": str(error).removeprefix(f"{recording}: ")}
+            found[number] = {"error": reason_of(error, str(recording))}
     # The same for each: a text does not depend on the recordings beside it.
     seeds = [seed] * len(codes)
     made = transcriber.transcribe(list(codes.values()), settings, seeds=seeds)

@@ -19,6 +19,7 @@ from codec.command_line import (
     print_report,
     without_collection,
 )
+from codec.error_text import message_of
 from codec.files.derived import LOG_NAME, Origins
 from codec.files.json_lines import appending
 from codec.files.names import item_path
@@ -243,7 +244,7 @@ def _saved(result: Synthesis, path: Path) -> str:
     try:
         result.save(path)
     except (ValueError, OSError) as error:
-        return str(error) or type(error).__name__
+        return message_of(error)
     return ""
 
 

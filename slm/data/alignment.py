@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from codec.error_text import reason_of
 from codec.files.json_lines import read_json_lines, write_json_lines
 from slm.text.phone_tokenizer import (
     MAX_DURATION,
@@ -192,4 +193,4 @@ def read_alignments(path: Path) -> dict[str, list[Unit]]:
         rows = read_json_lines(path, required=("id", "units"))
         return {row["id"]: [Unit(*unit) for unit in row["units"]] for row in rows}
     except (OSError, ValueError, TypeError) as error:
-        raise ValueError(f"expected alignments at {path}: {error}") from error
+        raise ValueError(f"expected alignments at {path}: {reason_of(error, path)}") from error

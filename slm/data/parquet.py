@@ -21,7 +21,7 @@ from codec.files.json_lines import iter_json_lines
 from codec.files.json_text import json_text, json_value
 from codec.requirements import install_command
 
-from .shards import CODES, ROWS, shard_path
+from .shards import CODES, HEADER, ROWS, shard_path
 from .token_store import TokenStore, TokenStoreWriter
 
 if TYPE_CHECKING:
@@ -82,7 +82,8 @@ def import_parquet(path: Path | str, folder: Path | str, *, shard_codes: int = 6
 
     Args:
         path: Of the file.
-        folder: Of the store; one that holds the first items of this file is continued.
+        folder: Of the store; an unfinished one of the first items of this file is continued, a
+            finished one stays as it is and has to hold all of them.
         shard_codes: As of `TokenStoreWriter`.
 
     Returns:
@@ -100,6 +101,7 @@ def import_parquet(path: Path | str, folder: Path | str, *, shard_codes: int = 6
     path, writer, kept = Path(path), None, dict[str, bytes]()
     if not path.is_file():
         raise ValueError(f"expected a Parquet file at {path}, found none")
+    is_finished = (Path(folder) / HEADER).is_file()
     try:
         with pq.ParquetFile(path) as file:
             for number, (row, codec, codes) in enumerate(_rows(file, path), start=1):
@@ -111,7 +113,7 @@ def import_parquet(path: Path | str, folder: Path | str, *, shard_codes: int = 6
                 if codec != first:
                     raise ValueError(f"{path}: expected codes of one codec {first}, got {codec}")
                 # An import that was cut off has kept the first items of the file.
-                if not kept:
+                if not kept and not is_finished:
                     writer.add(codes, row)
                 elif kept.pop(row["id"], None) != _digest(codes, row):
                     raise _other_file(folder, path, row["id"])

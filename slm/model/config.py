@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from codec.checks import above, all_finite, at_least, in_range, one_of, require
+from codec.error_text import reason_of
 from slm.data.vocabulary import Vocabulary
 
 _SIZES = ("dim", "num_layers", "num_heads", "num_kv_heads", "dim_head", "ff_mult", "max_seq_len")
@@ -216,6 +217,8 @@ class SpeechLMConfig:
             *(AttributeError, RecursionError),
             OSError,  # a number or a text in place of a mapping
         ) as error:
-            raise ValueError(f"cannot read {path}: {' '.join(str(error).split())}") from error
+            raise ValueError(
+                f"cannot read {path}: {' '.join(reason_of(error, path).split())}"
+            ) from error
         assert isinstance(loaded, cls)
         return loaded

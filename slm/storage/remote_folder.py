@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from codec.error_text import message_of
 from codec.files import write_bytes
 from codec.files.reading import open_file
 from codec.requirements import install_command
@@ -82,7 +83,7 @@ class RemoteFolder:
         except FileNotFoundError:
             return None
         except Exception as error:  # of whatever library speaks the protocol
-            raise StorageError(f"{self.url}: cannot be read: {error!r}") from error
+            raise StorageError(f"{self.url}: cannot be read: {message_of(error)}") from error
         try:
             found = json.loads(text)
             if found["format"] != _FORMAT:
@@ -136,7 +137,7 @@ class RemoteFolder:
         except StorageError:
             raise
         except Exception as error:
-            raise StorageError(f"{self.url}/{name}: {error!r}") from error
+            raise StorageError(f"{self.url}/{name}: {message_of(error)}") from error
 
 
 def _copy(source: IO[bytes], target: IO[bytes]) -> tuple[int, str]:

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 from tqdm.contrib.concurrent import thread_map
 
 from codec.cache_folder import cache_folder
+from codec.error_text import reason_of
 from codec.files import files_below, read_json, sha256_of, whole_file, write_json
 from codec.files.reading import open_file
 
@@ -249,7 +250,9 @@ def _naming(remote: RemoteFolder, target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(f"{remote.url}: {target} cannot be written ({error})") from error
+        raise StorageError(
+            f"{remote.url}: {target} cannot be written ({reason_of(error, target)})"
+        ) from error
 
 
 def _in_threads(

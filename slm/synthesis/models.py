@@ -18,7 +18,7 @@ from codec.files import replaced_files
 from codec.hub import HubOptions
 from slm.generation.stopping import StopRules, silence_codes
 from slm.model.config import SpeechLMConfig
-from slm.model.model_folder import WEIGHTS
+from slm.model.model_folder import BUNDLED, CONFIG, WEIGHTS
 from slm.model.speech_lm import SpeechLM, pretrained_folder
 from slm.text.tokenizer import Tokenizer, load_tokenizer
 
@@ -30,8 +30,12 @@ if TYPE_CHECKING:
 
 # Folders of a stored synthesizer.
 CODEC, LM = "codec", "lm"
-# Codecs that come with the packages, the newest first.
-SHIPPED_CODECS = ("hh-mini-24k-v2", "hh-mini-24k")
+# Codecs that come with the packages, the newest first, with the names of their codes: which is a
+# language model's is known without loading one.
+SHIPPED_CODECS = {
+    "hh-mini-24k-v2": ("fd39266381d100fb", "dd7ba297620260cd"),
+    "hh-mini-24k": ("943b47e472360fab", "b16fb863be999b85", "648bddcc4cecf0c9"),
+}
 
 
 def shipped_codec_of(lm: Path | str, hub: HubOptions | None = None) -> str:
@@ -44,9 +48,10 @@ def shipped_codec_of(lm: Path | str, hub: HubOptions | None = None) -> str:
     Raises:
         ValueError: No such model, or none of the shipped codecs is that of its codes.
     """
-    wanted = SpeechLMConfig.load(pretrained_folder(lm, hub) / "config.yaml").codec_fingerprint
-    for name in SHIPPED_CODECS:
-        if wanted in HHCodec.from_pretrained(name).code_fingerprints:
+    _check_no_codec(lm)
+    wanted = SpeechLMConfig.load(pretrained_folder(lm, hub) / CONFIG).codec_fingerprint
+    for name, names_of_codes in SHIPPED_CODECS.items():
+        if wanted in names_of_codes:
             return name
     raise ValueError(
         f"expected a codec for {lm}, which generates the codes of codec {wanted}, got none: "
@@ -114,12 +119,12 @@ class SpeechModels:
         if lm is None:
             if codec is None:
                 raise ValueError("expected a codec and a language model, got neither")
-            codec, lm = Path(codec) / CODEC, Path(codec) / LM
+            given, codec, lm = codec, Path(codec) / CODEC, Path(codec) / LM
             if not (codec.is_dir() and lm.is_dir()):
                 raise ValueError(
-                    f"expected a folder of Synthesizer.save_pretrained at {codec.parent}, found no "
-                    f"{CODEC} and {LM} in it; give codec and language model"
+                    f"expected a folder of Synthesizer.save_pretrained, got {_described(given)}"
                 )
+        _check_no_codec(lm)
         codec = shipped_codec_of(lm, HubOptions(**hub)) if codec is None else codec
         options: dict[str, Any] = {"device": device, "dtype": dtype, **hub}
         model = SpeechLM.from_pretrained(lm, **options)
@@ -181,6 +186,30 @@ class SpeechModels:
         """(1,) the code of lasting digital silence."""
         codes = self.encode(np.zeros(self.codec.sample_rate, dtype=np.float32))
         return codes[len(codes) // 2 :][:1]
+
+
+def _check_no_codec(lm: Path | str) -> None:
+    """Raise `ValueError` for a shipped codec in place of a language model."""
+    if str(lm) in SHIPPED_CODECS and not Path(lm).is_dir():
+        raise ValueError(f"expected a language model, got the codec {str(lm)!r}")
+
+
+def _described(given: Path | str) -> str:
+    """What was given in place of a stored synthesizer, and the call that takes it."""
+    name, call = str(given), "Synthesizer.from_pretrained"
+    if name in SHIPPED_CODECS:
+        return f"the codec {name!r} alone; {call}({name!r}, lm), with a language model of its codes"
+    for folder in (Path(given), BUNDLED / given):
+        try:
+            wanted = SpeechLMConfig.load(folder / CONFIG).codec_fingerprint
+        except ValueError:  # no language model
+            continue
+        alone = f"the language model {name!r} alone; {call}"
+        for codec, names_of_codes in SHIPPED_CODECS.items():
+            if wanted in names_of_codes:
+                return f"{alone}(lm={name!r}) takes its codec, {codec}"
+        return f"{alone}(codec, {name!r}), with the codec of codes {wanted}"
+    return f"{name!r} without {CODEC} and {LM} in it; give codec and language model, or lm= alone"
 
 
 def check_text_model(lm: SpeechLM, tokenizer: Tokenizer) -> None:

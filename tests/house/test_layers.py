@@ -16,6 +16,7 @@ GROUND = {
     "codec.command_line",
     "codec.devices",
     "codec.distributed",
+    "codec.error_text",
     "codec.files",
     "codec.hub",
     "codec.import_shims",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import builtins
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -65,3 +67,46 @@ def test_no_message_asks_for_a_package_that_no_index_has() -> None:
 def test_every_package_tells_the_version() -> None:
     assert codec.__version__ == slm.__version__ == evaluation.__version__ == __version__
     assert f"\n## [{__version__}] - " in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
+def formatted(handler: ast.ExceptHandler) -> Iterator[int]:
+    """Lines where a handler makes text of its error by str, repr or an f-string."""
+    for node in ast.walk(handler):
+        shown = node.value if isinstance(node, ast.FormattedValue) else None
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args:
+            shown = node.args[0] if node.func.id in ("str", "repr") else None
+        if isinstance(shown, ast.Name) and shown.id == handler.name:
+            yield shown.lineno
+
+
+def may_be_of_the_system(handler: ast.ExceptHandler) -> bool:
+    """Tell whether a handler takes an `OSError`, by the classes that it names."""
+    assert handler.type is not None
+    nodes = ast.walk(handler.type)
+    classes = [getattr(builtins, node.id, None) for node in nodes if isinstance(node, ast.Name)]
+    known = [each for each in classes if isinstance(each, type)]
+    return any(issubclass(OSError, each) or issubclass(each, OSError) for each in known)
+
+
+def test_errors_of_the_system_are_made_text_of_in_one_place() -> None:
+    by_hand = [
+        f"{name}:{line}"
+        for name, path in modules("codec", "slm", "eval", "recipes", "benchmarks")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.ExceptHandler) and node.name and may_be_of_the_system(node)
+        for line in formatted(node)
+    ]
+    # their own text is "[Errno 17] File exists: 'in.wav'"; use codec.error_text.message_of
+    assert by_hand == []
+
+
+def test_commands_in_docstrings_are_shown_as_they_are_typed() -> None:
+    # A backslash at the end of a line joins it to the next one unless the docstring is raw.
+    joined = [
+        f"{name}: {line.strip()}"
+        for name, path in modules("codec", "slm", "eval", "recipes", "benchmarks")
+        for text in strings(ast.parse(path.read_text("utf-8")))
+        for line in text.split("\n")
+        if re.search(r"^    .*[\w/] {4,}--\w", line)
+    ]
+    assert joined == []

@@ -128,5 +128,7 @@ def test_the_defaults_of_the_commands_are_one_pair() -> None:
 def test_a_language_model_finds_the_shipped_codec_of_its_codes() -> None:
     folders = (ROOT / CODEC).parent.iterdir()
     assert sorted(SHIPPED_CODECS) == sorted(path.name for path in folders if path.is_dir())
+    for name, names_of_codes in SHIPPED_CODECS.items():
+        assert names_of_codes == HHCodec.from_pretrained(name).code_fingerprints
     assert shipped_codec_of(ROOT / LM) == Path(CODEC).name
     assert shipped_codec_of(ROOT / NEXT_LM) == Path(NEXT_CODEC).name

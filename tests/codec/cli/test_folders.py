@@ -40,6 +40,20 @@ def visible(folder):
     return sorted(p.relative_to(folder).as_posix() for p in paths if p.name != LOG_NAME)
 
 
+def test_a_file_whose_place_is_taken_is_listed_with_place_and_cause(
+    tmp_path, codec, call, make_waveform
+):
+    for name in ("a.wav", "b.wav"):
+        write_audio(tmp_path / "in" / name, make_waveform(0.2))
+    taken = tmp_path / "out" / "a.wav"
+    taken.mkdir(parents=True)
+    argv = ("reconstruct", tmp_path / "in", tmp_path / "out", "--codec", codec[1], "--json")
+    status, out, error = call(*argv)
+    assert status == 1
+    assert json.loads(out)["failed"] == {str(tmp_path / "in/a.wav"): f"{taken}: Is a directory"}
+    assert f"failed: {tmp_path / 'in/a.wav'}: {taken}: Is a directory\n" in error
+
+
 def test_a_resumed_folder_notices_what_has_changed(
     tmp_path, codec, call, recordings, make_waveform
 ):

@@ -267,3 +267,23 @@ def test_a_write_that_is_refused_names_the_file(tmp_path):
     with full_disk(1000), pytest.raises(OSError, match=r"too large: '.*a\.bin'"):
         written()
     assert not names(tmp_path)
+
+
+def test_what_is_in_the_way_is_told_by_the_name_that_was_given(tmp_path):
+    def written() -> None:
+        with whole_file(tmp_path / "a.wav") as partial:
+            partial.write_bytes(b"a")
+
+    (tmp_path / "a.wav").mkdir()
+    with pytest.raises(IsADirectoryError) as found:
+        written()
+    assert (found.value.filename, found.value.filename2) == (str(tmp_path / "a.wav"), None)
+
+    def filled() -> None:
+        with whole_folder(tmp_path / "model") as partial:
+            (partial / "deep" / "a.bin").write_bytes(b"a")
+
+    with pytest.raises(FileNotFoundError) as missing:
+        filled()
+    assert missing.value.filename == str(tmp_path / "model" / "deep" / "a.bin")
+    assert names(tmp_path) == ["a.wav"]

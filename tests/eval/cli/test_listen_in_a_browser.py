@@ -90,6 +90,32 @@ def test_pairs_are_answered_by_keys_and_reported(
     assert "ours" in capsys.readouterr().out
 
 
+def test_answers_that_were_not_saved_are_not_lost_without_a_question(
+    browser: Any, folders: Path
+) -> None:
+    page = opened(browser, folders, "ab")
+    page.on("dialog", lambda dialog: dialog.dismiss())
+    # A name of spaces alone is asked for again.
+    page.fill("input[name=listener]", " ")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.querySelector('input:invalid') !== null")
+    page.fill("input[name=listener]", "Dora")
+    page.keyboard.press("Enter")
+    for place in (1, 2):
+        page.wait_for_selector(f"h2:has-text('{place} of 2')")
+        for key in ("1", "2", "n"):
+            page.keyboard.press(key)
+        with page.expect_event("dialog") as asked:
+            page.evaluate("setTimeout(() => location.reload())")
+        assert asked.value.type == "beforeunload"
+        assert page.is_visible(f"h2:has-text('{place} of 2')")
+        page.keyboard.press("Enter")
+    page.wait_for_selector("#download")
+    with page.expect_event("dialog"):
+        page.close(run_before_unload=True)
+    assert len(answers_of(page, folders)["answers"]) == 2
+
+
 def test_sounds_are_really_played(browser: Any, folders: Path) -> None:
     """A page that only counts clicks would look the same."""
     page = opened(browser, folders, "ab")

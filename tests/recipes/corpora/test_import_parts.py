@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import soundfile
 
 from codec.audio import read_audio
 from recipes.corpora.manifest import CorpusRow
+from recipes.import_corpus import main
 
 
 def write_stereo(path: Path, rate: int = 16_000) -> Path:
@@ -61,6 +63,23 @@ def test_a_cut_of_one_channel_is_that_channel(
     assert [tones(row) for row in rows] == [[200], [900]]
     assert [row.duration for row in rows] == [duration] * 2
     assert [skip["id"] for skip in skipped] == ["crossed", "both"]
+
+
+def test_a_file_that_is_no_whole_cutset_is_refused_by_name(
+    tmp_path: Path, write_tone: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lhotse = pytest.importorskip("lhotse")
+    recording = lhotse.Recording.from_file(write_tone(tmp_path / "a.wav", 2.0))
+    whole = tmp_path / "cuts.jsonl.gz"
+    lhotse.CutSet.from_cuts([recording.to_cut()] * 9).to_file(whole)
+    content = whole.read_bytes()
+    wrong = [content[: len(content) // 2], content[:60] + bytes(20) + content[80:], b"no gzip"]
+    lines = b"no JSON", b"{}", b"[]", b"3", b"\xff"
+    for number, content in enumerate([*wrong, *map(gzip.compress, lines)]):
+        path = tmp_path / f"{number}.jsonl.gz"
+        path.write_bytes(content)
+        assert main(["lhotse", str(path), "-o", str(tmp_path / "imported")]) == 2
+        assert f"error: {path}: expected a CutSet that can be read, got " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", ["lhotse", "kaldi"])

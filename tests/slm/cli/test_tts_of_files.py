@@ -151,3 +151,4 @@ def test_a_file_that_cannot_be_written_does_not_end_the_others(
     assert main(["tts", "--file", str(texts), *models, "--out", str(out), "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
     assert (list(report["failed"]), list(report["items"])) == (["a"], ["b"])
+    assert report["failed"]["a"] == f"{out / 'a.wav'}: Is a directory"

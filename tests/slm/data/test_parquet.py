@@ -193,6 +193,8 @@ def test_a_store_of_another_file_is_neither_kept_nor_mixed(tmp_path: Path) -> No
         [([1] * 9, {"id": "a"}), ([2] * 9, {"id": "b", "text": "corrected"})],
         [([1] * 9, {"id": "c"})],
         [([1] * 9, {"id": "a"})],
+        # A finished store does not grow.
+        [([1] * 9, {"id": "a"}), ([2] * 9, {"id": "b"}), ([3] * 9, {"id": "c"})],
     ]
     for number, items in enumerate(others):
         export_parquet(write(tmp_path / f"s{number}", items), tmp_path / f"{number}.parquet")

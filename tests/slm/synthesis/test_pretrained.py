@@ -12,6 +12,7 @@ import torch
 from codec import HHCodec
 from slm import GenerationSettings, SpeechLM, Synthesizer
 from slm.model.model_folder import COMPANIONS
+from slm.synthesis.models import shipped_codec_of
 from slm.synthesis.voices import VOICES_NAME, default_voice
 from slm.text.sentencepiece_tokenizer import TextTokenizer
 from slm.text.tokenizer import load_tokenizer
@@ -70,14 +71,41 @@ def test_voices_that_were_added_and_taken_away_are_saved_so(
 
 def test_a_folder_without_both_models_is_refused(model_folders: tuple[Path, Path]) -> None:
     with pytest.raises(
-        ValueError, match=r"Synthesizer\.save_pretrained at .* found no codec and lm"
+        ValueError, match=r"Synthesizer\.save_pretrained, got .* without codec and lm"
     ):
         Synthesizer.from_pretrained(model_folders[0])
 
 
-def test_a_language_model_alone_gets_the_shipped_codec_of_its_codes() -> None:
+def test_one_model_alone_is_refused_with_the_call_that_works(
+    model_folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder = model_folders[1]
+    own = SpeechLM.from_pretrained(folder).config.codec_fingerprint
+    for given, call in {
+        LM: rf"\(lm='{LM}'\) takes its codec, {CODEC}",
+        folder: rf"\(codec, '{folder}'\), with the codec of codes {own}",
+        CODEC: rf"\('{CODEC}', lm\), with a language model of its codes",
+        tmp_path: "give codec and language model",
+    }.items():
+        with pytest.raises(ValueError, match=rf"save_pretrained, got .*'{given}' .*{call}"):
+            Synthesizer.from_pretrained(given)
+    for codec_name in (CODEC, None):
+        with pytest.raises(ValueError, match=rf"a language model, got the codec '{CODEC}'"):
+            Synthesizer.from_pretrained(codec_name, CODEC)
+    with pytest.raises(ValueError, match=rf"a language model, got the codec '{CODEC}'"):
+        shipped_codec_of(CODEC)
+
+
+def test_a_language_model_alone_gets_the_shipped_codec_of_its_codes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    load, loaded = HHCodec.from_pretrained, []
+    monkeypatch.setattr(
+        HHCodec, "from_pretrained", lambda name, **more: loaded.append(name) or load(name, **more)
+    )
     made = Synthesizer.from_pretrained(lm=LM)
-    assert made.codec.fingerprint == HHCodec.from_pretrained(CODEC).fingerprint
+    assert loaded == [CODEC]  # of both that come along only this one, once
+    assert made.codec.fingerprint == load(CODEC).fingerprint
     with pytest.raises(ValueError, match="a codec and a language model, got neither"):
         Synthesizer.from_pretrained()
 
