@@ -25,6 +25,7 @@ from eval.scoring.pair import Pair
 from eval.scoring.score import score_pairs
 from eval.sound import Sound, resampled
 from recipes.corpora.preparation import spread
+from recipes.runner.stages import say
 from slm import GenerationSettings
 from slm.data.documents import prefix_tokens
 from slm.generation.aligned import AlignedRequest
@@ -84,17 +85,18 @@ def generate_clips(
 ) -> dict[str, Any]:
     """Synthesize valid texts and score them: rtf_generate, ends of speech, figures by name.
 
-    Each text follows the first seconds of a training clip of its speaker as a prompt.
+    Each text follows the first seconds of another clip of its speaker as a prompt, of a training
+    clip where there is one.
     """
     chosen = _texts(config, encoded) if trained.text is not None else []
     check_items((row["id"] for row, _ in chosen), ".flac")
     items, pairs, spent, made = [], [], 0.0, 0.0
-    train_audio, rate = audio["train"], audio["valid"].sample_rate
+    rate = audio["valid"].sample_rate
     for start in range(0, len(chosen), config.generate_batch):
         batch = chosen[start : start + config.generate_batch]
         began = time.perf_counter()
         streams = _generated(config, encoded, trained, batch, start)
-        for (row, prompt), drawn in zip(batch, streams, strict=True):
+        for (row, (split, prompt)), drawn in zip(batch, streams, strict=True):
             codes, misplaced = unflatten_codes(
                 drawn.codes, tokenizer.num_codebooks, tokenizer.codebook_size
             )
@@ -111,7 +113,7 @@ def generate_clips(
                     "id": row["id"],
                     "text": row["text"],
                     "speaker": row["speaker"],
-                    "prompt": encoded.stores["train"].rows[prompt]["id"],
+                    "prompt": encoded.stores[split].rows[prompt]["id"],
                     "truncated": drawn.truncated,
                     "tokens": drawn.tokens,
                     "misplaced": misplaced / max(1, len(drawn.codes)),
@@ -119,10 +121,14 @@ def generate_clips(
                     "recorded_seconds": row["num_samples"] / rate,
                 }
             )
-            sound = Sound(train_audio.waveform(prompt), train_audio.sample_rate)
+            sound = Sound(audio[split].waveform(prompt), audio[split].sample_rate)
             pairs.append(Pair(row["id"], None, path, row["text"], row["speaker"], prompt=sound))
         spent += time.perf_counter() - began
     if not items:
+        if trained.text is not None and config.generate:
+            say(
+                "adapt", "no speech of texts: no clip of valid has another of its speaker to follow"
+            )
         names = ("generation", "rtf_generate", "seconds_of_ten_seconds", "tokens_of_ten_seconds")
         return dict.fromkeys(names)
     tokens = sum(item["tokens"] for item in items)
@@ -143,16 +149,17 @@ def _generated(
     config: AdaptConfig,
     encoded: Encoded,
     trained: Trained,
-    batch: list[tuple[dict[str, Any], int]],
+    batch: list[tuple[dict[str, Any], tuple[str, int]]],
     start: int,
 ) -> list[Drawn]:
     """Speech of texts after prompts."""
-    lm, text, train = trained.lm, trained.text, encoded.stores["train"]
+    lm, text = trained.lm, trained.text
     assert text is not None
     longest = max(1, round(config.prompt_seconds[1] * encoded.rate("train")))
     requests: list[Request] = []
-    for number, (row, prompt) in enumerate(batch):
-        given = train.codes(prompt)[:longest].astype(np.int64)  # first seconds of the prompt
+    for number, (row, (split, prompt)) in enumerate(batch):
+        # First seconds of the prompt.
+        given = encoded.stores[split].codes(prompt)[:longest].astype(np.int64)
         text_ids = text.encode(row["text"], row.get("lang") or "en")
         if lm.config.is_aligned:
             seed = config.seed + start + number
@@ -177,22 +184,28 @@ def _generated(
     ]
 
 
-def _texts(config: AdaptConfig, encoded: Encoded) -> list[tuple[dict[str, Any], int]]:
-    """Valid clips with a text, evenly spread, and a training clip of each one's speaker."""
-    # Training clips of each speaker, of which the seed and the place choose one.
-    by_speaker: dict[str, list[int]] = {}
-    for index, row in enumerate(encoded.stores["train"].rows):
-        by_speaker.setdefault(row["speaker"], []).append(index)
-    rows = [
-        row
-        for row in encoded.stores["valid"].rows
-        if row["text"].strip() and row["speaker"] in by_speaker
+def _texts(config: AdaptConfig, encoded: Encoded) -> list[tuple[dict[str, Any], tuple[str, int]]]:
+    """Valid clips with a text, evenly spread, and a clip to follow: its split and index.
+
+    It is a training clip of the same speaker, or another of valid where training has none, as
+    where voices of valid are heard nowhere else.
+    """
+    # Clips of each speaker, of which the seed and the place choose one.
+    by_speaker: dict[str, dict[str, list[int]]] = {"train": {}, "valid": {}}
+    for split, speakers in by_speaker.items():
+        for index, row in enumerate(encoded.stores[split].rows):
+            speakers.setdefault(row["speaker"], []).append(index)
+    rows = []
+    for index, row in enumerate(encoded.stores["valid"].rows):
+        trained = by_speaker["train"].get(row["speaker"])
+        others = [n for n in by_speaker["valid"][row["speaker"]] if n != index]
+        prompts = [("train", n) for n in trained] if trained else [("valid", n) for n in others]
+        if row["text"].strip() and prompts:
+            rows.append((row, prompts))
+    return [
+        (row, prompts[(config.seed + number) % len(prompts)])
+        for number, (row, prompts) in enumerate(spread(rows, config.generate))
     ]
-    chosen = []
-    for number, row in enumerate(spread(rows, config.generate)):
-        clips = by_speaker[row["speaker"]]
-        chosen.append((row, clips[(config.seed + number) % len(clips)]))
-    return chosen
 
 
 def _decoded(tokenizer: Tokenizer, codes: np.ndarray, sample_rate: int) -> np.ndarray:

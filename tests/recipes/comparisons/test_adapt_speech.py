@@ -203,3 +203,31 @@ def test_the_recipe_on_speech_compares_five_tokenizers_on_phones(tmp_path: Path)
 def test_a_codec_of_a_recipe_needs_its_file() -> None:
     with pytest.raises(ValueError, match="source"):
         TokenizerConfig(kind="trained")
+
+
+def test_voices_that_are_heard_in_valid_alone_follow_another_clip_of_theirs(
+    config: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = corpus / "manifest.jsonl"
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    for row in rows:
+        row["speaker"] = {"valid": "new"}.get(row["split"], row["speaker"])
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run = tmp_path / "adapt"
+    call = [str(config), f"corpus={corpus}", f"run={run}", "threads=1", "--only", "km8"]
+    assert main(call) == 0
+    made = [
+        json.loads(line)
+        for line in (run / "km8/generation/generation.jsonl").read_text().splitlines()
+    ]
+    assert made
+    assert {item["speaker"] for item in made} == {"new"}
+    assert all(item["prompt"].startswith("valid") for item in made)
+    assert all(item["prompt"] != item["id"] for item in made)
+    capsys.readouterr()
+    # With one clip of each there is nothing to follow, which is told.
+    for number, row in enumerate(rows):
+        row["speaker"] = row["speaker"] if row["split"] == "train" else str(number)
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main([*call[:2], f"run={tmp_path / 'again'}", *call[3:]]) == 0
+    assert "no speech of texts" in capsys.readouterr().err

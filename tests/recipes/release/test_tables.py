@@ -29,6 +29,7 @@ KEPT = sorted(
 OTHER_TABLES = {
     "codec/pretrained/hh-mini-24k/README.md": ("| part | settings |",),
     "codec/pretrained/hh-mini-24k-v2/README.md": ("| what | losses ",),
+    "docs/reports/hh_small.md": ("| phase, step |",),
     "docs/reports/perceptual.md": (
         "| state |",
         "| what the vocoder gets |",
