@@ -119,18 +119,18 @@ def run_adapt(
         is_done(config.tokenizers[name], name, run / name)
     failures: list[Exception] = []
     for name in names:
-        # Processes may share a run, not a tokenizer.
-        with locked(run / name):
-            if is_done(config.tokenizers[name], name, run / name):
-                say("adapt", f"{name}: done already")
-                continue
-            try:
+        try:
+            # Processes may share a run, not a tokenizer.
+            with locked(run / name):
+                if is_done(config.tokenizers[name], name, run / name):
+                    say("adapt", f"{name}: done already")
+                    continue
                 compare_one(config, name, audio, run / name, phones)
-            except (ValueError, RuntimeError, OSError) as error:
-                # The others are compared all the same: the whole takes hours.
-                say("adapt", f"{name}: failed: {message_of(error)}")
-                failures.append(error)
-                continue
+        except (ValueError, RuntimeError, OSError) as error:
+            # The others are compared all the same: the whole takes hours.
+            say("adapt", f"{name}: failed: {message_of(error)}")
+            failures.append(error)
+            continue
         render(run)  # after each
     if failures:
         raise failures[0]

@@ -12,6 +12,7 @@ import torch
 from codec import CodecConfig, HHCodec
 from codec.audio.store import AudioStore, AudioStoreWriter
 from codec.files import write_json
+from codec.runtime.run_lock import locked
 from recipes.adaptability.codes import encode_splits, ngram_figures
 from recipes.adaptability.config import AdaptConfig
 from recipes.adaptability.tokenizers import TokenizerConfig
@@ -205,3 +206,18 @@ def test_a_tokenizer_that_fails_does_not_keep_the_others_from_being_compared(
     assert "ours: failed: out of memory" in capsys.readouterr().err
     assert (run / "km8" / "result.json").is_file()
     assert "| km8 |" in (run / "adapt.md").read_text()
+
+
+def test_a_tokenizer_that_another_process_works_on_does_not_keep_the_others_from_being_compared(
+    config: Path,
+    make_corpus: Callable[..., tuple[Path, Any]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    corpus, _ = make_corpus(counts=(8, 4, 1))
+    run = tmp_path / "adapt"
+    settings = load_settings(AdaptConfig, str(config), [f"corpus={corpus}", f"run={run}"])
+    with locked(run / "ours"), pytest.raises(ValueError, match="in use by process"):
+        adapt.run_adapt(settings)
+    assert "ours: failed: " in capsys.readouterr().err
+    assert (run / "km8" / "result.json").is_file()
