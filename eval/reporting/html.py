@@ -7,10 +7,12 @@ from html import escape
 STYLE = """
 :root { color-scheme: light dark; --back: #fbfbfa; --card: #fff; --ink: #1d2025; --soft: #616771;
   --line: #dfe1e5; --bad: #b3261e; --bad-back: #fdeceb;
-  --c0: #2563c9; --c1: #c4510b; --c2: #15803d; --c3: #8b3fc2; --c4: #b8860b; --c5: #0e7c86; }
+  --c0: #2563c9; --c1: #c4510b; --c2: #15803d; --c3: #8b3fc2; --c4: #b8860b; --c5: #0e7c86;
+  --c6: #be185d; --c7: #4b5563; }
 @media (prefers-color-scheme: dark) { :root { --back: #15171a; --card: #1d2024; --ink: #e8e9eb;
   --soft: #a0a6b0; --line: #363b43; --bad: #ff8f86; --bad-back: #3a1f1d;
-  --c0: #6fa5ff; --c1: #ff9d5c; --c2: #5fcf85; --c3: #cd94f5; --c4: #e6bd4f; --c5: #55c8d2; } }
+  --c0: #6fa5ff; --c1: #ff9d5c; --c2: #5fcf85; --c3: #cd94f5; --c4: #e6bd4f; --c5: #55c8d2;
+  --c6: #f783b4; --c7: #a8b0bd; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 72rem; padding: 1.5rem 1rem 3rem; background: var(--back);
   color: var(--ink); font: 16px/1.5 system-ui, sans-serif; overflow-wrap: break-word; }

@@ -27,8 +27,11 @@ Scale = Literal["auto", "linear", "log"]
 Style = Literal["line", "points", "both", "dashed"]
 # In units of the SVG, 1/72 inch; without the legend.
 WIDTH, HEIGHT, LEGEND_LINE = 400.0, 250.0, 15.0
-# On a white page. An SVG takes --c0 to --c5 of the page instead, and its `currentColor` for INK.
-COLORS = ("#2563c9", "#c4510b", "#15803d", "#8b3fc2", "#b8860b", "#0e7c86")
+# On a white page. An SVG takes --c0 to --c7 of the page instead, and its `currentColor` for INK.
+COLORS = (
+    *("#2563c9", "#c4510b", "#15803d", "#8b3fc2"),
+    *("#b8860b", "#0e7c86", "#be185d", "#4b5563"),
+)
 INK = "#616771"
 # Above this ratio of the largest to the least value a linear axis hides the small ones.
 LOG_RATIO = 20.0
@@ -117,7 +120,7 @@ def line_chart(chart: LineChart) -> str:
     """Draw a chart with its legend as an SVG element; "" when no point can be drawn.
 
     The background is transparent, texts and grid have the `currentColor` of the page, and lines its
-    colours --c0 to --c5 where it defines them. The same chart gives the same text.
+    colours --c0 to --c7 where it defines them. The same chart gives the same text.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
