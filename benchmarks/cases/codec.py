@@ -14,10 +14,10 @@ from benchmarks.harness.reference_work import hum, products
 from codec import CodecConfig, HHCodec
 from codec.bench.codecs import SYSTEMS, count_macs
 from codec.bench.peers import SAMPLE_RATE, Subject
+from codec.cli.options import DEFAULT_CODEC as SHIPPED
 from codec.streaming.long_form import encode_clip
 
 CLIP_SECONDS = {"tiny": 0.2, "small": 2.0, "full": 4.0}
-SHIPPED = "hh-mini-24k"
 FULL = ("full",)
 DIRECTIONS = ("encode", "decode")
 

@@ -17,10 +17,9 @@ from codec import CodecConfig, HHCodec
 from codec.export.onnx_files import DECODER, ENCODER, META, export_onnx
 from codec.model.encoder import MelEncoder
 
-from .codec import CLIP_SECONDS, DIRECTIONS
+from .codec import CLIP_SECONDS, DIRECTIONS, SHIPPED
 
 SIZES = ("tiny", "full")  # the export alone takes a minute
-CODEC = "hh-mini-24k-v2"
 
 
 def build(size: str, folder: Path) -> dict[str, Contestant]:
@@ -29,7 +28,7 @@ def build(size: str, folder: Path) -> dict[str, Contestant]:
     Files that the folder holds already are those measured.
     """
     waveform = hum(CLIP_SECONDS[size])[None]  # (1, T)
-    codec = cache(lambda: tiny_codec() if size == "tiny" else HHCodec.from_pretrained(CODEC))
+    codec = cache(lambda: tiny_codec() if size == "tiny" else HHCodec.from_pretrained(SHIPPED))
     codes = cache(lambda: codec().encode(torch.from_numpy(waveform))[0])
 
     def files() -> Path:

@@ -11,11 +11,11 @@ import torch
 from benchmarks.harness.benchmark import Benchmark, Contestant, Figure
 from slm import SpeechLM, Synthesizer
 from slm.bench.contestants import stock_twin
+from slm.cli.options import DEFAULT_LM as LM
 from slm.data.vocabulary import Vocabulary
 
 from .codec import SHIPPED
 
-LM = "hh-mini-slm"
 TEXTS = {
     "tiny": ["Yes."],
     "small": ["Good morning."],
@@ -40,6 +40,10 @@ def build(size: str, folder: Path) -> dict[str, Contestant]:
     def synthesize_batch() -> object:
         return synthesizer.tts_batch(texts, voices=[voice] * len(texts), seeds=[0] * len(texts))
 
+    def begin() -> None:
+        for text in texts:
+            next(synthesizer.stream(text, voice=voice, seed=0))
+
     # Codes of each text: how much the reference work makes, and the seconds of speech.
     counts = synthesize()
     seconds = sum(counts) / synthesizer.lm.config.frame_rate
@@ -53,6 +57,7 @@ def build(size: str, folder: Path) -> dict[str, Contestant]:
     return {
         "speech": Contestant(lambda: synthesize, seconds),
         "speech batch": Contestant(lambda: synthesize_batch, seconds),
+        "first sound": Contestant(lambda: begin, seconds),
         "x-transformers codes": Contestant(lambda: generate, seconds),
     }
 
@@ -89,6 +94,12 @@ BENCHMARKS = (
                 "x-transformers codes",
                 "all texts in one batch, beside the same",
                 ("tiny", "full"),
+            ),
+            Figure(
+                "first sound",
+                "speech",
+                "the first piece of a stream of each text, beside its whole waveform",
+                ("full",),
             ),
         ),
     ),
