@@ -28,9 +28,10 @@ def add(commands: Commands) -> None:
         "info",
         run,
         summary="sizes, rates and conventions of a codec",
-        examples="example:\n  hh-codec info --preset hh_24khz --json",
+        examples="examples:\n  hh-codec info hh-mini-24k\n  hh-codec info --preset hh_24khz --json",
     )
     either = parser.add_mutually_exclusive_group()
+    either.add_argument("name", nargs="?", metavar="CODEC", help="the same as --codec")
     either.add_argument("--codec", metavar="CODEC", default=DEFAULT_CODEC, help=CODEC_HELP)
     either.add_argument("--preset", metavar="NAME", help="built-in size, such as hh_24khz")
 
@@ -44,7 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
         codec = HHCodec(CodecConfig.preset(arguments.preset))
         names = {"fingerprint": None, "code_fingerprint": None}
     else:
-        codec = HHCodec.from_pretrained(arguments.codec, fold=False)
+        # An empty name, as of a variable of the shell that is not set, is refused as one.
+        name = arguments.codec if arguments.name is None else arguments.name
+        codec = HHCodec.from_pretrained(name, fold=False)
         names = {"fingerprint": codec.fingerprint, "code_fingerprint": codec.code_fingerprint}
     report = {**describe(codec), "gmac_per_second": arithmetic(codec), **names}
     print_report(report, as_json=arguments.json)

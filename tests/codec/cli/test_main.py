@@ -166,6 +166,8 @@ def test_figures_of_a_trained_codec(codec, call):
     report = json.loads(call("info", "--codec", folder, "--json")[1])
     assert report["fingerprint"] == model.fingerprint
     assert report["parameters"]["total"] == sum(p.numel() for p in model.parameters())
+    assert json.loads(call("info", folder, "--json")[1]) == report
+    assert call("info", "")[0] == 2
     status, out, _ = call("info", "--codec", folder)
     assert status == 0
     assert all(name in out for name in (*report, *report["parameters"], *report["mel"]))
