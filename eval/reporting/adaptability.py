@@ -127,6 +127,8 @@ def to_markdown(results: Sequence[Result], about: dict[str, Any], picture: Path 
         lines = figure_table(part, results)
         if lines:
             parts += [f"{title}{_sampled(part, results)}:", "", *lines, ""]
+        else:
+            parts += [f"{title}: none was made.", ""]
     for name, reason in (about.get("left_out") or {}).items():
         parts += [f"Left out: {name}: {reason}", ""]
     parts += ["Cost:", "", *table(SPEEDS, results), ""]

@@ -1,4 +1,6 @@
-"""Files of texts: one a line, JSON lines with the voice and the seed of each, or a meta.lst.
+"""Texts to speak, from standard input or a file.
+
+Files hold one a line, JSON lines with the voice and the seed of each, or a `meta.lst`.
 
 A `meta.lst` is a list of seed-tts-eval, `utt|prompt_text|prompt_wav|text[|reference_wav]` a line,
 its paths from its own folder on (https://github.com/BytedanceSpeech/seed-tts-eval). JSON lines may
@@ -8,6 +10,7 @@ hold the `reference` and `speaker` by which `hh-eval tts` judges the same rows.
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,21 @@ _KEYS = {"id", "seed", "speed", *_TEXTS, *_JUDGED}
 _COMMON = ("seed", "language", "speed")
 META_SUFFIX = ".lst"
 _META = "utt|prompt_text|prompt_wav|text[|reference_wav]"
+
+
+def piped_text() -> str:
+    """The text on standard input, lines and all.
+
+    Raises:
+        OSError: Standard input is closed.
+        ValueError: It is not UTF-8.
+    """
+    if sys.stdin is None:
+        raise OSError("expected an open standard input, got a closed one")
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig").strip()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"expected text in UTF-8 on standard input: {error}") from error
 
 
 def read_requests(path: Path | str, default: SpeechRequest) -> dict[str, SpeechRequest]:

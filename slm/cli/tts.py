@@ -147,14 +147,14 @@ def _requests(arguments: argparse.Namespace) -> dict[str, SpeechRequest]:
     from slm.text.languages import language_code
     from slm.text.normalization import normalize_text
 
-    from .batch_file import read_requests
+    from .batch_file import piped_text, read_requests
 
     # Exactly one of the two.
     if (arguments.text is None) == (arguments.file is None):
         got = "neither" if arguments.text is None else "both"
         raise ValueError(f"expected a text (- reads it from standard input) or --file, got {got}")
     language_code(arguments.language)
-    text = _piped_text() if arguments.text == "-" else arguments.text or ""
+    text = piped_text() if arguments.text == "-" else arguments.text or ""
     default = SpeechRequest(
         text,
         arguments.prompt,
@@ -173,20 +173,6 @@ def _requests(arguments: argparse.Namespace) -> dict[str, SpeechRequest]:
             for name, request in requests.items()
         }
     return requests
-
-
-def _piped_text() -> str:
-    """The text on standard input, lines and all.
-
-    Raises:
-        ValueError: It is not UTF-8.
-    """
-    if sys.stdin is None:
-        raise OSError("expected an open standard input, got a closed one")
-    try:
-        return sys.stdin.buffer.read().decode("utf-8-sig").strip()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"expected text in UTF-8 on standard input: {error}") from error
 
 
 def _check(arguments: argparse.Namespace, requests: Mapping[str, SpeechRequest]) -> None:
