@@ -104,7 +104,7 @@ def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
             for folder, _, names in os.walk(partial):
                 for name in names:
                     if not os.path.islink(os.path.join(folder, name)):
-                        flush(Path(folder, name))
+                        _finish(Path(folder, name), partial)
                 _flush_folder(Path(folder))
             partial.rename(path)
         _flush_folder(path.parent)
@@ -146,7 +146,7 @@ def replaced_files(
         made = [path.relative_to(partial) for path in partial.rglob("*") if path.is_file()]
         assert Path(last) in made, f"expected {last} among {[str(path) for path in made]}"
         for path in made:
-            flush(partial / path)
+            _finish(partial / path, partial)
             check_replaceable(folder / path)
             if (folder / path).is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), folder / path)
@@ -164,6 +164,13 @@ def replaced_files(
         _flush_folder((folder / last).parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _finish(path: Path, folder: Path) -> None:
+    """Bring a file to the disk, open to those to whom the new folder above it is."""
+    # Files of safetensors are their maker's alone.
+    path.chmod(stat.S_IMODE(path.stat().st_mode | (folder.stat().st_mode & 0o666)))
+    flush(path)
 
 
 @contextmanager

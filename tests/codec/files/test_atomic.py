@@ -52,6 +52,21 @@ def test_a_file_has_the_mode_of_any_new_file(tmp_path, umask, mode):
     assert path.stat().st_mode & 0o777 == mode
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="modes of Unix")
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_files_of_a_folder_have_the_mode_of_any_new_file(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        for writing in (whole_folder(tmp_path / "new"), replaced_files(tmp_path / "old", "b/a")):
+            with writing as partial:
+                (partial / "b").mkdir()
+                os.close(os.open(partial / "b/a", os.O_CREAT | os.O_WRONLY, 0o600))
+    finally:
+        os.umask(before)
+    for folder in ("new", "old"):
+        assert (tmp_path / folder / "b/a").stat().st_mode & 0o777 == mode
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, SystemExit])
 def test_what_goes_wrong_leaves_the_old_file_and_nothing_else(tmp_path, error):
     path = write_text(tmp_path / "a.txt", "old")
