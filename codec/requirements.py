@@ -18,6 +18,7 @@ PROJECT = "hh-slm"
 WITHOUT_DEPENDENCIES = {
     "bigvgan": "bigvgan==2.4.1",
     "distillmos": "distillmos==0.9.1",
+    "moonshine-voice": "moonshine-voice==0.0.48",
     "resemblyzer": "Resemblyzer==0.1.4",
     "speechmos": "speechmos==0.0.1.1",
     "torchcrepe": "torchcrepe==0.0.24",

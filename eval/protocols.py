@@ -41,7 +41,9 @@ class WeightSpec:
     how_to_get: str  # instruction for a person
     sha256: str | None = None  # of the file; None takes any and writes it into the run
     is_folder: bool = False  # such as a model saved by transformers
-    bundled: tuple[str, str] | None = None  # (package, file) where an installed package holds it
+    # (package, file or folder) where an installed package holds it
+    bundled: tuple[str, str] | None = None
+    files: tuple[str, ...] = ()  # that a folder must hold
 
     @property
     def variable(self) -> str:

@@ -75,17 +75,23 @@ def find_weight(spec: WeightSpec) -> Path | None:
     """
     named = os.environ.get(spec.variable)
     if named:
-        path = Path(named)
-        return path if (path.is_dir() if spec.is_folder else path.is_file()) else None
+        return Path(named) if _is_whole(Path(named), spec) else None
     if spec.bundled is None:
         return None
     package, file = spec.bundled
     found = find_spec(package)
     # A namespace package has several folders.
     for folder in (found.submodule_search_locations or ()) if found else ():
-        if (Path(folder) / file).is_file():
+        if _is_whole(Path(folder) / file, spec):
             return Path(folder) / file
     return None
+
+
+def _is_whole(path: Path, spec: WeightSpec) -> bool:
+    """Tell whether the file, or the folder with all that it must hold, is there."""
+    if not spec.is_folder:
+        return path.is_file()
+    return path.is_dir() and all((path / name).is_file() for name in spec.files)
 
 
 def require_weight(spec: WeightSpec) -> Path:
@@ -105,14 +111,17 @@ def weight_obstacle(spec: WeightSpec) -> str | None:
     """Describe why a weight cannot be used and the remedy; None when it can."""
     path = find_weight(spec)
     kind = "folder" if spec.is_folder else "file"
+    if spec.files:
+        kind += f" with {', '.join(spec.files)}"
     if path is None:
         named = os.environ.get(spec.variable)
         where = f" ({spec.variable} names {named}, where there is no such {kind})" if named else ""
         # One inside a package is found by itself, unless another is named.
         then = "then" if spec.bundled is None else "that is all, or"
         return (
-            f"weight {kind} '{spec.name}' ({spec.licence}) is missing{where}: nothing is downloaded"
-            f" here; {spec.how_to_get}; {then} --weight {spec.name}=PATH or {spec.variable}=PATH"
+            f"weight {kind.split()[0]} '{spec.name}' ({spec.licence}) is missing{where}: nothing "
+            f"is downloaded here; {spec.how_to_get}; {then} --weight {spec.name}=PATH or "
+            f"{spec.variable}=PATH"
         )
     if spec.sha256 is not None and weight_digest(path) != spec.sha256:
         return f"expected {spec.name} with sha256 {spec.sha256}, got {weight_digest(path)}: {path}"

@@ -23,7 +23,7 @@ from eval.metrics.registry import (
 )
 from eval.metrics.wer import WerMetric
 from eval.protocols import Metric
-from eval.reporting.generation import generation_report
+from eval.reporting.generation import RANKED_BY, generation_report
 from eval.reporting.report import write_report
 from eval.scoring.generated import (
     WordModel,
@@ -179,5 +179,6 @@ def _texts(
 def _transcribing_metric(metrics: Sequence[Metric]) -> str | None:
     """Id of the metric whose transcripts of the speech count: the best recogniser's."""
     of_speech = [m for m in metrics if isinstance(m, WerMetric) and m.part == "estimate"]
-    ranked = sorted(of_speech, key=lambda metric: metric.family != "wer_whisper")
-    return ranked[0].info.id if ranked else None
+    order = {family: rank for rank, family in enumerate(RANKED_BY)}
+    best = min(of_speech, key=lambda metric: order.get(metric.family, len(order)), default=None)
+    return None if best is None else best.info.id

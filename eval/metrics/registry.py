@@ -12,6 +12,7 @@ from functools import partial
 from importlib.metadata import entry_points
 
 from eval.protocols import Metric, Part, WeightSpec
+from eval.recognition.moonshine import MoonshineRecognizer
 from eval.recognition.pocketsphinx import PocketSphinxRecognizer
 from eval.recognition.whisper import GreedyWhisperRecognizer, WhisperRecognizer
 from eval.recognition.whisper_ctranslate2 import CTranslate2WhisperRecognizer, whisper_recognizer
@@ -63,6 +64,10 @@ METRICS: dict[str, Factory] = {
     "wer_whisper": lambda: WerMetric(whisper_recognizer(), family="wer_whisper"),
     "wer_whisper_original": lambda: WerMetric(
         whisper_recognizer(), part="reference", family="wer_whisper"
+    ),
+    "wer_moonshine": lambda: WerMetric(MoonshineRecognizer(), family="wer_moonshine"),
+    "wer_moonshine_original": lambda: WerMetric(
+        MoonshineRecognizer(), part="reference", family="wer_moonshine"
     ),
 }
 # Made by their full ids alone: those of earlier releases, and either back end of Whisper, of which

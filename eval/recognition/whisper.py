@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from codec.checks import at_least
-from eval.loading import LoadedMetric, load_hf_model
-from eval.protocols import Transcript, WeightSpec
-from eval.sound import resampled
-from eval.weights import metric_device
+from eval.loading import load_hf_model
+from eval.protocols import WeightSpec
 
-from .guards import RecognizedWindow, is_loop, joined_windows
-from .windows import Window, cut_windows
+from .guards import RecognizedWindow
+from .windowed import RATE, WindowedRecognizer
+from .windows import Window
 
-RATE = 16000
 WHISPER = WeightSpec(
     "whisper",
     "MIT",
@@ -27,23 +24,15 @@ WHISPER = WeightSpec(
     is_folder=True,
 )
 BEAMS = 5
-# Windows at once on a device of its own.
-DEVICE_BATCH = 8
-# Tokens in succession that the second search of a window of loops says once.
-DISTINCT = 3
 _ENGLISH = ("", "english", "en")
 
 
-class WhisperRecognizer(LoadedMetric):
+class WhisperRecognizer(WindowedRecognizer):
     """Waveform to words by beam search without timestamps, no window conditioned on another.
 
-    Longer waveforms are recognised in windows of at most 30 s cut in pauses, see `cut_windows`.
-    A window whose words compress beyond Whisper's published threshold, as loops of words do, is
-    searched a second time, in which no three tokens in succession come twice: one loop of a hundred
-    words would outweigh the errors of fifty clips. Whisper's own code draws such a window anew at
-    rising temperatures (https://arxiv.org/abs/2212.04356, section 4.5); this search has no chance
-    in it. Nothing else is removed from a transcript: how likely a window holds no speech, how well
-    its words compress, and windows that were searched twice are given beside it.
+    Windows, and the second search of one that holds a loop, are those of `WindowedRecognizer`;
+    Whisper's own code draws such a window anew at rising temperatures
+    (https://arxiv.org/abs/2212.04356, section 4.5), this search has no chance in it.
 
     Args:
         language: Language spoken, as Whisper names it; "" for a model of English alone, "auto" for
@@ -78,20 +67,12 @@ class WhisperRecognizer(LoadedMetric):
         self.language = language
         self.max_new_tokens = max_new_tokens
         self.beams = beams
-        self.search_loops_again = search_loops_again
-        self._batch_size = batch_size
+        super().__init__(batch_size=batch_size, search_loops_again=search_loops_again)
 
     @property
     def version(self) -> int:
         """Of the search."""
         return 2 if self.search_loops_again else 1
-
-    @property
-    def batch_size(self) -> int:
-        """Windows at once."""
-        if self._batch_size is not None:
-            return self._batch_size
-        return 1 if metric_device().type == "cpu" else DEVICE_BATCH
 
     @property
     def id(self) -> str:
@@ -102,59 +83,8 @@ class WhisperRecognizer(LoadedMetric):
         """Load model and processor from their folder."""
         return load_hf_model(WHISPER, "WhisperForConditionalGeneration", "WhisperProcessor")
 
-    def transcribe(self, waveform: np.ndarray, sample_rate: int) -> str:
-        """Transcribe a waveform (T,), float in [-1, 1]."""
-        return self.transcribe_many([waveform], sample_rate)[0].text
-
-    def transcribe_in_detail(self, waveform: np.ndarray, sample_rate: int) -> Transcript:
-        """Transcribe a waveform (T,), with what tells of invented words."""
-        return self.transcribe_many([waveform], sample_rate)[0]
-
-    def transcribe_many(
-        self, waveforms: Sequence[np.ndarray], sample_rate: int
-    ) -> list[Transcript]:
-        """Transcribe waveforms (T,), float in [-1, 1], their windows in batches.
-
-        Raises:
-            ValueError: A model of English alone for another language.
-        """
-        self.prepare()
-        signals = [resampled(np.asarray(w, np.float32), sample_rate, RATE) for w in waveforms]
-        cut = [self._windows(signal) for signal in signals]
-        parts = [
-            signal[window.start : window.end]
-            for signal, windows in zip(signals, cut, strict=True)
-            for window in windows
-        ]
-        found = self._in_batches(parts)
-        if self.search_loops_again:
-            looped = [n for n, row in enumerate(found) if is_loop(row.words)]
-            again = self._in_batches([parts[n] for n in looped], distinct=DISTINCT)
-            for n, row in zip(looped, again, strict=True):
-                found[n] = replace(row, looped=True)
-        rows = iter(found)
-        return [joined_windows(windows, [next(rows) for _ in windows]) for windows in cut]
-
-    def _in_batches(self, parts: Sequence[np.ndarray], distinct: int = 0) -> list[RecognizedWindow]:
-        """Recognise windows (T,), as many at once as `batch_size` says."""
-        size = self.batch_size
-        return [
-            row
-            for start in range(0, len(parts), size)
-            for row in self._recognize(parts[start : start + size], distinct)
-        ]
-
-    def _windows(self, signal: np.ndarray) -> list[Window]:
-        """Windows of a signal (T,) at 16 kHz."""
-        return cut_windows(signal, RATE)
-
     def _recognize(self, parts: Sequence[np.ndarray], distinct: int = 0) -> list[RecognizedWindow]:
-        """Recognise the windows (T,) of one batch.
-
-        Args:
-            parts: At 16 kHz.
-            distinct: Tokens in succession that no transcript holds twice; 0 for no such bound.
-        """
+        """Recognise the windows (T,) of one batch; see `WindowedRecognizer`."""
         from transformers.modeling_outputs import BaseModelOutput
 
         model, processor = self._model

@@ -12,7 +12,8 @@ from codec.checks import one_of
 from eval.weights import find_weight, require_weight
 
 from .guards import RecognizedWindow
-from .whisper import BEAMS, RATE, WHISPER, WhisperRecognizer
+from .whisper import BEAMS, WHISPER, WhisperRecognizer
+from .windowed import RATE
 
 MODEL_FILE = "model.bin"
 COMPUTE_TYPES = ("int8", "float32")

@@ -20,7 +20,7 @@ RULES = {
     "after": "all tokens after the change",
 }
 # Clips are ranked by the first of these that was scored.
-RANKED_BY = ("wer_whisper", "wer", "speaker_sim_prompt", "delivery", "prosody")
+RANKED_BY = ("wer_whisper", "wer_moonshine", "wer", "speaker_sim_prompt", "delivery", "prosody")
 _TEXT_ROWS = {
     "perplexity": ("generative perplexity", ""),
     "perplexity_median": ("median of clips", ""),

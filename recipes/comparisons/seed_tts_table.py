@@ -12,7 +12,7 @@ from eval.scoring.summary import find_figure, item_values, number_text, read_sum
 from recipes.runner.markdown import table_lines
 
 # Word errors by the best recogniser there is: family and its name in the table.
-RECOGNISERS = {"wer_whisper": "Whisper", "wer": "pocketsphinx"}
+RECOGNISERS = {"wer_whisper": "Whisper", "wer_moonshine": "Moonshine", "wer": "pocketsphinx"}
 SIMILARITIES = {
     "speaker_sim_prompt/speaker_sim_prompt": "similarity to the prompt (Resemblyzer)",
     "wavlm_sim_prompt/wavlm_sim_prompt": "similarity to the prompt (WavLM x-vectors)",

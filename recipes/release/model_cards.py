@@ -52,6 +52,7 @@ COLUMNS = {
     "dnsmos/dnsmos_p808": "DNSMOS P.808",
     "mel_l1/mel_l1": "log-mel L1, nats",
     "wer_whisper/wer": "word error rate (Whisper)",
+    "wer_moonshine/wer": "word error rate (Moonshine)",
     "wer/wer": "word error rate",
 }
 

@@ -24,6 +24,7 @@ WORDS = {
 }
 SPEECH = {
     "wer_whisper/wer": "WER, Whisper ↓",
+    "wer_moonshine/wer": "WER, Moonshine ↓",
     "wer/wer": "WER, pocketsphinx ↓",
     "speaker_sim_prompt/speaker_sim_prompt": "similarity to the prompt ↑",
     "speaker_sim_prompt/speaker_sim_prompt_margin": "its margin over other voices ↑",

@@ -10,7 +10,8 @@ from eval.metrics.registry import make_metrics
 from eval.metrics.wer import WerMetric
 from eval.protocols import Item
 from eval.recognition.guards import RecognizedWindow, compression_ratio, is_loop
-from eval.recognition.whisper import DISTINCT, WHISPER, GreedyWhisperRecognizer, WhisperRecognizer
+from eval.recognition.whisper import WHISPER, GreedyWhisperRecognizer, WhisperRecognizer
+from eval.recognition.windowed import DISTINCT
 from eval.recognition.windows import cut_windows
 from tests.support.builders import write_whisper
 

@@ -13,8 +13,9 @@ import pytest
 from eval.metrics.readiness import obstacles, status
 from eval.metrics.registry import make_metrics, with_whisper
 from eval.protocols import Item
-from eval.recognition.whisper import DISTINCT, WHISPER, WhisperRecognizer
+from eval.recognition.whisper import WHISPER, WhisperRecognizer
 from eval.recognition.whisper_ctranslate2 import CTranslate2WhisperRecognizer, whisper_recognizer
+from eval.recognition.windowed import DISTINCT
 from tests.support.builders import write_whisper
 
 # Loading it takes two seconds and 150 MB, which only the process that runs these tests needs.
