@@ -101,8 +101,8 @@ class LogMel(Float32Module):
         """Compute log-mels.
 
         Args:
-            waveform: (B, T) float in [-1, 1], T a multiple of `hop_length`; of a T that is too short
-                to be mirrored at its ends, zeros stand beyond them.
+            waveform: (B, T) float in [-1, 1], T a multiple of `hop_length`; where T is too
+                short to be mirrored at its ends, zeros stand beyond them.
 
         Returns:
             (B, M, F) float32, F = T / hop_length for "same" and T / hop_length + 1 for "center";
