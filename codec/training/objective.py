@@ -44,8 +44,7 @@ class CodecObjective(LightningModule):
         seed: Of the weights of discriminators and distillation.
 
     Raises:
-        ValueError: A pitch loss without a harmonic vocoder, or a phase on codes of a quantizer
-            with an empty codebook.
+        ValueError: As `check_phase`.
     """
 
     def __init__(
