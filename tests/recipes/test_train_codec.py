@@ -9,6 +9,7 @@ from codec import CodecConfig, HHCodec
 from codec.training.config import FitConfig
 from codec.training.optimizers import discriminator_rate_factor, learning_rate_factor
 from recipes.runner.config import ConfigError, load_config
+from recipes.runner.inputs import codec_sizes
 from recipes.runner.schema import shared_fields
 from recipes.runner.schema_corpora import PrepareConfig
 from recipes.runner.stages import StageError, run_stages, settings_of
@@ -43,6 +44,27 @@ def test_parts_that_a_start_lacks_begin_as_nothing(tmp_path):
     codes, lengths = start.encode(waveform)
     assert torch.equal(codec.encode(waveform)[0], codes)
     assert torch.equal(codec.decode(codes, lengths)[0], start.decode(codes, lengths)[0])
+
+
+def test_an_encoder_never_takes_the_states_of_a_whisper_of_random_weights(tmp_path):
+    """Without its weights, or with a start that has none, it trained on noise and said nothing."""
+    tiny_codec().save_pretrained(tmp_path / "start")
+    sizes = "{speech_layers: 1, speech_dim: 16, speech_heads: 2}"
+    overrides = [f"run={tmp_path}", "codec.preset=tiny", f"codec.overrides.encoder={sizes}"]
+    for start in ([], [f"codec.start={tmp_path / 'start'}"]):
+        config = load_config(CONFIGS / "smoke.yaml", [*overrides, *start])
+        with pytest.raises(ValueError, match=r"codec\.speech_encoder_from: expected a folder"):
+            build_codec(config)
+    config.codec.start = None
+    codec = HHCodec(codec_sizes(config.codec))
+    codec.save_pretrained(tmp_path / "own")
+    own = load_config(CONFIGS / "smoke.yaml", [*overrides, f"codec.start={tmp_path / 'own'}"])
+    weights = build_codec(own).get_submodule("encoder.speech").state_dict()
+    for name, value in codec.get_submodule("encoder.speech").state_dict().items():
+        assert torch.equal(value, weights[name])
+    own.codec.start_parts = ["decoder"]
+    with pytest.raises(ValueError, match=r"codec\.speech_encoder_from: expected a folder"):
+        build_codec(own)
 
 
 def test_the_codec_at_scale_is_that_of_one_gpu_with_its_crops_shared(tmp_path):

@@ -13,14 +13,13 @@ from codec.training.adversarial import AdversarialLosses, backward_generator_and
 from codec.training.config import PARTS, DiscriminatorConfig, LossWeights, PhaseConfig
 from codec.training.forward import ForwardPass
 from codec.training.module import CodecTraining
-from tests.support.builders import JOINT, discriminators_of, new_codec
+from tests.support.builders import BEFORE_VOCODER, JOINT, discriminators_of, new_codec
 
 
 def crops(store: AudioStore, codes: int = 4) -> Tensor:
     return torch.stack([torch.from_numpy(store.crop(n, 0, codes * 1024)) for n in range(4)])
 
 
-BEFORE_VOCODER = ("encoder", "quantizer", "decoder")
 MEL_ALONE = replace(JOINT, train=BEFORE_VOCODER, weights=LossWeights(mel=1.0))
 VQ_ALONE = replace(JOINT, train=("encoder", "quantizer"), weights=LossWeights(vq=1.0))
 

@@ -12,9 +12,9 @@ from codec import CodecConfig
 from codec.distillation.config import PerceptualConfig, SemanticConfig
 from codec.training.config import DiscriminatorConfig, LossWeights, PhaseConfig
 from codec.training.phase_checks import check_phase
+from tests.support.builders import BEFORE_VOCODER
 
 TINY = CodecConfig.preset("tiny")
-BEFORE_VOCODER = ("encoder", "quantizer", "decoder")
 
 
 @pytest.mark.parametrize(
