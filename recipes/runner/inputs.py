@@ -129,6 +129,11 @@ def _of_train_codec(config: Config) -> Iterator[str]:
                 f"train_codec.sources.{name}.corpus: expected a manifest, a CutSet or a folder "
                 f"of recordings, got {source.corpus!r}"
             )
+        elif source.select and Path(source.corpus).is_dir():
+            yield (
+                f"train_codec.sources.{name}.corpus: expected a manifest, whose rows have "
+                f"{', '.join(source.select)}, got the folder {source.corpus!r}"
+            )
 
 
 def _codec_and_phases(config: Config) -> Iterator[str]:

@@ -101,6 +101,10 @@ def test_what_was_made_of_a_stage_that_is_run_again_is_refused(
         ([PHASE, "further_corpora=/nowhere"], "further_corpora: expected a folder"),
         (["codec.start=runs/none/train_codec/model"], "codec.start: expected a model's folder"),
         ([PHASE, "train_codec.sources.x.corpus=/nowhere"], "train_codec.sources.x.corpus"),
+        (
+            [PHASE, "train_codec.sources.x={corpus: /, select: {split: train}}"],
+            "train_codec.sources.x.corpus: expected a manifest, whose rows have split, got the",
+        ),
         ([PHASE, "train_slm.start=no-such-lm"], "train_slm.start: .*hh-mini-slm"),
         ([PHASE, "train_slm.resume_from=/nowhere.ckpt"], "train_slm.resume_from: expected"),
         ([PHASE, "train_codec.devices=2", "train_slm.devices=2"], "one stage of several devices"),
