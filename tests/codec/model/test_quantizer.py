@@ -186,15 +186,16 @@ def test_cells_and_empty_codebooks_cannot_be_refined():
 
 
 def test_a_codebook_is_not_refined_on_fewer_latents_than_it_has_entries():
-    """Of 10 ms the error was divided by a variance of nothing, and entries became single latents."""
+    """Of 10 ms the error was divided by no variance, and entries became single latents."""
     quantizer = initialized().eval()
     before = quantizer.codebook.clone()
     few = quantizer.config.codebook_size - 1
     with pytest.raises(ValueError, match=rf"latents: expected {few + 1} or more .*, got {few}"):
         quantizer.refine(torch.randn(few, 4), 1)
     assert torch.equal(quantizer.codebook, before)
-    _, after = quantizer.refine(torch.zeros(few + 1, 4), 1)
-    assert after < 1e-3  # of silence, whose latents are all alike
+    # Of silence, whose latents are all alike.
+    errors = quantizer.refine(torch.zeros(few + 1, 4), 1)
+    assert torch.tensor(errors).isfinite().all()
 
 
 def test_every_centre_of_few_or_equal_points_is_another():
