@@ -15,7 +15,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from codec.model.config import CodecConfig
+from codec import CodecConfig
 from codec.training.phase_checks import check_phase
 
 from .config import Config
