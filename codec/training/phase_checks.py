@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from codec.checks import require
+from codec.distillation.config import PHONES
 from codec.model.config import WHISPER_MEL, CodecConfig
 
 from .config import PhaseConfig
@@ -61,13 +62,16 @@ def missing_models(phase: PhaseConfig) -> Iterator[str]:
             "perceptual.model: expected a folder of a Whisper in the transformers layout, got "
             f"{model!r} without a config.json"
         )
-    named = teacher == "mfcc" or (Path(teacher) / "config.json").is_file()
+    for path in phase.semantic.alignments if phase.weights.semantic > 0 else ():
+        if not Path(path).is_file():
+            yield f"semantic.alignments: expected a file at {path!r}, found none"
+    named = teacher in ("mfcc", PHONES) or (Path(teacher) / "config.json").is_file()
     # What may be a name on the hub is looked for there, by the teacher itself.
     named |= not Path(teacher).is_dir() and _HUB_NAME.fullmatch(teacher) is not None
     if phase.weights.semantic > 0 and not named:
         yield (
-            "semantic.teacher: expected mfcc, a folder of a HuBERT or Whisper in the transformers "
-            f"layout or a name on the hub, got {teacher!r} without a config.json"
+            "semantic.teacher: expected mfcc, phones, a folder of a HuBERT or Whisper in the "
+            f"transformers layout or a name on the hub, got {teacher!r} without a config.json"
         )
 
 

@@ -85,7 +85,7 @@ def test_parts_are_reached_through_those_behind_them(
         ),
         (
             {"weights": LossWeights(semantic=1.0), "semantic": SemanticConfig(teacher="nowhere")},
-            "semantic.teacher: expected mfcc, a folder .*, got 'nowhere'",
+            "semantic.teacher: expected mfcc, phones, a folder .*, got 'nowhere'",
         ),
         ({"weights": LossWeights(pitch=1.0)}, "expected a harmonic vocoder"),
     ],
