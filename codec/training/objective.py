@@ -13,7 +13,7 @@ from codec.distillation.config import PHONES
 from codec.distillation.loss import Distillation
 from codec.distillation.perceptual import PerceptualLoss
 from codec.distillation.phones import PhoneDistillation
-from codec.distillation.recognition import RecognitionLoss, whole_texts
+from codec.distillation.recognition import RecognitionLoss, check_whole_clips, whole_texts
 from codec.model.hh_codec import HHCodec
 from codec.model.whisper_encoder import WhisperEncoder
 
@@ -107,6 +107,8 @@ class CodecObjective(LightningModule):
         if self.perceptual is not None:
             self.perceptual.to(self.device)
         if self.recognition is not None:
+            batches = self._data.batches
+            check_whole_clips(batches.sources, round(batches.crop_samples * (1 + batches.speed)))
             self.recognition.to(self.device)
         if self.distillation is not None:
             self.distillation.prepare(self._data.batches.sources, self.device)
