@@ -180,8 +180,8 @@ class QuantizerConfig:
         num_stages: Residual stages in training; only the first is coded.
         shared_transform: Whether the stages share one transform.
         commitment: Weight of the latents' share in the loss, against 1 for the codebook's.
-        normalize_latents: Standardise every latent channel by running statistics, which are
-            frozen when the codebook is filled from data.
+        normalize_latents: Standardise every latent channel: by the statistics of the batch while
+            the encoder trains, else by those that are stored.
         kind: "simvq"; "ema" for classic vector quantisation, whose entries are moving averages of
             latents; "fsq", a grid of `levels` behind a linear map; or "bsq", the corners of a
             sphere behind one. The last two have one stage and no learnt entries.
