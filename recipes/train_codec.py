@@ -21,10 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 from torch import nn
 
-from codec import CodecConfig, HHCodec
+from codec import HHCodec
 from codec.audio.sources import FolderSource
 from codec.audio.store import AudioStore
 from codec.distributed import leave_group, process_rank
@@ -39,6 +38,7 @@ from codec.training.data import Sources, source_shares
 from codec.training.fit import CHECKPOINT, METRICS, fit_codec_phase, load_phase_codec
 from recipes.corpora.load import source_corpus
 from recipes.runner.config import Config, thread_count
+from recipes.runner.inputs import NO_SPEECH_ENCODER, codec_sizes
 from recipes.runner.schema import shared_fields
 from recipes.runner.stages import StageError, say, stage_folder, write_metrics
 
@@ -157,17 +157,17 @@ def build_codec(config: Config) -> HHCodec:
 
     Raises:
         ValueError: An unknown preset, overrides that do not fit it, a level that is not that of
-            the training clips, parts of `codec.start` that have other sizes, or a vocoder of
-            another mel convention.
+            the training clips, parts of `codec.start` that have other sizes, speech features
+            without a Whisper's weights, or a vocoder of another mel convention.
     """
     torch.manual_seed(config.seed)
-    # Nested overrides are laid over the preset, field by field.
-    preset = CodecConfig.preset(config.codec.preset).to_dict()
-    sizes: Any = OmegaConf.to_container(OmegaConf.merge(preset, config.codec.overrides))
-    codec = HHCodec(CodecConfig.from_dict(sizes))
+    codec = HHCodec(codec_sizes(config.codec))
     check_level(codec, config)
+    has_speech = codec.config.encoder.speech_layers == 0
     if config.codec.start is not None:
         start = HHCodec.from_pretrained(config.codec.start, fold=False)
+        taken = "encoder" in config.codec.start_parts
+        has_speech |= taken and start.config.encoder.speech_layers > 0
         for part in config.codec.start_parts:
             try:
                 load_part(getattr(codec, part), getattr(start, part))
@@ -178,6 +178,9 @@ def build_codec(config: Config) -> HHCodec:
                 ) from error
     if config.codec.speech_encoder_from is not None:
         load_speech_encoder(codec, config.codec.speech_encoder_from)
+        has_speech = True
+    if not has_speech:
+        raise ValueError(NO_SPEECH_ENCODER)
     if config.codec.vocoder_from is not None:
         codec.replace_vocoder(Vocoder.from_pretrained(config.codec.vocoder_from, fold=False))
     return codec

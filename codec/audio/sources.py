@@ -82,7 +82,8 @@ class FolderSource:
 
     Args:
         corpus: A manifest, JSON lines with `audio`, a path from the manifest's folder; or a
-            folder, of which all recordings are taken, subfolders included.
+            folder, of which all recordings are taken, subfolders included, whatever manifest
+            may lie there.
         sample_rate: Of the crops, Hz.
         loudness_dbfs: Level that every file as a whole is scaled to; None leaves them alone.
         select: Fields of the manifest and the values they must have, such as {"split": "train"}.
@@ -92,8 +93,9 @@ class FolderSource:
         max_bad_share: Files that may be unreadable, as a share of all.
 
     Raises:
-        SourceError: No manifest or folder there, a row without `audio`, no recordings, or more
-            than `max_bad_share` of them unreadable (from `crop` too).
+        SourceError: No manifest or folder there, a folder whose rows should be selected, a row
+            without `audio`, no recordings, or more than `max_bad_share` of them unreadable
+            (from `crop` too).
     """
 
     def __init__(
@@ -112,6 +114,11 @@ class FolderSource:
         self.sample_rate = sample_rate
         self.loudness_dbfs = loudness_dbfs
         self.max_bad_share = max_bad_share
+        # Else files of every split would be read as if they were those of one.
+        if select and corpus.is_dir():
+            raise SourceError(
+                f"{corpus}: expected a manifest, whose rows have {', '.join(select)}, got a folder"
+            )
         rows = _manifest(corpus, select or {}) if corpus.is_file() else _recordings(corpus)
         if not rows:
             raise SourceError(f"{corpus}: expected at least one recording, got none")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # Lengths of the clips whose arithmetic is counted.
 COUNTED_CODES, VOCODED_CODES = 64, 8
+# Of codecs that take the states of one; its weights are part of their folders.
+SPEECH_ENCODER, STATE_RATE = "Whisper encoder, frozen (OpenAI, MIT licence)", 50
 
 
 def add(commands: Commands) -> None:
@@ -89,11 +91,14 @@ def arithmetic(codec: HHCodec) -> dict[str, float]:
     """Count the 10^9 multiply-adds of every part a second of audio, as `count_macs` does.
 
     Attention over all codes grows with a clip's length: these are of a clip of 64 codes. The table
-    of codes in effect is not counted, which inference computes once.
+    of codes in effect is not counted, which inference computes once. `speech_encoder` is the share
+    of the encoder that its Whisper has. `decode_streamed` is that of a `StreamDecoder` with its
+    defaults, which decodes codes again as further ones come.
     """
     import torch
 
     from codec.bench.codecs import count_macs
+    from codec.streaming.stream_decoder import AFTER, BEFORE, CHUNK, CONTEXT
 
     found: dict[str, float] = {}
 
@@ -110,6 +115,11 @@ def arithmetic(codec: HHCodec) -> dict[str, float]:
             COUNTED_CODES,
             lambda: codec.encoder(torch.zeros(1, COUNTED_CODES * codec.hop_length)),
         )
+        speech = getattr(codec.encoder, "speech", None)
+        if speech is not None:
+            frames = COUNTED_CODES * codec.config.upsampling
+            log_mel = torch.zeros(1, codec.config.mel.n_mels, frames)
+            run("speech_encoder", COUNTED_CODES, lambda: speech(log_mel, COUNTED_CODES))
         quantized = codec.quantizer.codebook[None, :COUNTED_CODES].transpose(1, 2)
         run("quantizer", COUNTED_CODES, lambda: codec.quantizer.encode(latents))
         # A vocoder's arithmetic is in proportion to the clip: few codes do.
@@ -118,16 +128,27 @@ def arithmetic(codec: HHCodec) -> dict[str, float]:
         run("vocoder", VOCODED_CODES, lambda: codec.vocoder(few))
     encode = round(found["encoder"] + found["quantizer"], 4)
     decode = round(found["decoder"] + found["vocoder"], 4)
-    return {**found, "encode": encode, "decode": decode}
+    # Codes and mel frames that are computed for each chunk, over those that are emitted.
+    frames = CHUNK * codec.config.upsampling
+    decoded = (BEFORE + CHUNK + AFTER) / CHUNK
+    vocoded = (CONTEXT + frames + AFTER * codec.config.upsampling) / frames
+    streamed = round(found["decoder"] * decoded + found["vocoder"] * vocoded, 4)
+    return {**found, "encode": encode, "decode": decode, "decode_streamed": streamed}
 
 
 def describe(codec: HHCodec) -> dict[str, Any]:
     """Collect the figures of a codec in plain containers; rates in Hz, `bitrate` in bit/s.
 
     `parameters` are those of a codec loaded with `fold=False`, `parameters_folded` those that
-    inference works with.
+    inference works with. `streaming` tells what a stream waits for: codes need the whole recording,
+    or a window of a long one, whatever the encoder; sound comes with a delay, s.
     """
+    from codec.streaming.long_form import WINDOW
+    from codec.streaming.stream_decoder import AFTER, CHUNK
+
     config = codec.config
+    size = config.encoder
+    speech = getattr(codec.encoder, "speech", None)
     return {
         "name": config.name,
         "sample_rate": codec.sample_rate,
@@ -139,6 +160,22 @@ def describe(codec: HHCodec) -> dict[str, Any]:
         "loudness_dbfs": config.loudness_dbfs,
         "parameters": parameter_counts(codec),
         "parameters_folded": parameter_counts(codec, folded=True),
+        "encoder": size.kind,
+        "speech_encoder": None
+        if speech is None
+        else {
+            "model": SPEECH_ENCODER,
+            "layers": size.speech_layers,
+            "dim": size.speech_dim,
+            "parameters": sum(p.numel() for p in speech.whisper.parameters()),
+            "states_per_second": STATE_RATE,
+            "states_per_code": 2,
+        },
+        "quantizer": config.quantizer.kind,
         "vocoder": config.vocoder.kind,
+        "streaming": {
+            "encode_waits_for": f"the recording, or {WINDOW} codes of it",
+            "decode_delay": round((CHUNK + AFTER) / codec.frame_rate, 3),
+        },
         "mel": {**asdict(config.mel), "fingerprint": config.mel.fingerprint},
     }

@@ -5,10 +5,11 @@ Not frozen, and checked when built, as the classes of `codec.training.config`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from codec.checks import one_of
+from codec.checks import one_of, require
 
+PHONES = "phones"  # name of the teacher that is no model
 AXES = ("time", "channel")
 DISTANCES = ("log_sigmoid", "cosine")
 
@@ -17,9 +18,9 @@ DISTANCES = ("log_sigmoid", "cosine")
 class SemanticConfig:
     """Semantic distillation: the teacher whose features the quantized latents learn to predict."""
 
-    # "mfcc", a folder with a HuBERT or a Whisper in the transformers layout, or its name on the
-    # Hugging Face hub, such as "facebook/hubert-base-ls960"; empty for no teacher. The folder's
-    # config.json says which of the two it is.
+    # "mfcc", "phones" of `alignments`, a folder with a HuBERT or a Whisper in the transformers
+    # layout, or its name on the Hugging Face hub, such as "facebook/hubert-base-ls960"; empty for
+    # no teacher. The folder's config.json says which of the two it is.
     teacher: str = ""
     # Along which student and teacher are compared: "time" takes one cosine for every clip and
     # channel over the clip's frames, "channel" one for every frame.
@@ -32,8 +33,15 @@ class SemanticConfig:
     # On a CUDA device a HuBERT or Whisper multiplies in bfloat16, as its students do there; its
     # cached features are others then. Elsewhere it is computed in float32.
     bf16: bool = False
+    # Of the teacher "phones": files of forced alignments, JSON lines with the `id` of a clip and
+    # `units` [phone, start, end], such as those that the stage train_text leaves in a run. The loss
+    # is the cross-entropy of the phone at each code, nats; axis, distance and cache have no part.
+    alignments: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        given, wanted = bool(self.alignments), self.teacher == PHONES
+        expected = f"files for the teacher {PHONES} alone"
+        require(given == wanted, "semantic.alignments", expected, self.alignments)
         one_of("semantic.axis", self.axis, AXES)
         one_of("semantic.distance", self.distance, DISTANCES)
 

@@ -12,7 +12,7 @@ is not known which words the crop holds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from codec.audio.sources import AudioSource, CropPlace
+from codec.checks import require
 from codec.error_text import message_of
 from codec.requirements import install_command
 
@@ -121,11 +122,30 @@ def whole_texts(sources: Sequence[AudioSource], places: Sequence[CropPlace]) -> 
         sources: Whose rows may have `text` and `lang`; rows without a language are English.
         places: Clips and offsets of the crops.
     """
-    texts: list[str | None] = []
-    for place in places:
-        row = sources[place.source].rows[place.clip]
-        whole = row["num_samples"] <= place.taken
-        english = str(row.get("lang") or LANGUAGE).lower().startswith(LANGUAGE)
-        text = str(row.get("text") or "").strip()
-        texts.append(text if whole and english and text else None)
-    return texts
+    rows = [(place, sources[place.source].rows[place.clip]) for place in places]
+    return [english_text(row) if row["num_samples"] <= place.taken else None for place, row in rows]
+
+
+def english_text(row: Mapping[str, Any]) -> str | None:
+    """The transcript of a clip in English, None where it has none."""
+    english = str(row.get("lang") or LANGUAGE).lower().startswith(LANGUAGE)
+    text = str(row.get("text") or "").strip()
+    return text if english and text else None
+
+
+def check_whole_clips(sources: Sequence[AudioSource], longest: int) -> None:
+    """Refuse sources of which no crop holds a whole English clip with a transcript.
+
+    Args:
+        sources: Of the training crops.
+        longest: Samples that a crop takes of a clip at most.
+
+    Raises:
+        ValueError: The loss would be 0 at every step; names the length of the shortest clip.
+    """
+    rows = [row for source in sources for row in source.rows if english_text(row)]
+    shortest = min((row["num_samples"] for row in rows), default=None)
+    got = "none with a text" if shortest is None else f"the shortest of {shortest}"
+    fits = shortest is not None and shortest <= longest
+    expected = f"English clips with a text of at most {longest} samples, a crop, in the sources"
+    require(fits, "weights.recognition", expected, got)

@@ -63,6 +63,11 @@ def check_exportable(config: CodecConfig, parts: Sequence[str] = PARTS) -> None:
             f"hop_length: expected at most {most} for ONNX with encoder.speech_layers, got "
             f"{config.hop_length}"
         )
+    if "encoder" in parts and config.encoder.kind == "mel":
+        # A graph mirrors the ends of every clip, however short.
+        mel = config.mel
+        margin = (mel.n_fft - (mel.hop_length if mel.padding == "same" else 0)) // 2
+        require(config.hop_length > margin, "hop_length", f"> {margin} for ONNX", config.hop_length)
     if "decoder" not in parts:
         return
     if config.vocoder.kind == "bigvgan":

@@ -12,6 +12,12 @@ codec = HHCodec.from_pretrained("{repository}")
 codes, lengths = codec.encode(read_audio("in.wav", codec.sample_rate))
 waveform, _ = codec.decode(codes)"""
 
+# The notice that the licence of its weights asks for.
+_WHISPER = (
+    "(Radford et al. 2022, https://arxiv.org/abs/2212.04356; Copyright (c) 2022 OpenAI, MIT "
+    "licence)"
+)
+
 
 def codec_card(
     codec: Any,
@@ -33,6 +39,10 @@ def codec_card(
         "codec fingerprint": f"`{codec.fingerprint}`",
         "code fingerprint": f"`{codec.code_fingerprint}`",
     }
+    size = codec.config.encoder
+    if size.speech_layers:
+        layers = f"{size.speech_layers} layers of {size.speech_dim}"
+        facts["inside the encoder"] = f"a frozen Whisper encoder, {layers} {_WHISPER}"
     return card_text(
         repository.rpartition("/")[2],
         f"A speech codec of the hh-slm toolkit: speech to codes at {bits}, and back.",

@@ -17,13 +17,13 @@ from codec.interface.fingerprint import FIRST_FIELDS, identifying_fields
 
 from .part_configs import (
     GRIDS,
-    VOCODERS,
     CodecConfigError,
     DecoderConfig,
     EncoderConfig,
     MelConfig,
     QuantizerConfig,
-    VocoderConfig,
+    check_counts,
+    check_finite,
     require_size,
 )
 
@@ -43,6 +43,9 @@ __all__ = [
 ]
 
 PARTS = ("mel", "encoder", "quantizer", "decoder", "vocoder")
+VOCODERS = ("vocos", "harmonic", "bigvgan")
+# Sample rate, n_fft, n_mels and filters of the mels that become a Whisper's input.
+WHISPER_MEL = (24_000, 1024, 100, "htk")
 
 
 def _check_plain(value: object, name: str = "") -> None:
@@ -56,6 +59,60 @@ def _check_plain(value: object, name: str = "") -> None:
             _check_plain(each, f"{name}[{index}]")
     elif isinstance(value, str):
         require_size("${" not in value, name, "a value without ${...}", value)
+
+
+@dataclass(frozen=True)
+class VocoderConfig:
+    """Log-mel (B, M, F) to waveform.
+
+    Attributes:
+        dim: Width of the ConvNeXt backbone ("vocos", "harmonic").
+        intermediate_dim: Hidden width of its blocks ("vocos", "harmonic").
+        num_layers: Number of blocks ("vocos", "harmonic").
+        kind: "vocos" (ConvNeXt at the mel rate and an inverse STFT), "harmonic" (the same
+            backbone gives filters for a pulse train at the pitch that it reads off the mel, and
+            for noise) or "bigvgan" (BigVGAN-v2: transposed and periodic convolutions up to the
+            sample rate, about a hundred times the arithmetic).
+        channels: Width before the first upsampling, halved by each ("bigvgan").
+        ratios: Upsampling factors; their product is the mel's hop length ("bigvgan").
+        kernels: Of the residual blocks after every upsampling ("bigvgan").
+        pitch_dim: Width of the pitch network ("harmonic").
+        pitch_layers: Its ConvNeXt blocks ("harmonic").
+    """
+
+    dim: int = 512
+    intermediate_dim: int = 1536
+    num_layers: int = 8
+    kind: str = "vocos"
+    channels: int = 1536
+    ratios: tuple[int, ...] = (4, 4, 2, 2, 2, 2)
+    kernels: tuple[int, ...] = (3, 7, 11)
+    pitch_dim: int = 128
+    pitch_layers: int = 3
+
+    def __post_init__(self) -> None:
+        check_finite("vocoder", self)
+        check_counts("vocoder", self, dim=1, intermediate_dim=1, num_layers=0, channels=1)
+        check_counts("vocoder", self, pitch_dim=1, pitch_layers=0)
+        for name in ("ratios", "kernels"):
+            sizes = getattr(self, name)
+            fits = bool(sizes) and min(sizes) > 0
+            require_size(fits, f"vocoder.{name}", "whole numbers > 0", sizes)
+        kind, halvings = self.kind, 2 ** len(self.ratios)
+        require_size(kind in VOCODERS, "vocoder.kind", f"one of {', '.join(VOCODERS)}", kind)
+        fits = kind != "bigvgan" or self.channels % halvings == 0
+        require_size(fits, "vocoder.channels", f"a multiple of {halvings}", self.channels)
+
+    def check_mel(self, mel: MelConfig) -> None:
+        """Refuse a mel convention for which this vocoder cannot be built.
+
+        Raises:
+            CodecConfigError: Names the field, what was expected and what was given.
+        """
+        fits = self.kind != "bigvgan" or math.prod(self.ratios) == mel.hop_length
+        require_size(fits, "vocoder.ratios", f"product {mel.hop_length}", self.ratios)
+        fits = self.kind == "vocos" or mel.padding == "same"
+        require_size(fits, "mel.padding", f"same for {self.kind}", mel.padding)
 
 
 @dataclass(frozen=True)
@@ -83,6 +140,11 @@ class CodecConfig:
         hop, ratios, mel_hop = self.hop_length, self.encoder.ratios, self.mel.hop_length
         require_size(all(ratio > 0 for ratio in ratios), "encoder.ratios", "factors > 0", ratios)
         require_size(math.prod(ratios) == hop, "encoder.ratios", f"product {hop}", ratios)
+        mel = self.mel
+        got = (mel.sample_rate, mel.n_fft, mel.n_mels, mel.filters)
+        expected = f"0 but for mels of {WHISPER_MEL} (sample rate, n_fft, n_mels, filters)"
+        fits = self.encoder.speech_layers == 0 or got == WHISPER_MEL
+        require_size(fits, "encoder.speech_layers", expected, got)
         level = self.loudness_dbfs
         # Beyond it, gains would leave what float32 holds.
         fits = level is None or abs(level) <= 120

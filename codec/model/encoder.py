@@ -154,7 +154,6 @@ class MelEncoder(Float32Module):
         super().__init__()
         size, factor = config.encoder, config.upsampling
         self.mel = LogMel(config.mel)
-        self.num_frames = factor
         self.stem = nn.Conv1d(config.mel.n_mels, size.channels, 7, padding=3)
         self.mel_blocks = nn.Sequential(
             *(
@@ -165,6 +164,8 @@ class MelEncoder(Float32Module):
         self.downsample = nn.Conv1d(
             size.channels, size.dim, 2 * factor, stride=factor, padding=factor // 2
         )
+        # Of an odd number of frames a code, a frame that both halves of the padding lack.
+        self.padding = factor % 2
         self.speech = (
             SpeechFeatures(
                 config.mel,
@@ -201,8 +202,9 @@ class MelEncoder(Float32Module):
         return self.mel(waveform)[..., :frames]
 
     def downsampled(self, log_mel: Tensor) -> Tensor:
-        """Log-mels (B, M, 4L) to features at the code rate (B, C, L)."""
-        return self.downsample(self.mel_blocks(self.stem((log_mel - self.MEAN) / self.STD)))
+        """Log-mels (B, M, F) to features at the code rate (B, C, L)."""
+        x = self.mel_blocks(self.stem((log_mel - self.MEAN) / self.STD))
+        return self.downsample(F.pad(x, (0, self.padding)) if self.padding else x)
 
     def latents(self, features: Tensor) -> Tensor:
         """Features at the code rate (B, C, L) to latents (B, D, L)."""

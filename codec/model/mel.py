@@ -101,7 +101,8 @@ class LogMel(Float32Module):
         """Compute log-mels.
 
         Args:
-            waveform: (B, T) float in [-1, 1], T a multiple of `hop_length` and at least `n_fft`.
+            waveform: (B, T) float in [-1, 1], T a multiple of `hop_length`; where T is too
+                short to be mirrored at its ends, zeros stand beyond them.
 
         Returns:
             (B, M, F) float32, F = T / hop_length for "same" and T / hop_length + 1 for "center";
@@ -109,17 +110,17 @@ class LogMel(Float32Module):
         """
         config = self.config
         with torch.autocast(waveform.device.type, enabled=False):
-            waveform = waveform.float()
-            if config.padding == "same":
-                # so that T / hop frames lie centred between samples
-                margin = (config.n_fft - config.hop_length) // 2
-                waveform = F.pad(waveform[:, None], (margin, margin), mode="reflect")[:, 0]
+            # "same": so that T / hop frames lie centred between samples; "center": on samples
+            span = config.n_fft - (config.hop_length if config.padding == "same" else 0)
+            margin = span // 2
+            mode = "reflect" if waveform.shape[-1] > margin else "constant"
+            padded = F.pad(waveform.float()[:, None], (margin, margin), mode=mode)[:, 0]
             spectrum = torch.stft(
-                waveform,
+                padded,
                 config.n_fft,
                 config.hop_length,
                 window=self.window,
-                center=config.padding == "center",
+                center=False,
                 return_complex=True,
             )
             power = spectrum.real**2 + spectrum.imag**2 + config.power_offset

@@ -1,4 +1,4 @@
-"""Configuration of the parts of a codec: mel, encoder, quantizer, decoder, vocoder."""
+"""Configuration of the parts of a codec before its vocoder: mel, encoder, quantizer, decoder."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from codec.checks import all_finite, require
+from codec.checks import all_finite, count, in_range, require
 from codec.interface.fingerprint import FIRST_FIELDS, identifying_fields
 
-VOCODERS = ("vocos", "harmonic", "bigvgan")
 # Quantizers whose codes are cells.
 GRIDS = ("fsq", "bsq")
 
@@ -29,8 +28,16 @@ def require_size(holds: bool, name: str, expected: str, got: object) -> None:
     require(holds, f"codec config {name}", expected, got, error=CodecConfigError)
 
 
-def _check_finite(part: str, sizes: object) -> None:
+def check_finite(part: str, sizes: object) -> None:
+    """Refuse NaN and infinity in the config of a part."""
     all_finite(f"codec config {part}", sizes, error=CodecConfigError)
+
+
+def check_counts(part: str, sizes: object, **least: int) -> None:
+    """Refuse what is no whole number of at least so many in the config of a part, by field."""
+    for name, fewest in least.items():
+        field = f"codec config {part}.{name}"
+        count(field, getattr(sizes, name), fewest, error=CodecConfigError)
 
 
 def _check_attention(part: str, size: Any, width: int) -> None:
@@ -69,7 +76,7 @@ class MelConfig:
     power_offset: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_finite("mel", self)
+        check_finite("mel", self)
         padding, filters = self.padding, self.filters
         require_size(padding in ("same", "center"), "mel.padding", "same or center", padding)
         require_size(self.floor > 0, "mel.floor", "a positive number", self.floor)
@@ -128,12 +135,32 @@ class EncoderConfig:
     attention_window: int = 0
 
     def __post_init__(self) -> None:
-        _check_finite("encoder", self)
-        layers = self.speech_layers
+        check_finite("encoder", self)
         require_size(self.kind in ("seanet", "mel"), "encoder.kind", "seanet or mel", self.kind)
+        if self.kind == "mel":
+            # A block of attention normalises its channels in 32 groups.
+            fits = self.dim > 0 and self.dim % 32 == 0
+            require_size(fits, "encoder.dim", "a multiple of 32", self.dim)
+            check_counts("encoder", self, channels=1, num_mel_blocks=0, num_blocks=0)
+        else:
+            # Its blocks work at half their width.
+            fits = self.channels > 0 and self.channels % 2 == 0
+            require_size(fits, "encoder.channels", "an even number >= 2", self.channels)
+            check_counts("encoder", self, num_lstm_layers=1)
+        self._check_speech()
+        _check_attention("encoder", self, self.code_dim)
+
+    def _check_speech(self) -> None:
+        """Refuse a Whisper encoder that cannot be, or where none can enter."""
+        layers, width, heads = self.speech_layers, self.speech_dim, self.speech_heads
         fits = layers == 0 or (layers > 0 and self.kind == "mel")
         require_size(fits, "encoder.speech_layers", "0, or a count for encoder.kind mel", layers)
-        _check_attention("encoder", self, self.code_dim)
+        if layers:
+            # Sines and cosines of its positions are half of the width each.
+            fits = width >= 4 and width % 2 == 0
+            require_size(fits, "encoder.speech_dim", "an even number >= 4", width)
+            fits = heads > 0 and width % heads == 0
+            require_size(fits, "encoder.speech_heads", f"a divisor of {width}", heads)
 
     @property
     def code_dim(self) -> int:
@@ -153,8 +180,8 @@ class QuantizerConfig:
         num_stages: Residual stages in training; only the first is coded.
         shared_transform: Whether the stages share one transform.
         commitment: Weight of the latents' share in the loss, against 1 for the codebook's.
-        normalize_latents: Standardise every latent channel by running statistics, which are
-            frozen when the codebook is filled from data.
+        normalize_latents: Standardise every latent channel: by the statistics of the batch while
+            the encoder trains, else by those that are stored.
         kind: "simvq"; "ema" for classic vector quantisation, whose entries are moving averages of
             latents; "fsq", a grid of `levels` behind a linear map; or "bsq", the corners of a
             sphere behind one. The last two have one stage and no learnt entries.
@@ -183,7 +210,8 @@ class QuantizerConfig:
     entropy: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_finite("quantizer", self)
+        check_finite("quantizer", self)
+        check_counts("quantizer", self, dim=1)
         size, least, transform = self.codebook_size, 2 * self.dim, self.transform
         require_size(2 <= size <= 65536, "quantizer.codebook_size", "2..65536", size)
         fits = transform != "mlp" or self.hidden_dim >= least or self.kind in GRIDS
@@ -195,7 +223,9 @@ class QuantizerConfig:
         require_size(known, "quantizer.transform", "mlp, linear or none", transform)
         decay = self.ema_decay
         require_size(0 <= decay < 1, "quantizer.ema_decay", "a number in [0, 1)", decay)
-        require_size(self.entropy >= 0, "quantizer.entropy", "0 or more", self.entropy)
+        for name in ("entropy", "commitment", "ema_dead_share"):
+            number = getattr(self, name)
+            require_size(number >= 0, f"quantizer.{name}", "0 or more", number)
         if self.kind in GRIDS:
             self._check_grid()
 
@@ -245,55 +275,13 @@ class DecoderConfig:
     attention_window: int = 0
 
     def __post_init__(self) -> None:
-        _check_finite("decoder", self)
-        layers = self.num_refine_layers
-        require_size(layers >= 0, "decoder.num_refine_layers", "0 or more", layers)
+        check_finite("decoder", self)
+        # Its residual blocks normalise channels in 32 groups.
+        fits = self.dim > 0 and self.dim % 32 == 0
+        require_size(fits, "decoder.dim", "a multiple of 32", self.dim)
+        check_counts("decoder", self, num_layers=0, mlp_ratio=1, num_refine_layers=0)
+        if self.num_refine_layers:
+            check_counts("decoder", self, refine_dim=1)
+        field = "codec config decoder.dropout"
+        in_range(field, self.dropout, 0, 1, ends="[)", error=CodecConfigError)
         _check_attention("decoder", self, self.dim)
-
-
-@dataclass(frozen=True)
-class VocoderConfig:
-    """Log-mel (B, M, F) to waveform.
-
-    Attributes:
-        dim: Width of the ConvNeXt backbone ("vocos", "harmonic").
-        intermediate_dim: Hidden width of its blocks ("vocos", "harmonic").
-        num_layers: Number of blocks ("vocos", "harmonic").
-        kind: "vocos" (ConvNeXt at the mel rate and an inverse STFT), "harmonic" (the same
-            backbone gives filters for a pulse train at the pitch that it reads off the mel, and
-            for noise) or "bigvgan" (BigVGAN-v2: transposed and periodic convolutions up to the
-            sample rate, about a hundred times the arithmetic).
-        channels: Width before the first upsampling, halved by each ("bigvgan").
-        ratios: Upsampling factors; their product is the mel's hop length ("bigvgan").
-        kernels: Of the residual blocks after every upsampling ("bigvgan").
-        pitch_dim: Width of the pitch network ("harmonic").
-        pitch_layers: Its ConvNeXt blocks ("harmonic").
-    """
-
-    dim: int = 512
-    intermediate_dim: int = 1536
-    num_layers: int = 8
-    kind: str = "vocos"
-    channels: int = 1536
-    ratios: tuple[int, ...] = (4, 4, 2, 2, 2, 2)
-    kernels: tuple[int, ...] = (3, 7, 11)
-    pitch_dim: int = 128
-    pitch_layers: int = 3
-
-    def __post_init__(self) -> None:
-        _check_finite("vocoder", self)
-        kind, halvings = self.kind, 2 ** len(self.ratios)
-        require_size(kind in VOCODERS, "vocoder.kind", f"one of {', '.join(VOCODERS)}", kind)
-        fits = kind != "bigvgan" or self.channels % halvings == 0
-        require_size(fits, "vocoder.channels", f"a multiple of {halvings}", self.channels)
-
-    def check_mel(self, mel: MelConfig) -> None:
-        """Refuse a mel convention for which this vocoder cannot be built.
-
-        Raises:
-            CodecConfigError: Names the field, what was expected and what was given.
-        """
-        fits = self.kind != "bigvgan" or math.prod(self.ratios) == mel.hop_length
-        require_size(fits, "vocoder.ratios", f"product {mel.hop_length}", self.ratios)
-        fits = self.kind == "vocos" or mel.padding == "same"
-        require_size(fits, "mel.padding", f"same for {self.kind}", mel.padding)

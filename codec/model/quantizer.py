@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from codec.checks import require
 from codec.distributed import channel_statistics, drawn_like
 from codec.interface.precision import Float32Module
 
@@ -23,6 +24,7 @@ from .vector_quantization import (
     lloyd,
     nearest_entries,
     nearest_of_many,
+    relative_error,
 )
 
 if TYPE_CHECKING:
@@ -160,13 +162,13 @@ class SLMVQ(Float32Module):
                 codes = torch.zeros_like(latents[:, 0], dtype=torch.int64)
                 return Quantization(noisy, codes, latents.new_zeros(()))
             quantized, codes, loss = self.stages[0](latents)
-            relative_error = _relative_error(latents.detach(), quantized.detach())
+            error = relative_error(latents.detach(), quantized.detach())
             # Further stages quantise what is left; the first gets no gradient from them.
             residual = latents - quantized.detach()
             for stage in self.stages[1:]:
                 _, _, stage_loss = stage(residual)
                 loss = loss + stage_loss
-            return Quantization(quantized, codes, loss, relative_error)
+            return Quantization(quantized, codes, loss, error)
 
     def encode(self, latents: Tensor) -> Tensor:
         """(B, D, L) latents to (B, L) int64 codes."""
@@ -229,6 +231,12 @@ class SLMVQ(Float32Module):
         # 3. Quantise.
         self.enable()
 
+    def check_refinable(self) -> None:
+        """Refuse a quantizer of cells, or one that is still empty (ValueError)."""
+        if self.config.kind in GRIDS or not self.quantizes:
+            got = self.config.kind if self.quantizes else "an empty codebook"
+            raise ValueError(f"quantizer.kind: expected learnt entries to refine, got {got}")
+
     @torch.no_grad()
     def refine(self, latents: Tensor, iterations: int) -> tuple[float, float]:
         """Move the coded stage's entries to the means of the latents that fall on them.
@@ -244,12 +252,14 @@ class SLMVQ(Float32Module):
             Squared error over the variance of the latents, before and after.
 
         Raises:
-            ValueError: A quantizer of cells, or one that is still empty.
+            ValueError: As `check_refinable`, or fewer latents than entries, which would become
+                those of single frames.
         """
-        stage = self.stage(0)
-        if isinstance(stage, GridStage) or not self.quantizes:
-            got = self.config.kind if self.quantizes else "an empty codebook"
-            raise ValueError(f"quantizer.kind: expected learnt entries to refine, got {got}")
+        self.check_refinable()
+        stage, size = self.stage(0), self.config.codebook_size
+        assert not isinstance(stage, GridStage)
+        expected = f"{size} or more to refine {size} entries; give more recordings"
+        require(len(latents) >= size, "latents", expected, len(latents))
         points = self.normalize(latents.T[None])[0].T.contiguous()
         # a copy: the entries of "ema" are what is filled
         entries = stage.codebook.detach().clone()
@@ -277,15 +287,6 @@ class SLMVQ(Float32Module):
 def _deviation(var: Tensor) -> Tensor:
     """Standard deviation of a variance, kept away from 0."""
     return var.add(1e-5).sqrt()
-
-
-def _relative_error(latents: Tensor, quantized: Tensor) -> Tensor:
-    """Squared error of quantisation (B, D, L) over the variance of all processes' latents.
-
-    Its mean over the processes is that of the whole batch.
-    """
-    variance = channel_statistics(latents)[1].mean()
-    return (quantized - latents).square().mean() / variance.clamp(min=1e-12)
 
 
 def _make_stages(config: QuantizerConfig) -> list[Stage]:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from codec.distributed import drawn_points, process_sum
+from codec.distributed import channel_statistics, drawn_points, process_sum
 
 from .config import QuantizerConfig
 
@@ -259,10 +259,21 @@ def _repeats(rows: Tensor) -> Tensor:
     return first[number] < order
 
 
+def relative_error(latents: Tensor, quantized: Tensor) -> Tensor:
+    """Squared error of quantisation (B, D, L) over the variance of all processes' latents.
+
+    Its mean over the processes is that of the whole batch.
+    """
+    variance = channel_statistics(latents)[1].mean()
+    return (quantized - latents).square().mean() / variance.clamp(min=1e-12)
+
+
 def clustering_error(points: Tensor, entries: Tensor) -> float:
     """Compute the squared distance of points (N, D) from their entries over their variance."""
     chunks = points.split(4096)
     squares = [
         float((chunk - entries[nearest_entries(chunk, entries)]).square().sum()) for chunk in chunks
     ]
-    return sum(squares) / points.numel() / float(points.var(0, unbiased=False).mean())
+    # Of points that are all alike, such as those of silence, the squares are of rounding.
+    variance = max(float(points.var(0, unbiased=False).mean()), 1e-12)
+    return sum(squares) / points.numel() / variance

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from .config import MelConfig
+from .config import WHISPER_MEL, MelConfig
 
 NUM_BANDS = 80
 INPUT_RATE = 100  # frames of Whisper's input a second; its states come at half that
@@ -64,10 +64,10 @@ class WhisperInput(nn.Module):
     def __init__(self, mel: MelConfig) -> None:
         super().__init__()
         got = (mel.sample_rate, mel.n_fft, mel.n_mels, mel.filters)
-        if got != (24_000, 1024, 100, "htk"):
+        if got != WHISPER_MEL:
             raise ValueError(
-                f"expected log-mels of (24000, 1024, 100, 'htk') (sample rate, n_fft, n_mels, "
-                f"filters) for a Whisper encoder, got {got}"
+                f"expected log-mels of {WHISPER_MEL} (sample rate, n_fft, n_mels, filters) for a "
+                f"Whisper encoder, got {got}"
             )
         self.frame_rate = mel.sample_rate / mel.hop_length
         self.first_frame = 0.5 if mel.padding == "same" else 0.0  # its centre, in frames

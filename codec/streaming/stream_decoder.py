@@ -18,6 +18,8 @@ from codec.model.vocoder import Vocoder
 # Mel frames on either side of a sample that it depends on, and some more: with 8 layers, 29 of the
 # backbone and its inverse transform, 3 of the source, 12 of the pitch network.
 CONTEXT = 64
+# Of a `StreamDecoder`, codes: emitted together, decoded again before them, waited for behind them.
+CHUNK, BEFORE, AFTER = 6, 96, 6
 
 
 class StreamingVocoder:
@@ -144,7 +146,9 @@ class StreamDecoder:
         ValueError: No chunk, or a negative context.
     """
 
-    def __init__(self, codec: HHCodec, *, chunk: int = 6, before: int = 96, after: int = 6) -> None:
+    def __init__(
+        self, codec: HHCodec, *, chunk: int = CHUNK, before: int = BEFORE, after: int = AFTER
+    ) -> None:
         if chunk < 1 or min(before, after) < 0:
             raise ValueError(
                 f"expected chunk >= 1 and contexts >= 0 codes, got {chunk}, {before} and {after}"

@@ -79,17 +79,16 @@ class PerturbationConfig:
 
     def __post_init__(self) -> None:
         all_finite("perturbation", self)
-        in_range("perturbation.gain", self.gain, 0, 60, ends="[]")
-        in_range("perturbation.equalizer", self.equalizer, 0, 40, ends="[]")
-        in_range("perturbation.pitch", self.pitch, 0, 12, ends="[]")
-        in_range("perturbation.noise", self.noise, 0, 1, ends="[]")
-        in_range("perturbation.reverberation", self.reverberation, 0, 1, ends="[]")
+        most = {"gain": 60, "equalizer": 40, "pitch": 12, "noise": 1, "reverberation": 1}
+        for name, bound in most.items():
+            in_range(f"perturbation.{name}", getattr(self, name), 0, bound)
         ratios, times = self.noise_snr, self.reverberation_seconds
-        ordered = ratios[0] <= ratios[1]
-        require(ordered, "perturbation.noise_snr", "the lowest and the highest, dB", ratios)
-        ordered = 0 < times[0] <= times[1]
-        field = "perturbation.reverberation_seconds"
-        require(ordered, field, "two times > 0, the shortest first", times)
+        ordered = len(ratios) == 2 and -100 <= ratios[0] <= ratios[1] <= 100
+        expected = "the lowest and the highest in [-100, 100] dB"
+        require(ordered, "perturbation.noise_snr", expected, ratios)
+        ordered = len(times) == 2 and 0 < times[0] <= times[1] <= 10
+        expected = "the shortest and the longest in (0, 10] s"
+        require(ordered, "perturbation.reverberation_seconds", expected, times)
 
     @property
     def changes_recordings(self) -> bool:
@@ -118,6 +117,14 @@ class DiscriminatorConfig:
     # Bands of the discriminators of the decoder's log-mel, one discriminator each, and their width.
     mel_bands: int = 5
     mel_channels: int = 64
+
+    def __post_init__(self) -> None:
+        widths = {"channels": 1, "band_channels": 1, "mel_channels": 1, "mel_bands": 0}
+        for name, least in widths.items():
+            count(f"discriminators.{name}", getattr(self, name), least)
+        for name, least in (("periods", 1), ("n_ffts", 32), ("band_n_ffts", 32)):
+            for size in getattr(self, name):
+                count(f"discriminators.{name}", size, least)
 
 
 @dataclass
@@ -176,29 +183,27 @@ class PhaseConfig:
     def __post_init__(self) -> None:
         all_finite("phase", self)
         parts, weights = ", ".join(PARTS), self.weights
-        known = bool(self.train) and set(self.train) <= set(PARTS)
-        require(known, "phase.train", f"at least one of {parts}", self.train)
-        rates = list(self.part_rates)
+        known = 0 < len(self.train) == len(set(self.train) & set(PARTS))
+        require(known, "phase.train", f"at least one of {parts}, each once", self.train)
+        rates = [*self.part_rates]
         require(set(rates) <= set(PARTS), "phase.part_rates", f"some of {parts}", rates)
         one_of("phase.vocoder_input", self.vocoder_input, VOCODER_INPUTS)
         self._check_numbers()
         one_of("phase.schedule", self.schedule, SCHEDULES)
         one_of("phase.clip", self.clip, CLIPPED)
-        average = self.feature_matching_average
-        one_of("phase.feature_matching_average", average, FEATURE_MATCHING_AVERAGES)
+        kinds = FEATURE_MATCHING_AVERAGES
+        one_of("phase.feature_matching_average", self.feature_matching_average, kinds)
         one_of("phase.mel_adversarial_loss", self.mel_adversarial_loss, ADVERSARIAL_LOSSES)
         one_of("phase.codebook_start", self.codebook_start, CODEBOOK_STARTS)
-        # A loss that is on has what it is computed with.
         kinds = self.discriminators
         members = (*kinds.periods, *kinds.n_ffts, *kinds.band_n_ffts)
         given = bool(members) or not self.uses_discriminators
         require(given, "phase.discriminators", "at least one discriminator", members)
         given = kinds.mel_bands >= 1 or not self.uses_mel_discriminators
         require(given, "phase.discriminators.mel_bands", "at least one band", kinds.mel_bands)
-        teacher = self.semantic.teacher
+        teacher, model = self.semantic.teacher, self.perceptual.model
         given = bool(teacher) or weights.semantic <= 0
         require(given, "phase.semantic.teacher", "a teacher for weights.semantic > 0", teacher)
-        model = self.perceptual.model
         given = bool(model) or not self.uses_perceptual
         expected = "a folder for weights.perceptual, waveform_perceptual or recognition > 0"
         require(given, "phase.perceptual.model", expected, model)

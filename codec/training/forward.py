@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from codec.checks import require
 from codec.distillation.perceptual import PerceptualLoss, state_distance
 from codec.distillation.recognition import RecognitionLoss
 from codec.model.hh_codec import HHCodec
 
+from . import phase_checks
 from .config import PhaseConfig
 from .losses import MultiScaleMel, mel_l1, pitch_loss
 from .pitch_targets import track_pitch
@@ -22,12 +22,10 @@ def check_phase(codec: HHCodec, phase: PhaseConfig) -> None:
     """Refuse a phase that this codec cannot be trained in.
 
     Raises:
-        ValueError: A pitch loss without a harmonic vocoder, or a phase on codes of a quantizer
-            with an empty codebook.
+        ValueError: As `phase_checks.check_phase`, or a phase on codes of a quantizer with an empty
+            codebook.
     """
-    kind = codec.config.vocoder.kind
-    tracked = kind == "harmonic" or phase.weights.pitch <= 0
-    require(tracked, f"phase {phase.name}", "a harmonic vocoder for weights.pitch > 0", kind)
+    phase_checks.check_phase(codec.config, phase)
     fixed = not {"encoder", "quantizer"} & set(phase.train)
     if phase.uses_codec and fixed and not codec.quantizer.quantizes:
         raise ValueError(

@@ -46,8 +46,7 @@ class CodecTraining(CodecObjective):
         balance_every: Steps between reports of every loss's gradient; 0 for none.
 
     Raises:
-        ValueError: A pitch loss without a harmonic vocoder, or a phase on codes of a quantizer
-            with an empty codebook.
+        ValueError: As `check_phase`.
     """
 
     def __init__(

@@ -9,9 +9,11 @@ from lightning import LightningModule
 from torch import Tensor, nn
 
 from codec.audio.sources import CropPlace
+from codec.distillation.config import PHONES
 from codec.distillation.loss import Distillation
 from codec.distillation.perceptual import PerceptualLoss
-from codec.distillation.recognition import RecognitionLoss, whole_texts
+from codec.distillation.phones import PhoneDistillation
+from codec.distillation.recognition import RecognitionLoss, check_whole_clips, whole_texts
 from codec.model.hh_codec import HHCodec
 from codec.model.whisper_encoder import WhisperEncoder
 
@@ -44,8 +46,7 @@ class CodecObjective(LightningModule):
         seed: Of the weights of discriminators and distillation.
 
     Raises:
-        ValueError: A pitch loss without a harmonic vocoder, or a phase on codes of a quantizer
-            with an empty codebook.
+        ValueError: As `check_phase`.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class CodecObjective(LightningModule):
         self.waveform_loss = MultiScaleMel(codec.sample_rate) if phase.uses_waveform else None
         self.discriminators: Discriminators | None = None
         self.mel_discriminators: MelDiscriminators | None = None
-        self.distillation: Distillation | None = None
+        self.distillation: Distillation | PhoneDistillation | None = None
         self.perceptual: PerceptualLoss | None = None
         self.recognition: RecognitionLoss | None = None
         # Weights that only training has are drawn from the seed, whatever was drawn before.
@@ -75,9 +76,11 @@ class CodecObjective(LightningModule):
             if phase.uses_discriminators:
                 self.discriminators = Discriminators(phase.discriminators)
             if phase.weights.semantic > 0:
-                latent_dim = codec.config.quantizer.dim
-                rates = codec.frame_rate, codec.sample_rate
-                self.distillation = Distillation(phase.semantic, latent_dim, *rates)
+                sizes = codec.config.quantizer.dim, codec.frame_rate, codec.sample_rate
+                if phase.semantic.teacher == PHONES:
+                    self.distillation = PhoneDistillation(phase.semantic.alignments, *sizes)
+                else:
+                    self.distillation = Distillation(phase.semantic, *sizes)
             if phase.uses_mel_discriminators:
                 bands = codec.config.mel.n_mels
                 self.mel_discriminators = MelDiscriminators(bands, phase.discriminators)
@@ -104,6 +107,8 @@ class CodecObjective(LightningModule):
         if self.perceptual is not None:
             self.perceptual.to(self.device)
         if self.recognition is not None:
+            batches = self._data.batches
+            check_whole_clips(batches.sources, round(batches.crop_samples * (1 + batches.speed)))
             self.recognition.to(self.device)
         if self.distillation is not None:
             self.distillation.prepare(self._data.batches.sources, self.device)
@@ -189,9 +194,11 @@ class CodecObjective(LightningModule):
             self.codec.eval()
             if self._moves_latents:
                 estimate_statistics(self.codec, self._data.batches, self.device)
-            parts = self.codec, self.phase, waveform, self.waveform_loss, self.distillation
+            crops, distillation = self._data.valid_batches, self.distillation
+            if isinstance(distillation, PhoneDistillation):
+                distillation = distillation.of_clips(crops.sources, crops.positions(0))
             return validate(
-                *parts,
+                *(self.codec, self.phase, waveform, self.waveform_loss, distillation),
                 perceptual=self.perceptual,
                 recognition=self.recognition,
                 texts=self._valid_texts(),

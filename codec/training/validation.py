@@ -12,6 +12,7 @@ from torch import Tensor
 
 from codec.distillation.loss import Distillation
 from codec.distillation.perceptual import PerceptualLoss
+from codec.distillation.phones import PhoneLoss
 from codec.distillation.recognition import RecognitionLoss
 from codec.model.hh_codec import HHCodec
 from codec.requirements import install_command
@@ -44,7 +45,7 @@ def validate(
     phase: PhaseConfig,
     waveform: Tensor,
     waveform_loss: MultiScaleMel | None,
-    distillation: Distillation | None = None,
+    distillation: Distillation | PhoneLoss | None = None,
     *,
     perceptual: PerceptualLoss | None = None,
     recognition: RecognitionLoss | None = None,

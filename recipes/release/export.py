@@ -31,6 +31,7 @@ from codec.audio.sources import FolderSource
 from codec.checks import require
 from codec.command_line import DONE, HelpFormatter, ShowVersion, exit_status, whole_number
 from codec.files import replaced_files
+from codec.streaming.long_form import WINDOW
 from codec.weights import save_tensors
 from recipes.corpora.preparation import spread
 from slm import SpeechLM
@@ -112,15 +113,18 @@ def refine_codebook(codec: HHCodec, refinement: Refinement) -> dict[str, float]:
         Squared error of quantisation over the variance of the latents, before and after.
 
     Raises:
-        ValueError: No recordings there, or a quantizer without learnt entries.
+        ValueError: No recordings there or too few, or a quantizer without learnt entries.
     """
+    codec.quantizer.check_refinable()
     source = FolderSource(refinement.corpus, codec.sample_rate, select=refinement.select)
     latents = []
     for number in spread(range(len(source)), refinement.clips):
         waveform = codec.scaled(torch.from_numpy(source.waveform(number))[None])
-        missing = -waveform.shape[1] % codec.hop_length
-        with torch.no_grad():
-            latents.append(codec.encoder(F.pad(waveform, (0, missing)))[0].T)  # (L, D)
+        padded = F.pad(waveform, (0, -waveform.shape[1] % codec.hop_length))
+        # Longer recordings are encoded in windows, too; attention over an hour fills the memory.
+        for window in padded.split(WINDOW * codec.hop_length, dim=1):
+            with torch.no_grad():
+                latents.append(codec.encoder(window)[0].T)  # (L, D)
     before, after = codec.quantizer.refine(torch.cat(latents), refinement.iterations)
     codec.weights_changed()
     return {"relative_error_before": before, "relative_error": after}

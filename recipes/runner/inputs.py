@@ -8,12 +8,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from codec import CodecConfig
+from codec.training.phase_checks import check_phase
 
 from .config import Config
+from .schema_codec import CodecConfig as CodecSettings
 from .stage_list import STAGES, StageError, stage_folder
 
+# Of an encoder that takes states of one.
+NO_SPEECH_ENCODER = (
+    "codec.speech_encoder_from: expected a folder of a Whisper, or codec.start with one in its "
+    "encoder, for overrides.encoder.speech_layers > 0, got neither: frozen states of random weights"
+)
 # Corpora that have no manifest.
 MADE, PUBLISHED = ("espeak", "kokoro"), {"ljspeech": "LJSpeech-1.1", "libritts": "LibriTTS"}
 
@@ -108,12 +121,49 @@ def _of_train_codec(config: Config) -> Iterator[str]:
         advice = "or train_codec.sources in place of train"
         yield from _stored(config, "train_codec", wanted, advice)
     yield from missing_model("codec.start", codec.start, "codec")
+    if training.phases:
+        yield from _codec_and_phases(config)
     for name, source in (training.sources or {}).items():
         if not Path(source.corpus).exists():
             yield (
                 f"train_codec.sources.{name}.corpus: expected a manifest, a CutSet or a folder "
                 f"of recordings, got {source.corpus!r}"
             )
+        elif source.select and Path(source.corpus).is_dir():
+            yield (
+                f"train_codec.sources.{name}.corpus: expected a manifest, whose rows have "
+                f"{', '.join(source.select)}, got the folder {source.corpus!r}"
+            )
+
+
+def _codec_and_phases(config: Config) -> Iterator[str]:
+    """The sizes of the codec, the models that it begins with, and its phases."""
+    try:
+        sizes = codec_sizes(config.codec)
+        for name, phase in config.train_codec.phases.items():
+            check_phase(sizes, replace(phase, name=name))
+    except ValueError as error:
+        yield str(error)
+        return
+    speech, begun = config.codec.speech_encoder_from, config.codec.start
+    if speech is not None and not (Path(speech) / "config.json").is_file():
+        yield (
+            "codec.speech_encoder_from: expected a folder of a Whisper in the transformers layout, "
+            f"got {speech!r} without a config.json"
+        )
+    if sizes.encoder.speech_layers and speech is None and begun is None:
+        yield NO_SPEECH_ENCODER
+
+
+def codec_sizes(codec: CodecSettings) -> CodecConfig:
+    """The config of the codec that a run trains: a preset and what it overrides, field by field.
+
+    Raises:
+        ValueError: An unknown preset, or overrides that do not fit it.
+    """
+    preset = CodecConfig.preset(codec.preset).to_dict()
+    merged: Any = OmegaConf.to_container(OmegaConf.merge(preset, codec.overrides))
+    return CodecConfig.from_dict(merged)
 
 
 def _stored(config: Config, stage: str, splits: Sequence[str], advice: str) -> Iterator[str]:

@@ -45,7 +45,8 @@ class SourceConfig:
     corpus: str = MISSING
     # Its share of the crops, relative to the other sources'; null = by duration, for all alike.
     share: float | None = None
-    # Fields of the manifest and the values they must have, such as {split: train}.
+    # Fields of the manifest and the values they must have, such as {split: train}; none of a
+    # folder.
     select: dict[str, Any] = field(default_factory=dict)
 
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 import yaml
 
-from codec import HHCodec
+from codec import CodecConfig, HHCodec
 from codec.hub import HubOptions, card_text, download, model_folder
+from codec.interface.card import codec_card
 from codec.model.config import CodecConfigError
 from tests.support.codecs import tiny_codec
 from tests.support.fake_hub import TOKEN, FakeHub, fake_hub
@@ -122,6 +123,16 @@ def test_a_mistyped_name_is_told_which_models_come_along(tmp_path: Path) -> None
         (tmp_path / name).mkdir()
     with pytest.raises(ValueError, match=r"'a/b/c' is neither .* or one of large, mini$"):
         model_folder("a/b/c", "codec", bundled=tmp_path)
+
+
+def test_the_card_of_a_codec_names_the_whisper_inside_it(codec: HHCodec) -> None:
+    """Its weights are in the folder, and their licence asks for its notice."""
+    assert "Whisper" not in codec_card(codec, "me/my-codec")
+    values = codec.config.to_dict()
+    values["encoder"] |= {"speech_layers": 2, "speech_dim": 16, "speech_heads": 2}
+    card = codec_card(HHCodec(CodecConfig.from_dict(values)).eval(), "me/my-codec")
+    assert "frozen Whisper encoder, 2 layers of 16" in card
+    assert "Copyright (c) 2022 OpenAI, MIT licence" in card
 
 
 def test_a_card_without_facts_has_no_table() -> None:

@@ -4,11 +4,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from codec import CodecConfig, HHCodec
+from codec.files import write_json
+from codec.model.whisper_encoder import WhisperEncoder
 from codec.training.config import FitConfig
 from codec.training.optimizers import discriminator_rate_factor, learning_rate_factor
 from recipes.runner.config import ConfigError, load_config
+from recipes.runner.inputs import codec_sizes, missing_inputs
 from recipes.runner.schema import shared_fields
 from recipes.runner.schema_corpora import PrepareConfig
 from recipes.runner.stages import StageError, run_stages, settings_of
@@ -43,6 +47,27 @@ def test_parts_that_a_start_lacks_begin_as_nothing(tmp_path):
     codes, lengths = start.encode(waveform)
     assert torch.equal(codec.encode(waveform)[0], codes)
     assert torch.equal(codec.decode(codes, lengths)[0], start.decode(codes, lengths)[0])
+
+
+def test_an_encoder_never_takes_the_states_of_a_whisper_of_random_weights(tmp_path):
+    """Without its weights, or with a start that has none, it trained on noise and said nothing."""
+    tiny_codec().save_pretrained(tmp_path / "start")
+    sizes = "{speech_layers: 1, speech_dim: 16, speech_heads: 2}"
+    overrides = [f"run={tmp_path}", "codec.preset=tiny", f"codec.overrides.encoder={sizes}"]
+    for start in ([], [f"codec.start={tmp_path / 'start'}"]):
+        config = load_config(CONFIGS / "smoke.yaml", [*overrides, *start])
+        with pytest.raises(ValueError, match=r"codec\.speech_encoder_from: expected a folder"):
+            build_codec(config)
+    config.codec.start = None
+    codec = HHCodec(codec_sizes(config.codec))
+    codec.save_pretrained(tmp_path / "own")
+    own = load_config(CONFIGS / "smoke.yaml", [*overrides, f"codec.start={tmp_path / 'own'}"])
+    weights = build_codec(own).get_submodule("encoder.speech").state_dict()
+    for name, value in codec.get_submodule("encoder.speech").state_dict().items():
+        assert torch.equal(value, weights[name])
+    own.codec.start_parts = ["decoder"]
+    with pytest.raises(ValueError, match=r"codec\.speech_encoder_from: expected a folder"):
+        build_codec(own)
 
 
 def test_the_codec_at_scale_is_that_of_one_gpu_with_its_crops_shared(tmp_path):
@@ -163,3 +188,33 @@ def test_figures_are_read_though_the_last_line_of_metrics_is_torn(tmp_path):
     path.parent.mkdir()
     path.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"step": 4, "spl')
     assert figures(codec, tmp_path, ["codec"])["phases"]["codec"] == {"step": 4, "mel": 1.0}
+
+
+WORD_OPTIONS = sorted(path.name for path in (CONFIGS / "word_options").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", WORD_OPTIONS)
+def test_every_option_for_words_starts_from_the_shipped_codec(name, tmp_path, monkeypatch):
+    """A part of other sizes would begin anew, and could not be compared with the others."""
+    model = tmp_path / "models" / "whisper-tiny.en"
+    model.mkdir(parents=True)
+    sizes = {"d_model": 16, "encoder_layers": 4, "encoder_attention_heads": 2}
+    write_json(model / "config.json", {"model_type": "whisper", "num_mel_bins": 80, **sizes})
+    state = WhisperEncoder(16, 4, 2).state_dict()
+    save_file({f"model.encoder.{k}": v for k, v in state.items()}, model / "model.safetensors")
+    alignments = tmp_path / "here" / "runs" / "phones" / "train_text"
+    alignments.mkdir(parents=True)
+    for split in ("train", "valid"):
+        (alignments / f"{split}.alignment.jsonl").touch()
+    monkeypatch.chdir(tmp_path / "here")
+    narrow = ["codec.overrides.encoder.speech_dim=16", "codec.overrides.encoder.speech_heads=2"]
+    overrides = [f"run={tmp_path}", "corpus=espeak", *narrow]
+    config = load_config(CONFIGS / "word_options" / name, overrides)
+    assert list(missing_inputs(config, ["prepare", "train_codec"])) == []
+    (phase,) = config.train_codec.phases.values()
+    assert (phase.steps, phase.batch_size, phase.crop_codes) == (1500, 8, 64)
+    codec, start = build_codec(config), HHCodec.from_pretrained("hh-mini-24k", fold=False)
+    for part in set(config.codec.start_parts) - {"quantizer"}:
+        own = codec.get_submodule(part).state_dict()
+        for tensor, value in start.get_submodule(part).state_dict().items():
+            assert torch.equal(own[tensor], value), tensor

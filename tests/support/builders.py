@@ -29,6 +29,8 @@ from slm.text.tokenizer import Tokenizer
 from slm.training.config import TrainingSettings
 from slm.training.fit import fit_speech_lm
 
+# Parts that a loss of log-mels trains.
+BEFORE_VOCODER = ("encoder", "quantizer", "decoder")
 DISCRIMINATORS = DiscriminatorConfig(periods=(), n_ffts=(256,), channels=2)
 # Every kind of step of a codec: codes from step 4, discriminators from step 2.
 JOINT = PhaseConfig(

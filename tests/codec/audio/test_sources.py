@@ -51,6 +51,12 @@ def test_a_manifest_gives_its_selected_rows_with_all_their_fields(corpus):
     assert source.rows == [{**rows[0], "num_samples": 24_000}]
 
 
+def test_a_folder_has_no_rows_to_select(corpus):
+    """Training and refinement on the train split of a folder took all its recordings."""
+    with pytest.raises(SourceError, match="expected a manifest, whose rows have split, got a fold"):
+        FolderSource(corpus, RATE, select={"split": "train"})
+
+
 @pytest.mark.parametrize("rate", [8_000, 16_000, 24_000, 44_100, 96_000])
 def test_a_crop_is_that_part_of_the_whole_file_resampled(tmp_path, make_waveform, rate):
     waveform = make_waveform(2.0, sample_rate=rate)

@@ -80,6 +80,33 @@ def test_more_of_a_part_costs_that_part_alone(part, fields):
     assert {name: larger[name] for name in others} == {name: plain[name] for name in others}
 
 
+SPEECH = {"speech_layers": 1, "speech_dim": 16, "speech_heads": 2}
+
+
+def test_a_whisper_inside_is_told_with_its_licence_size_and_cost():
+    codec = changed(encoder=SPEECH)
+    told, costs = describe(codec)["speech_encoder"], arithmetic(codec)
+    assert "MIT" in told["model"]
+    assert (told["layers"], told["dim"], told["states_per_code"]) == (1, 16, 2)
+    whisper = codec.get_submodule("encoder.speech.whisper")
+    assert told["parameters"] == sum(p.numel() for p in whisper.parameters())
+    assert 0 < costs["speech_encoder"] < costs["encoder"]
+    assert costs["encode"] == pytest.approx(costs["encoder"] + costs["quantizer"], abs=2e-4)
+    plain = changed(quantizer={"kind": "bsq", "num_stages": 1})
+    assert describe(plain)["speech_encoder"] is None
+    assert "speech_encoder" not in arithmetic(plain)
+    assert [describe(plain)[part] for part in ("encoder", "quantizer")] == ["mel", "bsq"]
+
+
+def test_a_stream_is_told_with_its_delay_and_what_it_decodes_again():
+    codec = changed()
+    assert describe(codec)["streaming"]["decode_delay"] == pytest.approx(12 / 23.4375, abs=1e-3)
+    costs = arithmetic(codec)
+    # 108 codes a chunk of 6, and 112 frames a chunk of 24
+    expected = 18 * costs["decoder"] + 112 / 24 * costs["vocoder"]
+    assert costs["decode_streamed"] == pytest.approx(expected, abs=1e-3)
+
+
 def test_two_layers_of_attention_cost_their_products():
     """12 D^2 a code for the maps of a layer, 2 L D for its attention over L = 64 codes."""
     plain = arithmetic(changed())

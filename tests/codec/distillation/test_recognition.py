@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from codec.audio.sources import CropPlace
-from codec.distillation.recognition import RecognitionLoss, whole_texts
+from codec.distillation.recognition import RecognitionLoss, check_whole_clips, whole_texts
 
 transformers = pytest.importorskip("transformers")
 
@@ -92,6 +92,20 @@ class Rows:
     """What is asked of a source here."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
+
+
+def test_sources_of_which_no_crop_holds_a_whole_clip_are_refused() -> None:
+    """The loss was 0 at every step, as if every word had been understood."""
+    rows = [
+        {"num_samples": 101, "text": "one two"},
+        {"num_samples": 50, "text": "zwei", "lang": "de"},
+    ]
+    sources: Any = [Rows(rows[:1]), Rows(rows[1:])]
+    with pytest.raises(ValueError, match=r"at most 100 samples, .* got 'the shortest of 101'"):
+        check_whole_clips(sources, 100)
+    with pytest.raises(ValueError, match="got 'none with a text'"):
+        check_whole_clips(sources[1:], 100)
+    check_whole_clips(sources, 101)
 
 
 def test_only_whole_english_clips_have_a_text() -> None:

@@ -89,6 +89,11 @@ def test_kinds_that_cannot_be_exported_are_refused_by_name() -> None:
     with pytest.raises(ValueError, match=r"vocoder\.kind: expected vocos or harmonic.*bigvgan"):
         check_exportable(bigvgan)
     check_exportable(bigvgan, ["encoder"])
+    tiny = CodecConfig.preset("tiny")
+    short = replace(tiny, hop_length=256, encoder=replace(tiny.encoder, ratios=(4, 8, 8)))
+    with pytest.raises(ValueError, match=r"hop_length: expected > 384 for ONNX, got 256"):
+        check_exportable(short)
+    check_exportable(short, ["decoder"])
     second = HHCodec.from_pretrained("hh-mini-24k-v2").config
     check_exportable(second)
     size = replace(second.encoder, ratios=(4, 4, 8, 16))

@@ -35,6 +35,43 @@ def test_a_config_that_does_not_fit_names_the_field(values, named):
         CodecConfig.from_dict(values)
 
 
+MEL = {"kind": "mel"}
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"encoder": {"channels": 1}}, "encoder.channels: expected an even number >= 2, got 1"),
+        ({"encoder": {"num_lstm_layers": 0}}, "encoder.num_lstm_layers: .* >= 1, got 0"),
+        ({"encoder": {**MEL, "channels": 0}}, "encoder.channels: expected a whole number >= 1"),
+        ({"encoder": {**MEL, "dim": 48}}, "encoder.dim: expected a multiple of 32, got 48"),
+        ({"encoder": {**MEL, "num_blocks": -1}}, "encoder.num_blocks: .* >= 0, got -1"),
+        ({"encoder": {**MEL, "num_mel_blocks": -1}}, "encoder.num_mel_blocks: .* >= 0, got -1"),
+        ({"encoder": {**MEL, "speech_layers": 1, "speech_heads": 7}}, "encoder.speech_heads"),
+        ({"encoder": {**MEL, "speech_layers": 1, "speech_heads": 0}}, "encoder.speech_heads"),
+        ({"encoder": {**MEL, "speech_layers": 1, "speech_dim": 5}}, "encoder.speech_dim"),
+        ({"encoder": {**MEL, "speech_layers": 1}, "mel": {"n_mels": 80}}, "encoder.speech_layers"),
+        ({"quantizer": {"dim": 0}}, "quantizer.dim: expected a whole number >= 1, got 0"),
+        ({"quantizer": {"dim": -3}}, "quantizer.dim: expected a whole number >= 1, got -3"),
+        ({"quantizer": {"commitment": -1.0}}, "quantizer.commitment: expected 0 or more"),
+        ({"quantizer": {"ema_dead_share": -1.0}}, "quantizer.ema_dead_share: expected 0 or more"),
+        ({"decoder": {"dim": 40}}, "decoder.dim: expected a multiple of 32, got 40"),
+        ({"decoder": {"num_layers": -1}}, "decoder.num_layers: .* >= 0, got -1"),
+        ({"decoder": {"mlp_ratio": 0}}, "decoder.mlp_ratio: .* >= 1, got 0"),
+        ({"decoder": {"dropout": 2.0}}, "decoder.dropout: expected a number in"),
+        ({"decoder": {"num_refine_layers": 1, "refine_dim": 0}}, "decoder.refine_dim"),
+        ({"vocoder": {"dim": 0}}, "vocoder.dim: expected a whole number >= 1, got 0"),
+        ({"vocoder": {"num_layers": -1}}, "vocoder.num_layers: .* >= 0, got -1"),
+        ({"vocoder": {"pitch_dim": 0}}, "vocoder.pitch_dim: .* >= 1, got 0"),
+    ],
+    ids=str,
+)
+def test_sizes_that_cannot_be_built_are_refused_with_the_config(values, named):
+    """They ended in errors of torch, or stood for another size without a word."""
+    with pytest.raises(CodecConfigError, match=named):
+        CodecConfig.from_dict(values)
+
+
 def test_an_unknown_preset_lists_the_known_ones():
     with pytest.raises(CodecConfigError, match="hh_24khz"):
         CodecConfig.preset("maxi")

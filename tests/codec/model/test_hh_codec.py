@@ -266,3 +266,27 @@ def test_speech_amid_silence_is_scaled_as_alone(codec, make_waveform, pad):
     assert float((inside.square().mean() / alone.square().mean()).log10()) * 10 == pytest.approx(
         0.0, abs=0.6
     )
+
+
+@pytest.mark.parametrize("padding", ["same", "center"])
+@pytest.mark.parametrize(
+    ("hop_length", "ratios"), [(256, (4, 8, 8)), (512, (4, 8, 16)), (768, (3, 16, 16))], ids=str
+)
+def test_codes_span_any_number_of_mel_frames(hop_length, ratios, padding):
+    """An odd number lost a code, and a clip of one code of 256 samples could not be mirrored."""
+    tiny = CodecConfig.preset("tiny")
+    sizes = replace(
+        tiny,
+        hop_length=hop_length,
+        mel=replace(tiny.mel, padding=padding),
+        encoder=replace(tiny.encoder, ratios=ratios),
+    )
+    codec = tiny_codec(sizes)
+    for count in (1, 2, 5):
+        waveform = 0.1 * torch.randn(1, count * hop_length - 7)
+        codes, lengths = codec.encode(waveform)
+        assert codes.shape == (1, count)
+        decoded, _ = codec.decode(codes, lengths, [waveform.shape[1]])
+        assert decoded.shape == waveform.shape
+        assert decoded.isfinite().all()
+    assert codec.reconstruct(0.1 * torch.randn(1, hop_length)).mel.isfinite().all()

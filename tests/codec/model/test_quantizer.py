@@ -185,6 +185,19 @@ def test_cells_and_empty_codebooks_cannot_be_refined():
         cells.refine(torch.randn(10, 8), 1)
 
 
+def test_a_codebook_is_not_refined_on_fewer_latents_than_it_has_entries():
+    """Of 10 ms the error was divided by no variance, and entries became single latents."""
+    quantizer = initialized().eval()
+    before = quantizer.codebook.clone()
+    few = quantizer.config.codebook_size - 1
+    with pytest.raises(ValueError, match=rf"latents: expected {few + 1} or more .*, got {few}"):
+        quantizer.refine(torch.randn(few, 4), 1)
+    assert torch.equal(quantizer.codebook, before)
+    # Of silence, whose latents are all alike.
+    errors = quantizer.refine(torch.zeros(few + 1, 4), 1)
+    assert torch.tensor(errors).isfinite().all()
+
+
 def test_every_centre_of_few_or_equal_points_is_another():
     generator = torch.Generator().manual_seed(0)
     few, equal = torch.randn(10, 8, generator=generator), torch.zeros(50, 8)

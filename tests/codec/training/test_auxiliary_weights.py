@@ -17,6 +17,7 @@ from codec.training.auxiliary_weights import (
 )
 from codec.training.config import DiscriminatorConfig, LossWeights, PhaseConfig
 from codec.training.module import CodecTraining
+from tests.support.builders import BEFORE_VOCODER
 
 PHASE = PhaseConfig(
     weights=LossWeights(mel=1.0, adversarial=0.1, semantic=0.1),
@@ -68,14 +69,15 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_phase_with_nothing_that_only_trains_writes_and_misses_nothing(tmp_path: Path) -> None:
-    plain = module_of(replace(PHASE, weights=LossWeights(mel=1.0)))
+    plain = module_of(replace(PHASE, train=BEFORE_VOCODER, weights=LossWeights(mel=1.0)))
     assert save_auxiliary_weights(plain, tmp_path) is None
     assert list(tmp_path.iterdir()) == []
     assert load_auxiliary_weights(plain, tmp_path) == []
 
 
 def test_an_earlier_phase_without_discriminators_gives_no_notice(tmp_path: Path) -> None:
-    distilled = replace(PHASE, weights=LossWeights(mel=1.0, semantic=0.1))
+    losses = LossWeights(mel=1.0, semantic=0.1)
+    distilled = replace(PHASE, train=BEFORE_VOCODER, weights=losses)
     first = module_of(distilled, seed=1)
     save_auxiliary_weights(first, tmp_path)
     second = module_of(seed=2)

@@ -17,10 +17,12 @@ from codec.training.checkpoint import check_finished
 from codec.training.config import FitConfig, LossWeights, PhaseConfig
 from codec.training.fit import fit_codec_phase
 from codec.training.module import DivergedError
+from tests.support.builders import BEFORE_VOCODER
 
 FIT = FitConfig(seed=1, log_every=1, validate_every=4, checkpoint_every=2)
 PHASE = PhaseConfig(
     name="codec",
+    train=BEFORE_VOCODER,
     steps=2,
     batch_size=2,
     crop_codes=4,

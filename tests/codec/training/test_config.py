@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from codec.audio.store import AudioStore
-from codec.training.config import FitConfig, LossWeights, PhaseConfig
+from codec.training.config import (
+    DiscriminatorConfig,
+    FitConfig,
+    LossWeights,
+    PerturbationConfig,
+    PhaseConfig,
+)
 from codec.training.data import CropBatches
 
 
@@ -27,6 +33,18 @@ from codec.training.data import CropBatches
         (PhaseConfig, {"warmup_steps": -1}),
         (PhaseConfig, {"speed": 0.5}),
         (LossWeights, {"mel": -1.0}),
+        (PhaseConfig, {"train": ("encoder", "encoder")}),
+        (DiscriminatorConfig, {"mel_channels": 0}),
+        (DiscriminatorConfig, {"channels": 0}),
+        (DiscriminatorConfig, {"band_channels": -1}),
+        (DiscriminatorConfig, {"mel_bands": -1}),
+        (DiscriminatorConfig, {"periods": (-2,)}),
+        (DiscriminatorConfig, {"n_ffts": (0,)}),
+        (DiscriminatorConfig, {"band_n_ffts": (16,)}),
+        (PerturbationConfig, {"noise_snr": (5.0,)}),
+        (PerturbationConfig, {"noise_snr": (-1e9, 1e9)}),
+        (PerturbationConfig, {"reverberation_seconds": (0.1,)}),
+        (PerturbationConfig, {"reverberation_seconds": (0.1, 1e5)}),
         (FitConfig, {"log_every": 0}),
         (FitConfig, {"checkpoint_every": 0}),
         (FitConfig, {"num_workers": -1}),

@@ -13,11 +13,15 @@ from codec.training.adversarial import AdversarialLosses, backward_generator_and
 from codec.training.config import PARTS, DiscriminatorConfig, LossWeights, PhaseConfig
 from codec.training.forward import ForwardPass
 from codec.training.module import CodecTraining
-from tests.support.builders import JOINT, discriminators_of, new_codec
+from tests.support.builders import BEFORE_VOCODER, JOINT, discriminators_of, new_codec
 
 
 def crops(store: AudioStore, codes: int = 4) -> Tensor:
     return torch.stack([torch.from_numpy(store.crop(n, 0, codes * 1024)) for n in range(4)])
+
+
+MEL_ALONE = replace(JOINT, train=BEFORE_VOCODER, weights=LossWeights(mel=1.0))
+VQ_ALONE = replace(JOINT, train=("encoder", "quantizer"), weights=LossWeights(vq=1.0))
 
 
 def started(phase: PhaseConfig = JOINT) -> CodecTraining:
@@ -94,7 +98,7 @@ def test_a_joint_phase_trains_every_part_through_the_decoders_mels(store: AudioS
 
 def test_a_mel_of_negative_logs_gets_its_full_gradient(store: AudioStore) -> None:
     """The reference's double logarithm gave none to any bin below 0."""
-    module, waveform = started(replace(JOINT, weights=LossWeights(mel=1.0))), crops(store)
+    module, waveform = started(MEL_ALONE), crops(store)
     outputs = module.forward_pass(waveform, 9)
     assert outputs.mel is not None
     lowered = (outputs.mel.detach() - 20.0).requires_grad_()
@@ -134,7 +138,7 @@ def test_a_joint_phase_on_a_frozen_encoder_starts_from_the_codes_of_inference(
 
 
 def test_losses_of_weight_zero_are_not_computed(store: AudioStore) -> None:
-    module = started(replace(JOINT, weights=LossWeights(vq=1.0)))
+    module = started(VQ_ALONE)
     assert set(module.losses(module.forward_pass(crops(store), 9), crops(store))) == {"vq"}
 
 

@@ -126,7 +126,7 @@ def test_a_refined_codebook_is_nearer_to_the_latents_and_ships(
     corpus, _ = make_corpus(counts=(6, 2, 2))
     arguments = ["codec", str(codec_folder), str(tmp_path / "refined")]
     refine = ["--refine", str(corpus / "manifest.jsonl"), "--refine-split", "train"]
-    assert main([*arguments, *refine, "--refine-clips", "4", "--kmeans-steps", "3"]) == 0
+    assert main([*arguments, *refine, "--refine-clips", "6", "--kmeans-steps", "3"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["relative_error"] < report["relative_error_before"]
     before, after = (HHCodec.from_pretrained(tmp_path / name) for name in ("codec", "refined"))

@@ -19,7 +19,8 @@ from recipes.runner.inputs import missing_inputs
 from recipes.runner.schema import STAGE_NAMES
 from recipes.runner.stages import StageError, run_stages, settings_of, stage_folder
 
-PHASE = "train_codec.phases.a.steps=1"
+PHASE = "train_codec.phases.a={steps: 1, train: [decoder], weights: {mel: 1.0}}"
+LISTENING = "{train: [decoder], weights: {perceptual: 1.0}, perceptual: {model: /nowhere}}"
 
 
 @pytest.fixture
@@ -100,9 +101,29 @@ def test_what_was_made_of_a_stage_that_is_run_again_is_refused(
         ([PHASE, "further_corpora=/nowhere"], "further_corpora: expected a folder"),
         (["codec.start=runs/none/train_codec/model"], "codec.start: expected a model's folder"),
         ([PHASE, "train_codec.sources.x.corpus=/nowhere"], "train_codec.sources.x.corpus"),
+        (
+            [PHASE, "train_codec.sources.x={corpus: /, select: {split: train}}"],
+            "train_codec.sources.x.corpus: expected a manifest, whose rows have split, got the",
+        ),
         ([PHASE, "train_slm.start=no-such-lm"], "train_slm.start: .*hh-mini-slm"),
         ([PHASE, "train_slm.resume_from=/nowhere.ckpt"], "train_slm.resume_from: expected"),
         ([PHASE, "train_codec.devices=2", "train_slm.devices=2"], "one stage of several devices"),
+        # What was found out after prepare, or after a first phase.
+        ([PHASE, "codec.preset=maxi"], "codec config preset: expected one of"),
+        (
+            [PHASE, "codec.overrides.quantizer={kind: fsq, num_stages: 1, codebook_size: 8}"],
+            "codec config quantizer.levels: expected product 8",
+        ),
+        ([PHASE, "codec.overrides.encoder.speech_layers=1"], "codec.speech_encoder_from: expected"),
+        ([PHASE, "codec.speech_encoder_from=/nowhere"], "codec.speech_encoder_from: .*/nowhere"),
+        (
+            [PHASE, f"train_codec.phases.b={LISTENING}"],
+            "phase b: perceptual.model: expected a folder of a Whisper",
+        ),
+        (
+            [PHASE, "train_codec.phases.b={train: [vocoder], weights: {mel: 1.0}}"],
+            "phase b: train: expected parts that a loss with a weight above 0 reaches",
+        ),
     ],
 )
 def test_what_is_missing_is_refused_before_any_work(
