@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -210,7 +211,7 @@ class SpeechLMConfig:
             # Resolved, a stored config would depend on the machine that reads it.
             if "${" in str(OmegaConf.to_container(values)):
                 raise ValueError("expected values without ${...}")
-            merged = OmegaConf.merge(OmegaConf.structured(cls), values)
+            merged = OmegaConf.merge(_schema(), values)
             loaded = OmegaConf.to_object(merged)
         except (
             *(OmegaConfBaseException, YAMLError, ValueError, TypeError, ArithmeticError),
@@ -222,3 +223,9 @@ class SpeechLMConfig:
             ) from error
         assert isinstance(loaded, cls)
         return loaded
+
+
+@functools.cache
+def _schema() -> DictConfig:
+    """Types and defaults of `SpeechLMConfig`, built once: to be copied, never changed."""
+    return OmegaConf.structured(SpeechLMConfig)
