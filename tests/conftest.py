@@ -26,9 +26,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("codec", "slm", "eval", "recipes", "benchmarks")
-# Loads of the files that one worker takes, in this order, and which need the server that forks.
+# Loads of the files that one worker takes, in this order; most need the server that forks.
 IN_TURN = ("cluster", "large", "browser", "processes")
-FORKING = ("browser", "processes")
 
 
 # Searching all that is being imported for garbage, over and over, would find none.
@@ -89,8 +88,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest where several workers share all, so that it is not last.
 
     First of all comes the Ray cluster, which takes most memory, while the workers are small; then,
-    by the same worker, what is large in itself, before it has grown, browsers and other large
-    processes. Beside the cluster run short tests that load little.
+    by the same worker, what is large in itself, before it has grown, in the order in which it is
+    slow, browsers and other large processes. Beside the cluster run short tests that load little.
     """
     if "PYTEST_XDIST_WORKER" in os.environ:
         slow, large = (
@@ -103,6 +102,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             is_light = not load and item.path not in slow | large
             short = is_light and item.path.is_relative_to(ROOT / "tests/codec")
             turn = IN_TURN.index(load) if load in IN_TURN else len(IN_TURN) + (not short)
+            if load in IN_TURN and item.path in large:
+                turn = IN_TURN.index("large")
             return turn, item.path not in large, item.path not in slow
 
         items.sort(key=place)
@@ -117,9 +118,9 @@ def pytest_collection_finish() -> None:
 
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """End the server that forks behind the last file that needs it: it holds 300 MB."""
-    if "PYTEST_XDIST_WORKER" not in os.environ or load_of(item.path) not in FORKING:
+    if "PYTEST_XDIST_WORKER" not in os.environ or load_of(item.path) not in IN_TURN:
         return
-    if nextitem is None or load_of(nextitem.path) not in FORKING:
+    if nextitem is None or load_of(nextitem.path) not in IN_TURN:
         from tests.support import forked
 
         forked.stop()

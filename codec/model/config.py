@@ -121,7 +121,7 @@ class CodecConfig:
         """
         _check_plain(values)
         try:
-            return OmegaConf.to_object(OmegaConf.merge(_schema(), values))  # type: ignore
+            return _built(json.dumps(values))
         except OmegaConfBaseException as error:
             what = str(error).splitlines()[0]
             raise CodecConfigError(f"codec config {error.full_key or ''}: {what}") from error
@@ -164,6 +164,12 @@ class CodecConfig:
         """
         require_size(name in PRESETS, "preset", f"one of {list(PRESETS)}", name)
         return PRESETS[name]
+
+
+@functools.lru_cache(maxsize=64)
+def _built(values: str) -> CodecConfig:
+    """The config of JSON; one that was built before is given again, as nothing changes it."""
+    return OmegaConf.to_object(OmegaConf.merge(_schema(), json.loads(values)))  # type: ignore
 
 
 @functools.cache
