@@ -27,7 +27,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("codec", "slm", "eval", "recipes", "benchmarks")
 # Loads of the files that one worker takes, in this order; most need the server that forks.
-IN_TURN = ("cluster", "large", "browser", "processes")
+IN_TURN = ("cluster", "kernel", "large", "browser", "processes")
 
 
 # Searching all that is being imported for garbage, over and over, would find none.
@@ -47,8 +47,8 @@ def pytest_sessionstart() -> None:
 def load_of(path: Path) -> str:
     """What a file starts or loads, "" for neither.
 
-    A "cluster", a "browser", other large "processes", "exports" to ONNX, models of "transformers",
-    or something else that is "large".
+    A "cluster", the "kernel" of notebooks, something else that is "large", a "browser", other large
+    "processes", "exports" to ONNX, or models of "transformers".
     """
     source = path.read_text(encoding="utf-8")
     if "ray.cluster_utils" in source:
@@ -57,10 +57,12 @@ def load_of(path: Path) -> str:
         return "exports"
     if "from tests.support.chromium" in source:
         return "browser"
-    # Forks of a server that has loaded torch, and the kernel of a notebook.
-    if "from tests.support import forked" in source or "nbclient" in source:
+    if "nbclient" in source:
+        return "kernel"
+    # Forks of a server that has loaded torch.
+    if "from tests.support import forked" in source:
         return "processes"
-    if "pytest.mark.large" in source and "transformers" not in source:
+    if "pytest.mark.large" in source:
         return "large"
     return "transformers" if re.search(r"\btransformers\b", source) else ""
 
@@ -88,8 +90,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest where several workers share all, so that it is not last.
 
     First of all comes the Ray cluster, which takes most memory, while the workers are small; then,
-    by the same worker, what is large in itself, before it has grown, in the order in which it is
-    slow, browsers and other large processes. Beside the cluster run short tests that load little.
+    by the same worker, the kernel of notebooks, before there is a server that forks, what is large
+    in itself, before the worker has grown, browsers and other large processes. Beside the cluster
+    run short tests that load little.
     """
     if "PYTEST_XDIST_WORKER" in os.environ:
         slow, large = (
