@@ -195,6 +195,9 @@ def _refuse_unknown(command: argparse.ArgumentParser, unknown: Sequence[str]) ->
     command.error(f"unrecognized arguments: {' '.join(unknown)}{asked}")
 
 
+_others_froze = False
+
+
 @contextmanager
 def without_collection() -> Iterator[None]:
     """A context in which no garbage is looked for, as while packages and models are loaded.
@@ -203,6 +206,7 @@ def without_collection() -> Iterator[None]:
     to load. Nor is it looked through right after, or at the end of the process, which gives all
     of its memory back anyway.
     """
+    global _others_froze
     was_on = gc.isenabled()
     gc.disable()
     atexit.unregister(gc.freeze)  # once, however often this is entered
@@ -211,7 +215,9 @@ def without_collection() -> Iterator[None]:
         yield
     finally:
         if was_on:
-            if gc.get_freeze_count() == 0:  # else what others froze would thaw
+            # What others froze would thaw. It is counted one by one: no more than once.
+            _others_froze = _others_froze or gc.get_freeze_count() > 0
+            if not _others_froze:
                 # To and fro: now all counts as old, as after a collection that found nothing.
                 gc.freeze()
                 gc.unfreeze()

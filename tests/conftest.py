@@ -27,7 +27,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("codec", "slm", "eval", "recipes", "benchmarks")
 # Loads of the files that one worker takes, in this order; most need the server that forks.
-IN_TURN = ("cluster", "kernel", "large", "browser", "processes")
+IN_TURN = ("largest", "cluster", "kernel", "large", "browser", "processes")
 
 
 # Searching all that is being imported for garbage, over and over, would find none.
@@ -47,10 +47,12 @@ def pytest_sessionstart() -> None:
 def load_of(path: Path) -> str:
     """What a file starts or loads, "" for neither.
 
-    A "cluster", the "kernel" of notebooks, something else that is "large", a "browser", other large
-    "processes", "exports" to ONNX, or models of "transformers".
+    What is "largest", a "cluster", the "kernel" of notebooks, something else that is "large", a
+    "browser", other large "processes", "exports" to ONNX, or models of "transformers".
     """
     source = path.read_text(encoding="utf-8")
+    if "pytest.mark.largest" in source:
+        return "largest"
     if "ray.cluster_utils" in source:
         return "cluster"
     if "from tests.support.exported" in source or "exported: tuple[" in source:
@@ -89,10 +91,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest where several workers share all, so that it is not last.
 
-    First of all comes the Ray cluster, which takes most memory, while the workers are small; then,
-    by the same worker, the kernel of notebooks, before there is a server that forks, what is large
-    in itself, before the worker has grown, browsers and other large processes. Beside the cluster
-    run short tests that load little.
+    First of all come a plan of full size and the Ray cluster, which take most memory, while the
+    workers are small. Then, by the same worker, the kernel of notebooks, before there is a server
+    that forks; what is large in itself, before the worker has grown; browsers; and other large
+    processes. Beside the cluster run short tests that load little.
     """
     if "PYTEST_XDIST_WORKER" in os.environ:
         slow, large = (
@@ -105,8 +107,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             is_light = not load and item.path not in slow | large
             short = is_light and item.path.is_relative_to(ROOT / "tests/codec")
             turn = IN_TURN.index(load) if load in IN_TURN else len(IN_TURN) + (not short)
-            if load in IN_TURN and item.path in large:
-                turn = IN_TURN.index("large")
             return turn, item.path not in large, item.path not in slow
 
         items.sort(key=place)
