@@ -32,6 +32,7 @@ from .version import __version__
 Commands = Any
 
 DONE, FAILED, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
+_others = {"froze": False}  # kept once it is found: what is frozen is counted one by one
 
 
 class Command(Protocol):
@@ -195,18 +196,13 @@ def _refuse_unknown(command: argparse.ArgumentParser, unknown: Sequence[str]) ->
     command.error(f"unrecognized arguments: {' '.join(unknown)}{asked}")
 
 
-_others_froze = False
-
-
 @contextmanager
 def without_collection() -> Iterator[None]:
     """A context in which no garbage is looked for, as while packages and models are loaded.
 
-    What they make stays: to look through it again and again is a fifth of the time that torch takes
-    to load. Nor is it looked through right after, or at the end of the process, which gives all
-    of its memory back anyway.
+    What they make stays: to look through it, again and again, right after or at the end of the
+    process, is a fifth of the time that torch takes to load.
     """
-    global _others_froze
     was_on = gc.isenabled()
     gc.disable()
     atexit.unregister(gc.freeze)  # once, however often this is entered
@@ -215,9 +211,8 @@ def without_collection() -> Iterator[None]:
         yield
     finally:
         if was_on:
-            # What others froze would thaw. It is counted one by one: no more than once.
-            _others_froze = _others_froze or gc.get_freeze_count() > 0
-            if not _others_froze:
+            _others["froze"] = _others["froze"] or gc.get_freeze_count() > 0
+            if not _others["froze"]:  # else what others froze would thaw
                 # To and fro: now all counts as old, as after a collection that found nothing.
                 gc.freeze()
                 gc.unfreeze()

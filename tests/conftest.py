@@ -27,7 +27,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("codec", "slm", "eval", "recipes", "benchmarks")
 # Loads of the files that one worker takes, in this order; most need the server that forks.
-IN_TURN = ("largest", "cluster", "kernel", "large", "browser", "processes")
+IN_TURN = ("largest", "cluster", "browser", "kernel", "large", "processes")
 
 
 # Searching all that is being imported for garbage, over and over, would find none.
@@ -91,10 +91,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest where several workers share all, so that it is not last.
 
-    First of all come a plan of full size and the Ray cluster, which take most memory, while the
-    workers are small. Then, by the same worker, the kernel of notebooks, before there is a server
-    that forks; what is large in itself, before the worker has grown; browsers; and other large
-    processes. Beside the cluster run short tests that load little.
+    First of all come a plan of full size and the Ray cluster, which take most memory, then, by the
+    same worker, browsers and their servers, while both workers are small; the kernel of notebooks;
+    what is large in itself; and other large processes. Beside the first run short tests that load
+    little, then models of transformers, so that exports do not meet a browser.
     """
     if "PYTEST_XDIST_WORKER" in os.environ:
         slow, large = (
@@ -106,7 +106,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             load = load_of(item.path)
             is_light = not load and item.path not in slow | large
             short = is_light and item.path.is_relative_to(ROOT / "tests/codec")
-            turn = IN_TURN.index(load) if load in IN_TURN else len(IN_TURN) + (not short)
+            later = 0 if short else 1 if load == "transformers" else 2
+            turn = IN_TURN.index(load) if load in IN_TURN else len(IN_TURN) + later
             return turn, item.path not in large, item.path not in slow
 
         items.sort(key=place)

@@ -38,8 +38,9 @@ def laid_over(values: dict[Any, Any], others: dict[Any, Any]) -> dict[Any, Any]:
     found = dict(values)
     for key, value in others.items():
         below = found.get(key)
-        is_nested = isinstance(value, dict) and isinstance(below, dict)
-        found[key] = laid_over(below, value) if is_nested else value
+        if isinstance(value, dict) and isinstance(below, dict):
+            value = laid_over(below, value)
+        found[key] = value
     return found
 
 

@@ -110,7 +110,8 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Modules:
     code = WORKING.format(call=["tts", "Hi.", "--out", str(path), "--json"])
     call = [sys.executable, "-c", code]
     done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=True)
-    return Modules(*map(set, json.loads(done.stdout)), path.stat().st_size)
+    spoken, worked, before, called = map(set, json.loads(done.stdout))
+    return Modules(spoken, worked, before, called, path.stat().st_size)
 
 
 def test_a_text_is_spoken_without_what_other_commands_need(modules: Modules) -> None:
