@@ -32,6 +32,7 @@ from .version import __version__
 Commands = Any
 
 DONE, FAILED, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
+_others = {"froze": False}  # kept once it is found: what is frozen is counted one by one
 
 
 class Command(Protocol):
@@ -199,9 +200,8 @@ def _refuse_unknown(command: argparse.ArgumentParser, unknown: Sequence[str]) ->
 def without_collection() -> Iterator[None]:
     """A context in which no garbage is looked for, as while packages and models are loaded.
 
-    What they make stays: to look through it again and again is a fifth of the time that torch takes
-    to load. Nor is it looked through right after, or at the end of the process, which gives all
-    of its memory back anyway.
+    What they make stays: to look through it, again and again, right after or at the end of the
+    process, is a fifth of the time that torch takes to load.
     """
     was_on = gc.isenabled()
     gc.disable()
@@ -211,7 +211,8 @@ def without_collection() -> Iterator[None]:
         yield
     finally:
         if was_on:
-            if gc.get_freeze_count() == 0:  # else what others froze would thaw
+            _others["froze"] = _others["froze"] or gc.get_freeze_count() > 0
+            if not _others["froze"]:  # else what others froze would thaw
                 # To and fro: now all counts as old, as after a collection that found nothing.
                 gc.freeze()
                 gc.unfreeze()

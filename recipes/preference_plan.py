@@ -6,11 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from codec.command_line import DONE, WRONG_CALL
 from codec.error_text import message_of
 from codec.files.json_lines import read_json_lines
+from recipes.runner.config import plain_settings, settings_yaml
 from recipes.runner.inputs import missing_model
 from recipes.runner.run_folder import check_kept, has_work
 from slm import SpeechRequest
@@ -62,7 +61,7 @@ def plan(config: PreferencesConfig) -> dict[str, Any]:
     rows = read_json_lines(folder / PAIRS_NAME, torn="drop", missing_ok=True)
     return {
         "run": config.run,
-        "settings": OmegaConf.to_container(OmegaConf.structured(config)),
+        "settings": plain_settings(config),
         "status": status,
         "texts": len(names),
         "spoken": len({row["id"] for row in rows} & set(names)),
@@ -77,7 +76,7 @@ def show_plan(config: PreferencesConfig, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps(found, ensure_ascii=False))
     else:
-        lines = ["# settings", OmegaConf.to_yaml(OmegaConf.structured(config)).rstrip(), ""]
+        lines = ["# settings", settings_yaml(config).rstrip(), ""]
         lines.append(f"# {config.run}: {found['status']}")
         lines.append(f"{found['texts']} texts, {found['spoken']} of them spoken")
         lines.append(f"writes {', '.join(found['writes'])}")

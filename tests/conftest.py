@@ -26,6 +26,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("codec", "slm", "eval", "recipes", "benchmarks")
+# Loads of the files that one worker takes, in this order; most need the server that forks.
+IN_TURN = ("largest", "cluster", "browser", "kernel", "large", "processes")
 
 
 # Searching all that is being imported for garbage, over and over, would find none.
@@ -45,26 +47,35 @@ def pytest_sessionstart() -> None:
 def load_of(path: Path) -> str:
     """What a file starts or loads, "" for neither.
 
-    "cluster", large "processes", "exports" to ONNX, or models of "transformers".
+    What is "largest", a "cluster", the "kernel" of notebooks, something else that is "large", a
+    "browser", other large "processes", "exports" to ONNX, or models of "transformers".
     """
     source = path.read_text(encoding="utf-8")
+    if "pytest.mark.largest" in source:
+        return "largest"
     if "ray.cluster_utils" in source:
         return "cluster"
     if "from tests.support.exported" in source or "exported: tuple[" in source:
         return "exports"
-    # Forks of a server that has loaded torch, and the kernel of a notebook.
-    if "from tests.support import forked" in source or "nbclient" in source:
+    if "from tests.support.chromium" in source:
+        return "browser"
+    if "nbclient" in source:
+        return "kernel"
+    # Forks of a server that has loaded torch.
+    if "from tests.support import forked" in source:
         return "processes"
+    if "pytest.mark.large" in source:
+        return "large"
     return "transformers" if re.search(r"\btransformers\b", source) else ""
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Give the files that start a cluster or large processes to one worker, in turn.
+    """Give the files that take much memory to one worker, in turn.
 
-    Side by side they would take the most memory; and the server that forks, once for all of them.
-    So are those that read an export, or one worker would wait for it, and both load its packages,
-    and those that load models of transformers, which stay in the worker that has loaded them.
+    Side by side they would take the most; and the server that forks, once for all of them. So are
+    those that read an export, or one worker would wait for it, and both load its packages, and
+    those that load models of transformers, which stay in the worker that has loaded them.
     """
     from xdist.scheduler import LoadFileScheduling
 
@@ -72,7 +83,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         def _split_scope(self, nodeid: str) -> str:
             file = super()._split_scope(nodeid)
             load = load_of(config.rootpath / file)
-            return {"": file, "cluster": "processes"}.get(load, load)
+            return "large" if load in IN_TURN else load or file
 
     return Files(config, log) if config.getoption("dist") == "loadfile" else None
 
@@ -80,22 +91,24 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest where several workers share all, so that it is not last.
 
-    First of all comes the Ray cluster, which takes most memory, while the workers are small; then
-    the files that start large processes, by the same worker, the largest first. Beside the cluster
-    run short tests that load little; then what takes most memory, before the workers have grown.
+    First of all come a plan of full size and the Ray cluster, which take most memory, then, by the
+    same worker, browsers and their servers, while both workers are small; the kernel of notebooks;
+    what is large in itself; and other large processes. Beside the first run short tests that load
+    little, then models of transformers, so that exports do not meet a browser.
     """
     if "PYTEST_XDIST_WORKER" in os.environ:
         slow, large = (
             {item.path for item in items if item.get_closest_marker(name)}
             for name in ("slow", "large")
         )
-        first = {"cluster": 0, "processes": 1}
 
         def place(item: pytest.Item) -> tuple[int, bool, bool]:
             load = load_of(item.path)
             is_light = not load and item.path not in slow | large
             short = is_light and item.path.is_relative_to(ROOT / "tests/codec")
-            return first.get(load, 2 if short else 3), item.path not in large, item.path not in slow
+            later = 0 if short else 1 if load == "transformers" else 2
+            turn = IN_TURN.index(load) if load in IN_TURN else len(IN_TURN) + later
+            return turn, item.path not in large, item.path not in slow
 
         items.sort(key=place)
 
@@ -109,9 +122,9 @@ def pytest_collection_finish() -> None:
 
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """End the server that forks behind the last file that needs it: it holds 300 MB."""
-    if "PYTEST_XDIST_WORKER" not in os.environ or load_of(item.path) != "processes":
+    if "PYTEST_XDIST_WORKER" not in os.environ or load_of(item.path) not in IN_TURN:
         return
-    if nextitem is None or load_of(nextitem.path) != "processes":
+    if nextitem is None or load_of(nextitem.path) not in IN_TURN:
         from tests.support import forked
 
         forked.stop()

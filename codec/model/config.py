@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -181,12 +182,8 @@ class CodecConfig:
             CodecConfigError: For an unknown key, a wrong type or parts that do not fit.
         """
         _check_plain(values)
-        # the dataclasses are the schema: a misspelt key or a wrong type is an error here
-        schema = OmegaConf.structured(cls)
-        for node in (schema, *(schema[name] for name in PARTS)):
-            OmegaConf.set_readonly(node, False)  # frozen dataclasses make read-only nodes
         try:
-            return OmegaConf.to_object(OmegaConf.merge(schema, values))  # type: ignore
+            return _built(json.dumps(values))
         except OmegaConfBaseException as error:
             what = str(error).splitlines()[0]
             raise CodecConfigError(f"codec config {error.full_key or ''}: {what}") from error
@@ -229,6 +226,24 @@ class CodecConfig:
         """
         require_size(name in PRESETS, "preset", f"one of {list(PRESETS)}", name)
         return PRESETS[name]
+
+
+@functools.lru_cache(maxsize=64)
+def _built(values: str) -> CodecConfig:
+    """The config of JSON; one that was built before is given again, as nothing changes it."""
+    return OmegaConf.to_object(OmegaConf.merge(_schema(), json.loads(values)))  # type: ignore
+
+
+@functools.cache
+def _schema() -> DictConfig:
+    """Types and defaults of `CodecConfig`: a misspelt key or a wrong type is an error in merging.
+
+    Built once, as that takes most of the time of reading a config: to be copied, never changed.
+    """
+    schema = OmegaConf.structured(CodecConfig)
+    for node in (schema, *(schema[name] for name in PARTS)):
+        OmegaConf.set_readonly(node, False)  # frozen dataclasses make read-only nodes
+    return schema
 
 
 # What recipes bring every corpus to: recordings to encode, such as the prompts of a language model,

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from codec.files.names import check_items
 from eval.metrics.registry import make_metrics, obstacles
 from eval.reporting.adaptability import RESULT
 from recipes.corpora.manifest import MANIFEST_NAME
+from recipes.runner.config import plain_settings
 
 from .codecs import recipe_of
 from .config import AdaptConfig
@@ -75,7 +74,7 @@ def plan_adapt(config: AdaptConfig, *, only: Sequence[str] | None = None) -> dic
     steps = config.within_budget(config.steps)
     return {
         "run": config.run,
-        "settings": OmegaConf.to_container(OmegaConf.structured(config)),
+        "settings": plain_settings(config),
         "tokenizers": tokenizers,
         "steps": steps,
         "training_seconds": steps * config.batch_size * config.row_seconds,

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
+from omegaconf._utils import get_omega_conf_dumper
 from omegaconf.errors import OmegaConfBaseException
 
 from codec.checks import all_finite
@@ -26,7 +27,7 @@ from codec.files import write_text
 from codec.files.reading import read_file
 from codec.provenance import usable_cores
 
-from .literals import literal_overrides, literal_values, with_literals
+from .literals import laid_over, literal_overrides, literal_values, with_literals
 from .schema import Config
 
 Settings = TypeVar("Settings")
@@ -65,10 +66,10 @@ def load_settings(
     merged = None
     try:
         merged = OmegaConf.merge(_defaults(schema), layer)
-        _check_kinds("", OmegaConf.to_container(layer), OmegaConf.to_container(merged))
-        written = OmegaConf.merge(_written(Path(path)), literal_overrides(words))
-        views = [OmegaConf.to_container(each) for each in (layer, written, merged)]
-        if (literal := with_literals(*views)) != views[0]:
+        given, taken = (OmegaConf.to_container(each) for each in (layer, merged))
+        _check_kinds("", given, taken)
+        written = laid_over(_written(Path(path)), literal_overrides(words))
+        if (literal := with_literals(given, written, taken)) != given:
             merged = OmegaConf.merge(_defaults(schema), literal)
         # Before any dataclass compares its numbers: no comparison with NaN names the right one.
         all_finite("", OmegaConf.to_container(merged, resolve=True), error=ConfigError)
@@ -109,17 +110,39 @@ def read_yaml(path: Path, seen: tuple[Path, ...] = ()) -> DictConfig:
     return merged
 
 
-def _written(path: Path) -> DictConfig:
+def _written(path: Path) -> dict[Any, Any]:
     """Read a file that `read_yaml` has read, and its base, with every value as it is written."""
     values = literal_values(read_file(path).decode()) or {}
     base = values.pop("base", None)
-    found = OmegaConf.create(values)
-    return found if base is None else OmegaConf.merge(_written(path.parent / base), found)  # type: ignore[return-value]
+    return values if base is None else laid_over(_written(path.parent / base), values)
 
 
 def save_config(settings: Any, path: Path) -> None:
     """Write the resolved settings, whole or not at all; `load_settings` reads them back."""
-    write_text(path, OmegaConf.to_yaml(OmegaConf.structured(settings)))
+    write_text(path, settings_yaml(settings))
+
+
+def settings_yaml(settings: Any) -> str:
+    """YAML of a settings dataclass, as OmegaConf writes it.
+
+    OmegaConf's nodes, of which writing needs none, would take twenty times as long.
+    """
+    style: dict[str, Any] = {"default_flow_style": False, "allow_unicode": True}
+    # OmegaConf's dumper quotes all that OmegaConf would read as something else than a text.
+    dumper = get_omega_conf_dumper()
+    return yaml.dump(plain_settings(settings), Dumper=dumper, sort_keys=False, **style)
+
+
+def plain_settings(settings: Any) -> Any:
+    """Nested dicts, lists and plain values of a settings dataclass, as its YAML gives them."""
+    if dataclasses.is_dataclass(settings):
+        names = (field.name for field in dataclasses.fields(settings))
+        return {name: plain_settings(getattr(settings, name)) for name in names}
+    if isinstance(settings, dict):
+        return {key: plain_settings(value) for key, value in settings.items()}
+    if isinstance(settings, list | tuple):
+        return [plain_settings(value) for value in settings]
+    return settings
 
 
 def thread_count(config: Config) -> int:

@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from codec.command_line import DONE, WRONG_CALL
 from codec.files import read_json
 
-from .config import Config
+from .config import Config, plain_settings, settings_yaml
 from .inputs import is_done, missing_inputs
 from .schema import STAGE_NAMES, TrainCodecConfig, TrainSlmConfig
 from .signatures import check_manifest, check_settings, has_work, settings_of, upstream_times
@@ -45,7 +43,7 @@ def plan_run(config: Config, names: Sequence[str]) -> dict[str, Any]:
         folder = stage_folder(config, name)
         writes = [] if status == "done" else _written(config, name)
         stages[name] = {"status": status, "folder": str(folder), "writes": writes}
-    settings = OmegaConf.to_container(OmegaConf.structured(config))
+    settings = plain_settings(config)
     return {"run": config.run, "settings": settings, "stages": stages, "missing": missing}
 
 
@@ -107,7 +105,7 @@ def _logs(training: TrainCodecConfig | TrainSlmConfig) -> list[str]:
 
 def _text(config: Config, plan: dict[str, Any]) -> str:
     """The plan for people."""
-    lines = ["# settings", OmegaConf.to_yaml(OmegaConf.structured(config)).rstrip(), ""]
+    lines = ["# settings", settings_yaml(config).rstrip(), ""]
     lines.append(f"# stages of {config.run}")
     for name, stage in plan["stages"].items():
         lines.append(f"{name:<14} {stage['status']:<8} {_details(config, name, stage)}")

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 
 def literal_values(text: str) -> Any:
@@ -22,12 +22,25 @@ def literal_values(text: str) -> Any:
     return yaml.load(text, yaml.BaseLoader)
 
 
-def literal_overrides(arguments: Sequence[str]) -> DictConfig:
-    """Read `key=value` words with every value as the text that stands there."""
+def literal_overrides(arguments: Sequence[str]) -> dict[Any, Any]:
+    """Read `key=value` words as nested dicts, with every value as the text that stands there."""
     found = OmegaConf.create()
     for argument in arguments:
         key, _, value = argument.partition("=")
         OmegaConf.update(found, key, literal_values(value), merge=False)
+    values = OmegaConf.to_container(found)
+    assert isinstance(values, dict)
+    return values
+
+
+def laid_over(values: dict[Any, Any], others: dict[Any, Any]) -> dict[Any, Any]:
+    """Lay nested dicts over others, key by key."""
+    found = dict(values)
+    for key, value in others.items():
+        below = found.get(key)
+        if isinstance(value, dict) and isinstance(below, dict):
+            value = laid_over(below, value)
+        found[key] = value
     return found
 
 

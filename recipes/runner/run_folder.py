@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from codec.runtime.run_lock import locked
 
-from .config import save_config
+from .config import plain_settings, save_config
 
 # In the folder of `prepare`: digest of the corpus's manifest, as it was read.
 ORIGIN_NAME = "origin.json"
@@ -76,7 +76,7 @@ def check_kept(
     path = folder / "config.yaml"
     if not path.is_file() or not has_work(folder, before_work):
         return
-    now = OmegaConf.to_container(OmegaConf.structured(settings))
+    now = plain_settings(settings)
     before = OmegaConf.to_container(OmegaConf.load(path))
     assert isinstance(now, dict)
     assert isinstance(before, dict)

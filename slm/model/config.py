@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import io
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from codec.checks import above, all_finite, at_least, in_range, one_of, require
 from codec.error_text import reason_of
+from codec.files.reading import read_file
 from slm.data.vocabulary import Vocabulary
 
 _SIZES = ("dim", "num_layers", "num_heads", "num_kv_heads", "dim_head", "ff_mult", "max_seq_len")
@@ -206,12 +209,7 @@ class SpeechLMConfig:
             ValueError: A key is misspelt, missing or of a wrong type, or a check fails.
         """
         try:
-            values = OmegaConf.load(path)
-            # Resolved, a stored config would depend on the machine that reads it.
-            if "${" in str(OmegaConf.to_container(values)):
-                raise ValueError("expected values without ${...}")
-            merged = OmegaConf.merge(OmegaConf.structured(cls), values)
-            loaded = OmegaConf.to_object(merged)
+            loaded = OmegaConf.to_object(_merged(read_file(path).decode()))
         except (
             *(OmegaConfBaseException, YAMLError, ValueError, TypeError, ArithmeticError),
             *(AttributeError, RecursionError),
@@ -222,3 +220,19 @@ class SpeechLMConfig:
             ) from error
         assert isinstance(loaded, cls)
         return loaded
+
+
+@functools.lru_cache(maxsize=64)
+def _merged(text: str) -> Any:
+    """The values of a config's YAML over the defaults; never changed, so given again."""
+    values = OmegaConf.load(io.StringIO(text))
+    # Resolved, a stored config would depend on the machine that reads it.
+    if "${" in str(OmegaConf.to_container(values)):
+        raise ValueError("expected values without ${...}")
+    return OmegaConf.merge(_schema(), values)
+
+
+@functools.cache
+def _schema() -> DictConfig:
+    """Types and defaults of `SpeechLMConfig`, built once: to be copied, never changed."""
+    return OmegaConf.structured(SpeechLMConfig)

@@ -37,6 +37,7 @@ def run_blocks(page: str) -> dict[str, object]:
     return namespace
 
 
+@pytest.mark.large
 def test_the_guide_of_the_codec(folder: Path) -> None:
     pytest.importorskip("transformers", reason="the guide shows its adapter")
     run_blocks("guides/codec.md")
@@ -50,6 +51,7 @@ def test_the_reference_of_the_bitstream(folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.large
 def test_the_guide_of_the_language_model(folder: Path) -> None:
     run_blocks("guides/slm.md")
     assert (folder / "my-speaker" / "lm" / "voices.json").is_file()

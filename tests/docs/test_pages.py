@@ -18,6 +18,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
+@pytest.mark.large
 def test_the_python_block_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_waveform: Callable[..., np.ndarray]
 ) -> None:

@@ -27,7 +27,7 @@ def spoken(make_speech: Callable[..., np.ndarray], tmp_path: Path) -> Path:
         (tmp_path / name).mkdir()
     for n in range(2):
         for folder, seed in (("prompts", 10 + n), ("true", n), ("spoken", n)):
-            clip = make_speech(1.2, seed=seed, sample_rate=RATE)
+            clip = make_speech(0.6, seed=seed, sample_rate=RATE)
             soundfile.write(tmp_path / folder / f"{n}.wav", clip, RATE)
         lines.append(f"{n}|what|prompts/{n}.wav|some words here|true/{n}.wav\n")
     (tmp_path / "meta.lst").write_text("".join(lines))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,8 +21,19 @@ def gradio_version() -> int:
         return 0
 
 
+needs_gradio = pytest.mark.skipif(
+    gradio_version() < OLDEST, reason=f"no gradio {OLDEST} (extra app)"
+)
+
+
 def build(folder: Path) -> None:
-    """Write type and properties of every component of the page."""
+    """Write type and properties of the page's components, and of two models' fields of speed.
+
+    The first model draws durations, the second does not.
+    """
+    from types import SimpleNamespace
+
+    from recipes.app.fields import speed_of
     from recipes.app.models import load_models
     from recipes.app.page import Page
     from recipes.app.uploads import UploadLimits
@@ -29,43 +41,43 @@ def build(folder: Path) -> None:
     models = load_models(["hh-mini-24k"], ["hh-mini-slm"])
     config = Page(models, UploadLimits(), folder).build().get_config_file()
     fields = [[each["type"], each["props"]] for each in config["components"]]
-    (folder / "fields.json").write_text(json.dumps(fields, default=str))
+    speeds = []
+    for is_aligned in (True, False):
+        synthesizer: Any = SimpleNamespace(
+            lm=SimpleNamespace(config=SimpleNamespace(is_aligned=is_aligned))
+        )
+        speeds.append(speed_of(synthesizer))
+    (folder / "built.json").write_text(json.dumps([fields, speeds], default=str))
 
 
-@pytest.mark.skipif(gradio_version() < OLDEST, reason=f"no gradio {OLDEST} (extra app)")
-def test_the_page_has_a_tab_for_each_thing_it_does(tmp_path: Path) -> None:
-    # In a process of its own: what Gradio warns of and leaves open is not ours.
-    own = {"GRADIO_TEMP_DIR": str(tmp_path), "GRADIO_ANALYTICS_ENABLED": "False"}
-    output = tmp_path / "printed.txt"
-    assert forked.run(build, tmp_path, output=output, environment=own) == 0, forked.printed(output)
-    fields = json.loads((tmp_path / "fields.json").read_text())
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Any], list[Any]]:
+    """What `build` writes, once for all tests: loading Gradio takes seconds.
+
+    In a process of its own: what Gradio warns of and leaves open is not ours.
+    """
+    folder = tmp_path_factory.mktemp("page")
+    own = {"GRADIO_TEMP_DIR": str(folder), "GRADIO_ANALYTICS_ENABLED": "False"}
+    output = folder / "printed.txt"
+    assert forked.run(build, folder, output=output, environment=own) == 0, forked.printed(output)
+    fields, speeds = json.loads((folder / "built.json").read_text())
+    return fields, speeds
+
+
+@needs_gradio
+def test_the_page_has_a_tab_for_each_thing_it_does(built: tuple[list[Any], list[Any]]) -> None:
+    fields, _ = built
     tabs = [props["label"] for kind, props in fields if kind == "tabitem"]
     assert tabs == ["Codec", "Speak", "Continue", "Compare codecs", "Compare models"]
     buttons = [props.get("value") for kind, props in fields if kind == "button"]
     assert buttons == ["Reconstruct", "Speak", "Cancel", "Continue", "Compare", "Compare"]
 
 
-def build_two(folder: Path) -> None:
-    """Write the speed field of a model that draws durations, and of one that does not."""
-    from types import SimpleNamespace
-    from typing import Any
-
-    from recipes.app.fields import speed_of
-
-    kept = []
-    for is_aligned in (True, False):
-        config = SimpleNamespace(is_aligned=is_aligned)
-        synthesizer: Any = SimpleNamespace(lm=SimpleNamespace(config=config))
-        kept.append(speed_of(synthesizer))
-    (folder / "speeds.json").write_text(json.dumps(kept))
-
-
-@pytest.mark.skipif(gradio_version() < OLDEST, reason=f"no gradio {OLDEST} (extra app)")
-def test_whoever_sets_a_temperature_of_texts_can_set_a_speed(tmp_path: Path) -> None:
-    own = {"GRADIO_TEMP_DIR": str(tmp_path), "GRADIO_ANALYTICS_ENABLED": "False"}
-    output = tmp_path / "printed.txt"
-    assert forked.run(build, tmp_path, output=output, environment=own) == 0, forked.printed(output)
-    fields = json.loads((tmp_path / "fields.json").read_text())
+@needs_gradio
+def test_whoever_sets_a_temperature_of_texts_can_set_a_speed(
+    built: tuple[list[Any], list[Any]],
+) -> None:
+    fields, _ = built
     sliders = [props for kind, props in fields if kind == "slider"]
     labels = [props["label"] for props in sliders]
     # A continuation has no text, and so no durations.
@@ -75,11 +87,9 @@ def test_whoever_sets_a_temperature_of_texts_can_set_a_speed(tmp_path: Path) -> 
     assert speed["interactive"]
 
 
-@pytest.mark.skipif(gradio_version() < OLDEST, reason=f"no gradio {OLDEST} (extra app)")
-def test_a_model_without_durations_has_no_speed_to_set(tmp_path: Path) -> None:
-    output = tmp_path / "printed.txt"
-    assert forked.run(build_two, tmp_path, output=output) == 0, forked.printed(output)
-    aligned, other = json.loads((tmp_path / "speeds.json").read_text())
+@needs_gradio
+def test_a_model_without_durations_has_no_speed_to_set(built: tuple[list[Any], list[Any]]) -> None:
+    _, (aligned, other) = built
     assert aligned["interactive"]
     assert not other["interactive"]
     assert aligned["value"] == other["value"] == 1

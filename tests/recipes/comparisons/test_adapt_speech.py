@@ -20,10 +20,18 @@ from recipes.adaptability.tokenizers import TokenizerConfig
 from recipes.comparisons.adapt import main
 from recipes.corpora.espeak import VOICES, Espeak
 from recipes.runner.config import load_settings
+from slm.model.speech_lm import pretrained_folder
+from slm.text.lexicon import LEXICON_NAME, Lexicon
 
 ROOT = Path(__file__).resolve().parents[3]
 CONFIGS = ROOT / "recipes/configs"
 TEXTS = ("The old man found a red boat.", "A bell was ringing last night.", "She saw the sea.")
+# A dictionary of a hundred thousand words takes seconds to read and write.
+WORDS = {
+    **{"the": "DH AH", "old": "OW L D", "man": "M AE N", "found": "F AW N D", "a": "AH"},
+    **{"red": "R EH D", "boat": "B OW T", "bell": "B EH L", "was": "W AA Z", "last": "L AE S T"},
+    **{"ringing": "R IH NG IH NG", "night": "N AY T", "she": "SH IY", "saw": "S AO", "sea": "S IY"},
+}
 YAML = """
 sources: [reader]
 tokenizers:
@@ -34,7 +42,7 @@ tokenizers:
 preset: tiny
 overrides: {{dim: 32, num_layers: 1}}
 text: phones
-text_start: hh-mini-slm-v2
+text_start: {words}
 prompt_seconds: [0.3, 0.5]
 row_seconds: 9.0
 batch_size: 1
@@ -69,7 +77,10 @@ def config(tmp_path: Path) -> Path:
     HHCodec(CodecConfig.preset("tiny")).eval().save_pretrained(tmp_path / "codec")
     (tmp_path / "own.yaml").write_text(RECIPE)
     path = tmp_path / "adapt.yaml"
-    path.write_text(YAML.format(codec=tmp_path / "codec", recipe=tmp_path / "own.yaml"))
+    (tmp_path / "words").mkdir()
+    Lexicon(WORDS).save(tmp_path / "words")
+    folders = {"codec": tmp_path / "codec", "words": tmp_path / "words"}
+    path.write_text(YAML.format(**folders, recipe=tmp_path / "own.yaml"))
     return path
 
 
@@ -180,6 +191,8 @@ def test_more_tokens_a_second_than_phones_allow_are_refused() -> None:
 def test_the_recipe_on_speech_compares_five_tokenizers_on_phones(tmp_path: Path) -> None:
     words = [f"run={tmp_path}", f"corpus={tmp_path}", "budget=0.01"]
     config = load_settings(AdaptConfig, CONFIGS / "adapt_speech.yaml", words)
+    assert config.text_start is not None
+    assert (pretrained_folder(config.text_start) / LEXICON_NAME).is_file()
     needed = [name for name, each in config.tokenizers.items() if not each.optional]
     assert len(needed) >= 5
     kinds = {config.tokenizers[name].kind for name in needed}

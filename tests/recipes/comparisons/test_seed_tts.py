@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,14 +21,19 @@ CONFIG = Path(__file__).resolve().parents[3] / "recipes" / "configs" / "seed_tts
 RATE = 24000
 
 
+def write_recordings(folder: Path, make_waveform: Callable[..., np.ndarray]) -> Path:
+    """Write prompts and, of half their length, references of a test set; returns its folder."""
+    for name, seconds in (("prompt-wavs", 1.5), ("wavs", 0.7)):
+        (folder / name).mkdir(parents=True)
+        soundfile.write(folder / name / "a.wav", make_waveform(seconds), RATE)
+        soundfile.write(folder / name / "b.wav", make_waveform(seconds)[::-1], RATE)
+    return folder
+
+
 @pytest.fixture
 def meta(make_waveform: Callable[..., np.ndarray], tmp_path: Path) -> Path:
     """Two lines in the folder of the test set, one with a reference."""
-    folder = tmp_path / "en"
-    for name in ("prompt-wavs", "wavs"):
-        (folder / name).mkdir(parents=True)
-        soundfile.write(folder / name / "a.wav", make_waveform(1.5), RATE)
-        soundfile.write(folder / name / "b.wav", make_waveform(1.5)[::-1], RATE)
+    folder = write_recordings(tmp_path / "en", make_waveform)
     lines = ["u1|what was said|prompt-wavs/a.wav|A dog.|wavs/a.wav"]
     lines += ["u2|what was said|prompt-wavs/b.wav|Green hills."]
     (folder / "meta.lst").write_text("\n".join(lines) + "\n")
@@ -69,25 +78,74 @@ def test_a_list_is_spoken_scored_and_tabulated(
     assert (run / "en" / "spoken" / "u1.wav").stat().st_mtime_ns == before
 
 
-def test_several_draws_of_a_list_have_a_mean(
-    meta: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """By JSON lines, where every text has a recording."""
-    folder = meta.parent.absolute()
-    rows = [
-        {"id": name, "text": "A dog.", "prompt": str(folder / f"prompt-wavs/{sound}.wav")}
-        | {"reference": str(folder / f"wavs/{sound}.wav"), "speaker": sound}
-        for name, sound in (("u1", "a"), ("u2", "b"))
-    ]
-    path = tmp_path / "list.jsonl"
-    path.write_text("\n".join(map(json.dumps, rows)))
-    call = [str(CONFIG), f"lists.own={path}", f"run={tmp_path / 'run'}"]
-    call += ["metrics=delivery", "--json"]
-    assert main(call) == 0
-    capsys.readouterr()
-    assert main([*call, "draws=2", "seed=0"]) == 0
-    figures = json.loads(capsys.readouterr().out)
-    first, second, mean, recorded = figures["rows"]
+@dataclass(frozen=True)
+class Calls:
+    """What calls on one list and one run gave, by what they were called with.
+
+    Attributes:
+        run: Folder of them all.
+        statuses: Exit statuses.
+        figures: What was printed.
+        said: What a call said while it worked.
+        before: Files of the run before the list was changed.
+        after: Those of these that were the same afterwards.
+    """
+
+    run: Path
+    statuses: dict[str, int]
+    figures: dict[str, Any]
+    said: dict[str, str]
+    before: dict[Path, bytes]
+    after: dict[Path, bytes]
+
+
+@pytest.fixture(scope="module")
+def calls(
+    make_waveform: Callable[..., np.ndarray], tmp_path_factory: pytest.TempPathFactory
+) -> Calls:
+    """A list of JSON lines, where every text has a recording, spoken again and changed.
+
+    The models are loaded for each draw, so that one run answers all that is asked of it.
+    """
+    folder = tmp_path_factory.mktemp("calls")
+    write_recordings(folder, make_waveform)
+    path, run = folder / "list.jsonl", folder / "run"
+    statuses, figures, said = dict[str, int](), dict[str, Any](), dict[str, str]()
+
+    def call(name: str, *words: str, own: str = "own") -> None:
+        out, err = io.StringIO(), io.StringIO()
+        line = [str(CONFIG), f"lists.{own}={path}", f"run={run}", "metrics=delivery", "--json"]
+        with redirect_stdout(out), redirect_stderr(err):
+            statuses[name] = main([*line, *words])
+        said[name] = err.getvalue()
+        figures[name] = json.loads(out.getvalue()) if statuses[name] < 2 else None
+
+    def rows(text: str, **sounds: str) -> str:
+        return "".join(
+            json.dumps(
+                {"id": name, "text": text, "prompt": str(folder / f"prompt-wavs/{sound}.wav")}
+                | {"reference": str(folder / f"wavs/{sound}.wav"), "speaker": sound}
+            )
+            + "\n"
+            for name, sound in sounds.items()
+        )
+
+    path.write_text("no fields\n")
+    call("broken")
+    path.write_text(rows("A dog.", u1="a", u2="b"))
+    call("once")
+    call("twice", "draws=2", "seed=0")
+    before = {each: each.read_bytes() for each in run.rglob("*") if each.is_file()}
+    path.write_text(rows("A cat.", u1="a", u3="none"))
+    call("changed", "draws=2")
+    after = {each: each.read_bytes() for each in before}
+    call("changed under another name", own="other")
+    return Calls(run, statuses, figures, said, before, after)
+
+
+def test_several_draws_of_a_list_have_a_mean(calls: Calls) -> None:
+    assert (calls.statuses["once"], calls.statuses["twice"]) == (0, 0)
+    first, second, mean, recorded = calls.figures["twice"]["rows"]
     assert [row["seed"] for row in (first, second, mean)] == [0, 1, None]
     assert (mean["version"], recorded["version"]) == ("spoken, mean of 2 draws", "recording")
     key = "duration_ratio"
@@ -97,19 +155,26 @@ def test_several_draws_of_a_list_have_a_mean(
     assert mean["figures"][key]["each"] == values
     ratio = first["figures"]["duration_ratio"]["value"]
     assert ratio == pytest.approx(first["seconds"] / recorded["seconds"])
-    table = (tmp_path / "run" / "seed_tts.md").read_text()
+    table = calls.before[calls.run / "seed_tts.md"].decode()
     assert "| own | spoken, seed 1 | 2 |" in table
     assert "seconds over those recorded" in table
 
 
-def test_a_prompt_that_is_missing_fails_its_own_text_alone(
-    meta: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with meta.open("a") as file:
-        file.write("u3|words|prompt-wavs/none.wav|No voice.\n")
-    call = [str(CONFIG), f"lists.en={meta}", f"run={tmp_path / 'run'}", "metrics=delivery"]
-    assert main([*call, "--json"]) == 1
-    assert json.loads(capsys.readouterr().out)["rows"][0]["failed"] == 1
+def test_a_prompt_that_is_missing_fails_its_own_text_alone(calls: Calls) -> None:
+    assert calls.statuses["changed under another name"] == 1
+    spoken, _ = calls.figures["changed under another name"]["rows"]
+    assert (spoken["texts"], spoken["failed"]) == (2, 1)
+    assert [path.name for path in (calls.run / "other/spoken").glob("*.wav")] == ["u1.wav"]
+
+
+def test_a_list_that_has_changed_under_its_name_is_refused(calls: Calls) -> None:
+    # What broke its format has made nothing, and binds nothing.
+    assert (calls.statuses["broken"], calls.statuses["once"]) == (2, 0)
+    assert calls.statuses["changed"] == 2
+    assert "expected the list of SHA-256" in calls.said["changed"]
+    assert calls.before == calls.after
+    assert calls.statuses["changed under another name"] == 1
+    assert calls.figures["changed under another name"]["rows"][0]["list"] == "other"
 
 
 def test_a_list_of_another_form_is_the_callers_mistake(
@@ -138,25 +203,6 @@ def test_a_list_stays_in_the_folder_of_its_run(
     assert main([str(CONFIG), f"run={tmp_path / 'run'}", *words, setting]) == 2
     assert reason in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_list_that_has_changed_under_its_name_is_refused(
-    meta: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    call = [str(CONFIG), f"lists.en={meta}", f"run={tmp_path / 'run'}", "metrics=delivery"]
-    before = meta.read_text()
-    meta.write_text("no fields\n")
-    # What broke its format has made nothing, and binds nothing.
-    assert main(call) == 2
-    meta.write_text(before)
-    assert main(call) == 0
-    made = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
-    capsys.readouterr()
-    meta.write_text(before.replace("A dog.", "A cat."))
-    assert main(call) == 2
-    assert "expected the list of SHA-256" in capsys.readouterr().err
-    assert made == {path: path.read_bytes() for path in made}
-    assert main([str(CONFIG), f"lists.other={meta}", *call[2:]]) == 0
 
 
 def test_lengths_are_compared_over_texts_that_both_have_one_for() -> None:

@@ -1,13 +1,10 @@
 from __future__ import annotations
 
 import json
-from contextlib import redirect_stdout
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 import recipes.planning.plan
 from codec.training.config import DiscriminatorConfig
@@ -23,8 +20,6 @@ from recipes.planning.codec_cost import (
     planned_networks,
 )
 from recipes.planning.plan import main
-from recipes.runner.config import load_config
-from tests.support import forked
 
 CONFIGS = Path(__file__).resolve().parents[3] / "recipes" / "configs"
 
@@ -93,33 +88,6 @@ def test_as_many_processes_read_ahead_as_keep_a_device_busy() -> None:
     # 48 crops of 2 s in 8 parts every 0.1 s are 120 s of audio a second, and half as much to spare.
     assert loader_workers(work, 48, 8, 0.1, 2000.0) == 1
     assert loader_workers(work, 48, 8, 0.1, 50.0) == 4
-
-
-def check_the_codec_at_scale() -> None:
-    path = CONFIGS / "scale" / "hh_24khz_8gpu.yaml"
-    about = yaml.safe_load(path.read_text().split("plan: ")[1].splitlines()[0])
-    settings = load_config(path)
-    gpus = settings.train_codec.devices * settings.train_codec.num_nodes
-    phases = settings.train_codec.phases.values()
-    for crops, codes in {(phase.batch_size, phase.crop_codes) for phase in phases}:
-        sizes = ["--batch-size", str(crops), "--crop-codes", str(codes), "--gpus", str(gpus)]
-        steps = sum(phase.steps for phase in phases)
-        of = ["--preset", settings.codec.preset, "--gpu", about["gpu"], "--steps", str(steps)]
-        with redirect_stdout(StringIO()) as printed:
-            assert main(["codec", *of, *sizes, "--json"]) == 0
-        found = json.loads(printed.getvalue())
-        assert (found["steps"], steps) == (300_000, 300_000)
-        assert found["fits"].startswith("yes")
-        assert found["audio_seconds_a_step"] == pytest.approx(524, abs=2)
-        assert found["loader_workers_a_gpu"] <= settings.train_codec.num_workers
-
-
-@pytest.mark.slow
-@pytest.mark.large
-def test_the_codec_at_scale_fits_its_gpus(tmp_path: Path) -> None:
-    """In a process of its own, with which the memory of models of full size goes."""
-    status = forked.run(check_the_codec_at_scale, output=tmp_path / "printed.txt")
-    assert status == 0, forked.printed(tmp_path / "printed.txt")
 
 
 def test_devices_share_a_codecs_crops_and_exchange_gradients() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from recipes.adaptability.config import AdaptConfig
 from recipes.comparisons.anchors_config import AnchorsConfig
@@ -12,6 +13,7 @@ from recipes.runner.config import (
     load_config,
     load_settings,
     save_config,
+    settings_yaml,
     thread_count,
 )
 
@@ -150,6 +152,13 @@ def test_saved_settings_are_read_back_the_same(yaml_file: Path, tmp_path: Path) 
     config = load_config(yaml_file, ["languages=en", "prepare.limit=3", "stages=prepare"])
     save_config(config, tmp_path / "saved.yaml")
     assert load_config(tmp_path / "saved.yaml") == config
+
+
+def test_settings_are_written_as_omegaconf_writes_them() -> None:
+    words = ["corpus=1e3", "run=007", "languages=en,'no','on'", "train_text.vocab_size=32"]
+    for name in ("smoke.yaml", "hh_24khz.yaml"):
+        config = load_config(ROOT / "recipes/configs" / name, words)
+        assert settings_yaml(config) == OmegaConf.to_yaml(OmegaConf.structured(config))
 
 
 def test_threads_default_to_what_the_process_may_use(yaml_file: Path) -> None:

@@ -207,7 +207,6 @@ def test_presets_have_the_parameters_they_are_named_for(preset: str, millions: f
     assert lm.num_parameters / 1e6 == pytest.approx(millions, abs=0.1)
 
 
-@pytest.mark.large
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -217,7 +216,7 @@ def test_presets_have_the_parameters_they_are_named_for(preset: str, millions: f
         ("num_heads", 10**9),
         ("ff_mult", 1e9),
         ("ff_mult", float("inf")),
-        ("code_table", 10**6),
+        ("code_table", 10**5),
     ],
 )
 def test_a_config_that_is_not_of_its_weights_is_refused_before_much_is_built(
@@ -228,7 +227,7 @@ def test_a_config_that_is_not_of_its_weights_is_refused_before_much_is_built(
     lines = [x for x in path.read_text().splitlines() if not x.startswith(f"{field}:")]
     path.write_text("\n".join([*lines, f"{field}: {value}", ""]).replace("inf", ".inf"))
     if field == "code_table":
-        path.write_text(path.read_text().replace("codebook_dim: 0", "codebook_dim: 1000000"))
+        path.write_text(path.read_text().replace("codebook_dim: 0", "codebook_dim: 100000"))
     with pytest.raises(ValueError, match=r"expected|config"):
         SpeechLM.from_pretrained(tmp_path)
 
