@@ -92,6 +92,9 @@ def run_seed_tts(config: SeedTtsConfig, argv: Sequence[str] | None = None) -> Co
             or metrics that cannot run, or a folder made with other settings.
     """
     run = Path(config.run)
+    # Before the settings are written beside what others have made.
+    for name, meta in config.lists.items():
+        _check_list(run / name, Path(meta))
     with own_folder(config, run, ADDED, before_work=[LIST_NAME]):
         return _speak_and_score(config, run, argv)
 
@@ -137,7 +140,17 @@ def _speak(config: SeedTtsConfig, name: str, meta: str, number: int) -> dict[str
 
 
 def _keep_list(folder: Path, meta: Path) -> None:
-    """Note what a list holds beside what is made of it, or refuse one that has changed since.
+    """Note what a list holds beside what is made of it.
+
+    Raises:
+        ValueError: As `_check_list`.
+        OSError: There is no such list.
+    """
+    write_json(folder / LIST_NAME, {"file": str(meta), "sha256": _check_list(folder, meta)})
+
+
+def _check_list(folder: Path, meta: Path) -> str:
+    """Refuse a list that has changed since something was made of it; else its SHA-256.
 
     Raises:
         ValueError: The folder was made with a list of other contents.
@@ -152,7 +165,7 @@ def _keep_list(folder: Path, meta: Path) -> None:
             f"{meta}: expected the list of SHA-256 {before} that {folder} was made with, got "
             f"{found}; give it another name (lists.NAME=...) or delete the folder"
         )
-    write_json(note, {"file": str(meta), "sha256": found})
+    return found
 
 
 def _call(command: Callable[[Sequence[str]], int], words: list[str]) -> None:
