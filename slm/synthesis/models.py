@@ -33,7 +33,7 @@ CODEC, LM = "codec", "lm"
 # Codecs that come with the packages, the newest first, with the names of their codes: which is a
 # language model's is known without loading one.
 SHIPPED_CODECS = {
-    "hh-mini-24k-v2": ("fd39266381d100fb", "dd7ba297620260cd"),
+    "hh-mini-24k-v2": ("fd39266381d100fb", "ab37cd66b6745303", "dd7ba297620260cd"),
     "hh-mini-24k": ("943b47e472360fab", "b16fb863be999b85", "648bddcc4cecf0c9"),
 }
 
