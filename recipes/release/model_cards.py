@@ -162,6 +162,7 @@ def anchors_table(
     columns: Sequence[str] | None = None,
     systems: Mapping[str, str] | None = None,
     intervals: bool = True,
+    origin: bool = True,
 ) -> str:
     """Lay out columns of an anchors.json, a row a system, and their provenance.
 
@@ -170,6 +171,7 @@ def anchors_table(
         columns: Keys of `COLUMNS`; None for all that a system has.
         systems: Rows by their name in the file, with the name to show; None for all.
         intervals: Show the interval of each figure.
+        origin: Tell clips and provenance below.
 
     Raises:
         ValueError: A system or a column that there is not.
@@ -197,6 +199,8 @@ def anchors_table(
         shown_rate = "-" if rate is None else f"{rate / 1000:.2f}"
         cells = [figure_text(found[name].get(key), intervals=intervals) for key in shown]
         lines.append([f"**{label}**" if row["is_ours"] else label, shown_rate, *cells])
+    if not origin:
+        return "\n".join(table_lines(head, lines))
     about, made = figures["subject"], figures["provenance"]
     # Figures of earlier releases count no speakers: their intervals are over clips.
     counts = [each.get("n_speakers", 0) for row in found.values() for each in row.values()]

@@ -88,6 +88,7 @@ def _anchors(spec: TableSpec, sources: Mapping[str, Source]) -> str:
         columns=spec.options.get("columns"),
         systems=systems,
         intervals=spec.options.get("intervals", True),
+        origin=spec.options.get("origin", True),
     )
     if not spec.options.get("outcomes", False):
         return text

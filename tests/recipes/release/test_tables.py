@@ -32,9 +32,9 @@ OTHER_TABLES = {
     "docs/reports/hh_small.md": ("| phase, step |",),
     "docs/reports/perceptual.md": (
         "| state |",
-        "| what the vocoder gets |",
+        "| after minus before |",
         "| | second |",
-        "| step | hours seen |",
+        "| step | hours",
     ),
 }
 
