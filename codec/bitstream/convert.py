@@ -86,6 +86,7 @@ def stream_header(codec: HHCodec, level_dbfs: float | None = None) -> StreamHead
         codec: That makes the codes.
         level_dbfs: Of the recording, stated where the codec does not keep it in its codes.
     """
+    codec.config.voice.refuse("files of codes, which hold none")
     sizes = codec.sample_rate, codec.hop_length, codec.codebook_size
     level = None
     if level_dbfs is not None and codec.config.loudness_dbfs is not None:

@@ -59,6 +59,7 @@ class HHTokenizer:
     def __init__(self, source: str, name: str = "", device: str = "cpu") -> None:
         self._device = usable_device(device)
         self.codec = HHCodec.from_pretrained(source).to(self._device)
+        self.codec.config.voice.refuse("a tokenizer, whose tokens are codes alone")
         self.name = name or Path(source).name
         self.fingerprint = self.codec.fingerprint
         self.sample_rate = self.codec.sample_rate
