@@ -138,19 +138,25 @@ class ClipCoding(CodecParts):
         states = self.encoder.states(waveform)
         return self.encoder.to_latents(states), self._voice_code()(states)
 
-    def _voice_vectors(self, given: Any, rows: int) -> Tensor | None:
-        """Vectors (rows, E, K) of the tokens of a voice that `decode` got.
+    def voice_tokens(self, given: Any, rows: int = 1) -> Tensor | None:
+        """Bring a voice, as `decode` takes it, to (rows, K) int64; None for a codec without one.
 
         Raises:
             ValueError: None for a codec with a voice code, some for one without, or tokens that are
                 none of its own.
         """
         size = self.config.voice
-        if not self.has_voice:
-            if given is not None:
-                raise ValueError("expected no voice for a codec without a voice code, got one")
+        if self.has_voice:
+            return voice_rows(given, rows, size.tokens, size.size, self.device)
+        if given is not None:
+            raise ValueError("expected no voice for a codec without a voice code, got one")
+        return None
+
+    def _voice_vectors(self, given: Any, rows: int) -> Tensor | None:
+        """Vectors (rows, E, K) of the tokens of a voice; errors as of `voice_tokens`."""
+        tokens = self.voice_tokens(given, rows)
+        if tokens is None:
             return None
-        tokens = voice_rows(given, rows, size.tokens, size.size, self.device)
         with inference(self):
             return self._voice_code().vectors(tokens)
 
