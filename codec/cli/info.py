@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.preset is not None:
         codec = HHCodec(CodecConfig.preset(arguments.preset))
-        names = dict.fromkeys(("fingerprint", "code_fingerprint", "voice_fingerprint"))
+        names = {"fingerprint": None, "code_fingerprint": None, "voice_fingerprint": None}
     else:
         # An empty name, as of a variable of the shell that is not set, is refused as one.
         name = arguments.codec if arguments.name is None else arguments.name
