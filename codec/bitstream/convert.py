@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,15 +34,16 @@ from .format import SUFFIX, CodedRecording, StreamWriter
 from .open_formats import load_codes, save_codes
 from .records import BitstreamError, StreamHeader, file_named, stated_level
 from .salvage import salvage
-from .voice import check_voice, stream_voice
+from .voice import StreamVoice, check_voice, stream_voice
 
 
 @dataclass(frozen=True)
 class Pair:
-    """An input file and the path of its output."""
+    """An input file, the path of its output, and a file of codes whose voice that gets, if any."""
 
     source: Path
     target: Path
+    voice: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def decode_recording(codec: HHCodec, pair: Pair, *, salvaging: bool = False) -> 
 
     Args:
         codec: That made the codes.
-        pair: File of codes in any form, and .wav or .flac file.
+        pair: File of codes in any form, .wav or .flac file, and the file of another voice.
         salvaging: Of a damaged file, decode what is sound, and repeats in place of the rest.
 
     Raises:
@@ -150,6 +151,7 @@ def decode_recording(codec: HHCodec, pair: Pair, *, salvaging: bool = False) -> 
         coded, lost, end_is_lost = found.recording, found.lost, not found.has_end
     else:
         coded = load_codes(pair.source, stream_header(codec))
+    coded = in_other_voice(codec, coded, pair.voice)
     check_stream(codec, coded.header)
     level = coded.header.level_dbfs
     voice = voice_of(coded.header)
@@ -185,6 +187,28 @@ def check_form(codec: HHCodec, target: Path) -> None:
 def voice_of(header: StreamHeader) -> NDArray[np.int64] | None:
     """Tokens (K,) of a stream's voice, None where it has none."""
     return None if header.voice is None else np.array(header.voice.tokens, dtype=np.int64)
+
+
+def in_other_voice(codec: HHCodec, coded: CodedRecording, path: Path | None) -> CodedRecording:
+    """Give codes the voice of another file of codes, None leaves them theirs.
+
+    Raises:
+        BitstreamError: The file has none, is damaged or of another codec.
+        OSError: It is missing or cannot be opened.
+    """
+    if path is None:
+        return coded
+    return replace(coded, header=replace(coded.header, voice=other_voice(codec, path)))
+
+
+def other_voice(codec: HHCodec, path: Path) -> StreamVoice:
+    """Read the voice of a codec from a file of codes; errors as of `in_other_voice`."""
+    header = load_codes(path, stream_header(codec)).header
+    with file_named(path):
+        check_stream(codec, header)
+        if header.voice is None:
+            raise BitstreamError("expected a codec and codes with a voice code, got none")
+    return header.voice
 
 
 def check_stream(codec: HHCodec, header: StreamHeader) -> None:

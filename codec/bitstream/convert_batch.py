@@ -11,7 +11,15 @@ from codec.audio.io import read_audio
 from codec.model.hh_codec import HHCodec
 from codec.streaming.long_form import WINDOW
 
-from .convert import Converted, Pair, check_form, check_stream, stream_header, write_pieces
+from .convert import (
+    Converted,
+    Pair,
+    check_form,
+    check_stream,
+    in_other_voice,
+    stream_header,
+    write_pieces,
+)
 from .format import CodedRecording
 from .open_formats import load_codes, save_codes
 from .records import stated_level
@@ -33,7 +41,10 @@ def encode_batch(codec: HHCodec, pairs: Sequence[Pair]) -> list[Converted]:
 
 def decode_batch(codec: HHCodec, pairs: Sequence[Pair]) -> list[Converted]:
     """Decode streams that are no longer than a window, in one batch."""
-    streams = [load_codes(pair.source, stream_header(codec)) for pair in pairs]
+    loaded = [load_codes(pair.source, stream_header(codec)) for pair in pairs]
+    streams = [
+        in_other_voice(codec, each, pair.voice) for each, pair in zip(loaded, pairs, strict=True)
+    ]
     for stream in streams:
         check_stream(codec, stream.header)
     results = [Converted(stream.num_samples, len(stream.codes)) for stream in streams]

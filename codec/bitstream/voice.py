@@ -111,7 +111,10 @@ def check_voice(voice: StreamVoice | None, tokens: int, size: int, fingerprint: 
             )
         return
     if voice is None:
-        raise BitstreamError(f"expected a stream with a voice code of {tokens} tokens, got none")
+        raise BitstreamError(
+            f"expected a stream with a voice code of {tokens} tokens, got none; "
+            "hh-codec decode --voice FILE takes that of another file"
+        )
     if voice.fingerprint != fingerprint:
         raise BitstreamError(
             f"expected a voice code of {fingerprint}, got one of {voice.fingerprint}"
