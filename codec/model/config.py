@@ -171,7 +171,9 @@ class CodecConfig:
         parts = {
             name: identifying_fields(getattr(self, name), FIRST_FIELDS[name]) for name in PARTS
         }
-        return {**identifying_fields(self, FIRST_FIELDS[""], without=PARTS), **parts}
+        if self.voice.tokens:  # fields added later count where they differ from their defaults
+            parts["voice"] = identifying_fields(self.voice, "tokens levels dim entropy")
+        return {**identifying_fields(self, FIRST_FIELDS[""], without=_NODES), **parts}
 
     def to_dict(self) -> dict[str, Any]:
         """Nested plain containers, ready for YAML or JSON."""

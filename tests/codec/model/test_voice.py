@@ -35,6 +35,10 @@ def test_the_shipped_configs_have_no_voice_and_their_fingerprints_stay() -> None
         config = CodecConfig.preset(name)
         assert config.voice.tokens == 0
         assert "voice" not in config.fingerprint_values
+    # Sizes of a voice that is not there tell nothing.
+    assert replace(TINY, voice=VoiceConfig(dim=32)).fingerprint_values == TINY.fingerprint_values
+    found = replace(TINY, voice=VoiceConfig(tokens=8)).fingerprint_values["voice"]
+    assert found == {"tokens": 8, "levels": [4, 4, 4, 4], "dim": 128, "entropy": 0.1}
     codec = tiny_codec()
     assert not codec.has_voice
     assert codec.voice_fingerprint is None
