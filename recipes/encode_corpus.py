@@ -47,12 +47,13 @@ def main(config: Config) -> Path:
     """Encode every split with the trained codec.
 
     Raises:
-        ValueError: No codec or no clips, a store of another codec in the folder, or more
-            unreadable recordings than `prepare.max_unreadable` allows.
+        ValueError: No codec, one with a voice code, no clips, a store of another codec in the
+            folder, or more unreadable recordings than `prepare.max_unreadable` allows.
         OSError: The cluster could not encode a batch.
     """
     folder = stage_folder(config, "encode_corpus")
     codec = HHCodec.from_pretrained(stage_folder(config, "train_codec") / "model")
+    codec.config.voice.refuse("encode_corpus, whose stores hold codes alone")
     names = codec.code_fingerprints
     shards = plan(config, codec.hop_length)
     writers = {

@@ -205,18 +205,19 @@ def check_level(codec: HHCodec, config: Config) -> None:
 
 
 def load_part(part: nn.Module, start: nn.Module) -> None:
-    """Copy a part's weights; it may have speech features and attention that its start lacks.
+    """Copy a part's weights; it may have what its start lacks: speech features, attention, a voice.
 
-    Both begin as nothing, so that the part computes what its start does until it trains.
+    All begin as nothing, so that the part computes what its start does until it trains.
 
     Raises:
         RuntimeError: The two differ in other weights.
     """
     weights = start.state_dict()
-    for prefix in ("speech.", "attention."):
+    for prefix in ("speech.", "attention.", "voice.", "film."):
         own = {k: v for k, v in part.state_dict().items() if k.startswith(prefix)}
         if own and not any(name.startswith(prefix) for name in weights):
-            # The map of speech features is zero already, the branches of attention are made so.
+            # The maps of speech features and of a voice are zero already, the branches of attention
+            # are made so.
             scales = [k for k in own if k.endswith((".scale1", ".scale2"))]
             weights |= own | {name: torch.zeros_like(own[name]) for name in scales}
     part.load_state_dict(weights)

@@ -65,7 +65,9 @@ class HHCodecModel(PreTrainedModel):
 
     def __init__(self, config: HHCodecConfig, codec: HHCodec | None = None) -> None:
         super().__init__(config)
-        self.codec = HHCodec(CodecConfig.from_dict(config.codec)) if codec is None else codec
+        sizes = CodecConfig.from_dict(config.codec) if codec is None else codec.config
+        sizes.voice.refuse("a model of transformers, whose codes have none beside them")
+        self.codec = HHCodec(sizes) if codec is None else codec
         self.post_init()
 
     @classmethod

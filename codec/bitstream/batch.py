@@ -168,9 +168,11 @@ def _convert(kind: str, batch: list[Pair]) -> list[Converted]:
 
 def _origin(codec: HHCodec, kind: str, pair: Pair) -> str:
     """Digest of what an output is made from: its source as it is, and the codec."""
-    fingerprint = codec.code_fingerprint if kind == "encode" else codec.fingerprint
+    made_by = codec.code_fingerprint + (codec.voice_fingerprint or "")
+    fingerprint = made_by if kind == "encode" else codec.fingerprint
     # The name without its folders, so that both trees can be moved.
-    return digest_of(kind, fingerprint, pair.source.name, file_state(pair.source)[1:])
+    voice = [] if pair.voice is None else [pair.voice.name, file_state(pair.voice)[1:]]
+    return digest_of(kind, fingerprint, pair.source.name, file_state(pair.source)[1:], *voice)
 
 
 def _is_of_source(origins: Origins | None, pair: Pair, digest: str) -> bool:

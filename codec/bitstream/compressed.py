@@ -10,6 +10,8 @@ as arithmetic-coded payloads. Numbers are little-endian and unsigned; CRC is CRC
                        codes as u16, payload, CRC u32
     trailer  18 bytes  as version 1
 
+Version 5 is the same with a voice behind the header (`codec.bitstream.voice`).
+
 Layout and checksums are known here; what made the payloads, and reads them, is named in the header.
 The CRC of the codes tells a decoder on another kind of machine that its probabilities differ.
 """
@@ -29,19 +31,24 @@ from codec.files.reading import read_file
 
 from .format import write_stream
 from .records import (
+    COMPRESSED,
     CRC,
     END,
     HEADER,
     MAGIC,
     TRAILER,
     VERSION_COMPRESSED,
+    VERSION_COMPRESSED_WITH_VOICE,
     BitstreamError,
     StreamHeader,
     file_named,
+    has_voice,
     is_sound,
     level_of_byte,
     sealed,
+    version_of,
 )
+from .voice import read_voice
 
 ENGINES = {"torch": 1, "native": 2}
 FINGERPRINT_BYTES = 8
@@ -95,9 +102,11 @@ class CompressedRecording:
         fields = (header.block_codes, header.codebook_size, header.sample_rate, header.hop_length)
         made_by = bytes.fromhex(header.codec_fingerprint)
         # The byte of the level holds the engine; the level comes behind the model.
-        packed = HEADER.pack(MAGIC, VERSION_COMPRESSED, ENGINES[self.engine], *fields, made_by)
+        version = VERSION_COMPRESSED if header.voice is None else VERSION_COMPRESSED_WITH_VOICE
+        packed = HEADER.pack(MAGIC, version, ENGINES[self.engine], *fields, made_by)
         model = bytes.fromhex(self.model_fingerprint)
         parts = [sealed(packed + model + bytes([header.level_byte]))]
+        parts += [] if header.voice is None else [header.voice.pack()]
         for number, block in enumerate(self.blocks):
             start = _BLOCK.pack(number, block.count, len(block.payload), block.checksum)
             parts.append(sealed(start + block.payload))
@@ -112,7 +121,9 @@ class CompressedRecording:
             BitstreamError: It is damaged, none, or not compressed.
         """
         if not is_compressed(data):
-            raise BitstreamError("expected a compressed .hhc stream (version 3), got another one")
+            raise BitstreamError(
+                "expected a compressed .hhc stream (version 3 or 5), got another one"
+            )
         file = BytesIO(data)
         packed = file.read(_HEADER_SIZE)
         _check(packed, _HEADER_SIZE, "the header is damaged")
@@ -123,7 +134,10 @@ class CompressedRecording:
         block_codes, codebook_size, sample_rate, hop_length = fields
         level = level_of_byte(packed[HEADER.size + FINGERPRINT_BYTES])
         sizes = sample_rate, hop_length, codebook_size, block_codes
-        header = StreamHeader(made_by.hex(), *sizes, level)
+        voice = read_voice(file) if has_voice(data) else None
+        if has_voice(data) and voice is None:
+            raise BitstreamError("the voice behind the header is damaged")
+        header = StreamHeader(made_by.hex(), *sizes, level, voice)
         blocks, num_samples = _read_blocks(file, header)
         model = packed[HEADER.size : HEADER.size + FINGERPRINT_BYTES].hex()
         return cls(header, model, names[engine], tuple(blocks), num_samples)
@@ -151,8 +165,7 @@ class CompressedRecording:
 
 def is_compressed(data: bytes) -> bool:
     """Tell whether a file begins as a compressed one, by its first 9 bytes."""
-    version = data[len(MAGIC) : len(MAGIC) + 1]
-    return data[: len(MAGIC)] == MAGIC and version == bytes([VERSION_COMPRESSED])
+    return version_of(data) in COMPRESSED
 
 
 def codes_checksum(codes: NDArray[np.integer]) -> int:

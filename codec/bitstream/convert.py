@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,20 +27,23 @@ from codec.streaming.long_form import (
     decode_stream,
     encode_stream,
     recording_level,
+    recording_voice,
 )
 
 from .format import SUFFIX, CodedRecording, StreamWriter
 from .open_formats import load_codes, save_codes
 from .records import BitstreamError, StreamHeader, file_named, stated_level
 from .salvage import salvage
+from .voice import StreamVoice, check_voice, stream_voice
 
 
 @dataclass(frozen=True)
 class Pair:
-    """An input file and the path of its output."""
+    """An input file, the path of its output, and a file of codes whose voice that gets, if any."""
 
     source: Path
     target: Path
+    voice: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -79,18 +82,24 @@ def recording(path: Path, sample_rate: int) -> tuple[int, Read]:
     return num_samples, read
 
 
-def stream_header(codec: HHCodec, level_dbfs: float | None = None) -> StreamHeader:
+def stream_header(
+    codec: HHCodec, level_dbfs: float | None = None, voice: NDArray[np.int64] | None = None
+) -> StreamHeader:
     """Build the header of a codec's streams.
 
     Args:
         codec: That makes the codes.
         level_dbfs: Of the recording, stated where the codec does not keep it in its codes.
+        voice: (K,) tokens of the recording; None for a codec without a voice code, and where the
+            header stands for what a damaged or bare file lacks.
     """
     sizes = codec.sample_rate, codec.hop_length, codec.codebook_size
     level = None
     if level_dbfs is not None and codec.config.loudness_dbfs is not None:
         level = stated_level(level_dbfs)
-    return StreamHeader(codec.code_fingerprint, *sizes, level_dbfs=level)
+    tokens = None if voice is None else voice.tolist()
+    own = stream_voice(tokens, codec.config.voice.size, codec.voice_fingerprint)
+    return StreamHeader(codec.code_fingerprint, *sizes, level_dbfs=level, voice=own)
 
 
 def encode_recording(codec: HHCodec, pair: Pair) -> Converted:
@@ -100,18 +109,23 @@ def encode_recording(codec: HHCodec, pair: Pair) -> Converted:
 
     Raises:
         AudioError: It cannot be read.
+        ValueError: A codec with a voice code, and a form that holds none.
         OSError: The disk refused.
     """
+    check_form(codec, pair.target)
     num_samples, read = recording(pair.source, codec.sample_rate)
     level = recording_level(codec, read, num_samples)
+    header = stream_header(
+        codec, level.dbfs, recording_voice(codec, read, num_samples, level=level)
+    )
     if pair.target.suffix.lower() != SUFFIX:
         codes = np.concatenate(list(encode_stream(codec, read, num_samples, level=level)))
-        coded = CodedRecording(stream_header(codec, level.dbfs), codes, num_samples)
+        coded = CodedRecording(header, codes, num_samples)
         save_codes(pair.target, coded)
         return Converted(num_samples, len(codes))
     # Codes go to the file as they come: a recording of any length fits the memory.
     with whole_file(pair.target) as partial_file, partial_file.open("wb") as file:
-        writer = StreamWriter(file, stream_header(codec, level.dbfs))
+        writer = StreamWriter(file, header)
         for codes in encode_stream(codec, read, num_samples, level=level):
             writer.write(codes)
         writer.finish(num_samples)
@@ -123,7 +137,7 @@ def decode_recording(codec: HHCodec, pair: Pair, *, salvaging: bool = False) -> 
 
     Args:
         codec: That made the codes.
-        pair: File of codes in any form, and .wav or .flac file.
+        pair: File of codes in any form, .wav or .flac file, and the file of another voice.
         salvaging: Of a damaged file, decode what is sound, and repeats in place of the rest.
 
     Raises:
@@ -137,9 +151,11 @@ def decode_recording(codec: HHCodec, pair: Pair, *, salvaging: bool = False) -> 
         coded, lost, end_is_lost = found.recording, found.lost, not found.has_end
     else:
         coded = load_codes(pair.source, stream_header(codec))
+    coded = in_other_voice(codec, coded, pair.voice)
     check_stream(codec, coded.header)
     level = coded.header.level_dbfs
-    pieces = decode_stream(codec, coded.codes, coded.num_samples, level_dbfs=level)
+    voice = voice_of(coded.header)
+    pieces = decode_stream(codec, coded.codes, coded.num_samples, level_dbfs=level, voice=voice)
     write_pieces(pair.target, pieces, codec.sample_rate, coded.num_samples)
     return Converted(coded.num_samples, len(coded.codes), lost, end_is_lost)
 
@@ -155,16 +171,52 @@ def reconstruct_recording(codec: HHCodec, pair: Pair) -> Converted:
     # codes are small enough to hold: 2 bytes for 43 ms
     level = recording_level(codec, read, num_samples)
     codes = np.concatenate(list(encode_stream(codec, read, num_samples, level=level)))
-    pieces = decode_stream(codec, codes, num_samples, level_dbfs=stated_level(level.dbfs))
+    voice = recording_voice(codec, read, num_samples, level=level)
+    stated = stated_level(level.dbfs)
+    pieces = decode_stream(codec, codes, num_samples, level_dbfs=stated, voice=voice)
     write_pieces(pair.target, pieces, codec.sample_rate, num_samples)
     return Converted(num_samples, len(codes))
+
+
+def check_form(codec: HHCodec, target: Path) -> None:
+    """Refuse a form of codes that cannot hold the voice code of a codec (ValueError)."""
+    if target.suffix.lower() == ".npy":
+        codec.config.voice.refuse(".npy, which holds codes alone")
+
+
+def voice_of(header: StreamHeader) -> NDArray[np.int64] | None:
+    """Tokens (K,) of a stream's voice, None where it has none."""
+    return None if header.voice is None else np.array(header.voice.tokens, dtype=np.int64)
+
+
+def in_other_voice(codec: HHCodec, coded: CodedRecording, path: Path | None) -> CodedRecording:
+    """Give codes the voice of another file of codes, None leaves them theirs.
+
+    Raises:
+        BitstreamError: The file has none, is damaged or of another codec.
+        OSError: It is missing or cannot be opened.
+    """
+    if path is None:
+        return coded
+    return replace(coded, header=replace(coded.header, voice=other_voice(codec, path)))
+
+
+def other_voice(codec: HHCodec, path: Path) -> StreamVoice:
+    """Read the voice of a codec from a file of codes; errors as of `in_other_voice`."""
+    header = load_codes(path, stream_header(codec)).header
+    with file_named(path):
+        check_stream(codec, header)
+        if header.voice is None:
+            raise BitstreamError("expected a codec and codes with a voice code, got none")
+    return header.voice
 
 
 def check_stream(codec: HHCodec, header: StreamHeader) -> None:
     """Refuse a stream that the codec cannot decode.
 
     Raises:
-        BitstreamError: It is of another codec, or states other sizes.
+        BitstreamError: It is of another codec, states other sizes, or has a voice code that is none
+            of the codec's.
     """
     header.check_codec(codec.code_fingerprints)
     for name in ("sample_rate", "hop_length", "codebook_size"):
@@ -172,6 +224,8 @@ def check_stream(codec: HHCodec, header: StreamHeader) -> None:
             raise BitstreamError(
                 f"expected a stream of {name} {getattr(codec, name)}, got {getattr(header, name)}"
             )
+    size = codec.config.voice
+    check_voice(header.voice, size.tokens, size.size, codec.voice_fingerprint)
 
 
 def write_pieces(

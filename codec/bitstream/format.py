@@ -15,16 +15,14 @@ from numpy.typing import NDArray
 from codec.files import write_bytes
 from codec.files.reading import read_file
 
+from .packing import CRC, pack_codes
 from .records import (
     BLOCK,
-    CRC,
     END,
-    HEADER,
     TRAILER,
     BitstreamError,
     StreamHeader,
     file_named,
-    pack_codes,
     sealed,
     stated_level,
     unpack_block,
@@ -113,7 +111,7 @@ class StreamReader:
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
-        self.header = StreamHeader.unpack(file.read(HEADER.size + CRC.size))
+        self.header = StreamHeader.read(file)
         self.num_samples: int | None = None
 
     def blocks(self) -> Iterator[NDArray[np.uint16]]:

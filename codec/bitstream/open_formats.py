@@ -3,7 +3,9 @@
 `.npy` is an array (L,) uint16 and nothing else: lengths are whole codes, and no codec is named.
 `.pt` is a dict for `torch.load(..., weights_only=True)`, `.json` an object, of the same fields:
 `codes`, `num_samples`, `sample_rate`, `hop_length`, `codebook_size`, `codec_fingerprint`,
-`level_dbfs` (None where it is not known). Which form a file has is told by its first bytes.
+`level_dbfs` (None where it is not known). Where there is a voice code, `voice` holds its tokens,
+and `voice_size` and `voice_fingerprint` tell what they are; `.npy` cannot hold one. Which form a
+file has is told by its first bytes.
 """
 
 from __future__ import annotations
@@ -24,8 +26,10 @@ from codec.files.reading import read_file
 
 from .format import SUFFIX, CodedRecording
 from .records import MAGIC, BitstreamError, StreamHeader, file_named, stated_level
+from .voice import StreamVoice
 
 _FIELDS = "codec_fingerprint", "sample_rate", "hop_length", "codebook_size"
+_VOICE_FIELDS = "voice", "voice_size", "voice_fingerprint"
 # No recording is louder or softer by far.
 _MOST_DBFS = 200.0
 
@@ -43,6 +47,8 @@ def save_codes(path: Path, recording: CodedRecording) -> None:
         return
     if kind not in _WRITERS:
         raise BitstreamError(f"{path}: expected a name ending in {' or '.join(CODE_SUFFIXES)}")
+    if kind == ".npy" and recording.header.voice is not None:
+        raise BitstreamError(f"{path}: expected codes without a voice code for .npy, got one")
     write_bytes(path, _WRITERS[kind](recording))
 
 
@@ -115,7 +121,26 @@ CODE_SUFFIXES = SUFFIX, *_WRITERS
 
 def _fields(recording: CodedRecording) -> dict[str, Any]:
     fields = {name: getattr(recording.header, name) for name in (*_FIELDS, "level_dbfs")}
+    voice = recording.header.voice
+    if voice is not None:
+        fields |= {"voice": list(voice.tokens)}
+        fields |= {"voice_size": voice.size, "voice_fingerprint": voice.fingerprint}
     return {**fields, "num_samples": recording.num_samples}
+
+
+def _voice(fields: Mapping[str, Any]) -> StreamVoice | None:
+    """The voice that a file states, checked."""
+    names = [name for name in _VOICE_FIELDS if fields.get(name) is not None]
+    if not names:
+        return None
+    if len(names) < len(_VOICE_FIELDS):
+        raise BitstreamError(f"expected {', '.join(_VOICE_FIELDS)}, got {', '.join(names)} alone")
+    tokens, size, fingerprint = (fields[name] for name in _VOICE_FIELDS)
+    whole = type(size) is int and isinstance(fingerprint, str) and isinstance(tokens, list)
+    if not whole or not all(type(each) is int for each in tokens):
+        got = f"{tokens!r:.40}, {size!r:.40} and {fingerprint!r:.40}"
+        raise BitstreamError(f"expected voice tokens, their number and a fingerprint, got {got}")
+    return StreamVoice(tuple(tokens), size, fingerprint)
 
 
 def _from_npy(data: bytes, codec: StreamHeader) -> CodedRecording:
@@ -154,7 +179,8 @@ def _from_fields(fields: Any) -> CodedRecording:
         )
     num_samples = numbers.pop("num_samples")
     level = None if level is None else stated_level(level)
-    return _recording(fields["codes"], StreamHeader(name, **numbers, level_dbfs=level), num_samples)
+    header = StreamHeader(name, **numbers, level_dbfs=level, voice=_voice(fields))
+    return _recording(fields["codes"], header, num_samples)
 
 
 def _recording(given: Any, header: StreamHeader, num_samples: int) -> CodedRecording:

@@ -2,9 +2,10 @@
 
 All numbers are little-endian and unsigned; CRC is CRC-32 as in zlib.
 
-    header   36 bytes  magic 89 48 48 43 0D 0A 1A 0A, version u8 = 1 or 2,
+    header   36 bytes  magic 89 48 48 43 0D 0A 1A 0A, version u8 = 1, 2 or 4,
                        level u8, codes a block u16, codebook size u32, sample rate u32 (Hz),
                        hop length u32 (samples a code), codec fingerprint (8 bytes), CRC u32
+    voice              of version 4 alone: see `codec.bitstream.voice`
     block              number u32 (0, 1, 2 ...), count u16, count codes, CRC u32
     trailer  18 bytes  FF FF FF FF, 0 u16, samples of the recording u64, CRC u32
 
@@ -16,7 +17,7 @@ written while the recording still runs; the number of codes is ceil(samples / ho
 
 Version 2 states the level of the recording, which codes of one level have lost: level byte v in
 1..255 is (v - 241) / 2 dBFS, -120 (silence) to 7. Version 1 states none, and the byte is 0; its
-readers refuse version 2 by its number.
+readers refuse version 2 by its number. Version 4 has a voice code; its level byte may be 0.
 
 With 512 codes (21.8 s) a block, an hour of speech is 84,375 codes in 138,814 bytes.
 """
@@ -25,19 +26,26 @@ from __future__ import annotations
 
 import os
 import struct
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from io import BytesIO
 from math import isfinite
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .packing import CRC, BitstreamError, is_sound, sealed, unpack_codes
+from .voice import StreamVoice, read_voice
 
 MAGIC = b"\x89HHC\r\n\x1a\n"
 VERSION = 1  # without a level
 VERSION_WITH_LEVEL = 2
 VERSION_COMPRESSED = 3  # `codec.bitstream.compressed`
+VERSION_WITH_VOICE = 4
+VERSION_COMPRESSED_WITH_VOICE = 5
+COMPRESSED = VERSION_COMPRESSED, VERSION_COMPRESSED_WITH_VOICE
 BLOCK_CODES = 512
 END = 0xFFFFFFFF  # block number of the trailer
 LOWEST_LEVEL, HIGHEST_LEVEL = -120.0, 7.0  # dBFS, in steps of a half
@@ -45,19 +53,6 @@ LOWEST_LEVEL, HIGHEST_LEVEL = -120.0, 7.0  # dBFS, in steps of a half
 HEADER = struct.Struct("<8sBBHIII8s")
 BLOCK = struct.Struct("<IH")
 TRAILER = struct.Struct("<IHQ")
-CRC = struct.Struct("<I")
-
-
-class BitstreamError(ValueError):
-    """A `.hhc` stream that is damaged, is none, or belongs to another codec.
-
-    Attributes:
-        blocks: Numbers of the blocks that are damaged or missing, as far as they are known.
-    """
-
-    def __init__(self, message: str, blocks: tuple[int, ...] = ()) -> None:
-        super().__init__(message)
-        self.blocks = blocks
 
 
 @contextmanager
@@ -86,6 +81,7 @@ class StreamHeader:
         block_codes: Codes a block, 1..65535.
         level_dbfs: Level of the recording, -120 (silence) to 7 dBFS in steps of a half, as of
             `stated_level`; None where none is stated.
+        voice: Voice code of the recording; None where there is none.
 
     Raises:
         BitstreamError: A field out of its range.
@@ -97,6 +93,7 @@ class StreamHeader:
     codebook_size: int
     block_codes: int = BLOCK_CODES
     level_dbfs: float | None = None
+    voice: StreamVoice | None = None
 
     def __post_init__(self) -> None:
         digits, level = self.codec_fingerprint, self.level_dbfs
@@ -129,12 +126,15 @@ class StreamHeader:
         return 1 + round(2 * (self.level_dbfs - LOWEST_LEVEL))
 
     def pack(self) -> bytes:
-        """Return the 36 bytes of the header."""
+        """Return the 36 bytes of the header, and those of the voice where there is one."""
         fingerprint = bytes.fromhex(self.codec_fingerprint)
         numbers = (self.block_codes, self.codebook_size, self.sample_rate, self.hop_length)
         level = self.level_byte
         version = VERSION_WITH_LEVEL if level else VERSION
-        return sealed(HEADER.pack(MAGIC, version, level, *numbers, fingerprint))
+        if self.voice is not None:
+            version = VERSION_WITH_VOICE
+        fixed = sealed(HEADER.pack(MAGIC, version, level, *numbers, fingerprint))
+        return fixed if self.voice is None else fixed + self.voice.pack()
 
     @classmethod
     def unpack(cls, data: bytes) -> StreamHeader:
@@ -143,19 +143,40 @@ class StreamHeader:
         Raises:
             BitstreamError: They are damaged, of another format or of a newer version.
         """
+        file = BytesIO(data)
+        header = cls.read(file)
+        if file.read(1):
+            raise BitstreamError("the header is damaged")
+        return header
+
+    @classmethod
+    def read(cls, file: BinaryIO) -> StreamHeader:
+        """Read `pack`'s bytes from a file, which is left behind them; errors as of `unpack`."""
+        fixed = file.read(HEADER.size + CRC.size)
+        header = cls.unpack_fixed(fixed)
+        if not has_voice(fixed):
+            return header
+        voice = read_voice(file)
+        if voice is None:
+            raise BitstreamError("the voice behind the header is damaged")
+        return replace(header, voice=voice)
+
+    @classmethod
+    def unpack_fixed(cls, data: bytes) -> StreamHeader:
+        """Read the first 36 bytes of `pack`, without the voice; errors as of `unpack`."""
         # From what is least to what is most specific, so that the error names the cause.
         if data[: len(MAGIC)] != MAGIC:
             got = bytes(data[: len(MAGIC)])
             raise BitstreamError(
                 f"no .hhc stream: expected it to start with {MAGIC!r}, got {got!r}"
             )
-        if data[len(MAGIC) : len(MAGIC) + 1] == bytes([VERSION_COMPRESSED]):
+        if version_of(data) in COMPRESSED:
             raise BitstreamError(
-                "the stream is compressed (version 3 of .hhc): restore it by hh-slm decompress"
+                f"the stream is compressed (version {version_of(data)} of .hhc): restore it by "
+                "hh-slm decompress"
             )
-        versions = VERSION, VERSION_WITH_LEVEL
-        if len(data) > len(MAGIC) and data[len(MAGIC)] not in versions:
-            raise BitstreamError(f"expected version 1 or 2 of .hhc, got {data[len(MAGIC)]}")
+        if version_of(data) not in (None, VERSION, VERSION_WITH_LEVEL, VERSION_WITH_VOICE):
+            raise BitstreamError(f"expected version 1, 2 or 4 of .hhc, got {version_of(data)}")
         if len(data) != HEADER.size + CRC.size or not is_sound(data):
             raise BitstreamError("the header is damaged")
         _, version, byte, block_codes, codebook_size, sample_rate, hop_length, fingerprint = (
@@ -184,6 +205,16 @@ class StreamHeader:
             )
 
 
+def version_of(data: bytes) -> int | None:
+    """Version that the first 9 bytes of a stream state; None of none."""
+    return data[len(MAGIC)] if data[: len(MAGIC)] == MAGIC and len(data) > len(MAGIC) else None
+
+
+def has_voice(data: bytes) -> bool:
+    """True if the first 9 bytes of a stream say that a voice follows its header."""
+    return version_of(data) in (VERSION_WITH_VOICE, VERSION_COMPRESSED_WITH_VOICE)
+
+
 def stated_level(level_dbfs: float) -> float:
     """Round a level to what a header can state: halves of a dB, in -120..7 dBFS."""
     return min(max(round(2 * level_dbfs) / 2, LOWEST_LEVEL), HIGHEST_LEVEL)
@@ -192,21 +223,6 @@ def stated_level(level_dbfs: float) -> float:
 def level_of_byte(byte: int) -> float | None:
     """Level in dBFS that a byte of a file states; None for 0."""
     return LOWEST_LEVEL + (byte - 1) / 2 if byte else None
-
-
-def pack_codes(codes: NDArray[np.integer], bits: int) -> bytes:
-    """(N,) codes below 2**bits to ceil(N * bits / 8) bytes."""
-    # (N, bits), the lowest bit of a code first
-    planes = np.asarray(codes, dtype=np.uint32)[:, None] >> np.arange(bits, dtype=np.uint32) & 1
-    return np.packbits(planes.astype(np.uint8).ravel(), bitorder="little").tobytes()
-
-
-def unpack_codes(data: bytes, count: int, bits: int) -> NDArray[np.uint16]:
-    """Undo `pack_codes`: (count,) uint16; `data` holds at least ceil(count * bits / 8) bytes."""
-    planes = np.unpackbits(np.frombuffer(data, np.uint8), count=count * bits, bitorder="little")
-    # (count, bits) to (count,)
-    weights = 1 << np.arange(bits, dtype=np.uint32)
-    return (planes.reshape(count, bits) @ weights).astype(np.uint16)
 
 
 def unpack_block(
@@ -227,13 +243,3 @@ def unpack_trailer(record: bytes) -> int | None:
         return None
     end, zero, num_samples = TRAILER.unpack_from(record)
     return num_samples if (end, zero) == (END, 0) and num_samples else None
-
-
-def sealed(record: bytes) -> bytes:
-    """A record and its CRC."""
-    return record + CRC.pack(zlib.crc32(record))
-
-
-def is_sound(record: bytes) -> bool:
-    """True if a record ends in its CRC."""
-    return CRC.pack(zlib.crc32(record[: -CRC.size])) == record[-CRC.size :]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,11 @@ from .records import (
     TRAILER,
     BitstreamError,
     StreamHeader,
+    has_voice,
     unpack_block,
     unpack_trailer,
 )
+from .voice import find_voice
 
 # Blocks, and codes in them, that may be lost of a stream beyond four times what is left of it:
 # four blocks of the size that the codec writes, 87 s.
@@ -42,16 +44,19 @@ class Salvage:
             lost, too, what was there cannot be known and is not counted.
         has_end: Whether the trailer, and with it the length in samples, was sound; without it the
             recording ends with its last sound block.
+        lost_voice: Whether the stream had a voice code that is damaged or missing. It is found
+            wherever it lies, also without the header.
     """
 
     recording: CodedRecording
     lost: tuple[int, ...]
     has_end: bool
+    lost_voice: bool = False
 
     @property
     def is_whole(self) -> bool:
         """True if nothing had to be filled in."""
-        return not self.lost and self.has_end
+        return not self.lost and self.has_end and not self.lost_voice
 
 
 def salvage(data: bytes, fallback: StreamHeader | None = None) -> Salvage:
@@ -68,12 +73,17 @@ def salvage(data: bytes, fallback: StreamHeader | None = None) -> Salvage:
         BitstreamError: The header is damaged and there is no fallback, no block is sound, or more
             places look like blocks than damage leaves.
     """
+    start, voice = data[: HEADER.size + CRC.size], None
     try:
-        header = StreamHeader.unpack(data[: HEADER.size + CRC.size])
+        header = StreamHeader.unpack_fixed(start)
+        had_voice = has_voice(start)
     except BitstreamError:
         if fallback is None:
             raise
-        header = fallback
+        header, had_voice = fallback, True  # as far as is known
+    if had_voice:
+        voice = find_voice(data)
+        header = replace(header, voice=voice)
     found, num_samples = _sound_records(data, header)
     if not found:
         raise BitstreamError("no block is sound: there is nothing to salvage")
@@ -90,7 +100,9 @@ def salvage(data: bytes, fallback: StreamHeader | None = None) -> Salvage:
     lost = tuple(n for n in range(-(-num_codes // size)) if n not in found)
     codes = _filled(found, num_codes, size)
     length = num_codes * header.hop_length if num_samples is None else num_samples
-    return Salvage(CodedRecording(header, codes, length), lost, num_samples is not None)
+    lost_voice = has_voice(start) and voice is None
+    recording = CodedRecording(header, codes, length)
+    return Salvage(recording, lost, num_samples is not None, lost_voice)
 
 
 def _most_blocks(data: bytes, header: StreamHeader) -> int:

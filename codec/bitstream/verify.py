@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,7 +14,13 @@ import torch
 from codec.error_text import reason_of
 from codec.files.reading import read_file
 from codec.model.hh_codec import HHCodec
-from codec.streaming.long_form import WINDOW, Read, decode_stream, encode_stream
+from codec.streaming.long_form import (
+    WINDOW,
+    Read,
+    decode_stream,
+    encode_stream,
+    recording_voice,
+)
 
 from .convert import check_stream, recording, stream_header
 from .format import SUFFIX, CodedRecording
@@ -79,9 +86,10 @@ def _check_recording(codec: HHCodec, path: Path, found: FileChecks) -> None:
     found.check("repeated", np.array_equal(codes, again), "a second encoding differs")
     in_range = int(codes.max()) < codec.codebook_size
     found.check("range", in_range, f"code {codes.max()} is not in the codebook")
-    stream = CodedRecording(stream_header(codec), codes, num_samples)
+    voice = recording_voice(codec, read, num_samples)
+    stream = CodedRecording(stream_header(codec, voice=voice), codes, num_samples)
     found.check("bitstream", _survives(stream), "the codes do not come back from a stream")
-    decoded = sum(map(len, decode_stream(codec, codes, num_samples)))
+    decoded = sum(map(len, decode_stream(codec, codes, num_samples, voice=voice)))
     found.check("length", decoded == num_samples, f"{num_samples} samples became {decoded}")
 
 
@@ -95,6 +103,10 @@ def _compare_batched(codec: HHCodec, read: Read, num_samples: int, found: FileCh
     batch[0, :count] = clip
     alone, lengths = codec.encode(clip[None])
     together, _ = codec.encode(batch, torch.tensor([count, batch.shape[1]]))
+    if codec.has_voice:
+        voices = [codec.encode_voice(clip[None]), codec.encode_voice(batch, [count, len(batch[0])])]
+        first = [each[0] for each in voices if each is not None]
+        found.check("voice", torch.equal(*first), "the voice changes in a batch or with padding")
     # To the bit: a code that depends on its batch is another code on another machine.
     same = torch.equal(alone[0], together[0, : int(lengths[0])])
     found.check("batched", same, "the codes change in a batch or with padding")
@@ -111,7 +123,7 @@ def _survives(stream: CodedRecording) -> bool:
 
 def _check_stream_file(codec: HHCodec, path: Path, found: FileChecks) -> None:
     data = read_file(path)
-    header = _attempt(lambda: StreamHeader.unpack(data[:36]))
+    header = _attempt(lambda: StreamHeader.read(BytesIO(data)))
     found.check("header", header is not None, "the header is damaged, or it is no .hhc stream")
     try:
         coded = CodedRecording.from_bytes(data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from .pipes import PIPE, convert_piped, reporting_beside
 if TYPE_CHECKING:
     from codec.bitstream.conversions import Conversion
     from codec.bitstream.convert import Pair
+    from codec.model.hh_codec import HHCodec
 
 TREES = (
     "\n- is standard input or output; formats are told by the data and by --format.\n"
@@ -50,6 +52,12 @@ def add(commands: Commands) -> None:
         "--salvage",
         action="store_true",
         help="decode what is sound of damaged files; lost blocks become the sound before them",
+    )
+    decode.add_argument(
+        "--voice",
+        type=Path,
+        metavar="FILE",
+        help="file of codes whose voice code is used in place of that of IN",
     )
     _add_command(
         commands,
@@ -115,6 +123,8 @@ def run(arguments: argparse.Namespace) -> int:
     # Before any work, so that a wrong call costs nothing; a worker process loads its own.
     load = partial(load_codec, arguments.codec, arguments.device)
     codec = load()
+    voice = _voice(arguments, codec)
+    pairs = [replace(pair, voice=voice) for pair in pairs]
     began = time.perf_counter()
     totals = convert_all(
         load,
@@ -179,7 +189,7 @@ def _run_piped(arguments: argparse.Namespace, kind: str) -> int:
     if arguments.resume:
         raise ValueError("expected no --resume with a pipe, got one")
     codec = load_codec(arguments.codec, arguments.device)
-    result = convert_piped(codec, kind, source, target, form)
+    result = convert_piped(codec, kind, source, target, form, _voice(arguments, codec))
     if result.error is not None:
         sys.stderr.write(f"failed: {source}: {result.error}\n")
         return FAILED
@@ -197,6 +207,22 @@ def _run_piped(arguments: argparse.Namespace, kind: str) -> int:
     with reporting_beside(target):
         print_report(report, as_json=arguments.json)
     return DONE
+
+
+def _voice(arguments: argparse.Namespace, codec: HHCodec) -> Path | None:
+    """The file of another voice, found to hold one of this codec.
+
+    Raises:
+        ValueError: It is missing, or holds none.
+    """
+    from codec.bitstream.convert import other_voice
+    from codec.files.names import check_exists
+
+    path = getattr(arguments, "voice", None)
+    if path is not None:
+        check_exists(path)
+        other_voice(codec, path)
+    return path
 
 
 def _pairs(

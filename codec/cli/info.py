@@ -45,12 +45,16 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.preset is not None:
         codec = HHCodec(CodecConfig.preset(arguments.preset))
-        names = {"fingerprint": None, "code_fingerprint": None}
+        names = {"fingerprint": None, "code_fingerprint": None, "voice_fingerprint": None}
     else:
         # An empty name, as of a variable of the shell that is not set, is refused as one.
         name = arguments.codec if arguments.name is None else arguments.name
         codec = HHCodec.from_pretrained(name, fold=False)
-        names = {"fingerprint": codec.fingerprint, "code_fingerprint": codec.code_fingerprint}
+        names = {
+            "fingerprint": codec.fingerprint,
+            "code_fingerprint": codec.code_fingerprint,
+            "voice_fingerprint": codec.voice_fingerprint,
+        }
     report = {**describe(codec), "gmac_per_second": arithmetic(codec), **names}
     print_report(report, as_json=arguments.json)
     return DONE
@@ -61,7 +65,8 @@ def parameter_counts(codec: HHCodec, *, folded: bool = False) -> dict[str, int]:
 
     `codebook_transform` is that of the coded stage, `training_only` those of the further stages;
     `total` is the sum of all parts, `inference` without what only trains. The frozen codebooks
-    (codebook_size * dim values a stage) are not parameters.
+    (codebook_size * dim values a stage) are not parameters. `voice` is there of codecs with a voice
+    code: what reads it, and what modulates the decoder by it.
 
     Args:
         codec: With or without weight norm.
@@ -75,11 +80,13 @@ def parameter_counts(codec: HHCodec, *, folded: bool = False) -> dict[str, int]:
     coded = codec.quantizer.stage(0)
     transform = count(getattr(coded, "code_transform", coded))
     head = count(codec.decoder.upsample, codec.decoder.refine)
+    voice = count(*(each for each in (codec.decoder.voice, codec.decoder.film) if each is not None))
     counts = {
         "encoder": count(codec.encoder),
         "codebook_transform": transform,
-        "backbone": count(codec.decoder) - head,
+        "backbone": count(codec.decoder) - head - voice,
         "mel_head": head,
+        **({"voice": voice} if codec.has_voice else {}),
         "vocoder": count(codec.vocoder),
     }
     inference = sum(counts.values())
@@ -92,8 +99,9 @@ def arithmetic(codec: HHCodec) -> dict[str, float]:
 
     Attention over all codes grows with a clip's length: these are of a clip of 64 codes. The table
     of codes in effect is not counted, which inference computes once. `speech_encoder` is the share
-    of the encoder that its Whisper has. `decode_streamed` is that of a `StreamDecoder` with its
-    defaults, which decodes codes again as further ones come.
+    of the encoder that its Whisper has; `voice` reads a voice code off the encoder's states, which
+    are computed once more for it: `encode` counts both. `decode_streamed` is that of a
+    `StreamDecoder` with its defaults, which decodes codes again as further ones come.
     """
     import torch
 
@@ -123,10 +131,16 @@ def arithmetic(codec: HHCodec) -> dict[str, float]:
         quantized = codec.quantizer.codebook[None, :COUNTED_CODES].transpose(1, 2)
         run("quantizer", COUNTED_CODES, lambda: codec.quantizer.encode(latents))
         # A vocoder's arithmetic is in proportion to the clip: few codes do.
-        mel = run("decoder", quantized.shape[-1], lambda: codec.decoder(quantized))
+        voice, vectors = codec.decoder.voice, None
+        if voice is not None:
+            states = codec.encoder.states(torch.zeros(1, COUNTED_CODES * codec.hop_length))
+            vectors = voice.vectors(run("voice", COUNTED_CODES, lambda: voice.encode(states)))
+        decoded = quantized.shape[-1]
+        mel = run("decoder", decoded, lambda: codec.decoder(quantized, voice=vectors))
         few = mel[..., : VOCODED_CODES * codec.config.upsampling]
         run("vocoder", VOCODED_CODES, lambda: codec.vocoder(few))
-    encode = round(found["encoder"] + found["quantizer"], 4)
+    of_voice = found["encoder"] + found["voice"] if codec.has_voice else 0.0
+    encode = round(found["encoder"] + found["quantizer"] + of_voice, 4)
     decode = round(found["decoder"] + found["vocoder"], 4)
     # Codes and mel frames that are computed for each chunk, over those that are emitted.
     frames = CHUNK * codec.config.upsampling
@@ -172,6 +186,14 @@ def describe(codec: HHCodec) -> dict[str, Any]:
             "states_per_code": 2,
         },
         "quantizer": config.quantizer.kind,
+        # Beside the codes, once a recording.
+        "voice": {
+            "tokens": config.voice.tokens,
+            "size": config.voice.size,
+            "bits": config.voice.bits,
+        }
+        if codec.has_voice
+        else None,
         "vocoder": config.vocoder.kind,
         "streaming": {
             "encode_waits_for": f"the recording, or {WINDOW} codes of it",

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 PIPE = Path("-")
 
 
-def convert_piped(codec: HHCodec, kind: str, source: Path, target: Path, suffix: str) -> Converted:
+def convert_piped(
+    codec: HHCodec, kind: str, source: Path, target: Path, suffix: str, voice: Path | None = None
+) -> Converted:
     """Convert one file where input, output or both are a pipe.
 
     Args:
@@ -25,6 +27,7 @@ def convert_piped(codec: HHCodec, kind: str, source: Path, target: Path, suffix:
         source: Of the input, `PIPE` for standard input.
         target: Of the output, `PIPE` for standard output.
         suffix: Of the form in which standard output gets it.
+        voice: File of codes whose voice the output gets, if any.
 
     Returns:
         The result; of a failure nothing is written.
@@ -34,12 +37,12 @@ def convert_piped(codec: HHCodec, kind: str, source: Path, target: Path, suffix:
 
     with TemporaryDirectory() as folder:
         # Both sides as files: formats are told by what a file holds, and sizes stand at its front.
-        pair = Pair(source, target)
+        pair = Pair(source, target, voice)
         if source == PIPE:
-            pair = Pair(Path(folder) / "input", pair.target)
+            pair = Pair(Path(folder) / "input", pair.target, voice)
             pair.source.write_bytes(_binary(sys.stdin, "input").read())
         if target == PIPE:
-            pair = Pair(pair.source, Path(folder) / f"output{suffix}")
+            pair = Pair(pair.source, Path(folder) / f"output{suffix}", voice)
         result = CONVERSIONS[kind](codec, [pair])[0]
         if target == PIPE and result.error is None:
             _send(pair)

@@ -57,6 +57,7 @@ def check_exportable(config: CodecConfig, parts: Sequence[str] = PARTS) -> None:
     """
     if not parts or not set(parts) <= set(PARTS):
         raise ValueError(f"expected parts of {', '.join(PARTS)}, got {', '.join(parts) or 'none'}")
+    config.voice.refuse("ONNX, whose graphs have none")
     most = MOST_STATES * 2 * config.mel.sample_rate // (INPUT_RATE * LONGEST)
     if "encoder" in parts and config.encoder.speech_layers and config.hop_length > most:
         raise ValueError(

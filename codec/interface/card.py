@@ -11,6 +11,12 @@ _USE = """from codec import HHCodec, read_audio
 codec = HHCodec.from_pretrained("{repository}")
 codes, lengths = codec.encode(read_audio("in.wav", codec.sample_rate))
 waveform, _ = codec.decode(codes)"""
+_USE_WITH_VOICE = """from codec import HHCodec, read_audio
+
+codec = HHCodec.from_pretrained("{repository}")
+recording = read_audio("in.wav", codec.sample_rate)
+codes, lengths = codec.encode(recording)
+waveform, _ = codec.decode(codes, voice=codec.encode_voice(recording))  # or another's voice"""
 
 # The notice that the licence of its weights asks for.
 _WHISPER = (
@@ -39,6 +45,12 @@ def codec_card(
         "codec fingerprint": f"`{codec.fingerprint}`",
         "code fingerprint": f"`{codec.code_fingerprint}`",
     }
+    voice = codec.config.voice
+    if voice.tokens:
+        facts["voice code"] = (
+            f"{voice.tokens} tokens out of {voice.size} once a recording, {voice.bits} bits, "
+            f"fingerprint `{codec.voice_fingerprint}`"
+        )
     size = codec.config.encoder
     if size.speech_layers:
         layers = f"{size.speech_layers} layers of {size.speech_dim}"
@@ -46,7 +58,7 @@ def codec_card(
     return card_text(
         repository.rpartition("/")[2],
         f"A speech codec of the hh-slm toolkit: speech to codes at {bits}, and back.",
-        _USE.format(repository=repository),
+        (_USE_WITH_VOICE if voice.tokens else _USE).format(repository=repository),
         pipeline_tag="audio-to-audio",
         tags=("audio", "speech", "neural-codec", "speech-tokenizer"),
         license=license,

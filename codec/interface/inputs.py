@@ -97,6 +97,38 @@ def code_batch(
     return codes, code_lengths
 
 
+def voice_rows(given: Any, rows: int, tokens: int, size: int, device: torch.device) -> Tensor:
+    """Bring the tokens of voices to a row for every row of codes.
+
+    Args:
+        given: Integers (K,) of one voice for all, or (B, K); a tensor, array or list.
+        rows: B.
+        tokens: K.
+        size: Number of different tokens.
+        device: Where they are wanted.
+
+    Returns:
+        (B, K) int64.
+
+    Raises:
+        ValueError: None, another shape or type, or unknown tokens.
+    """
+    expected = f"a voice of {tokens} integer tokens in 0..{size - 1}, ({tokens},) or (B, {tokens})"
+    if given is None:
+        raise ValueError(f"expected {expected}, got none; encode_voice makes one of a recording")
+    try:
+        found = torch.as_tensor(given)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"expected {expected}, got {type(given).__name__}") from error
+    shape = tuple(found.shape)
+    if found.dtype not in INTEGERS or shape not in ((tokens,), (1, tokens), (rows, tokens)):
+        raise ValueError(f"expected {expected} with B = {rows}, got {found.dtype} {shape}")
+    low, high = (int(each) for each in found.long().aminmax())
+    if not 0 <= low <= high < size:
+        raise ValueError(f"expected {expected}, got {low}..{high}")
+    return found.long().to(device).expand(rows, tokens)
+
+
 def _is_encoded(given: Any) -> bool:
     """True of codes (B, L) and code_lengths (B,) in one tuple, which would pass for two clips."""
     if not (isinstance(given, tuple) and len(given) == 2):

@@ -27,6 +27,7 @@ from .part_configs import (
     check_finite,
     require_size,
 )
+from .voice_config import VoiceConfig
 
 __all__ = [
     "BIGVGAN_MEL",
@@ -41,9 +42,12 @@ __all__ = [
     "MelConfig",
     "QuantizerConfig",
     "VocoderConfig",
+    "VoiceConfig",
 ]
 
 PARTS = ("mel", "encoder", "quantizer", "decoder", "vocoder")
+# Fields that are configs; a fingerprint hashes the last one where there is a voice.
+_NODES = (*PARTS, "voice")
 VOCODERS = ("vocos", "harmonic", "bigvgan")
 # Sample rate, n_fft, n_mels and filters of the mels that become a Whisper's input.
 WHISPER_MEL = (24_000, 1024, 100, "htk")
@@ -125,6 +129,7 @@ class CodecConfig:
         hop_length: Samples per code.
         loudness_dbfs: `encode` scales every clip to this RMS level (dB relative to full scale),
             so that codes do not spend bits on recording level; None leaves clips as they are.
+        voice: Tokens of a whole recording beside its codes; none by default.
     """
 
     name: str = "hh_24khz"
@@ -135,9 +140,13 @@ class CodecConfig:
     quantizer: QuantizerConfig = field(default_factory=QuantizerConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     vocoder: VocoderConfig = field(default_factory=VocoderConfig)
+    voice: VoiceConfig = field(default_factory=VoiceConfig)
 
     def __post_init__(self) -> None:
         self.vocoder.check_mel(self.mel)
+        fits = self.voice.tokens == 0 or self.decoder.num_layers > 0
+        layers = self.decoder.num_layers
+        require_size(fits, "decoder.num_layers", "1 or more to be modulated by a voice", layers)
         hop, ratios, mel_hop = self.hop_length, self.encoder.ratios, self.mel.hop_length
         require_size(all(ratio > 0 for ratio in ratios), "encoder.ratios", "factors > 0", ratios)
         require_size(math.prod(ratios) == hop, "encoder.ratios", f"product {hop}", ratios)
@@ -163,7 +172,9 @@ class CodecConfig:
         parts = {
             name: identifying_fields(getattr(self, name), FIRST_FIELDS[name]) for name in PARTS
         }
-        return {**identifying_fields(self, FIRST_FIELDS[""], without=PARTS), **parts}
+        if self.voice.tokens:  # fields added later count where they differ from their defaults
+            parts["voice"] = identifying_fields(self.voice, "tokens levels dim entropy")
+        return {**identifying_fields(self, FIRST_FIELDS[""], without=_NODES), **parts}
 
     def to_dict(self) -> dict[str, Any]:
         """Nested plain containers, ready for YAML or JSON."""
@@ -241,7 +252,7 @@ def _schema() -> DictConfig:
     Built once, as that takes most of the time of reading a config: to be copied, never changed.
     """
     schema = OmegaConf.structured(CodecConfig)
-    for node in (schema, *(schema[name] for name in PARTS)):
+    for node in (schema, *(schema[name] for name in _NODES)):
         OmegaConf.set_readonly(node, False)  # frozen dataclasses make read-only nodes
     return schema
 

@@ -13,6 +13,7 @@ from .blocks import (
     init_truncated_normal,
 )
 from .config import CodecConfig
+from .voice import FiLM, VoiceCode
 
 
 class MelDecoder(nn.Module):
@@ -21,7 +22,9 @@ class MelDecoder(nn.Module):
     The backbone of HH-Codec (https://arxiv.org/abs/2507.18897), itself that of WavTokenizer
     (https://arxiv.org/abs/2408.16532): everything but the last linear map works at the code
     rate. Optional ConvNeXt blocks at the mel rate smooth the seams between codes, and optional
-    transformer blocks with rotary positions bind codes over time.
+    transformer blocks with rotary positions bind codes over time. With `voice.tokens` the input
+    of every ConvNeXt block at the code rate is modulated by the recording's voice, which `voice`
+    reads off the encoder's states.
     """
 
     def __init__(self, config: CodecConfig) -> None:
@@ -58,20 +61,37 @@ class MelDecoder(nn.Module):
             *(ConvNeXtBlock(out_dim, 3 * out_dim, 1 / refines) for _ in range(refines)),
             *([nn.Conv1d(out_dim, mel.n_mels, 1)] if refines else []),
         )
+        has_voice = config.voice.tokens > 0
+        self.voice = VoiceCode(config.voice, config.encoder.state_dim) if has_voice else None
+        self.film = FiLM(config) if has_voice else None
 
-    def forward(self, quantized: Tensor, weights: Tensor | None = None) -> Tensor:
+    def forward(
+        self, quantized: Tensor, weights: Tensor | None = None, voice: Tensor | None = None
+    ) -> Tensor:
         """(B, D, L) to log-mel (B, M, 4L), natural logarithm.
 
         Args:
             quantized: Vectors of the codes.
             weights: (B, L) in (0, 1], how much each code counts in normalisation and attention;
                 None counts all alike.
+            voice: (B, E, K) vectors of the voices' tokens; None for a codec without.
+
+        Raises:
+            ValueError: A voice for a decoder that has none, or none for one that needs it.
         """
+        if (voice is None) != (self.film is None):
+            expected = "no voice" if self.film is None else "a voice (B, E, K)"
+            raise ValueError(f"expected {expected}, got {'none' if voice is None else 'one'}")
         x = self.embed(quantized)  # (B, C, L)
         for block in self.context:
             x = block(x, weights)
         x = self.norm(x.transpose(1, 2)).transpose(1, 2)
         # Depth is at the code rate, where a frame is cheapest.
-        x = self.attention(self.blocks(x))
+        if self.film is None or voice is None:
+            x = self.blocks(x)
+        else:
+            for block, (scale, shift) in zip(self.blocks, self.film(voice), strict=True):
+                x = block(x * (1 + scale) + shift)
+        x = self.attention(x)
         x = self.final_norm(x.transpose(1, 2)).transpose(1, 2)
         return self.refine(self.upsample(x))  # (B, C, L) to (B, M, 4L)

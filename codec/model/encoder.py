@@ -84,13 +84,21 @@ class SEANetEncoder(Float32Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """(B, T) to latents (B, D, T / hop_length); T a multiple of hop_length."""
+        return self.to_latents(self.states(waveform))
+
+    def states(self, waveform: Tensor) -> Tensor:
+        """(B, T) to the states (B, L, 2C) that latents are read off."""
         x = self.attention(self.convs(waveform[:, None]))  # (B, C, L)
         x = x.transpose(1, 2)  # (B, L, C)
         # cuDNN's recurrent layers take fp16 under autocast, whatever its type
         with torch.autocast(x.device.type, enabled=False):
             x = x.to(next(self.lstm.parameters()).dtype)
             x = self.lstm(x)[0] + x.repeat(1, 1, 2)  # (B, L, 2C)
-        return self.project(F.elu(x.transpose(1, 2)))
+        return F.elu(x)
+
+    def to_latents(self, states: Tensor) -> Tensor:
+        """States (B, L, 2C) to latents (B, D, L)."""
+        return self.project(states.transpose(1, 2))
 
 
 class SpeechFeatures(nn.Module):
@@ -189,11 +197,15 @@ class MelEncoder(Float32Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """(B, T) to latents (B, D, T / hop_length); T a multiple of hop_length."""
+        return self.to_latents(self.states(waveform))
+
+    def states(self, waveform: Tensor) -> Tensor:
+        """(B, T) to the states (B, L, C) that latents are read off."""
         log_mel = self.log_mel(waveform)
         x = self.downsampled(log_mel)
         if self.speech is not None:
             x = x + self.speech(log_mel, x.shape[-1])
-        return self.latents(x)
+        return self._states(x)
 
     def log_mel(self, waveform: Tensor) -> Tensor:
         """(B, T) to log-mels (B, M, F), F = T / the mel's hop length."""
@@ -208,8 +220,15 @@ class MelEncoder(Float32Module):
 
     def latents(self, features: Tensor) -> Tensor:
         """Features at the code rate (B, C, L) to latents (B, D, L)."""
+        return self.to_latents(self._states(features))
+
+    def to_latents(self, states: Tensor) -> Tensor:
+        """States (B, L, C) to latents (B, D, L)."""
+        return self.project(states).transpose(1, 2)
+
+    def _states(self, features: Tensor) -> Tensor:
         x = self.attention(self.blocks(features))
-        return self.project(self.norm(x.transpose(1, 2))).transpose(1, 2)
+        return self.norm(x.transpose(1, 2))
 
 
 def _attention(size: EncoderConfig) -> nn.Sequential:

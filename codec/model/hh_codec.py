@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,11 +11,11 @@ from torch import Tensor, nn
 from codec.activity import silence_weights, speech_frames
 from codec.interface.inputs import code_batch, length_column, waveform_batch
 from codec.interface.levels import clip_level, decoding_gain, decoding_gains, level_change
-from codec.interface.precision import DECODING, inference
+from codec.interface.precision import inference
 
+from .clip_coding import ClipCoding, Reconstruction
 from .mel import band_weights
 from .model_folder import CONFIG, FILES, WEIGHTS
-from .parts import CodecParts
 
 __all__ = ["CONFIG", "FILES", "WEIGHTS", "HHCodec", "Reconstruction"]
 
@@ -24,32 +23,14 @@ __all__ = ["CONFIG", "FILES", "WEIGHTS", "HHCodec", "Reconstruction"]
 DECODED_SILENCE = 0.3
 
 
-@dataclass(frozen=True)
-class Reconstruction:
-    """Waveforms through a codec with their gradients, and what lies between.
-
-    Attributes:
-        waveform: (B, T) float32 at the level of the input.
-        codes: (B, L) int64; zeros while an untrained quantizer lets latents pass.
-        latents: (B, D, L) of the encoder.
-        quantized: (B, D, L) vectors of the codes, with a gradient to the latents.
-        mel: (B, M, 4L) log-mel of the decoder.
-        loss: Scalar, codebook and commitment loss: what the codebook's transform learns from.
-    """
-
-    waveform: Tensor
-    codes: Tensor
-    latents: Tensor
-    quantized: Tensor
-    mel: Tensor
-    loss: Tensor
-
-
-class HHCodec(CodecParts):
+class HHCodec(ClipCoding):
     """HH-Codec (https://arxiv.org/abs/2507.18897) with a Vocos, harmonic or BigVGAN vocoder.
 
     waveform (B, T) -> encoder -> latents (B, D, L) -> quantizer -> codes (B, L)
     -> decoder -> log-mel (B, M, 4L) -> vocoder -> waveform (B, T); L = ceil(T / hop_length).
+
+    With `config.voice.tokens`, a recording also has a voice code, tokens (B, K) that `encode_voice`
+    makes and `decode` needs.
 
     `encode` and `decode` compute without gradients; calling the codec, and `reconstruct`, with.
 
@@ -106,18 +87,21 @@ class HHCodec(CodecParts):
             factor, offset = level_change(samples, self.config)
             scaled = ((samples - offset) * factor).to(samples.dtype)
         padding = -length % self.hop_length
-        latents = self.encoder(nn.functional.pad(scaled.float(), (0, padding)))
+        latents, voice = self._encoded(nn.functional.pad(scaled.float(), (0, padding)))
         found = self.quantizer(latents)
         # Exactly the vectors of the codes, which rotating latents onto them misses by rounding.
         quantized = found.quantized
         if self.quantizer.quantizes and not self.training:
             exact = self.quantizer.vectors(found.codes)
             quantized = exact + (quantized - quantized.detach())
-        mel = self._mel(quantized)
+        mel = self._mel(quantized, None if voice is None else voice.vectors)
         made = self.vocoder(mel)[:, :length]
         if factor is not None:
             made = (made / factor).to(made.dtype)
-        return Reconstruction(made, found.codes, latents, quantized, mel, found.loss)
+        loss, tokens = found.loss, None
+        if voice is not None:
+            loss, tokens = loss + voice.loss, voice.tokens
+        return Reconstruction(made, found.codes, latents, quantized, mel, loss, tokens)
 
     def encode(self, waveform: Any, lengths: Any = None) -> tuple[Tensor, Tensor]:
         """Waveforms to codes; a clip's codes do not depend on its batch mates or padding.
@@ -170,6 +154,7 @@ class HHCodec(CodecParts):
         lengths: Any = None,
         *,
         levels: Any = None,
+        voice: Any = None,
     ) -> tuple[Tensor, Tensor]:
         """Codes to waveforms.
 
@@ -181,42 +166,47 @@ class HHCodec(CodecParts):
                 is also what None gives.
             levels: (B,) dBFS that the rows get, as `levels` measures them in recordings; None
                 leaves them at `config.loudness_dbfs`. A codec without one has no use for them.
+            voice: (B, K) tokens of the rows' voices as of `encode_voice`, or (K,) of one for all,
+                which may be another recording's; None for a codec without a voice code.
 
         Returns:
             Waveform (B, max(lengths)) float32, zero past a clip's end, and lengths (B,) int64.
 
         Raises:
             ValueError: Wrong shapes, lengths that the codes do not cover, levels that are not
-                finite, or unknown codes.
+                finite, unknown codes, or a voice that the codec lacks, needs or cannot have.
         """
         self._check_precision()
         codes, code_lengths = code_batch(codes, code_lengths, self.device)
         lengths = self._wanted_samples(lengths, code_lengths)
         gains = decoding_gains(self.config, levels, len(codes))
+        voices = self._voice_vectors(voice, len(codes))
         waveform = torch.zeros(
             len(codes), int(lengths.max()), dtype=torch.float32, device=codes.device
         )
         with inference(self):
             for rows in self._groups(code_lengths, codes.device):
                 valid = codes[rows, : int(code_lengths[rows[0]])]
-                mel = self._mel(self.quantizer.decode(valid))  # (rows, M, 4L)
+                voices_of = None if voices is None else voices[rows]
+                mel = self._mel(self.quantizer.decode(valid), voices_of)  # (rows, M, 4L)
                 for row, decoded in zip(rows, self.vocoder(mel), strict=True):
                     waveform[row, : lengths[row]] = decoded[: lengths[row]] * gains[row]
         return waveform, lengths
 
-    def decode_mel(self, codes: Tensor) -> Tensor:
-        """Codes (B, L) to the decoder's log-mel (B, M, 4L) float32."""
+    def decode_mel(self, codes: Tensor, voice: Any = None) -> Tensor:
+        """Codes (B, L), and the voice as of `decode`, to the log-mel (B, M, 4L) float32."""
+        voices = self._voice_vectors(voice, len(codes))
         with inference(self):
-            return self._mel(self.quantizer.decode(codes))
+            return self._mel(self.quantizer.decode(codes), voices)
 
-    def _mel(self, quantized: Tensor) -> Tensor:
-        """Vectors (B, D, L) to a log-mel (B, M, 4L) in the present mode.
+    def _mel(self, quantized: Tensor, voices: Tensor | None = None) -> Tensor:
+        """Vectors (B, D, L), and those of voices, to a log-mel (B, M, 4L) in the present mode.
 
         What is mostly silence is decoded a second time, with the silence counted as in an ordinary
         clip: normalisation and attention over all frames would be led by it.
         """
         quantized = quantized.to(self.dtype)
-        mel = self.decoder(quantized).float()
+        mel = self.decoder(quantized, voice=voices).float()
         with torch.no_grad():
             # bounded, so that no sum of untrained weights overflows
             squares = (2.0 * mel.clamp(max=40.0)).exp()
@@ -229,7 +219,8 @@ class HHCodec(CodecParts):
             weights = silence_weights(active.max(axis=1), DECODED_SILENCE)
             if weights is not None:
                 counted = torch.from_numpy(weights)[None].to(mel.device, self.dtype)
-                mel[row] = self.decoder(quantized[row : row + 1], counted)[0].float()
+                own = None if voices is None else voices[row : row + 1]
+                mel[row] = self.decoder(quantized[row : row + 1], counted, own)[0].float()
         return mel
 
     def levels(self, waveform: Any, lengths: Any = None) -> Tensor:
@@ -257,26 +248,6 @@ class HHCodec(CodecParts):
         """
         return decoding_gain(self.config, level_dbfs)
 
-    def scaled(self, waveform: Tensor) -> Tensor:
-        """(B, T) to the level of `config.loudness_dbfs` without offset, silence unchanged.
-
-        It is the RMS level; where more than half of a clip is silence, that of its speech.
-        """
-        if self.config.loudness_dbfs is None:
-            return waveform
-        factor, offset = level_change(waveform, self.config)
-        return ((waveform - offset) * factor).to(waveform.dtype)
-
-    def _groups(self, code_lengths: Tensor, device: torch.device) -> list[list[int]]:
-        """Row numbers that are computed together."""
-        # A CPU gains nothing by batches, and alone a clip gets the same codes bit for bit.
-        if device.type == "cpu":
-            return [[row] for row in range(len(code_lengths))]
-        groups: dict[int, list[int]] = {}
-        for row, length in enumerate(code_lengths.tolist()):
-            groups.setdefault(length, []).append(row)
-        return list(groups.values())
-
     def _wanted_samples(self, lengths: Any, code_lengths: Tensor) -> Tensor:
         """Samples of each row, (B,) int64."""
         most = code_lengths * self.hop_length
@@ -286,12 +257,3 @@ class HHCodec(CodecParts):
         if int(lengths.min()) < 1 or (lengths > most).any():
             raise ValueError(f"expected lengths in 1..{most.tolist()}, got {lengths.tolist()}")
         return lengths
-
-    def _check_precision(self) -> None:
-        encodes = next(self.encoder.parameters()).dtype
-        got = encodes if encodes != torch.float32 else self.dtype
-        if got not in DECODING.values():
-            raise ValueError(
-                f"expected a codec in float32, or in float16 or bfloat16 for decoding, got one in "
-                f"{got}; convert it back"
-            )

@@ -167,6 +167,11 @@ class EncoderConfig:
         """Width of the blocks at the code rate."""
         return self.dim if self.kind == "mel" else self.channels * 2 ** len(self.ratios)
 
+    @property
+    def state_dim(self) -> int:
+        """Width of the states that latents are read off: of a BiLSTM those of both directions."""
+        return self.code_dim if self.kind == "mel" else 2 * self.code_dim
+
 
 @dataclass(frozen=True)
 class QuantizerConfig:

@@ -26,9 +26,9 @@ window.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,17 +36,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from codec.model.hh_codec import HHCodec
-from codec.speech_level import FramePowers, Level
+from codec.speech_level import Level
 
+from .recording_level import Read, encoding_gain, recording_level
 from .stream_decoder import CONTEXT, StreamingVocoder
 
 WINDOW = 1024  # codes, 43.7 s
 OVERLAP = 64  # codes on each side, 2.7 s
 FADE = 8  # codes on each side of a seam over which the mels of two windows are mixed
-LEVEL_BLOCK = 1 << 20  # samples; the sum of squares is taken in this order whatever the reader
-
-# Samples [first, first + count) of a recording, (count,) float32 at the codec's rate.
-Read = Callable[[int, int], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -157,27 +154,37 @@ def encode_clip(codec: HHCodec, waveform: NDArray[np.float32]) -> NDArray[np.uin
     return np.concatenate(list(encode_stream(codec, read, len(waveform))))
 
 
-def recording_level(codec: HHCodec, read: Read, num_samples: int) -> Level:
-    """Measure the level of a recording as `HHCodec.scaled` does, a block at a time.
+def recording_voice(
+    codec: HHCodec, read: Read, num_samples: int, *, level: Level | None = None
+) -> NDArray[np.int64] | None:
+    """Read the voice code of a recording off its first WINDOW codes, as files hold it.
 
-    A codec that leaves levels alone has the recording as it is: level 1, nothing is read.
+    Args:
+        codec: In eval mode.
+        read: Gives any part of the recording.
+        num_samples: Length of the recording at the codec's rate.
+        level: Result of `recording_level`, which is measured where it is not given.
+
+    Returns:
+        (K,) tokens; None for a codec without a voice code.
+
+    Raises:
+        ValueError: Samples that are not finite.
     """
-    if codec.config.loudness_dbfs is None:
-        return Level(1.0, 1.0)
-    meter, energy = FramePowers(codec.sample_rate), 0.0
-    for first in range(0, num_samples, LEVEL_BLOCK):
-        block = read(first, min(LEVEL_BLOCK, num_samples - first))
-        energy += float(np.square(block, dtype=np.float64).sum())
-        meter.push(block)
-    level, plain = meter.level(), math.sqrt(energy / num_samples)
-    return Level(plain * level.ratio, plain, level.offset)
-
-
-def encoding_gain(codec: HHCodec, level: Level) -> float:
-    """Compute the factor from a recording's level to the codec's; 1 for silence."""
-    if codec.config.loudness_dbfs is None or level.is_silent:
-        return 1.0
-    return 10.0 ** (codec.config.loudness_dbfs / 20.0) / level.rms
+    if not codec.has_voice:
+        return None
+    count = min(num_samples, WINDOW * codec.hop_length)
+    samples = read(0, count)
+    if count == num_samples:
+        tokens = codec.encode_voice(samples)
+    else:
+        level = recording_level(codec, read, num_samples) if level is None else level
+        samples = (samples - np.float32(level.offset)) * np.float32(encoding_gain(codec, level))
+        if not np.isfinite(samples).all():
+            raise ValueError("expected finite samples, got NaN or infinity in the recording")
+        tokens = codec.encode_voice_scaled(torch.from_numpy(samples)[None].to(codec.device))
+    assert tokens is not None
+    return tokens[0].cpu().numpy()
 
 
 def decode_stream(
@@ -188,6 +195,7 @@ def decode_stream(
     size: int = WINDOW,
     overlap: int = OVERLAP,
     level_dbfs: float | None = None,
+    voice: Any = None,
 ) -> Iterator[NDArray[np.float32]]:
     """Decode codes, piece by piece and without clicks.
 
@@ -201,17 +209,20 @@ def decode_stream(
         size: Codes a window.
         overlap: Codes on either side of the kept ones, at least FADE.
         level_dbfs: Of the recording, which is given back; None leaves the codec's level.
+        voice: (K,) tokens of `recording_voice`, or of another recording; None for a codec without.
 
     Yields:
         (n,) float32, num_samples together.
 
     Raises:
-        ValueError: Unknown codes, sizes that do not fit, or a length that the codes do not cover.
+        ValueError: Unknown codes, sizes that do not fit, a length that the codes do not cover, or a
+            voice as `HHCodec.decode` refuses it.
     """
+    voice = codec.voice_tokens(voice)
     device, gain = next(codec.parameters()).device, codec.decoding_gain(level_dbfs)
     if len(codes) <= size:
         whole = torch.from_numpy(np.asarray(codes, dtype=np.int64))[None].to(device)
-        waveform, _ = codec.decode(whole, lengths=torch.tensor([num_samples]))
+        waveform, _ = codec.decode(whole, lengths=torch.tensor([num_samples]), voice=voice)
         yield waveform[0].cpu().numpy() * np.float32(gain)
         return
     if overlap < FADE:
@@ -219,12 +230,15 @@ def decode_stream(
     if not 1 <= num_samples <= len(codes) * codec.hop_length:
         raise ValueError(f"expected 1..{len(codes) * codec.hop_length} samples, got {num_samples}")
     left = num_samples
-    for piece in _vocoded(codec, _mels(codec, codes, windows(len(codes), size, overlap))):
+    cuts = windows(len(codes), size, overlap)
+    for piece in _vocoded(codec, _mels(codec, codes, cuts, voice)):
         yield piece[:left].cpu().numpy() * np.float32(gain)
         left -= min(left, len(piece))
 
 
-def _mels(codec: HHCodec, codes: NDArray[np.integer], cuts: list[Window]) -> Iterator[Tensor]:
+def _mels(
+    codec: HHCodec, codes: NDArray[np.integer], cuts: list[Window], voice: Tensor | None = None
+) -> Iterator[Tensor]:
     """Consecutive pieces (1, M, n) of the decoder's log-mel, mixed where windows meet."""
     factor, device = codec.config.upsampling, next(codec.parameters()).device
     # weights of the later window over FADE codes on both sides of a seam, without 0 and 1
@@ -234,7 +248,7 @@ def _mels(codec: HHCodec, codes: NDArray[np.integer], cuts: list[Window]) -> Ite
     tail: Tensor | None = None
     for cut in cuts:
         part = torch.from_numpy(np.asarray(codes[cut.start : cut.stop], dtype=np.int64))
-        mel = codec.decode_mel(part[None].to(device))
+        mel = codec.decode_mel(part[None].to(device), voice)
         # What is kept, and FADE codes beyond it where another window follows or precedes.
         stop = cut.last + (FADE if cut.last < len(codes) else 0)
         start = cut.first - (FADE if tail is not None else 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -141,13 +143,21 @@ class StreamDecoder:
         chunk: Codes whose waveform is emitted together, at least.
         before: Codes decoded again to the left, as the mel decoder's context.
         after: Codes waited for to the right.
+        voice: (K,) tokens of a voice, which must be known before the first sound; None for a codec
+            without a voice code.
 
     Raises:
-        ValueError: No chunk, or a negative context.
+        ValueError: No chunk, a negative context, or a voice as `HHCodec.decode` refuses it.
     """
 
     def __init__(
-        self, codec: HHCodec, *, chunk: int = CHUNK, before: int = BEFORE, after: int = AFTER
+        self,
+        codec: HHCodec,
+        *,
+        chunk: int = CHUNK,
+        before: int = BEFORE,
+        after: int = AFTER,
+        voice: Any = None,
     ) -> None:
         if chunk < 1 or min(before, after) < 0:
             raise ValueError(
@@ -155,6 +165,7 @@ class StreamDecoder:
             )
         self._codec, self._vocoder = codec, StreamingVocoder(codec.vocoder)
         self._chunk, self._before, self._after = chunk, before, after
+        self._voice = codec.voice_tokens(voice)
         self._codes = torch.zeros(1, 0, dtype=torch.int64)
         self._emitted = 0  # of `_codes`
 
@@ -174,7 +185,7 @@ class StreamDecoder:
         if stop <= self._emitted:
             return np.zeros(0, dtype=np.float32)
         factor, device = self._codec.config.upsampling, next(self._codec.parameters()).device
-        mel = self._codec.decode_mel(self._codes.to(device))
+        mel = self._codec.decode_mel(self._codes.to(device), self._voice)
         first, last = self._emitted * factor, stop * factor
         waveform = self._vocoder.push(mel[..., first:last], mel[..., last:])
         left = max(0, stop - self._before)  # older codes are beyond the decoder's context

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -34,10 +35,12 @@ class Batch(NamedTuple):
     # Pitch and voicing (B, F) of the crops as of `track_pitch`, where a loss needs them.
     pitch: Tensor | None = None
     voiced: Tensor | None = None
+    # (B, T) for the encoder, another place of each crop's recording, where there is a voice code.
+    voices: Tensor | None = None
 
 
-# Keeps what perturbs a crop apart from what chooses it.
-_CHANGED, _DEGRADED = 0xC4A, 0xDE6
+# Keeps what perturbs a crop, and where its voice is read, apart from what chooses it.
+_CHANGED, _DEGRADED, _VOICE = 0xC4A, 0xDE6, 0x401CE
 
 
 class CropBatches(IterableDataset[Batch]):
@@ -57,6 +60,7 @@ class CropBatches(IterableDataset[Batch]):
             and formants too, so that few speakers act as many. 0 leaves them alone.
         perturbation: Further changes of a crop, drawn for seed, batch and row; None for none.
         pitch_hop: Samples a frame of the pitch that is tracked in the crops; 0 tracks none.
+        voices: Whether batches have `voices`, from which a voice code is read.
 
     Raises:
         ValueError: Sizes below 1, a speed outside [0, 0.5), a source without clips, sources of
@@ -74,6 +78,7 @@ class CropBatches(IterableDataset[Batch]):
         speed: float = 0.0,
         perturbation: PerturbationConfig | None = None,
         pitch_hop: int = 0,
+        voices: bool = False,
     ) -> None:
         count("batch_size", batch_size, 1)
         count("crop_samples", crop_samples, 1)
@@ -87,7 +92,7 @@ class CropBatches(IterableDataset[Batch]):
         self.seed = seed
         self.start = start
         self.speed = speed
-        self.pitch_hop = pitch_hop
+        self.pitch_hop, self.has_voices = pitch_hop, voices
         self.perturbation = perturbation or PerturbationConfig()
         self._perturb = Perturbation(self.perturbation, self.sources[0].sample_rate)
         # Set by `CodecData`: each process that trains has its rows of a batch.
@@ -121,9 +126,41 @@ class CropBatches(IterableDataset[Batch]):
 
     def batch(self, number: int) -> Tensor:
         """Read this process's rows of a batch, (batch_size / processes, crop_samples) float32."""
+        return self._read(number, self.positions(number))
+
+    def voice_positions(self, number: int) -> list[CropPlace]:
+        """Draw another place of the same recording for every crop of `positions`.
+
+        It is as long, does not overlap the crop, and is uniform among such places; where there is
+        none, it is the end of the recording that overlaps least, which is the crop itself where the
+        recording is no longer than it.
+        """
+        places = []
+        draws = self._draws(number, _VOICE)
+        for place, draw in zip(self.positions(number), draws, strict=True):
+            last = self.sources[place.source].rows[place.clip]["num_samples"] - place.taken
+            before = max(0, place.start - place.taken + 1)  # places that end before the crop
+            after = max(0, last - place.start - place.taken + 1)  # places that begin after it
+            if before + after:
+                start = int(draw.integers(0, before + after))
+                start += 0 if start < before else place.start + place.taken - before
+            else:
+                start = 0 if 2 * place.start >= last else last
+            places.append(replace(place, start=start))
+        return places
+
+    def voices(self, number: int) -> Tensor:
+        """Make the input that voices are read from, shaped as `inputs`.
+
+        Changed as the crops of the batch are: pitch and equaliser are part of a voice.
+        """
+        return self.inputs(number, self._read(number, self.voice_positions(number)))
+
+    def _read(self, number: int, places: list[CropPlace]) -> Tensor:
+        """Read crops and change them as those of a batch."""
         crops = [
             self._at_speed(self.sources[each.source].crop(each.clip, each.start, each.taken))
-            for each in self.positions(number)
+            for each in places
         ]
         if self.perturbation.changes_recordings:
             draws = self._draws(number, _CHANGED)
@@ -170,8 +207,9 @@ class CropBatches(IterableDataset[Batch]):
             inputs = self.inputs(number, crops) if self.perturbation.changes_inputs else None
             # Here, in a worker, it is ready when the step begins; a device would wait for it.
             rate, hop = self.sources[0].sample_rate, self.pitch_hop
-            tracked = track_pitch(crops, rate, hop) if hop else ()
-            yield Batch(number, crops, inputs, *tracked)
+            tracked = track_pitch(crops, rate, hop) if hop else (None, None)
+            voices = self.voices(number) if self.has_voices else None
+            yield Batch(number, crops, inputs, *tracked, voices)
 
 
 def source_shares(sources: Sources) -> list[tuple[AudioSource, float | None]]:
@@ -245,6 +283,10 @@ class CodecData(LightningDataModule):
     def valid_batch(self) -> Tensor:
         """The validation crops, (num_valid_crops, crop_samples), the same in every process."""
         return self.valid_batches.batch(0)
+
+    def valid_voices(self) -> Tensor:
+        """Where the voices of the validation crops are read, (num_valid_crops, crop_samples)."""
+        return self.valid_batches.voices(0)
 
     def valid_lengths(self) -> Tensor:
         """(num_valid_crops,) int64 samples of each of them that are clip and not padding."""

@@ -124,6 +124,7 @@ def _fit(
         speed=phase.speed,
         perturbation=phase.perturbation,
         pitch_hop=codec.config.mel.hop_length if phase.weights.pitch > 0 else 0,
+        voices=codec.has_voice and phase.uses_codec,
     )
     data = CodecData(batches, valid, num_workers=config.num_workers)
     logs = RunLogs(folder, tensorboard=config.tensorboard, wandb=config.wandb)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from codec.distillation.perceptual import PerceptualLoss, state_distance
 from codec.distillation.recognition import RecognitionLoss
 from codec.model.hh_codec import HHCodec
+from codec.model.voice import Voice, VoiceCode
 
 from . import phase_checks
 from .config import PhaseConfig
@@ -51,6 +53,7 @@ class ForwardPass:
     # voicing (B, F) tracked in the recording.
     pitch: tuple[Tensor, Tensor] | None = None
     pitch_target: tuple[Tensor, Tensor] | None = None
+    voice: Tensor | None = None  # (B, K) int64 tokens of a voice code
 
     def generated(self, name: str) -> Tensor:
         """The output that discriminators see, "waveform" or "mel", of a phase that makes it."""
@@ -76,6 +79,7 @@ def forward_pass(
     noise: float,
     encoder_input: Tensor | None = None,
     pitch_target: tuple[Tensor, Tensor] | None = None,
+    voice_input: Tensor | None = None,
 ) -> ForwardPass:
     """Run the parts that a phase uses.
 
@@ -86,13 +90,15 @@ def forward_pass(
         noise: Standard deviation of the noise on latents that are not quantised yet.
         encoder_input: (B, T) for the encoder where it is not the recordings.
         pitch_target: As of `track_pitch`, of the recordings; None tracks it where a loss needs it.
+        voice_input: (B, T) for the encoder, another place of each recording, where a voice code is
+            read; None is `encoder_input`.
     """
     encoder_input = waveform if encoder_input is None else encoder_input
     frames = waveform.shape[-1] // codec.config.mel.hop_length
     with torch.no_grad():
         # "center" padding gives one frame more than the decoder does
         target = codec.vocoder.mel(waveform)[..., :frames]
-    latents = quantized = codes = mel = vq_loss = relative_error = None
+    latents = quantized = codes = mel = vq_loss = relative_error = voice = None
     if phase.uses_codec:
         if "encoder" in phase.train or "quantizer" in phase.train:
             latents = codec.encoder(encoder_input)
@@ -106,7 +112,12 @@ def forward_pass(
                 latents = codec.encoder(encoder_input)
                 codes = codec.quantizer.encode(latents)
                 quantized = codec.quantizer.vectors(codes)
-        mel = codec.decoder(quantized)
+        if codec.decoder.voice is not None:
+            read_off = encoder_input if voice_input is None else voice_input
+            voice = _voice(codec, codec.decoder.voice, phase, read_off)
+            if "decoder" in phase.train:
+                vq_loss = voice.loss if vq_loss is None else vq_loss + voice.loss
+        mel = codec.decoder(quantized, voice=None if voice is None else voice.vectors)
     fake = pitch = None
     if phase.uses_waveform:
         vocoder_input = target if phase.vocoder_input == "target" else mel
@@ -128,7 +139,15 @@ def forward_pass(
         relative_error=relative_error,
         pitch=pitch,
         pitch_target=pitch_target,
+        voice=None if voice is None else voice.tokens,
     )
+
+
+def _voice(codec: HHCodec, code: VoiceCode, phase: PhaseConfig, waveform: Tensor) -> Voice:
+    """The voice of (B, T), with gradients to the parts that train."""
+    with nullcontext() if "encoder" in phase.train else torch.no_grad():
+        states = codec.encoder.states(waveform)
+    return code(states)
 
 
 def supervised_losses(

@@ -77,7 +77,7 @@ class CodecTraining(CodecObjective):
 
     def training_step(self, batch: Batch, batch_index: int) -> None:
         """Make one generator step and, from `adversarial_from` on, one discriminator step."""
-        number, waveform, encoder_input, pitch, voiced = Batch(*batch)
+        number, waveform, encoder_input, pitch, voiced, voices = Batch(*batch)
         step, tracked = int(number), None
         if pitch is not None and voiced is not None:
             tracked = pitch, voiced
@@ -89,7 +89,7 @@ class CodecTraining(CodecObjective):
         optimizers = self._scheduled_optimizers(step)
 
         # Forward pass of the codec, from the recordings to its waveform.
-        outputs = self.forward_pass(waveform, step, encoder_input, tracked)
+        outputs = self.forward_pass(waveform, step, encoder_input, tracked, voices)
 
         # Losses of the generator against recordings and teachers; then, of one pass of each
         # ensemble of discriminators over real and generated output, loss_gen and loss_disc.

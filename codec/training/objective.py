@@ -126,15 +126,17 @@ class CodecObjective(LightningModule):
         step: int,
         encoder_input: Tensor | None = None,
         pitch_target: tuple[Tensor, Tensor] | None = None,
+        voice_input: Tensor | None = None,
     ) -> ForwardPass:
         """Run the codec on (B, T); the noise on unquantised latents grows with `step`.
 
-        `encoder_input` (B, T) is the encoder's where that differs from the recordings, and
-        `pitch_target` the pitch of the recordings where it was tracked before.
+        `encoder_input` (B, T) is the encoder's where that differs from the recordings,
+        `pitch_target` the pitch of the recordings where it was tracked before, and `voice_input`
+        (B, T) where a voice code is read.
         """
         share = min(1.0, step / max(1, self.phase.quantize_from))
         noise = self.phase.noise * share
-        inputs = waveform, noise, encoder_input, pitch_target
+        inputs = waveform, noise, encoder_input, pitch_target, voice_input
         return forward_pass(self.codec, self.phase, *inputs)
 
     def losses(
@@ -197,8 +199,10 @@ class CodecObjective(LightningModule):
             crops, distillation = self._data.valid_batches, self.distillation
             if isinstance(distillation, PhoneDistillation):
                 distillation = distillation.of_clips(crops.sources, crops.positions(0))
+            has_voices = self.codec.has_voice and self.phase.uses_codec
             return validate(
                 *(self.codec, self.phase, waveform, self.waveform_loss, distillation),
+                voice_input=self._data.valid_voices().to(self.device) if has_voices else None,
                 perceptual=self.perceptual,
                 recognition=self.recognition,
                 texts=self._valid_texts(),

@@ -23,6 +23,8 @@ from .config import PhaseConfig
 from .forward import forward_pass, perceptual_losses, supervised_losses
 from .losses import MultiScaleMel
 
+# Crops that STOI is computed on.
+STOI_CLIPS = 16
 # Shorter crops hold too few of the 384 ms segments that STOI compares.
 SHORTEST_STOI = 0.6
 
@@ -51,7 +53,7 @@ def validate(
     recognition: RecognitionLoss | None = None,
     texts: Sequence[str | None] | None = None,
     lengths: Tensor | None = None,
-    num_clips: int = 16,
+    voice_input: Tensor | None = None,
 ) -> Validation:
     """Compute losses on crops, and STOI of the first of them through the codec's vocoder.
 
@@ -67,16 +69,16 @@ def validate(
         texts: Transcript of each crop for it, None for those that are left out.
         lengths: (B,) samples of each crop that are clip and not padding, on which there is no
             distillation; None means T.
-        num_clips: Crops that STOI is computed on.
+        voice_input: (B, T), where the voices of the crops are read; None is the crops themselves.
 
     Returns:
         Metrics are the losses of `LossWeights` that need no discriminators, `relative_error` of
-        quantisation, `stoi` (mean, at most 1, higher is better), and `usage_statistics` of the
-        codes.
+        quantisation, `stoi` (mean, at most 1, higher is better), `usage_statistics` of the codes,
+        and `voice_perplexity` of a voice code: the mean over its tokens, at most B.
     """
     # The random state of training is left as it was.
     with torch.random.fork_rng(devices=[]):
-        outputs = forward_pass(codec, phase, waveform, 0.0)
+        outputs = forward_pass(codec, phase, waveform, 0.0, voice_input=voice_input)
     losses = supervised_losses(phase, outputs, waveform, waveform_loss, every=True)
     if distillation is not None and outputs.quantized is not None:
         losses["semantic"] = distillation.loss(outputs.quantized, waveform, lengths)
@@ -90,10 +92,13 @@ def validate(
     if outputs.codes is not None:
         counts = torch.bincount(outputs.codes.flatten(), minlength=codec.codebook_size)
         metrics |= usage_statistics(counts)
-    recordings, target = waveform[:num_clips], outputs.target[:num_clips]
-    mel = target if outputs.mel is None else outputs.mel[:num_clips]
+    if outputs.voice is not None:
+        used = [usage_statistics(torch.bincount(token)) for token in outputs.voice.unbind(1)]
+        metrics["voice_perplexity"] = sum(each["perplexity"] for each in used) / len(used)
+    recordings, target = waveform[:STOI_CLIPS], outputs.target[:STOI_CLIPS]
+    mel = target if outputs.mel is None else outputs.mel[:STOI_CLIPS]
     # A phase that does not run the vocoder is validated through it all the same.
-    fake = codec.vocoder(mel) if outputs.waveform is None else outputs.waveform[:num_clips]
+    fake = codec.vocoder(mel) if outputs.waveform is None else outputs.waveform[:STOI_CLIPS]
     notices = []
     if stoi_is_missing():
         notices.append(f"no stoi: pystoi is not installed: {install_command('pystoi')}")

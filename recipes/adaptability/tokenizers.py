@@ -14,7 +14,9 @@ from codec.checks import one_of, require
 from codec.devices import usable_device
 from eval.baselines.kmeans import CONFIG, KMeansSettings, KMeansTokenizer, train_kmeans
 from eval.baselines.neural_codecs import PEERS, TransformersTokenizer
-from eval.protocols import Tokenizer
+from eval.baselines.token_streams import TokenizerRecoder, fit_length
+from eval.protocols import Recoded, Tokenizer
+from eval.sound import resampled
 
 # `trained`: a codec that a recipe trains for the comparison, see recipes/comparisons/adapt.py.
 KINDS = ("hh", "trained", "kmeans", *PEERS)
@@ -52,13 +54,21 @@ class HHTokenizer:
         source: Name of a bundled codec, model folder or hub repository.
         name: As a table shows it.
         device: Of the codec.
+        voiced: Whether the codec may have a voice code, which `decode` then needs.
+
+    Raises:
+        ValueError: The codec has a voice code, and must not.
     """
 
     num_codebooks = 1
 
-    def __init__(self, source: str, name: str = "", device: str = "cpu") -> None:
+    def __init__(
+        self, source: str, name: str = "", device: str = "cpu", *, voiced: bool = False
+    ) -> None:
         self._device = usable_device(device)
         self.codec = HHCodec.from_pretrained(source).to(self._device)
+        if not voiced:
+            self.codec.config.voice.refuse("a tokenizer, whose tokens are codes alone")
         self.name = name or Path(source).name
         self.fingerprint = self.codec.fingerprint
         self.sample_rate = self.codec.sample_rate
@@ -71,15 +81,44 @@ class HHTokenizer:
         codes, _ = self.codec.encode(samples[None].to(self._device))
         return codes.cpu().numpy()
 
-    def decode(self, codes: np.ndarray, num_samples: int) -> np.ndarray:
-        """Decode codes (1, L) to (num_samples,) float32, padded with zeros past the codes."""
+    def decode(
+        self, codes: np.ndarray, num_samples: int, voice: torch.Tensor | None = None
+    ) -> np.ndarray:
+        """Decode codes (1, L) to (num_samples,) float32, padded with zeros past the codes.
+
+        `voice` (1, K) is that of a codec with a voice code, None of another.
+        """
         most = codes.shape[1] * self.codec.hop_length
         lengths = torch.tensor([min(num_samples, most)])
         rows = torch.from_numpy(np.asarray(codes, dtype=np.int64)).to(self._device)
-        waveform, _ = self.codec.decode(rows, lengths=lengths)
+        waveform, _ = self.codec.decode(rows, lengths=lengths, voice=voice)
         fitted = np.zeros(num_samples, dtype=np.float32)
         fitted[: waveform.shape[1]] = waveform[0].cpu().numpy()[:num_samples]
         return fitted
+
+
+class HHRecoder(TokenizerRecoder):
+    """`eval.protocols.Recoder` of one of our codecs; a voice code counts among the bits of a clip.
+
+    Args:
+        source: Name of a bundled codec, model folder or hub repository.
+    """
+
+    def __init__(self, source: str) -> None:
+        self._ours = HHTokenizer(source, voiced=True)
+        super().__init__(self._ours)
+
+    def recode(self, waveform: np.ndarray, sample_rate: int) -> Recoded:
+        """Encode and decode a waveform (T,), with the voice code where there is one."""
+        codec = self._ours.codec
+        if not codec.has_voice:
+            return super().recode(waveform, sample_rate)
+        own = np.asarray(resampled(waveform, sample_rate, codec.sample_rate), dtype=np.float32)
+        codes = self._ours.encode(own)
+        decoded = self._ours.decode(codes, len(own), codec.encode_voice(own))
+        back = resampled(decoded, codec.sample_rate, sample_rate)
+        bits = codes.size * (codec.codebook_size - 1).bit_length() + codec.config.voice.bits
+        return Recoded(fit_length(back, len(waveform)), bits, codes)
 
 
 def make_tokenizer(

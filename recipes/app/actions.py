@@ -81,9 +81,11 @@ def reconstruct(codec: HHCodec, upload: Upload | None) -> Coded:
     codes, code_lengths = codec.encode(batch)  # (1, L)
     level = stated_level(float(codec.levels(batch)[0]))
     lengths = torch.tensor([len(waveform)])
-    decoded, _ = codec.decode(codes, code_lengths, lengths, levels=torch.tensor([level]))
+    levels, voices = torch.tensor([level]), codec.encode_voice(batch)
+    decoded, _ = codec.decode(codes, code_lengths, lengths, levels=levels, voice=voices)
     row = codes[0].cpu().numpy().astype(np.uint16)
-    stream = CodedRecording(stream_header(codec, level), row, len(waveform)).to_bytes()
+    voice = None if voices is None else voices[0].cpu().numpy()
+    stream = CodedRecording(stream_header(codec, level, voice), row, len(waveform)).to_bytes()
     return Coded(
         waveform,
         decoded[0].cpu().numpy(),

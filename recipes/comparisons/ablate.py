@@ -145,7 +145,8 @@ def measure(variant: Variant, arguments: argparse.Namespace) -> None:
         codes.append(clip_codes.numpy())
         if index in chosen:
             row = clips.rows[index]
-            decoded, _ = codec.decode(clip_codes, lengths=torch.tensor([recording.shape[1]]))
+            voice, length = codec.encode_voice(recording), torch.tensor([recording.shape[1]])
+            decoded, _ = codec.decode(clip_codes, lengths=length, voice=voice)
             path = item_path(folder / "audio", row["id"], ".flac")
             write_audio(path, decoded[0].numpy().astype(np.float32), codec.sample_rate)
             sound = Sound(recording[0].numpy(), codec.sample_rate)

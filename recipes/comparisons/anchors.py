@@ -32,7 +32,7 @@ from eval.protocols import Metric, Recoder
 from eval.scoring.bootstrap import group_count
 from eval.scoring.pair import Pair
 from eval.scoring.score import score_pairs
-from recipes.adaptability.tokenizers import HHTokenizer, make_tokenizer
+from recipes.adaptability.tokenizers import HHRecoder, make_tokenizer
 from recipes.corpora.manifest import MANIFEST_NAME, CorpusRow, read_manifest
 from recipes.corpora.preparation import spread
 from recipes.runner.run_folder import own_folder
@@ -133,7 +133,7 @@ def chosen_rows(config: AnchorsConfig) -> list[CorpusRow]:
 def make_system(config: AnchorsConfig, name: str) -> Recoder:
     """Make a recoder by its name in the settings; k-means is trained on clips of train."""
     if name in config.codec:
-        return TokenizerRecoder(HHTokenizer(name))
+        return HHRecoder(name)
     if name in config.cut_short:
         return StageRecoder(*config.cut_short[name])
     if name not in config.tokenizers:

@@ -113,7 +113,11 @@ def codec_work(
     with torch.no_grad():
         with FlopCounterMode(display=False) as counter:
             latents = codec.encoder(waveform)
-            codec.vocoder(codec.decoder(codec.quantizer.decode(codec.quantizer.encode(latents))))
+            quantized, voice = codec.quantizer.decode(codec.quantizer.encode(latents)), None
+            if codec.decoder.voice is not None:
+                # Read off another crop, as training does.
+                voice = codec.decoder.voice(codec.encoder.states(waveform)).vectors
+            codec.vocoder(codec.decoder(quantized, voice=voice))
         with FlopCounterMode(display=False) as discriminator_counter:
             networks(waveform)
     # Two operations a weight and frame of the LSTMs, which the counter leaves out.

@@ -63,7 +63,8 @@ def mels(arguments: argparse.Namespace) -> Path:
     rate = codec.sample_rate
     recording = torch.from_numpy(read_audio(arguments.recording, rate))[None]  # (1, T)
     codes, code_lengths = codec.encode(recording)
-    decoded, _ = codec.decode(codes, code_lengths, torch.tensor([recording.shape[1]]))
+    voice, length = codec.encode_voice(recording), torch.tensor([recording.shape[1]])
+    decoded, _ = codec.decode(codes, code_lengths, length, voice=voice)
     name = f"reconstructed from {codec.bitrate:.0f} bit/s"
     panels = {"recording": recording[0].numpy(), name: decoded[0].numpy()}
     if arguments.text:

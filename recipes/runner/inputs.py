@@ -178,6 +178,12 @@ def _stored(config: Config, stage: str, splits: Sequence[str], advice: str) -> I
 
 
 def _of_encode_corpus(config: Config) -> Iterator[str]:
+    """Stored waveforms, and a codec whose codes are all there is of a recording."""
+    if config.train_codec.phases and "voice" in config.codec.overrides:
+        try:
+            codec_sizes(config.codec).voice.refuse("encode_corpus, whose stores hold codes alone")
+        except ValueError as error:
+            yield str(error)
     if not config.encode_corpus.recordings:
         advice = "or encode_corpus.recordings=true"
         yield from _stored(config, "encode_corpus", ("train", "valid", "test"), advice)

@@ -79,6 +79,7 @@ class SpeechModels:
         tokenizer: Tokenizer,
         voices: Mapping[str, NDArray[np.int64]] | None = None,
     ) -> None:
+        codec.config.voice.refuse("speech from a language model, which generates none")
         if not codec.has_codes_of(lm.config.codec_fingerprint):
             raise ValueError(
                 f"expected codec {lm.config.codec_fingerprint}, whose codes this language model "

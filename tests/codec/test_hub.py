@@ -11,7 +11,7 @@ from codec import CodecConfig, HHCodec
 from codec.hub import HubOptions, card_text, download, model_folder
 from codec.interface.card import codec_card
 from codec.model.config import CodecConfigError
-from tests.support.codecs import tiny_codec
+from tests.support.codecs import tiny_codec, voiced_codec
 from tests.support.fake_hub import TOKEN, FakeHub, fake_hub
 
 
@@ -133,6 +133,15 @@ def test_the_card_of_a_codec_names_the_whisper_inside_it(codec: HHCodec) -> None
     card = codec_card(HHCodec(CodecConfig.from_dict(values)).eval(), "me/my-codec")
     assert "frozen Whisper encoder, 2 layers of 16" in card
     assert "Copyright (c) 2022 OpenAI, MIT licence" in card
+
+
+def test_the_card_of_a_codec_shows_how_to_decode_with_its_voice(codec: HHCodec) -> None:
+    assert "voice" not in codec_card(codec, "me/my-codec")
+    voiced = voiced_codec()
+    card = codec_card(voiced, "me/my-codec")
+    assert "8 tokens out of 256 once a recording, 64 bits" in card
+    assert str(voiced.voice_fingerprint) in card
+    assert "codec.decode(codes, voice=codec.encode_voice(recording))" in card
 
 
 def test_a_card_without_facts_has_no_table() -> None:

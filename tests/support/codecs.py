@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from codec import CodecConfig, HHCodec
+from codec.model.voice_config import VoiceConfig
 
 
 def tiny_codec(config: CodecConfig | None = None, *, seed: int = 0) -> HHCodec:
@@ -18,3 +21,23 @@ def tiny_codec(config: CodecConfig | None = None, *, seed: int = 0) -> HHCodec:
     codec = HHCodec(CodecConfig.preset("tiny") if config is None else config)
     codec.quantizer.initialize(torch.randn(400, codec.config.quantizer.dim), seed=0)
     return codec.eval()
+
+
+def voiced_codec(
+    config: CodecConfig | None = None, *, tokens: int = 8, seed: int = 0, learnt: bool = True
+) -> HHCodec:
+    """Make a tiny codec with a voice code, in eval mode.
+
+    Args:
+        config: Of the other parts; None is the preset "tiny".
+        tokens: Of a recording.
+        seed: Of the weights.
+        learnt: Whether the decoder heeds the voice, as it does once it was trained.
+    """
+    config = CodecConfig.preset("tiny") if config is None else config
+    codec = tiny_codec(replace(config, voice=VoiceConfig(tokens=tokens, dim=32)), seed=seed)
+    if learnt and codec.decoder.film is not None:
+        for parameter in codec.decoder.film.maps.parameters():
+            torch.nn.init.normal_(parameter, std=0.3)
+    codec.weights_changed()
+    return codec

@@ -14,7 +14,7 @@ pytest.importorskip("transformers", reason="the adapter is for its users")
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 
 from codec.adapters.transformers_model import HHCodecConfig, HHCodecFeatureExtractor, HHCodecModel
-from tests.support.codecs import tiny_codec
+from tests.support.codecs import tiny_codec, voiced_codec
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +133,7 @@ def test_what_does_not_fit_is_refused(codec: HHCodec, folder: Path) -> None:
         (lambda: model.encode(values, torch.arange(2048)[None] > 5), "padding on the right"),
         (lambda: model.decode(torch.zeros(1, 8, 3).long()), r"\(1, 8, 3\)"),
         (lambda: HHCodecConfig(sampling_rate=16_000), "sampling_rate: expected 24000"),
+        (lambda: HHCodecModel.of(voiced_codec()), r"voice\.tokens: expected 0 for a model of"),
         (lambda: AutoModel.from_pretrained(folder, quantization_config={"a": 1}), "quantization"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -16,7 +16,7 @@ from codec.bitstream.format import (
     StreamWriter,
     stated_level,
 )
-from codec.bitstream.records import pack_codes, unpack_codes
+from codec.bitstream.packing import pack_codes, unpack_codes
 from codec.bitstream.salvage import salvage
 
 HEADER = StreamHeader("0123456789abcdef", 24_000, 1024, 8192, block_codes=8)
@@ -130,7 +130,7 @@ def test_a_damaged_block_is_named():
     [
         (lambda data: b"RIFF" + data[4:], r"no \.hhc stream"),
         (lambda data: b"", r"no \.hhc stream"),
-        (lambda data: data[:8] + b"\x04" + data[9:], r"version 1 or 2 of \.hhc, got 4"),
+        (lambda data: data[:8] + b"\x06" + data[9:], r"version 1, 2 or 4 of \.hhc, got 6"),
         (lambda data: changed_header(data, 8, 2), r"level byte 1\.\.255, got 0"),
         (lambda data: changed_header(data, 9, 7), "reserved byte 0, got 7"),
         (lambda data: data[:8] + b"\x03" + data[9:], "restore it by hh-slm decompress"),

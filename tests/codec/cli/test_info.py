@@ -98,6 +98,22 @@ def test_a_whisper_inside_is_told_with_its_licence_size_and_cost():
     assert [describe(plain)[part] for part in ("encoder", "quantizer")] == ["mel", "bsq"]
 
 
+def test_a_voice_code_is_told_with_its_bits_and_cost():
+    codec = changed(voice={"tokens": 8, "dim": 16})
+    assert describe(codec)["voice"] == {"tokens": 8, "size": 256, "bits": 64}
+    counts, costs, plain = parameter_counts(codec), arithmetic(codec), changed()
+    parts = (codec.get_submodule(name) for name in ("decoder.voice", "decoder.film"))
+    assert counts["voice"] == sum(p.numel() for part in parts for p in part.parameters())
+    assert counts["total"] == sum(p.numel() for p in codec.parameters())
+    assert {k: v for k, v in counts.items() if k not in ("voice", "inference", "total")} == {
+        k: v for k, v in parameter_counts(plain).items() if k not in ("inference", "total")
+    }
+    whole = 2 * costs["encoder"] + costs["quantizer"] + costs["voice"]
+    assert costs["encode"] == pytest.approx(whole, abs=2e-4)
+    assert describe(plain)["voice"] is None
+    assert not {"voice"} & {*parameter_counts(plain), *arithmetic(plain)}
+
+
 def test_a_stream_is_told_with_its_delay_and_what_it_decodes_again():
     codec = changed()
     assert describe(codec)["streaming"]["decode_delay"] == pytest.approx(12 / 23.4375, abs=1e-3)

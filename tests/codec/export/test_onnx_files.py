@@ -24,7 +24,7 @@ from codec.export.onnx_files import (
     export_onnx,
 )
 from codec.streaming.long_form import FADE, OVERLAP
-from tests.support.codecs import tiny_codec
+from tests.support.codecs import tiny_codec, voiced_codec
 
 # What the docstring of `codec.export.onnx_files` promises.
 MOST_OTHER_CODES, LEAST_SNR, LEVEL_DB = 1e-3, 40.0, 1e-3
@@ -89,6 +89,9 @@ def test_kinds_that_cannot_be_exported_are_refused_by_name() -> None:
     with pytest.raises(ValueError, match=r"vocoder\.kind: expected vocos or harmonic.*bigvgan"):
         check_exportable(bigvgan)
     check_exportable(bigvgan, ["encoder"])
+    for parts in (["encoder"], ["decoder"]):
+        with pytest.raises(ValueError, match=r"voice\.tokens: expected 0 for ONNX.*got 8"):
+            check_exportable(voiced_codec().config, parts)
     tiny = CodecConfig.preset("tiny")
     short = replace(tiny, hop_length=256, encoder=replace(tiny.encoder, ratios=(4, 8, 8)))
     with pytest.raises(ValueError, match=r"hop_length: expected > 384 for ONNX, got 256"):

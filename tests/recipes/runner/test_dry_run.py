@@ -115,6 +115,7 @@ def test_what_was_made_of_a_stage_that_is_run_again_is_refused(
             "codec config quantizer.levels: expected product 8",
         ),
         ([PHASE, "codec.overrides.encoder.speech_layers=1"], "codec.speech_encoder_from: expected"),
+        ([PHASE, "codec.overrides.voice.tokens=8"], "voice.tokens: expected 0 for encode_corpus"),
         ([PHASE, "codec.speech_encoder_from=/nowhere"], "codec.speech_encoder_from: .*/nowhere"),
         (
             [PHASE, f"train_codec.phases.b={LISTENING}"],

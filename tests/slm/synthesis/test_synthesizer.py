@@ -14,6 +14,7 @@ from slm.generation.stopping import StopRules
 from slm.model.speech_lm import SpeechLM
 from slm.synthesis.synthesizer import PROMPT_CODES, Synthesizer
 from slm.text.sentencepiece_tokenizer import TextTokenizer
+from tests.support.codecs import voiced_codec
 
 TEXT = "the quick brown fox"
 Waveforms = Callable[..., np.ndarray]
@@ -167,6 +168,8 @@ def test_parts_that_do_not_belong_together_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match="expected codec codec-of-the-tests"):
         Synthesizer(synthesizer.codec, lm, synthesizer.tokenizer)
+    with pytest.raises(ValueError, match=r"voice\.tokens: expected 0 for speech from a language"):
+        Synthesizer(voiced_codec(), synthesizer.lm, synthesizer.tokenizer)
     other = TextTokenizer.train(["other words entirely"], tmp_path, vocab_size=40)
     with pytest.raises(ValueError, match="expected text model"):
         Synthesizer(synthesizer.codec, synthesizer.lm, other)
