@@ -64,7 +64,8 @@ def load_of(path: Path) -> str:
     # Forks of a server that has loaded torch.
     if "from tests.support import forked" in source:
         return "processes"
-    if "pytest.mark.large" in source:
+    # Graphs and trainings on a device that is none keep what a GPU would hold.
+    if "pytest.mark.large" in source or "from tests.support.pretended_cuda" in source:
         return "large"
     return "transformers" if re.search(r"\btransformers\b", source) else ""
 
