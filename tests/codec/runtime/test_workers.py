@@ -68,7 +68,11 @@ def test_outcomes_may_come_as_items_are_done(tmp_path):
     main = """
 items = [sys.argv[1] + str(number) for number in range(8)]
 with Workers(2) as workers:
-    found = [each.value() for each in workers.outcomes(first_after_last, items, in_order=False)]
+    found = []
+    for outcome in workers.outcomes(first_after_others, items, in_order=False):
+        found.append(outcome.value())
+        if len(found) == 7:
+            Path(sys.argv[1] + "taken").touch()
     print(*sorted(found), found[-1])
 """
     assert printed(tmp_path, main, f"{tmp_path}/mark") == "0 1 2 3 4 5 6 7 0"

@@ -45,11 +45,10 @@ def numbered(folder):
 def square(item):
     return item * item
 
-def first_after_last(path):
-    if path.endswith("0"):
-        while not Path(path[:-1] + "7").exists():
-            time.sleep(0.01)
-    Path(path).touch()
+def first_after_others(path):
+    # Until its caller has the outcomes of all others.
+    while path.endswith("0") and not Path(path[:-1] + "taken").exists():
+        time.sleep(0.01)
     return path[-1]
 
 def process(item):
