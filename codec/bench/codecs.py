@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from codec.layers.weight_norm import remove_weight_norm
 from codec.model.config import CodecConfig
 from codec.model.hh_codec import HHCodec
-from codec.model.weight_norm import remove_weight_norm
 from codec.provenance import machine, utc_time
 from codec.runtime.processes import run_in_process
 

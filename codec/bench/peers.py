@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from codec.model.weight_norm import remove_weight_norm
+from codec.layers.weight_norm import remove_weight_norm
 
 SAMPLE_RATE = 24_000
 

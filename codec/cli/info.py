@@ -72,7 +72,7 @@ def parameter_counts(codec: HHCodec, *, folded: bool = False) -> dict[str, int]:
         codec: With or without weight norm.
         folded: Count as if weight norm were removed.
     """
-    from codec.model.weight_norm import count_parameters
+    from codec.layers.weight_norm import count_parameters
 
     def count(*modules: nn.Module) -> int:
         return sum(count_parameters(module, weight_norm=not folded) for module in modules)

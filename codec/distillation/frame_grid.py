@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from codec.audio.sources import CropPlace
+
 
 @dataclass(frozen=True)
 class FrameGrid:
@@ -48,6 +50,29 @@ class FrameGrid:
         return (
             self.offset + torch.arange(num_frames, dtype=torch.float64, device=device) / self.rate
         )
+
+
+def crop_times(
+    grid: FrameGrid, num_frames: int, crop: CropPlace, num_samples: int, sample_rate: int
+) -> tuple[Tensor, Tensor]:
+    """Place the frames of a crop in the clip that it was cut from.
+
+    A crop that is played faster or slower has the times of its clip as recorded.
+
+    Args:
+        grid: Of the frames.
+        num_frames: L.
+        crop: Its clip and offset.
+        num_samples: Length of the crop as played.
+        sample_rate: Of the clip and the crop, Hz.
+
+    Returns:
+        Centres in the clip (L,) float64, s, and whether they lie in what the clip filled of the
+        crop (L,) bool.
+    """
+    centres = grid.centres(num_frames)
+    times = crop.start / sample_rate + centres * (crop.taken / num_samples)
+    return times, centres < crop.length / sample_rate
 
 
 def receptive_field(kernels: Sequence[int], strides: Sequence[int]) -> tuple[int, int]:

@@ -21,7 +21,7 @@ from codec.distributed import mean_of_unequal, wait_for_all
 
 from .config import SemanticConfig
 from .feature_cache import SemanticCache, fill_cache
-from .frame_grid import FrameGrid, features_at
+from .frame_grid import FrameGrid, crop_times, features_at
 from .teachers import Teacher, load_teacher
 
 
@@ -134,14 +134,12 @@ class Distillation(nn.Module):
         """
         if not self.caches:
             raise ValueError("no cached features: set semantic.cache and call prepare first")
-        centres = self.grid.centres(num_frames)
         targets, masks = [], []
         for crop in positions:
-            # centres of the frames in the clip: of the crop as recorded, not as played
-            times = crop.start / self.sample_rate + centres * (crop.taken / num_samples)
+            times, filled = crop_times(self.grid, num_frames, crop, num_samples, self.sample_rate)
             target, covered = self.caches[crop.source].at(crop.clip, times)
             targets.append(target)
-            masks.append((centres < crop.length / self.sample_rate) & covered)
+            masks.append(filled & covered)
         return torch.stack(targets), torch.stack(masks)
 
     def loss(

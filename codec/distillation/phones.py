@@ -23,7 +23,7 @@ from codec.checks import require
 from codec.distributed import mean_of_unequal
 from codec.files.json_lines import iter_json_lines
 
-from .frame_grid import FrameGrid
+from .frame_grid import FrameGrid, crop_times
 
 IGNORED = -100  # label of a code that is in no phone
 
@@ -177,13 +177,12 @@ class PhoneDistillation(nn.Module):
             sources: Those that `positions` number.
             positions: Clips and offsets of the crops.
         """
-        centres = self.grid.centres(num_frames).numpy()
         rows = []
         for crop in positions:
-            # A crop that is played faster or slower has the phones of its clip, as recorded.
-            times = crop.start / self.sample_rate + centres * (crop.taken / num_samples)
-            found = self.phone_targets.at(sources[crop.source].rows[crop.clip].get("id"), times)
-            rows.append(np.where(centres < crop.length / self.sample_rate, found, IGNORED))
+            times, filled = crop_times(self.grid, num_frames, crop, num_samples, self.sample_rate)
+            clip = sources[crop.source].rows[crop.clip].get("id")
+            found = self.phone_targets.at(clip, times.numpy())
+            rows.append(np.where(filled.numpy(), found, IGNORED))
         return torch.from_numpy(np.stack(rows))
 
     def _loss(

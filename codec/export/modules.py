@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from codec.model.blocks import AttentionBlock
+from codec.layers.blocks import AttentionBlock
+from codec.layers.vocos_modules import MAX_MAGNITUDE, ISTFTHead
 from codec.model.encoder import CausalConv
 from codec.model.harmonic_vocoder import HarmonicGenerator
 from codec.model.mel import LogMel
-from codec.model.vocos_modules import MAX_MAGNITUDE, ISTFTHead
 
 from .harmonic import PlainHarmonicGenerator
 from .transforms import ConvInverseSTFT, ConvLogMel

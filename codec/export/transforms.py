@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from codec.layers.vocos_modules import InverseSTFT
 from codec.model.mel import LogMel
-from codec.model.vocos_modules import InverseSTFT
 
 
 def _angles(n_fft: int) -> Tensor:

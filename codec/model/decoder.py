@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from .attention import rotary_blocks
-from .blocks import (
+from codec.layers.attention import rotary_blocks
+from codec.layers.blocks import (
     AttentionBlock,
     ConvNeXtBlock,
     FrameGroupNorm,
     ResidualConvBlock,
     init_truncated_normal,
 )
+
 from .config import CodecConfig
 from .voice import FiLM, VoiceCode
 

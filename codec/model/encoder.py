@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from codec.interface.precision import Float32Module
+from codec.layers.attention import rotary_blocks
+from codec.layers.blocks import AttentionBlock, ConvNeXtBlock
 
-from .attention import rotary_blocks
-from .blocks import AttentionBlock, ConvNeXtBlock
 from .config import CodecConfig, EncoderConfig, MelConfig
 from .mel import LogMel
 from .whisper_encoder import WhisperEncoder, WhisperInput

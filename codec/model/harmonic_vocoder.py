@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from codec.interface.precision import Float32Linear, Float32Module
+from codec.layers.blocks import ConvNeXtBlock
+from codec.layers.vocos_modules import InverseSTFT, VocosBackbone
 
-from .blocks import ConvNeXtBlock
 from .config import MelConfig, VocoderConfig
 from .mel import LogMel
-from .vocos_modules import InverseSTFT, VocosBackbone
 
 LOWEST_HZ, HIGHEST_HZ = 50.0, 600.0  # of speech
 CENTRE_OCTAVE = 7.5  # 181 Hz, between the voices of men and women

@@ -15,6 +15,7 @@ from codec.hub import HubOptions, upload
 from codec.interface.card import codec_card
 from codec.interface.fingerprint import CodecFingerprint, CodeNames, code_fingerprint
 from codec.interface.precision import decoding_dtype
+from codec.layers.weight_norm import FoldedWeight, fold_weight_norm, unfolded_state, weight_normed
 
 from .config import CodecConfig
 from .decoder import MelDecoder
@@ -23,7 +24,6 @@ from .model_folder import FILES, read_codec, write_codec
 from .pretrained import find_model
 from .quantizer import SLMVQ
 from .vocoder import Vocoder
-from .weight_norm import FoldedWeight, fold_weight_norm, unfolded_state, weight_normed
 
 if TYPE_CHECKING:
     from typing_extensions import Self

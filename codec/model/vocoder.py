@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from codec.files import replaced_files, write_text
 from codec.import_shims import import_bigvgan
+from codec.layers.vocos_modules import ISTFTHead, VocosBackbone
+from codec.layers.weight_norm import remove_weight_norm, weight_normed
 from codec.weights import bounded_build, check_finite, save_tensors
 
 from .config import CodecConfigError, MelConfig, VocoderConfig
 from .harmonic_vocoder import HarmonicGenerator
 from .mel import LogMel
 from .vocoder_weights import read_vocoder
-from .vocos_modules import ISTFTHead, VocosBackbone
-from .weight_norm import remove_weight_norm, weight_normed
 
 
 class Vocoder(nn.Module):

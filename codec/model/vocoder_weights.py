@@ -21,11 +21,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from codec.files.reading import read_file
+from codec.layers.weight_norm import DIRECTION, MAGNITUDE
 from codec.runtime.checkpoint_file import read_checkpoint
 
 from .config import BIGVGAN_MEL, CodecConfig, CodecConfigError, MelConfig, VocoderConfig
 from .pretrained import find_model
-from .weight_norm import DIRECTION, MAGNITUDE
 
 Loaded = tuple[MelConfig, VocoderConfig, dict[str, Tensor]]
 

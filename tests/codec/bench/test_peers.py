@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from codec.bench.peers import PEERS
-from codec.model.weight_norm import weight_normed
+from codec.layers.weight_norm import weight_normed
 
 pytestmark = pytest.mark.skipif(
     find_spec("transformers") is None, reason="transformers is not installed"

@@ -6,9 +6,9 @@ import torch
 
 from codec import HHCodec
 from codec.import_shims import import_bigvgan, import_vocos
+from codec.layers.weight_norm import MAGNITUDE, count_parameters, weight_normed
 from codec.model.config import BIGVGAN_MEL, CodecConfig, MelConfig, VocoderConfig
 from codec.model.vocoder import Vocoder
-from codec.model.weight_norm import MAGNITUDE, count_parameters, weight_normed
 from codec.training.config import DiscriminatorConfig
 from codec.training.discriminators import Discriminators
 

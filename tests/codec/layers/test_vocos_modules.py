@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from codec.import_shims import import_vocos
-from codec.model.vocos_modules import InverseSTFT, ISTFTHead, VocosBackbone
+from codec.layers.vocos_modules import InverseSTFT, ISTFTHead, VocosBackbone
 
 needs_vocos = pytest.mark.skipif(find_spec("vocos") is None, reason="vocos is not installed")
 

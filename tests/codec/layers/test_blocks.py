@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from codec.model.blocks import AttentionBlock, ConvNeXtBlock, ResidualConvBlock
+from codec.layers.blocks import AttentionBlock, ConvNeXtBlock, ResidualConvBlock
 from codec.model.config import CodecConfig
 from codec.model.decoder import MelDecoder
 from codec.model.encoder import CausalConv, build_encoder

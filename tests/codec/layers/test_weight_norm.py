@@ -4,15 +4,15 @@ import pytest
 import torch
 
 from codec import CodecConfig, HHCodec
-from codec.model.config import CodecConfigError
-from codec.model.encoder import CausalConv
-from codec.model.vocoder import Vocoder
-from codec.model.weight_norm import (
+from codec.layers.weight_norm import (
     MAGNITUDE,
     count_parameters,
     remove_weight_norm,
     weight_normed,
 )
+from codec.model.config import CodecConfigError
+from codec.model.encoder import CausalConv
+from codec.model.vocoder import Vocoder
 
 
 @pytest.fixture(scope="module")

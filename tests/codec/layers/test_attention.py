@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from codec import CodecConfig, HHCodec
-from codec.model.attention import RotaryBlock, near, rotary_blocks, rotated
+from codec.layers.attention import RotaryBlock, near, rotary_blocks, rotated
 
 TINY = CodecConfig.preset("tiny")
 TWO = {"attention_layers": 2, "attention_heads": 2}
