@@ -40,31 +40,24 @@ def test_a_file_takes_its_name_when_it_is_whole(tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="modes of Unix")
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
-def test_a_file_has_the_mode_of_any_new_file(tmp_path, umask, mode):
-    path = tmp_path / "a.bin"
-    before = os.umask(umask)
+def test_files_have_the_mode_of_any_new_file(tmp_path, umask, mode):
+    path, before = tmp_path / "a.bin", os.umask(umask)
+
+    def make_private(path: Path) -> None:
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+
     try:
         with whole_file(path) as partial:
             partial.unlink()  # as a library does that puts a private file in its place
-            os.close(os.open(partial, os.O_CREAT | os.O_WRONLY, 0o600))
-    finally:
-        os.umask(before)
-    assert path.stat().st_mode & 0o777 == mode
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="modes of Unix")
-@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
-def test_files_of_a_folder_have_the_mode_of_any_new_file(tmp_path, umask, mode):
-    before = os.umask(umask)
-    try:
+            make_private(partial)
         for writing in (whole_folder(tmp_path / "new"), replaced_files(tmp_path / "old", "b/a")):
             with writing as partial:
                 (partial / "b").mkdir()
-                os.close(os.open(partial / "b/a", os.O_CREAT | os.O_WRONLY, 0o600))
+                make_private(partial / "b/a")
     finally:
         os.umask(before)
-    for folder in ("new", "old"):
-        assert (tmp_path / folder / "b/a").stat().st_mode & 0o777 == mode
+    for made in (path, tmp_path / "new/b/a", tmp_path / "old/b/a"):
+        assert made.stat().st_mode & 0o777 == mode
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, SystemExit])
