@@ -28,8 +28,8 @@ MOONSHINE = WeightSpec(
     "moonshine",
     "MIT",
     f"{install_command('moonshine-voice')}, which carries the English model of 27 M parameters "
-    "(wheels for Linux with glibc 2.34, macOS 15 and Windows), or get a folder of another English one (python -m "
-    "moonshine_voice.download --language en)",
+    "(wheels for Linux with glibc 2.34, macOS 15 and Windows), or get a folder of another English "
+    "one (python -m moonshine_voice.download --language en)",
     is_folder=True,
     bundled=("moonshine_voice", "assets/tiny-en"),
     files=(ENCODER, DECODER, TOKENS),
