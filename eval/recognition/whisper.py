@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from codec.checks import at_least
 from eval.loading import load_hf_model
-from eval.protocols import WeightSpec
+from eval.protocols import Transcript, WeightSpec
 
-from .guards import RecognizedWindow
-from .windowed import RATE, WindowedRecognizer
+from .guards import RecognizedWindow, is_loop, joined_windows
+from .windowed import DISTINCT, RATE, WindowedRecognizer
 from .windows import Window
 
 WHISPER = WeightSpec(
@@ -24,6 +25,7 @@ WHISPER = WeightSpec(
     is_folder=True,
 )
 BEAMS = 5
+FEATURE_RATE = 100  # frames of the input a second
 _ENGLISH = ("", "english", "en")
 
 
@@ -83,24 +85,66 @@ class WhisperRecognizer(WindowedRecognizer):
         """Load model and processor from their folder."""
         return load_hf_model(WHISPER, "WhisperForConditionalGeneration", "WhisperProcessor")
 
+    def transcribe_features(self, features: np.ndarray) -> Transcript:
+        """Transcribe the model's own input, for what has no waveform such as a decoder's log-mel.
+
+        Args:
+            features: (bands, N) float32 at 100 frames a second, as Whisper's front end scales them;
+                at most 30 s. Behind them stands their smallest value, as behind short recordings.
+
+        Raises:
+            ValueError: Features of another shape, none or beyond 30 s, or no model.
+        """
+        self.prepare()
+        bands, most = self._input_shape()
+        if features.ndim != 2 or features.shape[0] != bands or not 1 <= features.shape[1] <= most:
+            raise ValueError(
+                f"expected features of {bands} bands and 1 to {most} frames, got an array of shape "
+                f"{features.shape}"
+            )
+        frames = features.shape[1]
+        padded = np.full((1, bands, most), features.min(), np.float32)
+        padded[0, :, :frames] = features
+        mask = np.zeros((1, most), np.int32)
+        mask[:, :frames] = 1
+        (found,) = self._search(padded, mask)
+        if self.search_loops_again and is_loop(found.words):
+            (again,) = self._search(padded, mask, DISTINCT)
+            found = replace(again, looped=True)
+        return joined_windows([Window(0, frames * RATE // FEATURE_RATE, False)], [found])
+
+    def _input_shape(self) -> tuple[int, int]:
+        """Bands and frames of the loaded model's input."""
+        _, processor = self._model
+        extractor = processor.feature_extractor
+        return extractor.feature_size, extractor.nb_max_frames
+
     def _recognize(self, parts: Sequence[np.ndarray], distinct: int = 0) -> list[RecognizedWindow]:
         """Recognise the windows (T,) of one batch; see `WindowedRecognizer`."""
+        _, processor = self._model
+        found = processor(
+            list(parts), sampling_rate=RATE, return_tensors="np", return_attention_mask=True
+        )
+        return self._search(found.input_features, found.attention_mask, distinct)
+
+    def _search(
+        self, features: np.ndarray, mask: np.ndarray, distinct: int = 0
+    ) -> list[RecognizedWindow]:
+        """Search the words of features (N, bands, frames), of which (N, frames) are no padding."""
+        import torch
         from transformers.modeling_outputs import BaseModelOutput
 
         model, processor = self._model
-        features = processor(
-            list(parts), sampling_rate=RATE, return_tensors="pt", return_attention_mask=True
-        )
         with self.inference() as device:
-            features = features.to(device)
+            inputs = torch.from_numpy(features).to(device)
             # (N, positions, channels): the search, detection and the no-speech token share it.
-            encoded = model.get_encoder()(features.input_features).last_hidden_state
+            encoded = model.get_encoder()(inputs).last_hidden_state
             output = BaseModelOutput(last_hidden_state=encoded)
             languages = self._languages(encoded)
             prompt = {"language": languages, "task": "transcribe"} if languages else {}
             tokens = model.generate(
-                features.input_features,
-                attention_mask=features.attention_mask,
+                inputs,
+                attention_mask=torch.from_numpy(mask).to(device),
                 encoder_outputs=output,
                 max_new_tokens=self.max_new_tokens,
                 do_sample=False,  # so that a file scores the same twice
@@ -111,7 +155,7 @@ class WhisperRecognizer(WindowedRecognizer):
             )
             silent = self._no_speech(encoded)
         texts = processor.batch_decode(tokens, skip_special_tokens=True)
-        named = languages or ["english"] * len(parts)
+        named = languages or ["english"] * len(features)
         words = [text.strip() for text in texts]
         return [RecognizedWindow(*row) for row in zip(words, silent, named, strict=True)]
 

@@ -94,16 +94,30 @@ class CTranslate2WhisperRecognizer(WhisperRecognizer):
         features = WhisperFeatureExtractor(feature_size=model.n_mels)
         return model, (features, Tokenizer.from_file(str(folder / "tokenizer.json")))
 
+    def _input_shape(self) -> tuple[int, int]:
+        """Bands and frames of the loaded model's input."""
+        _, (extractor, _) = self._model
+        return extractor.feature_size, extractor.nb_max_frames
+
     def _recognize(self, parts: Sequence[np.ndarray], distinct: int = 0) -> list[RecognizedWindow]:
         """Recognise the windows (T,) of one batch; see `WhisperRecognizer`."""
+        _, (extractor, _) = self._model
+        found = extractor(
+            list(parts), sampling_rate=RATE, return_tensors="np", return_attention_mask=True
+        )
+        return self._search(found.input_features, found.attention_mask, distinct)
+
+    def _search(
+        self, features: np.ndarray, mask: np.ndarray, distinct: int = 0
+    ) -> list[RecognizedWindow]:
+        """Search the words of features (N, bands, frames); the mask is of no use to this model."""
         import ctranslate2
 
-        model, (extractor, tokenizer) = self._model
-        features = extractor(list(parts), sampling_rate=RATE, return_tensors="np").input_features
+        model, (_, tokenizer) = self._model
         # (N, positions, channels): detection and the search share it.
         view = ctranslate2.StorageView.from_array(np.ascontiguousarray(features, np.float32))
         encoded = model.encode(view)
-        languages = self._languages(encoded) or ["english"] * len(parts)
+        languages = self._languages(encoded) or ["english"] * len(features)
         prompts = [self._prompt(tokenizer, model.is_multilingual, name) for name in languages]
         results = model.generate(
             encoded,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,10 +58,11 @@ def write_table(
     for split, table in rows.items():
         shared = shared_figures({name: measured[name, split] for name in table})
         for name, row in table.items():
-            for figures_of in shared[name].values():
+            labels = _labels(read_json(measured[name, split] / "summary.json"))
+            for metric_id, figures_of in shared[name].items():
                 for key, figure in figures_of.items():
                     failed = figure["n_failed"]
-                    row[key] |= {
+                    row[labels[metric_id, key]] |= {
                         "value": figure["value"],
                         "ci95": figure["ci95"],
                         "without": failed,
@@ -86,14 +88,30 @@ def _row(folder: Path, full: Path | None) -> dict[str, Any]:
         "speakers": summary.get("n_speakers", 0),  # absent from summaries of earlier releases
         "codebook": read_json(folder / "codebook.json"),
     }
+    labels = _labels(summary)
     for metric_id, metric in summary["metrics"].items():
         for name, figure in metric["figures"].items():
             entry = {"value": figure["value"], "ci95": figure["ci95"], "failed": figure["n_failed"]}
             entry |= {key: figure[key] for key in ("unit", "higher_is_better")}
             if full is not None:
                 entry["difference"] = _difference(folder, full, metric_id, name)
-            row[name] = entry
+            row[labels[metric_id, name]] = entry
     return row
+
+
+def _labels(summary: dict[str, Any]) -> dict[tuple[str, str], str]:
+    """Name every figure of a summary by itself, with its metric's family where two share a name.
+
+    Figures that only describe the alignment of signals are one, whichever metric gives them.
+    """
+    found = [(m, name) for m, metric in summary["metrics"].items() for name in metric["figures"]]
+    counts = Counter(name for _, name in found)
+    return {
+        (metric_id, name): f"{metric_id.split('.')[0]}/{name}"
+        if counts[name] > 1 and name not in HIDDEN
+        else name
+        for metric_id, name in found
+    }
 
 
 def _difference(folder: Path, full: Path, metric_id: str, name: str) -> dict[str, Any] | None:

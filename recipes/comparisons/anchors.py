@@ -38,9 +38,10 @@ from recipes.corpora.preparation import spread
 from recipes.runner.run_folder import own_folder
 from recipes.runner.stages import say
 
-from .anchors_config import AnchorsConfig, system_name
+from .anchors_config import AnchorsConfig
 from .anchors_table import PARTS, PROGRAM, RECODED, AnchorSystem, write_anchors
-from .codec_stages import StageRecoder
+from .clip_sets import choose_rows
+from .codec_stages import StageRecoder, system_name
 from .comparison_table import ComparisonTable, comparison_command
 
 # What may differ between calls on one folder: what is done already is kept, what is new is added.
@@ -120,14 +121,13 @@ def chosen_rows(config: AnchorsConfig) -> list[CorpusRow]:
     Raises:
         ValueError: No manifest, or none of the split.
     """
-    manifest = Path(config.corpus) / MANIFEST_NAME
-    rows = [row for row in read_manifest(manifest) if row.split == config.split]
-    if config.sources is not None:
-        rows = [row for row in rows if row.extra.get("source") in config.sources]
-    if not rows:
-        what = f" by {', '.join(config.sources)}" if config.sources else ""
-        raise ValueError(f"{manifest}: expected clips of split {config.split!r}{what}, got none")
-    return spread(rows, config.clips)
+    return choose_rows(
+        config.corpus,
+        config.split,
+        sources=config.sources,
+        speakers=config.speakers,
+        clips=config.clips,
+    )
 
 
 def make_system(config: AnchorsConfig, name: str) -> Recoder:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from omegaconf import MISSING
 
 from codec.checks import at_least, one_of, require
 from recipes.adaptability.tokenizers import TokenizerConfig
 
-from .codec_stages import STAGES, stage_name
+from .codec_stages import STAGES, stage_name, system_name
 
 ORIGINAL = "original"
 
@@ -23,8 +22,9 @@ class AnchorsConfig:
     corpus: str = MISSING
     run: str = MISSING
     split: str = "test"
-    # Only clips of these sources, as the manifest spells them; null = all.
+    # Only clips of these sources, and by these speakers, as the manifest spells them; null = all.
     sources: list[str] | None = None
+    speakers: list[str] | None = None
     # Clips at most, evenly spread over the split; null = all.
     clips: int | None = None
     # Our codecs: bundled names or model folders, by commas. Each is compared with all others.
@@ -74,8 +74,3 @@ class AnchorsConfig:
     def cut_short(self) -> dict[str, tuple[str, str]]:
         """Our codecs and their stages by the names of the systems that they make."""
         return {stage_name(c, s): (c, s) for c in self.codec for s in dict.fromkeys(self.stages)}
-
-
-def system_name(name: str) -> str:
-    """Name the folder and the row of a system: the last part of a path."""
-    return Path(name).name or name  # "" and "." have no last part

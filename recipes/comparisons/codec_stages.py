@@ -20,6 +20,8 @@ from eval.sound import resampled
 # The vocoder on the recording's own mel; encoder, decoder and vocoder without the codebook.
 MEL, LATENTS = "mel", "latents"
 STAGES = (MEL, LATENTS)
+# Where a run keeps the codec that it has trained: the end of a path that names no codec.
+RUN_MODEL = ("train_codec", "model")
 
 
 class StageRecoder:
@@ -71,6 +73,14 @@ class StageRecoder:
         return made if factor is None else (made / factor).to(made.dtype)
 
 
+def system_name(name: str) -> str:
+    """Name the folder and the row of a system: the last part of a path, a run's for its codec."""
+    path = Path(name)
+    if path.parts[-2:] == RUN_MODEL and len(path.parts) > len(RUN_MODEL):
+        return path.parts[-3]
+    return path.name or name  # "" and "." have no last part
+
+
 def stage_name(source: str, stage: str) -> str:
     """Name the folder and the row of a codec that is cut short."""
-    return f"{Path(source).name or source}_{stage}"
+    return f"{system_name(source)}_{stage}"

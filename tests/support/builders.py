@@ -159,7 +159,7 @@ def write_corpus(folder: Path, items: int = 24) -> TokenStore:
     return TokenStore(folder)
 
 
-def write_whisper(path: Path) -> Path:
+def write_whisper(path: Path, bands: int = 8) -> Path:
     """Write a Whisper model of 16 channels and random weights, its words the letters."""
     import transformers  # seconds to load, and an extra
 
@@ -170,11 +170,11 @@ def write_whisper(path: Path) -> Path:
     tokenizer = transformers.WhisperTokenizer(
         str(path / "vocab.json"), str(path / "merges.txt"), additional_special_tokens=special
     )
-    features = transformers.WhisperFeatureExtractor(feature_size=8)
+    features = transformers.WhisperFeatureExtractor(feature_size=bands)
     transformers.WhisperProcessor(features, tokenizer).save_pretrained(path)
     config = transformers.WhisperConfig(
         vocab_size=len(tokenizer),
-        num_mel_bins=8,
+        num_mel_bins=bands,
         encoder_layers=1,
         decoder_layers=1,
         encoder_attention_heads=2,

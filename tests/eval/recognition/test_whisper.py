@@ -183,3 +183,19 @@ def test_doctor_says_how_to_get_whisper(monkeypatch):
     reasons = " ".join(obstacles(WerMetric(WhisperRecognizer())))
     assert "hf download" in reasons
     assert "--weight whisper=PATH" in reasons
+
+
+def test_features_are_transcribed_as_the_waveform_they_are_of(recognizer, folder, make_speech):
+    speech = make_speech(2.0, sample_rate=16000)
+    extractor = transformers.WhisperFeatureExtractor.from_pretrained(folder)
+    features = extractor(speech, sampling_rate=16000, return_tensors="np").input_features[0]
+    whole = recognizer()
+    expected = whole.transcribe_in_detail(speech, 16000)
+    assert expected.text
+    # Cut at the recording's end: behind it the smallest value is put back.
+    quiet = features[:, 202:]
+    assert quiet.max() == quiet.min() == features.min()
+    assert whole.transcribe_features(features[:, :202]) == expected
+    for wrong in (features[:4], features[:, :0], np.tile(features, 2), features[0]):
+        with pytest.raises(ValueError, match="features of 8 bands and 1 to 3000 frames"):
+            whole.transcribe_features(wrong)

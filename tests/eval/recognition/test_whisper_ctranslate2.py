@@ -56,6 +56,9 @@ def test_both_forms_of_a_model_recognise_the_same(
     found = exact.transcribe_many(speech, RATE)
     assert [each.text for each in found] == [each.text for each in expected]
     assert any(each.text for each in found)
+    extractor = exact._model[1][0]
+    features = extractor(speech[1], sampling_rate=RATE, return_tensors="np").input_features[0]
+    assert exact.transcribe_features(features).text == found[1].text
     for distinct in (0, DISTINCT):
         long = exact._recognize(speech, distinct)
         monkeypatch.setenv(WHISPER.variable, str(published))

@@ -1,6 +1,9 @@
 """Variants are trained on one prepared corpus and compared clip by clip with `full`."""
 
+import argparse
 import json
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,13 +11,19 @@ import torch
 
 from codec import CodecConfig, HHCodec
 from codec.audio.store import AudioStore, AudioStoreWriter
-from codec.files import write_json
+from codec.files import read_json, write_json
+from codec.training.checkpoint import source_digest
 from eval.metrics.registry import make_metrics
+from eval.recognition.whisper import WHISPER
 from eval.scoring.pair import Pair
 from eval.scoring.score import score_pairs
+from eval.scoring.summary import item_rows
 from eval.sound import Sound
-from recipes.comparisons.ablate import main, measured_from, measurements, read_variants
-from recipes.comparisons.ablate_table import _cell, _heading, _row
+from recipes.comparisons.ablate import main, read_variants
+from recipes.comparisons.ablate_measure import clip_sets, measure, measured_from, measurements
+from recipes.comparisons.ablate_table import _cell, _heading, _row, write_table
+from recipes.comparisons.clip_sets import ClipGroup
+from tests.support.builders import write_whisper
 
 BASE = """
 # Everything on.
@@ -136,13 +145,17 @@ def test_figures_of_a_codec_that_was_trained_anew_are_left_out(folder, tmp_path,
     for split in ("test", "valid"):
         with AudioStoreWriter(run / "prepare" / split, 24000) as writer:
             writer.add(np.full(2400, 0.1, np.float32), {"id": split, "speaker": "s"})
-        origin = measured_from(codec, AudioStore(run / "prepare" / split)) | {"settings": ""}
+        origin = measured_from(codec, source_digest(AudioStore(run / "prepare" / split))) | {
+            "settings": ""
+        }
         write_json(run / "measure" / split / "origin.json", origin)
     assert [key for key, _ in measurements(variant)] == [("full", "test"), ("full", "valid")]
     assert not capsys.readouterr().err
 
     codec = trained(1)
-    origin = measured_from(codec, AudioStore(run / "prepare" / "valid")) | {"settings": ""}
+    origin = measured_from(codec, source_digest(AudioStore(run / "prepare" / "valid"))) | {
+        "settings": ""
+    }
     write_json(run / "measure" / "valid" / "origin.json", origin)
     assert [key for key, _ in measurements(variant)] == [("full", "valid")]
     assert "full: figures of test are left out" in capsys.readouterr().err
@@ -152,6 +165,80 @@ def test_figures_of_a_codec_that_was_trained_anew_are_left_out(folder, tmp_path,
     write_json(run / "measure" / "valid" / "summary.json", {})
     assert not list(measurements(variant))
     assert "full: figures of valid are left out" in capsys.readouterr().err
+
+
+def test_groups_of_voices_have_a_table_each_and_words_of_mels_a_column(
+    folder, make_corpus, tmp_path, monkeypatch
+):
+    """Two metrics of words shared the name of a figure, and the last one alone was shown."""
+    if find_spec("ctranslate2") is None or find_spec("transformers") is None:
+        pytest.skip("ctranslate2 or transformers is not installed")
+    from ctranslate2 import converters
+
+    published = tmp_path / "whisper"
+    published.mkdir()
+    write_whisper(published, bands=80)
+    converter = converters.TransformersConverter(str(published), copy_files=["tokenizer.json"])
+    monkeypatch.setenv(WHISPER.variable, converter.convert(str(tmp_path / "converted")))
+    corpus, records = make_corpus((0, 3, 0))
+    words = [f"corpus={corpus}", f"run={tmp_path / 'runs'}"]
+    variants = read_variants(folder, words)
+    for seed, variant in enumerate(variants.values()):
+        torch.manual_seed(seed)
+        codec = HHCodec(CodecConfig.preset("tiny"))
+        codec.quantizer.initialize(torch.randn(400, 8), seed=0)
+        where = Path(variant.config.run) / "train_codec"
+        codec.eval().save_pretrained(where / "model")
+        write_json(where / "done.json", {"commit": "abc", "seconds": 1.0})
+    groups = {
+        "all": ClipGroup(str(corpus)),
+        "one": ClipGroup(str(corpus), speakers=["speaker1"]),
+    }
+    call = argparse.Namespace(clips=None, metrics="mel_l1,wer_whisper", mel_words=True)
+    sets = clip_sets(variants["full"], groups, "valid", None)
+    assert [(each.name, len(each.clips)) for each in sets] == [("valid-all", 3), ("valid-one", 1)]
+    for variant in variants.values():
+        for each in sets:
+            measure(variant, each, call)
+    measured = dict(row for v in variants.values() for row in measurements(v, sets))
+    table = write_table(list(variants.values()), measured, tmp_path / "runs", [])
+    assert list(table.figures["splits"]) == ["valid-all", "valid-one"]
+    row = table.figures["splits"]["valid-all"]["no_second_stage"]
+    assert row["clips"] == 3
+    assert row["codebook"]["num_tokens"] == 3 * 12
+    assert {"mel_l1", "wer_whisper/wer", "wer_mel/wer"} < row.keys()
+    assert "wer" not in row
+    assert row["wer_mel/wer"]["difference"]["n"] == 3
+    # Of a codec's own mel: what is read in it is no figure of the recordings'.
+    heard = item_rows(
+        tmp_path / "runs" / "full" / "measure" / "valid-all",
+        next(m for m in table_metrics(tmp_path / "runs") if m.startswith("wer_mel.")),
+    )
+    assert set(heard) == {record["id"] for record in records}
+
+    # Recordings that have changed since are not those that were measured.
+    changed = make_corpus((0, 2, 0), name="changed")[0]
+    others = clip_sets(variants["full"], {"all": ClipGroup(str(changed))}, "valid", None)
+    left = dict(measurements(variants["full"], others))
+    assert list(left) == [("full", "valid-one")]
+
+
+def table_metrics(run):
+    """Ids of the metrics that `full` was measured by."""
+    return read_json(run / "full" / "measure" / "valid-all" / "summary.json")["metrics"]
+
+
+def test_a_group_without_clips_is_refused_before_any_training(
+    folder, make_corpus, tmp_path, capsys
+):
+    corpus, _ = make_corpus()
+    groups = tmp_path / "groups.yaml"
+    lines = "groups: {{some: {{corpus: {}, speakers: [speaker0, nobody]}}}}"
+    groups.write_text(lines.format(corpus), encoding="utf-8")
+    call = [str(folder), f"corpus={corpus}", f"run={tmp_path / 'runs'}", "--groups", str(groups)]
+    assert main(call) == 2
+    assert "expected clips of split 'valid' by nobody, got none" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
 
 
 def test_headings_name_units_and_better_directions() -> None:

@@ -13,6 +13,8 @@ import torch
 
 from codec import CodecConfig, HHCodec
 from recipes.comparisons.anchors import main
+from recipes.comparisons.anchors_config import AnchorsConfig
+from recipes.comparisons.codec_stages import system_name
 
 CONFIG = Path(__file__).resolve().parents[3] / "recipes" / "configs" / "anchors.yaml"
 
@@ -52,3 +54,15 @@ def test_a_codec_is_cut_short_to_tell_what_its_parts_cost(
     assert torch.from_numpy(latents) == pytest.approx(expected.clamp(-1, 1), abs=2e-4)
     assert main([*call, "stages=[vocoder]"]) == 2
     assert "stages: expected mel or latents" in capsys.readouterr().err
+
+
+def test_codecs_of_runs_are_named_after_their_runs() -> None:
+    """All of them lie in folders of one name, and none could stand beside another."""
+    config = AnchorsConfig(
+        "corpus", "run", codec=["runs/one/train_codec/model", "two"], stages=["mel"]
+    )
+    assert [system_name(name) for name in config.codec] == ["one", "two"]
+    assert list(config.cut_short) == ["one_mel", "two_mel"]
+    assert system_name("train_codec/model") == system_name("runs/model") == "model"
+    with pytest.raises(ValueError, match="expected distinct names"):
+        AnchorsConfig("corpus", "run", codec=["one", "runs/one/train_codec/model"])
