@@ -8,10 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from codec.distributed import channel_statistics
 from codec.interface.precision import Float32Module
 
 from .config import CodecConfig, QuantizerConfig, VoiceConfig
 from .grid_quantization import GridStage
+
+_LEAST_VARIANCE = 1e-6
+_LEAST_SHARE = 0.02  # of a batch in the running statistics
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class VoiceCode(Float32Module):
         self.config = config
         self.embed = nn.Linear(state_dim, config.dim)
         self.score = nn.Linear(config.dim, 1)
-        self.norm = nn.LayerNorm(2 * config.dim)
+        self.standardize = _Standardization(2 * config.dim)
         self.head = nn.Linear(2 * config.dim, config.tokens * config.dim)
         sizes = QuantizerConfig(
             codebook_size=config.size,
@@ -58,7 +62,7 @@ class VoiceCode(Float32Module):
             entropy=config.entropy,
         )
         self.grid = GridStage(sizes)
-        # Channels of the grid begin near unit variance, where all its levels are used.
+        # Channels of the grid begin near unit variance over recordings, where all levels are used.
         nn.init.normal_(self.head.weight, std=(2 * config.dim) ** -0.5)
         nn.init.normal_(self.grid.project_in.weight, std=config.dim**-0.5)
 
@@ -88,7 +92,44 @@ class VoiceCode(Float32Module):
         mean = (weights * frames).sum(1)
         variance = (weights * (frames - mean[:, None]).square()).sum(1)
         pooled = torch.cat([mean, (variance + 1e-5).sqrt()], dim=-1)  # (B, 2E)
-        return self.head(self.norm(pooled)).unflatten(-1, (self.config.tokens, -1))
+        return self.head(self.standardize(pooled)).unflatten(-1, (self.config.tokens, -1))
+
+
+class _Standardization(nn.Module):
+    """Pooled features (B, C) less their mean over recordings, in their deviations.
+
+    Recordings have most of their pooled states in common. Normalised each by itself all of them
+    stay in one cell of the grid, whose rounding tells no gradient apart: no voice is learnt. The
+    statistics are running averages in train mode, too, so that a recording's features do not depend
+    on those of its batch.
+    """
+
+    mean: Tensor
+    var: Tensor
+    count: Tensor
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("var", torch.ones(size))
+        self.register_buffer("count", torch.tensor(0))  # batches taken in
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """(B, C) to (B, C), in train mode after taking the batch of all processes in."""
+        if self.training:
+            self._take_in(pooled.detach())
+        return (pooled - self.mean) / (self.var + _LEAST_VARIANCE).sqrt()
+
+    @torch.no_grad()
+    def _take_in(self, pooled: Tensor) -> None:
+        """Average a batch in: all batches count alike at first, later ones for more."""
+        mean, var = channel_statistics(pooled.T[None])  # of (1, C, B)
+        self.count += 1
+        share = (1 / self.count.to(mean)).clamp(min=_LEAST_SHARE)
+        # Total variance: within the batches, and between them and what was before.
+        apart = (mean - self.mean).square()
+        self.var.lerp_(var + (1 - share) * apart, share)
+        self.mean.lerp_(mean, share)
 
 
 class FiLM(nn.Module):

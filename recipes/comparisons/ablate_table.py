@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from codec.files import read_json, write_json, write_text
+from codec.files.json_lines import read_json_lines
 from codec.provenance import provenance
 from eval.scoring.bootstrap import paired_difference
 from eval.scoring.shared import shared_figures
@@ -72,6 +73,9 @@ def write_table(
     origin: dict[str, Any] = provenance(PROGRAM, argv, commit=done["commit"])
     origin["seconds of training"] = {
         name: _seconds(run / name) for name in notes if (run / name / "train_codec").is_dir()
+    }
+    origin["seconds a step, least window"] = {
+        name: _pace(run / name) for name in notes if (run / name / "train_codec").is_dir()
     }
     figures = {"variants": notes, "splits": rows, **origin}
     write_json(run / "ablation.json", figures)
@@ -152,6 +156,16 @@ def _seconds(run: Path) -> float | None:
     """Seconds that the variant's codec trained, None where it did not finish."""
     path = run / "train_codec" / "done.json"
     return read_json(path, required=("seconds",))["seconds"] if path.is_file() else None
+
+
+def _pace(run: Path) -> float | None:
+    """Seconds a step of the fastest window that training has logged, of its last phase.
+
+    Other work on the machine slows most windows, and seldom all of them.
+    """
+    paths = sorted((run / "train_codec").glob("*/metrics.jsonl"), key=lambda p: p.stat().st_mtime)
+    rows = read_json_lines(paths[-1], torn="drop") if paths else []
+    return min((row["seconds_per_step"] for row in rows if "seconds_per_step" in row), default=None)
 
 
 def _markdown(

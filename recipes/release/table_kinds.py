@@ -10,7 +10,7 @@ from typing import Any
 from codec.checks import one_of, require
 from codec.files import read_json
 from codec.files.reading import read_file
-from eval.scoring.summary import number_text
+from eval.scoring.summary import number_text, units_text
 from recipes.runner.markdown import table_lines
 
 from .model_cards import COLUMNS, anchors_table, figure_text
@@ -31,6 +31,8 @@ SPEECH = {
     "duration_ratio": "seconds over those recorded",
     "runaway": "ran away ↓",
 }
+# A column of an ablation that is no figure of its clips, and where it stands.
+PACE, PACE_KEY = "seconds", "seconds a step, least window"
 USE = {
     "num_tokens": "codes seen",
     "used": "used",
@@ -214,6 +216,52 @@ def _codebook(spec: TableSpec, sources: Mapping[str, Source]) -> str:
     return "\n".join([*table, *_origin(spec, sources)])
 
 
+def _variants(spec: TableSpec, sources: Mapping[str, Source]) -> str:
+    """Variants of an ablation on one set of clips: differences from `full` below their figures.
+
+    `columns`: titles by figure; "seconds" is the pace of training, over that of `full`. Differences
+    whose interval does not hold 0 are set in bold type.
+    """
+    figures = read_json(sources[spec.options["source"]].file)
+    split, columns = spec.options["split"], spec.options["columns"]
+    one_of("split", split, figures["splits"])
+    rows = figures["splits"][split]
+    first = next(iter(rows.values()))
+    for name in columns:
+        if name != PACE:
+            one_of("columns", name, first)
+    paces = figures.get(PACE_KEY) or {}
+    own = next(iter(paces.values()), None)
+    lines = []
+    for name, row in rows.items():
+        cells = [_variant_text(row.get(key)) for key in columns if key != PACE]
+        if PACE in columns:
+            pace = paces.get(name)
+            cells.append("-" if pace is None or own is None else f"{pace / own:.2f}")
+        lines.append([f"`{name}`", *cells])
+    shown = [title for key, title in columns.items() if key != PACE]
+    head = ["variant", *shown, *([columns[PACE]] if PACE in columns else [])]
+    about = (
+        f"{split}: {first['clips']} clips, {units_text(first['speakers'])}; below each figure its "
+        "paired difference from `full` with a 95 % interval, in bold type where that holds no 0."
+    )
+    return "\n".join([*table_lines(head, lines), "", about, *_origin(spec, sources)])
+
+
+def _variant_text(figure: Mapping[str, Any] | None) -> str:
+    """`0.851<br>**+0.012** (0.003 to 0.020)`, "-" without a figure."""
+    if figure is None or figure["value"] is None:
+        return "-"
+    unit, change = figure["unit"], figure.get("difference")
+    text = number_text(figure["value"], unit=unit)
+    if change is None:
+        return text
+    low, high = (number_text(change[key], unit=unit).removesuffix(" %") for key in ("low", "high"))
+    value = ("+" if change["value"] > 0 else "") + number_text(change["value"], unit=unit)
+    told_apart = change["low"] > 0 or change["high"] < 0
+    return f"{text}<br>{f'**{value}**' if told_apart else value} ({low} to {high})"
+
+
 def _markdown(spec: TableSpec, sources: Mapping[str, Source]) -> str:
     """A file that a recipe wrote, as it is."""
     return read_file(sources[spec.options["source"]].file).decode("utf-8")
@@ -231,5 +279,6 @@ KINDS: dict[str, Callable[[TableSpec, Mapping[str, Source]], str]] = {
     "words": _words,
     "speech": _speech,
     "codebook": _codebook,
+    "variants": _variants,
     "markdown": _markdown,
 }

@@ -39,5 +39,19 @@ def voiced_codec(
     if learnt and codec.decoder.film is not None:
         for parameter in codec.decoder.film.maps.parameters():
             torch.nn.init.normal_(parameter, std=0.3)
+        with torch.no_grad():
+            _tell_recordings_apart(codec)
     codec.weights_changed()
     return codec
+
+
+def _tell_recordings_apart(codec: HHCodec) -> None:
+    """Give the voice code the statistics of noises of many colours, as training gives it."""
+    generator = torch.Generator().manual_seed(0)
+    white = torch.randn(16, 8 * codec.hop_length, generator=generator)
+    clips = white + torch.arange(16.0)[:, None] * white.roll(1, dims=1)
+    voice = codec.decoder.voice
+    assert voice is not None
+    voice.train()
+    voice(codec.encoder.states(codec.scaled(0.01 * clips)))
+    voice.eval()

@@ -72,6 +72,23 @@ def test_a_voice_is_tokens_that_do_not_depend_on_the_batch() -> None:
         assert torch.equal(voice_of(codec, 0.25 * clip), row[None])
 
 
+def test_recordings_that_share_most_of_their_states_are_told_apart() -> None:
+    """All had one voice, the cell of what they share, and training could not leave it."""
+    torch.manual_seed(0)
+    code = VoiceCode(VoiceConfig(tokens=8, dim=32), state_dim=16)
+    own = 0.02 * torch.randn(64, 1, 16)
+    states = torch.randn(16) + own + 0.1 * torch.randn(64, 20, 16)
+    assert len(code.eval().encode(states).unique(dim=0)) < 8
+    for batch in states.split(8) * 4:
+        code.train()(batch)
+    tokens = code.eval().encode(states)
+    assert len(tokens.unique(dim=0)) > 60
+    assert all(len(each.unique()) > 16 for each in tokens.unbind(1))
+    # Coding takes nothing into the statistics.
+    assert torch.equal(code.encode(states), tokens)
+    assert torch.equal(code(states[:1]).tokens, tokens[:1])
+
+
 def test_another_voice_is_another_sound_of_the_same_codes() -> None:
     codec = voiced_codec()
     codes, _ = codec.encode([noise(5, 1), noise(5, 2)])

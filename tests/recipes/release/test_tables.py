@@ -114,12 +114,28 @@ def anchors() -> dict[str, Any]:
     }
 
 
+def ablation() -> dict[str, Any]:
+    """Figures of two variants on the clips of one voice."""
+    full = {"stoi": figure(0.75), "wer_mel/wer": figure(0.5, "%"), "clips": 3, "speakers": 1}
+    better = {"value": 0.02, "low": 0.01, "high": 0.03}
+    unsure = {"value": -0.1, "low": -0.3, "high": 0.1}
+    other = {
+        "stoi": figure(0.77) | {"difference": better},
+        "wer_mel/wer": figure(0.4, "%") | {"difference": unsure},
+    }
+    return {
+        "splits": {"valid-known": {"full": full, "fsq": full | other}},
+        "seconds a step, least window": {"full": 0.5, "fsq": 0.6},
+    }
+
+
 TABLES = """
 sources:
   test: {file: anchors.json, command: "python -m make {runs} {corpus}"}
   spoken: {file: metrics.json, command: python -m speak}
   page: {file: page.md, command: python -m page}
   speech: {file: seed_tts.json, command: python -m speak_lists}
+  ablation: {file: ablation.json, command: python -m vary}
 tables:
   - document: doc.md
     table: test
@@ -141,6 +157,12 @@ tables:
     table: speech
     kind: speech
     rows: {"ann, recordings": [speech, ann, recording], ann: [speech, ann]}
+  - document: doc.md
+    table: variants
+    kind: variants
+    source: ablation
+    split: valid-known
+    columns: {stoi: STOI ↑, wer_mel/wer: "WER, mel ↓", seconds: seconds a step}
   - {document: other.md, table: page, kind: markdown, source: page}
 """
 
@@ -153,7 +175,7 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "tables.yaml").write_text(TABLES)
     marks = [
         f"<!-- table {name} -->\nold\n<!-- end -->\n"
-        for name in ("test", "words", "codebook", "speech")
+        for name in ("test", "words", "codebook", "speech", "variants")
     ]
     (tmp_path / "doc.md").write_text("Before.\n\n" + "\n".join(marks))
     (tmp_path / "other.md").write_text("<!-- table page -->\nold\n<!-- end -->\n")
@@ -185,6 +207,7 @@ def folder(tmp_path: Path) -> Path:
         {"list": "ann", "version": "recording", "figures": {"wer_whisper/wer": figure(0.04, "%")}},
     ]
     (runs / "seed_tts.json").write_text(json.dumps({"rows": rows}))
+    (runs / "ablation.json").write_text(json.dumps(ablation()))
     return tmp_path
 
 
@@ -215,6 +238,10 @@ def test_each_kind_of_table_is_written_from_its_figures(
         "| speech | WER, Whisper ↓ | similarity to the prompt ↑ |",
         "| ann, recordings | 4.0 % (3.0 to 5.0) | - |",
         "| ann | 10.0 % (8.0, 12.0) | 0.750 (0.740 to 0.760) |",
+        "| variant | STOI ↑ | WER, mel ↓ | seconds a step |",
+        "| `full` | 0.750 | 50.0 % | 1.00 |",
+        "| `fsq` | 0.770<br>**+0.020** (0.010 to 0.030) | 40.0 %<br>-10.0 % (-30.0 to 10.0) | 1.2",
+        "valid-known: 3 clips, clips of one speaker; below each figure its paired difference from",
     ):
         assert line in text
     # Written again, nothing changes.
