@@ -1,6 +1,7 @@
 """What all tests share: a seed, one thread, a guard on the import names, and tiny recordings.
 
-Memory that a file's tests have freed goes back to the system before the next file's.
+Memory that a file's tests have freed goes back to the system before the next file's, and that of
+a test which has freed much at once.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import ctypes
 import functools
 import gc
 import importlib.util
+import mmap
 import random
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,9 @@ PACKAGES = ("codec", "slm", "eval", "recipes", "benchmarks")
 # Loads of the files that one worker takes, in this order; most need the server that forks.
 IN_TURN = ("largest", "cluster", "browser", "kernel", "large", "processes")
 
+# Bytes that a test may leave before they are looked through, and what the process had after that.
+MUCH = 32_000_000
+MEMORY = {"kept": 0}
 
 # Searching all that is being imported for garbage, over and over, would find none.
 gc.disable()
@@ -131,16 +136,37 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
         forked.stop()
 
 
-@pytest.fixture(autouse=True, scope="module")
-def memory_is_given_back() -> Iterator[None]:
-    """Free what nothing refers to, and have the C library keep none of it for itself."""
-    yield
-    gc.collect()
-    # What is left are imports and what the session shares: no file has to look through them again.
-    gc.freeze()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, object, object]:
+    """Free what nothing refers to, and have the C library keep none of it for itself.
+
+    That is after a file's last test, and after one that leaves the process much larger than it was.
+    Only here a test's own fixtures are gone.
+    """
+    is_last = nextitem is None or nextitem.path != item.path
+    try:
+        return (yield)
+    finally:
+        if is_last or resident() - MEMORY["kept"] > MUCH:
+            gc.collect()
+            trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+            if trim is not None:
+                trim(0)
+            MEMORY["kept"] = resident()
+        if is_last:
+            # What is left are imports and what the session shares: no file has to look through
+            # them again.
+            gc.freeze()
+        MEMORY["kept"] = min(MEMORY["kept"], resident())
+
+
+def resident() -> int:
+    """Bytes of this process in memory; 0 on a system that does not tell."""
+    statm = Path("/proc/self/statm")
+    pages = int(statm.read_text("ascii").split()[1]) if statm.exists() else 0
+    return pages * mmap.PAGESIZE
 
 
 @pytest.fixture(autouse=True)

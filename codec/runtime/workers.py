@@ -63,6 +63,8 @@ class Workers:
         count: Processes beside this one; 0 works in this one.
         setup: Called once in every process that works, such as to load a model into a global.
         setup_args: Its picklable arguments.
+        teardown: Called on leaving in this process, where that was set up, such as to drop the
+            model; other processes end with what they hold.
         threads: Threads of numerical libraries in each worker; None leaves them alone.
         spare_few: Whether to work in this process on fewer than `IN_FLIGHT` items a worker, for
             which starting others takes longer than the work.
@@ -77,6 +79,7 @@ class Workers:
         *,
         setup: Callable[..., object] | None = None,
         setup_args: Sequence[Any] = (),
+        teardown: Callable[[], object] | None = None,
         threads: int | None = None,
         spare_few: bool = False,
     ) -> None:
@@ -85,7 +88,7 @@ class Workers:
         self.count = count
         self.spare_few = spare_few
         self._setup, self._setup_args = setup, tuple(setup_args)
-        self._is_set_up_here = False
+        self._teardown, self._is_set_up_here = teardown, False
         self._processes = [
             WorkerProcess(setup, setup_args, threads, number) for number in range(count)
         ]
@@ -117,6 +120,9 @@ class Workers:
             self._threads = None
         for process in processes:
             process.stop()
+        if self._teardown is not None and self._is_set_up_here:
+            self._is_set_up_here = False
+            self._teardown()
 
     def works_here(self, items: int) -> bool:
         """Tell whether so many items are done in this process."""
@@ -203,8 +209,8 @@ class Workers:
     ) -> Iterator[Outcome[Item, Result]]:
         """`outcomes` in this process."""
         if self._setup is not None and not self._is_set_up_here:
+            self._is_set_up_here = True  # in part, where it fails
             self._setup(*self._setup_args)
-            self._is_set_up_here = True
         for index, item in enumerate(items):
             try:
                 outcome = Outcome(index, item, function(item))

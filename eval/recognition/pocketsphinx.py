@@ -24,8 +24,9 @@ DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 # No limit on the states alive in a frame: a slightly lower error rate at about the same speed.
 _OPEN_SETTINGS = {"maxhmmpf": -1}
 # The search for the best path through the lattice finds silence where a closed vocabulary is
-# spoken; a higher cost of a word keeps one word from being recognised as two.
-_CLOSED_SETTINGS = {"bestpath": False, "wip": 0.1}
+# spoken; a higher cost of a word keeps one word from being recognised as two. The trigrams, 65 MB,
+# would be loaded and never asked.
+_CLOSED_SETTINGS = {"bestpath": False, "wip": 0.1, "lm": None}
 
 
 class PocketSphinxRecognizer(LoadedMetric):

@@ -254,7 +254,13 @@ def scored_rows(
     """Score tasks by the metrics of one pass, yielding the rows of each by metric id, in order."""
     # Workers share the cores, so each gets one thread.
     threads = 1 if num_workers else None
-    with Workers(num_workers, setup=_prepare, setup_args=[metrics], threads=threads) as pool:
+    with Workers(
+        num_workers,
+        setup=_prepare,
+        setup_args=[metrics],
+        teardown=_prepared.clear,
+        threads=threads,
+    ) as pool:
         for rows in pool.map(_score_prepared, _batches(metrics, tasks, num_workers)):
             yield from rows
 

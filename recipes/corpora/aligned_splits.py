@@ -80,7 +80,14 @@ def _results(
     setup_args = (clips.folder, aligner)
     with (
         appending(partial) as append,
-        Workers(workers, setup=_set_up, setup_args=setup_args, threads=1, spare_few=True) as pool,
+        Workers(
+            workers,
+            setup=_set_up,
+            setup_args=setup_args,
+            teardown=_tear_down,
+            threads=1,
+            spare_few=True,
+        ) as pool,
     ):
         found = pool.map(_align, left, deadly=_unaligned)
         bar = tqdm(found, f"align {clips.folder.name}", len(left), unit="clip")
@@ -98,6 +105,12 @@ def _set_up(folder: Path, aligner: Aligner) -> None:
     """Open the clips of a split in the process that is to align them."""
     global _at_work
     _at_work = AudioStore(folder), aligner
+
+
+def _tear_down() -> None:
+    """Drop the clips and the aligner, which may be a model of a gigabyte."""
+    global _at_work
+    _at_work = None
 
 
 def _align(index: int) -> tuple[list[Unit], float | None, str]:

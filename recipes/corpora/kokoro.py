@@ -89,7 +89,9 @@ def kokoro_rows(settings: KokoroConfig, folder: Path, *, seed: int) -> list[Corp
         (folder / MANIFEST_NAME).unlink(missing_ok=True)
         origins.forget(clip.row.audio for clip in left)
         workers = 0 if settings.workers == 1 else settings.workers
-        with Workers(workers, setup=_set_up, setup_args=(model,), threads=1) as pool:
+        with Workers(
+            workers, setup=_set_up, setup_args=(model,), teardown=_tear_down, threads=1
+        ) as pool:
             spoken = pool.map(_speak, left)
             bar = tqdm(spoken, "  sentences of Kokoro", len(left), file=sys.stderr, mininterval=5)
             for clip, _ in zip(left, bar, strict=True):
@@ -203,6 +205,12 @@ _MODEL: dict[str, Kokoro] = {}
 def _set_up(folder: Path) -> None:
     """Load the model, once in every process that speaks."""
     _MODEL["kokoro"] = Kokoro(folder).__enter__()
+
+
+def _tear_down() -> None:
+    """Drop the model of this process, where it has been loaded."""
+    if "kokoro" in _MODEL:
+        _MODEL.pop("kokoro").__exit__()
 
 
 def _speak(clip: Clip) -> None:

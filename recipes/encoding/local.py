@@ -140,6 +140,7 @@ def encode_locally(
                 yield coded
         finally:
             note.unlink(missing_ok=True)
+            _loaded.cache_clear()  # the stages that follow have models of their own
 
 
 def _clip_by_clip(batch: Batch, *, work: Callable[[Batch], Coded], pool: Workers) -> Coded:

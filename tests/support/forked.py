@@ -24,7 +24,7 @@ from tests.support.builders import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["codec.training.fit", "recipes.run_all", "slm.training.fit"])
+CONTEXT.set_forkserver_preload(["tests.support.preloaded"])
 # What launchers tell the processes that they start.
 LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "NODE_RANK")
 LIMIT = 600  # seconds on a machine with other work; a process takes a few

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from functools import partial
 from typing import Any
 
 import pytest
@@ -94,6 +95,30 @@ print(os.environ.get("OMP_NUM_THREADS"))
         "['mini'] 3 3",
         "None",
     ]
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_what_was_loaded_in_this_process_is_dropped_behind_the_last_item(count):
+    loaded: list[str] = []
+    with Workers(
+        count, setup=loaded.append, setup_args=["mini"], teardown=loaded.clear, spare_few=True
+    ) as workers:
+        assert list(workers.map(abs, [-1])) == [1]
+        assert loaded == ["mini"]
+        assert list(workers.map(abs, [-2])) == [2]
+        assert loaded == ["mini"]
+    assert loaded == []
+
+
+def test_only_what_was_loaded_is_dropped_also_where_loading_fails():
+    dropped: list[str] = []
+    with Workers(0, setup=int, setup_args=["x"], teardown=partial(dropped.append, "unused")):
+        pass
+    assert dropped == []
+    failing = Workers(0, setup=int, setup_args=["x"], teardown=partial(dropped.append, "failed"))
+    with failing as workers, pytest.raises(ValueError, match="'x'"):
+        list(workers.map(abs, [-1]))
+    assert dropped == ["failed"]
 
 
 def test_each_worker_has_a_number_to_choose_a_device_by(tmp_path):

@@ -27,6 +27,10 @@ def test_a_closed_vocabulary_gives_no_other_word(digits, make_speech):
         assert set(words.split()) <= set(DIGITS)
 
 
+def test_a_closed_vocabulary_loads_no_trigrams(digits):
+    assert digits._model.config["lm"] is None
+
+
 def test_a_transcript_does_not_depend_on_earlier_waveforms(digits, make_speech):
     first, other = make_speech(1.5, seed=0), make_speech(1.5, seed=1)
     alone = digits.transcribe(first, 24000)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,6 +54,15 @@ def test_bad_input_fails_with_a_reason_and_never_a_number(
             assert row["status"] == "failed"
             assert row["values"] == {}
             assert row["reason"]
+
+
+def test_metrics_are_not_kept_behind_the_scores(pairs: list[Pair], tmp_path: Path) -> None:
+    metric = StoiMetric()
+    kept = weakref.ref(metric)
+    run(pairs[:1], [metric], tmp_path)
+    del metric
+    gc.collect()
+    assert kept() is None
 
 
 class NeedsPrompt:
