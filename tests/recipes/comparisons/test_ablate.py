@@ -22,7 +22,8 @@ from eval.sound import Sound
 from recipes.comparisons.ablate import main, read_variants
 from recipes.comparisons.ablate_measure import clip_sets, measure, measured_from, measurements
 from recipes.comparisons.ablate_table import _cell, _heading, _row, write_table
-from recipes.comparisons.clip_sets import ClipGroup
+from recipes.comparisons.clip_sets import ClipGroup, ClipGroups
+from recipes.runner.config import load_settings
 from tests.support.builders import write_whisper
 
 BASE = """
@@ -226,6 +227,14 @@ def test_groups_of_voices_have_a_table_each_and_words_of_mels_a_column(
 def table_metrics(run):
     """Ids of the metrics that `full` was measured by."""
     return read_json(run / "full" / "measure" / "valid-all" / "summary.json")["metrics"]
+
+
+def test_the_groups_of_voices_that_come_along_load():
+    path = Path(__file__).resolve().parents[3] / "recipes" / "configs" / "voice_groups.yaml"
+    groups = load_settings(ClipGroups, path).groups
+    assert list(groups) == ["known", "synthetic", "strangers"]
+    with pytest.raises(ValueError, match="at least one"):
+        ClipGroups({})
 
 
 def test_a_group_without_clips_is_refused_before_any_training(

@@ -261,6 +261,7 @@ def test_figures_that_are_not_there_leave_their_table_and_name_the_command(
         f"python -m make {folder / 'runs'} speech",
         "python -m speak",
         "python -m speak_lists",
+        "python -m vary",
     ]
 
 

@@ -29,6 +29,7 @@ COMPARISONS = (
     "reconstruction.yaml",
     "seed_tts.yaml",
     "tables.yaml",
+    "voice_groups.yaml",
     "word_pairs.yaml",
 )
 YAML_FILES = sorted(
