@@ -38,6 +38,13 @@ MEMORY = {"kept": 0}
 # Searching all that is being imported for garbage, over and over, would find none.
 gc.disable()
 
+# Tensors beyond this have pages of their own, which go back to the system with them. The C library
+# raises the bound by itself, and small objects between large ones keep the heap from shrinking.
+OWN_PAGES = 1 << 20
+M_MMAP_THRESHOLD = -3  # of malloc.h
+if hasattr(ctypes.CDLL(None), "mallopt"):
+    ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, OWN_PAGES)
+
 
 def pytest_sessionstart() -> None:
     """Refuse to test another distribution's `codec`, `slm` or any other of our names."""
