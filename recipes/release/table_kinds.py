@@ -245,6 +245,9 @@ def _variants(spec: TableSpec, sources: Mapping[str, Source]) -> str:
         f"{split}: {first['clips']} clips, {units_text(first['speakers'])}; below each figure its "
         "paired difference from `full` with a 95 % interval, in bold type where that holds no 0."
     )
+    named = ", ".join(str(figures[key]) for key in ("hardware", "date") if key in figures)
+    trained = f"commit `{figures['commit'][:7]}`" if "commit" in figures else ""
+    about = " ".join([about, *([f"{named}, trained at {trained}."] if trained else [])])
     return "\n".join([*table_lines(head, lines), "", about, *_origin(spec, sources)])
 
 

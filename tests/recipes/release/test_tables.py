@@ -126,6 +126,9 @@ def ablation() -> dict[str, Any]:
     return {
         "splits": {"valid-known": {"full": full, "fsq": full | other}},
         "seconds a step, least window": {"full": 0.5, "fsq": 0.6},
+        "hardware": "a CPU",
+        "date": "today",
+        "commit": "0123456789",
     }
 
 
@@ -242,6 +245,7 @@ def test_each_kind_of_table_is_written_from_its_figures(
         "| `full` | 0.750 | 50.0 % | 1.00 |",
         "| `fsq` | 0.770<br>**+0.020** (0.010 to 0.030) | 40.0 %<br>-10.0 % (-30.0 to 10.0) | 1.2",
         "valid-known: 3 clips, clips of one speaker; below each figure its paired difference from",
+        "in bold type where that holds no 0. a CPU, today, trained at commit `0123456`.",
     ):
         assert line in text
     # Written again, nothing changes.
