@@ -29,7 +29,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("codec", "slm", "eval", "recipes", "benchmarks")
 # Loads of the files that one worker takes, in this order; most need the server that forks.
-IN_TURN = ("largest", "cluster", "browser", "kernel", "large", "processes")
+IN_TURN = ("largest", "cluster", "browser", "launches", "kernel", "large", "processes")
 
 # Bytes that a test may leave before they are looked through, and what the process had after that.
 MUCH = 32_000_000
@@ -59,12 +59,15 @@ def pytest_sessionstart() -> None:
 def load_of(path: Path) -> str:
     """What a file starts or loads, "" for neither.
 
-    What is "largest", a "cluster", the "kernel" of notebooks, something else that is "large", a
-    "browser", other large "processes", "exports" to ONNX, or models of "transformers".
+    What is "largest", a "cluster", a "browser", a training that "launches" others, the "kernel" of
+    notebooks, something else that is "large", other large "processes", "exports" to ONNX, or models
+    of "transformers".
     """
     source = path.read_text(encoding="utf-8")
     if "pytest.mark.largest" in source:
         return "largest"
+    if "pytest.mark.launches" in source:
+        return "launches"
     if "ray.cluster_utils" in source:
         return "cluster"
     if "from tests.support.exported" in source or "exported: tuple[" in source:

@@ -113,7 +113,7 @@ def test_two_stages_of_several_devices_are_refused_in_one_command(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.largest
+@pytest.mark.launches
 def test_processes_that_the_command_starts_train_every_phase_and_the_first_saves(
     make_corpus, tmp_path
 ):
