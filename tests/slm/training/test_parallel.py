@@ -16,6 +16,10 @@ from tests.support import forked
 from tests.support.builders import metrics_of
 
 
+# Trainings of several processes.
+pytestmark = pytest.mark.launches
+
+
 @pytest.fixture(scope="module")
 def runs(
     store: TokenStore,
