@@ -15,7 +15,6 @@ from tests.slm.training import parallel_run
 from tests.support import forked
 from tests.support.builders import metrics_of
 
-
 # Trainings of several processes.
 pytestmark = pytest.mark.launches
 
