@@ -98,10 +98,9 @@ class VoiceCode(Float32Module):
 class _Standardization(nn.Module):
     """Pooled features (B, C) less their mean over recordings, in their deviations.
 
-    Recordings have most of their pooled states in common. Normalised each by itself all of them
-    stay in one cell of the grid, whose rounding tells no gradient apart: no voice is learnt. The
-    statistics are running averages in train mode, too, so that a recording's features do not depend
-    on those of its batch.
+    Recordings have most of their pooled states in common: normalised each by itself, all of them
+    fall into one cell of the grid, and stay there. The statistics are running averages in train
+    mode, too, so that what a recording's features become depends little on its batch.
     """
 
     mean: Tensor

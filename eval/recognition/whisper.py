@@ -96,7 +96,8 @@ class WhisperRecognizer(WindowedRecognizer):
             ValueError: Features of another shape, none or beyond 30 s, or no model.
         """
         self.prepare()
-        bands, most = self._input_shape()
+        extractor = self._extractor()
+        bands, most = extractor.feature_size, extractor.nb_max_frames
         if features.ndim != 2 or features.shape[0] != bands or not 1 <= features.shape[1] <= most:
             raise ValueError(
                 f"expected features of {bands} bands and 1 to {most} frames, got an array of shape "
@@ -113,16 +114,13 @@ class WhisperRecognizer(WindowedRecognizer):
             found = replace(again, looped=True)
         return joined_windows([Window(0, frames * RATE // FEATURE_RATE, False)], [found])
 
-    def _input_shape(self) -> tuple[int, int]:
-        """Bands and frames of the loaded model's input."""
-        _, processor = self._model
-        extractor = processor.feature_extractor
-        return extractor.feature_size, extractor.nb_max_frames
+    def _extractor(self) -> Any:
+        """The loaded model's front end: waveforms to its input."""
+        return self._model[1].feature_extractor
 
     def _recognize(self, parts: Sequence[np.ndarray], distinct: int = 0) -> list[RecognizedWindow]:
         """Recognise the windows (T,) of one batch; see `WindowedRecognizer`."""
-        _, processor = self._model
-        found = processor(
+        found = self._extractor()(
             list(parts), sampling_rate=RATE, return_tensors="np", return_attention_mask=True
         )
         return self._search(found.input_features, found.attention_mask, distinct)

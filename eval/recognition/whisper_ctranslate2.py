@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from eval.weights import find_weight, require_weight
 
 from .guards import RecognizedWindow
 from .whisper import BEAMS, WHISPER, WhisperRecognizer
-from .windowed import RATE
 
 MODEL_FILE = "model.bin"
 COMPUTE_TYPES = ("int8", "float32")
@@ -94,18 +92,9 @@ class CTranslate2WhisperRecognizer(WhisperRecognizer):
         features = WhisperFeatureExtractor(feature_size=model.n_mels)
         return model, (features, Tokenizer.from_file(str(folder / "tokenizer.json")))
 
-    def _input_shape(self) -> tuple[int, int]:
-        """Bands and frames of the loaded model's input."""
-        _, (extractor, _) = self._model
-        return extractor.feature_size, extractor.nb_max_frames
-
-    def _recognize(self, parts: Sequence[np.ndarray], distinct: int = 0) -> list[RecognizedWindow]:
-        """Recognise the windows (T,) of one batch; see `WhisperRecognizer`."""
-        _, (extractor, _) = self._model
-        found = extractor(
-            list(parts), sampling_rate=RATE, return_tensors="np", return_attention_mask=True
-        )
-        return self._search(found.input_features, found.attention_mask, distinct)
+    def _extractor(self) -> Any:
+        """The loaded model's front end: waveforms to its input."""
+        return self._model[1][0]
 
     def _search(
         self, features: np.ndarray, mask: np.ndarray, distinct: int = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -114,7 +115,9 @@ def split_clips(folder: Path, limit: int | None) -> ClipSet:
     chosen = set(spread(range(len(store)), limit))
     check_items((store.rows[index]["id"] for index in chosen), ".flac")
     clips = [
-        Clip(row["id"], row["text"], row["speaker"], _reader(store, index), index in chosen)
+        Clip(
+            row["id"], row["text"], row["speaker"], partial(store.waveform, index), index in chosen
+        )
         for index, row in enumerate(store.rows)
     ]
     return ClipSet(folder.name, clips, source_digest(store))
@@ -136,15 +139,10 @@ def group_clips(
         clips=limit if group.clips is None else group.clips,
     )
     check_items((row.id for row in rows), ".flac")
-    clips = [Clip(r.id, r.text, r.speaker, _file_reader(r.audio, sample_rate)) for r in rows]
+    clips = [
+        Clip(row.id, row.text, row.speaker, partial(read_audio, row.audio, sample_rate))
+        for row in rows
+    ]
     # Size and time of the recordings, not their paths: a corpus may be moved.
     states = [(row.id, row.text, row.speaker, file_state(row.audio)[1:]) for row in rows]
     return ClipSet(f"{split}-{name}", clips, digest_of(states))
-
-
-def _reader(store: AudioStore, index: int) -> Callable[[], NDArray[np.float32]]:
-    return lambda: store.waveform(index)
-
-
-def _file_reader(path: Path, sample_rate: int) -> Callable[[], NDArray[np.float32]]:
-    return lambda: read_audio(path, sample_rate)

@@ -80,7 +80,8 @@ class DecodedMelWer(WerMetric):
         """Identity; see `Metric`."""
         info = super().info
         name = info.id.partition(".")[2]  # the words are the codec's and not the recording's
-        return replace(info, id=f"{self.family}.{name}")
+        definition = info.definition.replace("on the reference", "on the log-mel decoded of it")
+        return replace(info, id=f"{self.family}.{name}", definition=definition)
 
 
 def decoded_mel_metric(codec: HHCodec) -> DecodedMelWer:
