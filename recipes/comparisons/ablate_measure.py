@@ -17,7 +17,7 @@ from codec.files import read_json, write_json
 from codec.files.derived import digest_of
 from codec.files.names import item_path
 from codec.training.checkpoint import source_digest
-from eval.metrics.readiness import obstacles, require_ready
+from eval.metrics.readiness import obstacles
 from eval.metrics.registry import make_metrics, split_names
 from eval.protocols import Metric
 from eval.recognition.whisper_ctranslate2 import whisper_recognizer
@@ -43,12 +43,18 @@ def measured_metrics(arguments: argparse.Namespace) -> list[Metric]:
     """Make the metrics named, else the default ones and those that are ready beside them.
 
     Raises:
-        ValueError: A name that there is not, or words of decoded mels without a Whisper.
+        ValueError: A name that there is not, a metric that cannot run, or words of decoded mels
+            without a Whisper.
     """
+    named = [] if arguments.metrics is None else make_metrics(split_names(arguments.metrics))
+    wanted = [("--metrics", metric) for metric in named]
     if arguments.mel_words:
-        require_ready(make_metrics(["wer_whisper"]), setting="--mel-words")
+        wanted += [("--mel-words", metric) for metric in make_metrics(["wer_whisper"])]
+    for option, metric in wanted:
+        if missing := obstacles(metric):
+            raise ValueError(f"{option}: {metric.info.id} cannot run: {'; '.join(missing)}")
     if arguments.metrics is not None:
-        return make_metrics(split_names(arguments.metrics))
+        return named
     ready = [metric for metric in make_metrics(WHERE_READY) if not obstacles(metric)]
     return [*make_metrics(METRICS), *ready]
 

@@ -229,6 +229,21 @@ def table_metrics(run):
     return read_json(run / "full" / "measure" / "valid-all" / "summary.json")["metrics"]
 
 
+@pytest.mark.parametrize("option", [["--mel-words"], ["--metrics", "wer_whisper"]])
+def test_a_recogniser_that_is_not_there_is_refused_before_training(
+    option, folder, make_corpus, tmp_path, capsys, monkeypatch
+):
+    """It was after the first variant had trained."""
+    monkeypatch.setenv(WHISPER.variable, "")
+    corpus, _ = make_corpus()
+    call = [str(folder), f"corpus={corpus}", f"run={tmp_path / 'runs'}", *option]
+    assert main(call) == 2
+    told = capsys.readouterr().err
+    assert f"{option[0]}: wer_whisper" in told
+    assert "cannot run" in told
+    assert not (tmp_path / "runs").exists()
+
+
 def test_the_groups_of_voices_that_come_along_load():
     path = Path(__file__).resolve().parents[3] / "recipes" / "configs" / "voice_groups.yaml"
     groups = load_settings(ClipGroups, path).groups
