@@ -18,6 +18,9 @@ from tests.codec import parallel_run
 from tests.support import forked
 from tests.support.builders import metrics_of
 
+# Trainings of two processes.
+pytestmark = pytest.mark.launches
+
 # Sums round in another order; Adam makes more of that the smaller a gradient is, so weights are
 # compared by how far apart they are, as a share of how far training moved them.
 FIGURES, WEIGHTS = 5e-3, 0.02
