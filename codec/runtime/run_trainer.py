@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
-from lightning import Trainer
+from lightning import Callback, LightningModule, Trainer
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
@@ -83,8 +86,48 @@ class PlainCheckpointIO(TorchCheckpointIO):
             raise cause if isinstance(cause, OSError) else error from None
 
 
+class SigtermStop(Callback):
+    """Stops a training behind the step in which SIGTERM came, all processes behind the same one.
+
+    Callbacks that come after it find `trainer.should_stop` set, and save the step. Lightning's own
+    handler, which this replaces, stops behind a batch, of which a step may have several, and talks
+    to the other processes in the midst of whatever they exchange.
+    """
+
+    def __init__(self) -> None:
+        self.came = False
+        self._step = 0
+        # A handler of the caller's is called as well, as Lightning would.
+        self._found = signal.getsignal(signal.SIGTERM)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the signal over; Lightning puts back what it has found itself."""
+        self._step = trainer.global_step
+        self.came = trainer.received_sigterm
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._note)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.came = True
+        if callable(self._found):
+            self._found(number, frame)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """After the last batch of a step: agree on whether it was the last."""
+        if trainer.global_step == self._step:
+            return  # still accumulating
+        self._step = trainer.global_step
+        if trainer.world_size > 1:
+            self.came = trainer.strategy.reduce_boolean_decision(self.came, all=False)
+        if self.came:
+            trainer.should_stop = True
+
+
 def fit_or_exit(trainer: Trainer, fit: Callable[[], None], folder: Path) -> None:
     """Call a trainer's `fit`; after SIGTERM say so on stderr and end with a status of failure.
+
+    SIGTERM ends the training behind the step in which it came. That step's callbacks find
+    `trainer.should_stop` set, so that they can save it.
 
     Args:
         trainer: That fits.
@@ -97,9 +140,12 @@ def fit_or_exit(trainer: Trainer, fit: Callable[[], None], folder: Path) -> None
     """
     again = f"the same command goes on from the last checkpoint in {folder}"
     try:
-        with unheeded_signals():  # Lightning ends a training between two steps
+        with unheeded_signals():
+            stop = SigtermStop()
+            # First of all, for those that save.
+            trainer.callbacks.insert(0, stop)  # type: ignore[attr-defined]
             fit()
-    except SIGTERMException as error:
+    except SIGTERMException as error:  # it came before the first step
         _say(trainer, f"ended by SIGTERM at step {trainer.global_step}; {again}")
         raise SystemExit(TERMINATED) from error
     except SystemExit as error:
@@ -108,8 +154,8 @@ def fit_or_exit(trainer: Trainer, fit: Callable[[], None], folder: Path) -> None
             message = f"interrupted at step {trainer.global_step}; {again}"
             raise KeyboardInterrupt(message if trainer.is_global_zero else "") from error
         raise
-    if trainer.received_sigterm:
-        _say(trainer, f"ended by SIGTERM after the last step; {again}")
+    if stop.came or trainer.received_sigterm:
+        _say(trainer, f"ended by SIGTERM at step {trainer.global_step}; {again}")
         raise SystemExit(TERMINATED)
 
 

@@ -156,10 +156,10 @@ class Checkpoint(Callback):
         self.every = every
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Save when due, and after the last step."""
+        """Save when due, and after the last step, also of a training that is asked to end."""
         assert isinstance(pl_module, CodecTraining)
         step = trainer.global_step
-        if step % self.every == 0 or step == trainer.max_steps:
+        if step % self.every == 0 or step == trainer.max_steps or trainer.should_stop:
             pl_module.check_state(step)
             pl_module.codebook_use.gather()
             # All processes take part in saving; the first one alone writes.

@@ -112,6 +112,7 @@ class Monitor(Callback):
         # The first step's shows early that it can be written, and lets a run that is cut off soon
         # go on; where there is none, metrics of later steps mean that a checkpoint was lost.
         saves = last or self._step == 1 or self._step % self._settings.checkpoint_every == 0
+        saves |= trainer.should_stop  # asked to end
         # Before anything of the step is written, and before what the weights give is looked at.
         if saves or validates:
             self._check_state(trainer, pl_module)

@@ -91,6 +91,38 @@ def test_sigterm_ends_a_training_with_143_and_a_line(
     assert "ended by SIGTERM" in capsys.readouterr().err
 
 
+class Saver(lightning.Callback):
+    """Keeps the steps at which a training is to end."""
+
+    def __init__(self) -> None:
+        self.saved: list[int] = []
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: object) -> None:
+        if trainer.should_stop:
+            self.saved.append(trainer.global_step)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_sigterm_lets_the_step_come_to_its_end_for_those_that_save_it(tmp_path: Path) -> None:
+    """A step of three batches, in the first of which it comes; a handler of before hears of it."""
+    module, saver, heard = Training(), Saver(), []
+    module.signal_at = 2
+    trainer = quiet_trainer(
+        tmp_path,
+        accelerator="cpu",
+        devices=1,
+        max_steps=4,
+        max_epochs=-1,
+        accumulate_grad_batches=3,
+        callbacks=[saver],
+    )
+    signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    with pytest.raises(SystemExit):
+        fit_or_exit(trainer, lambda: trainer.fit(module), tmp_path)
+    assert saver.saved == [3]
+    assert set(heard) == {signal.SIGTERM}
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_a_command_leaves_the_signal_to_its_training(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -226,6 +226,31 @@ def test_a_killed_run_resumes_to_the_same_weights_bit_for_bit(
     assert repeatable_metrics(tmp_path / "whole") == repeatable_metrics(tmp_path / "cut")
 
 
+def test_a_phase_ended_by_sigterm_has_saved_the_step_and_continues_to_the_bit(
+    store: AudioStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long before a checkpoint is due."""
+    phase = replace(MELS_ALONE, steps=5, ema_decay=0.5)
+    config = replace(FIT, checkpoint_every=100)
+    fit_codec_phase(new_codec(), phase, store, store, tmp_path / "whole", config=config)
+    step = CodecTraining.training_step
+
+    def ended(self: CodecTraining, *given: Any) -> Any:
+        if self.global_step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, *given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(CodecTraining, "training_step", ended)
+        with pytest.raises(SystemExit) as caught:
+            fit_codec_phase(new_codec(), phase, store, store, tmp_path / "cut", config=config)
+    assert caught.value.code == 143
+    assert torch.load(tmp_path / "cut" / "last.ckpt", weights_only=True)["global_step"] == 3
+    fit_codec_phase(new_codec(), phase, store, store, tmp_path / "cut", config=config)
+    assert_same(last_state(tmp_path / "whole"), last_state(tmp_path / "cut"))
+    assert repeatable_metrics(tmp_path / "whole") == repeatable_metrics(tmp_path / "cut")
+
+
 def test_the_averaged_weights_are_what_is_exported(store: AudioStore, tmp_path: Path) -> None:
     phase = replace(MELS_ALONE, steps=3, ema_decay=0.5)
     values = CodecConfig.preset("tiny").to_dict()

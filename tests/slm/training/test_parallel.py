@@ -28,7 +28,8 @@ def runs(
     """A folder of runs by one process, by two, and by one and two in turn.
 
     All that two processes train is trained by one start of them: `two_*` from the start, `grown_*`
-    on from one process' checkpoint, and `shrunk_*` for one process to go on from.
+    on from one process' checkpoint, `shrunk_*` for one process to go on from, and `ended_*` again
+    after a signal to one of the two.
     """
     folder = tmp_path_factory.mktemp("parallel")
     text = tokenizer.save(folder / "text")
@@ -52,6 +53,7 @@ def runs(
         jobs[f"two_codes_{strategy}"] = {"code_table": 16, "strategy": strategy}
         jobs[f"grown_{strategy}"] = {"max_steps": 6, **spread}
         jobs[f"shrunk_{strategy}"] = {"max_steps": 2, **spread}
+        jobs[f"ended_{strategy}"] = {"max_steps": 6, "ended_rank": 1, **spread}
     of_two = {folder / name: {"devices": 2, **job} for name, job in jobs.items()}
     given = (parallel_run.train_all, store.folder, text, of_two)
     statuses = forked.run_ranks(*given, output=folder / "printed")
@@ -109,6 +111,13 @@ def test_a_checkpoint_continues_at_another_number_of_processes(
 ) -> None:
     """From one to two, and back."""
     assert_same_training(runs / "straight", runs / f"{name}_{strategy}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_sigterm_to_one_process_ends_both_behind_the_same_step(runs: Path, strategy: str) -> None:
+    """In the midst of a step of two batches, which is done, saved and gone on from."""
+    assert_same_training(runs / "straight", runs / f"ended_{strategy}")
 
 
 @pytest.mark.slow
