@@ -110,12 +110,22 @@ class LogMel(Float32Module):
         """
         config = self.config
         with torch.autocast(waveform.device.type, enabled=False):
+            spectrum = self.spectrum(waveform)
+            power = spectrum.real**2 + spectrum.imag**2 + config.power_offset
+            # the square root's gradient is infinite at exact silence
+            magnitude = power.clamp(min=1e-18).sqrt()
+            return torch.matmul(self.filterbank, magnitude).clamp(min=config.floor).log()
+
+    def spectrum(self, waveform: Tensor) -> Tensor:
+        """(B, T) as of `forward` to the complex spectrum (B, n_fft / 2 + 1, F) under the mel."""
+        config = self.config
+        with torch.autocast(waveform.device.type, enabled=False):
             # "same": so that T / hop frames lie centred between samples; "center": on samples
             span = config.n_fft - (config.hop_length if config.padding == "same" else 0)
             margin = span // 2
             mode = "reflect" if waveform.shape[-1] > margin else "constant"
             padded = F.pad(waveform.float()[:, None], (margin, margin), mode=mode)[:, 0]
-            spectrum = torch.stft(
+            return torch.stft(
                 padded,
                 config.n_fft,
                 config.hop_length,
@@ -123,7 +133,3 @@ class LogMel(Float32Module):
                 center=False,
                 return_complex=True,
             )
-            power = spectrum.real**2 + spectrum.imag**2 + config.power_offset
-            # the square root's gradient is infinite at exact silence
-            magnitude = power.clamp(min=1e-18).sqrt()
-            return torch.matmul(self.filterbank, magnitude).clamp(min=config.floor).log()

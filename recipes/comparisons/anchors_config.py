@@ -30,7 +30,8 @@ class AnchorsConfig:
     # Our codecs: bundled names or model folders, by commas. Each is compared with all others.
     codec: list[str] = field(default_factory=lambda: ["hh-mini-24k-v2"])
     # Parts of our codecs as systems of their own, which tell where what is lost is lost: "mel", the
-    # vocoder on the recording's own mel; "latents", all but the codebook.
+    # vocoder on the recording's own mel; "latents", all but the codebook; "mel_own_phases" and
+    # "codes_own_phases", the recording's phases in place of the vocoder, for its mel or the codes'.
     stages: list[str] = field(default_factory=list)
     # Other tokenizers by name, as in adapt.yaml.
     tokenizers: dict[str, TokenizerConfig] = field(default_factory=dict)

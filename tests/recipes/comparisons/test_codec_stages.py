@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import soundfile
 import torch
@@ -14,7 +16,7 @@ import torch
 from codec import CodecConfig, HHCodec
 from recipes.comparisons.anchors import main
 from recipes.comparisons.anchors_config import AnchorsConfig
-from recipes.comparisons.codec_stages import system_name
+from recipes.comparisons.codec_stages import StageRecoder, spread_mel, system_name
 
 CONFIG = Path(__file__).resolve().parents[3] / "recipes" / "configs" / "anchors.yaml"
 
@@ -53,7 +55,44 @@ def test_a_codec_is_cut_short_to_tell_what_its_parts_cost(
         expected = codec.eval().reconstruct(recording).waveform[0]
     assert torch.from_numpy(latents) == pytest.approx(expected.clamp(-1, 1), abs=2e-4)
     assert main([*call, "stages=[vocoder]"]) == 2
-    assert "stages: expected mel or latents" in capsys.readouterr().err
+    one_of = "stages: expected one of mel, latents, mel_own_phases, codes_own_phases"
+    assert one_of in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("padding", ["same", "center"])
+def test_own_phases_bring_a_mel_back_as_no_vocoder_can(
+    make_waveform: Callable[..., np.ndarray], tmp_path: Path, padding: str
+) -> None:
+    """The recording's mel comes back, and the codes' does as far as its magnitudes allow."""
+    torch.manual_seed(0)
+    preset = CodecConfig.preset("mini")
+    tiny = CodecConfig.preset("tiny")
+    config = replace(tiny, mel=replace(preset.mel, padding=padding))
+    codec = HHCodec(config).eval()
+    codec.quantizer.initialize(torch.randn(400, config.quantizer.dim), seed=0)
+    codec.save_pretrained(tmp_path)
+    waveform = 0.3 * make_waveform(1.01, seed=1).astype(np.float32)
+    made = {
+        stage: StageRecoder(str(tmp_path), stage).recode(waveform, 24_000).waveform
+        for stage in ("mel", "mel_own_phases", "codes_own_phases")
+    }
+    assert {len(each) for each in made.values()} == {len(waveform)}
+    error = {stage: np.square(each - waveform).sum() for stage, each in made.items()}
+    loud = np.square(waveform).sum()
+    assert error["mel_own_phases"] < 0.02 * loud
+    assert error["mel"] > 0.5 * loud
+    assert error["codes_own_phases"] > 0.5 * loud
+
+
+def test_magnitudes_behind_a_mel_have_that_mel() -> None:
+    """Also where filters share no bin, and where a bin is in none."""
+    filters = torch.tensor([[1.0, 0.5, 0.0, 0.0, 0.0], [0.0, 0.5, 1.0, 0.5, 0.0]])
+    mel = torch.tensor([[[3.0, 0.0], [2.0, 1.0]]])
+    magnitudes = spread_mel(mel, filters)
+    assert magnitudes.shape == (1, 5, 2)
+    assert magnitudes.min() >= 0
+    assert magnitudes[0, 4].tolist() == [0.0, 0.0]
+    torch.testing.assert_close(filters @ magnitudes, mel, atol=0.02, rtol=0)
 
 
 def test_codecs_of_runs_are_named_after_their_runs() -> None:
