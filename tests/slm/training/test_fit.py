@@ -1,5 +1,4 @@
 import functools
-import os
 import shutil
 import signal
 from collections.abc import Callable
@@ -20,7 +19,6 @@ from slm.text.sentencepiece_tokenizer import TextTokenizer
 from slm.training.config import Machines
 from slm.training.fit import fit_speech_lm
 from slm.training.microbatches import MicroBatches
-from slm.training.module import SpeechLMTraining
 from tests.slm.training import tiny_run
 from tests.support import forked
 from tests.support.builders import SETTINGS, fit, metrics_of
@@ -162,37 +160,6 @@ def test_a_run_cut_off_between_steps_continues_to_the_bit(
     losses = [[line["loss"] for line in metrics_of(tmp_path / run)] for run in "ab"]
     assert losses[0] == losses[1]
     assert len(losses[0]) == 5
-
-
-def test_a_run_ended_by_sigterm_has_saved_the_step_and_continues_to_the_bit(
-    make_lm: Callable[..., SpeechLM],
-    make_rows: Callable[..., PackedDataset],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """It comes in the first of a step's three batches, long before a checkpoint is due."""
-    given = {"accumulate": 3, "max_steps": 5, "checkpoint_every": 100}
-    rows = make_rows()
-    straight = fit(make_lm(), rows, tmp_path / "a", **given)
-    step = SpeechLMTraining.training_step
-
-    def ended(self: SpeechLMTraining, batch: Any, number: int) -> Any:
-        if self.global_step == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return step(self, batch, number)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(SpeechLMTraining, "training_step", ended)
-        with pytest.raises(SystemExit) as caught:
-            fit(make_lm(), rows, tmp_path / "b", **given)
-    assert caught.value.code == 143
-    checkpoint = torch.load(tmp_path / "b" / "last.ckpt", weights_only=True)
-    assert checkpoint["global_step"] == len(metrics_of(tmp_path / "b")) == 3
-    resumed = fit(make_lm(seed=1), rows, tmp_path / "b", **given)
-    for name, value in straight.state_dict().items():
-        assert torch.equal(resumed.state_dict()[name], value), name
-    losses = [[line["loss"] for line in metrics_of(tmp_path / run)] for run in "ab"]
-    assert losses[0] == losses[1]
 
 
 def test_rows_of_another_codec_are_refused(
