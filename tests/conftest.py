@@ -139,10 +139,15 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """End the server that forks behind the last file that needs it: it holds 300 MB."""
+    """End the server that forks behind the last file that needs it: it holds 300 MB.
+
+    So it is while notebooks run, whose kernel holds twice that: it starts again when it is needed.
+    """
     if "PYTEST_XDIST_WORKER" not in os.environ or load_of(item.path) not in IN_TURN:
         return
-    if nextitem is None or load_of(nextitem.path) not in IN_TURN:
+    following = "" if nextitem is None else load_of(nextitem.path)
+    notebooks_begin = following == "kernel" and load_of(item.path) != "kernel"
+    if following not in IN_TURN or notebooks_begin:
         from tests.support import forked
 
         forked.stop()
