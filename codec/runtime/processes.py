@@ -13,6 +13,7 @@ import pickle
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
@@ -115,6 +116,11 @@ class WorkerProcess:
                 self._process.join(_PATIENCE)
                 self._process.kill()
                 self._process.join()
+                # Another thread that starts a process polls all others: where it has this one's
+                # status from the system, `join` is over before that thread has noted it.
+                patience = time.monotonic() + _PATIENCE
+                while self._process.exitcode is None and time.monotonic() < patience:
+                    time.sleep(0.001)
 
     def stop(self) -> None:
         """End the process, which must be at no call any more."""

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,19 @@ def test_a_call_in_a_process_of_its_own_works_here():
     assert run_in_process(math.gcd, 12, 18) == 6
     with pytest.raises(ValueError, match=r"domain|nonnegative"):
         run_in_process(math.sqrt, -1)
+    with pytest.raises(WorkerDied, match="exit status 5"):
+        run_in_process(os._exit, 5)
+
+
+def test_a_status_that_another_thread_has_fetched_is_waited_for(monkeypatch):
+    """As between a poll's wait for the process and its note of how that ended."""
+    real, reads = BaseProcess.exitcode, []
+
+    def late(self):
+        reads.append(self)
+        return None if len(reads) < 4 else real.fget(self)
+
+    monkeypatch.setattr(BaseProcess, "exitcode", property(late))
     with pytest.raises(WorkerDied, match="exit status 5"):
         run_in_process(os._exit, 5)
 
