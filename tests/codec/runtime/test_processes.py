@@ -50,11 +50,11 @@ def test_a_call_in_a_process_of_its_own_works_here():
 
 def test_a_status_that_another_thread_has_fetched_is_waited_for(monkeypatch):
     """As between a poll's wait for the process and its note of how that ended."""
-    real, reads = BaseProcess.exitcode, []
+    real, reads = BaseProcess.exitcode.__get__, []
 
     def late(self):
         reads.append(self)
-        return None if len(reads) < 4 else real.fget(self)
+        return None if len(reads) < 4 else real(self)
 
     monkeypatch.setattr(BaseProcess, "exitcode", property(late))
     with pytest.raises(WorkerDied, match="exit status 5"):
