@@ -26,7 +26,7 @@ MEL, LATENTS, MEL_OWN_PHASES, CODES_OWN_PHASES = STAGES = (
     "mel_own_phases",
     "codes_own_phases",
 )
-# Updates of the magnitudes sought behind a mel; 100 bring its log-mel to 0.01 of speech's.
+# Updates of the magnitudes sought behind a mel; 100 bring their log-mel within 0.002 of speech's.
 UPDATES = 100
 # Where a run keeps the codec that it has trained: the end of a path that names no codec.
 RUN_MODEL = ("train_codec", "model")
@@ -41,8 +41,7 @@ class StageRecoder:
             costs. "latents": the encoder's latents, not quantised, through decoder and vocoder;
             the codec itself beside it tells what the codebook costs. "mel_own_phases" and
             "codes_own_phases": the magnitudes behind the recording's own log-mel, or behind that
-            decoded of its codes, with the phases of the recording, which no vocoder can know: a
-            bound for all of them.
+            decoded of its codes, with the phases of the recording, which a vocoder has to guess.
 
     Raises:
         ValueError: Another stage.
