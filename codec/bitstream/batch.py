@@ -172,14 +172,17 @@ def _origin(codec: HHCodec, kind: str, pair: Pair) -> str:
     fingerprint = made_by if kind == "encode" else codec.fingerprint
     # The name without its folders, so that both trees can be moved.
     voice = [] if pair.voice is None else [pair.voice.name, file_state(pair.voice)[1:]]
-    return digest_of(kind, fingerprint, pair.source.name, file_state(pair.source)[1:], *voice)
+    search = [pair.search] if pair.search else []
+    about = pair.source.name, file_state(pair.source)[1:]
+    return digest_of(kind, fingerprint, *about, *voice, *search)
 
 
 def _is_of_source(origins: Origins | None, pair: Pair, digest: str) -> bool:
     """True if an output is of its source as it is now, as far as that can be known."""
     if origins is not None and not origins.is_new:
         return origins.is_current(pair.target, digest)
-    return is_younger(pair.target, pair.source)
+    # Codes do not tell how they were chosen.
+    return not pair.search and is_younger(pair.target, pair.source)
 
 
 def is_done(codec: HHCodec, conversion: Conversion, pair: Pair) -> bool:

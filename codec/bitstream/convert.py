@@ -39,11 +39,17 @@ from .voice import StreamVoice, check_voice, stream_voice
 
 @dataclass(frozen=True)
 class Pair:
-    """An input file, the path of its output, and a file of codes whose voice that gets, if any."""
+    """An input file, the path of its output, and how the one becomes the other.
+
+    Attributes:
+        voice: File of codes whose voice the output gets, if any.
+        search: Entries that codes are tried against, as of `HHCodec.encode`.
+    """
 
     source: Path
     target: Path
     voice: Path | None = None
+    search: int = 0
 
 
 @dataclass(frozen=True)
@@ -118,15 +124,16 @@ def encode_recording(codec: HHCodec, pair: Pair) -> Converted:
     header = stream_header(
         codec, level.dbfs, recording_voice(codec, read, num_samples, level=level)
     )
+    pieces = encode_stream(codec, read, num_samples, level=level, search=pair.search)
     if pair.target.suffix.lower() != SUFFIX:
-        codes = np.concatenate(list(encode_stream(codec, read, num_samples, level=level)))
+        codes = np.concatenate(list(pieces))
         coded = CodedRecording(header, codes, num_samples)
         save_codes(pair.target, coded)
         return Converted(num_samples, len(codes))
     # Codes go to the file as they come: a recording of any length fits the memory.
     with whole_file(pair.target) as partial_file, partial_file.open("wb") as file:
         writer = StreamWriter(file, header)
-        for codes in encode_stream(codec, read, num_samples, level=level):
+        for codes in pieces:
             writer.write(codes)
         writer.finish(num_samples)
     return Converted(num_samples, writer.num_codes)
@@ -170,7 +177,8 @@ def reconstruct_recording(codec: HHCodec, pair: Pair) -> Converted:
     num_samples, read = recording(pair.source, codec.sample_rate)
     # codes are small enough to hold: 2 bytes for 43 ms
     level = recording_level(codec, read, num_samples)
-    codes = np.concatenate(list(encode_stream(codec, read, num_samples, level=level)))
+    coded = encode_stream(codec, read, num_samples, level=level, search=pair.search)
+    codes = np.concatenate(list(coded))
     voice = recording_voice(codec, read, num_samples, level=level)
     stated = stated_level(level.dbfs)
     pieces = decode_stream(codec, codes, num_samples, level_dbfs=stated, voice=voice)

@@ -82,7 +82,8 @@ def _encoded(
         batch[row, : len(waveform)] = torch.from_numpy(waveform)
     lengths = torch.tensor([result.num_samples for result in results])
     on_device = batch.to(next(codec.parameters()).device)
-    codes, _ = codec.encode(on_device, lengths)
+    (search,) = {pair.search for pair in pairs}
+    codes, _ = codec.encode(on_device, lengths, search=search)
     voices = codec.encode_voice(on_device, lengths)
     levels = [stated_level(level) for level in codec.levels(batch, lengths).tolist()]
     return codes, results, torch.tensor(levels), voices

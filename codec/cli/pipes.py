@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, TYPE_CHECKING, Any
@@ -16,35 +17,30 @@ if TYPE_CHECKING:
 PIPE = Path("-")
 
 
-def convert_piped(
-    codec: HHCodec, kind: str, source: Path, target: Path, suffix: str, voice: Path | None = None
-) -> Converted:
+def convert_piped(codec: HHCodec, kind: str, given: Pair, suffix: str) -> Converted:
     """Convert one file where input, output or both are a pipe.
 
     Args:
         codec: In eval mode.
         kind: Key of `codec.bitstream.conversions.CONVERSIONS`.
-        source: Of the input, `PIPE` for standard input.
-        target: Of the output, `PIPE` for standard output.
+        given: Input and output, of which one or both are `PIPE`.
         suffix: Of the form in which standard output gets it.
-        voice: File of codes whose voice the output gets, if any.
 
     Returns:
         The result; of a failure nothing is written.
     """
     from codec.bitstream.conversions import CONVERSIONS
-    from codec.bitstream.convert import Pair
 
     with TemporaryDirectory() as folder:
         # Both sides as files: formats are told by what a file holds, and sizes stand at its front.
-        pair = Pair(source, target, voice)
-        if source == PIPE:
-            pair = Pair(Path(folder) / "input", pair.target, voice)
+        pair = given
+        if given.source == PIPE:
+            pair = replace(pair, source=Path(folder) / "input")
             pair.source.write_bytes(_binary(sys.stdin, "input").read())
-        if target == PIPE:
-            pair = Pair(pair.source, Path(folder) / f"output{suffix}", voice)
+        if given.target == PIPE:
+            pair = replace(pair, target=Path(folder) / f"output{suffix}")
         result = CONVERSIONS[kind](codec, [pair])[0]
-        if target == PIPE and result.error is None:
+        if given.target == PIPE and result.error is None:
             _send(pair)
     return result
 

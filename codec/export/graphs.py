@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from codec.layers.weight_norm import remove_weight_norm
 from codec.model.encoder import MelEncoder, at_code_rate
 from codec.model.grid_quantization import GridStage
-from codec.model.hh_codec import DECODED_SILENCE, HHCodec
-from codec.model.mel import band_weights
+from codec.model.hh_codec import HHCodec
+from codec.model.mel import DECODED_SILENCE, band_weights
 
 from .activity import dbfs, recording_levels, silence_weights, speech_frames
 from .harmonic import PlainHarmonicGenerator

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,6 +15,8 @@ from codec.interface.inputs import voice_rows, waveform_batch
 from codec.interface.levels import level_change
 from codec.interface.precision import DECODING, inference
 
+from .code_search import searched_codes
+from .mel import LogMel, silent_rows
 from .parts import CodecParts
 from .voice import Voice, VoiceCode
 
@@ -137,6 +140,38 @@ class ClipCoding(CodecParts):
             return self.encoder(waveform), None
         states = self.encoder.states(waveform)
         return self.encoder.to_latents(states), self._voice_code()(states)
+
+    def _codes(self, waveform: Tensor, search: int) -> Tensor:
+        """Codes (B, L) of (B, L * hop_length): the nearest, or with a search those it keeps."""
+        if not search:
+            return self.quantizer.encode(self.encoder(waveform))
+        latents, voice = self._encoded(waveform)  # (B, D, L)
+        codes = self.quantizer.encode(latents)
+        given = {} if voice is None else {"voice": voice.vectors}
+        # What is mostly silence is tried as it is decoded.
+        silent = silent_rows(self._decoded(codes, **given), self.config)
+        if silent:
+            given["weights"] = torch.ones_like(codes, dtype=self.dtype)
+            for row, weights in silent.items():
+                given["weights"][row] = weights
+        points = self.quantizer.normalize(latents).transpose(1, 2)
+        log_mel = LogMel(self.config.mel).to(waveform.device)(waveform)
+        return searched_codes(
+            codes,
+            points,
+            self.quantizer.codebook,
+            log_mel[..., : codes.shape[1] * self.config.upsampling],
+            partial(self._decoded, **given),
+            search,
+        )
+
+    def _decoded(self, codes: Tensor, **given: Tensor) -> Tensor:
+        """Log-mels (N * B, M, 4L) of codes (N * B, L), with what is given for B rows."""
+        repeated = {
+            name: each.repeat(len(codes) // len(each), *[1] * (each.ndim - 1))
+            for name, each in given.items()
+        }
+        return self.decoder(self.quantizer.vectors(codes).to(self.dtype), **repeated).float()
 
     def voice_tokens(self, given: Any, rows: int = 1) -> Tensor | None:
         """Bring a voice, as `decode` takes it, to (rows, K) int64; None for a codec without one.

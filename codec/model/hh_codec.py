@@ -8,19 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from codec.activity import silence_weights, speech_frames
+from codec.checks import count
 from codec.interface.inputs import code_batch, length_column, waveform_batch
 from codec.interface.levels import clip_level, decoding_gain, decoding_gains, level_change
 from codec.interface.precision import inference
 
 from .clip_coding import ClipCoding, Reconstruction
-from .mel import band_weights
+from .mel import silent_rows
 from .model_folder import CONFIG, FILES, WEIGHTS
 
 __all__ = ["CONFIG", "FILES", "WEIGHTS", "HHCodec", "Reconstruction"]
-
-# Share of silence in what is decoded up to which the decoder counts all frames alike.
-DECODED_SILENCE = 0.3
 
 
 class HHCodec(ClipCoding):
@@ -103,7 +100,9 @@ class HHCodec(ClipCoding):
             loss, tokens = loss + voice.loss, voice.tokens
         return Reconstruction(made, found.codes, latents, quantized, mel, loss, tokens)
 
-    def encode(self, waveform: Any, lengths: Any = None) -> tuple[Tensor, Tensor]:
+    def encode(
+        self, waveform: Any, lengths: Any = None, *, search: int = 0
+    ) -> tuple[Tensor, Tensor]:
         """Waveforms to codes; a clip's codes do not depend on its batch mates or padding.
 
         Clips with the same number of codes are computed together and nothing is padded beyond
@@ -117,6 +116,9 @@ class HHCodec(ClipCoding):
             waveform: Samples at `sample_rate`, floats in [-1, 1] or int16 or int32: (T,), (B, T) or
                 (B, 1, T), a tensor, array or list; or a list of clips (T,) of any lengths.
             lengths: (B,) valid samples of each clip; None means all of it.
+            search: Entries, beside the nearest, that each code is tried against, to keep what
+                decodes nearer to the recording (`codec.model.code_search`): 2 for the quality that
+                docs/reports/code_search.md shows, in some three times the time. 0 takes the nearest.
 
         Returns:
             Codes (B, L) int64, L = ceil(max(lengths) / hop_length), zero past a clip's end, and
@@ -124,9 +126,11 @@ class HHCodec(ClipCoding):
             on the codec's device, lengths on the CPU.
 
         Raises:
-            ValueError: Wrong shape or type, lengths outside 1..T, or samples that are not finite.
+            ValueError: Wrong shape or type, lengths outside 1..T, samples that are not finite, or a
+                search that is no whole number from 0 on.
         """
         self._check_precision()
+        count("search", search)
         samples, lengths = waveform_batch(waveform, lengths, self.device)
         code_lengths = -(-lengths // self.hop_length)
         codes = torch.zeros(
@@ -138,14 +142,17 @@ class HHCodec(ClipCoding):
                 clips = samples.new_zeros(len(rows), frames * self.hop_length)
                 for clip, row in zip(clips, rows, strict=True):
                     clip[: lengths[row]] = self.scaled(samples[row : row + 1, : lengths[row]])[0]
-                latents = self.encoder(clips)  # (rows, D, frames)
-                codes[rows, :frames] = self.quantizer.encode(latents)
+                codes[rows, :frames] = self._codes(clips, search)
         return codes, code_lengths
 
-    def encode_scaled(self, waveform: Tensor) -> Tensor:
-        """(B, L * hop_length) samples, already at the wanted level, to codes (B, L)."""
+    def encode_scaled(self, waveform: Tensor, search: int = 0) -> Tensor:
+        """(B, L * hop_length) samples, already at the wanted level, to codes (B, L).
+
+        `search` is as of `encode`.
+        """
+        count("search", search)
         with inference(self, waveform.device):
-            return self.quantizer.encode(self.encoder(waveform))
+            return self._codes(waveform, search)
 
     def decode(
         self,
@@ -207,20 +214,10 @@ class HHCodec(ClipCoding):
         """
         quantized = quantized.to(self.dtype)
         mel = self.decoder(quantized, voice=voices).float()
-        with torch.no_grad():
-            # bounded, so that no sum of untrained weights overflows
-            squares = (2.0 * mel.clamp(max=40.0)).exp()
-            bands = torch.from_numpy(band_weights(self.config.mel)).to(squares)  # (M,)
-            powers = (bands @ squares).double().cpu().numpy()  # (B, 4L)
-        rate = self.frame_rate * self.config.upsampling
-        for row, power in enumerate(powers):
-            active = speech_frames(power, rate).reshape(-1, self.config.upsampling)
-            # A code is active where any of its frames is.
-            weights = silence_weights(active.max(axis=1), DECODED_SILENCE)
-            if weights is not None:
-                counted = torch.from_numpy(weights)[None].to(mel.device, self.dtype)
-                own = None if voices is None else voices[row : row + 1]
-                mel[row] = self.decoder(quantized[row : row + 1], counted, own)[0].float()
+        for row, weights in silent_rows(mel, self.config).items():
+            own = None if voices is None else voices[row : row + 1]
+            weights = weights[None].to(self.dtype)
+            mel[row] = self.decoder(quantized[row : row + 1], weights, own)[0].float()
         return mel
 
     def levels(self, waveform: Any, lengths: Any = None) -> Tensor:

@@ -11,10 +11,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from codec.activity import silence_weights, speech_frames
 from codec.interface.precision import Float32Module
 from codec.mel_filters import triangular_filters
 
-from .config import MelConfig
+from .config import CodecConfig, MelConfig
+
+# Share of silence in what is decoded up to which the decoder counts all frames alike.
+DECODED_SILENCE = 0.3
 
 
 def _htk(frequencies: Tensor) -> Tensor:
@@ -76,6 +80,31 @@ def band_weights(config: MelConfig) -> NDArray[np.float32]:
     squares = filters.square().sum(dim=1)
     # Narrow filters may lie between two bins.
     return (1.0 / squares.clamp(min=0.5 * float(squares.max()) / len(squares))).numpy()
+
+
+@torch.no_grad()
+def silent_rows(mel: Tensor, config: CodecConfig) -> dict[int, Tensor]:
+    """Find the clips that are mostly silence, and how much each of their codes counts.
+
+    Args:
+        mel: (B, M, 4L) log-mels that were decoded of codes.
+        config: Of the codec.
+
+    Returns:
+        (L,) float32 in (0, 1] by the number of the clip; those with more speech are not in it.
+    """
+    # bounded, so that no sum of untrained weights overflows
+    squares = (2.0 * mel.clamp(max=40.0)).exp()
+    bands = torch.from_numpy(band_weights(config.mel)).to(squares)  # (M,)
+    powers = (bands @ squares).double().cpu().numpy()  # (B, 4L)
+    rate, found = config.mel.sample_rate / config.mel.hop_length, {}
+    for row, power in enumerate(powers):
+        active = speech_frames(power, rate).reshape(-1, config.upsampling)
+        # A code is active where any of its frames is.
+        weights = silence_weights(active.max(axis=1), DECODED_SILENCE)
+        if weights is not None:
+            found[row] = torch.from_numpy(weights).to(mel.device)
+    return found
 
 
 class LogMel(Float32Module):

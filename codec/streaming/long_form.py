@@ -94,6 +94,7 @@ def encode_stream(
     size: int = WINDOW,
     overlap: int = OVERLAP,
     level: Level | None = None,
+    search: int = 0,
 ) -> Iterator[NDArray[np.uint16]]:
     """Encode a recording, a window at a time.
 
@@ -104,18 +105,20 @@ def encode_stream(
         size: Codes a window.
         overlap: Codes on either side of the kept ones.
         level: Result of `recording_level`, which is measured where it is not given.
+        search: As of `HHCodec.encode`; of a longer recording, within each window.
 
     Yields:
         (n,) uint16, ceil(num_samples / hop_length) together.
 
     Raises:
-        ValueError: Samples that are not finite, or sizes that do not fit.
+        ValueError: Samples that are not finite, sizes that do not fit, or a search as
+            `HHCodec.encode` refuses it.
     """
     hop, device = codec.hop_length, next(codec.parameters()).device
     cuts = windows(-(-num_samples // hop), size, overlap)
     if len(cuts) == 1:
         waveform = torch.from_numpy(read(0, num_samples))[None].to(device)
-        yield _as_codes(codec.encode(waveform)[0])
+        yield _as_codes(codec.encode(waveform, search=search)[0])
         return
     # One gain for all windows: each by its own level would jump at the seams.
     level = recording_level(codec, read, num_samples) if level is None else level
@@ -126,11 +129,13 @@ def encode_stream(
         if not np.isfinite(samples).all():
             raise ValueError("expected finite samples, got NaN or infinity in the recording")
         padded = np.pad(samples, (0, (cut.stop - cut.start) * hop - count))
-        codes = codec.encode_scaled(torch.from_numpy(padded)[None].to(device))
+        codes = codec.encode_scaled(torch.from_numpy(padded)[None].to(device), search)
         yield _as_codes(codes)[cut.first - cut.start : cut.last - cut.start]
 
 
-def encode_clip(codec: HHCodec, waveform: NDArray[np.float32]) -> NDArray[np.uint16]:
+def encode_clip(
+    codec: HHCodec, waveform: NDArray[np.float32], *, search: int = 0
+) -> NDArray[np.uint16]:
     """Encode a recording in memory, as the command line does a file.
 
     Up to WINDOW codes these are the codes of `HHCodec.encode`, beyond it those of windows.
@@ -138,6 +143,7 @@ def encode_clip(codec: HHCodec, waveform: NDArray[np.float32]) -> NDArray[np.uin
     Args:
         codec: In eval mode.
         waveform: (T,) at the codec's rate.
+        search: As of `encode_stream`.
 
     Returns:
         (ceil(T / hop_length),) uint16.
@@ -151,7 +157,7 @@ def encode_clip(codec: HHCodec, waveform: NDArray[np.float32]) -> NDArray[np.uin
     def read(first: int, count: int) -> NDArray[np.float32]:
         return waveform[first : first + count]
 
-    return np.concatenate(list(encode_stream(codec, read, len(waveform))))
+    return np.concatenate(list(encode_stream(codec, read, len(waveform), search=search)))
 
 
 def recording_voice(

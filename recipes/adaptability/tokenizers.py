@@ -55,6 +55,7 @@ class HHTokenizer:
         name: As a table shows it.
         device: Of the codec.
         voiced: Whether the codec may have a voice code, which `decode` then needs.
+        search: As of `HHCodec.encode`.
 
     Raises:
         ValueError: The codec has a voice code, and must not.
@@ -63,14 +64,21 @@ class HHTokenizer:
     num_codebooks = 1
 
     def __init__(
-        self, source: str, name: str = "", device: str = "cpu", *, voiced: bool = False
+        self,
+        source: str,
+        name: str = "",
+        device: str = "cpu",
+        *,
+        voiced: bool = False,
+        search: int = 0,
     ) -> None:
         self._device = usable_device(device)
         self.codec = HHCodec.from_pretrained(source).to(self._device)
         if not voiced:
             self.codec.config.voice.refuse("a tokenizer, whose tokens are codes alone")
         self.name = name or Path(source).name
-        self.fingerprint = self.codec.fingerprint
+        self.fingerprint = self.codec.fingerprint + (f" search {search}" if search else "")
+        self._search = search
         self.sample_rate = self.codec.sample_rate
         self.frame_rate = self.tokens_per_second = self.codec.frame_rate
         self.codebook_size = self.codec.codebook_size
@@ -78,7 +86,7 @@ class HHTokenizer:
     def encode(self, waveform: np.ndarray) -> np.ndarray:
         """Encode a waveform (T,) float in [-1, 1] as codes (1, L) int64."""
         samples = torch.from_numpy(np.ascontiguousarray(waveform, dtype=np.float32))
-        codes, _ = self.codec.encode(samples[None].to(self._device))
+        codes, _ = self.codec.encode(samples[None].to(self._device), search=self._search)
         return codes.cpu().numpy()
 
     def decode(
@@ -102,10 +110,11 @@ class HHRecoder(TokenizerRecoder):
 
     Args:
         source: Name of a bundled codec, model folder or hub repository.
+        search: As of `HHCodec.encode`.
     """
 
-    def __init__(self, source: str) -> None:
-        self._ours = HHTokenizer(source, voiced=True)
+    def __init__(self, source: str, search: int = 0) -> None:
+        self._ours = HHTokenizer(source, voiced=True, search=search)
         super().__init__(self._ours)
 
     def recode(self, waveform: np.ndarray, sample_rate: int) -> Recoded:

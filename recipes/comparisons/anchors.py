@@ -53,6 +53,7 @@ ADDED = (
     "word_sources",
     "classical",
     "codec",
+    "search",
     "stages",
     "tokenizers",
 )
@@ -83,7 +84,7 @@ def run_anchors(
         ValueError: Before any clip is read: a metric or program that is missing, an unknown name,
             two systems of one name, a folder made with other settings.
     """
-    ours = [*config.codec, *config.tokenizers]
+    ours = [*config.codec, *config.searched, *config.tokenizers]
     # Folders of one run, beside that of the recordings: two of one name would share a row.
     others = [*config.cut_short, *config.classical]
     check_items([RECORDINGS, *map(system_name, (*ours, *others))])
@@ -134,6 +135,8 @@ def make_system(config: AnchorsConfig, name: str) -> Recoder:
     """Make a recoder by its name in the settings; k-means is trained on clips of train."""
     if name in config.codec:
         return HHRecoder(name)
+    if name in config.searched:
+        return HHRecoder(*config.searched[name])
     if name in config.cut_short:
         return StageRecoder(*config.cut_short[name])
     if name not in config.tokenizers:

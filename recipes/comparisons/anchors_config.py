@@ -29,6 +29,9 @@ class AnchorsConfig:
     clips: int | None = None
     # Our codecs: bundled names or model folders, by commas. Each is compared with all others.
     codec: list[str] = field(default_factory=lambda: ["hh-mini-24k-v2"])
+    # Our codecs once more with these numbers of entries that codes are tried against, as of
+    # `hh-codec encode --search`.
+    search: list[int] = field(default_factory=list)
     # Parts of our codecs as systems of their own, which tell where what is lost is lost: "mel", the
     # vocoder on the recording's own mel; "latents", all but the codebook; "mel_own_phases" and
     # "codes_own_phases", the recording's phases in place of the vocoder, for its mel or the codes'.
@@ -64,12 +67,20 @@ class AnchorsConfig:
     def __post_init__(self) -> None:
         for stage in self.stages:
             one_of("stages", stage, STAGES)
-        names = [*self.codec, *self.cut_short, *self.tokenizers, *self.classical]
+        for entries in self.search:
+            at_least("search", entries, 1)
+        ours = [*self.codec, *self.searched, *self.tokenizers]
+        names = [*ours, *self.cut_short, *self.classical]
         distinct = {system_name(name) for name in names}
         is_right = bool(names) and len(distinct) == len(names)
-        require(is_right, "codec, stages, tokenizers, classical", "distinct names", names)
+        require(is_right, "codec, search, stages, tokenizers, classical", "distinct names", names)
         if self.clips is not None:
             at_least("clips", self.clips, 1)
+
+    @property
+    def searched(self) -> dict[str, tuple[str, int]]:
+        """Our codecs and their searches by the names of the systems that they make."""
+        return {stage_name(c, f"search_{n}"): (c, n) for c in self.codec for n in self.search}
 
     @property
     def cut_short(self) -> dict[str, tuple[str, str]]:

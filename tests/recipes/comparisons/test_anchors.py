@@ -12,6 +12,7 @@ import soundfile
 import torch
 
 from codec import CodecConfig, HHCodec
+from codec.model import code_search
 from eval.baselines.token_streams import TokenizerRecoder
 from eval.protocols import Recoded
 from recipes.adaptability.tokenizers import HHTokenizer
@@ -21,6 +22,7 @@ from recipes.comparisons.anchors_config import AnchorsConfig
 from recipes.corpora.manifest import CorpusRow
 from tests.recipes.conftest import write_records
 from tests.support.builders import write_whisper
+from tests.support.codecs import tiny_codec
 
 CONFIG = Path(__file__).resolve().parents[3] / "recipes" / "configs" / "anchors.yaml"
 
@@ -203,6 +205,24 @@ def test_each_of_our_codecs_is_compared_with_every_other_system(
         for a, b in (("second", "ours"), ("ours", "second"))
     )
     assert own == pytest.approx(-other)
+
+
+def test_a_codec_that_searches_stands_beside_itself(
+    make_corpus: Callable[..., tuple[Path, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(code_search, "WEIGHT", 1e-3)  # of weights that have learnt nothing
+    corpus, _ = make_corpus(counts=(2, 1, 3))
+    tiny_codec().save_pretrained(tmp_path / "ours")
+    run = tmp_path / "anchors"
+    call = [str(CONFIG), f"corpus={corpus}", f"run={run}", f"codec={tmp_path / 'ours'}"]
+    assert main([*call, "search=2", "classical=original", "metrics=mel_l1", "threads=1"]) == 0
+    found = json.loads((run / "anchors.json").read_text())
+    assert list(found["systems"]) == ["ours", "ours_search_2", "original"]
+    assert set(found["differences"]) == {"ours", "ours_search_2"}
+    lines = [(run / name / "recoded.jsonl").read_text() for name in ("ours", "ours_search_2")]
+    assert lines[0] != lines[1]
+    with pytest.raises(ValueError, match="search: expected a number >= 1, got 0"):
+        AnchorsConfig(corpus="", run="", search=[0])
 
 
 def test_a_clip_that_several_metrics_cannot_score_has_failed_once(
