@@ -23,6 +23,9 @@ demo: $(INSTALLED)
 demo-train: $(INSTALLED)
 	$(BIN)/python -m recipes.run_all recipes/configs/demo.yaml $(DEMO)
 
+# Hundreds of processes would compile the same modules anew; git ignores what they keep.
+test quick: export PYTHONDONTWRITEBYTECODE :=
+
 test: $(INSTALLED) $(RAY)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 

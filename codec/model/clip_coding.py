@@ -149,18 +149,21 @@ class ClipCoding(CodecParts):
         codes = self.quantizer.encode(latents)
         given = {} if voice is None else {"voice": voice.vectors}
         # What is mostly silence is tried as it is decoded.
-        silent = silent_rows(self._decoded(codes, **given), self.config)
+        decoded = self._decoded(codes, **given)
+        silent = silent_rows(decoded, self.config)
         if silent:
             given["weights"] = torch.ones_like(codes, dtype=self.dtype)
             for row, weights in silent.items():
                 given["weights"][row] = weights
+            decoded = self._decoded(codes, **given)
         points = self.quantizer.normalize(latents).transpose(1, 2)
         log_mel = LogMel(self.config.mel).to(waveform.device)(waveform)
         return searched_codes(
             codes,
             points,
             self.quantizer.codebook,
-            log_mel[..., : codes.shape[1] * self.config.upsampling],
+            log_mel[..., : decoded.shape[-1]],
+            decoded,
             partial(self._decoded, **given),
             search,
         )

@@ -32,20 +32,22 @@ def searched_codes(
     points: Tensor,
     entries: Tensor,
     log_mel: Tensor,
+    decoded: Tensor,
     decode: Callable[[Tensor], Tensor],
     search: int,
 ) -> Tensor:
     """Try other entries for every code and keep those that decode nearer to a recording.
 
     What is made least is WEIGHT times the squared distance of an entry from the latent, over the
-    dimensions, and the errors of the log-mel around. A clip is decoded 1 + `search` * SPACING
-    times, or fewer where it has fewer codes.
+    dimensions, and the errors of the log-mel around. A clip is decoded `search` * SPACING times, or
+    fewer where it has fewer codes.
 
     Args:
         codes: (B, L) int64 to begin with.
         points: (B, L, D) standardised latents.
         entries: (K, D) codebook.
         log_mel: (B, M, 4L) of the recordings.
+        decoded: (B, M, 4L) log-mel that the codes decode to.
         decode: Makes log-mels (N * B, M, 4L) of codes (N * B, L), N times those of all recordings.
         search: Entries nearest to a latent that are tried, beside its code.
 
@@ -64,19 +66,18 @@ def searched_codes(
         """Weighted distance (..., B, L) of entries from the latents."""
         return WEIGHT / dim * (entries[chosen] - points).square().sum(-1)
 
-    def errors(chosen: Tensor) -> Tensor:
-        """Mean error of the log-mel at each code, (N, B, L), of codes (N, B, L)."""
-        # (N * B, M, 4L) to (N, B, M, 4L)
-        mel = decode(chosen.flatten(0, 1)).unflatten(0, (-1, batch))
-        return (mel - log_mel).abs().mean(2).unflatten(-1, (length, -1)).mean(-1)
+    def errors(mel: Tensor) -> Tensor:
+        """Mean error at each code, (N, B, L), of log-mels (N * B, M, 4L)."""
+        apart = (mel.unflatten(0, (-1, batch)) - log_mel).abs()  # (N, B, M, 4L)
+        return apart.mean(2).unflatten(-1, (length, -1)).mean(-1)
 
     # 2. Try the others at every SPACING-th code, starting from each place in turn.
-    now = errors(codes[None])  # (1, B, L)
+    now = errors(decoded)  # (1, B, L)
     for first in range(min(SPACING, length)):
         tried = codes.expand(len(others), -1, -1).clone()
         tried[..., first::SPACING] = others[..., first::SPACING]
+        found = torch.cat([now, errors(decode(tried.flatten(0, 1)))])
         tried = torch.cat([codes[None], tried])  # (1 + count, B, L)
-        found = torch.cat([now, errors(tried[1:])])
         costs = _around(found) + distance(tried)
         best = costs[..., first::SPACING].argmin(0)  # (B, number of tried codes)
         # 3. Take the best. The errors around it are those of what it was taken from.
