@@ -25,6 +25,8 @@ WEIGHT = 6.0
 REACH = 1
 # From a code that is tried to the next that is tried with it: what counts for one is not another's.
 SPACING = 2 * REACH + 1
+# Entries that are decoded at once, so that the memory does not grow with their number.
+AT_ONCE = 8
 
 
 def searched_codes(
@@ -76,7 +78,8 @@ def searched_codes(
     for first in range(min(SPACING, length)):
         tried = codes.expand(len(others), -1, -1).clone()
         tried[..., first::SPACING] = others[..., first::SPACING]
-        found = torch.cat([now, errors(decode(tried.flatten(0, 1)))])
+        parts = [errors(decode(part.flatten(0, 1))) for part in tried.split(AT_ONCE)]
+        found = torch.cat([now, *parts])
         tried = torch.cat([codes[None], tried])  # (1 + count, B, L)
         costs = _around(found) + distance(tried)
         best = costs[..., first::SPACING].argmin(0)  # (B, number of tried codes)

@@ -119,6 +119,7 @@ class HHCodec(ClipCoding):
             search: Entries, beside the nearest, that each code is tried against, to keep what
                 decodes nearer to the recording (`codec.model.code_search`): 2 for the quality that
                 docs/reports/code_search.md shows, in three times the time. 0 takes the nearest.
+                A codec in half precision searches by what it decodes in that.
 
         Returns:
             Codes (B, L) int64, L = ceil(max(lengths) / hop_length), zero past a clip's end, and

@@ -118,6 +118,22 @@ def test_rows_of_one_length_are_searched_together_as_alone(make_waveform: Maker)
     assert together.tolist() == alone.tolist()
 
 
+def test_how_many_entries_are_decoded_at_once_changes_nothing(
+    make_waveform: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codec, clip = tiny_codec(), make_waveform(0.5)
+    expected = codec.encode(clip, search=11)[0].tolist()
+    monkeypatch.setattr(code_search, "AT_ONCE", 3)
+    assert codec.encode(clip, search=11)[0].tolist() == expected
+
+
+def test_autocast_around_a_search_changes_no_code(make_waveform: Maker) -> None:
+    codec, clip = tiny_codec(), make_waveform(0.5)
+    expected = codec.encode(clip, search=3)[0].tolist()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert codec.encode(clip, search=3)[0].tolist() == expected
+
+
 def test_no_search_is_the_nearest_entry(make_waveform: Maker) -> None:
     codec, clip = tiny_codec(), make_waveform(1.0)
     assert codec.encode(clip, search=0)[0].tolist() == codec.encode(clip)[0].tolist()
