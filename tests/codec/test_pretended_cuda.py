@@ -121,10 +121,19 @@ def test_a_codec_encodes_and_decodes_on_its_device(kind: str) -> None:
         # Speech and silence are told apart on the host: once a row that is encoded, once a group
         # of rows that is decoded.
         "codec/interface/levels.py::clip_level": 2,
-        "codec/model/hh_codec.py::_mel": 2,
+        "codec/model/mel.py::silent_rows": 2,
         "codec/model/quantizer.py::decode": 2,
     }
     assert unknown(gpu, waits) == {}
+
+
+def test_a_search_for_codes_waits_for_its_device_no_more_than_a_decoder() -> None:
+    codec, waveform = codec_of("vocos"), 0.1 * torch.randn(2, 9 * HOP)
+    expected = codec.encode_scaled(waveform, 2)
+    with pretended_cuda() as gpu:
+        codes = moved(codec).encode_scaled(waveform.to("cuda"), 2)
+    assert codes.as_subclass(Tensor).tolist() == expected.tolist()
+    assert unknown(gpu, {"codec/model/mel.py::silent_rows": 1}) == {}
 
 
 def test_every_encoder_of_the_toolkit_gives_the_same_codes(
@@ -169,7 +178,7 @@ def test_a_stream_is_decoded_on_its_device(kind: str) -> None:
     assert sum(map(len, pieces)) == 14 * HOP
     waits = {
         "codec/streaming/stream_decoder.py::_emit": 3,
-        "codec/model/hh_codec.py::_mel": 3,
+        "codec/model/mel.py::silent_rows": 3,
         "codec/model/quantizer.py::decode": 3,
     }
     assert unknown(gpu, waits) == {}
