@@ -11,7 +11,7 @@ import os
 # Before torch is imported: tiny tensors gain nothing from threads, and results stay the same.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Nor from kernels kept for a thousand shapes, 50 MB of them: few tests share one.
-os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
 
 import ctypes
 import functools
