@@ -60,7 +60,7 @@ def searched_codes(
     codes = codes.clone()
     # 1. Find the entries nearest to each latent, beside its code.
     apart = torch.cdist(points, entries.expand(batch, -1, -1))  # (B, L, K)
-    apart = apart.scatter(-1, codes[..., None], torch.inf)
+    apart.scatter_(-1, codes[..., None], torch.inf)
     count = min(search, len(entries) - 1)
     others = apart.topk(count, largest=False).indices.movedim(-1, 0)  # (count, B, L)
 
@@ -70,8 +70,8 @@ def searched_codes(
 
     def errors(mel: Tensor) -> Tensor:
         """Mean error at each code, (N, B, L), of log-mels (N * B, M, 4L)."""
-        apart = (mel.unflatten(0, (-1, batch)) - log_mel).abs()  # (N, B, M, 4L)
-        return apart.mean(2).unflatten(-1, (length, -1)).mean(-1)
+        missed = (mel.unflatten(0, (-1, batch)) - log_mel).abs()  # (N, B, M, 4L)
+        return missed.mean(2).unflatten(-1, (length, -1)).mean(-1)
 
     # 2. Try the others at every SPACING-th code, starting from each place in turn.
     now = errors(decoded)  # (1, B, L)

@@ -149,7 +149,12 @@ class HHCodec(ClipCoding):
     def encode_scaled(self, waveform: Tensor, search: int = 0) -> Tensor:
         """(B, L * hop_length) samples, already at the wanted level, to codes (B, L).
 
-        `search` is as of `encode`.
+        Args:
+            waveform: float32.
+            search: As of `encode`.
+
+        Raises:
+            ValueError: A search that is no whole number from 0 on.
         """
         count("search", search)
         with inference(self, waveform.device):
